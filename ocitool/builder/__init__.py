@@ -1,0 +1,1 @@
+"""Dockerfile text -> stages -> plan -> layers -> image."""

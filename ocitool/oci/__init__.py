@@ -1,0 +1,1 @@
+"""The vocabulary of the OCI image specification.  No I/O."""

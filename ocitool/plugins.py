@@ -1,0 +1,80 @@
+"""Built-ins and plugins by name: one literal table, one look-up.
+
+A built-in is written ``"module:attribute"`` and imported when it is first asked for.  Installed
+distributions add to a group by an entry point of the same name; none may take a built-in's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from ocitool.errors import PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "ocitool.drivers": {
+            "overlay": "ocitool.drivers.overlay:OverlayDriver",
+            "vfs": "ocitool.drivers.vfs:VfsDriver",
+        },
+        "ocitool.isolation": {"namespaces": "ocitool_runtime.namespaces:Namespaces"},
+        "ocitool.codecs": {
+            "none": "ocitool.layer.compression:NONE",
+            "gzip": "ocitool.layer.compression:GZIP",
+            "zstd": "ocitool.layer.compression:ZSTD",
+        },
+        "ocitool.credentials": {},
+    }
+)
+
+
+def lookup(group: str, name: str) -> Any:
+    """Return the object *name* of *group*; `PluginError` if there is none or it cannot load."""
+    built_in = BUILT_IN[group].get(name)
+    if built_in is not None:
+        return _load(built_in)
+    entry = _entry_points(group).get(name)
+    if entry is None:
+        known = ", ".join(names(group))
+        raise PluginError(f"{group} has no {name!r}", hint=f"there are: {known}")
+    try:
+        return entry.load()
+    except Exception as error:  # a plugin may fail in any way while it is imported
+        raise PluginError(
+            f"plugin {name!r} of {_owner(entry)} cannot be loaded: {error}", where=group
+        ) from error
+
+
+def names(group: str) -> tuple[str, ...]:
+    """Return every name of *group*, built-ins first."""
+    added = sorted(_entry_points(group))
+    return (*BUILT_IN[group], *added)
+
+
+def _entry_points(group: str) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # 15 ms that a built-in does not need
+
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=group):
+        if entry.name in BUILT_IN[group] or entry.name in found:
+            raise PluginError(
+                f"{_owner(entry)} takes the name {entry.name!r}, which is taken",
+                where=group,
+                hint="uninstall it, or ask its author to choose another name",
+            )
+        found[entry.name] = entry
+    return found
+
+
+def _owner(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value
+
+
+def _load(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)
