@@ -7,7 +7,7 @@
     ├─ LayerError                    UnsafePath  UnsupportedEntry  TooLarge
     ├─ StoreError                    StoreLocked  StoreVersion
     ├─ DriverError                   DriverUnavailable
-    ├─ RegistryError                 TransportError (ConnectError  Timeout)  AuthError  ResponseError
+    ├─ RegistryError                 TransportError (ConnectError Timeout)  AuthError  ResponseError
     ├─ BuildError                    StageCycle  UnknownStage  StepFailed
     ├─ ContainerError
     ├─ SandboxError                  SandboxUnavailable  SetupFailed  ResourceLimit

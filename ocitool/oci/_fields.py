@@ -1,0 +1,85 @@
+"""Typed getters over parsed JSON that know their place, so an error can name it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn, TypeVar
+
+from ocitool.errors import BadManifest
+
+T = TypeVar("T")
+
+_NAMES = {str: "a string", int: "a whole number", dict: "an object", list: "a list", bool: "a flag"}
+
+
+def parse_object(data: bytes, where: str) -> dict[str, Any]:
+    """Parse *data* as one JSON object without duplicate names; `BadManifest` otherwise.
+
+    Duplicate names are refused because two readers may see two documents (RFC 8259, section 4).
+    """
+    try:
+        parsed = json.loads(data, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise BadManifest(f"is not valid JSON: {error}", where=where) from error
+    if not isinstance(parsed, dict):
+        raise BadManifest("is not a JSON object", where=where)
+    return parsed
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} stands twice in one object")
+    return fields
+
+
+def required(fields: Mapping[str, Any], name: str, kind: type[T], where: str) -> T:
+    """Return ``fields[name]``, which must be there and of *kind*."""
+    value = fields.get(name)
+    if value is None:
+        raise BadManifest("is missing", where=_join(where, name))
+    return _typed(value, kind, _join(where, name))
+
+
+def optional(fields: Mapping[str, Any], name: str, kind: type[T], default: T, where: str) -> T:
+    """Return ``fields[name]``; null counts as absent (image-spec config.md)."""
+    value = fields.get(name)
+    return default if value is None else _typed(value, kind, _join(where, name))
+
+
+def string_list(fields: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
+    """Return a list of strings as a tuple, empty when absent or null."""
+    values = optional(fields, name, list, [], where)
+    return tuple(
+        _typed(value, str, f"{_join(where, name)}[{at}]") for at, value in enumerate(values)
+    )
+
+
+def string_map(fields: Mapping[str, Any], name: str, where: str) -> dict[str, str]:
+    """Return a map of strings to strings, empty when absent or null."""
+    values = optional(fields, name, dict, {}, where)
+    return {key: _typed(value, str, f"{_join(where, name)}.{key}") for key, value in values.items()}
+
+
+def object_list(fields: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
+    """Return a list of objects, empty when absent or null."""
+    values = optional(fields, name, list, [], where)
+    return [_typed(value, dict, f"{_join(where, name)}[{at}]") for at, value in enumerate(values)]
+
+
+def _typed(value: Any, kind: type[T], where: str) -> T:
+    # bool is an int to Python and not to JSON.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        _refuse(kind, where)
+    return value
+
+
+def _refuse(kind: type[Any], where: str) -> NoReturn:
+    raise BadManifest(f"is not {_NAMES[kind]}", where=where)
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name

@@ -1,0 +1,208 @@
+"""The image configuration: what runs, on which platform, made of which layers, by which steps.
+
+Unknown fields survive a change, at the top and in ``config``, because every value keeps the
+object it was read from.
+
+Source: OCI image-spec v1.1, config.md; Docker's extras: Healthcheck, Shell, OnBuild, ArgsEscaped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from ocitool.errors import BadManifest
+from ocitool.oci._fields import (
+    object_list,
+    optional,
+    parse_object,
+    required,
+    string_list,
+    string_map,
+)
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import dump
+from ocitool.oci.platform import Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """One step that made the image; ``empty_layer`` if it left no layer."""
+
+    created: str = ""  # RFC 3339
+    created_by: str = ""
+    comment: str = ""
+    author: str = ""
+    empty_layer: bool = False
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any], where: str = "") -> Self:
+        """Read one entry of ``history``."""
+        return cls(
+            created=optional(fields, "created", str, "", where),
+            created_by=optional(fields, "created_by", str, "", where),
+            comment=optional(fields, "comment", str, "", where),
+            author=optional(fields, "author", str, "", where),
+            empty_layer=optional(fields, "empty_layer", bool, False, where),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object, absent fields left out."""
+        fields: dict[str, Any] = {}
+        for name in ("created", "created_by", "author", "comment"):
+            if getattr(self, name):
+                fields[name] = getattr(self, name)
+        if self.empty_layer:
+            fields["empty_layer"] = True
+        return fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """The ``config`` object: how a container of the image starts.
+
+    ``cmd`` and ``entrypoint`` are None when unset, and empty when cleared.
+    """
+
+    user: str = ""
+    env: tuple[str, ...] = ()  # "NAME=value", in order
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    working_dir: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    exposed_ports: tuple[str, ...] = ()  # "8080/tcp"
+    volumes: tuple[str, ...] = ()
+    stop_signal: str = ""
+    shell: tuple[str, ...] = ()
+    healthcheck: Mapping[str, Any] | None = field(default=None, hash=False)
+    on_build: tuple[str, ...] = ()
+    unknown: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any], where: str = "config") -> Self:
+        """Read the object; null counts as absent."""
+        return cls(
+            user=optional(fields, "User", str, "", where),
+            env=string_list(fields, "Env", where),
+            entrypoint=_command(fields, "Entrypoint", where),
+            cmd=_command(fields, "Cmd", where),
+            working_dir=optional(fields, "WorkingDir", str, "", where),
+            labels=string_map(fields, "Labels", where),
+            exposed_ports=tuple(optional(fields, "ExposedPorts", dict, {}, where)),
+            volumes=tuple(optional(fields, "Volumes", dict, {}, where)),
+            stop_signal=optional(fields, "StopSignal", str, "", where),
+            shell=string_list(fields, "Shell", where),
+            healthcheck=optional(fields, "Healthcheck", dict, {}, where) or None,
+            on_build=string_list(fields, "OnBuild", where),
+            unknown={name: value for name, value in fields.items() if name not in _RUN_FIELDS},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object, absent fields left out."""
+        fields: dict[str, Any] = {
+            "User": self.user,
+            "ExposedPorts": {port: {} for port in sorted(self.exposed_ports)},
+            "Env": list(self.env),
+            "Entrypoint": None if self.entrypoint is None else list(self.entrypoint),
+            "Cmd": None if self.cmd is None else list(self.cmd),
+            "Healthcheck": self.healthcheck,
+            "Volumes": {volume: {} for volume in sorted(self.volumes)},
+            "WorkingDir": self.working_dir,
+            "OnBuild": list(self.on_build),
+            "Labels": dict(sorted(self.labels.items())),
+            "StopSignal": self.stop_signal,
+            "Shell": list(self.shell),
+        }
+        return {**{name: value for name, value in fields.items() if value}, **self.unknown}
+
+    def environment(self) -> dict[str, str]:
+        """Return ``env`` as a dictionary; of a name that stands twice the last wins."""
+        pairs = (entry.partition("=") for entry in self.env)
+        return {name: value for name, _, value in pairs}
+
+    def with_env(self, changes: Mapping[str, str]) -> Self:
+        """Return this with *changes* set; a known name keeps its place."""
+        return replace(
+            self, env=tuple(f"{k}={v}" for k, v in {**self.environment(), **changes}.items())
+        )
+
+
+_RUN_FIELDS = frozenset(
+    {
+        "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Healthcheck", "Volumes",
+        "WorkingDir", "OnBuild", "Labels", "StopSignal", "Shell",
+    }
+)  # fmt: skip
+_FIELDS = frozenset(
+    {
+        "created", "author", "architecture", "os", "os.version", "variant", "config", "rootfs",
+        "history",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """The whole configuration document."""
+
+    platform: Platform
+    created: str = ""  # RFC 3339
+    author: str = ""
+    run: RunConfig = field(default_factory=RunConfig)
+    diff_ids: tuple[Digest, ...] = ()  # digests of the uncompressed layers, lowest first
+    history: tuple[History, ...] = ()
+    unknown: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Read a configuration; `BadManifest` names the place of the first fault."""
+        fields = parse_object(raw, "config")
+        rootfs = required(fields, "rootfs", dict, "")
+        if optional(rootfs, "type", str, "layers", "rootfs") != "layers":
+            raise BadManifest("is not 'layers'", where="rootfs.type")
+        return cls(
+            platform=Platform.from_json(fields),
+            created=optional(fields, "created", str, "", ""),
+            author=optional(fields, "author", str, "", ""),
+            run=RunConfig.from_json(optional(fields, "config", dict, {}, "")),
+            diff_ids=tuple(
+                Digest.parse(text, f"rootfs.diff_ids[{at}]")
+                for at, text in enumerate(string_list(rootfs, "diff_ids", "rootfs"))
+            ),
+            history=tuple(
+                History.from_json(entry, f"history[{at}]")
+                for at, entry in enumerate(object_list(fields, "history", ""))
+            ),
+            unknown={name: value for name, value in fields.items() if name not in _FIELDS},
+        )
+
+    def dump(self) -> bytes:
+        """Serialise; the same value gives the same bytes on every machine."""
+        fields: dict[str, Any] = {
+            **({"created": self.created} if self.created else {}),
+            **({"author": self.author} if self.author else {}),
+            **self.platform.to_json(),
+            "config": self.run.to_json(),
+            "rootfs": {"type": "layers", "diff_ids": [str(digest) for digest in self.diff_ids]},
+            "history": [entry.to_json() for entry in self.history],
+        }
+        return dump({**fields, **self.unknown})
+
+
+def _command(fields: Mapping[str, Any], name: str, where: str) -> tuple[str, ...] | None:
+    return None if fields.get(name) is None else string_list(fields, name, where)
+
+
+def chain_id(diff_ids: Sequence[Digest]) -> Digest:
+    """Return the digest that names the tree these layers make, the lowest first.
+
+    Source: OCI image-spec v1.1, config.md, "Layer ChainID".
+    """
+    if not diff_ids:
+        raise ValueError("no layers have no chain id")
+    chain = diff_ids[0]
+    for diff_id in diff_ids[1:]:
+        chain = Digest("sha256", hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest())
+    return chain

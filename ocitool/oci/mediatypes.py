@@ -1,0 +1,81 @@
+"""Media types: names, families, and the way between Docker's and OCI's.
+
+Source: OCI image-spec v1.1, media-types.md, "Compatibility Matrix".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ocitool.errors import UnsupportedEntry
+
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP: Final = OCI_LAYER + "+gzip"
+OCI_LAYER_ZSTD: Final = OCI_LAYER + "+zstd"
+OCI_LAYER_NONDISTRIBUTABLE: Final = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
+
+DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_SCHEMA1: Final = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    }
+)
+DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP: Final = DOCKER_LAYER + ".gzip"
+DOCKER_LAYER_ZSTD: Final = DOCKER_LAYER + ".zstd"
+DOCKER_FOREIGN_GZIP: Final = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+
+INDEXES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
+MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+
+#: What a client accepts, most wanted first.  GHCR, ACR and GitLab answer 404 for a manifest
+#: whose stored type is not listed.
+ACCEPT: Final = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, "*/*")
+
+#: layer media type -> name of the codec in the group ``ocitool.codecs``
+_CODECS: Final = {
+    OCI_LAYER: "none",
+    OCI_LAYER_GZIP: "gzip",
+    OCI_LAYER_ZSTD: "zstd",
+    OCI_LAYER_NONDISTRIBUTABLE: "none",
+    OCI_LAYER_NONDISTRIBUTABLE + "+gzip": "gzip",
+    OCI_LAYER_NONDISTRIBUTABLE + "+zstd": "zstd",
+    DOCKER_LAYER: "none",
+    DOCKER_LAYER_GZIP: "gzip",
+    DOCKER_LAYER_ZSTD: "zstd",
+    DOCKER_FOREIGN_GZIP: "gzip",
+}
+
+
+def bare(media_type: str) -> str:
+    """Return *media_type* without parameters (Artifactory adds ``;charset=ISO-8859-1``)."""
+    return media_type.partition(";")[0].strip()
+
+
+def codec_of(media_type: str) -> str:
+    """Return the codec's name for a layer; `UnsupportedEntry` if it is not a layer type we read."""
+    try:
+        return _CODECS[media_type]
+    except KeyError:
+        raise UnsupportedEntry(f"layers of type {media_type!r} cannot be read") from None
+
+
+def is_layer(media_type: str) -> bool:
+    """Say whether *media_type* is a file-system layer we can read."""
+    return media_type in _CODECS
+
+
+def layer_type(codec: str, *, docker: bool = False) -> str:
+    """Return the media type of a layer compressed with *codec*."""
+    base = DOCKER_LAYER if docker else OCI_LAYER
+    if codec == "none":
+        return base
+    return f"{base}{'.' if docker else '+'}{codec}"

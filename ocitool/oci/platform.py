@@ -1,0 +1,133 @@
+"""Platforms: parse, normalise, match.
+
+Source: OCI image-spec v1.1, image-index.md, and the conventions of containerd/platforms.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from ocitool.errors import FormatError
+from ocitool.oci._fields import optional, required
+
+_OSES: Final = {"macos": "darwin"}
+#: spelling -> (architecture, variant it implies)
+_ARCHITECTURES: Final = {
+    "i386": ("386", ""),
+    "i686": ("386", ""),
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+    "armv7l": ("arm", "v7"),
+    "armv6l": ("arm", "v6"),
+}
+_WORD: Final = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """An operating system and a processor, normalised.  ``str()`` gives ``os/arch[/variant]``."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+    os_version: str = ""
+
+    @classmethod
+    def of(cls, os: str, architecture: str, variant: str = "", os_version: str = "") -> Self:
+        """Return the normalised platform of these parts."""
+        os = _OSES.get(os.lower(), os.lower())
+        architecture = architecture.lower()
+        variant = variant.lower()
+        architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
+        variant = variant or implied
+        if variant and variant[0].isdigit():
+            variant = f"v{variant}"
+        if (architecture, variant) in {("amd64", "v1"), ("arm64", "v8"), ("arm64", "v8.0")}:
+            variant = ""
+        if architecture == "arm" and not variant:
+            variant = "v7"
+        return cls(os=os, architecture=architecture, variant=variant, os_version=os_version)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``os/arch[/variant]``, or one of os and arch alone; `FormatError` otherwise."""
+        parts = text.split("/")
+        if len(parts) > 3 or not all(_WORD.fullmatch(part) for part in parts):
+            raise FormatError(
+                f"{text!r} is not a platform", hint="write OS/ARCH[/VARIANT], as linux/amd64"
+            )
+        here = this_platform()
+        if len(parts) > 1:
+            return cls.of(*parts)
+        word = parts[0].lower()
+        if word in {"linux", "windows", "darwin", "macos", "freebsd"}:
+            return cls.of(word, here.architecture, here.variant)
+        return cls.of(here.os, word)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any], where: str = "") -> Self:
+        """Read the ``platform`` object of an index entry."""
+        return cls.of(
+            required(fields, "os", str, where),
+            required(fields, "architecture", str, where),
+            optional(fields, "variant", str, "", where),
+            optional(fields, "os.version", str, "", where),
+        )
+
+    def to_json(self) -> dict[str, str]:
+        """Return the ``platform`` object."""
+        fields = {"architecture": self.architecture, "os": self.os}
+        if self.variant:
+            fields["variant"] = self.variant
+        if self.os_version:
+            fields["os.version"] = self.os_version
+        return fields
+
+    def runs(self) -> tuple[Self, ...]:
+        """Return the platforms whose images run here, the best first."""
+        return tuple(
+            type(self).of(self.os, architecture, variant, self.os_version)
+            for architecture, variant in _compatible(self.architecture, self.variant)
+        )
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def this_platform() -> Platform:
+    """Return the platform this program runs on."""
+    name = os.uname()
+    return Platform.of(name.sysname, name.machine)
+
+
+def best(wanted: Platform, offered: Iterable[Platform | None]) -> int | None:
+    """Return the index of the offer that suits *wanted* best; the first wins a tie."""
+    rank = {(p.os, p.architecture, p.variant): at for at, p in enumerate(wanted.runs())}
+    found: tuple[int, int] | None = None
+    for at, offer in enumerate(offered):
+        if offer is None:
+            continue
+        place = rank.get((offer.os, offer.architecture, offer.variant))
+        if place is not None and (found is None or place < found[0]):
+            found = (place, at)
+    return None if found is None else found[1]
+
+
+def _compatible(architecture: str, variant: str) -> list[tuple[str, str]]:
+    if architecture == "amd64":
+        level = int(variant[1:]) if variant[1:].isdigit() else 1
+        return [*(("amd64", f"v{at}") for at in range(level, 0, -1)), ("386", "")]
+    if architecture == "arm64":
+        own = [("arm64", variant)] if variant else []
+        return [*own, ("arm64", ""), *(("arm", f"v{at}") for at in range(8, 4, -1))]
+    if architecture == "arm":
+        level = int(variant[1:]) if variant[1:].isdigit() else 7
+        return [("arm", f"v{at}") for at in range(level, 4, -1)]
+    return [(architecture, variant)]

@@ -1,0 +1,117 @@
+"""Image references: ``[domain[:port]/]path[:tag][@digest]``.
+
+Source: the grammar of distribution/reference, as every engine uses it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from ocitool.errors import BadReference
+from ocitool.oci.digest import Digest
+
+DEFAULT_DOMAIN: Final = "docker.io"
+DEFAULT_TAG: Final = "latest"
+
+_DOMAIN_PART: Final = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_DOMAIN: Final = re.compile(
+    rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+)
+_PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH: Final = re.compile(rf"{_PART}(?:/{_PART})*")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_LONGEST_NAME: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A name of an image, complete: ``domain`` and ``path`` are always there.
+
+    ``tag`` is ``""`` when only a digest was given.  With both, the digest decides and the tag is
+    kept for display.
+    """
+
+    domain: str
+    path: str
+    tag: str = ""
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a reference; a missing domain is docker.io and a missing tag is ``latest``."""
+        name, at, digest_text = text.partition("@")
+        digest = Digest.parse(digest_text, where=text) if at else None
+        name, tag = _split_tag(name)
+        if tag is not None and not _TAG.fullmatch(tag):
+            raise BadReference(f"{tag!r} is not a tag", where=text)
+        if re.fullmatch(r"[a-f0-9]{64}", name):
+            raise BadReference(
+                "64 hexadecimal digits are not a name", where=text, hint="write sha256:<digits>"
+            )
+        domain, path = _split_domain(name)
+        if not _DOMAIN.fullmatch(domain):
+            raise BadReference(f"{domain!r} is not a registry's name", where=text)
+        if not _PATH.fullmatch(path):
+            hint = "repository names are lower-case" if path != path.lower() else ""
+            raise BadReference(f"{path!r} is not a repository's name", where=text, hint=hint)
+        if len(f"{domain}/{path}") > _LONGEST_NAME:
+            raise BadReference(f"a name has at most {_LONGEST_NAME} characters", where=text)
+        return cls(domain, path, tag or ("" if digest else DEFAULT_TAG), digest)
+
+    @property
+    def repository(self) -> str:
+        """Domain and path, without tag and digest."""
+        return f"{self.domain}/{self.path}"
+
+    @property
+    def familiar(self) -> str:
+        """The short form that people write: without docker.io and ``library/``."""
+        name = self.repository
+        if self.domain == DEFAULT_DOMAIN:
+            name = self.path.removeprefix("library/")
+        return name + self._suffix()
+
+    @property
+    def target(self) -> str:
+        """What to ask a registry for: the digest if there is one, otherwise the tag."""
+        return str(self.digest) if self.digest is not None else self.tag
+
+    def at(self, digest: Digest) -> Self:
+        """Return this name pinned to *digest*."""
+        return replace(self, digest=digest)
+
+    def tagged(self, tag: str) -> Self:
+        """Return this repository with *tag* and no digest."""
+        return replace(self, tag=tag, digest=None)
+
+    def __str__(self) -> str:
+        return self.repository + self._suffix()
+
+    def _suffix(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{tag}@{self.digest}" if self.digest is not None else tag
+
+
+def _split_tag(name: str) -> tuple[str, str | None]:
+    # A colon before the last slash belongs to a port.
+    head, colon, tail = name.rpartition(":")
+    if colon and "/" not in tail:
+        return head, tail
+    return name, None
+
+
+def _split_domain(name: str) -> tuple[str, str]:
+    first, slash, rest = name.partition("/")
+    is_domain = slash and (
+        first == "localhost" or "." in first or ":" in first or first != first.lower()
+    )
+    if not is_domain:
+        path = name if "/" in name else f"library/{name}"
+        return DEFAULT_DOMAIN, path
+    if first == "index.docker.io":
+        first = DEFAULT_DOMAIN
+    if first == DEFAULT_DOMAIN and "/" not in rest:
+        rest = f"library/{rest}"
+    return first, rest
