@@ -1,0 +1,143 @@
+"""Sizes, durations and times as people read them, worded as docker words them.
+
+A moment is an ``int``: nanoseconds since 1970-01-01T00:00:00Z.  RFC 3339 in image configs
+carries nine digits of a second, three more than ``datetime`` can hold.
+
+Source of the wording: github.com/docker/go-units, size.go and duration.go.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+from ocitool.errors import FormatError
+
+SECOND = 1_000_000_000
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))",
+    re.ASCII,
+)
+
+
+# -- sizes ---------------------------------------------------------------------------------
+
+
+def human_size(size: float, precision: int = 4) -> str:
+    """Return *size* bytes in units of 1000, ``"1.984MB"``; lists use *precision* 3.
+
+    One difference from docker: where rounding reaches 1000 the next unit is taken (``"1MB"``),
+    docker prints ``"1e+03kB"`` there.
+    """
+    value, unit = float(size), 0
+    while unit < len(_UNITS) - 1 and float(f"{abs(value):.{precision}g}") >= 1000:
+        value, unit = value / 1000, unit + 1
+    text = f"{value:.{precision}g}"
+    if "e" in text:  # beyond the last unit, or a fraction of a byte
+        text = f"{value:.0f}"
+    return text + _UNITS[unit]
+
+
+# -- durations -----------------------------------------------------------------------------
+
+
+def human_duration(seconds: float) -> str:
+    """Return a span of time in words: ``"About an hour"``, ``"3 weeks"``."""
+    whole, minutes = int(seconds), int(seconds / 60)
+    if whole < 60:
+        return _below_a_minute(whole)
+    if minutes < 60:
+        return "About a minute" if minutes == 1 else f"{minutes} minutes"
+    hours = int(seconds / 3600 + 0.5)
+    if hours == 1:
+        return "About an hour"
+    for limit, size, name in _STEPS:
+        if hours < limit:
+            return f"{hours // size} {name}"
+    return f"{int(seconds / 3600) // 24 // 365} years"
+
+
+_STEPS = (
+    (48, 1, "hours"),
+    (24 * 7 * 2, 24, "days"),
+    (24 * 30 * 2, 24 * 7, "weeks"),
+    (24 * 365 * 2, 24 * 30, "months"),
+)
+
+
+def _below_a_minute(seconds: int) -> str:
+    if seconds < 1:
+        return "Less than a second"
+    return "1 second" if seconds == 1 else f"{seconds} seconds"
+
+
+def ago(moment: int, now: int | None = None) -> str:
+    """Return how long before *now* (default: the clock) *moment* was: ``"2 minutes ago"``."""
+    reference = time.time_ns() if now is None else now
+    return human_duration((reference - moment) / SECOND) + " ago"
+
+
+def clock(seconds: float) -> str:
+    """Return a running time in short: ``"0.4s"``, ``"12.3s"``, ``"2m05s"``, ``"1h02m"``."""
+    if seconds < 99.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+# -- moments -------------------------------------------------------------------------------
+
+
+def parse_time(text: str, where: str = "") -> int:
+    """Return the moment an RFC 3339 *text* names; digits below a nanosecond are dropped.
+
+    Raises:
+        FormatError: *text* is not RFC 3339, or names a day that does not exist.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise FormatError(f"{text!r} is not an RFC 3339 time", where=where)
+    *numbers, fraction, _, sign, offset_hours, offset_minutes = match.groups()
+    try:
+        return _moment([int(number) for number in numbers], fraction or "") - _offset(
+            sign, offset_hours, offset_minutes
+        )
+    except ValueError as error:
+        raise FormatError(f"{text!r} is not a time: {error}", where=where) from error
+
+
+def _moment(numbers: list[int], fraction: str) -> int:
+    year, month, day, hour, minute, second = numbers
+    leap = second == 60  # RFC 3339 allows it, datetime does not
+    start = datetime(year, month, day, hour, minute, 59 if leap else second, tzinfo=UTC)
+    whole = (start - _EPOCH) // timedelta(seconds=1) + leap
+    return whole * SECOND + int(fraction[:9].ljust(9, "0"))
+
+
+def _offset(sign: str | None, hours: str | None, minutes: str | None) -> int:
+    if not sign or hours is None or minutes is None:
+        return 0
+    if int(hours) > 23 or int(minutes) > 59:
+        raise ValueError("the offset is out of range")
+    span = (int(hours) * 60 + int(minutes)) * 60 * SECOND
+    return -span if sign == "-" else span
+
+
+def format_time(moment: int) -> str:
+    """Return *moment* as RFC 3339 in UTC, the fraction without trailing zeros, as Go does."""
+    seconds, nanoseconds = divmod(moment, SECOND)
+    fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
+    return (
+        f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + fraction + "Z"
+    )
+
+
+def local_time(moment: int) -> str:
+    """Return *moment* as docker's ``CreatedAt``: ``"2024-05-01 10:20:30 +0000 UTC"``."""
+    local = (_EPOCH + timedelta(seconds=moment // SECOND)).astimezone()
+    return f"{local:%Y-%m-%d %H:%M:%S %z %Z}"
