@@ -1,0 +1,1 @@
+"""Layers: the way between tar streams and directory trees.  Knows no store."""

@@ -1,0 +1,61 @@
+"""Which extended attributes belong to a layer, and reading and writing them.
+
+Source: OCI image-spec v1.1, layer.md; what the engines keep: user.*, file capabilities, ACLs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from ocitool.layer.entry import NO_XATTRS
+
+#: Never in a layer: labels belong to the machine, overlay's own marks to the driver.  Taken from
+#: a layer they would let it forge opaque directories or redirects.
+_DROPPED: Final = ("security.selinux", "trusted.", "user.overlay.", "system.nfs4_acl")
+_UNSUPPORTED: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA})
+
+
+def belongs(name: str) -> bool:
+    """Say whether the attribute *name* is kept."""
+    return not name.startswith(_DROPPED)
+
+
+def read(path: str | int) -> Mapping[str, bytes]:
+    """Return the attributes of a file: a descriptor, or a path whose last link is not followed."""
+    follow = isinstance(path, int)
+    try:
+        names = os.listxattr(path, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return NO_XATTRS
+        raise
+    if not names:
+        return NO_XATTRS
+    found: dict[str, bytes] = {}
+    for name in sorted(names):
+        if belongs(name):
+            try:
+                found[name] = os.getxattr(path, name, follow_symlinks=follow)
+            except OSError as error:
+                if error.errno not in _UNSUPPORTED:
+                    raise
+    return found
+
+
+def write(path: str | int, values: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Set what belongs to a layer; returns the names that the file system or the kernel refused."""
+    follow = isinstance(path, int)
+    refused = []
+    for name, value in values.items():
+        if not belongs(name):
+            continue
+        try:
+            os.setxattr(path, name, value, follow_symlinks=follow)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            refused.append(name)
+    return tuple(refused)
