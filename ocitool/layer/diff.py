@@ -1,0 +1,233 @@
+"""Finding what changed in a tree, and writing it as a layer.
+
+`changes_in_upper` reads an overlay upper directory alone, never the tree below it;
+`changes_since` is for drivers that keep whole trees.  Both yield entries in the layer's order.
+
+Source: OCI image-spec v1.1, layer.md, "Representing Changes"; the kernel's overlayfs.rst.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from ocitool.errors import LayerError
+from ocitool.layer import entry as kinds
+from ocitool.layer import xattrs
+from ocitool.layer.compression import CHUNK
+from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, encode, kind_of
+from ocitool.layer.whiteouts import is_whiteout
+from ocitool.layer.writer import TarWriter
+
+_SECOND: Final = 1_000_000_000
+
+
+class Change(NamedTuple):
+    """An entry, and where its content is: an absolute path, or ``""`` if it has none."""
+
+    entry: Entry
+    place: str
+
+
+def changes_in_upper(upper: str, opaque: str) -> Iterator[Change]:
+    """Yield what the overlay directory *upper* adds, replaces and removes.
+
+    *opaque* is the name of the attribute that marks opaque directories.
+    """
+    yield from _Upper(opaque, {}).walk(upper, "")
+
+
+class _Upper:
+    def __init__(self, opaque: str, links: dict[tuple[int, int], str]) -> None:
+        self._opaque = opaque
+        self._links = links
+
+    def walk(self, directory: str, path: str) -> Iterator[Change]:
+        for name, state in _listing(directory):
+            place = f"{directory}/{name}"
+            child = f"{path}/{name}" if path else name
+            if is_whiteout(state):
+                mark = f"{path}/{WHITEOUT}{name}" if path else WHITEOUT + name
+                yield Change(Entry(mark, kinds.FILE, 0), "")
+                continue
+            change = describe(place, child, state, self._links)
+            if change is None:
+                continue
+            yield change
+            if change.entry.kind == kinds.DIRECTORY:
+                if self._is_opaque(place):
+                    yield Change(Entry(f"{child}/{OPAQUE}", kinds.FILE, 0), "")
+                yield from self.walk(place, child)
+
+    def _is_opaque(self, place: str) -> bool:
+        try:
+            # "x" marks a directory that may hold whiteouts as files; it hides nothing itself.
+            return os.getxattr(place, self._opaque, follow_symlinks=False) == b"y"
+        except OSError:
+            return False
+
+
+def changes_since(tree: str, before: str, since: int) -> Iterator[Change]:
+    """Yield what differs in *tree* from *before*, of which it was a copy at the time *since*.
+
+    *since* is a change time (ctime, in nanoseconds) taken on the same file system right after the
+    copy was made: nobody can change a file without moving its change time past that, so only what
+    is younger is compared at all.
+    """
+    yield from _Copy(since, {}).walk(tree, before, "")
+
+
+class _Copy:
+    def __init__(self, since: int, links: dict[tuple[int, int], str]) -> None:
+        self._since = since
+        self._links = links
+
+    def walk(self, tree: str, before: str, path: str) -> Iterator[Change]:
+        now = _listing(tree)
+        found = {name for name, _ in now}
+        gone = set(_names(before)) - found
+        for name in sorted(gone | found, key=encode):
+            if name in gone:
+                mark = f"{path}/{WHITEOUT}{name}" if path else WHITEOUT + name
+                yield Change(Entry(mark, kinds.FILE, 0), "")
+        for name, state in now:
+            place, old = f"{tree}/{name}", f"{before}/{name}"
+            child = f"{path}/{name}" if path else name
+            is_directory = stat.S_ISDIR(state.st_mode)
+            kept = self._unchanged(place, state, old)
+            if not kept:
+                change = describe(place, child, state, self._links)
+                if change is not None:
+                    yield change
+            if is_directory:
+                yield from self.walk(place, old, child)
+
+    def _unchanged(self, place: str, state: os.stat_result, old: str) -> bool:
+        if state.st_ctime_ns < self._since:
+            return True
+        try:
+            was = os.lstat(old)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        same = all(
+            getattr(state, name) == getattr(was, name)
+            for name in ("st_mode", "st_uid", "st_gid", "st_rdev", "st_mtime_ns")
+        )
+        if not same or xattrs.read(place) != xattrs.read(old):
+            return False
+        if stat.S_ISREG(state.st_mode):
+            return state.st_size == was.st_size and _same_content(place, old)
+        return not stat.S_ISLNK(state.st_mode) or os.readlink(place) == os.readlink(old)
+
+
+def describe(
+    place: str, path: str, state: os.stat_result, links: dict[tuple[int, int], str]
+) -> Change | None:
+    """Return the change for one file; None for sockets.
+
+    *links* remembers the first name of every file that has several.
+    """
+    kind = kind_of(state.st_mode)
+    if not kind:
+        return None
+    if state.st_nlink > 1 and kind != kinds.DIRECTORY:
+        first = links.setdefault((state.st_dev, state.st_ino), path)
+        if first != path:
+            return Change(_entry(path, kinds.HARDLINK, state, link=first), "")
+    entry = _entry(
+        path,
+        kind,
+        state,
+        size=state.st_size if kind == kinds.FILE else 0,
+        link=os.readlink(place) if kind == kinds.SYMLINK else "",
+        values=xattrs.read(place),
+    )
+    return Change(entry, place if kind == kinds.FILE else "")
+
+
+def _entry(
+    path: str,
+    kind: str,
+    state: os.stat_result,
+    *,
+    size: int = 0,
+    link: str = "",
+    values: object = kinds.NO_XATTRS,
+) -> Entry:
+    assert isinstance(values, dict)
+    device = (0, 0)
+    if kind in (kinds.CHAR, kinds.BLOCK):
+        device = (os.major(state.st_rdev), os.minor(state.st_rdev))
+    return Entry(
+        path,
+        kind,
+        stat.S_IMODE(state.st_mode),
+        state.st_uid,
+        state.st_gid,
+        size,
+        state.st_mtime_ns,
+        link,
+        device,
+        values,
+    )
+
+
+def write_changes(
+    changes: Iterator[Change], sink: Callable[[bytes], object], *, clamp: int | None = None
+) -> int:
+    """Write *changes* as a tar to *sink*; returns how many there were.
+
+    *clamp* (seconds since the epoch) is the latest time an entry may have: SOURCE_DATE_EPOCH.
+    """
+    writer = TarWriter(sink)
+    count = 0
+    for entry, place in changes:
+        count += 1
+        if clamp is not None and entry.mtime > clamp * _SECOND:
+            entry = entry._replace(mtime=clamp * _SECOND)
+        writer.add(entry)
+        if place and entry.size:
+            copy_content(writer, place, entry.size)
+    writer.close()
+    return count
+
+
+def copy_content(writer: TarWriter, place: str, size: int) -> None:
+    """Write the content of the file *place*, which must still have *size* bytes."""
+    fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        left = size
+        while left:
+            data = os.read(fd, min(left, CHUNK))
+            if not data:
+                raise LayerError("shrank while it was read", where=place)
+            writer.content(data)
+            left -= len(data)
+    finally:
+        os.close(fd)
+
+
+def _listing(directory: str) -> list[tuple[str, os.stat_result]]:
+    with os.scandir(directory) as found:
+        listing = [(entry.name, entry.stat(follow_symlinks=False)) for entry in found]
+    listing.sort(key=lambda item: encode(item[0]))
+    return listing
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _same_content(one: str, other: str) -> bool:
+    with open(one, "rb", buffering=0) as a, open(other, "rb", buffering=0) as b:
+        while True:
+            left, right = a.read(CHUNK), b.read(CHUNK)
+            if left != right:
+                return False
+            if not left:
+                return True

@@ -1,0 +1,148 @@
+"""The index of a layer: what it holds, without its content.
+
+One JSON array a line, in the layer's order, so that it can be read, searched and compared with
+ordinary tools: ``[path, kind, mode, uid, gid, size, mtime, link, device, xattrs, offset]``, the
+offset being that of the content in the uncompressed tar.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from ocitool.errors import LayerError
+from ocitool.layer import entry as kinds
+from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, order, split
+from ocitool.layer.reader import TarReader
+from ocitool.oci.content import Stream
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Placed(NamedTuple):
+    """An entry and the offset of its content in the uncompressed tar."""
+
+    entry: Entry
+    offset: int
+
+
+class IndexWriter:
+    """Collects the lines of an index."""
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[bytes, bytes]] = []
+
+    def add(self, entry: Entry, offset: int) -> None:
+        """Take the next entry; of a path that comes twice the last one counts."""
+        values = {name: base64.b64encode(value).decode() for name, value in entry.xattrs.items()}
+        line = _encode([*entry[:8], entry.device, values, offset])
+        self._lines.append((order(entry.path), line.encode("ascii")))
+
+    def dump(self) -> bytes:
+        """Return the index."""
+        lines = dict(self._lines)
+        return b"".join(lines[key] + b"\n" for key in sorted(lines))
+
+
+def index_of(stream: Stream) -> bytes:
+    """Read the tar *stream* to its end and return its index."""
+    writer = IndexWriter()
+    reader = TarReader(stream)
+    for entry in reader:
+        writer.add(entry, reader.offset)
+    reader.drain()
+    return writer.dump()
+
+
+class LayerIndex:
+    """An index that was read: look-ups by path, names by directory.
+
+    Whiteouts are not among the entries; `hides` tells of them.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._lines: dict[str, bytes] = {}
+        self._names: dict[str, list[str]] = {}
+        self._hidden: dict[str, set[str]] = {}  # directory -> names
+        self._opaque: set[str] = set()
+        for line in data.splitlines():
+            end = line.index(b'",')
+            raw = line[2:end]
+            # Most names are plain; only those with escapes need the parser.
+            path = json.loads(line[1 : end + 1]) if b"\\" in raw else raw.decode("ascii")
+            self._take(path, line)
+
+    def _take(self, path: str, line: bytes) -> None:
+        parent, name = split(path)
+        if name == OPAQUE:
+            self._opaque.add(parent)
+            self._imply(parent)
+        elif name.startswith(WHITEOUT):
+            if not name.startswith(AUFS):
+                self._hidden.setdefault(parent, set()).add(name.removeprefix(WHITEOUT))
+        else:
+            self._lines[path] = line
+            if path:
+                self._names.setdefault(parent, []).append(name)
+                self._imply(parent)
+
+    def _imply(self, path: str) -> None:
+        """Note a directory that the layer uses, whether or not it has an entry of its own."""
+        while path and path not in self._lines and path not in self._names:
+            parent, name = split(path)
+            self._names[path] = []
+            siblings = self._names.setdefault(parent, [])
+            if name not in siblings:
+                siblings.append(name)
+            path = parent
+
+    def get(self, path: str) -> Placed | None:
+        """Return the entry of *path*, None if the layer has none."""
+        line = self._lines.get(path)
+        if line is None:
+            return None
+        *fields, device, values, offset = json.loads(line)
+        decoded = {name: base64.b64decode(value) for name, value in values.items()}
+        return Placed(Entry._make([*fields, tuple(device), decoded]), offset)
+
+    def is_directory(self, path: str) -> bool:
+        """Say whether *path* is a directory of this layer, implied or with an entry."""
+        line = self._lines.get(path)
+        if line is None:
+            return path == "" or path in self._names or path in self._opaque
+        return bool(json.loads(line)[1] == kinds.DIRECTORY)
+
+    def has(self, path: str) -> bool:
+        """Say whether the layer has *path*."""
+        return path in self._lines or self.is_directory(path)
+
+    def hides(self, path: str) -> bool:
+        """Say whether the layer removes what the layers below have at *path*."""
+        parent, name = split(path)
+        return name in self._hidden.get(parent, ())
+
+    def hidden_in(self, directory: str) -> Iterable[str]:
+        """Return the names that the layer removes from *directory*."""
+        return self._hidden.get(directory, ())
+
+    def opaque(self, path: str) -> bool:
+        """Say whether the layer hides all that the layers below have in *path*."""
+        return path in self._opaque
+
+    def names(self, directory: str) -> Iterable[str]:
+        """Return the names in *directory*, without whiteouts."""
+        return self._names.get(directory, ())
+
+    def paths(self) -> Iterator[str]:
+        """Yield every path that has an entry, in the layer's order."""
+        yield from self._lines
+
+
+def parse(data: bytes) -> LayerIndex:
+    """Read an index; `LayerError` if it is damaged."""
+    try:
+        return LayerIndex(data)
+    except (ValueError, IndexError, KeyError) as error:
+        raise LayerError(f"the layer's index is damaged: {error}") from error

@@ -1,0 +1,92 @@
+"""Looking into the trees below the one that is being made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+
+from ocitool.layer import xattrs
+from ocitool.layer.entry import split
+from ocitool.layer.whiteouts import is_whiteout
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def inherit(lower: Sequence[str], path: str, fd: int) -> bool:
+    """Give the directory *fd* the attributes that *path* has in the trees *lower*."""
+    found = find(lower, path)
+    if found is None or not stat.S_ISDIR(found[1].st_mode):
+        return False
+    place, state = found
+    os.fchown(fd, state.st_uid, state.st_gid)
+    os.fchmod(fd, stat.S_IMODE(state.st_mode))
+    xattrs.write(fd, xattrs.read(place))
+    os.utime(fd, ns=(state.st_mtime_ns, state.st_mtime_ns))
+    return True
+
+
+def copy_up(lower: Sequence[str], path: str, fd: int, name: str) -> bool:
+    """Copy the file *path* of the trees *lower* to *name* in the directory *fd*."""
+    found = find(lower, path)
+    if found is None or not stat.S_ISREG(found[1].st_mode):
+        return False
+    place, state = found
+    with open(place, "rb") as source:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(name, flags, 0o600, dir_fd=fd), "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+            target.flush()
+            os.fchown(target.fileno(), state.st_uid, state.st_gid)
+            os.fchmod(target.fileno(), stat.S_IMODE(state.st_mode))
+            xattrs.write(target.fileno(), xattrs.read(source.fileno()))
+            os.utime(target.fileno(), ns=(state.st_mtime_ns, state.st_mtime_ns))
+    return True
+
+
+def find(lower: Sequence[str], path: str) -> tuple[str, os.stat_result] | None:
+    """Return place and state of *path* in the topmost tree that shows it, None if none does.
+
+    *path* holds no links: each of its components is looked at without following.
+    """
+    for tree in lower:
+        state = _state(tree, path)
+        if state is _HIDDEN:
+            return None
+        if isinstance(state, os.stat_result):
+            return f"{tree}/{path}", state
+    return None
+
+
+_HIDDEN = object()
+
+
+def _state(tree: str, path: str) -> object:
+    """The state of *path* in one tree; None if it says nothing, `_HIDDEN` if it hides it."""
+    place = tree
+    hidden = False
+    parent, name = split(path)
+    for part in [*parent.split("/"), name] if parent else [name]:
+        if _opaque(place):
+            hidden = True
+        place = f"{place}/{part}"
+        try:
+            state = os.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            return _HIDDEN if hidden else None
+        if is_whiteout(state):
+            return _HIDDEN
+        if stat.S_ISLNK(state.st_mode) and place != f"{tree}/{path}":
+            return _HIDDEN  # below a link there is nothing of this path
+    return state
+
+
+def _opaque(place: str) -> bool:
+    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
+        try:
+            if os.getxattr(place, name, follow_symlinks=False) == b"y":
+                return True
+        except OSError:
+            continue
+    return False

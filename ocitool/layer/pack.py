@@ -1,0 +1,52 @@
+"""Turning the bytes of a tar into a layer's blob: hashed plain, compressed, written, all at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from ocitool.layer.compression import Codec
+from ocitool.layer.threads import Lane
+from ocitool.oci.digest import Digest
+
+
+class Packer:
+    """Takes a tar piece by piece and gives its compressed form to *sink*.
+
+    *sink* is called from another thread.  ``size`` is the number of plain bytes taken.
+    """
+
+    def __init__(self, codec: Codec, sink: Callable[[bytes], object]) -> None:
+        self._hash = hashlib.sha256()
+        self._compressor = codec.compressor()
+        self._sink = sink
+        self._hashing = Lane(self._hash.update)
+        self._packing = Lane(self._pack)
+        self.size = 0
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece; raises what went wrong with those before."""
+        self.size += len(piece)
+        self._hashing.put(piece)
+        self._packing.put(piece)
+
+    def finish(self) -> Digest:
+        """Wait for the end; returns the diff id, the digest of the plain tar."""
+        try:
+            self._hashing.close()
+        finally:
+            self._packing.close()
+        self._sink(self._compressor.flush())
+        return Digest("sha256", self._hash.hexdigest())
+
+    def abandon(self) -> None:
+        """End the threads of a layer that will not be."""
+        for lane in (self._hashing, self._packing):
+            try:
+                lane.close()
+            except Exception:  # the first fault is on its way already
+                continue
+
+    def _pack(self, piece: bytes) -> None:
+        if packed := self._compressor.compress(piece):
+            self._sink(packed)

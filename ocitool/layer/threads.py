@@ -1,0 +1,108 @@
+"""Work that goes on beside the caller: hashing, compressing and reading ahead.
+
+hashlib, isal, zstandard and file I/O all release the interpreter's lock, so a thread for each
+keeps both cores busy as long as the pieces are large.  Every queue is short: memory stays at a
+few chunks whatever the size of the stream.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from ocitool.layer.compression import CHUNK
+from ocitool.oci.content import Stream
+
+_DEPTH: Final = 4  # chunks
+
+
+class Lane:
+    """A thread that calls *work* for each piece put in, in order.
+
+    A fault of *work* is raised in the caller, at the next `put` or at `close`.
+    """
+
+    def __init__(self, work: Callable[[bytes], object]) -> None:
+        self._work = work
+        self._queue: queue.Queue[bytes | None] = queue.Queue(_DEPTH)
+        self._fault: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def put(self, piece: bytes) -> None:
+        """Hand over one piece; waits while the lane is full."""
+        if self._fault is not None:
+            raise self._fault
+        self._queue.put(piece)
+
+    def close(self) -> None:
+        """Wait until all is done; raises what went wrong."""
+        self._queue.put(None)
+        self._thread.join()
+        if self._fault is not None:
+            raise self._fault
+
+    def _run(self) -> None:
+        while (piece := self._queue.get()) is not None:
+            if self._fault is None:
+                try:
+                    self._work(piece)
+                except BaseException as fault:  # handed to the caller, whatever it is
+                    self._fault = fault
+
+
+class ReadAhead:
+    """A stream that is read by a thread, a few chunks ahead, each seen by *seen* on the way.
+
+    Closing stops the thread and closes *stream*.
+    """
+
+    def __init__(self, stream: Stream, seen: Callable[[bytes], object] | None = None) -> None:
+        self._stream = stream
+        self._seen = seen
+        self._queue: queue.Queue[bytes | BaseException] = queue.Queue(_DEPTH)
+        self._stop = threading.Event()
+        self._left = b""
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        if not self._left and not self._ended:
+            piece = self._queue.get()
+            if isinstance(piece, BaseException):
+                self._ended = True
+                raise piece
+            self._left = piece
+            self._ended = not piece
+        if size >= len(self._left):
+            data, self._left = self._left, b""
+        else:
+            data, self._left = self._left[:size], self._left[size:]
+        return data
+
+    def close(self) -> None:
+        self._stop.set()
+        while self._thread.is_alive():
+            try:  # it may wait for room
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._thread.join()
+        self._stream.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                data = self._stream.read(CHUNK)
+                if data and self._seen is not None:
+                    self._seen(data)
+                self._queue.put(data)
+                if not data:
+                    return
+        except BaseException as fault:  # handed to the reader, whatever it is
+            self._queue.put(fault)

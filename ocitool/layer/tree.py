@@ -1,0 +1,131 @@
+"""The tree that layers make together, from their indexes: nothing is unpacked or mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from ocitool.errors import LayerError
+from ocitool.layer import entry as kinds
+from ocitool.layer.entry import Entry, split
+from ocitool.layer.index import LayerIndex
+
+_MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
+
+
+class Found(NamedTuple):
+    """An entry, and where its content is: the number of the layer (0 the lowest), the offset."""
+
+    entry: Entry
+    layer: int
+    offset: int
+
+
+class ImageTree:
+    """Looks paths up in a stack of layers; *indexes* come lowest first.
+
+    Directories that no layer has an entry for, but that one uses, are 0755 and root's.
+    """
+
+    def __init__(self, indexes: Sequence[LayerIndex]) -> None:
+        self._stack = list(enumerate(indexes))[::-1]  # topmost first
+        self._showing: dict[str, list[tuple[int, LayerIndex]]] = {"": self._stack}
+
+    def get(self, path: str) -> Found | None:
+        """Return what *path* is, no link followed; None if there is nothing."""
+        if not path:
+            return self._root()
+        for number, index in self._layers(split(path)[0]):
+            placed = index.get(path)
+            if placed is not None:
+                return Found(placed.entry, number, placed.offset)
+            if index.is_directory(path):  # implied: a layer below may know its attributes
+                below = self._below(path, number)
+                return below or Found(Entry(path, kinds.DIRECTORY, 0o755), number, 0)
+            if index.hides(path):
+                return None
+        return None
+
+    def names(self, directory: str) -> list[str]:
+        """Return the names in *directory*, sorted bytewise."""
+        found: set[str] = set()
+        hidden: set[str] = set()
+        for _, index in self._layers(directory):
+            names = set(index.names(directory))
+            found |= names - hidden
+            hidden |= names
+            hidden.update(index.hidden_in(directory))
+        return sorted(found, key=kinds.encode)
+
+    def walk(self, directory: str) -> Iterator[Found]:
+        """Yield everything below *directory*, in the layer's order."""
+        for name in self.names(directory):
+            path = f"{directory}/{name}" if directory else name
+            found = self.get(path)
+            if found is None:
+                continue
+            yield found
+            if found.entry.kind == kinds.DIRECTORY:
+                yield from self.walk(path)
+
+    def resolve(self, path: str, *, last: bool = True) -> str:
+        """Return *path* with its links followed inside this tree; its end need not exist.
+
+        Absolute targets start at the tree's top and ``..`` stops there.  *last* says whether the
+        last component is followed, too.
+        """
+        done: list[str] = []
+        todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                if done:
+                    done.pop()
+                continue
+            here = "/".join([*done, part])
+            found = self.get(here) if todo or last else None
+            if found is None or found.entry.kind != kinds.SYMLINK:
+                done.append(part)
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise LayerError("too many levels of symbolic links", where="/" + path)
+            target = found.entry.link
+            if target.startswith("/"):
+                done.clear()
+            todo.extend(target.split("/")[::-1])
+        return "/".join(done)
+
+    def _root(self) -> Found:
+        for number, index in self._stack:
+            placed = index.get("")
+            if placed is not None:
+                return Found(placed.entry, number, placed.offset)
+        return Found(Entry("", kinds.DIRECTORY, 0o755), 0, 0)
+
+    def _below(self, path: str, above: int) -> Found | None:
+        for number, index in self._layers(path):
+            if number < above:
+                placed = index.get(path)
+                if placed is not None:
+                    return Found(placed.entry, number, placed.offset)
+        return None
+
+    def _layers(self, directory: str) -> list[tuple[int, LayerIndex]]:
+        """Return the layers that show something of *directory*, topmost first."""
+        known = self._showing.get(directory)
+        if known is not None:
+            return known
+        showing: list[tuple[int, LayerIndex]] = []
+        for number, index in self._layers(split(directory)[0]):
+            if index.is_directory(directory):
+                showing.append((number, index))
+                if index.opaque(directory) or index.hides(directory):
+                    break
+            elif index.has(directory) or index.hides(directory):
+                break
+        self._showing[directory] = showing
+        return showing
