@@ -1,0 +1,145 @@
+"""What stands behind an instruction's word: flags, JSON arrays, words, name=value pairs."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from ocitool.errors import FormatError
+
+_BLANKS = re.compile(r"[\t\v\f\r ]+")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def split_once(text: str) -> tuple[str, str]:
+    """Split at the first blanks: the instruction's word, or a legacy name, and the rest."""
+    first, *rest = _BLANKS.split(text.strip(), maxsplit=1)
+    return first, rest[0] if rest else ""
+
+
+def split_blanks(text: str) -> tuple[str, ...]:
+    """Split at blanks, where quotes mean nothing: FROM, EXPOSE, COPY, VOLUME."""
+    return tuple(word for word in _BLANKS.split(text) if word)
+
+
+def split_flags(text: str) -> tuple[tuple[str, ...], str]:
+    """Cut the ``--name=value`` words off the front.
+
+    They end at the first word that does not begin with ``--``, or behind a ``--`` alone.
+    """
+    flags: list[str] = []
+    at = 0
+    while True:
+        while at < len(text) and text[at].isspace():
+            at += 1
+        if not text.startswith("--", at):
+            return tuple(flags), text[at:]
+        word, at = _flag_word(text, at)
+        if word == "--":
+            return tuple(flags), text[at:].strip()
+        flags.append(word)
+
+
+def _flag_word(text: str, at: int) -> tuple[str, int]:
+    """Read one word; quotes group, and a backslash escapes, whatever the escape directive."""
+    word: list[str] = []
+    quote = ""
+    while at < len(text):
+        character = text[at]
+        at += 1
+        if character == "\\":
+            word.append(text[at : at + 1])
+            at += 1
+        elif quote:
+            if character == quote:
+                quote = ""
+            else:
+                word.append(character)
+        elif character in "'\"":
+            quote = character
+        elif character.isspace():
+            break
+        else:
+            word.append(character)
+    return "".join(word), at
+
+
+def parse_array(text: str) -> tuple[str, ...] | None:
+    """Read a JSON array of strings; None if it is no JSON array, and so meant for a shell.
+
+    Raises `FormatError` if it is one that holds something else: that is never what was meant.
+    """
+    if not text.startswith("["):
+        return None
+    try:
+        values = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        values = [None]
+    except ValueError:
+        return None
+    if not all(isinstance(value, str) for value in values):
+        raise FormatError(
+            "when using JSON array syntax, arrays must be comprised of strings only",
+            hint='put every element in double quotes, as ["sleep", "10"]',
+        )
+    # Half a surrogate pair is no character; it cannot be written anywhere.
+    return tuple(_SURROGATES.sub("\ufffd", value) for value in values)
+
+
+def _no_constant(name: str) -> Any:
+    """Python's parser takes NaN and Infinity; JSON does not have them."""
+    raise ValueError(name)
+
+
+def split_quoted(text: str, escape: str) -> list[str]:
+    """Split at spaces outside quotes; quotes and escapes stay in the words, to be expanded."""
+    words: list[str] = []
+    word = ""
+    quote = ""
+    characters = iter(text)
+    for character in characters:
+        if not quote and character.isspace():
+            if word:
+                words.append(word)
+            word = ""
+            continue
+        if character == escape and quote != "'":
+            # At the very end an escape character escapes nothing, and is dropped.
+            following = next(characters, "")
+            word += character + following if following else ""
+            continue
+        if quote == character:
+            quote = ""
+        elif not quote and character in "'\"":
+            quote = character
+        word += character
+    return [*words, word] if word else words
+
+
+def parse_pairs(text: str, escape: str, instruction: str) -> tuple[tuple[str, str], ...]:
+    """Read ``name=value ...``, or the legacy ``name rest of the line``."""
+    words = split_quoted(text, escape)
+    if not words:
+        raise FormatError(f"{instruction} requires at least one argument")
+    if "=" in words[0]:
+        return tuple(_pair(word, instruction) for word in words)
+    name, value = split_once(text)
+    if not value:
+        raise FormatError(
+            f"{instruction} must have two arguments",
+            hint=f"write {instruction} {name}=value; the value may be empty",
+        )
+    return ((name, value),)
+
+
+def _pair(word: str, instruction: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise FormatError(
+            f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value',
+            hint="put a value that has spaces in double quotes",
+        )
+    if not name:
+        raise FormatError(f"{instruction} names can not be blank")
+    return name, value

@@ -1,0 +1,209 @@
+"""Physical lines -> logical ones: comments, continuations, heredocs, and where each came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ocitool.builder.dockerfile import arguments
+from ocitool.builder.dockerfile.directives import add_directive, parse_directive
+from ocitool.builder.dockerfile.heredocs import Heredoc, Opening, find_openings
+from ocitool.errors import DockerfileError, FormatError
+
+MAX_LINE = 65535  # bytes, without the newline
+_BOM = b"\xef\xbb\xbf"
+_HEREDOC_INSTRUCTIONS = frozenset(("RUN", "COPY", "ADD"))
+# A doubled escape character at the end of a line is no continuation.
+_CONTINUED = {
+    escape: re.compile(rf"(?:^|(?<=[^{re.escape(escape)}])){re.escape(escape)}[ \t]*\Z")
+    for escape in ("\\", "`")
+}
+_NOT_TEXT = re.compile("[\0\udc80-\udcff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Where an instruction stands.
+
+    ``first`` and ``last`` count physical lines from 1 and include heredocs; ``text`` is the
+    instruction in one line, continuations joined as they are, without heredocs.
+    """
+
+    first: int
+    last: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A logical line: one instruction, not yet understood."""
+
+    span: Span
+    heredocs: tuple[Heredoc, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A Dockerfile cut into logical lines.
+
+    ``physical`` are the lines of the file, without line ends, for showing them in an error.
+    """
+
+    name: str
+    physical: tuple[str, ...] = field(repr=False)
+    directives: Mapping[str, str] = field(default_factory=dict, hash=False)
+    lines: tuple[Line, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def escape(self) -> str:
+        return self.directives.get("escape", "\\")
+
+    def error(self, first: int, last: int, message: str, *, hint: str = "") -> DockerfileError:
+        """Return the error that shows the physical lines from *first* to *last*."""
+        return DockerfileError(
+            message,
+            name=self.name,
+            line=first,
+            excerpt=self.physical[first - 1 : last],
+            hint=hint,
+        )
+
+
+def split(text: bytes, *, name: str = "Dockerfile") -> Source:
+    """Cut a Dockerfile into logical lines; `DockerfileError` says where that fails."""
+    raw = text.removeprefix(_BOM).split(b"\n")
+    # Bytes that are not UTF-8 are let through here: in a comment they do no harm.
+    physical = [line.decode("utf-8", "surrogateescape") for line in raw]
+    source = Source(name=name, physical=tuple(line.rstrip("\r") for line in physical))
+    for number, line in enumerate(raw, start=1):
+        if len(line) > MAX_LINE:
+            raise source.error(
+                number, number, f"dockerfile line greater than max allowed size of {MAX_LINE}"
+            )
+    return _Splitter(source, physical).split()
+
+
+class _Splitter:
+    """Goes through the physical lines once."""
+
+    def __init__(self, source: Source, physical: list[str]) -> None:
+        self.source = source
+        # What stands behind the last newline is a line only if there is something.
+        self.physical = physical if physical[-1] else physical[:-1]
+        self.at = 0  # lines that were read, so the number of the last one
+        self.warnings: list[str] = []
+
+    def split(self) -> Source:
+        directives = self.directives()
+        escape = directives.get("escape", "\\")
+        lines = []
+        while self.at < len(self.physical):
+            line = self.logical_line(escape)
+            if line is not None:
+                lines.append(line)
+        return Source(
+            name=self.source.name,
+            physical=self.source.physical,
+            directives=directives,
+            lines=tuple(lines),
+            warnings=tuple(self.warnings),
+        )
+
+    def directives(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for number, line in enumerate(self.physical, start=1):
+            # A "#!" line may stand before the syntax directive; the others it ends.
+            if number == 1 and line.startswith("#!"):
+                continue
+            directive = parse_directive(line)
+            if directive is None or (directive[0] != "syntax" and self.shebang()):
+                break
+            try:
+                add_directive(found, *directive)
+            except FormatError as error:
+                raise self.source.error(number, number, error.message, hint=error.hint) from error
+        return found
+
+    def shebang(self) -> bool:
+        return self.physical[0].startswith("#!")
+
+    def next(self) -> str:
+        line = self.physical[self.at]
+        self.at += 1
+        return line.rstrip("\r")
+
+    def logical_line(self, escape: str) -> Line | None:
+        """Read one instruction; None for a comment or a blank line."""
+        text = self.next().lstrip()
+        if not text or text.startswith("#"):
+            return None
+        first = self.at
+        joined, goes_on = _join(text, escape)
+        empty = 0
+        while goes_on and self.at < len(self.physical):
+            text = self.next()
+            if not text.strip():
+                empty = empty or self.at
+            elif not text.lstrip().startswith("#"):
+                more, goes_on = _join(text, escape)
+                joined += more
+        if empty:
+            self.warnings.append(
+                f"{self.source.name}:{empty}: NoEmptyContinuation: "
+                "an empty line inside a continued instruction; it will become an error"
+            )
+        joined = joined.strip()
+        self.check(joined, first)
+        documents = self.heredocs(joined, first)
+        return Line(span=Span(first=first, last=self.at, text=joined), heredocs=documents)
+
+    def check(self, text: str, first: int) -> None:
+        if not text:
+            raise self.source.error(first, self.at, "a continuation without an instruction")
+        if _NOT_TEXT.search(text):
+            raise self.source.error(
+                first,
+                self.at,
+                "holds bytes that are not UTF-8 text",
+                hint="save the file as UTF-8",
+            )
+
+    def heredocs(self, text: str, first: int) -> tuple[Heredoc, ...]:
+        word, rest = arguments.split_once(text)
+        if "<<" not in text or word.upper() not in _HEREDOC_INSTRUCTIONS or _is_array(rest):
+            return ()
+        return tuple(self.heredoc(opening, first) for opening in find_openings(text))
+
+    def heredoc(self, opening: Opening, first: int) -> Heredoc:
+        announced = self.at
+        content: list[str] = []
+        while self.at < len(self.physical):
+            # Content keeps its line ends, a carriage return too.
+            line = self.physical[self.at]
+            self.at += 1
+            if opening.ends_at(line.rstrip("\r")):
+                text = "".join(content)
+                self.check(text or "\n", first)
+                return opening.closed(text)
+            content.append(line + "\n")
+        raise self.source.error(
+            first,
+            announced,
+            f"unterminated heredoc: no line {opening.name} follows",
+            hint="the closing line holds the name alone; only <<- allows tabs before it",
+        )
+
+
+def _join(text: str, escape: str) -> tuple[str, bool]:
+    """Take a continuation off the end of a physical line, and say whether there was one."""
+    found = _CONTINUED[escape].search(text)
+    return (text, False) if found is None else (text[: found.start()], True)
+
+
+def _is_array(rest: str) -> bool:
+    try:
+        return arguments.parse_array(arguments.split_flags(rest)[1]) is not None
+    except FormatError:
+        return True

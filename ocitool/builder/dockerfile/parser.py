@@ -1,0 +1,139 @@
+"""Dockerfile text -> stages of instructions.
+
+The language is closed: the instructions stand in one literal table, and a word that is not in
+it is an error.  What the language has and this package does not is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ocitool.builder.dockerfile import statements, steps
+from ocitool.builder.dockerfile.instructions import Arg, From, Instruction
+from ocitool.builder.dockerfile.lines import Line, Source, Span, split
+from ocitool.builder.dockerfile.statements import Statement
+from ocitool.builder.dockerfile.suggestions import suggest
+from ocitool.errors import DockerfileError, FormatError
+
+_INSTRUCTIONS: Mapping[str, Callable[[Statement], Instruction | From]] = {
+    "ADD": steps.parse_add,
+    "ARG": statements.parse_arg,
+    "CMD": statements.parse_cmd,
+    "COPY": steps.parse_copy,
+    "ENTRYPOINT": statements.parse_entrypoint,
+    "ENV": statements.parse_env,
+    "EXPOSE": statements.parse_expose,
+    "FROM": statements.parse_from,
+    "HEALTHCHECK": statements.parse_healthcheck,
+    "LABEL": statements.parse_label,
+    "MAINTAINER": statements.parse_maintainer,
+    "RUN": steps.parse_run,
+    "SHELL": statements.parse_shell,
+    "STOPSIGNAL": statements.parse_stop_signal,
+    "USER": statements.parse_user,
+    "VOLUME": statements.parse_volume,
+    "WORKDIR": statements.parse_workdir,
+}
+_ABSENT = {
+    "ONBUILD": "put the instruction into the Dockerfiles that build on this image",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedStage:
+    """One FROM and what follows up to the next; ``index`` counts from 0."""
+
+    from_: From
+    instructions: tuple[Instruction, ...]
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dockerfile:
+    """A whole file, checked as far as that goes without knowing any variable.
+
+    ``physical`` are its lines, for showing them in an error.
+    """
+
+    name: str
+    directives: Mapping[str, str] = field(hash=False)
+    escape: str
+    global_args: tuple[Arg, ...]
+    stages: tuple[ParsedStage, ...]
+    warnings: tuple[str, ...]
+    physical: tuple[str, ...] = field(repr=False)
+
+    def error(self, span: Span, message: str, *, hint: str = "") -> DockerfileError:
+        """Return the error that points at *span*, for what only the builder can find wrong."""
+        return DockerfileError(
+            message,
+            name=self.name,
+            line=span.first,
+            excerpt=self.physical[span.first - 1 : span.last],
+            hint=hint,
+        )
+
+
+def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
+    """Parse a Dockerfile; *name* is what errors call it.
+
+    Raises:
+        DockerfileError: with line, the lines themselves, and where there is one a remedy.
+    """
+    source = split(text, name=name)
+    if not source.lines:
+        raise DockerfileError(
+            "file with no instructions", name=name, hint="a Dockerfile begins with FROM image"
+        )
+    global_args: list[Arg] = []
+    stages: list[tuple[From, list[Instruction]]] = []
+    for line in source.lines:
+        instruction = _instruction(source, line)
+        if isinstance(instruction, From):
+            stages.append((instruction, []))
+        elif stages:
+            stages[-1][1].append(instruction)
+        elif isinstance(instruction, Arg):
+            global_args.append(instruction)
+        else:
+            raise source.error(
+                line.span.first,
+                line.span.last,
+                "no build stage in current context",
+                hint="only ARG may stand before the first FROM",
+            )
+    if not stages:
+        raise DockerfileError(
+            "dockerfile contains no stages to build", name=name, hint="add a line FROM image"
+        )
+    return Dockerfile(
+        name=name,
+        directives=source.directives,
+        escape=source.escape,
+        global_args=tuple(global_args),
+        stages=tuple(
+            ParsedStage(from_=from_, instructions=tuple(instructions), index=index)
+            for index, (from_, instructions) in enumerate(stages)
+        ),
+        warnings=source.warnings,
+        physical=source.physical,
+    )
+
+
+def _instruction(source: Source, line: Line) -> Instruction | From:
+    try:
+        statement = Statement.of(line, source.escape)
+        return _function(statement.word)(statement)
+    except FormatError as error:
+        raise source.error(
+            line.span.first, line.span.last, error.message, hint=error.hint
+        ) from error
+
+
+def _function(word: str) -> Callable[[Statement], Instruction | From]:
+    if word in _ABSENT:
+        raise FormatError(f"{word} is not there yet", hint=_ABSENT[word])
+    if word not in _INSTRUCTIONS:
+        raise FormatError(f"unknown instruction: {word}{suggest(word, _INSTRUCTIONS)}")
+    return _INSTRUCTIONS[word]

@@ -1,0 +1,253 @@
+"""Reads quotes, escapes and substitutions from left to right.
+
+The rules of `words` in their mechanics; nobody but `words` needs this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ocitool.builder.dockerfile import globs
+from ocitool.errors import FormatError
+
+# Deeper than anything a person writes, and far above Python's own limit of nested calls.
+_MAX_DEPTH = 64
+# POSIX XCU 2.5.2, the special parameters; no build sets them, so they are empty.
+_SPECIAL = frozenset("@*#?-$!0")
+
+
+class WordError(FormatError):
+    """Quotes or a substitution do not follow the grammar, or ``${v:?}`` found nothing."""
+
+
+@dataclass(slots=True)
+class Result:
+    """Text as it grows, whole and cut into words at the same time."""
+
+    text: str = ""
+    words: list[str] = field(default_factory=list)
+    word: str = ""
+
+    def add(self, text: str, *, splits: bool) -> None:
+        self.text += text
+        if not splits:
+            self.word += text
+            return
+        for character in text:
+            if not character.isspace():
+                self.word += character
+            else:
+                self.end_word()
+
+    def end_word(self) -> None:
+        if self.word:
+            self.words.append(self.word)
+            self.word = ""
+
+
+class Scanner:
+    """Reads one text from left to right."""
+
+    def __init__(
+        self,
+        text: str,
+        lookup: Mapping[str, str],
+        *,
+        escape: str = "\\",
+        quotes: bool = True,
+        raw_quotes: bool = False,
+        raw_escapes: bool = False,
+        keep_unset: bool = False,
+        unset: set[str] | None = None,
+    ) -> None:
+        self.source = text
+        self.at = 0
+        self.depth = 0
+        self.lookup = lookup
+        self.escape = escape
+        self.quotes = quotes
+        self.raw_quotes = raw_quotes
+        self.raw_escapes = raw_escapes
+        self.keep_unset = keep_unset
+        self.unset = unset
+
+    def peek(self) -> str:
+        """The next character, ``""`` at the end."""
+        return self.source[self.at : self.at + 1]
+
+    def next(self) -> str:
+        character = self.peek()
+        self.at += len(character)
+        return character
+
+    def whole(self) -> Result:
+        return self.until("", raw_escapes=self.raw_escapes)
+
+    def until(self, stop: str, *, raw_escapes: bool) -> Result:
+        """Read up to and over *stop*; with ``""``, to the end."""
+        outer, self.raw_escapes = self.raw_escapes, raw_escapes
+        result = Result()
+        while character := self.peek():
+            if character == stop:
+                break
+            if character == "$":
+                result.add(self.dollar(), splits=True)
+            elif self.quotes and character == "'":
+                result.add(self.single_quoted(), splits=False)
+            elif self.quotes and character == '"':
+                result.add(self.double_quoted(), splits=False)
+            elif self.next() == self.escape:
+                kept = character if raw_escapes else ""
+                result.add(kept + self.next(), splits=False)
+            else:
+                result.add(character, splits=True)
+        if stop and self.next() != stop:
+            raise WordError(f"unexpected end of statement while looking for matching {stop}")
+        result.end_word()
+        self.raw_escapes = outer
+        return result
+
+    def single_quoted(self) -> str:
+        start = self.at
+        end = self.source.find("'", start + 1)
+        if end < 0:
+            raise WordError("unexpected end of statement while looking for matching single-quote")
+        self.at = end + 1
+        return self.source[start : end + 1] if self.raw_quotes else self.source[start + 1 : end]
+
+    def double_quoted(self) -> str:
+        quote = self.next()
+        pieces = [quote] if self.raw_quotes else []
+        while character := self.peek():
+            if character == "$":
+                pieces.append(self.dollar())
+                continue
+            self.next()
+            if character == '"':
+                if self.raw_quotes:
+                    pieces.append(quote)
+                return "".join(pieces)
+            pieces.append(self.escaped() if character == self.escape else character)
+        raise WordError("unexpected end of statement while looking for matching double-quote")
+
+    def escaped(self) -> str:
+        """What an escape character that was just read inside double quotes stands for."""
+        kept = self.escape if self.raw_escapes else ""
+        if self.peek() in ('"', "$", self.escape):
+            return kept + self.next()
+        return kept + self.escape
+
+    def dollar(self) -> str:
+        self.next()
+        if self.peek() == "{":
+            return self.nested()
+        name = self.name()
+        if not name:
+            return "$"
+        value = self.value(name)
+        if value is None:
+            return f"${name}" if self.keep_unset else ""
+        return value
+
+    def nested(self) -> str:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise WordError(f"substitutions are nested more than {_MAX_DEPTH} deep")
+        replaced = self.braces()
+        self.depth -= 1
+        return replaced
+
+    def name(self) -> str:
+        first = self.peek()
+        if first.isdecimal():
+            return self.run_of(str.isdecimal)
+        if first and first in _SPECIAL:
+            return self.next()
+        return self.run_of(_in_name)
+
+    def run_of(self, belongs: Callable[[str], bool]) -> str:
+        start = self.at
+        while (character := self.peek()) and belongs(character):
+            self.at += 1
+        return self.source[start : self.at]
+
+    def value(self, name: str) -> str | None:
+        value = self.lookup.get(name)
+        if value is None and self.unset is not None:
+            self.unset.add(name)
+        return value
+
+    def braces(self) -> str:
+        """``${...}``, from the opening brace on."""
+        self.next()
+        if not self.peek():
+            raise WordError("syntax error: missing '}'")
+        if self.peek() in "{}:":
+            raise WordError("syntax error: bad substitution")
+        name = self.name()
+        operator = self.next()
+        if not operator:
+            raise WordError("syntax error: missing '}'")
+        if operator == "}":
+            value = self.value(name)
+            return f"${{{name}}}" if value is None and self.keep_unset else value or ""
+        if operator == "/":
+            return self.replaced(name)
+        if operator == ":":
+            operator += self.next()
+        if operator in (":-", "-", ":+", "+", ":?", "?"):
+            return self.defaulted(name, operator)
+        if operator in ("#", "%"):
+            return self.trimmed(name, operator)
+        raise WordError(f"unsupported modifier ({operator}) in substitution")
+
+    def argument(self, stop: str, *, raw_escapes: bool, missing: str) -> str:
+        """One part of a substitution, up to *stop*."""
+        try:
+            return self.until(stop, raw_escapes=raw_escapes).text
+        except WordError as error:
+            if self.peek():
+                raise
+            raise WordError(missing) from error
+
+    def defaulted(self, name: str, operator: str) -> str:
+        word = self.argument("}", raw_escapes=False, missing="syntax error: missing '}'")
+        value = self.value(name)
+        if value is None and self.keep_unset:
+            return f"${{{name}{operator}{word}}}"
+        present = bool(value) if operator[0] == ":" else value is not None
+        if operator[-1] == "+":
+            return word if present else ""
+        if present:
+            return value or ""
+        if operator[-1] == "-":
+            return word
+        state = "unset" if value is None else "empty"
+        raise WordError(f"{name}: {word or f'is not allowed to be {state}'}")
+
+    def trimmed(self, name: str, operator: str) -> str:
+        word = self.argument("}", raw_escapes=True, missing="syntax error: missing '}'")
+        value = self.value(name)
+        if value is None and self.keep_unset:
+            return f"${{{name}{operator}{word}}}"
+        longest = word.startswith(operator)
+        pattern = globs.compile_glob(word[1:] if longest else word)
+        trim = globs.trim_prefix if operator == "#" else globs.trim_suffix
+        return trim(value or "", pattern, longest=longest)
+
+    def replaced(self, name: str) -> str:
+        everywhere = self.peek() == "/"
+        if everywhere:
+            self.next()
+        word = self.argument("/", raw_escapes=True, missing="syntax error: missing '/' in ${}")
+        replacement = self.argument("}", raw_escapes=True, missing="syntax error: missing '}'")
+        value = self.value(name)
+        if value is None and self.keep_unset:
+            return f"${{{name}/{word}/{replacement}}}"
+        replace = globs.replace_all if everywhere else globs.replace_first
+        return replace(value or "", globs.compile_glob(word), replacement)
+
+
+def _in_name(character: str) -> bool:
+    return character == "_" or character.isalpha() or character.isdecimal()

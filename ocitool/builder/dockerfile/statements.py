@@ -1,0 +1,231 @@
+"""One logical line -> one instruction: a function an instruction.
+
+Each function takes a `Statement` and raises `FormatError` without a place; `parser` adds it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ocitool.builder.dockerfile import arguments
+from ocitool.builder.dockerfile.durations import MILLISECOND, parse_duration
+from ocitool.builder.dockerfile.flags import parse_flags
+from ocitool.builder.dockerfile.heredocs import Heredoc
+from ocitool.builder.dockerfile.instructions import (
+    Arg,
+    Cmd,
+    Command,
+    Entrypoint,
+    Env,
+    Expose,
+    From,
+    Healthcheck,
+    Label,
+    Maintainer,
+    Shell,
+    StopSignal,
+    User,
+    Volume,
+    Workdir,
+)
+from ocitool.builder.dockerfile.lines import Line, Span
+from ocitool.errors import FormatError
+
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
+_MAX_RETRIES = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A logical line whose word and flags have been cut off."""
+
+    span: Span
+    word: str  # in upper case
+    flags: tuple[str, ...]
+    rest: str
+    heredocs: tuple[Heredoc, ...]
+    escape: str
+
+    @classmethod
+    def of(cls, line: Line, escape: str) -> Statement:
+        word, rest = arguments.split_once(line.span.text)
+        flags, rest = arguments.split_flags(rest)
+        return cls(
+            span=line.span,
+            word=word.upper(),
+            flags=flags,
+            rest=rest.strip(),
+            heredocs=line.heredocs,
+            escape=escape,
+        )
+
+    def only_argument(self) -> str:
+        """The whole rest, for an instruction that has one argument and no flags."""
+        parse_flags(self.flags)
+        if not self.rest:
+            raise FormatError(f"{self.word} requires exactly one argument")
+        return self.rest
+
+    def list_arguments(self) -> tuple[str, ...]:
+        """A JSON array, or else words between blanks."""
+        array = arguments.parse_array(self.rest)
+        return arguments.split_blanks(self.rest) if array is None else array
+
+    def command(self) -> Command:
+        array = arguments.parse_array(self.rest)
+        if array is None:
+            return Command(args=(self.rest,), shell=True)
+        return Command(args=array, shell=False)
+
+
+def parse_from(statement: Statement) -> From:
+    flags = parse_flags(statement.flags, strings=("platform",))
+    words = arguments.split_blanks(statement.rest)
+    name = None
+    if len(words) == 3 and words[1].lower() == "as":
+        name = words[2].lower()
+        if not _STAGE_NAME.fullmatch(name):
+            raise FormatError(
+                f'invalid name for build stage: "{words[2]}", '
+                "name can't start with a number or contain symbols"
+            )
+    elif len(words) != 1:
+        raise FormatError(
+            "FROM requires either one or three arguments", hint="write FROM image AS name"
+        )
+    return From(
+        span=statement.span, image=words[0], name=name, platform=flags.get("platform") or None
+    )
+
+
+def parse_arg(statement: Statement) -> Arg:
+    parse_flags(statement.flags)
+    pairs: list[tuple[str, str | None]] = []
+    for word in arguments.split_quoted(statement.rest, statement.escape):
+        name, equals, value = word.partition("=")
+        if not name:
+            raise FormatError("ARG names can not be blank")
+        pairs.append((name, value if equals else None))
+    if not pairs:
+        raise FormatError("ARG requires at least one argument")
+    return Arg(span=statement.span, pairs=tuple(pairs))
+
+
+def parse_env(statement: Statement) -> Env:
+    parse_flags(statement.flags)
+    return Env(
+        span=statement.span, pairs=arguments.parse_pairs(statement.rest, statement.escape, "ENV")
+    )
+
+
+def parse_label(statement: Statement) -> Label:
+    parse_flags(statement.flags)
+    return Label(
+        span=statement.span, pairs=arguments.parse_pairs(statement.rest, statement.escape, "LABEL")
+    )
+
+
+def parse_cmd(statement: Statement) -> Cmd:
+    parse_flags(statement.flags)
+    return Cmd(span=statement.span, command=statement.command())
+
+
+def parse_entrypoint(statement: Statement) -> Entrypoint:
+    parse_flags(statement.flags)
+    return Entrypoint(span=statement.span, command=statement.command())
+
+
+def parse_shell(statement: Statement) -> Shell:
+    parse_flags(statement.flags)
+    args = arguments.parse_array(statement.rest)
+    if args is None:
+        raise FormatError(
+            "SHELL requires the arguments to be in JSON form",
+            hint='write SHELL ["/bin/sh", "-c"]',
+        )
+    if not args:
+        raise FormatError("SHELL requires at least one argument")
+    return Shell(span=statement.span, args=args)
+
+
+def parse_workdir(statement: Statement) -> Workdir:
+    return Workdir(span=statement.span, path=statement.only_argument())
+
+
+def parse_user(statement: Statement) -> User:
+    return User(span=statement.span, user=statement.only_argument())
+
+
+def parse_stop_signal(statement: Statement) -> StopSignal:
+    return StopSignal(span=statement.span, signal=statement.only_argument())
+
+
+def parse_maintainer(statement: Statement) -> Maintainer:
+    return Maintainer(span=statement.span, name=statement.only_argument())
+
+
+def parse_expose(statement: Statement) -> Expose:
+    parse_flags(statement.flags)
+    ports = arguments.split_blanks(statement.rest)
+    if not ports:
+        raise FormatError("EXPOSE requires at least one argument")
+    return Expose(span=statement.span, ports=ports)
+
+
+def parse_volume(statement: Statement) -> Volume:
+    parse_flags(statement.flags)
+    paths = tuple(path.strip() for path in statement.list_arguments())
+    if not paths:
+        raise FormatError("VOLUME requires at least one argument")
+    if not all(paths):
+        raise FormatError("VOLUME specified can not be an empty string")
+    return Volume(span=statement.span, paths=paths)
+
+
+def parse_healthcheck(statement: Statement) -> Healthcheck:
+    kind, rest = arguments.split_once(statement.rest)
+    if kind.upper() == "NONE":
+        if rest:
+            raise FormatError("HEALTHCHECK NONE takes no arguments")
+        return Healthcheck(span=statement.span, none=True)
+    flags = parse_flags(
+        statement.flags,
+        strings=("interval", "timeout", "start-period", "start-interval", "retries"),
+    )
+    if not kind:
+        raise FormatError("HEALTHCHECK requires at least one argument")
+    if kind.upper() != "CMD":
+        raise FormatError(f'unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
+    array = arguments.parse_array(rest)
+    if not (rest if array is None else array):
+        raise FormatError("missing command after HEALTHCHECK CMD")
+    return Healthcheck(
+        span=statement.span,
+        none=False,
+        command=Command(args=(rest,) if array is None else array, shell=array is None),
+        interval=_pause(flags, "interval"),
+        timeout=_pause(flags, "timeout"),
+        start_period=_pause(flags, "start-period"),
+        start_interval=_pause(flags, "start-interval"),
+        retries=_retries(flags.get("retries")),
+    )
+
+
+def _pause(flags: dict[str, str], name: str) -> int | None:
+    if not flags.get(name):
+        return None
+    duration = parse_duration(flags[name])
+    if duration and duration < MILLISECOND:
+        raise FormatError(f'interval "{name}" cannot be less than 1ms')
+    return duration
+
+
+def _retries(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or abs(int(text)) > _MAX_RETRIES:
+        raise FormatError(f"--retries is no number: {text}")
+    if int(text) < 0:
+        raise FormatError(f"--retries cannot be negative ({int(text)})")
+    return int(text)

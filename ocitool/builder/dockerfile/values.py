@@ -1,0 +1,113 @@
+"""Values that are checked once their variables are expanded: ports, signals, owners, sources.
+
+Every function takes expanded text and raises `FormatError` without a place: the caller knows
+the instruction.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeAlias
+
+from ocitool.builder.dockerfile.chmod import Chmod, parse_chmod
+from ocitool.errors import FormatError
+
+__all__ = [
+    "Chmod",
+    "SourceKind",
+    "check_source",
+    "parse_chmod",
+    "parse_chown",
+    "parse_port",
+    "parse_stop_signal",
+    "source_kind",
+]
+
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_MAX_PORT = 65535
+_SIGNAL = re.compile(
+    r"(?:SIG)?(?:ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|"
+    r"SEGV|STKFLT|STOP|SYS|TERM|TRAP|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|"
+    r"XFSZ|RTMIN|RTMAX"
+    r"|RTMIN\+(?:[1-9]|1[0-5])|RTMAX-(?:[1-9]|1[0-4]))",
+    re.I,
+)
+_MAX_SIGNAL = 64
+
+
+def parse_port(text: str) -> tuple[str, ...]:
+    """Read one word of EXPOSE, ``80``, ``80/udp`` or ``8000-8002/tcp``, as ``80/tcp`` and so on.
+
+    Of ``ip:host:container``, as ``docker run -p`` takes it, only the container's port counts.
+    """
+    ports, _, protocol = text.rpartition(":")[2].partition("/")
+    protocol = protocol.lower() or "tcp"
+    if protocol not in _PROTOCOLS:
+        raise FormatError(
+            f"invalid protocol of containerPort: {text}", hint="one of tcp, udp, sctp"
+        )
+    first, dash, last = ports.partition("-")
+    begin = _port(first, text)
+    end = _port(last, text) if dash else begin
+    if end < begin:
+        raise FormatError(f"invalid containerPort: {text}: the range runs backwards")
+    return tuple(f"{port}/{protocol}" for port in range(begin, end + 1))
+
+
+def _port(digits: str, text: str) -> int:
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 5 or int(digits) > _MAX_PORT:
+        raise FormatError(
+            f"invalid containerPort: {text}", hint=f"a number up to {_MAX_PORT}, or a range"
+        )
+    return int(digits)
+
+
+def parse_stop_signal(text: str) -> str:
+    """Check a signal's name or number; it stays as it was written."""
+    if text.isascii() and text.isdecimal():
+        if len(text) < 4 and 1 <= int(text) <= _MAX_SIGNAL:
+            return text
+    elif _SIGNAL.fullmatch(text):
+        return text
+    raise FormatError(f"invalid signal: {text}", hint="a name as SIGTERM, or a number as 15")
+
+
+def parse_chown(text: str) -> tuple[str, str | None]:
+    """Cut ``user[:group]``, names or numbers, into its parts.
+
+    Without a group it is None: of a name it is that user's own, of a number the same number.
+    Without a user, ``:group``, that is ``"0"``.  Whoever expanded to nothing has no ``--chown``.
+    """
+    user, _, group = text.partition(":")
+    if not (user or group) or ":" in group:
+        raise FormatError(f"invalid chown parameter: '{text}'", hint="write --chown=user:group")
+    return user or "0", group or None
+
+
+SourceKind: TypeAlias = Literal["path", "url", "git"]
+_GIT = re.compile(r"(?:git|ssh)://|[\w.-]+@[\w.-]+:|https?://[^?#]*\.git/?(?:[?#]|\Z)", re.I | re.A)
+_URL = re.compile(r"(?:https?|ftp)://", re.I)
+
+
+def source_kind(text: str) -> SourceKind:
+    """Say what a source of COPY or ADD names."""
+    if _GIT.match(text):
+        return "git"
+    return "url" if _URL.match(text) else "path"
+
+
+def check_source(instruction: str, text: str) -> None:
+    """Refuse a source that COPY cannot have, or ADD not yet.
+
+    The parser asks once for the text as written; ask again once variables are expanded.
+    """
+    kind = source_kind(text)
+    if kind == "path":
+        return
+    called = "a URL" if kind == "url" else "a git ref"
+    if instruction == "COPY":
+        raise FormatError(f"source can't be {called} for COPY")
+    raise FormatError(
+        f"ADD of {called} is not there yet: {text}",
+        hint="fetch it before the build and COPY it from the context, or fetch it in a RUN",
+    )
