@@ -1,0 +1,252 @@
+"""The grammar of ``--format`` templates: text in, frozen nodes out.
+
+A subset of Go's text/template.  Not in it: ``define``, ``template``, ``block``, ``break``,
+``continue``, ``call``; each is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ocitool.cli.template_scan import Action, Token, fail, pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Characters that go out as they are."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A string, number, ``true``, ``false`` or ``nil``."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """``.`` (named ``"."``), ``$``, ``$x``, or a function."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """``base.A.B``; the base of ``.A.B`` is the dot."""
+
+    base: Operand
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """``$x, $y := command | command``, each command a function or value and its arguments."""
+
+    commands: tuple[tuple[Operand, ...], ...]
+    names: tuple[str, ...] = ()
+    declares: bool = False  # ``:=``, else ``=``
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """``{{pipe}}``."""
+
+    pipe: Pipe
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """``if``, ``with`` or ``range`` over *pipe*, up to its ``end``."""
+
+    kind: str
+    pipe: Pipe
+    body: tuple[Node, ...]
+    otherwise: tuple[Node, ...]
+
+
+Operand = Literal | Name | Field | Pipe
+Node = Text | Output | Branch
+
+_CONSTANTS: dict[str, object] = {"true": True, "false": False, "nil": None}
+_BLOCKS = ("if", "with", "range")
+_REFUSED = ("define", "template", "block", "break", "continue")
+
+
+def parse(text: str) -> tuple[Node, ...]:
+    """Return the nodes of the template *text*.
+
+    Raises:
+        FormatError: *text* does not follow the grammar; ``where`` names the column.
+    """
+    try:
+        return _Parser(pieces(text)).template()
+    except RecursionError:
+        fail("nested too deeply")
+
+
+class _Parser:
+    """Turns pieces into a tree; each block reads up to its own ``end``."""
+
+    def __init__(self, source: Iterator[str | Action]) -> None:
+        self._pieces = source
+
+    def template(self) -> tuple[Node, ...]:
+        nodes, stop = self._nodes()
+        if stop is not None:
+            fail(f"unexpected {{{{{stop.word()}}}}}", stop.column)
+        return nodes
+
+    def _nodes(self) -> tuple[tuple[Node, ...], _Words | None]:
+        """Read nodes up to an ``else`` or ``end``, which is returned, or the last piece."""
+        nodes: list[Node] = []
+        for piece in self._pieces:
+            if isinstance(piece, str):
+                nodes.append(Text(piece))
+                continue
+            words = _Words(piece)
+            word = words.word()
+            if word in ("else", "end"):
+                return tuple(nodes), words
+            if word in _REFUSED:
+                fail(f"{word} is not supported", piece.column, hint="use if, with or range")
+            nodes.append(self._block(words) if word in _BLOCKS else Output(words.whole_pipe()))
+        return tuple(nodes), None
+
+    def _block(self, words: _Words) -> Branch:
+        kind = words.take().text
+        pipe = words.whole_pipe()
+        body, stop = self._nodes()
+        otherwise: tuple[Node, ...] = ()
+        if stop is not None and stop.word() == "else":
+            stop.take()
+            if stop.word():  # {{else if ...}}: the inner block takes the one end
+                return Branch(kind, pipe, body, (self._else_block(stop, kind),))
+            stop.finish()
+            otherwise, stop = self._nodes()
+        if stop is None or stop.word() != "end":
+            fail(f"{{{{{kind}}}}} has no {{{{end}}}}", words.column)
+        stop.take()
+        stop.finish()
+        return Branch(kind, pipe, body, otherwise)
+
+    def _else_block(self, words: _Words, kind: str) -> Branch:
+        if kind == "range" or words.word() != kind:
+            fail(f"unexpected {words.word()} after else", words.column)
+        return self._block(words)
+
+
+class _Words:
+    """The tokens of one action, read from left to right."""
+
+    def __init__(self, action: Action) -> None:
+        self.column = action.column
+        self._tokens = list(action.tokens)
+        self._skip_space()
+
+    def word(self) -> str:
+        """Return the word that stands next, or ``""``."""
+        token = self._peek()
+        return token.text if token is not None and token.kind == "word" else ""
+
+    def take(self) -> Token:
+        token = self._tokens.pop(0)
+        self._skip_space()
+        return token
+
+    def finish(self) -> None:
+        if (token := self._peek()) is not None:
+            fail(f"unexpected {token.text!r}", token.column)
+
+    def whole_pipe(self) -> Pipe:
+        pipe = self._pipe()
+        self.finish()
+        return pipe
+
+    def _peek(self) -> Token | None:
+        return self._tokens[0] if self._tokens else None
+
+    def _skip_space(self) -> None:
+        while self._tokens and self._tokens[0].kind == "space":
+            del self._tokens[0]
+
+    def _mark(self, text: str) -> bool:
+        token = self._peek()
+        if token is None or token.kind != "mark" or token.text != text:
+            return False
+        self.take()
+        return True
+
+    def _pipe(self) -> Pipe:
+        names, declares = self._declaration()
+        commands = [self._command()]
+        while self._mark("|"):
+            commands.append(self._command())
+        return Pipe(tuple(commands), names, declares)
+
+    def _declaration(self) -> tuple[tuple[str, ...], bool]:
+        """Read ``$x :=``, ``$k, $v :=`` or ``$x =`` where one stands, else nothing."""
+        visible = [token for token in self._tokens if token.kind != "space"][:4]
+        shape = "".join("$" if t.kind == "variable" else t.text for t in visible)
+        for form, count in (("$:=", 1), ("$=", 1), ("$,$:=", 2), ("$,$=", 2)):
+            if shape.startswith(form) and visible[2 * count - 1].kind == "mark":
+                taken = [self.take() for _ in range(2 * count)]
+                return tuple(t.text for t in taken[::2]), form.endswith(":=")
+        return (), False
+
+    def _command(self) -> tuple[Operand, ...]:
+        operands: list[Operand] = []
+        while (token := self._peek()) is not None and token.text not in ("|", ")"):
+            operands.append(self._operand())
+        if not operands:
+            fail("missing value", token.column if token else self.column)
+        return tuple(operands)
+
+    def _operand(self) -> Operand:
+        """Read one value and the fields that stand on it without a space between."""
+        token = self._tokens.pop(0)
+        base: Operand
+        path: list[str] = []
+        if token.kind == "field":
+            base = Name(".")
+            path.append(token.text[1:])
+        elif token.text == "(":
+            self._skip_space()
+            base = self._pipe()
+            if not self._tokens or self._tokens.pop(0).text != ")":
+                fail("unclosed parenthesis", token.column)
+        else:
+            base = _simple(token)
+        while self._tokens and self._tokens[0].kind == "field":
+            path.append(self._tokens.pop(0).text[1:])
+        self._skip_space()
+        return Field(base, tuple(path)) if path else base
+
+
+def _simple(token: Token) -> Operand:
+    if token.kind == "string":
+        return Literal(_unquoted(token))
+    if token.kind == "raw":
+        return Literal(token.text[1:-1])
+    if token.kind == "number":
+        return Literal(_number(token.text))
+    if token.kind == "word" and token.text in _CONSTANTS:
+        return Literal(_CONSTANTS[token.text])
+    if token.kind not in ("dot", "variable", "word"):
+        fail(f"unexpected {token.text!r}", token.column)
+    return Name(token.text)
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.lstrip("+-").isdigit() else float(text)
+
+
+def _unquoted(token: Token) -> str:
+    try:
+        value = json.loads(token.text, strict=False)
+    except ValueError:
+        fail(f"bad escape in {token.text}", token.column)
+    return str(value)
