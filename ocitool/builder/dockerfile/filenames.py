@@ -1,0 +1,58 @@
+"""Name patterns of COPY, ADD and ignore files: ``*``, ``?``, ``[a-z]``, ``[^a]``, ``\\x``.
+
+They match within one name, never across a slash, and a leading dot is like any other character.
+
+Source: Go, package path/filepath, Match.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ocitool.errors import FormatError
+
+_TOKEN = re.compile(r"\\(.)|\[(\^?)((?:[^\\\]]|\\.)+)\]|(.)", re.DOTALL)
+_RANGE = re.compile(r"(\\.|[^\\-])(?:-(\\.|[^\\-]))?", re.DOTALL)
+
+
+def name_regex(pattern: str) -> str:
+    """Turn a pattern for one name into a regular expression for `re.fullmatch` (DOTALL).
+
+    Raises `FormatError` for a class that is empty or open, and for a backslash at the end.
+    """
+    pieces: list[str] = []
+    at = 0
+    while at < len(pattern):
+        token = _TOKEN.match(pattern, at)
+        if token is None or token[4] in ("[", "\\"):
+            raise FormatError(f"syntax error in pattern: {pattern}")
+        at = token.end()
+        if token[1]:
+            pieces.append(re.escape(token[1]))
+        elif token[3]:
+            pieces.append(_class(token[3], pattern, negated=bool(token[2])))
+        elif token[4] == "*":
+            pieces.append(".*")
+        elif token[4] == "?":
+            pieces.append(".")
+        else:
+            pieces.append(re.escape(token[4]))
+    return "".join(pieces)
+
+
+def _class(members: str, pattern: str, *, negated: bool) -> str:
+    pieces: list[str] = []
+    at = 0
+    while at < len(members):
+        found = _RANGE.match(members, at)
+        if found is None:
+            raise FormatError(f"syntax error in pattern: {pattern}")
+        at = found.end()
+        first, last = found[1][-1], (found[2] or found[1])[-1]
+        if last < first:
+            # Such a range is no error, it only matches nothing.
+            continue
+        pieces.append(f"{re.escape(first)}-{re.escape(last)}")
+    if not pieces:
+        return "." if negated else "(?!)"
+    return f"[{'^' * negated}{''.join(pieces)}]"
