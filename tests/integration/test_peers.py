@@ -55,7 +55,7 @@ def test_buildah_builds_the_web_image(buildah, debian_base, network):
     done = buildah(
         "inspect", "--type", "image", "--format", "{{.Docker.Config.User}}", "interop-web:buildah"
     )
-    assert done.stdout == "www-data\n"
+    assert done.stdout.strip() == "www-data"
 
 
 def test_an_ordinary_user_is_made_with_subordinate_ids(ordinary_user):

@@ -1,0 +1,86 @@
+"""Files: short, each with a docstring and a name that is a noun, nothing left to do in them."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tarfile
+
+LONGEST = 300  # lines
+#: Names that say nothing of what is in a file.
+VAGUE = frozenset(
+    (
+        "utils",
+        "util",
+        "helpers",
+        "helper",
+        "common",
+        "misc",
+        "tools",
+        "stuff",
+        "lib",
+        "core",
+        "base",
+    )
+)
+UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|NotImplemented" r"Error")
+
+
+def test_files_are_short(sources, all_python, checkout):
+    long = {
+        str(path.relative_to(checkout)): count
+        for path in all_python
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST
+    }
+    assert long == {}
+
+
+def test_every_module_says_what_it_is(all_python, checkout):
+    mute = [
+        str(path.relative_to(checkout))
+        for path in all_python
+        if (text := path.read_text(encoding="utf-8")).strip()
+        and not ast.get_docstring(ast.parse(text))
+    ]
+    assert mute == []
+
+
+def test_a_file_is_a_noun(sources):
+    assert [str(source.path) for source in sources.values() if source.path.stem in VAGUE] == []
+
+
+def test_nothing_is_left_to_do(sources):
+    wrong = [
+        f"{source.at(number)}: {line.strip()}"
+        for source in sources.values()
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if UNFINISHED.search(line)
+    ]
+    assert wrong == []
+
+
+def test_no_file_names_the_place_it_was_written_at(all_python, checkout):
+    place = f"{checkout}/"
+    assert [str(path) for path in all_python if place in path.read_text(encoding="utf-8")] == []
+
+
+def test_the_archive_of_the_web_image_is_what_its_folder_holds(checkout, rewrite):
+    """``testdata/web/assets.tar`` lies there so that a fresh clone builds without a preparation."""
+    folder = checkout / "testdata" / "web" / "assets"
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path in sorted(folder.rglob("*")):
+            member = tarfile.TarInfo(str(path.relative_to(folder)))
+            member.mtime = 1_704_067_200  # 2024-01-01
+            if path.is_dir():
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(member)
+            else:
+                member.size = path.stat().st_size
+                with path.open("rb") as stream:
+                    archive.addfile(member, stream)
+    committed = folder.with_suffix(".tar")
+    if rewrite:
+        committed.write_bytes(made.getvalue())
+    assert committed.read_bytes() == made.getvalue()

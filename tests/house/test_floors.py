@@ -1,0 +1,123 @@
+"""Imports run down the floors, the wings stay apart, and no files import in a circle."""
+
+from __future__ import annotations
+
+import sys
+
+#: Room -> floor.  A room may import what stands on a lower floor, and itself.
+FLOORS = {
+    "ocitool": 8,
+    "ocitool.__main__": 8,
+    "ocitool.cli": 8,
+    "ocitool.builder": 7,
+    "ocitool.containers": 7,
+    "ocitool.image": 6,
+    "ocitool.store": 5,
+    "ocitool.drivers": 4,
+    "ocitool_registry": 3,
+    "ocitool.layer": 3,
+    "ocitool_runtime": 3,
+    "ocitool.oci": 2,
+    "ocitool.plugins": 2,
+    "ocitool.settings": 2,
+    "ocitool.errors": 1,
+    "ocitool.progress": 1,
+}
+#: The one thing that lower floors may take from the top.
+FROM_THE_TOP = ("__version__",)
+
+
+def room(module):
+    """Return the room that *module* belongs to, or none if it is not of the product."""
+    if module == "ocitool":
+        return module
+    for name in sorted(FLOORS, key=len, reverse=True):
+        if name != "ocitool" and (module == name or module.startswith(f"{name}.")):
+            return name
+    return None
+
+
+def test_every_module_has_a_room(sources):
+    assert [name for name in sources if room(name) is None] == []
+
+
+def test_imports_run_down(sources):
+    wrong = []
+    for source in sources.values():
+        here = room(source.module)
+        for found in source.imports:
+            if found.module == "ocitool" and found.names == FROM_THE_TOP:
+                continue
+            for target in sources.targets(found):
+                there = room(target)
+                if there not in (None, here) and FLOORS[here] <= FLOORS[there]:
+                    if FLOORS[here] == 8:  # the top floor is one room with several doors
+                        continue
+                    wrong.append(f"{source.at(found.line)}: {here} imports {target}")
+    assert wrong == []
+
+
+def test_the_runtime_takes_only_errors_and_plugins(sources):
+    allowed = {"ocitool.errors", "ocitool.plugins"}
+    wrong = []
+    for source in sources.beneath("ocitool_runtime"):
+        for found in source.imports:
+            for target in sources.targets(found):
+                top = target.partition(".")[0]
+                fine = target in allowed or top == "ocitool_runtime"
+                if not fine and top not in sys.stdlib_module_names:
+                    wrong.append(f"{source.at(found.line)}: {target}")
+    assert wrong == []
+
+
+#: What runs inside the sandbox, where site-packages do not exist.
+INSIDE = ("child", "syscalls", "mounts", "rootfs", "privileges", "userns", "spec")
+
+
+def test_what_runs_inside_a_sandbox_needs_the_standard_library_alone(sources):
+    waiting = [f"ocitool_runtime.{name}" for name in INSIDE]
+    seen, wrong = set(), []
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in sources:
+            continue
+        seen.add(name)
+        waiting.append(name.rpartition(".")[0])
+        for found in sources[name].imports:
+            if found.typing:
+                continue
+            for target in sources.targets(found):
+                top = target.partition(".")[0]
+                if top == "ocitool_runtime":
+                    waiting.append(target)
+                elif top not in sys.stdlib_module_names:
+                    wrong.append(f"{sources[name].at(found.line)}: {target}")
+    assert wrong == []
+
+
+def test_no_circle_of_files(sources):
+    graph = {
+        name: sorted(
+            {
+                target
+                for found in source.imports
+                if not (found.late or found.typing)
+                for target in sources.targets(found)
+                if target in sources and target != name
+            }
+        )
+        for name, source in sources.items()
+    }
+    done, circles = set(), []
+
+    def walk(name, path):
+        if name in path:
+            circles.append(" -> ".join((*path[path.index(name) :], name)))
+        elif name not in done:
+            for target in graph[name]:
+                walk(target, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        walk(name, ())
+    assert circles == []
