@@ -1,0 +1,1 @@
+"""The server's answers: a `Call` and a `Backend` in, a `Reply` out; no sockets."""
