@@ -39,7 +39,9 @@ VOCABULARY_MAY = {"ocitool.oci.platform": {"os": {"uname"}}}
 #: Programs of their own: they run in a process that was started for them, so they may end it.
 PROGRAMS = (
     "ocitool.__main__",
-    "ocitool_runtime.child",  # the first process in a sandbox
+    "ocitool_runtime.child",  # builds the sandbox it was spawned for, and becomes its program
+    "ocitool_runtime.enter",
+    "ocitool_runtime.init",  # the part of it that stays as process 1, and reaps
     "ocitool.drivers.worker",  # works in a user namespace for a driver
 )
 

@@ -1,0 +1,45 @@
+# Everything runs in .venv, which is made when it is missing or pyproject.toml has changed.
+#
+#   make demo      build, push, pull and run a small image; no root, no network but for .venv
+#   make test      the tests; ARGS goes to pytest: make test ARGS='-x tests/unit'
+#   make lint      ruff: rules and format          make types   mypy
+#   make docs      writes docs/cli.md from --help  make bench   ours against the peers
+#
+# Another environment: make test VENV=/somewhere.  One that is ready and is not to be touched:
+# make test VENV=/somewhere PREPARED=1.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+python := $(VENV)/bin/python
+ready := $(if $(PREPARED),,$(VENV)/.ready)
+
+.PHONY: demo test lint types bench docs clean
+
+demo: $(ready)
+	$(python) testdata/demo/demo.py $(ARGS)
+
+test: $(ready)
+	$(python) -m pytest $(ARGS)
+
+lint: $(ready)
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+
+types: $(ready)
+	$(python) -m mypy
+
+bench: $(ready)
+	$(python) -m tests.benchmarks $(ARGS)
+
+docs: $(ready)
+	$(python) docs/generate.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	touch $@

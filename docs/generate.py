@@ -1,0 +1,71 @@
+"""Writes ``docs/cli.md`` from the commands' own help; ``--check`` only compares.
+
+The pages are made for a terminal of 80 columns, whatever the one at hand.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+PAGE = Path(__file__).with_name("cli.md")
+WIDTH = 80
+HEAD = """\
+# The command line
+
+Made from the commands' own help by `make docs`; do not edit.
+"""
+
+
+def program() -> click.Group:
+    """Return the root of the commands: the one group that ``ocitool.cli.main`` holds."""
+    from ocitool.cli import main
+
+    groups = [value for value in vars(main).values() if isinstance(value, click.Group)]
+    if len(groups) != 1:
+        raise LookupError(f"ocitool.cli.main holds {len(groups)} groups, not one")
+    return groups[0]
+
+
+def helps() -> dict[str, str]:
+    """Return the help of every command that is not hidden: ``ocitool image ls`` -> text."""
+    return dict(_walk(program(), None, "ocitool"))
+
+
+def _walk(
+    command: click.Command, parent: click.Context | None, name: str
+) -> Iterator[tuple[str, str]]:
+    context = click.Context(
+        command, parent=parent, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH
+    )
+    yield context.command_path, f"{command.get_help(context).rstrip()}\n"
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            if found is not None and not found.hidden:
+                yield from _walk(found, context, inner)
+
+
+def page() -> str:
+    """Return the whole page."""
+    parts = (f"\n## {path}\n\n```text\n{text}```\n" for path, text in helps().items())
+    return HEAD + "".join(parts)
+
+
+def main(words: list[str]) -> int:
+    """Write the page, or say whether it is up to date."""
+    text = page()
+    if "--check" not in words:
+        PAGE.write_text(text, encoding="utf-8")
+        return 0
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
+        return 0
+    print("docs/cli.md is not what the commands say: run make docs", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
