@@ -1,4 +1,4 @@
-"""Turning the bytes of a tar into a layer's blob: hashed plain, compressed, written, all at once."""
+"""Turning a tar into a layer's blob: hashed plain, compressed and written, all at once."""
 
 from __future__ import annotations
 

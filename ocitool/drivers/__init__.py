@@ -1,0 +1,1 @@
+"""Storage drivers: unpacked layers on disk, and the mounts that stack them."""

@@ -1,0 +1,100 @@
+"""The seam between the store and the ways to keep unpacked layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from ocitool_runtime.spec import Mount
+
+from ocitool.layer.apply import Applied
+from ocitool.oci.content import Stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """Whether a driver can work here; ``reason`` says why, ``hint`` what would change it."""
+
+    ok: bool
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one layer takes on disk by itself."""
+
+    size: int  # bytes of file content
+    inodes: int
+
+
+class Driver(Protocol):
+    """Keeps unpacked layers on disk and stacks them into trees.
+
+    Two kinds of things have names.  A *layer* is named by its chain id (64 hexadecimal digits) and
+    never changes once `commit` has returned.  A *tree* is writable, named by a key that the caller
+    chooses, and stands on a list of layers, ``parents``, the lowest first, which must all have
+    been committed.  `begin` makes a tree; `apply` or a sandbox fills it; `commit` freezes it into
+    a layer on top of its parents, or `discard` drops it.
+
+    A driver describes mounts and never mounts.  It locks nothing: the store calls it for one tree
+    or layer from one place at a time.  What was half done when a process died is named by `trees`
+    and dropped by `discard`.  Every method may raise `DriverError` or `LayerError`; the `OSError`
+    of a full or failing disk passes through, for the store to translate.
+
+    A driver is made by calling its class with the directory it may use, which exists.
+    """
+
+    #: As in ``--driver NAME`` and the entry point.
+    name: ClassVar[str]
+    #: The methods that touch the content of layers.  Where container ids are mapped to others
+    #: they run inside a user namespace, in a process of their own; the others run in the caller.
+    mapped: ClassVar[frozenset[str]]
+
+    def probe(self) -> Support:
+        """Say whether this driver can work in its directory; leaves nothing behind."""
+
+    def begin(self, key: str, parents: Sequence[str]) -> None:
+        """Make the empty tree *key* on *parents*; a tree of that key must not exist."""
+
+    def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
+        """Unpack a layer's tar into the tree *key*, and read *tar* to its end."""
+
+    def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
+        """Return the mounts that show the tree *key* for reading and writing, outermost first."""
+
+    def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
+        """Return the mounts that show *parents* read-only, outermost first."""
+
+    def diff(
+        self,
+        key: str,
+        parents: Sequence[str],
+        sink: Callable[[bytes], object],
+        *,
+        clamp: int | None = None,
+    ) -> int:
+        """Write what the tree *key* changes in *parents* to *sink*, as a layer's tar.
+
+        *clamp* is the latest time an entry gets, in seconds since the epoch.  Returns the number
+        of entries.  The same changes give the same bytes.
+        """
+
+    def commit(self, key: str, layer: str) -> None:
+        """Freeze the tree *key* as *layer*.  If the layer is there already, the tree is dropped."""
+
+    def discard(self, key: str) -> None:
+        """Drop the tree *key*; nothing happens if there is none."""
+
+    def remove(self, layer: str) -> None:
+        """Remove *layer*, on which no other layer or tree may stand; none is fine, too."""
+
+    def layers(self) -> Iterator[str]:
+        """Yield the names of all committed layers."""
+
+    def trees(self) -> Iterator[str]:
+        """Yield the keys of all trees."""
+
+    def usage(self, layer: str) -> Usage:
+        """Measure *layer*."""

@@ -1,0 +1,126 @@
+"""What drivers with one directory a layer have in common: places, names, commit and removal.
+
+HOME/layers/<chain id>/fs      committed
+HOME/trees/<key>/fs            writable; `commit` renames <key> to <chain id>
+HOME/trash/<random>            taken out of use, to be removed
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from ocitool.drivers.driver import Usage
+from ocitool.errors import DriverError, LayerNotFound
+from ocitool.layer.root import remove_tree
+
+FS: Final = "fs"
+
+
+class Folders:
+    """Places below *home*.  Made when first needed."""
+
+    def __init__(self, home: str) -> None:
+        self.home = home
+        self._layers = f"{home}/layers"
+        self._trees = f"{home}/trees"
+        self._trash = f"{home}/trash"
+
+    def layer(self, name: str) -> str:
+        """Return the tree of a committed layer; `LayerNotFound` if it is not there."""
+        place = f"{self._layers}/{name}/{FS}"
+        if not os.path.isdir(place):
+            raise LayerNotFound(f"layer {name[:12]} is not unpacked")
+        return place
+
+    def tree(self, key: str) -> str:
+        """Return the directory of the tree *key*."""
+        return f"{self._trees}/{key}"
+
+    def make(self, key: str, parents: Sequence[str]) -> str:
+        """Make the tree *key* with an empty root directory like that of *parents*."""
+        os.makedirs(self._trees, mode=0o700, exist_ok=True)
+        try:
+            os.mkdir(self.tree(key), 0o700)
+        except FileExistsError:
+            raise DriverError(f"the tree {key!r} exists already") from None
+        top = f"{self.tree(key)}/{FS}"
+        os.mkdir(top, 0o755)
+        os.chmod(top, 0o755)  # whatever the umask is
+        if parents:
+            # The topmost root directory is the one that the stacked tree shows.
+            like = os.stat(self.layer(parents[-1]))
+            os.chmod(top, stat.S_IMODE(like.st_mode))
+            if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+                os.chown(top, like.st_uid, like.st_gid)
+            os.utime(top, ns=(like.st_mtime_ns, like.st_mtime_ns))
+        return top
+
+    def commit(self, key: str, layer: str) -> None:
+        """Rename the tree *key* to *layer*, or drop it if the layer is there."""
+        os.makedirs(self._layers, mode=0o700, exist_ok=True)
+        try:
+            os.rename(self.tree(key), f"{self._layers}/{layer}")
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            self.discard(key)
+
+    def discard(self, key: str) -> None:
+        """Remove the tree *key*."""
+        self._remove(self.tree(key))
+
+    def remove(self, layer: str) -> None:
+        """Remove a committed layer: out of sight by one rename, then file by file."""
+        self._remove(f"{self._layers}/{layer}")
+
+    def sweep(self) -> None:
+        """Remove what an earlier removal left when it was interrupted."""
+        for name in _names(self._trash):
+            remove_tree(f"{self._trash}/{name}")
+
+    def _remove(self, place: str) -> None:
+        os.makedirs(self._trash, mode=0o700, exist_ok=True)
+        gone = f"{self._trash}/{secrets.token_hex(8)}"
+        try:
+            os.rename(place, gone)
+        except FileNotFoundError:
+            return
+        remove_tree(gone)
+
+    def layers(self) -> Iterator[str]:
+        """Yield the names of the committed layers."""
+        yield from _names(self._layers)
+
+    def trees(self) -> Iterator[str]:
+        """Yield the keys of the trees."""
+        yield from _names(self._trees)
+
+    def usage(self, layer: str) -> Usage:
+        """Add up the files of *layer*, each inode once."""
+        seen: set[int] = set()
+        size = 0
+        todo = [self.layer(layer)]
+        while todo:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    state = entry.stat(follow_symlinks=False)
+                    if state.st_ino in seen:
+                        continue
+                    seen.add(state.st_ino)
+                    if stat.S_ISDIR(state.st_mode):
+                        todo.append(entry.path)
+                    elif stat.S_ISREG(state.st_mode):
+                        size += state.st_size
+        return Usage(size=size, inodes=len(seen) + 1)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []

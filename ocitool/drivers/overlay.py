@@ -1,0 +1,116 @@
+"""Layers as directories, stacked by the kernel's overlayfs.
+
+As root its marks are trusted.* attributes; in a user namespace the kernel wants user.* ones and
+the option ``userxattr``.  ``metacopy`` and ``redirect_dir`` stay off, so that an upper directory
+is complete by itself and its changes can be read without the trees below it.
+
+Source: the kernel's Documentation/filesystems/overlayfs.rst.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, Final
+
+from ocitool_runtime.spec import Mount
+
+from ocitool.drivers import probing
+from ocitool.drivers.driver import Support, Usage
+from ocitool.drivers.folders import FS, Folders
+from ocitool.errors import DriverError
+from ocitool.layer.apply import Applied, apply
+from ocitool.layer.diff import changes_in_upper, write_changes
+from ocitool.layer.whiteouts import OverlayMarks
+from ocitool.oci.content import Stream
+
+_MOST_LAYERS: Final = 500  # OVL_MAX_STACK
+
+
+class OverlayDriver:
+    """One directory a layer; a tree is an upper directory on those of its parents."""
+
+    name: ClassVar[str] = "overlay"
+    mapped: ClassVar[frozenset[str]] = frozenset({"apply", "diff", "discard", "remove", "usage"})
+
+    def __init__(self, home: str) -> None:
+        self._folders = Folders(home)
+        # In a user namespace of its own this process is root, too; there trusted.* is refused.
+        self._trusted = os.geteuid() == 0 and probing.initial_user_namespace()
+        self._marks = OverlayMarks("trusted" if self._trusted else "user")
+        self._options = ("index=off",) if self._trusted else ("index=off", "userxattr")
+
+    def probe(self) -> Support:
+        return probing.try_overlay(self._folders.home, self._options)
+
+    def begin(self, key: str, parents: Sequence[str]) -> None:
+        if len(parents) >= _MOST_LAYERS:
+            raise DriverError(
+                f"{len(parents)} layers are more than the {_MOST_LAYERS} that overlayfs stacks",
+                hint="use --driver vfs, or flatten the image",
+            )
+        self._folders.make(key, parents)
+        os.mkdir(f"{self._folders.tree(key)}/work", 0o700)
+
+    def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
+        return apply(tar, self._upper(key), self._marks, lower=self._lower(parents))
+
+    def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
+        return (
+            Mount(
+                type="overlay",
+                source="overlay",
+                target="/",
+                # Trees are made anew after a crash, never mended; syncing them buys nothing.
+                options=(*self._options, "volatile"),
+                lower=self._lower(parents),
+                upper=self._upper(key),
+                work=f"{self._folders.tree(key)}/work",
+            ),
+        )
+
+    def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
+        return (
+            Mount(
+                type="overlay",
+                source="overlay",
+                target="/",
+                options=self._options,
+                lower=self._lower(parents),
+            ),
+        )
+
+    def diff(
+        self,
+        key: str,
+        parents: Sequence[str],
+        sink: Callable[[bytes], object],
+        *,
+        clamp: int | None = None,
+    ) -> int:
+        changes = changes_in_upper(self._upper(key), self._marks.attribute)
+        return write_changes(changes, sink, clamp=clamp)
+
+    def commit(self, key: str, layer: str) -> None:
+        self._folders.commit(key, layer)
+
+    def discard(self, key: str) -> None:
+        self._folders.discard(key)
+
+    def remove(self, layer: str) -> None:
+        self._folders.remove(layer)
+
+    def layers(self) -> Iterator[str]:
+        return self._folders.layers()
+
+    def trees(self) -> Iterator[str]:
+        return self._folders.trees()
+
+    def usage(self, layer: str) -> Usage:
+        return self._folders.usage(layer)
+
+    def _upper(self, key: str) -> str:
+        return f"{self._folders.tree(key)}/{FS}"
+
+    def _lower(self, parents: Sequence[str]) -> tuple[str, ...]:
+        return tuple(self._folders.layer(name) for name in reversed(parents))

@@ -1,0 +1,88 @@
+"""Each layer as a whole tree, copied from the one below: works on every file system.
+
+A copy shares its blocks where the file system can (reflinks, on btrfs and XFS).  Changes are found
+by comparing the trees, but only what was touched since the copy is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, Final
+
+from ocitool_runtime.spec import Mount
+
+from ocitool.drivers.copying import copy_tree
+from ocitool.drivers.driver import Support, Usage
+from ocitool.drivers.folders import FS, Folders
+from ocitool.layer.apply import Applied, apply
+from ocitool.layer.diff import changes_since, write_changes
+from ocitool.layer.whiteouts import Removal
+from ocitool.oci.content import Stream
+
+_COPIED: Final = "copied"  # a file whose change time is that of the end of the copy
+
+
+class VfsDriver:
+    """One complete tree a layer; slow to make, but nothing is ever stacked."""
+
+    name: ClassVar[str] = "vfs"
+    mapped: ClassVar[frozenset[str]] = frozenset(
+        {"begin", "apply", "diff", "discard", "remove", "usage"}
+    )
+
+    def __init__(self, home: str) -> None:
+        self._folders = Folders(home)
+
+    def probe(self) -> Support:
+        return Support(ok=True, reason="plain directories work everywhere")
+
+    def begin(self, key: str, parents: Sequence[str]) -> None:
+        top = self._folders.make(key, parents)
+        if parents:
+            copy_tree(self._folders.layer(parents[-1]), top)
+        os.close(os.open(f"{self._folders.tree(key)}/{_COPIED}", os.O_CREAT | os.O_EXCL, 0o600))
+
+    def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
+        return apply(tar, self._top(key), Removal())
+
+    def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
+        return (Mount(type="bind", source=self._top(key), target="/"),)
+
+    def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
+        source = self._folders.layer(parents[-1])
+        return (Mount(type="bind", source=source, target="/", options=("ro",)),)
+
+    def diff(
+        self,
+        key: str,
+        parents: Sequence[str],
+        sink: Callable[[bytes], object],
+        *,
+        clamp: int | None = None,
+    ) -> int:
+        before = self._folders.layer(parents[-1]) if parents else ""
+        since = os.stat(f"{self._folders.tree(key)}/{_COPIED}").st_ctime_ns
+        changes = changes_since(self._top(key), before, since if parents else 0)
+        return write_changes(changes, sink, clamp=clamp)
+
+    def commit(self, key: str, layer: str) -> None:
+        self._folders.commit(key, layer)
+
+    def discard(self, key: str) -> None:
+        self._folders.discard(key)
+
+    def remove(self, layer: str) -> None:
+        self._folders.remove(layer)
+
+    def layers(self) -> Iterator[str]:
+        return self._folders.layers()
+
+    def trees(self) -> Iterator[str]:
+        return self._folders.trees()
+
+    def usage(self, layer: str) -> Usage:
+        return self._folders.usage(layer)
+
+    def _top(self, key: str) -> str:
+        return f"{self._folders.tree(key)}/{FS}"

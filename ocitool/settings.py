@@ -1,0 +1,85 @@
+"""Settings: from files, then the environment, then flags; each knows where it came from.
+
+Files are TOML, ``/etc/ocitool/config.toml`` and then ``$XDG_CONFIG_HOME/ocitool/config.toml``,
+with the names of the fields below as keys.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from ocitool.errors import FormatError
+
+_ENVIRONMENT: Final = {"root": "OCITOOL_ROOT", "driver": "OCITOOL_DRIVER"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that is set once for a whole run."""
+
+    root: str  # the store's directory, absolute
+    driver: str = ""  # a storage driver's name; "" chooses the first that works
+    #: name of a field -> "default", a file's path, "OCITOOL_ROOT", "--root"
+    origins: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        flags: Mapping[str, str | None] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Read the settings; `FormatError` names a file with a key or value that is wrong."""
+        environ = os.environ if environ is None else environ
+        values = {"root": default_root(environ)}
+        origins = {"root": "default"}
+        for path in _files(environ):
+            for key, value in _read(path).items():
+                values[key], origins[key] = value, path
+        for key, variable in _ENVIRONMENT.items():
+            if environ.get(variable):
+                values[key], origins[key] = environ[variable], variable
+        for key, flag in (flags or {}).items():
+            if flag is not None:
+                values[key], origins[key] = flag, f"--{key}"
+        values["root"] = os.path.abspath(os.path.expanduser(values["root"]))
+        return cls(**values, origins=origins)
+
+
+def default_root(environ: Mapping[str, str]) -> str:
+    """Return where the store lies when nothing says otherwise."""
+    if os.geteuid() == 0:
+        return "/var/lib/ocitool"
+    data = environ.get("XDG_DATA_HOME") or os.path.join(_home(environ), ".local/share")
+    return os.path.join(data, "ocitool")
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    return environ.get("HOME") or os.path.expanduser("~")
+
+
+def _files(environ: Mapping[str, str]) -> tuple[str, ...]:
+    config = environ.get("XDG_CONFIG_HOME") or os.path.join(_home(environ), ".config")
+    return ("/etc/ocitool/config.toml", os.path.join(config, "ocitool/config.toml"))
+
+
+def _read(path: str) -> dict[str, str]:
+    try:
+        with open(path, "rb") as file:
+            import tomllib  # 4 ms that a machine without a file does not spend
+
+            fields: dict[str, Any] = tomllib.load(file)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    except ValueError as error:
+        raise FormatError(f"is not valid TOML: {error}", where=path) from error
+    for key, value in fields.items():
+        if key not in _ENVIRONMENT:
+            known = ", ".join(_ENVIRONMENT)
+            raise FormatError(f"has the unknown key {key!r}", where=path, hint=f"known: {known}")
+        if not isinstance(value, str):
+            raise FormatError(f"the value of {key!r} is not a string", where=path)
+    return fields

@@ -1,0 +1,140 @@
+"""Blobs by digest: written to a temporary file, proved, synced, renamed.
+
+A blob that can be seen is whole and durable.  The directory is that of an OCI image layout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import BinaryIO, Self
+
+from ocitool.errors import BlobNotFound, DigestMismatch
+from ocitool.oci.digest import Digest, VerifiedReader
+from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
+from ocitool.store.layout import Layout, Lease, sync_directory
+
+
+class Blobs:
+    """The blobs of one store."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def path(self, digest: Digest) -> str:
+        """Return where the blob lies, whether or not it is there."""
+        return f"{self._layout.blobs}/{digest.algorithm}/{digest.encoded}"
+
+    def size(self, digest: Digest) -> int | None:
+        """Return the size of a blob in bytes, None if it is not there."""
+        try:
+            return os.stat(self.path(digest)).st_size
+        except FileNotFoundError:
+            return None
+
+    def claim(self, descriptor: Descriptor) -> bool:
+        """Say whether the blob is there, and keep a collection that runs now from taking it."""
+        path = self.path(descriptor.digest)
+        try:
+            os.utime(path)
+            return os.stat(path).st_size == descriptor.size
+        except FileNotFoundError:
+            return False
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob for reading, unproved: it was proved when it came in."""
+        try:
+            return open(self.path(digest), "rb", buffering=0)
+        except FileNotFoundError:
+            raise BlobNotFound(
+                f"the blob {digest} is not in the store",
+                hint="pull or build the image again",
+            ) from None
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """Return a document (manifest, index, config), proved again, at most 4 MiB."""
+        with self.open(descriptor.digest) as file:
+            size = min(descriptor.size, MANIFEST_LIMIT)
+            reader = VerifiedReader(file, descriptor.digest, size, where="store")
+            return reader.read() + reader.read()
+
+    def writer(self, lease: Lease) -> BlobWriter:
+        """Return a writer for a new blob."""
+        return BlobWriter(self._layout, lease)
+
+    def put(self, data: bytes, lease: Lease) -> Digest:
+        """Store *data* as a blob; nothing happens if it is there."""
+        digest = Digest.of(data)
+        if not self.claim(Descriptor(media_type="", digest=digest, size=len(data))):
+            with self.writer(lease) as writer:
+                writer.write(data)
+                writer.commit()
+        return digest
+
+    def all(self) -> Iterator[Digest]:
+        """Yield the digest of every blob."""
+        for algorithm in os.listdir(self._layout.blobs):
+            for name in os.listdir(f"{self._layout.blobs}/{algorithm}"):
+                yield Digest(algorithm, name)
+
+    def delete(self, digest: Digest) -> None:
+        """Remove a blob; nothing happens if it is not there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(digest))
+
+
+class BlobWriter:
+    """Takes the bytes of one blob.  Left without `commit`, nothing stays of it."""
+
+    def __init__(self, layout: Layout, lease: Lease) -> None:
+        self._layout = layout
+        self._path = lease.file()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._fd = os.open(self._path, flags, 0o644)
+        self._hash = hashlib.sha256()
+        self.size = 0  # bytes written
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._hash.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        self.size += len(data)
+
+    def commit(self, wanted: Descriptor | None = None) -> Digest:
+        """Make the blob visible and durable; returns its digest.
+
+        Raises:
+            DigestMismatch: the content is not *wanted*.
+        """
+        digest = Digest("sha256", self._hash.hexdigest())
+        if wanted is not None:
+            digest = self._proved(wanted, digest)
+        os.fsync(self._fd)
+        directory = f"{self._layout.blobs}/{digest.algorithm}"
+        os.makedirs(directory, exist_ok=True)
+        os.rename(self._path, f"{directory}/{digest.encoded}")
+        sync_directory(directory)
+        return digest
+
+    def _proved(self, wanted: Descriptor, digest: Digest) -> Digest:
+        if self.size != wanted.size:
+            raise DigestMismatch(str(wanted.digest), f"{self.size} bytes", size=self.size)
+        if wanted.digest.algorithm != "sha256":
+            with open(self._path, "rb") as file:
+                found = hashlib.file_digest(file, wanted.digest.algorithm)
+            digest = Digest(wanted.digest.algorithm, found.hexdigest())
+        if digest != wanted.digest:
+            raise DigestMismatch(str(wanted.digest), str(digest), size=self.size)
+        return digest
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)

@@ -1,0 +1,114 @@
+"""What an OCI layout cannot hold, in SQLite: layers, blob facts, cache records, the stat cache.
+
+Everything here can be made again from the layout, at the price of time.  WAL lets readers go on
+while one writer writes; ``busy_timeout`` makes writers wait for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from ocitool.errors import StoreError, StoreVersion
+
+VERSION: Final = 1
+_BUSY: Final = 60.0  # seconds
+
+_SCHEMA: Final = """
+CREATE TABLE layers (          -- unpacked layers
+    chain TEXT NOT NULL, driver TEXT NOT NULL, diff TEXT NOT NULL, parent TEXT NOT NULL,
+    boot TEXT NOT NULL,        -- the machine's boot it was unpacked in; '' once it is durable
+    used REAL NOT NULL, PRIMARY KEY (driver, chain)) WITHOUT ROWID;
+CREATE TABLE packed (          -- blobs that hold a layer whose content was proved
+    digest TEXT PRIMARY KEY, diff TEXT NOT NULL, codec TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX packed_diff ON packed (diff);
+CREATE TABLE origins (         -- repositories that are known to hold a blob
+    digest TEXT NOT NULL, repository TEXT NOT NULL,
+    PRIMARY KEY (digest, repository)) WITHOUT ROWID;
+CREATE TABLE cache (           -- build steps that were done
+    key TEXT PRIMARY KEY, record TEXT NOT NULL, used REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE files (           -- the stat cache: one row for each directory of a context
+    directory TEXT NOT NULL, rules TEXT NOT NULL, state BLOB NOT NULL, digest TEXT NOT NULL,
+    content BLOB NOT NULL, PRIMARY KEY (directory, rules)) WITHOUT ROWID;
+"""
+
+
+class Database:
+    """One connection, shared by the threads of a process one at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+            )
+            self._prepare(path)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"cannot be opened: {error}",
+                where=path,
+                hint="it holds nothing that cannot be made again; remove it if it is damaged",
+            ) from error
+
+    def _prepare(self, path: str) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise StoreVersion(
+                f"has format {version}, and this program knows {VERSION}",
+                where=path,
+                hint="use a newer ocitool, or another --root",
+            )
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        if version == VERSION:
+            return
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        with self.write():
+            # Another process may have been faster.
+            if self._connection.execute("PRAGMA user_version").fetchone() == (0,):
+                for statement in _SCHEMA.split(";\n"):
+                    if statement.strip():
+                        self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version={VERSION}")
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows that *query* finds."""
+        with self._lock, _translated():
+            return self._connection.execute(query, values).fetchall()
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> None:
+        """Carry out one change."""
+        with self._lock, _translated():
+            self._connection.execute(statement, values)
+
+    def run_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Carry out one change for each of *rows*, all or none."""
+        with self.write(), _translated():
+            self._connection.executemany(statement, rows)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[None]:
+        """Carry out what is done inside as one transaction."""
+        with self._lock, _translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._connection.close()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"the store's database failed: {error}") from error
