@@ -1,0 +1,206 @@
+"""Errors on stderr and exit codes: the one place where both are decided.
+
+    ocitool: Dockerfile:3: RUN make: exit code: 2
+       3 | >>> RUN make
+    make: *** [all] Error 1
+    hint: ...
+
+Exit codes: 1 a failure, 2 wrong usage, 125 the sandbox or a container, 130 interrupted,
+141 the reader of our output went away; a failed build step passes its own code on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+import click
+
+from ocitool.cli.output import colour_wanted, write
+from ocitool.cli.progress.lines import plain_text
+from ocitool.errors import DockerfileError, OcitoolError, StepFailed
+
+PROGRAM = "ocitool"
+INTERRUPTED = 130
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as if the signal had ended us
+
+_FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "disk quota exceeded"}
+_FULL_HINT = "free some space, or put the store on a larger disk"
+
+
+def run_guarded(
+    function: Callable[[], object],
+    *,
+    debug: bool | Callable[[], bool] = False,
+    stream: TextIO | None = None,
+) -> int:
+    """Call *function*; turn whatever it raises into text on *stream* and return the exit code.
+
+    An ``int`` that it returns is the exit code, anything else counts as 0.  *debug* adds
+    tracebacks; where it is only known once *function* ran, give a function that tells it.
+    """
+    try:
+        result = function()
+        sys.stdout.flush()
+    except BaseException as error:
+        return _report(error, debug, sys.stderr if stream is None else stream)
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: BaseException, debug: bool | Callable[[], bool], stream: TextIO) -> int:
+    traced = debug() if callable(debug) else debug
+    try:
+        if text := describe(error, debug=traced):
+            write(_coloured(text) if colour_wanted(stream) else text, stream)
+    except (OSError, ValueError):  # nobody listens on stderr either
+        pass
+    code = exit_code(error)
+    if code == BROKEN_PIPE:
+        _discard_output()
+    return code
+
+
+def _discard_output() -> None:
+    """Point stdout elsewhere, or the interpreter complains when it flushes at its end."""
+    try:
+        void = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(void, sys.stdout.fileno())
+        os.close(void)
+    except (OSError, ValueError):  # stdout is not a file: there is nothing to complain about
+        return
+
+
+def _coloured(text: str) -> str:
+    return re.sub(rf"^{PROGRAM}:", f"\x1b[1;31m{PROGRAM}:\x1b[0m", text, flags=re.MULTILINE)
+
+
+# -- exit codes ----------------------------------------------------------------------------
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit status that *error* stands for; of a group, that of its first error."""
+    first = next(_leaves(error))
+    if isinstance(first, StepFailed):
+        return first.status if 0 < first.status < 256 else first.exit_code
+    if isinstance(first, (OcitoolError, click.ClickException, click.exceptions.Exit)):
+        return first.exit_code
+    if isinstance(first, SystemExit):
+        return _system_exit(first.code)
+    if _interrupted(first):
+        return INTERRUPTED
+    return BROKEN_PIPE if isinstance(first, BrokenPipeError) else 1
+
+
+def _system_exit(code: object) -> int:
+    if code is None:
+        return 0
+    return code if isinstance(code, int) else 1
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Say whether the user stopped us; click wraps an interrupt in an Abort."""
+    return isinstance(error, (KeyboardInterrupt, click.Abort))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors of a group of groups; those that were merely stopped come last."""
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    leaves = [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    yield from sorted(leaves, key=_interrupted)
+
+
+# -- text ----------------------------------------------------------------------------------
+
+
+def describe(error: BaseException, *, debug: bool = False) -> str:
+    """Return what to print about *error*, each line ended; empty if there is nothing to say."""
+    blocks = dict.fromkeys(_lines(leaf) for leaf in _leaves(error))  # the same one told once
+    text = "".join(plain_text(line) + "\n" for lines in blocks for line in lines)
+    return _traceback(error) + text if debug and text else text
+
+
+def _traceback(error: BaseException) -> str:
+    import traceback  # slow to load, rarely wanted
+
+    return "".join(traceback.format_exception(error))
+
+
+def _lines(error: BaseException) -> tuple[str, ...]:
+    if isinstance(error, OcitoolError):
+        return _ours(error)
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, SystemExit):
+        return (str(error.code),) if isinstance(error.code, str) else ()
+    if isinstance(error, (BrokenPipeError, click.exceptions.Exit)):
+        return ()
+    return _foreign(error)
+
+
+def _ours(error: OcitoolError) -> tuple[str, ...]:
+    lines = [f"{PROGRAM}: {error}", *_excerpt(error)]
+    if isinstance(error, StepFailed) and error.log:
+        lines += ["------", *(line.rstrip("\r\n") for line in error.log), "------"]
+    hints = [error.hint] if error.hint else []
+    if full := _full_disk(error):
+        lines[0] += "" if full in lines[0].lower() else f": {full}"
+        hints = [_FULL_HINT]
+    return (*lines, *(f"hint: {hint}" for hint in hints))
+
+
+def _excerpt(error: OcitoolError) -> Iterator[str]:
+    """Yield the lines to blame as BuildKit shows them, numbered where the number is known."""
+    if not isinstance(error, (DockerfileError, StepFailed)):
+        return
+    place = re.search(r":(\d+)(?::\d+)?$", error.where)
+    number = error.line if isinstance(error, DockerfileError) else int(place[1]) if place else 0
+    for offset, line in enumerate(error.excerpt):
+        if re.match(r"\s*\d+ \| ", line):  # numbered already
+            yield line
+        else:
+            yield f"{number + offset if number else '':>4} | >>> {line.rstrip()}"
+
+
+def _usage(error: click.ClickException) -> tuple[str, ...]:
+    lines = [f"{PROGRAM}: {error.format_message()}"]
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        lines.append(context.get_usage())
+        lines.append(f"hint: try '{context.command_path} --help'")
+    return tuple(lines)
+
+
+def _foreign(error: BaseException) -> tuple[str, ...]:
+    if _interrupted(error):
+        return (f"{PROGRAM}: interrupted",)
+    if isinstance(error, MemoryError):
+        return (f"{PROGRAM}: out of memory",)
+    if full := _full_disk(error):
+        return (f"{PROGRAM}: {full}{_named(error)}", f"hint: {_FULL_HINT}")
+    if isinstance(error, OSError) and error.strerror:
+        return (f"{PROGRAM}: {error.strerror}{_named(error)}",)
+    return (
+        f"{PROGRAM}: internal error: {type(error).__name__}: {error}".rstrip(": "),
+        f"hint: this is a bug in {PROGRAM}; please report it with the output of --debug",
+    )
+
+
+def _named(error: BaseException) -> str:
+    name = getattr(error, "filename", None)
+    return "" if name is None else f": {os.fsdecode(name) if isinstance(name, bytes) else name}"
+
+
+def _full_disk(error: BaseException | None) -> str:
+    """Return the words for a full disk if that is at the bottom of *error*, else ``""``."""
+    seen = 0
+    while error is not None and seen < 20:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return _FULL[error.errno]
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return ""

@@ -1,0 +1,195 @@
+"""What commands print on stdout: tables, lists and documents, in docker's look.
+
+A command describes its columns once and hands over rows; the flags that all lists share
+(``--format``, ``--quiet``, ``--no-trunc``) are carried out here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from ocitool.cli.template_values import show, to_json
+
+Row = Mapping[str, object]
+
+_GAP = 3  # blanks between two columns
+_NARROWEST = 10  # docker's least width of a column, its gap included
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: the field that templates know it by, and its header.
+
+    *short* cuts the value down unless ``--no-trunc`` is given; a column that is not *shown*
+    has its header for ``table`` templates only.
+    """
+
+    field: str
+    header: str
+    short: Callable[[str], str] | None = None
+    shown: bool = True
+
+
+# -- tables --------------------------------------------------------------------------------
+
+
+def table(rows: Iterable[Row], columns: Sequence[Column]) -> str:
+    """Return *rows* under upper-case headers, a line each, the last one ended too."""
+    visible = [column for column in columns if column.shown]
+    lines = [[column.header for column in visible]]
+    lines += [[_cell(row.get(column.field)) for column in visible] for row in rows]
+    return align(lines)
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    """Return *lines* of cells with the columns one below the other, no blanks at line ends."""
+    widths: list[int] = []
+    for line in lines:
+        widths += [0] * (len(line) - 1 - len(widths))
+        for number, cell in enumerate(line[:-1]):  # the last cell of a line takes no part
+            widths[number] = max(widths[number], width(cell) + _GAP, _NARROWEST)
+    return "".join(_line(line, widths) + "\n" for line in lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell + " " * (room - width(cell)) for cell, room in zip(cells, widths, strict=False)]
+    return "".join([*padded, *cells[len(padded) :]]).rstrip(" ")
+
+
+def width(text: str) -> int:
+    """Return how many terminal cells *text* takes: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width  # a third of a megabyte: rarely needed
+
+    return sum(
+        0 if category(char) in ("Mn", "Me", "Cf") else 2 if east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def _cell(value: object) -> str:
+    """Return *value* for one cell; what would break the line or the terminal is escaped."""
+    text = "" if value is None else show(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+# -- lists ---------------------------------------------------------------------------------
+
+
+def emit_list(
+    rows: Iterable[Row],
+    *,
+    columns: Sequence[Column],
+    format: str | None = None,
+    quiet: bool = False,
+    no_trunc: bool = False,
+    key: str = "ID",
+    out: TextIO | None = None,
+) -> None:
+    """Print *rows*: as a table, as *format* says, or their *key* alone if *quiet*.
+
+    As with docker a *format* wins over *quiet*, and short forms apply to every format.
+
+    Raises:
+        FormatError: *format* is wrong; nothing is printed then.
+    """
+    cut = {} if no_trunc else {c.field: c.short for c in columns if c.short is not None}
+    shortened = [_shorten(row, cut) for row in rows]
+    wanted = (format or "table").strip()
+    if wanted == "table":
+        text = _keys(shortened, key) if quiet else table(shortened, columns)
+    else:
+        text = _formatted(shortened, wanted if wanted == "json" else format or "", columns)
+    write(text, out)
+
+
+def _shorten(row: Row, cut: Mapping[str, Callable[[str], str]]) -> dict[str, object]:
+    return {
+        name: cut[name](value) if name in cut and isinstance(value, str) else value
+        for name, value in sorted(row.items())
+    }
+
+
+def _keys(rows: Iterable[Row], key: str) -> str:
+    return "".join(f"{_cell(row[key])}\n" for row in rows)
+
+
+def _formatted(rows: Iterable[Row], format: str, columns: Sequence[Column]) -> str:
+    from ocitool.cli.template import Template  # only who writes templates pays for them
+
+    template = Template.parse(format)
+    if not template.table:
+        return "".join(template.render(row) + "\n" for row in rows)
+    lines = [template.headings({column.field: column.header for column in columns})]
+    lines += [template.render(row) for row in rows]
+    return align([line.split("\t") for text in lines for line in text.split("\n")])
+
+
+def short_id(value: str) -> str:
+    """Return the twelve digits by which people know a digest; other text stays as it is."""
+    algorithm, colon, digits = value.partition(":")
+    if colon and algorithm.isalnum() and len(digits) >= 32:
+        return digits[:12]
+    return value[:12] if len(value) == 64 else value
+
+
+def ellipsis(size: int) -> Callable[[str], str]:
+    """Return a `Column.short` that cuts text to *size* characters, the last of them ``…``."""
+    return lambda value: value if len(value) <= size else value[: size - 1] + "…"
+
+
+# -- documents -----------------------------------------------------------------------------
+
+
+def emit_documents(
+    values: Sequence[object], *, format: str | None = None, out: TextIO | None = None
+) -> None:
+    """Print *values* as ``inspect`` does: one JSON array, or *format* for each of them.
+
+    Raises:
+        FormatError: *format* is wrong; nothing is printed then.
+    """
+    if not format:
+        write(to_json(list(values), indent=4) + "\n", out)
+        return
+    from ocitool.cli.template import Template
+
+    template = Template.parse(format, escapes=False)
+    write("".join(template.render(value) + "\n" for value in values), out)
+
+
+# -- streams -------------------------------------------------------------------------------
+
+
+def write(text: str, out: TextIO | None = None) -> None:
+    """Write *text* whole, and flush, so that a broken pipe shows here and not at exit.
+
+    Characters the stream's encoding does not have are escaped rather than fatal.
+    """
+    stream = sys.stdout if out is None else out
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Say whether *stream* is a terminal that can move its cursor."""
+    try:
+        return stream.isatty() and os.environ.get("TERM", "") != "dumb"
+    except ValueError:  # closed
+        return False
+
+
+def colour_wanted(stream: TextIO) -> bool:
+    """Say whether to colour: on a terminal, unless ``NO_COLOR`` is set (no-color.org)."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")

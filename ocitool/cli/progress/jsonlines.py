@@ -1,0 +1,93 @@
+"""Progress for programs: one JSON object an event, one event a line.
+
+Every object has ``type`` and ``time`` (RFC 3339, UTC).  The other fields are the event's own:
+
+    transfer       key action done total state
+    step_started   step name
+    step_output    step stream data      (text; a character never falls apart, bytes that are
+                                          no UTF-8 become U+FFFD)
+    step_finished  step seconds cached
+    step_erred     step message
+    notice         text level            (at once, once each; debug only with --debug)
+"""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+import json
+import time
+from typing import TextIO
+
+from ocitool.cli.progress.renderer import Renderer
+from ocitool.cli.units import format_time
+from ocitool.progress import (
+    Event,
+    Notice,
+    StepErred,
+    StepFinished,
+    StepOutput,
+    StepStarted,
+    Transfer,
+)
+
+_TYPES: dict[type, str] = {
+    Transfer: "transfer",
+    StepStarted: "step_started",
+    StepOutput: "step_output",
+    StepFinished: "step_finished",
+    StepErred: "step_erred",
+    Notice: "notice",
+}
+
+
+class JsonLines(Renderer):
+    """Writes every event as it comes."""
+
+    def __init__(self, stream: TextIO, *, debug: bool = False, build: bool = False) -> None:
+        super().__init__(stream, debug=debug, build=build)
+        self._decoders: dict[tuple[int, str], codecs.IncrementalDecoder] = {}
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            if not isinstance(event, Notice):
+                self.show(event)
+            elif event.level == "warning":
+                self._warn(event)
+            elif event.level != "debug" or self._debug:
+                self._put(event, dataclasses.asdict(event))
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, StepOutput):
+            self._output(event)
+            return
+        if isinstance(event, (StepFinished, StepErred)):
+            self._rest(event.step)
+        self._put(event, dataclasses.asdict(event))
+
+    def finish(self) -> None:
+        for step in {step for step, _ in self._decoders}:
+            self._rest(step)
+
+    def _warn(self, event: Notice) -> None:
+        if event.text not in self._warnings:
+            self._warnings[event.text] = True
+            self._put(event, dataclasses.asdict(event))
+
+    def _output(self, event: StepOutput, final: bool = False) -> None:
+        key = (event.step, event.stream)
+        decoder = self._decoders.get(key)
+        if decoder is None:
+            decoder = self._decoders[key] = codecs.getincrementaldecoder("utf-8")("replace")
+        if text := decoder.decode(event.data, final):
+            self._put(event, {"step": event.step, "stream": event.stream, "data": text})
+
+    def _rest(self, step: int) -> None:
+        """Put out the bytes of a character that never became whole."""
+        for key in [key for key in self._decoders if key[0] == step]:
+            self._output(StepOutput(step=step, data=b"", stream=key[1]), final=True)
+            del self._decoders[key]
+
+    def _put(self, event: Event, fields: dict[str, object]) -> None:
+        head = {"type": _TYPES[type(event)], "time": format_time(time.time_ns())}
+        self.line(json.dumps(head | fields, separators=(",", ":")))

@@ -1,0 +1,125 @@
+"""What the terminal shows of a `Board`: rows of text, fitted to its height."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ocitool.cli.progress.board import Board, Flow, Step
+from ocitool.cli.progress.lines import plain_text
+from ocitool.cli.progress.plain import short_key
+from ocitool.cli.units import clock, human_size
+
+_LIVE_LINES = 5  # last lines shown of a running step
+_BAR = 24  # cells of a bar
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line: *text*, *right* at the right edge; *rank* 2 goes first where room is short."""
+
+    text: str
+    right: str = ""
+    style: str = ""
+    rank: int = 0
+
+
+def picture(
+    board: Board, now: float, *, height: int = 0, final: bool = False, fancy: bool = True
+) -> list[Row]:
+    """Return the rows to show, no more than *height* unless that is 0.
+
+    With *final* nothing runs any more: what did not end is marked as canceled.  *fancy* allows
+    characters beyond ASCII.
+    """
+    rows = [*_steps(board, now, final), *_flows(board, now, final, fancy)]
+    return _fit(rows, height) if height else rows
+
+
+def _fit(rows: list[Row], height: int) -> list[Row]:
+    """Drop the oldest finished rows first, then output lines, then whatever is on top."""
+    for rank in (2, 1):
+        excess = len(rows) - height
+        if excess <= 0:
+            return rows
+        drop = {number for number, row in enumerate(rows) if row.rank == rank}
+        drop = set(sorted(drop)[:excess])
+        rows = [row for number, row in enumerate(rows) if number not in drop]
+    return rows if len(rows) <= height else rows[:1] + rows[len(rows) - height + 1 :]
+
+
+# -- steps ---------------------------------------------------------------------------------
+
+
+def _steps(board: Board, now: float, final: bool) -> Iterator[Row]:
+    if not board.steps:
+        return
+    ended = sum(step.seconds is not None for step in board.steps.values())
+    failed = final and any(step.error for step in board.steps.values())
+    whole = final and not failed and ended == len(board.steps)
+    state = "FINISHED" if whole else "FAILED" if failed else f"({ended}/{len(board.steps)})"
+    yield Row(f"[+] Building {clock(now - board.began)} {state}", style="bold")
+    for step in board.steps.values():
+        yield from _step(step, now, final)
+
+
+def _step(step: Step, now: float, final: bool) -> Iterator[Row]:
+    name = plain_text(step.name)
+    if step.error:
+        yield Row(f" => ERROR {name}", clock(step.seconds or 0), "red")
+        yield from (Row(f" => => # {line}", style="red", rank=1) for line in step.tail)
+    elif step.seconds is not None:
+        mark = "CACHED " if step.cached else ""
+        yield Row(f" => {mark}{name}", clock(step.seconds), "blue", rank=2)
+    elif final:
+        yield Row(f" => CANCELED {name}", clock(now - step.started), "yellow")
+    else:
+        yield Row(f" => {name}", clock(now - step.started))
+        for line in list(step.tail)[-_LIVE_LINES:]:
+            yield Row(f" => => # {line}", style="dim", rank=1)
+
+
+# -- transfers -----------------------------------------------------------------------------
+
+
+def _flows(board: Board, now: float, final: bool, fancy: bool) -> Iterator[Row]:
+    for flow in board.flows.values():
+        head = f"{short_key(flow.latest.key)}  {flow.latest.action:<6}"
+        if flow.latest.state != "running":
+            yield _ended(flow, head)
+        elif final:
+            yield Row(f"{head}  canceled", _moved(flow), "yellow")
+        else:
+            yield Row(f"{head}  {_bar(flow, fancy)}", _pace(flow, now))
+
+
+def _ended(flow: Flow, head: str) -> Row:
+    latest = flow.latest
+    size = latest.total or latest.done
+    style = "red" if latest.state == "failed" else "blue"
+    right = human_size(size, 3) if latest.state == "done" else ""
+    return Row(f"{head}  {latest.state}", right, style, rank=0 if latest.state == "failed" else 2)
+
+
+def _bar(flow: Flow, fancy: bool) -> str:
+    if not flow.latest.total:
+        return ""
+    share = min(1.0, max(0.0, flow.latest.done / flow.latest.total))
+    full, empty = ("━", "─") if fancy else ("=", "-")
+    cells = int(share * _BAR)
+    return f"{full * cells}{empty * (_BAR - cells)} {share:4.0%}"
+
+
+def _moved(flow: Flow) -> str:
+    done, total = flow.latest.done, flow.latest.total
+    return human_size(done, 3) + (f" / {human_size(total, 3)}" if total else "")
+
+
+def _pace(flow: Flow, now: float) -> str:
+    speed, left = flow.speed(now), flow.remaining(now)
+    parts = [_moved(flow)]
+    if speed:
+        parts.append(f"{human_size(speed, 3)}/s")
+    if left is not None:
+        parts.append(f"ETA {clock(left)}")
+    return "  ".join(parts)

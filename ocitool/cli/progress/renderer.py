@@ -1,0 +1,106 @@
+"""What the renderers share: one lock, notices in their time, a stream that may go away."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self, TextIO
+
+from ocitool.cli.output import write
+from ocitool.cli.progress.lines import plain_text
+from ocitool.progress import Event, Notice, StepStarted
+
+
+class Renderer:
+    """A `ProgressSink` to be used in a ``with`` block; subclasses say what an event looks like.
+
+    ``emit`` never raises: when the stream is gone the work goes on unseen.  Warnings appear
+    once each: at the end of a *build* (or of anything with steps), since its output would push
+    them out of sight, and at once otherwise.  Debug notices appear only with *debug*.
+    """
+
+    def __init__(self, stream: TextIO, *, debug: bool = False, build: bool = False) -> None:
+        self.stream = stream
+        self._debug = debug
+        self._lock = threading.RLock()
+        self._build = build
+        self._warnings: dict[str, bool] = {}  # text -> was it shown?
+        self._gone = False
+
+    # -- for subclasses ----------------------------------------------------------------
+
+    def show(self, event: Event) -> None:
+        """Show any event that is not a notice; the lock is held."""
+        raise NotImplementedError
+
+    def notice(self, text: str) -> None:
+        """Show one line that belongs to no step; the lock is held."""
+        self.line(text)
+
+    def finish(self) -> None:
+        """Show what remains to be shown; the lock is held."""
+
+    def line(self, text: str) -> None:
+        """Write one line; characters the stream does not know are escaped."""
+        if self._gone:
+            return
+        try:
+            write(text + "\n", self.stream)
+        except (OSError, ValueError):  # a broken pipe, a full disk, a closed stream
+            self._gone = True
+
+    # -- the sink ----------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        """Take one event, from any thread."""
+        with self._lock:
+            if isinstance(event, Notice):
+                self._take_notice(event)
+                return
+            self._build = self._build or isinstance(event, StepStarted)
+            self.show(event)
+
+    def _take_notice(self, event: Notice) -> None:
+        text = plain_text(event.text)
+        if event.level == "warning":
+            self._warnings.setdefault(text, False)
+            if not self._build:
+                self._show_warnings()
+        elif event.level != "debug":
+            self.notice(text)
+        elif self._debug:
+            self.notice(f"debug: {text}")
+
+    def _show_warnings(self) -> None:
+        for text, shown in self._warnings.items():
+            if not shown:
+                self.notice(f"warning: {text}")
+                self._warnings[text] = True
+
+    def close(self) -> None:
+        """Show the end and the warnings kept for it; a second call does nothing more."""
+        with self._lock:
+            self.finish()
+            self._show_warnings()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Quiet(Renderer):
+    """Shows warnings, and nothing else."""
+
+    def show(self, event: Event) -> None:
+        return None
+
+    def notice(self, text: str) -> None:
+        if text.startswith("warning: "):
+            self.line(text)

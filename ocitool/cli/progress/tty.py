@@ -1,0 +1,137 @@
+"""Progress drawn on a terminal, redrawn in place a few times a second.
+
+Events only change the `Board`; drawing follows its own clock, so that a step that prints
+megabytes costs the reading of them and no more.  The last picture stays when all is over.
+
+Locks: the drawing thread takes rich's lock and then ours.  So nothing here may touch rich
+while it holds ours: notices wait in a queue until the lock is free again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TextIO, cast
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from ocitool.cli.output import write
+from ocitool.cli.progress.board import Board
+from ocitool.cli.progress.picture import Row, picture
+from ocitool.cli.progress.renderer import Renderer
+from ocitool.progress import Event
+
+_FRAMES = 8  # a second
+
+
+class Tty(Renderer):
+    """Draws the board with rich; nothing is drawn before the first event."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        debug: bool = False,
+        build: bool = False,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(stream, debug=debug, build=build)
+        self._console = console or Console(
+            file=cast(Any, _Steady(stream)), highlight=False, markup=False, emoji=False
+        )
+        self._clock = clock
+        self._board = Board(clock())
+        self._pending: deque[str] = deque()
+        self._live: Live | None = None
+        self._starting = threading.Lock()
+        self._final = False
+
+    def show(self, event: Event) -> None:
+        self._board.take(event, self._clock())
+
+    def notice(self, text: str) -> None:
+        self._pending.append(text)
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        self._start()
+        self._print_pending()
+
+    def close(self) -> None:
+        with self._lock:
+            self._final = True
+        with self._starting:
+            live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+        super().close()
+        self._print_pending()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._live is None and not self._final and self._has_picture():
+                self._live = Live(
+                    self,
+                    console=self._console,
+                    refresh_per_second=_FRAMES,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+                self._live.start()
+
+    def _has_picture(self) -> bool:
+        return bool(self._board.steps or self._board.flows)
+
+    def _print_pending(self) -> None:
+        while self._pending:
+            try:
+                text = self._pending.popleft()
+            except IndexError:  # another thread was faster
+                return
+            self._console.print(Text(text), soft_wrap=True)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        height = 0 if self._final else max(1, console.height - 1)
+        fancy = options.encoding.startswith("utf")
+        with self._lock:
+            rows = picture(
+                self._board, self._clock(), height=height, final=self._final, fancy=fancy
+            )
+        # One cell short of the edge: terminals differ on what a full line does to the cursor.
+        for row in rows:
+            yield _text(row, max(1, options.max_width - 1))
+
+
+def _text(row: Row, width: int) -> Text:
+    """Return *row* in exactly one line of *width* cells or less."""
+    line = row.text.expandtabs(8)
+    room = width - cell_len(row.right) - 2 if row.right else width
+    if row.right and room > 8:
+        line = f"{set_cell_size(line, room)}  {row.right}"
+    return Text(set_cell_size(line, min(width, cell_len(line))), style=row.style, no_wrap=True)
+
+
+class _Steady:
+    """A stream that swallows its own failure: a terminal that is gone must not end the work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            write(text, self._stream)
+        except (OSError, ValueError):
+            return 0
+        return len(text)
+
+    def flush(self) -> None:
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
