@@ -1,0 +1,176 @@
+"""What is spawned for a sandbox: the stub outside, and process 1 inside until it is the program.
+
+    parent --spawn--> stub --fork--> process 1 --exec--> program
+
+The stub makes the namespaces and the file tree, waits for process 1, removes the mount points
+it made, and ends process 1 when the parent is gone.  It starts as ``python -I -S -E``.  After
+the pivot nothing may be imported: the stub's root is the container's by then.
+The standard library alone: this runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import os
+import select
+import sys
+
+from ocitool_runtime import enter, init, link, syscalls
+from ocitool_runtime.devices import Devices
+from ocitool_runtime.network import raise_loopback
+from ocitool_runtime.report import doing, failure
+from ocitool_runtime.rootfs import Rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocitool_runtime.wire import Plan
+
+_KILL = 9
+_NAMESPACES = (
+    syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWUTS
+    | syscalls.CLONE_NEWCGROUP
+)
+
+
+def main() -> None:
+    """Serve one spawn: argv is [-c, library directory, mode, control socket, plan]."""
+    mode, control_fd, plan_fd = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    for fd in (control_fd, plan_fd):
+        os.set_inheritable(fd, False)
+    control = link.adopt(control_fd)
+    try:
+        if mode == "sandbox":
+            sandbox(control, _read_plan(plan_fd))
+        else:
+            enter.main(mode, control, _read_plan(plan_fd))
+    except BaseException as error:  # the parent must learn of every end
+        _send(control, failure(error))
+        os._exit(125)
+    os._exit(0)
+
+
+def _read_plan(fd: int) -> Plan:
+    size = os.fstat(fd).st_size
+    plan: Plan = marshal.loads(os.pread(fd, size, 0))
+    os.close(fd)
+    return plan
+
+
+def _send(control: _socket.socket, message: tuple[object, ...], fds: tuple[int, ...] = ()) -> None:
+    try:
+        link.send(control, message, fds)
+    except OSError:  # the parent is gone; nobody is left to tell
+        return
+
+
+def sandbox(control: _socket.socket, plan: Plan) -> None:
+    """Build the sandbox, run the program, report how it ended."""
+    notes: list[str] = []
+    os.chdir("/")
+    os.umask(0o022)
+    if plan["userns"]:
+        enter.user_namespace(control)
+    with doing("make namespaces"):
+        network = syscalls.CLONE_NEWNET if plan["network"] == "none" else 0
+        syscalls.unshare(_NAMESPACES | network)
+        syscalls.make_slave()
+    with doing("name the host"):
+        if plan["hostname"]:
+            syscalls.sethostname(plan["hostname"].encode())
+        if network:
+            raise_loopback()
+    with doing("mount the root"):
+        tree = Rootfs(plan, notes)
+    try:
+        _run(control, plan, tree, notes)
+    except BaseException:
+        tree.clean()
+        raise
+
+
+def _run(control: _socket.socket, plan: Plan, tree: Rootfs, notes: list[str]) -> None:
+    proc, terminal = _furnish(plan, tree, notes)
+    ours, theirs = link.pair()
+    with doing("fork process 1"):
+        pid = os.fork()
+    if pid == 0:
+        ours.close()
+        init.main(plan, tree, proc, terminal[1:], theirs)
+    theirs.close()
+    _leave_stdio()
+    handle = os.pidfd_open(pid)
+    ended = _until_exec(ours, notes)
+    fds = (handle, *terminal[:1])
+    if ended is not None and ended[0] == "failed":
+        os.waitpid(pid, 0)
+        tree.clean()
+        _send(control, ended)
+        return
+    _send(control, ("started", pid), fds)
+    for fd in terminal:
+        os.close(fd)  # else the terminal would never hang up
+    status = os.waitstatus_to_exitcode(_await(control, pid, handle))
+    tree.clean()
+    code, text = (ended[1], ended[2]) if ended is not None else (status, "")
+    _send(control, ("exit", code, text, tuple(dict.fromkeys(notes))))
+
+
+def _furnish(plan: Plan, tree: Rootfs, notes: list[str]) -> tuple[int, tuple[int, ...]]:
+    """Mount all but /proc; return its mount point, and (master, slave) of a terminal or ()."""
+    terminal: tuple[int, ...] = ()
+    with doing("make /proc"):
+        proc = tree.make_proc_point()
+    with doing("make /dev"):
+        devices = Devices(tree.attach(Devices.make(), tree.points.plain("dev")), notes)
+        tree.null = devices.fill(plan["shm_size"])
+        if plan["terminal"]:
+            terminal = devices.open_terminal(*plan["terminal_size"])
+    with doing("make /sys"):
+        tree.mount_sys()
+    with doing("mount volumes"):
+        tree.mount_files()
+        tree.mount_volumes()
+    with doing("make the working directory"):
+        tree.make_cwd()
+        if plan["readonly"]:
+            tree.make_read_only()
+    return proc, terminal
+
+
+def _leave_stdio() -> None:
+    """Let go of the program's streams: who reads them must see their end."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.close(null)
+
+
+def _until_exec(ours: _socket.socket, notes: list[str]) -> tuple[object, ...] | None:
+    """Wait until process 1 is the program: None, or its ("failed", ...) or ("unrunnable", ...)."""
+    ended: tuple[object, ...] | None = None
+    while True:
+        message, _ = link.receive(ours)
+        if message is None:  # its end closes on exec
+            return ended
+        if message[0] == "note":
+            notes.append(message[1])
+        else:
+            ended = message
+
+
+def _await(control: _socket.socket, pid: int, handle: int) -> int:
+    """Wait for process 1; if the parent goes first, so does it."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.register(control.fileno(), select.POLLIN | select.POLLHUP)
+    while True:
+        for fd, _ in poll.poll():
+            if fd == handle:
+                return os.waitpid(pid, 0)[1]
+            if link.receive(control)[0] is None:
+                os.kill(pid, _KILL)
+                poll.unregister(control.fileno())

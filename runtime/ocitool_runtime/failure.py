@@ -1,0 +1,98 @@
+"""Errors of this package, and the remedy for what a kernel or a machine refuses."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any, Final
+
+from ocitool.errors import SandboxError, SetupFailed
+
+
+class StepRefused(SetupFailed):
+    """A system call was refused while the sandbox was set up.
+
+    ``step`` is what was being done, ``syscall`` and ``path`` may be "", ``errno`` 0.
+    """
+
+    def __init__(self, step: str, *, syscall: str, number: int, path: str, text: str) -> None:
+        about = f" ({syscall})" if syscall else ""
+        subject = f" {path}" if path else ""
+        super().__init__(
+            f"cannot {step}:{subject} {text}{about}", hint=remedy(step, syscall, number, path)
+        )
+        self.step = step
+        self.syscall = syscall
+        self.errno = number
+        self.path = path
+
+
+def refusal(message: tuple[Any, ...]) -> StepRefused:
+    """Return the error for a child's message ``failed``."""
+    _, step, syscall, number, path, text = message
+    return StepRefused(step, syscall=syscall, number=number, path=path, text=text)
+
+
+class StillRunning(SandboxError):
+    """The program has not ended within the time given."""
+
+
+NO_USER_NAMESPACE: Final = (
+    "user namespaces are switched off: as root, set kernel.unprivileged_userns_clone=1 (Debian), "
+    "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu) or user.max_user_namespaces above 0"
+)
+NO_NAMESPACE: Final = (
+    "run as a user that may make namespaces: inside another container it needs "
+    "--security-opt seccomp=unconfined and, for root, --cap-add SYS_ADMIN"
+)
+OLD_KERNEL: Final = "this needs Linux 5.12 or later (openat2, mount_setattr)"
+NO_OVERLAY_HERE: Final = (
+    "overlay cannot write there (its upper directory may not itself be on overlay or NFS): use "
+    "another root directory, on ext4, xfs, btrfs or tmpfs, or --driver vfs"
+)
+FEW_IDS: Final = (
+    "this id is not in the user namespace: give the user a larger range in /etc/subuid and "
+    "/etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
+)
+NO_PROC: Final = (
+    "a fresh /proc is refused where the outer /proc is partly covered, as in most containers: "
+    "run that one with --security-opt systempaths=unconfined"
+)
+LOCKED: Final = "other file systems are mounted beneath it: bind it with the option rbind"
+
+_BY_STEP: Final = (
+    ("make a user namespace", (errno.EPERM, errno.ENOSPC, errno.EUSERS), NO_USER_NAMESPACE),
+    ("make a mount namespace", (errno.EPERM, errno.EACCES), NO_USER_NAMESPACE),
+    ("make namespaces", (errno.EPERM,), NO_NAMESPACE),
+    ("make namespaces", (errno.ENOSPC,), "raise the limits in /proc/sys/user/max_*_namespaces"),
+    ("mount /proc", (errno.EPERM,), NO_PROC),
+    ("drop privileges", (errno.EINVAL,), FEW_IDS),
+    ("enter the working directory", (errno.ENOENT,), "it is not a directory of the container"),
+)
+
+
+def remedy(step: str, syscall: str, number: int, path: str) -> str:
+    """Return what to do about a refusal, or "" where there is nothing general to say."""
+    if number == errno.ENOSYS:
+        return OLD_KERNEL
+    for prefix, numbers, text in _BY_STEP:
+        if step.startswith(prefix) and number in numbers:
+            return text
+    if path.startswith("overlay"):
+        return _overlay(number)
+    if number == errno.EINVAL and syscall == "open_tree":
+        return LOCKED
+    if number == errno.EROFS:
+        return "the root is read-only and lacks this mount point: give it a writable layer"
+    if number == errno.EXDEV:
+        return "nothing can be mounted beneath /proc"
+    return ""
+
+
+def _overlay(number: int) -> str:
+    if number == errno.E2BIG:
+        return "this kernel takes fewer layers: flatten the image, or use Linux 6.5 or later"
+    if number == errno.ENODEV:
+        return "the kernel has no overlay: load the module overlay, or use --driver vfs"
+    if number == errno.EPERM:
+        return "overlay in a user namespace needs Linux 5.11 or later; else use --driver vfs"
+    return NO_OVERLAY_HERE if number == errno.EINVAL else ""

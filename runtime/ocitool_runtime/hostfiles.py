@@ -1,0 +1,53 @@
+"""/etc/hosts, /etc/resolv.conf and /etc/hostname as a container is to see them.
+
+The container gets copies: to write to its /etc/resolv.conf must not change the host's.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Final
+
+from ocitool_runtime.spec import Sandbox
+
+_LARGEST: Final = 1 << 20  # bytes
+_LOOPBACK: Final = (
+    "127.0.0.1\tlocalhost\n"
+    "::1\tlocalhost ip6-localhost ip6-loopback\n"
+    "fe00::\tip6-localnet\n"
+    "ff00::\tip6-mcastprefix\n"
+    "ff02::1\tip6-allnodes\n"
+    "ff02::2\tip6-allrouters\n"
+)
+
+
+def host_files(sandbox: Sandbox) -> list[tuple[str, bytes]]:
+    """Return (path in the container, content); a volume on one of the paths replaces it."""
+    found = {"/etc/hosts": _hosts(sandbox), "/etc/resolv.conf": _resolv(sandbox)}
+    if sandbox.hostname:
+        found["/etc/hostname"] = f"{sandbox.hostname}\n".encode()
+    taken = {posixpath.normpath(mount.target) for mount in sandbox.mounts}
+    return [(path, content) for path, content in found.items() if path not in taken]
+
+
+def _hosts(sandbox: Sandbox) -> bytes:
+    text = b"" if sandbox.network == "none" else _read("/etc/hosts")
+    text = text or _LOOPBACK.encode()
+    if not text.endswith(b"\n"):
+        text += b"\n"
+    lines = list(sandbox.hosts)
+    if sandbox.hostname:
+        lines.append(f"127.0.0.1\t{sandbox.hostname}")
+    return text + "".join(f"{line}\n" for line in lines).encode()
+
+
+def _resolv(sandbox: Sandbox) -> bytes:
+    return b"" if sandbox.network == "none" else _read("/etc/resolv.conf")
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LARGEST)
+    except OSError:
+        return b""

@@ -1,0 +1,114 @@
+"""Docker's ``user[:group]`` resolved by the container's own /etc/passwd and /etc/group.
+
+Runs after the pivot, so the files are the container's whatever their names link to.
+The standard library alone: this runs inside the sandbox.
+Source: moby/sys/user, GetExecUser.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+_LARGEST_FILE = 1 << 20  # bytes; a file without end must not hold the start up
+_LARGEST_ID = (1 << 31) - 1
+
+
+class UnknownUser(Exception):
+    """The container has no such user or group; the text names it."""
+
+
+class Identity:
+    """Who the program runs as."""
+
+    __slots__ = ("gid", "groups", "home", "uid")
+
+    def __init__(self, uid: int, gid: int, groups: list[int], home: str) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.home = home
+
+
+def resolve(spec: str, passwd: str = "/etc/passwd", group: str = "/etc/group") -> Identity:
+    """Return who *spec* is; a number need not be in the files, a name must be.
+
+    Raises UnknownUser, also for a number that is none: "+1", " 1", "0x1".
+    """
+    user, _, wanted_group = spec.partition(":")
+    uid = _number(user) if user else 0
+    entry = _find_user(_rows(passwd, 7), user, uid)
+    if entry is None and uid is None:
+        raise UnknownUser(f"unable to find user {user}: no matching entries in passwd file")
+    if entry is None:
+        found = Identity(uid or 0, 0, [], "/")
+        name = ""
+    else:
+        name = entry[0]
+        found = Identity(_number(entry[2]) or 0, _number(entry[3]) or 0, [], entry[5] or "/")
+    if wanted_group:
+        found.gid = _find_group(_rows(group, 4), wanted_group)
+    elif name:
+        found.groups = _memberships(_rows(group, 4), name)
+    return found
+
+
+def _number(text: str) -> int | None:
+    """Return *text* as an id if it is digits and nothing else (CVE-2026-30892: a lax parse)."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    if len(text) > 10 or int(text) > _LARGEST_ID:
+        raise UnknownUser(f"id {text} is outside of 0-{_LARGEST_ID}")
+    return int(text)
+
+
+def _find_user(rows: list[list[str]], name: str, uid: int | None) -> list[str] | None:
+    for row in rows:
+        if row[0] == name or (uid is not None and row[2] == str(uid)):
+            return row
+    return None
+
+
+def _find_group(rows: list[list[str]], wanted: str) -> int:
+    gid = _number(wanted)
+    for row in rows:
+        if row[0] == wanted or (gid is not None and row[2] == wanted):
+            return _number(row[2]) or 0
+    if gid is None:
+        raise UnknownUser(f"unable to find group {wanted}: no matching entries in group file")
+    return gid
+
+
+def _memberships(rows: list[list[str]], name: str) -> list[int]:
+    found = []
+    for row in rows:
+        if name in row[3].split(","):
+            found.append(_number(row[2]) or 0)
+    return found
+
+
+def _rows(path: str, fields: int) -> list[list[str]]:
+    """Return the well-formed lines of *path*; [] if it is missing or not a plain file."""
+    found = []
+    for line in _read(path).split("\n"):
+        row = line.strip().split(":")
+        if line.startswith("#") or len(row) < 3 or not (row[2].isascii() and row[2].isdigit()):
+            continue
+        row += [""] * (fields - len(row))
+        if fields < 7 or not row[3] or (row[3].isascii() and row[3].isdigit()):
+            found.append(row)
+    return found
+
+
+def _read(path: str) -> str:
+    """Read a plain file of bounded size; a FIFO or device in its place must not block."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return ""
+        return os.read(fd, _LARGEST_FILE).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)

@@ -1,0 +1,144 @@
+"""Id maps of user namespaces: subordinate ranges found, maps written from the parent.
+
+Source: user_namespaces(7), "User and group ID mappings"; subuid(5); newuidmap(1).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import Final
+
+from ocitool.errors import SandboxError
+from ocitool_runtime.spec import IdMap
+
+INSTALL_UIDMAP: Final = "install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora)"
+_ADMIN_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maps:
+    """The maps of a user namespace; both empty: none is needed."""
+
+    uid_maps: tuple[IdMap, ...] = ()
+    gid_maps: tuple[IdMap, ...] = ()
+
+
+def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Maps | str:
+    """Return the maps for this user, or the reason why there are none.
+
+    Container id 0 is the user's own id, 1 and up are the subordinate ranges.  Root needs no map.
+    """
+    if os.geteuid() == 0:
+        return Maps()
+    for tool in ("newuidmap", "newgidmap"):
+        if _find(tool) is None:
+            return f"{tool} is missing: {INSTALL_UIDMAP}"
+    names = _names(os.geteuid())
+    uids, gids = _ranges(subuid, names), _ranges(subgid, names)
+    for path, found in ((subuid, uids), (subgid, gids)):
+        if not found:
+            return (
+                f"{path} has no range for {names[0]}: as root, run usermod "
+                f"--add-subuids 100000-165535 --add-subgids 100000-165535 {names[0]}"
+            )
+    return Maps(uid_maps=_stack(os.geteuid(), uids), gid_maps=_stack(os.getegid(), gids))
+
+
+def single_map() -> Maps:
+    """Return the map that every user may make: its own id as root, and no other."""
+    return Maps(uid_maps=_stack(os.geteuid(), []), gid_maps=_stack(os.getegid(), []))
+
+
+def _names(uid: int) -> list[str]:
+    try:
+        return [pwd.getpwuid(uid).pw_name, str(uid)]
+    except KeyError:
+        return [str(uid)]
+
+
+def _ranges(path: str, names: list[str]) -> list[tuple[int, int]]:
+    """Return (first, count) of each line of *path* for one of *names*."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.readlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        fields = line.strip().split(":")
+        if len(fields) == 3 and fields[0] in names and fields[1].isdigit() and fields[2].isdigit():
+            found.append((int(fields[1]), int(fields[2])))
+    return [pair for pair in found if pair[1] > 0]
+
+
+def _stack(own: int, ranges: list[tuple[int, int]]) -> tuple[IdMap, ...]:
+    found = [IdMap(container=0, host=own, count=1)]
+    free = 1
+    for first, count in ranges:
+        found.append(IdMap(container=free, host=first, count=count))
+        free += count
+    return tuple(found)
+
+
+def write_maps(pid: int, maps: Maps) -> None:
+    """Write the maps of process *pid*, which has just made its user namespace.
+
+    Root writes them itself, and so does a user its own single id; for more, newuidmap(1) and
+    newgidmap(1) do it.  Raises SandboxError.
+    """
+    try:
+        if os.geteuid() == 0:
+            _write(pid, "gid_map", _lines(maps.gid_maps))
+            _write(pid, "uid_map", _lines(maps.uid_maps))
+        elif maps == single_map():
+            _write(pid, "setgroups", "deny")  # user_namespaces(7): before gid_map, or EPERM
+            _write(pid, "gid_map", _lines(maps.gid_maps))
+            _write(pid, "uid_map", _lines(maps.uid_maps))
+        else:
+            _run_tools(pid, maps)
+    except OSError as error:
+        raise SandboxError(
+            f"cannot map ids: {error}", hint="the ids must be this user's own (see /etc/subuid)"
+        ) from error
+
+
+def _write(pid: int, name: str, text: str) -> None:
+    fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())  # in one write, or the kernel refuses it
+    finally:
+        os.close(fd)
+
+
+def _lines(maps: tuple[IdMap, ...]) -> str:
+    return "".join(f"{m.container} {m.host} {m.count}\n" for m in maps)
+
+
+def _run_tools(pid: int, maps: Maps) -> None:
+    running = []
+    for tool, ranges in (("newuidmap", maps.uid_maps), ("newgidmap", maps.gid_maps)):
+        path = _find(tool)
+        if path is None:
+            raise SandboxError(f"{tool} is missing", hint=INSTALL_UIDMAP)
+        numbers = [str(n) for m in ranges for n in (m.container, m.host, m.count)]
+        command = [path, str(pid), *numbers]
+        running.append(
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        )
+    texts = [p.communicate()[0].decode("utf-8", "replace").strip() for p in running]
+    for process, text in zip(running, texts, strict=True):
+        if process.returncode:
+            raise SandboxError(
+                f"cannot map ids: {text or 'newuidmap failed'}",
+                hint="newuidmap and newgidmap must be setuid root or have cap_setuid, cap_setgid",
+            )
+
+
+def _find(tool: str) -> str | None:
+    return shutil.which(tool) or shutil.which(tool, path=_ADMIN_PATH)

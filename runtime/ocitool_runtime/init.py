@@ -1,0 +1,136 @@
+"""Process 1 from the fork to the program: /proc, pivot, identity, privileges, exec.
+
+The standard library alone: this runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import fcntl
+import os
+import select
+import sys
+
+from ocitool_runtime import identity, link, privileges, program, reaper, syscalls
+from ocitool_runtime.report import doing, failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from ocitool_runtime.identity import Identity
+    from ocitool_runtime.rootfs import Rootfs
+    from ocitool_runtime.wire import Plan
+
+_TIOCSCTTY = 0x540E
+_SIGKILL = 9
+
+
+def main(
+    plan: Plan, tree: Rootfs, proc: int, slave: tuple[int, ...], stub: _socket.socket
+) -> NoReturn:
+    """Become the program, or send the stub the reason and exit."""
+    try:
+        _become(plan, tree, proc, slave, stub)
+    except program.NotRunnable as error:
+        link.send(stub, ("unrunnable", error.code, error.text))
+    except BaseException as error:  # nothing may unwind into the stub's code
+        link.send(stub, failure(error))
+    os._exit(125)
+
+
+def _become(
+    plan: Plan, tree: Rootfs, proc: int, slave: tuple[int, ...], stub: _socket.socket
+) -> None:
+    notes: list[str] = []
+    interpreter = os.stat("/proc/self/exe")
+    _import_nothing()
+    with doing("mount /proc"):
+        tree.mount_proc(proc)
+    with doing("pivot into the root"):
+        tree.pivot()
+    with doing("open the streams"):
+        for stream in (0, 1, 2):
+            if slave:
+                os.dup2(slave[0], stream)
+        # Before chdir: an open directory would let WORKDIR /proc/self/fd/7 out (CVE-2024-21626).
+        syscalls.close_range(3, stub.fileno() - 1)
+        syscalls.close_range(stub.fileno() + 1, 0x7FFFFFFF)
+    with doing(f"find user {plan['user']}"):
+        who = identity.resolve(plan["user"])
+        if slave:
+            os.fchown(0, who.uid, -1)
+    with doing(f"enter the working directory {plan['cwd']}"):
+        _enter(plan["cwd"])
+    environment = _environment(plan, who)
+    found = program.candidates(plan["args"][0], environment.get(b"PATH", b""))
+    program.refuse_interpreter(found, interpreter)
+    with doing("drop privileges"):
+        _confine(plan, who, notes)
+    for note in notes:
+        link.send(stub, ("note", note))
+    _live_with(stub)
+    if plan["init"]:
+        _split(stub)
+    os.setsid()
+    if slave:
+        fcntl.ioctl(0, _TIOCSCTTY, 0)
+    with doing("filter system calls"):
+        syscalls.reset_signals()
+        privileges.filter_calls(plan)
+    program.execute(plan["args"], environment, found)
+
+
+def _import_nothing() -> None:
+    """Make an import fail from now on: it would run a file of the image as root."""
+    sys.path.clear()
+    sys.meta_path.clear()
+
+
+def _enter(cwd: str) -> None:
+    os.chdir(cwd)
+    # Outside of the root getcwd(2) fails or says "(unreachable)".
+    if not os.getcwd().startswith("/"):
+        raise OSError(2, "is outside of the container", cwd)
+
+
+def _environment(plan: Plan, who: Identity) -> dict[bytes, bytes]:
+    environment = dict(plan["env"])
+    if not environment.get(b"HOME"):
+        environment[b"HOME"] = os.fsencode(who.home)
+    return environment
+
+
+def _confine(plan: Plan, who: Identity, notes: list[str]) -> None:
+    try:
+        syscalls.join_new_keyring()
+    except syscalls.Refused as error:
+        # ENOSYS, EPERM: an outer sandbox filters it; there is no keyring to reach then.
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            notes.append(f"the session keyring is the caller's: {error.strerror}")
+    privileges.set_limits(plan, notes)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    privileges.drop(plan, who, notes)
+    os.umask(plan["umask"])
+
+
+def _live_with(stub: _socket.socket) -> None:
+    """Die with the stub.  A change of ids clears the signal, so it is asked for after that."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _SIGKILL)
+    poll = select.poll()
+    poll.register(stub.fileno(), select.POLLHUP)
+    if poll.poll(0):
+        os._exit(125)
+
+
+def _split(stub: _socket.socket) -> None:
+    """Fork: the child goes on to be the program, this process stays as the reaper."""
+    reaper.block()
+    pid = os.fork()
+    if pid == 0:
+        return
+    stub.close()
+    for stream in (0, 1, 2):
+        os.close(stream)
+    os._exit(reaper.reap(pid))

@@ -1,0 +1,66 @@
+"""The seam between what is to run and how it is kept apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from ocitool.plugins import lookup
+from ocitool_runtime.spec import Exit, Sandbox, Stdio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """Whether something works on this machine; if not, why, and what would help."""
+
+    ok: bool
+    reason: str = ""
+    hint: str = ""
+
+
+class Process(Protocol):
+    """A running sandbox.  The methods may be called from any thread."""
+
+    @property
+    def pid(self) -> int:
+        """Process 1 of the container, as the host numbers it."""
+
+    @property
+    def terminal(self) -> int | None:
+        """The terminal's master, if the sandbox has one; closed by `wait` and `close`."""
+
+    def wait(self, timeout: float | None = None) -> Exit:
+        """Wait *timeout* seconds for the end; a second call returns the same.
+
+        Raises:
+            StillRunning: it has not ended.
+            SandboxError: the sandbox broke down.
+        """
+
+    def kill(self, signum: int) -> None:
+        """Send a signal to the program; nothing happens once it has ended."""
+
+    def close(self) -> None:
+        """Kill what still runs and give everything back."""
+
+
+class Isolation(Protocol):
+    """A way to run programs apart from the host.  Methods raise `SandboxError` alone."""
+
+    def probe(self) -> Support:
+        """Say whether this works here, for this user; changes nothing."""
+
+    def start(self, sandbox: Sandbox, stdio: Stdio) -> Process:
+        """Start the program and return once it is running.
+
+        A program that is missing or cannot be executed is an `Exit` (127, 126), not an error.
+
+        Raises:
+            SetupFailed: the machine refused a step.
+            SandboxError: the sandbox asks for what this isolation does not have.
+        """
+
+
+def get_isolation(name: str = "namespaces") -> Isolation:
+    """Return a new isolation by its name; `PluginError` if there is none."""
+    return cast("Isolation", lookup("ocitool.isolation", name)())

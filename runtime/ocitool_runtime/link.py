@@ -1,0 +1,53 @@
+"""Messages between parent, stub and process 1: marshalled tuples with descriptors.
+
+Both ends are the same interpreter, and marshal is built into it: nothing to import.
+The standard library alone: this runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LARGEST = 1 << 16  # bytes in a message
+_MOST_DESCRIPTORS = 4
+_MSG_NOSIGNAL = 0x4000
+_MSG_CMSG_CLOEXEC = 0x40000000
+
+
+def adopt(fd: int) -> _socket.socket:
+    """Return the socket that *fd* is."""
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
+
+
+def pair() -> tuple[_socket.socket, _socket.socket]:
+    """Return two connected ends; a message is received whole or not at all."""
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+
+
+def send(end: _socket.socket, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
+    """Send one message; raises OSError if the other end is closed."""
+    extra = []
+    if fds:
+        packed = struct.pack(f"{len(fds)}i", *fds)
+        extra.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed))
+    end.sendmsg([marshal.dumps(message)[:LARGEST]], extra, _MSG_NOSIGNAL)
+
+
+def receive(end: _socket.socket) -> tuple[tuple[Any, ...] | None, list[int]]:
+    """Return one message and its descriptors (closed on exec), None once the end is closed."""
+    room = _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
+    try:
+        data, extra, _, _ = end.recvmsg(LARGEST, room, _MSG_CMSG_CLOEXEC)
+    except ConnectionError:
+        return None, []
+    fds: list[int] = []
+    for _, _, packed in extra:
+        fds += struct.unpack(f"{len(packed) // 4}i", packed)
+    message: tuple[Any, ...] | None = marshal.loads(data) if data else None
+    return message, fds

@@ -1,0 +1,155 @@
+"""What a sandbox is, as values: nothing here touches the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from ocitool_runtime.fields import from_json, to_json
+
+# What Docker leaves to a container (moby, oci/caps/defaults.go).
+DEFAULT_CAPABILITIES: Final = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One mount, described and not yet made.
+
+    Types of a root file system and of a volume: ``overlay``, ``bind``, ``tmpfs``.
+
+    Options are a closed list; an unknown one is refused when the sandbox starts:
+    ``ro rw nosuid suid nodev dev noexec exec nosymfollow``; for bind ``bind``, ``rbind`` and
+    ``subpath=PATH`` (also for overlay; resolved within the source and never beyond); for
+    overlay the kernel's ``userxattr volatile index= xino= metacopy= redirect_dir= nfs_export=
+    uuid=``; for tmpfs ``size= mode= uid= gid= nr_inodes=``.
+    """
+
+    type: str
+    source: str = ""  # bind: absolute path on the host
+    target: str = "/"  # absolute inside the container; "/" is the root itself
+    options: tuple[str, ...] = ()
+    lower: tuple[str, ...] = ()  # overlay: directories, the topmost first
+    upper: str = ""  # overlay: where writes go; without it the mount is read-only
+    work: str = ""  # overlay: an empty directory on the file system of `upper`
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, fields: Any, where: str = "") -> Self:
+        """Read back what `to_json` gave; `FormatError` names the field."""
+        return from_json(cls, fields, where, _NESTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdMap:
+    """*count* ids from *container* on are those from *host* on outside (user_namespaces(7))."""
+
+    container: int
+    host: int
+    count: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, fields: Any, where: str = "") -> Self:
+        """Read back what `to_json` gave; `FormatError` names the field."""
+        return from_json(cls, fields, where, _NESTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rlimit:
+    """A resource limit by its setrlimit(2) name, as ``nofile``; -1 is unlimited."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stdio:
+    """Descriptors that become the program's streams; ignored with a terminal."""
+
+    stdin: int = 0
+    stdout: int = 1
+    stderr: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """One program and all that it is to see."""
+
+    rootfs: tuple[Mount, ...]  # outermost first, as a storage driver returned them
+    args: tuple[str, ...]  # args[0] is looked up on the container's PATH
+    env: tuple[str, ...] = ()  # "K=V"; HOME comes from the container's passwd file
+    cwd: str = "/"  # made if missing, owned by root, mode 0755
+    user: str = ""  # "user[:group]", names as in the container; "" is root
+    hostname: str = ""  # "" keeps the host's
+    hosts: tuple[str, ...] = ()  # further lines of /etc/hosts
+    mounts: tuple[Mount, ...] = ()  # volumes, in order
+    readonly: bool = False
+    network: str = "host"  # "host" or "none"
+    terminal: bool = False
+    terminal_size: tuple[int, int] = (0, 0)  # rows, columns
+    capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
+    no_new_privileges: bool = True
+    seccomp: bool = True
+    rlimits: tuple[Rlimit, ...] = ()
+    init: bool = False  # process 1 is a reaper instead of the program
+    umask: int = 0o022
+    shm_size: int = 64 << 20  # bytes of /dev/shm
+    uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
+    gid_maps: tuple[IdMap, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, fields: Any, where: str = "") -> Self:
+        """Read back what `to_json` gave; `FormatError` names the field."""
+        return from_json(cls, fields, where, _NESTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a program ended.
+
+    ``code`` is its own exit code, 128+n for signal n, 126 if it could not be executed, 127 if
+    it was not found; ``error`` is the text for the last two.
+    """
+
+    code: int
+    signal: int = 0
+    notes: tuple[str, ...] = field(default=())  # what the machine refused and was survived
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, fields: Any, where: str = "") -> Self:
+        """Read back what `to_json` gave; `FormatError` names the field."""
+        return from_json(cls, fields, where, _NESTED)
+
+
+_NESTED: Final[dict[str, type[Any]]] = {"Mount": Mount, "IdMap": IdMap, "Rlimit": Rlimit}

@@ -1,0 +1,271 @@
+"""Linux system calls that Python lacks, as functions that raise `Refused`.
+
+The standard library alone: this runs before and inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import c_char_p, c_long, c_uint64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_REC = 0x4000
+MS_SLAVE = 1 << 19
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+
+# mount attributes, include/uapi/linux/mount.h
+RDONLY = 0x1
+NOSUID = 0x2
+NODEV = 0x4
+NOEXEC = 0x8
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+SECCOMP_MODE_FILTER = 2
+
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_AT_RECURSIVE = 0x8000
+_OPEN_TREE_CLONE = 1
+_CLOEXEC = os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_IN_ROOT = 0x10
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_SET_FD = 5
+_FSCONFIG_CMD_CREATE = 6
+
+# Numbers that differ between machines; from 424 on they are the same everywhere.
+_OWN_NUMBERS = {
+    "x86_64": {"pivot_root": 155, "keyctl": 250, "capset": 126},
+    "aarch64": {"pivot_root": 41, "keyctl": 219, "capset": 91},
+}
+_NUMBERS = {
+    "open_tree": 428,
+    "move_mount": 429,
+    "fsopen": 430,
+    "fsconfig": 431,
+    "fsmount": 432,
+    "close_range": 436,
+    "openat2": 437,
+    "mount_setattr": 442,
+} | _OWN_NUMBERS.get(os.uname().machine, {})
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = c_long
+
+
+class Refused(OSError):
+    """The kernel refused *syscall*; ``filename`` is what it was about."""
+
+    def __init__(self, number: int, syscall: str, path: str = "") -> None:
+        super().__init__(number, os.strerror(number), path or None)
+        self.syscall = syscall
+
+
+def _call(name: str, *arguments: Any, path: str = "") -> int:
+    wide = [c_long(a) if isinstance(a, int) else a for a in arguments]
+    result: int = _syscall(c_long(_NUMBERS[name]), *wide)
+    if result < 0:
+        raise Refused(ctypes.get_errno(), name, path)
+    return result
+
+
+def _libcall(name: str, *arguments: Any, path: str = "") -> int:
+    result: int = getattr(_libc, name)(*arguments)
+    if result < 0:
+        raise Refused(ctypes.get_errno(), name, path)
+    return result
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces named by *flags* (CLONE_NEW*)."""
+    _libcall("unshare", flags)
+
+
+def prctl(option: int, value: int = 0, other: int = 0) -> int:
+    """Call prctl(2) with two arguments, the rest 0."""
+    return _libcall("prctl", option, c_long(value), c_long(other), c_long(0), c_long(0))
+
+
+def sethostname(name: bytes) -> None:
+    """Set the host name of the UTS namespace."""
+    _libcall("sethostname", name, ctypes.c_size_t(len(name)))
+
+
+def close_range(first: int, last: int) -> None:
+    """Close every descriptor from *first* to *last*, both included."""
+    if first <= last:
+        _call("close_range", first, last, 0)
+
+
+def join_new_keyring() -> None:
+    """Start an empty session keyring, so that the caller's keys are out of reach."""
+    _call("keyctl", 1, None)
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set the three capability sets of this thread; each is a bit mask."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+    words = [
+        s >> shift & 0xFFFFFFFF for shift in (0, 32) for s in (effective, permitted, inheritable)
+    ]
+    _call("capset", ctypes.byref(header), ctypes.byref((ctypes.c_uint32 * 6)(*words)))
+
+
+def seccomp(program: bytes) -> None:
+    """Install a filter: an array of struct sock_filter."""
+    text = ctypes.create_string_buffer(program, len(program))
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+    argument = Program(len(program) // 8, ctypes.addressof(text))
+    _libcall("prctl", PR_SET_SECCOMP, c_long(SECCOMP_MODE_FILTER), ctypes.byref(argument))
+
+
+def prlimit(resource: int, soft: int, hard: int) -> None:
+    """Set one limit of this process; the values are 64 bits wide."""
+    pair = (c_uint64 * 2)(soft & 0xFFFFFFFFFFFFFFFF, hard & 0xFFFFFFFFFFFFFFFF)
+    _libcall("prlimit", 0, resource, ctypes.byref(pair), None)
+
+
+def get_rlimit(resource: int) -> tuple[int, int]:
+    """Return the soft and the hard limit of this process."""
+    pair = (c_uint64 * 2)()
+    _libcall("prlimit", 0, resource, None, ctypes.byref(pair))
+    return pair[0], pair[1]
+
+
+def filesystem_type(fd: int) -> int:
+    """Return ``f_type`` of the file system that *fd* is on (statfs(2) lists the numbers)."""
+    answer = (c_long * 32)()
+    _libcall("fstatfs", fd, ctypes.byref(answer))
+    return int(answer[0]) & 0xFFFFFFFF
+
+
+def reset_signals() -> None:
+    """Give every signal its default action and block none (Python ignores SIGPIPE)."""
+    for number in range(1, 65):
+        _libc.signal(number, None)
+    set_signal_mask(0)
+
+
+def set_signal_mask(mask: int) -> None:
+    """Block exactly the signals of *mask* (bit n-1 for signal n)."""
+    _libc.sigprocmask(2, ctypes.byref((c_uint64 * 16)(mask)), None)
+
+
+def wait_signal(mask: int) -> int:
+    """Wait for one of the blocked signals of *mask* and return its number."""
+    got = ctypes.c_int()
+    while _libc.sigwait(ctypes.byref((c_uint64 * 16)(mask)), ctypes.byref(got)) != 0:
+        pass
+    return got.value
+
+
+# -- mounts ----------------------------------------------------------------------------------
+
+
+def make_slave() -> None:
+    """Let no mount of this namespace reach the host (mount_namespaces(7), MS_SLAVE)."""
+    _libcall("mount", None, b"/", None, c_long(MS_REC | MS_SLAVE), None, path="/")
+
+
+def mount(source: str, target: str, kind: str, data: str) -> None:
+    """Mount the old way, for kernels before fsopen; *data* holds one page at most."""
+    arguments = (os.fsencode(source), os.fsencode(target), kind.encode(), c_long(0), data.encode())
+    _libcall("mount", *arguments, path=target)
+
+
+def detach(fd: int) -> None:
+    """Detach the mount that *fd* is the root of, and everything mounted on it."""
+    os.fchdir(fd)
+    _libcall("umount2", b".", MNT_DETACH)
+
+
+def unmount(parent: int, name: str) -> None:
+    """Detach all that is mounted on *name* in the directory *parent*, if anything is."""
+    os.fchdir(parent)
+    while _libc.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW) == 0:
+        pass
+
+
+def pivot_root_here() -> None:
+    """Make the current directory the root and drop the old one (pivot_root(2), NOTES)."""
+    _call("pivot_root", c_char_p(b"."), c_char_p(b"."))
+    _libcall("umount2", b".", MNT_DETACH)
+    os.chdir("/")
+
+
+def fsopen(kind: str) -> int:
+    """Start to configure a new file system."""
+    return _call("fsopen", kind.encode(), 1, path=kind)
+
+
+def fsconfig(fd: int, key: str, value: str | None = None) -> None:
+    """Set a string (256 bytes at most), or a flag where there is no *value*."""
+    if value is None:
+        _call("fsconfig", fd, _FSCONFIG_SET_FLAG, key.encode(), None, 0, path=key)
+    else:
+        text = os.fsencode(value)
+        _call("fsconfig", fd, _FSCONFIG_SET_STRING, key.encode(), text, 0, path=f"{key}={value}")
+
+
+def fsconfig_fd(fd: int, key: str, value: int) -> None:
+    """Set a parameter to an open directory (overlay takes layers so from Linux 6.13 on)."""
+    _call("fsconfig", fd, _FSCONFIG_SET_FD, key.encode(), None, value, path=key)
+
+
+def fsmount(fd: int, attributes: int) -> int:
+    """Make the configured file system a detached mount and return its root."""
+    _call("fsconfig", fd, _FSCONFIG_CMD_CREATE, None, None, 0)
+    return _call("fsmount", fd, 1, attributes)
+
+
+def clone_tree(fd: int, path: str = "", *, recursive: bool = False) -> int:
+    """Return a detached bind mount of *path* beneath *fd* (of *fd* itself without a path)."""
+    flags = _OPEN_TREE_CLONE | _CLOEXEC | (0 if path else _AT_EMPTY_PATH)
+    flags |= _AT_RECURSIVE if recursive else 0
+    return _call("open_tree", fd, os.fsencode(path), flags, path=path)
+
+
+def move_mount(mount_fd: int, target: int, path: str = "") -> None:
+    """Attach a detached mount on the file or directory that *target* has open."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+    _call("move_mount", mount_fd, b"", target, b"", flags, path=path)
+
+
+def mount_setattr(fd: int, *, add: int, clear: int = 0, recursive: bool = False) -> None:
+    """Change the attributes of the mount that *fd* is the root of."""
+    value = (c_uint64 * 4)(add, clear, 0, 0)
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    _call("mount_setattr", fd, b"", flags, ctypes.byref(value), 32)
+
+
+def open_in_root(root: int, path: str, flags: int = os.O_PATH) -> int:
+    """Open *path* as if *root* were ``/``: no link, ``..`` or /proc trick leads out of it."""
+    how = (c_uint64 * 3)(flags | _CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    return _call("openat2", root, os.fsencode(path), ctypes.byref(how), 24, path=path)
