@@ -1,0 +1,299 @@
+"""The programs that are measured: what each needs before a run, and the commands of the run.
+
+A tool answers for one row at a time: ``prepare`` once, ``before`` ahead of every run (neither is
+timed), ``commands`` are what is timed.  A tool that cannot do a row is not asked for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Commands = list[list[str]]
+LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a name, what is done, and to which context or image."""
+
+    name: str
+    work: str  # "cached", "cold", "pull" or "run"
+    title: str
+    context: Path | None = None
+    image: str = ""
+    target: str = ""  # what the house asks of ours
+
+
+@dataclass(slots=True)
+class Tool:
+    """One program.  Subclasses fill in what differs."""
+
+    work: Path  # a folder of its own, removed at the end
+    base: str
+    name: str = ""
+    works: tuple[str, ...] = ("cached", "cold", "pull", "run")
+    env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    shown: str = ""  # what stands before the command line when it is printed
+    count: int = 0
+
+    def missing(self) -> str:
+        """Say why the tool cannot be measured here, or nothing."""
+        return ""
+
+    def version(self) -> str:
+        """Return the version in short."""
+        return self.said(["--version"])
+
+    def program(self) -> list[str]:
+        """Return the words that start the program."""
+        return [self.name]
+
+    def prepare(self, row: Row) -> None:
+        """Do once what the row takes for granted."""
+
+    def before(self, row: Row) -> None:
+        """Do before every run what the row takes for granted."""
+
+    def commands(self, row: Row) -> Commands:
+        """Return what is timed."""
+        raise LookupError(row.work)
+
+    def close(self) -> None:
+        """Give back what the runs took, but for the folder."""
+
+    def server(self) -> int:
+        """Return the id of the server that does the work, or 0."""
+        return 0
+
+    def call(self, words: Sequence[str], *, check: bool = True) -> str:
+        """Run something that is not timed."""
+        done = subprocess.run(
+            words,
+            env=self.env,
+            cwd=self.work,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{' '.join(words)}: exit status {done.returncode}\n{done.stdout}")
+        return done.stdout
+
+    def said(self, words: Sequence[str]) -> str:
+        """Return the first thing like a version that the program says."""
+        found = re.search(r"\d+\.\d+(\.\d+)?", self.call([*self.program(), *words], check=False))
+        return found[0] if found else "?"
+
+    def build(self, row: Row, *options: str) -> list[str]:
+        """Return the words of a build, which are the same for everybody."""
+        given = ["--build-arg", f"BASE={self.base}", "-t", f"ocitool-bench:{row.name}"]
+        return ["build", *options, *given, str(row.context)]
+
+    def fresh(self) -> str:
+        """Return a new, empty folder; the last one goes."""
+        empty(self.work / f"fresh-{self.count}")
+        self.count += 1
+        path = self.work / f"fresh-{self.count}"
+        path.mkdir()
+        return str(path)
+
+
+def empty(path: Path) -> None:
+    """Remove a folder with all that is mounted in it."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as lines:
+        places = [line.split()[4] for line in lines]
+    for place in reversed([place for place in places if f"{place}/".startswith(f"{path}/")]):
+        subprocess.run(["umount", "--lazy", place], check=True)
+    subprocess.run(["rm", "-rf", "--one-file-system", str(path)], check=False)
+
+
+class Ours(Tool):
+    """ocitool of this checkout."""
+
+    root: str = ""
+
+    def missing(self) -> str:
+        done = self.call([*self.program(), "--version"], check=False)
+        return "" if re.search(r"\d+\.\d+", done) else done.strip().splitlines()[-1]
+
+    def program(self) -> list[str]:
+        script = Path(sys.executable).with_name("ocitool")
+        found = [str(script)] if script.exists() else [sys.executable, "-m", "ocitool"]
+        return [*found, "--root", self.root] if self.root else found
+
+    def version(self) -> str:
+        checkout = Path(__file__).resolve().parents[2]
+        words = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+        return f"{self.said(['--version'])} {self.call(words, check=False).strip()}"
+
+    def prepare(self, row: Row) -> None:
+        self.root = str(self.work / "store")
+        if row.work in ("cached", "run"):
+            self.call([*self.program(), "pull", self.base])
+        if row.work == "cached":
+            self.call([*self.program(), *self.build(row, "-q")])
+        if row.work == "run":
+            self.call(self.commands(row)[0])
+
+    def before(self, row: Row) -> None:
+        if row.work in ("cold", "pull"):
+            self.root = self.fresh()
+        if row.work == "cold":
+            self.call([*self.program(), "pull", self.base])
+            # The base is there for good: unpacked, as a peer has it after its pull.
+            self.call([*self.program(), "run", "--rm", "--network", "none", self.base, "true"])
+
+    def commands(self, row: Row) -> Commands:
+        run = [*self.program(), "run", "--rm", "--network", "none"]
+        if row.work == "run":
+            return [[*run, self.base, "true"]]
+        if row.work == "pull":  # a pull may leave the unpacking to the first run: count both
+            return [[*self.program(), "pull", row.image], [*run, row.image, "true"]]
+        return [[*self.program(), *self.build(row)]]
+
+
+class Docker(Tool):
+    """A docker engine's classic builder, and its pull and run."""
+
+    kit: str = "0"
+
+    def missing(self) -> str:
+        if not self.env.get("DOCKER_HOST"):
+            return "DOCKER_HOST is not set: its engine's build cache would be emptied"
+        if shutil.which(self.program()[0]) is None:
+            return "not installed"
+        self.env = {**self.env, "DOCKER_BUILDKIT": self.kit}
+        self.shown = f"DOCKER_BUILDKIT={self.kit} "
+        return "" if self.server() else "its engine does not answer"
+
+    def program(self) -> list[str]:
+        return [os.environ.get("OCITOOL_DOCKER", "docker")]
+
+    def version(self) -> str:
+        return self.said(["version", "--format", "{{.Server.Version}}"])
+
+    def prepare(self, row: Row) -> None:
+        self.call([*self.program(), "pull", self.base])
+        if row.work == "cached":
+            self.call(self.commands(row)[0])
+
+    def before(self, row: Row) -> None:
+        if row.work in ("cold", "pull"):
+            self.close()
+
+    def commands(self, row: Row) -> Commands:
+        if row.work == "run":
+            return [[*self.program(), "run", "--rm", "--network", "none", self.base, "true"]]
+        if row.work == "pull":
+            return [[*self.program(), "pull", row.image]]
+        cold = ["--no-cache"] if row.work == "cold" else []
+        return [[*self.program(), *self.build(row, "--network", "host", *cold)]]
+
+    def close(self) -> None:
+        found = self.call(
+            [*self.program(), "images", "--format", "{{.Repository}}:{{.Tag}}"], check=False
+        )
+        ours = [line for line in found.split() if "ocitool-bench" in line]
+        if ours:
+            self.call([*self.program(), "image", "rm", "-f", *ours], check=False)
+        self.call([*self.program(), "image", "prune", "-f"], check=False)
+        self.call([*self.program(), "builder", "prune", "-a", "-f"], check=False)
+
+    def server(self) -> int:
+        """Ask the socket which process listens on it."""
+        address = self.env.get("DOCKER_HOST", "").removeprefix("unix://")
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(address)
+                peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        except OSError:
+            return 0
+        return int(struct.unpack("3i", peer)[0])
+
+
+class BuildKit(Docker):
+    """The same engine's BuildKit."""
+
+    kit = "1"
+
+
+class Containers(Tool):
+    """What buildah and podman share: storage that is given by options."""
+
+    place: str = ""
+
+    def missing(self) -> str:
+        if os.geteuid() != 0:
+            return "is measured as root"
+        return "" if shutil.which(self.name) and shutil.which("runc") else "not installed"
+
+    def program(self) -> list[str]:
+        places = ["--root", f"{self.place}/root", "--runroot", f"{self.place}/run"]
+        return [self.name, *places, "--storage-driver", "overlay"] if self.place else [self.name]
+
+    def pull(self, image: str) -> list[str]:
+        """Return the words of a pull from a plain registry."""
+        return [*self.program(), "pull", "-q", "--tls-verify=false", image]
+
+    def prepare(self, row: Row) -> None:
+        self.place = str(self.work / "store")
+        self.call(self.pull(self.base))
+
+
+class Buildah(Containers):
+    """buildah on runc, with its layers cached."""
+
+    def prepare(self, row: Row) -> None:
+        Containers.prepare(self, row)
+        if row.work == "cached":
+            self.call(self.commands(row)[0])
+
+    def commands(self, row: Row) -> Commands:
+        cold = ["--no-cache"] if row.work == "cold" else []
+        options = ["--runtime", "runc", "--tls-verify=false", "--layers", "--network", "host"]
+        return [[*self.program(), *self.build(row, *options, *LIMITS, *cold)]]
+
+    def before(self, row: Row) -> None:
+        if row.work == "cold":
+            self.place = self.fresh()
+            self.call(self.pull(self.base))
+
+
+class Podman(Containers):
+    """podman on runc."""
+
+    def before(self, row: Row) -> None:
+        if row.work == "pull":
+            self.place = self.fresh()
+
+    def commands(self, row: Row) -> Commands:
+        if row.work == "pull":
+            return [self.pull(row.image)]
+        runtime = ["--runtime", "runc", "--cgroup-manager", "cgroupfs"]
+        run = ["run", "--rm", "--network", "none", *LIMITS, self.base, "true"]
+        return [[*self.program(), *runtime, *run]]
+
+
+def tools(work: Path, base: str) -> list[Tool]:
+    """Return every tool that could be measured, ours first."""
+    build, run = ("cached", "cold"), ("pull", "run")
+    kinds: list[tuple[type[Tool], str, tuple[str, ...]]] = [
+        (Ours, "ocitool", build + run),
+        (BuildKit, "buildkit", build),
+        (Docker, "docker", build + run),
+        (Buildah, "buildah", build),
+        (Podman, "podman", run),
+    ]
+    for _, name, _ in kinds:
+        (work / name).mkdir()
+    return [kind(work=work / name, base=base, name=name, works=w) for kind, name, w in kinds]
