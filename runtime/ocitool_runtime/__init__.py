@@ -1,1 +1,45 @@
-"""The namespace sandbox: a program, its file tree and its limits in; an exit code out."""
+"""The namespace sandbox: a program, its file tree and its limits in; an exit code out.
+
+    get_isolation().start(Sandbox(rootfs=..., args=("true",)), Stdio()).wait()
+
+The names are imported when they are first asked for: the child starts without them.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocitool_runtime.isolation import Isolation, Process, Support, get_isolation
+    from ocitool_runtime.spec import Exit, IdMap, Mount, Rlimit, Sandbox, Stdio
+    from ocitool_runtime.terminal import run_foreground
+
+__all__ = [
+    "Exit",
+    "IdMap",
+    "Isolation",
+    "Mount",
+    "Process",
+    "Rlimit",
+    "Sandbox",
+    "Stdio",
+    "Support",
+    "get_isolation",
+    "run_foreground",
+]
+
+_HOMES = {
+    "isolation": ("Isolation", "Process", "Support", "get_isolation"),
+    "spec": ("Exit", "IdMap", "Mount", "Rlimit", "Sandbox", "Stdio"),
+    "terminal": ("run_foreground",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
+
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,185 @@
+"""A sandbox in the foreground: its streams or terminal are the caller's, signals are passed on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import termios
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from select import POLLHUP, POLLIN, POLLOUT, poll
+from types import FrameType
+from typing import Final
+
+from ocitool.errors import SandboxError
+from ocitool_runtime.isolation import Isolation, Process
+from ocitool_runtime.spec import Exit, Sandbox, Stdio
+
+_PASSED_ON: Final = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGCONT,
+)
+_BLOCK: Final = 1 << 16  # bytes
+_Handler = Callable[[int, FrameType | None], None]
+
+
+def run_foreground(
+    isolation: Isolation,
+    sandbox: Sandbox,
+    *,
+    interactive: bool,
+    stdin: int = 0,
+    stdout: int = 1,
+    stderr: int = 2,
+    on_start: Callable[[Process], None] | None = None,
+) -> Exit:
+    """Run *sandbox* to its end and return how it ended.
+
+    Without a terminal the program gets the three descriptors themselves; without *interactive*
+    its stdin is /dev/null.  With ``sandbox.terminal`` bytes are copied between the container's
+    terminal and the descriptors; if *stdin* is a terminal it is raw meanwhile, its size is kept
+    in step, and its mode is restored however this ends.
+
+    HUP, INT, QUIT, TERM, USR1, USR2 and CONT go to the program, when called from the main thread
+    (Python delivers signals to no other).  *on_start* gets the process once it runs.
+
+    Raises:
+        SandboxError: as `Isolation.start`.
+    """
+    if sandbox.terminal:
+        size = _size(stdin) or _size(stdout) or sandbox.terminal_size
+        process = isolation.start(replace(sandbox, terminal_size=size), Stdio())
+    else:
+        process = _start_plain(isolation, sandbox, stdin if interactive else -1, stdout, stderr)
+    try:
+        with _handlers(dict.fromkeys(_PASSED_ON, lambda number, _: process.kill(number))):
+            if on_start is not None:
+                on_start(process)
+            if process.terminal is not None:
+                _attach(process.terminal, stdin if interactive else -1, stdout)
+            return process.wait()
+    finally:
+        process.close()
+
+
+def _start_plain(
+    isolation: Isolation, sandbox: Sandbox, stdin: int, stdout: int, stderr: int
+) -> Process:
+    if stdin >= 0:
+        return isolation.start(sandbox, Stdio(stdin=stdin, stdout=stdout, stderr=stderr))
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return isolation.start(sandbox, Stdio(stdin=null, stdout=stdout, stderr=stderr))
+    finally:
+        os.close(null)
+
+
+@contextmanager
+def _handlers(wanted: dict[signal.Signals, _Handler]) -> Iterator[None]:
+    """Have the signals handled so within the block; nothing outside of the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _size(fd: int) -> tuple[int, int] | None:
+    """Return (rows, columns) of the terminal *fd*, None if it is none."""
+    try:
+        answer = fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8))
+    except OSError:
+        return None
+    rows, columns, _, _ = struct.unpack("HHHH", answer)
+    return (rows, columns) if rows and columns else None
+
+
+def _attach(master: int, stdin: int, stdout: int) -> None:
+    """Copy both ways until the container's terminal hangs up."""
+
+    def resize(_number: int, _frame: FrameType | None) -> None:
+        size = _size(stdin)
+        if size is not None:
+            fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+
+    with _handlers({signal.SIGWINCH: resize}), _raw(stdin):
+        resize(0, None)  # it may have changed while the sandbox was made
+        os.set_blocking(master, False)
+        try:
+            _pump(master, stdin, stdout)
+        except OSError as error:
+            raise SandboxError(f"cannot copy to the terminal: {error.strerror}") from error
+
+
+@contextmanager
+def _raw(fd: int) -> Iterator[None]:
+    """Have the terminal *fd* raw within the block; nothing if it is not a terminal."""
+    if fd < 0 or not os.isatty(fd):
+        yield
+        return
+    before = termios.tcgetattr(fd)
+    try:
+        tty.setraw(fd)
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def _pump(master: int, stdin: int, stdout: int) -> None:
+    """Copy until *master* ends.  Input waits for room, so that a stuck program blocks no output."""
+    waiting = b""
+    while True:
+        polled = poll()
+        polled.register(master, POLLIN | (POLLOUT if waiting else 0))
+        if stdin >= 0 and not waiting:
+            polled.register(stdin, POLLIN)
+        events = dict(polled.poll())
+        if events.get(master, 0) & POLLOUT:
+            waiting = waiting[_write_some(master, waiting) :]
+        if events.get(master, 0) & (POLLIN | POLLHUP) and not _copy_out(master, stdout):
+            return
+        if stdin in events:
+            waiting = _read_some(stdin)
+            if not waiting:
+                stdin = -1
+
+
+def _write_some(master: int, data: bytes) -> int:
+    try:
+        return os.write(master, data)
+    except BlockingIOError:
+        return 0
+
+
+def _read_some(stdin: int) -> bytes:
+    try:
+        return os.read(stdin, _BLOCK)
+    except OSError:  # the caller's terminal is gone
+        return b""
+
+
+def _copy_out(master: int, stdout: int) -> bool:
+    """Copy what there is; False at the end, which a master reports as EIO."""
+    try:
+        data = os.read(master, _BLOCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    while data:
+        data = data[os.write(stdout, data) :]
+    return True
