@@ -48,7 +48,7 @@ def run_guarded(
         sys.stdout.flush()
     except BaseException as error:
         return _report(error, debug, sys.stderr if stream is None else stream)
-    return result if isinstance(result, int) else 0
+    return result if isinstance(result, int) and not isinstance(result, bool) else 0
 
 
 def _report(error: BaseException, debug: bool | Callable[[], bool], stream: TextIO) -> int:

@@ -79,7 +79,9 @@ class Plain(Renderer):
         self._turn_to(event.step)
 
     def _output(self, event: StepOutput) -> None:
-        step = self._steps.setdefault(event.step, _Step("", self._clock()))
+        step = self._steps.get(event.step)
+        if step is None:  # never announced; better shown without a name than lost
+            step = self._steps[event.step] = _Step("", self._clock())
         buffer = step.buffers.setdefault(event.stream, LineBuffer())
         self._print(event.step, step, buffer.feed(event.data))
 

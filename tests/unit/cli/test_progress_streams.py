@@ -1,0 +1,226 @@
+"""The renderers that write lines: plain, json and quiet."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ocitool.cli.progress import choose
+from ocitool.cli.progress.jsonlines import JsonLines
+from ocitool.cli.progress.plain import Plain
+from ocitool.cli.progress.renderer import Quiet
+from ocitool.errors import FormatError
+from ocitool.progress import (
+    Event,
+    Notice,
+    StepErred,
+    StepFinished,
+    StepOutput,
+    StepStarted,
+    Transfer,
+)
+
+BLOB = "sha256:" + "0123456789ab" * 5 + "cdef"
+
+
+def ticking() -> Iterator[float]:
+    now = 0.0
+    while True:
+        yield now
+        now += 0.25
+
+
+def plain(*events: Event, debug: bool = False, build: bool = False) -> str:
+    stream, ticks = io.StringIO(), ticking()
+    with Plain(stream, debug=debug, build=build, clock=lambda: next(ticks)) as sink:
+        for event in events:
+            sink.emit(event)
+    return stream.getvalue()
+
+
+def test_a_step() -> None:
+    assert plain(
+        StepStarted(step=3, name="[build 2/5] RUN make"),
+        StepOutput(step=3, data=b"one\ntw"),
+        StepOutput(step=3, data=b"o\n"),
+        StepFinished(step=3, seconds=1.23),
+    ) == ("#3 [build 2/5] RUN make\n#3 0.250 one\n#3 0.500 two\n#3 DONE 1.2s\n\n")
+
+
+def test_a_cached_and_a_failed_step() -> None:
+    assert plain(
+        StepStarted(step=1, name="FROM x"),
+        StepFinished(step=1, seconds=0, cached=True),
+        StepStarted(step=2, name="RUN false"),
+        StepOutput(step=2, data=b"partial"),
+        StepErred(step=2, message="exit code:\n1"),
+    ) == ("#1 FROM x\n#1 CACHED\n\n#2 RUN false\n#2 0.250 partial\n#2 ERROR: exit code: 1\n\n")
+
+
+def test_steps_side_by_side_are_told_apart() -> None:
+    assert plain(
+        StepStarted(step=1, name="A"),
+        StepStarted(step=2, name="B"),
+        StepOutput(step=1, data=b"a\n"),
+        StepOutput(step=2, data=b"b\n"),
+        StepFinished(step=2, seconds=1),
+        StepFinished(step=1, seconds=1),
+    ) == (
+        "#1 A\n#1 ...\n\n#2 B\n#2 ...\n\n#1 A\n#1 0.500 a\n#1 ...\n\n#2 B\n#2 0.500 b\n"
+        "#2 DONE 1.0s\n\n#1 A\n#1 DONE 1.0s\n\n"
+    )
+
+
+def test_the_two_streams_of_a_step_do_not_mix_within_a_line() -> None:
+    text = plain(
+        StepStarted(step=1, name="A"),
+        StepOutput(step=1, data=b"out"),
+        StepOutput(step=1, data=b"err\n", stream="stderr"),
+        StepOutput(step=1, data=b"put\n"),
+    )
+    assert [line.split()[-1] for line in text.splitlines()] == ["A", "err", "output"]
+
+
+def test_what_an_interrupted_step_printed_is_shown() -> None:
+    assert "last words" in plain(
+        StepStarted(step=1, name="A"), StepOutput(step=1, data=b"last words")
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (Transfer(key=BLOB, action="pull", done=5, total=9), ""),
+        (
+            Transfer(key=BLOB, action="pull", done=12_300_000, total=12_300_000, state="done"),
+            "sha256:0123456789ab: done 12.3MB\n",
+        ),
+        (
+            Transfer(key=BLOB, action="unpack", done=5, state="done"),
+            "sha256:0123456789ab: unpacked 5B\n",
+        ),
+        (Transfer(key=BLOB, action="pull", state="exists"), "sha256:0123456789ab: exists\n"),
+        (Transfer(key=BLOB, action="push", state="mounted"), "sha256:0123456789ab: mounted\n"),
+        (Transfer(key="config", action="pull", state="failed"), "config: failed\n"),
+    ],
+)
+def test_transfers(event: Transfer, line: str) -> None:
+    assert plain(event) == line
+
+
+WARNING = Notice(text="old \x1b[31msyntax", level="warning")
+
+
+def test_warnings_of_a_build_come_once_at_the_end() -> None:
+    step = (StepStarted(step=1, name="A"), StepFinished(step=1, seconds=0))
+    assert plain(WARNING, *step, WARNING, build=True).endswith("0.0s\n\nwarning: old syntax\n")
+    assert plain(*step, WARNING, Notice(text="x")).endswith("x\nwarning: old syntax\n")
+
+
+def test_other_warnings_come_at_once() -> None:
+    assert plain(WARNING, Notice(text="later"), WARNING) == "warning: old syntax\nlater\n"
+
+
+def test_debug_notices_only_when_asked_for() -> None:
+    event = Notice(text="cache key", level="debug")
+    assert plain(event) == ""
+    assert plain(event, debug=True) == "debug: cache key\n"
+
+
+def test_json_is_an_object_an_event() -> None:
+    stream = io.StringIO()
+    with JsonLines(stream) as sink:
+        sink.emit(Transfer(key=BLOB, action="pull", done=1, total=2))
+        sink.emit(StepStarted(step=1, name="A"))
+        sink.emit(StepOutput(step=1, data=b"caf\xc3"))
+        sink.emit(StepOutput(step=1, data=b"\xa9 \xc3"))
+        sink.emit(StepFinished(step=1, seconds=0.5))
+        sink.emit(StepOutput(step=2, data=b"\xff", stream="stderr"))
+        sink.emit(StepErred(step=2, message="no"))
+        sink.emit(WARNING)
+        sink.emit(WARNING)
+        sink.emit(Notice(text="hidden", level="debug"))
+    objects = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert all(item.pop("time").endswith("Z") for item in objects)
+    assert objects == [
+        {"type": "transfer", "key": BLOB, "action": "pull", "done": 1, "total": 2}
+        | {"state": "running"},
+        {"type": "step_started", "step": 1, "name": "A"},
+        {"type": "step_output", "step": 1, "stream": "stdout", "data": "caf"},
+        {"type": "step_output", "step": 1, "stream": "stdout", "data": "é "},
+        {"type": "step_output", "step": 1, "stream": "stdout", "data": "\ufffd"},
+        {"type": "step_finished", "step": 1, "seconds": 0.5, "cached": False},
+        {"type": "step_output", "step": 2, "stream": "stderr", "data": "\ufffd"},
+        {"type": "step_erred", "step": 2, "message": "no"},
+        {"type": "notice", "text": WARNING.text, "level": "warning"},
+    ]
+
+
+def test_quiet_shows_warnings_and_nothing_else() -> None:
+    stream = io.StringIO()
+    with Quiet(stream) as sink:
+        sink.emit(Notice(text="info"))
+        sink.emit(Transfer(key=BLOB, action="pull", state="done"))
+        sink.emit(WARNING)
+        sink.emit(StepStarted(step=1, name="A"))
+    assert stream.getvalue() == "warning: old syntax\n"
+
+
+@pytest.mark.parametrize("kind", [Plain, JsonLines, Quiet])
+def test_a_stream_that_is_gone_does_not_end_the_work(kind: type[Plain]) -> None:
+    stream = io.StringIO()
+    stream.close()
+    with kind(stream) as sink:
+        sink.emit(StepStarted(step=1, name="A"))
+        sink.emit(WARNING)
+
+
+def test_events_from_many_threads_keep_their_lines_whole() -> None:
+    stream = io.StringIO()
+    with Plain(stream) as sink:
+
+        def work(step: int) -> None:
+            sink.emit(StepStarted(step=step, name=f"step {step}"))
+            for number in range(200):
+                sink.emit(StepOutput(step=step, data=f"{step}:{number}\n".encode()))
+            sink.emit(StepFinished(step=step, seconds=0))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    lines = [line.split() for line in stream.getvalue().splitlines() if ":" in line]
+    assert len(lines) == 1000
+    assert all(line[0] == "#" + line[2].partition(":")[0] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("auto", Plain), ("tty", Plain), ("plain", Plain), ("json", JsonLines), ("quiet", Quiet)],
+)
+def test_choose_without_a_terminal(mode: str, kind: type) -> None:
+    assert type(choose(mode, io.StringIO())) is kind
+
+
+def test_choose_refuses_other_modes() -> None:
+    with pytest.raises(FormatError, match="unknown mode 'fancy'") as caught:
+        choose("fancy")
+    assert "plain" in caught.value.hint
+
+
+def test_rich_is_loaded_for_a_terminal_only() -> None:
+    script = (
+        "import sys; import ocitool.cli.errors, ocitool.cli.output\n"
+        "from ocitool.cli.progress import choose\n"
+        "for mode in ('auto', 'plain', 'json', 'quiet'): choose(mode)\n"
+        "sys.exit(any(name.partition('.')[0] == 'rich' for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
