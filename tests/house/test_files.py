@@ -13,8 +13,6 @@ VAGUE = frozenset(
     (
         "utils",
         "util",
-        "helpers",
-        "helper",
         "common",
         "misc",
         "tools",
