@@ -218,31 +218,33 @@ def _parse_line(line: str, number: int) -> Pattern | None:
 def _routes(text: str) -> list[tuple[str, ...]]:
     """Cut a pattern into segments in which ``**`` stands alone, followed by something.
 
+    Before plain text at the very beginning, ``**`` is ``*`` at any depth.
+    """
+    if text.startswith(_ANY_DEPTH) and not _MAGIC.search(text[2:]) and text[2:3] not in ("", "/"):
+        return [(_ANY_DEPTH, *f"*{text[2:]}".split("/"))]
+    return _cut(text)
+
+
+def _cut(text: str) -> list[tuple[str, ...]]:
+    """As `_routes`, for any part of a pattern.
+
     Where ``**`` is glued to other text it means "nothing, or directories": ``a**b`` is ``ab`` or
     ``a*/**/b``.  At the end it means "the rest", and since a match holds for everything beneath,
-    that is ``*``; at the beginning, before plain text, it is ``*`` at any depth.
+    that is ``*``.
     """
     glued = next((found for found in _GLUE.finditer(text) if found[1]), None)
     if glued is None:
         return [tuple(text.split("/"))]
-    head, tail = text[: glued.start()], text[glued.end() :]
-    tail = tail.removeprefix("/") if head or tail.startswith("/") else _any_ending(tail)
-    before = tuple(head.split("/"))
+    before = tuple(text[: glued.start()].split("/"))
+    tail = text[glued.end() :].removeprefix("/")
     if not tail:
         return [(*before[:-1], f"{before[-1]}*")]
-    rest = _routes(tail)
+    # Any number of directories twice is no more than once.
+    rest = [route[1:] if route[0] == _ANY_DEPTH else route for route in _cut(tail)]
     if before[-1] == "":
-        return [(*before[:-1], *_any_depth(route)) for route in rest]
+        return [(*before[:-1], _ANY_DEPTH, *route) for route in rest]
     joined = [(*before[:-1], before[-1] + route[0], *route[1:]) for route in rest]
-    return joined + [(*before[:-1], f"{before[-1]}*", *_any_depth(route)) for route in rest]
-
-
-def _any_ending(tail: str) -> str:
-    return tail if not tail or _MAGIC.search(tail) else f"*{tail}"
-
-
-def _any_depth(route: tuple[str, ...]) -> tuple[str, ...]:
-    return route if route[0] == _ANY_DEPTH else (_ANY_DEPTH, *route)
+    return joined + [(*before[:-1], f"{before[-1]}*", _ANY_DEPTH, *route) for route in rest]
 
 
 def _plain_test(routes: Iterable[_Route]) -> Callable[[str], bool]:

@@ -232,7 +232,7 @@ class Scanner:
         if value is None and self.keep_unset:
             return f"${{{name}{operator}{word}}}"
         longest = word.startswith(operator)
-        pattern = globs.compile_glob(word[1:] if longest else word)
+        pattern = _glob(word[1:] if longest else word)
         trim = globs.trim_prefix if operator == "#" else globs.trim_suffix
         return trim(value or "", pattern, longest=longest)
 
@@ -246,7 +246,14 @@ class Scanner:
         if value is None and self.keep_unset:
             return f"${{{name}/{word}/{replacement}}}"
         replace = globs.replace_all if everywhere else globs.replace_first
-        return replace(value or "", globs.compile_glob(word), replacement)
+        return replace(value or "", _glob(word), replacement)
+
+
+def _glob(text: str) -> globs.Pattern:
+    try:
+        return globs.compile_glob(text)
+    except FormatError as error:
+        raise WordError(error.message) from error
 
 
 def _in_name(character: str) -> bool:

@@ -9,10 +9,14 @@ _FAR = 3  # edits; a name this far away is another name
 
 def suggest(word: str, names: Iterable[str]) -> str:
     """Return `` (did you mean NAME?)``, or nothing where no name is near."""
-    near = min(
-        ((_distance(word.lower(), name.lower()), name) for name in names), default=(_FAR, "")
+    word = word.lower()
+    # Of two names as near, the one with the same letters: two of them were swapped.
+    ranked = (
+        (_distance(word, name.lower()), sorted(word) != sorted(name.lower()), name)
+        for name in names
     )
-    return f" (did you mean {near[1]}?)" if near[0] < min(_FAR, len(near[1])) else ""
+    distance, _, name = min(ranked, default=(_FAR, True, ""))
+    return f" (did you mean {name}?)" if distance < min(_FAR, len(name)) else ""
 
 
 def _distance(one: str, other: str) -> int:

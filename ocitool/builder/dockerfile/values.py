@@ -40,25 +40,31 @@ def parse_port(text: str) -> tuple[str, ...]:
 
     Of ``ip:host:container``, as ``docker run -p`` takes it, only the container's port counts.
     """
-    ports, _, protocol = text.rpartition(":")[2].partition("/")
+    published, _, container = text.rpartition(":")
+    ports, _, protocol = container.partition("/")
     protocol = protocol.lower() or "tcp"
     if protocol not in _PROTOCOLS:
         raise FormatError(
             f"invalid protocol of containerPort: {text}", hint="one of tcp, udp, sctp"
         )
+    host = published.rpartition(":")[2]
+    if host:
+        _range(host, "hostPort", text)
+    return tuple(f"{port}/{protocol}" for port in _range(ports, "containerPort", text))
+
+
+def _range(ports: str, kind: str, text: str) -> range:
     first, dash, last = ports.partition("-")
-    begin = _port(first, text)
-    end = _port(last, text) if dash else begin
+    begin = _port(first, kind, text)
+    end = _port(last, kind, text) if dash else begin
     if end < begin:
-        raise FormatError(f"invalid containerPort: {text}: the range runs backwards")
-    return tuple(f"{port}/{protocol}" for port in range(begin, end + 1))
+        raise FormatError(f"invalid {kind}: {text}: the range runs backwards")
+    return range(begin, end + 1)
 
 
-def _port(digits: str, text: str) -> int:
+def _port(digits: str, kind: str, text: str) -> int:
     if not (digits.isascii() and digits.isdecimal()) or len(digits) > 5 or int(digits) > _MAX_PORT:
-        raise FormatError(
-            f"invalid containerPort: {text}", hint=f"a number up to {_MAX_PORT}, or a range"
-        )
+        raise FormatError(f"invalid {kind}: {text}", hint=f"a number up to {_MAX_PORT}, or a range")
     return int(digits)
 
 

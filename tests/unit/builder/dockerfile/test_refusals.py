@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ocitool.builder.dockerfile.parser import parse
+from ocitool.errors import DockerfileError
+
+CASES = yaml.safe_load(
+    (Path(__file__).parents[4] / "testdata/dockerfile/refused.yaml").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [pytest.param(*case, id=case[0]) for cases in CASES.values() for case in cases],
+)
+def test_is_refused_with_its_line(text: str, line: int, message: str) -> None:
+    if not text.upper().startswith(("#", "FROM", "ARG")) or text.upper() in ("ARG", "ARG =A"):
+        text = f"FROM a\n{text}"
+    with pytest.raises(DockerfileError) as caught:
+        parse(text.encode(), name="Dockerfile.test")
+    error = caught.value
+    assert (error.message, error.line) == (message, line)
+    assert str(error).startswith(f"Dockerfile.test:{line}: " if line else "Dockerfile.test: ")
+    if line:
+        assert error.excerpt[0] == text.split("\n")[line - 1]
+
+
+@pytest.mark.parametrize("flag", ["mount", "security", "device"])
+def test_what_is_not_there_yet_says_what_to_do(flag: str) -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parse(f"FROM a\nRUN --{flag}=x y".encode())
+    assert caught.value.hint
+
+
+def test_the_excerpt_is_the_whole_instruction() -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parse(b"FROM a\nENV a=1 \\\n  # why\n  b\nRUN c\n")
+    assert caught.value.excerpt == ("ENV a=1 \\", "  # why", "  b")
+
+
+@pytest.mark.parametrize(
+    "text", [b"FROM a\nRUN \xff", b"FROM a\nRUN \0", b"FROM a\nRUN <<E\n\xff\nE"]
+)
+def test_an_instruction_is_text(text: bytes) -> None:
+    with pytest.raises(DockerfileError, match="UTF-8"):
+        parse(text)
+
+
+def test_a_comment_may_be_anything() -> None:
+    assert parse(b"# caf\xe9\nFROM a # b\xc3\xa9 c".replace(b" # b\xc3\xa9 c", b"")).stages
+
+
+def test_a_line_has_a_limit() -> None:
+    longest = b"FROM a\nRUN " + b"x" * (65535 - 4)
+    assert parse(longest).stages
+    with pytest.raises(DockerfileError, match="greater than max allowed size of 65535") as caught:
+        parse(longest + b"x\n")
+    assert caught.value.line == 2
