@@ -39,6 +39,14 @@ def ocitool(*words: str | Path, root: str = "first") -> None:
         sys.exit(done.returncode)
 
 
+def clear() -> None:
+    """Remove what the last demo left; files of subordinate ids go from a user namespace."""
+    remove = f"chmod -R u+rwX {shlex.quote(str(PLACE))}; rm -rf {shlex.quote(str(PLACE))}"
+    for ahead in ([], ["unshare", "--user", "--map-root-user", "--map-auto"]):
+        if PLACE.exists():
+            subprocess.run([*ahead, "sh", "-c", remove], stderr=subprocess.DEVNULL, check=False)
+
+
 def base() -> Path:
     """Put a build context together that holds this machine's shell and what it loads."""
     context = PLACE / "base"
@@ -89,8 +97,8 @@ def registry() -> Iterator[str]:
 def main() -> None:
     """Show it."""
     began = time.monotonic()
-    shutil.rmtree(PLACE, ignore_errors=True)
-    PLACE.mkdir(exist_ok=True)
+    clear()
+    PLACE.mkdir()
     with registry() as address:
         small, demo = f"{address}/base:1", f"{address}/demo:1"
         say("A base image from this machine's shell")
