@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
-
-from ocitool_runtime.spec import Mount
+from typing import Protocol
 
 from ocitool.layer.apply import Applied
 from ocitool.oci.content import Stream
+from ocitool_runtime.spec import Mount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +45,17 @@ class Driver(Protocol):
     A driver is made by calling its class with the directory it may use, which exists.
     """
 
-    #: As in ``--driver NAME`` and the entry point.
-    name: ClassVar[str]
-    #: The methods that touch the content of layers.  Where container ids are mapped to others
-    #: they run inside a user namespace, in a process of their own; the others run in the caller.
-    mapped: ClassVar[frozenset[str]]
+    @property
+    def name(self) -> str:
+        """As in ``--driver NAME`` and the entry point."""
+
+    @property
+    def mapped(self) -> frozenset[str]:
+        """The methods that touch the content of layers.
+
+        Where container ids are mapped to others they run inside a user namespace, in a process of
+        their own; the others run in the caller.
+        """
 
     def probe(self) -> Support:
         """Say whether this driver can work in its directory; leaves nothing behind."""
@@ -85,7 +90,11 @@ class Driver(Protocol):
         """Freeze the tree *key* as *layer*.  If the layer is there already, the tree is dropped."""
 
     def discard(self, key: str) -> None:
-        """Drop the tree *key*; nothing happens if there is none."""
+        """Drop the tree *key*, and what an interrupted `discard` or `remove` has left.
+
+        Nothing happens if there is no such tree.  Where `mapped` names the method it is tried in
+        the caller first, and a `PermissionError` sends it to the user namespace.
+        """
 
     def remove(self, layer: str) -> None:
         """Remove *layer*, on which no other layer or tree may stand; none is fine, too."""

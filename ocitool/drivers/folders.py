@@ -78,19 +78,16 @@ class Folders:
         """Remove a committed layer: out of sight by one rename, then file by file."""
         self._remove(f"{self._layers}/{layer}")
 
-    def sweep(self) -> None:
-        """Remove what an earlier removal left when it was interrupted."""
-        for name in _names(self._trash):
-            remove_tree(f"{self._trash}/{name}")
-
     def _remove(self, place: str) -> None:
-        os.makedirs(self._trash, mode=0o700, exist_ok=True)
         gone = f"{self._trash}/{secrets.token_hex(8)}"
         try:
             os.rename(place, gone)
         except FileNotFoundError:
-            return
-        remove_tree(gone)
+            if os.path.lexists(place):  # then it is the trash that is not there yet
+                os.makedirs(self._trash, mode=0o700, exist_ok=True)
+                os.rename(place, gone)
+        for name in _names(self._trash):  # and what an interrupted removal has left
+            remove_tree(f"{self._trash}/{name}")
 
     def layers(self) -> Iterator[str]:
         """Yield the names of the committed layers."""

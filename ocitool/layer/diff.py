@@ -25,7 +25,7 @@ _SECOND: Final = 1_000_000_000
 
 
 class Change(NamedTuple):
-    """An entry, and where its content is: an absolute path, or ``""`` if it has none."""
+    """An entry, and the path of the file it describes; ``""`` for a whiteout."""
 
     entry: Entry
     place: str
@@ -144,7 +144,7 @@ def describe(
         link=os.readlink(place) if kind == kinds.SYMLINK else "",
         values=xattrs.read(place),
     )
-    return Change(entry, place if kind == kinds.FILE else "")
+    return Change(entry, place)
 
 
 def _entry(
@@ -180,6 +180,7 @@ def write_changes(
     """Write *changes* as a tar to *sink*; returns how many there were.
 
     *clamp* (seconds since the epoch) is the latest time an entry may have: SOURCE_DATE_EPOCH.
+    The files themselves get it, too, so that the tree is what the layer unpacks to.
     """
     writer = TarWriter(sink)
     count = 0
@@ -187,8 +188,10 @@ def write_changes(
         count += 1
         if clamp is not None and entry.mtime > clamp * _SECOND:
             entry = entry._replace(mtime=clamp * _SECOND)
+            if place:
+                os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
         writer.add(entry)
-        if place and entry.size:
+        if entry.size:
             copy_content(writer, place, entry.size)
     writer.close()
     return count

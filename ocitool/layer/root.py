@@ -7,6 +7,7 @@ as every engine does with the parents of a layer's members; a link that leads ou
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -136,7 +137,8 @@ def _walk(top: int, path: str) -> int:
 def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
     """Remove a file or a whole tree, whatever its modes; what is gone already is fine.
 
-    Descends by descriptors and follows no link, so nothing outside can be reached.
+    Descends by descriptors and follows no link, so nothing outside can be reached.  Several may
+    remove the same tree at once.
     """
     try:
         os.unlink(name, dir_fd=dir_fd)
@@ -146,18 +148,20 @@ def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
     except (IsADirectoryError, PermissionError):
         if not stat.S_ISDIR(os.lstat(name, dir_fd=dir_fd).st_mode):
             raise
-    fd = _open_for_removal(name, dir_fd)
-    try:
-        with os.scandir(fd) as entries:
-            listing = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for child, is_directory in listing:
-            if is_directory:
-                remove_tree(child, dir_fd=fd)
-            else:
-                os.unlink(child, dir_fd=fd)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=dir_fd)
+    with contextlib.suppress(FileNotFoundError):
+        fd = _open_for_removal(name, dir_fd)
+        try:
+            with os.scandir(fd) as entries:
+                listing = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            for child, is_directory in listing:
+                if is_directory:
+                    remove_tree(child, dir_fd=fd)
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(child, dir_fd=fd)
+        finally:
+            os.close(fd)
+        os.rmdir(name, dir_fd=dir_fd)
 
 
 def _open_for_removal(name: str, dir_fd: int | None) -> int:

@@ -203,6 +203,20 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
+def sync_file_system(path: str) -> None:
+    """Make everything on the file system of *path* durable (syncfs(2))."""
+    import ctypes  # 4 ms that few commands need
+
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(fd) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(fd)
+
+
 def boot_id() -> str:
     """Return what names this run of the machine."""
     with open("/proc/sys/kernel/random/boot_id") as file:

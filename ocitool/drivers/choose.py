@@ -1,0 +1,79 @@
+"""Which driver is used, and why."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ocitool import plugins
+from ocitool.drivers.driver import Driver, Support
+from ocitool.drivers.unshared import Unshared
+from ocitool.errors import DriverError, DriverUnavailable
+from ocitool_runtime import userns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One driver and what its probe said."""
+
+    name: str
+    support: Support
+
+
+def make(name: str, home: str) -> Driver:
+    """Return the driver *name* with its directory *home*, made if missing.
+
+    For an ordinary user it works through a user namespace.
+
+    Raises:
+        DriverUnavailable: there is no user namespace to be had, so container ids cannot be kept.
+    """
+    kind = plugins.lookup("ocitool.drivers", name)
+    os.makedirs(home, mode=0o700, exist_ok=True)
+    driver: Driver = kind(home)
+    if os.geteuid() == 0:
+        return driver
+    maps = userns.current_maps()
+    if isinstance(maps, str):
+        raise DriverUnavailable(
+            f"layers cannot be unpacked by this user: {maps}",
+            where=name,
+            hint="pull, build without RUN, push, save and load need no unpacking and work",
+        )
+    supported = userns.supported()
+    if not supported.ok:
+        raise DriverUnavailable(
+            f"layers cannot be unpacked by this user: {supported.reason}",
+            where=name,
+            hint=supported.hint,
+        )
+    return Unshared(driver, home, maps)
+
+
+def probe(name: str, home: str) -> Support:
+    """Say whether the driver *name* works in *home*."""
+    try:
+        return make(name, home).probe()
+    except DriverUnavailable as error:
+        return Support(ok=False, reason=error.message, hint=error.hint)
+    except (DriverError, OSError) as error:
+        return Support(ok=False, reason=str(error))
+
+
+def choose(drivers: str, wanted: str = "") -> tuple[str, tuple[Candidate, ...]]:
+    """Return the name of the driver to use, and what was tried on the way.
+
+    *drivers* is the directory that holds a directory for each driver.  A *wanted* driver is used
+    or refused, never replaced.
+
+    Raises:
+        DriverUnavailable: none works, or not the wanted one.
+    """
+    tried: list[Candidate] = []
+    for name in (wanted,) if wanted else plugins.names("ocitool.drivers"):
+        support = probe(name, f"{drivers}/{name}")
+        tried.append(Candidate(name=name, support=support))
+        if support.ok:
+            return name, tuple(tried)
+    last = tried[-1].support if wanted else tried[0].support
+    raise DriverUnavailable(last.reason, where=f"driver {tried[0].name}", hint=last.hint)

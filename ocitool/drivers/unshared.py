@@ -1,0 +1,185 @@
+"""A driver whose work on foreign ids is done by a process in a user namespace.
+
+An ordinary user cannot chown to, read or remove what belongs to the ids of a container.  Inside a
+user namespace with those ids mapped, the same driver can: `Unshared` is a driver that hands the
+calls named in ``mapped`` to such a process (`ocitool.drivers.worker`) and makes the others itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from ocitool.drivers import messages
+from ocitool.drivers.driver import Driver, Support, Usage
+from ocitool.errors import DriverError
+from ocitool.layer.apply import Applied
+from ocitool.layer.compression import CHUNK
+from ocitool.oci.content import Stream
+from ocitool_runtime import userns
+from ocitool_runtime.spec import Mount
+
+_SET_PIPE_SIZE: Final = 1031  # F_SETPIPE_SZ, linux/fcntl.h
+
+
+class Unshared:
+    """Has the interface of `Driver` and does its work through *driver*, here or in the worker.
+
+    The worker is started by the first call that needs it (about 80 ms) and ends with this process.
+    """
+
+    def __init__(self, driver: Driver, home: str, maps: userns.Maps) -> None:
+        self.name = driver.name
+        self.mapped = driver.mapped
+        self._driver = driver
+        self._home = home
+        self._maps = maps
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # -- calls ------------------------------------------------------------------------------
+
+    def probe(self) -> Support:
+        return Support(**self._ask("probe"))
+
+    def begin(self, key: str, parents: Sequence[str]) -> None:
+        if "begin" not in self.mapped:
+            self._driver.begin(key, parents)
+        else:
+            self._ask("begin", key, list(parents))
+
+    def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
+        def pump(pipe: int) -> None:
+            while data := tar.read(CHUNK):
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(pipe, view) :]
+
+        reply = self._stream("apply", pump, False, key, list(parents))
+        return Applied(entries=reply[0], size=reply[1], notes=tuple(reply[2]))
+
+    def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
+        return self._driver.mounts(key, parents)
+
+    def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
+        return self._driver.view(parents)
+
+    def diff(
+        self,
+        key: str,
+        parents: Sequence[str],
+        sink: Callable[[bytes], object],
+        *,
+        clamp: int | None = None,
+    ) -> int:
+        def drain(pipe: int) -> None:
+            while data := os.read(pipe, CHUNK):
+                sink(data)
+
+        count: int = self._stream("diff", drain, True, key, list(parents), clamp)
+        return count
+
+    def commit(self, key: str, layer: str) -> None:
+        self._driver.commit(key, layer)
+
+    def discard(self, key: str) -> None:
+        try:  # often all of it is this user's own, and the worker need not be started
+            self._driver.discard(key)
+        except PermissionError:
+            self._ask("discard", key)
+
+    def remove(self, layer: str) -> None:
+        try:
+            self._driver.remove(layer)
+        except PermissionError:
+            self._ask("remove", layer)
+
+    def layers(self) -> Iterator[str]:
+        return self._driver.layers()
+
+    def trees(self) -> Iterator[str]:
+        return self._driver.trees()
+
+    def usage(self, layer: str) -> Usage:
+        return Usage(**self._ask("usage", layer))
+
+    def close(self) -> None:
+        """End the worker."""
+        with self._lock:
+            if self._socket is not None and self._process is not None:
+                self._socket.close()
+                self._process.wait()
+                self._socket = self._process = None
+
+    # -- the worker -------------------------------------------------------------------------
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        with self._lock:
+            channel = self._worker()
+            messages.send(channel, [method, *arguments])
+            return self._reply(channel)
+
+    def _stream(
+        self, method: str, move: Callable[[int], None], reads: bool, *arguments: Any
+    ) -> Any:
+        """Call *method* with one end of a pipe, and *move* bytes at the other end meanwhile."""
+        with self._lock:
+            channel = self._worker()
+            read, write = os.pipe2(os.O_CLOEXEC)
+            ours, theirs = (read, write) if reads else (write, read)
+            with contextlib.suppress(OSError):  # a smaller pipe is only slower
+                fcntl.fcntl(ours, _SET_PIPE_SIZE, CHUNK)
+            try:
+                messages.send(channel, [method, *arguments], theirs)
+            finally:
+                os.close(theirs)
+            fault: BaseException | None = None
+            try:
+                move(ours)
+            except BrokenPipeError:
+                pass  # the worker gave up, and its reply says why
+            except BaseException as error:
+                fault = error
+            finally:
+                os.close(ours)
+            if fault is not None:
+                with contextlib.suppress(Exception):
+                    self._reply(channel)
+                raise fault
+            return self._reply(channel)
+
+    def _worker(self) -> socket.socket:
+        if self._socket is None:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                arguments = [self.name, self._home, str(theirs.fileno())]
+                self._process = userns.spawn(
+                    [sys.executable, "-m", "ocitool.drivers.worker", *arguments],
+                    maps=self._maps,
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                )
+            self._socket = ours
+        return self._socket
+
+    def _reply(self, channel: socket.socket) -> Any:
+        reply = messages.receive(channel)
+        if reply is None:
+            self._socket = None
+            raise DriverError(
+                "the process that works on the layers died",
+                hint="was it out of memory? try again with --debug",
+            )
+        if reply.body[0] == "ok":
+            return reply.body[1]
+        raise messages.error_from(reply.body[1])

@@ -1,0 +1,248 @@
+"""Unpacked layers: made on demand from blobs, or from a tree that a step has changed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ocitool import plugins
+from ocitool.drivers.driver import Driver
+from ocitool.errors import LayerError
+from ocitool.layer.compression import Codec
+from ocitool.layer.index import LayerIndex, index_of, parse
+from ocitool.layer.pack import Packer
+from ocitool.layer.threads import ReadAhead
+from ocitool.oci.config import chain_id
+from ocitool.oci.content import Stream
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor
+from ocitool.oci.mediatypes import codec_of, layer_type
+from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
+from ocitool.store.blobs import Blobs
+from ocitool.store.database import Database
+from ocitool.store.disk import disk_error, full_disk
+from ocitool.store.layout import Layout, Lease, boot_id, sync_file_system, write_file
+from ocitool.store.proved import ProvedTar
+from ocitool_runtime.spec import Mount
+
+_SETTLED: Final = 600.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer of an image: the digest of its plain tar, and the blob that holds it."""
+
+    diff_id: Digest
+    blob: Descriptor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A writable tree on top of layers.  ``mounts`` show it, outermost first."""
+
+    key: str
+    parents: tuple[str, ...]  # names of layers, lowest first
+    mounts: tuple[Mount, ...]
+
+
+class Layers:
+    """The layers of one store, kept by one driver."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        database: Database,
+        blobs: Blobs,
+        lease: Callable[[], Lease],
+        driver: Callable[[], Driver],
+    ) -> None:
+        self._layout = layout
+        self._database = database
+        self._blobs = blobs
+        self._lease = lease
+        self._get_driver = driver
+
+    @property
+    def driver(self) -> Driver:
+        """The driver; chosen, and its probe made, when it is first needed."""
+        return self._get_driver()
+
+    # -- content ----------------------------------------------------------------------------
+
+    def open(self, layer: Layer) -> Stream:
+        """Open the plain tar of a layer; it is proved at its end, by `LayerError` and digest."""
+        codec: Codec = plugins.lookup("ocitool.codecs", codec_of(layer.blob.media_type))
+        plain = codec.decompress(self._blobs.open(layer.blob.digest))
+        return ProvedTar(plain, layer.diff_id, layer.blob.size)
+
+    def index(self, layer: Layer) -> LayerIndex:
+        """Return the index of a layer; made from its blob once, and kept."""
+        path = self._index_path(layer.diff_id)
+        try:
+            with open(path, "rb") as file:
+                return parse(file.read())
+        except (FileNotFoundError, LayerError):
+            with contextlib.closing(ReadAhead(self.open(layer))) as stream:
+                data = index_of(stream)
+            self.keep_index(layer.diff_id, data)
+            return parse(data)
+
+    def keep_index(self, diff_id: Digest, data: bytes) -> None:
+        """Keep the index that was made while a layer was written."""
+        write_file(self._index_path(diff_id), data)
+
+    def _index_path(self, diff_id: Digest) -> str:
+        return f"{self._layout.indexes}/{diff_id.encoded}"
+
+    def pack(
+        self, write: Callable[[Callable[[bytes], object]], None], codec_name: str = "gzip"
+    ) -> Layer:
+        """Make a blob of the tar that *write* gives to the sink it is called with."""
+        codec: Codec = plugins.lookup("ocitool.codecs", codec_name)
+        with self._blobs.writer(self._lease()) as blob, full_disk(self._layout.root):
+            packer = Packer(codec, blob.write)
+            try:
+                write(packer.write)
+            except BaseException:
+                packer.abandon()
+                raise
+            diff_id = packer.finish()
+            digest = blob.commit()
+        self._database.run(
+            "INSERT OR REPLACE INTO packed VALUES (?, ?, ?)",
+            (str(digest), str(diff_id), codec_name),
+        )
+        size = blob.size
+        media_type = layer_type(codec_name)
+        return Layer(
+            diff_id=diff_id, blob=Descriptor(media_type=media_type, digest=digest, size=size)
+        )
+
+    # -- trees ------------------------------------------------------------------------------
+
+    def ensure(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> tuple[str, ...]:
+        """Return the names of *layers* (lowest first), each unpacked if it was not.
+
+        Raises:
+            DigestMismatch: a blob does not hold what its diff id says.
+            LayerError: a layer cannot be unpacked; nothing of it stays.
+        """
+        names = layer_names(layers)
+        missing = set(names) - self._present(names)
+        for at, layer in enumerate(layers):
+            if names[at] not in missing:
+                continue
+            with self._layout.lock(f"layer-{names[at]}"):
+                # Another process may have unpacked it while we waited.
+                if not self._present((names[at],)):
+                    self._unpack(layer, names[at], names[:at], progress)
+        return names
+
+    def _present(self, names: Sequence[str]) -> set[str]:
+        driver = self.driver
+        marks = ",".join("?" * len(names))
+        rows = self._database.rows(
+            f"SELECT chain, boot FROM layers WHERE driver = ? AND chain IN ({marks})",
+            (driver.name, *names),
+        )
+        boot = boot_id() if any(row[1] for row in rows) else ""
+        # What was unpacked before a power cut may not have reached the disk.
+        return {chain for chain, at_boot in rows if at_boot in ("", boot)}
+
+    def _unpack(
+        self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink
+    ) -> None:
+        driver = self.driver
+        driver.remove(name)  # left by a crash, or by a boot that ended too early
+        key = self._lease().key()
+        step = Transfer(key=str(layer.blob.digest), action="unpack", total=layer.blob.size)
+        progress.emit(step)
+        driver.begin(key, parents)
+        try:
+            with contextlib.closing(ReadAhead(self.open(layer))) as stream:
+                applied = driver.apply(key, parents, stream)
+            driver.commit(key, name)
+        except BaseException as error:
+            driver.discard(key)
+            if isinstance(error, OSError):
+                raise disk_error(error, self._layout.root) from error
+            raise
+        for note in applied.notes:
+            progress.emit(Notice(text=f"layer {layer.diff_id.short}: {note}", level="debug"))
+        self._record(layer, name, parents)
+        progress.emit(
+            Transfer(key=step.key, action="unpack", done=step.total, total=step.total, state="done")
+        )
+
+    def _record(self, layer: Layer, name: str, parents: Sequence[str]) -> None:
+        self._database.run(
+            "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                name,
+                self.driver.name,
+                str(layer.diff_id),
+                parents[-1] if parents else "",
+                boot_id(),
+                time.time(),
+            ),
+        )
+
+    def view(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> tuple[Mount, ...]:
+        """Return the mounts that show *layers* read-only."""
+        return self.driver.view(self.ensure(layers, progress))
+
+    @contextlib.contextmanager
+    def tree(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> Iterator[Tree]:
+        """Make a writable tree on *layers*; it goes at the end, unless it was committed."""
+        parents = self.ensure(layers, progress)
+        key = self._lease().key()
+        try:
+            with full_disk(self._layout.root):
+                self.driver.begin(key, parents)
+            yield Tree(key=key, parents=parents, mounts=self.driver.mounts(key, parents))
+        finally:
+            self.driver.discard(key)
+
+    def commit(self, tree: Tree, below: Sequence[Layer], *, clamp: int | None = None) -> Layer:
+        """Make a layer of what *tree* changes in *below*, and keep the tree as its unpacked form.
+
+        *clamp* is the latest time an entry gets, in seconds since the epoch.
+        """
+        driver = self.driver
+
+        def write(sink: Callable[[bytes], object]) -> None:
+            driver.diff(tree.key, tree.parents, sink, clamp=clamp)
+
+        layer = self.pack(write)
+        name = layer_names([*below, layer])[-1]
+        with self._layout.lock(f"layer-{name}"):
+            if not self._present((name,)):
+                driver.remove(name)
+                driver.commit(tree.key, name)
+                self._record(layer, name, tree.parents)
+        return layer
+
+    def make_durable(self) -> None:
+        """Sync what was unpacked a while ago, and note that a power cut can no longer harm it.
+
+        The kernel has long written it by itself, so there is next to nothing left to do.
+        """
+        boot, limit = boot_id(), time.time() - _SETTLED
+        where = "boot = ? AND used < ?"
+        if self._database.rows(f"SELECT 1 FROM layers WHERE {where} LIMIT 1", (boot, limit)):
+            sync_file_system(self._layout.root)
+            self._database.run(f"UPDATE layers SET boot = '' WHERE {where}", (boot, limit))
+
+
+def layer_names(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """Return the names of *layers* in a driver: their chain ids' digits, lowest first."""
+    diff_ids = [layer.diff_id for layer in layers]
+    names: list[str] = []
+    chain: Digest | None = None
+    for diff_id in diff_ids:
+        chain = diff_id if chain is None else chain_id((chain, diff_id))
+        names.append(chain.encoded)
+    return tuple(names)

@@ -1,0 +1,257 @@
+"""Store: the one object that opens a store and has its parts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from ocitool.drivers import choose
+from ocitool.drivers.driver import Driver, Support
+from ocitool.errors import DriverUnavailable, ImageNotFound
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor
+from ocitool.oci.reference import Reference
+from ocitool.progress import SILENT, Notice, ProgressSink
+from ocitool.settings import Settings
+from ocitool.store.blobs import Blobs
+from ocitool.store.database import Database
+from ocitool.store.layers import Layers
+from ocitool.store.layout import Layout, Lease, boot_id, dead_leases, write_file
+from ocitool.store.refs import Refs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverChoice:
+    """The driver in use, and what was tried before it and why it was passed over."""
+
+    name: str
+    passed_over: tuple[tuple[str, Support], ...] = ()
+
+
+class Store:
+    """A content-addressed store of images below one directory.
+
+    Cheap to open; each part is set up when it is first used.  May be shared by threads, and any
+    number of processes may use the same directory.
+
+        with Store.open() as store:
+            print([entry.digest for entry in store.refs.all()])
+    """
+
+    def __init__(self, settings: Settings, *, progress: ProgressSink = SILENT) -> None:
+        self.settings = settings
+        self.layout = Layout(settings.root)
+        self.blobs = Blobs(self.layout)
+        self.refs = Refs(self.layout)
+        self._progress = progress
+        self._lock = threading.RLock()
+        self._database: Database | None = None
+        self._lease: Lease | None = None
+        self._driver: Driver | None = None
+        self._layers: Layers | None = None
+
+    @classmethod
+    def open(
+        cls, root: str | None = None, *, driver: str | None = None, progress: ProgressSink = SILENT
+    ) -> Self:
+        """Open the store at *root* (default: as the settings say), making it if missing.
+
+        Raises:
+            StoreError: the directory cannot be used.
+            StoreVersion: it has a newer format.
+        """
+        settings = Settings.load(flags={"root": root, "driver": driver})
+        return cls(settings, progress=progress)
+
+    # -- parts ------------------------------------------------------------------------------
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+        with self._lock:
+            if self._database is None:
+                self._database = Database(self.layout.database)
+            return self._database
+
+    @property
+    def layers(self) -> Layers:
+        """The unpacked layers."""
+        with self._lock:
+            if self._layers is None:
+                self._layers = Layers(
+                    self.layout, self.database, self.blobs, self.lease, self.driver
+                )
+            return self._layers
+
+    def lease(self) -> Lease:
+        """Return this process's lease on the store, taken when first needed.
+
+        Taking it also clears away what dead processes have left.
+        """
+        with self._lock:
+            if self._lease is None:
+                self._sweep()
+                self._lease = Lease(self.layout)
+                self.layers.make_durable()
+            return self._lease
+
+    def driver(self) -> Driver:
+        """Return the storage driver; `DriverUnavailable` if none works for this user."""
+        with self._lock:
+            if self._driver is None:
+                choice = self.choose_driver()
+                for name, support in choice.passed_over:
+                    text = f"driver {name} is not used: {support.reason}; {choice.name} is"
+                    self._progress.emit(Notice(text=text, level="warning"))
+                self._driver = self._make(choice.name)
+            return self._driver
+
+    def choose_driver(self) -> DriverChoice:
+        """Return which driver is used and why; probes are remembered until the next boot."""
+        wanted = self.settings.driver
+        path = f"{self.layout.drivers}/choice.json"
+        asked = {"boot": boot_id(), "uid": os.geteuid(), "wanted": wanted}
+        known = _read_choice(path, asked)
+        if known is not None:
+            return known
+        name, tried = choose.choose(self.layout.drivers, wanted)
+        passed = tuple((c.name, c.support) for c in tried if not c.support.ok)
+        answer = {"name": name, "passed": [[n, asdict(s)] for n, s in passed]}
+        write_file(path, json.dumps({"asked": asked, "answer": answer}).encode())
+        return DriverChoice(name=name, passed_over=passed)
+
+    def _make(self, name: str) -> Driver:
+        return choose.make(name, f"{self.layout.drivers}/{name}")
+
+    # -- names ------------------------------------------------------------------------------
+
+    def find(self, name: str) -> Descriptor:
+        """Return the manifest that *name* means: a reference, or the beginning of an id.
+
+        Raises:
+            ImageNotFound: nothing here has that name.
+        """
+        entries = self.refs.all()
+        with contextlib.suppress(ValueError):
+            reference = Reference.parse(name)
+            for entry in entries:
+                if entry_matches(entry, reference):
+                    return entry
+        digits = name.removeprefix("sha256:")
+        if len(digits) >= 2 and set(digits) <= set("0123456789abcdef"):
+            found = {e.digest: e for e in entries if self._has_id(e, digits)}
+            if len(found) == 1:
+                return next(iter(found.values()))
+            if found:
+                raise ImageNotFound(f"{len(found)} images have ids that begin with {digits!r}")
+        raise ImageNotFound(f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`")
+
+    def _has_id(self, entry: Descriptor, digits: str) -> bool:
+        return entry.digest.encoded.startswith(digits) or self.image_id(entry).encoded.startswith(
+            digits
+        )
+
+    def image_id(self, entry: Descriptor) -> Digest:
+        """Return the id of the image: the digest of its config, as docker's."""
+        from ocitool.oci.manifest import Manifest, parse_any
+
+        document = parse_any(self.blobs.read(entry), entry.media_type)
+        return document.config.digest if isinstance(document, Manifest) else entry.digest
+
+    # -- origins ----------------------------------------------------------------------------
+
+    def note_origin(self, digest: Digest, repository: str) -> None:
+        """Remember that *repository* holds a blob, so that it can be mounted from there."""
+        self.database.run("INSERT OR IGNORE INTO origins VALUES (?, ?)", (str(digest), repository))
+
+    def origins(self, digest: Digest) -> tuple[str, ...]:
+        """Return the repositories (with their domain) that are known to hold a blob."""
+        rows = self.database.rows(
+            "SELECT repository FROM origins WHERE digest = ? ORDER BY repository", (str(digest),)
+        )
+        return tuple(row[0] for row in rows)
+
+    # -- ends -------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Remove the unfinished work of processes that are gone; finished layers stay."""
+        for lease in dead_leases(self.layout):
+            for name in os.listdir(self.layout.drivers):
+                home = f"{self.layout.drivers}/{name}"
+                keys = _trees_of(lease, f"{home}/trees")
+                if keys:
+                    with contextlib.suppress(DriverUnavailable), _closing(self._make(name)) as made:
+                        for key in keys:
+                            made.discard(key)
+
+    def close(self) -> None:
+        """Give everything back."""
+        with self._lock:
+            if self._lease is not None:
+                self._lease.close()
+                self._lease = None
+            if self._driver is not None:
+                _close(self._driver)
+                self._driver = None
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+            self._layers = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def entry_matches(entry: Descriptor, reference: Reference) -> bool:
+    """Say whether an entry of the index is what *reference* names."""
+    from ocitool.store.refs import name_of
+
+    name = name_of(entry)
+    if name == str(reference):
+        return True
+    if reference.digest is None:
+        return False
+    # name@digest: any name of that repository that points to the digest
+    return entry.digest == reference.digest and name.startswith(f"{reference.repository}:")
+
+
+def _read_choice(path: str, asked: dict[str, Any]) -> DriverChoice | None:
+    try:
+        with open(path, "rb") as file:
+            known = json.load(file)
+        if known["asked"] != asked:
+            return None
+        answer = known["answer"]
+        passed = tuple((name, Support(**support)) for name, support in answer["passed"])
+        return DriverChoice(name=answer["name"], passed_over=passed)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _trees_of(lease: str, directory: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(directory) if name.startswith(lease)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+@contextlib.contextmanager
+def _closing(driver: Driver) -> Iterator[Driver]:
+    try:
+        yield driver
+    finally:
+        _close(driver)
+
+
+def _close(driver: Driver) -> None:
+    close = getattr(driver, "close", None)
+    if close is not None:  # only a driver with a worker has something to close
+        close()

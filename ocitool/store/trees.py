@@ -1,0 +1,142 @@
+"""Looking into images without unpacking them: the tree of their layers, and single files of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from ocitool.errors import LayerError, NotFound
+from ocitool.layer import entry as kinds
+from ocitool.layer.compression import CHUNK
+from ocitool.layer.threads import ReadAhead
+from ocitool.layer.tree import Found, ImageTree
+from ocitool.store.layers import Layer, Layers
+
+_SMALL: Final = 1 << 20  # bytes; more than any passwd file worth reading
+
+
+class LayeredTree:
+    """The tree of *layers* (lowest first), from their indexes and blobs alone."""
+
+    def __init__(self, store: Layers, layers: Sequence[Layer]) -> None:
+        self._store = store
+        self._layers = tuple(layers)
+        self._tree: ImageTree | None = None
+
+    @property
+    def tree(self) -> ImageTree:
+        """The entries."""
+        if self._tree is None:
+            self._tree = ImageTree([self._store.index(layer) for layer in self._layers])
+        return self._tree
+
+    def read(self, path: str) -> bytes:
+        """Return a small file, links followed inside the image.
+
+        Raises:
+            NotFound: there is no such file.
+            LayerError: it is larger than 1 MiB.
+        """
+        found = self.tree.get(self.tree.resolve(path))
+        if found is None or found.entry.kind not in (kinds.FILE, kinds.HARDLINK):
+            raise NotFound(f"the image has no file /{path.lstrip('/')}")
+        found = self.content_of(found)
+        if found.entry.size > _SMALL:
+            raise LayerError(f"is larger than {_SMALL} bytes", where=path)
+        for _, stream in self._contents(found.layer, [found]):
+            return b"".join(stream)
+        return b""
+
+    def content_of(self, found: Found) -> Found:
+        """Return the entry that holds a file's content: for a hard link that of its target."""
+        hops = 0
+        while found.entry.kind == kinds.HARDLINK:
+            # A hard link names a path of its own layer, or of one below.
+            index = self._store.index(self._layers[found.layer])
+            placed = index.get(found.entry.link)
+            if placed is not None and placed.entry.path != found.entry.path:
+                found = Found(placed.entry, found.layer, placed.offset)
+            else:
+                target = self.tree.get(found.entry.link)
+                if target is None or target == found:
+                    raise LayerError("a hard link to nothing", where=found.entry.path)
+                found = target
+            hops += 1
+            if hops > 40:
+                raise LayerError("hard links in a circle", where=found.entry.path)
+        return found
+
+    @contextlib.contextmanager
+    def spool(self, wanted: Iterable[Found], directory: str) -> Iterator[Spool]:
+        """Fetch the contents of several files in one pass through each layer.
+
+        They lie in one unnamed temporary file in *directory*, so memory stays small.
+        """
+        by_layer: dict[int, dict[int, Found]] = {}
+        for found in wanted:
+            if found.entry.size:
+                by_layer.setdefault(found.layer, {})[found.offset] = found
+        with tempfile.TemporaryFile(dir=directory) as file:
+            spool = Spool(file.fileno())
+            for layer, contents in by_layer.items():
+                ordered = [contents[offset] for offset in sorted(contents)]
+                for found, stream in self._contents(layer, ordered):
+                    spool.take(found, stream)
+            yield spool
+
+    def _contents(
+        self, layer: int, ordered: Sequence[Found]
+    ) -> Iterator[tuple[Found, Iterator[bytes]]]:
+        """Yield the contents of files of one layer, which come by rising offset."""
+        position = 0
+        with contextlib.closing(ReadAhead(self._store.open(self._layers[layer]))) as stream:
+            for found in ordered:
+                for piece in _pieces(stream, found.offset - position):
+                    position += len(piece)
+                content = _pieces(stream, found.entry.size)
+                yield found, content
+                for _ in content:  # what the caller has left
+                    pass
+                position = found.offset + found.entry.size
+
+
+def _pieces(stream: ReadAhead, size: int) -> Iterator[bytes]:
+    while size:
+        piece = stream.read(min(size, CHUNK))
+        if not piece:
+            raise LayerError("the layer ends before a file that its index names")
+        size -= len(piece)
+        yield piece
+
+
+class Spool:
+    """Contents of files, by layer and offset, in one temporary file."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._places: dict[tuple[int, int], int] = {}
+        self._end = 0
+
+    def take(self, found: Found, content: Iterator[bytes]) -> None:
+        """Keep the content of one file."""
+        self._places[(found.layer, found.offset)] = self._end
+        for piece in content:
+            os.pwrite(self._fd, piece, self._end)
+            self._end += len(piece)
+
+    def pieces(self, found: Found) -> Iterator[bytes]:
+        """Yield the content of a file that was taken."""
+        if not found.entry.size:
+            return
+        at = self._places[(found.layer, found.offset)]
+        left = found.entry.size
+        while left:
+            piece = os.pread(self._fd, min(left, CHUNK), at)
+            if not piece:
+                raise LayerError("a temporary file was cut off", where=found.entry.path)
+            at += len(piece)
+            left -= len(piece)
+            yield piece
