@@ -1,3 +1,5 @@
+"""Whatever the text: parsers raise format errors only, and agree with slow and plain rules."""
+
 from __future__ import annotations
 
 import posixpath

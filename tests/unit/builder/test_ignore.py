@@ -1,3 +1,5 @@
+"""Ignore files: what each leaves of a tree, and where a walk may stop."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Logical lines, directives, heredocs, and what each instruction is read as."""
+
 from __future__ import annotations
 
 from typing import Any

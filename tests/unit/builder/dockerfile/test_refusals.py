@@ -1,3 +1,5 @@
+"""What a Dockerfile may not say: message, line and excerpt, from a table."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Values that are checked once they are expanded."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Quoting and expansion, from a table of text and what becomes of it."""
+
 from __future__ import annotations
 
 from pathlib import Path
