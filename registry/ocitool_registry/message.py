@@ -69,6 +69,8 @@ class Request:
     body: Body | bytes = b""
     #: Whether it may be sent again after a fault without knowing if the first one arrived.
     repeatable: bool = True
+    #: Whether no redirect may take it to another host, because its body is secret.
+    stays: bool = False
 
     @property
     def safe_url(self) -> str:

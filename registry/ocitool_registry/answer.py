@@ -1,0 +1,56 @@
+"""What is read from a response that says yes: its body within bounds, its digest, its type."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ocitool.errors import BadDigest, RegistryError
+from ocitool.oci import mediatypes
+from ocitool.oci.digest import Digest
+from ocitool_registry import wire
+from ocitool_registry.message import redacted
+
+if TYPE_CHECKING:
+    from ocitool_registry.message import Response
+
+
+def bounded(response: Response, limit: int) -> bytes:
+    """Return the whole body, at most *limit* bytes; `RegistryError` if there are more."""
+    parts: list[bytes] = []
+    left = limit + 1
+    while left and (part := response.stream.read(left)):
+        parts.append(part)
+        left -= len(part)
+    if not left:
+        raise RegistryError(f"the answer has more than {limit} bytes", where=_where(response))
+    return b"".join(parts)
+
+
+def json_object(response: Response, limit: int) -> dict[str, Any]:
+    """Return the body as a JSON object of at most *limit* bytes; `RegistryError` otherwise."""
+    body = bounded(response, limit)
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RegistryError("the answer is not JSON", where=_where(response)) from error
+    if not isinstance(fields, dict):
+        raise RegistryError("the answer is not a JSON object", where=_where(response))
+    return fields
+
+
+def said_digest(response: Response) -> Digest | None:
+    """Return the digest the registry says content has, where it says one we can check."""
+    try:
+        return Digest.parse(response.headers.get(wire.CONTENT_DIGEST, "").strip())
+    except BadDigest:
+        return None
+
+
+def media_type(response: Response) -> str:
+    """Return the type without parameters, which some registries add."""
+    return mediatypes.bare(response.headers.get("Content-Type", ""))
+
+
+def _where(response: Response) -> str:
+    return redacted(response.url)
