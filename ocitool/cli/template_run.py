@@ -141,7 +141,7 @@ def _named(name: str, dot: object, names: ChainMap[str, object]) -> object:
 def _method(value: object, arguments: list[object]) -> object:
     try:
         return value(*arguments)  # type: ignore[operator]
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         fail(f"wrong arguments: {error}")
 
 

@@ -222,6 +222,8 @@ class _Words:
             base = _simple(token)
         while self._tokens and self._tokens[0].kind == "field":
             path.append(self._tokens.pop(0).text[1:])
+        if self._tokens and self._tokens[0].kind not in ("space", "mark"):
+            fail(f"unexpected {self._tokens[0].text!r}", self._tokens[0].column)
         self._skip_space()
         return Field(base, tuple(path)) if path else base
 

@@ -211,10 +211,17 @@ with choose("auto", build=True) as sink:
 """
 
 
-def on_a_terminal(**environment: str) -> str:
-    """Run the script with a pseudo terminal of 50 columns; return all it wrote."""
+def resize(terminal: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 20, columns, 0, 0))
+
+
+def on_a_terminal(*, then: int = 50, **environment: str) -> str:
+    """Run the script with a pseudo terminal of 50 columns; return all it wrote.
+
+    At the first sign of life the terminal becomes *then* columns wide.
+    """
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 50, 0, 0))
+    resize(theirs, 50)
     keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     child = subprocess.Popen(
         [sys.executable, "-c", SCRIPT],
@@ -228,6 +235,7 @@ def on_a_terminal(**environment: str) -> str:
     try:
         while piece := os.read(ours, 65536):
             pieces.append(piece)
+            resize(ours, then)
     except OSError:  # how a pseudo terminal says that its other end is closed
         pass
     os.close(ours)
@@ -243,6 +251,12 @@ def test_a_terminal_is_drawn_on() -> None:
     assert all(
         len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)) < 50 for line in re.split("[\r\n]", text)
     )
+
+
+def test_a_terminal_may_change_its_size() -> None:
+    text = on_a_terminal(TERM="xterm-256color", NO_COLOR="1", then=40)
+    final = text[text.index("FAILED") :]
+    assert max(len(line) for line in re.sub(r"\x1b\[[0-9;?]*m", "", final).splitlines()) == 39
 
 
 def test_no_color_is_respected() -> None:

@@ -117,6 +117,8 @@ REFUSED = [
     ("{{range .Memory}}{{end}}", "range needs a list or a map"),
     ("{{upper .Memory}}", "expected a string"),
     ('{{printf "%y" 3}}', "printf: %y is not supported"),
+    ("{{.Id.}}", "unexpected '.'"),
+    ('{{.Id"x"}}', "unexpected"),
     ("{{(.Id}}", "unclosed parenthesis"),
     ('{{.Label "x" "y"}}', "wrong arguments"),
     ("{{" + "(" * 5000 + "1" + ")" * 5000 + "}}", "nested too deeply"),
