@@ -23,7 +23,7 @@ test: $(ready)
 	$(python) -m pytest $(ARGS)
 
 lint: $(ready)
-	$(python) -m ruff check .
+	$(python) -m ruff check --no-cache .
 	$(python) -m ruff format --check .
 
 types: $(ready)
