@@ -44,7 +44,7 @@ def _become(
     plan: Plan, tree: Rootfs, proc: int, slave: tuple[int, ...], stub: _socket.socket
 ) -> None:
     notes: list[str] = []
-    interpreter = os.stat("/proc/self/exe")
+    interpreter = program.Interpreter()
     _import_nothing()
     with doing("mount /proc"):
         tree.mount_proc(proc)

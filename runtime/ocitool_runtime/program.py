@@ -9,6 +9,8 @@ import errno
 import os
 import stat
 
+from ocitool_runtime.points import mount_id
+
 _SCRIPT_DEPTH = 6  # one more than the kernel follows (BINPRM_MAX_RECURSION)
 _HEAD = 4096  # bytes; holds every program header that a linker writes
 
@@ -31,8 +33,32 @@ def candidates(name: bytes, path: bytes) -> list[bytes]:
     return [os.path.join(entry or b".", name) for entry in path.split(b":")]
 
 
-def refuse_interpreter(found: list[bytes], interpreter: os.stat_result) -> None:
-    """Refuse a program that would run *interpreter*, the host's binary this process is.
+class Interpreter:
+    """The host's binary that this process is, as mounted on the host.
+
+    The same file seen through a volume is another thing: what the container may do with that
+    was the caller's to say.
+    """
+
+    def __init__(self) -> None:
+        fd = os.open("/proc/self/exe", os.O_PATH | os.O_CLOEXEC)
+        self.status = os.stat(fd)
+        self._mount = mount_id(fd)
+        os.close(fd)
+
+    def is_at(self, path: bytes) -> bool:
+        """Say whether *path* leads to it, and not just to a bind of it."""
+        if not os.path.samestat(os.stat(path), self.status):
+            return False
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return mount_id(fd) == self._mount
+        finally:
+            os.close(fd)
+
+
+def refuse_interpreter(found: list[bytes], interpreter: Interpreter) -> None:
+    """Refuse a program that would run *interpreter*.
 
     Until exec, /proc/self/exe is the host's; an image whose entrypoint is that, or a script or
     ELF file that has it as its interpreter, could open and overwrite it (CVE-2019-5736).
@@ -43,12 +69,11 @@ def refuse_interpreter(found: list[bytes], interpreter: os.stat_result) -> None:
             raise NotRunnable(126, text)
 
 
-def _leads_to(path: bytes, interpreter: os.stat_result, depth: int) -> bool:
+def _leads_to(path: bytes, interpreter: Interpreter, depth: int) -> bool:
     try:
-        found = os.stat(path)
-        if os.path.samestat(found, interpreter):
+        if interpreter.is_at(path):
             return True
-        if depth == 0 or not stat.S_ISREG(found.st_mode):
+        if depth == 0 or not stat.S_ISREG(os.stat(path).st_mode):
             return False
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
