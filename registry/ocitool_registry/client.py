@@ -262,8 +262,8 @@ class RegistryClient:
     ) -> Iterator[str]:
         seen: set[str] = set()
         while path and path not in seen:  # a registry that links in a circle must not hold us
-            seen.add(path)
             with self._session.send("GET", path, repository, scopes) as response:
+                seen.update((path, response.url))
                 fields = json_object(response, _PAGE_LIMIT)
             yield from (str(entry) for entry in fields.get(name) or ())
             # The link is followed as it stands: cursors are the registry's own business.
