@@ -111,9 +111,9 @@ def _mark_record(record: dict[str, object], marks: Marks) -> None:
 
 def _container_layers(store: Store) -> Iterable[list[str]]:
     for name in os.listdir(store.layout.containers):
-        with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
-            with open(f"{store.layout.containers}/{name}/container.json", "rb") as file:
-                yield json.load(file)["layers"]
+        path = f"{store.layout.containers}/{name}/container.json"
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError), open(path, "rb") as file:
+            yield json.load(file)["layers"]
 
 
 def _images_to_go(store: Store, all_images: bool, spare: float) -> tuple[Digest, ...]:

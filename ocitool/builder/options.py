@@ -1,0 +1,45 @@
+"""What a build is asked to do, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """One build.  The fields are the command's options."""
+
+    context: str = "."  # a directory
+    file: str = ""  # the Dockerfile; default: Dockerfile or Containerfile in the context
+    dockerfile: bytes | None = None  # its text, instead of a file
+    tags: tuple[str, ...] = ()  # references
+    build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
+    target: str = ""  # a stage; default: the last one
+    no_cache: bool = False
+    pull: bool = False  # ask the registry for newer bases
+    platform: str = ""  # default: this machine's
+    insecure: bool = False  # registries: plain HTTP, and certificates that are not checked
+    authfile: str = ""  # credentials; default: where docker and podman have them
+    #: Seconds since the epoch: the latest time of anything new.  None: as the clock says.
+    source_date_epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """What a build made."""
+
+    descriptor: Descriptor  # of the manifest
+    image_id: Digest  # the digest of the config
+    tags: tuple[str, ...]
+    steps: int
+    cached: int  # of the steps, how many had been done before
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> Digest:
+        """The manifest's digest: what a registry will call the image."""
+        return self.descriptor.digest

@@ -1,0 +1,127 @@
+"""Content digests of a context's files, kept from one build to the next.
+
+One record for each directory: a fingerprint of what ``stat`` says of its files, and the digest of
+their content.  A file whose inode, size, mode, mtime and ctime are the same has the same content:
+nobody can change a file without moving its ctime.  The exception is git's "racy" case, a change
+within the clock's tick in which it was read; a directory with a file that young is not recorded.
+
+Source: git, Documentation/technical/racy-git.txt.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import time
+from collections.abc import Iterable
+from hashlib import blake2b, sha256
+from typing import Final
+
+from ocitool.layer import entry as kinds
+from ocitool.layer import xattrs
+from ocitool.store.database import Database
+
+_CHUNK: Final = 1 << 20  # bytes
+#: How old a change must be before it is trusted: a tick of the kernel's clock is at most 10 ms,
+#: and file systems without fractions of seconds (FAT, old NFS) round to two seconds.
+_TICK: Final = 50_000_000  # nanoseconds
+_COARSE: Final = 2_100_000_000  # nanoseconds
+
+#: name, st_mode, inode, size, mtime, ctime
+State = tuple[str, int, int, int, int, int]
+
+
+class StatCache:
+    """The records of one context directory under one set of ignore rules."""
+
+    def __init__(self, database: Database, top: str, rules: str) -> None:
+        self._database = database
+        self._rules = rules
+        self._fresh: list[tuple[str, str, bytes, str, bytes]] = []
+        below = f"{top.rstrip('/')}/"
+        rows = database.rows(
+            "SELECT directory, state, digest FROM files WHERE rules = ?"
+            " AND (directory = ? OR (directory >= ? AND directory < ?))",
+            (rules, top, below, below[:-1] + "0"),  # "0" follows "/"
+        )
+        self._known: dict[str, tuple[bytes, str]] = {row[0]: (row[1], row[2]) for row in rows}
+
+    def digest(self, directory: str, states: list[State], began: int, *, key: str = "") -> str:
+        """Return the digest of the files of *directory*, whose *states* are sorted by name.
+
+        *began* is when they were looked at, in nanoseconds.  Directories are not among them.
+        *key* is what the record is kept under, by default the directory.
+        """
+        key = key or directory
+        fingerprint = blake2b(marshal.dumps(states, 2), digest_size=16).digest()
+        known = self._known.get(key)
+        if known is not None and known[0] == fingerprint:
+            return known[1]
+        contents = self._contents(key)
+        fresh: dict[str, tuple[State, str]] = {}
+        for state in states:
+            old = contents.get(state[0])
+            same = old is not None and old[0] == state
+            fresh[state[0]] = (state, old[1] if same and old else _describe(directory, state))
+        digest = sha256(
+            marshal.dumps([(name, text) for name, (_, text) in fresh.items()], 2)
+        ).hexdigest()
+        if not _racy(states, began):
+            self._fresh.append((key, self._rules, fingerprint, digest, marshal.dumps(fresh, 2)))
+        return digest
+
+    def _contents(self, key: str) -> dict[str, tuple[State, str]]:
+        if key not in self._known:
+            return {}
+        rows = self._database.rows(
+            "SELECT content FROM files WHERE directory = ? AND rules = ?", (key, self._rules)
+        )
+        if not rows:
+            return {}
+        contents: dict[str, tuple[State, str]] = marshal.loads(rows[0][0])
+        return contents
+
+    def save(self) -> None:
+        """Keep what was found out."""
+        if self._fresh:
+            self._database.run_many(
+                "INSERT OR REPLACE INTO files (directory, rules, state, digest, content)"
+                " VALUES (?, ?, ?, ?, ?)",
+                self._fresh,
+            )
+            self._fresh = []
+
+
+def _racy(states: Iterable[State], began: int) -> bool:
+    now = min(began, time.time_ns())
+    for state in states:
+        changed = state[5]
+        if changed > now - (_TICK if changed % 1_000_000_000 else _COARSE):
+            return True
+    return False
+
+
+def _describe(directory: str, state: State) -> str:
+    """Return what a file is, in a way that two files have in common only if they are the same."""
+    name, mode, _, size, _, _ = state
+    place = f"{directory}/{name}"
+    kind = kinds.kind_of(mode)
+    values = sorted(xattrs.read(place).items())
+    if kind == kinds.FILE:
+        content = _hash(place)
+    elif kind == kinds.SYMLINK:
+        content = os.readlink(place)
+    else:
+        content = f"{os.lstat(place).st_rdev}"
+    return repr((kind, mode & 0o7777, size if kind == kinds.FILE else 0, content, values))
+
+
+def _hash(place: str) -> str:
+    hasher = sha256()
+    fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        while data := os.read(fd, _CHUNK):
+            hasher.update(data)
+    finally:
+        os.close(fd)
+    return hasher.hexdigest()

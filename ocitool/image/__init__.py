@@ -1,0 +1,1 @@
+"""Images as values, and moving them between stores, registries and archives."""

@@ -1,0 +1,158 @@
+"""Copying an image from a source to a sink: children first, nothing twice, blobs in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final
+
+from ocitool.image.image import choose
+from ocitool.oci.content import ContentSink, ContentSource, Stream
+from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
+from ocitool.oci.platform import Platform, this_platform
+from ocitool.progress import SILENT, ProgressSink, Transfer
+
+JOBS: Final = 4  # blobs at a time; more gains nothing with one registry
+_STEP: Final = 1 << 19  # bytes between two events
+
+Arrived = Callable[[Manifest, Sequence["Future[str]"]], None]
+
+
+def copy(
+    source: ContentSource,
+    sink: ContentSink,
+    *,
+    platform: Platform | None = None,
+    all_platforms: bool = False,
+    progress: ProgressSink = SILENT,
+    action: str = "copy",
+    on_blobs: Arrived | None = None,
+) -> Descriptor:
+    """Copy the image that *source* stands for to *sink*; returns its descriptor there.
+
+    Of an index, the image for *platform* (this machine's by default) is copied, or with
+    *all_platforms* everything.  Bytes are never changed, so neither are digests.  *on_blobs* is
+    called while the blobs of a manifest come in, with a future for each layer, in order.
+
+    Raises:
+        NotFound: something the image names is not there.
+        DigestMismatch: content is not what its descriptor says.
+        OcitoolError: what the source or the sink raises.
+    """
+    root = source.resolve()
+    raw = source.fetch(root)
+    document = parse_any(raw, root.media_type)
+    if isinstance(document, Index) and not all_platforms:
+        chosen = choose(document, platform or this_platform())
+        raw = source.fetch(chosen)
+        document = parse_any(raw, chosen.media_type)
+    job = _Job(source, sink, progress, action, on_blobs)
+    job.document(document, root=True)
+    return document.descriptor
+
+
+class _Job:
+    def __init__(
+        self,
+        source: ContentSource,
+        sink: ContentSink,
+        progress: ProgressSink,
+        action: str,
+        on_blobs: Arrived | None,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._progress = progress
+        self._action = action
+        self._on_blobs = on_blobs
+
+    def document(self, document: Manifest | Index, *, root: bool) -> None:
+        if isinstance(document, Index):
+            for child in document.manifests:
+                raw = self._source.fetch(child)
+                self.document(parse_any(raw, child.media_type), root=False)
+        else:
+            self._blobs(document)
+        self._sink.put_manifest(document.descriptor, document.raw, root=root)
+
+    def _blobs(self, manifest: Manifest) -> None:
+        self._blob(manifest.config)
+        with _workers() as pool:
+            # One descriptor may stand several times in a manifest; its blob moves once.
+            futures = {layer.digest: pool.submit(self._blob, layer) for layer in manifest.layers}
+            layers = [futures[layer.digest] for layer in manifest.layers]
+            if self._on_blobs is not None:
+                self._on_blobs(manifest, layers)
+            for future in layers:
+                future.result()
+
+    def _blob(self, descriptor: Descriptor) -> str:
+        counter = _Counter(self._progress, self._action, descriptor)
+        state = "failed"
+        try:
+            state = self._sink.put_blob(
+                descriptor, lambda: counter.over(self._source.open(descriptor))
+            )
+        finally:
+            counter.end(state)
+        return state
+
+
+@contextmanager
+def _workers() -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(JOBS, thread_name_prefix="copy")
+    try:
+        yield pool
+    finally:
+        # After a fault what has not begun must not begin any more.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Counter:
+    """Tells how far one blob has come."""
+
+    def __init__(self, progress: ProgressSink, action: str, descriptor: Descriptor) -> None:
+        self._progress = progress
+        self._action = action
+        self._key = str(descriptor.digest)
+        self._total = descriptor.size
+        self._done = 0
+        self._told = 0
+
+    def over(self, stream: Stream) -> Stream:
+        self._done = self._told = 0
+        self._tell("running")
+        return _Counted(stream, self._count)
+
+    def _count(self, size: int) -> None:
+        self._done += size
+        if self._done - self._told >= _STEP:
+            self._told = self._done
+            self._tell("running")
+
+    def end(self, state: str) -> None:
+        if state != "failed":
+            self._done = self._total
+        self._tell(state)
+
+    def _tell(self, state: str) -> None:
+        self._progress.emit(
+            Transfer(
+                key=self._key, action=self._action, done=self._done, total=self._total, state=state
+            )
+        )
+
+
+class _Counted:
+    def __init__(self, stream: Stream, count: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._count = count
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        self._count(len(data))
+        return data
+
+    def close(self) -> None:
+        self._stream.close()

@@ -1,0 +1,91 @@
+"""Image: a lazy, immutable view of one image, wherever its content lies."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ocitool.errors import BadManifest, ImageNotFound
+from ocitool.oci.config import ImageConfig
+from ocitool.oci.content import ContentSource
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
+from ocitool.oci.platform import Platform, best, this_platform
+from ocitool.store.layers import Layer
+
+
+class Image:
+    """One image for one platform.  Documents are fetched when they are first looked at.
+
+    ``descriptor`` is that of its manifest.
+    """
+
+    def __init__(self, source: ContentSource, descriptor: Descriptor) -> None:
+        self.source = source
+        self.descriptor = descriptor
+
+    @property
+    def digest(self) -> Digest:
+        """The manifest's digest: what a registry calls the image."""
+        return self.descriptor.digest
+
+    @property
+    def id(self) -> Digest:
+        """The config's digest: what docker calls the image's id."""
+        return self.manifest.config.digest
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest; `BadManifest` if it is something else."""
+        raw = self.source.fetch(self.descriptor)
+        return Manifest.parse(raw, self.descriptor.media_type)
+
+    @cached_property
+    def config(self) -> ImageConfig:
+        """The configuration."""
+        return ImageConfig.parse(self.source.fetch(self.manifest.config))
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, lowest first; `BadManifest` if config and manifest tell of different ones."""
+        diff_ids, blobs = self.config.diff_ids, self.manifest.layers
+        if len(diff_ids) != len(blobs):
+            raise BadManifest(
+                f"the config has {len(diff_ids)} layers and the manifest {len(blobs)}",
+                where=str(self.digest),
+            )
+        return tuple(Layer(diff_id=d, blob=b) for d, b in zip(diff_ids, blobs, strict=True))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its blobs, as they are sent."""
+        parts = (self.manifest.config, *self.manifest.layers)
+        return self.descriptor.size + sum(part.size for part in parts)
+
+
+def image_of(source: ContentSource, platform: Platform | None = None) -> Image:
+    """Return the image that *source* stands for; of an index the one for *platform*.
+
+    *platform* is this machine's by default.
+
+    Raises:
+        ImageNotFound: the index has none for that platform.
+    """
+    root = source.resolve()
+    document = parse_any(source.fetch(root), root.media_type)
+    if isinstance(document, Manifest):
+        return Image(source, document.descriptor)
+    return Image(source, choose(document, platform or this_platform()))
+
+
+def choose(index: Index, platform: Platform) -> Descriptor:
+    """Return the entry of *index* that suits *platform* best."""
+    offers = [entry.platform for entry in index.manifests]
+    at = best(platform, offers)
+    if at is None and len(index.manifests) == 1 and offers[0] is None:
+        at = 0  # an index over one image that does not say what it is for
+    if at is None:
+        there = ", ".join(str(offer) for offer in offers if offer and offer.os != "unknown")
+        raise ImageNotFound(
+            f"there is no image for {platform}", hint=f"there are: {there or 'none'}"
+        )
+    return index.manifests[at]

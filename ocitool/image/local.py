@@ -1,0 +1,79 @@
+"""A store as source and sink of content."""
+
+from __future__ import annotations
+
+from ocitool.errors import ImageNotFound
+from ocitool.image.image import Image, image_of
+from ocitool.layer.compression import CHUNK
+from ocitool.oci.content import Opener, Stream
+from ocitool.oci.digest import VerifiedReader
+from ocitool.oci.manifest import Descriptor
+from ocitool.oci.platform import Platform
+from ocitool.store.disk import full_disk
+from ocitool.store.store import Store
+
+
+class StoreSource:
+    """What *store* has; *root* is what it stands for."""
+
+    def __init__(self, store: Store, root: Descriptor) -> None:
+        self._store = store
+        self._root = root
+
+    def resolve(self) -> Descriptor:
+        return self._root
+
+    def fetch(self, descriptor: Descriptor) -> bytes:
+        return self._store.blobs.read(descriptor)
+
+    def open(self, descriptor: Descriptor) -> Stream:
+        file = self._store.blobs.open(descriptor.digest)
+        return VerifiedReader(file, descriptor.digest, descriptor.size, where="store")
+
+
+class StoreSink:
+    """Takes an image into *store* under *name* (``""`` for none)."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._name = name
+
+    def has(self, descriptor: Descriptor) -> bool:
+        return self._store.blobs.claim(descriptor)
+
+    def put_blob(self, descriptor: Descriptor, open: Opener) -> str:
+        if self.has(descriptor):
+            return "exists"
+        # Two processes may bring the same blob; the second sees that it is there.
+        with self._store.layout.lock(f"blob-{descriptor.digest.encoded}"):
+            if self.has(descriptor):
+                return "exists"
+            stream = open()
+            try:
+                with full_disk(self._store.layout.root):
+                    self._take(descriptor, stream)
+            finally:
+                stream.close()
+        return "done"
+
+    def _take(self, descriptor: Descriptor, stream: Stream) -> None:
+        with self._store.blobs.writer(self._store.lease()) as writer:
+            while data := stream.read(CHUNK):
+                writer.write(data)
+            writer.commit(descriptor)
+
+    def put_manifest(self, descriptor: Descriptor, raw: bytes, *, root: bool) -> None:
+        self._store.blobs.put(raw, self._store.lease())
+        if root:
+            self._store.refs.set(self._name, descriptor)
+
+
+def local_image(store: Store, name: str, platform: Platform | None = None) -> Image:
+    """Return the image *name* of *store*; `ImageNotFound` if it is not there."""
+    source = StoreSource(store, store.find(name))
+    image = image_of(source, platform)
+    if store.blobs.size(image.digest) is None:
+        raise ImageNotFound(
+            f"{name!r} is not in the store for this platform", hint=f"try `ocitool pull {name}`"
+        )
+    return image
