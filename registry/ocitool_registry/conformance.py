@@ -12,6 +12,7 @@ Any runner that calls methods named ``test_*`` will do; nothing but ``assert`` i
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -67,12 +68,12 @@ class _Broken:
         return None
 
 
-class BackendConformance:
+class BackendConformance(ABC):
     """What `Backend` promises, one promise a method."""
 
+    @abstractmethod
     def make(self) -> Backend:
         """Return a new, empty backend."""
-        raise NotImplementedError
 
     def _pushed(self, repository: str = "a/b", data: bytes = _DATA) -> Backend:
         backend = self.make()

@@ -1,0 +1,126 @@
+"""Challenges, tokens and credentials, as registries want them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import pytest
+
+from ocitool.errors import (
+    AuthError,
+)
+from ocitool_registry import Credential, RegistrySink
+from ocitool_registry.credentials import Fixed
+from tests.conformance.registry.rules import (
+    DATA,
+    SECRET,
+    answer,
+    describe,
+    read,
+    reference,
+    sink,
+    source,
+    token_server,
+    when,
+)
+
+
+@pytest.mark.parametrize("name", ["token", "access_token"])
+def test_a_token_is_asked_for_and_kept(registry: Any, name: str) -> None:
+    asked = token_server(registry, user=True, name=name)
+    blob = registry.add(DATA)
+    src = source(registry, credentials=Fixed(SECRET))
+    assert read(src.open(blob)) == DATA
+    assert read(src.open(blob)) == DATA
+    assert asked == [{"service": ['a, "b"'], "scope": ["repository:a:pull"], "account": ["user"]}]
+
+
+def test_a_token_is_asked_for_by_nobody(registry: Any) -> None:
+    asked = token_server(registry)
+    assert read(source(registry).open(registry.add(DATA))) == DATA
+    assert "account" not in asked[0]
+
+
+def test_a_push_asks_for_both_scopes_of_a_mount(registry: Any) -> None:
+    asked = token_server(registry)
+    blob = registry.add(DATA, "b")
+    target = RegistrySink(registry.client(), reference(registry), origins=lambda _: ["b"])
+    assert target.put_blob(blob, lambda: io.BytesIO(DATA)) == "mounted"
+    assert asked[-1]["scope"] == ["repository:a:pull,push", "repository:b:pull"]
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+def test_a_token_that_expired_is_renewed(registry: Any, status: str) -> None:
+    asked = token_server(registry, status=status)
+    blob = registry.add(DATA)
+    src = source(registry)
+    assert read(src.open(blob)) == DATA
+    registry.expire()
+    assert read(src.open(blob)) == DATA
+    assert len(asked) == 2
+
+
+def test_a_token_that_expires_before_a_body_is_renewed_and_the_body_rewound(registry: Any) -> None:
+    token_server(registry)
+    target = sink(registry)
+
+    def expire(environ: dict[str, Any], start: Any) -> Any:
+        registry.expire()
+
+    registry.rules.insert(0, when("PUT", "/uploads/", expire, times=1))
+    assert target.put_blob(describe(DATA), lambda: io.BytesIO(DATA)) == "done"
+
+
+def test_the_scope_a_registry_names_stands_first(registry: Any) -> None:
+    asked = token_server(registry, scope="repository:other/name:pull")
+    blob = registry.add(DATA)
+    src = source(registry)
+    read(src.open(blob))
+    registry.expire()
+    read(src.open(blob))
+    assert asked[-1]["scope"] == ["repository:other/name:pull", "repository:a:pull"]
+
+
+@pytest.mark.parametrize("post", [True, False])
+def test_an_identity_token_is_exchanged(registry: Any, post: bool) -> None:
+    asked = token_server(registry, post=post)
+    blob = registry.add(DATA)
+    credential = Credential(identity_token="refresh")
+    assert read(source(registry, credentials=Fixed(credential)).open(blob)) == DATA
+    if post:
+        assert asked[0]["grant_type"] == ["refresh_token"]
+        assert asked[0]["refresh_token"] == ["refresh"]
+
+
+def test_a_token_server_that_refuses_names_the_credentials(registry: Any) -> None:
+    token_server(registry, user=True)
+    wrong = Credential(username="user", password="wrong", origin="some file")
+    with pytest.raises(AuthError, match="some file") as caught:
+        source(registry, credentials=Fixed(wrong)).resolve()
+    assert "wrong" not in str(caught.value)
+
+
+def test_basic_credentials_are_sent_when_asked_for(registry: Any) -> None:
+    def basic(environ: dict[str, Any], start: Any) -> Any:
+        if environ.get("HTTP_AUTHORIZATION") == SECRET.basic:
+            return None
+        return answer("401 X", WWW_Authenticate='basic realm="r"')(environ, start)
+
+    registry.rules.append(basic)
+    blob = registry.add(DATA)
+    assert read(source(registry, credentials=Fixed(SECRET)).open(blob)) == DATA
+    assert base64.b64decode(SECRET.basic[6:]) == b"user:pa:ss"
+    with pytest.raises(AuthError) as caught:
+        source(registry).resolve()
+    assert "ocitool login" in caught.value.hint
+    with pytest.raises(AuthError):
+        registry.client().ping()
+
+
+def test_a_challenge_on_a_later_request_is_answered(registry: Any) -> None:
+    """Harbor and zot let anybody ping and ask only where it matters."""
+    token_server(registry)
+    registry.rules.insert(0, lambda e, s: registry.well(e, s) if e["PATH_INFO"] == "/v2/" else None)
+    assert read(source(registry).open(registry.add(DATA))) == DATA
