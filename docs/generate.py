@@ -21,13 +21,15 @@ Made from the commands' own help by `make docs`; do not edit.
 
 
 def program() -> click.Group:
-    """Return the root of the commands: the one group that ``ocitool.cli.main`` holds."""
+    """Return the root of the commands: the group of ``ocitool.cli.main`` that is in no other."""
     from ocitool.cli import main
 
     groups = [value for value in vars(main).values() if isinstance(value, click.Group)]
-    if len(groups) != 1:
-        raise LookupError(f"ocitool.cli.main holds {len(groups)} groups, not one")
-    return groups[0]
+    inner = [command for group in groups for command in group.commands.values()]
+    roots = [group for group in groups if group not in inner]
+    if len(roots) != 1:
+        raise LookupError(f"ocitool.cli.main holds {len(roots)} roots of commands, not one")
+    return roots[0]
 
 
 def helps() -> dict[str, str]:
