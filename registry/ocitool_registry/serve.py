@@ -183,7 +183,16 @@ class _HttpServer(wsgi.Server):
     ConnectionClass = _Connection
     max_request_header_size = _HEADER_LIMIT
     keep_alive_conn_limit = 10_000  # idle ones cost a descriptor each, and no thread
+    expiration_interval = 0.1  # seconds; stopping waits for as long
     version = "ocitool"
+
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: Any) -> Any:
+        try:
+            return wsgi.Server.bind_socket(socket_, bind_addr)
+        except OSError:
+            socket_.close()  # which cheroot leaves to the garbage collector
+            raise
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         _LOG.log(level, "%s", msg, exc_info=traceback)

@@ -50,6 +50,10 @@ class SocketReader:
         """Say whether bytes are buffered: the selector does not see those."""
         return self._raw.received > self.bytes_read
 
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
     def close(self) -> None:
         self._file.close()
 

@@ -1,0 +1,84 @@
+"""Paths, errors, ranges and links."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocitool_registry import wire
+from ocitool_registry.wire import BadRange
+
+
+def test_an_error_comes_back_as_it_was_written():
+    found = wire.parse_error(wire.dump_error("NAME_UNKNOWN", "no such", {"name": "a"}))
+    assert found == wire.WireError("NAME_UNKNOWN", "no such")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"{}", b'{"errors":{}}', b'{"errors":[]}', b'{"errors":["a"]}']
+)
+def test_what_is_not_an_error_of_the_spec_is_none(body):
+    assert wire.parse_error(body) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "want"),
+    [
+        ("bytes=0-0", (0, 1)),
+        ("bytes=500-1499", (500, 1000)),
+        ("bytes=500-", (500, 1000)),
+        ("bytes=-500", (500, 1000)),
+        ("bytes=-5000", (0, 1000)),
+        ("bytes=999-5000", (999, 1000)),
+        ("", None),
+        ("bytes=-", None),
+        ("items=0-1", None),
+        ("bytes=0-1,5-6", None),
+    ],
+)
+def test_ranges_are_read(header, want):
+    assert wire.parse_range(header, 1000) == want
+
+
+@pytest.mark.parametrize("header", ["bytes=1000-", "bytes=500-0", "bytes=5000-10000", "bytes=-0"])
+def test_ranges_outside_are_refused(header):
+    with pytest.raises(BadRange):
+        wire.parse_range(header, 1000)
+
+
+@pytest.mark.parametrize("header", ["0-9", "bytes 0-9/100", "bytes 0-9/*", "bytes=0-9"])
+def test_content_ranges_are_read(header):
+    assert wire.parse_content_range(header) == (0, 10)
+
+
+@pytest.mark.parametrize("header", ["", "9-0", "a-b", "0-", "-9"])
+def test_what_is_not_a_content_range_is_refused(header):
+    with pytest.raises(BadRange):
+        wire.parse_content_range(header)
+
+
+@pytest.mark.parametrize(
+    ("header", "want"),
+    [
+        ('</v2/a/tags/list?n=1&last=b>; rel="next"', "/v2/a/tags/list?n=1&last=b"),
+        ("<x>; rel=next", "x"),
+        ('<x>; title="a, b"; rel="prev next"', "x"),
+        ('<p>; rel="prev", <n,1>; REL="next"', "n,1"),
+        ('<x>; rel="prev"', ""),
+        ("<x>", ""),
+        ("", ""),
+    ],
+)
+def test_the_next_link_is_found(header, want):
+    assert wire.next_link(header) == want
+
+
+@pytest.mark.parametrize(
+    ("url", "want"),
+    [
+        ("http://h/p", "http://h/p?digest=a%3Ab"),
+        ("http://h/p?_state=x%3D", "http://h/p?_state=x%3D&digest=a%3Ab"),
+        ("http://h/p#f", "http://h/p?digest=a%3Ab#f"),
+    ],
+)
+def test_a_query_is_added_behind_what_is_there(url, want):
+    assert wire.with_query(url, digest="a:b") == want
