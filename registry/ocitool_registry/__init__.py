@@ -1,7 +1,8 @@
 """The OCI distribution protocol, both ends: a client of any registry, and a registry.
 
 The names below load what they need when they are first asked for; importing the package itself
-costs nothing.
+costs nothing.  The server is begun by ``ocitool_registry.serve.serve``: a name of the package that
+is also its module's would turn into the module once that is imported.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ocitool_registry.identity import Credential
     from ocitool_registry.memory import MemoryBackend
     from ocitool_registry.retry import RetryPolicy
-    from ocitool_registry.serve import Server, serve
+    from ocitool_registry.serve import Server
     from ocitool_registry.source import RegistrySink, RegistrySource, connect
     from ocitool_registry.transport import RequestsTransport, Transport
 
@@ -43,7 +44,6 @@ _HOMES = {
     "connect": "source",
     "default_source": "credentials",
     "remove_credential": "credentials",
-    "serve": "serve",
     "store_credential": "credentials",
 }
 
@@ -64,7 +64,6 @@ __all__ = [
     "connect",
     "default_source",
     "remove_credential",
-    "serve",
     "store_credential",
 ]
 

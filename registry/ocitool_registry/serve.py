@@ -189,7 +189,7 @@ class _HttpServer(wsgi.Server):
     @staticmethod
     def bind_socket(socket_: socket.socket, bind_addr: Any) -> Any:
         try:
-            return wsgi.Server.bind_socket(socket_, bind_addr)
+            return wsgi.Server.bind_socket(socket_, bind_addr)  # type: ignore[no-untyped-call]
         except OSError:
             socket_.close()  # which cheroot leaves to the garbage collector
             raise
