@@ -100,6 +100,8 @@ def _handlers(wanted: dict[signal.Signals, _Handler]) -> Iterator[None]:
 
 def _size(fd: int) -> tuple[int, int] | None:
     """Return (rows, columns) of the terminal *fd*, None if it is none."""
+    if fd < 0:
+        return None
     try:
         answer = fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8))
     except OSError:
@@ -112,7 +114,7 @@ def _attach(master: int, stdin: int, stdout: int) -> None:
     """Copy both ways until the container's terminal hangs up."""
 
     def resize(_number: int, _frame: FrameType | None) -> None:
-        size = _size(stdin)
+        size = _size(stdin) or _size(stdout)
         if size is not None:
             fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
 

@@ -1,0 +1,141 @@
+"""Values to JSON and back, capabilities, users: nothing that touches the machine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ocitool.errors import FormatError, SandboxError
+from ocitool_runtime import Exit, IdMap, Mount, Rlimit, Sandbox, capabilities, failure
+from ocitool_runtime.identity import UnknownUser, resolve
+from ocitool_runtime.program import NotRunnable, candidates, execute
+
+SANDBOX = Sandbox(
+    rootfs=(Mount(type="overlay", lower=("/a", "/b"), upper="/u", work="/w"),),
+    args=("sh", "-c", "true"),
+    env=("A=1",),
+    mounts=(Mount(type="bind", source="/s", target="/t", options=("ro", "rbind")),),
+    terminal_size=(24, 80),
+    rlimits=(Rlimit(name="nofile", soft=1, hard=-1),),
+    uid_maps=(IdMap(container=0, host=1, count=2),),
+    gid_maps=(IdMap(container=0, host=1, count=2),),
+)
+
+
+@pytest.mark.parametrize(
+    "value", [SANDBOX, SANDBOX.rootfs[0], SANDBOX.uid_maps[0], Exit(code=1, notes=("a", "b"))]
+)
+def test_json_both_ways(value):
+    assert type(value).from_json(json.loads(json.dumps(value.to_json()))) == value
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"args": "sh"}, "args"),
+        ({"args": ["a", 1]}, "args[1]"),
+        ({"rootfs": [{"type": 1}]}, "rootfs[0].type"),
+        ({"rootfs": [{}]}, "rootfs[0]"),
+        ({"readonly": 1}, "readonly"),
+        ({"umask": True}, "umask"),
+        ({"terminal_size": [1]}, "terminal_size"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_bad_field_is_named(change, where):
+    with pytest.raises(FormatError) as caught:
+        Sandbox.from_json({**SANDBOX.to_json(), **change})
+    assert caught.value.where == where
+
+
+def test_not_an_object():
+    for value in (None, [], "x"):
+        with pytest.raises(FormatError):
+            Sandbox.from_json(value)
+
+
+def test_capabilities_by_any_spelling():
+    assert capabilities.mask(["chown", "CAP_KILL", "Cap_Kill"]) == 1 | 1 << 5
+    assert capabilities.mask(["ALL"]) == (1 << 41) - 1
+    with pytest.raises(SandboxError):
+        capabilities.mask(["CAP_"])
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "passwd").write_text(
+        "# a comment:x:1:1\nbroken\nneg:x:-1:0:::\nroot:x:0:0::/r:\n5:x:6:7:::\nann:x:7:8::/a:\n"
+    )
+    (tmp_path / "group").write_text("g:x:9:ann,root\nh:x:10:\nbad:x:y:ann\ni:x:11:ann\n")
+
+    def find(spec):
+        found = resolve(spec, str(tmp_path / "passwd"), str(tmp_path / "group"))
+        return found.uid, found.gid, found.groups, found.home
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("", (0, 0, [9], "/r")),
+        ("ann", (7, 8, [9, 11], "/a")),
+        ("7:h", (7, 10, [], "/a")),
+        (":h", (0, 10, [], "/r")),
+        ("5", (6, 7, [], "/")),  # a name of digits comes first, as it does in Docker
+        ("12:13", (12, 13, [], "/")),
+    ],
+)
+def test_users(files, spec, expected):
+    assert files(spec) == expected
+
+
+@pytest.mark.parametrize(
+    "spec", ["+7", " 7", "7 ", "0x7", "-1", "\u0667", "neg", "ann:+1", "2147483648", "bad name"]
+)
+def test_users_that_are_none(files, spec):
+    """CVE-2026-30892: a lax parse runs as another user."""
+    with pytest.raises(UnknownUser):
+        files(spec)
+
+
+def test_users_without_files():
+    assert resolve("", "/no/passwd", "/no/group").uid == 0
+    assert resolve("5:6", "/no/passwd", "/no/group").gid == 6
+
+
+def test_where_a_program_may_be():
+    assert candidates(b"a/b", b"/bin") == [b"a/b"]
+    assert candidates(b"sh", b"/bin::/usr/bin") == [b"/bin/sh", b"./sh", b"/usr/bin/sh"]
+    assert candidates(b"", b"/bin") == []
+
+
+def test_why_a_program_cannot_run(tmp_path):
+    plain, garbage = tmp_path / "plain", tmp_path / "garbage"
+    plain.touch(0o644)
+    garbage.write_bytes(b"\x7fELFnot really")
+    garbage.chmod(0o755)
+    for path, code in ((plain, 126), (garbage, 126), (tmp_path / "none", 127), (tmp_path, 126)):
+        with pytest.raises(NotRunnable) as caught:
+            execute([b"x/y"], {}, [bytes(path)])
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("step", "syscall", "number", "path", "word"),
+    [
+        ("make a user namespace", "unshare", 1, "", "unprivileged_userns_clone"),
+        ("make a user namespace", "unshare", 28, "", "max_user_namespaces"),
+        ("mount the root", "fsconfig", 22, "overlay: upper fs", "--driver vfs"),
+        ("mount the root", "mount", 7, "overlay of 600 layers", "fewer layers"),
+        ("mount volumes", "open_tree", 22, "", "rbind"),
+        ("mount /proc", "fsmount", 1, "proc", "systempaths=unconfined"),
+        ("drop privileges", "setresuid", 22, "9:9", "/etc/subuid"),
+        ("anything", "openat2", 38, "", "Linux 5.12"),
+    ],
+)
+def test_refusals_carry_the_remedy(step, syscall, number, path, word):
+    error = failure.StepRefused(step, syscall=syscall, number=number, path=path, text="refused")
+    assert word in error.hint
+    assert (error.syscall, error.errno, error.path) == (syscall, number, path)
