@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,22 +70,28 @@ class LayeredTree:
                 raise LayerError("hard links in a circle", where=found.entry.path)
         return found
 
+    def digests(self, files: Iterable[Found]) -> dict[tuple[int, int], str]:
+        """Return the SHA-256 of several files' contents, by layer and offset."""
+        digests: dict[tuple[int, int], str] = {}
+        for layer, ordered in _by_layer(files):
+            for found, content in self._contents(layer, ordered):
+                hasher = hashlib.sha256()
+                for piece in content:
+                    hasher.update(piece)
+                digests[(layer, found.offset)] = hasher.hexdigest()
+        return digests
+
     @contextlib.contextmanager
     def spool(self, wanted: Iterable[Found], directory: str) -> Iterator[Spool]:
         """Fetch the contents of several files in one pass through each layer.
 
         They lie in one unnamed temporary file in *directory*, so memory stays small.
         """
-        by_layer: dict[int, dict[int, Found]] = {}
-        for found in wanted:
-            if found.entry.size:
-                by_layer.setdefault(found.layer, {})[found.offset] = found
         with tempfile.TemporaryFile(dir=directory) as file:
             spool = Spool(file.fileno())
-            for layer, contents in by_layer.items():
-                ordered = [contents[offset] for offset in sorted(contents)]
-                for found, stream in self._contents(layer, ordered):
-                    spool.take(found, stream)
+            for layer, ordered in _by_layer(wanted):
+                for found, content in self._contents(layer, ordered):
+                    spool.take(found, content)
             yield spool
 
     def _contents(
@@ -101,6 +108,16 @@ class LayeredTree:
                 for _ in content:  # what the caller has left
                     pass
                 position = found.offset + found.entry.size
+
+
+def _by_layer(files: Iterable[Found]) -> Iterator[tuple[int, list[Found]]]:
+    """Group files that have content by layer, each group by rising offset."""
+    layers: dict[int, dict[int, Found]] = {}
+    for found in files:
+        if found.entry.size:
+            layers.setdefault(found.layer, {})[found.offset] = found
+    for layer, contents in layers.items():
+        yield layer, [contents[offset] for offset in sorted(contents)]
 
 
 def _pieces(stream: ReadAhead, size: int) -> Iterator[bytes]:

@@ -1,0 +1,131 @@
+"""ADD of an archive: found out by its content, unpacked into the layer that is being written."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import lzma
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple, cast
+
+from ocitool.errors import LayerError, UnsafePath
+from ocitool.layer import entry as kinds
+from ocitool.layer.compression import CHUNK, sniff
+from ocitool.layer.entry import WHITEOUT, Entry, split
+from ocitool.layer.reader import BLOCK, TarReader
+from ocitool.oci.content import Stream
+
+_BZIP2: Final = b"BZh"
+_XZ: Final = b"\xfd7zXZ\0"
+
+
+class Member(NamedTuple):
+    """One member of an archive; ``offset`` is that of its content in the spool."""
+
+    entry: Entry
+    offset: int
+
+
+def is_archive(place: str) -> bool:
+    """Say whether a file is a tar, plain or compressed: its first header must be one.
+
+    Docker goes by content, never by the name; only regular files count.
+    """
+    try:
+        with contextlib.closing(_open(place)) as stream:
+            head = b""
+            while len(head) < BLOCK:
+                data = stream.read(BLOCK - len(head))
+                if not data:
+                    return False
+                head += data
+            reader = TarReader(_Head(head))
+            return next(iter(reader), None) is not None
+    except (LayerError, UnsafePath, lzma.LZMAError, EOFError):
+        return False
+    except OSError as error:  # bz2 says "Invalid data stream" this way, without a number
+        if error.errno is not None:
+            raise
+        return False
+
+
+class _Head:
+    """A first header, and nothing but zeros after it."""
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+
+    def read(self, size: int = -1, /) -> bytes:
+        data, self._head = self._head, b""
+        return data or bytes(CHUNK)
+
+    def close(self) -> None:
+        return None
+
+
+class Spooled:
+    """The members of an archive, their content in one unnamed temporary file."""
+
+    def __init__(self, place: str, scratch: str) -> None:
+        self._file = tempfile.TemporaryFile(dir=scratch)
+        self.members = list(self._read(place))
+
+    def _read(self, place: str) -> Iterator[Member]:
+        fd = self._file.fileno()
+        end = 0
+        links: set[str] = set()
+        with contextlib.closing(_open(place)) as stream:
+            reader = TarReader(stream)
+            try:
+                for entry in reader:
+                    self._check(entry, links)
+                    yield Member(entry, end)
+                    while data := reader.read(CHUNK):
+                        os.pwrite(fd, data, end)
+                        end += len(data)
+                reader.drain()
+            except (lzma.LZMAError, EOFError) as error:
+                raise LayerError(f"the archive is damaged: {error}", where=place) from error
+
+    def _check(self, entry: Entry, links: set[str]) -> None:
+        parent, name = split(entry.path)
+        if name.startswith(WHITEOUT):
+            raise LayerError(
+                "a file whose name begins with .wh. cannot be in a layer", where=entry.path
+            )
+        while parent:
+            if parent in links:
+                raise UnsafePath("a member lies behind a link of the archive", where=entry.path)
+            parent = split(parent)[0]
+        if entry.kind == kinds.SYMLINK:
+            links.add(entry.path)
+        else:
+            links.discard(entry.path)
+
+    def content(self, offset: int, size: int) -> Iterator[bytes]:
+        """Yield *size* bytes of content."""
+        while size:
+            data = os.pread(self._file.fileno(), min(size, CHUNK), offset)
+            if not data:
+                raise LayerError("a temporary file was cut off")
+            offset += len(data)
+            size -= len(data)
+            yield data
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._file.close()
+
+
+def _open(place: str) -> Stream:
+    with open(place, "rb") as file:
+        head = file.read(6)
+    raw: Any = open(place, "rb", buffering=0)
+    if head.startswith(_BZIP2):
+        return cast(Stream, bz2.BZ2File(raw))
+    if head.startswith(_XZ):
+        return cast(Stream, lzma.LZMAFile(raw))
+    codec = sniff(head)
+    return codec.decompress(raw) if codec is not None else raw

@@ -1,0 +1,137 @@
+"""RUN: a command in a sandbox on a writable tree, whose changes become a layer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from ocitool.builder.plan import RunOp
+from ocitool.errors import StepFailed
+from ocitool.progress import Notice, ProgressSink, StepOutput
+from ocitool.store.layers import Layer
+from ocitool.store.store import Store
+from ocitool_runtime.idmap import Maps
+from ocitool_runtime.spec import Exit, Mount, Sandbox, Stdio
+
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Where a heredoc that is a program lies while it runs.
+SCRIPTS: Final = "/dev/pipes"
+_KEPT: Final = 20  # lines of output that an error shows
+_HOSTNAME: Final = "buildkitsandbox"  # what Dockerfiles have come to expect
+
+
+def run(store: Store, op: RunOp, step: int, progress: ProgressSink, maps: Maps) -> Layer:
+    """Carry *op* out and return its layer.
+
+    Raises:
+        StepFailed: the command ended with another code than 0; nothing of it stays.
+        SandboxError: the sandbox could not be set up.
+    """
+    with store.layers.tree(op.below, progress) as tree, _script(op, store.lease().path) as mounts:
+        env = {"PATH": DEFAULT_PATH, **op.secret_env, **op.env}
+        sandbox = Sandbox(
+            rootfs=tree.mounts,
+            mounts=mounts,
+            args=op.args,
+            env=tuple(f"{name}={value}" for name, value in env.items()),
+            cwd=op.cwd or "/",
+            user=op.user,
+            hostname=_HOSTNAME,
+            network=op.network,
+            uid_maps=maps.uid_maps,
+            gid_maps=maps.gid_maps,
+        )
+        output = _Output(progress, step)
+        done = _carry_out(sandbox, output)
+        for note in done.notes:
+            progress.emit(Notice(text=note, level="debug"))
+        if done.code:
+            raise _failure(op, done, output)
+        return store.layers.commit(tree, op.below, clamp=op.epoch)
+
+
+def _carry_out(sandbox: Sandbox, output: _Output) -> Exit:
+    from ocitool_runtime.isolation import get_isolation
+
+    isolation = get_isolation()
+    with contextlib.ExitStack() as stack:
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, null)
+        out, err = output.pipe("stdout"), output.pipe("stderr")
+        try:
+            process = isolation.start(sandbox, Stdio(stdin=null, stdout=out, stderr=err))
+        finally:
+            os.close(out)
+            os.close(err)
+            # What the command has left running may hold the pipes open; `close` ends it first.
+            stack.callback(output.wait)
+        stack.callback(process.close)
+        return process.wait()
+
+
+class _Output:
+    """Passes on what a step prints, and keeps the last lines of it."""
+
+    def __init__(self, progress: ProgressSink, step: int) -> None:
+        self._progress = progress
+        self._step = step
+        self._tail: deque[bytes] = deque(maxlen=_KEPT)
+        self._open = b""
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def pipe(self, stream: str) -> int:
+        """Return the writing end of a new pipe that is read by a thread."""
+        read, write = os.pipe2(os.O_CLOEXEC)
+        thread = threading.Thread(target=self._read, args=(read, stream), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return write
+
+    def wait(self) -> None:
+        """Wait until everything that was printed has been passed on."""
+        for thread in self._threads:
+            thread.join()
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the last lines."""
+        kept = [*self._tail, self._open] if self._open else list(self._tail)
+        return tuple(line.decode("utf-8", "replace").rstrip("\r") for line in kept)
+
+    def _read(self, fd: int, stream: str) -> None:
+        with open(fd, "rb", buffering=0) as pipe:
+            while data := pipe.read(1 << 16):
+                self._progress.emit(StepOutput(step=self._step, data=data, stream=stream))
+                with self._lock:
+                    *whole, self._open = (self._open + data).split(b"\n")
+                    self._tail.extend(whole)
+                    self._open = self._open[-4096:]
+
+
+def _failure(op: RunOp, done: Exit, output: _Output) -> StepFailed:
+    command = " ".join(op.args)
+    if done.error:
+        text = f"{command!r}: {done.error}"
+    else:
+        text = f'process "{command}" did not complete successfully: exit code: {done.code}'
+    return StepFailed(text, status=done.code, log=output.lines())
+
+
+@contextlib.contextmanager
+def _script(op: RunOp, directory: str) -> Iterator[tuple[Mount, ...]]:
+    """Put a heredoc that is a program where the sandbox can see it, read-only."""
+    if not op.script:
+        yield ()
+        return
+    with tempfile.TemporaryDirectory(dir=directory) as place:
+        os.chmod(place, 0o755)
+        path = f"{place}/{op.args[-1].rpartition('/')[2]}"
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(op.script)
+        os.chmod(path, 0o755)
+        yield (Mount(type="bind", source=place, target=SCRIPTS, options=("ro",)),)

@@ -1,0 +1,63 @@
+"""Writing a planned layer straight from its sources into a blob."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ocitool.builder.copy import Part, Planned
+from ocitool.builder.sources import Content
+from ocitool.layer import entry as kinds
+from ocitool.layer.index import IndexWriter
+from ocitool.layer.writer import TarWriter
+from ocitool.store.layers import Layer
+from ocitool.store.store import Store
+
+_SECOND = 1_000_000_000
+
+
+def write_layer(
+    store: Store, planned: Sequence[Planned], parts: Sequence[Part], *, epoch: int | None
+) -> Layer:
+    """Make a layer of *planned*, whose contents *parts* have; nothing is unpacked.
+
+    *epoch* (seconds) is the latest time an entry gets.
+    """
+    index = IndexWriter()
+    with contextlib.ExitStack() as stack:
+        contents = [stack.enter_context(_contents(number, part, planned))
+                    for number, part in enumerate(parts)]  # fmt: skip
+
+        def write(sink: Callable[[bytes], object]) -> None:
+            writer = TarWriter(sink)
+            for entry, part, handle in planned:
+                if epoch is not None and entry.mtime > epoch * _SECOND:
+                    entry = entry._replace(mtime=epoch * _SECOND)
+                writer.add(entry)
+                index.add(entry, writer.offset)
+                if entry.kind == kinds.FILE and entry.size:
+                    for piece in contents[part](handle, entry.size):
+                        writer.content(piece)
+            writer.close()
+
+        layer = store.layers.pack(write)
+    store.layers.keep_index(layer.diff_id, index.dump())
+    return layer
+
+
+@contextlib.contextmanager
+def _contents(number: int, part: Part, planned: Sequence[Planned]) -> Any:
+    if part.archive is not None:
+        yield part.archive.content
+        return
+    handles = [
+        item.handle
+        for item in planned
+        if item.part == number and item.entry.kind == kinds.FILE and item.handle is not None
+    ]
+    with part.source.contents(handles) as content:
+        yield content
+
+
+__all__ = ["Content", "write_layer"]

@@ -1,0 +1,114 @@
+"""Pulling from and pushing to registries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from ocitool.errors import DriverUnavailable
+from ocitool.image.copy import copy
+from ocitool.image.image import Image, image_of
+from ocitool.image.local import StoreSink, StoreSource, local_image
+from ocitool.oci.config import ImageConfig
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor, Manifest
+from ocitool.oci.mediatypes import is_layer
+from ocitool.oci.platform import Platform
+from ocitool.oci.reference import Reference
+from ocitool.progress import SILENT, Notice, ProgressSink
+from ocitool.store.layers import Layer
+from ocitool.store.store import Store
+
+
+def pull(
+    name: str,
+    *,
+    into: Store,
+    platform: Platform | None = None,
+    insecure: bool = False,
+    authfile: str | None = None,
+    unpack: bool = True,
+    progress: ProgressSink = SILENT,
+) -> Image:
+    """Bring the image *name* into a store, under its name.
+
+    With *unpack* its layers are unpacked as they arrive, so that it is ready to run; where this
+    user cannot unpack they stay blobs, and a notice says so.  *platform* is this machine's by
+    default.
+
+    Raises:
+        ImageNotFound: the registry has no such image, or none for the platform.
+        RegistryError: the registry, or the way to it, failed.
+        DigestMismatch: content arrived damaged; nothing of it was kept.
+    """
+    from ocitool_registry.source import RegistrySource, connect
+
+    reference = Reference.parse(name)
+    source = RegistrySource(connect(reference, insecure=insecure, authfile=authfile), reference)
+    sink = StoreSink(into, str(reference))
+
+    def arrived(manifest: Manifest, blobs: Sequence[Future[str]]) -> None:
+        if unpack:
+            _unpack(into, manifest, blobs, progress)
+
+    descriptor = copy(
+        source, sink, platform=platform, progress=progress, action="pull", on_blobs=arrived
+    )
+    image = image_of(StoreSource(into, descriptor))
+    for layer in image.manifest.layers:
+        into.note_origin(layer.digest, reference.repository)
+    return image
+
+
+def _unpack(
+    store: Store, manifest: Manifest, blobs: Sequence[Future[str]], progress: ProgressSink
+) -> None:
+    """Unpack the layers one by one, each as soon as its blob is there."""
+    if not all(is_layer(blob.media_type) for blob in manifest.layers):
+        return  # an artifact
+    config = ImageConfig.parse(store.blobs.read(manifest.config))
+    layers: list[Layer] = []
+    try:
+        store.driver()
+    except DriverUnavailable as error:
+        progress.emit(Notice(text=f"the layers stay packed: {error.message}", level="info"))
+        return
+    for diff_id, blob, future in zip(config.diff_ids, manifest.layers, blobs, strict=False):
+        future.result()
+        layers.append(Layer(diff_id=diff_id, blob=blob))
+        store.layers.ensure(layers, progress)
+
+
+def push(
+    name: str,
+    *,
+    source: Store,
+    to: str = "",
+    insecure: bool = False,
+    authfile: str | None = None,
+    progress: ProgressSink = SILENT,
+) -> Descriptor:
+    """Send the image *name* of a store to its registry, or to the reference *to*.
+
+    What the registry has is not sent, and what another of its repositories has is mounted.
+
+    Raises:
+        ImageNotFound: the store has no such image.
+        RegistryError: the registry, or the way to it, failed.
+    """
+    from ocitool_registry.source import RegistrySink, connect
+
+    image = local_image(source, name)
+    reference = Reference.parse(to or name)
+    client = connect(reference, insecure=insecure, authfile=authfile)
+
+    def origins(digest: Digest) -> Sequence[str]:
+        prefix = f"{reference.domain}/"
+        known = source.origins(digest)
+        return [each.removeprefix(prefix) for each in known if each.startswith(prefix)]
+
+    sink = RegistrySink(client, reference, origins=origins)
+    descriptor = copy(StoreSource(source, image.descriptor), sink, progress=progress, action="push")
+    for layer in image.manifest.layers:
+        source.note_origin(layer.digest, reference.repository)
+    return descriptor
