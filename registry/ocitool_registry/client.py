@@ -73,6 +73,11 @@ class RegistryClient:
         """
         self._session.send("GET", wire.API, "", ()).close()
 
+    def credential_origin(self, repository: str = "") -> str:
+        """Say where the credentials for *repository* come from, or ``""``; nothing secret."""
+        found = self._session.identity(repository)
+        return found.origin if found is not None else ""
+
     def repositories(self) -> Iterator[str]:
         """Yield the names of all repositories; not every registry tells."""
         yield from self._pages(wire.CATALOG, "", ("registry:catalog:*",), "repositories")

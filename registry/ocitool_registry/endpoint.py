@@ -20,6 +20,11 @@ def connect_host(registry: str) -> str:
     return registry
 
 
+def registry_name(host: str) -> str:
+    """Return the name that references give the registry at *host*."""
+    return DOCKER_HUB if host == _DOCKER_HUB_HOST else host
+
+
 def hostname(netloc: str) -> str:
     """Return the host of ``host:port``, an IPv6 address without its brackets."""
     return urlsplit(f"//{netloc}").hostname or ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from ocitool.errors import AuthError, RegistryError, ResponseError, TransportError
 from ocitool_registry import wire
-from ocitool_registry.endpoint import origin
+from ocitool_registry.endpoint import origin, registry_name
 from ocitool_registry.message import redacted
 from ocitool_registry.retry import RETRYABLE
 
@@ -74,4 +75,5 @@ def _auth_hint(request: Request, response: Response) -> str:
         return f"{answered}, where {host} sent us, refuses; the registry's storage is at fault"
     if response.status == 403:
         return "the credentials in use do not allow this"
-    return f"log in: ocitool login {host}; some registries say this of what does not exist, too"
+    name = registry_name(urlsplit(request.url).netloc)
+    return f"log in: ocitool login {name}; some registries say this of what does not exist, too"

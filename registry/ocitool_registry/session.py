@@ -18,6 +18,7 @@ from ocitool_registry.retry import Retrying, RetryPolicy
 
 if TYPE_CHECKING:
     from ocitool_registry.credentials import CredentialSource
+    from ocitool_registry.identity import Credential
     from ocitool_registry.transport import Transport
 
 
@@ -79,6 +80,10 @@ class Session:
         if response.status == 404 and method in ("GET", "HEAD", "DELETE"):
             raise missing(f"{request.safe_url} is not there") from error
         raise error
+
+    def identity(self, repository: str) -> Credential | None:
+        """Return who we are to *repository*."""
+        return self._open()[1].credential(repository)
 
     def _open(self) -> tuple[str, Authorizer]:
         with self._lock:

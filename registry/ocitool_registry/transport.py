@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import requests
 
 CHUNK: Final = 1024 * 1024  # bytes sent at once
+_DRAIN: Final = 64 * 1024  # bytes that are read rather than a connection given up
 _AGENT: Final = "ocitool"
 
 _CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -111,7 +112,7 @@ class RequestsTransport:
     def _open(self) -> requests.Session:
         with self._lock:
             if self._session is None:
-                self._session = _session(self._connections)
+                self._session = _session(self._connections, verify=self._verify)
             return self._session
 
     def _certificates(self) -> bool | str:
@@ -121,10 +122,14 @@ class RequestsTransport:
         return next((value for name in _CA_VARIABLES if (value := os.environ.get(name))), True)
 
 
-def _session(connections: int) -> requests.Session:
+def _session(connections: int, *, verify: bool) -> requests.Session:
     from http.cookiejar import DefaultCookiePolicy
 
     import requests
+    import urllib3
+
+    if not verify:  # was asked for by name: no need to print it with every request
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     session = requests.Session()
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections, max_retries=0)
@@ -193,9 +198,13 @@ class _Stream:
         return data
 
     def close(self) -> None:
-        # A connection whose response was read to its end goes back to the pool by itself.
+        raw = self._answer.raw
+        left = getattr(raw, "length_remaining", None)
         with contextlib.suppress(OSError):
-            self._answer.close()
+            if left is not None and left <= _DRAIN:
+                raw.drain_conn()  # a connection is used again once its answer is read to the end
+            else:
+                self._answer.close()
 
 
 # -- errors --------------------------------------------------------------------------------
@@ -217,6 +226,7 @@ def _cut(request: Request, error: Exception) -> TransportError:
 
 def _translated(request: Request, error: Exception) -> TransportError:
     import requests
+    import urllib3
 
     where = _where(request)
     text = _cause(error)
@@ -230,7 +240,10 @@ def _translated(request: Request, error: Exception) -> TransportError:
         hint = "HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide over the proxy"
         return ConnectError(f"the proxy does not let through: {text}", where=where, hint=hint)
     if isinstance(error, requests.exceptions.ConnectionError):
-        return ConnectError(f"no connection: {text}", where=where)
+        # MaxRetryError is what urllib3 raises before a connection stands; the rest is after.
+        if error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError):
+            return ConnectError(f"no connection: {text}", where=where)
+        return TransportError(f"the connection broke: {text}", where=where)
     return TransportError(f"the request failed: {text}", where=where)
 
 

@@ -111,10 +111,11 @@ def test_basic_credentials_are_sent_when_asked_for(registry: Any) -> None:
     registry.rules.append(basic)
     blob = registry.add(DATA)
     assert read(source(registry, credentials=Fixed(SECRET)).open(blob)) == DATA
+    assert registry.client(credentials=Fixed(SECRET)).credential_origin("a") == "a test"
     assert base64.b64decode(SECRET.basic[6:]) == b"user:pa:ss"
     with pytest.raises(AuthError) as caught:
         source(registry).resolve()
-    assert "ocitool login" in caught.value.hint
+    assert f"ocitool login {registry.address};" in caught.value.hint
     with pytest.raises(AuthError):
         registry.client().ping()
 

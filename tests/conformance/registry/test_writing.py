@@ -149,3 +149,17 @@ def test_a_registry_that_stored_other_bytes_is_found(registry: Any) -> None:
     registry.rules.append(when("PUT", "/manifests/", rule))
     with pytest.raises(DigestMismatch):
         registry.client().put_manifest("a", "1", MANIFEST, INDEX)
+
+
+def test_one_connection_serves_a_whole_push(registry: Any) -> None:
+    ports = set()
+
+    def note(environ: dict[str, Any], start: Any) -> None:
+        ports.add(environ["REMOTE_PORT"])
+
+    registry.rules.append(note)
+    target = sink(registry)
+    for data in (DATA, DATA[1:], b"x"):
+        assert target.put_blob(describe(data), lambda data=data: io.BytesIO(data)) == "done"
+        assert target.has(describe(data))
+    assert len(ports) == 1

@@ -169,6 +169,13 @@ def test_a_body_that_is_cut_off(peer, transport):
             pass
 
 
+def test_a_peer_that_hangs_up_is_no_absent_one(peer, transport):
+    # The difference decides whether a request that is not repeatable is sent again.
+    with pytest.raises(TransportError) as caught:
+        transport.send(get(peer(b"").address))
+    assert not isinstance(caught.value, ConnectError)
+
+
 def test_what_is_not_http(peer, transport):
     with pytest.raises(TransportError):
         transport.send(get(peer(b"SSH-2.0-OpenSSH\r\n").address))
@@ -193,7 +200,6 @@ def test_a_certificate_that_the_environment_vouches_for(transport, tls_peer, mon
         assert response.status == 200
 
 
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_a_certificate_that_need_not_be_vouched_for(tls_peer):
     transport = RequestsTransport(verify=False)
     with transport.send(Request(method="GET", url=f"https://{tls_peer.address}/v2/")) as response:
