@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from ocitool.errors import BadDigest, RegistryError
 from ocitool.oci import mediatypes
@@ -13,6 +14,8 @@ from ocitool_registry.message import redacted
 
 if TYPE_CHECKING:
     from ocitool_registry.message import Response
+
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
 def bounded(response: Response, limit: int) -> bytes:
@@ -45,6 +48,12 @@ def said_digest(response: Response) -> Digest | None:
         return Digest.parse(response.headers.get(wire.CONTENT_DIGEST, "").strip())
     except BadDigest:
         return None
+
+
+def said_length(response: Response) -> int | None:
+    """Return the length the registry says the body has, where it says one."""
+    text = response.headers.get("Content-Length", "").strip()
+    return int(text) if _LENGTH.fullmatch(text) else None
 
 
 def media_type(response: Response) -> str:

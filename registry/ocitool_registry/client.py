@@ -14,7 +14,7 @@ from ocitool.oci import mediatypes
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
 from ocitool_registry import wire
-from ocitool_registry.answer import bounded, json_object, media_type, said_digest
+from ocitool_registry.answer import bounded, json_object, media_type, said_digest, said_length
 from ocitool_registry.auth import scope
 from ocitool_registry.endpoint import follow
 from ocitool_registry.message import Body, Response
@@ -118,10 +118,10 @@ class RegistryClient:
             return self.get_manifest(repository, target)[0]
         response.close()
         said = said_digest(response)
-        size = response.headers.get("Content-Length", "")
-        if said is None or not size.isdigit() or (isinstance(target, Digest) and said != target):
+        size = said_length(response)
+        if said is None or size is None or (isinstance(target, Digest) and said != target):
             return self.get_manifest(repository, target)[0]
-        return Descriptor(media_type=media_type(response), digest=said, size=int(size))
+        return Descriptor(media_type=media_type(response), digest=said, size=size)
 
     def put_manifest(
         self, repository: str, target: Digest | str, raw: bytes, media_type: str
@@ -175,8 +175,7 @@ class RegistryClient:
         """
         response = self._blob("HEAD", repository, digest, {})
         response.close()
-        size = response.headers.get("Content-Length", "")
-        return int(size) if size.isdigit() else None
+        return said_length(response)
 
     def get_blob(
         self, repository: str, digest: Digest, offset: int = 0, *, length: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Final
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from ocitool.errors import RegistryError
 from ocitool_registry.message import redacted
@@ -38,9 +38,17 @@ def is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
+def split(url: str) -> SplitResult:
+    """Return the parts of *url*; `RegistryError` if it is no address at all."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise RegistryError("the registry gives an address that is none") from error
+
+
 def origin(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port: what a credential is bound to."""
-    parts = urlsplit(url)
+    parts = split(url)
     default = {"http": 80, "https": 443}.get(parts.scheme)
     try:
         port = parts.port
@@ -59,7 +67,11 @@ def follow(base: str, location: str) -> str:
         first = location.partition("/")[0]
         if first == urlsplit(base).netloc or ("." in first and "/v2/" in location):
             location = f"//{location}"  # "host:port/v2/...", as some proxies write it
-    target = _encrypted(base, urljoin(base, location))
+    try:
+        target = urljoin(base, location)
+    except ValueError as error:
+        raise RegistryError(f"{redacted(base)} points to what is no address") from error
+    target = _encrypted(base, target)
     guard(base, target)
     return target
 
@@ -69,8 +81,8 @@ def _encrypted(base: str, target: str) -> str:
 
     A registry behind a proxy that ends TLS may not know that its address is an https one.
     """
-    here, there = urlsplit(base), urlsplit(target)
-    same = here.hostname == there.hostname and there.port in (None, 80, here.port)
+    here, there = split(base), split(target)
+    same = here.hostname == there.hostname and origin(target)[2] in (80, here.port)
     if here.scheme == "https" and there.scheme == "http" and same:
         return urlunsplit(("https", here.netloc, there.path, there.query, there.fragment))
     return target
@@ -83,7 +95,7 @@ def guard(base: str, target: str) -> None:
     private, link-local or loopback, unless it is the same host or equally near: otherwise any
     registry could have us ask this network's own machines on its behalf.
     """
-    here, there = urlsplit(base), urlsplit(target)
+    here, there = split(base), split(target)
     if there.scheme not in ("http", "https") or not there.hostname:
         raise RegistryError(f"{redacted(base)} points to {redacted(target)}, which is not HTTP")
     if here.scheme == "https" and there.scheme == "http":

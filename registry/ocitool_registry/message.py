@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ocitool.oci.content import Opener, Stream
 
 #: An error text longer than this is a web page, not a message.
-_ERROR_LIMIT: Final = 64 * 1024  # bytes
+_ERROR_LIMIT: Final = 16 * 1024  # bytes
 
 
 class Headers(Mapping[str, str]):

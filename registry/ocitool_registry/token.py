@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from ocitool.errors import AuthError, RegistryError
-from ocitool_registry.endpoint import guard, is_loopback
+from ocitool_registry.endpoint import guard, is_loopback, split
 from ocitool_registry.failure import failure
 from ocitool_registry.identity import Credential
 from ocitool_registry.message import Headers, Request, Response, redacted
@@ -76,9 +76,9 @@ def fetch(
 
 def _realm(base: str, challenge: Challenge, *, insecure: bool) -> str:
     realm = challenge.get("realm")
-    parts = urlsplit(realm)
     where = redacted(base)
     try:
+        parts = split(realm)
         # From an https registry this also refuses a realm without encryption.
         guard(base, realm)
     except RegistryError as error:

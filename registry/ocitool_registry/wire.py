@@ -115,8 +115,8 @@ def parse_error(body: bytes) -> WireError | None:
 
 # -- ranges --------------------------------------------------------------------------------
 
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
-_CONTENT_RANGE: Final = re.compile(r"(?:bytes[ =])?(\d+)-(\d+)(?:/(?:\d+|\*))?")
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_CONTENT_RANGE: Final = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]+|\*))?")
 
 
 class BadRange(ValueError):
@@ -158,7 +158,9 @@ def parse_content_range(header: str) -> tuple[int, int]:
 
 # -- links ---------------------------------------------------------------------------------
 
-_LINK: Final = re.compile(r'<([^>]*)>((?:\s*;\s*[^\s=;,"]+\s*=\s*(?:"(?:\\.|[^"\\])*"|[^;,"]*))*)')
+_LINK: Final = re.compile(
+    r'<([^>]*)>((?:\s*;\s*[^\s=;,"]+\s*=\s*(?:"(?:\\.|[^"\\])*"|[^;,"\s]*))*)'
+)
 _RELATION: Final = re.compile(r';\s*rel\s*=\s*"?([^";]*)"?', re.IGNORECASE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -125,3 +126,36 @@ def test_a_challenge_on_a_later_request_is_answered(registry: Any) -> None:
     token_server(registry)
     registry.rules.insert(0, lambda e, s: registry.well(e, s) if e["PATH_INFO"] == "/v2/" else None)
     assert read(source(registry).open(registry.add(DATA))) == DATA
+
+
+@pytest.mark.parametrize(
+    ("realm", "message"),
+    [
+        ("http://tokens.example/token", "not encrypted"),
+        ("http://[::1", "none"),
+        ("ftp://tokens.example/", "not HTTP"),
+        ("", "not HTTP"),
+    ],
+)
+def test_a_realm_that_is_no_place_for_credentials_is_refused(
+    registry: Any, realm: str, message: str
+) -> None:
+    challenge = f'Bearer realm="{realm}",service="s"'
+    registry.rules.append(answer("401 Unauthorized", WWW_Authenticate=challenge))
+    with pytest.raises(AuthError, match=message):
+        source(registry, credentials=Fixed(SECRET)).resolve()
+
+
+def test_parallel_blobs_are_authorized(registry: Any) -> None:
+    token_server(registry)  # where each new token ends the one before
+    target = sink(registry)
+    blobs = [bytes([number]) * 300_000 for number in range(8)]
+
+    def push(data: bytes) -> str:
+        return target.put_blob(describe(data), lambda: io.BytesIO(data))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(push, blobs)) == ["done"] * 8
+    pulled = source(registry)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda data: read(pulled.open(describe(data))), blobs)) == blobs

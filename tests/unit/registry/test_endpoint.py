@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ocitool.errors import RegistryError
 from ocitool_registry.endpoint import connect_host, follow, guard, is_loopback, origin
@@ -72,3 +74,12 @@ def test_hosts():
     assert origin("https://a/x") == origin("https://a:443/y") != origin("http://a/")
     with pytest.raises(RegistryError):
         origin("https://a:99999/")
+
+
+@given(st.text(alphabet="ab:/?#[]@.%-1 \\") | st.text())
+def test_any_location_is_an_address_or_our_error(location):
+    try:
+        found = follow("https://r.example/v2/", location)
+    except RegistryError:
+        return
+    assert found.startswith("https://")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ocitool_registry import wire
 from ocitool_registry.wire import BadRange
@@ -82,3 +84,23 @@ def test_the_next_link_is_found(header, want):
 )
 def test_a_query_is_added_behind_what_is_there(url, want):
     assert wire.with_query(url, digest="a:b") == want
+
+
+@given(st.text(alphabet="bytes=0123456789-/* ") | st.text() | st.just("bytes=" + "9" * 5000))
+def test_any_range_is_within_or_refused(header):
+    try:
+        found = wire.parse_range(header, 100)
+        wire.parse_content_range(header)
+    except BadRange:
+        return
+    assert found is None or 0 <= found[0] < found[1] <= 100
+
+
+@given(st.text(alphabet='<>;,="\\ relnxt') | st.text())
+def test_any_link_is_read(header):
+    wire.next_link(header)
+
+
+def test_a_hostile_link_costs_no_time():
+    assert wire.next_link("<x>; a=" + " " * 60_000 + "!") == ""
+    assert wire.next_link("<x>" + "; a=" * 15_000) == ""
