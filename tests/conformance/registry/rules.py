@@ -104,8 +104,9 @@ def token_server(registry: Any, **options: Any) -> list[dict[str, list[str]]]:
             asked.append(parse_qs(environ["QUERY_STRING"]))
             if options.get("user") and environ.get("HTTP_AUTHORIZATION") != SECRET.basic:
                 return answer("401 Unauthorized")(environ, start)
-        valid[:] = [f"token-{len(asked)}"]
-        body = json.dumps({options.get("name", "token"): valid[0], "expires_in": 1}).encode()
+        token = f"token-{len(asked)}"
+        valid.append(token)
+        body = json.dumps({options.get("name", "token"): token, "expires_in": 1}).encode()
         return answer("200 OK", body)(environ, start)
 
     def check(environ: dict[str, Any], start: Any) -> Any:

@@ -146,8 +146,8 @@ def test_a_realm_that_is_no_place_for_credentials_is_refused(
         source(registry, credentials=Fixed(SECRET)).resolve()
 
 
-def test_parallel_blobs_are_authorized(registry: Any) -> None:
-    token_server(registry)  # where each new token ends the one before
+def test_parallel_blobs_share_a_token(registry: Any) -> None:
+    asked = token_server(registry)
     target = sink(registry)
     blobs = [bytes([number]) * 300_000 for number in range(8)]
 
@@ -156,6 +156,7 @@ def test_parallel_blobs_are_authorized(registry: Any) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(push, blobs)) == ["done"] * 8
+    assert [each["scope"] for each in asked] == [["repository:a:pull"], ["repository:a:pull,push"]]
     pulled = source(registry)
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda data: read(pulled.open(describe(data))), blobs)) == blobs
