@@ -136,12 +136,16 @@ def test_wrong_content_is_refused_by_the_registry(registry: Any) -> None:
     assert caught.value.code == "DIGEST_INVALID"
 
 
-@pytest.mark.parametrize("content", [DATA[:-1], DATA + b"x"])
-def test_content_of_another_size_is_not_sent(registry: Any, content: bytes) -> None:
+def test_content_that_is_too_short_is_not_published(registry: Any) -> None:
     with pytest.raises(RegistryError, match="promised"):
-        sink(registry).put_blob(describe(DATA), lambda: io.BytesIO(content))
+        sink(registry).put_blob(describe(DATA), lambda: io.BytesIO(DATA[:-1]))
     with pytest.raises(BlobNotFound):
         registry.backend.blob_size("a", Digest.of(DATA))
+
+
+def test_content_that_is_too_long_is_an_error(registry: Any) -> None:
+    with pytest.raises(RegistryError, match="promised"):
+        sink(registry).put_blob(describe(DATA), lambda: io.BytesIO(DATA + b"x"))
 
 
 def test_a_registry_that_stored_other_bytes_is_found(registry: Any) -> None:
