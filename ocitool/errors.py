@@ -21,13 +21,11 @@ turns ``exit_code`` into the exit status in one place.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class OcitoolError(Exception):
     """Root of the tree.  ``str(error)`` is one line without the hint."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1  # a command may give an error another one, as `run` does with 125
 
     def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(message)

@@ -13,8 +13,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Final
 
-from ocitool_runtime.spec import Mount
-
 from ocitool.drivers import probing
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders
@@ -23,6 +21,7 @@ from ocitool.layer.apply import Applied, apply
 from ocitool.layer.diff import changes_in_upper, write_changes
 from ocitool.layer.whiteouts import OverlayMarks
 from ocitool.oci.content import Stream
+from ocitool_runtime.spec import Mount
 
 _MOST_LAYERS: Final = 500  # OVL_MAX_STACK
 
@@ -59,7 +58,6 @@ class OverlayDriver:
         return (
             Mount(
                 type="overlay",
-                source="overlay",
                 target="/",
                 # Trees are made anew after a crash, never mended; syncing them buys nothing.
                 options=(*self._options, "volatile"),
@@ -73,7 +71,6 @@ class OverlayDriver:
         return (
             Mount(
                 type="overlay",
-                source="overlay",
                 target="/",
                 options=self._options,
                 lower=self._lower(parents),

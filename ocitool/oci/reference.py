@@ -68,10 +68,14 @@ class Reference:
     @property
     def familiar(self) -> str:
         """The short form that people write: without docker.io and ``library/``."""
-        name = self.repository
+        return self.familiar_repository + self._suffix()
+
+    @property
+    def familiar_repository(self) -> str:
+        """The short form of the repository."""
         if self.domain == DEFAULT_DOMAIN:
-            name = self.path.removeprefix("library/")
-        return name + self._suffix()
+            return self.path.removeprefix("library/")
+        return self.repository
 
     @property
     def target(self) -> str:

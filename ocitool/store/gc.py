@@ -42,13 +42,16 @@ class Marks:
     layers: set[str] = field(default_factory=set)
 
 
-def prune(store: Store, *, all_images: bool = False, cache: bool = True) -> Pruned:
-    """Remove images without a name, and every blob and layer that nothing uses any more.
+def prune(
+    store: Store, *, all_images: bool = False, cache: bool = True, dangling: bool = True
+) -> Pruned:
+    """Remove every blob and layer that nothing uses any more.
 
-    With *all_images* those with a name go, too, and with *cache* the build cache.
+    With *dangling* images without a name go first, with *all_images* those with a name, too, and
+    with *cache* the build cache.
     """
     spare = oldest_lease(store.layout)
-    gone = _images_to_go(store, all_images, spare)
+    gone = _images_to_go(store, all_images, spare) if dangling else ()
     store.refs.drop(gone)
     records = 0
     if cache:

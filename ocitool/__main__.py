@@ -1,0 +1,5 @@
+"""``python -m ocitool``."""
+
+from ocitool.cli.main import main
+
+main()

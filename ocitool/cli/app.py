@@ -1,0 +1,48 @@
+"""What every command has at hand: the settings, and the store."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from ocitool.settings import Settings
+
+if TYPE_CHECKING:
+    from ocitool.cli.progress.renderer import Renderer
+    from ocitool.progress import ProgressSink
+    from ocitool.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """The global options."""
+
+    root: str | None
+    driver: str | None
+    debug: bool
+
+    def settings(self) -> Settings:
+        """Read the settings; flags win."""
+        return Settings.load(flags={"root": self.root, "driver": self.driver})
+
+    @contextlib.contextmanager
+    def store(self, progress: ProgressSink | None = None) -> Iterator[Store]:
+        """Open the store."""
+        from ocitool.progress import SILENT
+        from ocitool.store.store import Store
+
+        with Store(self.settings(), progress=progress or SILENT) as store:
+            yield store
+
+    def progress(self, mode: str = "auto", *, build: bool = False) -> Renderer:
+        """Return the renderer of progress, to be used in a ``with`` block."""
+        from ocitool.cli.progress import choose
+
+        return choose(mode, debug=self.debug, build=build)
+
+
+pass_app = click.make_pass_decorator(App)

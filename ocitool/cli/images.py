@@ -1,0 +1,120 @@
+"""``images``, ``inspect``, ``history``, ``tag``, ``rmi``."""
+
+from __future__ import annotations
+
+import click
+
+from ocitool.cli.app import App, pass_app
+from ocitool.cli.options import format_option, no_trunc_option, quiet_option
+
+
+@click.command(short_help="List images.")
+@click.argument("repository", required=False, metavar="[REPOSITORY[:TAG]]")
+@quiet_option
+@click.option("--digests", is_flag=True, help="Show digests.")
+@no_trunc_option
+@format_option
+@pass_app
+def images(
+    app: App,
+    repository: str | None,
+    quiet: bool,
+    digests: bool,
+    no_trunc: bool,
+    format_: str | None,
+) -> None:
+    """List the images in the store, or those of one repository."""
+    from ocitool.cli.listing import image_rows
+    from ocitool.cli.output import Column, emit_list, short_id
+
+    columns = [
+        Column("Repository", "REPOSITORY"),
+        Column("Tag", "TAG"),
+        Column("Digest", "DIGEST", shown=digests),
+        Column("ID", "IMAGE ID", short=short_id),
+        Column("CreatedSince", "CREATED"),
+        Column("CreatedAt", "CREATED AT", shown=False),
+        Column("Platform", "PLATFORM", shown=False),
+        Column("Size", "SIZE"),
+    ]
+    with app.store() as store:
+        rows = list(image_rows(store, repository or ""))
+    if quiet:
+        rows = list({row["ID"]: row for row in rows}.values())
+    emit_list(rows, columns=columns, format=format_, quiet=quiet, no_trunc=no_trunc)
+
+
+@click.command(short_help="Show everything about images.")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@format_option
+@pass_app
+def inspect(app: App, names: tuple[str, ...], format_: str | None) -> None:
+    """Show images as JSON."""
+    from ocitool.cli.listing import inspect_document
+    from ocitool.cli.output import emit_documents
+    from ocitool.image.local import local_image
+
+    with app.store() as store:
+        documents = [inspect_document(store, local_image(store, name)) for name in names]
+    emit_documents(documents, format=format_)
+
+
+@click.command(short_help="Show the steps that made an image.")
+@click.argument("name", metavar="IMAGE")
+@quiet_option
+@no_trunc_option
+@format_option
+@pass_app
+def history(app: App, name: str, quiet: bool, no_trunc: bool, format_: str | None) -> None:
+    """Show the steps that made an image, the last one first."""
+    from ocitool.cli.listing import history_rows
+    from ocitool.cli.output import Column, ellipsis, emit_list, short_id
+    from ocitool.image.local import local_image
+
+    columns = [
+        Column("ID", "IMAGE", short=short_id),
+        Column("CreatedSince", "CREATED"),
+        Column("CreatedAt", "CREATED AT", shown=False),
+        Column("CreatedBy", "CREATED BY", short=ellipsis(45)),
+        Column("Size", "SIZE"),
+        Column("Comment", "COMMENT"),
+    ]
+    with app.store() as store:
+        rows = list(history_rows(local_image(store, name)))
+    emit_list(rows, columns=columns, format=format_, quiet=quiet, no_trunc=no_trunc)
+
+
+@click.command(short_help="Give an image another name.")
+@click.argument("name", metavar="IMAGE")
+@click.argument("target", metavar="NAME[:TAG]")
+@pass_app
+def tag(app: App, name: str, target: str) -> None:
+    """Let NAME also mean the image that IMAGE means."""
+    from ocitool.errors import BadReference
+    from ocitool.oci.reference import Reference
+
+    reference = Reference.parse(target)
+    if reference.digest is not None:
+        raise BadReference("a tag cannot have a digest", where=target)
+    with app.store() as store:
+        store.refs.set(str(reference), store.find(name))
+
+
+@click.command(short_help="Remove images.")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("-f", "--force", is_flag=True, help="Remove an image with all its names.")
+@pass_app
+def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
+    """Remove names, and images that have no other name.
+
+    What only they used is removed from the disk, too; the build cache stays.
+    """
+    from ocitool.store.removal import remove_image
+
+    with app.store() as store:
+        for name in names:
+            done = remove_image(store, name, force=force)
+            for each in done.untagged:
+                click.echo(f"Untagged: {each}")
+            if done.deleted is not None:
+                click.echo(f"Deleted: {done.deleted}")

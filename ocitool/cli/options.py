@@ -1,0 +1,36 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+progress_option = click.option(
+    "--progress",
+    type=click.Choice(["auto", "plain", "tty", "json", "quiet"]),
+    default="auto",
+    show_default=True,
+    help="How progress is shown, on stderr.",
+)
+
+insecure_option = click.option(
+    "--tls-verify/--no-tls-verify",
+    default=True,
+    help="Check certificates, and refuse plain HTTP but on loopback.  [default: on]",
+)
+
+authfile_option = click.option(
+    "--authfile", metavar="FILE", help="Take credentials from FILE alone."
+)
+
+platform_option = click.option(
+    "--platform", metavar="OS/ARCH", help="Of several platforms this one.  [default: this machine]"
+)
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only ids.")
+
+format_option = click.option(
+    "--format", "format_", metavar="FORMAT",
+    help="'json', a field's path, or a template as docker's: '{{.ID}}'.",
+)  # fmt: skip
+
+no_trunc_option = click.option("--no-trunc", is_flag=True, help="Print ids whole.")

@@ -1,0 +1,161 @@
+"""``system df|prune|check``, ``info``, ``version``."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import click
+
+from ocitool import __version__
+from ocitool.cli.app import App, pass_app
+from ocitool.cli.options import format_option
+
+
+@click.group(short_help="Look after the store.")
+def system() -> None:
+    """See what the store takes, prove it, clean it."""
+
+
+@system.command(short_help="Show what takes how much space.")
+@format_option
+@pass_app
+def df(app: App, format_: str | None) -> None:
+    """Show what takes how much space, and how much of it could be had back."""
+    from ocitool.cli.output import Column, emit_list
+    from ocitool.cli.units import human_size
+    from ocitool.store.usage import usage
+
+    columns = [
+        Column("Type", "TYPE"),
+        Column("TotalCount", "TOTAL"),
+        Column("Active", "ACTIVE"),
+        Column("Size", "SIZE"),
+        Column("Reclaimable", "RECLAIMABLE"),
+    ]
+    with app.store() as store:
+        rows = [
+            {
+                "Type": row.kind,
+                "TotalCount": row.total,
+                "Active": row.active,
+                "Size": human_size(row.size),
+                "Reclaimable": human_size(row.reclaimable),
+            }
+            for row in usage(store)
+        ]
+    emit_list(rows, columns=columns, format=format_, key="Type")
+
+
+@system.command(short_help="Remove what is not used.")
+@click.option("-a", "--all", "all_images", is_flag=True, help="Remove all images, not only <none>.")
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@pass_app
+def prune(app: App, all_images: bool, force: bool) -> None:
+    """Remove images without a name, the build cache, and what only they used."""
+    from ocitool.cli.units import human_size
+    from ocitool.store.gc import prune as collect
+
+    what = "ALL images" if all_images else "all images without a name"
+    if not force:
+        click.confirm(f"This removes {what} and the build cache. Go on?", abort=True, err=True)
+    with app.store() as store:
+        done = collect(store, all_images=all_images)
+    for digest in done.images:
+        click.echo(f"Deleted: {digest}")
+    click.echo(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")
+    click.echo(f"Total reclaimed space: {human_size(done.size)}")
+
+
+@system.command(short_help="Prove that the store is whole.")
+@pass_app
+def check(app: App) -> int:
+    """Read every blob, follow every name, look at every layer; exits with 1 if something is wrong.
+
+    Changes nothing.
+    """
+    from ocitool.store.check import check as prove
+
+    count = 0
+    with app.progress() as sink, app.store() as store:
+        for problem in prove(store, sink):
+            count += 1
+            click.echo(f"{problem.what}\n  {problem.remedy}")
+    if not count:
+        click.echo("The store is whole.")
+    return 1 if count else 0
+
+
+@click.command(short_help="Show what is used here, and why.")
+@format_option
+@pass_app
+def info(app: App, format_: str | None) -> None:
+    """Show the store, its driver and why it was chosen, and what the machine allows."""
+    from ocitool.cli.output import emit_documents, write
+
+    with app.store() as store:
+        document = _information(app, store)
+    if format_:
+        emit_documents([document], format=format_)
+    else:
+        write("".join(_lines(document)))
+
+
+def _information(app: App, store: Any) -> dict[str, Any]:
+    from ocitool.errors import DriverUnavailable
+    from ocitool_runtime.isolation import get_isolation
+
+    settings = app.settings()
+    document: dict[str, Any] = {
+        "Version": __version__,
+        "Root": settings.root,
+        "RootFrom": settings.origins["root"],
+        "Images": len(store.refs.all()),
+        "User": f"{os.geteuid()}:{os.getegid()}",
+        "Kernel": platform.release(),
+        "Architecture": platform.machine(),
+        "Python": platform.python_version(),
+    }
+    try:
+        choice = store.choose_driver()
+        document["Driver"] = choice.name
+        document["DriverWhy"] = _why(settings, choice)
+    except DriverUnavailable as error:
+        document["Driver"] = "none"
+        document["DriverWhy"] = f"{error} ({error.hint})" if error.hint else str(error)
+    support = get_isolation().probe()
+    document["Containers"] = "work" if support.ok else f"do not work: {support.reason}"
+    if not support.ok and support.hint:
+        document["ContainersHint"] = support.hint
+    return document
+
+
+def _why(settings: Any, choice: Any) -> str:
+    if settings.driver:
+        return f"{settings.origins['driver']} names it"
+    passed = "; ".join(f"{name} is not: {support.reason}" for name, support in choice.passed_over)
+    return passed or "the first that works here"
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    width = max(len(key) for key in document)
+    return [f"{key + ':':<{width + 1}} {value}\n" for key, value in document.items()]
+
+
+@click.command(short_help="Show the version.")
+@format_option
+def version(format_: str | None) -> None:
+    """Show the versions of ocitool and Python."""
+    from ocitool.cli.output import emit_documents, write
+
+    document = {
+        "Version": __version__,
+        "Python": platform.python_version(),
+        "Os": platform.system().lower(),
+        "Arch": platform.machine(),
+    }
+    if format_:
+        emit_documents([document], format=format_)
+    else:
+        write("".join(_lines(document)))

@@ -1,0 +1,1 @@
+"""Containers: an image, a writable tree on it, and a sandbox."""

@@ -1,0 +1,82 @@
+"""One container's state on disk: a directory, locked by the kernel while it lives."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+from ocitool.errors import ContainerError
+from ocitool.layer.root import remove_tree
+from ocitool.store.layout import Layout, write_file
+
+
+class Container:
+    """A container while it is in use; closing it removes its state.
+
+    ``id`` has 64 hexadecimal digits.  Another process sees that it lives by the lock on its
+    directory, which the kernel drops with the process that holds it.
+    """
+
+    def __init__(self, layout: Layout, *, name: str, image: str, layers: Sequence[str]) -> None:
+        self.id = secrets.token_hex(32)
+        self.name = name or self.id[:12]
+        self.path = f"{layout.containers}/{self.id}"
+        with layout.lock("containers"):
+            self._refuse_taken_name(layout)
+            os.mkdir(self.path, 0o700)
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            state = {"id": self.id, "name": self.name, "image": image, "layers": list(layers)}
+            write_file(f"{self.path}/container.json", json.dumps(state).encode())
+
+    def _refuse_taken_name(self, layout: Layout) -> None:
+        for state, alive in states(layout):
+            if state.get("name") == self.name and alive:
+                raise ContainerError(
+                    f'the container name "{self.name}" is in use by {state["id"][:12]}',
+                    hint="choose another --name, or end that container",
+                )
+
+    def close(self) -> None:
+        """Remove the state."""
+        remove_tree(self.path)
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def states(layout: Layout) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield the state of each container, and whether it lives; dead ones are removed."""
+    for name in os.listdir(layout.containers):
+        path = f"{layout.containers}/{name}"
+        try:
+            with open(f"{path}/container.json", "rb") as file:
+                state = json.load(file)
+        except (FileNotFoundError, ValueError):
+            state = {}
+        alive = _is_locked(path)
+        yield state, alive
+        if not alive:
+            remove_tree(path)
+
+
+def _is_locked(path: str) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -1,0 +1,109 @@
+"""Running a container in the foreground, from its image to its exit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ocitool.containers.container import Container
+from ocitool.containers.options import RunOptions, bind_mount, environment, tmpfs_mount
+from ocitool.errors import ContainerError, ImageNotFound
+from ocitool.image.image import Image
+from ocitool.image.local import local_image
+from ocitool.oci.config import RunConfig
+from ocitool.progress import SILENT, Notice, ProgressSink
+from ocitool.store.layers import layer_names
+from ocitool.store.store import Store
+from ocitool_runtime import userns
+from ocitool_runtime.isolation import get_isolation
+from ocitool_runtime.spec import Exit, Mount, Sandbox
+from ocitool_runtime.terminal import run_foreground
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -> Exit:
+    """Run a container to its end; nothing of it stays.
+
+    Its streams are this process's own, and so are the signals that come in meanwhile.  An image
+    that is not in the store is pulled.
+
+    Raises:
+        ContainerError: it cannot be made as asked.
+        SandboxError: the sandbox failed, not the program in it.
+        ImageNotFound: there is no such image.
+    """
+    options.check()
+    mounts = [
+        *(bind_mount(text) for text in options.volumes),
+        *(tmpfs_mount(text) for text in options.tmpfs),
+    ]
+    maps = userns.current_maps()
+    if isinstance(maps, str):
+        raise ContainerError(f"containers need subordinate ids: {maps}", hint="or run as root")
+    image = _image(options.image, store, progress)
+    with (
+        Container(
+            store.layout,
+            name=options.name,
+            image=str(image.digest),
+            layers=layer_names(image.layers),
+        ) as _,
+        store.layers.tree(image.layers, progress) as tree,
+    ):
+        sandbox = sandbox_for(options, image.config.run, tree.mounts, mounts, maps)
+        done = run_foreground(get_isolation(), sandbox, interactive=options.interactive)
+    for note in done.notes:
+        progress.emit(Notice(text=note, level="debug"))
+    return done
+
+
+def _image(name: str, store: Store, progress: ProgressSink) -> Image:
+    try:
+        return local_image(store, name)
+    except ImageNotFound:
+        from ocitool.image.transfer import pull
+
+        progress.emit(Notice(text=f"Unable to find image '{name}' locally"))
+        return pull(name, into=store, progress=progress)
+
+
+def sandbox_for(
+    options: RunOptions,
+    config: RunConfig,
+    rootfs: Sequence[Mount],
+    mounts: Sequence[Mount],
+    maps: userns.Maps,
+) -> Sandbox:
+    """Return the sandbox of a container: what was asked for, and the rest from the image."""
+    env = environment(options, {"PATH": _DEFAULT_PATH, **config.environment()}, os.environ)
+    return Sandbox(
+        rootfs=tuple(rootfs),
+        mounts=tuple(mounts),
+        args=_command(options, config),
+        env=tuple(f"{name}={value}" for name, value in env.items()),
+        cwd=options.workdir or config.working_dir or "/",
+        user=options.user or config.user,
+        hostname=options.hostname,
+        readonly=options.read_only,
+        network=options.network,
+        terminal=options.terminal,
+        init=options.init,
+        uid_maps=maps.uid_maps,
+        gid_maps=maps.gid_maps,
+    )
+
+
+def _command(options: RunOptions, config: RunConfig) -> tuple[str, ...]:
+    if options.entrypoint is not None:
+        # The image's CMD was made for the image's ENTRYPOINT.
+        entrypoint = (options.entrypoint,) if options.entrypoint else ()
+        command = (*entrypoint, *options.args)
+    else:
+        command = (*(config.entrypoint or ()), *(options.args or config.cmd or ()))
+    if not command:
+        raise ContainerError(
+            "no command is given, and the image has none",
+            hint=f"ocitool run {options.image} COMMAND",
+        )
+    return command

@@ -1,0 +1,50 @@
+"""An OCI image layout in a directory as a source of content."""
+
+from __future__ import annotations
+
+from ocitool.errors import BlobNotFound
+from ocitool.oci.content import Stream
+from ocitool.oci.digest import VerifiedReader
+from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index
+from ocitool.oci.mediatypes import OCI_INDEX
+from ocitool.store.refs import name_of
+
+
+class DirectorySource:
+    """What the layout in *directory* has; *root* is what it stands for."""
+
+    def __init__(self, directory: str, root: Descriptor) -> None:
+        self._directory = directory
+        self._root = root
+
+    def resolve(self) -> Descriptor:
+        return self._root
+
+    def fetch(self, descriptor: Descriptor) -> bytes:
+        reader = self._open(descriptor, min(descriptor.size, MANIFEST_LIMIT))
+        with reader:
+            return reader.read() + reader.read()
+
+    def open(self, descriptor: Descriptor) -> Stream:
+        return self._open(descriptor, descriptor.size)
+
+    def _open(self, descriptor: Descriptor, size: int) -> VerifiedReader:
+        digest = descriptor.digest
+        try:
+            path = f"{self._directory}/blobs/{digest.algorithm}/{digest.encoded}"
+            file = open(path, "rb", buffering=0)
+        except FileNotFoundError:
+            raise BlobNotFound(f"the blob {digest} is not in the archive") from None
+        return VerifiedReader(file, digest, size, where="archive")
+
+
+def read_layout(directory: str) -> list[tuple[str, Descriptor]]:
+    """Return the names and roots of a layout; a name may be ``""``, or a tag alone."""
+    with open(f"{directory}/index.json", "rb") as file:
+        index = Index.parse(file.read(), OCI_INDEX)
+    return [(_full(name_of(entry)), entry) for entry in index.manifests]
+
+
+def _full(name: str) -> str:
+    # A bare tag names no repository: such an image is loaded without a name.
+    return name if "/" in name or ":" in name else ""

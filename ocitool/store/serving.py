@@ -1,0 +1,215 @@
+"""A store as what a registry server keeps its repositories in.
+
+All repositories share one OCI layout, so a blob is there once and mounting costs nothing.  Which
+repository holds what stands in the table ``origins``, tags are the layout's own names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from ocitool.errors import BlobNotFound, ImageNotFound
+from ocitool.layer.compression import CHUNK
+from ocitool.oci.content import Stream
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor, parse_any
+from ocitool.settings import Settings
+from ocitool.store.blobs import BlobWriter
+from ocitool.store.disk import full_disk
+from ocitool.store.refs import name_of
+from ocitool.store.store import Store
+from ocitool_registry.backend import (
+    RepositoryNotFound,
+    StoredManifest,
+    UploadConflict,
+    UploadNotFound,
+)
+
+
+class _Upload:
+    """An upload that is under way; it ends with the server's process."""
+
+    def __init__(self, repository: str, writer: BlobWriter) -> None:
+        self.repository = repository
+        self.writer = writer
+        self.lock = threading.Lock()
+
+
+class StoreBackend:
+    """The `Backend` over a store at *root*, which is made if missing."""
+
+    def __init__(self, root: str) -> None:
+        self._store = Store(Settings(root=root))
+        self._uploads: dict[str, _Upload] = {}
+
+    # -- blobs ------------------------------------------------------------------------------
+
+    def blob_size(self, repository: str, digest: Digest) -> int:
+        size = self._store.blobs.size(digest) if self._holds(repository, digest) else None
+        if size is None:
+            raise BlobNotFound(f"{repository} has no blob {digest}")
+        return size
+
+    def open_blob(self, repository: str, digest: Digest, offset: int = 0) -> Stream:
+        self.blob_size(repository, digest)
+        file = self._store.blobs.open(digest)
+        file.seek(offset)
+        return file
+
+    def delete_blob(self, repository: str, digest: Digest) -> None:
+        self.blob_size(repository, digest)
+        self._forget(repository, digest)
+
+    def mount_blob(self, repository: str, digest: Digest, origin: str) -> bool:
+        holders = self._store.origins(digest)
+        if (origin and origin not in holders) or not holders:
+            return False
+        if self._store.blobs.size(digest) is None:
+            return False
+        self._store.note_origin(digest, repository)
+        return True
+
+    # -- uploads ----------------------------------------------------------------------------
+
+    def begin_upload(self, repository: str, algorithm: str = "sha256") -> str:
+        name = secrets.token_urlsafe(24)
+        with full_disk(self._store.layout.root):
+            writer = self._store.blobs.writer(self._store.lease())
+        self._uploads[name] = _Upload(repository, writer)
+        return name
+
+    def upload_size(self, repository: str, upload: str) -> int:
+        return self._upload(repository, upload).writer.size
+
+    def append_upload(
+        self, repository: str, upload: str, data: Stream, *, offset: int | None = None
+    ) -> int:
+        found = self._upload(repository, upload)
+        with self._alone(found):
+            if offset is not None and offset != found.writer.size:
+                raise UploadConflict("the upload ends elsewhere", size=found.writer.size)
+            while piece := data.read(CHUNK):
+                with full_disk(self._store.layout.root):
+                    found.writer.write(piece)
+            return found.writer.size
+
+    def commit_upload(self, repository: str, upload: str, digest: Digest) -> int:
+        found = self._upload(repository, upload)
+        with self._alone(found):
+            size = found.writer.size
+            wanted = Descriptor(media_type="", digest=digest, size=size)
+            try:
+                with full_disk(self._store.layout.root):
+                    found.writer.commit(wanted)
+            finally:
+                self._end(upload)
+        self._store.note_origin(digest, repository)
+        return size
+
+    def cancel_upload(self, repository: str, upload: str) -> None:
+        self._upload(repository, upload)
+        self._end(upload)
+
+    def _upload(self, repository: str, upload: str) -> _Upload:
+        found = self._uploads.get(upload)
+        if found is None or found.repository != repository:
+            raise UploadNotFound(f"{repository} has no upload {upload!r}")
+        return found
+
+    @contextlib.contextmanager
+    def _alone(self, upload: _Upload) -> Iterator[None]:
+        if not upload.lock.acquire(blocking=False):
+            raise UploadConflict("the upload is being written", size=upload.writer.size)
+        try:
+            yield
+        finally:
+            upload.lock.release()
+
+    def _end(self, upload: str) -> None:
+        found = self._uploads.pop(upload, None)
+        if found is not None:
+            found.writer.__exit__()
+
+    # -- manifests and tags -----------------------------------------------------------------
+
+    def put_manifest(
+        self, repository: str, manifest: StoredManifest, tags: Sequence[str] = ()
+    ) -> None:
+        size = len(manifest.raw)
+        target = Descriptor(media_type=manifest.media_type, digest=manifest.digest, size=size)
+        with full_disk(self._store.layout.root):
+            with self._store.blobs.writer(self._store.lease()) as writer:
+                writer.write(manifest.raw)
+                writer.commit(target)
+            for tag in tags:
+                self._store.refs.set(f"{repository}:{tag}", target)
+            if not tags:
+                self._store.refs.set("", target)
+        self._store.note_origin(manifest.digest, f"{repository}@")
+
+    def get_manifest(self, repository: str, target: Digest | str) -> StoredManifest:
+        if isinstance(target, str):
+            entry = self._store.refs.get(f"{repository}:{target}")
+        else:
+            entry = self._entry(repository, target)
+        if entry is None:
+            raise ImageNotFound(f"{repository} has no manifest {target}")
+        raw = self._store.blobs.read(entry)
+        return StoredManifest(digest=entry.digest, media_type=entry.media_type, raw=raw)
+
+    def _entry(self, repository: str, digest: Digest) -> Descriptor | None:
+        size = self._store.blobs.size(digest) if self._holds(f"{repository}@", digest) else None
+        if size is None:
+            return None
+        entry = Descriptor(media_type="", digest=digest, size=size)
+        document = parse_any(self._store.blobs.read(entry))
+        return Descriptor(media_type=document.media_type, digest=digest, size=size)
+
+    def delete_manifest(self, repository: str, digest: Digest) -> None:
+        if self._entry(repository, digest) is None:
+            raise ImageNotFound(f"{repository} has no manifest {digest}")
+        for entry in self._store.refs.all():
+            if entry.digest == digest and name_of(entry).startswith(f"{repository}:"):
+                self._store.refs.remove(name_of(entry))
+        self._forget(f"{repository}@", digest)
+
+    def delete_tag(self, repository: str, tag: str) -> None:
+        if not self._store.refs.remove(f"{repository}:{tag}"):
+            raise ImageNotFound(f"{repository} has no tag {tag}")
+
+    def tags(self, repository: str) -> Sequence[str]:
+        if repository not in self.repositories():
+            raise RepositoryNotFound(f"there is no repository {repository}")
+        prefix = f"{repository}:"
+        names = (name_of(entry) for entry in self._store.refs.all())
+        return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+    def repositories(self) -> Sequence[str]:
+        rows = self._store.database.rows("SELECT DISTINCT repository FROM origins")
+        return sorted({row[0].removesuffix("@") for row in rows})
+
+    # -- which repository holds what --------------------------------------------------------
+
+    def _holds(self, repository: str, digest: Digest) -> bool:
+        return repository in self._store.origins(digest)
+
+    def _forget(self, repository: str, digest: Digest) -> None:
+        self._store.database.run(
+            "DELETE FROM origins WHERE digest = ? AND repository = ?", (str(digest), repository)
+        )
+
+    def close(self) -> None:
+        """Drop the uploads that are under way, and close the store."""
+        for upload in list(self._uploads):
+            self._end(upload)
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
