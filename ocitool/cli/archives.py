@@ -77,8 +77,10 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
 @click.command(name="import", short_help="Make an image of a tar of a file system.")
 @click.argument("file", metavar="FILE|-")
 @click.argument("name", required=False, metavar="[NAME[:TAG]]")
-@click.option("-c", "--change", "changes", multiple=True, metavar="INSTRUCTION",
-              help="Apply a Dockerfile instruction: CMD, ENV, ENTRYPOINT, EXPOSE, LABEL, ...")  # fmt: skip
+@click.option(
+    "-c", "--change", "changes", multiple=True, metavar="INSTRUCTION",
+    help="Apply a Dockerfile instruction: CMD, ENV, ENTRYPOINT, EXPOSE, LABEL, ...",
+)  # fmt: skip
 @click.option("-m", "--message", default="", metavar="TEXT", help="The history's comment.")
 @pass_app
 def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], message: str) -> None:

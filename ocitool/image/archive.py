@@ -115,7 +115,8 @@ def load(stream: Stream, *, into: Store, progress: ProgressSink = SILENT) -> tup
     return tuple(names)
 
 
-def _plain(stream: Stream) -> Stream:
+def plain(stream: Stream) -> Stream:
+    """Return *stream* inflated, if it is compressed."""
     peeked = _Peeked(stream)
     codec = sniff(peeked.head)
     return codec.decompress(peeked) if codec is not None else peeked
