@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from ocitool.layer.compression import Codec
+from ocitool.layer.compression import CHUNK, Codec
 from ocitool.layer.threads import Lane
 from ocitool.oci.digest import Digest
 
@@ -13,7 +13,9 @@ from ocitool.oci.digest import Digest
 class Packer:
     """Takes a tar piece by piece and gives its compressed form to *sink*.
 
-    *sink* is called from another thread.  ``size`` is the number of plain bytes taken.
+    *sink* is called from another thread.  ``size`` is the number of plain bytes taken.  However
+    the pieces are cut, the same tar gives the same blob: a compressor's output depends on how it
+    is fed, so it is fed in blocks of one size.
     """
 
     def __init__(self, codec: Codec, sink: Callable[[bytes], object]) -> None:
@@ -22,6 +24,7 @@ class Packer:
         self._sink = sink
         self._hashing = Lane(self._hash.update)
         self._packing = Lane(self._pack)
+        self._block = bytearray()
         self.size = 0
 
     def write(self, piece: bytes) -> None:
@@ -36,6 +39,7 @@ class Packer:
             self._hashing.close()
         finally:
             self._packing.close()
+        self._compress(bytes(self._block))
         self._sink(self._compressor.flush())
         return Digest("sha256", self._hash.hexdigest())
 
@@ -48,5 +52,14 @@ class Packer:
                 continue
 
     def _pack(self, piece: bytes) -> None:
-        if packed := self._compressor.compress(piece):
+        if not self._block and len(piece) == CHUNK:
+            self._compress(piece)
+            return
+        self._block += piece
+        while len(self._block) >= CHUNK:
+            self._compress(bytes(self._block[:CHUNK]))
+            del self._block[:CHUNK]
+
+    def _compress(self, block: bytes) -> None:
+        if packed := self._compressor.compress(block):
             self._sink(packed)
