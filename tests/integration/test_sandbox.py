@@ -147,16 +147,18 @@ sys.path[:0] = {[str(CHECKOUT), str(CHECKOUT / "runtime")]}
 from ocitool_runtime import mounts, syscalls
 def refuse(*_):
     raise syscalls.Refused(22, "fsconfig", "overlay: unknown parameter")
+def names(fd):
+    return sorted(os.listdir(os.open(".", os.O_RDONLY, dir_fd=fd)))[:4]
 plan = dict(type="overlay", lower={list(root.lower)}, upper={root.upper!r}, work={root.work!r},
             attributes=0, options={[(o, None) for o in root.options]}, subpath="", source="")
 syscalls.fsconfig_fd = refuse
 by_path = mounts.make(plan)
-print(sorted(os.listdir(by_path))[:4])
+print(names(by_path))
 os.close(by_path)
 syscalls.fsconfig = refuse
 old = mounts.make(plan)
 os.mkdir("made", dir_fd=old)
-print(sorted(os.listdir(old))[:4])
+print(names(old))
 plan["lower"] = plan["lower"] * 150
 try:
     mounts.make(plan)

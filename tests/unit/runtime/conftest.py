@@ -82,7 +82,8 @@ def maps() -> Maps:
 @pytest.fixture(scope="session")
 def image(session_tree: Path) -> Path:
     """A file tree with a few tools, of which nothing is ever changed."""
-    tree = session_tree / "image"
+    tree = Path(tempfile.mkdtemp(prefix="image", dir=session_tree))
+    tree.chmod(0o755)
     (tree / "bin").mkdir(parents=True)
     (tree / "tmp").mkdir()
     (tree / "tmp").chmod(0o1777)
