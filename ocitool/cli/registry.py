@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from ocitool.cli.app import App, pass_app
@@ -111,7 +113,7 @@ def login(
     if password and password_stdin:
         raise click.UsageError("--password and --password-stdin exclude each other")
     if password_stdin:
-        password = click.get_text_stream("stdin").read().rstrip("\r\n")
+        password = sys.stdin.read().rstrip("\r\n")
     username = username or click.prompt("Username", err=True)
     password = password or click.prompt("Password", hide_input=True, err=True)
     credential = Credential(username=username or "", password=password or "")

@@ -75,8 +75,8 @@ def registry() -> Iterator[str]:
     """Serve a registry of our own on a free port while the demo goes on."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    words = ["--root", str(PLACE / "served"), "registry", "serve", "--listen", address]
-    print(f"$ ocitool --root .demo/served registry serve --listen {address} &", flush=True)
+    words = ["--root", str(PLACE / "served"), "registry", "serve", "--addr", address]
+    print(f"$ ocitool --root .demo/served registry serve --addr {address} &", flush=True)
     with open(PLACE / "registry.log", "wb") as log:
         server = subprocess.Popen([*PROGRAM, *words], stdout=log, stderr=log)
     try:
