@@ -18,17 +18,18 @@ from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.evaluate import StageState, configure, is_configuration
 from ocitool.builder.ignore import IgnoreRules
 from ocitool.builder.options import BuildOptions, BuildResult
-from ocitool.builder.run import DEFAULT_PATH
+from ocitool.builder.plan import DEFAULT_PATH
 from ocitool.builder.scope import PREDEFINED, Scope, platform_args
 from ocitool.builder.solver import Solver
 from ocitool.builder.stages import Stage, global_scope, needed, resolve, target_of
+from ocitool.builder.workshop import Workshop
 from ocitool.errors import BuildError, DockerfileError, FormatError, OcitoolError
 from ocitool.image.image import Image
 from ocitool.oci.config import RunConfig
 from ocitool.oci.platform import Platform, this_platform
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
-from ocitool.store.layers import Layer
+from ocitool.store.layer import Layer
 from ocitool.store.store import Store
 
 _NAMES: Final = ("Dockerfile", "Containerfile")
@@ -68,7 +69,7 @@ class _Build:
         if options.no_cache:
             cache = NoCache(cache)
         solver = Solver(store, cache, progress, self._epoch)
-        self._shop = steps.Workshop(
+        self._shop = Workshop(
             store=store, solver=solver, context=context, progress=progress, epoch=self._epoch
         )
         self._bases = Bases(store, options, progress)
@@ -193,17 +194,17 @@ class _Build:
 
     def _image_of(
         self, stage: Stage, state: StageState, instruction: do.Copy
-    ) -> tuple[str, tuple[Layer, ...], Platform]:
+    ) -> tuple[str, tuple[Layer, ...]]:
         assert instruction.from_ is not None
         source = stage.sources[instruction.from_]
         if isinstance(source, int):
             other, _ = self._done[source]
-            return f"stage {instruction.from_}", other.layers, other.platform
+            return f"stage {instruction.from_}", other.layers
         if source == _SCRATCH:
-            return source, (), state.platform
+            return source, ()
         where = f"{self._file.name}:{instruction.span.first}"
         image = self._bases.get(source, state.platform, where)
-        return source, image.layers, state.platform
+        return source, image.layers
 
     # -- warnings ---------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
-from ocitool.store.layers import Layer, layer_names
+from ocitool.store.layer import Layer, layer_names
 from ocitool.store.store import Store
 
 _VERSION = 1  # of the keys; raised when a step comes to mean something else

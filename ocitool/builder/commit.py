@@ -15,7 +15,7 @@ from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_type
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
-from ocitool.store.layers import Layer
+from ocitool.store.layer import Layer
 from ocitool.store.store import Store
 
 COMMENT = "ocitool.dockerfile.v0"
@@ -54,22 +54,30 @@ def commit(
     """
     layers = [_blob(layer) for layer in product.layers]
     key = _key(product, layers, epoch)
-    rows = store.database.rows("SELECT record FROM cache WHERE key = ?", (key,))
-    rows = [] if fresh else rows
-    created = json.loads(rows[0][0])["created"] if rows else timestamp(epoch)
-    config = _config(product, created).dump()
+    known = None if fresh else _known(store, key)
+    if known is not None and all(store.blobs.claim(blob) for blob in known):
+        return replace(known[0], platform=product.platform), known[1].digest
+    config = _config(product, timestamp(epoch)).dump()
     config_blob = Descriptor(
         media_type=OCI_CONFIG, digest=store.blobs.put(config, store.lease()), size=len(config)
     )
     manifest = Manifest.new(config_blob, layers, media_type=OCI_MANIFEST)
     store.blobs.put(manifest.raw, store.lease())
+    record = [blob.to_json() for blob in (manifest.descriptor, config_blob)]
+    store.database.run(
+        "INSERT OR REPLACE INTO cache VALUES (?, ?, unixepoch())",
+        (key, json.dumps({"image": record})),
+    )
+    return replace(manifest.descriptor, platform=product.platform), config_blob.digest
+
+
+def _known(store: Store, key: str) -> tuple[Descriptor, Descriptor] | None:
+    """Return manifest and config of the image that was made of the same things."""
+    rows = store.database.rows("SELECT record FROM cache WHERE key = ?", (key,))
     if not rows:
-        store.database.run(
-            "INSERT OR REPLACE INTO cache VALUES (?, ?, unixepoch())",
-            (key, json.dumps({"created": created})),
-        )
-    descriptor = replace(manifest.descriptor, platform=product.platform)
-    return descriptor, config_blob.digest
+        return None
+    manifest, config = json.loads(rows[0][0])["image"]
+    return Descriptor.from_json(manifest), Descriptor.from_json(config)
 
 
 def name(store: Store, descriptor: Descriptor, tags: Sequence[str]) -> tuple[str, ...]:

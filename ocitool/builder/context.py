@@ -15,7 +15,6 @@ from ocitool.builder.ignore import State as Verdict
 from ocitool.builder.matching import has_wildcard, matches, segments_of
 from ocitool.builder.statcache import StatCache, State
 from ocitool.errors import BuildError
-from ocitool.layer.diff import describe
 from ocitool.layer.entry import Entry, encode
 from ocitool.store.database import Database
 
@@ -215,6 +214,8 @@ class Context:
     def _walk(
         self, path: str, inside: str, verdict: Verdict, links: dict[tuple[int, int], str]
     ) -> Iterator[tuple[Entry, str]]:
+        from ocitool.layer.diff import describe  # digests alone, of a cached build, do without
+
         place = f"{self.top}/{path}" if path else self.top
         for name in sorted(os.listdir(place), key=encode):
             child = f"{path}/{name}" if path else name
@@ -244,6 +245,8 @@ class Context:
 
     def file(self, item: Item) -> tuple[Entry, str]:
         """Return the entry of a file (its path is its name), and where its content is."""
+        from ocitool.layer.diff import describe
+
         place = f"{self.top}/{item.path}"
         found = os.lstat(place)
         change = describe(place, item.name, found, {})

@@ -20,7 +20,7 @@ from ocitool.builder.scope import Scope
 from ocitool.errors import DockerfileError, FormatError
 from ocitool.oci.config import RunConfig
 from ocitool.oci.platform import Platform
-from ocitool.store.layers import Layer
+from ocitool.store.layer import Layer
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 

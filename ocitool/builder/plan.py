@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ocitool.builder.cache import key_of
-from ocitool.store.layers import Layer, layer_names
+from ocitool.store.layer import Layer, layer_names
+
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Where a heredoc that is a program lies while it runs.
+SCRIPTS: Final = "/dev/pipes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

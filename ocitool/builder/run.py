@@ -10,17 +10,14 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from ocitool.builder.plan import RunOp
+from ocitool.builder.plan import DEFAULT_PATH, SCRIPTS, RunOp
 from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput
-from ocitool.store.layers import Layer
+from ocitool.store.layer import Layer
 from ocitool.store.store import Store
 from ocitool_runtime.idmap import Maps
 from ocitool_runtime.spec import Exit, Mount, Sandbox, Stdio
 
-DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: Where a heredoc that is a program lies while it runs.
-SCRIPTS: Final = "/dev/pipes"
 _KEPT: Final = 20  # lines of output that an error shows
 _HOSTNAME: Final = "buildkitsandbox"  # what Dockerfiles have come to expect
 

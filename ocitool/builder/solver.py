@@ -10,7 +10,7 @@ from ocitool.builder.cache import Cache, Record
 from ocitool.builder.plan import Op
 from ocitool.builder.timestamps import timestamp
 from ocitool.progress import ProgressSink, StepErred, StepFinished, StepStarted
-from ocitool.store.layers import Layer
+from ocitool.store.layer import Layer
 from ocitool.store.store import Store
 
 

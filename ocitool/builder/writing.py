@@ -11,7 +11,7 @@ from ocitool.builder.sources import Content
 from ocitool.layer import entry as kinds
 from ocitool.layer.index import IndexWriter
 from ocitool.layer.writer import TarWriter
-from ocitool.store.layers import Layer
+from ocitool.store.layer import Layer
 from ocitool.store.store import Store
 
 _SECOND = 1_000_000_000

@@ -12,7 +12,7 @@ from ocitool.image.image import Image
 from ocitool.image.local import local_image
 from ocitool.oci.config import RunConfig
 from ocitool.progress import SILENT, Notice, ProgressSink
-from ocitool.store.layers import layer_names
+from ocitool.store.layer import layer_names
 from ocitool.store.store import Store
 from ocitool_runtime import userns
 from ocitool_runtime.isolation import get_isolation

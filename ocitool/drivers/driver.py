@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ocitool.layer.apply import Applied
-from ocitool.oci.content import Stream
-from ocitool_runtime.spec import Mount
+if TYPE_CHECKING:
+    from ocitool.layer.apply import Applied
+    from ocitool.oci.content import Stream
+    from ocitool_runtime.spec import Mount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from ocitool.oci.content import ContentSource
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
 from ocitool.oci.platform import Platform, best, this_platform
-from ocitool.store.layers import Layer
+from ocitool.store.layer import Layer
 
 
 class Image:

@@ -16,7 +16,7 @@ from ocitool.oci.mediatypes import is_layer
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
-from ocitool.store.layers import Layer
+from ocitool.store.layer import Layer
 from ocitool.store.store import Store
 
 

@@ -6,9 +6,10 @@ They let `ocitool.image.copy` be written once.  Implementations may be called fr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ocitool.oci.manifest import Descriptor
+if TYPE_CHECKING:
+    from ocitool.oci.manifest import Descriptor
 
 
 class Stream(Protocol):

@@ -11,7 +11,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.progress import SILENT, ProgressSink, Transfer
 from ocitool.store.gc import layers_of
-from ocitool.store.layers import layer_names
+from ocitool.store.layer import layer_names
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 

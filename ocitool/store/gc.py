@@ -16,7 +16,7 @@ from ocitool.errors import OcitoolError
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
-from ocitool.store.layers import Layer, layer_names
+from ocitool.store.layer import Layer, layer_names
 from ocitool.store.layout import oldest_lease
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store

@@ -15,7 +15,6 @@ from ocitool.layer.compression import Codec
 from ocitool.layer.index import LayerIndex, index_of, parse
 from ocitool.layer.pack import Packer
 from ocitool.layer.threads import ReadAhead
-from ocitool.oci.config import chain_id
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
@@ -24,19 +23,12 @@ from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
 from ocitool.store.disk import disk_error, full_disk
+from ocitool.store.layer import Layer, layer_names
 from ocitool.store.layout import Layout, Lease, boot_id, sync_file_system, write_file
 from ocitool.store.proved import ProvedTar
 from ocitool_runtime.spec import Mount
 
 _SETTLED: Final = 600.0  # seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """One layer of an image: the digest of its plain tar, and the blob that holds it."""
-
-    diff_id: Digest
-    blob: Descriptor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,14 +227,3 @@ class Layers:
         if self._database.rows(f"SELECT 1 FROM layers WHERE {where} LIMIT 1", (boot, limit)):
             sync_file_system(self._layout.root)
             self._database.run(f"UPDATE layers SET boot = '' WHERE {where}", (boot, limit))
-
-
-def layer_names(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """Return the names of *layers* in a driver: their chain ids' digits, lowest first."""
-    diff_ids = [layer.diff_id for layer in layers]
-    names: list[str] = []
-    chain: Digest | None = None
-    for diff_id in diff_ids:
-        chain = diff_id if chain is None else chain_id((chain, diff_id))
-        names.append(chain.encoded)
-    return tuple(names)

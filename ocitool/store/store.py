@@ -8,10 +8,8 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from ocitool.drivers import choose
-from ocitool.drivers.driver import Driver, Support
 from ocitool.errors import DriverUnavailable, ImageNotFound
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
@@ -20,9 +18,12 @@ from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
-from ocitool.store.layers import Layers
 from ocitool.store.layout import Layout, Lease, boot_id, dead_leases, write_file
 from ocitool.store.refs import Refs
+
+if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
+    from ocitool.drivers.driver import Driver, Support
+    from ocitool.store.layers import Layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,8 @@ class Store:
         """The unpacked layers."""
         with self._lock:
             if self._layers is None:
+                from ocitool.store.layers import Layers
+
                 self._layers = Layers(
                     self.layout, self.database, self.blobs, self.lease, self.driver
                 )
@@ -119,6 +122,8 @@ class Store:
         known = _read_choice(path, asked)
         if known is not None:
             return known
+        from ocitool.drivers import choose
+
         name, tried = choose.choose(self.layout.drivers, wanted)
         passed = tuple((c.name, c.support) for c in tried if not c.support.ok)
         answer = {"name": name, "passed": [[n, asdict(s)] for n, s in passed]}
@@ -126,6 +131,8 @@ class Store:
         return DriverChoice(name=name, passed_over=passed)
 
     def _make(self, name: str) -> Driver:
+        from ocitool.drivers import choose
+
         return choose.make(name, f"{self.layout.drivers}/{name}")
 
     # -- names ------------------------------------------------------------------------------
@@ -224,6 +231,8 @@ def entry_matches(entry: Descriptor, reference: Reference) -> bool:
 
 
 def _read_choice(path: str, asked: dict[str, Any]) -> DriverChoice | None:
+    from ocitool.drivers.driver import Support
+
     try:
         with open(path, "rb") as file:
             known = json.load(file)

@@ -14,7 +14,8 @@ from ocitool.layer import entry as kinds
 from ocitool.layer.compression import CHUNK
 from ocitool.layer.threads import ReadAhead
 from ocitool.layer.tree import Found, ImageTree
-from ocitool.store.layers import Layer, Layers
+from ocitool.store.layer import Layer
+from ocitool.store.layers import Layers
 
 _SMALL: Final = 1 << 20  # bytes; more than any passwd file worth reading
 

@@ -1,0 +1,88 @@
+"""Carrying steps out, once the cache has said that they must be.
+
+Imported only then: a build that is cached whole needs none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ocitool.builder.archive import Spooled
+from ocitool.builder.context import Item
+from ocitool.builder.copy import Part, Target, make_directories, plan
+from ocitool.builder.dockerfile.values import parse_chmod
+from ocitool.builder.owners import owner_of
+from ocitool.builder.plan import CopyOp, RunOp, WorkdirOp
+from ocitool.builder.run import run
+from ocitool.builder.selection import Selection
+from ocitool.builder.sources import FromContext, FromImage, FromText, Source
+from ocitool.builder.workshop import Workshop
+from ocitool.builder.writing import write_layer
+from ocitool.errors import BuildError
+from ocitool.store.layer import Layer
+from ocitool.store.trees import LayeredTree
+from ocitool_runtime import userns
+
+
+def run_command(shop: Workshop, op: RunOp, step: int) -> Layer:
+    """RUN: `StepFailed` if the command fails."""
+    maps = userns.current_maps()
+    if isinstance(maps, str):
+        raise BuildError(
+            f"RUN needs subordinate ids: {maps}",
+            hint="a Dockerfile without RUN builds without any privileges",
+        )
+    return run(shop.store, op, step, shop.progress, maps)
+
+
+def make_workdir(shop: Workshop, op: WorkdirOp) -> Layer | None:
+    """WORKDIR: None if the directory is there."""
+    image = LayeredTree(shop.store.layers, op.below)
+    if not make_directories(op.path, Target(dest=op.path, tree=image.tree)):
+        return None
+    owner = owner_of(op.user, image.read) if op.user else None
+    target = Target(dest=op.path, tree=image.tree, owner=owner, now=shop.now())
+    return write_layer(shop.store, make_directories(op.path, target), (), epoch=shop.epoch)
+
+
+def copy_files(shop: Workshop, op: CopyOp, selection: Selection) -> Layer:
+    """COPY and ADD."""
+    image = LayeredTree(shop.store.layers, op.below)
+    target = Target(
+        dest=op.dest,
+        tree=image.tree,
+        owner=owner_of(op.chown, image.read) if op.chown else None,
+        chmod=parse_chmod(op.chmod) if op.chmod else None,
+        now=shop.now(),
+    )
+    with _parts(shop, selection) as parts:
+        return write_layer(shop.store, plan(parts, target), parts, epoch=shop.epoch)
+
+
+def image_source(shop: Workshop, image: tuple[str, tuple[Layer, ...]]) -> FromImage:
+    """Return an image or a stage as a source of files."""
+    name, layers = image
+    tree = LayeredTree(shop.store.layers, layers)
+    return FromImage(tree, name, lambda: shop.store.lease().path)
+
+
+@contextlib.contextmanager
+def _parts(shop: Workshop, selection: Selection) -> Iterator[list[Part]]:
+    """Return the parts of the layer; what they have open is closed at the end."""
+    source: Source = FromContext(shop.context)
+    if selection.image is not None:
+        source = image_source(shop, selection.image)
+    parts: list[Part] = []
+    with contextlib.ExitStack() as stack:
+        for name in selection.sources:
+            for item in source.find(name):
+                archive = None
+                if selection.image is None and selection.unpacks(shop.context, name, item):
+                    place = f"{shop.context.top}/{item.path}"
+                    archive = Spooled(place, shop.store.lease().path)
+                    stack.callback(archive.close)
+                parts.append(Part(source=source, item=item, archive=archive))
+        text = FromText(dict(selection.texts), shop.now())
+        parts.extend(Part(source=text, item=Item(name, name, False)) for name in selection.texts)
+        yield parts
