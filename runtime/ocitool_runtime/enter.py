@@ -32,7 +32,7 @@ def main(mode: str, control: _socket.socket, plan: Plan) -> None:
     """Serve the modes ``enter`` (run a program in the namespaces) and ``probe``."""
     if plan["userns"]:
         user_namespace(control)
-    with doing("make a mount namespace"):
+    with doing("make a mount namespace" if plan["userns"] else "make namespaces"):
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.make_slave()
     if mode == "probe":

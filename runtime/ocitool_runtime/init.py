@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _TIOCSCTTY = 0x540E
 _SIGKILL = 9
+# Docker's for a container without one (moby, oci/defaults.go).
+_DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main(
@@ -64,7 +66,7 @@ def _become(
     with doing(f"enter the working directory {plan['cwd']}"):
         _enter(plan["cwd"])
     environment = _environment(plan, who)
-    found = program.candidates(plan["args"][0], environment.get(b"PATH", b""))
+    found = program.candidates(plan["args"][0], environment[b"PATH"])
     program.refuse_interpreter(found, interpreter)
     with doing("drop privileges"):
         _confine(plan, who, notes)
@@ -97,6 +99,7 @@ def _enter(cwd: str) -> None:
 
 def _environment(plan: Plan, who: Identity) -> dict[bytes, bytes]:
     environment = dict(plan["env"])
+    environment.setdefault(b"PATH", _DEFAULT_PATH)
     if not environment.get(b"HOME"):
         environment[b"HOME"] = os.fsencode(who.home)
     return environment

@@ -31,6 +31,8 @@ class StubProcess:
         self._terminal = rest[0] if rest else None
         self._exit: Exit | None = None
         self._lock = threading.Lock()
+        # Guards the descriptors; a signal handler may come in while this thread holds it.
+        self._handles_lock = threading.RLock()
 
     @property
     def pid(self) -> int:
@@ -76,10 +78,12 @@ class StubProcess:
     def _release(self) -> None:
         self._stub.wait()
         self._control.close()
-        for fd in (self._handle, self._terminal):
-            if fd is not None and fd >= 0:
-                os.close(fd)
-        self._handle, self._terminal = -1, None
+        with self._handles_lock:
+            handles = (self._handle, self._terminal)
+            self._handle, self._terminal = -1, None
+            for fd in handles:
+                if fd is not None and fd >= 0:
+                    os.close(fd)
 
     def kill(self, signum: int) -> None:
         """Send a signal to the program; nothing happens once it has ended."""
@@ -87,8 +91,8 @@ class StubProcess:
 
     def _signal(self, signum: int) -> None:
         # By pidfd: the number may be another process by now.
-        if self._handle >= 0:
-            with suppress(ProcessLookupError):
+        with self._handles_lock, suppress(ProcessLookupError):
+            if self._handle >= 0:
                 signal.pidfd_send_signal(self._handle, signum)
 
     def close(self) -> None:

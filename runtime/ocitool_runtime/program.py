@@ -25,12 +25,15 @@ class NotRunnable(Exception):
 
 
 def candidates(name: bytes, path: bytes) -> list[bytes]:
-    """Return where *name* may be: itself if it has a slash, else in each directory of *path*."""
+    """Return where *name* may be: itself if it has a slash, else in each directory of *path*.
+
+    An empty entry is the working directory for a shell; here it is nothing, as in Docker.
+    """
     if not name:
         return []
     if b"/" in name:
         return [name]
-    return [os.path.join(entry or b".", name) for entry in path.split(b":")]
+    return [os.path.join(entry, name) for entry in path.split(b":") if entry]
 
 
 class Interpreter:

@@ -99,7 +99,7 @@ class Sandbox:
 
     rootfs: tuple[Mount, ...]  # outermost first, as a storage driver returned them
     args: tuple[str, ...]  # args[0] is looked up on the container's PATH
-    env: tuple[str, ...] = ()  # "K=V"; HOME comes from the container's passwd file
+    env: tuple[str, ...] = ()  # "K=V"; without PATH Docker's, without HOME passwd's
     cwd: str = "/"  # made if missing, owned by root, mode 0755
     user: str = ""  # "user[:group]", names as in the container; "" is root
     hostname: str = ""  # "" keeps the host's

@@ -75,6 +75,13 @@ def test_the_environment_is_what_was_given(run):
     assert sorted(out.splitlines()) == ["A=2", "B=a=b", "C=", "HOME=/root", "PATH=/bin"]
 
 
+def test_a_path_is_there_without_being_given(run):
+    assert run("echo $PATH", env=()).ok() == (
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+    )
+    assert run(("true",), env=("PATH=",), cwd="/bin").code == 127  # never from the current folder
+
+
 def test_home_comes_from_passwd_unless_it_is_set(run):
     assert run("echo $HOME", user="ann").ok() == "/home/ann\n"
     assert run("echo $HOME", user="ann", env=("PATH=/bin", "HOME=/x")).ok() == "/x\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,17 @@ def test_mount_points_go_after_a_failed_start_too(run, scratch):
     assert [name for name in listing(scratch / "upper") if name != "etc"] == []
 
 
-def test_a_directory_as_root(run, image, scratch):
+def test_a_writable_directory_as_root(run, image, scratch):
+    """As the driver vfs gives it; what is mounted within leaves no trace in it either."""
+    tree = scratch / "tree"
+    shutil.copytree(image, tree, symlinks=True)
+    before = listing(tree)
+    ran = run("echo x > /new; test -d /proc/1", rootfs=(Mount(type="bind", source=str(tree)),))
+    ran.ok()
+    assert listing(tree) == sorted([*before, "new"])
+
+
+def test_a_read_only_directory_without_mount_points(run, image):
     bind = Mount(type="bind", source=str(image), options=("ro",))
     with pytest.raises(SetupFailed) as caught:
         run("true", rootfs=(bind,))

@@ -130,3 +130,16 @@ def test_a_container_in_a_user_namespace_as_root(run, image, scratch, some_maps)
     ran = run("id -u; touch /tmp/x; chmod 600 /tmp/x", user="7", rootfs=(root,), **maps)
     assert ran.ok() == "7\n"
     assert (ran.upper / "tmp/x").stat().st_uid == 100006
+
+
+def test_a_container_with_a_single_id(run):
+    """What is left without newuidmap: one id, and no supplementary groups."""
+    if os.geteuid() == 0:
+        pytest.skip("root has no such need")
+    maps = {"uid_maps": single_map().uid_maps, "gid_maps": single_map().gid_maps}
+    ran = run("id -u; touch /x; test -c /dev/null && test -d /dev/pts", **maps)
+    assert ran.ok() == "0\n"
+    assert any("supplementary groups" in note for note in ran.exit.notes)
+    with pytest.raises(SandboxError) as caught:
+        run("true", user="7", **maps)
+    assert "/etc/subuid" in caught.value.hint

@@ -107,7 +107,7 @@ def test_users_without_files():
 
 def test_where_a_program_may_be():
     assert candidates(b"a/b", b"/bin") == [b"a/b"]
-    assert candidates(b"sh", b"/bin::/usr/bin") == [b"/bin/sh", b"./sh", b"/usr/bin/sh"]
+    assert candidates(b"sh", b"/bin::/usr/bin") == [b"/bin/sh", b"/usr/bin/sh"]
     assert candidates(b"", b"/bin") == []
 
 
