@@ -8,13 +8,13 @@ as every engine does with the parents of a layer's members; a link that leads ou
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import stat
 import struct
 from collections import OrderedDict
-from typing import Final, Self
+from functools import cache
+from typing import Any, Final, Self
 
 from ocitool.errors import UnsafePath
 
@@ -24,8 +24,6 @@ _RESOLVE_BENEATH: Final = 0x08
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CACHED: Final = 128  # descriptors
 _MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Root:
@@ -90,9 +88,18 @@ class Root:
         return _walk(self.fd, path)
 
 
+@cache
+def _libc() -> Any:
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _openat2(fd: int, path: str) -> int:
     how = struct.pack("QQQ", _FLAGS, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
-    result: int = _libc.syscall(_OPENAT2, fd, os.fsencode(path), how, len(how))
+    import ctypes  # 4 ms that a command which unpacks nothing does not spend
+
+    result: int = _libc().syscall(_OPENAT2, fd, os.fsencode(path), how, len(how))
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
