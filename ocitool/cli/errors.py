@@ -168,6 +168,8 @@ def _excerpt(error: OcitoolError) -> Iterator[str]:
 
 
 def _usage(error: click.ClickException) -> tuple[str, ...]:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return (error.format_message(),)
     lines = [f"{PROGRAM}: {error.format_message()}"]
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:

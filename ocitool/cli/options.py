@@ -13,9 +13,12 @@ progress_option = click.option(
 )
 
 insecure_option = click.option(
-    "--tls-verify/--no-tls-verify",
+    "--tls-verify",
+    type=click.BOOL,
     default=True,
-    help="Check certificates, and refuse plain HTTP but on loopback.  [default: on]",
+    show_default="true",
+    metavar="BOOL",
+    help="Check certificates, and refuse plain HTTP but on loopback.",
 )
 
 authfile_option = click.option(

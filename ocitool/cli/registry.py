@@ -114,11 +114,19 @@ def login(
         raise click.UsageError("--password and --password-stdin exclude each other")
     if password_stdin:
         password = sys.stdin.read().rstrip("\r\n")
+    elif not (username and password) and not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask on: use -u and --password-stdin")
+    if password_stdin and not username:
+        raise click.UsageError("--password-stdin needs --username")
     username = username or click.prompt("Username", err=True)
     password = password or click.prompt("Password", hide_input=True, err=True)
     credential = Credential(username=username or "", password=password or "")
     client = RegistryClient(registry, credentials=Fixed(credential), insecure=not tls_verify)
-    client.ping()
+    try:
+        client.ping()
+    except AuthError as error:
+        error.hint = "the registry refuses this user with this password"
+        raise
     place = store_credential(registry, credential, authfile)
     click.echo(f"Login succeeded; the credentials are in {place}.")
 

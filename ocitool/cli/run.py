@@ -13,7 +13,7 @@ from ocitool.errors import ContainerError, OcitoolError
 @click.command(
     name="run",
     short_help="Run a command in a new container.",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings={"allow_interspersed_args": False},
 )
 @click.argument("image", metavar="IMAGE")
 @click.argument("args", nargs=-1, metavar="[COMMAND] [ARG...]", type=click.UNPROCESSED)
@@ -29,7 +29,7 @@ from ocitool.errors import ContainerError, OcitoolError
 @click.option("--entrypoint", metavar="PROGRAM", help="Instead of the image's; '' for none.")
 @click.option("-h", "--hostname", default="", metavar="NAME", help="The container's host name.")
 @click.option("--name", default="", metavar="NAME", help="The container's name.")
-@click.option("--network", default="host", show_default=True, metavar="host|none",
+@click.option("--network", "--net", default="host", show_default=True, metavar="host|none",
               help="The host's network, or none at all.")  # fmt: skip
 @click.option("--read-only", is_flag=True, help="Mount the root file system read-only.")
 @click.option("--init", is_flag=True, help="Let process 1 be one that reaps and forwards signals.")

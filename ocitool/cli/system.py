@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from typing import Any
 
 import click
@@ -52,20 +53,27 @@ def df(app: App, format_: str | None) -> None:
 @click.option("-a", "--all", "all_images", is_flag=True, help="Remove all images, not only <none>.")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @pass_app
-def prune(app: App, all_images: bool, force: bool) -> None:
+def prune(app: App, all_images: bool, force: bool) -> int:
     """Remove images without a name, the build cache, and what only they used."""
     from ocitool.cli.units import human_size
     from ocitool.store.gc import prune as collect
 
     what = "ALL images" if all_images else "all images without a name"
-    if not force:
-        click.confirm(f"This removes {what} and the build cache. Go on?", abort=True, err=True)
+    if not force and not _confirmed(f"This removes {what} and the build cache. Go on? [y/N] "):
+        click.echo("Nothing was removed; -f removes without asking.", err=True)
+        return 1
     with app.store() as store:
         done = collect(store, all_images=all_images)
     for digest in done.images:
         click.echo(f"Deleted: {digest}")
     click.echo(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")
     click.echo(f"Total reclaimed space: {human_size(done.size)}")
+    return 0
+
+
+def _confirmed(question: str) -> bool:
+    click.echo(question, nl=False, err=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 @system.command(short_help="Prove that the store is whole.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from ocitool.errors import DriverUnavailable
 from ocitool.image.copy import copy
@@ -44,7 +45,9 @@ def pull(
     from ocitool_registry.source import RegistrySource, connect
 
     reference = Reference.parse(name)
-    source = RegistrySource(connect(reference, insecure=insecure, authfile=authfile), reference)
+    note = partial(_tell, progress)
+    client = connect(reference, insecure=insecure, authfile=authfile, note=note)
+    source = RegistrySource(client, reference)
     sink = StoreSink(into, str(reference))
 
     def arrived(manifest: Manifest, blobs: Sequence[Future[str]]) -> None:
@@ -58,6 +61,10 @@ def pull(
     for layer in image.manifest.layers:
         into.note_origin(layer.digest, reference.repository)
     return image
+
+
+def _tell(progress: ProgressSink, text: str) -> None:
+    progress.emit(Notice(text=text, level="debug"))
 
 
 def _unpack(
@@ -100,7 +107,8 @@ def push(
 
     image = local_image(source, name)
     reference = Reference.parse(to or name)
-    client = connect(reference, insecure=insecure, authfile=authfile)
+    note = partial(_tell, progress)
+    client = connect(reference, insecure=insecure, authfile=authfile, note=note)
 
     def origins(digest: Digest) -> Sequence[str]:
         prefix = f"{reference.domain}/"

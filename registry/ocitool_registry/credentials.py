@@ -9,7 +9,7 @@ $XDG_RUNTIME_DIR/containers/auth.json; $XDG_CONFIG_HOME/containers/auth.json;
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -23,6 +23,7 @@ __all__ = [
     "Credential",
     "CredentialSource",
     "Fixed",
+    "Noted",
     "default_source",
     "remove_credential",
     "store_credential",
@@ -78,6 +79,20 @@ class Files:
             if found := config.get(registry, repository):
                 return found
         return _from_plugins(registry, repository) if self.with_plugins else None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Tells *note* where the credential that another source gives was found; nothing secret."""
+
+    source: CredentialSource
+    note: Callable[[str], object]
+
+    def get(self, registry: str, repository: str) -> Credential | None:
+        found = self.source.get(registry, repository)
+        whose = (found.origin or "a plugin") if found is not None else "none found, going without"
+        self.note(f"{registry}: credentials: {whose}")
+        return found
 
 
 def default_source(

@@ -12,7 +12,7 @@ from ocitool.oci.digest import Digest, VerifiedReader
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
 from ocitool.oci.reference import Reference
 from ocitool_registry.client import RegistryClient
-from ocitool_registry.credentials import default_source
+from ocitool_registry.credentials import Noted, default_source
 from ocitool_registry.download import ResumingStream
 from ocitool_registry.upload import has_blob, push_blob
 
@@ -24,7 +24,11 @@ _DOCUMENTS: Final = mediatypes.MANIFESTS | mediatypes.INDEXES
 
 
 def connect(
-    host_or_reference: str | Reference, *, insecure: bool = False, authfile: str | None = None
+    host_or_reference: str | Reference,
+    *,
+    insecure: bool = False,
+    authfile: str | None = None,
+    note: Callable[[str], object] | None = None,
 ) -> RegistryClient:
     """Return a client of a registry, or of the one that a reference names.  Sends nothing yet.
 
@@ -33,6 +37,7 @@ def connect(
             ``localhost:5000``, ``ghcr.io/org/image:tag``.
         insecure: whether plain HTTP and certificates that nobody vouches for will do.
         authfile: the one file that credentials are taken from.
+        note: is told, where credentials are needed, which source gave them.
 
     Raises:
         BadReference: it is neither.
@@ -46,7 +51,9 @@ def connect(
         host = host_or_reference
     else:
         raise BadReference(f"{host_or_reference!r} is not a registry's name")
-    return RegistryClient(host, credentials=default_source(authfile), insecure=insecure)
+    source = default_source(authfile)
+    credentials = source if note is None else Noted(source, note)
+    return RegistryClient(host, credentials=credentials, insecure=insecure)
 
 
 class RegistrySource:
