@@ -22,6 +22,7 @@ from ocitool.layer import xattrs
 from ocitool.store.database import Database
 
 _CHUNK: Final = 1 << 20  # bytes
+_BATCH: Final = 256  # records that are written at once
 #: How old a change must be before it is trusted: a tick of the kernel's clock is at most 10 ms,
 #: and file systems without fractions of seconds (FAT, old NFS) round to two seconds.
 _TICK: Final = 50_000_000  # nanoseconds
@@ -68,6 +69,8 @@ class StatCache:
         ).hexdigest()
         if not _racy(states, began):
             self._fresh.append((key, self._rules, fingerprint, digest, marshal.dumps(fresh, 2)))
+            if len(self._fresh) >= _BATCH:
+                self.save()
         return digest
 
     def _contents(self, key: str) -> dict[str, tuple[State, str]]:

@@ -32,18 +32,26 @@ class IndexWriter:
     """Collects the lines of an index."""
 
     def __init__(self) -> None:
-        self._lines: list[tuple[bytes, bytes]] = []
+        self._text = bytearray()
+        self._last = b""
+        self._ordered = True
 
     def add(self, entry: Entry, offset: int) -> None:
         """Take the next entry; of a path that comes twice the last one counts."""
         values = {name: base64.b64encode(value).decode() for name, value in entry.xattrs.items()}
         line = _encode([*entry[:8], entry.device, values, offset])
-        self._lines.append((order(entry.path), line.encode("ascii")))
+        self._text += line.encode("ascii")
+        self._text += b"\n"
+        key = order(entry.path)
+        self._ordered = self._ordered and (key > self._last or not self._last)
+        self._last = key
 
     def dump(self) -> bytes:
         """Return the index."""
-        lines = dict(self._lines)
-        return b"".join(lines[key] + b"\n" for key in sorted(lines))
+        if self._ordered:  # as our own layers are
+            return bytes(self._text)
+        lines = {order(json.loads(line)[0]): line for line in self._text.splitlines(keepends=True)}
+        return b"".join(lines[key] for key in sorted(lines))
 
 
 def index_of(stream: Stream) -> bytes:
