@@ -6,6 +6,7 @@ import bz2
 import contextlib
 import lzma
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, cast
@@ -33,8 +34,10 @@ def is_archive(place: str) -> bool:
 
     Docker goes by content, never by the name; only regular files count.
     """
+    if not stat.S_ISREG(os.stat(place).st_mode):
+        return False  # opening a FIFO would wait for whoever writes to it
     try:
-        with contextlib.closing(_open(place)) as stream:
+        with _open(place) as stream:
             head = b""
             while len(head) < BLOCK:
                 data = stream.read(BLOCK - len(head))
@@ -70,24 +73,25 @@ class Spooled:
 
     def __init__(self, place: str, scratch: str) -> None:
         self._file = tempfile.TemporaryFile(dir=scratch)
-        self.members = list(self._read(place))
+        try:
+            self.members = list(self._read(place))
+        except BaseException:
+            self._file.close()
+            raise
 
     def _read(self, place: str) -> Iterator[Member]:
         fd = self._file.fileno()
         end = 0
         links: set[str] = set()
-        with contextlib.closing(_open(place)) as stream:
+        with _open(place) as stream, _damage(place):
             reader = TarReader(stream)
-            try:
-                for entry in reader:
-                    self._check(entry, links)
-                    yield Member(entry, end)
-                    while data := reader.read(CHUNK):
-                        os.pwrite(fd, data, end)
-                        end += len(data)
-                reader.drain()
-            except (lzma.LZMAError, EOFError) as error:
-                raise LayerError(f"the archive is damaged: {error}", where=place) from error
+            for entry in reader:
+                self._check(entry, links)
+                yield Member(entry, end)
+                while data := reader.read(CHUNK):
+                    os.pwrite(fd, data, end)
+                    end += len(data)
+            reader.drain()
 
     def _check(self, entry: Entry, links: set[str]) -> None:
         parent, name = split(entry.path)
@@ -119,13 +123,34 @@ class Spooled:
         self._file.close()
 
 
-def _open(place: str) -> Stream:
-    with open(place, "rb") as file:
-        head = file.read(6)
-    raw: Any = open(place, "rb", buffering=0)
+@contextlib.contextmanager
+def _damage(place: str) -> Iterator[None]:
+    """Tell what a broken archive raises, which each codec does in its own way, as our error."""
+    try:
+        yield
+    except (lzma.LZMAError, EOFError) as error:
+        raise LayerError(f"the archive is damaged: {error}", where=place) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise LayerError(f"the archive is damaged: {error}", where=place) from error
+
+
+@contextlib.contextmanager
+def _open(place: str) -> Iterator[Stream]:
+    """Open the plain tar in a file, which may be compressed."""
+    with open(place, "rb", buffering=0) as raw:
+        head = raw.read(6)
+        raw.seek(0)
+        with contextlib.closing(_decoded(head, raw)) as stream:
+            yield stream
+
+
+def _decoded(head: bytes, raw: Any) -> Stream:
     if head.startswith(_BZIP2):
         return cast(Stream, bz2.BZ2File(raw))
     if head.startswith(_XZ):
         return cast(Stream, lzma.LZMAFile(raw))
     codec = sniff(head)
-    return codec.decompress(raw) if codec is not None else raw
+    plain: Stream = codec.decompress(raw) if codec is not None else raw
+    return plain

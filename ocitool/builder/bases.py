@@ -6,6 +6,7 @@ from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError, ImageNotFound, NotFound, OcitoolError
 from ocitool.image.image import Image
 from ocitool.image.local import local_image
+from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
 from ocitool.progress import ProgressSink
 from ocitool.store.store import Store
@@ -19,6 +20,7 @@ class Bases:
         self._options = options
         self._progress = progress
         self._found: dict[tuple[str, str], Image] = {}
+        self.pulled: set[Digest] = set()  # manifests that had to be fetched
 
     def get(self, name: str, platform: Platform, where: str) -> Image:
         """Return the image *name* for *platform*; *where* is the line that wants it.
@@ -59,4 +61,5 @@ class Bases:
             if not error.where:
                 error.where = where
             raise
+        self.pulled.add(pulled.digest)
         return pulled

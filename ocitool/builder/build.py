@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from ocitool.builder import steps
+from ocitool.builder import inputs, steps
 from ocitool.builder.bases import Bases
 from ocitool.builder.cache import Cache, LocalCache, NoCache
 from ocitool.builder.commit import Product, commit, name
@@ -16,7 +15,6 @@ from ocitool.builder.context import Context
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.evaluate import StageState, configure, is_configuration
-from ocitool.builder.ignore import IgnoreRules
 from ocitool.builder.options import BuildOptions, BuildResult
 from ocitool.builder.plan import DEFAULT_PATH
 from ocitool.builder.scope import PREDEFINED, Scope, platform_args
@@ -28,11 +26,10 @@ from ocitool.image.image import Image
 from ocitool.oci.config import RunConfig
 from ocitool.oci.platform import Platform, this_platform
 from ocitool.oci.reference import Reference
-from ocitool.progress import SILENT, Notice, ProgressSink
+from ocitool.progress import SILENT, Notice, ProgressSink, StepErred
 from ocitool.store.layer import Layer
 from ocitool.store.store import Store
 
-_NAMES: Final = ("Dockerfile", "Containerfile")
 _SCRATCH: Final = "scratch"
 
 
@@ -58,13 +55,11 @@ class _Build:
         self._options = options
         self._store = store
         self._progress = progress
-        top = os.path.abspath(options.context)
-        if not os.path.isdir(top):
-            raise BuildError("is not a directory", where=options.context)
-        path, text = _read_dockerfile(options, top)
-        self._file = parse(text, name=_shown(path))
-        self._epoch = _epoch(options)
-        context = Context(top, _ignore_rules(path, top), store.database)
+        top = inputs.context_directory(options)
+        path, text = inputs.read_dockerfile(options, top)
+        self._file = parse(text, name=inputs.shown(path))
+        self._epoch = inputs.epoch(options)
+        context = Context(top, inputs.ignore_rules(path, top), store.database)
         cache: Cache = LocalCache(store)
         if options.no_cache:
             cache = NoCache(cache)
@@ -82,7 +77,9 @@ class _Build:
 
     def run(self) -> BuildResult:
         automatic = platform_args(self._platform, self._build_platform, self._options.target)
-        given = self._options.build_args
+        given = dict(self._options.build_args)
+        if self._epoch is not None:
+            given["SOURCE_DATE_EPOCH"] = str(self._epoch)  # an ARG may ask for it
         globals_ = global_scope(self._file, automatic, given)
         stages = resolve(self._file, globals_)
         target = target_of(stages, self._options.target)
@@ -114,18 +111,19 @@ class _Build:
 
     def _stage(self, stage: Stage, globals_: Scope) -> None:
         state, base = self._begin(stage, globals_)
-        making = [i for i in stage.parsed.instructions if not is_configuration(i)]
-        total = len(making) + 1
-        at = 1
+        at = int(_starts_from_image(stage))
+        total = _count_steps(stage)
         for instruction in stage.parsed.instructions:
             if is_configuration(instruction):
                 configure(state, instruction)
-                continue
-            at += 1
-            text = _display(state, instruction)
-            self._step(stage, state, instruction, f"[{stage.name} {at}/{total}] {text}")
-        for variable in sorted(state.unset):
-            self._warn(f"stage {stage.name}: ${variable} is used and has no value")
+            else:
+                at += 1
+                text = " ".join(instruction.span.text.split())
+                self._step(stage, state, instruction, f"[{stage.name} {at}/{total}] {text}")
+            for variable in sorted(state.unset):
+                place = f"{self._file.name}:{instruction.span.first}"
+                self._warn(f"{place}: ${variable} is used and has no value")
+            state.unset.clear()
         self._done[stage.index] = (state, base)
 
     def _begin(self, stage: Stage, globals_: Scope) -> tuple[StageState, Image | None]:
@@ -136,11 +134,17 @@ class _Build:
             state = replace(before, scope=scope, steps=list(before.steps), has_cmd=False)
             state.unset = set()
             return state, base
-        platform = Platform.parse(stage.platform) if stage.platform else self._platform
+        platform = self._platform
+        if stage.platform:
+            try:
+                platform = Platform.parse(stage.platform)
+            except FormatError as error:
+                span = stage.parsed.from_.span
+                raise self._file.error(span, error.message, hint=error.hint) from error
         image = None
-        run = RunConfig()
+        run = RunConfig(working_dir="/")
         layers: tuple[Layer, ...] = ()
-        if stage.base != _SCRATCH:
+        if _starts_from_image(stage):
             image = self._from(stage, platform)
             run, layers = image.config.run, image.layers
             self._refuse_triggers(stage, run)
@@ -152,12 +156,16 @@ class _Build:
 
     def _from(self, stage: Stage, platform: Platform) -> Image:
         span = stage.parsed.from_.span
-        total = 1 + sum(not is_configuration(i) for i in stage.parsed.instructions)
         began = time.monotonic()
-        step = self._shop.solver.begin(f"[{stage.name} 1/{total}] FROM {stage.base}")
+        label = f"[{stage.name} 1/{_count_steps(stage)}] FROM {stage.base}"
+        step = self._shop.solver.begin(label)
         where = f"{self._file.name}:{span.first}"
-        image = self._bases.get(str(stage.base), platform, where)
-        self._shop.solver.end(step, began, cached=not self._options.pull)
+        try:
+            image = self._bases.get(str(stage.base), platform, where)
+        except OcitoolError as error:
+            self._progress.emit(StepErred(step=step, message=error.message))
+            raise
+        self._shop.solver.end(step, began, cached=image.digest not in self._bases.pulled)
         return image
 
     def _refuse_triggers(self, stage: Stage, run: RunConfig) -> None:
@@ -191,6 +199,14 @@ class _Build:
             if not error.where.startswith(place):
                 error.where = f"{place}: {error.where}" if error.where else place
             raise
+        except OSError as error:  # of the context: the store tells of its own
+            if error.filename is None or not error.strerror:
+                raise
+            raise BuildError(
+                f"{error.filename}: {error.strerror}",
+                where=f"{self._file.name}:{span.first}",
+                hint="make it readable, or name it in .dockerignore",
+            ) from error
 
     def _image_of(
         self, stage: Stage, state: StageState, instruction: do.Copy
@@ -230,53 +246,10 @@ def _product(state: StageState, base: Image | None) -> Product:
     )
 
 
-def _display(state: StageState, instruction: do.Instruction) -> str:
-    """Return how a step is shown: as written, on one line."""
-    text = instruction.span.text.split("\n", 1)[0] if instruction.span.text else ""
-    return " ".join(text.split())
+def _starts_from_image(stage: Stage) -> bool:
+    return isinstance(stage.base, str) and stage.base != _SCRATCH
 
 
-def _read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:
-    if options.dockerfile is not None:
-        return options.file or "Dockerfile", options.dockerfile
-    names = [options.file] if options.file else [f"{top}/{each}" for each in _NAMES]
-    for path in names:
-        try:
-            with open(path, "rb") as file:
-                return path, file.read()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise BuildError(f"cannot be read: {error.strerror}", where=path) from error
-    raise BuildError(
-        "there is no such file" if options.file else "there is no Dockerfile",
-        where=options.file or options.context,
-        hint="name the Dockerfile by -f",
-    )
-
-
-def _shown(path: str) -> str:
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else relative
-
-
-def _ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
-    """Read the Dockerfile's own ignore file, or else that of the context."""
-    for path in (f"{dockerfile}.dockerignore", f"{top}/.dockerignore"):
-        try:
-            with open(path, "rb") as file:
-                return IgnoreRules.parse(file.read(), name=_shown(path))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    return IgnoreRules()
-
-
-def _epoch(options: BuildOptions) -> int | None:
-    text = options.build_args.get("SOURCE_DATE_EPOCH")
-    if text is None:
-        return options.source_date_epoch
-    if not text.isdecimal():
-        raise BuildError(
-            f"SOURCE_DATE_EPOCH is {text!r}", hint="it is a number of seconds since 1970"
-        )
-    return int(text)
+def _count_steps(stage: Stage) -> int:
+    steps = sum(not is_configuration(each) for each in stage.parsed.instructions)
+    return steps + _starts_from_image(stage)

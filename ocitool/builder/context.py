@@ -56,27 +56,28 @@ class Context:
         """
         segments = segments_of(source)
         if any(has_wildcard(segment) for segment in segments):
-            return [self._item(path) for path in self._matches("", segments)]
-        path = self._resolve("/".join(segments))
-        if path is None or (path and self._ignored(path)):
-            raise self._absent("/".join(segments), ignored=path is not None)
+            return [self._item(path, name) for path, name in self._matches("", segments)]
+        named = "/".join(segments)
+        path = self._resolve(named)
+        # Of a link both names count: neither it nor what it leads to may be ignored.
+        if path is None or any(each and self._ignored(each) for each in (named, path)):
+            raise self._absent(named, ignored=path is not None)
         return [self._item(path, segments[-1] if segments else "")]
 
-    def _matches(self, directory: str, segments: list[str]) -> Iterator[str]:
+    def _matches(self, directory: str, segments: list[str]) -> Iterator[tuple[str, str]]:
+        """Yield path, links followed, and name, as it was matched."""
         head, rest = segments[0], segments[1:]
         for name in sorted(self._names(directory), key=encode):
             if not matches(head, name):
                 continue
             path = f"{directory}/{name}" if directory else name
+            resolved = self._resolve(path)
+            if resolved is None:
+                continue
             if rest:
-                if os.path.isdir(f"{self.top}/{path}"):
-                    resolved = self._resolve(path)
-                    if resolved is not None:
-                        yield from self._matches(resolved, rest)
-            elif not self._ignored(path):
-                resolved = self._resolve(path)
-                if resolved is not None:
-                    yield resolved
+                yield from self._matches(resolved, rest)
+            elif not (self._ignored(path) or self._ignored(resolved)):
+                yield resolved, name
 
     def _names(self, directory: str) -> list[str]:
         try:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 from ocitool.builder.archive import Spooled
 from ocitool.builder.context import Item
 from ocitool.builder.dockerfile.values import Chmod
+from ocitool.builder.planned import Entries, Planned
 from ocitool.builder.sources import Source
-from ocitool.errors import BuildError
+from ocitool.errors import BuildError, LayerError
 from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry, order, split
+from ocitool.layer.entry import Entry, split
 from ocitool.layer.tree import ImageTree
 
 
@@ -28,14 +28,6 @@ class Part:
     source: Source
     item: Item
     archive: Spooled | None = None
-
-
-class Planned(NamedTuple):
-    """An entry of the layer, and where its content comes from."""
-
-    entry: Entry
-    part: int  # number of the part, -1 for directories made on the way
-    handle: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,22 +50,16 @@ def plan(parts: Sequence[Part], target: Target) -> list[Planned]:
     plan = _Plan(target)
     for number, part in enumerate(parts):
         plan.take(number, part)
-    return plan.sorted()
+    return plan.entries.sorted()
 
 
 class _Plan:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._tree = target.tree
-        self._planned: dict[str, Planned] = {}
+        self.entries = Entries()
         self._base = self._tree.resolve(target.dest)
-        found = self._tree.get(self._base)
-        self._there = None if found is None else found.entry
         self._resolved: dict[str, str] = {}
-        self._linked: set[str] = set()  # paths that hard links point to
-
-    def sorted(self) -> list[Planned]:
-        return sorted(self._planned.values(), key=lambda planned: order(planned.entry.path))
 
     def take(self, number: int, part: Part) -> None:
         if part.archive is not None:
@@ -86,57 +72,50 @@ class _Plan:
     # -- the three kinds --------------------------------------------------------------------
 
     def _directory(self, number: int, part: Part) -> None:
-        self._refuse_non_directory(self._base, self._there)
-        self._make_directories(self._base)
-        fresh: set[str] = set()
-        exists = self._there is not None
+        there = self._at(self._base)
+        self._refuse_non_directory(self._base, there)
+        self.make_directories(self._base)
+        fresh: set[str] = set()  # directories that were not there before: nor is what is in them
         for entry, handle in part.source.walk(part.item):
             path = self._below(entry.path)
-            if exists and split(entry.path)[0] not in fresh:
-                found = self._tree.get(path)
+            known = there is not None and split(entry.path)[0] not in fresh
+            found = self._at(path) if known else None
+            if entry.kind == kinds.DIRECTORY:
+                self._refuse_non_directory(path, found)
                 if found is None:
-                    if entry.kind == kinds.DIRECTORY:
-                        fresh.add(entry.path)
-                elif entry.kind == kinds.DIRECTORY:
-                    self._refuse_non_directory(path, found.entry)
-                elif found.entry.kind == kinds.DIRECTORY:
-                    raise _replaces(path)
-            elif entry.kind == kinds.DIRECTORY:
-                fresh.add(entry.path)
-            self._put(self._changed(entry, path, part.source.keeps_owners), number, handle)
+                    fresh.add(entry.path)
+            else:
+                _refuse_directory(path, found)
+            self.entries.put(self._changed(entry, path, part.source.keeps_owners), number, handle)
 
     def _file(self, number: int, part: Part) -> None:
-        is_directory = self._target.dest.endswith("/") or (
-            self._there is not None and self._there.kind == kinds.DIRECTORY
-        )
+        there = self._at(self._base)
         entry, handle = part.source.file(part.item)
-        if is_directory:
-            self._refuse_non_directory(self._base, self._there)
-            path = self._tree.resolve(self._below(entry.path))
-        else:
-            path = self._base
-        found = self._tree.get(path)
-        if found is not None and found.entry.kind == kinds.DIRECTORY:
-            raise _replaces(path)
-        self._make_directories(split(path)[0])
-        self._put(self._changed(entry, path, part.source.keeps_owners), number, handle)
+        path = self._base
+        if self._target.dest.endswith("/") or (there and there.kind == kinds.DIRECTORY):
+            self._refuse_non_directory(self._base, there)
+            # A link of that name is replaced, not followed; the destination itself is followed.
+            path = self._below(entry.path)
+        _refuse_directory(path, self._at(path))
+        self.make_directories(split(path)[0])
+        self.entries.put(self._changed(entry, path, part.source.keeps_owners), number, handle)
 
     def _unpack(self, number: int, archive: Spooled) -> None:
         """Put an archive's members in; unlike COPY, they replace what is in their way."""
-        self._refuse_non_directory(self._base, self._there)
-        self._make_directories(self._base)
+        self._refuse_non_directory(self._base, self._at(self._base))
+        self.make_directories(self._base)
         own = {member.entry.path for member in archive.members}
         for entry, offset in archive.members:
             if not entry.path:
                 continue  # the archive's own root must not change the directory's attributes
             path = self._behind_links(entry.path, own)
-            self._make_directories(split(path)[0])
+            self.make_directories(split(path)[0])
             if entry.kind == kinds.HARDLINK:
-                entry = entry._replace(link=self._behind_links(entry.link, own))
+                entry = entry._replace(link=self._linked_to(entry, own))
             if self._target.owner is not None:
                 uid, gid = self._target.owner
                 entry = entry._replace(uid=uid, gid=gid)
-            self._put(entry._replace(path=path), number, offset)
+            self.entries.put(entry._replace(path=path), number, offset)
 
     def _behind_links(self, path: str, own: set[str]) -> str:
         """Return where a member goes: links that the image has on the way are followed."""
@@ -150,29 +129,24 @@ class _Plan:
             return f"{self._behind_links(parent, own)}/{name}"
         return self._below(path)
 
+    def _linked_to(self, entry: Entry, own: set[str]) -> str:
+        """Return what a hard link of an archive names; never another link."""
+        path = self._behind_links(entry.link, own)
+        target = self._at(path)
+        if target is None or target.kind == kinds.DIRECTORY:
+            raise LayerError("a hard link to nothing", where=entry.path)
+        planned = self.entries.get(path)
+        return planned.link if planned and planned.kind == kinds.HARDLINK else path
+
     # -- pieces -----------------------------------------------------------------------------
 
-    def _put(self, entry: Entry, number: int, handle: Any) -> None:
-        if entry.kind == kinds.HARDLINK:
-            self._linked.add(entry.link)
-        if entry.path in self._linked and entry.path in self._planned:
-            self._keep_for_links(entry.path)
-        self._planned[entry.path] = Planned(entry, number, handle)
-
-    def _keep_for_links(self, path: str) -> None:
-        """A later source replaces a file with other names: the first of those gets the content."""
-        old = self._planned[path]
-        names = [
-            name
-            for name, planned in self._planned.items()
-            if planned.entry.kind == kinds.HARDLINK and planned.entry.link == path
-        ]
-        for at, name in enumerate(names):
-            moved = old.entry._replace(path=name)
-            if at:
-                moved = self._planned[name].entry._replace(link=names[0])
-            self._planned[name] = Planned(moved, old.part, old.handle if at == 0 else None)
-        self._linked.discard(path)
+    def _at(self, path: str) -> Entry | None:
+        """Return what an earlier source has put at *path*, or else the image."""
+        planned = self.entries.get(path)
+        if planned is not None:
+            return planned
+        found = self._tree.get(path)
+        return None if found is None else found.entry
 
     def _below(self, path: str) -> str:
         return f"{self._base}/{path}" if self._base and path else self._base or path
@@ -186,14 +160,16 @@ class _Plan:
         link = self._below(entry.link) if entry.kind == kinds.HARDLINK else entry.link
         return entry._replace(path=path, uid=uid, gid=gid, mode=mode, link=link)
 
-    def _make_directories(self, path: str) -> None:
+    def make_directories(self, path: str) -> None:
         """Plan *path* and what is above it.
 
         What is there already is repeated with its own attributes: engines that unpack a layer by
         itself would otherwise give it the attributes of a directory they make up.
         """
         for parent in _upwards(path):
-            if parent in self._planned:
+            planned = self.entries.get(parent)
+            if planned is not None:
+                self._refuse_non_directory(parent, planned)
                 continue
             found = self._tree.get(parent)
             if found is None:
@@ -201,7 +177,7 @@ class _Plan:
             else:
                 self._refuse_non_directory(parent, found.entry)
                 entry = found.entry._replace(path=parent)
-            self._planned[parent] = Planned(entry, -1, None)
+            self.entries.put(entry, -1, None)
 
     def _new_directory(self, path: str) -> Entry:
         target = self._target
@@ -226,15 +202,22 @@ def make_directories(path: str, target: Target) -> list[Planned]:
     found = target.tree.get(resolved)
     if found is not None and found.entry.kind == kinds.DIRECTORY:
         return []
-    plan._make_directories(resolved)
-    return plan.sorted()
+    if found is not None:
+        raise BuildError(
+            f"/{resolved} is there, and is no directory: the image has a {found.entry.kind} there",
+            hint="remove it in a RUN before, or choose another directory",
+        )
+    plan.make_directories(resolved)
+    return plan.entries.sorted()
 
 
-def _replaces(path: str) -> BuildError:
-    return BuildError(
-        f"cannot replace to directory /{path} with file",
-        hint="end the destination with a slash to copy into the directory",
-    )
+def _refuse_directory(path: str, entry: Entry | None) -> None:
+    if entry is not None and entry.kind == kinds.DIRECTORY:
+        raise BuildError(
+            f"cannot replace to directory /{path} with file",
+            hint="end the destination with a slash to copy into the directory, "
+            "or remove the directory in a RUN before",
+        )
 
 
 def _upwards(path: str) -> Iterator[str]:

@@ -78,7 +78,7 @@ def _parts(shop: Workshop, selection: Selection) -> Iterator[list[Part]]:
         for name in selection.sources:
             for item in source.find(name):
                 archive = None
-                if selection.image is None and selection.unpacks(shop.context, name, item):
+                if selection.image is None and selection.unpacks(shop.context, item):
                     place = f"{shop.context.top}/{item.path}"
                     archive = Spooled(place, shop.store.lease().path)
                     stack.callback(archive.close)

@@ -19,6 +19,7 @@ from ocitool_runtime.idmap import Maps
 from ocitool_runtime.spec import Exit, Mount, Sandbox, Stdio
 
 _KEPT: Final = 20  # lines of output that an error shows
+_SHOWN: Final = 100  # characters of a command in a message
 _HOSTNAME: Final = "buildkitsandbox"  # what Dockerfiles have come to expect
 
 
@@ -59,12 +60,11 @@ def _carry_out(sandbox: Sandbox, output: _Output) -> Exit:
     with contextlib.ExitStack() as stack:
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, null)
-        out, err = output.pipe("stdout"), output.pipe("stderr")
+        pipe = output.pipe()
         try:
-            process = isolation.start(sandbox, Stdio(stdin=null, stdout=out, stderr=err))
+            process = isolation.start(sandbox, Stdio(stdin=null, stdout=pipe, stderr=pipe))
         finally:
-            os.close(out)
-            os.close(err)
+            os.close(pipe)
             # What the command has left running may hold the pipes open; `close` ends it first.
             stack.callback(output.wait)
         stack.callback(process.close)
@@ -72,46 +72,51 @@ def _carry_out(sandbox: Sandbox, output: _Output) -> Exit:
 
 
 class _Output:
-    """Passes on what a step prints, and keeps the last lines of it."""
+    """Passes on what a step prints, and keeps the last lines of it.
+
+    Both of its streams go through one pipe: through two, what it printed first could come last.
+    """
 
     def __init__(self, progress: ProgressSink, step: int) -> None:
         self._progress = progress
         self._step = step
         self._tail: deque[bytes] = deque(maxlen=_KEPT)
         self._open = b""
-        self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
 
-    def pipe(self, stream: str) -> int:
-        """Return the writing end of a new pipe that is read by a thread."""
+    def pipe(self) -> int:
+        """Return the writing end of a pipe that is read by a thread."""
         read, write = os.pipe2(os.O_CLOEXEC)
-        thread = threading.Thread(target=self._read, args=(read, stream), daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        self._thread = threading.Thread(target=self._read, args=(read,), daemon=True)
+        self._thread.start()
         return write
 
     def wait(self) -> None:
         """Wait until everything that was printed has been passed on."""
-        for thread in self._threads:
-            thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def lines(self) -> tuple[str, ...]:
         """Return the last lines."""
         kept = [*self._tail, self._open] if self._open else list(self._tail)
-        return tuple(line.decode("utf-8", "replace").rstrip("\r") for line in kept)
+        # Of a line that was written over, as progress bars do, the last state counts.
+        return tuple(
+            line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace") for line in kept
+        )
 
-    def _read(self, fd: int, stream: str) -> None:
+    def _read(self, fd: int) -> None:
         with open(fd, "rb", buffering=0) as pipe:
             while data := pipe.read(1 << 16):
-                self._progress.emit(StepOutput(step=self._step, data=data, stream=stream))
-                with self._lock:
-                    *whole, self._open = (self._open + data).split(b"\n")
-                    self._tail.extend(whole)
-                    self._open = self._open[-4096:]
+                self._progress.emit(StepOutput(step=self._step, data=data))
+                *whole, self._open = (self._open + data).split(b"\n")
+                self._tail.extend(whole)
+                self._open = self._open[-4096:]
 
 
 def _failure(op: RunOp, done: Exit, output: _Output) -> StepFailed:
-    command = " ".join(op.args)
+    command = " ".join(" ".join(op.args).split())
+    if len(command) > _SHOWN:  # the excerpt of the Dockerfile has all of it
+        command = command[: _SHOWN - 1] + "…"
     if done.error:
         text = f"{command!r}: {done.error}"
     else:

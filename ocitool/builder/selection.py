@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from ocitool.builder.cache import key_of
 from ocitool.builder.context import Context, Item
-from ocitool.builder.matching import segments_of
 from ocitool.builder.workshop import Workshop
 from ocitool.store.layer import Layer, layer_names
 
@@ -43,7 +41,7 @@ class Selection:
         context = shop.context
         for item in context.find(source):
             kind = "dir" if item.is_directory else "file"
-            if self.unpacks(context, source, item):
+            if self.unpacks(context, item):
                 kind = "archive"
             # The name of a directory is of no account: its content is copied.
             yield "" if item.is_directory else item.name, kind, context.digest(item)
@@ -71,11 +69,9 @@ class Selection:
         )
         return contents
 
-    def unpacks(self, context: Context, source: str, item: Item) -> bool:
+    def unpacks(self, context: Context, item: Item) -> bool:
         """Say whether ADD unpacks *item*: a regular file that is an archive, by its content."""
         if self.word != "ADD" or item.is_directory:
-            return False
-        if os.path.islink(f"{context.top}/{'/'.join(segments_of(source))}"):
             return False
         from ocitool.builder.archive import is_archive
 

@@ -95,7 +95,7 @@ class FromImage:
     def find(self, pattern: str) -> list[Item]:
         segments = segments_of(pattern)
         if any(has_wildcard(segment) for segment in segments):
-            return [self._item(path) for path in self._matches("", segments)]
+            return [self._item(path, name) for path, name in self._matches("", segments)]
         path = self._image.tree.resolve("/".join(segments))
         if self._image.tree.get(path) is None:
             raise BuildError(
@@ -103,7 +103,8 @@ class FromImage:
             )
         return [self._item(path, segments[-1] if segments else "")]
 
-    def _matches(self, directory: str, segments: list[str]) -> Iterator[str]:
+    def _matches(self, directory: str, segments: list[str]) -> Iterator[tuple[str, str]]:
+        """Yield path, links followed, and name, as it was matched."""
         tree = self._image.tree
         for name in tree.names(directory):
             if not matches(segments[0], name):
@@ -112,7 +113,7 @@ class FromImage:
             if segments[1:]:
                 yield from self._matches(path, segments[1:])
             elif tree.get(path) is not None:
-                yield path
+                yield path, name
 
     def _item(self, path: str, name: str = "") -> Item:
         found = self._image.tree.get(path)

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ocitool.builder.copy import Part, Planned
+from ocitool.builder.copy import Part
+from ocitool.builder.planned import Planned
 from ocitool.builder.sources import Content
 from ocitool.layer import entry as kinds
 from ocitool.layer.index import IndexWriter

@@ -1,0 +1,79 @@
+"""What a build reads beside its context's files: the Dockerfile, its ignore rules, the epoch."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from ocitool.builder.ignore import IgnoreRules
+from ocitool.builder.options import BuildOptions
+from ocitool.errors import BuildError
+
+_NAMES: Final = ("Dockerfile", "Containerfile")
+
+
+def context_directory(options: BuildOptions) -> str:
+    """Return the context as an absolute path; `BuildError` if there is none."""
+    top = os.path.abspath(options.context)
+    if not os.path.isdir(top):
+        missing = not os.path.lexists(top)
+        raise BuildError(
+            "there is no such directory" if missing else "is not a directory",
+            where=options.context,
+            hint="the build context is the directory whose files COPY may take",
+        )
+    return top
+
+
+def read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:
+    """Return the Dockerfile's path (``""`` if it was given as text) and its text."""
+    if options.dockerfile is not None:
+        return "", options.dockerfile
+    names = [options.file] if options.file else [f"{top}/{each}" for each in _NAMES]
+    for path in names:
+        try:
+            with open(path, "rb") as file:
+                return path, file.read()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise BuildError(f"cannot be read: {error.strerror}", where=path) from error
+    raise BuildError(
+        "there is no such file" if options.file else "there is no Dockerfile",
+        where=options.file or options.context,
+        hint="name the Dockerfile by -f",
+    )
+
+
+def shown(path: str) -> str:
+    """Return how messages call the Dockerfile *path*."""
+    if not path:
+        return "Dockerfile"
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
+def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
+    """Read the Dockerfile's own ignore file, or else that of the context."""
+    own = [f"{dockerfile}.dockerignore"] if dockerfile else []
+    for path in (*own, f"{top}/.dockerignore"):
+        try:
+            with open(path, "rb") as file:
+                return IgnoreRules.parse(file.read(), name=shown(path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise BuildError(f"cannot be read: {error.strerror}", where=shown(path)) from error
+    return IgnoreRules()
+
+
+def epoch(options: BuildOptions) -> int | None:
+    """Return SOURCE_DATE_EPOCH, from a build argument or else from the options."""
+    text = options.build_args.get("SOURCE_DATE_EPOCH")
+    if text is None:
+        return options.source_date_epoch
+    if not (text.isascii() and text.isdecimal()):
+        raise BuildError(
+            f"SOURCE_DATE_EPOCH is {text!r}", hint="it is a number of seconds since 1970"
+        )
+    return int(text)

@@ -1,0 +1,93 @@
+"""The entries of a layer to be, by path, and what becomes of files with several names."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ocitool.errors import BuildError
+from ocitool.layer import entry as kinds
+from ocitool.layer.entry import WHITEOUT, Entry, order, split
+
+
+class Planned(NamedTuple):
+    """An entry of the layer, and where its content comes from."""
+
+    entry: Entry
+    part: int  # number of the part, -1 for directories made on the way
+    handle: Any
+
+
+class Entries:
+    """Entries by path; a later one takes the place of an earlier one."""
+
+    def __init__(self) -> None:
+        self._planned: dict[str, Planned] = {}
+        self._linked: set[str] = set()  # paths that hard links point to
+
+    def get(self, path: str) -> Entry | None:
+        """Return what is planned for *path*."""
+        planned = self._planned.get(path)
+        return None if planned is None else planned.entry
+
+    def put(self, entry: Entry, part: int, handle: Any) -> None:
+        """Plan *entry*.
+
+        Raises:
+            BuildError: its name means something else in a layer.
+        """
+        path = entry.path
+        if split(path)[1].startswith(WHITEOUT):
+            raise BuildError(
+                f"/{path}: a name that begins with {WHITEOUT} cannot be in a layer",
+                hint="in a layer it says that a file was removed; rename it",
+            )
+        if entry.kind == kinds.HARDLINK:
+            self._linked.add(entry.link)
+        old = self._planned.get(path)
+        if old is not None:
+            if path in self._linked:
+                self._keep_for_links(path)
+            if old.entry.kind == kinds.DIRECTORY and entry.kind != kinds.DIRECTORY:
+                self._drop_below(path)
+        self._planned[path] = Planned(entry, part, handle)
+
+    def _drop_below(self, directory: str) -> None:
+        for path in [path for path in self._planned if path.startswith(f"{directory}/")]:
+            del self._planned[path]
+
+    def _names_of(self, path: str) -> list[str]:
+        return [
+            name
+            for name, planned in self._planned.items()
+            if planned.entry.kind == kinds.HARDLINK and planned.entry.link == path
+        ]
+
+    def _keep_for_links(self, path: str) -> None:
+        """A file with other names goes: the first of those gets the content."""
+        names = sorted(self._names_of(path), key=order)
+        if names:
+            self._carry(path, names[0], names[1:])
+        self._linked.discard(path)
+
+    def _carry(self, path: str, first: str, others: list[str]) -> None:
+        """Let *first* carry what *path* has, and *others* point to it."""
+        old = self._planned[path]
+        self._planned[first] = Planned(old.entry._replace(path=first), old.part, old.handle)
+        for name in others:
+            link = old.entry._replace(path=name, kind=kinds.HARDLINK, size=0, link=first)
+            self._planned[name] = Planned(link, old.part, None)
+        self._linked.add(first)
+
+    def sorted(self) -> list[Planned]:
+        """Return the entries in a layer's order, a file before the links to it.
+
+        The names of one file get the same attributes: who unpacks them may apply any of them.
+        """
+        names: dict[str, list[str]] = {}
+        for path, planned in self._planned.items():
+            if planned.entry.kind == kinds.HARDLINK and planned.entry.link in self._planned:
+                names.setdefault(planned.entry.link, [planned.entry.link]).append(path)
+        for path, several in names.items():
+            first, *others = sorted(several, key=order)
+            self._carry(path, first, others)
+        return sorted(self._planned.values(), key=lambda planned: order(planned.entry.path))
