@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 
@@ -16,10 +17,13 @@ _NAMES = {str: "a string", int: "a whole number", dict: "an object", list: "a li
 def parse_object(data: bytes, where: str) -> dict[str, Any]:
     """Parse *data* as one JSON object without duplicate names; `BadManifest` otherwise.
 
-    Duplicate names are refused because two readers may see two documents (RFC 8259, section 4).
+    Duplicate names are refused because two readers may see two documents (RFC 8259, section 4),
+    and so is any encoding but UTF-8, which Python would guess and nobody else reads.
     """
     try:
-        parsed = json.loads(data, object_pairs_hook=_unique)
+        parsed = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+        )
     except (ValueError, RecursionError) as error:
         raise BadManifest(f"is not valid JSON: {error}", where=where) from error
     if not isinstance(parsed, dict):
@@ -30,10 +34,13 @@ def parse_object(data: bytes, where: str) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(n for n, _ in pairs).items() if times > 1)
         raise ValueError(f"the name {twice!r} stands twice in one object")
     return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def required(fields: Mapping[str, Any], name: str, kind: type[T], where: str) -> T:

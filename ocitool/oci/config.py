@@ -1,7 +1,7 @@
 """The image configuration: what runs, on which platform, made of which layers, by which steps.
 
-Unknown fields survive a change, at the top and in ``config``, because every value keeps the
-object it was read from.
+Unknown fields survive a change, at the top, in ``config`` and in ``history``, because every value
+keeps those of the object it was read from.
 
 Source: OCI image-spec v1.1, config.md; Docker's extras: Healthcheck, Shell, OnBuild, ArgsEscaped.
 """
@@ -36,6 +36,7 @@ class History:
     comment: str = ""
     author: str = ""
     empty_layer: bool = False
+    unknown: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], where: str = "") -> Self:
@@ -46,6 +47,7 @@ class History:
             comment=optional(fields, "comment", str, "", where),
             author=optional(fields, "author", str, "", where),
             empty_layer=optional(fields, "empty_layer", bool, False, where),
+            unknown=_others(fields, _HISTORY_FIELDS),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -56,7 +58,7 @@ class History:
                 fields[name] = getattr(self, name)
         if self.empty_layer:
             fields["empty_layer"] = True
-        return fields
+        return {**fields, **self.unknown}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class RunConfig:
             shell=string_list(fields, "Shell", where),
             healthcheck=optional(fields, "Healthcheck", dict, {}, where) or None,
             on_build=string_list(fields, "OnBuild", where),
-            unknown={name: value for name, value in fields.items() if name not in _RUN_FIELDS},
+            unknown=_others(fields, _RUN_FIELDS),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -129,6 +131,7 @@ class RunConfig:
         )
 
 
+_HISTORY_FIELDS = frozenset({"created", "created_by", "author", "comment", "empty_layer"})
 _RUN_FIELDS = frozenset(
     {
         "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Healthcheck", "Volumes",
@@ -137,8 +140,8 @@ _RUN_FIELDS = frozenset(
 )  # fmt: skip
 _FIELDS = frozenset(
     {
-        "created", "author", "architecture", "os", "os.version", "variant", "config", "rootfs",
-        "history",
+        "created", "author", "architecture", "os", "os.version", "os.features", "variant",
+        "config", "rootfs", "history",
     }
 )  # fmt: skip
 
@@ -175,7 +178,7 @@ class ImageConfig:
                 History.from_json(entry, f"history[{at}]")
                 for at, entry in enumerate(object_list(fields, "history", ""))
             ),
-            unknown={name: value for name, value in fields.items() if name not in _FIELDS},
+            unknown=_others(fields, _FIELDS),
         )
 
     def dump(self) -> bytes:
@@ -189,6 +192,10 @@ class ImageConfig:
             "history": [entry.to_json() for entry in self.history],
         }
         return dump({**fields, **self.unknown})
+
+
+def _others(fields: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in known}
 
 
 def _command(fields: Mapping[str, Any], name: str, where: str) -> tuple[str, ...] | None:

@@ -79,9 +79,11 @@ class VerifiedReader:
         self._proved = False
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to *size* bytes; `DigestMismatch` when the content turns out wrong."""
+        """Return up to *size* bytes, or all of them, proved; `DigestMismatch` if they are wrong."""
+        if size < 0:  # a source may give less than it was asked for
+            return b"".join(iter(lambda: self.read(self._size + 1), b""))
         left = self._size - self._count
-        want = left + 1 if size < 0 else min(size, left + 1)
+        want = min(size, left + 1)
         data = self._source.read(want) if want else b""
         self._count += len(data)
         if self._count > self._size:

@@ -32,6 +32,9 @@ from ocitool.oci.platform import Platform
 #: known to take more.
 MANIFEST_LIMIT: Final = 4 * 1024 * 1024  # bytes
 
+_TYPES: Final = mediatypes.INDEXES | mediatypes.MANIFESTS | mediatypes.DOCKER_SCHEMA1
+_INDEX_FIELDS: Final = ("manifests",)
+_MANIFEST_FIELDS: Final = ("config", "layers")
 _KNOWN: Final = frozenset(
     {"mediaType", "digest", "size", "urls", "annotations", "data", "artifactType", "platform"}
 )
@@ -55,8 +58,8 @@ class Descriptor:
     def from_json(cls, fields: Mapping[str, Any], where: str = "") -> Self:
         """Read one descriptor; `BadManifest` names the place, as ``layers[2].size``."""
         size = required(fields, "size", int, where)
-        if size < 0:
-            raise BadManifest("is negative", where=f"{where}.size")
+        if not 0 <= size < 1 << 63:
+            raise BadManifest("is not between 0 and 2^63", where=f"{where}.size")
         platform = optional(fields, "platform", dict, {}, where)
         digest = Digest.parse(required(fields, "digest", str, where), where=f"{where}.digest")
         return cls(
@@ -124,8 +127,6 @@ class Manifest:
     def parse(cls, raw: bytes, media_type: str = "") -> Self:
         """Read a manifest; *media_type* is what the sender said it is, or ``""``."""
         fields = _document(raw, media_type, mediatypes.OCI_MANIFEST, mediatypes.MANIFESTS)
-        if "manifests" in fields:
-            raise BadManifest("has both manifests and layers", where="manifest")
         subject = optional(fields, "subject", dict, {}, "")
         return cls(
             raw=raw,
@@ -178,8 +179,6 @@ class Index:
     def parse(cls, raw: bytes, media_type: str = "") -> Self:
         """Read an index; *media_type* is what the sender said it is, or ``""``."""
         fields = _document(raw, media_type, mediatypes.OCI_INDEX, mediatypes.INDEXES)
-        if "layers" in fields or "config" in fields:
-            raise BadManifest("has both manifests and layers", where="index")
         subject = optional(fields, "subject", dict, {}, "")
         return cls(
             raw=raw,
@@ -234,7 +233,8 @@ def parse_any(raw: bytes, media_type: str = "") -> Manifest | Index:
             return parse_any(raw, next(iter(mediatypes.DOCKER_SCHEMA1)))
         kind = optional(fields, "mediaType", str, "", "")
         if not kind:
-            kind = mediatypes.OCI_INDEX if "manifests" in fields else mediatypes.OCI_MANIFEST
+            is_index = fields.get("manifests") is not None
+            kind = mediatypes.OCI_INDEX if is_index else mediatypes.OCI_MANIFEST
     if kind in mediatypes.INDEXES:
         return Index.parse(raw, kind)
     return Manifest.parse(raw, kind)
@@ -242,7 +242,9 @@ def parse_any(raw: bytes, media_type: str = "") -> Manifest | Index:
 
 def dump(fields: Mapping[str, Any]) -> bytes:
     """Serialise a document of ours: the same fields give the same bytes on every machine."""
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    # What is not a character (a byte of a foreign encoding) is written as JSON's escape for it.
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _document(raw: bytes, said: str, default: str, allowed: frozenset[str]) -> dict[str, Any]:
@@ -256,11 +258,15 @@ def _document(raw: bytes, said: str, default: str, allowed: frozenset[str]) -> d
     said = mediatypes.bare(said)
     body = optional(fields, "mediaType", str, "", "")
     # CVE-2021-41190: a document must not mean one thing by its header and another by its body.
-    if said in allowed and body and body != said:
+    if said in _TYPES and body and body != said:
         raise BadManifest(f"is {body!r}, but it was sent as {said!r}", where="mediaType")
-    kind = body or (said if said in allowed else default)
+    kind = body or (said if said in _TYPES else default)
     if kind not in allowed:
-        raise BadManifest(f"{kind!r} is not the type of an {where}", where="mediaType")
+        raise BadManifest(f"{kind!r} is not a type of {where}", where="mediaType")
+    others = _INDEX_FIELDS if allowed is mediatypes.MANIFESTS else _MANIFEST_FIELDS
+    for name in (*others, "fsLayers"):  # the last is schema 1's
+        if fields.get(name) is not None:
+            raise BadManifest(f"is not a field of {where}; the document is ambiguous", where=name)
     return {**fields, "mediaType": kind}
 
 

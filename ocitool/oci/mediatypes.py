@@ -30,7 +30,7 @@ DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_LAYER_GZIP: Final = DOCKER_LAYER + ".gzip"
 DOCKER_LAYER_ZSTD: Final = DOCKER_LAYER + ".zstd"
-DOCKER_FOREIGN_GZIP: Final = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+DOCKER_FOREIGN: Final = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 
 INDEXES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
 MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
@@ -51,7 +51,8 @@ _CODECS: Final = {
     DOCKER_LAYER: "none",
     DOCKER_LAYER_GZIP: "gzip",
     DOCKER_LAYER_ZSTD: "zstd",
-    DOCKER_FOREIGN_GZIP: "gzip",
+    DOCKER_FOREIGN: "none",
+    DOCKER_FOREIGN + ".gzip": "gzip",
 }
 
 

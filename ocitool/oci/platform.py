@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from ocitool.errors import FormatError
-from ocitool.oci._fields import optional, required
+from ocitool.oci._fields import optional, required, string_list
 
 _OSES: Final = {"macos": "darwin"}
 #: spelling -> (architecture, variant it implies)
@@ -27,6 +27,14 @@ _ARCHITECTURES: Final = {
     "armv7l": ("arm", "v7"),
     "armv6l": ("arm", "v6"),
 }
+#: variants that have a shorter spelling, or none
+_VARIANTS: Final = {
+    ("amd64", "v1"): "",
+    ("arm64", "v8"): "",
+    ("arm64", "v8.0"): "",
+    ("arm64", "v9.0"): "v9",
+    ("arm", ""): "v7",
+}
 _WORD: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -38,9 +46,17 @@ class Platform:
     architecture: str
     variant: str = ""
     os_version: str = ""
+    os_features: tuple[str, ...] = ()  # what an image needs of the system, as "win32k"
 
     @classmethod
-    def of(cls, os: str, architecture: str, variant: str = "", os_version: str = "") -> Self:
+    def of(
+        cls,
+        os: str,
+        architecture: str,
+        variant: str = "",
+        os_version: str = "",
+        os_features: tuple[str, ...] = (),
+    ) -> Self:
         """Return the normalised platform of these parts."""
         os = _OSES.get(os.lower(), os.lower())
         architecture = architecture.lower()
@@ -49,11 +65,13 @@ class Platform:
         variant = variant or implied
         if variant and variant[0].isdigit():
             variant = f"v{variant}"
-        if (architecture, variant) in {("amd64", "v1"), ("arm64", "v8"), ("arm64", "v8.0")}:
-            variant = ""
-        if architecture == "arm" and not variant:
-            variant = "v7"
-        return cls(os=os, architecture=architecture, variant=variant, os_version=os_version)
+        return cls(
+            os=os,
+            architecture=architecture,
+            variant=_VARIANTS.get((architecture, variant), variant),
+            os_version=os_version,
+            os_features=os_features,
+        )
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -65,7 +83,7 @@ class Platform:
             )
         here = this_platform()
         if len(parts) > 1:
-            return cls.of(*parts)
+            return cls.of(parts[0], parts[1], "".join(parts[2:]))
         word = parts[0].lower()
         if word in {"linux", "windows", "darwin", "macos", "freebsd"}:
             return cls.of(word, here.architecture, here.variant)
@@ -79,21 +97,24 @@ class Platform:
             required(fields, "architecture", str, where),
             optional(fields, "variant", str, "", where),
             optional(fields, "os.version", str, "", where),
+            string_list(fields, "os.features", where),
         )
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """Return the ``platform`` object."""
-        fields = {"architecture": self.architecture, "os": self.os}
+        fields: dict[str, Any] = {"architecture": self.architecture, "os": self.os}
         if self.variant:
             fields["variant"] = self.variant
         if self.os_version:
             fields["os.version"] = self.os_version
+        if self.os_features:
+            fields["os.features"] = list(self.os_features)
         return fields
 
     def runs(self) -> tuple[Self, ...]:
         """Return the platforms whose images run here, the best first."""
         return tuple(
-            type(self).of(self.os, architecture, variant, self.os_version)
+            type(self).of(self.os, architecture, variant, self.os_version, self.os_features)
             for architecture, variant in _compatible(self.architecture, self.variant)
         )
 
@@ -112,7 +133,7 @@ def best(wanted: Platform, offered: Iterable[Platform | None]) -> int | None:
     rank = {(p.os, p.architecture, p.variant): at for at, p in enumerate(wanted.runs())}
     found: tuple[int, int] | None = None
     for at, offer in enumerate(offered):
-        if offer is None:
+        if offer is None or not _system_suits(wanted, offer):
             continue
         place = rank.get((offer.os, offer.architecture, offer.variant))
         if place is not None and (found is None or place < found[0]):
@@ -120,14 +141,32 @@ def best(wanted: Platform, offered: Iterable[Platform | None]) -> int | None:
     return None if found is None else found[1]
 
 
+def _system_suits(wanted: Platform, offer: Platform) -> bool:
+    # Windows containers share the kernel's interface only within one build: 10.0.BUILD.x
+    builds = [tuple(p.os_version.split(".")[:3]) for p in (wanted, offer) if p.os_version]
+    if wanted.os == "windows" and len(set(builds)) > 1:
+        return False
+    # What an image needs is looked at only where somebody said what there is.
+    return not wanted.os_features or set(offer.os_features) <= set(wanted.os_features)
+
+
 def _compatible(architecture: str, variant: str) -> list[tuple[str, str]]:
+    major, minor = _level(variant)
     if architecture == "amd64":
-        level = int(variant[1:]) if variant[1:].isdigit() else 1
-        return [*(("amd64", f"v{at}") for at in range(level, 0, -1)), ("386", "")]
+        return [*(("amd64", f"v{at}") for at in range(major or 1, 0, -1)), ("386", "")]
     if architecture == "arm64":
-        own = [("arm64", variant)] if variant else []
-        return [*own, ("arm64", ""), *(("arm", f"v{at}") for at in range(8, 4, -1))]
+        own = [("arm64", variant)] if variant and major not in (8, 9) else []
+        if major == 9:
+            own = [("arm64", f"v9.{at}") for at in range(minor, -1, -1)]
+            minor += 5  # 9.0 was made of 8.5
+        older = [("arm64", f"v8.{at}") for at in range(minor, 0, -1)]
+        return [*own, *older, ("arm64", ""), *(("arm", f"v{at}") for at in range(8, 4, -1))]
     if architecture == "arm":
-        level = int(variant[1:]) if variant[1:].isdigit() else 7
-        return [("arm", f"v{at}") for at in range(level, 4, -1)]
+        return [("arm", variant), *(("arm", f"v{at}") for at in range(major - 1, 4, -1))]
     return [(architecture, variant)]
+
+
+def _level(variant: str) -> tuple[int, int]:
+    """Return the numbers of ``v9.2``, 0 where there is none."""
+    match = re.fullmatch(r"v([0-9])(?:\.([0-9]))?", variant)
+    return (int(match[1]), int(match[2] or 0)) if match else (0, 0)

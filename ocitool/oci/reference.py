@@ -22,7 +22,7 @@ _DOMAIN: Final = re.compile(
 _PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH: Final = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_LONGEST_NAME: Final = 255
+_LONGEST_PATH: Final = 255  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Reference:
         name, tag = _split_tag(name)
         if tag is not None and not _TAG.fullmatch(tag):
             raise BadReference(f"{tag!r} is not a tag", where=text)
-        if re.fullmatch(r"[a-f0-9]{64}", name):
+        if re.fullmatch(r"[a-f0-9]{64}", text):
             raise BadReference(
                 "64 hexadecimal digits are not a name", where=text, hint="write sha256:<digits>"
             )
@@ -56,8 +56,10 @@ class Reference:
         if not _PATH.fullmatch(path):
             hint = "repository names are lower-case" if path != path.lower() else ""
             raise BadReference(f"{path!r} is not a repository's name", where=text, hint=hint)
-        if len(f"{domain}/{path}") > _LONGEST_NAME:
-            raise BadReference(f"a name has at most {_LONGEST_NAME} characters", where=text)
+        if len(path) > _LONGEST_PATH:
+            raise BadReference(
+                f"a repository's name has at most {_LONGEST_PATH} characters", where=text
+            )
         return cls(domain, path, tag or ("" if digest else DEFAULT_TAG), digest)
 
     @property
@@ -73,9 +75,13 @@ class Reference:
     @property
     def familiar_repository(self) -> str:
         """The short form of the repository."""
-        if self.domain == DEFAULT_DOMAIN:
-            return self.path.removeprefix("library/")
-        return self.repository
+        if self.domain != DEFAULT_DOMAIN:
+            return self.repository
+        first, slash, rest = self.path.partition("/")
+        if slash and (_is_domain(first) or (first == "library" and "/" not in rest)):
+            # Short only as far as it reads back as the same name.
+            return rest if first == "library" else self.repository
+        return self.path
 
     @property
     def target(self) -> str:
@@ -108,10 +114,7 @@ def _split_tag(name: str) -> tuple[str, str | None]:
 
 def _split_domain(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
-    is_domain = slash and (
-        first == "localhost" or "." in first or ":" in first or first != first.lower()
-    )
-    if not is_domain:
+    if not (slash and _is_domain(first)):
         path = name if "/" in name else f"library/{name}"
         return DEFAULT_DOMAIN, path
     if first == "index.docker.io":
@@ -119,3 +122,8 @@ def _split_domain(name: str) -> tuple[str, str]:
     if first == DEFAULT_DOMAIN and "/" not in rest:
         rest = f"library/{rest}"
     return first, rest
+
+
+def _is_domain(first: str) -> bool:
+    """Say whether the first part of a name with several is a registry's."""
+    return first == "localhost" or "." in first or ":" in first or first != first.lower()
