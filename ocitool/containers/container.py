@@ -11,7 +11,8 @@ from typing import Any, Self
 
 from ocitool.errors import ContainerError
 from ocitool.layer.root import remove_tree
-from ocitool.store.layout import Layout, write_file
+from ocitool.store.files import write_file
+from ocitool.store.layout import Layout
 
 
 class Container:

@@ -62,7 +62,12 @@ class Driver(Protocol):
         """Say whether this driver can work in its directory; leaves nothing behind."""
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
-        """Make the empty tree *key* on *parents*; a tree of that key must not exist."""
+        """Make the empty tree *key* on *parents*.
+
+        Raises:
+            DriverError: there is a tree of that key; it is left as it is.
+            LayerNotFound: one of *parents* is not there; nothing was made.
+        """
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
         """Unpack a layer's tar into the tree *key*, and read *tar* to its end."""
@@ -71,7 +76,7 @@ class Driver(Protocol):
         """Return the mounts that show the tree *key* for reading and writing, outermost first."""
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
-        """Return the mounts that show *parents* read-only, outermost first."""
+        """Return the mounts that show *parents* read-only, outermost first; of none, nothing."""
 
     def diff(
         self,
@@ -83,12 +88,18 @@ class Driver(Protocol):
     ) -> int:
         """Write what the tree *key* changes in *parents* to *sink*, as a layer's tar.
 
-        *clamp* is the latest time an entry gets, in seconds since the epoch.  Returns the number
-        of entries.  The same changes give the same bytes.
+        *clamp* is the latest time an entry gets, in seconds since the epoch; the files in the
+        tree get it, too.  Returns the number of entries.  The same changes give the same bytes.
         """
 
     def commit(self, key: str, layer: str) -> None:
-        """Freeze the tree *key* as *layer*.  If the layer is there already, the tree is dropped."""
+        """Freeze the tree *key* as *layer*: one rename, so that the layer is whole or not there.
+
+        If the layer is there already the tree is dropped, so that a second commit does nothing.
+
+        Raises:
+            DriverError: there is neither such a tree nor such a layer.
+        """
 
     def discard(self, key: str) -> None:
         """Drop the tree *key*, and what an interrupted `discard` or `remove` has left.
@@ -107,4 +118,4 @@ class Driver(Protocol):
         """Yield the keys of all trees."""
 
     def usage(self, layer: str) -> Usage:
-        """Measure *layer*."""
+        """Measure *layer*; `LayerNotFound` if it is not there."""

@@ -3,6 +3,9 @@
 HOME/layers/<chain id>/fs      committed
 HOME/trees/<key>/fs            writable; `commit` renames <key> to <chain id>
 HOME/trash/<random>            taken out of use, to be removed
+HOME/empty                     a directory with nothing in it
+
+What a driver keeps beside fs in a tree goes when the tree is committed.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ class Folders:
 
     def make(self, key: str, parents: Sequence[str]) -> str:
         """Make the tree *key* with an empty root directory like that of *parents*."""
+        for parent in parents:
+            self.layer(parent)  # is there, or nothing is made
         os.makedirs(self._trees, mode=0o700, exist_ok=True)
         try:
             os.mkdir(self.tree(key), 0o700)
@@ -63,8 +68,15 @@ class Folders:
     def commit(self, key: str, layer: str) -> None:
         """Rename the tree *key* to *layer*, or drop it if the layer is there."""
         os.makedirs(self._layers, mode=0o700, exist_ok=True)
+        place = self.tree(key)
         try:
-            os.rename(self.tree(key), f"{self._layers}/{layer}")
+            for name in os.listdir(place):
+                if name != FS:
+                    remove_tree(f"{place}/{name}")
+            os.rename(place, f"{self._layers}/{layer}")
+        except FileNotFoundError:
+            if not os.path.isdir(f"{self._layers}/{layer}"):
+                raise DriverError(f"there is no tree {key!r} to commit") from None
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
@@ -87,7 +99,18 @@ class Folders:
                 os.makedirs(self._trash, mode=0o700, exist_ok=True)
                 os.rename(place, gone)
         for name in _names(self._trash):  # and what an interrupted removal has left
-            remove_tree(f"{self._trash}/{name}")
+            try:
+                remove_tree(f"{self._trash}/{name}")
+            except OSError as error:
+                # A worker whose owner was killed may write its last bytes there: next time, then.
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+
+    def empty(self) -> str:
+        """Return a directory that stays empty."""
+        place = f"{self.home}/empty"
+        os.makedirs(place, mode=0o755, exist_ok=True)
+        return place
 
     def layers(self) -> Iterator[str]:
         """Yield the names of the committed layers."""

@@ -61,21 +61,19 @@ class OverlayDriver:
                 target="/",
                 # Trees are made anew after a crash, never mended; syncing them buys nothing.
                 options=(*self._options, "volatile"),
-                lower=self._lower(parents),
+                lower=self._lower(parents) or (self._folders.empty(),),
                 upper=self._upper(key),
                 work=f"{self._folders.tree(key)}/work",
             ),
         )
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
-        return (
-            Mount(
-                type="overlay",
-                target="/",
-                options=self._options,
-                lower=self._lower(parents),
-            ),
-        )
+        lower = self._lower(parents)
+        if len(lower) < 2:  # the kernel does not stack less where nothing can be written
+            lower = (*lower, self._folders.empty())
+        if len(lower) < 2:
+            return (Mount(type="bind", source=lower[0], target="/", options=("ro",)),)
+        return (Mount(type="overlay", target="/", options=self._options, lower=lower),)
 
     def diff(
         self,

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from ocitool.drivers import messages
 from ocitool.drivers.driver import Driver, Support, Usage
-from ocitool.errors import DriverError
+from ocitool.errors import DriverError, DriverUnavailable, SandboxError
 from ocitool.layer.apply import Applied
 from ocitool.layer.compression import CHUNK
 from ocitool.oci.content import Stream
@@ -27,6 +27,10 @@ from ocitool_runtime import userns
 from ocitool_runtime.spec import Mount
 
 _SET_PIPE_SIZE: Final = 1031  # F_SETPIPE_SZ, linux/fcntl.h
+
+
+class _Died(Exception):
+    """The worker is gone."""
 
 
 class Unshared:
@@ -44,6 +48,7 @@ class Unshared:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._answered = True  # whether the last question was
 
     # -- calls ------------------------------------------------------------------------------
 
@@ -88,7 +93,10 @@ class Unshared:
         return count
 
     def commit(self, key: str, layer: str) -> None:
-        self._driver.commit(key, layer)
+        try:
+            self._driver.commit(key, layer)
+        except PermissionError:
+            self._ask("commit", key, layer)
 
     def discard(self, key: str) -> None:
         try:  # often all of it is this user's own, and the worker need not be started
@@ -114,72 +122,107 @@ class Unshared:
     def close(self) -> None:
         """End the worker."""
         with self._lock:
-            if self._socket is not None and self._process is not None:
-                self._socket.close()
-                self._process.wait()
-                self._socket = self._process = None
+            self._drop()
 
     # -- the worker -------------------------------------------------------------------------
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        with self._lock:
-            channel = self._worker()
-            messages.send(channel, [method, *arguments])
+        with self._conversation() as channel:
+            _send(channel, [method, *arguments])
             return self._reply(channel)
 
     def _stream(
         self, method: str, move: Callable[[int], None], reads: bool, *arguments: Any
     ) -> Any:
         """Call *method* with one end of a pipe, and *move* bytes at the other end meanwhile."""
-        with self._lock:
-            channel = self._worker()
+        with self._conversation() as channel:
             read, write = os.pipe2(os.O_CLOEXEC)
             ours, theirs = (read, write) if reads else (write, read)
             with contextlib.suppress(OSError):  # a smaller pipe is only slower
                 fcntl.fcntl(ours, _SET_PIPE_SIZE, CHUNK)
             try:
-                messages.send(channel, [method, *arguments], theirs)
-            finally:
-                os.close(theirs)
-            fault: BaseException | None = None
-            try:
-                move(ours)
-            except BrokenPipeError:
-                pass  # the worker gave up, and its reply says why
-            except BaseException as error:
-                fault = error
+                try:
+                    _send(channel, [method, *arguments], theirs)
+                finally:
+                    os.close(theirs)
+                with contextlib.suppress(BrokenPipeError):  # it gave up, and its reply says why
+                    move(ours)
             finally:
                 os.close(ours)
-            if fault is not None:
-                with contextlib.suppress(Exception):
-                    self._reply(channel)
-                raise fault
             return self._reply(channel)
 
+    @contextlib.contextmanager
+    def _conversation(self) -> Iterator[socket.socket]:
+        """Have the worker to oneself for a question and its answer.
+
+        A worker that did not come to answer, because it died or because we broke off, is ended:
+        its answer would be taken for that to the next question.  The next one starts another.
+        """
+        with self._lock:
+            channel = self._worker()
+            self._answered = False
+            try:
+                yield channel
+            except _Died as error:
+                raise DriverError(
+                    "the process that works on the layers died",
+                    hint="was it out of memory? try again with --debug",
+                ) from error
+            finally:
+                if not self._answered:
+                    self._drop()
+
     def _worker(self) -> socket.socket:
+        if self._process is not None and self._process.poll() is not None:
+            self._drop()  # it died while nobody asked it anything
         if self._socket is None:
             ours, theirs = socket.socketpair()
-            with theirs:
-                arguments = [self.name, self._home, str(theirs.fileno())]
-                self._process = userns.spawn(
-                    [sys.executable, "-m", "ocitool.drivers.worker", *arguments],
-                    maps=self._maps,
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                )
+            try:
+                with theirs:
+                    self._process = self._spawn(theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
             self._socket = ours
         return self._socket
+
+    def _spawn(self, fd: int) -> subprocess.Popen[bytes]:
+        try:
+            return userns.spawn(
+                [sys.executable, "-m", "ocitool.drivers.worker", self.name, self._home, str(fd)],
+                maps=self._maps,
+                pass_fds=(fd,),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        except SandboxError as error:
+            raise DriverUnavailable(
+                f"there is no user namespace to unpack layers in: {error}", hint=error.hint
+            ) from error
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()  # the worker ends when it has done what it was told
+            self._socket = None
+        if self._process is not None:
+            if not self._answered:
+                self._process.kill()
+            self._process.wait()
+            self._process = None
 
     def _reply(self, channel: socket.socket) -> Any:
         reply = messages.receive(channel)
         if reply is None:
-            self._socket = None
-            raise DriverError(
-                "the process that works on the layers died",
-                hint="was it out of memory? try again with --debug",
-            )
+            raise _Died
+        self._answered = True
         if reply.body[0] == "ok":
             return reply.body[1]
         raise messages.error_from(reply.body[1])
+
+
+def _send(channel: socket.socket, body: list[Any], fd: int | None = None) -> None:
+    try:
+        messages.send(channel, body, fd)
+    except ConnectionError as error:
+        raise _Died from error

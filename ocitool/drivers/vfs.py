@@ -10,8 +10,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Final
 
-from ocitool_runtime.spec import Mount
-
 from ocitool.drivers.copying import copy_tree
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders
@@ -19,6 +17,7 @@ from ocitool.layer.apply import Applied, apply
 from ocitool.layer.diff import changes_since, write_changes
 from ocitool.layer.whiteouts import Removal
 from ocitool.oci.content import Stream
+from ocitool_runtime.spec import Mount
 
 _COPIED: Final = "copied"  # a file whose change time is that of the end of the copy
 
@@ -50,7 +49,7 @@ class VfsDriver:
         return (Mount(type="bind", source=self._top(key), target="/"),)
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
-        source = self._folders.layer(parents[-1])
+        source = self._folders.layer(parents[-1]) if parents else self._folders.empty()
         return (Mount(type="bind", source=source, target="/", options=("ro",)),)
 
     def diff(

@@ -29,7 +29,10 @@ def serve(driver: Driver, channel: socket.socket) -> None:
         finally:
             if message.fd >= 0:
                 os.close(message.fd)
-        messages.send(channel, reply)
+        try:
+            messages.send(channel, reply)
+        except ConnectionError:  # whoever asked was killed
+            return
 
 
 def _call(driver: Driver, message: messages.Message) -> Any:

@@ -6,22 +6,27 @@ A blob that can be seen is whole and durable.  The directory is that of an OCI i
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Self
 
-from ocitool.errors import BlobNotFound, DigestMismatch
+from ocitool.errors import BadDigest, BlobNotFound, DigestMismatch
 from ocitool.oci.digest import Digest, VerifiedReader
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
-from ocitool.store.layout import Layout, Lease, sync_directory
+from ocitool.store.disk import full_disk
+from ocitool.store.files import is_same, sync_directory, try_lock, write_all
+from ocitool.store.layout import Layout
+from ocitool.store.leases import Lease
 
 
 class Blobs:
     """The blobs of one store."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, lease: Callable[[], Lease]) -> None:
         self._layout = layout
+        self._lease = lease
 
     def path(self, digest: Digest) -> str:
         """Return where the blob lies, whether or not it is there."""
@@ -36,12 +41,12 @@ class Blobs:
 
     def claim(self, descriptor: Descriptor) -> bool:
         """Say whether the blob is there, and keep a collection that runs now from taking it."""
-        path = self.path(descriptor.digest)
-        try:
-            os.utime(path)
-            return os.stat(path).st_size == descriptor.size
-        except FileNotFoundError:
-            return False
+        self._lease()  # by which a collection knows that there is somebody who claims
+        with full_disk(self._layout.root), _held(self.path(descriptor.digest)) as fd:
+            if fd is None or not os.fstat(fd).st_nlink:
+                return False
+            os.utime(fd)
+            return os.fstat(fd).st_size == descriptor.size
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open a blob for reading, unproved: it was proved when it came in."""
@@ -74,15 +79,48 @@ class Blobs:
         return digest
 
     def all(self) -> Iterator[Digest]:
-        """Yield the digest of every blob."""
+        """Yield the digest of every blob; what other tools have laid beside them is passed over."""
         for algorithm in os.listdir(self._layout.blobs):
             for name in os.listdir(f"{self._layout.blobs}/{algorithm}"):
-                yield Digest(algorithm, name)
+                with contextlib.suppress(BadDigest):
+                    yield Digest.parse(f"{algorithm}:{name}")
 
-    def delete(self, digest: Digest) -> None:
-        """Remove a blob; nothing happens if it is not there."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path(digest))
+    def collect(self, digest: Digest, before: int) -> int | None:
+        """Remove a blob unless it was stored or claimed since *before*, in nanoseconds.
+
+        Returns its size in bytes, None if it was not removed.
+        """
+        path = self.path(digest)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            # Who claims or replaces it holds the lock, or waits for it and finds it gone.
+            if not try_lock(fd) or not is_same(path, fd):
+                return None
+            state = os.fstat(fd)
+            if state.st_mtime_ns >= before:
+                return None
+            os.unlink(path)
+            return state.st_size
+        finally:
+            os.close(fd)
+
+
+@contextlib.contextmanager
+def _held(path: str) -> Iterator[int | None]:
+    """Keep `Blobs.collect` from the file *path*; yields its descriptor, None if there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield fd
+    finally:
+        os.close(fd)
 
 
 class BlobWriter:
@@ -92,16 +130,16 @@ class BlobWriter:
         self._layout = layout
         self._path = lease.file()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._fd = os.open(self._path, flags, 0o644)
+        with full_disk(layout.root):
+            self._fd = os.open(self._path, flags, 0o644)
         self._hash = hashlib.sha256()
         self.size = 0  # bytes written
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Take the next bytes; `StoreError` if the disk is full."""
+        with full_disk(self._layout.root):
+            write_all(self._fd, data)
         self._hash.update(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
         self.size += len(data)
 
     def commit(self, wanted: Descriptor | None = None) -> Digest:
@@ -109,15 +147,19 @@ class BlobWriter:
 
         Raises:
             DigestMismatch: the content is not *wanted*.
+            StoreError: the disk is full, or fails.
         """
         digest = Digest("sha256", self._hash.hexdigest())
         if wanted is not None:
             digest = self._proved(wanted, digest)
-        os.fsync(self._fd)
-        directory = f"{self._layout.blobs}/{digest.algorithm}"
-        os.makedirs(directory, exist_ok=True)
-        os.rename(self._path, f"{directory}/{digest.encoded}")
-        sync_directory(directory)
+        with full_disk(self._layout.root):
+            os.fsync(self._fd)
+            directory = f"{self._layout.blobs}/{digest.algorithm}"
+            os.makedirs(directory, exist_ok=True)
+            path = f"{directory}/{digest.encoded}"
+            with _held(path):
+                os.rename(self._path, path)
+            sync_directory(directory)
         return digest
 
     def _proved(self, wanted: Descriptor, digest: Digest) -> Digest:

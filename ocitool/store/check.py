@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ocitool.errors import OcitoolError
+from ocitool.errors import BlobNotFound, OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.progress import SILENT, ProgressSink, Transfer
@@ -14,6 +13,7 @@ from ocitool.store.gc import layers_of
 from ocitool.store.layer import layer_names
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
+from ocitool.store.sweeping import made
 
 _CHUNK = 1 << 20  # bytes
 
@@ -39,7 +39,11 @@ def _blobs(store: Store, progress: ProgressSink) -> Iterator[Problem]:
         size = store.blobs.size(digest) or 0
         step = Transfer(key=str(digest), action="check", total=size)
         progress.emit(step)
-        if _digest_of(store, digest) != digest:
+        try:
+            found = _digest_of(store, digest)
+        except BlobNotFound:  # removed while we looked
+            continue
+        if found != digest:
             yield Problem(
                 what=f"blob {digest} is damaged",
                 remedy=f"remove {store.blobs.path(digest)} and pull or build its image again",
@@ -80,12 +84,20 @@ def _image(store: Store, entry: Descriptor, name: str) -> Iterator[Problem]:
 
 
 def _layers(store: Store) -> Iterator[Problem]:
-    for driver, chain in store.database.rows("SELECT driver, chain FROM layers"):
-        place = f"{store.layout.drivers}/{driver}/layers/{chain}"
-        if not os.path.isdir(place):
+    rows = store.database.rows("SELECT driver, chain FROM layers ORDER BY driver, chain")
+    for name in sorted({driver for driver, _ in rows}):
+        with made(store.make_driver, name) as driver:
+            if driver is None:
+                yield Problem(
+                    what=f"layers are kept by the driver {name}, which cannot be had here",
+                    remedy=f"install it again, or remove {store.layout.drivers}/{name}",
+                )
+                continue
+            lost = {chain for row, chain in rows if row == name} - set(driver.layers())
+        for chain in sorted(lost):
             yield Problem(
-                what=f"layer {chain[:12]} of driver {driver} has lost its directory",
-                remedy="run `ocitool system prune -a`; it is unpacked again when needed",
+                what=f"layer {chain[:12]} of driver {name} has lost its directory",
+                remedy="run `ocitool system prune`; it is unpacked again when needed",
             )
 
 

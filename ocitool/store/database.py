@@ -1,7 +1,8 @@
 """What an OCI layout cannot hold, in SQLite: layers, blob facts, cache records, the stat cache.
 
-Everything here can be made again from the layout, at the price of time.  WAL lets readers go on
-while one writer writes; ``busy_timeout`` makes writers wait for each other.
+Everything here can be made again from the layout, at the price of time; only which repository
+of a served registry holds what (``origins``) has to be pushed again.  WAL lets readers go on while
+one writer writes; ``busy_timeout`` makes writers wait for each other.
 """
 
 from __future__ import annotations
@@ -13,15 +14,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from ocitool.errors import StoreError, StoreVersion
+from ocitool.store.disk import full_error
 
-VERSION: Final = 1
+VERSION: Final = 2
+_STEPS: Final = {  # from a version to the next
+    1: "ALTER TABLE layers ADD COLUMN made REAL NOT NULL DEFAULT 0",
+}
 _BUSY: Final = 60.0  # seconds
+_REMEDY: Final = "if it is damaged, remove it and its -wal and -shm; layers are unpacked again"
 
 _SCHEMA: Final = """
 CREATE TABLE layers (          -- unpacked layers
     chain TEXT NOT NULL, driver TEXT NOT NULL, diff TEXT NOT NULL, parent TEXT NOT NULL,
     boot TEXT NOT NULL,        -- the machine's boot it was unpacked in; '' once it is durable
-    used REAL NOT NULL, PRIMARY KEY (driver, chain)) WITHOUT ROWID;
+    used REAL NOT NULL,        -- when a process last claimed it, in seconds since the epoch
+    made REAL NOT NULL,        -- when it was unpacked
+    PRIMARY KEY (driver, chain)) WITHOUT ROWID;
 CREATE TABLE packed (          -- blobs that hold a layer whose content was proved
     digest TEXT PRIMARY KEY, diff TEXT NOT NULL, codec TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX packed_diff ON packed (diff);
@@ -50,7 +58,7 @@ class Database:
             raise StoreError(
                 f"cannot be opened: {error}",
                 where=path,
-                hint="it holds nothing that cannot be made again; remove it if it is damaged",
+                hint=_REMEDY,
             ) from error
 
     def _prepare(self, path: str) -> None:
@@ -67,21 +75,25 @@ class Database:
         self._connection.execute("PRAGMA journal_mode=WAL")
         with self.write():
             # Another process may have been faster.
-            if self._connection.execute("PRAGMA user_version").fetchone() == (0,):
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
                 for statement in _SCHEMA.split(";\n"):
                     if statement.strip():
                         self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version={VERSION}")
+            else:
+                for older in range(version, VERSION):
+                    self._connection.execute(_STEPS[older])
+            self._connection.execute(f"PRAGMA user_version={VERSION}")
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows that *query* finds."""
         with self._lock, _translated():
             return self._connection.execute(query, values).fetchall()
 
-    def run(self, statement: str, values: Sequence[Any] = ()) -> None:
-        """Carry out one change."""
+    def run(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Carry out one change; returns how many rows it changed."""
         with self._lock, _translated():
-            self._connection.execute(statement, values)
+            return self._connection.execute(statement, values).rowcount
 
     def run_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Carry out one change for each of *rows*, all or none."""
@@ -95,10 +107,11 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def close(self) -> None:
         """Close the connection."""
@@ -111,4 +124,12 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(f"the store's database failed: {error}") from error
+        raise _error(error) from error
+
+
+def _error(error: sqlite3.Error, where: str = "") -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return full_error(where)
+    hint = _REMEDY if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
+    return StoreError(f"the store's database failed: {error}", where=where, hint=hint)

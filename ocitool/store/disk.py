@@ -22,7 +22,15 @@ def disk_error(error: OSError, root: str) -> StoreError:
     """Return the store's error for one of the system."""
     place = error.filename if isinstance(error.filename, str) else root
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(
-            "the disk is full", where=root, hint="free some space: `ocitool system prune -a`"
-        )
-    return StoreError(f"{error.strerror or error}", where=place)
+        return full_error(root)
+    hint = ""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "give --root a directory you may write to"
+    return StoreError(f"{error.strerror or error}", where=place, hint=hint)
+
+
+def full_error(where: str) -> StoreError:
+    """Return the error of a full disk."""
+    return StoreError(
+        "the disk is full", where=where, hint="free some space: `ocitool system prune -a`"
+    )

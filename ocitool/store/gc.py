@@ -1,7 +1,7 @@
 """What may go: mark from the names, sweep the rest.
 
 Whatever came or was claimed since the oldest living lease began is spared: it may belong to a
-pull or a build that is not finished (`ocitool.store.layout.Lease`).
+pull or a build that is not finished (`ocitool.store.leases.Lease`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,21 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ocitool.errors import OcitoolError
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
+from ocitool.store.disk import full_disk
 from ocitool.store.layer import Layer, layer_names
-from ocitool.store.layout import oldest_lease
+from ocitool.store.leases import oldest_lease
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
+from ocitool.store.sweeping import drivers_of, made
+
+if TYPE_CHECKING:
+    from ocitool.drivers.driver import Driver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,12 @@ def prune(
     With *dangling* images without a name go first, with *all_images* those with a name, too, and
     with *cache* the build cache.
     """
+    store.sweep()
+    with store.layout.lock("prune"):
+        return _prune(store, all_images=all_images, cache=cache, dangling=dangling)
+
+
+def _prune(store: Store, *, all_images: bool, cache: bool, dangling: bool) -> Pruned:
     spare = oldest_lease(store.layout)
     gone = _images_to_go(store, all_images, spare) if dangling else ()
     store.refs.drop(gone)
@@ -119,65 +131,75 @@ def _container_layers(store: Store) -> Iterable[list[str]]:
             yield json.load(file)["layers"]
 
 
-def _images_to_go(store: Store, all_images: bool, spare: float) -> tuple[Digest, ...]:
+def _images_to_go(store: Store, all_images: bool, spare: int) -> tuple[Digest, ...]:
     gone = []
     for entry in store.refs.all():
         if name_of(entry) and not all_images:
             continue
-        if not _is_young(store.blobs.path(entry.digest), spare):
+        path = store.blobs.path(entry.digest)
+        if not os.path.exists(path) or not _is_young(path, spare):  # or there is no image
             gone.append(entry.digest)
     return tuple(gone)
 
 
-def _sweep_blobs(store: Store, marks: Marks, spare: float) -> tuple[int, int]:
+def _sweep_blobs(store: Store, marks: Marks, spare: int) -> tuple[int, int]:
     count = size = 0
     for digest in list(store.blobs.all()):
-        path = store.blobs.path(digest)
-        if digest in marks.blobs or _is_young(path, spare):
+        if digest in marks.blobs:
             continue
-        found = store.blobs.size(digest)
-        if found is None:
+        removed = store.blobs.collect(digest, spare)
+        if removed is None:
             continue
-        trash = f"{store.layout.trash}/{digest.encoded}"
-        os.rename(path, trash)
-        if _is_young(trash, spare):  # claimed in the last moment
-            os.rename(trash, path)
-            continue
-        os.unlink(trash)
         text = str(digest)
         store.database.run("DELETE FROM packed WHERE digest = ?", (text,))
         store.database.run("DELETE FROM origins WHERE digest = ?", (text,))
         count += 1
-        size += found
+        size += removed
     return count, size
 
 
-def _sweep_layers(store: Store, marks: Marks, spare: float) -> int:
-    rows = store.database.rows("SELECT driver, chain, used FROM layers")
-    known = {(driver, chain) for driver, chain, _ in rows}
+def _sweep_layers(store: Store, marks: Marks, spare: int) -> int:
     count = 0
-    for driver, chain, used in rows:
-        if chain in marks.layers or used >= spare:
-            continue
-        count += _remove_layer(store, driver, chain)
-    current = store.layers.driver if rows else None
-    if current is not None:
-        for chain in list(current.layers()):  # those of a crash between rename and row
-            if (current.name, chain) not in known and chain not in marks.layers:
-                count += _remove_layer(store, current.name, chain)
+    for name in drivers_of(store.layout):
+        with made(store.make_driver, name) as driver:
+            if driver is not None:
+                here = set(driver.layers())
+                count += sum(
+                    _remove_layer(store, driver, chain, spare)
+                    for chain in _topmost_first(store, name, here)
+                    if chain not in marks.layers or chain not in here
+                )
     return count
 
 
-def _remove_layer(store: Store, driver: str, chain: str) -> int:
-    if driver != store.layers.driver.name:
-        return 0  # `--driver NAME system prune` removes those
-    with store.layout.lock(f"layer-{chain}"):
-        store.database.run("DELETE FROM layers WHERE driver = ? AND chain = ?", (driver, chain))
-        store.layers.driver.remove(chain)
-    return 1
+def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
+    """Return the layers of a driver, none before those that stand on it.
+
+    Those of a crash between rename and row come first: nothing that has a row stands on them.
+    """
+    rows = store.database.rows("SELECT chain, parent FROM layers WHERE driver = ?", (driver,))
+    parents = dict(rows)
+
+    def depth(chain: str) -> int:
+        return 1 + depth(parents[chain]) if chain in parents else 0
+
+    return [*sorted(here - set(parents)), *sorted(parents, key=depth, reverse=True)]
 
 
-def _sweep_files(directory: str, keep: set[str], spare: float) -> None:
+def _remove_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:
+    which = (driver.name, chain)
+    with store.layout.lock(f"layer-{chain}"), full_disk(store.layout.root):
+        # Whoever claims it now finds no row, and waits for the lock to unpack it anew.
+        store.database.run(
+            "DELETE FROM layers WHERE driver = ? AND chain = ? AND used < ?", (*which, spare / 1e9)
+        )
+        if store.database.rows("SELECT 1 FROM layers WHERE driver = ? AND chain = ?", which):
+            return False
+        driver.remove(chain)
+    return True
+
+
+def _sweep_files(directory: str, keep: set[str], spare: int) -> None:
     for name in os.listdir(directory):
         path = f"{directory}/{name}"
         if name not in keep and not _is_young(path, spare):
@@ -185,9 +207,8 @@ def _sweep_files(directory: str, keep: set[str], spare: float) -> None:
                 os.unlink(path)
 
 
-def _is_young(path: str, spare: float) -> bool:
+def _is_young(path: str, spare: int) -> bool:
     try:
-        state = os.stat(path)
+        return os.stat(path).st_mtime_ns >= spare
     except FileNotFoundError:
         return True
-    return state.st_mtime >= spare

@@ -10,7 +10,7 @@ from typing import Final
 
 from ocitool import plugins
 from ocitool.drivers.driver import Driver
-from ocitool.errors import LayerError
+from ocitool.errors import LayerError, OcitoolError
 from ocitool.layer.compression import Codec
 from ocitool.layer.index import LayerIndex, index_of, parse
 from ocitool.layer.pack import Packer
@@ -22,9 +22,11 @@ from ocitool.oci.mediatypes import codec_of, layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
-from ocitool.store.disk import disk_error, full_disk
+from ocitool.store.disk import full_disk
+from ocitool.store.files import sync_file_system, write_file
 from ocitool.store.layer import Layer, layer_names
-from ocitool.store.layout import Layout, Lease, boot_id, sync_file_system, write_file
+from ocitool.store.layout import Layout, boot_id
+from ocitool.store.leases import Lease
 from ocitool.store.proved import ProvedTar
 from ocitool_runtime.spec import Mount
 
@@ -84,7 +86,8 @@ class Layers:
 
     def keep_index(self, diff_id: Digest, data: bytes) -> None:
         """Keep the index that was made while a layer was written."""
-        write_file(self._index_path(diff_id), data)
+        with full_disk(self._layout.root):
+            write_file(self._index_path(diff_id), data)
 
     def _index_path(self, diff_id: Digest) -> str:
         return f"{self._layout.indexes}/{diff_id.encoded}"
@@ -123,45 +126,45 @@ class Layers:
             LayerError: a layer cannot be unpacked; nothing of it stays.
         """
         names = layer_names(layers)
-        missing = set(names) - self._present(names)
+        missing = set(names) - self._claimed(names)
         for at, layer in enumerate(layers):
             if names[at] not in missing:
                 continue
             with self._layout.lock(f"layer-{names[at]}"):
                 # Another process may have unpacked it while we waited.
-                if not self._present((names[at],)):
+                if not self._claimed((names[at],)):
                     self._unpack(layer, names[at], names[:at], progress)
         return names
 
-    def _present(self, names: Sequence[str]) -> set[str]:
-        driver = self.driver
-        marks = ",".join("?" * len(names))
-        rows = self._database.rows(
-            f"SELECT chain, boot FROM layers WHERE driver = ? AND chain IN ({marks})",
-            (driver.name, *names),
-        )
+    def _claimed(self, names: Sequence[str]) -> set[str]:
+        """Return which of *names* are unpacked, and keep a collection from taking them."""
+        which = f"driver = ? AND chain IN ({','.join('?' * len(names))})"
+        values = (self.driver.name, *names)
+        query = f"SELECT chain, boot, used FROM layers WHERE {which}"
+        rows = self._database.rows(query, values)
+        if any(used < self._lease().began for _, _, used in rows):
+            with self._database.write():
+                self._database.run(
+                    f"UPDATE layers SET used = ? WHERE {which}", (time.time(), *values)
+                )
+                rows = self._database.rows(query, values)  # a collection may have been faster
         boot = boot_id() if any(row[1] for row in rows) else ""
         # What was unpacked before a power cut may not have reached the disk.
-        return {chain for chain, at_boot in rows if at_boot in ("", boot)}
+        return {chain for chain, at_boot, _ in rows if at_boot in ("", boot)}
 
     def _unpack(
         self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink
     ) -> None:
         driver = self.driver
-        driver.remove(name)  # left by a crash, or by a boot that ended too early
         key = self._lease().key()
         step = Transfer(key=str(layer.blob.digest), action="unpack", total=layer.blob.size)
         progress.emit(step)
-        driver.begin(key, parents)
-        try:
+        with full_disk(self._layout.root), self._discarded(key):
+            driver.remove(name)  # left by a crash, or by a boot that ended too early
+            driver.begin(key, parents)
             with contextlib.closing(ReadAhead(self.open(layer))) as stream:
                 applied = driver.apply(key, parents, stream)
             driver.commit(key, name)
-        except BaseException as error:
-            driver.discard(key)
-            if isinstance(error, OSError):
-                raise disk_error(error, self._layout.root) from error
-            raise
         for note in applied.notes:
             progress.emit(Notice(text=f"layer {layer.diff_id.short}: {note}", level="debug"))
         self._record(layer, name, parents)
@@ -169,34 +172,48 @@ class Layers:
             Transfer(key=step.key, action="unpack", done=step.total, total=step.total, state="done")
         )
 
+    @contextlib.contextmanager
+    def _discarded(self, key: str) -> Iterator[None]:
+        """Drop the tree *key* at the end, unless it was committed."""
+        try:
+            yield
+        except BaseException:
+            # The fault is told, not what comes after it; a sweep takes what stays.
+            with contextlib.suppress(OcitoolError, OSError):
+                self.driver.discard(key)
+            raise
+        with full_disk(self._layout.root):
+            self.driver.discard(key)
+
     def _record(self, layer: Layer, name: str, parents: Sequence[str]) -> None:
+        now = time.time()
         self._database.run(
-            "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 name,
                 self.driver.name,
                 str(layer.diff_id),
                 parents[-1] if parents else "",
                 boot_id(),
-                time.time(),
+                now,
+                now,
             ),
         )
 
     def view(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> tuple[Mount, ...]:
         """Return the mounts that show *layers* read-only."""
-        return self.driver.view(self.ensure(layers, progress))
+        with full_disk(self._layout.root):
+            return self.driver.view(self.ensure(layers, progress))
 
     @contextlib.contextmanager
     def tree(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> Iterator[Tree]:
         """Make a writable tree on *layers*; it goes at the end, unless it was committed."""
         parents = self.ensure(layers, progress)
         key = self._lease().key()
-        try:
+        with self._discarded(key):
             with full_disk(self._layout.root):
                 self.driver.begin(key, parents)
             yield Tree(key=key, parents=parents, mounts=self.driver.mounts(key, parents))
-        finally:
-            self.driver.discard(key)
 
     def commit(self, tree: Tree, below: Sequence[Layer], *, clamp: int | None = None) -> Layer:
         """Make a layer of what *tree* changes in *below*, and keep the tree as its unpacked form.
@@ -210,8 +227,8 @@ class Layers:
 
         layer = self.pack(write)
         name = layer_names([*below, layer])[-1]
-        with self._layout.lock(f"layer-{name}"):
-            if not self._present((name,)):
+        with self._layout.lock(f"layer-{name}"), full_disk(self._layout.root):
+            if not self._claimed((name,)):
                 driver.remove(name)
                 driver.commit(tree.key, name)
                 self._record(layer, name, tree.parents)
@@ -223,7 +240,8 @@ class Layers:
         The kernel has long written it by itself, so there is next to nothing left to do.
         """
         boot, limit = boot_id(), time.time() - _SETTLED
-        where = "boot = ? AND used < ?"
+        where = "boot = ? AND made < ?"
         if self._database.rows(f"SELECT 1 FROM layers WHERE {where} LIMIT 1", (boot, limit)):
-            sync_file_system(self._layout.root)
+            with full_disk(self._layout.root):
+                sync_file_system(self._layout.drivers)
             self._database.run(f"UPDATE layers SET boot = '' WHERE {where}", (boot, limit))

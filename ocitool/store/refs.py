@@ -15,7 +15,9 @@ from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index
 from ocitool.oci.mediatypes import OCI_INDEX
-from ocitool.store.layout import Layout, write_file
+from ocitool.store.disk import full_disk
+from ocitool.store.files import write_file
+from ocitool.store.layout import Layout
 
 #: image-spec: only valid in a layout's index.json.  The full name, as several tools write it.
 REF_NAME: Final = "org.opencontainers.image.ref.name"
@@ -64,22 +66,21 @@ class Refs:
 
     def remove(self, name: str) -> bool:
         """Remove *name*; its image stays if it has another.  False if there was no such name."""
-        found = self.get(name) is not None
-        if found:
-            self._change(lambda entries: tuple(e for e in entries if name_of(e) != name))
-        return found
+        return self._change(lambda entries: tuple(e for e in entries if name_of(e) != name))
 
     def drop(self, digests: Sequence[Digest]) -> None:
         """Remove every entry that points to one of *digests*."""
         gone = set(digests)
         self._change(lambda entries: tuple(e for e in entries if e.digest not in gone))
 
-    def _change(self, change: Callable[[Entries], Entries]) -> None:
+    def _change(self, change: Callable[[Entries], Entries]) -> bool:
         with self._layout.lock("refs"):
             before = self.all()
             after = change(before)
             if after != before:
-                write_file(self._path, Index.new(after).raw)
+                with full_disk(self._layout.root):
+                    write_file(self._path, Index.new(after).raw)
+            return after != before
 
 
 def _with(entries: Entries, name: str, target: Descriptor) -> Entries:

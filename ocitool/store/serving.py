@@ -7,6 +7,7 @@ repository holds what stands in the table ``origins``, tags are the layout's own
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ class StoreBackend:
     """The `Backend` over a store at *root*, which is made if missing."""
 
     def __init__(self, root: str) -> None:
-        self._store = Store(Settings(root=root))
+        self._store = Store(Settings(root=os.path.abspath(root)))
         self._uploads: dict[str, _Upload] = {}
 
     # -- blobs ------------------------------------------------------------------------------
@@ -88,8 +89,7 @@ class StoreBackend:
     def append_upload(
         self, repository: str, upload: str, data: Stream, *, offset: int | None = None
     ) -> int:
-        found = self._upload(repository, upload)
-        with self._alone(found):
+        with self._alone(repository, upload) as found:
             if offset is not None and offset != found.writer.size:
                 raise UploadConflict("the upload ends elsewhere", size=found.writer.size)
             while piece := data.read(CHUNK):
@@ -98,8 +98,7 @@ class StoreBackend:
             return found.writer.size
 
     def commit_upload(self, repository: str, upload: str, digest: Digest) -> int:
-        found = self._upload(repository, upload)
-        with self._alone(found):
+        with self._alone(repository, upload) as found:
             size = found.writer.size
             wanted = Descriptor(media_type="", digest=digest, size=size)
             try:
@@ -111,8 +110,8 @@ class StoreBackend:
         return size
 
     def cancel_upload(self, repository: str, upload: str) -> None:
-        self._upload(repository, upload)
-        self._end(upload)
+        with self._alone(repository, upload):
+            self._end(upload)
 
     def _upload(self, repository: str, upload: str) -> _Upload:
         found = self._uploads.get(upload)
@@ -121,13 +120,15 @@ class StoreBackend:
         return found
 
     @contextlib.contextmanager
-    def _alone(self, upload: _Upload) -> Iterator[None]:
-        if not upload.lock.acquire(blocking=False):
-            raise UploadConflict("the upload is being written", size=upload.writer.size)
+    def _alone(self, repository: str, upload: str) -> Iterator[_Upload]:
+        """Keep other threads from an upload: its descriptor may be another file's once it ends."""
+        found = self._upload(repository, upload)
+        if not found.lock.acquire(blocking=False):
+            raise UploadConflict("the upload is being written", size=found.writer.size)
         try:
-            yield
+            yield self._upload(repository, upload)  # it may have ended while we came here
         finally:
-            upload.lock.release()
+            found.lock.release()
 
     def _end(self, upload: str) -> None:
         found = self._uploads.pop(upload, None)

@@ -6,11 +6,10 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from ocitool.errors import DriverUnavailable, ImageNotFound
+from ocitool.errors import ImageNotFound
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
@@ -18,7 +17,9 @@ from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
-from ocitool.store.layout import Layout, Lease, boot_id, dead_leases, write_file
+from ocitool.store.files import write_file
+from ocitool.store.layout import Layout, boot_id
+from ocitool.store.leases import Lease
 from ocitool.store.refs import Refs
 
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
@@ -47,7 +48,7 @@ class Store:
     def __init__(self, settings: Settings, *, progress: ProgressSink = SILENT) -> None:
         self.settings = settings
         self.layout = Layout(settings.root)
-        self.blobs = Blobs(self.layout)
+        self.blobs = Blobs(self.layout, self.lease)
         self.refs = Refs(self.layout)
         self._progress = progress
         self._lock = threading.RLock()
@@ -89,6 +90,7 @@ class Store:
                 self._layers = Layers(
                     self.layout, self.database, self.blobs, self.lease, self.driver
                 )
+                self._layers.make_durable()
             return self._layers
 
     def lease(self) -> Lease:
@@ -98,9 +100,8 @@ class Store:
         """
         with self._lock:
             if self._lease is None:
-                self._sweep()
+                self.sweep()
                 self._lease = Lease(self.layout)
-                self.layers.make_durable()
             return self._lease
 
     def driver(self) -> Driver:
@@ -111,7 +112,7 @@ class Store:
                 for name, support in choice.passed_over:
                     text = f"driver {name} is not used: {support.reason}; {choice.name} is"
                     self._progress.emit(Notice(text=text, level="warning"))
-                self._driver = self._make(choice.name)
+                self._driver = self.make_driver(choice.name)
             return self._driver
 
     def choose_driver(self) -> DriverChoice:
@@ -127,10 +128,12 @@ class Store:
         name, tried = choose.choose(self.layout.drivers, wanted)
         passed = tuple((c.name, c.support) for c in tried if not c.support.ok)
         answer = {"name": name, "passed": [[n, asdict(s)] for n, s in passed]}
-        write_file(path, json.dumps({"asked": asked, "answer": answer}).encode())
+        with contextlib.suppress(OSError):  # it is only remembered to save the time of a probe
+            write_file(path, json.dumps({"asked": asked, "answer": answer}).encode())
         return DriverChoice(name=name, passed_over=passed)
 
-    def _make(self, name: str) -> Driver:
+    def make_driver(self, name: str) -> Driver:
+        """Return a new driver *name*, which the caller closes if it can be closed."""
         from ocitool.drivers import choose
 
         return choose.make(name, f"{self.layout.drivers}/{name}")
@@ -185,16 +188,11 @@ class Store:
 
     # -- ends -------------------------------------------------------------------------------
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove the unfinished work of processes that are gone; finished layers stay."""
-        for lease in dead_leases(self.layout):
-            for name in os.listdir(self.layout.drivers):
-                home = f"{self.layout.drivers}/{name}"
-                keys = _trees_of(lease, f"{home}/trees")
-                if keys:
-                    with contextlib.suppress(DriverUnavailable), _closing(self._make(name)) as made:
-                        for key in keys:
-                            made.discard(key)
+        from ocitool.store.sweeping import sweep
+
+        sweep(self.layout, self.make_driver)
 
     def close(self) -> None:
         """Give everything back."""
@@ -203,7 +201,9 @@ class Store:
                 self._lease.close()
                 self._lease = None
             if self._driver is not None:
-                _close(self._driver)
+                from ocitool.store.sweeping import close
+
+                close(self._driver)
                 self._driver = None
             if self._database is not None:
                 self._database.close()
@@ -241,26 +241,5 @@ def _read_choice(path: str, asked: dict[str, Any]) -> DriverChoice | None:
         answer = known["answer"]
         passed = tuple((name, Support(**support)) for name, support in answer["passed"])
         return DriverChoice(name=answer["name"], passed_over=passed)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _trees_of(lease: str, directory: str) -> list[str]:
-    try:
-        return [name for name in os.listdir(directory) if name.startswith(lease)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-@contextlib.contextmanager
-def _closing(driver: Driver) -> Iterator[Driver]:
-    try:
-        yield driver
-    finally:
-        _close(driver)
-
-
-def _close(driver: Driver) -> None:
-    close = getattr(driver, "close", None)
-    if close is not None:  # only a driver with a worker has something to close
-        close()

@@ -142,8 +142,11 @@ class Spool:
         """Keep the content of one file."""
         self._places[(found.layer, found.offset)] = self._end
         for piece in content:
-            os.pwrite(self._fd, piece, self._end)
-            self._end += len(piece)
+            view = memoryview(piece)
+            while view:
+                written = os.pwrite(self._fd, view, self._end)
+                self._end += written
+                view = view[written:]
 
     def pieces(self, found: Found) -> Iterator[bytes]:
         """Yield the content of a file that was taken."""

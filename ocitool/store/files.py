@@ -1,0 +1,108 @@
+"""Small files written whole or not at all, and the kernel's locks that tell who still lives."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+from typing import Final
+
+_TEMPORARY: Final = ".tmp"
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a small file whole or not at all, and durably.
+
+    The temporary file beside it is locked while its writer lives (`remove_dead_files`).
+    """
+    temporary, fd = _create_beside(path)
+    try:
+        write_all(fd, data)
+        os.fsync(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(fd)
+    sync_directory(os.path.dirname(path))
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of *data*: a disk that is nearly full takes a part of it without an error."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _create_beside(path: str) -> tuple[str, int]:
+    while True:
+        temporary = f"{path}.{secrets.token_hex(4)}{_TEMPORARY}"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        # A sweeper may have been faster between open and lock.
+        if try_lock(fd) and is_same(temporary, fd):
+            return temporary, fd
+        os.close(fd)
+
+
+def is_temporary(name: str) -> bool:
+    """Say whether `write_file` made the name."""
+    return name.endswith(_TEMPORARY)
+
+
+def remove_dead_files(directory: str) -> None:
+    """Remove what a killed `write_file` has left in *directory*."""
+    for name in filter(is_temporary, os.listdir(directory)):
+        path = f"{directory}/{name}"
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if try_lock(fd):
+                    os.unlink(path)
+            finally:
+                os.close(fd)
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file_system(path: str) -> None:
+    """Make everything on the file system of *path* durable (syncfs(2))."""
+    import ctypes  # 4 ms that few commands need
+
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(fd) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(fd)
+
+
+def try_lock(fd: int) -> bool:
+    """Take the lock of an open file or directory if nobody has it (flock(2))."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def is_same(path: str, fd: int) -> bool:
+    """Say whether *path* still is the file that is open as *fd*."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,102 @@
+"""Leases: which unfinished work belongs to whom, and whether they still live.
+
+The directory of a lease is locked by the kernel while its process lives.  Its name begins with
+the time it was made, and the keys of its trees begin with its name.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from typing import Final
+
+from ocitool.layer.root import remove_tree
+from ocitool.store.disk import full_disk
+from ocitool.store.files import is_same, try_lock
+from ocitool.store.layout import Layout
+
+_TIME: Final = 16  # hexadecimal digits of nanoseconds since the epoch
+#: linux/time.h: the clock that file times are taken from, never ahead of them as time() may be.
+_CLOCK_REALTIME_COARSE: Final = 5
+
+
+class Lease:
+    """A directory for one process's unfinished work, locked by the kernel while it lives.
+
+    Whoever can take the lock of a lease's directory knows that its process is gone, and removes
+    it.  ``began`` is in seconds since the epoch: what the process stores or claims is younger.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        with full_disk(layout.root):
+            while True:
+                self.name = f"{_now():0{_TIME}x}{secrets.token_hex(4)}"
+                self.path = f"{layout.tmp}/{self.name}"
+                os.mkdir(self.path, 0o700)
+                self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                # A sweeper may have been faster between mkdir and lock.
+                if try_lock(self._fd) and is_same(self.path, self._fd):
+                    break
+                os.close(self._fd)
+        self.began = _began(self.name) / 1e9
+
+    def file(self) -> str:
+        """Return a new name for a temporary file."""
+        return f"{self.path}/{secrets.token_hex(8)}"
+
+    def key(self) -> str:
+        """Return a new key for a driver's tree."""
+        return f"{self.name}-{secrets.token_hex(4)}"
+
+    def close(self) -> None:
+        """End the lease and remove its directory."""
+        remove_tree(self.path)
+        os.close(self._fd)
+
+
+def is_alive(layout: Layout, name: str) -> bool:
+    """Say whether the process of the lease *name* lives."""
+    try:
+        fd = os.open(f"{layout.tmp}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        return not try_lock(fd)
+    finally:
+        os.close(fd)
+
+
+def lease_of(key: str) -> str:
+    """Return the name of the lease that the tree *key* belongs to."""
+    return key.partition("-")[0]
+
+
+def remove_dead(layout: Layout) -> None:
+    """Remove the directories of leases whose processes are gone."""
+    for name in os.listdir(layout.tmp):
+        if not is_alive(layout, name):
+            remove_tree(f"{layout.tmp}/{name}")
+
+
+def oldest_lease(layout: Layout) -> int:
+    """Return when the oldest lease began, in nanoseconds since the epoch; now if there is none.
+
+    What was stored or claimed after that may belong to unfinished work.
+    """
+    now = _now()
+    began = [_began(name) for name in os.listdir(layout.tmp)]
+    if any(time > now for time in began):
+        return 0  # the clock was set back: nobody can tell what is young
+    return min([now, *began])
+
+
+def _now() -> int:
+    return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
+
+
+def _began(name: str) -> int:
+    try:
+        return int(name[:_TIME], 16)
+    except ValueError:
+        return 0  # not of our making: spare everything

@@ -1,0 +1,82 @@
+"""Clearing away the unfinished work of processes that are gone; finished layers stay."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ocitool import plugins
+from ocitool.errors import DriverUnavailable, PluginError
+from ocitool.store.disk import full_disk
+from ocitool.store.files import remove_dead_files
+from ocitool.store.layout import Layout
+from ocitool.store.leases import is_alive, lease_of, remove_dead
+
+if TYPE_CHECKING:
+    from ocitool.drivers.driver import Driver
+
+MakeDriver = Callable[[str], "Driver"]
+
+
+def sweep(layout: Layout, make: MakeDriver) -> None:
+    """Remove the trees, directories and temporary files of dead processes.
+
+    A tree whose lease has no directory any more is as dead as one whose lease has lost its lock,
+    so the trees of a driver that cannot be had today go on the day it can.
+    """
+    with full_disk(layout.root):
+        for name in drivers_of(layout):
+            if name in plugins.BUILT_IN["ocitool.drivers"]:
+                keys = _names(f"{layout.drivers}/{name}/trees")  # 30 ms sooner than its import
+            else:
+                with made(make, name) as driver:
+                    keys = list(driver.trees()) if driver is not None else []
+            dead = [key for key in keys if not is_alive(layout, lease_of(key))]
+            if dead:
+                with made(make, name) as driver:
+                    if driver is not None:
+                        _discard(driver, dead)
+        remove_dead(layout)
+        for directory in (layout.root, layout.oci, layout.indexes, layout.drivers):
+            remove_dead_files(directory)
+
+
+def _discard(driver: Driver, keys: list[str]) -> None:
+    for key in keys:
+        driver.discard(key)
+
+
+def drivers_of(layout: Layout) -> list[str]:
+    """Return the names of the drivers that have ever kept something here."""
+    with os.scandir(layout.drivers) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+@contextlib.contextmanager
+def made(make: MakeDriver, name: str) -> Iterator[Driver | None]:
+    """Make a driver for a while; None where it is not to be had."""
+    try:
+        driver = make(name)
+    except (DriverUnavailable, PluginError):
+        yield None
+        return
+    try:
+        yield driver
+    finally:
+        close(driver)
+
+
+def close(driver: Driver) -> None:
+    """Give back what a driver holds; only one with a process of its own has something."""
+    end = getattr(driver, "close", None)
+    if end is not None:
+        end()
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
