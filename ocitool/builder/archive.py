@@ -46,7 +46,9 @@ def is_archive(place: str) -> bool:
                 head += data
             reader = TarReader(_Head(head))
             return next(iter(reader), None) is not None
-    except (LayerError, UnsafePath, lzma.LZMAError, EOFError):
+    except UnsafePath:
+        return True  # it is one, and is refused once it is read
+    except (LayerError, lzma.LZMAError, EOFError):
         return False
     except OSError as error:  # bz2 says "Invalid data stream" this way, without a number
         if error.errno is not None:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.fixtures.programs import CHECKOUT
-from tests.integration import builds
+from tests.fixtures import images
 
 RECIPES = CHECKOUT / "testdata/builds"
 CASES: dict[str, str] = yaml.safe_load((RECIPES / "cases.yaml").read_text())
@@ -33,7 +33,7 @@ def context(root_only, session_tree) -> Path:
     """The context that all cases share."""
     top = session_tree / "builds-context"
     top.mkdir()
-    builds.lay_out(yaml.safe_load((RECIPES / "context.yaml").read_text()), top)
+    images.lay_out(yaml.safe_load((RECIPES / "context.yaml").read_text()), top)
     return top
 
 
@@ -64,8 +64,8 @@ def ours(run_cli, session_tree, context, dockerfile):
             run_cli("build", "-q", "-t", tag, "-f", dockerfile(case), context, root=store).ok()
             index = json.loads((store / "oci/index.json").read_text())
             digests = [entry["digest"] for entry in index["manifests"] if tag in str(entry)]
-            config, layers = builds.layout_image(store / "oci", digests[0])
-            known[case] = builds.tree(layers), builds.configuration(config)
+            config, layers = images.layout_image(store / "oci", digests[0])
+            known[case] = images.tree(layers), images.configuration(config)
         return known[case]
 
     return build
@@ -83,7 +83,7 @@ def test_as_docker(case, ours, docker, context, dockerfile):
     with tarfile.open(archive) as tar:
         config, layers = _saved(tar)
     archive.unlink()
-    theirs = builds.tree(layers), builds.configuration(config)
+    theirs = images.tree(layers), images.configuration(config)
     _compare(case, "docker", ours(case), theirs)
 
 
@@ -93,8 +93,8 @@ def test_as_buildah(case, ours, buildah, context, dockerfile, tmp_path):
     words = ("-q", "--layers", identity, "-t", f"cases-{case}", "-f", dockerfile(case), context)
     buildah("build", *words)
     buildah("push", "-q", "-D", f"cases-{case}", f"dir:{tmp_path}")
-    config, layers = builds.directory_image(tmp_path)
-    tree, fields = builds.tree(layers), builds.configuration(config)
+    config, layers = images.directory_image(tmp_path)
+    tree, fields = images.tree(layers), images.configuration(config)
     mine, wanted = ours(case)
     for stub in STUBS:
         if stub not in mine:

@@ -1,0 +1,141 @@
+"""A kitchen: a context, a store, and builds whose results are read with the stdlib alone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocitool import BuildOptions, Store, build
+from ocitool.image.archive import load
+from ocitool.oci.platform import this_platform
+from ocitool.progress import Event, StepFinished, StepOutput, StepStarted
+from tests.fixtures import images
+
+
+@dataclass
+class Seen:
+    """A progress sink that keeps what it is told."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    @property
+    def done(self) -> list[str]:
+        """The instructions that were carried out and not taken from the cache."""
+        names = {e.step: e.name for e in self.events if isinstance(e, StepStarted)}
+        ended = [e for e in self.events if isinstance(e, StepFinished) and not e.cached]
+        return [names[e.step].partition("] ")[2] for e in ended]
+
+    @property
+    def output(self) -> str:
+        """What the commands printed."""
+        parts = [event.data for event in self.events if isinstance(event, StepOutput)]
+        return b"".join(parts).decode()
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image as plain values: ``layers`` are lists of tar members, lowest first."""
+
+    digest: str
+    document: dict[str, Any]
+    tars: list[bytes]
+    seen: Seen
+    warnings: tuple[str, ...]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.document["config"]
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return self.document["history"]
+
+    @property
+    def tree(self) -> dict[str, str]:
+        """path -> type, mode, owner, link or digest, xattrs."""
+        return images.tree(self.tars)
+
+    @property
+    def layers(self) -> list[list[tarfile.TarInfo]]:
+        return [tarfile.open(fileobj=io.BytesIO(tar)).getmembers() for tar in self.tars]
+
+    def names(self, layer: int = -1) -> list[str]:
+        """The paths of one layer."""
+        return [member.name for member in self.layers[layer]]
+
+    def read(self, path: str) -> str:
+        """Return a file's content, from the topmost layer that has it."""
+        for tar in reversed(self.tars):
+            with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
+                names = opened.getnames()
+                if path in names:
+                    file = opened.extractfile(path)
+                    assert file is not None
+                    return file.read().decode()
+        raise AssertionError(f"{path} is in no layer")
+
+
+class Kitchen:
+    """Builds from one context into one store."""
+
+    def __init__(self, top: Path, store: Store) -> None:
+        self.top = top
+        self.store = store
+
+    def put(self, recipe: Mapping[str, Any]) -> None:
+        """Make files as ``testdata/builds/context.yaml`` describes them."""
+        images.lay_out(recipe, self.top)
+
+    def build(self, dockerfile: str, *tags: str, **options: Any) -> Built:
+        """Build *dockerfile* in the context."""
+        seen = Seen()
+        given = BuildOptions(
+            context=str(self.top), dockerfile=dockerfile.encode(), tags=tags, **options
+        )
+        result = build(given, store=self.store, progress=seen)
+        layout = Path(self.store.layout.root) / "oci"
+        document, tars = images.layout_image(layout, str(result.digest))
+        told = sum(not entry.get("empty_layer") for entry in document["history"])
+        assert told == len(tars) == len(document["rootfs"]["diff_ids"])
+        return Built(str(result.digest), document, tars, seen, result.warnings)
+
+    def image(self, name: str, *recipes: Mapping[str, Any], **fields: Any) -> None:
+        """Put an image into the store: a layer for each recipe, ``config`` and more in *fields*."""
+        tars = [images.archive(recipe) for recipe in recipes]
+        diff_ids = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
+        here = this_platform().to_json()
+        document = {**here, "rootfs": {"type": "layers", "diff_ids": diff_ids}, **fields}
+        archive = self.top.parent / "image.tar"
+        with tarfile.open(archive, "w") as out:
+            files = {f"{at}.tar": data for at, data in enumerate(tars)}
+            files["config.json"] = json.dumps(document).encode()
+            manifest = {"Config": "config.json", "RepoTags": [name],
+                        "Layers": [f"{at}.tar" for at in range(len(tars))]}  # fmt: skip
+            files["manifest.json"] = json.dumps([manifest]).encode()
+            for path, data in files.items():
+                info = tarfile.TarInfo(path)
+                info.size = len(data)
+                out.addfile(info, io.BytesIO(data))
+        with open(archive, "rb") as stream:
+            load(stream, into=self.store)
+
+
+@pytest.fixture
+def kitchen(tmp_path, store_root) -> Iterator[Kitchen]:
+    """An empty context and an empty store."""
+    top = tmp_path / "context"
+    top.mkdir()
+    with Store.open(os.fspath(store_root)) as store:
+        yield Kitchen(top, store)

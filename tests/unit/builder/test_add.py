@@ -1,0 +1,157 @@
+"""ADD of archives: found out by their content, unpacked as the engines do."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+
+import pytest
+import zstandard
+
+from ocitool.errors import BuildError, LayerError, OcitoolError, UnsafePath
+from tests.fixtures import images
+from tests.unit.builder.conftest import Kitchen
+
+CODECS = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
+
+
+def add(kitchen: Kitchen, recipe: dict, *lines: str, base: str = "scratch"):
+    """Build an ADD of an archive into /x/."""
+    (kitchen.top / "a.tar").write_bytes(images.archive(recipe))
+    return kitchen.build("\n".join([f"FROM {base}", *(lines or ("ADD a.tar /x/",))]))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_unpacks_by_content_and_not_by_name(kitchen, codec):
+    data = CODECS[codec](images.archive({"d": {"mode": 0o700, "uid": 1, "gid": 2}, "d/f": "in it"}))
+    (kitchen.top / "picture.png").write_bytes(data)
+    built = kitchen.build("FROM scratch\nADD picture.png /x")
+    assert built.read("x/d/f") == "in it"
+    assert built.tree["x/d"] == "5 700 1:2" and built.tree["x"] == "5 755 0:0"
+    assert "picture.png" in kitchen.build("FROM scratch\nCOPY picture.png /").names()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not a tar", b"x" * 2000, gzip.compress(b"plain"), b"BZh9", b"\xfd7zXZ\0", bytes(1024)],
+)
+def test_what_is_no_tar_is_copied(kitchen, data):
+    (kitchen.top / "a.tar.gz").write_bytes(data)
+    assert kitchen.build("FROM scratch\nADD a.tar.gz /x/").names() == ["x", "x/a.tar.gz"]
+
+
+def test_a_link_to_an_archive_is_unpacked(kitchen):
+    kitchen.put({"l": {"link": "a.tar"}})
+    assert "x/f" in add(kitchen, {"f": "1"}, "ADD l /x/").tree
+
+
+def test_a_pipe_is_not_waited_for(kitchen):
+    os.mkfifo(kitchen.top / "pipe")
+    assert kitchen.build("FROM scratch\nADD pipe /x/").tree["x/pipe"].startswith("6 ")
+
+
+def test_several_archives_and_files(kitchen):
+    (kitchen.top / "b.tar").write_bytes(images.archive({"f": "later", "g": "2"}))
+    kitchen.put({"plain": "3"})
+    built = add(kitchen, {"f": "1", "h": "4"}, "ADD a.tar b.tar plain /x/")
+    assert built.read("x/f") == "later"
+    assert {"x/g", "x/h", "x/plain"} <= built.tree.keys()
+
+
+def test_the_archives_root_does_not_change_the_directory(kitchen):
+    kitchen.image("base:1", {"x": {"mode": 0o711, "uid": 1, "gid": 2}})
+    built = add(kitchen, {".": {"mode": 0o700, "uid": 9}, "./f": "1"}, base="base:1")
+    assert built.tree["x"] == "5 711 1:2"
+
+
+def test_members_keep_owners_unless_told(kitchen):
+    recipe = {"f": {"text": "1", "uid": 5, "gid": 6, "mode": 0o640}, "p": {"fifo": True}}
+    assert add(kitchen, recipe).tree["x/f"].startswith("0 640 5:6")
+    given = add(kitchen, recipe, "ADD --chown=8:9 --chmod=700 a.tar /x/").tree
+    assert given["x/f"].startswith("0 640 8:9") and given["x/p"] == "6 644 8:9"
+
+
+def test_members_replace_what_is_in_their_way(kitchen):
+    kitchen.image("base:1", {"x": {}, "x/d": {}, "x/d/old": "1", "x/f": "2"})
+    built = add(kitchen, {"d": "a file now", "f": {}, "f/new": "3"}, base="base:1")
+    assert built.read("x/d") == "a file now"
+    assert "x/d/old" not in built.tree and "x/f/new" in built.tree
+
+
+def test_links_of_the_image_are_followed_inside_it(kitchen):
+    kitchen.image("base:1", {"x": {}, "real": {}, "x/in": {"link": "/real"}})
+    built = add(kitchen, {"in/f": "1"}, base="base:1")
+    assert "real/f" in built.tree and built.tree["x/in"] == "2 0:0 -> /real"
+
+
+def test_hard_links_in_any_order_and_with_the_files_attributes(kitchen):
+    recipe = {"z": {"text": "data", "uid": 3, "mode": 0o600}, "a": {"hardlink": "z"},
+              "m": {"hardlink": "a"}}  # fmt: skip
+    built = add(kitchen, recipe)
+    members = {member.name: member for member in built.layers[0]}
+    assert members["x/a"].isreg() and built.read("x/a") == "data"
+    assert members["x/m"].linkname == members["x/z"].linkname == "x/a"
+    assert {members[name].uid for name in ("x/a", "x/m", "x/z")} == {3}
+
+
+def test_a_hard_link_to_a_file_of_the_image(kitchen):
+    kitchen.image("base:1", {"x": {}, "x/f": "old"})
+    built = add(kitchen, {"g": {"hardlink": "f"}}, base="base:1")
+    assert built.tree["x/g"] == built.tree["x/f"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "error", "message"),
+    [
+        ({"../f": "1"}, UnsafePath, r"contains '\.\.'"),
+        ({"/etc/f": "1"}, UnsafePath, "absolute"),
+        ({"l": {"link": "/etc"}, "l/f": "1"}, UnsafePath, "behind a link"),
+        ({"h": {"hardlink": "../../etc/passwd"}}, UnsafePath, r"contains '\.\.'"),
+        ({"h": {"hardlink": "gone"}}, LayerError, "a hard link to nothing"),
+        ({".wh.f": "1"}, LayerError, r"begins with \.wh\."),
+        ({"d/.wh..wh..opq": "1"}, LayerError, r"begins with \.wh\."),
+        ({"f": "1", "f/g": "2"}, BuildError, "cannot copy to non-directory: /x/f"),
+    ],
+)
+def test_hostile_archives(kitchen, recipe, error, message):
+    with pytest.raises(error, match=message) as caught:
+        add(kitchen, recipe)
+    assert caught.value.where.startswith("Dockerfile:2")
+
+
+def test_a_member_that_comes_twice(kitchen):
+    first, second = images.archive({"d": {}, "d/f": "1"}), images.archive({"d": "a file"})
+    (kitchen.top / "twice.tar").write_bytes(_joined(first, second))
+    built = kitchen.build("FROM scratch\nADD twice.tar /x/")
+    assert sorted(built.tree) == ["x", "x/d"] and built.read("x/d") == "a file"
+
+
+def _joined(*tars: bytes) -> bytes:
+    """Return one archive of several: a tar ends at two blocks of zeros."""
+    blocks = [[tar[at : at + 512] for at in range(0, len(tar), 512)] for tar in tars]
+    return b"".join(b for each in blocks for b in each if b.strip(b"\0")) + bytes(1024)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_damaged_archives(kitchen, codec):
+    recipe = {"f": os.urandom(1_200_000).hex()}
+    whole = CODECS[codec](images.archive(recipe))
+    (kitchen.top / "a.tar").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(OcitoolError) as caught:
+        kitchen.build("FROM scratch\nADD a.tar /x/")
+    assert caught.value.where.startswith("Dockerfile:2")
+
+
+@pytest.mark.parametrize("source", ["https://example.com/f", "https://example.com/r.git"])
+def test_urls_are_refused_by_name(kitchen, source):
+    with pytest.raises(OcitoolError, match="is not there yet") as caught:
+        kitchen.build(f"FROM scratch\nARG U={source}\nADD $U /x")
+    assert caught.value.where == "Dockerfile:3" and caught.value.hint

@@ -1,0 +1,310 @@
+"""What instructions make of the configuration, and what a stage takes over from its base."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocitool.errors import DockerfileError, OcitoolError
+from ocitool.oci.platform import this_platform
+from tests.unit.builder.conftest import Kitchen
+
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def config(kitchen: Kitchen, *lines: str, base: str = "scratch", **options):
+    return kitchen.build("\n".join([f"FROM {base}", *lines]), **options).config
+
+
+def environment(kitchen: Kitchen, text: str, **options) -> dict[str, str]:
+    env = kitchen.build(text, **options).config["Env"]
+    return dict(entry.split("=", 1) for entry in env)
+
+
+def test_scratch_has_a_path_and_a_directory(kitchen):
+    assert config(kitchen) == {"Env": [PATH], "WorkingDir": "/"}
+
+
+def test_a_bases_own_path_stays(kitchen):
+    kitchen.image("base:1", config={"Env": ["PATH=/mine", "A=1"]})
+    assert config(kitchen, base="base:1")["Env"] == ["PATH=/mine", "A=1"]
+    kitchen.image("bare:1", config={"Env": ["A=1"]})
+    assert config(kitchen, base="bare:1")["Env"] == ["A=1", PATH]
+
+
+def test_of_arg_and_env_the_later_wins_and_env_alone_stays(kitchen):
+    env = environment(
+        kitchen,
+        "FROM scratch\nARG A=arg\nENV A=env\nENV ONE=$A\nARG A=later\nENV TWO=$A\n"
+        "ARG B=b\nENV THREE=$B",
+    )
+    assert env["ONE"] == "env" and env["TWO"] == "later" and env["THREE"] == "b"
+    assert env["A"] == "env" and "B" not in env
+
+
+def test_one_env_sees_what_was_before_it_and_one_arg_each_in_turn(kitchen):
+    env = environment(kitchen, "FROM scratch\nENV A=1\nENV A=2 B=$A\nARG x=1 y=$x\nENV C=$y")
+    assert (env["A"], env["B"], env["C"]) == ("2", "1", "1")
+
+
+def test_global_args_must_be_declared_again(kitchen):
+    text = "ARG V=global\nARG W=$V-w\nFROM scratch\nENV A=[$V]\nARG V\nARG W=own\nENV B=$V C=$W"
+    assert environment(kitchen, text) | {"PATH": ""} == {
+        **{"PATH": "", "A": "[]", "B": "global", "C": "own"},
+    }
+    given = environment(kitchen, text, build_args={"V": "given", "W": "too"})
+    assert (given["A"], given["B"], given["C"]) == ("[]", "given", "too")
+
+
+def test_an_arg_without_a_value_changes_nothing(kitchen):
+    env = environment(kitchen, "FROM scratch\nENV A=kept\nARG A\nARG B\nENV C=$A D=[$B]")
+    assert env["C"] == "kept" and env["D"] == "[]"
+
+
+def test_args_go_to_stages_on_top_and_not_by_copy(kitchen):
+    kitchen.put({"f": "1"})
+    text = (
+        "FROM scratch AS one\nARG A=1\nENV E=$A\nCOPY f /\n"
+        "FROM one AS two\nENV B=[$A$E]\n"
+        "FROM scratch\nCOPY --from=two f /\nENV B=[$A$E]\n"
+    )
+    assert environment(kitchen, text, target="two")["B"] == "[11]"
+    assert environment(kitchen, text)["B"] == "[]"
+
+
+def test_platform_args_must_be_declared(kitchen):
+    here = this_platform()
+    env = environment(
+        kitchen, "FROM scratch AS s\nENV A=[$TARGETARCH]\nARG TARGETARCH TARGETPLATFORM TARGETSTAGE"
+        "\nENV B=$TARGETARCH C=$TARGETPLATFORM D=$TARGETSTAGE",
+    )  # fmt: skip
+    assert env["A"] == "[]" and env["B"] == here.architecture
+    assert env["C"] == str(here) and env["D"] == "default"
+    text = "FROM scratch\nARG BUILDOS\nENV A=$BUILDOS"
+    assert environment(kitchen, text, build_args={"BUILDOS": "mine"})["A"] == "mine"
+
+
+def test_source_date_epoch_can_be_asked_for(kitchen):
+    text = "FROM scratch\nARG SOURCE_DATE_EPOCH\nENV A=$SOURCE_DATE_EPOCH"
+    assert environment(kitchen, text, source_date_epoch=7)["A"] == "7"
+    assert environment(kitchen, text, build_args={"SOURCE_DATE_EPOCH": "8"})["A"] == "8"
+
+
+def test_warnings(kitchen):
+    text = "ARG G\nFROM scratch\nARG USED\nENV A=$USED$NOWHERE ${D:-fine}=1\n"
+    args = {"USED": "1", "TYPO": "2", "G": "3", "http_proxy": "4"}
+    assert kitchen.build(text, build_args=args).warnings == (
+        "Dockerfile:4: $NOWHERE is used and has no value",
+        "one or more build args were not consumed: TYPO",
+    )
+
+
+def test_from_takes_global_args(kitchen):
+    kitchen.image("base:1", config={"User": "me"})
+    kitchen.image("base:2", config={"User": "you"})
+    text = "ARG TAG=1\nFROM base:${TAG}\n"
+    assert kitchen.build(text).config["User"] == "me"
+    assert kitchen.build(text, build_args={"TAG": "2"}).config["User"] == "you"
+    with pytest.raises(DockerfileError, match="should not be blank") as caught:
+        kitchen.build("ARG B\nFROM $B")
+    assert caught.value.line == 2
+
+
+def test_platform_of_from(kitchen):
+    built = kitchen.build("FROM --platform=linux/arm64 scratch")
+    assert (built.document["os"], built.document["architecture"]) == ("linux", "arm64")
+    with pytest.raises(DockerfileError) as caught:
+        kitchen.build("FROM --platform=a/b/c/d/e scratch")
+    assert caught.value.line == 1
+
+
+def test_everything_else(kitchen):
+    fields = config(
+        kitchen,
+        "LABEL a=1 b='two words'",
+        "LABEL a=2",
+        "EXPOSE 80 53/UDP 8000-8002/tcp",
+        'VOLUME ["/a b"]',
+        "VOLUME /c /d",
+        "STOPSIGNAL SIGUSR1",
+        "USER me:us",
+        'SHELL ["/bin/ash", "-e"]',
+        "HEALTHCHECK --interval=5s --timeout=1m --start-period=2s --retries=2 CMD check it",
+        'ENTRYPOINT ["run", "it"]',
+        "CMD with $A",
+    )
+    assert fields["Labels"] == {"a": "2", "b": "two words"}
+    assert sorted(fields["ExposedPorts"]) == [
+        "53/udp",
+        "80/tcp",
+        "8000/tcp",
+        "8001/tcp",
+        "8002/tcp",
+    ]
+    assert sorted(fields["Volumes"]) == ["/a b", "/c", "/d"]
+    assert fields["StopSignal"] == "SIGUSR1" and fields["User"] == "me:us"
+    assert fields["Shell"] == ["/bin/ash", "-e"]
+    second = 1_000_000_000
+    assert fields["Healthcheck"] == {
+        **{"Test": ["CMD-SHELL", "check it"], "Interval": 5 * second, "Timeout": 60 * second},
+        **{"StartPeriod": 2 * second, "Retries": 2},
+    }
+    assert fields["Entrypoint"] == ["run", "it"] and fields["Cmd"] == ["/bin/ash", "-e", "with $A"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("EXPOSE 1-", "invalid containerPort"),
+        ("EXPOSE $P", "invalid containerPort"),
+        ("STOPSIGNAL $P", "invalid signal"),
+        ("USER $NONE", "USER must have an argument"),
+        ("WORKDIR $NONE", "WORKDIR must have an argument"),
+        ("VOLUME $NONE", "can not be an empty string"),
+        ("ENV $NONE=1", "names can not be blank"),
+    ],
+)
+def test_values_that_are_wrong_once_expanded(kitchen, line, message):
+    with pytest.raises(DockerfileError, match=message) as caught:
+        kitchen.build(f"FROM scratch\nARG P=x\n{line}")
+    assert caught.value.line == 3
+
+
+def test_entrypoint_clears_the_bases_cmd_alone(kitchen):
+    kitchen.image("base:1", config={"Cmd": ["old"], "Entrypoint": ["base"]})
+    assert config(kitchen, base="base:1")["Cmd"] == ["old"]
+    assert "Cmd" not in config(kitchen, 'ENTRYPOINT ["new"]', base="base:1")
+    for lines in (('CMD ["own"]', 'ENTRYPOINT ["e"]'), ('ENTRYPOINT ["e"]', 'CMD ["own"]')):
+        assert config(kitchen, *lines, base="base:1")["Cmd"] == ["own"]
+    assert config(kitchen, "CMD []", base="base:1").get("Cmd", []) == []
+    assert config(kitchen, "ENTRYPOINT []", base="base:1").get("Entrypoint", []) == []
+
+
+def test_a_stage_on_a_stage_is_as_one_on_an_image(kitchen):
+    text = 'FROM scratch AS a\nCMD ["old"]\nSHELL ["/s"]\nFROM a\nENTRYPOINT ["new"]\nHEALTHCHECK CMD x'
+    fields = kitchen.build(text).config
+    assert "Cmd" not in fields and fields["Healthcheck"]["Test"] == ["CMD-SHELL", "x"]
+    assert fields["Shell"] == ["/s"]
+
+
+def test_what_the_base_has_is_merged_and_kept(kitchen):
+    kitchen.image(
+        "base:1",
+        {"etc/f": "1"},
+        author="them",
+        os_features=["x"],
+        config={
+            "Env": ["A=1", "B=2"],
+            "Labels": {"l": "1", "m": "1"},
+            "ExposedPorts": {"80/tcp": {}},
+            "Volumes": {"/v": {}},
+            "User": "u",
+            "WorkingDir": "/w",
+            "StopSignal": "SIGINT",
+            "Healthcheck": {"Test": ["CMD", "c"], "Interval": 5},
+            "ArgsEscaped": True,
+            "Unheard": {"of": 1},
+        },
+        history=[{"created_by": "theirs"}, {"created_by": "empty", "empty_layer": True}],
+    )
+    built = kitchen.build("FROM base:1\nENV B=3 C=4\nLABEL m=2\nEXPOSE 81\nVOLUME /x")
+    fields = built.config
+    assert fields["Env"] == ["A=1", "B=3", f"{PATH}", "C=4"]
+    assert fields["Labels"] == {"l": "1", "m": "2"}
+    assert sorted(fields["ExposedPorts"]) == ["80/tcp", "81/tcp"]
+    assert sorted(fields["Volumes"]) == ["/v", "/x"]
+    assert (fields["User"], fields["WorkingDir"], fields["StopSignal"]) == ("u", "/w", "SIGINT")
+    assert fields["Healthcheck"] == {"Test": ["CMD", "c"], "Interval": 5}
+    assert fields["ArgsEscaped"] is True and fields["Unheard"] == {"of": 1}
+    assert built.document["os_features"] == ["x"] and built.document["author"] == "them"
+    assert [entry["created_by"] for entry in built.history[:2]] == ["theirs", "empty"]
+
+
+def test_healthcheck_none_ends_an_inherited_one(kitchen):
+    kitchen.image("base:1", config={"Healthcheck": {"Test": ["CMD", "c"]}})
+    fields = config(kitchen, "HEALTHCHECK NONE", base="base:1")
+    assert fields["Healthcheck"] == {"Test": ["NONE"]}
+
+
+def test_a_base_with_triggers_is_refused_by_name(kitchen):
+    kitchen.image("base:1", config={"OnBuild": ["COPY . /src"]})
+    with pytest.raises(OcitoolError, match=r"ONBUILD triggers \(COPY \. /src\)") as caught:
+        kitchen.build("FROM base:1")
+    assert caught.value.where == "Dockerfile:1" and caught.value.hint
+
+
+def test_history_has_an_entry_for_each_instruction(kitchen):
+    kitchen.put({"f": "1", "d/f": "1"})
+    kitchen.image("base:1", {"a": "1"}, {"b": "1"}, history=[{"created_by": "only one"}])
+    built = kitchen.build(
+        "FROM base:1\nARG A=1\nENV E=$A\nWORKDIR /new\nWORKDIR /new\nCOPY f \\\n  $E /x/\n"
+        'COPY d /d\nUSER u\nCMD ["c"]' .replace("$E ", ""),
+        source_date_epoch=1_700_000_000,
+    )  # fmt: skip
+    told = [
+        (entry.get("created_by", ""), entry.get("empty_layer", False)) for entry in built.history
+    ]
+    assert told == [
+        ("", False),  # the base told less than it has
+        ("only one", False),
+        ("ARG A=1", True),
+        ("ENV E=1", True),
+        ("WORKDIR /new", False),
+        ("WORKDIR /new", True),
+        ("COPY f /x/", False),
+        ("COPY d /d", False),
+        ("USER u", True),
+        ('CMD ["c"]', True),
+    ]
+    created = "2023-11-14T22:13:20Z"
+    assert built.document["created"] == created
+    assert {entry["created"] for entry in built.history[2:]} == {created}
+
+
+def test_maintainer_is_the_author(kitchen):
+    built = kitchen.build("FROM scratch\nMAINTAINER Some One <some@one.example>")
+    assert built.document["author"] == "Some One <some@one.example>"
+
+
+def test_workdir(kitchen):
+    tree = {"there": {"mode": 0o700, "uid": 3}, "link": {"link": "there"}, "file": "1",
+            "etc/passwd": "me:x:5:6::/:\n"}  # fmt: skip
+    kitchen.image("base:1", tree)
+    built = kitchen.build("FROM base:1\nWORKDIR /there\nWORKDIR ../link\nUSER me\nWORKDIR a/b")
+    assert built.config["WorkingDir"] == "/link/a/b"
+    assert built.names() == ["there", "there/a", "there/a/b"]
+    assert built.tree["there"] == "5 700 3:0"
+    assert built.tree["there/a"] == built.tree["there/a/b"] == "5 755 5:6"
+    with pytest.raises(OcitoolError, match="/file is there, and is no directory") as caught:
+        kitchen.build("FROM base:1\nWORKDIR /file")
+    assert caught.value.where == "Dockerfile:2"
+    with pytest.raises(OcitoolError, match="'nobody' is not in the image's"):
+        kitchen.build("FROM base:1\nUSER nobody\nWORKDIR /new")
+
+
+def test_workdir_follows_variables_and_dots(kitchen):
+    fields = config(kitchen, "ENV D=/a", "WORKDIR $D/./b/../c", "WORKDIR d")
+    assert fields["WorkingDir"] == "/a/c/d"
+
+
+def test_stages_the_target_does_not_need_are_not_built(kitchen):
+    kitchen.put({"f": "1"})
+    text = "FROM scratch AS a\nCOPY f /\nFROM scratch AS bad\nCOPY gone /\nFROM a AS c\nCOPY f /c\n"
+    assert sorted(kitchen.build(text).tree) == ["c", "f"]
+    assert sorted(kitchen.build(text, target="A").tree) == ["f"]
+    assert sorted(kitchen.build(text, target="0").tree) == ["f"]
+    with pytest.raises(OcitoolError, match='target stage "ba" could not be found') as caught:
+        kitchen.build(text, target="ba")
+    assert caught.value.hint == "did you mean bad?"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM scratch AS a\nCOPY --from=a f /",
+        "FROM scratch AS a\nCOPY --from=b f /\nFROM a AS b\nCOPY --from=a f /",
+    ],
+)
+def test_a_circle_of_stages(kitchen, text):
+    with pytest.raises(OcitoolError, match="circular dependency") as caught:
+        kitchen.build(text)
+    assert caught.value.where.startswith("Dockerfile:") and caught.value.hint

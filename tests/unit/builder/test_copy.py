@@ -1,0 +1,347 @@
+"""COPY: which entries a layer gets, and what is refused."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ocitool.errors import BuildError, DockerfileError, UnknownStage
+from tests.unit.builder.conftest import Kitchen
+
+
+def scratch(*lines: str) -> str:
+    return "\n".join(["FROM scratch", *lines])
+
+
+def owner(said: str) -> str:
+    return said.split()[2]
+
+
+@pytest.fixture
+def stocked(kitchen: Kitchen) -> Kitchen:
+    kitchen.put(
+        {
+            "f": "a file\n",
+            "run.sh": {"text": "#!/bin/sh\n", "mode": 0o755},
+            "d": {"mode": 0o750},
+            "d/a": "a\n",
+            "d/sub": {"mode": 0o700},
+            "d/sub/c": "c\n",
+            "d/link": {"link": "a"},
+            "d/out": {"link": "/etc/passwd"},
+        }
+    )
+    return kitchen
+
+
+def test_file_renamed_and_into_directories(stocked):
+    tree = stocked.build(scratch("COPY f /x/y/new", "COPY f x/", "COPY f run.sh .")).tree
+    assert sorted(tree) == ["f", "run.sh", "x", "x/f", "x/y", "x/y/new"]
+    assert tree["x"] == tree["x/y"] == "5 755 0:0"
+    assert tree["x/f"] == tree["x/y/new"] == tree["f"]
+    assert tree["run.sh"].startswith("0 755 0:0 ")
+
+
+def test_directory_gives_its_content_and_keeps_nested_links(stocked):
+    tree = stocked.build(scratch("COPY d /new")).tree
+    assert sorted(tree) == ["new", "new/a", "new/link", "new/out", "new/sub", "new/sub/c"]
+    assert tree["new"] == "5 755 0:0"  # the directory's own attributes are not copied
+    assert tree["new/sub"] == "5 700 0:0"
+    assert tree["new/link"] == "2 0:0 -> a"
+    assert tree["new/out"] == "2 0:0 -> /etc/passwd"
+
+
+def test_trailing_slash_makes_a_directory(stocked):
+    assert sorted(stocked.build(scratch("COPY f /x/")).tree) == ["x", "x/f"]
+    assert sorted(stocked.build(scratch("COPY f /x")).tree) == ["x"]
+    assert sorted(stocked.build(scratch("WORKDIR /w", "COPY f ./")).tree) == ["w", "w/f"]
+    assert sorted(stocked.build(scratch("WORKDIR /w", "COPY f ..")).tree) == ["f", "w"]
+
+
+def test_several_sources_need_a_directory(stocked):
+    with pytest.raises(BuildError, match="must be a directory and end with a /") as caught:
+        stocked.build(scratch("COPY f run.sh /x"))
+    assert caught.value.where == "Dockerfile:2"
+
+
+def test_wildcards(kitchen):
+    kitchen.put(
+        {"one.txt": "1", "two.txt": "2", "a[b]c": "3", "s/deep/x.c": "4", "t/deep/y.c": "5"}
+    )
+    tree = kitchen.build(scratch("COPY *.txt /t/", "COPY */deep/?.c /c/", "COPY a[[]b]c /b/")).tree
+    assert {path for path in tree if "." in path or "[" in path} == {
+        *("t/one.txt", "t/two.txt", "c/x.c", "c/y.c", "b/a[b]c"),
+    }
+
+
+def test_wildcard_without_match_copies_nothing(stocked):
+    built = stocked.build(scratch("COPY f /f", "COPY *.none /x/"))
+    assert sorted(built.tree) == ["f"]
+
+
+def test_wildcard_names_a_link_by_its_own_name(kitchen):
+    kitchen.put({"lib.so.1": "code", "lib.so": {"link": "lib.so.1"}})
+    tree = kitchen.build(scratch("COPY lib* /l/")).tree
+    assert tree["l/lib.so"] == tree["l/lib.so.1"]
+    assert tree["l/lib.so"].startswith("0 644")
+
+
+def test_wildcard_goes_through_links_inside_the_context_alone(kitchen, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("host")
+    kitchen.put({"real/f": "1", "in": {"link": "/real"}, "out": {"link": str(outside)}})
+    tree = kitchen.build(scratch("COPY [io]*/* /x/")).tree
+    assert sorted(tree) == ["x", "x/f"]
+
+
+@pytest.mark.parametrize("source", ["../../f", "/f", "/../f", "x/../../f"])
+def test_sources_stay_inside_the_context(stocked, source):
+    (stocked.top.parent / "f").write_text("of the host\n")
+    built = stocked.build(scratch(f"COPY {source} /copied"))
+    assert built.read("copied") == "a file\n"
+
+
+def test_top_link_is_followed_inside_the_context(stocked):
+    (stocked.top.parent / "secret").write_text("of the host\n")
+    stocked.put({"l": {"link": "/f"}, "ld": {"link": "d"}, "out": {"link": "../secret"}})
+    built = stocked.build(scratch("COPY l /l", "COPY ld /ld", "COPY ld/sub/c /c"))
+    assert built.read("l") == "a file\n"
+    assert "ld/sub/c" in built.tree and built.read("c") == "c\n"
+    with pytest.raises(BuildError, match='"/out": not found'):
+        stocked.build(scratch("COPY out /x"))
+
+
+def test_links_in_a_circle(kitchen):
+    kitchen.put({"a": {"link": "b"}, "b": {"link": "a"}})
+    with pytest.raises(BuildError, match="too many levels of symbolic links"):
+        kitchen.build(scratch("COPY a /x"))
+
+
+def test_hard_links_stay(kitchen):
+    kitchen.put({"h/one": "data", "h/two": {"hardlink": "h/one"}, "h/z/3": {"hardlink": "h/one"}})
+    members = {member.name: member for member in kitchen.build(scratch("COPY h /h")).layers[0]}
+    assert members["h/one"].isreg()
+    assert members["h/two"].linkname == members["h/z/3"].linkname == "h/one"
+
+
+def test_names_of_one_file_that_is_replaced_keep_the_old_content(kitchen):
+    kitchen.put({"a/1": "old", "a/2": {"hardlink": "a/1"}, "a/3": {"hardlink": "a/1"}})
+    kitchen.put({"b/1": "new"})
+    built = kitchen.build(scratch("COPY a b /x/"))
+    assert built.read("x/1") == "new" and built.read("x/2") == "old"
+    assert built.tree["x/3"] == built.tree["x/2"]
+
+
+def test_later_sources_win_and_directories_merge(kitchen):
+    kitchen.put({"a/x": "1", "a/s": {"mode": 0o700}, "a/s/p": "p", "b/x": "2"})
+    kitchen.put({"b/s": {"mode": 0o711}, "b/s/q": "q"})
+    built = kitchen.build(scratch("COPY a b /m/"))
+    assert built.read("m/x") == "2"
+    assert built.tree["m/s"] == "5 711 0:0"
+    assert {"m/s/p", "m/s/q"} <= built.tree.keys()
+
+
+def test_sources_that_disagree_are_refused(kitchen):
+    kitchen.put({"a/x/y": "1", "b/x": "2", "c/x": {"link": "y"}})
+    with pytest.raises(BuildError, match="cannot replace to directory /m/x with file"):
+        kitchen.build(scratch("COPY a b /m/"))
+    with pytest.raises(BuildError, match="cannot copy to non-directory: /m/x"):
+        kitchen.build(scratch("COPY b a /m/"))
+    with pytest.raises(BuildError, match="cannot copy to non-directory: /m/x"):
+        kitchen.build(scratch("COPY c a /m/"))
+
+
+def test_directory_and_file_do_not_replace_each_other(stocked):
+    stocked.put({"e/a/x": "1"})
+    with pytest.raises(BuildError, match="cannot copy to non-directory: /m/a") as caught:
+        stocked.build(scratch("COPY d /m", "COPY e /m"))
+    assert caught.value.where == "Dockerfile:3" and "RUN" in caught.value.hint
+    with pytest.raises(BuildError, match="cannot replace to directory /m/f with file"):
+        stocked.build(scratch("COPY d /m/f", "COPY f /m/"))
+    with pytest.raises(BuildError, match="cannot copy to non-directory: /f"):
+        stocked.build(scratch("COPY f /f", "COPY run.sh /f/"))
+    with pytest.raises(BuildError, match="cannot copy to non-directory: /f"):
+        stocked.build(scratch("COPY f /f", "COPY run.sh /f/deep/x"))
+
+
+def test_existing_parents_are_repeated_as_they_are(kitchen):
+    kitchen.put({"f": "1"})
+    kitchen.image("base:1", {"p": {"mode": 0o2770, "uid": 5, "gid": 6}, "p/q": {"mode": 0o700}})
+    built = kitchen.build("FROM base:1\nCOPY --chown=9:9 f /p/q/r/f")
+    assert built.names() == ["p", "p/q", "p/q/r", "p/q/r/f"]
+    assert built.tree["p"] == "5 2770 5:6"
+    assert built.tree["p/q"] == "5 700 0:0"
+    assert built.tree["p/q/r"] == "5 755 9:9"
+
+
+def test_links_of_the_image_are_followed_inside_it(kitchen, tmp_path):
+    kitchen.put({"f": "1", "d/g": "2"})
+    host = tmp_path / "host"
+    host.mkdir()
+    links = {"real": {}, "real/in": {}, "abs": {"link": "/real"}, "rel": {"link": "real/in"},
+             "up": {"link": "../../../real"}, "host": {"link": str(host)},
+             "file": {"link": "real/target"}}  # fmt: skip
+    kitchen.image("base:1", links)
+    copies = ("COPY f /abs/", "COPY f /rel/x", "COPY d /up/d", "COPY f /host/f", "COPY f /file")
+    built = kitchen.build("\n".join(["FROM base:1", *copies]))
+    assert {"real/f", "real/in/x", "real/d/g", "real/target"} <= built.tree.keys()
+    assert built.tree["abs"] == "2 0:0 -> /real"
+    assert f"{host}/f".lstrip("/") in built.tree  # made in the image
+    assert os.listdir(host) == []
+
+
+def test_a_link_in_the_destination_directory_is_replaced(kitchen):
+    kitchen.put({"f": "new", "d/a": "new"})
+    kitchen.image(
+        "base:1", {"t": {}, "t/real": "old", "t/f": {"link": "real"}, "t/a": {"link": "f"}}
+    )
+    built = kitchen.build("FROM base:1\nCOPY f /t/\nCOPY d /t/")
+    assert built.read("t/real") == "old" and built.read("t/f") == "new"
+    assert built.tree["t/a"] == built.tree["t/f"]
+
+
+def test_chown(kitchen):
+    kitchen.put({"f": "1"})
+    passwd = "root:x:0:0::/:/bin/sh\nweb:x:33:44::/:/bin/sh\n"
+    kitchen.image("base:1", {"etc/passwd": passwd, "etc/group": "staff:x:50:\n"})
+    given = {"web": "33:44", "web:staff": "33:50", "7": "7:7", "7:8": "7:8", ":staff": "0:50",
+             "web:9": "33:9", "$U:staff": "33:50"}  # fmt: skip
+    lines = [f"COPY --chown={text} f /f{at}" for at, text in enumerate(given)]
+    tree = kitchen.build("\n".join(["FROM base:1", "ENV U=web", *lines])).tree
+    assert [owner(tree[f"f{at}"]) for at in range(len(given))] == list(given.values())
+
+
+@pytest.mark.parametrize(
+    ("chown", "message"),
+    [
+        ("nobody", "'nobody' is not in the image's /etc/passwd"),
+        ("0:games", "'games' is not in the image's /etc/group"),
+        ("4294967295", "no user or group id"),
+    ],
+)
+def test_chown_to_nobody_known(kitchen, chown, message):
+    kitchen.put({"f": "1"})
+    kitchen.image("base:1", {"etc/passwd": "root:x:0:0::/:\n", "etc/group": "root:x:0:\n"})
+    with pytest.raises(BuildError, match=message) as caught:
+        kitchen.build(f"FROM base:1\nCOPY --chown={chown} f /")
+    assert caught.value.where == "Dockerfile:2" and caught.value.hint
+
+
+def test_chown_by_name_in_an_image_without_passwd(kitchen):
+    kitchen.put({"f": "1"})
+    with pytest.raises(BuildError, match="no /etc/passwd to look up 'web' in"):
+        kitchen.build(scratch("COPY --chown=web f /"))
+
+
+def test_chmod(stocked):
+    lines = ("COPY --chmod=4701 f /octal", "COPY --chmod=u=rwX,go=rX d /symbolic",
+             "COPY --chmod=640 d /all", "COPY --chmod=$M f run.sh /x/")  # fmt: skip
+    tree = stocked.build(scratch("ARG M=600", *lines)).tree
+    assert tree["octal"].startswith("0 4701 ")
+    assert tree["symbolic/a"].startswith("0 644 ") and tree["symbolic/sub"] == "5 755 0:0"
+    assert tree["all/sub"] == "5 640 0:0" and tree["all/sub/c"].startswith("0 640 ")
+    assert tree["all/link"] == "2 0:0 -> a"
+    assert tree["x"] == "5 600 0:0"  # as BuildKit: an octal mode is that of new parents, too
+
+
+@pytest.mark.parametrize("mode", ["8", "77777", "u+q", "rw"])
+def test_wrong_chmod(stocked, mode):
+    with pytest.raises(DockerfileError, match="invalid chmod parameter") as caught:
+        stocked.build(scratch(f"COPY --chmod={mode} f /"))
+    assert caught.value.line == 2
+
+
+def test_attributes_of_context_files(kitchen):
+    kitchen.put({"s": {"text": "1", "mode": 0o6755}, "x": {"text": "2", "xattrs": {"user.n": "v"}}})
+    os.mkfifo(kitchen.top / "pipe")
+    tree = kitchen.build(scratch("COPY . /")).tree
+    assert tree["s"].startswith("0 6755 0:0 ")
+    assert tree["x"].endswith(" user.n=v")
+    assert tree["pipe"].startswith("6 ")
+
+
+def test_missing_and_ignored_sources(stocked):
+    with pytest.raises(BuildError, match='"/gone": not found') as caught:
+        stocked.build(scratch("COPY f /", "COPY gone /"))
+    assert caught.value.where == "Dockerfile:3" and str(stocked.top) in caught.value.hint
+    stocked.put({".dockerignore": "f\nd\n!d/sub\n", "alias": {"link": "f"}})
+    for source in ("f", "alias"):
+        with pytest.raises(BuildError, match=f'"/{source}": not found') as caught:
+            stocked.build(scratch(f"COPY {source} /"))
+        assert "ignore file" in caught.value.hint
+    assert sorted(stocked.build(scratch("COPY d /d")).tree) == ["d", "d/sub", "d/sub/c"]
+    assert sorted(stocked.build(scratch("COPY [f]* /x/", "COPY run.sh /")).tree) == ["run.sh"]
+
+
+def test_a_name_that_means_a_removal_in_a_layer(kitchen):
+    kitchen.put({"d/.wh.f": "1"})
+    with pytest.raises(BuildError, match=r"/x/\.wh\.f: a name that begins with \.wh\."):
+        kitchen.build(scratch("COPY d /x"))
+
+
+def test_from_stages(kitchen):
+    kitchen.put({"f": "1", "g": "2"})
+    built = kitchen.build(
+        "FROM scratch AS One\nCOPY --chown=3:4 --chmod=750 f /d/f\n"
+        "FROM scratch\nCOPY g /g\n"
+        "FROM scratch\nCOPY --from=one /d /by-name\nCOPY --from=1 g /by-number\n"
+        "COPY --from=ONE --chown=9 /d/f /given/"
+    )
+    tree = built.tree
+    assert tree["by-name"] == "5 755 0:0"
+    assert owner(tree["by-name/f"]) == "3:4" and tree["by-name/f"].startswith("0 750")
+    assert owner(tree["by-number"]) == "0:0" and owner(tree["given/f"]) == "9:9"
+
+
+def test_from_an_image_with_everything(kitchen):
+    tree = {
+        "o": {"mode": 0o2750, "uid": 3, "gid": 4},
+        "o/one": {"text": "data", "mode": 0o4755, "uid": 5, "gid": 6},
+        "o/two": {"hardlink": "o/one", "mode": 0o4755, "uid": 5, "gid": 6},
+        "o/link": {"link": "one"},
+        "o/pipe": {"fifo": True},
+        "o/tty": {"device": (5, 0)},
+    }
+    kitchen.image("things:1", tree)
+    built = kitchen.build(scratch("COPY --from=things:1 /o /x", "COPY --from=things:1 /o/li* /y/"))
+    assert owner(built.tree["x/one"]) == "5:6" and built.tree["x/two"] == built.tree["x/one"]
+    assert built.tree["x/link"] == "2 0:0 -> one"
+    assert built.tree["x/pipe"].startswith("6 ") and built.tree["x/tty"].endswith(" 5,0")
+    assert built.tree["y/link"] == built.tree["x/one"]
+    assert next(m for m in built.layers[0] if m.name == "x/two").linkname == "x/one"
+
+
+def test_from_an_image_without_the_file(kitchen):
+    kitchen.image("things:1", {"f": "1"})
+    with pytest.raises(BuildError, match='"/gone": not found') as caught:
+        kitchen.build(scratch("COPY --from=things:1 /gone /x"))
+    assert caught.value.where == "Dockerfile:2" and "things:1" in caught.value.hint
+    with pytest.raises(BuildError, match='"/f": not found'):
+        kitchen.build(scratch("COPY --from=scratch /f /x"))
+
+
+def test_from_a_stage_number_that_is_not_there(kitchen):
+    with pytest.raises(UnknownStage, match="invalid stage index 1") as caught:
+        kitchen.build("FROM scratch\nFROM scratch\nCOPY --from=1 /f /f")
+    assert caught.value.where == "Dockerfile:3"
+
+
+def test_what_was_removed_in_a_stage_is_not_copied(kitchen):
+    kitchen.image("base:1", {"d": {}, "d/a": "1", "d/b": "2"}, {"d/.wh.a": "", "d/c": "3"})
+    assert sorted(kitchen.build(scratch("COPY --from=base:1 /d /d")).tree) == ["d", "d/b", "d/c"]
+
+
+def test_heredocs(kitchen):
+    kitchen.put({"f": "1"})
+    built = kitchen.build(
+        "FROM scratch\nARG WHO=me\n"
+        'COPY --chmod=700 --chown=1:2 <<one <<"two" f /d/\nfor $WHO \\$x\none\n$WHO stays\ntwo\n'
+        "COPY <<-three /single\n\ttabs go\n\tthree\n"
+    )
+    assert built.read("d/one") == "for me $x\n"
+    assert built.read("d/two") == "$WHO stays\n"
+    assert built.read("single") == "tabs go\n"
+    assert built.tree["d/one"].startswith("0 700 1:2 ") and "d/f" in built.tree
+    assert built.tree["single"].startswith("0 644 0:0 ")
