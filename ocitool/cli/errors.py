@@ -20,7 +20,7 @@ from typing import TextIO
 
 import click
 
-from ocitool.cli.output import colour_wanted, write
+from ocitool.cli.output import OutputGone, colour_wanted, write
 from ocitool.cli.progress.lines import plain_text
 from ocitool.errors import DockerfileError, OcitoolError, StepFailed
 
@@ -92,7 +92,7 @@ def exit_code(error: BaseException) -> int:
         return _system_exit(first.code)
     if _interrupted(first):
         return INTERRUPTED
-    return BROKEN_PIPE if isinstance(first, BrokenPipeError) else 1
+    return BROKEN_PIPE if isinstance(first, (BrokenPipeError, OutputGone)) else 1
 
 
 def _system_exit(code: object) -> int:
@@ -138,7 +138,7 @@ def _lines(error: BaseException) -> tuple[str, ...]:
         return _usage(error)
     if isinstance(error, SystemExit):
         return (str(error.code),) if isinstance(error.code, str) else ()
-    if isinstance(error, (BrokenPipeError, click.exceptions.Exit)):
+    if isinstance(error, (BrokenPipeError, OutputGone, click.exceptions.Exit)):
         return ()
     return _foreign(error)
 

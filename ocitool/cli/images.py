@@ -109,12 +109,13 @@ def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
 
     What only they used is removed from the disk, too; the build cache stays.
     """
+    from ocitool.oci.reference import Reference
     from ocitool.store.removal import remove_image
 
     with app.store() as store:
         for name in names:
             done = remove_image(store, name, force=force)
             for each in done.untagged:
-                click.echo(f"Untagged: {each}")
+                click.echo(f"Untagged: {Reference.parse(each).familiar}")
             if done.deleted is not None:
                 click.echo(f"Deleted: {done.deleted}")

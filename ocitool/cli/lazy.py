@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 import click
+
+from ocitool.cli.output import OutputGone
+
+
+@contextlib.contextmanager
+def _broken_pipes_shown() -> Iterator[None]:
+    """Hide broken pipes from click, which would exit with 1 as if a command had failed."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputGone from error
 
 
 class LazyGroup(click.Group):
@@ -18,6 +30,14 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._table = table
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _broken_pipes_shown():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _broken_pipes_shown():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self._table)

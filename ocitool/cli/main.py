@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final, NoReturn
 
@@ -51,8 +52,22 @@ def cli(context: click.Context, root: str | None, driver: str | None, debug: boo
     context.obj = App(root=root, driver=driver, debug=debug)
 
 
+def _open_streams() -> None:
+    """Let closed standard streams lead nowhere: the next file to be opened would take their place.
+
+    Which of them are closed is the caller's doing (``>&-``, some cron and init systems).
+    """
+    while (free := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(free, True)
+    os.close(free)
+    sys.stdin = sys.stdin or open(0, closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
+
+
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _open_streams()
     debug = "--debug" in sys.argv
     code = run_guarded(lambda: cli.main(prog_name="ocitool", standalone_mode=False), debug=debug)
 

@@ -168,6 +168,10 @@ def emit_documents(
 # -- streams -------------------------------------------------------------------------------
 
 
+class OutputGone(Exception):
+    """Nobody reads our output any more."""
+
+
 def write(text: str, out: TextIO | None = None) -> None:
     """Write *text* whole, and flush, so that a broken pipe shows here and not at exit.
 

@@ -174,9 +174,9 @@ def serve(app: App, addr: str) -> None:
             raise SystemExit(0)
 
         signal.signal(signal.SIGTERM, stop)
-        with server:
-            click.echo(f"Serving on http://{server.address}", err=True)
-            try:
+        try:
+            with server:
+                click.echo(f"Serving on http://{server.address}", err=True)
                 server.wait()
-            except KeyboardInterrupt:
-                click.echo("Stopped.", err=True)
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)

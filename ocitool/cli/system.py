@@ -73,7 +73,10 @@ def prune(app: App, all_images: bool, force: bool) -> int:
 
 def _confirmed(question: str) -> bool:
     click.echo(question, nl=False, err=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        click.echo(err=True)
+    return answer.strip().lower() in ("y", "yes")
 
 
 @system.command(short_help="Prove that the store is whole.")

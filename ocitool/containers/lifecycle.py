@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ocitool.containers.container import Container
 from ocitool.containers.options import RunOptions, bind_mount, environment, tmpfs_mount
@@ -48,14 +49,25 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
             name=options.name,
             image=str(image.digest),
             layers=layer_names(image.layers),
-        ) as _,
+        ) as container,
         store.layers.tree(image.layers, progress) as tree,
     ):
-        sandbox = sandbox_for(options, image.config.run, tree.mounts, mounts, maps)
+        sandbox = sandbox_for(
+            replace(options, hostname=options.hostname or _hostname(options, container.id)),
+            image.config.run,
+            tree.mounts,
+            mounts,
+            maps,
+        )
         done = run_foreground(get_isolation(), sandbox, interactive=options.interactive)
     for note in done.notes:
         progress.emit(Notice(text=note, level="debug"))
     return done
+
+
+def _hostname(options: RunOptions, container_id: str) -> str:
+    """Return docker's choice: on the host's network the host's name, else the container's id."""
+    return os.uname().nodename if options.network == "host" else container_id[:12]
 
 
 def _image(name: str, store: Store, progress: ProgressSink) -> Image:

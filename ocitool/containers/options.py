@@ -61,6 +61,8 @@ def environment(
 ) -> dict[str, str]:
     """Return the container's environment: the image's, then what was asked for."""
     env = dict(base)
+    if options.hostname:
+        env.setdefault("HOSTNAME", options.hostname)
     if options.terminal:
         env.setdefault("TERM", "xterm")
     for entry in options.env:

@@ -55,7 +55,8 @@ class Reference:
             raise BadReference(f"{domain!r} is not a registry's name", where=text)
         if not _PATH.fullmatch(path):
             hint = "repository names are lower-case" if path != path.lower() else ""
-            raise BadReference(f"{path!r} is not a repository's name", where=text, hint=hint)
+            shown = path.removeprefix("library/")
+            raise BadReference(f"{shown!r} is not a repository's name", where=text, hint=hint)
         if len(path) > _LONGEST_PATH:
             raise BadReference(
                 f"a repository's name has at most {_LONGEST_PATH} characters", where=text

@@ -66,7 +66,10 @@ class RegistrySource:
     def resolve(self) -> Descriptor:
         """Return the descriptor of what the reference names; `ImageNotFound`."""
         target = self._reference.digest or self._reference.tag
-        return self._client.head_manifest(self._reference.path, target)
+        try:
+            return self._client.head_manifest(self._reference.path, target)
+        except ImageNotFound as error:
+            raise ImageNotFound(f"the registry has no image {self._reference}") from error
 
     def fetch(self, descriptor: Descriptor) -> bytes:
         """Return a manifest, index or config whole and proved, at most 4 MiB.
