@@ -45,6 +45,8 @@ class Settings:
         for key, flag in (flags or {}).items():
             if flag is not None:
                 values[key], origins[key] = flag, f"--{key}"
+        if not values["root"]:
+            raise FormatError("is empty", where=origins["root"], hint="name a directory")
         values["root"] = os.path.abspath(os.path.expanduser(values["root"]))
         return cls(**values, origins=origins)
 
@@ -74,6 +76,8 @@ def _read(path: str) -> dict[str, str]:
             fields: dict[str, Any] = tomllib.load(file)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
+    except OSError as error:
+        raise FormatError(f"cannot be read: {error.strerror}", where=path) from error
     except ValueError as error:
         raise FormatError(f"is not valid TOML: {error}", where=path) from error
     for key, value in fields.items():

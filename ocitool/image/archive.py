@@ -6,28 +6,27 @@ Read is either, and docker's older form, whose layers are plain tars in folders.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from ocitool.errors import BadManifest, ImageNotFound, LayerError
+from ocitool.errors import BadManifest
 from ocitool.image.copy import copy
 from ocitool.image.directory import DirectorySource, read_layout
+from ocitool.image.dockerarchive import blob_path, read_docker, spool
 from ocitool.image.image import Image
 from ocitool.image.local import StoreSink
 from ocitool.layer import entry as kinds
 from ocitool.layer.compression import CHUNK, sniff
-from ocitool.layer.entry import Entry, split
-from ocitool.layer.reader import TarReader
+from ocitool.layer.entry import Entry
+from ocitool.layer.root import remove_tree
 from ocitool.layer.writer import TarWriter
-from ocitool.oci.config import ImageConfig
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor, Index, Manifest
-from ocitool.oci.mediatypes import OCI_CONFIG, layer_type
+from ocitool.oci.manifest import Descriptor, Index
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, ProgressSink
+from ocitool.store.disk import full_disk
 from ocitool.store.refs import CONTAINERD_NAME, REF_NAME
 from ocitool.store.store import Store
 
@@ -43,9 +42,9 @@ def save(images: Sequence[tuple[Image, str]], sink: Callable[[bytes], object]) -
         entries.append(_named(image.descriptor, name))
         docker.append(
             {
-                "Config": _blob_path(image.manifest.config.digest),
+                "Config": blob_path(image.manifest.config.digest),
                 "RepoTags": [Reference.parse(name).familiar] if name else None,
-                "Layers": [_blob_path(layer.digest) for layer in image.manifest.layers],
+                "Layers": [blob_path(layer.digest) for layer in image.manifest.layers],
             }
         )
     for directory in ("blobs", "blobs/sha256"):
@@ -66,17 +65,13 @@ def _named(descriptor: Descriptor, name: str) -> Descriptor:
     return descriptor.annotated(**{CONTAINERD_NAME: name, **({REF_NAME: tag} if tag else {})})
 
 
-def _blob_path(digest: Digest) -> str:
-    return f"blobs/{digest.algorithm}/{digest.encoded}"
-
-
 def _write_file(writer: TarWriter, path: str, data: bytes) -> None:
     writer.add(Entry(path, kinds.FILE, 0o644, size=len(data)))
     writer.content(data)
 
 
 def _write_blob(writer: TarWriter, image: Image, part: Descriptor) -> None:
-    writer.add(Entry(_blob_path(part.digest), kinds.FILE, 0o644, size=part.size))
+    writer.add(Entry(blob_path(part.digest), kinds.FILE, 0o644, size=part.size))
     stream = image.source.open(part)
     try:
         while data := stream.read(CHUNK):
@@ -92,27 +87,35 @@ def load(stream: Stream, *, into: Store, progress: ProgressSink = SILENT) -> tup
         LayerError: it is not a tar.
         BadManifest: it is not an archive of images.
         DigestMismatch: a blob is not what it should be.
+        StoreError: the disk is full, or fails.
     """
     directory = f"{into.lease().file()}.d"
-    os.mkdir(directory, 0o700)
-    _spool(plain(stream), directory)
+    try:
+        with full_disk(into.layout.root):
+            os.mkdir(directory, 0o700)
+            spool(plain(stream), directory)
+            found = _images(directory)
+        names = []
+        for name, root in found:
+            full = str(Reference.parse(name)) if name else ""
+            source = DirectorySource(directory, root)
+            copied = copy(source, StoreSink(into, full), progress=progress, action="load")
+            names.append(full or str(copied.digest))
+        return tuple(names)
+    finally:
+        remove_tree(directory)
+
+
+def _images(directory: str) -> list[tuple[str, Descriptor]]:
     if os.path.exists(f"{directory}/index.json"):
-        found = read_layout(directory)
-    elif os.path.exists(f"{directory}/manifest.json"):
-        found = list(_docker(directory))
-    else:
-        raise BadManifest(
-            "it has neither index.json nor manifest.json",
-            where="archive",
-            hint="for a file system in a tar there is `ocitool import`",
-        )
-    names = []
-    for name, root in found:
-        full = str(Reference.parse(name)) if name else ""
-        source = DirectorySource(directory, root)
-        copied = copy(source, StoreSink(into, full), progress=progress, action="load")
-        names.append(full or str(copied.digest))
-    return tuple(names)
+        return read_layout(directory)
+    if os.path.exists(f"{directory}/manifest.json"):
+        return list(read_docker(directory))
+    raise BadManifest(
+        "it has neither index.json nor manifest.json",
+        where="archive",
+        hint="for a file system in a tar there is `ocitool import`",
+    )
 
 
 def plain(stream: Stream) -> Stream:
@@ -140,83 +143,3 @@ class _Peeked:
 
     def close(self) -> None:
         self._stream.close()
-
-
-def _spool(stream: Stream, directory: str) -> None:
-    """Unpack the archive's files; paths were proved by the reader, links are remade as links."""
-    reader = TarReader(stream)
-    for entry in reader:
-        path = f"{directory}/{entry.path}"
-        os.makedirs(f"{directory}/{split(entry.path)[0]}", mode=0o700, exist_ok=True)
-        if entry.kind == kinds.FILE:
-            with open(path, "xb") as file:
-                while data := reader.read(CHUNK):
-                    file.write(data)
-        elif entry.kind in (kinds.SYMLINK, kinds.HARDLINK):
-            _link(directory, entry)
-
-
-def _link(directory: str, entry: Entry) -> None:
-    # docker's older archives say so that a layer is there already; only that is followed.
-    target = entry.link
-    if entry.kind == kinds.SYMLINK:
-        target = os.path.normpath(os.path.join(split(entry.path)[0], entry.link))
-    if target.startswith(("/", "..")):
-        raise LayerError("a link leads out of the archive", where=entry.path)
-    os.symlink(os.path.join(directory, target), f"{directory}/{entry.path}")
-
-
-def _docker(directory: str) -> Iterator[tuple[str, Descriptor]]:
-    """Make manifests for docker's older form, and put everything where a layout has it."""
-    with open(f"{directory}/manifest.json", "rb") as file:
-        images = json.load(file)
-    if not isinstance(images, list):
-        raise BadManifest("is not a list", where="manifest.json")
-    for at, image in enumerate(images):
-        where = f"manifest.json[{at}]"
-        try:
-            config, layers = str(image["Config"]), [str(path) for path in image["Layers"]]
-        except (KeyError, TypeError) as error:
-            raise BadManifest("lacks Config or Layers", where=where) from error
-        raw = _read(directory, config)
-        parsed = ImageConfig.parse(raw)
-        if len(parsed.diff_ids) != len(layers):
-            raise BadManifest("has another number of layers than its config", where=where)
-        manifest = Manifest.new(
-            _adopt(directory, config, OCI_CONFIG),
-            [_adopt(directory, path, "") for path in layers],
-        )
-        place = f"{directory}/{_blob_path(manifest.descriptor.digest)}"
-        with open(place, "wb") as out:
-            out.write(manifest.raw)
-        for name in image.get("RepoTags") or [""]:
-            yield name, manifest.descriptor
-
-
-def _read(directory: str, path: str) -> bytes:
-    try:
-        with open(f"{directory}/{os.path.normpath(path)}", "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise ImageNotFound(f"the archive lacks {path}") from error
-
-
-def _adopt(directory: str, path: str, media_type: str) -> Descriptor:
-    """Give a file of the archive its name as a blob; returns its descriptor."""
-    if os.path.normpath(path).startswith(("/", "..")):
-        raise BadManifest(f"{path!r} is outside", where="manifest.json")
-    try:
-        with open(f"{directory}/{path}", "rb") as file:
-            head = file.read(6)
-            file.seek(0)
-            digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
-    except OSError as error:
-        raise ImageNotFound(f"the archive lacks {path}") from error
-    codec = sniff(head)
-    place = f"{directory}/{_blob_path(digest)}"
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    if not os.path.lexists(place):
-        os.symlink(os.path.realpath(f"{directory}/{path}"), place)
-    kind = media_type or layer_type(codec.name if codec is not None else "none")
-    size = os.stat(place).st_size
-    return Descriptor(media_type=kind, digest=digest, size=size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocitool.errors import BlobNotFound
+from ocitool.errors import BadManifest, BlobNotFound
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import VerifiedReader
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index
@@ -33,15 +33,19 @@ class DirectorySource:
         try:
             path = f"{self._directory}/blobs/{digest.algorithm}/{digest.encoded}"
             file = open(path, "rb", buffering=0)
-        except FileNotFoundError:
+        except OSError:
             raise BlobNotFound(f"the blob {digest} is not in the archive") from None
         return VerifiedReader(file, digest, size, where="archive")
 
 
 def read_layout(directory: str) -> list[tuple[str, Descriptor]]:
     """Return the names and roots of a layout; a name may be ``""``, or a tag alone."""
-    with open(f"{directory}/index.json", "rb") as file:
-        index = Index.parse(file.read(), OCI_INDEX)
+    try:
+        with open(f"{directory}/index.json", "rb") as file:
+            raw = file.read(MANIFEST_LIMIT + 1)
+    except OSError as error:
+        raise BadManifest(f"cannot be read: {error.strerror}", where="index.json") from error
+    index = Index.parse(raw, OCI_INDEX)
     return [(_full(name_of(entry)), entry) for entry in index.manifests]
 
 
