@@ -7,13 +7,14 @@ Source: Dockerfile reference, "COPY", "ADD"; where the engines differ, BuildKit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ocitool.builder.archive import Spooled
 from ocitool.builder.context import Item
 from ocitool.builder.dockerfile.values import Chmod
-from ocitool.builder.planned import Entries, Planned
+from ocitool.builder.planned import Entries, Planned, refuse_mark
 from ocitool.builder.sources import Source
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer import entry as kinds
@@ -41,13 +42,18 @@ class Target:
     now: int = 0  # nanoseconds: the time of what the builder makes itself
 
 
-def plan(parts: Sequence[Part], target: Target) -> list[Planned]:
+def plan(parts: Sequence[Part], target: Target) -> Iterable[Planned]:
     """Return the entries of the layer, in its order.
 
-    Raises:
+    One directory of the context, which may hold any number of files, comes entry by entry, so
+    that memory does not grow with it; anything else is a list.
+
+    Raises (here, or while the entries are taken):
         BuildError: a directory would replace a file, or the other way round.
     """
     plan = _Plan(target)
+    if len(parts) == 1 and parts[0].item.is_directory and parts[0].source.random_access:
+        return plan.stream(parts[0])
     for number, part in enumerate(parts):
         plan.take(number, part)
     return plan.entries.sorted()
@@ -65,28 +71,34 @@ class _Plan:
         if part.archive is not None:
             self._unpack(number, part.archive)
         elif part.item.is_directory:
-            self._directory(number, part)
+            self.make_directories(self._base)
+            for entry, handle in self._directory(part):
+                self.entries.put(entry, number, handle)
         else:
             self._file(number, part)
 
+    def stream(self, part: Part) -> Iterator[Planned]:
+        """Yield the entries for one directory as the walk finds them, which is in order."""
+        self.make_directories(self._base)
+        yield from self.entries.sorted()
+        for entry, handle in self._directory(part):
+            refuse_mark(entry.path)
+            yield Planned(entry, 0, handle)
+
     # -- the three kinds --------------------------------------------------------------------
 
-    def _directory(self, number: int, part: Part) -> None:
-        there = self._at(self._base)
-        self._refuse_non_directory(self._base, there)
-        self.make_directories(self._base)
+    def _directory(self, part: Part) -> Iterator[tuple[Entry, Any]]:
         fresh: set[str] = set()  # directories that were not there before: nor is what is in them
         for entry, handle in part.source.walk(part.item):
             path = self._below(entry.path)
-            known = there is not None and split(entry.path)[0] not in fresh
-            found = self._at(path) if known else None
+            found = None if split(entry.path)[0] in fresh else self._at(path)
             if entry.kind == kinds.DIRECTORY:
                 self._refuse_non_directory(path, found)
                 if found is None:
                     fresh.add(entry.path)
             else:
                 _refuse_directory(path, found)
-            self.entries.put(self._changed(entry, path, part.source.keeps_owners), number, handle)
+            yield self._changed(entry, path, part.source.keeps_owners), handle
 
     def _file(self, number: int, part: Part) -> None:
         there = self._at(self._base)

@@ -17,6 +17,15 @@ class Planned(NamedTuple):
     handle: Any
 
 
+def refuse_mark(path: str) -> None:
+    """Refuse a name that means something else in a layer; `BuildError`."""
+    if split(path)[1].startswith(WHITEOUT):
+        raise BuildError(
+            f"/{path}: a name that begins with {WHITEOUT} cannot be in a layer",
+            hint="in a layer it says that a file was removed; rename it",
+        )
+
+
 class Entries:
     """Entries by path; a later one takes the place of an earlier one."""
 
@@ -36,11 +45,7 @@ class Entries:
             BuildError: its name means something else in a layer.
         """
         path = entry.path
-        if split(path)[1].startswith(WHITEOUT):
-            raise BuildError(
-                f"/{path}: a name that begins with {WHITEOUT} cannot be in a layer",
-                hint="in a layer it says that a file was removed; rename it",
-            )
+        refuse_mark(path)
         if entry.kind == kinds.HARDLINK:
             self._linked.add(entry.link)
         old = self._planned.get(path)

@@ -33,6 +33,10 @@ class Source(Protocol):
     def keeps_owners(self) -> bool:
         """Whether owners are the files' own; otherwise they become root's."""
 
+    @property
+    def random_access(self) -> bool:
+        """Whether contents can be read at any time; otherwise all must be asked for at once."""
+
     def find(self, pattern: str) -> list[Item]:
         """Return what *pattern* names; a wildcard may name nothing."""
 
@@ -53,6 +57,7 @@ class FromContext:
     """The build context."""
 
     keeps_owners: Final = False
+    random_access: Final = True
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -86,6 +91,7 @@ class FromImage:
     """The tree of an image or of another stage; nothing of it is unpacked."""
 
     keeps_owners: Final = True
+    random_access: Final = False
 
     def __init__(self, image: LayeredTree, name: str, scratch: Callable[[], str]) -> None:
         self._image = image
@@ -169,6 +175,7 @@ class FromText:
     """Heredocs: files of 0644 that the Dockerfile holds itself."""
 
     keeps_owners: Final = False
+    random_access: Final = True
 
     def __init__(self, files: dict[str, bytes], mtime: int) -> None:
         self._files = files

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ocitool.builder.copy import Part
 from ocitool.builder.planned import Planned
@@ -19,7 +18,7 @@ _SECOND = 1_000_000_000
 
 
 def write_layer(
-    store: Store, planned: Sequence[Planned], parts: Sequence[Part], *, epoch: int | None
+    store: Store, planned: Iterable[Planned], parts: Sequence[Part], *, epoch: int | None
 ) -> Layer:
     """Make a layer of *planned*, whose contents *parts* have; nothing is unpacked.
 
@@ -48,17 +47,16 @@ def write_layer(
 
 
 @contextlib.contextmanager
-def _contents(number: int, part: Part, planned: Sequence[Planned]) -> Any:
+def _contents(number: int, part: Part, planned: Iterable[Planned]) -> Iterator[Content]:
     if part.archive is not None:
         yield part.archive.content
         return
-    handles = [
-        item.handle
-        for item in planned
-        if item.part == number and item.entry.kind == kinds.FILE and item.handle is not None
-    ]
+    handles = []
+    if not part.source.random_access:
+        handles = [
+            item.handle
+            for item in planned
+            if item.part == number and item.entry.kind == kinds.FILE and item.handle is not None
+        ]
     with part.source.contents(handles) as content:
         yield content
-
-
-__all__ = ["Content", "write_layer"]

@@ -26,7 +26,7 @@ def expand(
 ) -> str:
     """Replace variables and remove quotes; spaces stay.
 
-    Names that *lookup* does not have are added to *unset*, also where a default stands in.
+    Names that *lookup* does not have are added to *unset*, unless a default is written for it.
     """
     if "$" not in text and '"' not in text and "'" not in text and escape not in text:
         return text
