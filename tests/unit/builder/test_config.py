@@ -49,7 +49,10 @@ def test_one_env_sees_what_was_before_it_and_one_arg_each_in_turn(kitchen):
 def test_global_args_must_be_declared_again(kitchen):
     text = "ARG V=global\nARG W=$V-w\nFROM scratch\nENV A=[$V]\nARG V\nARG W=own\nENV B=$V C=$W"
     assert environment(kitchen, text) | {"PATH": ""} == {
-        **{"PATH": "", "A": "[]", "B": "global", "C": "own"},
+        "PATH": "",
+        "A": "[]",
+        "B": "global",
+        "C": "own",
     }
     given = environment(kitchen, text, build_args={"V": "given", "W": "too"})
     assert (given["A"], given["B"], given["C"]) == ("[]", "given", "too")
@@ -145,8 +148,11 @@ def test_everything_else(kitchen):
     assert fields["Shell"] == ["/bin/ash", "-e"]
     second = 1_000_000_000
     assert fields["Healthcheck"] == {
-        **{"Test": ["CMD-SHELL", "check it"], "Interval": 5 * second, "Timeout": 60 * second},
-        **{"StartPeriod": 2 * second, "Retries": 2},
+        "Test": ["CMD-SHELL", "check it"],
+        "Interval": 5 * second,
+        "Timeout": 60 * second,
+        "StartPeriod": 2 * second,
+        "Retries": 2,
     }
     assert fields["Entrypoint"] == ["run", "it"] and fields["Cmd"] == ["/bin/ash", "-e", "with $A"]
 
@@ -180,8 +186,8 @@ def test_entrypoint_clears_the_bases_cmd_alone(kitchen):
 
 
 def test_a_stage_on_a_stage_is_as_one_on_an_image(kitchen):
-    text = 'FROM scratch AS a\nCMD ["old"]\nSHELL ["/s"]\nFROM a\nENTRYPOINT ["new"]\nHEALTHCHECK CMD x'
-    fields = kitchen.build(text).config
+    first = 'FROM scratch AS a\nCMD ["old"]\nSHELL ["/s"]\n'
+    fields = kitchen.build(first + 'FROM a\nENTRYPOINT ["new"]\nHEALTHCHECK CMD x').config
     assert "Cmd" not in fields and fields["Healthcheck"]["Test"] == ["CMD-SHELL", "x"]
     assert fields["Shell"] == ["/s"]
 
