@@ -4,4 +4,10 @@ A fixture that needs something of the machine skips with the reason where that i
 Fixtures that talk to other tools stand in ``tests/integration/conftest.py``.
 """
 
-pytest_plugins = ("tests.fixtures.programs", "tests.fixtures.trees", "tests.fixtures.users")
+pytest_plugins = (
+    "tests.fixtures.programs",
+    "tests.fixtures.screens",
+    "tests.fixtures.tools",
+    "tests.fixtures.trees",
+    "tests.fixtures.users",
+)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,36 +13,8 @@ import pytest
 
 from ocitool_runtime import Exit, Mount, Sandbox, Stdio, get_isolation
 from ocitool_runtime.idmap import Maps, current_maps
+from tests.fixtures.tools import GROUP, PASSWD, install_tools
 from tests.fixtures.trees import remove_tree
-
-TOOLS = [
-    "cat",
-    "chmod",
-    "env",
-    "false",
-    "hostname",
-    "id",
-    "kill",
-    "ln",
-    "ls",
-    "mkdir",
-    "mount",
-    "pwd",
-    "readlink",
-    "rm",
-    "rmdir",
-    "sh",
-    "sleep",
-    "stat",
-    "stty",
-    "tail",
-    "touch",
-    "true",
-    "unshare",
-    "wc",
-]
-PASSWD = "root:x:0:0:root:/root:/bin/sh\nann:x:7:8:Ann:/home/ann:/bin/sh\n"
-GROUP = "root:x:0:\nann:x:8:\nwheel:x:10:root,ann\naudio:x:11:ann\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,29 +62,6 @@ def image(session_tree: Path) -> Path:
     (tree / "etc/group").write_text(GROUP)
     install_tools(tree)
     return tree
-
-
-def install_tools(tree: Path) -> None:
-    """Copy busybox if it is static, else each tool with the libraries it is linked to."""
-    busybox = shutil.which("busybox")
-    if busybox is not None and not _libraries(busybox):
-        shutil.copy(busybox, tree / "bin/busybox")
-        for tool in TOOLS:
-            (tree / "bin" / tool).symlink_to("busybox")
-        return
-    for tool in TOOLS:
-        found = shutil.which(tool)
-        if found is None:
-            pytest.skip(f"needs {tool} for an image to run")
-        shutil.copy(found, tree / "bin" / tool)
-        for library in _libraries(found):
-            (tree / library.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(library, tree / library.lstrip("/"))
-
-
-def _libraries(program: str) -> list[str]:
-    listed = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
-    return [word for word in listed.split() if word.startswith("/")]
 
 
 @pytest.fixture
