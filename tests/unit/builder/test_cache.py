@@ -1,0 +1,238 @@
+"""What is done again when something changes, and what is not; nothing here needs a sandbox."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ocitool.store.gc import prune
+from tests.unit.builder.conftest import Kitchen
+
+DOCKERFILE = """\
+FROM scratch AS made
+COPY one /one
+COPY --chown=1 d /d
+FROM scratch
+ARG V=1
+ENV E=1
+LABEL L=1
+COPY two /two
+COPY --from=made /d/sub /sub
+COPY --from=made /one /one
+"""
+ONE, D, TWO, SUB, FROM_ONE = [line for line in DOCKERFILE.splitlines() if line.startswith("COPY")]
+
+
+@pytest.fixture
+def stocked(kitchen: Kitchen) -> Kitchen:
+    kitchen.put(
+        {"one": "1", "two": "2", "d/a": "a", "d/b": "b", "d/sub/c": "c", "d/l": {"link": "a"}}
+    )
+    return kitchen
+
+
+def test_a_second_build_does_nothing(stocked):
+    first = stocked.build(DOCKERFILE)
+    assert first.seen.done == [ONE, D, TWO, SUB, FROM_ONE]
+    second = stocked.build(DOCKERFILE)
+    assert second.seen.done == [] and second.digest == first.digest
+
+
+def test_times_are_of_no_account(stocked):
+    first = stocked.build(DOCKERFILE)
+    for folder, _, files in os.walk(stocked.top):
+        for name in (*files, "."):
+            os.utime(os.path.join(folder, name), (7, 7), follow_symlinks=False)
+    second = stocked.build(DOCKERFILE)
+    assert second.seen.done == [] and second.digest == first.digest
+
+
+def _rename(top):
+    (top / "d/a").rename(top / "d/z")
+
+
+def _retarget(top):
+    (top / "d/l").unlink()
+    (top / "d/l").symlink_to("b")
+
+
+def _link(top):
+    (top / "d/b").unlink()
+    os.link(top / "d/a", top / "d/b")
+
+
+@pytest.mark.parametrize(
+    ("change", "done"),
+    [
+        (lambda top: (top / "one").write_text("x"), [ONE, D, FROM_ONE]),
+        (lambda top: (top / "two").write_text("x"), [TWO, SUB, FROM_ONE]),
+        (lambda top: (top / "two").chmod(0o600), [TWO, SUB, FROM_ONE]),
+        (lambda top: (top / "d/a").write_text("x"), [D]),  # nothing is taken of it
+        (lambda top: (top / "d/a").chmod(0o600), [D]),
+        (lambda top: (top / "d/new").mkdir(), [D]),
+        (lambda top: (top / "d/sub").chmod(0o700), [D]),
+        (lambda top: (top / "d/sub/c").write_text("x"), [D, SUB, FROM_ONE]),
+        (_rename, [D]),
+        (_retarget, [D]),
+        (_link, [D]),
+        (lambda top: (top / "three").write_text("not copied"), []),
+    ],
+)
+def test_a_change_reruns_what_depends_on_it(stocked, change, done):
+    stocked.build(DOCKERFILE)
+    change(stocked.top)
+    again = stocked.build(DOCKERFILE)
+    assert again.seen.done == done
+    fresh = stocked.build(DOCKERFILE, no_cache=True)
+    assert fresh.tree == again.tree
+
+
+def test_a_change_that_is_undone_is_found_again(stocked):
+    first = stocked.build(DOCKERFILE)
+    (stocked.top / "one").write_text("x")
+    stocked.build(DOCKERFILE)
+    (stocked.top / "one").write_text("1")
+    again = stocked.build(DOCKERFILE)
+    assert again.seen.done == [] and again.digest == first.digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "done"),
+    [
+        ("ENV E=1", "ENV E=2", []),
+        ("LABEL L=1", "LABEL L=2", []),
+        ("ARG V=1", "ARG V=2", []),
+        ("COPY two /two", "COPY two /other", ["COPY two /other", SUB, FROM_ONE]),
+        (
+            "COPY two /two",
+            "COPY --chmod=600 two /two",
+            ["COPY --chmod=600 two /two", SUB, FROM_ONE],
+        ),
+        ("--chown=1", "--chown=2", [D.replace("=1", "=2"), SUB, FROM_ONE]),
+        ("COPY two /two", "WORKDIR /w\nCOPY two /two", ["WORKDIR /w", TWO, SUB, FROM_ONE]),
+    ],
+)
+def test_a_changed_line_reruns_what_depends_on_it(stocked, old, new, done):
+    first = stocked.build(DOCKERFILE)
+    second = stocked.build(DOCKERFILE.replace(old, new))
+    assert second.seen.done == done
+    if not done:
+        assert second.document["rootfs"] == first.document["rootfs"]
+        assert second.digest != first.digest
+
+
+def test_an_expanded_variable_counts_and_its_name_does_not(stocked):
+    stocked.build("FROM scratch\nARG A=/x\nCOPY one $A/y")
+    assert stocked.build("FROM scratch\nARG B=/x/y\nCOPY one $B").seen.done == []
+    again = stocked.build("FROM scratch\nARG B=/x/y\nCOPY one $B", build_args={"B": "/z"})
+    assert again.seen.done == ["COPY one $B"]
+
+
+def test_a_base_with_other_content_reruns_and_one_rebuilt_the_same_does_not(stocked):
+    stocked.image("base:1", {"b": "1"})
+    stocked.build("FROM base:1\nCOPY one /")
+    stocked.image("base:1", {"b": "1"}, config={"User": "another"})
+    assert stocked.build("FROM base:1\nCOPY one /").seen.done == []
+    stocked.image("base:1", {"b": "2"})
+    assert stocked.build("FROM base:1\nCOPY one /").seen.done == ["COPY one /"]
+
+
+def test_what_names_mean_in_the_image_counts(stocked):
+    """The same --chown text on two bases gives two owners."""
+    for uid in (5, 6):
+        stocked.image("base:1", {"etc/passwd": f"me:x:{uid}:{uid}::/:\n"})
+        tree = stocked.build("FROM base:1\nCOPY --chown=me one /").tree
+        assert f" {uid}:{uid} " in tree["one"]
+
+
+def test_keys_are_framed(kitchen):
+    """Neighbouring names and contents never run together."""
+    kitchen.put({"ab/c": "d", "a/bc": "d", "a2/b": "cd"})
+    digests = {kitchen.build(f"FROM scratch\nCOPY {d} /x").digest for d in ("ab", "a", "a2")}
+    assert len(digests) == 3
+
+
+def test_heredocs_count(kitchen):
+    first = kitchen.build("FROM scratch\nCOPY <<a /x/\n1\na\n")
+    assert kitchen.build("FROM scratch\nCOPY <<a /x/\n1\na\n").digest == first.digest
+    assert kitchen.build("FROM scratch\nCOPY <<a /x/\n2\na\n").seen.done
+    assert kitchen.build("FROM scratch\nCOPY <<b /x/\n1\nb\n").seen.done
+
+
+def test_ignore_rules_count_by_what_they_leave(stocked):
+    stocked.put({".dockerignore": "gone\n"})
+    stocked.build("FROM scratch\nCOPY d /d")
+    stocked.put({".dockerignore": "# another\nlost\n"})
+    assert stocked.build("FROM scratch\nCOPY d /d").seen.done == []
+    stocked.put({".dockerignore": "d/a\n"})
+    again = stocked.build("FROM scratch\nCOPY d /d")
+    assert again.seen.done and "d/a" not in again.tree
+    stocked.put({".dockerignore": ""})
+    assert "d/a" in stocked.build("FROM scratch\nCOPY d /d").tree
+
+
+def test_no_cache_does_all_again_and_is_found_by_the_next(stocked):
+    stocked.build(DOCKERFILE)
+    again = stocked.build(DOCKERFILE, no_cache=True)
+    assert again.seen.done == [ONE, D, TWO, SUB, FROM_ONE]
+    after = stocked.build(DOCKERFILE)
+    assert after.seen.done == [] and after.digest == again.digest
+
+
+def test_two_builds_from_nothing_are_the_same_to_the_byte(stocked):
+    epoch = 1_700_000_000
+    first = stocked.build(DOCKERFILE, no_cache=True, source_date_epoch=epoch)
+    for folder, _, files in os.walk(stocked.top):
+        for name in (*files, "."):
+            os.utime(os.path.join(folder, name), follow_symlinks=False)
+    second = stocked.build(DOCKERFILE, no_cache=True, source_date_epoch=epoch)
+    assert second.digest == first.digest
+    assert max(member.mtime for layer in second.layers for member in layer) <= epoch
+
+
+def test_blobs_that_are_gone_are_made_again(stocked):
+    first = stocked.build(DOCKERFILE)
+    for path in _layer_blobs(stocked):
+        path.unlink()
+    second = stocked.build(DOCKERFILE)
+    # The last step's layer is that of the first one, to the byte: it is there again by then.
+    assert second.seen.done == [ONE, D, TWO, SUB]
+    assert second.tree == first.tree
+
+
+def test_one_missing_blob_reruns_its_step_alone(stocked):
+    first = stocked.build(DOCKERFILE)
+    members = {layer[0].name: at for at, layer in enumerate(first.layers)}
+    diff = first.document["rootfs"]["diff_ids"][members["two"]]
+    (path,) = [path for path in _layer_blobs(stocked) if _diff_id(path) == diff]
+    path.unlink()
+    second = stocked.build(DOCKERFILE)
+    assert second.seen.done == [TWO] and second.tree == first.tree
+
+
+def test_after_a_prune(stocked):
+    first = stocked.build(DOCKERFILE, "kept:1")
+    prune(stocked.store, cache=True)
+    assert stocked.build(DOCKERFILE).tree == first.tree
+
+
+def test_the_context_may_move(stocked):
+    stocked.build(DOCKERFILE)
+    moved = stocked.top.parent / "moved"
+    shutil.move(stocked.top, moved)
+    stocked.top = moved
+    assert stocked.build(DOCKERFILE).seen.done == []
+
+
+def _layer_blobs(kitchen: Kitchen) -> list[Path]:
+    blobs = (Path(kitchen.store.layout.root) / "oci/blobs/sha256").iterdir()
+    return [path for path in blobs if path.read_bytes()[:2] == b"\x1f\x8b"]
+
+
+def _diff_id(path: Path) -> str:
+    return f"sha256:{hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()}"
