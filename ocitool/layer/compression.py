@@ -178,6 +178,17 @@ class _ZlibInflater:
         return self._object.decompress(self._object.unconsumed_tail + data, size)
 
 
+_END_MARK: Final = b"E" * 64
+#: A frame that holds it: one segment, its size in one byte, one block of a repeated byte (RFC 8878,
+#: 3.1.1).  The mark itself does not stand in it, so a block that was cut off cannot show it.
+_ZSTD_END: Final = (
+    b"\x28\xb5\x2f\xfd\x20"
+    + bytes([len(_END_MARK)])
+    + (len(_END_MARK) << 3 | 1 << 1 | 1).to_bytes(3, "little")
+    + _END_MARK[:1]
+)
+
+
 class _Zstd:
     name: Final = "zstd"
     magic: Final = b"\x28\xb5\x2f\xfd"
@@ -194,7 +205,38 @@ class _Zstd:
         return _ZstdReader(stream)
 
 
+class _Marked:
+    """A stream with `_ZSTD_END` behind its end."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._empty = True
+        self._ended = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._ended:
+            return b""
+        data = self._stream.read(size)
+        if not data:
+            if self._empty:
+                raise LayerError("the zstd stream is empty")
+            self._ended = True
+            return _ZSTD_END
+        self._empty = False
+        return data
+
+    def close(self) -> None:
+        self._stream.close()
+
+
 class _ZstdReader:
+    """Inflates any number of frames.
+
+    The library takes the end of its input for the end of the content, wherever it comes.  So a
+    frame of our own is put behind it: where its content does not come out last, something before
+    it was cut off.
+    """
+
     #: The window a decoder must support is 8 MiB (RFC 8878, 3.1.1.1.2); zstd -19 uses more.
     _WINDOW: Final = 128 << 20  # bytes
 
@@ -205,13 +247,27 @@ class _ZstdReader:
         self._error = zstandard.ZstdError
         decompressor = zstandard.ZstdDecompressor(max_window_size=self._WINDOW)
         # Only `read` is called on it, which is all a Stream promises.
-        self._reader = decompressor.stream_reader(cast(IO[bytes], stream), read_across_frames=True)
+        marked = cast(IO[bytes], _Marked(stream))
+        self._reader = decompressor.stream_reader(marked, read_across_frames=True)
+        self._held = b""  # what may be the end mark
 
     def read(self, size: int = -1, /) -> bytes:
-        try:
-            return self._reader.read(size)
-        except self._error as error:
-            raise LayerError(f"the zstd stream is damaged: {error}") from error
+        if size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        while size:
+            try:
+                data: bytes = self._reader.read(size)
+            except self._error as error:
+                raise LayerError(f"the zstd stream is damaged: {error}") from error
+            if not data:
+                if self._held != _END_MARK:
+                    raise LayerError("the zstd stream ends too early")
+                break
+            data = self._held + data
+            self._held = data[-len(_END_MARK) :]
+            if data := data[: -len(_END_MARK)]:
+                return data
+        return b""
 
     def close(self) -> None:
         self._stream.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ocitool.errors import UnsafePath
+from ocitool.errors import TooLarge, UnsafePath
 
 FILE: Final = "file"
 DIRECTORY: Final = "dir"
@@ -53,6 +53,7 @@ class Limits:
     entries: int = 4_000_000
     path: int = 4095  # bytes, PATH_MAX less its NUL
     name: int = 255  # bytes, NAME_MAX
+    depth: int = 256  # names in a path; walks go down by recursion
     pax: int = 1 << 20  # bytes of extended headers for one member
     total: int = 256 << 30  # bytes when unpacked
     ratio: int = 250  # unpacked bytes for one compressed byte, counted above ``ratio_from``
@@ -82,6 +83,8 @@ def clean_path(name: str, limits: Limits = DEFAULT_LIMITS) -> str:
         name = "/".join(parts)
     if ".." in parts:
         raise UnsafePath("a name contains '..'", where=name)
+    if len(parts) > limits.depth:
+        raise TooLarge(f"a path of more than {limits.depth} names", where=name[:80] + "...")
     if len(name) > limits.name // 4:
         for part in parts:
             if len(encode(part)) > limits.name:

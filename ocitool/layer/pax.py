@@ -24,16 +24,15 @@ def number(field: bytes, what: str) -> int:
                 raise LayerError(f"a header's {what} is negative")
             value -= 1 << (8 * len(field) - 1)
         return value
-    digits = field.strip(b" \0")
+    digits = field.strip(b" \0").partition(b"\0")[0]
     if not digits:
         return 0
     try:
-        value = int(digits.partition(b"\0")[0], 8)
+        if not digits.isdigit():  # int() takes signs, underscores and "0o", which no other tar does
+            raise ValueError
+        return int(digits, 8)
     except ValueError:
         raise LayerError(f"a header's {what} is not a number: {digits!r}") from None
-    if value < 0:
-        raise LayerError(f"a header's {what} is negative")
-    return value
 
 
 def decimal(value: bytes, what: str) -> int:
@@ -66,6 +65,8 @@ def parse(data: bytes) -> dict[str, bytes]:
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if end > len(data) or end <= space + 1 or data[end - 1 : end] != b"\n" or not equals:
             raise LayerError("a PAX record is malformed")
+        if b"\0" in key:
+            raise LayerError("the name of a PAX record holds a NUL byte")
         records[decode(key)] = value
         at = end
     return records
@@ -82,6 +83,15 @@ def dump(records: Iterable[tuple[str, bytes]]) -> bytes:
             length = len(body) + len(str(length))
         out += b"%d" % length + body
     return bytes(out)
+
+
+def merge(records: dict[str, bytes], later: Mapping[str, bytes]) -> None:
+    """Add *later* to *records*; an empty value takes a record back (POSIX pax)."""
+    for key, value in later.items():
+        if value or key.startswith(_XATTR):
+            records[key] = value
+        else:
+            records.pop(key, None)
 
 
 def xattrs(records: Mapping[str, bytes]) -> Mapping[str, bytes]:

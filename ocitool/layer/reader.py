@@ -22,6 +22,9 @@ from ocitool.oci.content import Stream
 
 BLOCK: Final = 512  # bytes
 _ZEROS: Final = bytes(BLOCK)
+_SPARSE: Final = "sparse members cannot be read yet"
+_LARGEST_ID: Final = (1 << 32) - 2  # -1 means "unchanged" to chown(2)
+_LAST_SECOND: Final = 10**12 - 1  # since the epoch; as many digits as a PAX time may have
 _HEADER: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 
 _TYPES: Final = {
@@ -148,26 +151,28 @@ class TarReader:
     def _member(self, header: bytes) -> Entry | None:
         """Read one header with the extended headers before it; None for what has no member."""
         extended: dict[str, bytes] = {}
+        left = self._limits.pax
         while True:
             _verify(header, self._base + self._at - BLOCK)
             kind = header[156:157]
             if kind not in b"xgLKXS":
                 return self._entry(header, extended)
-            if kind == b"S" or "GNU.sparse.major" in extended:
-                raise UnsupportedEntry("sparse members cannot be read yet", where=self._name)
+            if kind == b"S":
+                raise UnsupportedEntry(_SPARSE, where=decode(header[:100].partition(b"\0")[0]))
             size = pax.number(header[124:136], "size")
-            if size > self._limits.pax:
-                raise TooLarge(f"an extended header of {size} bytes")
+            left -= size
+            if left < 0:
+                raise TooLarge(f"extended headers of more than {self._limits.pax} bytes")
             data = self._exactly(size)
             self._skip(-size % BLOCK)
             # Global headers (g) carry comments such as git's commit; the engines ignore them.
             if kind in b"xX":
-                extended.update(pax.parse(data))
+                pax.merge(extended, pax.parse(data))
             elif kind == b"L":
                 extended["path"] = data.rstrip(b"\0")
             elif kind == b"K":
                 extended["linkpath"] = data.rstrip(b"\0")
-            if kind == b"g":
+            if kind == b"g" and not extended:
                 return None
             header = self._exactly(BLOCK)
             if header == _ZEROS:
@@ -177,7 +182,8 @@ class TarReader:
         fields = _HEADER.unpack(header)
         name, mode, uid, gid, size, mtime, _, kind, link, magic, _, _, major, minor, prefix = fields
         if extended and any(key.startswith("GNU.sparse") for key in extended):
-            raise UnsupportedEntry("sparse members cannot be read yet", where=decode(name))
+            known = extended.get("GNU.sparse.name") or extended.get("path") or name.strip(b"\0")
+            raise UnsupportedEntry(_SPARSE, where=decode(known))
         raw = extended.get("path")
         if raw is None:
             raw = name.partition(b"\0")[0]
@@ -187,7 +193,7 @@ class TarReader:
         entry_kind = _TYPES.get(kind)
         if entry_kind is None:
             raise UnsupportedEntry(f"type {kind!r} is not known", where=decode(raw))
-        if entry_kind == kinds.FILE and raw.endswith(b"/"):
+        if kind == b"\0" and raw.endswith(b"/"):
             entry_kind = kinds.DIRECTORY  # before POSIX a directory was a name with a slash
         length = _value(extended, "size", size)
         if entry_kind != kinds.FILE:
@@ -203,27 +209,26 @@ class TarReader:
             path,
             entry_kind,
             pax.number(mode, "mode") & 0o7777,
-            _value(extended, "uid", uid),
-            _value(extended, "gid", gid),
+            _bounded(_value(extended, "uid", uid), _LARGEST_ID, "uid"),
+            _bounded(_value(extended, "gid", gid), _LARGEST_ID, "gid"),
             length,
-            pax.time(extended["mtime"])
-            if "mtime" in extended
-            else pax.number(mtime, "mtime") * 1_000_000_000,
+            _time(extended, mtime),
             self._target(entry_kind, decode(target), path),
-            (pax.number(major, "devmajor"), pax.number(minor, "devminor"))
-            if entry_kind in (kinds.CHAR, kinds.BLOCK)
-            else (0, 0),
+            _device(major, minor) if entry_kind in (kinds.CHAR, kinds.BLOCK) else (0, 0),
             pax.xattrs(extended) if extended else kinds.NO_XATTRS,
         )
 
     def _target(self, kind: str, target: str, path: str) -> str:
         if kind == kinds.HARDLINK:
             # Absolute hard links stand in layers of kaniko; they mean the layer's own root.
-            return clean_path(target.lstrip("/"), self._limits)
+            target = clean_path(target.lstrip("/"), self._limits)
+            if not target:
+                raise LayerError("a hard link without a target", where=path)
+            return target
         if kind != kinds.SYMLINK:
             return ""
-        if not target or len(target) > self._limits.path:
-            raise LayerError("a symlink's target is empty or too long", where=path)
+        if not target or len(target) > self._limits.path or "\0" in target:
+            raise LayerError("a symlink's target is empty, too long or holds a NUL", where=path)
         return target
 
 
@@ -231,6 +236,27 @@ def _value(extended: dict[str, bytes], name: str, field: bytes) -> int:
     if name in extended:
         return pax.decimal(extended[name], name)
     return pax.number(field, name)
+
+
+def _bounded(value: int, most: int, what: str) -> int:
+    if value > most:
+        raise LayerError(f"a header's {what} is beyond what Linux has: {value}")
+    return value
+
+
+def _time(extended: dict[str, bytes], field: bytes) -> int:
+    if "mtime" in extended:
+        return pax.time(extended["mtime"])
+    seconds = pax.number(field, "mtime")
+    _bounded(abs(seconds), _LAST_SECOND, "mtime")
+    return seconds * 1_000_000_000
+
+
+def _device(major: bytes, minor: bytes) -> tuple[int, int]:
+    return (
+        _bounded(pax.number(major, "devmajor"), 0xFFF, "devmajor"),
+        _bounded(pax.number(minor, "devminor"), 0xFFFFF, "devminor"),
+    )
 
 
 def _verify(header: bytes, offset: int) -> None:

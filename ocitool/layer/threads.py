@@ -66,16 +66,19 @@ class ReadAhead:
         self._stop = threading.Event()
         self._left = b""
         self._ended = False
+        self._fault: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def read(self, size: int = -1, /) -> bytes:
         if size < 0:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
-        if not self._left and not self._ended:
+        if self._fault is not None:
+            raise self._fault
+        if size and not self._left and not self._ended:
             piece = self._queue.get()
             if isinstance(piece, BaseException):
-                self._ended = True
+                self._fault = piece  # for every read after this one, too
                 raise piece
             self._left = piece
             self._ended = not piece
@@ -86,6 +89,7 @@ class ReadAhead:
         return data
 
     def close(self) -> None:
+        self._fault = self._fault or ValueError("read of a closed stream")
         self._stop.set()
         while self._thread.is_alive():
             try:  # it may wait for room

@@ -49,7 +49,8 @@ class TarWriter:
     def add(self, entry: Entry) -> None:
         """Write the header of *entry*; a file's content follows by `content`."""
         self._finish()
-        name = encode(entry.path) + (b"/" if entry.kind == kinds.DIRECTORY else b"")
+        # The root itself is "./": a name must not be absolute.
+        name = encode(entry.path or ".") + (b"/" if entry.kind == kinds.DIRECTORY else b"")
         link = encode(entry.link)
         seconds = entry.mtime // _SECOND
         records: list[tuple[str, bytes]] = []

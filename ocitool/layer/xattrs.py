@@ -19,8 +19,8 @@ _UNSUPPORTED: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno
 
 
 def belongs(name: str) -> bool:
-    """Say whether the attribute *name* is kept."""
-    return not name.startswith(_DROPPED)
+    """Say whether the attribute *name* is kept; PAX cannot write one with "=" in it."""
+    return not name.startswith(_DROPPED) and "=" not in name
 
 
 def read(path: str | int) -> Mapping[str, bytes]:
