@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ocitool import plugins
 from ocitool.drivers.driver import Driver, Support
-from ocitool.drivers.unshared import Unshared
 from ocitool.errors import DriverError, DriverUnavailable
 from ocitool_runtime import userns
 
@@ -26,7 +25,7 @@ def make(name: str, home: str) -> Driver:
     For an ordinary user it works through a user namespace.
 
     Raises:
-        DriverUnavailable: there is no user namespace to be had, so container ids cannot be kept.
+        DriverUnavailable: this user has no range of ids, so those of containers cannot be kept.
     """
     kind = plugins.lookup("ocitool.drivers", name)
     os.makedirs(home, mode=0o700, exist_ok=True)
@@ -40,20 +39,19 @@ def make(name: str, home: str) -> Driver:
             where=name,
             hint="pull, build without RUN, push, save and load need no unpacking and work",
         )
-    supported = userns.supported()
-    if not supported.ok:
-        raise DriverUnavailable(
-            f"layers cannot be unpacked by this user: {supported.reason}",
-            where=name,
-            hint=supported.hint,
-        )
+    from ocitool.drivers.unshared import Unshared
+
     return Unshared(driver, home, maps)
 
 
 def probe(name: str, home: str) -> Support:
     """Say whether the driver *name* works in *home*."""
     try:
-        return make(name, home).probe()
+        driver = make(name, home)
+        if os.geteuid() != 0 and not (supported := userns.supported()).ok:
+            reason = f"layers cannot be unpacked by this user: {supported.reason}"
+            return Support(ok=False, reason=reason, hint=supported.hint)
+        return driver.probe()
     except DriverUnavailable as error:
         return Support(ok=False, reason=error.message, hint=error.hint)
     except (DriverError, OSError) as error:

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from ocitool.drivers import probing
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders
 from ocitool.errors import DriverError
-from ocitool.layer.apply import Applied, apply
-from ocitool.layer.diff import changes_in_upper, write_changes
 from ocitool.layer.whiteouts import OverlayMarks
-from ocitool.oci.content import Stream
 from ocitool_runtime.spec import Mount
+
+if TYPE_CHECKING:
+    from ocitool.layer.apply import Applied
+    from ocitool.oci.content import Stream
 
 _MOST_LAYERS: Final = 500  # OVL_MAX_STACK
 
@@ -52,6 +53,8 @@ class OverlayDriver:
         os.mkdir(f"{self._folders.tree(key)}/work", 0o700)
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
+        from ocitool.layer.apply import apply  # starting a container does without
+
         return apply(tar, self._upper(key), self._marks, lower=self._lower(parents))
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
@@ -83,6 +86,8 @@ class OverlayDriver:
         *,
         clamp: int | None = None,
     ) -> int:
+        from ocitool.layer.diff import changes_in_upper, write_changes
+
         changes = changes_in_upper(self._upper(key), self._marks.attribute)
         return write_changes(changes, sink, clamp=clamp)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from typing import Final
 
@@ -49,6 +47,9 @@ def initial_user_namespace() -> bool:
 
 def try_overlay(home: str, options: Sequence[str]) -> Support:
     """Mount an overlay beneath *home* and use it."""
+    import subprocess
+    import tempfile
+
     place = tempfile.mkdtemp(prefix="probe-", dir=home)
     try:
         if "," in place or ":" in place:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from ocitool.drivers.copying import copy_tree
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders
-from ocitool.layer.apply import Applied, apply
-from ocitool.layer.diff import changes_since, write_changes
 from ocitool.layer.whiteouts import Removal
-from ocitool.oci.content import Stream
 from ocitool_runtime.spec import Mount
+
+if TYPE_CHECKING:
+    from ocitool.layer.apply import Applied
+    from ocitool.oci.content import Stream
 
 _COPIED: Final = "copied"  # a file whose change time is that of the end of the copy
 
@@ -39,10 +39,14 @@ class VfsDriver:
     def begin(self, key: str, parents: Sequence[str]) -> None:
         top = self._folders.make(key, parents)
         if parents:
+            from ocitool.drivers.copying import copy_tree
+
             copy_tree(self._folders.layer(parents[-1]), top)
         os.close(os.open(f"{self._folders.tree(key)}/{_COPIED}", os.O_CREAT | os.O_EXCL, 0o600))
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
+        from ocitool.layer.apply import apply  # starting a container does without
+
         return apply(tar, self._top(key), Removal())
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
@@ -60,6 +64,8 @@ class VfsDriver:
         *,
         clamp: int | None = None,
     ) -> int:
+        from ocitool.layer.diff import changes_since, write_changes
+
         before = self._folders.layer(parents[-1]) if parents else ""
         since = os.stat(f"{self._folders.tree(key)}/{_COPIED}").st_ctime_ns
         changes = changes_since(self._top(key), before, since if parents else 0)

@@ -6,16 +6,10 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ocitool import plugins
-from ocitool.drivers.driver import Driver
 from ocitool.errors import LayerError, OcitoolError
-from ocitool.layer.compression import Codec
-from ocitool.layer.index import LayerIndex, index_of, parse
-from ocitool.layer.pack import Packer
-from ocitool.layer.threads import ReadAhead
-from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import codec_of, layer_type
@@ -27,8 +21,15 @@ from ocitool.store.files import sync_file_system, write_file
 from ocitool.store.layer import Layer, layer_names
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
-from ocitool.store.proved import ProvedTar
-from ocitool_runtime.spec import Mount
+
+if TYPE_CHECKING:
+    from ocitool.drivers.driver import Driver
+    from ocitool.layer.compression import Codec
+    from ocitool.layer.index import LayerIndex
+    from ocitool.oci.content import Stream
+    from ocitool_runtime.spec import Mount
+
+# What reads and writes tars is imported where that is done: starting a container does without.
 
 _SETTLED: Final = 600.0  # seconds
 
@@ -68,12 +69,17 @@ class Layers:
 
     def open(self, layer: Layer) -> Stream:
         """Open the plain tar of a layer; it is proved at its end, by `LayerError` and digest."""
+        from ocitool.store.proved import ProvedTar
+
         codec: Codec = plugins.lookup("ocitool.codecs", codec_of(layer.blob.media_type))
         plain = codec.decompress(self._blobs.open(layer.blob.digest))
         return ProvedTar(plain, layer.diff_id, layer.blob.size)
 
     def index(self, layer: Layer) -> LayerIndex:
         """Return the index of a layer; made from its blob once, and kept."""
+        from ocitool.layer.index import index_of, parse
+        from ocitool.layer.threads import ReadAhead
+
         path = self._index_path(layer.diff_id)
         try:
             with open(path, "rb") as file:
@@ -96,6 +102,8 @@ class Layers:
         self, write: Callable[[Callable[[bytes], object]], None], codec_name: str = "gzip"
     ) -> Layer:
         """Make a blob of the tar that *write* gives to the sink it is called with."""
+        from ocitool.layer.pack import Packer
+
         codec: Codec = plugins.lookup("ocitool.codecs", codec_name)
         with self._blobs.writer(self._lease()) as blob, full_disk(self._layout.root):
             packer = Packer(codec, blob.write)
@@ -155,6 +163,8 @@ class Layers:
     def _unpack(
         self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink
     ) -> None:
+        from ocitool.layer.threads import ReadAhead
+
         driver = self.driver
         key = self._lease().key()
         step = Transfer(key=str(layer.blob.digest), action="unpack", total=layer.blob.size)
