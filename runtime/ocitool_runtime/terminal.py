@@ -56,20 +56,32 @@ def run_foreground(
     Raises:
         SandboxError: as `Isolation.start`.
     """
-    if sandbox.terminal:
-        size = _size(stdin) or _size(stdout) or sandbox.terminal_size
-        process = isolation.start(replace(sandbox, terminal_size=size), Stdio())
-    else:
-        process = _start_plain(isolation, sandbox, stdin if interactive else -1, stdout, stderr)
-    try:
-        with _handlers(dict.fromkeys(_PASSED_ON, lambda number, _: process.kill(number))):
+    process: Process | None = None
+    early: list[int] = []  # signals from before the process stands, which lose none of them
+
+    def pass_on(number: int, _: object) -> None:
+        if process is None:
+            early.append(number)
+        else:
+            process.kill(number)
+
+    with _handlers(dict.fromkeys(_PASSED_ON, pass_on)):
+        if sandbox.terminal:
+            size = _size(stdin) or _size(stdout) or sandbox.terminal_size
+            process = isolation.start(replace(sandbox, terminal_size=size), Stdio())
+        else:
+            given = stdin if interactive else -1
+            process = _start_plain(isolation, sandbox, given, stdout, stderr)
+        try:
+            for number in early:
+                process.kill(number)
             if on_start is not None:
                 on_start(process)
             if process.terminal is not None:
                 _attach(process.terminal, stdin if interactive else -1, stdout)
             return process.wait()
-    finally:
-        process.close()
+        finally:
+            process.close()
 
 
 def _start_plain(

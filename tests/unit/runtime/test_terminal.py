@@ -16,7 +16,7 @@ import threading
 
 import pytest
 
-from ocitool_runtime import Stdio, get_isolation, run_foreground
+from ocitool_runtime import Exit, Sandbox, Stdio, get_isolation, run_foreground
 from tests.fixtures.programs import python_environment
 
 DRIVER = r"""
@@ -167,3 +167,28 @@ def test_a_terminal_without_a_reader(make):
     assert data == b"hello\r\n"
     assert process.wait(60).code == 0
     assert process.terminal is None
+
+
+def test_a_signal_that_comes_while_the_sandbox_begins_is_not_lost():
+    class Recorded:
+        terminal = None
+        signals = ()
+
+        def kill(self, number):
+            self.signals += (number,)
+
+        def wait(self):
+            return Exit(code=0)
+
+        def close(self):
+            pass
+
+    class Slow:
+        def start(self, sandbox, stdio):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return process
+
+    process = Recorded()
+    sandbox = Sandbox(rootfs=(), args=("true",))
+    assert run_foreground(Slow(), sandbox, interactive=False).code == 0
+    assert process.signals == (signal.SIGTERM,)

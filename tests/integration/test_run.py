@@ -1,0 +1,242 @@
+"""``ocitool run``: what goes in, what comes out, and how it says no."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.fixtures.programs import python_environment
+
+pytestmark = pytest.mark.usefixtures("containers")
+
+
+@pytest.fixture
+def run(run_cli, tools_store):
+    """Return a function that runs ``ocitool run --rm WORDS``."""
+    return lambda *words, **how: run_cli("run", "--rm", *words, root=tools_store, **how)
+
+
+def begin(root, *words, **streams):
+    """Start ``ocitool run --rm WORDS`` and leave it running."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ocitool", "--root", root, "run", "--rm", *words],
+        env=python_environment(),
+        text=True,
+        **streams,
+    )
+
+
+def shell(run, script, *options):
+    return run(*options, "tools:1", "sh", "-c", script).ok().stdout
+
+
+# -- streams, exit codes and signals -------------------------------------------------------
+
+
+def test_streams_and_the_exit_code_pass_through(run):
+    run("tools:1", "true").ok()  # the first run tells on stderr that it unpacks
+    done = run("-i", "tools:1", "sh", "-c", "cat; echo err >&2; exit 42", stdin="given\n")
+    assert (done.code, done.stdout, done.stderr) == (42, "given\n", "err\n")
+
+
+def test_without_i_stdin_is_empty(run):
+    assert run("tools:1", "cat", stdin="given\n").ok().stdout == ""
+
+
+def test_words_behind_the_image_are_the_commands(run):
+    assert run("tools:1", "sh", "-c", "echo $0 $*", "--name", "-e", "--help").ok().stdout == (
+        "--name -e --help\n"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_reach_the_command(tools_store, number):
+    script = f"trap 'exit 77' {int(number)}; echo ready; while :; do sleep 0.01; done"
+    running = begin(tools_store, "tools:1", "sh", "-c", script, stdout=subprocess.PIPE)
+    with running:
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(number)
+    assert running.returncode == 77
+
+
+def test_a_command_that_a_signal_ends(run):
+    done = run("--init", "tools:1", "sh", "-c", "kill -9 $$")
+    assert done.code == 137
+
+
+def test_nothing_stays(run, tools_store):
+    run("--name", "ended", "tools:1", "touch", "/new").ok()
+    assert os.listdir(tools_store / "containers") == []
+    assert "new" not in run("tools:1", "ls", "/").ok().stdout
+
+
+# -- a terminal ----------------------------------------------------------------------------
+
+
+def test_a_terminal(tools_store, screen):
+    streams = {"stdin": screen.inner, "stdout": screen.inner, "stderr": screen.inner}
+    words = ("-it", "-e", "PS1=$ ", "tools:1", "sh")
+    running = begin(tools_store, *words, start_new_session=True, **streams)
+    screen.until("$ ")
+    screen.type("stty size; echo $TERM\n")
+    screen.until("33 99")
+    screen.until("xterm")
+    screen.size(50, 120)
+    running.send_signal(signal.SIGWINCH)  # the kernel tells only a controlling terminal's group
+    screen.type("while [ \"$(stty size)\" != '50 120' ]; do :; done; echo re''sized\n")
+    screen.until("resized")
+    screen.type("sh -c \"echo be''gun; exec sleep 1000\"\n")
+    screen.until("begun")
+    screen.type("\x03")  # Ctrl-C ends the command in the container, not the container
+    screen.until("$ ")
+    screen.type("echo status-$?; exit 9\n")
+    screen.until("status-130")
+    assert running.wait(60) == 9
+
+
+def test_a_terminal_needs_one_here(run):
+    done = run("-it", "tools:1", "true", stdin="")
+    assert done.code == 125
+    assert "the input device is not a TTY" in done.stderr
+
+
+# -- options -------------------------------------------------------------------------------
+
+
+def test_variables(run):
+    words = ("-e", "GIVEN=a=b", "-e", "MINE", "-e", "NOBODYS", "-e", "EMPTY=", "--hostname", "box")
+    done = run(*words, "tools:1", "env", env={"MINE": "from outside"}).ok()
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert found.pop("HOME")
+    assert found == {
+        "PATH": "/bin", "FROM": "image", "GIVEN": "a=b", "MINE": "from outside", "EMPTY": "",
+        "HOSTNAME": "box",
+    }  # fmt: skip
+
+
+def test_a_host_folder(run, store_root):
+    (store_root / "file").write_text("content\n")
+    script = "cat /data/file; echo more > /data/new && echo written"
+    assert shell(run, script, "-v", f"{store_root}:/data") == "content\nwritten\n"
+    assert (store_root / "new").read_text() == "more\n"
+    done = run("-v", f"{store_root}:/data:ro", "tools:1", "sh", "-c", script)
+    assert done.code != 0
+    assert done.stdout == "content\n"
+
+
+def test_a_working_directory(run):
+    assert shell(run, "pwd", "-w", "/made/for/this") == "/made/for/this\n"
+
+
+@pytest.mark.parametrize(
+    ("user", "ids"), [("ann", "7 8"), ("7", "7 8"), ("ann:wheel", "7 10"), ("12:34", "12 34")]
+)
+def test_a_user(run, user, ids):
+    assert shell(run, "echo $(id -u) $(id -g)", "-u", user) == f"{ids}\n"
+
+
+def test_an_entrypoint(run):
+    assert run("--entrypoint", "ls", "tools:1", "/etc/passwd").ok().stdout == "/etc/passwd\n"
+    assert run("--entrypoint", "", "tools:1", "pwd").ok().stdout == "/\n"
+
+
+def test_a_tree_that_is_read_only(run):
+    script = "touch /file 2>/dev/null || echo refused; touch /scratch/file && echo written"
+    options = ("--read-only", "--tmpfs", "/scratch")
+    assert shell(run, script, *options) == "refused\nwritten\n"
+
+
+def test_a_tmpfs_with_options(run):
+    line = shell(run, "cat /proc/self/mounts", "--tmpfs", "/t:size=1m,mode=0700,exec")
+    (mount,) = [each for each in line.splitlines() if " /t " in each]
+    options = mount.split()[3].split(",")
+    assert {"size=1024k", "mode=700", "nosuid", "nodev"} <= set(options)
+    assert "noexec" not in options
+
+
+def test_a_host_name(run):
+    script = "echo $(hostname) $(cat /etc/hostname)"
+    assert shell(run, script, "-h", "box.example") == "box.example box.example\n"
+    own = shell(run, 'test "$(hostname)" = "$HOSTNAME" && hostname', "--network", "none")
+    assert len(own.strip()) == 12  # the container's id
+    assert shell(run, "hostname").strip() == os.uname().nodename
+
+
+def test_no_network(run):
+    addresses = shell(run, "cat /proc/net/dev", "--network", "none").splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in addresses] == ["lo"]
+
+
+# -- refusals ------------------------------------------------------------------------------
+
+
+def test_a_name_that_is_in_use(run, tools_store):
+    words = ("--name", "first", "-i", "tools:1", "sh", "-c", "echo ready; cat")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with begin(tools_store, *words, **pipes) as running:
+        assert running.stdout.readline() == "ready\n"
+        done = run("--name", "first", "tools:1", "true")
+        assert done.code == 125
+        assert 'the container name "first" is in use by' in done.stderr
+        running.stdin.close()
+    assert running.returncode == 0
+    run("--name", "first", "tools:1", "true").ok()
+
+
+def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
+    words = ("--name", "killed", "-i", "tools:1", "sh", "-c", "echo ready; cat")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with begin(tools_store, *words, **pipes) as running:
+        assert running.stdout.readline() == "ready\n"
+        running.kill()
+    run("--name", "killed", "tools:1", "true").ok()
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "said"),
+    [
+        (125, ("127.0.0.1:1/none:1", "true"), "127.0.0.1:1"),
+        (127, ("tools:1", "nowhere"), "executable file not found in $PATH"),
+        (127, ("tools:1", "/no/where"), "no such file or directory"),
+        (126, ("tools:1", "/etc/passwd"), "permission denied"),
+        (125, ("--network", "bridge", "tools:1", "true"), "--network bridge is not there yet"),
+        (125, ("--net", "mine", "tools:1", "true"), "--network mine is not there yet"),
+        (125, ("-u", "nobody-here", "tools:1", "true"), "nobody-here"),
+        (125, ("-w", "relative", "tools:1", "true"), "'relative' is invalid"),
+        (125, ("-v", "named:/data", "tools:1", "true"), "named and anonymous volumes"),
+        (125, ("-v", "/no/where:/data", "tools:1", "true"), "/no/where does not exist"),
+        (125, ("-v", "/:/", "tools:1", "true"), "cannot be mounted over"),
+        (125, ("--tmpfs", "data", "tools:1", "true"), "not absolute"),
+        (125, ("--name", "!", "tools:1", "true"), "is not a container's name"),
+        (125, ("-e", "=x", "tools:1", "true"), "is not a variable"),
+        (2, ("-p", "80:80", "tools:1"), "No such option '-p'"),
+        (2, ("--detach", "tools:1"), "No such option '--detach'"),
+        (2, (), "Missing argument 'IMAGE'"),
+    ],
+)
+def test_refusals(run, code, words, said):
+    done = run(*words)
+    assert done.code == code, done
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_container_that_is_to_be_kept(run_cli, tools_store):
+    done = run_cli("run", "tools:1", "true", root=tools_store)
+    assert done.code == 125
+    assert "hint: add --rm" in done.stderr
+
+
+def test_an_image_without_a_command(run_cli, store_root, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    run_cli("build", "-t", "bare:1", tmp_path, root=store_root).ok()
+    done = run_cli("run", "--rm", "bare:1", root=store_root)
+    assert done.code == 125
+    assert "no command is given, and the image has none" in done.stderr
+    config = json.loads(run_cli("inspect", "bare:1", root=store_root).ok().stdout)[0]["Config"]
+    assert (config["Cmd"], config["Entrypoint"]) == (None, None)
