@@ -87,6 +87,7 @@ class _Output:
     def pipe(self) -> int:
         """Return the writing end of a pipe that is read by a thread."""
         read, write = os.pipe2(os.O_CLOEXEC)
+        os.fchmod(write, 0o666)  # whoever USER names may open /dev/stdout
         self._thread = threading.Thread(target=self._read, args=(read,), daemon=True)
         self._thread.start()
         return write

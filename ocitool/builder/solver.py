@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
@@ -44,7 +43,7 @@ class Solver:
         if record is None:
             try:
                 # Another process may be at the same step: then its result is taken.
-                with self._store.layout.lock(f"step-{key[:3]}", patience=math.inf):
+                with self._store.layout.work_lock("step", key):
                     record = self._cache.get(key)
                     if record is None:
                         layer = perform(step)

@@ -45,7 +45,7 @@ class StoreSink:
         if self.has(descriptor):
             return "exists"
         # Two processes may bring the same blob; the second sees that it is there.
-        with self._store.layout.lock(f"blob-{descriptor.digest.encoded}"):
+        with self._store.layout.work_lock("blob", descriptor.digest.encoded):
             if self.has(descriptor):
                 return "exists"
             stream = open()

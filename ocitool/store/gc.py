@@ -188,7 +188,7 @@ def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
 
 def _remove_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:
     which = (driver.name, chain)
-    with store.layout.lock(f"layer-{chain}"), full_disk(store.layout.root):
+    with store.layout.work_lock("layer", chain), full_disk(store.layout.root):
         # Whoever claims it now finds no row, and waits for the lock to unpack it anew.
         store.database.run(
             "DELETE FROM layers WHERE driver = ? AND chain = ? AND used < ?", (*which, spare / 1e9)

@@ -138,7 +138,7 @@ class Layers:
         for at, layer in enumerate(layers):
             if names[at] not in missing:
                 continue
-            with self._layout.lock(f"layer-{names[at]}"):
+            with self._layout.work_lock("layer", names[at]):
                 # Another process may have unpacked it while we waited.
                 if not self._claimed((names[at],)):
                     self._unpack(layer, names[at], names[:at], progress)
@@ -237,7 +237,7 @@ class Layers:
 
         layer = self.pack(write)
         name = layer_names([*below, layer])[-1]
-        with self._layout.lock(f"layer-{name}"), full_disk(self._layout.root):
+        with self._layout.work_lock("layer", name), full_disk(self._layout.root):
             if not self._claimed((name,)):
                 driver.remove(name)
                 driver.commit(tree.key, name)
