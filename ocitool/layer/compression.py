@@ -206,24 +206,24 @@ class _Zstd:
 
 
 class _Marked:
-    """A stream with `_ZSTD_END` behind its end."""
+    """A stream with `_ZSTD_END` behind its end, in one piece with what comes last.
+
+    In a piece of its own the library may take it for the frame that it was waiting for.
+    """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._empty = True
-        self._ended = False
+        self._ahead: bytes | None = None
 
-    def read(self, size: int = -1, /) -> bytes:
-        if self._ended:
-            return b""
-        data = self._stream.read(size)
+    def read(self, size: int, /) -> bytes:
+        step = max(1, size - len(_ZSTD_END))  # bytes
+        data = self._stream.read(step) if self._ahead is None else self._ahead
         if not data:
-            if self._empty:
+            if self._ahead is None:
                 raise LayerError("the zstd stream is empty")
-            self._ended = True
-            return _ZSTD_END
-        self._empty = False
-        return data
+            return b""
+        self._ahead = self._stream.read(step)
+        return data if self._ahead else data + _ZSTD_END
 
     def close(self) -> None:
         self._stream.close()
