@@ -1,0 +1,39 @@
+"""The built-in drivers pass the suite that every driver passes, for whoever runs the tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocitool.drivers import choose
+from ocitool.drivers.conformance import DriverConformance
+from ocitool.errors import DriverUnavailable
+
+
+def make(name, home):
+    """Make a driver as the store does; skip where it cannot work."""
+    try:
+        driver = choose.make(name, home)
+    except DriverUnavailable as error:
+        pytest.skip(str(error))
+    return driver
+
+
+@pytest.fixture(autouse=True, scope="module")
+def overlay_works(tmp_path_factory):
+    """Say once whether overlay works here; a class asks for it."""
+    return choose.probe("overlay", str(tmp_path_factory.mktemp("probe") / "overlay"))
+
+
+class TestOverlay(DriverConformance):
+    @pytest.fixture(autouse=True)
+    def needs_overlay(self, overlay_works):
+        if not overlay_works.ok:
+            pytest.skip(overlay_works.reason)
+
+    def make(self, home):
+        return make("overlay", home)
+
+
+class TestVfs(DriverConformance):
+    def make(self, home):
+        return make("vfs", home)

@@ -1,0 +1,134 @@
+"""What becomes of a driver when the process that works for it in a user namespace dies."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import tempfile
+
+import pytest
+
+#: Run as an ordinary user: kills the worker at several moments; prints "fine" at the end.
+KILL = """
+import os, signal, sys, tempfile, warnings
+from ocitool.drivers import choose
+from ocitool.drivers.bench import raises
+from ocitool.drivers.conformance import A, B
+from ocitool.drivers.samples import file, full, tar
+from ocitool.errors import DriverError
+from ocitool.layer.root import remove_tree
+
+warnings.simplefilter("error")
+home = tempfile.mkdtemp()
+driver = choose.make(sys.argv[1], home)
+members = [*full((1234, 60000)), file("large", bytes(9 << 20))]
+
+def kill():
+    os.kill(driver._process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, driver._process.pid, os.WEXITED | os.WNOWAIT)
+
+class Deadly:
+    # Kills the worker after the first part of a layer.
+    def __init__(self):
+        self.parts = iter((tar(members).getvalue()[:70_000], None))
+
+    def read(self, size=-1, /):
+        part = next(self.parts, b"x" * 65536)
+        if part is None:
+            kill()
+            return b"x" * 65536
+        return part
+
+driver.begin("t", ())
+driver.apply("t", (), tar(members))
+kill()                                          # between two calls
+driver.commit("t", A)
+assert driver.usage(A).size > 9 << 20
+
+driver.begin("t", (A,))
+error = raises(DriverError, lambda: driver.apply("t", (A,), Deadly()))  # in the middle of one
+assert "died" in error.message and error.hint, error
+driver.discard("t")                             # and it goes on with a new worker
+assert list(driver.trees()) == []
+
+driver.begin("t", (A,))
+driver.apply("t", (A,), tar(members))
+def broken_sink(data):
+    raise KeyboardInterrupt
+try:                                            # the owner breaks off a conversation
+    driver.diff("t", (A,), broken_sink)
+except KeyboardInterrupt:
+    pass
+parts = []
+assert driver.diff("t", (A,), parts.append) == len(members)  # no answer to an older question
+driver.commit("t", B)
+assert driver.usage(B).size > 9 << 20
+driver.remove(B)
+driver.remove(A)
+assert list(driver.layers()) == []
+driver.close()
+remove_tree(home)
+assert not os.path.exists(home)
+print("fine")
+"""
+
+
+@pytest.mark.parametrize("name", ["overlay", "vfs"])
+def test_a_dead_worker_is_told_and_replaced(ordinary_user, name):
+    user = ordinary_user
+    done = user.run(user.python, "-c", KILL, name)
+    if "DriverUnavailable" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.ok().stdout == "fine\n"
+
+
+#: Starts an unpacking that never ends, says the worker's id, and waits to be killed.
+HANG = """
+import os, sys
+from ocitool.drivers import choose
+from ocitool.drivers.samples import file, tar
+
+driver = choose.make("overlay", sys.argv[1])
+class Slow:
+    def read(self, size=-1, /):
+        if data:
+            return data.pop()
+        print(driver._process.pid, flush=True)
+        os.read(0, 1)
+
+    def close(self):
+        pass
+
+data = [tar([file("f", bytes(1 << 20))]).getvalue()[:100_000]]
+driver.begin("t", ())
+driver.apply("t", (), Slow())
+"""
+
+
+def test_a_worker_ends_with_its_owner(ordinary_user, session_tree):
+    user = ordinary_user
+    home = tempfile.mkdtemp(prefix="w", dir=session_tree)
+    os.chown(home, user.uid, user.gid)
+    owner = subprocess.Popen(
+        [user.python, "-c", HANG, home],
+        env=user.env,
+        cwd=user.home,
+        user=user.uid,
+        group=user.gid,
+        extra_groups=[],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with owner:
+        line = owner.stdout.readline()
+        if not line:
+            pytest.skip(f"needs a user namespace: {owner.stderr.read().splitlines()[-1]}")
+        worker = os.pidfd_open(int(line))
+        owner.kill()
+    try:
+        assert select.select([worker], [], [], 60)[0], "the worker outlives its owner"
+    finally:
+        os.close(worker)
