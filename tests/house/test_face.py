@@ -13,13 +13,16 @@ import pytest
 
 PACKAGES = ("ocitool", "ocitool_registry", "ocitool_runtime")
 
-#: Not one of these is needed to print a version or to find that nothing has changed.
+#: Not one of these is needed to print a version, to find that nothing has changed, or to begin a
+#: container.
 HEAVY = frozenset(
     (
         "aiohttp",
         "asyncio",
         "cheroot",
+        "concurrent",
         "cryptography",
+        "email",
         "http",
         "isal",
         "multiprocessing",
@@ -104,6 +107,14 @@ def test_a_cached_build_loads_nothing_heavy(checkout, tmp_path):
     (context / "file").write_text("content\n")
     words = ("--root", str(tmp_path / "store"), "build", "-q", "-t", "cached:1", str(context))
     modules_of_command(checkout, tmp_path, *words)
+    modules = modules_of_command(checkout, tmp_path, *words)
+    assert modules & HEAVY == set()
+    assert foreign(modules) <= {"click"}
+
+
+def test_a_container_loads_nothing_heavy(checkout, tmp_path, tools_store, containers):
+    words = ("--root", str(tools_store), "run", "--rm", "tools:1", "true")
+    modules_of_command(checkout, tmp_path, *words)  # the first one unpacks
     modules = modules_of_command(checkout, tmp_path, *words)
     assert modules & HEAVY == set()
     assert foreign(modules) <= {"click"}

@@ -1,3 +1,5 @@
+"""Real peers to compare the command line with."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""What an error looks like, and which exit code it is."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""Tables, lists and documents on stdout, in docker's look."""
+
 from __future__ import annotations
 
 import io

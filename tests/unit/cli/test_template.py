@@ -1,3 +1,5 @@
+"""Templates behind ``--format``, case by case as docker has them."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Sizes, durations and moments as people read them."""
+
 from __future__ import annotations
 
 import time
