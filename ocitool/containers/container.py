@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -23,7 +22,7 @@ class Container:
     """
 
     def __init__(self, layout: Layout, *, name: str, image: str, layers: Sequence[str]) -> None:
-        self.id = secrets.token_hex(32)
+        self.id = os.urandom(32).hex()
         self.name = name or self.id[:12]
         self.path = f"{layout.containers}/{self.id}"
         with layout.lock("containers"):

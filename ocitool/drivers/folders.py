@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -91,7 +90,7 @@ class Folders:
         self._remove(f"{self._layers}/{layer}")
 
     def _remove(self, place: str) -> None:
-        gone = f"{self._trash}/{secrets.token_hex(8)}"
+        gone = f"{self._trash}/{os.urandom(8).hex()}"
         try:
             os.rename(place, gone)
         except FileNotFoundError:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 from typing import Final
 
 _TEMPORARY: Final = ".tmp"
@@ -40,7 +39,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 def _create_beside(path: str) -> tuple[str, int]:
     while True:
-        temporary = f"{path}.{secrets.token_hex(4)}{_TEMPORARY}"
+        temporary = f"{path}.{os.urandom(4).hex()}{_TEMPORARY}"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         # A sweeper may have been faster between open and lock.
         if try_lock(fd) and is_same(temporary, fd):

@@ -7,7 +7,6 @@ the time it was made, and the keys of its trees begin with its name.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from typing import Final
 
@@ -31,7 +30,7 @@ class Lease:
     def __init__(self, layout: Layout) -> None:
         with full_disk(layout.root):
             while True:
-                self.name = f"{_now():0{_TIME}x}{secrets.token_hex(4)}"
+                self.name = f"{_now():0{_TIME}x}{os.urandom(4).hex()}"
                 self.path = f"{layout.tmp}/{self.name}"
                 os.mkdir(self.path, 0o700)
                 self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -43,11 +42,11 @@ class Lease:
 
     def file(self) -> str:
         """Return a new name for a temporary file."""
-        return f"{self.path}/{secrets.token_hex(8)}"
+        return f"{self.path}/{os.urandom(8).hex()}"
 
     def key(self) -> str:
         """Return a new key for a driver's tree."""
-        return f"{self.name}-{secrets.token_hex(4)}"
+        return f"{self.name}-{os.urandom(4).hex()}"
 
     def close(self) -> None:
         """End the lease and remove its directory."""

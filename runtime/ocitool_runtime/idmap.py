@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import Final
@@ -141,4 +140,6 @@ def _run_tools(pid: int, maps: Maps) -> None:
 
 
 def _find(tool: str) -> str | None:
+    import shutil  # root needs no maps, and loading it takes 2 ms
+
     return shutil.which(tool) or shutil.which(tool, path=_ADMIN_PATH)

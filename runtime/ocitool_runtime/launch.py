@@ -11,7 +11,6 @@ import select
 import subprocess
 import sys
 from _socket import socket
-from pathlib import Path
 from typing import Any, Final
 
 from ocitool.errors import SandboxError, SandboxUnavailable
@@ -19,7 +18,7 @@ from ocitool_runtime import link
 from ocitool_runtime.failure import refusal
 from ocitool_runtime.idmap import Maps, write_maps
 
-_LIBRARY: Final = str(Path(__file__).resolve().parent.parent)
+_LIBRARY: Final = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 # The library comes last: nothing beside it may stand for a module of the standard library.
 _START: Final = (
     "import sys; sys.path.append(sys.argv[1]); from ocitool_runtime.child import main; main()"
