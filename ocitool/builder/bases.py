@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocitool.builder.options import BuildOptions
-from ocitool.errors import BuildError, ImageNotFound, NotFound, OcitoolError
+from ocitool.errors import BuildError, ImageNotFound, NotFound, RegistryError
 from ocitool.image.image import Image
 from ocitool.image.local import local_image
 from ocitool.oci.digest import Digest
@@ -22,17 +22,17 @@ class Bases:
         self._found: dict[tuple[str, str], Image] = {}
         self.pulled: set[Digest] = set()  # manifests that had to be fetched
 
-    def get(self, name: str, platform: Platform, where: str) -> Image:
-        """Return the image *name* for *platform*; *where* is the line that wants it.
+    def get(self, name: str, platform: Platform) -> Image:
+        """Return the image *name* for *platform*.
 
         What the store has is used, unless the build is told to pull.
         """
         key = (name, str(platform))
         if key not in self._found:
-            self._found[key] = self._find(name, platform, where)
+            self._found[key] = self._find(name, platform)
         return self._found[key]
 
-    def _find(self, name: str, platform: Platform, where: str) -> Image:
+    def _find(self, name: str, platform: Platform) -> Image:
         if not self._options.pull:
             try:
                 image = local_image(self._store, name, platform)
@@ -54,12 +54,10 @@ class Bases:
             )
         except NotFound as error:
             raise BuildError(
-                f"the base image {name} does not exist: {error}", where=where, hint=error.hint
+                f"the base image {name} does not exist: {error}", hint=error.hint
             ) from error
-        except OcitoolError as error:
-            error.add_note(f"while {name} was pulled for {where}")
-            if not error.where:
-                error.where = where
+        except RegistryError as error:
+            error.hint = error.hint or f"{name} is not in the store, so its registry was asked"
             raise
         self.pulled.add(pulled.digest)
         return pulled

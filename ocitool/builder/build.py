@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +14,7 @@ from ocitool.builder.cache import Cache, LocalCache, NoCache
 from ocitool.builder.commit import Product, commit, name
 from ocitool.builder.context import Context
 from ocitool.builder.dockerfile import instructions as do
+from ocitool.builder.dockerfile.lines import Span
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.evaluate import StageState, configure, is_configuration
 from ocitool.builder.options import BuildOptions, BuildResult
@@ -136,11 +138,8 @@ class _Build:
             return state, base
         platform = self._platform
         if stage.platform:
-            try:
+            with self._place_of_errors(stage.parsed.from_.span):
                 platform = Platform.parse(stage.platform)
-            except FormatError as error:
-                span = stage.parsed.from_.span
-                raise self._file.error(span, error.message, hint=error.hint) from error
         image = None
         run = RunConfig(working_dir="/")
         layers: tuple[Layer, ...] = ()
@@ -159,9 +158,9 @@ class _Build:
         began = time.monotonic()
         label = f"[{stage.name} 1/{_count_steps(stage)}] FROM {stage.base}"
         step = self._shop.solver.begin(label)
-        where = f"{self._file.name}:{span.first}"
         try:
-            image = self._bases.get(str(stage.base), platform, where)
+            with self._place_of_errors(span):
+                image = self._bases.get(str(stage.base), platform)
         except OcitoolError as error:
             self._progress.emit(StepErred(step=step, message=error.message))
             raise
@@ -179,8 +178,7 @@ class _Build:
     def _step(
         self, stage: Stage, state: StageState, instruction: do.Instruction, label: str
     ) -> None:
-        span = instruction.span
-        try:
+        with self._place_of_errors(instruction.span):
             if isinstance(instruction, do.Run):
                 steps.run_step(self._shop, state, instruction, label)
             elif isinstance(instruction, do.Workdir):
@@ -190,6 +188,12 @@ class _Build:
                 if isinstance(instruction, do.Copy) and instruction.from_ is not None:
                     image = self._image_of(stage, state, instruction)
                 steps.copy_step(self._shop, state, instruction, label, image)
+
+    @contextlib.contextmanager
+    def _place_of_errors(self, span: Span) -> Iterator[None]:
+        """Let errors tell which line of the Dockerfile they come from."""
+        try:
+            yield
         except DockerfileError:
             raise
         except FormatError as error:
@@ -218,8 +222,7 @@ class _Build:
             return f"stage {instruction.from_}", other.layers
         if source == _SCRATCH:
             return source, ()
-        where = f"{self._file.name}:{instruction.span.first}"
-        image = self._bases.get(source, state.platform, where)
+        image = self._bases.get(source, state.platform)
         return source, image.layers
 
     # -- warnings ---------------------------------------------------------------------------

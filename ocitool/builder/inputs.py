@@ -37,7 +37,11 @@ def read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise BuildError(f"cannot be read: {error.strerror}", where=path) from error
+            raise BuildError(
+                f"cannot be read: {error.strerror}",
+                where=path,
+                hint="-f names the Dockerfile, and the last argument the context",
+            ) from error
     raise BuildError(
         "there is no such file" if options.file else "there is no Dockerfile",
         where=options.file or options.context,
@@ -63,7 +67,11 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise BuildError(f"cannot be read: {error.strerror}", where=shown(path)) from error
+            raise BuildError(
+                f"cannot be read: {error.strerror}",
+                where=shown(path),
+                hint="make it readable: without it, files that it keeps out would be copied",
+            ) from error
     return IgnoreRules()
 
 

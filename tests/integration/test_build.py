@@ -1,0 +1,257 @@
+"""Builds by the command line: bad input, other users, several at once, ends before the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.programs import python_environment
+
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+
+
+@pytest.fixture
+def context(session_tree, tmp_path_factory) -> Path:
+    """A context that anyone may read."""
+    top = session_tree / tmp_path_factory.mktemp("context").name
+    top.mkdir(parents=True, exist_ok=True)
+    top.chmod(0o755)
+    (top / "f").write_text("1\n")
+    (top / "d").mkdir(exist_ok=True)
+    (top / "d/g").write_text("2\n")
+    return top
+
+
+@pytest.fixture
+def stranger(ordinary_user, session_tree):
+    """An ordinary user without subordinate ids, for whom no sandbox can be made."""
+    uid = 54_321
+    home = session_tree / "stranger"
+    home.mkdir(exist_ok=True)
+    os.chown(home, uid, uid)
+    ordinary_user.home.chmod(0o755)
+    env = {**ordinary_user.env, "HOME": str(home), "USER": "stranger", "LOGNAME": "stranger"}
+    return replace(ordinary_user, name="stranger", uid=uid, gid=uid, home=home, env=env)
+
+
+# -- bad input -----------------------------------------------------------------------------
+
+BAD = {
+    "unknown instruction": ("FROM scratch\nCOPPY f /", "Dockerfile:2", "did you mean COPY"),
+    "bad flag": ("FROM scratch\nCOPY --chwon=1 f /", "Dockerfile:2", "did you mean --chown"),
+    "unterminated heredoc": ("FROM scratch\nCOPY <<X /f\nnever ends\n", "Dockerfile:2", "heredoc"),
+    "unterminated quote": ('FROM scratch\nENV A="x\n', "Dockerfile:2", "ENV A"),
+    "unknown stage": ("FROM scratch\nCOPY --from=7 f /", "Dockerfile:2", "invalid stage index 7"),
+    "cycle": ("FROM scratch AS a\nCOPY --from=a f /", "Dockerfile:1", "circular dependency"),
+    "no such file": ("FROM scratch\nCOPY gone /", "Dockerfile:2", '"/gone": not found'),
+    "registry down": ("FROM 127.0.0.1:1/x:1\nCOPY f /", "Dockerfile:1", "127.0.0.1:1"),
+    "wrong name": ("FROM Not/A:Name:1", "Dockerfile:1", "FROM Not/A:Name:1"),
+    "no stage": ("ENV A=1", "Dockerfile:1", "FROM"),
+    "empty": ("# nothing\n", "Dockerfile", "no instructions"),
+    "not there yet": (
+        "FROM scratch\nRUN --mount=type=cache,target=/x y",
+        "Dockerfile:2",
+        "--mount",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_tells_its_place(run_cli, store_root, context, case):
+    text, place, message = BAD[case]
+    (context / "Dockerfile").write_text(text)
+    done = run_cli("build", "-t", "x/bad:1", ".", root=store_root, cwd=context)
+    assert done.code == 1, str(done)
+    assert f"{place}" in done.stderr and message in done.stderr, str(done)
+    assert "Traceback" not in done.stderr and "internal error" not in done.stderr
+    _clean(run_cli, store_root)
+
+
+def test_a_base_that_does_not_exist(run_cli, store_root, context, registry):
+    (context / "Dockerfile").write_text(f"FROM {registry}/no/such:image\nCOPY f /\n")
+    done = run_cli("build", ".", root=store_root, cwd=context)
+    assert done.code == 1 and "Dockerfile:1" in done.stderr
+    assert f"{registry}/no/such:image does not exist" in done.stderr
+    _clean(run_cli, store_root)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("gone",), "gone: there is no such directory"),
+        (("f",), "f: is not a directory"),
+        (("d",), "d: there is no Dockerfile"),
+        (("-f", "gone", "."), "gone: there is no such file"),
+        (("-f", "d", "."), "d: cannot be read: Is a directory"),
+        (("-t", "Bad Name", "."), "Bad Name"),
+        (("--build-arg", "SOURCE_DATE_EPOCH=soon", "-f", "-", "."), "SOURCE_DATE_EPOCH is 'soon'"),
+    ],
+)
+def test_what_cannot_begin(run_cli, store_root, context, words, message):
+    done = run_cli("build", *words, root=store_root, cwd=context, stdin="FROM scratch\n")
+    assert done.code == 1 and message in done.stderr, str(done)
+    assert "Traceback" not in done.stderr and "hint: " in done.stderr
+
+
+def test_an_unreadable_file(run_cli, ordinary_user, context):
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    (context / "d/g").chmod(0)
+    store = ordinary_user.home / "unreadable-store"
+    done = run_cli("build", ".", root=store, cwd=context, user=ordinary_user)
+    assert done.code == 1
+    assert "Dockerfile:2" in done.stderr and "d/g: Permission denied" in done.stderr
+    assert "hint: make it readable, or name it in .dockerignore" in done.stderr
+    (context / "d/g").chmod(0o644)
+    (context / ".dockerignore").write_text("f\n")
+    (context / ".dockerignore").chmod(0)
+    done = run_cli("build", ".", root=store, cwd=context, user=ordinary_user)
+    assert done.code == 1 and ".dockerignore: cannot be read: Permission denied" in done.stderr
+
+
+def _clean(run_cli, root: Path) -> None:
+    """Nothing is left of a build that failed."""
+    assert "whole" in run_cli("system", "check", root=root).ok().stdout
+    assert run_cli("images", "-q", root=root).ok().stdout == ""
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert str(root) not in mounts
+    leases = root / "tmp"
+    assert not leases.exists() or list(leases.iterdir()) == []
+
+
+# -- what is printed -----------------------------------------------------------------------
+
+
+def test_a_dockerfile_on_stdin_and_what_is_printed(run_cli, store_root, context, tmp_path):
+    (context / "-.dockerignore").write_text("f\n")  # is nobody's
+    text = "FROM scratch\nCOPY f \\\n  /x/\nENV A=$NONE\n"
+    words = ("build", "-f", "-", "-t", "x/y:1", "--iidfile", tmp_path / "id", ".")
+    first = run_cli(*words, root=store_root, cwd=context, stdin=text).ok()
+    assert "#1 [stage-0 1/1] COPY f /x/\n#1 DONE" in first.stderr
+    assert "warning: Dockerfile:4: $NONE is used and has no value" in first.stderr
+    identity = (tmp_path / "id").read_text()
+    assert f"Image {identity}\n" in first.stdout and "Tagged" in first.stdout
+    second = run_cli(*words, root=store_root, cwd=context, stdin=text).ok()
+    assert (
+        "#1 CACHED" in second.stderr and "Nothing to do: all 1 steps were cached" in second.stdout
+    )
+    assert "Digest " in second.stdout and second.stdout.endswith(first.stdout)
+    quiet = run_cli("build", "-q", "-f", "-", ".", root=store_root, cwd=context, stdin=text).ok()
+    assert quiet.stdout == f"{identity}\n" and "#1" not in quiet.stderr
+
+
+# -- other users ---------------------------------------------------------------------------
+
+
+def test_without_any_sandbox(run_cli, stranger, context, registry):
+    """A Dockerfile without RUN builds, is pushed, and has the digest that root's has."""
+    (context / "Dockerfile").write_text("FROM scratch\nWORKDIR /w\nCOPY --chown=5:6 . .\nCMD x\n")
+    name = f"{registry}/stranger:1"
+    store = stranger.home / "store"
+    theirs = run_cli("build", "-t", name, context, root=store, user=stranger, env=EPOCH).ok()
+    run_cli("push", "--tls-verify=false", name, root=store, user=stranger).ok()
+    assert list((store / "drivers").iterdir()) == []  # no driver was even asked
+    with contextlib.ExitStack() as stack:
+        own = stranger.home.parent / "roots"
+        stack.callback(run_cli, "system", "prune", "-a", "-f", root=own)
+        ours = run_cli("build", "-t", name, context, root=own, env=EPOCH).ok()
+    assert ours.stdout == theirs.stdout
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY f /\nRUN true\n")
+    refused = run_cli("build", context, root=store, user=stranger)
+    assert refused.code == 1 and "Dockerfile:3" in refused.stderr
+    assert "RUN needs" in refused.stderr and "without RUN" in refused.stderr
+
+
+# -- several at once, and ends before the end ----------------------------------------------
+
+
+def _spawn(store: Path, context: Path) -> subprocess.Popen[str]:
+    words = (
+        "-m",
+        "ocitool",
+        "--root",
+        str(store),
+        "build",
+        "-q",
+        "--progress",
+        "plain",
+        str(context),
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    env = python_environment(EPOCH)
+    return subprocess.Popen([sys.executable, *words], env=env, stdin=subprocess.DEVNULL, **pipes)
+
+
+def test_two_builds_at_once_do_a_step_once(tools_store, containers, context, run_cli):
+    (context / "Dockerfile").write_text(
+        "FROM tools:1\n"
+        "RUN sleep 1; cat /proc/sys/kernel/random/uuid > /once\n"
+        "RUN cat /once > /twice\n"
+    )
+    both = [_spawn(tools_store, context) for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0][0] == said[1][0] != ""
+
+
+def test_a_killed_build_leaves_what_was_finished(tools_store, containers, context, run_cli):
+    (context / "Dockerfile").write_text(
+        f"FROM tools:1\nRUN echo {os.getpid()} > /finished\nRUN echo here; sleep 1000\n"
+    )
+    words = [sys.executable, "-m", "ocitool", "--root", str(tools_store), "build", str(context)]
+    process = subprocess.Popen(
+        words,
+        env=python_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.endswith(" here\n"):
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    deadline = time.monotonic() + 60
+    while _sleepers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _sleepers() == []
+    (context / "Dockerfile").write_text(f"FROM tools:1\nRUN echo {os.getpid()} > /finished\n")
+    again = run_cli("build", context, root=tools_store).ok()
+    assert "Nothing to do" in again.stdout
+    assert "whole" in run_cli("system", "check", root=tools_store).ok().stdout
+    assert str(tools_store) not in Path("/proc/self/mountinfo").read_text()
+
+
+def _sleepers() -> list[str]:
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = Path(entry.path, "cmdline").read_bytes().split(b"\0")
+                if words[:2] == [b"sleep", b"1000"] and _env_has(entry.path, b"FROM=image"):
+                    found.append(entry.name)
+    return found
+
+
+def _env_has(process: str, entry: bytes) -> bool:
+    return entry in Path(process, "environ").read_bytes().split(b"\0")
+
+
+def test_a_failing_step_passes_its_code_on(tools_store, containers, context, run_cli):
+    (context / "Dockerfile").write_text("FROM tools:1\nRUN echo out; \\\n  echo err >&2; exit 7\n")
+    done = run_cli("build", ".", root=tools_store, cwd=context)
+    assert done.code == 7
+    tail = done.stderr[done.stderr.index("ocitool: ") :]
+    assert "Dockerfile:2" in tail and "exit code: 7" in tail
+    assert "2 | >>> RUN echo out; \\\n   3 | >>>   echo err >&2; exit 7\n" in tail
+    assert "\nout\nerr\n" in tail
+    assert "whole" in run_cli("system", "check", root=tools_store).ok().stdout
