@@ -5,7 +5,8 @@ Fixtures that talk to other tools stand in ``tests/integration/conftest.py``.
 """
 
 pytest_plugins = (
-    "tests.fixtures.programs",
+    "tests.fixtures.programs",  # first: others import it
+    "tests.fixtures.commands",
     "tests.fixtures.screens",
     "tests.fixtures.tools",
     "tests.fixtures.trees",

@@ -1,3 +1,5 @@
+"""Progress as lines: plain, as it comes."""
+
 from __future__ import annotations
 
 import pytest

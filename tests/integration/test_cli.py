@@ -1,0 +1,251 @@
+"""Every other command, as it is typed: what it prints, where, and how it says no."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+from tests.fixtures.commands import failed
+from tests.fixtures.programs import python_environment
+
+# -- images --------------------------------------------------------------------------------
+
+
+def test_images_and_their_formats(cli):
+    header, row = cli("images").ok().stdout.splitlines()
+    assert header.split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
+    assert row.split()[:2] == ["app", "1"]
+    short = cli("images", "-q").ok().stdout.strip()
+    assert short == row.split()[2]
+    assert cli("images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").ok().stdout == (
+        f"app:1 {short}\n"
+    )
+    assert cli("images", "--format", "ID").ok().stdout == f"{short}\n"
+    assert json.loads(cli("images", "--format", "json").ok().stdout)["Tag"] == "1"
+    assert cli("images", "-q", "--no-trunc").ok().stdout.startswith(f"sha256:{short}")
+    assert "sha256:" in cli("images", "--digests").ok().stdout
+    assert len(cli("images", "other").ok().stdout.splitlines()) == 1
+    failed(cli("images", "--format", "{{.Tag"), 1, "--format, column 1: unclosed action")
+
+
+def test_inspect_and_history(cli):
+    (document,) = json.loads(cli("inspect", "app:1").ok().stdout)
+    assert document["RepoTags"] == ["app:1"]
+    assert document["Config"]["Cmd"] == ["/file"]
+    assert cli("inspect", "--format", "{{json .Config.Cmd}}", "app:1").ok().stdout == '["/file"]\n'
+    assert cli("inspect", "--format", "Config.Cmd", "app:1").ok().stdout == "[/file]\n"
+    lines = cli("history", "app:1").ok().stdout.splitlines()
+    assert lines[0].split() == ["IMAGE", "CREATED", "CREATED", "BY", "SIZE", "COMMENT"]
+    assert 'CMD ["/file"]' in lines[1]
+    assert "COPY file /file" in lines[3]
+    failed(cli("inspect", "none:1"), 1, "hint: try `ocitool pull none:1`")
+
+
+def test_names_come_and_go(cli):
+    cli("tag", "app:1", "other:2").ok()
+    assert cli("images", "-q", "other").ok().stdout == cli("images", "-q", "app").ok().stdout
+    assert cli("rmi", "app:1").ok().stdout == "Untagged: app:1\n"
+    untagged, deleted = cli("rmi", "other:2").ok().stdout.splitlines()
+    assert untagged == "Untagged: other:2"
+    assert deleted.startswith("Deleted: sha256:")
+    failed(cli("rmi", "other:2"), 1, "'other:2' is not in the store")
+    failed(cli("tag", "none", "x"), 1, "'none' is not in the store")
+
+
+def test_a_name_that_is_none(cli):
+    failed(cli("tag", "app:1", "UPPER:1"), 1, "'UPPER' is not a repository's name")
+
+
+# -- archives ------------------------------------------------------------------------------
+
+
+def test_save_and_load(cli, tmp_path):
+    image = cli("images", "-q", "--no-trunc").ok().stdout
+    cli("save", "-o", tmp_path / "app.tar", "app:1").ok()
+    cli("rmi", "app:1").ok()
+    done = cli("load", "-i", tmp_path / "app.tar").ok()
+    assert done.stdout == "Loaded image: docker.io/library/app:1\n"
+    assert cli("images", "-q", "--no-trunc").ok().stdout == image
+    failed(cli("load", "-i", "/no/where"), 1, "/no/where: cannot be read")
+    failed(cli("save", "-o", "/no/where/file", "app:1"), 1, "/no/where/file")
+    failed(cli("load", stdin="no archive"), 1, "archive")
+
+
+def test_import(cli, tmp_path):
+    with tarfile.open(tmp_path / "tree.tar", "w") as tree:
+        member = tarfile.TarInfo("etc/motd")
+        member.size = 6
+        tree.addfile(member, io.BytesIO(b"hello\n"))
+    words = ("-c", 'CMD ["cat", "/etc/motd"]', "-m", "by hand")
+    done = cli("import", *words, tmp_path / "tree.tar", "made:1").ok()
+    assert done.stdout.startswith("sha256:")
+    (document,) = json.loads(cli("inspect", "made:1").ok().stdout)
+    assert document["Config"]["Cmd"] == ["cat", "/etc/motd"]
+    assert document["History"][0]["comment"] == "by hand"
+    failed(cli("import", "/no/where", "x"), 1, "/no/where: cannot be read")
+
+
+# -- the store -----------------------------------------------------------------------------
+
+
+def test_the_store(cli, store_root):
+    kinds = cli("system", "df", "--format", "{{.Type}}={{.TotalCount}}").ok().stdout.splitlines()
+    assert "Images=1" in kinds
+    assert cli("system", "check").ok().stdout == "The store is whole.\n"
+    blob = max((store_root / "oci" / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
+    blob.chmod(0o600)
+    blob.write_bytes(b"other content")
+    done = cli("system", "check")
+    assert done.code == 1
+    assert blob.name[:12] in done.stdout
+
+
+def test_prune_asks(cli):
+    refused = cli("system", "prune", "-a", stdin="n\n")
+    assert refused.code == 1
+    assert "This removes ALL images" in refused.stderr
+    assert "Nothing was removed" in refused.stderr
+    assert cli("system", "prune", "-a").code == 1  # nobody there to answer
+    assert cli("images", "-q").ok().stdout != ""
+    done = cli("system", "prune", "-a", stdin="y\n").ok()
+    assert "Total reclaimed space: " in done.stdout
+    assert cli("images", "-q").ok().stdout == ""
+
+
+def test_info_and_version(cli, store_root):
+    document = json.loads(cli("info", "--format", "json").ok().stdout)
+    assert (document["Root"], document["RootFrom"]) == (str(store_root), "--root")
+    assert document["DriverWhy"]
+    assert cli("version", "--format", "{{.Os}}").ok().stdout == "linux\n"
+    assert cli("--version").ok().stdout.startswith("ocitool version ")
+
+
+# -- builds as they are typed --------------------------------------------------------------
+
+
+def test_build_prints_ids_and_writes_them(cli, tmp_path):
+    image = cli("images", "-q", "--no-trunc").ok().stdout.strip()
+    epoch = {"SOURCE_DATE_EPOCH": "0"}
+    done = cli("build", "-q", "--iidfile", tmp_path / "id", tmp_path / "context", env=epoch)
+    assert (done.ok().stdout, done.stderr) == (f"{image}\n", "")
+    assert (tmp_path / "id").read_text() == image
+    lines = cli("build", "--progress", "json", tmp_path / "context", env=epoch).ok().stderr
+    assert all(isinstance(json.loads(line), dict) for line in lines.splitlines())
+    failed(cli("build", "/no/where"), 1, "/no/where: there is no such directory")
+    failed(cli("build", "-f", "/no/file", tmp_path / "context"), 1, "/no/file")
+    failed(cli("build", tmp_path / "context", env={"SOURCE_DATE_EPOCH": "now"}), 1, "'now'")
+
+
+# -- usage, streams, completion ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("imags",), "No such command 'imags'. Did you mean 'images'?"),
+        (("build",), "Missing argument 'CONTEXT'"),
+        (("build", "--wrong", "."), "No such option '--wrong'"),
+        (("build", "--progress", "loud", "."), "'loud' is not one of"),
+        (("system", "wrong"), "No such command 'wrong'"),
+    ],
+)
+def test_wrong_usage(run_cli, words, said):
+    done = run_cli(*words)
+    failed(done, 2, said)
+    assert "hint: try 'ocitool" in done.stderr
+
+
+def test_no_words_at_all_show_the_help(run_cli):
+    done = run_cli()
+    assert done.code == 2
+    assert done.stderr.startswith("Usage: ocitool")
+
+
+def shell(line, root, program="bash"):
+    """Run *line* where ``ocitool`` is a function; returns what it printed and its exit code."""
+    if shutil.which(program) is None:
+        pytest.skip(f"needs {program}")
+    begin = f'ocitool() {{ "{sys.executable}" -m ocitool --root "{root}" "$@"; }}\n'
+    return subprocess.run(
+        [program, "-c", begin + line],
+        env=python_environment(),
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("words", ["--help", "images", "save app:1", "inspect app:1"])
+def test_a_reader_that_goes_away(cli, store_root, words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "ocitool", "--root", str(store_root), *words.split()]
+    done = subprocess.run(
+        command, env=python_environment(), stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_closed_streams(cli, store_root):
+    for closed in (">&-", "<&-", ">&- 2>&- <&-"):
+        done = shell(f"ocitool images {closed}; echo $? > {store_root}/code", store_root)
+        assert (store_root / "code").read_text() == "0\n", done.stderr
+        assert done.stderr == ""
+
+
+def test_a_full_disk_is_told(cli, store_root):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    done = shell("ocitool version > /dev/full", store_root)
+    assert done.returncode == 1
+    assert "no space left" in done.stderr
+
+
+def test_completion_in_bash(run_cli, tmp_path, store_root):
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "ocitool"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ocitool "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "completion").write_text(run_cli("completion", "bash").ok().stdout)
+    script = f"""
+        unset -f ocitool; PATH={tmp_path}/bin:$PATH; source {tmp_path}/completion
+        try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+                 _ocitool_completion ocitool "${{COMP_WORDS[COMP_CWORD]}}" ""
+                 echo "${{COMPREPLY[*]}}"; }}
+        complete -p ocitool > /dev/null || exit 1
+        try ocitool pu; try ocitool system ''; try ocitool build --progress ''
+    """
+    done = shell(script, store_root)
+    assert done.stdout == "pull push\ncheck df prune\nauto plain tty json quiet\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "marks"), [("zsh", "#compdef ocitool"), ("fish", "complete --no-files")]
+)
+def test_completion_elsewhere(run_cli, tmp_path, program, marks):
+    script = run_cli("completion", program).ok().stdout
+    assert marks in script
+    (tmp_path / "script").write_text(script)
+    if shutil.which(program) is not None:  # it reads it without a complaint
+        subprocess.run([program, "-n", tmp_path / "script"], check=True)
+
+
+def test_colours_only_where_they_are_wanted(store_root, screen):
+    def error_on_the_screen(**extra):
+        environment = {**python_environment({"TERM": "xterm"}), **extra}
+        environment = {name: value for name, value in environment.items() if value}
+        words = [sys.executable, "-m", "ocitool", "--root", str(store_root), "inspect", "none:1"]
+        subprocess.run(words, env=environment, stdout=subprocess.PIPE, stderr=screen.inner)
+        before = len(screen.text)
+        screen.until("ocitool pull none:1")
+        return screen.text[before:]
+
+    assert "\x1b[" in error_on_the_screen(NO_COLOR="")
+    assert "\x1b[" not in error_on_the_screen(NO_COLOR="1")

@@ -1,0 +1,115 @@
+"""Registries on the command line: login, push, pull, logout, and serving one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import pytest
+
+from ocitool_registry import MemoryBackend, application
+from tests.fixtures.commands import failed
+from tests.fixtures.programs import python_environment
+
+
+class Threads(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, format, *args):
+        pass
+
+
+@contextmanager
+def guarded(user, password):
+    """Serve a registry that lets in nobody but *user*."""
+    inner = application(MemoryBackend())
+    wanted = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+    def app(environ, start):
+        if environ.get("HTTP_AUTHORIZATION") == wanted:
+            return inner(environ, start)
+        text = b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}'
+        headers = [("WWW-Authenticate", 'Basic realm="test"'), ("Content-Type", "application/json")]
+        start("401 Unauthorized", [*headers, ("Content-Length", str(len(text)))])
+        return [text]
+
+    with make_server("127.0.0.1", 0, app, Threads, Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_login_push_pull_logout(cli, tmp_path):
+    with guarded("ann", "s3cret") as address:
+        name = f"{address}/app:1"
+        cli("tag", "app:1", name).ok()
+        failed(cli("push", name), 1, f"hint: log in: ocitool login {address}")
+        failed(cli("login", "-u", "ann", "-p", "wrong", address), 1, "refuses this user")
+        failed(cli("login", address), 2, "--password-stdin")
+        failed(cli("login", "--password-stdin", address, stdin="x"), 2, "needs --username")
+        cli("login", "-u", "ann", "--password-stdin", address, stdin="s3cret\n").ok()
+        config = tmp_path / ".docker" / "config.json"
+        assert config.stat().st_mode & 0o077 == 0
+        pushed = cli("--debug", "push", name).ok()
+        assert f"{address}: credentials: {config}" in pushed.stderr
+        digest = pushed.stdout.split()[2]
+        assert cli("pull", name).ok().stdout == f"Digest: {digest}\n{name}\n"
+        assert cli("pull", "-q", name).ok().stdout == f"{name}\n"
+        secret = base64.b64encode(b"ann:s3cret").decode()
+        assert not {"s3cret", secret} & set(pushed.stderr.split())
+        inline = {"DOCKER_AUTH_CONFIG": json.dumps({"auths": {address: {"auth": secret}}})}
+        cli("logout", address).ok()
+        failed(cli("logout", address), 1, f"not logged in to {address}")
+        failed(cli("pull", name), 1, "401")
+        pulled = cli("--debug", "pull", name, env=inline).ok()
+        assert f"{address}: credentials: DOCKER_AUTH_CONFIG" in pulled.stderr
+        failed(cli("pull", f"{address}/none:1", env=inline), 1, f"has no image {address}/none:1")
+
+
+def test_what_is_not_there(cli, free_port):
+    failed(cli("push", "none:1"), 1, "'none:1' is not in the store")
+    failed(cli("pull", f"127.0.0.1:{free_port}/x:1"), 1, "Connection refused")
+
+
+# -- registry serve ------------------------------------------------------------------------
+
+
+@contextmanager
+def server(root, address):
+    command = [sys.executable, "-m", "ocitool", "--root", str(root), "registry", "serve"]
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(
+        [*command, "--addr", address], env=python_environment(), text=True, **pipes
+    ) as process:
+        yield process, process.stderr.readline().strip().rpartition("/")[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_ends_well_and_keeps_what_it_got(cli, store_root, number):
+    with server(store_root / "served", "127.0.0.1:0") as (process, address):
+        cli("push", "app:1", f"{address}/app:1").ok()
+        process.send_signal(number)
+        assert process.wait(60) == 0
+        assert "Traceback" not in process.stderr.read()
+    with server(store_root / "served", "127.0.0.1:0") as (process, address):
+        cli("pull", f"{address}/app:1").ok()
+        process.terminate()
+
+
+def test_a_port_in_use(cli):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        failed(cli("registry", "serve", "--addr", address), 1, "Address already in use")
+    failed(cli("registry", "serve", "--addr", "nothing"), 1, "is not HOST:PORT")
