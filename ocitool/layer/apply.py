@@ -14,16 +14,16 @@ from typing import Final
 
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
-from ocitool.layer import xattrs
+from ocitool.layer.attributes import Attributes
 from ocitool.layer.compression import CHUNK
 from ocitool.layer.entry import AUFS, DEFAULT_LIMITS, OPAQUE, WHITEOUT, Entry, Limits, split
-from ocitool.layer.lower import copy_up, inherit
+from ocitool.layer.lower import copy_up
+from ocitool.layer.places import Places
 from ocitool.layer.reader import TarReader
-from ocitool.layer.root import Root, current_umask, remove_tree
-from ocitool.layer.whiteouts import Whiteouts
+from ocitool.layer.root import Root
+from ocitool.layer.whiteouts import Whiteouts, is_whiteout
 from ocitool.oci.content import Stream
 
-_SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -55,22 +55,17 @@ def apply(
         OSError: the file system failed.
     """
     with Root(tree) as root:
-        return _Applier(root, whiteouts, lower).run(TarReader(stream, limits))
+        places = Places(tree, root, whiteouts, lower)
+        return _Applier(root, places, whiteouts).run(TarReader(stream, limits))
 
 
 class _Applier:
-    def __init__(self, root: Root, whiteouts: Whiteouts, lower: Sequence[str]) -> None:
+    def __init__(self, root: Root, places: Places, whiteouts: Whiteouts) -> None:
         self._root = root
+        self._places = places
         self._whiteouts = whiteouts
-        self._lower = lower
-        self._ours: set[str] = set()
-        self._times: dict[str, int] = {"": os.fstat(root.fd).st_mtime_ns}  # of directories
-        self._notes: dict[str, int] = {}
-        # Bits that open(2) does not set by itself.  The umask is read, not set: it belongs to the
-        # whole process, and other threads make files, too.
-        self._chmod_bits = _SPECIAL_BITS | current_umask()
-        self._uid = os.geteuid()
-        self._gid = os.getegid()
+        self._attributes = Attributes()
+        self._left_out: set[str] = set()
 
     def run(self, reader: TarReader) -> Applied:
         count = size = 0
@@ -81,42 +76,55 @@ class _Applier:
             try:
                 if name.startswith(WHITEOUT):
                     self._whiteout(member, parent, name)
-                else:
+                elif not parent.startswith(AUFS) and f"/{AUFS}" not in parent:
                     self._member(member, parent, name, reader)
             except OSError as error:
                 raise _translated(error, member) from error
         reader.drain()
-        self._finish_directories()
-        notes = tuple(f"{note} ({n} entries)" for note, n in self._notes.items())
+        self._places.finish()
+        notes = tuple(f"{note} ({n} entries)" for note, n in self._attributes.notes.items())
         return Applied(entries=count, size=size, notes=notes)
 
     def _member(self, member: Entry, parent: str, name: str, reader: TarReader) -> None:
         if not name:
-            self._directory_attributes(self._root.fd, member)
+            self._directory_attributes(self._root.fd, member, merged=True)
             return
-        fd = self._parent(parent)
+        parent, fd = self._places.enter(parent)
+        path = f"{parent}/{name}" if parent else name
+        if path != member.path:  # it was named through a link
+            member = member._replace(path=path)
+        self._left_out.discard(path)
         if member.kind == kinds.FILE:
             self._file(fd, name, member, reader)
         elif member.kind == kinds.DIRECTORY:
             self._directory(fd, name, member)
         elif member.kind == kinds.HARDLINK:
-            self._hard_link(fd, name, member)
+            self._hard_link(name, member)
         elif member.kind == kinds.SYMLINK:
-            self._retry(fd, name, member, lambda: os.symlink(member.link, name, dir_fd=fd))
-            self._unopened_attributes(fd, name, member)
+            self._make(fd, name, member, lambda: os.symlink(member.link, name, dir_fd=fd))
+            self._attributes.set_node(fd, name, member)
         else:
             self._special(fd, name, member)
-        self._ours.add(member.path)
+        if path not in self._left_out:
+            self._places.claim(path)
+
+    def _whiteout(self, member: Entry, parent: str, name: str) -> None:
+        if name == OPAQUE:
+            self._places.hide_all(parent)
+        elif name == WHITEOUT:
+            raise LayerError("a whiteout without a name", where=member.path)
+        elif not name.startswith(AUFS) and self._places.shown(parent):
+            self._places.hide(parent, name.removeprefix(WHITEOUT))
 
     # -- the kinds --------------------------------------------------------------------------
 
     def _file(self, fd: int, name: str, member: Entry, reader: TarReader) -> None:
-        mode = member.mode
+        mode = member.mode & 0o777
         try:
-            file = os.open(name, _NEW_FILE, mode & 0o777, dir_fd=fd)
+            file = os.open(name, _NEW_FILE, mode, dir_fd=fd)
         except FileExistsError:
-            self._make_way(fd, name, member.path)
-            file = os.open(name, _NEW_FILE, mode & 0o777, dir_fd=fd)
+            self._places.make_way(fd, name, member.path)
+            file = os.open(name, _NEW_FILE, mode, dir_fd=fd)
         try:
             left = member.size
             while left:
@@ -124,49 +132,42 @@ class _Applier:
                 left -= len(data)
                 if os.write(file, data) != len(data):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            # The order matters: chown clears setuid and file capabilities, writing clears both.
-            if member.uid != self._uid or member.gid != self._gid:
-                os.fchown(file, member.uid, member.gid)
-            if mode & self._chmod_bits:
-                os.fchmod(file, mode)
-            if member.xattrs:
-                self._refused(xattrs.write(file, member.xattrs))
-            os.utime(file, ns=(member.mtime, member.mtime))
+            self._attributes.set_file(file, member)
         finally:
             os.close(file)
 
     def _directory(self, fd: int, name: str, member: Entry) -> None:
-        hidden = False
+        hidden = merged = False
         try:
             os.mkdir(name, 0o700, dir_fd=fd)
         except FileExistsError:
-            found = os.lstat(name, dir_fd=fd)
-            if not stat.S_ISDIR(found.st_mode):
-                hidden = self._make_way(fd, name, member.path)
+            merged = stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode)
+            if not merged:
+                hidden = self._places.make_way(fd, name, member.path)
                 os.mkdir(name, 0o700, dir_fd=fd)
         below = self._root.directory(member.path)
         if hidden:
-            self._whiteouts.opaque(below, member.path, self._ours)
-        self._directory_attributes(below, member)
+            self._whiteouts.opaque(below, member.path, self._places.ours)
+        self._directory_attributes(below, member, merged=merged)
 
-    def _directory_attributes(self, fd: int, member: Entry) -> None:
-        os.fchown(fd, member.uid, member.gid)
-        os.fchmod(fd, member.mode)
-        if member.xattrs:
-            self._refused(xattrs.write(fd, member.xattrs))
-        self._times[member.path] = member.mtime
+    def _directory_attributes(self, fd: int, member: Entry, *, merged: bool) -> None:
+        self._attributes.set_directory(fd, member, merged=merged)
+        self._places.keep_time(member.path, member.mtime)
 
-    def _hard_link(self, fd: int, name: str, member: Entry) -> None:
-        if member.link == member.path:
-            raise LayerError("a hard link to itself", where=member.path)
-        if member.link not in self._ours:
-            self._bring_up(member)
+    def _hard_link(self, name: str, member: Entry) -> None:
         directory, target = split(member.link)
-        # Two descriptors of the same cache: the second look-up may close the first.
-        source = os.dup(self._root.directory(directory))
+        directory, source = self._places.enter(directory)
+        link = f"{directory}/{target}" if directory else target
+        if link == member.path:
+            raise LayerError("a hard link to itself", where=member.path)
+        if link in self._left_out:
+            self._leave_out(member)
+            return
+        source = os.dup(source)  # the look-up of the link's own directory may close it
         try:
-            fd = self._parent(split(member.path)[0])
-            self._retry(
+            self._bring_up(source, target, link, member)
+            fd = self._places.enter(split(member.path)[0])[1]
+            self._make(
                 fd,
                 name,
                 member,
@@ -177,17 +178,16 @@ class _Applier:
         finally:
             os.close(source)
 
-    def _bring_up(self, member: Entry) -> None:
-        """See to it that a link's target, which a layer below has, is in this tree."""
-        directory, target = split(member.link)
-        fd = self._parent(directory)
+    def _bring_up(self, fd: int, name: str, link: str, member: Entry) -> None:
+        """See to it that a link's target, which a layer below may have, is in this tree."""
         try:
-            os.lstat(target, dir_fd=fd)
+            state = os.lstat(name, dir_fd=fd)
         except FileNotFoundError:
-            if not copy_up(self._lower, member.link, fd, target):
-                raise LayerError(
-                    f"a hard link to {member.link!r}, which is not there", where=member.path
-                ) from None
+            if not copy_up(self._places.stack, link, fd, name):
+                raise _no_target(member) from None
+            return
+        if stat.S_ISDIR(state.st_mode) or is_whiteout(state):
+            raise _no_target(member)
 
     def _special(self, fd: int, name: str, member: Entry) -> None:
         kind = {kinds.CHAR: stat.S_IFCHR, kinds.BLOCK: stat.S_IFBLK, kinds.FIFO: stat.S_IFIFO}
@@ -197,100 +197,40 @@ class _Applier:
             raise LayerError("a character device 0:0 is not allowed", where=member.path)
         mode = kind[member.kind] | (member.mode & 0o777)
         try:
-            self._retry(fd, name, member, lambda: os.mknod(name, mode, device, dir_fd=fd))
+            self._make(fd, name, member, lambda: os.mknod(name, mode, device, dir_fd=fd))
         except PermissionError:
-            # Without privileges there are no device nodes; containers get their own /dev.
-            self._note("device nodes were left out: this user may not make them")
+            if member.kind == kinds.FIFO:
+                raise
+            self._leave_out(member)
             return
-        self._unopened_attributes(fd, name, member)
+        self._attributes.set_node(fd, name, member)
 
-    def _unopened_attributes(self, fd: int, name: str, member: Entry) -> None:
-        """Set the attributes of what must not be opened: links, devices, FIFOs."""
-        if member.uid != self._uid or member.gid != self._gid:
-            os.chown(name, member.uid, member.gid, dir_fd=fd, follow_symlinks=False)
-        if member.mode & self._chmod_bits and member.kind != kinds.SYMLINK:
-            os.chmod(name, member.mode, dir_fd=fd)
-        if member.xattrs:
-            self._refused(xattrs.write(f"/proc/self/fd/{fd}/{name}", member.xattrs))
-        os.utime(name, ns=(member.mtime, member.mtime), dir_fd=fd, follow_symlinks=False)
+    def _leave_out(self, member: Entry) -> None:
+        # Without privileges there are no device nodes; containers get their own /dev.
+        self._attributes.note("device nodes were left out: this user may not make them")
+        self._left_out.add(member.path)
 
-    # -- what is in the way, and what is missing --------------------------------------------
-
-    def _whiteout(self, member: Entry, parent: str, name: str) -> None:
-        fd = self._parent(parent)
-        if name == OPAQUE:
-            self._whiteouts.opaque(fd, parent, self._ours)
-        elif name == WHITEOUT:
-            raise LayerError("a whiteout without a name", where=member.path)
-        elif not name.startswith(AUFS):
-            target = name.removeprefix(WHITEOUT)
-            path = f"{parent}/{target}" if parent else target
-            self._whiteouts.whiteout(fd, target, path, self._ours)
-            if path not in self._ours:
-                self._root.forget(path)
-
-    def _retry(self, fd: int, name: str, member: Entry, make: Callable[[], None]) -> None:
+    def _make(self, fd: int, name: str, member: Entry, make: Callable[[], None]) -> None:
         try:
             make()
         except FileExistsError:
-            self._make_way(fd, name, member.path)
+            self._places.make_way(fd, name, member.path)
             make()
 
-    def _make_way(self, fd: int, name: str, path: str) -> bool:
-        """Remove what *name* is now; True if what is below the layer must stay hidden."""
-        if self._whiteouts.uncover(fd, name):
-            return True
-        was_directory = stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode)
-        remove_tree(name, dir_fd=fd)
-        self._ours.discard(path)
-        if not was_directory:
-            return False
-        self._root.forget(path)
-        below = path + "/"
-        self._ours -= {known for known in self._ours if known.startswith(below)}
-        for known in [key for key in self._times if key == path or key.startswith(below)]:
-            del self._times[known]
-        return False
 
-    def _parent(self, path: str) -> int:
-        try:
-            fd = self._root.directory(path)
-        except FileNotFoundError:
-            self._missing(path)
-            fd = self._root.directory(path)
-        if path not in self._times:  # it was there before: adding to it must not touch its time
-            self._times[path] = os.fstat(fd).st_mtime_ns
-        return fd
+def _no_target(member: Entry) -> LayerError:
+    return LayerError(
+        f"a hard link to {member.link!r}, which is no file of this layer or those below",
+        where=member.path,
+    )
 
-    def _missing(self, path: str) -> None:
-        """Make a directory that the layer uses without having it (layer.md leaves it open)."""
-        parent, name = split(path)
-        fd = self._parent(parent)
-        hidden = False
-        try:
-            os.mkdir(name, 0o755, dir_fd=fd)
-        except FileExistsError:  # whited out earlier in this layer
-            hidden = self._make_way(fd, name, path)
-            os.mkdir(name, 0o755, dir_fd=fd)
-        below = self._root.directory(path)
-        if hidden:
-            self._whiteouts.opaque(below, path, self._ours)
-        else:
-            inherit(self._lower, path, below)
-        self._times[path] = os.fstat(below).st_mtime_ns
 
-    def _finish_directories(self) -> None:
-        for path, mtime in self._times.items():
-            os.utime(self._root.directory(path), ns=(mtime, mtime))
-
-    # -- what was refused -------------------------------------------------------------------
-
-    def _refused(self, names: tuple[str, ...]) -> None:
-        for name in names:
-            self._note(f"the attribute {name} was left out: the file system does not take it")
-
-    def _note(self, text: str) -> None:
-        self._notes[text] = self._notes.get(text, 0) + 1
+_DAMAGED: Final = frozenset(
+    {
+        errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EMLINK,
+        errno.EISDIR, errno.E2BIG, errno.ERANGE,
+    }
+)  # fmt: skip
 
 
 def _translated(error: OSError, member: Entry) -> Exception:
@@ -300,6 +240,6 @@ def _translated(error: OSError, member: Entry) -> Exception:
             where=member.path,
             hint="give this user a range of 65536 ids in /etc/subuid and /etc/subgid",
         )
-    if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL):
+    if error.errno in _DAMAGED:
         return LayerError(f"cannot be unpacked: {error.strerror}", where=member.path)
     return error

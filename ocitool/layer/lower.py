@@ -14,25 +14,31 @@ from ocitool.layer.whiteouts import is_whiteout
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
-def inherit(lower: Sequence[str], path: str, fd: int) -> bool:
-    """Give the directory *fd* the attributes that *path* has in the trees *lower*."""
-    found = find(lower, path)
+def inherit(found: tuple[str, os.stat_result] | None, fd: int) -> None:
+    """Give the directory *fd* the attributes of the one that `find` has *found* below."""
     if found is None or not stat.S_ISDIR(found[1].st_mode):
-        return False
+        return
     place, state = found
     os.fchown(fd, state.st_uid, state.st_gid)
     os.fchmod(fd, stat.S_IMODE(state.st_mode))
     xattrs.write(fd, xattrs.read(place))
     os.utime(fd, ns=(state.st_mtime_ns, state.st_mtime_ns))
-    return True
 
 
 def copy_up(lower: Sequence[str], path: str, fd: int, name: str) -> bool:
-    """Copy the file *path* of the trees *lower* to *name* in the directory *fd*."""
+    """Copy the file or link *path* of the trees *lower* to *name* in the directory *fd*."""
     found = find(lower, path)
-    if found is None or not stat.S_ISREG(found[1].st_mode):
+    if found is None:
         return False
     place, state = found
+    if stat.S_ISLNK(state.st_mode):
+        os.symlink(os.readlink(place), name, dir_fd=fd)
+        os.chown(name, state.st_uid, state.st_gid, dir_fd=fd, follow_symlinks=False)
+        times = (state.st_mtime_ns, state.st_mtime_ns)
+        os.utime(name, ns=times, dir_fd=fd, follow_symlinks=False)
+        return True
+    if not stat.S_ISREG(state.st_mode):
+        return False
     with open(place, "rb") as source:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with open(os.open(name, flags, 0o600, dir_fd=fd), "wb") as target:
@@ -73,8 +79,10 @@ def _state(tree: str, path: str) -> object:
         place = f"{place}/{part}"
         try:
             state = os.lstat(place)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return _HIDDEN if hidden else None
+        except NotADirectoryError:
+            return _HIDDEN  # a file hides what a directory below it holds
         if is_whiteout(state):
             return _HIDDEN
         if stat.S_ISLNK(state.st_mode) and place != f"{tree}/{path}":

@@ -1,8 +1,8 @@
 """File-system calls beneath one directory descriptor; nothing here ever leaves it.
 
-A path is resolved by ``openat2(RESOLVE_BENEATH)``, and by walking its components where the kernel
-has no openat2 (before 5.6) or a seccomp filter hides it.  Links that stay inside are followed,
-as every engine does with the parents of a layer's members; a link that leads out is `UnsafePath`.
+A path is opened by ``openat2``, and by walking its components where the kernel has no openat2
+(before 5.6) or a seccomp filter hides it.  No link is ever followed, not even one that stays
+inside.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from typing import Any, Final, Self
 from ocitool.errors import UnsafePath
 
 _OPENAT2: Final = 437  # the same number on every architecture
-_RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_NO_SYMLINKS: Final = 0x04
 _RESOLVE_BENEATH: Final = 0x08
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CACHED: Final = 128  # descriptors
-_MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
 
 
 class Root:
@@ -39,8 +38,9 @@ class Root:
         """Return a descriptor of the directory *path*; it stays valid until the next call.
 
         Raises:
-            UnsafePath: a link on the way leads out of the tree.
-            FileNotFoundError, NotADirectoryError: as ``open`` does.
+            UnsafePath: the path leads out of the tree.
+            FileNotFoundError: it is not there.
+            NotADirectoryError: it is none, or a link is on the way.
         """
         if not path:
             return self.fd
@@ -82,6 +82,8 @@ class Root:
             except OSError as error:
                 if error.errno == errno.EXDEV:
                     raise UnsafePath("a link leads out of the tree", where=path) from None
+                if error.errno == errno.ELOOP:
+                    raise _not_a_directory(path) from None
                 if error.errno not in (errno.ENOSYS, errno.EPERM):
                     raise
                 self._openat2 = False
@@ -95,8 +97,12 @@ def _libc() -> Any:
     return ctypes.CDLL(None, use_errno=True)
 
 
+def _not_a_directory(path: str) -> OSError:
+    return NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+
+
 def _openat2(fd: int, path: str) -> int:
-    how = struct.pack("QQQ", _FLAGS, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+    how = struct.pack("QQQ", _FLAGS, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
     import ctypes  # 4 ms that a command which unpacks nothing does not spend
 
     result: int = _libc().syscall(_OPENAT2, fd, os.fsencode(path), how, len(how))
@@ -107,38 +113,15 @@ def _openat2(fd: int, path: str) -> int:
 
 
 def _walk(top: int, path: str) -> int:
-    """Open the directory *path* component by component, links followed by hand."""
-    stack = [os.dup(top)]
-    todo = path.split("/")[::-1]
-    links = 0
-    try:
-        while todo:
-            name = todo.pop()
-            if name in ("", "."):
-                continue
-            if name == "..":
-                if len(stack) == 1:
-                    raise UnsafePath("a link leads out of the tree", where=path)
-                os.close(stack.pop())
-                continue
-            try:
-                stack.append(os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=stack[-1]))
-            except OSError as error:
-                if error.errno not in (errno.ELOOP, errno.ENOTDIR):
-                    raise
-                if not stat.S_ISLNK(os.lstat(name, dir_fd=stack[-1]).st_mode):
-                    raise
-                links += 1
-                target = os.readlink(name, dir_fd=stack[-1])
-                if target.startswith("/"):
-                    raise UnsafePath("a link leads out of the tree", where=path) from None
-                if links > _MOST_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
-                todo.extend(target.split("/")[::-1])
-        return stack.pop()
-    finally:
-        for fd in stack:
+    """Open the directory *path* component by component."""
+    fd = os.dup(top)
+    for name in path.split("/"):
+        try:
+            below = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=fd)
+        finally:
             os.close(fd)
+        fd = below
+    return fd
 
 
 def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
@@ -181,12 +164,3 @@ def _open_for_removal(name: str, dir_fd: int | None) -> int:
         os.chmod(name, 0o700, dir_fd=dir_fd)
         fd = os.open(name, flags, dir_fd=dir_fd)
     return fd
-
-
-def current_umask() -> int:
-    """Return the process's umask without setting it, which would be seen by other threads."""
-    with open("/proc/self/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"Umask:"):
-                return int(line.split()[1], 8)
-    return 0o777  # not told: set every mode

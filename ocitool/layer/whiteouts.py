@@ -36,6 +36,8 @@ class OverlayMarks:
         self.attribute: Final = f"{namespace}.overlay.opaque"  # trusted as root, user otherwise
 
     def whiteout(self, fd: int, name: str, path: str, ours: Container[str]) -> None:
+        if path not in ours:
+            remove_tree(name, dir_fd=fd)  # made only for what is in it, or copied up for a link
         try:
             os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
         except FileExistsError:
@@ -50,6 +52,7 @@ class OverlayMarks:
 
     def opaque(self, fd: int, path: str, ours: Container[str]) -> None:
         os.setxattr(fd, self.attribute, b"y")
+        keep_only(fd, path, ours)
 
     def uncover(self, fd: int, name: str) -> bool:
         if not is_whiteout(os.lstat(name, dir_fd=fd)):
@@ -62,22 +65,30 @@ class Removal:
     """For trees that hold everything: what is whited out is removed."""
 
     def whiteout(self, fd: int, name: str, path: str, ours: Container[str]) -> None:
-        if path not in ours:
-            remove_tree(name, dir_fd=fd)
-            return
-        if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
-            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
-            try:
-                self.opaque(below, path, ours)
-            finally:
-                os.close(below)
+        _keep_ours(fd, name, path, ours)
 
     def opaque(self, fd: int, path: str, ours: Container[str]) -> None:
-        for name in os.listdir(fd):
-            self.whiteout(fd, name, f"{path}/{name}" if path else name, ours)
+        keep_only(fd, path, ours)
 
     def uncover(self, fd: int, name: str) -> bool:
         return False
+
+
+def keep_only(fd: int, path: str, ours: Container[str]) -> None:
+    """Remove all but *ours* from the directory *fd*, which is *path*."""
+    for name in os.listdir(fd):
+        _keep_ours(fd, name, f"{path}/{name}" if path else name, ours)
+
+
+def _keep_ours(fd: int, name: str, path: str, ours: Container[str]) -> None:
+    if path not in ours:
+        remove_tree(name, dir_fd=fd)
+    elif stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
+        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+        try:
+            keep_only(below, path, ours)
+        finally:
+            os.close(below)
 
 
 def is_whiteout(found: os.stat_result) -> bool:

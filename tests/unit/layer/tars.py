@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import DEFAULT_LIMITS, Entry
@@ -43,6 +44,16 @@ def link(path, target, **fields):
 def symlink(path, target, **fields):
     """A symlink as `tar` takes it."""
     return E(path, kinds.SYMLINK, 0o777, link=target, **fields)
+
+
+def mine(*members):
+    """A tar whose members belong to who runs the tests, where they would be root's."""
+    ours = []
+    for member in members:
+        entry, *content = member if isinstance(member[0], Entry) else (member,)
+        entry = entry._replace(uid=entry.uid or os.geteuid(), gid=entry.gid or os.getegid())
+        ours.append((entry, *content) if content else entry)
+    return tar(*ours)
 
 
 def members(data, limits=DEFAULT_LIMITS):

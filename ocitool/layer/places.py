@@ -1,0 +1,186 @@
+"""The tree that a layer is unpacked onto: its directories, and which paths the layer made.
+
+A member names its directory as the layers below show it.  What is missing is made, and links are
+followed as every engine does (Debian's ``/var/run`` is one), but never out of the tree.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from typing import Final
+
+from ocitool.errors import UnsafePath
+from ocitool.layer.entry import split
+from ocitool.layer.lower import find, inherit
+from ocitool.layer.root import Root, remove_tree
+from ocitool.layer.whiteouts import Whiteouts
+
+_MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
+
+
+class Places:
+    """Knows the directories of the tree *root*, which is at *tree* and lies on *lower*.
+
+    ``ours`` are the paths that the layer has made so far, with the directories that they are in.
+    """
+
+    def __init__(self, tree: str, root: Root, whiteouts: Whiteouts, lower: Sequence[str]) -> None:
+        self._root = root
+        self._whiteouts = whiteouts
+        self._lower = tuple(lower)
+        self._stack = (tree, *lower)  # the topmost first
+        self.ours: set[str] = set()
+        self._times: dict[str, int] = {"": os.fstat(root.fd).st_mtime_ns}  # of directories
+
+    @property
+    def stack(self) -> Sequence[str]:
+        """The tree and those below it, the topmost first."""
+        return self._stack
+
+    def enter(self, path: str) -> tuple[str, int]:
+        """Return the directory *path* by its path without links and a descriptor, made if need be.
+
+        The descriptor is good until the next call.
+        """
+        try:
+            fd = self._root.directory(path)
+        except (FileNotFoundError, NotADirectoryError):
+            path = self._resolve(path)
+            fd = self._root.directory(path)
+        if path not in self._times:  # it was there before: adding to it must not touch its time
+            self._times[path] = os.fstat(fd).st_mtime_ns
+        return path, fd
+
+    def shown(self, path: str) -> bool:
+        """Say whether the tree, with what lies below it, has the directory *path*."""
+        found: tuple[str, os.stat_result] | None = None
+        here = ""
+        for name in path.split("/") if path else ():
+            here = f"{here}/{name}" if here else name
+            found = find(self._stack, here)
+            if found is None:
+                return False
+            if stat.S_ISLNK(found[1].st_mode):
+                return True  # where it leads is seen when it is entered
+        return found is None or stat.S_ISDIR(found[1].st_mode)
+
+    def claim(self, path: str) -> None:
+        """Note that the layer has *path*, and with it the directories that it is in."""
+        self.ours.add(path)
+        parent = split(path)[0]
+        while parent and parent not in self.ours:
+            self.ours.add(parent)
+            parent = split(parent)[0]
+
+    def keep_time(self, path: str, mtime: int) -> None:
+        """Remember the time that the directory *path* gets when everything is in it."""
+        self._times[path] = mtime
+
+    def make_way(self, fd: int, name: str, path: str) -> bool:
+        """Remove what *name* is now; True if what is below the layer must stay hidden."""
+        if self._whiteouts.uncover(fd, name):
+            return True
+        was_directory = stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode)
+        remove_tree(name, dir_fd=fd)
+        self.ours.discard(path)
+        if not was_directory:
+            return False
+        self._root.forget(path)
+        below = path + "/"
+        self.ours -= {known for known in self.ours if known.startswith(below)}
+        for known in [key for key in self._times if key == path or key.startswith(below)]:
+            del self._times[known]
+        return False
+
+    def hide(self, parent: str, name: str) -> None:
+        """Hide what the layers below have at *name* in the directory *parent*."""
+        parent, fd = self.enter(parent)
+        path = f"{parent}/{name}" if parent else name
+        self._whiteouts.whiteout(fd, name, path, self.ours)
+        self._root.forget(path)
+
+    def hide_all(self, path: str) -> None:
+        """Hide what the layers below have in the directory *path*."""
+        path, fd = self.enter(path)
+        if path:
+            self.claim(path)
+            self._whiteouts.opaque(fd, path, self.ours)
+            self._root.forget(path)
+        else:  # overlayfs does not look for its mark on the top itself
+            for name in {name for tree in self._stack for name in os.listdir(tree)}:
+                self._whiteouts.whiteout(fd, name, name, self.ours)
+                self._root.forget(name)
+
+    def finish(self) -> None:
+        """Set the times of all directories that were touched."""
+        for path, mtime in self._times.items():
+            try:
+                fd = self._root.directory(path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # whited out since
+            os.utime(fd, ns=(mtime, mtime))
+
+    # -- links, and what is missing ---------------------------------------------------------
+
+    def _resolve(self, path: str) -> str:
+        done = ""
+        todo = path.split("/")[::-1]
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                if not done:
+                    raise UnsafePath("a link leads out of the tree", where=path)
+                done = split(done)[0]
+                continue
+            here = f"{done}/{name}" if done else name
+            found = find(self._stack, here)
+            if found is None or not stat.S_ISLNK(found[1].st_mode):
+                self._ensure(here, found)
+                done = here
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            target = os.readlink(found[0])
+            if target.startswith("/"):
+                # In an image the top is the tree's.  Engines write members where they are, not
+                # behind a link of the same layer: that is how an attack looks.
+                if here in self.ours:
+                    raise UnsafePath("a link leads out of the tree", where=path)
+                done = ""
+            todo.extend(target.split("/")[::-1])
+        return done
+
+    def _ensure(self, path: str, found: tuple[str, os.stat_result] | None) -> None:
+        """See to it that *path*, which is *found* (no link), is a directory of the tree itself."""
+        try:
+            self._root.directory(path)
+            return
+        except FileNotFoundError:
+            pass
+        except NotADirectoryError:
+            if path in self.ours:
+                raise
+        parent, name = split(path)
+        fd = self.enter(parent)[1]
+        hidden = False
+        try:
+            os.mkdir(name, 0o755, dir_fd=fd)
+        except FileExistsError:  # whited out earlier in this layer, or a file of one below
+            hidden = self.make_way(fd, name, path)
+            os.mkdir(name, 0o755, dir_fd=fd)
+        below = self._root.directory(path)
+        # Neither the umask nor a parent's setgid bit has a say in what an image looks like.
+        os.fchown(below, os.geteuid(), os.getegid())
+        os.fchmod(below, 0o755)
+        if hidden:
+            self._whiteouts.opaque(below, path, self.ours)
+        else:
+            inherit(found, below)
+        self._times[path] = os.fstat(below).st_mtime_ns
