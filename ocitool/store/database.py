@@ -21,7 +21,15 @@ _STEPS: Final = {  # from a version to the next
     1: "ALTER TABLE layers ADD COLUMN made REAL NOT NULL DEFAULT 0",
 }
 _BUSY: Final = 60.0  # seconds
-_REMEDY: Final = "if it is damaged, remove it and its -wal and -shm; layers are unpacked again"
+_DAMAGED: Final = "it is damaged: remove it and its -wal and -shm; layers are unpacked again"
+_REFUSED: Final = "give --root a directory you may write to"
+_HINTS: Final = {
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_CANTOPEN: _REFUSED,
+    sqlite3.SQLITE_PERM: _REFUSED,
+    sqlite3.SQLITE_READONLY: _REFUSED,
+}
 
 _SCHEMA: Final = """
 CREATE TABLE layers (          -- unpacked layers
@@ -55,11 +63,7 @@ class Database:
             )
             self._prepare(path)
         except sqlite3.Error as error:
-            raise StoreError(
-                f"cannot be opened: {error}",
-                where=path,
-                hint=_REMEDY,
-            ) from error
+            raise _error(error, path) from error
 
     def _prepare(self, path: str) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -131,5 +135,5 @@ def _error(error: sqlite3.Error, where: str = "") -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return full_error(where)
-    hint = _REMEDY if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
+    hint = _HINTS.get(code, "")
     return StoreError(f"the store's database failed: {error}", where=where, hint=hint)

@@ -53,7 +53,7 @@ driver.discard("t")                             # and it goes on with a new work
 assert list(driver.trees()) == []
 
 driver.begin("t", (A,))
-driver.apply("t", (A,), tar(members))
+driver.apply("t", (A,), tar([file("other", bytes(9 << 20))]))
 def broken_sink(data):
     raise KeyboardInterrupt
 try:                                            # the owner breaks off a conversation
@@ -61,9 +61,9 @@ try:                                            # the owner breaks off a convers
 except KeyboardInterrupt:
     pass
 parts = []
-assert driver.diff("t", (A,), parts.append) == len(members)  # no answer to an older question
+assert driver.diff("t", (A,), parts.append) == 1  # no answer to an older question
 driver.commit("t", B)
-assert driver.usage(B).size > 9 << 20
+assert driver.usage(B).size >= 9 << 20
 driver.remove(B)
 driver.remove(A)
 assert list(driver.layers()) == []

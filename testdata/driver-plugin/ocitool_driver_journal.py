@@ -1,0 +1,80 @@
+"""An example of a third party's storage driver: whole trees, and a journal of what was done.
+
+It is a wrapper: everything is left to `ocitool.drivers.vfs.VfsDriver`, and each change of a layer
+or tree is written down in HOME/journal.  A driver of your own has the methods of
+`ocitool.drivers.driver.Driver`, whose docstring is the contract, and passes
+`ocitool.drivers.conformance.DriverConformance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ocitool.drivers.driver import Support, Usage
+from ocitool.drivers.vfs import VfsDriver
+
+if TYPE_CHECKING:
+    from ocitool.layer.apply import Applied
+    from ocitool.oci.content import Stream
+    from ocitool_runtime.spec import Mount
+
+
+class JournalDriver:
+    """Keeps layers as `VfsDriver` does, and a journal."""
+
+    name = "journal"
+    mapped = VfsDriver.mapped
+
+    def __init__(self, home: str) -> None:
+        self._home = home
+        self._inner = VfsDriver(home)
+
+    def probe(self) -> Support:
+        return self._inner.probe()
+
+    def begin(self, key: str, parents: Sequence[str]) -> None:
+        self._inner.begin(key, parents)
+
+    def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
+        return self._inner.apply(key, parents, tar)
+
+    def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
+        return self._inner.mounts(key, parents)
+
+    def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
+        return self._inner.view(parents)
+
+    def diff(
+        self,
+        key: str,
+        parents: Sequence[str],
+        sink: Callable[[bytes], object],
+        *,
+        clamp: int | None = None,
+    ) -> int:
+        return self._inner.diff(key, parents, sink, clamp=clamp)
+
+    def commit(self, key: str, layer: str) -> None:
+        self._inner.commit(key, layer)
+        self._note("commit", layer)
+
+    def discard(self, key: str) -> None:
+        self._inner.discard(key)
+
+    def remove(self, layer: str) -> None:
+        self._inner.remove(layer)
+        self._note("remove", layer)
+
+    def layers(self) -> Iterator[str]:
+        return self._inner.layers()
+
+    def trees(self) -> Iterator[str]:
+        return self._inner.trees()
+
+    def usage(self, layer: str) -> Usage:
+        return self._inner.usage(layer)
+
+    def _note(self, *words: str) -> None:
+        with open(f"{self._home}/journal", "a", encoding="utf-8") as journal:
+            journal.write(" ".join(words) + "\n")

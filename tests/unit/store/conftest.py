@@ -1,0 +1,25 @@
+"""Stores for tests of their parts."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocitool import Store
+from ocitool.errors import DriverUnavailable
+
+
+@pytest.fixture
+def store(store_root):
+    """An empty store."""
+    with Store.open(str(store_root)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def unpacking(store):
+    """The same; skips where layers cannot be unpacked."""
+    try:
+        store.driver()
+    except DriverUnavailable as error:
+        pytest.skip(str(error))
+    return store

@@ -1,0 +1,161 @@
+"""Unpacked layers: made when they are needed, whole or not there, made again when in doubt."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ocitool import Store
+from ocitool.drivers.inspection import LIST, run_inside
+from ocitool.drivers.samples import directory, file, whiteout
+from ocitool.errors import DigestMismatch, LayerError, OcitoolError
+from ocitool.oci.digest import Digest
+from ocitool.store.layer import Layer, layer_names
+from tests.fixtures.stores import put_image, put_layer
+
+LOW = [directory("d"), file("d/f", b"low"), file("gone", b"1")]
+HIGH = [file("d/g", b"high"), whiteout("gone")]
+
+
+def trees(store):
+    return list(store.driver().trees()), sorted(store.driver().layers())
+
+
+def test_layers_are_unpacked_once(unpacking):
+    image = put_image(unpacking, "r/a:1", LOW, HIGH)
+    names = unpacking.layers.ensure(image.layers)
+    assert names == layer_names(image.layers)
+    assert trees(unpacking) == ([], sorted(names))
+    rows = unpacking.database.rows("SELECT chain, parent, made FROM layers ORDER BY made")
+    assert [row[:2] for row in rows] == [(names[0], ""), (names[1], names[0])]
+    unpacking.layers.ensure(image.layers)
+    assert unpacking.database.rows("SELECT chain, parent, made FROM layers ORDER BY made") == rows
+    seen = run_inside(unpacking.layers.view(image.layers), LIST)
+    assert sorted(seen) == [".", "d", "d/f", "d/g"]
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])
+def test_every_compression_is_unpacked(unpacking, codec):
+    layer = put_layer(unpacking, LOW, codec)
+    unpacking.layers.ensure([layer])
+    assert unpacking.driver().usage(layer_names([layer])[0]).size == 4
+
+
+def test_a_layer_that_is_not_its_diff_id_is_refused(unpacking):
+    low, high = put_layer(unpacking, LOW), put_layer(unpacking, HIGH)
+    wrong = Layer(diff_id=Digest.of(b"another"), blob=high.blob)
+    with pytest.raises(DigestMismatch):
+        unpacking.layers.ensure([low, wrong])
+    assert trees(unpacking) == ([], [layer_names([low])[0]])
+    assert len(unpacking.database.rows("SELECT * FROM layers")) == 1
+
+
+@pytest.mark.parametrize("keep", [0, 1, 40, -9], ids=["nothing", "a byte", "the head", "a tail"])
+def test_a_damaged_blob_leaves_nothing(unpacking, keep):
+    layer = put_layer(unpacking, [*LOW, file("large", os.urandom(100_000))])
+    path = unpacking.blobs.path(layer.blob.digest)
+    os.truncate(path, keep if keep >= 0 else layer.blob.size + keep)
+    with pytest.raises(OcitoolError):
+        unpacking.layers.ensure([layer])
+    assert trees(unpacking) == ([], [])
+
+
+def test_what_an_earlier_boot_unpacked_is_unpacked_again(unpacking):
+    """A power cut may have come before the kernel wrote it: its files may be empty."""
+    image = put_image(unpacking, "r/a:1", LOW, HIGH)
+    names = unpacking.layers.ensure(image.layers)
+    home = unpacking.layout.drivers + "/" + unpacking.driver().name
+    for name in names:
+        for folder, _, found in os.walk(f"{home}/layers/{name}"):
+            for each in found:
+                place = f"{folder}/{each}"
+                if os.path.isfile(place) and os.access(place, os.W_OK):
+                    os.truncate(place, 0)
+    unpacking.database.run("UPDATE layers SET boot = 'an earlier one'")
+    unpacking.layers.ensure(image.layers)
+    assert unpacking.driver().usage(names[0]).size == 4
+    boots = {row[0] for row in unpacking.database.rows("SELECT boot FROM layers")}
+    assert "an earlier one" not in boots
+
+
+def test_what_is_settled_survives_a_boot(unpacking):
+    image = put_image(unpacking, "r/a:1", LOW, HIGH)
+    names = unpacking.layers.ensure(image.layers)
+    unpacking.database.run("UPDATE layers SET made = made - 3600 WHERE chain = ?", (names[0],))
+    unpacking.layers.make_durable()
+    rows = dict(unpacking.database.rows("SELECT chain, boot FROM layers"))
+    assert rows[names[0]] == ""
+    assert rows[names[1]] != ""
+
+
+def test_a_crash_between_rename_and_row_is_mended(unpacking):
+    image = put_image(unpacking, "r/a:1", LOW, HIGH)
+    names = unpacking.layers.ensure(image.layers)
+    unpacking.database.run("DELETE FROM layers")
+    assert unpacking.layers.ensure(image.layers) == names
+    assert len(unpacking.database.rows("SELECT * FROM layers")) == 2
+
+
+def test_a_changed_tree_becomes_a_layer(unpacking):
+    low = put_layer(unpacking, LOW)
+    with unpacking.layers.tree([low]) as tree:
+        run_inside(tree.mounts, "import os; os.unlink('gone'); open('new', 'w').write('new')")
+        layer = unpacking.layers.commit(tree, [low], clamp=1000)
+    names = layer_names([low, layer])
+    assert trees(unpacking) == ([], sorted(names))
+    home = f"{unpacking.layout.drivers}/{unpacking.driver().name}"
+    assert os.listdir(f"{home}/layers/{names[1]}") == ["fs"]  # no work directory, no marks
+    # What is unpacked from its blob is what was committed.
+    before = run_inside(unpacking.layers.view([low, layer]), LIST)
+    unpacking.driver().remove(names[1])
+    unpacking.database.run("DELETE FROM layers WHERE chain = ?", (names[1],))
+    after = run_inside(unpacking.layers.view([low, layer]), LIST)
+    del before["."]["time"], after["."]["time"]
+    assert before == after
+    assert sorted(after) == [".", "d", "d/f", "new"]
+
+
+def test_a_tree_goes_with_its_use(unpacking):
+    low = put_layer(unpacking, LOW)
+    with pytest.raises(RuntimeError), unpacking.layers.tree([low]) as tree:
+        assert trees(unpacking)[0] == [tree.key]
+        raise RuntimeError
+    assert trees(unpacking)[0] == []
+
+
+def test_a_tree_may_stand_on_nothing(unpacking):
+    with unpacking.layers.tree([]) as tree:
+        run_inside(tree.mounts, "open('f', 'w').close()")
+        layer = unpacking.layers.commit(tree, [])
+    assert list(unpacking.layers.index(layer).paths()) == ["f"]
+
+
+def test_the_index_of_a_layer_is_kept_and_mended(store):
+    layer = put_layer(store, LOW)
+    path = f"{store.layout.indexes}/{layer.diff_id.encoded}"
+    first = store.layers.index(layer)
+    assert os.path.exists(path)
+    with open(path, "wb") as out:
+        out.write(b"damaged")
+    again = store.layers.index(layer)
+    assert again.get("d/f") == first.get("d/f")
+    assert again.get("d/f").entry.size == 3
+
+
+def test_a_stranger_in_the_place_of_a_driver_disturbs_nobody(store):
+    os.makedirs(f"{store.layout.drivers}/unknown/trees/x-1")
+    store.sweep()
+    assert os.path.isdir(f"{store.layout.drivers}/unknown/trees/x-1")
+
+
+def test_a_choice_of_driver_is_remembered(unpacking, store_root):
+    choice = unpacking.choose_driver()
+    assert os.path.exists(f"{unpacking.layout.drivers}/choice.json")
+    with Store.open(str(store_root)) as again:
+        assert again.choose_driver() == choice
+    with open(f"{unpacking.layout.drivers}/choice.json", "w") as file:
+        file.write("damaged")
+    with Store.open(str(store_root)) as again:
+        assert again.choose_driver() == choice
+    assert isinstance(LayerError("x"), OcitoolError)
