@@ -59,9 +59,17 @@ def _report(error: BaseException, debug: bool | Callable[[], bool], stream: Text
     except (OSError, ValueError):  # nobody listens on stderr either
         pass
     code = exit_code(error)
-    if code == BROKEN_PIPE:
+    if code == BROKEN_PIPE or not _flushed():
         _discard_output()
     return code
+
+
+def _flushed() -> bool:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):  # a full disk: what is buffered stays so, and fails again
+        return False
+    return True
 
 
 def _discard_output() -> None:
