@@ -51,7 +51,11 @@ def probe(name: str, home: str) -> Support:
         if os.geteuid() != 0 and not (supported := userns.supported()).ok:
             reason = f"layers cannot be unpacked by this user: {supported.reason}"
             return Support(ok=False, reason=reason, hint=supported.hint)
-        return driver.probe()
+        try:
+            return driver.probe()
+        finally:
+            if end := getattr(driver, "close", None):  # one with a process of its own
+                end()
     except DriverUnavailable as error:
         return Support(ok=False, reason=error.message, hint=error.hint)
     except (DriverError, OSError) as error:
