@@ -99,7 +99,9 @@ def test_the_store(cli, store_root):
     kinds = cli("system", "df", "--format", "{{.Type}}={{.TotalCount}}").ok().stdout.splitlines()
     assert "Images=1" in kinds
     assert cli("system", "check").ok().stdout == "The store is whole.\n"
-    blob = max((store_root / "oci" / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
+    blob = max(
+        (store_root / "oci" / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size
+    )
     blob.chmod(0o600)
     blob.write_bytes(b"other content")
     done = cli("system", "check")
