@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.fixtures.programs import CHECKOUT
 from tests.fixtures import images
+from tests.fixtures.programs import CHECKOUT
 
 RECIPES = CHECKOUT / "testdata/builds"
 CASES: dict[str, str] = yaml.safe_load((RECIPES / "cases.yaml").read_text())
