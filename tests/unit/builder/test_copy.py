@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from ocitool.errors import BuildError, DockerfileError, UnknownStage
+from ocitool.errors import BuildError
 from tests.unit.builder.conftest import Kitchen
 
 
@@ -202,57 +202,6 @@ def test_a_link_in_the_destination_directory_is_replaced(kitchen):
     assert built.tree["t/a"] == built.tree["t/f"]
 
 
-def test_chown(kitchen):
-    kitchen.put({"f": "1"})
-    passwd = "root:x:0:0::/:/bin/sh\nweb:x:33:44::/:/bin/sh\n"
-    kitchen.image("base:1", {"etc/passwd": passwd, "etc/group": "staff:x:50:\n"})
-    given = {"web": "33:44", "web:staff": "33:50", "7": "7:7", "7:8": "7:8", ":staff": "0:50",
-             "web:9": "33:9", "$U:staff": "33:50"}  # fmt: skip
-    lines = [f"COPY --chown={text} f /f{at}" for at, text in enumerate(given)]
-    tree = kitchen.build("\n".join(["FROM base:1", "ENV U=web", *lines])).tree
-    assert [owner(tree[f"f{at}"]) for at in range(len(given))] == list(given.values())
-
-
-@pytest.mark.parametrize(
-    ("chown", "message"),
-    [
-        ("nobody", "'nobody' is not in the image's /etc/passwd"),
-        ("0:games", "'games' is not in the image's /etc/group"),
-        ("4294967295", "no user or group id"),
-    ],
-)
-def test_chown_to_nobody_known(kitchen, chown, message):
-    kitchen.put({"f": "1"})
-    kitchen.image("base:1", {"etc/passwd": "root:x:0:0::/:\n", "etc/group": "root:x:0:\n"})
-    with pytest.raises(BuildError, match=message) as caught:
-        kitchen.build(f"FROM base:1\nCOPY --chown={chown} f /")
-    assert caught.value.where == "Dockerfile:2" and caught.value.hint
-
-
-def test_chown_by_name_in_an_image_without_passwd(kitchen):
-    kitchen.put({"f": "1"})
-    with pytest.raises(BuildError, match="no /etc/passwd to look up 'web' in"):
-        kitchen.build(scratch("COPY --chown=web f /"))
-
-
-def test_chmod(stocked):
-    lines = ("COPY --chmod=4701 f /octal", "COPY --chmod=u=rwX,go=rX d /symbolic",
-             "COPY --chmod=640 d /all", "COPY --chmod=$M f run.sh /x/")  # fmt: skip
-    tree = stocked.build(scratch("ARG M=600", *lines)).tree
-    assert tree["octal"].startswith("0 4701 ")
-    assert tree["symbolic/a"].startswith("0 644 ") and tree["symbolic/sub"] == "5 755 0:0"
-    assert tree["all/sub"] == "5 640 0:0" and tree["all/sub/c"].startswith("0 640 ")
-    assert tree["all/link"] == "2 0:0 -> a"
-    assert tree["x"] == "5 600 0:0"  # as BuildKit: an octal mode is that of new parents, too
-
-
-@pytest.mark.parametrize("mode", ["8", "77777", "u+q", "rw"])
-def test_wrong_chmod(stocked, mode):
-    with pytest.raises(DockerfileError, match="invalid chmod parameter") as caught:
-        stocked.build(scratch(f"COPY --chmod={mode} f /"))
-    assert caught.value.line == 2
-
-
 def test_attributes_of_context_files(kitchen):
     kitchen.put({"s": {"text": "1", "mode": 0o6755}, "x": {"text": "2", "xattrs": {"user.n": "v"}}})
     os.mkfifo(kitchen.top / "pipe")
@@ -279,58 +228,6 @@ def test_a_name_that_means_a_removal_in_a_layer(kitchen):
     kitchen.put({"d/.wh.f": "1"})
     with pytest.raises(BuildError, match=r"/x/\.wh\.f: a name that begins with \.wh\."):
         kitchen.build(scratch("COPY d /x"))
-
-
-def test_from_stages(kitchen):
-    kitchen.put({"f": "1", "g": "2"})
-    built = kitchen.build(
-        "FROM scratch AS One\nCOPY --chown=3:4 --chmod=750 f /d/f\n"
-        "FROM scratch\nCOPY g /g\n"
-        "FROM scratch\nCOPY --from=one /d /by-name\nCOPY --from=1 g /by-number\n"
-        "COPY --from=ONE --chown=9 /d/f /given/"
-    )
-    tree = built.tree
-    assert tree["by-name"] == "5 755 0:0"
-    assert owner(tree["by-name/f"]) == "3:4" and tree["by-name/f"].startswith("0 750")
-    assert owner(tree["by-number"]) == "0:0" and owner(tree["given/f"]) == "9:9"
-
-
-def test_from_an_image_with_everything(kitchen):
-    tree = {
-        "o": {"mode": 0o2750, "uid": 3, "gid": 4},
-        "o/one": {"text": "data", "mode": 0o4755, "uid": 5, "gid": 6},
-        "o/two": {"hardlink": "o/one", "mode": 0o4755, "uid": 5, "gid": 6},
-        "o/link": {"link": "one"},
-        "o/pipe": {"fifo": True},
-        "o/tty": {"device": (5, 0)},
-    }
-    kitchen.image("things:1", tree)
-    built = kitchen.build(scratch("COPY --from=things:1 /o /x", "COPY --from=things:1 /o/li* /y/"))
-    assert owner(built.tree["x/one"]) == "5:6" and built.tree["x/two"] == built.tree["x/one"]
-    assert built.tree["x/link"] == "2 0:0 -> one"
-    assert built.tree["x/pipe"].startswith("6 ") and built.tree["x/tty"].endswith(" 5,0")
-    assert built.tree["y/link"] == built.tree["x/one"]
-    assert next(m for m in built.layers[0] if m.name == "x/two").linkname == "x/one"
-
-
-def test_from_an_image_without_the_file(kitchen):
-    kitchen.image("things:1", {"f": "1"})
-    with pytest.raises(BuildError, match='"/gone": not found') as caught:
-        kitchen.build(scratch("COPY --from=things:1 /gone /x"))
-    assert caught.value.where == "Dockerfile:2" and "things:1" in caught.value.hint
-    with pytest.raises(BuildError, match='"/f": not found'):
-        kitchen.build(scratch("COPY --from=scratch /f /x"))
-
-
-def test_from_a_stage_number_that_is_not_there(kitchen):
-    with pytest.raises(UnknownStage, match="invalid stage index 1") as caught:
-        kitchen.build("FROM scratch\nFROM scratch\nCOPY --from=1 /f /f")
-    assert caught.value.where == "Dockerfile:3"
-
-
-def test_what_was_removed_in_a_stage_is_not_copied(kitchen):
-    kitchen.image("base:1", {"d": {}, "d/a": "1", "d/b": "2"}, {"d/.wh.a": "", "d/c": "3"})
-    assert sorted(kitchen.build(scratch("COPY --from=base:1 /d /d")).tree) == ["d", "d/b", "d/c"]
 
 
 def test_heredocs(kitchen):
