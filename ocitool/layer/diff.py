@@ -17,7 +17,7 @@ from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer import xattrs
 from ocitool.layer.compression import CHUNK
-from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, encode, kind_of
+from ocitool.layer.entry import DEFAULT_LIMITS, OPAQUE, WHITEOUT, Entry, encode, kind_of
 from ocitool.layer.whiteouts import is_whiteout
 from ocitool.layer.writer import TarWriter
 
@@ -47,10 +47,9 @@ class _Upper:
     def walk(self, directory: str, path: str) -> Iterator[Change]:
         for name, state in _listing(directory):
             place = f"{directory}/{name}"
-            child = f"{path}/{name}" if path else name
+            child = _child(path, name)
             if is_whiteout(state):
-                mark = f"{path}/{WHITEOUT}{name}" if path else WHITEOUT + name
-                yield Change(Entry(mark, kinds.FILE, 0), "")
+                yield _removed(path, name)
                 continue
             change = describe(place, child, state, self._links)
             if change is None:
@@ -72,11 +71,12 @@ class _Upper:
 def changes_since(tree: str, before: str, since: int) -> Iterator[Change]:
     """Yield what differs in *tree* from *before*, of which it was a copy at the time *since*.
 
-    *since* is a change time (ctime, in nanoseconds) taken on the same file system right after the
-    copy was made: nobody can change a file without moving its change time past that, so only what
-    is younger is compared at all.
+    *before* is ``""`` where there was nothing.  *since* is a change time (ctime, in nanoseconds)
+    taken on the same file system right after the copy was made: nobody can change a file without
+    moving its change time past that, so only what is younger is compared at all, and what lies
+    beneath a directory that is: a directory that was moved takes older files along.
     """
-    yield from _Copy(since, {}).walk(tree, before, "")
+    yield from _Copy(since, {}).walk(tree, before, "", moved=False)
 
 
 class _Copy:
@@ -84,29 +84,26 @@ class _Copy:
         self._since = since
         self._links = links
 
-    def walk(self, tree: str, before: str, path: str) -> Iterator[Change]:
+    def walk(self, tree: str, before: str, path: str, *, moved: bool) -> Iterator[Change]:
         now = _listing(tree)
-        found = {name for name, _ in now}
-        gone = set(_names(before)) - found
-        for name in sorted(gone | found, key=encode):
-            if name in gone:
-                mark = f"{path}/{WHITEOUT}{name}" if path else WHITEOUT + name
-                yield Change(Entry(mark, kinds.FILE, 0), "")
+        found = {name for name, state in now if kind_of(state.st_mode)}
+        for name in sorted(set(os.listdir(before) if before else ()) - found, key=encode):
+            yield _removed(path, name)
         for name, state in now:
-            place, old = f"{tree}/{name}", f"{before}/{name}"
-            child = f"{path}/{name}" if path else name
-            is_directory = stat.S_ISDIR(state.st_mode)
-            kept = self._unchanged(place, state, old)
-            if not kept:
+            place, old = f"{tree}/{name}", f"{before}/{name}" if before else ""
+            child = _child(path, name)
+            young = moved or state.st_ctime_ns >= self._since
+            if young and not self._same(place, state, old):
                 change = describe(place, child, state, self._links)
                 if change is not None:
                     yield change
-            if is_directory:
-                yield from self.walk(place, old, child)
+            if stat.S_ISDIR(state.st_mode):
+                inner = old if _is_directory(old) else ""
+                yield from self.walk(place, inner, child, moved=young)
 
-    def _unchanged(self, place: str, state: os.stat_result, old: str) -> bool:
-        if state.st_ctime_ns < self._since:
-            return True
+    def _same(self, place: str, state: os.stat_result, old: str) -> bool:
+        if not old:
+            return False
         try:
             was = os.lstat(old)
         except (FileNotFoundError, NotADirectoryError):
@@ -219,11 +216,30 @@ def _listing(directory: str) -> list[tuple[str, os.stat_result]]:
     return listing
 
 
-def _names(directory: str) -> list[str]:
+def _is_directory(path: str) -> bool:
+    """Say whether *path* is a directory, and neither nothing nor a link to one."""
     try:
-        return os.listdir(directory)
+        return stat.S_ISDIR(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        return False
+
+
+def _removed(path: str, name: str) -> Change:
+    mark = f"{path}/{WHITEOUT}{name}" if path else WHITEOUT + name
+    return Change(Entry(mark, kinds.FILE, 0), "")
+
+
+def _child(path: str, name: str) -> str:
+    if name.startswith(WHITEOUT):
+        raise LayerError(
+            f"a file whose name begins with {WHITEOUT} cannot be in a layer", where=f"{path}/{name}"
+        )
+    child = f"{path}/{name}" if path else name
+    if child.count("/") >= DEFAULT_LIMITS.depth:
+        raise LayerError(
+            f"is more than {DEFAULT_LIMITS.depth} directories deep", where=child[:80] + "..."
+        )
+    return child
 
 
 def _same_content(one: str, other: str) -> bool:
