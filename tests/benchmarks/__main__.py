@@ -1,8 +1,9 @@
 """Prints a table: ours against each peer that is installed, in alternating runs.
 
 Every row names its work; every tool does it in turn, round after round, in one session, so that
-a slower minute of the machine meets all alike.  Before each run the context is read through and
-what waits to be written is written, so that all find the same page cache.  Peers are taken as
+a slower minute of the machine meets all alike.  Before each run the context is read through,
+what waits to be written is written, and what was removed is let settle, so that all find the same
+page cache and the same disk.  Peers are taken as
 they are found; ``tests/interop/up`` brings them, ``eval "$(tests/interop/up --env)"`` names them.
 The docker engine that DOCKER_HOST names loses its build cache: give it one of its own.
 """
@@ -21,7 +22,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks.tools import Row, Tool, empty, tools
+from tests.benchmarks.tools import Removals, Row, Tool, empty, tools
 from tests.benchmarks.trees import SHAPES, context, read_through
 
 MEASURE = Path(__file__).with_name("measure.py")
@@ -166,6 +167,8 @@ def measure(row: Row, found: list[Tool], runs: int) -> list[Result]:
 def once(row: Row, tool: Tool, result: Result) -> None:
     """Run *row* with one tool, once."""
     tool.before(row)
+    if row.work in ("cold", "pull"):
+        Removals.settle()
     if row.context is not None:
         read_through(row.context)
     os.sync()

@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,12 +101,33 @@ class Tool:
         return ["build", *options, *given, str(row.context)]
 
     def fresh(self) -> str:
-        """Return a new, empty folder; the last one goes."""
-        empty(self.work / f"fresh-{self.count}")
+        """Return a new, empty folder.  The last one stays until the end, for `Removals`."""
         self.count += 1
         path = self.work / f"fresh-{self.count}"
         path.mkdir()
         return str(path)
+
+
+class Removals:
+    """When something large was last removed.
+
+    ext4 does not use an inode again within a minute of its removal, and until then looks at each
+    such inode whenever it makes a file (fs/ext4/ialloc.c, recently_deleted): whoever comes right
+    after a removal of 50,000 files would take three times as long.
+    """
+
+    pause = 62.0  # seconds
+    last = 0.0
+
+    @classmethod
+    def noted(cls) -> None:
+        """Note that something was removed just now."""
+        cls.last = time.monotonic()
+
+    @classmethod
+    def settle(cls) -> None:
+        """Wait until the last removal no longer matters."""
+        time.sleep(max(0.0, cls.last + cls.pause - time.monotonic()))
 
 
 def empty(path: Path) -> None:
@@ -208,6 +230,7 @@ class Docker(Tool):
             self.call([*self.program(), "image", "rm", "-f", *ours], check=False)
         self.call([*self.program(), "image", "prune", "-f"], check=False)
         self.call([*self.program(), "builder", "prune", "-a", "-f"], check=False)
+        Removals.noted()
 
     def server(self) -> int:
         """Ask the socket which process listens on it."""
