@@ -15,6 +15,7 @@ from ocitool.store.disk import full_disk
 from ocitool.store.files import is_same, try_lock
 from ocitool.store.layout import Layout
 
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TIME: Final = 16  # hexadecimal digits of nanoseconds since the epoch
 #: linux/time.h: the clock that file times are taken from, never ahead of them as time() may be.
 _CLOCK_REALTIME_COARSE: Final = 5
@@ -33,11 +34,13 @@ class Lease:
                 self.name = f"{_now():0{_TIME}x}{os.urandom(4).hex()}"
                 self.path = f"{layout.tmp}/{self.name}"
                 os.mkdir(self.path, 0o700)
-                self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                # A sweeper may have been faster between mkdir and lock.
+                try:
+                    self._fd = os.open(self.path, _DIRECTORY)
+                except FileNotFoundError:  # a sweeper was faster
+                    continue
                 if try_lock(self._fd) and is_same(self.path, self._fd):
                     break
-                os.close(self._fd)
+                os.close(self._fd)  # it was faster still
         self.began = _began(self.name) / 1e9
 
     def file(self) -> str:
@@ -57,7 +60,7 @@ class Lease:
 def is_alive(layout: Layout, name: str) -> bool:
     """Say whether the process of the lease *name* lives."""
     try:
-        fd = os.open(f"{layout.tmp}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(f"{layout.tmp}/{name}", _DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:
@@ -74,8 +77,19 @@ def lease_of(key: str) -> str:
 def remove_dead(layout: Layout) -> None:
     """Remove the directories of leases whose processes are gone."""
     for name in os.listdir(layout.tmp):
-        if not is_alive(layout, name):
-            remove_tree(f"{layout.tmp}/{name}")
+        path = f"{layout.tmp}/{name}"
+        try:
+            fd = os.open(path, _DIRECTORY)
+        except FileNotFoundError:
+            continue
+        except NotADirectoryError:  # not of our making
+            os.unlink(path)
+            continue
+        try:
+            if try_lock(fd):  # held until it is gone: its maker sees that it came too late
+                remove_tree(path)
+        finally:
+            os.close(fd)
 
 
 def oldest_lease(layout: Layout) -> int:

@@ -1,0 +1,107 @@
+"""A check finds what is damaged or missing, and its remedy mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from ocitool.drivers.samples import file
+from ocitool.errors import OcitoolError
+from ocitool.layer.root import remove_tree
+from ocitool.store.check import check
+from ocitool.store.gc import prune
+from tests.fixtures.stores import put_image
+
+LAYERS = ([file("f", os.urandom(50_000))], [file("g", b"2")])
+
+
+def problems(store):
+    return [f"{problem.what} / {problem.remedy}" for problem in check(store)]
+
+
+def test_a_whole_store_has_no_problems(store):
+    assert problems(store) == []
+    put_image(store, "r/a:1", *LAYERS)
+    put_image(store, "", LAYERS[1])
+    assert problems(store) == []
+
+
+def test_a_flipped_byte_is_found(store):
+    image = put_image(store, "r/a:1", *LAYERS)
+    path = store.blobs.path(image.layers[0].blob.digest)
+    with open(path, "r+b") as blob:
+        blob.seek(20_000)
+        byte = blob.read(1)
+        blob.seek(20_000)
+        blob.write(bytes([byte[0] ^ 1]))
+    (problem,) = problems(store)
+    assert f"blob {image.layers[0].blob.digest} is damaged" in problem
+    os.unlink(path)  # as the remedy says
+    put_image(store, "r/a:1", *LAYERS)
+    assert problems(store) == []
+
+
+def test_missing_and_short_blobs_are_found(store):
+    image = put_image(store, "r/a:1", *LAYERS)
+    os.unlink(store.blobs.path(image.layers[1].blob.digest))
+    (problem,) = problems(store)
+    assert f"r/a:1: blob {image.layers[1].blob.digest} is missing" in problem
+    assert "ocitool pull r/a:1" in problem
+    put_image(store, "r/a:1", *LAYERS)
+    os.truncate(store.blobs.path(image.descriptor.digest), 9)
+    assert any("is of a wrong size" in problem for problem in problems(store))
+    os.unlink(store.blobs.path(image.descriptor.digest))
+    (problem,) = problems(store)
+    assert "manifest" in problem
+    assert "is missing" in problem
+
+
+def test_a_lost_layer_is_found_and_unpacked_again(unpacking):
+    image = put_image(unpacking, "r/a:1", *LAYERS)
+    names = unpacking.layers.ensure(image.layers)
+    driver = unpacking.driver()
+    driver.remove(names[1])  # behind the store's back
+    (problem,) = problems(unpacking)
+    assert f"layer {names[1][:12]} of driver {driver.name} has lost its directory" in problem
+    assert "system prune`" in problem
+    unpacking.database.run("UPDATE layers SET used = used - 3600")
+    prune(unpacking)
+    assert problems(unpacking) == []
+    unpacking.layers.ensure(image.layers)
+    assert set(driver.layers()) == set(names)
+
+
+def test_a_driver_that_is_gone_is_told(store):
+    store.database.run("INSERT INTO layers VALUES ('c', 'gone', 'd', '', '', 1, 1)")
+    (problem,) = problems(store)
+    assert "driver gone" in problem
+
+
+def test_the_check_runs_for_everybody(store, run_cli):
+    image = put_image(store, "r/a:1", *LAYERS)
+    done = run_cli("system", "check", root=store.layout.root)
+    assert done.ok().stdout == "The store is whole.\n"
+    os.unlink(store.blobs.path(image.descriptor.digest))
+    done = run_cli("system", "check", root=store.layout.root)
+    assert done.code == 1
+    assert "is missing" in done.stdout
+
+
+def test_a_store_survives_the_loss_of_what_can_be_made_again(unpacking, run_cli):
+    """The layout is the truth: without the rest an image is as usable as before."""
+    image = put_image(unpacking, "r/a:1", *LAYERS)
+    unpacking.layers.ensure(image.layers)
+    root = unpacking.layout.root
+    unpacking.close()
+    for name in os.listdir(root):
+        if name.startswith("db.sqlite"):
+            os.unlink(f"{root}/{name}")
+    shutil.rmtree(f"{root}/indexes")
+    os.mkdir(f"{root}/indexes")
+    try:
+        remove_tree(f"{root}/drivers")
+    except (OSError, OcitoolError):
+        shutil.rmtree(f"{root}/drivers", ignore_errors=True)
+    os.makedirs(f"{root}/drivers", exist_ok=True)
+    assert run_cli("images", "-q", root=root).ok().stdout.strip() == image.id.short
+    assert run_cli("system", "check", root=root).ok().stdout == "The store is whole.\n"
