@@ -17,7 +17,7 @@ from ocitool.errors import BlobNotFound, ImageNotFound
 from ocitool.layer.compression import CHUNK
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor, parse_any
+from ocitool.oci.manifest import Descriptor
 from ocitool.settings import Settings
 from ocitool.store.blobs import BlobWriter
 from ocitool.store.disk import full_disk
@@ -71,7 +71,7 @@ class StoreBackend:
             return False
         if self._store.blobs.size(digest) is None:
             return False
-        self._store.note_origin(digest, repository)
+        self._note(digest, repository)
         return True
 
     # -- uploads ----------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class StoreBackend:
                     found.writer.commit(wanted)
             finally:
                 self._end(upload)
-        self._store.note_origin(digest, repository)
+        self._note(digest, repository)
         return size
 
     def cancel_upload(self, repository: str, upload: str) -> None:
@@ -150,7 +150,7 @@ class StoreBackend:
                 self._store.refs.set(f"{repository}:{tag}", target)
             if not tags:
                 self._store.refs.set("", target)
-        self._store.note_origin(manifest.digest, f"{repository}@")
+        self._note(manifest.digest, f"{repository}@")
 
     def get_manifest(self, repository: str, target: Digest | str) -> StoredManifest:
         if isinstance(target, str):
@@ -163,24 +163,32 @@ class StoreBackend:
         return StoredManifest(digest=entry.digest, media_type=entry.media_type, raw=raw)
 
     def _entry(self, repository: str, digest: Digest) -> Descriptor | None:
-        size = self._store.blobs.size(digest) if self._holds(f"{repository}@", digest) else None
-        if size is None:
+        """Return the entry of a manifest; its media type is as it was pushed, not as it says."""
+        if not self._holds(f"{repository}@", digest):
             return None
-        entry = Descriptor(media_type="", digest=digest, size=size)
-        document = parse_any(self._store.blobs.read(entry))
-        return Descriptor(media_type=document.media_type, digest=digest, size=size)
+        for entry in self._store.refs.all():
+            if entry.digest == digest and self._store.blobs.size(digest) is not None:
+                return entry
+        return None
 
     def delete_manifest(self, repository: str, digest: Digest) -> None:
-        if self._entry(repository, digest) is None:
+        found = self._entry(repository, digest)
+        if found is None:
             raise ImageNotFound(f"{repository} has no manifest {digest}")
+        self._forget(f"{repository}@", digest)
         for entry in self._store.refs.all():
             if entry.digest == digest and name_of(entry).startswith(f"{repository}:"):
                 self._store.refs.remove(name_of(entry))
-        self._forget(f"{repository}@", digest)
+        if any(holder.endswith("@") for holder in self._store.origins(digest)):
+            self._store.refs.set("", found)  # another repository has it
 
     def delete_tag(self, repository: str, tag: str) -> None:
-        if not self._store.refs.remove(f"{repository}:{tag}"):
+        name = f"{repository}:{tag}"
+        entry = self._store.refs.get(name)
+        if entry is None:
             raise ImageNotFound(f"{repository} has no tag {tag}")
+        self._store.refs.remove(name)
+        self._store.refs.set("", entry)  # the manifest can still be had by its digest
 
     def tags(self, repository: str) -> Sequence[str]:
         if repository not in self.repositories():
@@ -197,6 +205,13 @@ class StoreBackend:
 
     def _holds(self, repository: str, digest: Digest) -> bool:
         return repository in self._store.origins(digest)
+
+    def _note(self, digest: Digest, holder: str) -> None:
+        self._store.note_origin(digest, holder)
+        # A repository stays, and may be listed, when what it held is gone.
+        self._store.database.run(
+            "INSERT OR IGNORE INTO origins VALUES ('', ?)", (holder.removesuffix("@"),)
+        )
 
     def _forget(self, repository: str, digest: Digest) -> None:
         self._store.database.run(
