@@ -33,6 +33,7 @@ from ocitool.store.layer import Layer
 from ocitool.store.store import Store
 
 _SCRATCH: Final = "scratch"
+_EPOCH: Final = "SOURCE_DATE_EPOCH"
 
 
 def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILENT) -> BuildResult:
@@ -60,7 +61,12 @@ class _Build:
         top = inputs.context_directory(options)
         path, text = inputs.read_dockerfile(options, top)
         self._file = parse(text, name=inputs.shown(path))
-        self._epoch = inputs.epoch(options)
+        self._build_platform = this_platform()
+        self._platform = (
+            Platform.parse(options.platform) if options.platform else self._build_platform
+        )
+        self._globals = self._global_scope()
+        self._epoch = inputs.epoch(options, self._globals.values.get(_EPOCH))
         context = Context(top, inputs.ignore_rules(path, top), store.database)
         cache: Cache = LocalCache(store)
         if options.no_cache:
@@ -70,19 +76,19 @@ class _Build:
             store=store, solver=solver, context=context, progress=progress, epoch=self._epoch
         )
         self._bases = Bases(store, options, progress)
-        self._build_platform = this_platform()
-        self._platform = (
-            Platform.parse(options.platform) if options.platform else self._build_platform
-        )
         self._done: dict[int, tuple[StageState, Image | None]] = {}
         self._warnings: list[str] = []
 
-    def run(self) -> BuildResult:
+    def _global_scope(self) -> Scope:
         automatic = platform_args(self._platform, self._build_platform, self._options.target)
         given = dict(self._options.build_args)
-        if self._epoch is not None:
-            given["SOURCE_DATE_EPOCH"] = str(self._epoch)  # an ARG may ask for it
-        globals_ = global_scope(self._file, automatic, given)
+        epoch = inputs.epoch(self._options)
+        if epoch is not None:
+            given[_EPOCH] = str(epoch)  # an ARG may ask for it
+        return global_scope(self._file, automatic, given)
+
+    def run(self) -> BuildResult:
+        globals_ = self._globals
         stages = resolve(self._file, globals_)
         target = target_of(stages, self._options.target)
         for text in self._file.warnings:
@@ -98,7 +104,7 @@ class _Build:
             self._store, product, epoch=self._epoch, fresh=self._options.no_cache
         )
         tags = name(self._store, descriptor, self._options.tags)
-        self._warn_of_unused(given, globals_.consumed)
+        self._warn_of_unused(globals_.given, globals_.consumed)
         solver = self._shop.solver
         return BuildResult(
             descriptor=descriptor,
@@ -228,7 +234,7 @@ class _Build:
     # -- warnings ---------------------------------------------------------------------------
 
     def _warn_of_unused(self, given: Mapping[str, str], consumed: set[str]) -> None:
-        ignored = PREDEFINED | {"SOURCE_DATE_EPOCH"}
+        ignored = PREDEFINED | {_EPOCH}
         unused = sorted(set(given) - consumed - ignored)
         if unused:
             self._warn(f"one or more build args were not consumed: {', '.join(unused)}")

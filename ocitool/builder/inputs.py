@@ -75,11 +75,16 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
     return IgnoreRules()
 
 
-def epoch(options: BuildOptions) -> int | None:
-    """Return SOURCE_DATE_EPOCH, from a build argument or else from the options."""
+def epoch(options: BuildOptions, declared: str | None = None) -> int | None:
+    """Return SOURCE_DATE_EPOCH: a build argument, the options', or what the Dockerfile *declared*.
+
+    The last is the default of an ARG before the first FROM.
+    """
     text = options.build_args.get("SOURCE_DATE_EPOCH")
     if text is None:
-        return options.source_date_epoch
+        if options.source_date_epoch is not None or not declared:
+            return options.source_date_epoch
+        text = declared
     if not (text.isascii() and text.isdecimal()):
         raise BuildError(
             f"SOURCE_DATE_EPOCH is {text!r}", hint="it is a number of seconds since 1970"

@@ -57,7 +57,14 @@ def copy_files(shop: Workshop, op: CopyOp, selection: Selection) -> Layer:
         now=shop.now(),
     )
     with _parts(shop, selection) as parts:
-        return write_layer(shop.store, plan(parts, target), parts, epoch=shop.epoch)
+        layer = write_layer(shop.store, plan(parts, target), parts, epoch=shop.epoch)
+    # The step is kept under what the files were before they were read once more.
+    if selection.image is None and selection.contents(shop) != op.contents:
+        raise BuildError(
+            "the context changed while it was copied",
+            hint="build again, or keep what changes out of it by an ignore file",
+        )
+    return layer
 
 
 def image_source(shop: Workshop, image: tuple[str, tuple[Layer, ...]]) -> FromImage:

@@ -68,6 +68,7 @@ class StatCache:
             marshal.dumps([(name, text) for name, (_, text) in fresh.items()], 2)
         ).hexdigest()
         if not _racy(states, began):
+            self._known[key] = (fingerprint, digest)
             self._fresh.append((key, self._rules, fingerprint, digest, marshal.dumps(fresh, 2)))
             if len(self._fresh) >= _BATCH:
                 self.save()

@@ -88,7 +88,8 @@ class OverlayDriver:
     ) -> int:
         from ocitool.layer.diff import changes_in_upper, write_changes
 
-        changes = changes_in_upper(self._upper(key), self._marks.attribute)
+        lower = self._lower(parents)
+        changes = changes_in_upper(self._upper(key), self._marks.attribute, lower)
         return write_changes(changes, sink, clamp=clamp)
 
     def commit(self, key: str, layer: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
@@ -18,6 +18,7 @@ from ocitool.layer import entry as kinds
 from ocitool.layer import xattrs
 from ocitool.layer.compression import CHUNK
 from ocitool.layer.entry import DEFAULT_LIMITS, OPAQUE, WHITEOUT, Entry, encode, kind_of
+from ocitool.layer.lower import find
 from ocitool.layer.whiteouts import is_whiteout
 from ocitool.layer.writer import TarWriter
 
@@ -31,18 +32,23 @@ class Change(NamedTuple):
     place: str
 
 
-def changes_in_upper(upper: str, opaque: str) -> Iterator[Change]:
+def changes_in_upper(upper: str, opaque: str, lower: Sequence[str] = ()) -> Iterator[Change]:
     """Yield what the overlay directory *upper* adds, replaces and removes.
 
-    *opaque* is the name of the attribute that marks opaque directories.
+    *opaque* is the name of the attribute that marks opaque directories.  *lower* are the trees
+    below, the topmost first: a directory that overlay has copied up, and in which nothing has
+    changed in the end, is left out.
     """
-    yield from _Upper(opaque, {}).walk(upper, "")
+    yield from _Upper(opaque, {}, lower).walk(upper, "")
 
 
 class _Upper:
-    def __init__(self, opaque: str, links: dict[tuple[int, int], str]) -> None:
+    def __init__(
+        self, opaque: str, links: dict[tuple[int, int], str], lower: Sequence[str]
+    ) -> None:
         self._opaque = opaque
         self._links = links
+        self._lower = lower
 
     def walk(self, directory: str, path: str) -> Iterator[Change]:
         for name, state in _listing(directory):
@@ -54,11 +60,32 @@ class _Upper:
             change = describe(place, child, state, self._links)
             if change is None:
                 continue
-            yield change
-            if change.entry.kind == kinds.DIRECTORY:
-                if self._is_opaque(place):
-                    yield Change(Entry(f"{child}/{OPAQUE}", kinds.FILE, 0), "")
-                yield from self.walk(place, child)
+            if change.entry.kind != kinds.DIRECTORY:
+                yield change
+            else:
+                yield from self._directory(change, state)
+
+    def _directory(self, change: Change, state: os.stat_result) -> Iterator[Change]:
+        path, place = change.entry.path, change.place
+        is_opaque = self._is_opaque(place)
+        inside = self.walk(place, path)
+        first = next(inside, None)
+        if first is None and not is_opaque and self._unchanged(path, place, state):
+            return
+        yield change
+        if is_opaque:
+            yield Change(Entry(f"{path}/{OPAQUE}", kinds.FILE, 0), "")
+        if first is not None:
+            yield first
+            yield from inside
+
+    def _unchanged(self, path: str, place: str, state: os.stat_result) -> bool:
+        found = find(self._lower, path)
+        return (
+            found is not None
+            and _same_attributes(state, found[1])
+            and xattrs.read(place) == xattrs.read(found[0])
+        )
 
     def _is_opaque(self, place: str) -> bool:
         try:
@@ -108,11 +135,7 @@ class _Copy:
             was = os.lstat(old)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        same = all(
-            getattr(state, name) == getattr(was, name)
-            for name in ("st_mode", "st_uid", "st_gid", "st_rdev", "st_mtime_ns")
-        )
-        if not same or xattrs.read(place) != xattrs.read(old):
+        if not _same_attributes(state, was) or xattrs.read(place) != xattrs.read(old):
             return False
         if stat.S_ISREG(state.st_mode):
             return state.st_size == was.st_size and _same_content(place, old)
@@ -207,6 +230,13 @@ def copy_content(writer: TarWriter, place: str, size: int) -> None:
             left -= len(data)
     finally:
         os.close(fd)
+
+
+def _same_attributes(now: os.stat_result, was: os.stat_result) -> bool:
+    return all(
+        getattr(now, name) == getattr(was, name)
+        for name in ("st_mode", "st_uid", "st_gid", "st_rdev", "st_mtime_ns")
+    )
 
 
 def _listing(directory: str) -> list[tuple[str, os.stat_result]]:

@@ -27,6 +27,7 @@ class LayeredTree:
         self._store = store
         self._layers = tuple(layers)
         self._tree: ImageTree | None = None
+        self._lower: dict[int, ImageTree] = {}
 
     @property
     def tree(self) -> ImageTree:
@@ -62,7 +63,7 @@ class LayeredTree:
             if placed is not None and placed.entry.path != found.entry.path:
                 found = Found(placed.entry, found.layer, placed.offset)
             else:
-                target = self.tree.get(found.entry.link)
+                target = self._below(found.layer).get(found.entry.link)
                 if target is None or target == found:
                     raise LayerError("a hard link to nothing", where=found.entry.path)
                 found = target
@@ -70,6 +71,13 @@ class LayeredTree:
             if hops > 40:
                 raise LayerError("hard links in a circle", where=found.entry.path)
         return found
+
+    def _below(self, layer: int) -> ImageTree:
+        """Return the tree that the layers below *layer* make."""
+        if layer not in self._lower:
+            indexes = [self._store.index(each) for each in self._layers[:layer]]
+            self._lower[layer] = ImageTree(indexes)
+        return self._lower[layer]
 
     def digests(self, files: Iterable[Found]) -> dict[tuple[int, int], str]:
         """Return the SHA-256 of several files' contents, by layer and offset."""

@@ -234,3 +234,18 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(upper):
     (upper / "d/f").write_text("")
     with pytest.raises(LayerError, match="shrank"):
         written(iter([change]))
+
+
+def test_a_directory_that_was_only_copied_up_is_left_out(tmp_path):
+    lower, upper = tmp_path / "lower", tmp_path / "upper"
+    for tree in (lower, upper):
+        (tree / "same/inner").mkdir(parents=True)
+        (tree / "moded").mkdir()
+        for path in ("same/inner", "same", "moded"):
+            os.utime(tree / path, ns=(10**9, 10**9))
+    (upper / "moded").chmod(0o700)
+    os.utime(upper / "moded", ns=(10**9, 10**9))
+    (upper / "new").mkdir()
+    found = [e.path for e, _ in changes_in_upper(str(upper), OPAQUE, [str(lower)])]
+    assert found == ["moded", "new"]
+    assert "same" in [e.path for e, _ in changes_in_upper(str(upper), OPAQUE)]

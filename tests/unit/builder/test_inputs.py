@@ -1,0 +1,48 @@
+"""What a build reads beside its context: the epoch's three places, and a context that moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocitool import BuildOptions, Store, build
+from ocitool.builder import inputs
+from ocitool.builder import perform as doing
+from ocitool.errors import BuildError
+
+
+def test_the_epoch_is_an_argument_or_an_option_or_what_the_dockerfile_declares():
+    given = BuildOptions(build_args={"SOURCE_DATE_EPOCH": "1"}, source_date_epoch=2)
+    assert inputs.epoch(given, "3") == 1
+    assert inputs.epoch(BuildOptions(source_date_epoch=2), "3") == 2
+    assert inputs.epoch(BuildOptions(), "3") == 3
+    assert inputs.epoch(BuildOptions(), None) is None
+    with pytest.raises(BuildError, match="SOURCE_DATE_EPOCH"):
+        inputs.epoch(BuildOptions(), "yesterday")
+
+
+def test_a_global_argument_sets_the_epoch_of_the_image(tmp_path):
+    (tmp_path / "Dockerfile").write_text("ARG SOURCE_DATE_EPOCH=86400\nFROM scratch\nCOPY f /f\n")
+    (tmp_path / "f").write_text("content")
+    with Store.open(str(tmp_path / "store")) as store:
+        result = build(BuildOptions(context=str(tmp_path)), store=store)
+        with store.blobs.open(result.image_id) as blob:
+            config = blob.read()
+    assert b'"created":"1970-01-02T00:00:00Z"' in config
+
+
+def test_a_file_that_changes_while_it_is_copied_stops_the_build(tmp_path, monkeypatch):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY f /f\n")
+    (tmp_path / ".dockerignore").write_text("store\n")
+    (tmp_path / "f").write_text("before")
+    packed = doing.write_layer
+
+    def change_then_write(*args, **kwargs):
+        (tmp_path / "f").write_text("after!")  # as long as before, so only its content tells
+        return packed(*args, **kwargs)
+
+    monkeypatch.setattr(doing, "write_layer", change_then_write)
+    with Store.open(str(tmp_path / "store")) as store:
+        with pytest.raises(BuildError, match="changed while it was copied") as caught:
+            build(BuildOptions(context=str(tmp_path)), store=store)
+        assert store.database.rows("SELECT COUNT(*) FROM cache") == [(0,)]
+    assert "Dockerfile:2" in str(caught.value)
