@@ -90,12 +90,8 @@ class Layout:
             ) from error
 
     def work_lock(self, kind: str, name: str) -> contextlib.AbstractContextManager[None]:
-        """Hold the lock for work on *name*, 64 hexadecimal digits, however long others take.
-
-        Names share 4,096 locks, so that the files of locks do not grow in number for ever; two
-        different works wait for each other once in a while, which harms nothing.
-        """
-        return self.lock(f"{kind}-{name[:3]}", patience=math.inf)
+        """Hold the lock for work on *name*, however long others take."""
+        return self.lock(f"{kind}-{name}", patience=math.inf)
 
     @contextlib.contextmanager
     def lock(self, name: str, *, patience: float = _LOCK_PATIENCE) -> Iterator[None]:
