@@ -38,7 +38,8 @@ class IndexWriter:
 
     def add(self, entry: Entry, offset: int) -> None:
         """Take the next entry; of a path that comes twice the last one counts."""
-        values = {name: base64.b64encode(value).decode() for name, value in entry.xattrs.items()}
+        attributes = sorted(entry.xattrs.items())
+        values = {name: base64.b64encode(value).decode() for name, value in attributes}
         line = _encode([*entry[:8], entry.device, values, offset])
         self._text += line.encode("ascii")
         self._text += b"\n"
@@ -75,36 +76,43 @@ class LayerIndex:
         self._names: dict[str, list[str]] = {}
         self._hidden: dict[str, set[str]] = {}  # directory -> names
         self._opaque: set[str] = set()
+        self._touched: set[str] = set()  # directories that whiteouts are beneath
         for line in data.splitlines():
             end = line.index(b'",')
             raw = line[2:end]
             # Most names are plain; only those with escapes need the parser.
-            path = json.loads(line[1 : end + 1]) if b"\\" in raw else raw.decode("ascii")
+            path = json.loads(line)[0] if b"\\" in raw else raw.decode("ascii")
             self._take(path, line)
 
     def _take(self, path: str, line: bytes) -> None:
         parent, name = split(path)
+        if parent.startswith(AUFS) or f"/{AUFS}" in parent:
+            return
         if name == OPAQUE:
             self._opaque.add(parent)
             self._imply(parent)
         elif name.startswith(WHITEOUT):
             if not name.startswith(AUFS):
                 self._hidden.setdefault(parent, set()).add(name.removeprefix(WHITEOUT))
+                while parent and parent not in self._touched:
+                    self._touched.add(parent)
+                    parent = split(parent)[0]
         else:
             self._lines[path] = line
             if path:
-                self._names.setdefault(parent, []).append(name)
                 self._imply(parent)
+                self._names.setdefault(parent, []).append(name)
 
     def _imply(self, path: str) -> None:
         """Note a directory that the layer uses, whether or not it has an entry of its own."""
+        unknown = []
         while path and path not in self._lines and path not in self._names:
+            unknown.append(path)
+            path = split(path)[0]
+        for path in reversed(unknown):
             parent, name = split(path)
             self._names[path] = []
-            siblings = self._names.setdefault(parent, [])
-            if name not in siblings:
-                siblings.append(name)
-            path = parent
+            self._names.setdefault(parent, []).append(name)
 
     def get(self, path: str) -> Placed | None:
         """Return the entry of *path*, None if the layer has none."""
@@ -135,6 +143,10 @@ class LayerIndex:
         """Return the names that the layer removes from *directory*."""
         return self._hidden.get(directory, ())
 
+    def touches(self, directory: str) -> bool:
+        """Say whether the layer removes anything beneath *directory*."""
+        return directory in self._touched
+
     def opaque(self, path: str) -> bool:
         """Say whether the layer hides all that the layers below have in *path*."""
         return path in self._opaque
@@ -152,5 +164,5 @@ def parse(data: bytes) -> LayerIndex:
     """Read an index; `LayerError` if it is damaged."""
     try:
         return LayerIndex(data)
-    except (ValueError, IndexError, KeyError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise LayerError(f"the layer's index is damaged: {error}") from error

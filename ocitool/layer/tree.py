@@ -29,7 +29,7 @@ class ImageTree:
 
     def __init__(self, indexes: Sequence[LayerIndex]) -> None:
         self._stack = list(enumerate(indexes))[::-1]  # topmost first
-        self._showing: dict[str, list[tuple[int, LayerIndex]]] = {"": self._stack}
+        self._showing: dict[str, list[tuple[int, LayerIndex]]] = {"": self._top()}
 
     def get(self, path: str) -> Found | None:
         """Return what *path* is, no link followed; None if there is nothing."""
@@ -40,7 +40,7 @@ class ImageTree:
             if placed is not None:
                 return Found(placed.entry, number, placed.offset)
             if index.is_directory(path):  # implied: a layer below may know its attributes
-                below = self._below(path, number)
+                below = None if index.hides(path) else self._below(path, number)
                 return below or Found(Entry(path, kinds.DIRECTORY, 0o755), number, 0)
             if index.hides(path):
                 return None
@@ -106,12 +106,26 @@ class ImageTree:
                 return Found(placed.entry, number, placed.offset)
         return Found(Entry("", kinds.DIRECTORY, 0o755), 0, 0)
 
+    def _top(self) -> list[tuple[int, LayerIndex]]:
+        for at, (_, index) in enumerate(self._stack, start=1):
+            if index.opaque(""):
+                return self._stack[:at]
+        return self._stack
+
     def _below(self, path: str, above: int) -> Found | None:
-        for number, index in self._layers(path):
-            if number < above:
-                placed = index.get(path)
-                if placed is not None:
-                    return Found(placed.entry, number, placed.offset)
+        """Return the directory *path* as the layers below *above* have it.
+
+        That one of them is opaque there hides what is in the directory, not the directory.
+        """
+        for number, index in self._layers(split(path)[0]):
+            if number >= above:
+                continue
+            placed = index.get(path)
+            if placed is not None:
+                is_directory = placed.entry.kind == kinds.DIRECTORY
+                return Found(placed.entry, number, placed.offset) if is_directory else None
+            if index.hides(path):
+                return None
         return None
 
     def _layers(self, directory: str) -> list[tuple[int, LayerIndex]]:
@@ -127,5 +141,7 @@ class ImageTree:
                     break
             elif index.has(directory) or index.hides(directory):
                 break
+            elif index.touches(directory):
+                showing.append((number, index))
         self._showing[directory] = showing
         return showing

@@ -1,0 +1,183 @@
+"""Whatever the bytes: readers raise our errors only, and what is written is read again."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocitool.errors import LayerError
+from ocitool.layer import entry as kinds
+from ocitool.layer import index as indexes
+from ocitool.layer.compression import GZIP, ZSTD
+from ocitool.layer.entry import Entry, Limits, clean_path, order
+from ocitool.layer.index import IndexWriter
+from ocitool.layer.pax import dump, parse
+from ocitool.layer.reader import TarReader
+from ocitool.layer.writer import TarWriter
+from tests.unit.layer.tars import members, tar
+
+NAMES = st.text(
+    st.characters(exclude_characters="/\0", exclude_categories=[]), min_size=1, max_size=60
+).filter(lambda name: name not in (".", ".."))
+NAMES = NAMES.map(lambda name: name.encode("utf-8", "surrogatepass")[:200]).map(kinds.decode)
+NAMES = NAMES.filter(lambda name: name not in (".", ".."))
+PATHS = st.lists(NAMES, min_size=1, max_size=6).map("/".join)
+TIMES = st.integers(-(10**12) + 1, 10**12 - 1)
+IDS = st.integers(0, (1 << 32) - 2)
+XATTRS = st.dictionaries(
+    st.text("abc.é \n", min_size=1, max_size=9).map("user.".__add__), st.binary(max_size=50)
+)
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> tuple[Entry, bytes]:
+    kind = draw(st.sampled_from(sorted(vars(kinds)[k] for k in KINDS)))
+    content = draw(st.binary(max_size=1500)) if kind == kinds.FILE else b""
+    target = {kinds.HARDLINK: PATHS, kinds.SYMLINK: PATHS | NAMES.map("/../".__add__)}.get(kind)
+    device = st.tuples(st.integers(0, 0xFFF), st.integers(0, 0xFFFFF))
+    entry = Entry(
+        draw(PATHS | st.just("")) if kind == kinds.DIRECTORY else draw(PATHS),
+        kind,
+        draw(st.integers(0, 0o7777)),
+        draw(IDS),
+        draw(IDS),
+        len(content),
+        draw(TIMES) * 10**9,
+        draw(target) if target is not None else "",
+        draw(device) if kind in (kinds.CHAR, kinds.BLOCK) else (0, 0),
+        draw(XATTRS),
+    )
+    return entry, content
+
+
+KINDS = ("FILE", "DIRECTORY", "SYMLINK", "HARDLINK", "CHAR", "BLOCK", "FIFO")
+
+
+@given(st.lists(entries(), max_size=5))
+def test_what_is_written_is_read_again(many: list[tuple[Entry, bytes]]) -> None:
+    data = tar(*(one if one[1] else one[0] for one in many))
+    assert members(data) == many
+    assert tar(*(one if one[1] else one[0] for one in many)) == data
+    assert len(data) % 512 == 0
+
+
+@given(st.lists(entries(), max_size=5))
+def test_an_index_holds_what_the_tar_does(many: list[tuple[Entry, bytes]]) -> None:
+    data = tar(*(one if one[1] else one[0] for one in many))
+    raw = indexes.index_of(io.BytesIO(data))
+    index = indexes.parse(raw)
+    last = {one[0].path: one for one in many}
+    assert set(index.paths()) == {path for path in last if ".wh." not in path}
+    for path, (entry, content) in last.items():
+        if ".wh." in path:
+            continue
+        placed = index.get(path)
+        assert placed is not None
+        assert placed.entry == entry
+        assert data[placed.offset : placed.offset + len(content)] == content
+        parent = ""
+        for name in path.split("/") if path else ():
+            assert name in index.names(parent)
+            parent = f"{parent}/{name}" if parent else name
+    by_hand = IndexWriter()
+    for path in sorted(last, key=order):
+        by_hand.add(last[path][0], 0)
+    assert [line.rpartition(b",")[0] for line in by_hand.dump().splitlines()] == [
+        line.rpartition(b",")[0] for line in raw.splitlines()
+    ]
+
+
+@given(st.lists(st.tuples(st.text("abc.é ", min_size=1), st.binary(max_size=1100)), max_size=4))
+def test_records_read_back(records: list[tuple[str, bytes]]) -> None:
+    assert parse(dump(records)) == dict(records)
+
+
+LIMITS = Limits(entries=50, total=1 << 20, pax=4096)
+
+
+class Counted(io.BytesIO):
+    """A stream that is never asked for much at once."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        assert size is not None
+        assert 0 < size <= 1 << 20
+        return super().read(size)
+
+
+def read_all(data: bytes) -> None:
+    """Read every member of *data* with small limits; our errors only."""
+    reader = TarReader(Counted(data), LIMITS)
+    with suppress(LayerError):
+        for entry in reader:
+            assert clean_path(entry.path) == entry.path
+            assert ".." not in entry.path.split("/")
+            assert entry.size <= LIMITS.total
+            content = reader.read()
+            assert len(content) == entry.size
+        reader.drain()
+
+
+@given(st.binary(max_size=3000))
+def test_any_bytes(data: bytes) -> None:
+    read_all(data)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    data = bytearray(tar(*(one if one[1] else one[0] for one in draw(st.lists(entries())))))
+    fix = draw(st.booleans())
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, len(data) - 1))
+        # Where numbers and types stand more than anywhere else.
+        at = draw(st.sampled_from([at, at // 512 * 512 + draw(st.integers(100, 160))]))
+        if at < len(data):
+            data[at] = draw(st.integers(0, 255) | st.sampled_from(b"\0xgLKS125 7\x80\xff"))
+        block = at // 512 * 512
+        if fix and block + 512 <= len(data):
+            data[block + 148 : block + 156] = b" " * 8
+            data[block + 148 : block + 156] = b"%06o\0 " % sum(data[block : block + 512])
+    cut = draw(st.none() | st.integers(0, len(data)))
+    return bytes(data[:cut])
+
+
+@settings(max_examples=150)
+@given(damaged())
+def test_damaged_tars(data: bytes) -> None:
+    read_all(data)
+    with suppress(LayerError):
+        indexes.parse(indexes.index_of(io.BytesIO(data)))
+
+
+@given(st.binary(max_size=300), st.sampled_from([GZIP, ZSTD]), st.data())
+def test_damaged_streams(plain: bytes, codec: object, data: st.DataObject) -> None:
+    assert codec in (GZIP, ZSTD)
+    chosen = GZIP if codec is GZIP else ZSTD
+    compressor = chosen.compressor()
+    packed = bytearray(compressor.compress(plain) + compressor.flush())
+    for _ in range(data.draw(st.integers(1, 3))):
+        packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.none() | st.integers(0, len(packed)))
+    stream = chosen.decompress(io.BytesIO(bytes(packed[:cut])))
+    with suppress(LayerError):
+        while piece := stream.read(1 << 16):
+            assert len(piece) <= 1 << 17
+
+
+@given(st.binary(max_size=200))
+def test_damaged_indexes(data: bytes) -> None:
+    with suppress(LayerError):
+        indexes.parse(data)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8))
+def test_contents_in_any_pieces(pieces: list[bytes]) -> None:
+    out = bytearray()
+    writer = TarWriter(out.extend)
+    writer.add(Entry("f", kinds.FILE, size=sum(map(len, pieces))))
+    for piece in pieces:
+        writer.content(piece)
+    writer.close()
+    assert members(bytes(out))[0][1] == b"".join(pieces)
