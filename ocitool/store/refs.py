@@ -24,6 +24,11 @@ REF_NAME: Final = "org.opencontainers.image.ref.name"
 #: containerd's, which docker and nerdctl read on import.
 CONTAINERD_NAME: Final = "io.containerd.image.name"
 
+_REMEDY: Final = (
+    'put {"schemaVersion":2,"manifests":[]} into it, then pull, build or load the images again; '
+    "what is there of them is not fetched again"
+)
+
 Entries = tuple[Descriptor, ...]
 
 
@@ -49,9 +54,7 @@ class Refs:
         try:
             return Index.parse(raw, OCI_INDEX).manifests
         except ValueError as error:
-            raise StoreError(
-                f"is damaged: {error}", where=self._path, hint="run `ocitool system check`"
-            ) from error
+            raise StoreError(f"is damaged: {error}", where=self._path, hint=_REMEDY) from error
 
     def get(self, name: str) -> Descriptor | None:
         """Return what *name* points to."""
