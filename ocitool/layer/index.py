@@ -33,7 +33,7 @@ class IndexWriter:
 
     def __init__(self) -> None:
         self._text = bytearray()
-        self._last = b""
+        self._last: bytes | None = None
         self._ordered = True
 
     def add(self, entry: Entry, offset: int) -> None:
@@ -44,7 +44,7 @@ class IndexWriter:
         self._text += line.encode("ascii")
         self._text += b"\n"
         key = order(entry.path)
-        self._ordered = self._ordered and (key > self._last or not self._last)
+        self._ordered = self._ordered and (self._last is None or key > self._last)
         self._last = key
 
     def dump(self) -> bytes:
@@ -78,6 +78,8 @@ class LayerIndex:
         self._opaque: set[str] = set()
         self._touched: set[str] = set()  # directories that whiteouts are beneath
         for line in data.splitlines():
+            if line[:2] != b'["' or line[-1:] != b"]":
+                raise ValueError("a line is cut off")
             end = line.index(b'",')
             raw = line[2:end]
             # Most names are plain; only those with escapes need the parser.
