@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 CHUNK: Final = 1024 * 1024  # bytes sent at once
 _DRAIN: Final = 64 * 1024  # bytes that are read rather than a connection given up
 _AGENT: Final = "ocitool"
+
+#: What urllib3 puts around the system's own words.
+_NOISE: Final = re.compile(
+    r"HTTPS?Connection\(.*?\): |Failed to establish a new connection: |\(?\[Errno -?\d+\] "
+)
 
 _CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
@@ -242,7 +248,9 @@ def _translated(request: Request, error: Exception) -> TransportError:
     if isinstance(error, requests.exceptions.ConnectionError):
         # MaxRetryError is what urllib3 raises before a connection stands; the rest is after.
         if error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError):
-            return ConnectError(f"no connection: {text}", where=where)
+            plain = _NOISE.sub("", text).rstrip(")")
+            hint = "is the host's name right, and does a registry listen there?"
+            return ConnectError(f"no connection: {plain}", where=where, hint=hint)
         return TransportError(f"the connection broke: {text}", where=where)
     return TransportError(f"the request failed: {text}", where=where)
 
