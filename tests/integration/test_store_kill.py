@@ -123,6 +123,37 @@ def test_a_killed_unpacking_leaves_whole_layers_alone(image, store_root, lines):
         assert sizes == [400 * 9000] * 3
 
 
+def kill_at(process, moment):
+    """Kill *process* at a moment when *moment* is true: it is stopped while that is looked at."""
+    with process:
+        assert process.stdout.readline(), process.stderr.read()
+        while True:
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            if moment():
+                break
+            process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGKILL)
+
+
+def test_a_tree_half_unpacked_goes(image, store_root):
+    with Store.open(str(store_root)) as store:
+        trees = Path(store.layout.drivers, store.choose_driver().name, "trees")
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the worker of an ordinary user is another process")
+    process = start(UNPACK, store_root)
+    kill_at(process, lambda: trees.exists() and any(trees.glob("*/fs/d*")))
+    assert os.listdir(trees) != []
+    assert_recovered(store_root)
+
+
+def test_a_blob_half_written_goes(store_root):
+    tmp = store_root / "tmp"
+    kill_at(start(WRITE, store_root), lambda: any(tmp.glob("*/*")))
+    assert files_below(tmp) != []
+    assert_recovered(store_root)
+
+
 @pytest.mark.parametrize("lines", [2, 4, 8, 13])
 def test_a_killed_build_leaves_nothing_unfinished(store_root, tmp_path, lines):
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY new /new\nCOPY Dockerfile /\n")
