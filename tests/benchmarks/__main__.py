@@ -22,7 +22,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks.tools import Removals, Row, Tool, empty, tools
+from tests.benchmarks.tool import Removals, Row, Tool, empty
+from tests.benchmarks.tools import tools
 from tests.benchmarks.trees import SHAPES, context, read_through
 
 MEASURE = Path(__file__).with_name("measure.py")
