@@ -58,8 +58,8 @@ _FSCONFIG_CMD_CREATE = 6
 
 # Numbers that differ between machines; from 424 on they are the same everywhere.
 _OWN_NUMBERS = {
-    "x86_64": {"pivot_root": 155, "keyctl": 250, "capset": 126},
-    "aarch64": {"pivot_root": 41, "keyctl": 219, "capset": 91},
+    "x86_64": {"pivot_root": 155, "keyctl": 250, "capset": 126, "rt_sigaction": 13},
+    "aarch64": {"pivot_root": 41, "keyctl": 219, "capset": 91, "rt_sigaction": 134},
 }
 _NUMBERS = {
     "open_tree": 428,
@@ -71,6 +71,9 @@ _NUMBERS = {
     "openat2": 437,
     "mount_setattr": 442,
 } | _OWN_NUMBERS.get(os.uname().machine, {})
+
+#: struct sigaction of the kernel: SIG_DFL, no flags, no restorer, an empty mask
+_DEFAULT_ACTION = bytes(32)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -167,9 +170,15 @@ def filesystem_type(fd: int) -> int:
 
 
 def reset_signals() -> None:
-    """Give every signal its default action and block none (Python ignores SIGPIPE)."""
+    """Give every signal its default action and block none (Python ignores SIGPIPE).
+
+    The C library keeps 32 and 33 for its threads and refuses to touch them, but posix_spawn(3)
+    leaves 32 ignored in whatever it starts, so that a program under make(1) would inherit that.
+    """
     for number in range(1, 65):
         _libc.signal(number, None)
+    for number in (32, 33):
+        _call("rt_sigaction", number, _DEFAULT_ACTION, None, 8)
     set_signal_mask(0)
 
 
