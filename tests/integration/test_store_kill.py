@@ -1,4 +1,4 @@
-"""Processes killed in the middle of their work: the next one finds the store clean or cleans it."""
+"""Processes killed in the middle of their work: the next finds the store clean, or cleans it."""
 
 from __future__ import annotations
 
