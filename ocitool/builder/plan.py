@@ -6,6 +6,7 @@ they came about.  Times and the names of machines are no inputs.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,7 +20,7 @@ SCRIPTS: Final = "/dev/pipes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Op:
+class Op(ABC):
     """What every step depends on."""
 
     below: tuple[Layer, ...]  # lowest first
@@ -37,9 +38,9 @@ class Op:
             *self.inputs(),
         )
 
+    @abstractmethod
     def inputs(self) -> list[Any]:
         """Return what this kind of step depends on, framed by lists."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,30 @@ class Folders:
         return Usage(size=size, inodes=len(seen) + 1)
 
 
+class InFolders:
+    """The part of a driver that is the same wherever layers and trees are folders."""
+
+    _folders: Folders
+
+    def commit(self, key: str, layer: str) -> None:
+        self._folders.commit(key, layer)
+
+    def discard(self, key: str) -> None:
+        self._folders.discard(key)
+
+    def remove(self, layer: str) -> None:
+        self._folders.remove(layer)
+
+    def layers(self) -> Iterator[str]:
+        return self._folders.layers()
+
+    def trees(self) -> Iterator[str]:
+        return self._folders.trees()
+
+    def usage(self, layer: str) -> Usage:
+        return self._folders.usage(layer)
+
+
 def _names(directory: str) -> list[str]:
     try:
         return os.listdir(directory)

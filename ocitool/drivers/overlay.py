@@ -10,12 +10,12 @@ Source: the kernel's Documentation/filesystems/overlayfs.rst.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ocitool.drivers import probing
-from ocitool.drivers.driver import Support, Usage
-from ocitool.drivers.folders import FS, Folders
+from ocitool.drivers.driver import Support
+from ocitool.drivers.folders import FS, Folders, InFolders
 from ocitool.errors import DriverError
 from ocitool.layer.whiteouts import OverlayMarks
 from ocitool_runtime.spec import Mount
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MOST_LAYERS: Final = 500  # OVL_MAX_STACK
 
 
-class OverlayDriver:
+class OverlayDriver(InFolders):
     """One directory a layer; a tree is an upper directory on those of its parents."""
 
     name: ClassVar[str] = "overlay"
@@ -91,24 +91,6 @@ class OverlayDriver:
         lower = self._lower(parents)
         changes = changes_in_upper(self._upper(key), self._marks.attribute, lower)
         return write_changes(changes, sink, clamp=clamp)
-
-    def commit(self, key: str, layer: str) -> None:
-        self._folders.commit(key, layer)
-
-    def discard(self, key: str) -> None:
-        self._folders.discard(key)
-
-    def remove(self, layer: str) -> None:
-        self._folders.remove(layer)
-
-    def layers(self) -> Iterator[str]:
-        return self._folders.layers()
-
-    def trees(self) -> Iterator[str]:
-        return self._folders.trees()
-
-    def usage(self, layer: str) -> Usage:
-        return self._folders.usage(layer)
 
     def _upper(self, key: str) -> str:
         return f"{self._folders.tree(key)}/{FS}"

@@ -7,11 +7,11 @@ by comparing the trees, but only what was touched since the copy is looked at.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from ocitool.drivers.driver import Support, Usage
-from ocitool.drivers.folders import FS, Folders
+from ocitool.drivers.driver import Support
+from ocitool.drivers.folders import FS, Folders, InFolders
 from ocitool.layer.whiteouts import Removal
 from ocitool_runtime.spec import Mount
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _COPIED: Final = "copied"  # a file whose change time is that of the end of the copy
 
 
-class VfsDriver:
+class VfsDriver(InFolders):
     """One complete tree a layer; slow to make, but nothing is ever stacked."""
 
     name: ClassVar[str] = "vfs"
@@ -70,24 +70,6 @@ class VfsDriver:
         since = os.stat(f"{self._folders.tree(key)}/{_COPIED}").st_ctime_ns
         changes = changes_since(self._top(key), before, since if parents else 0)
         return write_changes(changes, sink, clamp=clamp)
-
-    def commit(self, key: str, layer: str) -> None:
-        self._folders.commit(key, layer)
-
-    def discard(self, key: str) -> None:
-        self._folders.discard(key)
-
-    def remove(self, layer: str) -> None:
-        self._folders.remove(layer)
-
-    def layers(self) -> Iterator[str]:
-        return self._folders.layers()
-
-    def trees(self) -> Iterator[str]:
-        return self._folders.trees()
-
-    def usage(self, layer: str) -> Usage:
-        return self._folders.usage(layer)
 
     def _top(self, key: str) -> str:
         return f"{self._folders.tree(key)}/{FS}"
