@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -12,7 +11,7 @@ from ocitool.cli.progress.lines import plain_text
 from ocitool.progress import Event, Notice, StepStarted
 
 
-class Renderer(ABC):
+class Renderer:
     """A `ProgressSink` to be used in a ``with`` block; subclasses say what an event looks like.
 
     ``emit`` never raises: when the stream is gone the work goes on unseen.  Warnings appear
@@ -30,9 +29,8 @@ class Renderer(ABC):
 
     # -- for subclasses ----------------------------------------------------------------
 
-    @abstractmethod
     def show(self, event: Event) -> None:
-        """Show any event that is not a notice; the lock is held."""
+        """Show any event that is not a notice; by default nothing.  The lock is held."""
 
     def notice(self, text: str) -> None:
         """Show one line that belongs to no step; the lock is held."""
@@ -40,7 +38,6 @@ class Renderer(ABC):
 
     def finish(self) -> None:
         """Show what remains to be shown; the lock is held."""
-        return None
 
     def line(self, text: str) -> None:
         """Write one line; characters the stream does not know are escaped."""
