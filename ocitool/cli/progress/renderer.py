@@ -97,9 +97,6 @@ class Renderer:
 class Quiet(Renderer):
     """Shows warnings, and nothing else."""
 
-    def show(self, event: Event) -> None:
-        return None
-
     def notice(self, text: str) -> None:
         if text.startswith("warning: "):
             self.line(text)
