@@ -8,6 +8,8 @@ one writer writes; ``busy_timeout`` makes writers wait for each other.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -74,9 +76,18 @@ class Database:
                 hint="use a newer ocitool, or another --root",
             )
         self._connection.execute("PRAGMA synchronous=NORMAL")
-        if version == VERSION:
-            return
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        if version != VERSION:
+            self._upgrade(path)
+
+    def _upgrade(self, path: str) -> None:
+        """Make the tables, or bring those of an older version up to date."""
+        # The change to WAL is refused at once, busy_timeout or not, while another process is at
+        # it: one at a time, by a lock of the kernel on the directory.
+        with _alone(os.path.dirname(path)):
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._make_tables()
+
+    def _make_tables(self) -> None:
         with self.write():
             # Another process may have been faster.
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -121,6 +132,16 @@ class Database:
         """Close the connection."""
         with self._lock:
             self._connection.close()
+
+
+@contextlib.contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager
