@@ -34,7 +34,7 @@ class Challenge:
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
     """Return all challenges of a header in their order; what cannot be read is left out."""
     found: list[Challenge] = []
-    at = _GAP.match(header).end()  # type: ignore[union-attr]  # it matches the empty string
+    at = _past_gap(header, 0)
     while at < len(header):
         # "name=" belongs to the challenge before it, a bare word begins the next one.
         parameter = _PARAMETER.match(header, at)
@@ -47,8 +47,13 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
         else:
             comma = header.find(",", at)
             at = len(header) if comma < 0 else comma
-        at = _GAP.match(header, at).end()  # type: ignore[union-attr]
+        at = _past_gap(header, at)
     return tuple(found)
+
+
+def _past_gap(header: str, at: int) -> int:
+    gap = _GAP.match(header, at)
+    return at if gap is None else gap.end()
 
 
 def choose(challenges: tuple[Challenge, ...]) -> Challenge | None:

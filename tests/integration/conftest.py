@@ -19,6 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from ocitool import Store
+from ocitool.errors import DriverUnavailable
+from tests.fixtures.stores import LARGE, large, put_image
+
 #: Registries of the tests are on loopback: no proxy stands between.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 MANIFESTS = ", ".join(
@@ -206,3 +210,14 @@ def buildah(root_only: None, _containers: tuple[str, ...]) -> Tool:
             "push": plain,
         },
     )
+
+
+@pytest.fixture
+def image(store_root):
+    """An image of three large layers in the store; skips where they cannot be unpacked."""
+    with Store.open(str(store_root)) as store:
+        try:
+            store.driver()
+        except DriverUnavailable as error:
+            pytest.skip(str(error))
+        return put_image(store, LARGE, *(large(seed) for seed in range(3)))

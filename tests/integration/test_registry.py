@@ -12,14 +12,15 @@ from ocitool.errors import BlobNotFound, ImageNotFound
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, parse_any
 from ocitool.oci.reference import Reference
-from ocitool_registry import MemoryBackend, RegistrySink, RegistrySource, connect
+from ocitool.store.serving import StoreBackend
+from ocitool_registry import RegistrySink, RegistrySource, connect
 from ocitool_registry.serve import serve
 
 
 @pytest.fixture
-def ours():
-    """The address of a server of ours with nothing in it."""
-    with serve(MemoryBackend()) as running:
+def ours(tmp_path):
+    """The address of a server of ours, over an empty store."""
+    with StoreBackend(str(tmp_path / "served")) as backend, serve(backend) as running:
         yield running.address
 
 

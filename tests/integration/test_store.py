@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,36 +11,15 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import directory, file
-from ocitool.errors import DriverUnavailable, StoreError
+from ocitool.drivers.samples import file
+from ocitool.errors import StoreError
 from ocitool.layer.root import remove_tree
 from ocitool.store.check import check
 from ocitool.store.layer import layer_names
 from ocitool.store.refs import name_of
 from tests.fixtures.programs import execute
+from tests.fixtures.stores import LARGE as NAME
 from tests.fixtures.stores import files_below, finish, put_image, start
-
-NAME = "docker.io/library/large:1"
-
-
-def large(seed, files=400):
-    """Return a layer that takes a while to unpack."""
-    noise = random.Random(seed)
-    members = [directory(f"d{at}") for at in range(20)]
-    members += [file(f"d{at % 20}/f{at}", noise.randbytes(9000)) for at in range(files)]
-    return members
-
-
-@pytest.fixture
-def image(store_root):
-    """An image of three layers in the store; skips where they cannot be unpacked."""
-    with Store.open(str(store_root)) as store:
-        try:
-            store.driver()
-        except DriverUnavailable as error:
-            pytest.skip(str(error))
-        return put_image(store, NAME, *(large(seed) for seed in range(3)))
-
 
 # -- other tools -----------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -12,32 +11,9 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import directory, file
-from ocitool.errors import DriverUnavailable
 from ocitool.store.check import check
-from tests.fixtures.stores import files_below, put_image, start
-
-NAME = "docker.io/library/large:1"
-
-
-def large(seed, files=400):
-    """Return a layer that takes a while to unpack."""
-    noise = random.Random(seed)
-    members = [directory(f"d{at}") for at in range(20)]
-    members += [file(f"d{at % 20}/f{at}", noise.randbytes(9000)) for at in range(files)]
-    return members
-
-
-@pytest.fixture
-def image(store_root):
-    """An image of three layers in the store; skips where they cannot be unpacked."""
-    with Store.open(str(store_root)) as store:
-        try:
-            store.driver()
-        except DriverUnavailable as error:
-            pytest.skip(str(error))
-        return put_image(store, NAME, *(large(seed) for seed in range(3)))
-
+from tests.fixtures.stores import LARGE as NAME
+from tests.fixtures.stores import files_below, start
 
 WRITE = """
 import os, sys

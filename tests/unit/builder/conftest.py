@@ -139,3 +139,31 @@ def kitchen(tmp_path, store_root) -> Iterator[Kitchen]:
     top.mkdir()
     with Store.open(os.fspath(store_root)) as store:
         yield Kitchen(top, store)
+
+
+@pytest.fixture
+def stocked(kitchen: Kitchen) -> Kitchen:
+    """A kitchen with files, directories and links of several modes in its context."""
+    kitchen.put(
+        {
+            "f": "a file\n",
+            "run.sh": {"text": "#!/bin/sh\n", "mode": 0o755},
+            "d": {"mode": 0o750},
+            "d/a": "a\n",
+            "d/sub": {"mode": 0o700},
+            "d/sub/c": "c\n",
+            "d/link": {"link": "a"},
+            "d/out": {"link": "/etc/passwd"},
+        }
+    )
+    return kitchen
+
+
+def scratch(*lines: str) -> str:
+    """Return a Dockerfile on scratch."""
+    return "\n".join(["FROM scratch", *lines])
+
+
+def owner(said: str) -> str:
+    """Return the owner in a line about a file."""
+    return said.split()[2]

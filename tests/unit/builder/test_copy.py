@@ -7,32 +7,7 @@ import os
 import pytest
 
 from ocitool.errors import BuildError
-from tests.unit.builder.conftest import Kitchen
-
-
-def scratch(*lines: str) -> str:
-    return "\n".join(["FROM scratch", *lines])
-
-
-def owner(said: str) -> str:
-    return said.split()[2]
-
-
-@pytest.fixture
-def stocked(kitchen: Kitchen) -> Kitchen:
-    kitchen.put(
-        {
-            "f": "a file\n",
-            "run.sh": {"text": "#!/bin/sh\n", "mode": 0o755},
-            "d": {"mode": 0o750},
-            "d/a": "a\n",
-            "d/sub": {"mode": 0o700},
-            "d/sub/c": "c\n",
-            "d/link": {"link": "a"},
-            "d/out": {"link": "/etc/passwd"},
-        }
-    )
-    return kitchen
+from tests.unit.builder.conftest import scratch
 
 
 def test_file_renamed_and_into_directories(stocked):

@@ -1,0 +1,152 @@
+"""Sandboxes under threads, and when what keeps them is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ocitool.errors import SandboxError
+from ocitool_runtime import Stdio, get_isolation
+from tests.fixtures.programs import CHECKOUT, python_environment
+from tests.unit.runtime.conftest import finish, overlay
+
+KEEPER = """
+import json, sys
+from ocitool_runtime import Sandbox, Stdio, get_isolation
+process = get_isolation().start(Sandbox.from_json(json.loads(sys.argv[1])), Stdio())
+print(process.pid, process._stub.pid, flush=True)
+process.wait()
+"""
+
+
+@pytest.fixture
+def keeper(make):
+    """Start a program that keeps a sandbox; give (keeper, pid of process 1, pid of the stub)."""
+    started = []
+
+    def start(**fields):
+        words = json.dumps(make(("sleep", "1000"), **fields).to_json())
+        process = subprocess.Popen(
+            [sys.executable, "-c", KEEPER, words], env=python_environment(), stdout=subprocess.PIPE
+        )
+        started.append(process)
+        pid, stub = map(int, process.stdout.readline().split())
+        return process, os.pidfd_open(pid), os.pidfd_open(stub)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def ends(handle):
+    """Wait for the end of a process that is not our child."""
+    try:
+        return bool(select.select([handle], [], [], 60)[0])
+    finally:
+        os.close(handle)
+
+
+@pytest.mark.parametrize("init", [False, True])
+def test_kill_9_of_the_parent_ends_the_container_and_cleans_up(keeper, scratch, init):
+    process, first, stub = keeper(init=init)
+    process.kill()
+    assert ends(first)
+    assert ends(stub)
+    left = [path.name for path in (scratch / "upper").rglob("*")]
+    assert [name for name in left if name != "etc"] == []
+
+
+@pytest.mark.parametrize("init", [False, True])
+@pytest.mark.parametrize("user", ["", "ann"])
+def test_kill_9_of_the_stub_ends_the_container(keeper, init, user):
+    _, first, stub = keeper(init=init, user=user)
+    signal.pidfd_send_signal(stub, signal.SIGKILL)
+    assert ends(first)
+    assert ends(stub)
+
+
+def test_a_killed_stub_is_an_error(make):
+    process = get_isolation().start(make(("sleep", "1000")), Stdio())
+    process._stub.kill()
+    with pytest.raises(SandboxError, match="was killed"):
+        process.wait(60)
+    process.close()
+
+
+def test_nothing_is_left_of_a_hundred(image, scratch, make):
+    """No mount, process or descriptor, whether they end, fail or are killed."""
+    mounts = Path("/proc/self/mountinfo").read_text()
+    get_isolation().start(make("true"), Stdio()).wait()
+    before = os.listdir("/proc/self/fd")
+    for number in range(25):
+        get_isolation().start(make(f"exit {number}"), Stdio()).wait()
+        get_isolation().start(make(("nowhere",), terminal=True), Stdio()).wait()
+        get_isolation().start(make(("sleep", "1000")), Stdio()).close()
+        with pytest.raises(SandboxError):
+            get_isolation().start(make("true", user="nobody-knows"), Stdio())
+    assert os.listdir("/proc/self/fd") == before
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_many_at_once_from_threads(image, session_tree, make):
+    def one(number):
+        place = session_tree / f"thread-{number}"
+        place.mkdir()
+        sandbox = make(f"echo {number}; exit {number}", rootfs=(overlay(place, image),))
+        ran = finish(sandbox, place)
+        return ran.code, ran.out
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(one, range(24))) == [(n, f"{n}\n") for n in range(24)]
+
+
+def test_the_old_way_to_mount_an_overlay(image, scratch, maps):
+    """Kernels before 6.5 know neither ``lowerdir+`` nor layers by descriptor."""
+    from ocitool_runtime import userns
+
+    (scratch / "top").mkdir()
+    (scratch / "top/file").touch()
+    root = overlay(scratch, scratch / "top", image)
+    code = f"""
+import os, sys
+sys.path[:0] = {[str(CHECKOUT), str(CHECKOUT / "runtime")]}
+from ocitool_runtime import mounts, syscalls
+def refuse(*_):
+    raise syscalls.Refused(22, "fsconfig", "overlay: unknown parameter")
+def names(fd):
+    return sorted(os.listdir(os.open(".", os.O_RDONLY, dir_fd=fd)))[:4]
+plan = dict(type="overlay", lower={list(root.lower)}, upper={root.upper!r}, work={root.work!r},
+            attributes=0, options={[(o, None) for o in root.options]}, subpath="", source="")
+syscalls.fsconfig_fd = refuse
+by_path = mounts.make(plan)
+print(names(by_path))
+os.close(by_path)
+syscalls.fsconfig = refuse
+old = mounts.make(plan)
+os.mkdir("made", dir_fd=old)
+print(names(old))
+plan["lower"] = plan["lower"] * 150
+try:
+    mounts.make(plan)
+except syscalls.Refused as error:
+    print(error.errno, error.filename)
+"""
+    process = userns.spawn([sys.executable, "-c", code], maps=maps, stdout=subprocess.PIPE)
+    out = process.communicate(timeout=60)[0].decode().splitlines()
+    assert process.returncode == 0
+    assert out[0] == "['bin', 'etc', 'file', 'tmp']"
+    assert out[1] == "['bin', 'etc', 'file', 'made']"
+    assert out[2] == "7 overlay of 300 layers"
+    assert (scratch / "upper/made").is_dir()
