@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "ocitool.drivers": {
+            "erofs": "ocitool.drivers.erofs:ErofsDriver",
             "overlay": "ocitool.drivers.overlay:OverlayDriver",
             "vfs": "ocitool.drivers.vfs:VfsDriver",
         },

@@ -38,10 +38,12 @@ class Driver(Protocol):
     been committed.  `begin` makes a tree; `apply` or a sandbox fills it; `commit` freezes it into
     a layer on top of its parents, or `discard` drops it.
 
-    A driver describes mounts and never mounts.  It locks nothing: the store calls it for one tree
-    or layer from one place at a time.  What was half done when a process died is named by `trees`
-    and dropped by `discard`.  Every method may raise `DriverError` or `LayerError`; the `OSError`
-    of a full or failing disk passes through, for the store to translate.
+    A driver describes mounts and never mounts; what it shares among containers (`Mount.shared`) is
+    shown in ``mounts`` of its directory, from where the store takes what killed processes left.
+    It locks nothing: the store calls it for one tree or layer from one place at a time.  What was
+    half done when a process died is named by `trees` and dropped by `discard`.  Every method may
+    raise `DriverError` or `LayerError`; the `OSError` of a full or failing disk passes through,
+    for the store to translate.
 
     A driver is made by calling its class with the directory it may use, which exists.
     """
@@ -56,6 +58,14 @@ class Driver(Protocol):
 
         Where container ids are mapped to others they run inside a user namespace, in a process of
         their own; the others run in the caller.
+        """
+
+    @property
+    def durable(self) -> bool:
+        """Whether a layer survives a power cut once `commit` has returned.
+
+        Otherwise the store does not believe it in the next boot of the machine, unless it was
+        synced since.
         """
 
     def probe(self) -> Support:
@@ -73,7 +83,10 @@ class Driver(Protocol):
         """Unpack a layer's tar into the tree *key*, and read *tar* to its end."""
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
-        """Return the mounts that show the tree *key* for reading and writing, outermost first."""
+        """Return the mounts that show the tree *key* for reading and writing, outermost first.
+
+        After `apply` a tree may refuse to be written to.
+        """
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
         """Return the mounts that show *parents* read-only, outermost first; of none, nothing."""
@@ -90,6 +103,7 @@ class Driver(Protocol):
 
         *clamp* is the latest time an entry gets, in seconds since the epoch; the files in the
         tree get it, too.  Returns the number of entries.  The same changes give the same bytes.
+        Nothing may write to the tree between the last `diff` and `commit`.
         """
 
     def commit(self, key: str, layer: str) -> None:
@@ -110,6 +124,12 @@ class Driver(Protocol):
 
     def remove(self, layer: str) -> None:
         """Remove *layer*, on which no other layer or tree may stand; none is fine, too."""
+
+    def tar(self, layer: str) -> str:
+        """Return the file that is the plain tar of *layer*, byte for byte; ``""`` if none is kept.
+
+        It may get further names (hard links), and is never written to again.
+        """
 
     def layers(self) -> Iterator[str]:
         """Yield the names of all committed layers."""

@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from ocitool.drivers.driver import Usage
 from ocitool.errors import DriverError, LayerNotFound
@@ -24,18 +24,22 @@ FS: Final = "fs"
 
 
 class Folders:
-    """Places below *home*.  Made when first needed."""
+    """Places below *home*.  Made when first needed.
 
-    def __init__(self, home: str) -> None:
+    *kept* are the names of what makes a committed layer, the first that which `layer` returns.
+    """
+
+    def __init__(self, home: str, kept: Sequence[str] = (FS,)) -> None:
         self.home = home
+        self._kept = tuple(kept)
         self._layers = f"{home}/layers"
         self._trees = f"{home}/trees"
         self._trash = f"{home}/trash"
 
     def layer(self, name: str) -> str:
-        """Return the tree of a committed layer; `LayerNotFound` if it is not there."""
-        place = f"{self._layers}/{name}/{FS}"
-        if not os.path.isdir(place):
+        """Return what is kept of a committed layer; `LayerNotFound` if it is not there."""
+        place = f"{self._layers}/{name}/{self._kept[0]}"
+        if not os.path.exists(place):
             raise LayerNotFound(f"layer {name[:12]} is not unpacked")
         return place
 
@@ -45,6 +49,18 @@ class Folders:
 
     def make(self, key: str, parents: Sequence[str]) -> str:
         """Make the tree *key* with an empty root directory like that of *parents*."""
+        top = self.new(key, parents)
+        if parents:
+            # The topmost root directory is the one that the stacked tree shows.
+            like = os.stat(self.layer(parents[-1]))
+            os.chmod(top, stat.S_IMODE(like.st_mode))
+            if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+                os.chown(top, like.st_uid, like.st_gid)
+            os.utime(top, ns=(like.st_mtime_ns, like.st_mtime_ns))
+        return top
+
+    def new(self, key: str, parents: Sequence[str]) -> str:
+        """Make the tree *key* with an empty root directory, if *parents* are all there."""
         for parent in parents:
             self.layer(parent)  # is there, or nothing is made
         os.makedirs(self._trees, mode=0o700, exist_ok=True)
@@ -55,13 +71,6 @@ class Folders:
         top = f"{self.tree(key)}/{FS}"
         os.mkdir(top, 0o755)
         os.chmod(top, 0o755)  # whatever the umask is
-        if parents:
-            # The topmost root directory is the one that the stacked tree shows.
-            like = os.stat(self.layer(parents[-1]))
-            os.chmod(top, stat.S_IMODE(like.st_mode))
-            if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
-                os.chown(top, like.st_uid, like.st_gid)
-            os.utime(top, ns=(like.st_mtime_ns, like.st_mtime_ns))
         return top
 
     def commit(self, key: str, layer: str) -> None:
@@ -70,7 +79,7 @@ class Folders:
         place = self.tree(key)
         try:
             for name in os.listdir(place):
-                if name != FS:
+                if name not in self._kept:
                     remove_tree(f"{place}/{name}")
             os.rename(place, f"{self._layers}/{layer}")
         except FileNotFoundError:
@@ -80,6 +89,15 @@ class Folders:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             self.discard(key)
+
+    def sync(self, layer: str) -> None:
+        """Make the names of a committed layer durable."""
+        for place in (f"{self._layers}/{layer}", self._layers):
+            fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
     def discard(self, key: str) -> None:
         """Remove the tree *key*."""
@@ -141,6 +159,8 @@ class Folders:
 class InFolders:
     """The part of a driver that is the same wherever layers and trees are folders."""
 
+    durable: ClassVar[bool] = False
+
     _folders: Folders
 
     def commit(self, key: str, layer: str) -> None:
@@ -157,6 +177,9 @@ class InFolders:
 
     def trees(self) -> Iterator[str]:
         return self._folders.trees()
+
+    def tar(self, layer: str) -> str:
+        return ""
 
     def usage(self, layer: str) -> Usage:
         return self._folders.usage(layer)

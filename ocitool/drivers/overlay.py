@@ -87,9 +87,10 @@ class OverlayDriver(InFolders):
         clamp: int | None = None,
     ) -> int:
         from ocitool.layer.diff import changes_in_upper, write_changes
+        from ocitool.layer.lower import in_directories
 
-        lower = self._lower(parents)
-        changes = changes_in_upper(self._upper(key), self._marks.attribute, lower)
+        look = in_directories(self._lower(parents))
+        changes = changes_in_upper(self._upper(key), self._marks.attribute, look)
         return write_changes(changes, sink, clamp=clamp)
 
     def _upper(self, key: str) -> str:

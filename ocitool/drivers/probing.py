@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -35,6 +36,39 @@ finally:
     libc.umount2(f"{top}/merged".encode(), 2)
 """
 
+#: Mounts the image in the directory, reads through it, and stacks an overlay on it.
+_EROFS: Final = r"""
+import ctypes, os, sys
+top, options = sys.argv[1:]
+libc = ctypes.CDLL(None, use_errno=True)
+def check(result, what):
+    if result < 0:
+        number = ctypes.get_errno()
+        sys.exit(f"{what}: {os.strerror(number)}")
+check(libc.unshare(0x20000), "a mount namespace")
+check(libc.mount(None, b"/", None, 0x44000, None), "private mounts")
+os.chdir(top)  # paths in options are cut at commas
+for name in ("seen", "upper", "work", "merged"):
+    os.mkdir(name)
+check(libc.mount(b"image", b"seen", b"erofs", 1, b"device=tar"), "an image in a file")
+with open("seen/file") as file:
+    if file.read() != "content":
+        sys.exit("an image shows other content than was written")
+data = f"lowerdir=seen,upperdir=upper,workdir=work,{options}"
+check(libc.mount(b"overlay", b"merged", b"overlay", 0, data.encode()), "an overlay on an image")
+try:
+    with open("merged/file", "a") as file:
+        file.write("more")
+finally:
+    libc.umount2(b"merged", 2)
+    libc.umount2(b"seen", 2)
+"""
+_REASONS: Final = {
+    "Block device required": "this kernel or file system mounts no images from files: it takes "
+    "Linux 6.12 and a store on ext4, XFS or btrfs, not on a tmpfs or another overlayfs",
+    "No such device": "this kernel has no EROFS",
+}
+
 
 def initial_user_namespace() -> bool:
     """Say whether this process is in the machine's first user namespace, where root is root."""
@@ -45,9 +79,50 @@ def initial_user_namespace() -> bool:
         return True  # a kernel without user namespaces
 
 
+def try_erofs(home: str, options: Sequence[str]) -> Support:
+    """Write an image beneath *home*, mount it, and stack an overlay on it."""
+    import tempfile
+
+    from ocitool.layer.entry import FILE, Entry
+    from ocitool.layer.erofs.stack import Stack
+    from ocitool.layer.erofs.tarindex import index
+    from ocitool.layer.writer import TarWriter
+
+    if os.geteuid() != 0 or not initial_user_namespace():
+        return Support(ok=False, reason="only root may mount EROFS images")
+    place = tempfile.mkdtemp(prefix="probe-", dir=home)
+    try:
+        with open(f"{place}/tar", "wb") as file:
+            writer = TarWriter(file.write)
+            writer.add(Entry("file", FILE, size=7))
+            writer.content(b"content")
+            writer.close()
+        with open(f"{place}/tar", "rb", buffering=0) as tar, open(f"{place}/image", "wb") as file:
+            file.write(index(tar, Stack(())).image)
+        error = _run(_EROFS, place, ",".join(options))
+    finally:
+        remove_tree(place)
+    if not error:
+        return Support(ok=True, reason="EROFS images in files can be mounted here")
+    for text, reason in _REASONS.items():
+        if error.endswith(text):
+            return Support(ok=False, reason=reason)
+    return Support(ok=False, reason=f"EROFS does not work here: {error}")
+
+
+def _run(program: str, *arguments: str) -> str:
+    """Run Python code in a process of its own; returns its complaint, or nothing."""
+    import subprocess
+
+    words = [sys.executable, "-I", "-S", "-c", program, *arguments]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+
+
 def try_overlay(home: str, options: Sequence[str]) -> Support:
     """Mount an overlay beneath *home* and use it."""
-    import subprocess
     import tempfile
 
     place = tempfile.mkdtemp(prefix="probe-", dir=home)
@@ -58,17 +133,15 @@ def try_overlay(home: str, options: Sequence[str]) -> Support:
                 reason="the path of the store holds a comma or a colon",
                 hint="choose another --root",
             )
-        program = [sys.executable, "-I", "-S", "-c", _OVERLAY, place, ",".join(options)]
-        done = subprocess.run(program, capture_output=True, text=True, timeout=30, check=False)
+        error = _run(_OVERLAY, place, ",".join(options))
     finally:
         remove_tree(place)
-    if done.returncode == 0:
+    if not error:
         return Support(ok=True, reason="overlayfs works here")
-    lines = done.stderr.strip().splitlines() or ["no reason given"]
     hint = ""
-    if "Invalid argument" in lines[-1]:
+    if "Invalid argument" in error:
         hint = (
             "the store may lie on another overlayfs, as in a container: give --root a place on a "
             "volume or a tmpfs"
         )
-    return Support(ok=False, reason=f"overlayfs does not work here: {lines[-1]}", hint=hint)
+    return Support(ok=False, reason=f"overlayfs does not work here: {error}", hint=hint)

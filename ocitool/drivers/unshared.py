@@ -42,6 +42,7 @@ class Unshared:
     def __init__(self, driver: Driver, home: str, maps: userns.Maps) -> None:
         self.name = driver.name
         self.mapped = driver.mapped
+        self.durable = driver.durable
         self._driver = driver
         self._home = home
         self._maps = maps
@@ -109,6 +110,9 @@ class Unshared:
             self._driver.remove(layer)
         except PermissionError:
             self._ask("remove", layer)
+
+    def tar(self, layer: str) -> str:
+        return self._driver.tar(layer)
 
     def layers(self) -> Iterator[str]:
         return self._driver.layers()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
@@ -18,7 +18,7 @@ from ocitool.layer import entry as kinds
 from ocitool.layer import xattrs
 from ocitool.layer.compression import CHUNK
 from ocitool.layer.entry import DEFAULT_LIMITS, OPAQUE, WHITEOUT, Entry, encode, kind_of
-from ocitool.layer.lower import find
+from ocitool.layer.lower import Look
 from ocitool.layer.whiteouts import is_whiteout
 from ocitool.layer.writer import TarWriter
 
@@ -32,23 +32,21 @@ class Change(NamedTuple):
     place: str
 
 
-def changes_in_upper(upper: str, opaque: str, lower: Sequence[str] = ()) -> Iterator[Change]:
+def changes_in_upper(upper: str, opaque: str, look: Look = lambda path: None) -> Iterator[Change]:
     """Yield what the overlay directory *upper* adds, replaces and removes.
 
-    *opaque* is the name of the attribute that marks opaque directories.  *lower* are the trees
-    below, the topmost first: a directory that overlay has copied up, and in which nothing has
-    changed in the end, is left out.
+    *opaque* is the name of the attribute that marks opaque directories.  *look* tells what the
+    layers below have: a directory that overlay has copied up, and in which nothing has changed in
+    the end, is left out.
     """
-    yield from _Upper(opaque, {}, lower).walk(upper, "")
+    yield from _Upper(opaque, {}, look).walk(upper, "")
 
 
 class _Upper:
-    def __init__(
-        self, opaque: str, links: dict[tuple[int, int], str], lower: Sequence[str]
-    ) -> None:
+    def __init__(self, opaque: str, links: dict[tuple[int, int], str], look: Look) -> None:
         self._opaque = opaque
         self._links = links
-        self._lower = lower
+        self._look = look
 
     def walk(self, directory: str, path: str) -> Iterator[Change]:
         for name, state in _listing(directory):
@@ -80,11 +78,11 @@ class _Upper:
             yield from inside
 
     def _unchanged(self, path: str, place: str, state: os.stat_result) -> bool:
-        found = find(self._lower, path)
+        known = self._look(path)
         return (
-            found is not None
-            and _same_attributes(state, found[1])
-            and xattrs.read(place) == xattrs.read(found[0])
+            known is not None
+            and known[:4] == (state.st_mode, state.st_uid, state.st_gid, state.st_mtime_ns)
+            and known.xattrs == xattrs.read(place)
         )
 
     def _is_opaque(self, place: str) -> bool:

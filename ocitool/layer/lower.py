@@ -5,13 +5,43 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from ocitool.layer import xattrs
 from ocitool.layer.entry import split
 from ocitool.layer.whiteouts import is_whiteout
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class Known(NamedTuple):
+    """What a stack of layers says of a path, but for its content."""
+
+    mode: int  # with the type, as in st_mode
+    uid: int
+    gid: int
+    mtime: int  # nanoseconds since the epoch
+    xattrs: Mapping[str, bytes]  # those that belong to a layer
+
+
+#: Looks a path up in the layers below; None if they have none.  It holds no links.
+Look = Callable[[str], Known | None]
+
+
+def in_directories(lower: Sequence[str]) -> Look:
+    """Return the look-up in the trees *lower*, the topmost first."""
+
+    def look(path: str) -> Known | None:
+        found = find(lower, path)
+        if found is None:
+            return None
+        place, state = found
+        return Known(
+            state.st_mode, state.st_uid, state.st_gid, state.st_mtime_ns, xattrs.read(place)
+        )
+
+    return look
 
 
 def inherit(found: tuple[str, os.stat_result] | None, fd: int) -> None:

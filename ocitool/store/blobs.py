@@ -6,6 +6,7 @@ A blob that can be seen is whole and durable.  The directory is that of an OCI i
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -77,6 +78,26 @@ class Blobs:
                 writer.write(data)
                 writer.commit()
         return digest
+
+    def adopt(self, path: str, digest: Digest) -> None:
+        """Let the durable file *path*, whose digest was proved, be the blob *digest*, too.
+
+        The content is there once, under two names.  Where the file system gives no second name
+        nothing happens: the blob can be had in other ways.
+        """
+        blob = self.path(digest)
+        new = self._lease().file()
+        with full_disk(self._layout.root):
+            try:
+                os.link(path, new)
+            except OSError as error:
+                if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                    return
+                raise
+            os.utime(new)
+            os.makedirs(os.path.dirname(blob), exist_ok=True)
+            with _held(blob):
+                os.rename(new, blob)
 
     def all(self) -> Iterator[Digest]:
         """Yield the digest of every blob; what other tools have laid beside them is passed over."""

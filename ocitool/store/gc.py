@@ -86,6 +86,9 @@ def mark(store: Store) -> Marks:
         _mark_record(json.loads(row[0]), marks)
     for layers in _container_layers(store):
         marks.layers.update(layers)
+    # The plain tars that drivers keep of them.
+    rows = store.database.rows("SELECT chain, diff FROM layers")
+    marks.blobs.update(Digest.parse(diff) for chain, diff in rows if chain in marks.layers)
     return marks
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ocitool import plugins
-from ocitool.errors import LayerError, OcitoolError
+from ocitool.errors import BlobNotFound, LayerError, OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import codec_of, layer_type
@@ -69,6 +69,14 @@ class Layers:
 
     def open(self, layer: Layer) -> Stream:
         """Open the plain tar of a layer; it is proved at its end, by `LayerError` and digest."""
+        from ocitool.store.proved import ProvedTar
+
+        with contextlib.suppress(BlobNotFound):  # a driver keeps it, or does not
+            return ProvedTar(self._blobs.open(layer.diff_id), layer.diff_id, layer.blob.size)
+        return self._unpacked(layer)
+
+    def _unpacked(self, layer: Layer) -> Stream:
+        """Open the plain tar of a layer by way of its blob, which is the truth."""
         from ocitool.store.proved import ProvedTar
 
         codec: Codec = plugins.lookup("ocitool.codecs", codec_of(layer.blob.media_type))
@@ -172,7 +180,7 @@ class Layers:
         with full_disk(self._layout.root), self._discarded(key):
             driver.remove(name)  # left by a crash, or by a boot that ended too early
             driver.begin(key, parents)
-            with contextlib.closing(ReadAhead(self.open(layer))) as stream:
+            with contextlib.closing(ReadAhead(self._unpacked(layer))) as stream:
                 applied = driver.apply(key, parents, stream)
             driver.commit(key, name)
         for note in applied.notes:
@@ -196,6 +204,8 @@ class Layers:
             self.driver.discard(key)
 
     def _record(self, layer: Layer, name: str, parents: Sequence[str]) -> None:
+        if tar := self.driver.tar(name):
+            self._blobs.adopt(tar, layer.diff_id)
         now = time.time()
         self._database.run(
             "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -204,7 +214,7 @@ class Layers:
                 self.driver.name,
                 str(layer.diff_id),
                 parents[-1] if parents else "",
-                boot_id(),
+                "" if self.driver.durable else boot_id(),
                 now,
                 now,
             ),

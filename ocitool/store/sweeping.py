@@ -21,7 +21,7 @@ MakeDriver = Callable[[str], "Driver"]
 
 
 def sweep(layout: Layout, make: MakeDriver) -> None:
-    """Remove the trees, directories and temporary files of dead processes.
+    """Remove the trees, mounts, directories and temporary files of dead processes.
 
     A tree whose lease has no directory any more is as dead as one whose lease has lost its lock,
     so the trees of a driver that cannot be had today go on the day it can.
@@ -38,9 +38,18 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
                 with made(make, name) as driver:
                     if driver is not None:
                         _discard(driver, dead)
+            _take_off(f"{layout.drivers}/{name}/mounts")
         remove_dead(layout)
         for directory in (layout.root, layout.oci, layout.indexes, layout.drivers):
             remove_dead_files(directory)
+
+
+def _take_off(mounts: str) -> None:
+    """Unmount the images that killed processes have left shown; others are in use."""
+    if _names(mounts):
+        from ocitool_runtime.shared import sweep as sweep_mounts
+
+        sweep_mounts(mounts)
 
 
 def _discard(driver: Driver, keys: list[str]) -> None:

@@ -21,6 +21,7 @@ from ocitool_runtime.devices import Devices
 from ocitool_runtime.network import raise_loopback
 from ocitool_runtime.report import doing, failure
 from ocitool_runtime.rootfs import Rootfs
+from ocitool_runtime.shared import Shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +75,16 @@ def sandbox(control: _socket.socket, plan: Plan) -> None:
     os.umask(0o022)
     if plan["userns"]:
         enter.user_namespace(control)
+    shared = Shared(plan["shared"])
+    try:
+        with doing("show the layers"):
+            shared.hold()
+        _in_namespaces(control, plan, notes)
+    finally:
+        shared.release()
+
+
+def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> None:
     with doing("make namespaces"):
         network = syscalls.CLONE_NEWNET if plan["network"] == "none" else 0
         syscalls.unshare(_NAMESPACES | network)

@@ -27,6 +27,24 @@ DEFAULT_CAPABILITIES: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedImage:
+    """An EROFS image that is shown on the host, read-only and once for all who need it."""
+
+    source: str  # the image
+    target: str  # where it is shown; nothing but such places may be in the directory above
+    devices: tuple[str, ...] = ()  # files with its content
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, fields: Any, where: str = "") -> Self:
+        """Read back what `to_json` gave; `FormatError` names the field."""
+        return from_json(cls, fields, where, _NESTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
     """One mount, described and not yet made.
 
@@ -46,6 +64,7 @@ class Mount:
     lower: tuple[str, ...] = ()  # overlay: directories, the topmost first
     upper: str = ""  # overlay: where writes go; without it the mount is read-only
     work: str = ""  # overlay: an empty directory on the file system of `upper`
+    shared: tuple[SharedImage, ...] = ()  # shown before: `source` or `lower` lie in them
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -152,4 +171,9 @@ class Exit:
         return from_json(cls, fields, where, _NESTED)
 
 
-_NESTED: Final[dict[str, type[Any]]] = {"Mount": Mount, "IdMap": IdMap, "Rlimit": Rlimit}
+_NESTED: Final[dict[str, type[Any]]] = {
+    "Mount": Mount,
+    "SharedImage": SharedImage,
+    "IdMap": IdMap,
+    "Rlimit": Rlimit,
+}

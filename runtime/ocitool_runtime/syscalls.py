@@ -108,6 +108,11 @@ def unshare(flags: int) -> None:
     _libcall("unshare", flags)
 
 
+def join_mounts(namespace: int) -> None:
+    """Go (back) to the mount namespace that *namespace* is open on; root and cwd are its root."""
+    _libcall("setns", namespace, CLONE_NEWNS)
+
+
 def prctl(option: int, value: int = 0, other: int = 0) -> int:
     """Call prctl(2) with two arguments, the rest 0."""
     return _libcall("prctl", option, c_long(value), c_long(other), c_long(0), c_long(0))

@@ -30,9 +30,18 @@ class MountPlan(TypedDict):
     work: str
 
 
+class SharedPlan(TypedDict):
+    """An image that is shown on the host; see `SharedImage`."""
+
+    source: str
+    target: str
+    devices: list[str]
+
+
 class Plan(TypedDict):
     """What the child does; see `Sandbox`."""
 
+    shared: list[SharedPlan]
     rootfs: list[MountPlan]
     mounts: list[MountPlan]
     files: list[tuple[str, bytes]]  # target and content, kept in memory
@@ -91,6 +100,7 @@ def plan(sandbox: Sandbox) -> Plan:
     _check(sandbox)
     mask = capabilities.mask(sandbox.capabilities)
     return Plan(
+        shared=_shared((*sandbox.rootfs, *sandbox.mounts)),
         rootfs=[_mount(mount) for mount in sandbox.rootfs],
         mounts=[_mount(mount) for mount in sandbox.mounts],
         files=host_files(sandbox),
@@ -125,6 +135,8 @@ def _check(sandbox: Sandbox) -> None:
         raise SandboxError("the first mount must be the root", where="rootfs")
     if not sandbox.cwd.startswith("/"):
         raise SandboxError(f"working directory {sandbox.cwd!r} is not absolute", where="cwd")
+    if sandbox.uid_maps and any(m.shared for m in (*sandbox.rootfs, *sandbox.mounts)):
+        raise SandboxError("a user namespace cannot mount EROFS images", where="uid_maps")
     if bool(sandbox.uid_maps) != bool(sandbox.gid_maps):
         raise SandboxError("uid_maps and gid_maps go together", where="uid_maps")
     if sandbox.init and "CAP_SYS_PTRACE" in capabilities.normal(sandbox.capabilities):
@@ -164,6 +176,17 @@ def _limit(limit: Rlimit) -> tuple[str, int, int, int]:
     if limit.hard != -1 and (limit.soft == -1 or limit.soft > limit.hard):
         raise SandboxError(f"limit {limit.name}: soft is above hard", where="rlimits")
     return limit.name, _LIMITS.index(limit.name), limit.soft, limit.hard
+
+
+def _shared(mounts: tuple[Mount, ...]) -> list[SharedPlan]:
+    images = {image.target: image for mount in mounts for image in mount.shared}
+    for image in images.values():
+        if not all(path.startswith("/") for path in (image.source, image.target, *image.devices)):
+            raise SandboxError("a path of an image is not absolute", where=image.target)
+    return [
+        SharedPlan(source=image.source, target=image.target, devices=list(image.devices))
+        for image in images.values()
+    ]
 
 
 def _mount(mount: Mount) -> MountPlan:

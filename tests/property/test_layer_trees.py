@@ -21,6 +21,7 @@ from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, split
 from ocitool.layer.index import index_of, parse
 from ocitool.layer.tree import ImageTree
 from ocitool.layer.whiteouts import OverlayMarks, Removal
+from tests.fixtures.erofs import Images
 from tests.unit.layer.conftest import OPAQUE as MARK
 from tests.unit.layer.conftest import describe, merged
 from tests.unit.layer.tars import mine
@@ -137,6 +138,7 @@ def test_all_ways_to_see_a_stack_agree(layers: list[list[Change]]) -> None:
     with scratch() as top:
         trees: list[Path] = []
         indexes = []
+        images = Images(top)
         for number, changes in enumerate(layers):
             data = layer(changes, top / "whole")
             indexes.append(parse(index_of(io.BytesIO(data))))
@@ -146,8 +148,10 @@ def test_all_ways_to_see_a_stack_agree(layers: list[list[Change]]) -> None:
             lower = [str(one) for one in reversed(trees)]
             apply(io.BytesIO(data), str(tree), OverlayMarks("user"), lower=lower)
             trees.append(tree)
+            images.add(data)
         whole = shown([top / "whole"], times=False)
         assert shown(trees, times=False) == whole
+        assert images.shows() == whole
         image = ImageTree(indexes)
         assert looked_up(image) == {path: found[0][:2] for path, found in whole.items()}
         for path in whole:

@@ -24,6 +24,12 @@ def overlay_works(tmp_path_factory):
     return choose.probe("overlay", str(tmp_path_factory.mktemp("probe") / "overlay"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def erofs_works(tmp_path_factory):
+    """Say once whether images in files can be mounted here."""
+    return choose.probe("erofs", str(tmp_path_factory.mktemp("probe") / "erofs"))
+
+
 class TestOverlay(DriverConformance):
     @pytest.fixture(autouse=True)
     def needs_overlay(self, overlay_works):
@@ -37,3 +43,13 @@ class TestOverlay(DriverConformance):
 class TestVfs(DriverConformance):
     def make(self, home):
         return make("vfs", home)
+
+
+class TestErofs(DriverConformance):
+    @pytest.fixture(autouse=True)
+    def needs_erofs(self, erofs_works):
+        if not erofs_works.ok:
+            pytest.skip(erofs_works.reason)
+
+    def make(self, home):
+        return make("erofs", home)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -13,6 +15,7 @@ from ocitool.layer import root as root_module
 from ocitool.layer.apply import apply
 from ocitool.layer.entry import DEFAULT_LIMITS
 from ocitool.layer.whiteouts import OverlayMarks, Removal
+from tests.fixtures.erofs import Images, shown, unmountable
 from tests.unit.layer.tars import mine
 
 OPAQUE = "user.overlay.opaque"
@@ -20,6 +23,8 @@ OPAQUE = "user.overlay.opaque"
 
 class Stack:
     """Layers unpacked one on the other; ``overlay`` says whether each is a directory of its own."""
+
+    erofs = False
 
     def __init__(self, top: Path, *, overlay: bool) -> None:
         self.top, self.overlay = top, overlay
@@ -58,6 +63,27 @@ class Stack:
     def names(self):
         """Every path, sorted."""
         return sorted(merged(self.trees))
+
+
+class ErofsStack(Stack):
+    """Layers that are not unpacked: the kernel shows one image of all of them."""
+
+    erofs = True
+    every: ClassVar[list[contextlib.ExitStack]] = []  # what is mounted
+
+    def __init__(self, top: Path, *, overlay: bool = False) -> None:
+        super().__init__(top, overlay=overlay)
+        self.images = Images(top)
+        self.mounted = contextlib.ExitStack()
+        self.every.append(self.mounted)
+
+    def apply_tar(self, data, limits=DEFAULT_LIMITS):
+        self.mounted.close()
+        self.notes = self.images.add(data, limits).applied.notes
+        target = self.top / "shown"
+        target.mkdir(exist_ok=True)
+        self.trees = [self.mounted.enter_context(shown(*self.images.merge(), target))]
+        return self
 
 
 def merged(trees):
@@ -113,11 +139,16 @@ def resolution(request, monkeypatch):
     return request.param
 
 
-@pytest.fixture(params=["overlay", "removal"])
+@pytest.fixture(params=["overlay", "removal", "erofs"])
 def stack(request, tmp_path):
     """An empty stack, of each kind."""
     top = tmp_path / "stack"
     top.mkdir()
+    if request.param == "erofs":
+        if reason := unmountable(str(tmp_path.parent)):
+            pytest.skip(reason)
+        request.addfinalizer(lambda: [stack.close() for stack in ErofsStack.every])
+        return ErofsStack(top)
     built = Stack(top, overlay=request.param == "overlay")
     if built.overlay:
         try:

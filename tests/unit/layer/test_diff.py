@@ -12,6 +12,7 @@ import pytest
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.diff import changes_in_upper, changes_since, describe, write_changes
+from ocitool.layer.lower import in_directories
 from tests.unit.layer.conftest import OPAQUE
 from tests.unit.layer.tars import members
 
@@ -246,6 +247,6 @@ def test_a_directory_that_was_only_copied_up_is_left_out(tmp_path):
     (upper / "moded").chmod(0o700)
     os.utime(upper / "moded", ns=(10**9, 10**9))
     (upper / "new").mkdir()
-    found = [e.path for e, _ in changes_in_upper(str(upper), OPAQUE, [str(lower)])]
+    found = [e.path for e, _ in changes_in_upper(str(upper), OPAQUE, in_directories([str(lower)]))]
     assert found == ["moded", "new"]
     assert "same" in [e.path for e, _ in changes_in_upper(str(upper), OPAQUE)]

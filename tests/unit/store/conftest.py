@@ -23,3 +23,14 @@ def unpacking(store):
     except DriverUnavailable as error:
         pytest.skip(str(error))
     return store
+
+
+@pytest.fixture(params=["overlay", "erofs", "vfs"])
+def with_driver(request, store_root):
+    """An empty store with each driver; skips those that cannot work here."""
+    with Store.open(str(store_root), driver=request.param) as opened:
+        try:
+            opened.driver()
+        except DriverUnavailable as error:
+            pytest.skip(str(error))
+        yield opened

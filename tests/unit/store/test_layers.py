@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,9 @@ from ocitool.drivers.inspection import LIST, run_inside
 from ocitool.drivers.samples import directory, file, whiteout
 from ocitool.errors import DigestMismatch, LayerError, OcitoolError
 from ocitool.oci.digest import Digest
+from ocitool.store.gc import prune
 from ocitool.store.layer import Layer, layer_names
-from tests.fixtures.stores import put_image, put_layer
+from tests.fixtures.stores import age, put_image, put_layer
 
 LOW = [directory("d"), file("d/f", b"low"), file("gone", b"1")]
 HIGH = [file("d/g", b"high"), whiteout("gone")]
@@ -79,14 +82,15 @@ def test_what_an_earlier_boot_unpacked_is_unpacked_again(unpacking):
     assert "an earlier one" not in boots
 
 
-def test_what_is_settled_survives_a_boot(unpacking):
+def test_what_is_settled_survives_a_boot(with_driver):
+    unpacking = with_driver
     image = put_image(unpacking, "r/a:1", LOW, HIGH)
     names = unpacking.layers.ensure(image.layers)
     unpacking.database.run("UPDATE layers SET made = made - 3600 WHERE chain = ?", (names[0],))
     unpacking.layers.make_durable()
     rows = dict(unpacking.database.rows("SELECT chain, boot FROM layers"))
     assert rows[names[0]] == ""
-    assert rows[names[1]] != ""
+    assert (rows[names[1]] == "") == unpacking.driver().durable  # it was synced at once
 
 
 def test_a_crash_between_rename_and_row_is_mended(unpacking):
@@ -97,7 +101,8 @@ def test_a_crash_between_rename_and_row_is_mended(unpacking):
     assert len(unpacking.database.rows("SELECT * FROM layers")) == 2
 
 
-def test_a_changed_tree_becomes_a_layer(unpacking):
+def test_a_changed_tree_becomes_a_layer(with_driver):
+    unpacking = with_driver
     low = put_layer(unpacking, LOW)
     with unpacking.layers.tree([low]) as tree:
         run_inside(tree.mounts, "import os; os.unlink('gone'); open('new', 'w').write('new')")
@@ -105,7 +110,8 @@ def test_a_changed_tree_becomes_a_layer(unpacking):
     names = layer_names([low, layer])
     assert trees(unpacking) == ([], sorted(names))
     home = f"{unpacking.layout.drivers}/{unpacking.driver().name}"
-    assert os.listdir(f"{home}/layers/{names[1]}") == ["fs"]  # no work directory, no marks
+    kept = ["fs"] if not unpacking.driver().tar(names[1]) else ["image", "tar"]
+    assert sorted(os.listdir(f"{home}/layers/{names[1]}")) == kept  # no work directory, no marks
     # What is unpacked from its blob is what was committed.
     before = run_inside(unpacking.layers.view([low, layer]), LIST)
     unpacking.driver().remove(names[1])
@@ -159,3 +165,29 @@ def test_a_choice_of_driver_is_remembered(unpacking, store_root):
     with Store.open(str(store_root)) as again:
         assert again.choose_driver() == choice
     assert isinstance(LayerError("x"), OcitoolError)
+
+
+def test_a_kept_tar_is_a_blob_and_lies_on_the_disk_once(with_driver):
+    image = put_image(with_driver, "r/a:1", LOW)
+    (name,) = with_driver.layers.ensure(image.layers)
+    blob = with_driver.blobs.path(image.layers[0].diff_id)
+    tar = with_driver.driver().tar(name)
+    assert os.path.exists(blob) == bool(tar)
+    if tar:
+        assert os.path.samefile(tar, blob)
+        with closing(with_driver.layers.open(image.layers[0])) as stream:
+            assert stream.read() == Path(blob).read_bytes()
+        prune(with_driver)
+        assert os.path.exists(blob)
+        with_driver.refs.drop([image.digest])
+        age(with_driver)
+        prune(with_driver)
+        assert not os.path.exists(blob)
+        assert list(with_driver.driver().layers()) == []
+
+
+def test_a_layer_that_came_plain_is_not_kept_twice(with_driver):
+    layer = put_layer(with_driver, LOW, "none")
+    (name,) = with_driver.layers.ensure([layer])
+    if tar := with_driver.driver().tar(name):
+        assert os.path.samefile(tar, with_driver.blobs.path(layer.blob.digest))

@@ -1,0 +1,237 @@
+"""Layers that are never unpacked: the plain tar stays, and an EROFS image shows it.
+
+HOME/layers/<chain id>/tar     the layer's tar, byte for byte
+HOME/layers/<chain id>/image   inodes and directories; the content of files is where the tar has it
+HOME/merged/<chain id>         an image of all layers up to this one, over their tars
+HOME/mounts/                   where the runtime shows images (`ocitool_runtime.shared`)
+HOME/trees/<key>/fs, work      an overlay's upper directory
+
+For root alone: the kernel mounts no image for a user namespace.  Only images that were written
+here, from tars whose digest was proved, are ever mounted; none that came from outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from ocitool.drivers import probing
+from ocitool.drivers.driver import Support, Usage
+from ocitool.drivers.folders import FS, Folders, InFolders
+from ocitool.errors import DriverError
+from ocitool.layer.erofs.reader import ErofsImage
+from ocitool_runtime.spec import Mount, SharedImage
+
+if TYPE_CHECKING:
+    from ocitool.layer.apply import Applied
+    from ocitool.layer.erofs.stack import Stack
+    from ocitool.oci.content import Stream
+
+IMAGE: Final = "image"
+TAR: Final = "tar"
+_PARENTS: Final = "parents"  # of a tree: the names of the layers below it, as JSON
+_OPTIONS: Final = ("index=off",)
+#: More images than this are merged into one.  A look-up in vain asks every layer of a stack, and a
+#: merged image costs as much as indexing all its layers: so a build's 30 steps make three of them.
+_MOST_STACKED: Final = 8
+
+
+class ErofsDriver(InFolders):
+    """One tar and one image a layer; a tree is an overlay's upper directory on images."""
+
+    name: ClassVar[str] = "erofs"
+    mapped: ClassVar[frozenset[str]] = frozenset()
+    durable: ClassVar[bool] = True
+
+    def __init__(self, home: str) -> None:
+        self._folders = Folders(home, kept=(IMAGE, TAR))
+        self._home = home
+
+    def probe(self) -> Support:
+        return probing.try_erofs(self._home, _OPTIONS)
+
+    # -- trees ------------------------------------------------------------------------------
+
+    def begin(self, key: str, parents: Sequence[str]) -> None:
+        top = self._folders.new(key, parents)
+        place = self._folders.tree(key)
+        os.mkdir(f"{place}/work", 0o700)
+        with open(f"{place}/{_PARENTS}", "w", encoding="ascii") as file:
+            json.dump(list(parents), file)
+        if parents:
+            with ErofsImage(self._folders.layer(parents[-1])) as image:
+                like = image.node(image.root)
+            os.chown(top, like.uid, like.gid)
+            os.chmod(top, like.mode & 0o7777)
+            os.utime(top, ns=(like.mtime, like.mtime))
+
+    def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
+        from ocitool.drivers.keeping import Kept, write_durably
+        from ocitool.layer.erofs.tarindex import index
+
+        place = self._folders.tree(key)
+        with contextlib.closing(Kept(tar, f"{place}/{TAR}")) as kept, self._below(parents) as below:
+            done = index(kept, below)
+            kept.finish()
+        write_durably(f"{place}/{IMAGE}", done.image)
+        os.rmdir(f"{place}/{FS}")  # it is a layer now, and no longer to be written to
+        return done.applied
+
+    def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
+        upper = self._upper(key)
+        shared = self._shared(parents)
+        return (
+            Mount(
+                type="overlay",
+                target="/",
+                # Trees are made anew after a crash, never mended; syncing them buys nothing.
+                options=(*_OPTIONS, "volatile"),
+                lower=tuple(image.target for image in shared) or (self._folders.empty(),),
+                upper=upper,
+                work=f"{self._folders.tree(key)}/work",
+                shared=shared,
+            ),
+        )
+
+    def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
+        shared = self._shared(parents)
+        empty = self._folders.empty()
+        if not shared:
+            return (Mount(type="bind", source=empty, target="/", options=("ro",)),)
+        # Alone an image would show its whiteouts: the kernel hides them in a stack.
+        lower = (*(image.target for image in shared), empty)
+        return (Mount(type="overlay", target="/", options=_OPTIONS, lower=lower, shared=shared),)
+
+    def diff(
+        self,
+        key: str,
+        parents: Sequence[str],
+        sink: Callable[[bytes], object],
+        *,
+        clamp: int | None = None,
+    ) -> int:
+        from ocitool.drivers.keeping import copy_tar
+        from ocitool.layer.diff import changes_in_upper, write_changes
+        from ocitool.layer.erofs.node import OPAQUE
+
+        place = self._folders.tree(key)
+        if not os.path.isdir(f"{place}/{FS}"):  # what was unpacked is told as it came
+            return copy_tar(f"{place}/{TAR}", sink)
+        with self._below(parents) as below, open(f"{place}/{TAR}", "wb", buffering=0) as tar:
+
+            def both(data: bytes) -> None:
+                tar.write(data)
+                sink(data)
+
+            changes = changes_in_upper(f"{place}/{FS}", OPAQUE, below.look)
+            count = write_changes(changes, both, clamp=clamp)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{place}/{IMAGE}")  # of an earlier call
+        return count
+
+    def commit(self, key: str, layer: str) -> None:
+        place = self._folders.tree(key)
+        if os.path.isdir(place) and not os.path.exists(f"{place}/{IMAGE}"):
+            self._freeze(key)
+        self._folders.commit(key, layer)
+        self._folders.sync(layer)
+
+    def _freeze(self, key: str) -> None:
+        """Make the image of what `diff` has written, or would write."""
+        from ocitool.drivers.keeping import write_durably
+        from ocitool.layer.erofs.tarindex import index
+
+        place = self._folders.tree(key)
+        with open(f"{place}/{_PARENTS}", encoding="ascii") as file:
+            parents = json.load(file)
+        if not os.path.exists(f"{place}/{TAR}"):
+            self.diff(key, parents, len)
+        with open(f"{place}/{TAR}", "rb", buffering=0) as tar, self._below(parents) as below:
+            done = index(tar, below)
+            os.fdatasync(tar.fileno())
+        write_durably(f"{place}/{IMAGE}", done.image)
+
+    # -- layers -----------------------------------------------------------------------------
+
+    def remove(self, layer: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._merged(layer))
+        self._folders.remove(layer)
+
+    def tar(self, layer: str) -> str:
+        return f"{os.path.dirname(self._folders.layer(layer))}/{TAR}"
+
+    def usage(self, layer: str) -> Usage:
+        with ErofsImage(self._folders.layer(layer)) as image:
+            size = sum(node.size for node in image.nodes() if node.device == 0)
+            return Usage(size=size, inodes=image.inodes)
+
+    # -- images -----------------------------------------------------------------------------
+
+    def _upper(self, key: str) -> str:
+        upper = f"{self._folders.tree(key)}/{FS}"
+        if not os.path.isdir(upper):
+            raise DriverError(f"the tree {key!r} is not there, or was unpacked already")
+        return upper
+
+    def _shared(self, parents: Sequence[str]) -> tuple[SharedImage, ...]:
+        """Return the images that show *parents*, the topmost first."""
+        images = self._images(parents)
+        if len(images) > _MOST_STACKED:
+            self._merge(parents, images)
+            images = self._images(parents)
+        if images:
+            os.makedirs(f"{self._home}/mounts", mode=0o700, exist_ok=True)
+        return tuple(self._describe(name, path) for name, path in images)
+
+    def _images(self, parents: Sequence[str]) -> list[tuple[str, str]]:
+        """Return layers with the images that show them, topmost first; a merged one is the last."""
+        for name in parents:
+            self._folders.layer(name)
+        found: list[tuple[str, str]] = []
+        for name in reversed(parents):
+            merged = self._merged(name)
+            if os.path.exists(merged):
+                return [*found, (name, merged)]
+            found.append((name, self._folders.layer(name)))
+        return found
+
+    def _describe(self, name: str, path: str) -> SharedImage:
+        with ErofsImage(path) as image:
+            tags = [device.tag for device in image.devices]
+        devices = tuple(f"{self._home}/layers/{tag or name}/{TAR}" for tag in tags)
+        place = f"m-{name}" if path == self._merged(name) else name
+        return SharedImage(source=path, target=f"{self._home}/mounts/{place}", devices=devices)
+
+    def _merge(self, parents: Sequence[str], images: Sequence[tuple[str, str]]) -> None:
+        """Write the image of all *parents*, which *images* show."""
+        from ocitool.drivers.keeping import write_whole
+        from ocitool.layer.erofs.merge import merge
+        from ocitool.layer.erofs.writer import write
+
+        with _opened(images) as below:
+            data = write(*merge(below.images))
+        os.makedirs(f"{self._home}/merged", mode=0o700, exist_ok=True)
+        write_whole(f"{self._home}/merged", parents[-1], data)
+
+    def _merged(self, name: str) -> str:
+        return f"{self._home}/merged/{name}"
+
+    def _below(self, parents: Sequence[str]) -> contextlib.AbstractContextManager[Stack]:
+        return _opened(self._images(parents))
+
+
+@contextlib.contextmanager
+def _opened(images: Sequence[tuple[str, str]]) -> Iterator[Stack]:
+    """Open images for looking into them."""
+    from ocitool.layer.erofs.stack import Below, Stack
+
+    with contextlib.ExitStack() as stack:
+        below = []
+        for name, path in images:
+            image = stack.enter_context(ErofsImage(path)).verify()
+            below.append(Below(name=name, image=image))
+        yield Stack(below)

@@ -1,0 +1,120 @@
+"""Files that stay: a tar that is kept while it is read, images that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+from ocitool.layer.compression import CHUNK
+from ocitool.layer.reader import TarReader
+from ocitool.layer.threads import Lane
+from ocitool.oci.content import Stream
+
+_FLUSHED: Final = 8 * CHUNK  # bytes at a time
+_SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
+
+
+class Kept:
+    """A stream whose bytes go to the new file *path*, too, by a thread of their own."""
+
+    def __init__(self, stream: Stream, path: str) -> None:
+        self._stream = stream
+        self._file = open(path, "xb", buffering=0)
+        self._lane = Lane(self._write)
+        self._open = True
+        self._size = self._flushed = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        if data:
+            self._lane.put(data)
+        return data
+
+    def finish(self) -> None:
+        """Wait until all that was read is in the file, and durable."""
+        self._open = False
+        self._lane.close()
+        os.fdatasync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file; after a fault it holds what came."""
+        try:
+            if self._open:
+                self._open = False
+                self._lane.close()
+        finally:
+            self._file.close()
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._size += len(data)
+        if self._size - self._flushed >= _FLUSHED:  # or all of it would wait for the end
+            _begin_writing(self._file.fileno(), self._flushed, self._size - self._flushed)
+            self._flushed = self._size
+
+
+def copy_tar(path: str, sink: Callable[[bytes], object]) -> int:
+    """Give the tar *path* to *sink*; returns the number of its members."""
+
+    class Read:
+        def read(self, size: int = -1, /) -> bytes:
+            data = file.read(size)
+            sink(data)
+            return data
+
+        def close(self) -> None:
+            return None
+
+    with open(path, "rb", buffering=0) as file:
+        reader = TarReader(Read())
+        count = sum(1 for _ in reader)
+        reader.drain()
+    return count
+
+
+def write_durably(path: str, data: bytes) -> None:
+    """Write *data* to the file *path*; its name is not synced."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fdatasync(file.fileno())
+
+
+def write_whole(directory: str, name: str, data: bytes) -> None:
+    """Make the file *name* in *directory*; nothing is left of it unless it is whole and durable.
+
+    One that is there already stays.
+    """
+    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Without a name until it is whole (open(2), "O_TMPFILE").
+        fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=place)
+        with open(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fdatasync(fd)
+            with contextlib.suppress(FileExistsError):
+                os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=place, follow_symlinks=True)
+    finally:
+        os.close(place)
+
+
+def _begin_writing(fd: int, offset: int, size: int) -> None:
+    """Ask the kernel to write a part of a file now; it does not matter if it does not."""
+    import ctypes
+
+    _libc().sync_file_range(
+        fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE
+    )
+
+
+@cache
+def _libc() -> Any:
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)

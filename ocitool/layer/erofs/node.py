@@ -1,0 +1,113 @@
+"""The tree that an image shows, in memory."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ocitool.layer.entry import NO_XATTRS
+
+#: overlayfs.rst: a character device 0:0 hides what the layers below have of its name.
+_WHITEOUT: Final = stat.S_IFCHR
+OPAQUE: Final = "trusted.overlay.opaque"
+_OPAQUE_VALUE: Final = b"y"
+
+
+class Node:
+    """One inode.  With several names it stands in several places, as the same object.
+
+    A plain class and changeable, unlike the house's other values: a tree has 50,000 of them and
+    is folded in place.
+    """
+
+    __slots__ = (
+        "at", "children", "device", "gid", "link", "mode", "mtime", "names", "offset", "rdev",
+        "size", "uid", "xattrs",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        mode: int,
+        uid: int = 0,
+        gid: int = 0,
+        mtime: int = 0,
+        *,
+        size: int = 0,
+        device: int = 0,
+        offset: int = 0,
+        link: bytes = b"",
+        rdev: tuple[int, int] = (0, 0),
+        xattrs: Mapping[str, bytes] = NO_XATTRS,
+    ) -> None:
+        self.mode = mode  # with the type, as in st_mode
+        self.uid = uid
+        self.gid = gid
+        self.mtime = mtime  # nanoseconds since the epoch
+        self.size = size  # bytes of a file
+        self.device = device  # which of the image's devices has the content, 0 the first
+        self.offset = offset  # of the content there, in bytes, at a whole block
+        self.link = link  # where a symbolic link leads
+        self.rdev = rdev  # major, minor
+        self.xattrs = xattrs
+        self.children: dict[bytes, Node] = {}
+        self.names = 0  # how many it has; counted when an image is written
+        self.at = 0  # where it stands in the image, in bytes
+
+    @property
+    def is_directory(self) -> bool:
+        """Say whether it is a directory."""
+        return self.mode & 0o170000 == stat.S_IFDIR
+
+    @property
+    def is_link(self) -> bool:
+        """Say whether it is a symbolic link."""
+        return self.mode & 0o170000 == stat.S_IFLNK
+
+    @property
+    def is_whiteout(self) -> bool:
+        """Say whether it is overlay's mark for a removed name."""
+        return self.mode & 0o170000 == _WHITEOUT and self.rdev == (0, 0)
+
+    @property
+    def is_opaque(self) -> bool:
+        """Say whether it is a directory that hides what the layers below have in it."""
+        return self.xattrs.get(OPAQUE) == _OPAQUE_VALUE
+
+    def make_opaque(self) -> None:
+        """Hide what the layers below have in it."""
+        self.xattrs = {**self.xattrs, OPAQUE: _OPAQUE_VALUE}
+
+    def copy(self) -> Node:
+        """Return the same inode without names and children."""
+        return Node(
+            self.mode,
+            self.uid,
+            self.gid,
+            self.mtime,
+            size=self.size,
+            device=self.device,
+            offset=self.offset,
+            link=self.link,
+            rdev=self.rdev,
+            xattrs=self.xattrs,
+        )
+
+
+def whiteout() -> Node:
+    """Return the mark that hides a name of the layers below."""
+    return Node(_WHITEOUT)
+
+
+def directory() -> Node:
+    """Return a directory that no layer has an entry for: root's, 0755, of no time."""
+    return Node(stat.S_IFDIR | 0o755)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A file that holds content of an image.  ``tag`` is what its owner knows it by."""
+
+    tag: str  # ASCII, 64 characters at most
+    size: int  # bytes

@@ -1,0 +1,173 @@
+"""The directories of a layer's tree by their paths, and which paths the layer itself made.
+
+Links of the layers below are followed as every engine does (Debian's ``/var/run`` is one), but
+never out of the tree.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ocitool.errors import LayerError, UnsafePath
+from ocitool.layer.entry import decode, encode, split
+from ocitool.layer.erofs.node import Node, directory, whiteout
+from ocitool.layer.erofs.stack import Seen, Stack
+from ocitool.layer.xattrs import belongs
+
+_MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
+
+
+class Paths:
+    """Knows the directories of the tree *root*, which lies on *below*."""
+
+    def __init__(self, root: Node, below: Stack) -> None:
+        self._root = root
+        self._below = below
+        self._directories: dict[str, Node] = {"": root}
+        self._ours: set[str] = set()
+
+    def enter(self, path: str) -> tuple[str, Node]:
+        """Return the directory *path* by its path without links, and its node, made if need be."""
+        node = self._directories.get(path)
+        if node is not None:
+            return path, node
+        done = ""
+        todo = path.split("/")[::-1]
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                if not done:
+                    raise UnsafePath("a link leads out of the tree", where=path)
+                done = split(done)[0]
+                continue
+            here = f"{done}/{name}" if done else name
+            if here in self._directories:
+                done = here
+                continue
+            found = self.find(here)
+            if found is None or not found.node.is_link:
+                self._ensure(here, found)
+                done = here
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise LayerError("too many levels of symbolic links", where=path)
+            target = decode(found.node.link)
+            if target.startswith("/"):
+                # In an image the top is the tree's.  Engines write members where they are, not
+                # behind a link of the same layer: that is how an attack looks.
+                if here in self._ours:
+                    raise UnsafePath("a link leads out of the tree", where=path)
+                done = ""
+            todo.extend(target.split("/")[::-1])
+        return done, self._directories[done]
+
+    def find(self, path: str) -> Seen | None:
+        """Return what *path*, whose directories are no links, is: in this tree, then below."""
+        node = self._root
+        hidden = False
+        parts = encode(path).split(b"/")
+        for part in parts:
+            if not node.is_directory:
+                return None
+            hidden = hidden or node.is_opaque
+            child = node.children.get(part)
+            if child is None:
+                return None if hidden else self._below.find(parts)
+            if child.is_whiteout:
+                return None
+            node = child
+        return Seen(node, None)
+
+    def shown(self, path: str) -> bool:
+        """Say whether the tree, with what lies below it, has the directory *path*."""
+        here = ""
+        for name in path.split("/") if path else ():
+            here = f"{here}/{name}" if here else name
+            found = self.find(here)
+            if found is None:
+                return False
+            if found.node.is_link:
+                return True  # where it leads is seen when it is entered
+            if not found.node.is_directory:
+                return False
+        return True
+
+    def claim(self, path: str) -> None:
+        """Note that the layer has *path*, and with it the directories that it is in."""
+        while path and path not in self._ours:
+            self._ours.add(path)
+            path = split(path)[0]
+
+    def put(self, folder: Node, name: str, path: str, node: Node) -> bool:
+        """Make *name* in *folder* be *node*; True if what is below the layer must stay hidden."""
+        key = encode(name)
+        before = folder.children.get(key)
+        if before is not None and before.is_directory:
+            self._forget(path)
+        self._ours.discard(path)
+        folder.children[key] = node
+        if node.is_directory:
+            self._directories[path] = node
+        return before is not None and before.is_whiteout
+
+    def hide(self, parent: str, name: str) -> None:
+        """Hide what the layers below have at *name* in the directory *parent*."""
+        parent, folder = self.enter(parent)
+        path = f"{parent}/{name}" if parent else name
+        self._hide(folder, encode(name), path)
+
+    def hide_all(self, path: str) -> None:
+        """Hide what the layers below have in the directory *path*."""
+        path, folder = self.enter(path)
+        if path:
+            self.claim(path)
+            folder.make_opaque()
+            self._keep_ours(folder, path)
+        else:  # overlayfs does not look for its mark on the top itself
+            for name in {*self._below.root_names(), *folder.children}:
+                self._hide(folder, name, decode(name))
+
+    def _hide(self, folder: Node, name: bytes, path: str) -> None:
+        node = folder.children.get(name)
+        if node is None or path not in self._ours:
+            if node is not None and node.is_directory:
+                self._forget(path)
+            folder.children[name] = whiteout()
+        elif node.is_directory:  # a file hides what is below by itself; a directory would merge
+            node.make_opaque()
+            self._keep_ours(node, path)
+
+    def _keep_ours(self, folder: Node, path: str) -> None:
+        for name, node in list(folder.children.items()):
+            child = f"{path}/{decode(name)}"
+            if child not in self._ours:
+                self._forget(child)
+                del folder.children[name]
+            elif node.is_directory:
+                self._keep_ours(node, child)
+
+    def _forget(self, path: str) -> None:
+        below = path + "/"
+        self._directories.pop(path, None)
+        for known in [key for key in self._directories if key.startswith(below)]:
+            del self._directories[known]
+        self._ours = {key for key in self._ours if not key.startswith(below)}
+
+    def _ensure(self, path: str, found: Seen | None) -> None:
+        """See to it that *path*, which is *found* (no link), is a directory of this tree."""
+        parent, name = split(path)
+        folder = self._directories[parent]
+        before = folder.children.get(encode(name))
+        if before is not None and not before.is_directory and path in self._ours:
+            raise LayerError("cannot be unpacked: Not a directory", where=path)
+        node = directory()
+        if before is not None and before.is_whiteout:
+            node.make_opaque()
+        elif found is not None and found.node.is_directory:
+            node = found.node.copy()
+            node.xattrs = {key: node.xattrs[key] for key in node.xattrs if belongs(key)}
+        self.put(folder, name, path, node)

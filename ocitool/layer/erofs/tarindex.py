@@ -1,0 +1,63 @@
+"""From a layer's tar to the image that shows it."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+
+from ocitool.layer.apply import Applied
+from ocitool.layer.entry import DEFAULT_LIMITS, Limits
+from ocitool.layer.erofs.fold import Fold
+from ocitool.layer.erofs.stack import Stack
+from ocitool.layer.erofs.writer import write
+from ocitool.layer.reader import TarReader
+from ocitool.oci.content import Stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed:
+    """An image, and what was taken into it."""
+
+    image: bytes
+    applied: Applied
+
+
+def index(tar: Stream, below: Stack, limits: Limits = DEFAULT_LIMITS) -> Indexed:
+    """Read *tar* to its end and return the image that shows it as a layer on *below*.
+
+    The same tar on the same layers gives the same image.
+
+    Raises:
+        LayerError: the archive is damaged, hostile, or cannot be represented.
+    """
+    counted = _Counted(tar)
+    reader = TarReader(counted, limits)
+    fold = Fold(below)
+    collecting = gc.isenabled()
+    gc.disable()  # a tree of 50,000 nodes is nothing to be looked through again and again
+    try:
+        for member in reader:
+            fold.add(member, reader.offset)
+        reader.drain()
+        image = write(fold.root, fold.devices(counted.size))
+    finally:
+        if collecting:
+            gc.enable()
+    notes = tuple(f"{note} ({count} entries)" for note, count in fold.notes.items())
+    return Indexed(image=image, applied=Applied(entries=fold.entries, size=fold.size, notes=notes))
+
+
+class _Counted:
+    """A stream that counts its bytes."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.size = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        self.size += len(data)
+        return data
+
+    def close(self) -> None:
+        self._stream.close()
