@@ -145,8 +145,8 @@ def _information(app: App, store: Any) -> dict[str, Any]:
 def _why(settings: Any, choice: Any) -> str:
     if settings.driver:
         return f"{settings.origins['driver']} names it"
-    passed = "; ".join(f"{name} is not: {support.reason}" for name, support in choice.passed_over)
-    return passed or "the first that works here"
+    passed = [f"{name} is not: {support.reason}" for name, support in choice.passed_over]
+    return "; ".join([choice.reason, *passed])
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

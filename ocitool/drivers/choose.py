@@ -77,5 +77,6 @@ def choose(drivers: str, wanted: str = "") -> tuple[str, tuple[Candidate, ...]]:
         tried.append(Candidate(name=name, support=support))
         if support.ok:
             return name, tuple(tried)
-    last = tried[-1].support if wanted else tried[0].support
-    raise DriverUnavailable(last.reason, where=f"driver {tried[0].name}", hint=last.hint)
+    told = next((each for each in tried if not each.support.quiet), tried[0])
+    reason, hint = told.support.reason, told.support.hint
+    raise DriverUnavailable(reason, where=f"driver {told.name}", hint=hint)

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Support:
-    """Whether a driver can work here; ``reason`` says why, ``hint`` what would change it."""
+    """Whether a driver can work here; ``reason`` says why, ``hint`` what would change it.
+
+    ``quiet`` says that another driver is as good for those who cannot have this one: `info` tells
+    of it, and no warning does.
+    """
 
     ok: bool
     reason: str = ""
     hint: str = ""
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

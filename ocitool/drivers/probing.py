@@ -89,7 +89,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
     from ocitool.layer.writer import TarWriter
 
     if os.geteuid() != 0 or not initial_user_namespace():
-        return Support(ok=False, reason="only root may mount EROFS images")
+        return Support(ok=False, reason="only root may mount EROFS images", quiet=True)
     place = tempfile.mkdtemp(prefix="probe-", dir=home)
     try:
         with open(f"{place}/tar", "wb") as file:
@@ -106,8 +106,8 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
         return Support(ok=True, reason="EROFS images in files can be mounted here")
     for text, reason in _REASONS.items():
         if error.endswith(text):
-            return Support(ok=False, reason=reason)
-    return Support(ok=False, reason=f"EROFS does not work here: {error}")
+            return Support(ok=False, reason=reason, quiet=True)
+    return Support(ok=False, reason=f"EROFS does not work here: {error}", quiet=True)
 
 
 def _run(program: str, *arguments: str) -> str:

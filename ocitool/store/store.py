@@ -29,9 +29,10 @@ if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverChoice:
-    """The driver in use, and what was tried before it and why it was passed over."""
+    """The driver in use and why it works; what was tried before it and why it was passed over."""
 
     name: str
+    reason: str = ""
     passed_over: tuple[tuple[str, Support], ...] = ()
 
 
@@ -110,6 +111,8 @@ class Store:
             if self._driver is None:
                 choice = self.choose_driver()
                 for name, support in choice.passed_over:
+                    if support.quiet:
+                        continue
                     text = f"driver {name} is not used: {support.reason}; {choice.name} is"
                     self._progress.emit(Notice(text=text, level="warning"))
                 self._driver = self.make_driver(choice.name)
@@ -127,10 +130,11 @@ class Store:
 
         name, tried = choose.choose(self.layout.drivers, wanted)
         passed = tuple((c.name, c.support) for c in tried if not c.support.ok)
-        answer = {"name": name, "passed": [[n, asdict(s)] for n, s in passed]}
+        reason = tried[-1].support.reason
+        answer = {"name": name, "reason": reason, "passed": [[n, asdict(s)] for n, s in passed]}
         with contextlib.suppress(OSError):  # it is only remembered to save the time of a probe
             write_file(path, json.dumps({"asked": asked, "answer": answer}).encode())
-        return DriverChoice(name=name, passed_over=passed)
+        return DriverChoice(name=name, reason=reason, passed_over=passed)
 
     def make_driver(self, name: str) -> Driver:
         """Return a new driver *name*, which the caller closes if it can be closed."""
@@ -240,6 +244,6 @@ def _read_choice(path: str, asked: dict[str, Any]) -> DriverChoice | None:
             return None
         answer = known["answer"]
         passed = tuple((name, Support(**support)) for name, support in answer["passed"])
-        return DriverChoice(name=answer["name"], passed_over=passed)
+        return DriverChoice(name=answer["name"], reason=answer["reason"], passed_over=passed)
     except (OSError, ValueError, KeyError, TypeError):
         return None
