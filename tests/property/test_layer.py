@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from ocitool.layer import entry as kinds
 from ocitool.layer import index as indexes
 from ocitool.layer.compression import GZIP, ZSTD
 from ocitool.layer.entry import Entry, Limits, clean_path, order
+from ocitool.layer.header import Headers
 from ocitool.layer.index import IndexWriter
 from ocitool.layer.pax import dump, parse
 from ocitool.layer.reader import TarReader
@@ -141,6 +143,25 @@ def damaged(draw: st.DrawFn) -> bytes:
             data[block + 148 : block + 156] = b"%06o\0 " % sum(data[block : block + 512])
     cut = draw(st.none() | st.integers(0, len(data)))
     return bytes(data[:cut])
+
+
+def told(data: bytes, *, quickly: bool) -> list[object]:
+    """What a reader says of *data*, its error at last."""
+    reader = TarReader(io.BytesIO(data), LIMITS)
+    said: list[object] = []
+    with patch.object(Headers, "plain", Headers.plain if quickly else lambda *_: None):
+        try:
+            said.extend((entry, reader.offset) for entry in reader)
+        except LayerError as error:
+            said.append((type(error), str(error)))
+    return said
+
+
+@settings(max_examples=300)
+@given(damaged())
+def test_headers_that_are_quickly_told_say_the_same(data: bytes) -> None:
+    twice = data[:-1024] + data  # what was seen before is told more quickly
+    assert told(twice, quickly=True) == told(twice, quickly=False)
 
 
 @settings(max_examples=150)
