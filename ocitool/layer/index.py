@@ -80,7 +80,7 @@ class LayerIndex:
         for line in data.splitlines():
             if line[:2] != b'["' or line[-1:] != b"]":
                 raise ValueError("a line is cut off")
-            end = line.index(b'",')
+            end = line.index(b'",', 2)
             raw = line[2:end]
             # Most names are plain; only those with escapes need the parser.
             path = json.loads(line)[0] if b"\\" in raw else raw.decode("ascii")
