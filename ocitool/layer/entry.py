@@ -55,7 +55,8 @@ class Limits:
     name: int = 255  # bytes, NAME_MAX
     depth: int = 256  # names in a path; walks go down by recursion
     pax: int = 1 << 20  # bytes of extended headers for one member
-    total: int = 256 << 30  # bytes when unpacked
+    spans: int = 1 << 17  # runs of data in one sparse file; a map of so many takes 20 MB
+    total: int = 256 << 30  # bytes when unpacked, holes included
     ratio: int = 250  # unpacked bytes for one compressed byte, counted above ``ratio_from``
     ratio_from: int = 1 << 30  # bytes
 

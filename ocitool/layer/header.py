@@ -35,6 +35,7 @@ _TYPES: Final = {
     b"4": kinds.BLOCK,
     b"5": kinds.DIRECTORY,
     b"6": kinds.FIFO,
+    b"S": kinds.FILE,  # GNU's, with holes: the size is that of its data
 }
 
 

@@ -1,7 +1,7 @@
 """Reading a tar stream: bounded, validated, one member at a time.
 
 Reads ustar, PAX and GNU's long names, sizes beyond octal and old (pre-POSIX) headers; ``tarfile``
-costs ten times the I/O.  Sparse members are refused by name.
+costs ten times the I/O.  Sparse members come with their holes filled.
 
 Source: POSIX.1-2017 pax; GNU tar manual, "Basic Tar Format".
 """
@@ -11,22 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ocitool.errors import LayerError, TooLarge, UnsupportedEntry
-from ocitool.layer import pax
+from ocitool.errors import LayerError, TooLarge
+from ocitool.layer import pax, sparse
 from ocitool.layer.compression import CHUNK
-from ocitool.layer.entry import DEFAULT_LIMITS, Entry, Limits, decode
+from ocitool.layer.entry import DEFAULT_LIMITS, FILE, Entry, Limits
 from ocitool.layer.header import BLOCK, Headers, verify
+from ocitool.layer.sparse import Filler, Spans
 from ocitool.oci.content import Stream
 
 _ZEROS: Final = bytes(BLOCK)
-_SPARSE: Final = "sparse members cannot be read yet"
 
 
 class TarReader:
     """Iterates over the members of a tar; between two steps, `read` gives the member's content.
 
-    ``offset`` is where that content begins in the tar.  Raises `LayerError`, `UnsafePath`,
-    `UnsupportedEntry` or `TooLarge`; whatever the input, memory stays within a few chunks.
+    ``offset`` is where that content begins in the tar.  ``sparse`` is None for nearly all members;
+    for a file with holes it says where its data is: only that stands at ``offset``, one run behind
+    the other.  Raises `LayerError`, `UnsafePath`, `UnsupportedEntry` or `TooLarge`; whatever the
+    input, memory stays within a few chunks and the map of one sparse file.
     """
 
     def __init__(self, stream: Stream, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -41,7 +43,9 @@ class TarReader:
         self._total = 0
         self._count = 0
         self._name = ""
+        self._filler: Filler | None = None
         self.offset = 0
+        self.sparse: Spans | None = None
 
     def __iter__(self) -> Iterator[Entry]:
         while (entry := self._plain() or self._any()) is not None:
@@ -57,6 +61,23 @@ class TarReader:
 
     def read(self, size: int = -1) -> bytes:
         """Return up to *size* bytes of this member's content, ``b""`` at its end."""
+        if self._filler is not None:
+            return self._filler.read(size)
+        return self._data(size)
+
+    def runs(self) -> Iterator[tuple[int, bytes]]:
+        """Yield this member's data in pieces with their offsets in the file, holes left out.
+
+        It is another way to `read`; one of the two is to be used for a member.
+        """
+        for at, left in ((0, self._left),) if self.sparse is None else self.sparse:
+            while left:
+                data = self._data(min(CHUNK, left))
+                yield at, data
+                at += len(data)
+                left -= len(data)
+
+    def _data(self, size: int) -> bytes:
         want = self._left if size < 0 else min(size, self._left)
         if want == 0:
             return b""
@@ -66,7 +87,7 @@ class TarReader:
         self._at += len(data)
         self._left -= len(data)
         if size < 0 and self._left:
-            return data + b"".join(iter(lambda: self.read(CHUNK), b""))
+            return data + b"".join(iter(lambda: self._data(CHUNK), b""))
         return data
 
     def drain(self) -> None:
@@ -119,6 +140,7 @@ class TarReader:
         entry = self._headers.plain(self._buffer, at)
         if entry is not None:
             self._at = at + BLOCK
+            self.sparse = self._filler = None
             self._left = size = entry.size
             self._padding = -size % BLOCK
         return entry
@@ -128,8 +150,6 @@ class TarReader:
         while (header := self._next_header()) is not None:
             entry = self._member(header)
             if entry is not None:
-                self._left = entry.size
-                self._padding = -entry.size % BLOCK
                 return entry
         return None
 
@@ -152,13 +172,8 @@ class TarReader:
         while True:
             verify(header, self._base + self._at - BLOCK)
             kind = header[156:157]
-            if kind not in b"xgLKXS":
-                if extended and any(key.startswith("GNU.sparse") for key in extended):
-                    known = extended.get("GNU.sparse.name") or extended.get("path") or header[:100]
-                    raise UnsupportedEntry(_SPARSE, where=decode(known.strip(b"\0")))
-                return self._headers.entry(header, extended)
-            if kind == b"S":
-                raise UnsupportedEntry(_SPARSE, where=decode(header[:100].partition(b"\0")[0]))
+            if kind not in b"xgLKX":
+                return self._content(header, extended)
             size = pax.number(header[124:136], "size")
             left -= size
             if left < 0:
@@ -177,3 +192,40 @@ class TarReader:
             header = self._exactly(BLOCK)
             if header == _ZEROS:
                 raise LayerError("an extended header stands alone at the archive's end")
+
+    def _content(self, header: bytes, extended: dict[str, bytes]) -> Entry:
+        """Return the member that *header* begins, ready for its content to be read."""
+        self.sparse = self._filler = None
+        is_sparse = header[156:157] == b"S" or sparse.is_declared(extended)
+        if is_sparse and (name := sparse.name(extended)):
+            extended["path"] = name
+        entry = self._headers.entry(header, extended)
+        self._left = entry.size
+        self._padding = -entry.size % BLOCK
+        if not is_sparse:
+            return entry
+        try:
+            return self._with_holes(entry, header, extended)
+        except LayerError as error:
+            error.where = error.where or entry.path
+            raise
+
+    def _with_holes(self, entry: Entry, header: bytes, extended: dict[str, bytes]) -> Entry:
+        if entry.kind != FILE:
+            raise LayerError("only a file can have holes")
+        most = self._limits.spans
+        if header[156:157] == b"S":
+            found = sparse.of_header(header, lambda: self._exactly(BLOCK), most)
+        else:
+            found = sparse.of_records(extended, self._block_of_content, most)
+        if sum(length for _, length in found.spans) != self._left:
+            raise LayerError("the map of a sparse file does not fit its data")
+        self.sparse = found.spans
+        self._filler = Filler(found, self._data)
+        return entry._replace(size=found.size)
+
+    def _block_of_content(self) -> bytes:
+        if self._left < BLOCK:
+            raise LayerError("the map of a sparse file is damaged")
+        self._left -= BLOCK
+        return self._exactly(BLOCK)

@@ -225,31 +225,6 @@ def test_checksums_of_signed_bytes_are_taken():
     assert members(bytes(block) + bytes(1024))[0][0].path == "caf\udce9"
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        header(b"hole", kind=b"S"),
-        extended(record(b"GNU.sparse.major", b"1") + record(b"GNU.sparse.name", b"hole"))
-        + header(b"GNUSparseFile.0/hole"),
-        extended(record(b"GNU.sparse.size", b"1")) + header(b"hole"),
-    ],
-)
-def test_sparse_members_are_refused_by_name(data):
-    with pytest.raises(UnsupportedEntry, match=r"^hole: sparse"):
-        members(header(b"before") + data + bytes(1024))
-
-
-@pytest.mark.usefixtures("gnu_tar")
-@pytest.mark.parametrize("form", ["--format=gnu", "--sparse-version=0.1", "--sparse-version=1.0"])
-def test_sparse_files_of_gnu_tar_are_refused_by_name(tmp_path, form):
-    with open(tmp_path / "hole", "wb") as hole:
-        hole.truncate(1 << 20)
-    kind = form if "format" in form else "--format=posix"
-    args = ["tar", "-c", "--sparse", "--hole-detection=raw", kind, form, "-C", tmp_path, "hole"]
-    with pytest.raises(UnsupportedEntry, match=r"^hole: sparse"):
-        members(subprocess.run(args, capture_output=True, check=True).stdout)
-
-
 @pytest.mark.parametrize("kind", [b"V", b"M", b"D", b"A", b"9", b"\xff"])
 def test_unknown_kinds_are_refused_by_name(kind):
     with pytest.raises(UnsupportedEntry, match=r"^label: type"):
