@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Final
 
 from ocitool.drivers.driver import Usage
@@ -26,11 +26,18 @@ FS: Final = "fs"
 class Folders:
     """Places below *home*.  Made when first needed.
 
-    *kept* are the names of what makes a committed layer, the first that which `layer` returns.
+    *kept* are the names of what makes a committed layer, the first that which `layer` returns;
+    *drop* removes what is in the trash.
     """
 
-    def __init__(self, home: str, kept: Sequence[str] = (FS,)) -> None:
+    def __init__(
+        self,
+        home: str,
+        kept: Sequence[str] = (FS,),
+        drop: Callable[[str], None] = remove_tree,
+    ) -> None:
         self.home = home
+        self._drop = drop
         self._kept = tuple(kept)
         self._layers = f"{home}/layers"
         self._trees = f"{home}/trees"
@@ -61,6 +68,13 @@ class Folders:
 
     def new(self, key: str, parents: Sequence[str]) -> str:
         """Make the tree *key* with an empty root directory, if *parents* are all there."""
+        top = f"{self.place(key, parents)}/{FS}"
+        os.mkdir(top, 0o755)
+        os.chmod(top, 0o755)  # whatever the umask is
+        return top
+
+    def place(self, key: str, parents: Sequence[str]) -> str:
+        """Make the directory of the tree *key*, without fs, if *parents* are all there."""
         for parent in parents:
             self.layer(parent)  # is there, or nothing is made
         os.makedirs(self._trees, mode=0o700, exist_ok=True)
@@ -68,10 +82,7 @@ class Folders:
             os.mkdir(self.tree(key), 0o700)
         except FileExistsError:
             raise DriverError(f"the tree {key!r} exists already") from None
-        top = f"{self.tree(key)}/{FS}"
-        os.mkdir(top, 0o755)
-        os.chmod(top, 0o755)  # whatever the umask is
-        return top
+        return self.tree(key)
 
     def commit(self, key: str, layer: str) -> None:
         """Rename the tree *key* to *layer*, or drop it if the layer is there."""
@@ -104,7 +115,7 @@ class Folders:
         self._remove(self.tree(key))
 
     def remove(self, layer: str) -> None:
-        """Remove a committed layer: out of sight by one rename, then file by file."""
+        """Remove a committed layer: out of sight by one rename, then from the disk."""
         self._remove(f"{self._layers}/{layer}")
 
     def _remove(self, place: str) -> None:
@@ -117,7 +128,7 @@ class Folders:
                 os.rename(place, gone)
         for name in _names(self._trash):  # and what an interrupted removal has left
             try:
-                remove_tree(f"{self._trash}/{name}")
+                self._drop(f"{self._trash}/{name}")
             except OSError as error:
                 # A worker whose owner was killed may write its last bytes there: next time, then.
                 if error.errno != errno.ENOTEMPTY:
@@ -137,10 +148,13 @@ class Folders:
         """Yield the keys of the trees."""
         yield from _names(self._trees)
 
-    def usage(self, layer: str) -> Usage:
-        """Add up the files of *layer*, each inode once."""
+    def usage(self, layer: str, since: int = 0) -> Usage:
+        """Add up the files of *layer*, each inode once.
+
+        Only those count whose change time (ctime, in nanoseconds) is not before *since*.
+        """
         seen: set[int] = set()
-        size = 0
+        size = inodes = 0
         todo = [self.layer(layer)]
         while todo:
             with os.scandir(todo.pop()) as entries:
@@ -151,9 +165,12 @@ class Folders:
                     seen.add(state.st_ino)
                     if stat.S_ISDIR(state.st_mode):
                         todo.append(entry.path)
-                    elif stat.S_ISREG(state.st_mode):
+                    if state.st_ctime_ns < since:
+                        continue
+                    inodes += 1
+                    if stat.S_ISREG(state.st_mode):
                         size += state.st_size
-        return Usage(size=size, inodes=len(seen) + 1)
+        return Usage(size=size, inodes=inodes + 1)
 
 
 class InFolders:
