@@ -22,6 +22,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "erofs": "ocitool.drivers.erofs:ErofsDriver",
             "overlay": "ocitool.drivers.overlay:OverlayDriver",
             "btrfs": "ocitool.drivers.btrfs:BtrfsDriver",
+            "fuse-overlayfs": "ocitool.drivers.fuse_overlayfs:FuseOverlayDriver",
             "vfs": "ocitool.drivers.vfs:VfsDriver",
         },
         "ocitool.isolation": {"namespaces": "ocitool_runtime.namespaces:Namespaces"},

@@ -7,6 +7,8 @@ import tempfile
 
 import pytest
 
+from tests.fixtures.programs import execute
+
 #: Runs every test of the suite as any runner may, and prints what became of them.
 RUN = """
 import sys, traceback, unittest
@@ -130,3 +132,36 @@ def test_an_ordinary_user_has_snapshots(ordinary_user, request, disk):
     assert nested == "d d/inner d/inner/deeper d/inner/deeper/g d/inner/f [7, 7]\n"
     assert os.listdir(place) == []
     os.rmdir(place)
+
+
+#: Runs a program as a user who may open /dev/fuse: in a mount namespace, on a node of its own.
+WITH_FUSE = """
+set -e
+mount -t tmpfs none /dev/shm
+mknod /dev/shm/fuse c 10 229
+chmod 0666 /dev/shm/fuse
+mount --bind /dev/shm/fuse /dev/fuse
+user=$1; shift
+exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
+"""
+
+
+def test_an_ordinary_user_has_fuse_where_its_device_is_open(ordinary_user):
+    user = ordinary_user
+    start = ["unshare", "--mount", "sh", "-c", WITH_FUSE, "sh", str(user.uid)]
+
+    def run(*args):
+        return execute([*start, user.python, "-c", *args], env=user.env, cwd=user.home)
+
+    support = run(PROBE, "fuse-overlayfs").ok().stdout.strip()
+    if not support.startswith("True"):
+        pytest.skip(f"needs fuse-overlayfs for an ordinary user: {support}")
+    assert passed(run(RUN, "fuse-overlayfs", "mapped")) >= 20
+
+
+def test_a_closed_device_is_told_to_the_user(ordinary_user):
+    if os.stat("/dev/fuse").st_mode & 0o006 == 0o006:
+        pytest.skip("needs /dev/fuse closed to other users")
+    user = ordinary_user
+    support = user.run(user.python, "-c", PROBE, "fuse-overlayfs").ok().stdout
+    assert support == "False /dev/fuse cannot be opened: Permission denied\n"
