@@ -100,11 +100,15 @@ class Servers:
 
 
 def _open_descriptors() -> set[int]:
-    directory = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return {fd for fd in map(int, os.listdir("/proc/self/fd")) if _is_open(fd)}
+
+
+def _is_open(fd: int) -> bool:
     try:
-        return {int(name) for name in os.listdir(directory)} - {directory}
-    finally:
-        os.close(directory)
+        os.fstat(fd)
+    except OSError:  # it was that of the listing
+        return False
+    return True
 
 
 def _mount(device: int, attributes: int) -> int:
