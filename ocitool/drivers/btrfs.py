@@ -28,7 +28,7 @@ class BtrfsDriver(WholeTrees):
     )
 
     def __init__(self, home: str) -> None:
-        self._folders = Folders(home, drop=_drop)
+        self._folders = Folders(home)
 
     def probe(self) -> Support:
         home = self._folders.home
@@ -46,7 +46,7 @@ class BtrfsDriver(WholeTrees):
         except OSError as error:
             return Support(ok=False, reason=f"subvolumes cannot be had here: {error.strerror}")
         finally:
-            _drop(place)
+            remove_tree(place)
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
         top = f"{self._folders.place(key, parents)}/{FS}"
@@ -68,10 +68,22 @@ class BtrfsDriver(WholeTrees):
         return super().diff(key, parents, sink, clamp=clamp)
 
     def commit(self, key: str, layer: str) -> None:
-        if os.path.isdir(top := self._top(key)):
+        top = self._top(key)
+        if os.path.isdir(self._folders.committed(layer)):
+            self.discard(key)
+            return
+        if os.path.isdir(top):
             subvolumes.flatten(top)
             subvolumes.set_read_only(top, True)
         super().commit(key, layer)
+
+    def discard(self, key: str) -> None:
+        _destroy(self._folders.tree(key))
+        super().discard(key)
+
+    def remove(self, layer: str) -> None:
+        _destroy(self._folders.committed(layer))
+        super().remove(layer)
 
     def usage(self, layer: str) -> Usage:
         """Measure what was written since the snapshot; of a file that was changed, all of it."""
@@ -90,7 +102,8 @@ def _try(place: str) -> Support:
     subvolumes.snapshot(one, two)
     subvolumes.made_at(two)
     os.rmdir(f"{two}/directory")
-    if subvolumes.destroy(two) and subvolumes.destroy(one):
+    destroyed = [subvolumes.destroy(each) for each in (two, one)]
+    if all(destroyed):
         return Support(ok=True, reason="snapshots work here")
     return Support(
         ok=True,
@@ -99,10 +112,9 @@ def _try(place: str) -> Support:
     )
 
 
-def _drop(place: str) -> None:
-    """Remove a directory and the subvolumes right in it."""
+def _destroy(place: str) -> None:
+    """Destroy the subvolume of a tree or layer, or have it ready to be removed file by file."""
+    top = f"{place}/{FS}"
     with contextlib.suppress(FileNotFoundError):  # somebody else removes it, too
-        for name in os.listdir(place):
-            if subvolumes.is_subvolume(f"{place}/{name}"):
-                subvolumes.destroy(f"{place}/{name}")
-    remove_tree(place)
+        if subvolumes.is_subvolume(top):
+            subvolumes.destroy(top)

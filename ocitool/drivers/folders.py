@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
 from ocitool.drivers.driver import Usage
@@ -26,18 +26,11 @@ FS: Final = "fs"
 class Folders:
     """Places below *home*.  Made when first needed.
 
-    *kept* are the names of what makes a committed layer, the first that which `layer` returns;
-    *drop* removes what is in the trash.
+    *kept* are the names of what makes a committed layer, the first that which `layer` returns.
     """
 
-    def __init__(
-        self,
-        home: str,
-        kept: Sequence[str] = (FS,),
-        drop: Callable[[str], None] = remove_tree,
-    ) -> None:
+    def __init__(self, home: str, kept: Sequence[str] = (FS,)) -> None:
         self.home = home
-        self._drop = drop
         self._kept = tuple(kept)
         self._layers = f"{home}/layers"
         self._trees = f"{home}/trees"
@@ -49,6 +42,10 @@ class Folders:
         if not os.path.exists(place):
             raise LayerNotFound(f"layer {name[:12]} is not unpacked")
         return place
+
+    def committed(self, name: str) -> str:
+        """Return the directory of a layer, whether it is there or not."""
+        return f"{self._layers}/{name}"
 
     def tree(self, key: str) -> str:
         """Return the directory of the tree *key*."""
@@ -115,8 +112,8 @@ class Folders:
         self._remove(self.tree(key))
 
     def remove(self, layer: str) -> None:
-        """Remove a committed layer: out of sight by one rename, then from the disk."""
-        self._remove(f"{self._layers}/{layer}")
+        """Remove a committed layer: out of sight by one rename, then file by file."""
+        self._remove(self.committed(layer))
 
     def _remove(self, place: str) -> None:
         gone = f"{self._trash}/{os.urandom(8).hex()}"
@@ -128,7 +125,7 @@ class Folders:
                 os.rename(place, gone)
         for name in _names(self._trash):  # and what an interrupted removal has left
             try:
-                self._drop(f"{self._trash}/{name}")
+                remove_tree(f"{self._trash}/{name}")
             except OSError as error:
                 # A worker whose owner was killed may write its last bytes there: next time, then.
                 if error.errno != errno.ENOTEMPTY:

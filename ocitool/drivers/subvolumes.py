@@ -94,14 +94,16 @@ def set_read_only(path: str, wanted: bool) -> None:
 
 
 def destroy(path: str) -> bool:
-    """Remove the subvolume *path* with all that is in it; say whether that was one call.
+    """Remove the subvolume *path* with all that is in it, at once; False if that is not allowed.
 
-    Who may not do that (it takes root, or the mount option ``user_subvol_rm_allowed``) removes
-    file by file; an empty subvolume is removed by rmdir(2) as any directory (Linux 4.18).
+    It takes root, or the mount option ``user_subvol_rm_allowed``.  For anybody else everything in
+    it is made writable, so that it can be removed file by file: an empty subvolume is removed by
+    rmdir(2) as any directory (Linux 4.18).
     """
     set_read_only(path, False)
-    for inner in list(_within(path)):
-        destroy(inner)
+    gone = [destroy(inner) for inner in list(_within(path))]  # all, whatever comes of the first
+    if not all(gone):
+        return False
     parent, name = os.path.split(path)
     arguments = bytearray(_ARGUMENTS)  # struct btrfs_ioctl_vol_args
     text = os.fsencode(name)
@@ -110,7 +112,6 @@ def destroy(path: str) -> bool:
         with _opened(parent) as fd:
             fcntl.ioctl(fd, _SNAP_DESTROY, arguments)
     except PermissionError:
-        remove_tree(path)
         return False
     return True
 
@@ -127,7 +128,8 @@ def flatten(path: str) -> None:
         os.mkdir(copy, 0o700)
         try:
             copy_tree(inner, copy)
-            destroy(inner)
+            if not destroy(inner):
+                remove_tree(inner)
             os.rename(copy, inner)
         except BaseException:
             remove_tree(copy)
