@@ -37,6 +37,7 @@ class BtrfsDriver(WholeTrees):
                 ok=False,
                 reason="the store does not lie on btrfs",
                 hint="give --root a place on btrfs, or use another --driver",
+                quiet=True,
             )
         import tempfile
 
