@@ -91,7 +91,8 @@ def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> Non
             servers.start([*plan["rootfs"], *plan["mounts"]])
         last = _sandbox(control, plan, notes)
     finally:
-        servers.end()
+        with doing("end the programs that serve the layers"):
+            servers.end()
     _send(control, last)
 
 

@@ -13,6 +13,7 @@ kernel's Documentation/filesystems/fuse.rst.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 
@@ -70,9 +71,12 @@ class Servers:
         for pid in self._pids:
             poll = select.poll()
             poll.register(os.pidfd_open(pid), select.POLLIN)
-            if not poll.poll(_LAST_WRITES):
+            ended = poll.poll(_LAST_WRITES)
+            if not ended:
                 os.kill(pid, _SIGKILL)
             os.waitpid(pid, 0)
+            if not ended:
+                raise Refused(errno.ETIMEDOUT, TYPE, "what was written last may be lost:")
 
     def _serve(self, plan: MountPlan) -> int:
         device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
