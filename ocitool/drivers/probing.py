@@ -89,9 +89,17 @@ except OSError as error:
     sys.exit(f"{error.filename}: {error.strerror}")
 os.unlink("file", dir_fd=plan["served"])
 servers.end()
-if not stat.S_ISCHR(os.lstat(f"{top}/upper/file").st_mode):
-    sys.exit("a removed file left no whiteout")
+try:
+    found = os.lstat(f"{top}/upper/file")
+except FileNotFoundError:
+    sys.exit("a removed file left no whiteout, or one of another kind")
+if not stat.S_ISCHR(found.st_mode):
+    sys.exit("a removed file is still there")
 """
+_ON_OVERLAY: Final = (
+    "the store may lie on another overlayfs, as in a container: give --root a place on a volume or "
+    "a tmpfs"
+)
 
 
 def initial_user_namespace() -> bool:
@@ -162,12 +170,7 @@ def try_overlay(home: str, options: Sequence[str]) -> Support:
         remove_tree(place)
     if not error:
         return Support(ok=True, reason="overlayfs works here")
-    hint = ""
-    if "Invalid argument" in error:
-        hint = (
-            "the store may lie on another overlayfs, as in a container: give --root a place on a "
-            "volume or a tmpfs"
-        )
+    hint = _ON_OVERLAY if "Invalid argument" in error else ""
     return Support(ok=False, reason=f"overlayfs does not work here: {error}", hint=hint)
 
 
@@ -200,4 +203,5 @@ def try_fuse(home: str) -> Support:
         remove_tree(place)
     if not complaint:
         return Support(ok=True, reason="fuse-overlayfs works here")
-    return Support(ok=False, reason=f"fuse-overlayfs does not work here: {complaint}")
+    hint = _ON_OVERLAY if "no whiteout" in complaint else ""
+    return Support(ok=False, reason=f"fuse-overlayfs does not work here: {complaint}", hint=hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from ocitool.drivers.samples import directory, entries_of, file, hardlink, symli
 from ocitool.layer.apply import apply
 from ocitool.layer.root import remove_tree
 from ocitool.layer.whiteouts import Removal
+from tests.fixtures.programs import execute
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +68,8 @@ class TestFuseOverlay(DriverConformance):
         assert hiding == ["again/.wh..wh..opq", "own/f/.wh..wh..opq"]  # nothing else was there
         assert not [name for name in found if "gone" in name]
 
-    def test_it_writes_the_names_that_the_kernel_writes(self):
-        if not (support := choose.probe("overlay", tempfile.mkdtemp())).ok:
+    def test_it_writes_the_names_that_the_kernel_writes(self, tmp_path):
+        if not (support := choose.probe("overlay", str(tmp_path))).ok:
             pytest.skip(f"needs overlay: {support.reason}")
         low = [directory("d"), directory("d/e"), file("d/f", b"1"), file("d/e/f", b"1")]
         low += [file("x", b"1"), file("y", b"1")]
@@ -101,3 +103,21 @@ def test_a_machine_without_the_program_is_told_what_to_install(tmp_path, monkeyp
     found = FuseOverlayDriver(str(tmp_path)).probe()
     assert (found.ok, found.hint) == (False, "install the package fuse-overlayfs")
     assert os.listdir(tmp_path) == []
+
+
+def test_on_another_overlay_it_is_refused_with_the_remedy(root_only, fuse_works, session_tree):
+    """There no whiteout can be made that the kernel would not take for its own."""
+    place = Path(tempfile.mkdtemp(dir=session_tree))
+    for name in ("lower", "upper", "work", "top"):
+        (place / name).mkdir()
+    options = f"lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work"
+    made = execute(["mount", "-t", "overlay", "-o", options, "none", place / "top"])
+    if made.code != 0:
+        pytest.skip(f"needs overlay: {made.stderr.strip()}")
+    try:
+        found = choose.probe("fuse-overlayfs", str(place / "top/home"))
+        assert (found.ok, "no whiteout" in found.reason) == (False, True)
+        assert "volume" in found.hint
+        assert os.listdir(place / "top/home") == []
+    finally:
+        execute(["umount", place / "top"]).ok()
