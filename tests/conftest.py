@@ -7,6 +7,7 @@ Fixtures that talk to other tools stand in ``tests/integration/conftest.py``.
 pytest_plugins = (
     "tests.fixtures.programs",  # first: others import it
     "tests.fixtures.commands",
+    "tests.fixtures.disks",
     "tests.fixtures.screens",
     "tests.fixtures.tools",
     "tests.fixtures.trees",

@@ -43,6 +43,10 @@ class Folders:
             raise LayerNotFound(f"layer {name[:12]} is not unpacked")
         return place
 
+    def committed(self, name: str) -> str:
+        """Return the directory of a layer, whether it is there or not."""
+        return f"{self._layers}/{name}"
+
     def tree(self, key: str) -> str:
         """Return the directory of the tree *key*."""
         return f"{self._trees}/{key}"
@@ -61,6 +65,13 @@ class Folders:
 
     def new(self, key: str, parents: Sequence[str]) -> str:
         """Make the tree *key* with an empty root directory, if *parents* are all there."""
+        top = f"{self.place(key, parents)}/{FS}"
+        os.mkdir(top, 0o755)
+        os.chmod(top, 0o755)  # whatever the umask is
+        return top
+
+    def place(self, key: str, parents: Sequence[str]) -> str:
+        """Make the directory of the tree *key*, without fs, if *parents* are all there."""
         for parent in parents:
             self.layer(parent)  # is there, or nothing is made
         os.makedirs(self._trees, mode=0o700, exist_ok=True)
@@ -68,10 +79,7 @@ class Folders:
             os.mkdir(self.tree(key), 0o700)
         except FileExistsError:
             raise DriverError(f"the tree {key!r} exists already") from None
-        top = f"{self.tree(key)}/{FS}"
-        os.mkdir(top, 0o755)
-        os.chmod(top, 0o755)  # whatever the umask is
-        return top
+        return self.tree(key)
 
     def commit(self, key: str, layer: str) -> None:
         """Rename the tree *key* to *layer*, or drop it if the layer is there."""
@@ -105,7 +113,7 @@ class Folders:
 
     def remove(self, layer: str) -> None:
         """Remove a committed layer: out of sight by one rename, then file by file."""
-        self._remove(f"{self._layers}/{layer}")
+        self._remove(self.committed(layer))
 
     def _remove(self, place: str) -> None:
         gone = f"{self._trash}/{os.urandom(8).hex()}"
@@ -137,10 +145,13 @@ class Folders:
         """Yield the keys of the trees."""
         yield from _names(self._trees)
 
-    def usage(self, layer: str) -> Usage:
-        """Add up the files of *layer*, each inode once."""
+    def usage(self, layer: str, since: int = 0) -> Usage:
+        """Add up the files of *layer*, each inode once.
+
+        Only those count whose change time (ctime, in nanoseconds) is not before *since*.
+        """
         seen: set[int] = set()
-        size = 0
+        size = inodes = 0
         todo = [self.layer(layer)]
         while todo:
             with os.scandir(todo.pop()) as entries:
@@ -151,9 +162,12 @@ class Folders:
                     seen.add(state.st_ino)
                     if stat.S_ISDIR(state.st_mode):
                         todo.append(entry.path)
-                    elif stat.S_ISREG(state.st_mode):
+                    if state.st_ctime_ns < since:
+                        continue
+                    inodes += 1
+                    if stat.S_ISREG(state.st_mode):
                         size += state.st_size
-        return Usage(size=size, inodes=len(seen) + 1)
+        return Usage(size=size, inodes=inodes + 1)
 
 
 class InFolders:

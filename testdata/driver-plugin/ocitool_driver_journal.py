@@ -25,6 +25,7 @@ class JournalDriver:
 
     name = "journal"
     mapped = VfsDriver.mapped
+    durable = VfsDriver.durable
 
     def __init__(self, home: str) -> None:
         self._home = home
@@ -65,6 +66,9 @@ class JournalDriver:
     def remove(self, layer: str) -> None:
         self._inner.remove(layer)
         self._note("remove", layer)
+
+    def tar(self, layer: str) -> str:
+        return self._inner.tar(layer)
 
     def layers(self) -> Iterator[str]:
         return self._inner.layers()
