@@ -38,7 +38,7 @@ def images(
         Column("Size", "SIZE"),
     ]
     with app.store() as store:
-        rows = list(image_rows(store, repository or ""))
+        rows = list(image_rows(store, repository or "", moments=bool(format_)))
     if quiet:
         rows = list({row["ID"]: row for row in rows}.values())
     emit_list(rows, columns=columns, format=format_, quiet=quiet, no_trunc=no_trunc)

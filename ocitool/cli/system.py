@@ -122,7 +122,7 @@ def _information(app: App, store: Any) -> dict[str, Any]:
         "Version": __version__,
         "Root": settings.root,
         "RootFrom": settings.origins["root"],
-        "Images": len(store.refs.all()),
+        "Images": len(store.refs.names()),
         "User": f"{os.geteuid()}:{os.getegid()}",
         "Kernel": platform.release(),
         "Architecture": platform.machine(),

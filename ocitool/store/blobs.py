@@ -27,6 +27,7 @@ class Blobs:
     def __init__(self, layout: Layout, lease: Callable[[], Lease]) -> None:
         self._layout = layout
         self._lease = lease
+        self.directory = layout.blobs
 
     def path(self, digest: Digest) -> str:
         """Return where the blob lies, whether or not it is there."""

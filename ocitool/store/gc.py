@@ -153,6 +153,7 @@ def _sweep_blobs(store: Store, marks: Marks, spare: int) -> tuple[int, int]:
         text = str(digest)
         store.database.run("DELETE FROM packed WHERE digest = ?", (text,))
         store.database.run("DELETE FROM origins WHERE digest = ?", (text,))
+        store.database.run("DELETE FROM images WHERE digest = ?", (text,))
         count += 1
         size += removed
     return count, size

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +18,7 @@ from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
+from ocitool.store.facts import FactTable
 from ocitool.store.files import write_file
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
@@ -50,6 +52,7 @@ class Store:
         self.layout = Layout(settings.root)
         self.blobs = Blobs(self.layout, self.lease)
         self.refs = Refs(self.layout)
+        self.facts = FactTable(lambda: self.database, self.blobs, self.refs)
         self._progress = progress
         self._lock = threading.RLock()
         self._database: Database | None = None
@@ -146,25 +149,24 @@ class Store:
         Raises:
             ImageNotFound: nothing here has that name.
         """
-        entries = self.refs.all()
         with contextlib.suppress(ValueError):
             reference = Reference.parse(name)
-            for entry in entries:
+            for entry in self._candidates(reference):
                 if entry_matches(entry, reference):
                     return entry
         digits = name.removeprefix("sha256:")
         if len(digits) >= 2 and set(digits) <= set("0123456789abcdef"):
-            found = {e.digest: e for e in entries if self._has_id(e, digits)}
-            if len(found) == 1:
-                return next(iter(found.values()))
-            if found:
+            found = sorted(self.facts.beginning(digits))
+            if len(found) > 1:
                 raise ImageNotFound(f"{len(found)} images have ids that begin with {digits!r}")
+            for digest in found:
+                return self.refs.pointing(Digest.parse(digest))[0]
         raise ImageNotFound(f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`")
 
-    def _has_id(self, entry: Descriptor, digits: str) -> bool:
-        return entry.digest.encoded.startswith(digits) or self.image_id(entry).encoded.startswith(
-            digits
-        )
+    def _candidates(self, reference: Reference) -> Sequence[Descriptor]:
+        if reference.digest is not None:
+            return self.refs.pointing(reference.digest)
+        return self.refs.beginning(str(reference))
 
     def image_id(self, entry: Descriptor) -> Digest:
         """Return the id of the image: the digest of its config, as docker's."""
