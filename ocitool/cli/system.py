@@ -54,7 +54,11 @@ def df(app: App, format_: str | None) -> None:
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @pass_app
 def prune(app: App, all_images: bool, force: bool) -> int:
-    """Remove images without a name, the build cache, and what only they used."""
+    """Remove images without a name, the build cache, and what only they used.
+
+    The files of unpacked layers go after the command has ended, unless OCITOOL_BACKGROUND=no is
+    set, or background = "no" in a file of settings.
+    """
     from ocitool.cli.units import human_size
     from ocitool.store.gc import prune as collect
 

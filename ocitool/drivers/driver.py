@@ -43,7 +43,8 @@ class Driver(Protocol):
     and dropped by `discard`.  Every method may raise `DriverError` or `LayerError`; the `OSError`
     of a full or failing disk passes through, for the store to translate.
 
-    A driver is made by calling its class with the directory it may use, which exists.
+    A driver is made by calling its class with the directory it may use, which exists.  What takes
+    long to remove it may rename into ``trash`` there (`ocitool.drivers.trash`).
     """
 
     @property
@@ -102,9 +103,9 @@ class Driver(Protocol):
         """
 
     def discard(self, key: str) -> None:
-        """Drop the tree *key*, and what an interrupted `discard` or `remove` has left.
+        """Drop the tree *key*; nothing happens if there is no such tree.
 
-        Nothing happens if there is no such tree.  Where `mapped` names the method it is tried in
+         Where `mapped` names the method it is tried in
         the caller first, and a `PermissionError` sends it to the user namespace.
         """
 

@@ -59,6 +59,7 @@ class Store:
         self._lease: Lease | None = None
         self._driver: Driver | None = None
         self._layers: Layers | None = None
+        self._swept = False
 
     @classmethod
     def open(
@@ -194,6 +195,7 @@ class Store:
         """Remove the unfinished work of processes that are gone; finished layers stay."""
         from ocitool.store.sweeping import sweep
 
+        self._swept = True
         sweep(self.layout, self.make_driver)
 
     def close(self) -> None:
@@ -211,6 +213,11 @@ class Store:
                 self._database.close()
                 self._database = None
             self._layers = None
+            if self._swept:  # then there may be something, of this process or of one before
+                from ocitool.store.sweeping import take_out_trash
+
+                self._swept = False
+                take_out_trash(self.layout, background=self.settings.background)
 
     def __enter__(self) -> Self:
         return self
