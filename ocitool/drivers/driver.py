@@ -120,3 +120,14 @@ class Driver(Protocol):
 
     def usage(self, layer: str) -> Usage:
         """Measure *layer*; `LayerNotFound` if it is not there."""
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        """Compare what is kept of *layer* with the tar it was made of; a line for each fault.
+
+        Changes nothing, and reads *tar* to its end.  *parents* are the layers below, the lowest
+        first.  What the machine may refuse (device nodes, attributes) is no fault.
+
+        Raises:
+            LayerNotFound: *layer*, or one of *parents*, is not there.
+            LayerError: *tar* is damaged.
+        """

@@ -7,7 +7,7 @@ by comparing the trees, but only what was touched since the copy is looked at.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ocitool.drivers.driver import Support
@@ -27,7 +27,7 @@ class VfsDriver(InFolders):
 
     name: ClassVar[str] = "vfs"
     mapped: ClassVar[frozenset[str]] = frozenset(
-        {"begin", "apply", "diff", "discard", "remove", "usage"}
+        {"begin", "apply", "diff", "discard", "remove", "usage", "check"}
     )
 
     def __init__(self, home: str) -> None:
@@ -70,6 +70,12 @@ class VfsDriver(InFolders):
         since = os.stat(f"{self._folders.tree(key)}/{_COPIED}").st_ctime_ns
         changes = changes_since(self._top(key), before, since if parents else 0)
         return write_changes(changes, sink, clamp=clamp)
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        from ocitool.layer.compare import compare
+
+        below = [self._folders.layer(name) for name in reversed(parents)][:1]
+        return compare(tar, self._folders.layer(layer), below, whole=True)
 
     def _top(self, key: str) -> str:
         return f"{self._folders.tree(key)}/{FS}"
