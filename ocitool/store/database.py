@@ -28,11 +28,12 @@ _STEPS: Final = {  # from a version to the next
     2: _IMAGES,
 }
 _BUSY: Final = 60.0  # seconds
-_DAMAGED: Final = "it is damaged: remove it and its -wal and -shm; layers are unpacked again"
+#: The hint of the error for a damaged file.
+DAMAGED: Final = "it is damaged: remove it and its -wal and -shm; layers are unpacked again"
 _REFUSED: Final = "give --root a directory you may write to"
 _HINTS: Final = {
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
     sqlite3.SQLITE_CANTOPEN: _REFUSED,
     sqlite3.SQLITE_PERM: _REFUSED,
     sqlite3.SQLITE_READONLY: _REFUSED,

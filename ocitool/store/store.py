@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from ocitool.errors import ImageNotFound
+from ocitool.errors import ImageNotFound, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
@@ -18,6 +18,7 @@ from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
+from ocitool.store.disk import full_disk
 from ocitool.store.facts import FactTable
 from ocitool.store.files import write_file
 from ocitool.store.layout import Layout, boot_id
@@ -188,6 +189,25 @@ class Store:
             "SELECT repository FROM origins WHERE digest = ? ORDER BY repository", (str(digest),)
         )
         return tuple(row[0] for row in rows)
+
+    def remove_database(self) -> None:
+        """Remove a damaged database; the next use makes a new one.
+
+        Raises:
+            StoreError: another process uses the store.
+        """
+        with self._lock:
+            mine = self._lease.name if self._lease is not None else ""
+            if set(os.listdir(self.layout.tmp)) - {mine}:
+                raise StoreError("other processes use the store", hint="wait for them, or end them")
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+            self._layers = None
+            with full_disk(self.layout.root):
+                for end in ("", "-wal", "-shm"):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{self.layout.database}{end}")
 
     # -- ends -------------------------------------------------------------------------------
 

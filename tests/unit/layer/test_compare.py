@@ -83,7 +83,7 @@ def replaced_by(make):
         ("d/f", write("Content"), "has other content"),
         ("d/f", write("short"), "has 5 bytes instead of 7"),
         ("d/f", lambda path: os.chmod(path, 0o600), "has the mode 0600 instead of 0644"),
-        ("d/f", lambda path: os.utime(path, ns=(1, 1)), "has the time 1 instead of 1000000000"),
+        ("d/f", lambda path: os.utime(path, ns=(1, 1)), "has the time 0 instead of 1"),
         ("d/f", os.unlink, "is missing"),
         ("d/f", replaced_by(lambda path: path.mkdir()), "is a directory instead of a file"),
         ("d/g", replaced_by(lambda path: path.touch()), "is not the same file as /d/f"),
