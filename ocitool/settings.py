@@ -13,7 +13,11 @@ from typing import Any, Final, Self
 
 from ocitool.errors import FormatError
 
-_ENVIRONMENT: Final = {"root": "OCITOOL_ROOT", "driver": "OCITOOL_DRIVER"}
+_ENVIRONMENT: Final = {
+    "root": "OCITOOL_ROOT",
+    "driver": "OCITOOL_DRIVER",
+    "background": "OCITOOL_BACKGROUND",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,7 @@ class Settings:
 
     root: str  # the store's directory, absolute
     driver: str = ""  # a storage driver's name; "" chooses the first that works
+    background: bool = True  # whether a process may outlive the command, to remove files
     #: name of a field -> "default", a file's path, "OCITOOL_ROOT", "--root"
     origins: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -47,8 +52,16 @@ class Settings:
                 values[key], origins[key] = flag, f"--{key}"
         if not values["root"]:
             raise FormatError("is empty", where=origins["root"], hint="name a directory")
-        values["root"] = os.path.abspath(os.path.expanduser(values["root"]))
-        return cls(**values, origins=origins)
+        background = values.pop("background", "yes")
+        if background not in ("yes", "no"):
+            where = origins["background"]
+            raise FormatError(f"{background!r} is neither 'yes' nor 'no'", where=where)
+        return cls(
+            root=os.path.abspath(os.path.expanduser(values["root"])),
+            driver=values.get("driver", ""),
+            background=background == "yes",
+            origins=origins,
+        )
 
 
 def default_root(environ: Mapping[str, str]) -> str:

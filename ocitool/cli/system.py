@@ -5,13 +5,23 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocitool import __version__
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.options import format_option
+from ocitool.cli.options import (
+    authfile_option,
+    format_option,
+    insecure_option,
+    progress_option,
+)
+from ocitool.cli.output import write
+
+if TYPE_CHECKING:
+    from ocitool.progress import ProgressSink
+    from ocitool.store.store import Store
 
 
 @click.group(short_help="Look after the store.")
@@ -54,7 +64,11 @@ def df(app: App, format_: str | None) -> None:
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @pass_app
 def prune(app: App, all_images: bool, force: bool) -> int:
-    """Remove images without a name, the build cache, and what only they used."""
+    """Remove images without a name, the build cache, and what only they used.
+
+    The files of unpacked layers go after the command has ended, unless OCITOOL_BACKGROUND=no is
+    set, or background = "no" in a file of settings.
+    """
     from ocitool.cli.units import human_size
     from ocitool.store.gc import prune as collect
 
@@ -80,22 +94,58 @@ def _confirmed(question: str) -> bool:
 
 
 @system.command(short_help="Prove that the store is whole.")
+@click.option("--repair", is_flag=True, help="Mend what is wrong, and remove what nobody uses.")
+@insecure_option
+@authfile_option
+@progress_option
 @pass_app
-def check(app: App) -> int:
-    """Read every blob, follow every name, look at every layer; exits with 1 if something is wrong.
+def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progress: str) -> int:
+    """Read every blob, follow every name, compare every unpacked layer with its tar.
 
-    Changes nothing.
+    Exits with 1 if something is wrong, and says what would mend it; what nobody uses any more is
+    told and is not wrong.  Changes nothing without --repair.
+
+    With --repair damaged and missing blobs are fetched again from the registry that they came from,
+    damaged layers and indexes are removed, to be made again when they are needed, and what nobody
+    uses goes.  Exits with 1 if something could not be mended.
     """
-    from ocitool.store.check import check as prove
+    with app.progress(progress) as sink, app.store(sink) as store:
+        lines, wrong = (
+            _repaired(store, sink, not tls_verify, authfile) if repair else _checked(store, sink)
+        )
+    write("".join(f"{line}\n" for line in lines))
+    return 1 if wrong else 0
 
-    count = 0
-    with app.progress() as sink, app.store() as store:
-        for problem in prove(store, sink):
-            count += 1
-            click.echo(f"{problem.what}\n  {problem.remedy}")
-    if not count:
-        click.echo("The store is whole.")
-    return 1 if count else 0
+
+def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
+    from ocitool.store.check import check as prove
+    from ocitool.store.leftovers import leftovers
+    from ocitool.store.problems import BadDatabase
+
+    problems = list(prove(store, sink))
+    lines = [f"{problem.what}\n  {problem.remedy}" for problem in problems]
+    if not any(isinstance(problem.fault, BadDatabase) for problem in problems):
+        found = list(leftovers(store))
+        lines += found
+        if found:
+            lines.append("  not wrong, but of no use: run `ocitool system prune`")
+    return lines if problems else [*lines, "The store is whole."], bool(problems)
+
+
+def _repaired(
+    store: Store, sink: ProgressSink, insecure: bool, authfile: str | None
+) -> tuple[list[str], bool]:
+    from ocitool.image.repair import Mended
+    from ocitool.image.repair import repair as mend
+
+    lines, wrong = [], False
+    for result in mend(store, sink, insecure=insecure, authfile=authfile):
+        if isinstance(result, Mended):
+            lines.append(f"{result.problem.what}\n  {result.done}")
+        else:
+            wrong = True
+            lines.append(f"{result.what}\n  {result.remedy}")
+    return lines if wrong else [*lines, "The store is whole."], wrong
 
 
 @click.command(short_help="Show what is used here, and why.")
@@ -103,7 +153,7 @@ def check(app: App) -> int:
 @pass_app
 def info(app: App, format_: str | None) -> None:
     """Show the store, its driver and why it was chosen, and what the machine allows."""
-    from ocitool.cli.output import emit_documents, write
+    from ocitool.cli.output import emit_documents
 
     with app.store() as store:
         document = _information(app, store)
@@ -122,7 +172,7 @@ def _information(app: App, store: Any) -> dict[str, Any]:
         "Version": __version__,
         "Root": settings.root,
         "RootFrom": settings.origins["root"],
-        "Images": len(store.refs.all()),
+        "Images": len(store.refs.names()),
         "User": f"{os.geteuid()}:{os.getegid()}",
         "Kernel": platform.release(),
         "Architecture": platform.machine(),
@@ -158,7 +208,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
 @format_option
 def version(format_: str | None) -> None:
     """Show the versions of ocitool and Python."""
-    from ocitool.cli.output import emit_documents, write
+    from ocitool.cli.output import emit_documents
 
     document = {
         "Version": __version__,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from ocitool.drivers import probing
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders, InFolders
-from ocitool.errors import DriverError
+from ocitool.errors import DriverError, LayerError
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.erofs.stack import device_of
 from ocitool_runtime.spec import Mount, SharedImage
@@ -171,6 +171,31 @@ class ErofsDriver(InFolders):
 
     def tar(self, layer: str) -> str:
         return f"{os.path.dirname(self._folders.layer(layer))}/{TAR}"
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        from ocitool.drivers.keeping import Compared, ComparedHoles
+        from ocitool.layer.erofs.tarindex import index
+
+        path = self._folders.layer(layer)
+        place = os.path.dirname(path)
+        holes = ComparedHoles(f"{place}/{HOLES}")
+        with (
+            contextlib.closing(Compared(tar, f"{place}/{TAR}")) as kept,
+            self._below(parents) as below,
+        ):
+            wanted = index(kept, below, holes).image
+        for name, differs in ((TAR, kept.differs), (HOLES, holes.differs)):
+            if differs:
+                yield f"its {name} {differs}"
+        with open(path, "rb") as file:
+            if file.read() != wanted:
+                yield "its image shows something else"
+        if os.path.exists(merged := self._merged(layer)):
+            try:
+                with ErofsImage(merged) as image:
+                    image.verify()
+            except LayerError:
+                yield "the image of all layers up to it is damaged"
 
     def usage(self, layer: str) -> Usage:
         with ErofsImage(self._folders.layer(layer)) as image:

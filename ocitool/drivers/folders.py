@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
+from ocitool.drivers import trash
 from ocitool.drivers.driver import Usage
 from ocitool.errors import DriverError, LayerNotFound
 from ocitool.layer.root import remove_tree
@@ -34,7 +35,7 @@ class Folders:
         self._kept = tuple(kept)
         self._layers = f"{home}/layers"
         self._trees = f"{home}/trees"
-        self._trash = f"{home}/trash"
+        self._trash = f"{home}/{trash.NAME}"
 
     def layer(self, name: str) -> str:
         """Return what is kept of a committed layer; `LayerNotFound` if it is not there."""
@@ -112,10 +113,11 @@ class Folders:
         self._remove(self.tree(key))
 
     def remove(self, layer: str) -> None:
-        """Remove a committed layer: out of sight by one rename, then file by file."""
+        """Remove a committed layer."""
         self._remove(self.committed(layer))
 
     def _remove(self, place: str) -> None:
+        """Take *place* out of use by one rename; `ocitool.drivers.trash` does the rest."""
         gone = f"{self._trash}/{os.urandom(8).hex()}"
         try:
             os.rename(place, gone)
@@ -123,13 +125,6 @@ class Folders:
             if os.path.lexists(place):  # then it is the trash that is not there yet
                 os.makedirs(self._trash, mode=0o700, exist_ok=True)
                 os.rename(place, gone)
-        for name in _names(self._trash):  # and what an interrupted removal has left
-            try:
-                remove_tree(f"{self._trash}/{name}")
-            except OSError as error:
-                # A worker whose owner was killed may write its last bytes there: next time, then.
-                if error.errno != errno.ENOTEMPTY:
-                    raise
 
     def empty(self) -> str:
         """Return a directory that stays empty."""

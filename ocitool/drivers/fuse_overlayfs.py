@@ -9,7 +9,7 @@ Source: fuse-overlayfs(1), and what version 1.10 was seen to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -63,6 +63,9 @@ class FuseOverlayDriver(InFolders):
         lower = [self._folders.layer(name) for name in reversed(parents)]
         tidy(f"{self._folders.tree(key)}/{FS}", lower)
         return self._overlay.diff(key, parents, sink, clamp=clamp)
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        return self._overlay.check(layer, parents, tar)
 
 
 def _served(mount: Mount) -> Mount:

@@ -93,6 +93,51 @@ class HolesFile:
             self._fd = -1
 
 
+class Compared:
+    """A stream that is compared with the file *path*; ``differs`` tells of the first difference."""
+
+    def __init__(self, stream: Stream, path: str) -> None:
+        self._stream = stream
+        self._file = open(path, "rb", buffering=0)
+        self._at = 0
+        self.differs = ""
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        if not self.differs and self._file.read(len(data) or 1) != data:
+            self.differs = f"differs between byte {self._at} and {self._at + len(data)}"
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class ComparedHoles:
+    """Stands for a `HolesFile` that was written before, and compares it with its members."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.size = 0
+        self.differs = ""
+
+    def take(self, reader: TarReader, size: int) -> int:
+        """Compare the content of the member that *reader* is at; returns where it begins."""
+        start = self.size
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                file.seek(start)
+                pieces = iter(lambda: reader.read(CHUNK), b"")
+                same = all(file.read(len(data)) == data for data in pieces)
+        except FileNotFoundError:
+            same = False
+        self.size += -(-size // BLOCK) * BLOCK
+        if not same and not self.differs:
+            self.differs = f"differs after byte {start}"
+        return start
+
+
 def copy_tar(path: str, sink: Callable[[bytes], object]) -> int:
     """Give the tar *path* to *sink*; returns the number of its members."""
 

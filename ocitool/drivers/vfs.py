@@ -22,7 +22,7 @@ class VfsDriver(WholeTrees):
 
     name: ClassVar[str] = "vfs"
     mapped: ClassVar[frozenset[str]] = frozenset(
-        {"begin", "apply", "diff", "discard", "remove", "usage"}
+        {"begin", "apply", "diff", "discard", "remove", "usage", "check"}
     )
 
     def __init__(self, home: str) -> None:

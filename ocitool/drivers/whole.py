@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.drivers.folders import FS, InFolders
@@ -47,6 +47,12 @@ class WholeTrees(InFolders, ABC):
         before = self._folders.layer(parents[-1]) if parents else ""
         changes = changes_since(self._top(key), before, self._since(key) if parents else 0)
         return write_changes(changes, sink, clamp=clamp)
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        from ocitool.layer.compare import compare
+
+        below = [self._folders.layer(name) for name in reversed(parents)][:1]
+        return compare(tar, self._folders.layer(layer), below, whole=True)
 
     def _top(self, key: str) -> str:
         return f"{self._folders.tree(key)}/{FS}"

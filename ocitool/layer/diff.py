@@ -135,7 +135,7 @@ class _Copy:
         if not _same_attributes(state, was) or xattrs.read(place) != xattrs.read(old):
             return False
         if stat.S_ISREG(state.st_mode):
-            return state.st_size == was.st_size and _same_content(place, old)
+            return state.st_size == was.st_size and same_content(place, old)
         return not stat.S_ISLNK(state.st_mode) or os.readlink(place) == os.readlink(old)
 
 
@@ -247,7 +247,8 @@ def _child(path: str, name: str) -> str:
     return child
 
 
-def _same_content(one: str, other: str) -> bool:
+def same_content(one: str, other: str) -> bool:
+    """Say whether two files hold the same bytes."""
     with open(one, "rb", buffering=0) as a, open(other, "rb", buffering=0) as b:
         while True:
             left, right = a.read(CHUNK), b.read(CHUNK)

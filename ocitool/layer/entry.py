@@ -115,6 +115,11 @@ def decode(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def shown(path: str) -> str:
+    """Return *path* for people, from the image's root and on one line."""
+    return "/" + (path if path.isprintable() else path.encode("unicode_escape").decode())
+
+
 def kind_of(mode: int) -> str:
     """Return the kind for a ``st_mode``; ``""`` for sockets, which no layer holds."""
     return _KINDS.get(stat.S_IFMT(mode), "")

@@ -10,8 +10,8 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, Self
+from collections.abc import Callable, Container, Iterator
+from typing import BinaryIO, Final, Self
 
 from ocitool.errors import BadDigest, BlobNotFound, DigestMismatch
 from ocitool.oci.digest import Digest, VerifiedReader
@@ -21,6 +21,8 @@ from ocitool.store.files import is_same, sync_directory, try_lock, write_all
 from ocitool.store.layout import Layout
 from ocitool.store.leases import Lease
 
+_CHUNK: Final = 1 << 20  # bytes
+
 
 class Blobs:
     """The blobs of one store."""
@@ -28,6 +30,7 @@ class Blobs:
     def __init__(self, layout: Layout, lease: Callable[[], Lease]) -> None:
         self._layout = layout
         self._lease = lease
+        self.directory = layout.blobs
 
     def path(self, digest: Digest) -> str:
         """Return where the blob lies, whether or not it is there."""
@@ -65,6 +68,14 @@ class Blobs:
             size = min(descriptor.size, MANIFEST_LIMIT)
             reader = VerifiedReader(file, descriptor.digest, size, where="store")
             return reader.read() + reader.read()
+
+    def hash(self, digest: Digest) -> Digest:
+        """Return the digest that the content of the blob *digest* really has."""
+        hasher = digest.hasher()
+        with self.open(digest) as file:
+            while data := file.read(_CHUNK):
+                hasher.update(data)
+        return Digest(digest.algorithm, hasher.hexdigest())
 
     def writer(self, lease: Lease) -> BlobWriter:
         """Return a writer for a new blob."""
@@ -105,6 +116,43 @@ class Blobs:
             for name in os.listdir(f"{self._layout.blobs}/{algorithm}"):
                 with contextlib.suppress(BadDigest):
                     yield Digest.parse(f"{algorithm}:{name}")
+
+    def set_aside(self, digest: Digest) -> bool:
+        """Move a blob out of the way, into ``damaged/``, if it is not what its digest says.
+
+        False if it is not there, or was replaced by a good one meanwhile.
+        """
+        path = self.path(digest)
+        with full_disk(self._layout.root):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)  # as a collection: who replaces it waits
+                if not is_same(path, fd) or self.hash(digest) == digest:
+                    return False
+                os.makedirs(self._layout.damaged, mode=0o700, exist_ok=True)
+                os.rename(path, self._aside(digest))
+                return True
+            finally:
+                os.close(fd)
+
+    def drop_aside(self, digest: Digest) -> None:
+        """Remove for good what `set_aside` has moved."""
+        with full_disk(self._layout.root), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._aside(digest))
+
+    def drop_all_aside(self, missing: Container[Digest]) -> None:
+        """Remove all that `set_aside` has moved, but for what is still *missing*."""
+        names = os.listdir(self._layout.damaged) if os.path.isdir(self._layout.damaged) else []
+        for name in names:
+            digest = Digest.parse(name.replace("-", ":", 1))
+            if digest not in missing:
+                self.drop_aside(digest)
+
+    def _aside(self, digest: Digest) -> str:
+        return f"{self._layout.damaged}/{digest.algorithm}-{digest.encoded}"
 
     def collect(self, digest: Digest, before: int) -> int | None:
         """Remove a blob unless it was stored or claimed since *before*, in nanoseconds.

@@ -74,6 +74,7 @@ def _prune(store: Store, *, all_images: bool, cache: bool, dangling: bool) -> Pr
     layers = _sweep_layers(store, marks, spare)
     blobs, size = _sweep_blobs(store, marks, spare)
     _sweep_files(store.layout.indexes, {d.encoded for d in marks.diffs}, spare)
+    store.blobs.drop_all_aside({d for d in marks.blobs if store.blobs.size(d) is None})
     return Pruned(images=gone, blobs=blobs, layers=layers, cache=records, size=size)
 
 
@@ -140,7 +141,7 @@ def _images_to_go(store: Store, all_images: bool, spare: int) -> tuple[Digest, .
         if name_of(entry) and not all_images:
             continue
         path = store.blobs.path(entry.digest)
-        if not os.path.exists(path) or not _is_young(path, spare):  # or there is no image
+        if not os.path.exists(path) or not is_young(path, spare):  # or there is no image
             gone.append(entry.digest)
     return tuple(gone)
 
@@ -156,6 +157,7 @@ def _sweep_blobs(store: Store, marks: Marks, spare: int) -> tuple[int, int]:
         text = str(digest)
         store.database.run("DELETE FROM packed WHERE digest = ?", (text,))
         store.database.run("DELETE FROM origins WHERE digest = ?", (text,))
+        store.database.run("DELETE FROM images WHERE digest = ?", (text,))
         count += 1
         size += removed
     return count, size
@@ -168,7 +170,7 @@ def _sweep_layers(store: Store, marks: Marks, spare: int) -> int:
             if driver is not None:
                 here = set(driver.layers())
                 count += sum(
-                    _remove_layer(store, driver, chain, spare)
+                    drop_layer(store, driver, chain, spare)
                     for chain in _topmost_first(store, name, here)
                     if chain not in marks.layers or chain not in here
                 )
@@ -189,7 +191,8 @@ def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
     return [*sorted(here - set(parents)), *sorted(parents, key=depth, reverse=True)]
 
 
-def _remove_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:
+def drop_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:
+    """Remove an unpacked layer unless it was claimed since *spare*, in nanoseconds."""
     which = (driver.name, chain)
     with store.layout.work_lock("layer", chain), full_disk(store.layout.root):
         # Whoever claims it now finds no row, and waits for the lock to unpack it anew.
@@ -205,12 +208,13 @@ def _remove_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:
 def _sweep_files(directory: str, keep: set[str], spare: int) -> None:
     for name in os.listdir(directory):
         path = f"{directory}/{name}"
-        if name not in keep and not _is_young(path, spare):
+        if name not in keep and not is_young(path, spare):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
 
-def _is_young(path: str, spare: int) -> bool:
+def is_young(path: str, spare: int) -> bool:
+    """Say whether a file was stored or claimed since *spare*, or is gone already."""
     try:
         return os.stat(path).st_mtime_ns >= spare
     except FileNotFoundError:

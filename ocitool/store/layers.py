@@ -20,6 +20,7 @@ from ocitool.store.files import sync_file_system, write_file
 from ocitool.store.layer import Layer, layer_names
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
+from ocitool.store.plain import damage_told, open_plain, prove
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -67,20 +68,9 @@ class Layers:
 
     def open(self, layer: Layer) -> Stream:
         """Open the plain tar of a layer; it is proved at its end, by `LayerError` and digest."""
-        from ocitool.store.proved import ProvedTar
-
         with contextlib.suppress(BlobNotFound):  # a driver keeps it, or does not
-            return ProvedTar(self._blobs.open(layer.diff_id), layer.diff_id, layer.blob.size)
-        return self._unpacked(layer)
-
-    def _unpacked(self, layer: Layer) -> Stream:
-        """Open the plain tar of a layer by way of its blob, which is the truth."""
-        from ocitool.layer.compression import for_type
-        from ocitool.store.proved import ProvedTar
-
-        codec = for_type(layer.blob.media_type)
-        plain = codec.decompress(self._blobs.open(layer.blob.digest))
-        return ProvedTar(plain, layer.diff_id, layer.blob.size)
+            return prove(self._blobs.open(layer.diff_id), layer)
+        return open_plain(self._blobs, layer)
 
     def index(self, layer: Layer) -> LayerIndex:
         """Return the index of a layer; made from its blob once, and kept."""
@@ -92,7 +82,10 @@ class Layers:
             with open(path, "rb") as file:
                 return parse(file.read())
         except (FileNotFoundError, LayerError):
-            with contextlib.closing(ReadAhead(self.open(layer))) as stream:
+            with (
+                damage_told(self._blobs, layer),
+                contextlib.closing(ReadAhead(self.open(layer))) as stream,
+            ):
                 data = index_of(stream)
             self.keep_index(layer.diff_id, data)
             return parse(data)
@@ -168,8 +161,9 @@ class Layers:
                 )
                 rows = self._database.rows(query, values)  # a collection may have been faster
         boot = boot_id() if any(row[1] for row in rows) else ""
+        here = set(self.driver.layers()) if rows else set()  # a directory may have been lost
         # What was unpacked before a power cut may not have reached the disk.
-        return {chain for chain, at_boot, _ in rows if at_boot in ("", boot)}
+        return {chain for chain, at_boot, _ in rows if at_boot in ("", boot) and chain in here}
 
     def _unpack(
         self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink
@@ -183,7 +177,10 @@ class Layers:
         with full_disk(self._layout.root), self._discarded(key):
             driver.remove(name)  # left by a crash, or by a boot that ended too early
             driver.begin(key, parents)
-            with contextlib.closing(ReadAhead(self._unpacked(layer))) as stream:
+            with (
+                damage_told(self._blobs, layer),
+                contextlib.closing(ReadAhead(open_plain(self._blobs, layer))) as stream,
+            ):
                 applied = driver.apply(key, parents, stream)
             driver.commit(key, name)
         for note in applied.notes:

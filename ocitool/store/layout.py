@@ -33,6 +33,7 @@ class Layout:
         self.containers = f"{root}/containers"
         self.tmp = f"{root}/tmp"
         self.locks = f"{root}/locks"
+        self.damaged = f"{root}/damaged"  # made when something is moved there
         self._prepare()
 
     def _prepare(self) -> None:
@@ -132,7 +133,7 @@ class Layout:
 
 _OWN: Final = frozenset(
     {"oci", "db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "indexes", "drivers", "containers",
-     "tmp", "locks", "format", "lost+found"}
+     "tmp", "locks", "damaged", "format", "lost+found"}
 )  # fmt: skip
 
 

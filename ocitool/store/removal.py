@@ -29,7 +29,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
     """
     found = store.find(name)
     image_id = store.image_id(found)
-    names = [name_of(e) for e in store.refs.all() if e.digest == found.digest and name_of(e)]
+    names = [name_of(e) for e in store.refs.pointing(found.digest) if name_of(e)]
     if _is_name_of(name, name_of(found)) and len(names) > 1:
         store.refs.remove(name_of(found))
         return Removed(untagged=(name_of(found),), deleted=None)

@@ -79,6 +79,9 @@ class JournalDriver:
     def usage(self, layer: str) -> Usage:
         return self._inner.usage(layer)
 
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        return self._inner.check(layer, parents, tar)
+
     def _note(self, *words: str) -> None:
         with open(f"{self._home}/journal", "a", encoding="utf-8") as journal:
             journal.write(" ".join(words) + "\n")

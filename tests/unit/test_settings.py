@@ -42,6 +42,15 @@ def test_a_flag_may_take_back_the_driver(config):
     assert Settings.load(environ=environ, flags={"driver": ""}).driver == ""
 
 
+def test_work_in_the_background_is_allowed_or_not(config):
+    environ = config('background = "no"\n')
+    assert not Settings.load(environ=environ).background
+    assert Settings.load(environ={**environ, "OCITOOL_BACKGROUND": "yes"}).background
+    with pytest.raises(FormatError, match="neither 'yes' nor 'no'") as caught:
+        Settings.load(environ={**environ, "OCITOOL_BACKGROUND": "1"})
+    assert caught.value.where == "OCITOOL_BACKGROUND"
+
+
 def test_a_root_is_absolute(config, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     environ = config("")

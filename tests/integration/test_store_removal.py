@@ -1,0 +1,79 @@
+"""A removal is done when the layer is out of sight; its files go when the command has ended."""
+
+from __future__ import annotations
+
+import os
+import select
+
+import pytest
+
+from ocitool import Store
+from ocitool.drivers import trash
+from ocitool.errors import DriverUnavailable
+from ocitool.store.check import check
+from tests.fixtures.stores import LARGE as NAME
+from tests.fixtures.stores import age, large, put_image, put_layer
+
+
+@pytest.fixture
+def unpacked(store_root):
+    """A store with one unpacked image; returns its driver's trash."""
+    with Store.open(str(store_root)) as store:
+        image = put_image(store, NAME, put_layer(store, large(1)))
+        try:
+            store.layers.ensure(image.layers)
+        except DriverUnavailable as error:
+            pytest.skip(str(error))
+        age(store)
+        return f"{store.layout.drivers}/{store.driver().name}/trash"
+
+
+def test_a_command_that_may_not_leave_a_process_empties_the_trash(unpacked, store_root, run_cli):
+    run_cli("rmi", NAME, root=store_root, env={"OCITOOL_BACKGROUND": "no"}).ok()
+    assert os.listdir(unpacked) == []
+
+
+@pytest.mark.parametrize("words", [("rmi", NAME), ("system", "prune", "-af")])
+def test_a_removal_goes_on_after_the_command(unpacked, store_root, run_cli, words):
+    """The caller reads our output to its end: it must not wait for the process that is left."""
+    run_cli(*words, root=store_root, env={"OCITOOL_BACKGROUND": "yes"}).ok()
+    for process in cleaners(unpacked):
+        assert select.select([process], [], [], 60)[0]
+        os.close(process)
+    assert os.listdir(unpacked) == []
+    with Store.open(str(store_root)) as store:
+        assert list(check(store)) == []
+        assert list(store.driver().layers()) == []
+
+
+def cleaners(place):
+    """Yield a descriptor for each process that empties *place*."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            process = os.pidfd_open(int(name))
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+        except OSError:  # gone meanwhile
+            continue
+        if b"ocitool.drivers.trash" in words and place.encode() in words:
+            yield process
+        else:
+            os.close(process)
+
+
+def test_what_a_killed_process_has_left_goes_with_the_next_command(
+    unpacked, store_root, run_cli, monkeypatch
+):
+    monkeypatch.setattr(trash, "start", lambda places: 0)  # one that dies before its first file
+    monkeypatch.setenv("OCITOOL_BACKGROUND", "yes")
+    with Store.open(str(store_root)) as store:
+        store.sweep()
+        store.refs.remove(NAME)
+        store.database.run("DELETE FROM layers")
+        for layer in list(store.driver().layers()):
+            store.driver().remove(layer)
+    assert os.listdir(unpacked) != []
+    run_cli("images", root=store_root).ok()  # which only reads, and leaves it
+    assert os.listdir(unpacked) != []
+    run_cli("system", "prune", "-f", root=store_root).ok()
+    assert os.listdir(unpacked) == []
