@@ -30,6 +30,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "none": "ocitool.layer.compression:NONE",
             "gzip": "ocitool.layer.compression:GZIP",
             "zstd": "ocitool.layer.compression:ZSTD",
+            "estargz": "ocitool.layer.estargz:ESTARGZ",
         },
         "ocitool.credentials": {},
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol, runtime_checkable
 
 from ocitool.errors import LayerError
 from ocitool.oci.content import Stream
+from ocitool.oci.digest import Digest
 
 CHUNK: Final = 1 << 20  # bytes; large enough that threads do not fight for the interpreter
 
@@ -15,6 +17,16 @@ class Compressor(Protocol):
 
     def compress(self, data: bytes, /) -> bytes: ...
     def flush(self) -> bytes: ...
+
+
+@runtime_checkable
+class Rewriter(Protocol):
+    """A compressor that adds to the tar, as formats with a table of contents do."""
+
+    diff_id: Digest
+    """Of the tar with what was added; it holds after `flush`."""
+    annotations: Mapping[str, str]
+    """What the blob's descriptor has to say of it; it holds after `flush`."""
 
 
 class Codec(Protocol):
@@ -27,7 +39,7 @@ class Codec(Protocol):
         brotli = "ocitool_brotli:CODEC"
 
     The same bytes in must give the same bytes out, on any number of threads.  Compressors are used
-    in other threads than the one that made them.
+    in other threads than the one that made them; one may be a `Rewriter` as well.
     """
 
     @property

@@ -17,7 +17,7 @@ from ocitool.layer.codec import CHUNK, Codec, Compressor, chosen
 from ocitool.layer.threads import processors
 from ocitool.oci.content import Stream
 
-_LEVELS: Final = range(1, 10)
+LEVELS: Final = range(1, 10)
 _OF_ISAL: Final = range(1, 4)  # the levels that isal has; those above are zlib's
 #: No flags, no time, no name; OS 255 "unknown", so that no machine shows.
 _HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -36,7 +36,7 @@ class Gzip:
         self._threads = threads
 
     def compressor(self, level: int | None = None) -> Compressor:
-        level = chosen(self, level, _LEVELS)
+        level = chosen(self, level, LEVELS)
         return _GzipCompressor(deflater(level), self._threads or processors())
 
     def decompress(self, stream: Stream) -> Stream:

@@ -122,11 +122,13 @@ class Layers:
             "INSERT OR REPLACE INTO packed VALUES (?, ?, ?)",
             (str(digest), str(diff_id), f"{codec.name}:{level}"),
         )
-        size = blob.size
-        media_type = layer_type(codec.suffix)
-        return Layer(
-            diff_id=diff_id, blob=Descriptor(media_type=media_type, digest=digest, size=size)
+        described = Descriptor(
+            media_type=layer_type(codec.suffix),
+            digest=digest,
+            size=blob.size,
+            annotations=packer.annotations,
         )
+        return Layer(diff_id=diff_id, blob=described)
 
     # -- trees ------------------------------------------------------------------------------
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import zlib
 
 import pytest
 
 from ocitool.errors import LayerError
+from ocitool.layer.seekable import contents
 from ocitool.oci import mediatypes as types
 from ocitool.oci.digest import Digest
+from ocitool.store.trees import LayeredTree
+from tests.unit.layer.tars import file, tar
 
 DATA = b"content " * 100_000
 PLUGIN = """
@@ -69,3 +73,15 @@ def test_a_plugin_s_codec_packs_and_unpacks_layers(store):
     assert layer.blob.media_type == f"{types.OCI_LAYER}+zlib"
     assert zlib.decompress(store.blobs.read(layer.blob)) == DATA
     assert plain(store, layer) == DATA
+
+
+def test_an_estargz_layer_is_unpacked_and_says_what_proves_its_table(unpacking):
+    data = tar(file("f", b"content", uid=os.geteuid(), gid=os.getegid()))
+    layer = unpacking.layers.pack(lambda sink: sink(data), "estargz")
+    assert layer.blob.media_type == types.OCI_LAYER_GZIP
+    path = unpacking.blobs.path(layer.blob.digest)
+    with open(path, "rb") as blob:
+        found = contents(layer.blob, lambda at, size: os.pread(blob.fileno(), size, at))
+    assert [file.entry.path for file in found] == ["f", ".no.prefetch.landmark"]
+    assert unpacking.layers.ensure([layer])
+    assert LayeredTree(unpacking.layers, [layer]).read("f") == b"content"
