@@ -15,7 +15,8 @@ from ocitool.errors import LayerError, UnsafePath
 from ocitool.layer import entry as kinds
 from ocitool.layer.compression import CHUNK, sniff
 from ocitool.layer.entry import WHITEOUT, Entry, split
-from ocitool.layer.reader import BLOCK, TarReader
+from ocitool.layer.header import BLOCK
+from ocitool.layer.reader import TarReader
 from ocitool.oci.content import Stream
 
 _BZIP2: Final = b"BZh"

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from ocitool.layer.compression import CHUNK
+from ocitool.layer.erofs.format import BLOCK
 from ocitool.layer.reader import TarReader
 from ocitool.layer.threads import Lane
 from ocitool.oci.content import Stream
@@ -56,6 +57,40 @@ class Kept:
         if self._size - self._flushed >= _FLUSHED:  # or all of it would wait for the end
             _begin_writing(self._file.fileno(), self._flushed, self._size - self._flushed)
             self._flushed = self._size
+
+
+class HolesFile:
+    """Content of files with holes, in a file with the same holes; made when it is first needed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self.size = 0
+
+    def take(self, reader: TarReader, size: int) -> int:
+        """Keep the content of the member that *reader* is at; returns where it begins."""
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+        start = self.size
+        for at, data in reader.runs():
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(self._fd, view, start + at)
+                view, at = view[written:], at + written
+        self.size += -(-size // BLOCK) * BLOCK
+        os.ftruncate(self._fd, self.size)
+        return start
+
+    def finish(self) -> None:
+        """Make it durable."""
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def copy_tar(path: str, sink: Callable[[bytes], object]) -> int:

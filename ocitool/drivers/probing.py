@@ -115,6 +115,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
     """Write an image beneath *home*, mount it, and stack an overlay on it."""
     import tempfile
 
+    from ocitool.drivers.keeping import HolesFile
     from ocitool.layer.entry import FILE, Entry
     from ocitool.layer.erofs.stack import Stack
     from ocitool.layer.erofs.tarindex import index
@@ -130,7 +131,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
             writer.content(b"content")
             writer.close()
         with open(f"{place}/tar", "rb", buffering=0) as tar, open(f"{place}/image", "wb") as file:
-            file.write(index(tar, Stack(())).image)
+            file.write(index(tar, Stack(()), HolesFile(f"{place}/holes")).image)
         error = _run(_EROFS, place, ",".join(options))
     finally:
         remove_tree(place)

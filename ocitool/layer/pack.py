@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from ocitool.layer.compression import CHUNK, Codec
+from ocitool.layer.codec import CHUNK, Codec
 from ocitool.layer.threads import Lane
 from ocitool.oci.digest import Digest
 
@@ -18,9 +18,11 @@ class Packer:
     is fed, so it is fed in blocks of one size.
     """
 
-    def __init__(self, codec: Codec, sink: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, codec: Codec, sink: Callable[[bytes], object], level: int | None = None
+    ) -> None:
         self._hash = hashlib.sha256()
-        self._compressor = codec.compressor()
+        self._compressor = codec.compressor(level)
         self._sink = sink
         self._hashing = Lane(self._hash.update)
         self._packing = Lane(self._pack)

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ocitool import plugins
 from ocitool.errors import BlobNotFound, LayerError, OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
-from ocitool.oci.mediatypes import codec_of, layer_type
+from ocitool.oci.mediatypes import layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
@@ -24,7 +23,6 @@ from ocitool.store.leases import Lease
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
-    from ocitool.layer.compression import Codec
     from ocitool.layer.index import LayerIndex
     from ocitool.oci.content import Stream
     from ocitool_runtime.spec import Mount
@@ -77,9 +75,10 @@ class Layers:
 
     def _unpacked(self, layer: Layer) -> Stream:
         """Open the plain tar of a layer by way of its blob, which is the truth."""
+        from ocitool.layer.compression import for_type
         from ocitool.store.proved import ProvedTar
 
-        codec: Codec = plugins.lookup("ocitool.codecs", codec_of(layer.blob.media_type))
+        codec = for_type(layer.blob.media_type)
         plain = codec.decompress(self._blobs.open(layer.blob.digest))
         return ProvedTar(plain, layer.diff_id, layer.blob.size)
 
@@ -107,14 +106,18 @@ class Layers:
         return f"{self._layout.indexes}/{diff_id.encoded}"
 
     def pack(
-        self, write: Callable[[Callable[[bytes], object]], None], codec_name: str = "gzip"
+        self, write: Callable[[Callable[[bytes], object]], None], compression: str = "gzip"
     ) -> Layer:
-        """Make a blob of the tar that *write* gives to the sink it is called with."""
+        """Make a blob of the tar that *write* gives to the sink it is called with.
+
+        *compression* is the name of a codec, perhaps with a level: ``gzip:9``.
+        """
+        from ocitool.layer.compression import parse
         from ocitool.layer.pack import Packer
 
-        codec: Codec = plugins.lookup("ocitool.codecs", codec_name)
+        codec, level = parse(compression)
         with self._blobs.writer(self._lease()) as blob, full_disk(self._layout.root):
-            packer = Packer(codec, blob.write)
+            packer = Packer(codec, blob.write, level)
             try:
                 write(packer.write)
             except BaseException:
@@ -124,10 +127,10 @@ class Layers:
             digest = blob.commit()
         self._database.run(
             "INSERT OR REPLACE INTO packed VALUES (?, ?, ?)",
-            (str(digest), str(diff_id), codec_name),
+            (str(digest), str(diff_id), f"{codec.name}:{level}"),
         )
         size = blob.size
-        media_type = layer_type(codec_name)
+        media_type = layer_type(codec.suffix)
         return Layer(
             diff_id=diff_id, blob=Descriptor(media_type=media_type, digest=digest, size=size)
         )

@@ -76,12 +76,14 @@ def sandbox(control: _socket.socket, plan: Plan) -> None:
     try:
         with doing("show the layers"):
             shared.hold()
-        _in_namespaces(control, plan, notes)
+        last = _in_namespaces(control, plan, notes)
     finally:
         shared.release()
+    _send(control, last)  # when nothing is held any more: the parent may remove the layers now
 
 
-def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> None:
+def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[object, ...]:
+    """Return the message on how it ended."""
     with doing("make namespaces"):
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.make_slave()
@@ -89,11 +91,10 @@ def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> Non
     try:
         with doing("serve the layers"):
             servers.start([*plan["rootfs"], *plan["mounts"]])
-        last = _sandbox(control, plan, notes)
+        return _sandbox(control, plan, notes)
     finally:
         with doing("end the programs that serve the layers"):
             servers.end()
-    _send(control, last)
 
 
 def _sandbox(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[object, ...]:

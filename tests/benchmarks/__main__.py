@@ -201,7 +201,7 @@ def once(row: Row, tool: Tool, result: Result) -> None:
     if server:
         result.server_peaks.append(peak_of(server))
     stamp = time.strftime("%H:%M:%S")
-    print(f"  {stamp} {row.name} {tool.name} {outcome['seconds']:.2f} s", file=sys.stderr)
+    print(f"  {stamp} {row.name} {tool.name} {result.seconds[-1]:.3f} s", file=sys.stderr)
 
 
 def inner(log: Path) -> float:
