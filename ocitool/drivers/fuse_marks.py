@@ -4,6 +4,7 @@ To remove a file the program leaves a character device 0:0, as the kernel does, 
 layer below has the name.  Every directory that it makes is opaque, whether or not there is
 something to hide: by ``trusted.overlay.opaque`` or, in a user namespace,
 ``user.fuseoverlayfs.opaque``, and by the files ``.wh..wh..opq`` and ``.wh..opq`` in it.
+When one name of a file is removed the others are copied up, although nothing changes in them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
+from ocitool.layer import xattrs
 from ocitool.layer.lower import find
 from ocitool.layer.whiteouts import is_whiteout
 
@@ -46,9 +48,27 @@ def _tidy(place: str, path: str, lower: Sequence[str]) -> None:
         child = f"{path}/{entry.name}" if path else entry.name
         if stat.S_ISDIR(state.st_mode):
             _tidy(entry.path, child, below)
-        elif is_whiteout(state) and find(below, child) is None:
+        elif is_whiteout(state):
+            if find(below, child) is None:
+                os.unlink(entry.path)
+        elif stat.S_ISREG(state.st_mode) and _is_spare_copy(entry.path, state, find(below, child)):
             os.unlink(entry.path)
     os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _is_spare_copy(
+    place: str, state: os.stat_result, found: tuple[str, os.stat_result] | None
+) -> bool:
+    """Say whether the file is *found* below just so, with further names there."""
+    if found is None or found[1].st_nlink < 2 or state.st_nlink > 1:
+        return False
+    below, was = found
+    for name in ("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns"):
+        if getattr(state, name) != getattr(was, name):
+            return False
+    import filecmp  # seldom
+
+    return xattrs.read(place) == xattrs.read(below) and filecmp.cmp(place, below, shallow=False)
 
 
 def _mark(place: str) -> None:

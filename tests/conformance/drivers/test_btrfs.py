@@ -91,6 +91,24 @@ class TestBtrfs(DriverConformance):
             driver.discard("t")
             assert list(driver.trees()) == []
 
+    def test_a_copy_that_fails_leaves_nothing(self, monkeypatch):
+        def full(source, target):
+            os.mkdir(f"{target}/half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with self.driver() as driver:
+            self.layer(driver, A, (), [directory("d")])
+            driver.begin("t", (A,))
+            nest(driver, "t", (A,))
+            top = driver.mounts("t", (A,))[0].source
+            with monkeypatch.context() as patch:
+                patch.setattr(subvolumes, "copy_tree", full)
+                with pytest.raises(OSError, match="No space"):
+                    driver.commit("t", B)
+            assert os.listdir(f"{top}/d") == ["inner"]
+            driver.commit("t", B)
+            assert "d/inner/deeper/g" in self.look(driver, (A, B))
+
     def test_what_a_kill_left_in_a_commit_is_discarded(self):
         """The tree is frozen already, and not yet renamed."""
         with self.driver() as driver:

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -142,12 +143,12 @@ def test_kill_9_of_the_stub_ends_the_program(make, served, servers):
     process.close()
 
 
-def test_kill_9_of_the_program_ends_nobody_else(make, served, servers):
+def test_kill_9_of_the_program_leaves_nothing_that_cannot_be_ended(make, served, servers):
     process = get_isolation().start(make("sleep 1000", rootfs=(served,)), Stdio())
     for each in servers():
         os.kill(int(each), 9)
     process.kill(9)
-    assert process.wait(60).signal == 9
+    assert process.wait(60).signal in (signal.SIGKILL, signal.SIGBUS)  # its pages are gone
 
 
 def test_a_program_that_is_missing_is_named_with_the_remedy(make, served, scratch, monkeypatch):
