@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from ocitool.cli.units import ago, human_size, local_time, parse_time
+from ocitool.cli.units import ago, human_size, local_time
 from ocitool.errors import FormatError
 from ocitool.image.image import Image
+from ocitool.oci.moments import parse_time
 from ocitool.oci.reference import Reference
 from ocitool.store.facts import Facts
 from ocitool.store.refs import name_of

@@ -136,7 +136,7 @@ class Blobs:
     def collect(self, digest: Digest, before: int) -> int | None:
         """Remove a blob unless it was stored or claimed since *before*, in nanoseconds.
 
-        Returns its size in bytes, None if it was not removed.
+        Returns the bytes that this gives back, None if it was not removed.
         """
         path = self.path(digest)
         try:
@@ -151,7 +151,7 @@ class Blobs:
             if state.st_mtime_ns >= before:
                 return None
             os.unlink(path)
-            return state.st_size
+            return state.st_size if state.st_nlink == 1 else 0  # it has another name yet
         finally:
             os.close(fd)
 

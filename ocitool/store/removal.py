@@ -39,7 +39,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
             hint="remove them one by one, or use --force",
         )
     store.refs.drop((found.digest,))
-    prune(store, cache=False, dangling=False)
+    prune(store, cache=False, dangling=False, measured=False)
     return Removed(untagged=tuple(names), deleted=image_id)
 
 
