@@ -86,7 +86,7 @@ def _reclaimable(size: int, of: int) -> str:
 def _image_rows(store: Store, found: Usage) -> list[dict[str, Any]]:
     from ocitool.cli.listing import image_rows
 
-    rows = image_rows(store)
+    rows = [row for row in image_rows(store) if not row["Store"]]
     return [
         {
             **row,
@@ -144,6 +144,7 @@ def prune(
         return 1
     with app.store() as store:
         done = collect(store, all_images=all_images, filters=wanted, cache_space=most)
+        store.layers.make_durable(settled=0)  # so that the store may be handed on as it is now
     for digest in done.images:
         click.echo(f"Deleted: {digest}")
     click.echo(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")

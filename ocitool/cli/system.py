@@ -21,6 +21,7 @@ from ocitool.cli.space import df, prune
 
 if TYPE_CHECKING:
     from ocitool.progress import ProgressSink
+    from ocitool.settings import Settings
     from ocitool.store.store import Store
 
 
@@ -113,6 +114,7 @@ def _information(app: App, store: Any) -> dict[str, Any]:
         "Root": settings.root,
         "RootFrom": settings.origins["root"],
         "Images": len(store.refs.names()),
+        **_shared_stores(store, settings),
         "User": f"{os.geteuid()}:{os.getegid()}",
         "Kernel": platform.release(),
         "Architecture": platform.machine(),
@@ -130,6 +132,13 @@ def _information(app: App, store: Any) -> dict[str, Any]:
     if not support.ok and support.hint:
         document["ContainersHint"] = support.hint
     return document
+
+
+def _shared_stores(store: Store, settings: Settings) -> dict[str, str]:
+    if not store.shared:
+        return {}
+    found = (f"{each.root} ({len(each.refs.names())} images)" for each in store.shared)
+    return {"SharedStores": ", ".join(found), "SharedFrom": settings.origins["shared_stores"]}
 
 
 def _why(settings: Any, choice: Any) -> str:
