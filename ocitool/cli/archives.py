@@ -31,7 +31,12 @@ def save(app: App, names: tuple[str, ...], output: str | None) -> None:
                 full = str(Reference.parse(name))
             except ValueError:
                 full = ""
-            images.append((local_image(store, name), full if store.refs.get(full) else ""))
+            images.append(
+                (
+                    local_image(store, name),
+                    full if any(refs.get(full) for refs in store.all_refs) else "",
+                )
+            )
         if output is None:
             save_images(images, sys.stdout.buffer.write)
         else:

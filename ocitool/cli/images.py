@@ -23,7 +23,10 @@ def images(
     no_trunc: bool,
     format_: str | None,
 ) -> None:
-    """List the images in the store, or those of one repository."""
+    """List the images in the store, or those of one repository.
+
+    Images of shared stores follow, with the store they are in.
+    """
     from ocitool.cli.listing import image_rows
     from ocitool.cli.output import Column, emit_list, short_id
 
@@ -39,6 +42,8 @@ def images(
     ]
     with app.store() as store:
         rows = list(image_rows(store, repository or "", moments=bool(format_)))
+        if store.shared:
+            columns.append(Column("Store", "STORE"))
     if quiet:
         rows = list({row["ID"]: row for row in rows}.values())
     emit_list(rows, columns=columns, format=format_, quiet=quiet, no_trunc=no_trunc)

@@ -6,12 +6,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from ocitool.cli.units import ago, human_size, local_time, parse_time
+from ocitool.cli.units import ago, human_size, local_time
 from ocitool.errors import FormatError
 from ocitool.image.image import Image
+from ocitool.oci.moments import parse_time
 from ocitool.oci.reference import Reference
 from ocitool.store.facts import Facts
-from ocitool.store.refs import name_of
+from ocitool.store.refs import Refs, name_of
 from ocitool.store.store import Store
 
 NONE = "<none>"
@@ -22,20 +23,25 @@ def image_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each name of each image, the newest first; *pattern* is a name or none.
 
-    Without *moments* the rows have no ``CreatedAt``, which takes a third of the time.
+    What shared stores have comes after it, but for names that mean something else here.  Without
+    *moments* the rows have no ``CreatedAt``, which takes a third of the time.
     """
-    names = _names(store, pattern)
-    facts = store.facts.of(digest for _, digest in names)
-    for name, digest in reversed(names):
-        yield _row(name, digest, facts.get(digest), moments)
+    seen: set[str] = set()
+    for refs, root in [(store.refs, ""), *((each.refs, each.root) for each in store.shared)]:
+        names = [known for known in _names(refs, pattern) if known[0] not in seen]
+        facts = store.facts.of(digest for _, digest in names)
+        for name, digest in reversed(names):
+            yield {**_row(name, digest, facts.get(digest), moments), "Store": root}
+        if store.shared:
+            seen.update(name for name, _ in names if name)
 
 
-def _names(store: Store, pattern: str) -> list[tuple[str, str]]:
+def _names(refs: Refs, pattern: str) -> list[tuple[str, str]]:
     if not pattern:
-        return store.refs.names()
+        return refs.names()
     wanted = Reference.parse(pattern)
     has_tag = ":" in pattern.rpartition("/")[2]
-    found = store.refs.beginning(str(wanted) if has_tag else f"{wanted.repository}:")
+    found = refs.beginning(str(wanted) if has_tag else f"{wanted.repository}:")
     return [(name_of(e), str(e.digest)) for e in found if not has_tag or name_of(e) == str(wanted)]
 
 
@@ -72,7 +78,7 @@ def _shown(name: str) -> tuple[str, str]:
 def inspect_document(store: Store, image: Image) -> dict[str, Any]:
     """Return an image as ``docker image inspect`` shows it."""
     config = image.config
-    names = [name_of(e) for e in store.refs.pointing(image.digest) if name_of(e)]
+    names = [name_of(e) for e in store.pointing(image.digest) if name_of(e)]
     references = [Reference.parse(name) for name in names]
     digests = sorted({f"{r.familiar_repository}@{image.digest}" for r in references})
     return {

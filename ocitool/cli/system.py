@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,9 +17,11 @@ from ocitool.cli.options import (
     progress_option,
 )
 from ocitool.cli.output import write
+from ocitool.cli.space import df, prune
 
 if TYPE_CHECKING:
     from ocitool.progress import ProgressSink
+    from ocitool.settings import Settings
     from ocitool.store.store import Store
 
 
@@ -29,68 +30,8 @@ def system() -> None:
     """See what the store takes, prove it, clean it."""
 
 
-@system.command(short_help="Show what takes how much space.")
-@format_option
-@pass_app
-def df(app: App, format_: str | None) -> None:
-    """Show what takes how much space, and how much of it could be had back."""
-    from ocitool.cli.output import Column, emit_list
-    from ocitool.cli.units import human_size
-    from ocitool.store.usage import usage
-
-    columns = [
-        Column("Type", "TYPE"),
-        Column("TotalCount", "TOTAL"),
-        Column("Active", "ACTIVE"),
-        Column("Size", "SIZE"),
-        Column("Reclaimable", "RECLAIMABLE"),
-    ]
-    with app.store() as store:
-        rows = [
-            {
-                "Type": row.kind,
-                "TotalCount": row.total,
-                "Active": row.active,
-                "Size": human_size(row.size),
-                "Reclaimable": human_size(row.reclaimable),
-            }
-            for row in usage(store)
-        ]
-    emit_list(rows, columns=columns, format=format_, key="Type")
-
-
-@system.command(short_help="Remove what is not used.")
-@click.option("-a", "--all", "all_images", is_flag=True, help="Remove all images, not only <none>.")
-@click.option("-f", "--force", is_flag=True, help="Do not ask.")
-@pass_app
-def prune(app: App, all_images: bool, force: bool) -> int:
-    """Remove images without a name, the build cache, and what only they used.
-
-    The files of unpacked layers go after the command has ended, unless OCITOOL_BACKGROUND=no is
-    set, or background = "no" in a file of settings.
-    """
-    from ocitool.cli.units import human_size
-    from ocitool.store.gc import prune as collect
-
-    what = "ALL images" if all_images else "all images without a name"
-    if not force and not _confirmed(f"This removes {what} and the build cache. Go on? [y/N] "):
-        click.echo("Nothing was removed; -f removes without asking.", err=True)
-        return 1
-    with app.store() as store:
-        done = collect(store, all_images=all_images)
-    for digest in done.images:
-        click.echo(f"Deleted: {digest}")
-    click.echo(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")
-    click.echo(f"Total reclaimed space: {human_size(done.size)}")
-    return 0
-
-
-def _confirmed(question: str) -> bool:
-    click.echo(question, nl=False, err=True)
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        click.echo(err=True)
-    return answer.strip().lower() in ("y", "yes")
+system.add_command(df)
+system.add_command(prune)
 
 
 @system.command(short_help="Prove that the store is whole.")
@@ -173,6 +114,7 @@ def _information(app: App, store: Any) -> dict[str, Any]:
         "Root": settings.root,
         "RootFrom": settings.origins["root"],
         "Images": len(store.refs.names()),
+        **_shared_stores(store, settings),
         "User": f"{os.geteuid()}:{os.getegid()}",
         "Kernel": platform.release(),
         "Architecture": platform.machine(),
@@ -190,6 +132,13 @@ def _information(app: App, store: Any) -> dict[str, Any]:
     if not support.ok and support.hint:
         document["ContainersHint"] = support.hint
     return document
+
+
+def _shared_stores(store: Store, settings: Settings) -> dict[str, str]:
+    if not store.shared:
+        return {}
+    found = (f"{each.root} ({len(each.refs.names())} images)" for each in store.shared)
+    return {"SharedStores": ", ".join(found), "SharedFrom": settings.origins["shared_stores"]}
 
 
 def _why(settings: Any, choice: Any) -> str:

@@ -24,7 +24,7 @@ class BtrfsDriver(WholeTrees):
 
     name: ClassVar[str] = "btrfs"
     mapped: ClassVar[frozenset[str]] = frozenset(
-        {"begin", "apply", "diff", "commit", "discard", "remove", "usage"}
+        {"begin", "apply", "diff", "commit", "discard", "remove", "usage", "check"}
     )
 
     def __init__(self, home: str) -> None:

@@ -170,7 +170,8 @@ class ErofsDriver(InFolders):
         self._folders.remove(layer)
 
     def tar(self, layer: str) -> str:
-        return f"{os.path.dirname(self._folders.layer(layer))}/{TAR}"
+        place = os.path.dirname(self._folders.layer(layer))
+        return "" if os.path.islink(place) else f"{place}/{TAR}"  # another store's is left alone
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         from ocitool.drivers.keeping import Compared, ComparedHoles

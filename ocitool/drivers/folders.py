@@ -1,6 +1,7 @@
 """What drivers with one directory a layer have in common: places, names, commit and removal.
 
 HOME/layers/<chain id>/fs      committed
+HOME/layers/<chain id>         or a link to the directory of another store, which is never changed
 HOME/trees/<key>/fs            writable; `commit` renames <key> to <chain id>
 HOME/trash/<random>            taken out of use, to be removed
 HOME/empty                     a directory with nothing in it
@@ -134,17 +135,22 @@ class Folders:
 
     def layers(self) -> Iterator[str]:
         """Yield the names of the committed layers."""
-        yield from _names(self._layers)
+        for name in _names(self._layers):
+            place = f"{self._layers}/{name}"
+            if os.path.isdir(place) or not os.path.islink(place):
+                yield name
 
     def trees(self) -> Iterator[str]:
         """Yield the keys of the trees."""
         yield from _names(self._trees)
 
     def usage(self, layer: str, since: int = 0) -> Usage:
-        """Add up the files of *layer*, each inode once.
+        """Add up the files of *layer*, each inode once; of a link to another store nothing.
 
         Only those count whose change time (ctime, in nanoseconds) is not before *since*.
         """
+        if os.path.islink(f"{self._layers}/{layer}"):
+            return Usage(size=0, inodes=0)
         seen: set[int] = set()
         size = inodes = 0
         todo = [self.layer(layer)]

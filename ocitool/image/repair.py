@@ -55,7 +55,7 @@ def repair(
         work.fetched = False
         for problem in list(check_names(store, work.given_up)):
             yield work.mend(problem)
-    prune(store, cache=False, dangling=False)
+    prune(store, cache=False, dangling=False, measured=False)
 
 
 class _Repair:

@@ -9,8 +9,9 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import BinaryIO, Final, Self
 
 from ocitool.errors import BadDigest, BlobNotFound, DigestMismatch
@@ -20,17 +21,20 @@ from ocitool.store.disk import full_disk
 from ocitool.store.files import is_same, sync_directory, try_lock, write_all
 from ocitool.store.layout import Layout
 from ocitool.store.leases import Lease
+from ocitool.store.quiet import open_quietly
 
 _CHUNK: Final = 1 << 20  # bytes
 
 
 class Blobs:
-    """The blobs of one store."""
+    """The blobs of one store, and to read those of the directories *shared* of others."""
 
-    def __init__(self, layout: Layout, lease: Callable[[], Lease]) -> None:
+    def __init__(
+        self, layout: Layout, lease: Callable[[], Lease], shared: Sequence[str] = ()
+    ) -> None:
         self._layout = layout
         self._lease = lease
-        self.directory = layout.blobs
+        self._shared = shared
 
     def path(self, digest: Digest) -> str:
         """Return where the blob lies, whether or not it is there."""
@@ -38,29 +42,39 @@ class Blobs:
 
     def size(self, digest: Digest) -> int | None:
         """Return the size of a blob in bytes, None if it is not there."""
-        try:
-            return os.stat(self.path(digest)).st_size
-        except FileNotFoundError:
-            return None
+        for path in self._places(digest):
+            with contextlib.suppress(FileNotFoundError):
+                return os.stat(path).st_size
+        return None
+
+    def _places(self, digest: Digest) -> Iterator[str]:
+        yield self.path(digest)
+        for directory in self._shared:
+            yield f"{directory}/{digest.algorithm}/{digest.encoded}"
+
+    def _shared_size(self, digest: Digest) -> int | None:
+        for path in itertools.islice(self._places(digest), 1, None):
+            with contextlib.suppress(FileNotFoundError):
+                return os.stat(path).st_size
+        return None
 
     def claim(self, descriptor: Descriptor) -> bool:
         """Say whether the blob is there, and keep a collection that runs now from taking it."""
         self._lease()  # by which a collection knows that there is somebody who claims
         with full_disk(self._layout.root), _held(self.path(descriptor.digest)) as fd:
             if fd is None or not os.fstat(fd).st_nlink:
-                return False
+                return self._shared_size(descriptor.digest) == descriptor.size
             os.utime(fd)
             return os.fstat(fd).st_size == descriptor.size
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open a blob for reading, unproved: it was proved when it came in."""
-        try:
-            return open(self.path(digest), "rb", buffering=0)
-        except FileNotFoundError:
-            raise BlobNotFound(
-                f"the blob {digest} is not in the store",
-                hint="pull or build the image again",
-            ) from None
+        for path in self._places(digest):
+            with contextlib.suppress(FileNotFoundError):
+                return open_quietly(path)
+        raise BlobNotFound(
+            f"the blob {digest} is not in the store", hint="pull or build the image again"
+        )
 
     def read(self, descriptor: Descriptor) -> bytes:
         """Return a document (manifest, index, config), proved again, at most 4 MiB."""
@@ -157,7 +171,7 @@ class Blobs:
     def collect(self, digest: Digest, before: int) -> int | None:
         """Remove a blob unless it was stored or claimed since *before*, in nanoseconds.
 
-        Returns its size in bytes, None if it was not removed.
+        Returns the bytes that this gives back, None if it was not removed.
         """
         path = self.path(digest)
         try:
@@ -172,7 +186,7 @@ class Blobs:
             if state.st_mtime_ns >= before:
                 return None
             os.unlink(path)
-            return state.st_size
+            return state.st_size if state.st_nlink == 1 else 0  # it has another name yet
         finally:
             os.close(fd)
 

@@ -9,8 +9,8 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.progress import SILENT, ProgressSink, Transfer
 from ocitool.store.database import DAMAGED
-from ocitool.store.gc import layers_of
 from ocitool.store.layer import layer_names
+from ocitool.store.marks import layers_of
 from ocitool.store.mounts import leaked_mounts
 from ocitool.store.problems import BadBlob, BadDatabase, Problem
 from ocitool.store.refs import name_of

@@ -6,8 +6,7 @@ A row belongs to a digest, so it is never out of date; all of them can be made a
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ocitool.errors import OcitoolError, StoreError
@@ -30,9 +29,11 @@ class Facts(NamedTuple):
 
 
 class FactTable:
-    """The facts of one store's images."""
+    """The facts of the images that several *refs* name."""
 
-    def __init__(self, database: Callable[[], Database], blobs: Blobs, refs: Refs) -> None:
+    def __init__(
+        self, database: Callable[[], Database], blobs: Blobs, refs: Sequence[Refs]
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._refs = refs
@@ -43,9 +44,8 @@ class FactTable:
         known = self._known(wanted)
         missing = wanted - known.keys()
         if missing:
-            entries = self._refs.all() if len(missing) > 1 else self._one(next(iter(missing)))
             made = {}
-            for entry in entries:
+            for entry in self._entries(missing):
                 if str(entry.digest) in missing:
                     with contextlib.suppress(OcitoolError):
                         made[str(entry.digest)] = self._read(entry)
@@ -55,13 +55,17 @@ class FactTable:
 
     def beginning(self, digits: str) -> set[str]:
         """Return the digests of the entries whose digest or image's id begins with *digits*."""
-        digests = {digest for _, digest in self._refs.names()}
+        digests = {digest for refs in self._refs for _, digest in refs.names()}
         facts = self.of(digests)
         images = {digest for digest, known in facts.items() if _begins(known.id, digits)}
         return images | {digest for digest in digests if _begins(digest, digits)}
 
-    def _one(self, digest: str) -> Iterable[Descriptor]:
-        return self._refs.pointing(Digest.parse(digest))
+    def _entries(self, digests: set[str]) -> Iterator[Descriptor]:
+        for refs in self._refs:
+            if len(digests) > 1:
+                yield from refs.all()
+            else:
+                yield from refs.pointing(Digest.parse(next(iter(digests))))
 
     def _known(self, digests: set[str]) -> dict[str, Facts]:
         query = "SELECT digest, id, created, platform, size FROM images"
@@ -77,7 +81,7 @@ class FactTable:
         return {}
 
     def _is_here(self, digest: str) -> bool:
-        return os.path.exists(f"{self._blobs.directory}/{digest.replace(':', '/')}")
+        return self._blobs.size(Digest.parse(digest)) is not None
 
     def _read(self, entry: Descriptor) -> Facts:
         from ocitool.oci.config import ImageConfig  # tagging does without

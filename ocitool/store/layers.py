@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
     from ocitool.layer.index import LayerIndex
     from ocitool.oci.content import Stream
+    from ocitool.store.shared import SharedStore
     from ocitool_runtime.spec import Mount
 
 # What reads and writes tars is imported where that is done: starting a container does without.
@@ -52,12 +54,14 @@ class Layers:
         blobs: Blobs,
         lease: Callable[[], Lease],
         driver: Callable[[], Driver],
+        shared: Sequence[SharedStore] = (),
     ) -> None:
         self._layout = layout
         self._database = database
         self._blobs = blobs
         self._lease = lease
         self._get_driver = driver
+        self._shared = shared
 
     @property
     def driver(self) -> Driver:
@@ -146,9 +150,23 @@ class Layers:
                 continue
             with self._layout.work_lock("layer", names[at]):
                 # Another process may have unpacked it while we waited.
-                if not self._claimed((names[at],)):
+                if not self._claimed((names[at],)) and not self._adopted(layer, names, at):
                     self._unpack(layer, names[at], names[:at], progress)
         return names
+
+    def _adopted(self, layer: Layer, names: Sequence[str], at: int) -> bool:
+        """Use a layer that a shared store has unpacked, by a link to it; False if none has."""
+        driver, name = self.driver, names[at]
+        for place in filter(None, (each.layer(driver.name, name) for each in self._shared)):
+            self._lease()  # by which a collection knows that there is somebody who claims
+            directory = f"{self._layout.drivers}/{driver.name}/layers"
+            with full_disk(self._layout.root):
+                driver.remove(name)  # a link to a store that is gone
+                os.makedirs(directory, mode=0o700, exist_ok=True)
+                os.symlink(place, f"{directory}/{name}")
+            self._record(layer, name, names[:at])
+            return True
+        return False
 
     def _claimed(self, names: Sequence[str]) -> set[str]:
         """Return which of *names* are unpacked, and keep a collection from taking them."""
@@ -256,12 +274,13 @@ class Layers:
                 self._record(layer, name, tree.parents)
         return layer
 
-    def make_durable(self) -> None:
+    def make_durable(self, settled: float = _SETTLED) -> None:
         """Sync what was unpacked a while ago, and note that a power cut can no longer harm it.
 
-        The kernel has long written it by itself, so there is next to nothing left to do.
+        After *settled* seconds the kernel has long written it by itself, so there is next to
+        nothing left to do.
         """
-        boot, limit = boot_id(), time.time() - _SETTLED
+        boot, limit = boot_id(), time.time() - settled
         where = "boot = ? AND made < ?"
         if self._database.rows(f"SELECT 1 FROM layers WHERE {where} LIMIT 1", (boot, limit)):
             with full_disk(self._layout.root):

@@ -15,15 +15,16 @@ from typing import Final
 from ocitool.errors import StoreError, StoreLocked, StoreVersion
 from ocitool.store.disk import full_disk
 from ocitool.store.files import is_same, is_temporary, try_lock, write_file
+from ocitool.store.quiet import open_quietly
 
 FORMAT: Final = 1
 _LOCK_PATIENCE: Final = 600.0  # seconds
 
 
 class Layout:
-    """The directory *root*, made and checked."""
+    """The directory *root*, checked, and made if it is missing unless *make* says not to."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, make: bool = True) -> None:
         self.root = root
         self.oci = f"{root}/oci"
         self.blobs = f"{root}/oci/blobs"
@@ -34,14 +35,16 @@ class Layout:
         self.tmp = f"{root}/tmp"
         self.locks = f"{root}/locks"
         self.damaged = f"{root}/damaged"  # made when something is moved there
-        self._prepare()
+        self._prepare(make)
 
-    def _prepare(self) -> None:
+    def _prepare(self, make: bool) -> None:
         version = f"{self.root}/format"
         try:
-            with open(version, "rb") as file:
+            with open_quietly(version) as file:
                 text = file.read(20).strip()
         except FileNotFoundError:
+            if not make:
+                raise StoreError("is not a store", where=self.root) from None
             self._create(version)
             return
         except OSError as error:

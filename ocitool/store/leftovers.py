@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 
 from ocitool.store.files import is_temporary
-from ocitool.store.gc import is_young, mark
+from ocitool.store.gc import is_young
 from ocitool.store.leases import is_alive, lease_of, oldest_lease
+from ocitool.store.marks import mark
 from ocitool.store.store import Store
 from ocitool.store.sweeping import drivers_of, made
 

@@ -21,6 +21,7 @@ from ocitool.store.disk import full_disk
 from ocitool.store.entries import CONTAINERD_NAME, REF_NAME, name_of
 from ocitool.store.files import write_file
 from ocitool.store.layout import Layout
+from ocitool.store.quiet import read_quietly
 
 __all__ = ["CONTAINERD_NAME", "REF_NAME", "Entries", "Refs", "name_of"]
 
@@ -80,8 +81,7 @@ class Refs:
 
     def _lines(self) -> list[bytes]:
         try:
-            with open(self._path, "rb") as file:
-                raw = file.read()
+            raw = read_quietly(self._path)
         except FileNotFoundError:
             return []
         return entries.split(raw)

@@ -29,6 +29,11 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
     """
     found = store.find(name)
     image_id = store.image_id(found)
+    if not store.refs.pointing(found.digest):
+        raise StoreError(
+            f"{name!r} is in a shared store, which is never changed",
+            hint="its owner can remove it, with --root",
+        )
     names = [name_of(e) for e in store.refs.pointing(found.digest) if name_of(e)]
     if _is_name_of(name, name_of(found)) and len(names) > 1:
         store.refs.remove(name_of(found))
@@ -39,7 +44,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
             hint="remove them one by one, or use --force",
         )
     store.refs.drop((found.digest,))
-    prune(store, cache=False, dangling=False)
+    prune(store, cache=False, dangling=False, measured=False)
     return Removed(untagged=tuple(names), deleted=image_id)
 
 

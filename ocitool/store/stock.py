@@ -10,8 +10,8 @@ from ocitool.errors import OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.mediatypes import layer_type
-from ocitool.store.gc import layers_of
 from ocitool.store.layer import Layer
+from ocitool.store.marks import layers_of
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 

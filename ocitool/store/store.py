@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from ocitool.errors import ImageNotFound, StoreError
+from ocitool.errors import ImageNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
@@ -28,6 +28,7 @@ from ocitool.store.refs import Refs
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.drivers.driver import Driver, Support
     from ocitool.store.layers import Layers
+    from ocitool.store.shared import SharedStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +53,12 @@ class Store:
     def __init__(self, settings: Settings, *, progress: ProgressSink = SILENT) -> None:
         self.settings = settings
         self.layout = Layout(settings.root)
-        self.blobs = Blobs(self.layout, self.lease)
+        self.shared = _open_shared(settings)
+        self.blobs = Blobs(self.layout, self.lease, [each.blobs for each in self.shared])
         self.refs = Refs(self.layout)
-        self.facts = FactTable(lambda: self.database, self.blobs, self.refs)
+        #: the names of this store, and then those of the shared ones
+        self.all_refs = (self.refs, *(each.refs for each in self.shared))
+        self.facts = FactTable(lambda: self.database, self.blobs, self.all_refs)
         self._progress = progress
         self._lock = threading.RLock()
         self._database: Database | None = None
@@ -94,7 +98,7 @@ class Store:
                 from ocitool.store.layers import Layers
 
                 self._layers = Layers(
-                    self.layout, self.database, self.blobs, self.lease, self.driver
+                    self.layout, self.database, self.blobs, self.lease, self.driver, self.shared
                 )
                 self._layers.make_durable()
             return self._layers
@@ -166,13 +170,17 @@ class Store:
             if len(found) > 1:
                 raise ImageNotFound(f"{len(found)} images have ids that begin with {digits!r}")
             for digest in found:
-                return self.refs.pointing(Digest.parse(digest))[0]
+                return self.pointing(Digest.parse(digest))[0]
         raise ImageNotFound(f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`")
 
     def _candidates(self, reference: Reference) -> Sequence[Descriptor]:
         if reference.digest is not None:
-            return self.refs.pointing(reference.digest)
-        return self.refs.beginning(str(reference))
+            return self.pointing(reference.digest)
+        return [entry for refs in self.all_refs for entry in refs.beginning(str(reference))]
+
+    def pointing(self, digest: Digest) -> Sequence[Descriptor]:
+        """Return the entries that point to *digest*, here and in shared stores."""
+        return [entry for refs in self.all_refs for entry in refs.pointing(digest)]
 
     def image_id(self, entry: Descriptor) -> Digest:
         """Return the id of the image: the digest of its config, as docker's."""
@@ -241,13 +249,22 @@ class Store:
                 from ocitool.store.sweeping import take_out_trash
 
                 self._swept = False
-                take_out_trash(self.layout, background=self.settings.background)
+                with contextlib.suppress(OcitoolError):  # what stays goes with the next
+                    take_out_trash(self.layout, background=self.settings.background)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _open_shared(settings: Settings) -> Sequence[SharedStore]:
+    if not settings.shared_stores:
+        return ()
+    from ocitool.store.shared import open_shared
+
+    return open_shared(settings.shared_stores, settings.root)
 
 
 def entry_matches(entry: Descriptor, reference: Reference) -> bool:

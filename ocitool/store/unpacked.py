@@ -57,7 +57,13 @@ def _of_driver(
         if chain not in here:
             wrong = "has lost its directory"
         # What an earlier boot left half on the disk is not believed by anybody.
-        elif layer is not None and boot in ("", now) and here.issuperset(parents):
+        # A link leads to a layer of a shared store, which is for its owner to prove.
+        elif (
+            layer is not None
+            and boot in ("", now)
+            and here.issuperset(parents)
+            and not os.path.islink(f"{store.layout.drivers}/{driver.name}/layers/{chain}")
+        ):
             wrong = _difference(store, driver, chain, parents, layer, progress)
         else:
             continue

@@ -51,6 +51,19 @@ def test_work_in_the_background_is_allowed_or_not(config):
     assert caught.value.where == "OCITOOL_BACKGROUND"
 
 
+def test_shared_stores_are_a_path_of_directories(config, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    environ = {**config('shared_stores = "/a:b"\n'), "OCITOOL_SHARED_STORES": ""}
+    settings = Settings.load(environ=environ)
+    assert settings.shared_stores == ("/a", f"{tmp_path}/b")
+    settings = Settings.load(environ={**environ, "OCITOOL_SHARED_STORES": "/c:"})
+    assert (settings.shared_stores, settings.origins["shared_stores"]) == (
+        ("/c",), "OCITOOL_SHARED_STORES"
+    )  # fmt: skip
+    settings = Settings.load(environ=environ, flags={"shared_stores": ""})
+    assert (settings.shared_stores, settings.origins["shared_stores"]) == ((), "--shared-stores")
+
+
 def test_a_root_is_absolute(config, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     environ = config("")

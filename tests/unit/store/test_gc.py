@@ -85,7 +85,7 @@ def test_everything_goes_when_all_is_asked_for(fresh):
     assert files_below(store.layout.indexes) == []
     assert store.refs.all() == ()
     assert store.database.rows("SELECT * FROM packed") == []
-    sizes = {row.kind: (row.total, row.size) for row in usage(store)}
+    sizes = {row.kind: (row.total, row.size) for row in usage(store).rows}
     assert set(sizes.values()) == {(0, 0)}
 
 
