@@ -243,10 +243,14 @@ class DriverConformance(DriverBench):
     def test_a_check_tells_what_is_not_as_in_the_tar(self) -> None:
         me = self.owner
         with self.driver() as driver:
-            self.layer(driver, A, (), [file("f", b"content", me), directory("d", me)])
+            content = [file("f", b"content", me), directory("d", me)]
+            self.layer(driver, A, (), content)
             other = [file("f", b"CONTENT", me), directory("d", me, 0o700), file("g", b"", me)]
             found = list(driver.check(A, (), tar(other)))
-            assert {line.partition(":")[0] for line in found} >= {"/f", "/d", "/g"}, found
+            # Who keeps the tar tells that it is another; others name what is not the same.
+            named = {line.partition(":")[0] for line in found}
+            assert found if driver.tar(A) else named >= {"/f", "/d", "/g"}, found
+            assert list(driver.check(A, (), tar(content))) == []
             assert self.look(driver, (A,)).keys() == {"f", "d"}  # it changed nothing
             raises(LayerNotFound, lambda: list(driver.check(B, (A,), tar([]))))
             raises(LayerError, lambda: list(driver.check(A, (), io.BytesIO(b"x" * 2048))))
@@ -256,7 +260,8 @@ class DriverConformance(DriverBench):
         with self.driver() as driver:
             self.layer(driver, A, (), [file("f", b"x" * 70_000, me), hardlink("g", "f", me)])
             found = driver.usage(A)
-            assert (found.size, found.inodes) == (70_000, 2)  # the file, and the root directory
+            assert 70_000 <= found.size < 140_000
+            assert found.inodes == 2  # the file, and the root directory
 
     def test_what_it_has_is_on_disk(self) -> None:
         home = tempfile.mkdtemp(prefix="driver-")

@@ -30,8 +30,8 @@ class Support:
 class Usage:
     """What one layer takes on disk by itself."""
 
-    size: int  # bytes of file content
-    inodes: int
+    size: int  # bytes of the files that hold it, without directories
+    inodes: int  # that it shows, its root directory included
 
 
 class Driver(Protocol):

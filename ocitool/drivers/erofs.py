@@ -176,6 +176,7 @@ class ErofsDriver(InFolders):
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         from ocitool.drivers.keeping import Compared, ComparedHoles
         from ocitool.layer.erofs.tarindex import index
+        from ocitool.layer.quiet import read_quietly
 
         path = self._folders.layer(layer)
         place = os.path.dirname(path)
@@ -188,9 +189,8 @@ class ErofsDriver(InFolders):
         for name, differs in ((TAR, kept.differs), (HOLES, holes.differs)):
             if differs:
                 yield f"its {name} {differs}"
-        with open(path, "rb") as file:
-            if file.read() != wanted:
-                yield "its image shows something else"
+        if read_quietly(path) != wanted:
+            yield "its image shows something else"
         if os.path.exists(merged := self._merged(layer)):
             try:
                 with ErofsImage(merged) as image:
@@ -199,12 +199,18 @@ class ErofsDriver(InFolders):
                 yield "the image of all layers up to it is damaged"
 
     def usage(self, layer: str) -> Usage:
-        with ErofsImage(self._folders.layer(layer)) as image:
-            own = {
-                n for n, each in enumerate(image.devices) if device_of(each.tag, layer)[0] == layer
-            }
-            size = sum(node.size for node in image.nodes() if node.device in own)
-            return Usage(size=size, inodes=image.inodes)
+        path = self._folders.layer(layer)
+        place = os.path.dirname(path)
+        with ErofsImage(path) as image:
+            inodes = image.inodes
+        files = [self._merged(layer)]
+        if not os.path.islink(place):  # or it takes another store's room
+            files += [f"{place}/{name}" for name in (IMAGE, TAR, HOLES)]
+        size = 0
+        for each in files:
+            with contextlib.suppress(FileNotFoundError):
+                size += os.stat(each).st_size
+        return Usage(size=size, inodes=inodes)
 
     # -- images -----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ocitool.layer.compression import CHUNK
 from ocitool.layer.erofs.format import BLOCK
+from ocitool.layer.quiet import open_quietly
 from ocitool.layer.reader import TarReader
 from ocitool.layer.threads import Lane
 from ocitool.oci.content import Stream
@@ -98,7 +99,7 @@ class Compared:
 
     def __init__(self, stream: Stream, path: str) -> None:
         self._stream = stream
-        self._file = open(path, "rb", buffering=0)
+        self._file = open_quietly(path)
         self._at = 0
         self.differs = ""
 
@@ -126,7 +127,7 @@ class ComparedHoles:
         """Compare the content of the member that *reader* is at; returns where it begins."""
         start = self.size
         try:
-            with open(self._path, "rb", buffering=0) as file:
+            with open_quietly(self._path) as file:
                 file.seek(start)
                 pieces = iter(lambda: reader.read(CHUNK), b"")
                 same = all(file.read(len(data)) == data for data in pieces)

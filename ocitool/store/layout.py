@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from ocitool.errors import StoreError, StoreLocked, StoreVersion
+from ocitool.layer.quiet import open_quietly
 from ocitool.store.disk import full_disk
 from ocitool.store.files import is_same, is_temporary, try_lock, write_file
-from ocitool.store.quiet import open_quietly
 
 FORMAT: Final = 1
 _LOCK_PATIENCE: Final = 600.0  # seconds

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from ocitool.errors import StoreError
+from ocitool.layer.quiet import read_quietly
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.store import entries
@@ -21,7 +22,6 @@ from ocitool.store.disk import full_disk
 from ocitool.store.entries import CONTAINERD_NAME, REF_NAME, name_of
 from ocitool.store.files import write_file
 from ocitool.store.layout import Layout
-from ocitool.store.quiet import read_quietly
 
 __all__ = ["CONTAINERD_NAME", "REF_NAME", "Entries", "Refs", "name_of"]
 

@@ -11,8 +11,8 @@ import sqlite3
 from collections.abc import Sequence
 
 from ocitool.errors import StoreError
+from ocitool.layer.quiet import read_quietly
 from ocitool.store.layout import Layout, boot_id
-from ocitool.store.quiet import read_quietly
 from ocitool.store.refs import Refs
 
 
@@ -37,7 +37,7 @@ class SharedStore:
         removed: only the same user's layers will do.
         """
         place = f"{self._layout.drivers}/{driver}/layers/{chain}"
-        if os.stat(self.root).st_uid != os.geteuid() or not os.path.isdir(f"{place}/fs"):
+        if os.stat(self.root).st_uid != os.geteuid() or not os.path.isdir(place):
             return ""
         if driver not in self._layers:
             self._layers[driver] = self._believed(driver)

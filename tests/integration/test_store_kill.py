@@ -96,7 +96,7 @@ def test_a_killed_unpacking_leaves_whole_layers_alone(image, store_root, lines):
         assert rows <= set(store.driver().layers())
         names = store.layers.ensure(image.layers)
         sizes = [store.driver().usage(name).size for name in names]
-        assert sizes == [400 * 9000] * 3
+        assert all(400 * 9000 <= size < 2 * 400 * 9000 for size in sizes)
 
 
 def kill_at(process, moment):
