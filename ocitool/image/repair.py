@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ocitool.errors import DigestMismatch, NotFound, OcitoolError, RegistryError
+from ocitool.errors import DigestMismatch, NotFound, OcitoolError, RegistryError, StoreError
 from ocitool.image.local import StoreSink
 from ocitool.oci import mediatypes
 from ocitool.oci.digest import Digest
@@ -55,7 +55,10 @@ def repair(
         work.fetched = False
         for problem in list(check_names(store, work.given_up)):
             yield work.mend(problem)
-    prune(store, cache=False, dangling=False, measured=False)
+    try:
+        prune(store, cache=False, dangling=False, measured=False)
+    except StoreError as error:
+        yield Problem(what=f"what nobody uses was not removed: {error}", remedy=error.hint)
 
 
 class _Repair:
@@ -144,8 +147,7 @@ class _Repair:
 
     def _layer(self, name: str, chain: str) -> str:
         with made(self._store.make_driver, name) as driver:
-            if driver is None or not drop_layer(
-                self._store, driver, chain, oldest_lease(self._store.layout)
-            ):
-                return ""
+            spare = oldest_lease(self._store.layout)
+            if driver is None or not drop_layer(self._store, driver, chain, spare):
+                raise StoreError("a process may be using it", hint="end it, and repair again")
         return "removed; it is unpacked again when it is needed"
