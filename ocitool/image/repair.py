@@ -44,21 +44,23 @@ def repair(
 
     A damaged blob is moved aside, into ``damaged/``, before it is fetched from a registry that its
     image was pulled from, pushed to or named after; it is dropped when the fetched one is there.
-    Damaged layers and indexes go, and are made again when they are needed.  At last goes what
-    `ocitool.store.leftovers` tells of.
+    Damaged layers and indexes go, and are made again when they are needed.  When nothing is
+    wrong any more, what `ocitool.store.leftovers` tells of goes, too.
     """
     work = _Repair(store, insecure, authfile)
+    left = False
     for problem in list(check(store, progress)):
-        yield work.mend(problem)
+        yield (result := work.mend(problem))
+        left = left or isinstance(result, Problem)
     # With a manifest that is there again, what it names is known.
     while work.fetched:
         work.fetched = False
         for problem in list(check_names(store, work.given_up)):
-            yield work.mend(problem)
-    try:
+            yield (result := work.mend(problem))
+            left = left or isinstance(result, Problem)
+    # While a manifest cannot be read nobody knows what is of no use.
+    if not left:
         prune(store, cache=False, dangling=False, measured=False)
-    except StoreError as error:
-        yield Problem(what=f"what nobody uses was not removed: {error}", remedy=error.hint)
 
 
 class _Repair:

@@ -120,6 +120,23 @@ def test_what_cannot_be_fetched_is_kept_and_told(store, name, run_cli):
     assert os.listdir(store.layout.damaged) == []
 
 
+def test_nothing_goes_that_is_not_damaged(store, name):
+    """Without its manifest an image's layers look like those of none."""
+    only = f"{name.partition('/')[0]}/only-here:1"
+    image = put_image(store, only, [file("x", os.urandom(999))])
+    layer, index = image.layers[0], store.layout.indexes
+    store.layers.index(layer)
+    age(store)
+    damage(store, image.digest)
+    root = store.layout.root
+    store.close()
+    with Store.open(root) as again:
+        (result,) = repair(again)
+        assert not isinstance(result, Mended)
+        assert again.blobs.hash(layer.blob.digest) == layer.blob.digest
+        assert layer.diff_id.encoded in os.listdir(index)
+
+
 def test_a_damaged_layer_is_unpacked_again(store, name):
     try:
         driver = store.driver()
