@@ -20,7 +20,7 @@ from tests.fixtures.stores import age, large, put_image, put_layer
 def unpacked(store_root):
     """A store with one unpacked image; returns its driver's trash."""
     with Store.open(str(store_root)) as store:
-        image = put_image(store, NAME, put_layer(store, large(1)))
+        image = put_image(store, NAME, put_layer(store, large(1, files=900)))
         try:
             store.layers.ensure(image.layers)
         except DriverUnavailable as error:
@@ -64,6 +64,18 @@ def cleaners(place):
             yield process
         else:
             os.close(process)
+
+
+def test_little_is_removed_at_once(unpacked, store_root, run_cli, monkeypatch):
+    """The tree of a container that wrote a few files is not worth a process."""
+    run_cli("rmi", NAME, root=store_root).ok()
+    monkeypatch.setenv("OCITOOL_BACKGROUND", "yes")
+    monkeypatch.setattr(trash, "start", None)
+    with Store.open(str(store_root)) as store:
+        layer = put_layer(store, [file(f"f{at}", b"1") for at in range(50)])
+        with store.layers.tree([layer]):
+            pass
+    assert os.listdir(unpacked) == []
 
 
 UNPACK = """
