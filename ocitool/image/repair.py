@@ -127,11 +127,12 @@ class _Repair:
         raise failure
 
     def _repositories(self, digest: Digest, names: tuple[str, ...]) -> list[str]:
-        """Return where a blob may be: first where it is known to have been."""
-        found = [name for name in self._store.origins(digest) if name and not name.endswith("@")]
-        for name in names:
-            with contextlib.suppress(ValueError):
-                found.append(Reference.parse(name).repository)
+        """Return where a blob may be: first where it is known to have been.
+
+        What a served registry calls its own has no domain, and is nowhere else.
+        """
+        found = [name for name in self._store.origins(digest) if _has_domain(f"{name}:latest")]
+        found += [Reference.parse(name).repository for name in names if _has_domain(name)]
         return list(dict.fromkeys(found))
 
     def _fetch_from(self, repository: str, wanted: Descriptor) -> None:
@@ -153,3 +154,10 @@ class _Repair:
             if driver is None or not drop_layer(self._store, driver, chain, spare):
                 raise StoreError("a process may be using it", hint="end it, and repair again")
         return "removed; it is unpacked again when it is needed"
+
+
+def _has_domain(name: str) -> bool:
+    try:
+        return str(Reference.parse(name)) == name
+    except ValueError:
+        return False

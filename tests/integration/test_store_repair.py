@@ -120,6 +120,15 @@ def test_what_cannot_be_fetched_is_kept_and_told(store, name, run_cli):
     assert os.listdir(store.layout.damaged) == []
 
 
+def test_what_a_registry_of_ours_holds_is_asked_of_nobody(tmp_path, address, name):
+    """Its names have no domain: they must not be taken for those of a registry far away."""
+    with Store.open(str(tmp_path / "served")) as served:
+        (entry,) = served.refs.all()
+        damage(served, entry.digest)
+        (result,) = repair(served)
+        assert "no registry is known to have it" in result.remedy
+
+
 def test_nothing_goes_that_is_not_damaged(store, name):
     """Without its manifest an image's layers look like those of none."""
     only = f"{name.partition('/')[0]}/only-here:1"
