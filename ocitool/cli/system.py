@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from typing import TYPE_CHECKING, Any
@@ -59,17 +60,15 @@ def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progre
 
 
 def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
+    from ocitool.errors import StoreError
     from ocitool.store.check import check as prove
     from ocitool.store.leftovers import leftovers
-    from ocitool.store.problems import BadDatabase
 
     problems = list(prove(store, sink))
     lines = [f"{problem.what}\n  {problem.remedy}" for problem in problems]
-    if not any(isinstance(problem.fault, BadDatabase) for problem in problems):
-        found = list(leftovers(store))
-        lines += found
-        if found:
-            lines.append("  not wrong, but of no use: run `ocitool system prune`")
+    with contextlib.suppress(StoreError):  # names or database are damaged, as was told
+        if found := list(leftovers(store)):
+            lines += [*found, "  not wrong, but of no use: run `ocitool system prune`"]
     return lines if problems else [*lines, "The store is whole."], bool(problems)
 
 

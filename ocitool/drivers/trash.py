@@ -13,7 +13,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -23,6 +22,7 @@ from ocitool.layer.root import remove_tree
 
 NAME: Final = "trash"  # of the directory in a driver's home
 _LOWEST: Final = 19  # nice(2), which the kernel's schedulers of disks heed, too
+_FEW: Final = 500  # files and directories; some milliseconds
 _started: list[int] = []  # processes whose end nobody has asked for
 
 
@@ -42,6 +42,26 @@ def start(directories: Sequence[str]) -> int:
     )
     _started.append(process)
     return process
+
+
+def is_small(directory: str) -> bool:
+    """Say whether emptying *directory* costs less than starting a process for it."""
+    left = _FEW
+    todo = [directory]
+    while todo:
+        try:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    left -= 1
+                    if left < 0:
+                        return False
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+        except FileNotFoundError:  # another removes it
+            continue
+        except PermissionError:  # of another id, or a directory that is closed even to its owner
+            return False
+    return True
 
 
 def empty(directory: str) -> None:
@@ -88,17 +108,18 @@ def _remove_all(directory: str) -> None:
 
 
 def _remove_unshared(place: str) -> None:
+    from subprocess import DEVNULL
+
     from ocitool_runtime import userns
 
     maps = userns.current_maps()
     if isinstance(maps, str):
         raise PermissionError(errno.EPERM, maps, place)
-    null = subprocess.DEVNULL
     code = "import sys; from ocitool.layer.root import remove_tree; remove_tree(sys.argv[1])"
     try:
         process = userns.spawn(
             [sys.executable, "-c", code, place],
-            maps=maps, stdin=null, stdout=null, stderr=null, env=_environment(),
+            maps=maps, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, env=_environment(),
         )  # fmt: skip
     except SandboxError as error:
         raise PermissionError(errno.EPERM, str(error), place) from error

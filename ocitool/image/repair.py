@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ocitool.errors import DigestMismatch, NotFound, OcitoolError, RegistryError
+from ocitool.errors import DigestMismatch, NotFound, OcitoolError, RegistryError, StoreError
 from ocitool.image.local import StoreSink
 from ocitool.oci import mediatypes
 from ocitool.oci.digest import Digest
@@ -44,18 +44,23 @@ def repair(
 
     A damaged blob is moved aside, into ``damaged/``, before it is fetched from a registry that its
     image was pulled from, pushed to or named after; it is dropped when the fetched one is there.
-    Damaged layers and indexes go, and are made again when they are needed.  At last goes what
-    `ocitool.store.leftovers` tells of.
+    Damaged layers and indexes go, and are made again when they are needed.  When nothing is
+    wrong any more, what `ocitool.store.leftovers` tells of goes, too.
     """
     work = _Repair(store, insecure, authfile)
+    left = False
     for problem in list(check(store, progress)):
-        yield work.mend(problem)
+        yield (result := work.mend(problem))
+        left = left or isinstance(result, Problem)
     # With a manifest that is there again, what it names is known.
     while work.fetched:
         work.fetched = False
         for problem in list(check_names(store, work.given_up)):
-            yield work.mend(problem)
-    prune(store, cache=False, dangling=False, measured=False)
+            yield (result := work.mend(problem))
+            left = left or isinstance(result, Problem)
+    # While a manifest cannot be read nobody knows what is of no use.
+    if not left:
+        prune(store, cache=False, dangling=False, measured=False)
 
 
 class _Repair:
@@ -122,11 +127,12 @@ class _Repair:
         raise failure
 
     def _repositories(self, digest: Digest, names: tuple[str, ...]) -> list[str]:
-        """Return where a blob may be: first where it is known to have been."""
-        found = [name for name in self._store.origins(digest) if name and not name.endswith("@")]
-        for name in names:
-            with contextlib.suppress(ValueError):
-                found.append(Reference.parse(name).repository)
+        """Return where a blob may be: first where it is known to have been.
+
+        What a served registry calls its own has no domain, and is nowhere else.
+        """
+        found = [name for name in self._store.origins(digest) if _has_domain(f"{name}:latest")]
+        found += [Reference.parse(name).repository for name in names if _has_domain(name)]
         return list(dict.fromkeys(found))
 
     def _fetch_from(self, repository: str, wanted: Descriptor) -> None:
@@ -144,8 +150,14 @@ class _Repair:
 
     def _layer(self, name: str, chain: str) -> str:
         with made(self._store.make_driver, name) as driver:
-            if driver is None or not drop_layer(
-                self._store, driver, chain, oldest_lease(self._store.layout)
-            ):
-                return ""
+            spare = oldest_lease(self._store.layout)
+            if driver is None or not drop_layer(self._store, driver, chain, spare):
+                raise StoreError("a process may be using it", hint="end it, and repair again")
         return "removed; it is unpacked again when it is needed"
+
+
+def _has_domain(name: str) -> bool:
+    try:
+        return str(Reference.parse(name)) == name
+    except ValueError:
+        return False

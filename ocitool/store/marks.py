@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ocitool.errors import OcitoolError
-from ocitool.oci.config import ImageConfig
+from ocitool.oci.config import diff_ids_of
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
 from ocitool.store.layer import Layer, layer_names
@@ -68,8 +68,8 @@ def mark_image(store: Store, entry: Descriptor, marks: Marks) -> None:
 
 def layers_of(store: Store, manifest: Manifest) -> tuple[Layer, ...]:
     """Return the layers of an image that is here, lowest first."""
-    config = ImageConfig.parse(store.blobs.read(manifest.config))
-    pairs = zip(config.diff_ids, manifest.layers, strict=False)
+    diff_ids = diff_ids_of(store.blobs.read(manifest.config))
+    pairs = zip(diff_ids, manifest.layers, strict=False)
     return tuple(Layer(diff_id=diff_id, blob=blob) for diff_id, blob in pairs)
 
 

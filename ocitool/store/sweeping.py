@@ -66,11 +66,12 @@ def take_out_trash(layout: Layout, *, background: bool) -> None:
     from ocitool.drivers import trash
 
     with full_disk(layout.root):
-        if background:
-            trash.start(full)
-        else:
-            for place in full:
+        large = [place for place in full if background and not trash.is_small(place)]
+        for place in full:
+            if place not in large:
                 trash.empty(place)
+        if large:
+            trash.start(large)
 
 
 def drivers_of(layout: Layout) -> list[str]:

@@ -120,6 +120,32 @@ def test_what_cannot_be_fetched_is_kept_and_told(store, name, run_cli):
     assert os.listdir(store.layout.damaged) == []
 
 
+def test_what_a_registry_of_ours_holds_is_asked_of_nobody(tmp_path, address, name):
+    """Its names have no domain: they must not be taken for those of a registry far away."""
+    with Store.open(str(tmp_path / "served")) as served:
+        (entry,) = served.refs.all()
+        damage(served, entry.digest)
+        (result,) = repair(served)
+        assert "no registry is known to have it" in result.remedy
+
+
+def test_nothing_goes_that_is_not_damaged(store, name):
+    """Without its manifest an image's layers look like those of none."""
+    only = f"{name.partition('/')[0]}/only-here:1"
+    image = put_image(store, only, [file("x", os.urandom(999))])
+    layer, index = image.layers[0], store.layout.indexes
+    store.layers.index(layer)
+    age(store)
+    damage(store, image.digest)
+    root = store.layout.root
+    store.close()
+    with Store.open(root) as again:
+        (result,) = repair(again)
+        assert not isinstance(result, Mended)
+        assert again.blobs.hash(layer.blob.digest) == layer.blob.digest
+        assert layer.diff_id.encoded in os.listdir(index)
+
+
 def content(store, layer):
     """Return a file that has content of an unpacked layer."""
     place = f"{store.layout.drivers}/{store.driver().name}/layers/{layer}/fs/f"
@@ -161,7 +187,7 @@ def test_a_layer_in_use_is_told_and_spared(store, name):
     os.truncate(place, 7)
     with Store.open(store.layout.root, driver=store.driver().name) as other:
         *_, result = repair(other)
-    assert not isinstance(result, Mended)
+    assert "a process may be using it" in result.remedy
     assert os.stat(place).st_size == 7
 
 
@@ -179,6 +205,19 @@ def test_a_damaged_index_and_database_are_made_again(store, name):
     with Store.open(store.layout.root) as again:
         assert mended(again) == 1
         assert again.layers.index(layer).get("f") is not None
+
+
+@pytest.mark.parametrize("words", [(), ("--repair",)])
+def test_damaged_names_are_told_and_kept(store, run_cli, words):
+    path = f"{store.layout.oci}/index.json"
+    with open(path, "w") as file:
+        file.write("{")
+    before = files_below(store.layout.oci)
+    done = run_cli("system", "check", "--progress=quiet", *words, root=store.layout.root)
+    assert (done.code, done.stderr) == (1, "")
+    assert f"{path}: is damaged" in done.stdout
+    assert '{"schemaVersion":2,"manifests":[]}' in done.stdout
+    assert files_below(store.layout.oci) == before
 
 
 def test_a_damaged_blob_is_named_when_its_layer_is_unpacked(store, name):

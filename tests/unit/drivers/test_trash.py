@@ -41,6 +41,14 @@ def test_it_is_emptied_and_stays(full, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_what_is_small_is_not_worth_a_process(full, tmp_path):
+    assert not trash.is_small(full)
+    (tmp_path / "few" / "d").mkdir(parents=True)
+    (tmp_path / "few" / "d" / "link").symlink_to(full)
+    assert trash.is_small(str(tmp_path / "few"))
+    assert trash.is_small(str(tmp_path / "none"))
+
+
 def test_a_process_of_its_own_empties_it(full):
     before = {name: os.readlink(f"/proc/self/fd/{name}") for name in ("0", "1", "2")}
     process = trash.start([full])
