@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ocitool.errors import OcitoolError
 from ocitool.oci.config import ImageConfig
@@ -26,6 +26,9 @@ from ocitool.store.sweeping import drivers_of, made
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
+
+
+_NO_TREE: Final = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +175,8 @@ def _sweep_layers(store: Store, marks: Marks, spare: int) -> int:
                     for chain in _topmost_first(store, name, here)
                     if chain not in marks.layers or chain not in here
                 )
+                with full_disk(store.layout.root):
+                    driver.discard(_NO_TREE)  # and what a removal that was killed has left
     return count
 
 

@@ -20,6 +20,7 @@ class Operation:
     makes: str = ""  # the name of the image that is there afterwards
     removes: str = ""  # the name that is there before, and not afterwards
     writes: str = ""  # a file outside of the store
+    timed: bool = False  # the image says when it was made, and is another each time
     says: bool = False  # the same each time, on its output
 
     def prepare(self, stage: Stage, root: Path, driver: str) -> None:
@@ -89,5 +90,6 @@ def operations(stage: Stage) -> list[Operation]:
             words=("import", f"{work}/tree.tar", "imported:1"),
             before=(("rmi", "imported:1"),),
             makes="imported:1",
+            timed=True,
         ),
     ]  # fmt: skip

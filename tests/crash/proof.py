@@ -35,6 +35,7 @@ class Proof:
     def recovered(self, root: Path, images: Mapping[str, str], doubtful: str = "") -> list[str]:
         """A crash was survived: the store opens, is clean, and *images* (name: digest) are whole.
 
+        A digest "" stands for any.
         *doubtful* is a name that may be there or not; if it is, with its image.
         """
         wrong: list[str] = []
@@ -50,7 +51,8 @@ class Proof:
             wrong += [
                 f"{name} is {here.get(name, 'gone')}, and should be {digest}"
                 for name, digest in images.items()
-                if here.get(name) != digest and (name != doubtful or name in here)
+                if here.get(name) != (digest or here.get(name, "some"))
+                and (name != doubtful or name in here)
             ]
         except (OcitoolError, OSError) as error:
             wrong.append(f"the store is not usable: {error!r}")
@@ -95,7 +97,7 @@ def unfinished(root: Path, lease: str) -> Iterator[str]:
     for place in ("locks", "containers"):
         yield from (f"{place}/{name}" for name in _names(root / place))
     for driver in _names(root / "drivers"):
-        for place in ("trees", "trash", "mounts"):
+        for place in ("trees", "mounts"):  # what is in trash, the next removal removes
             names = _names(root / "drivers" / driver / place)
             yield from (f"drivers/{driver}/{place}/{name}" for name in names)
 
