@@ -16,8 +16,11 @@ from pathlib import Path
 
 from tests.crash import calls
 from tests.crash.descendants import adopt
+from tests.crash.disk import Disk
+from tests.crash.judge import Judge, Outcomes
 from tests.crash.kills import Kills
-from tests.crash.operation import operations
+from tests.crash.operation import Operation, operations
+from tests.crash.power import Cuts
 from tests.crash.stage import Stage
 from tests.crash.table import Table
 
@@ -36,26 +39,49 @@ def main() -> int:
     table = Table()
     try:
         stage.set_up()
-        kill(options, stage, table)
+        CAMPAIGNS[options.campaign](options, stage, table)
     finally:
-        table.show("kills")
+        table.show(options.campaign)
         stage.strike(keep=options.keep or bool(table.faults))
     return 1 if table.faults else 0
 
 
-def kill(options: argparse.Namespace, stage: Stage, table: Table) -> None:
+def kills(options: argparse.Namespace, stage: Stage, table: Table) -> None:
     """Share the kills out among drivers and operations."""
-    chosen = [each for each in operations(stage) if each.name in (options.operations or each.name)]
-    share = options.kills / len(options.drivers)
+    expected: Outcomes = {}
+    share = options.count / len(options.drivers)
     for driver in options.drivers:
-        kills = Kills(stage, driver, table, options.seed)
+        campaign = Kills(Judge(stage, driver, table, expected), options.seed)
+        chosen = selected(options, stage)
         for operation in chosen:
             if options.at:
-                kills.single(operation, options.at)
+                campaign.single(operation, options.at)
             else:
-                kills.systematic(operation, int(share * _SYSTEMATIC / len(chosen)))
+                campaign.systematic(operation, int(share * _SYSTEMATIC / len(chosen)))
         if not options.at:
-            kills.randomly(chosen, int(share * (1 - _SYSTEMATIC)))
+            campaign.randomly(chosen, int(share * (1 - _SYSTEMATIC)))
+
+
+def cuts(options: argparse.Namespace, stage: Stage, table: Table) -> None:
+    """Share the power cuts out among drivers."""
+    if lost := Disk.missing():
+        raise SystemExit(lost)
+    disk = Disk(stage.work)
+    disk.set_up()
+    expected: Outcomes = {}
+    for driver in options.drivers:
+        judge = Judge(stage, driver, table, expected)
+        Cuts(judge, disk, options.seed).run(
+            selected(options, stage), options.count // len(options.drivers)
+        )
+
+
+def selected(options: argparse.Namespace, stage: Stage) -> list[Operation]:
+    """Return the operations that were asked for."""
+    return [each for each in operations(stage) if each.name in (options.operations or each.name)]
+
+
+CAMPAIGNS = {"kills": kills, "cuts": cuts}
 
 
 def arguments() -> argparse.Namespace:
@@ -65,17 +91,17 @@ def arguments() -> argparse.Namespace:
     def words(text: str) -> list[str]:
         return text.split(",")
 
-    parser.add_argument("--kills", type=int, default=1000, help="over all drivers")
+    parser.add_argument("campaign", choices=CAMPAIGNS)
+    parser.add_argument("--count", type=int, help="over all drivers; default: 1000 kills, 90 cuts")
     parser.add_argument("--drivers", type=words, default=["erofs", "overlay", "vfs"])
     parser.add_argument("--operations", type=words, help="only these, such as pull,build")
     parser.add_argument("--seed", type=int, default=random.randrange(1000))
     parser.add_argument("--at", type=int, default=0, help="one kill, at this change")
     parser.add_argument("--work", metavar="DIR", help="where the stores lie (default: TMPDIR)")
     parser.add_argument("--keep", action="store_true", help="leave the stores there")
-    parser.add_argument("--quick", action="store_true", help="few kills: does it all work?")
     options = parser.parse_args()
-    if options.quick:
-        options.kills = 60
+    if options.count is None:
+        options.count = {"kills": 1000, "cuts": 90}[options.campaign]
     print(f"seed {options.seed}", flush=True)
     return options
 
