@@ -21,6 +21,7 @@ from tests.crash.judge import Judge, Outcomes
 from tests.crash.kills import Kills
 from tests.crash.operation import Operation, operations
 from tests.crash.power import Cuts
+from tests.crash.soak import Soak
 from tests.crash.stage import Stage
 from tests.crash.table import Table
 
@@ -81,7 +82,15 @@ def selected(options: argparse.Namespace, stage: Stage) -> list[Operation]:
     return [each for each in operations(stage) if each.name in (options.operations or each.name)]
 
 
-CAMPAIGNS = {"kills": kills, "cuts": cuts}
+def soak(options: argparse.Namespace, stage: Stage, table: Table) -> None:
+    """Let the first driver work for all the time, and each other for a tenth."""
+    minutes = options.minutes
+    for driver in options.drivers:
+        Soak(stage, driver, table, options.seed).run(minutes, options.processes)
+        minutes = options.minutes / 10
+
+
+CAMPAIGNS = {"kills": kills, "cuts": cuts, "soak": soak}
 
 
 def arguments() -> argparse.Namespace:
@@ -97,11 +106,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--operations", type=words, help="only these, such as pull,build")
     parser.add_argument("--seed", type=int, default=random.randrange(1000))
     parser.add_argument("--at", type=int, default=0, help="one kill, at this change")
+    parser.add_argument("--minutes", type=float, default=10, help="of the soak's first driver")
+    parser.add_argument("--processes", type=int, default=8, help="of the soak")
     parser.add_argument("--work", metavar="DIR", help="where the stores lie (default: TMPDIR)")
     parser.add_argument("--keep", action="store_true", help="leave the stores there")
     options = parser.parse_args()
     if options.count is None:
-        options.count = {"kills": 1000, "cuts": 90}[options.campaign]
+        options.count = {"kills": 1000, "cuts": 90}.get(options.campaign, 0)
     print(f"seed {options.seed}", flush=True)
     return options
 

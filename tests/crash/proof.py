@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from stat import S_ISREG
 
 from ocitool import Store
 from ocitool.errors import OcitoolError
@@ -118,6 +119,21 @@ def residue(root: Path) -> Iterator[str]:
             ((count,),) = store.database.rows(f"SELECT COUNT(*) FROM {table}")
             if count:
                 yield f"{count} rows in the table {table}"
+
+
+def contents(root: Path) -> set[str]:
+    """Return every path in a store with the size of each file, but for the database's, and mounts.
+
+    Temporary names are as good as others: nobody works there now.
+    """
+    found = {f"mount {place}" for place in mounts_below(root)}
+    for path in root.rglob("*"):
+        inside = str(path.relative_to(root))
+        if inside.startswith("db.sqlite"):
+            continue
+        state = path.lstat()
+        found.add(f"{inside} {state.st_size}" if S_ISREG(state.st_mode) else inside)
+    return found
 
 
 def mounts_below(root: Path) -> list[str]:

@@ -102,7 +102,7 @@ class Stage:
         self._context("spare", "FROM scratch\nCOPY files /spare\n")
         self._context("waste", "FROM scratch\nCOPY files /waste\n")
         self._context("loaded", "FROM scratch\nCOPY files /one\nCOPY files /two/\n")
-        self._context("pulled", "FROM scratch\nCOPY files /pulled\nCOPY files /more/\n")
+        self._context("pulled", "FROM base:1\nCOPY files /pulled\nCOPY files /more/\n")
         steps = "COPY files /app\nRUN rm /app/f1 && mkdir /made && cat /app/f2 > /made/f2\n"
         self._context("app", f"FROM base:1\n{steps}COPY files /last\nRUN rm -r /files\n")
         pack = ["tar", "--sort=name", "--mtime=@0", "-cf", str(self.work / "tree.tar"), "files"]
