@@ -55,9 +55,12 @@ class Judge:
         outcome = _outcome(operation, root, said)
         known = self.expected.setdefault(operation.name, outcome)
         if known != outcome:
-            wrong = [f"comes to {outcome}, and to {known} before"]
-            fault = Fault(driver=self.driver, work=operation.name, how="no kill", wrong=wrong)
-            self.table.add(fault)
+            self.accuse(operation, "no kill", [f"comes to {outcome}, and to {known} before"])
+
+    def accuse(self, operation: Operation, how: str, wrong: list[str], kept: str = "") -> None:
+        """Report a fault."""
+        work = f"{self.kind}{operation.name}"
+        self.table.add(Fault(driver=self.driver, work=work, how=how, wrong=wrong, kept=kept))
 
     def survived(self, case: Case) -> bool:
         """Prove that the store survived *case*; it is kept if it did not."""
@@ -83,15 +86,14 @@ class Judge:
         return not wrong
 
     def _note(self, case: Case, wrong: list[str]) -> None:
-        work = f"{self.kind}{case.operation.name}"
-        self.table.done[(self.driver, work)] += 1
+        name = case.operation.name
+        self.table.done[(self.driver, f"{self.kind}{name}")] += 1
         if wrong:
-            kept = self.stage.work / "faults" / f"{self.driver}-{work.split()[-1]}-{self.count}"
+            kept = self.stage.work / "faults" / f"{self.driver}-{name}-{self.count}"
             kept.parent.mkdir(exist_ok=True)
             copy_store(case.root, kept)
             remove_tree(case.root)
-            fault = Fault(driver=self.driver, work=work, how=case.how, wrong=wrong, kept=str(kept))
-            self.table.add(fault)
+            self.accuse(case.operation, case.how, wrong, str(kept))
 
     def again(self, operation: Operation, root: Path) -> list[str]:
         """The same once more succeeds, and comes to the same."""
@@ -100,7 +102,7 @@ class Judge:
             return []  # the killed one had done it
         if done.code != 0:
             return [f"once more: {done}"]
-        outcome = _outcome(operation, root, done.stdout + done.stderr)
+        outcome = _outcome(operation, root, done.stdout)
         known = self.expected[operation.name]
         return [] if outcome == known else [f"once more comes to {outcome}, not to {known}"]
 

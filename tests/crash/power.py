@@ -60,7 +60,7 @@ class Cuts:
         began = time.monotonic()
         done = self.judge.stage.run(root, self.judge.driver, *operation.words).ok()
         self._usual[operation.name] = time.monotonic() - began
-        self.judge.expect(operation, root, done.stdout + done.stderr)
+        self.judge.expect(operation, root, done.stdout)
 
     def _cut_after(self, operation: Operation, root: Path, after: float) -> bool:
         """Cut the power during *operation*; returns whether it had returned by then."""

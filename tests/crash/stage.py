@@ -44,7 +44,8 @@ class Stage:
 
     def command(self, root: Path, driver: str, *words: str) -> list[str]:
         """Return a command line on the store *root*."""
-        return [sys.executable, "-m", "ocitool", "--root", str(root), "--driver", driver, *words]
+        program = [sys.executable, "-m", "ocitool", "--debug"]
+        return [*program, "--root", str(root), "--driver", driver, *words]
 
     def run(self, root: Path, driver: str, *words: str) -> Finished:
         """Run a command to its end, whatever that is."""

@@ -54,7 +54,7 @@ class Tracer:
         self._place = ""
 
     def run(self, words: Sequence[str], env: Mapping[str, str], log: str) -> Traced:
-        """Run the program to its end, or to that of all its processes."""
+        """Run the program to the end of all its processes; what it says goes to *log*.out, .err."""
         self._main = _spawn(words, env, log)
         self._known.add(self._main)
         os.waitpid(self._main, 0)  # it waits to be traced
@@ -119,8 +119,9 @@ def _spawn(words: Sequence[str], env: Mapping[str, str], log: str) -> int:
     try:
         os.setsid()
         null = os.open(os.devnull, os.O_RDONLY)
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        for fd, number in ((null, 0), (out, 1), (out, 2)):
+        new = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        out, err = (os.open(f"{log}.{kind}", new, 0o600) for kind in ("out", "err"))
+        for fd, number in ((null, 0), (out, 1), (err, 2)):
             os.dup2(fd, number)
         os.closerange(3, 256)
         _ptrace(_TRACEME, 0, 0)
