@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 from typing import Final
 
 _TEMPORARY: Final = ".tmp"
@@ -52,14 +53,14 @@ def is_temporary(name: str) -> bool:
     return name.endswith(_TEMPORARY)
 
 
-def remove_dead_files(directory: str) -> None:
-    """Remove what a killed `write_file` has left in *directory*."""
-    for name in filter(is_temporary, os.listdir(directory)):
+def remove_dead_files(directory: str, which: Callable[[str], bool] = is_temporary) -> None:
+    """Remove the files in *directory* that no process has locked, if *which* says so of a name."""
+    for name in filter(which, os.listdir(directory)):
         path = f"{directory}/{name}"
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                if try_lock(fd):
+                if try_lock(fd) and is_same(path, fd):  # not one that took its place
                     os.unlink(path)
             finally:
                 os.close(fd)

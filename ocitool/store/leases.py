@@ -74,10 +74,10 @@ def lease_of(key: str) -> str:
     return key.partition("-")[0]
 
 
-def remove_dead(layout: Layout) -> None:
-    """Remove the directories of leases whose processes are gone."""
-    for name in os.listdir(layout.tmp):
-        path = f"{layout.tmp}/{name}"
+def remove_dead(directory: str) -> None:
+    """Remove the directories in *directory* that no process has locked."""
+    for name in os.listdir(directory):
+        path = f"{directory}/{name}"
         try:
             fd = os.open(path, _DIRECTORY)
         except FileNotFoundError:

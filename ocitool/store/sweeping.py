@@ -21,7 +21,7 @@ MakeDriver = Callable[[str], "Driver"]
 
 
 def sweep(layout: Layout, make: MakeDriver) -> None:
-    """Remove the trees, mounts, directories and temporary files of dead processes.
+    """Remove the trees, mounts, containers, locks and temporary files of dead processes.
 
     A tree whose lease has no directory any more is as dead as one whose lease has lost its lock,
     so the trees of a driver that cannot be had today go on the day it can.
@@ -39,9 +39,13 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
                     if driver is not None:
                         _discard(driver, dead)
             _take_off(f"{layout.drivers}/{name}/mounts")
-        remove_dead(layout)
+        remove_dead(layout.tmp)
+        if _names(layout.containers):
+            with layout.lock("containers"):  # one that is being made has no lock of its own yet
+                remove_dead(layout.containers)
         for directory in (layout.root, layout.oci, layout.indexes, layout.drivers):
             remove_dead_files(directory)
+        remove_dead_files(layout.locks, bool)
 
 
 def _take_off(mounts: str) -> None:

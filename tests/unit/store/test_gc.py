@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -161,7 +162,7 @@ def test_layers_of_every_driver_go(store_root, unpacking):
     assert os.listdir(store_root / "drivers" / "vfs" / "layers") == []
 
 
-def test_the_layers_of_a_container_are_spared(fresh, unpacking):
+def test_the_layers_of_a_container_are_spared_while_it_lives(fresh, unpacking):
     store = fresh()
     image = put_image(store, "", BASE)
     (name,) = store.layers.ensure(image.layers)
@@ -169,9 +170,14 @@ def test_the_layers_of_a_container_are_spared(fresh, unpacking):
     os.mkdir(place)
     with open(f"{place}/container.json", "w") as state:
         json.dump({"layers": [name]}, state)
+    container = os.open(place, os.O_RDONLY)
+    fcntl.flock(container, fcntl.LOCK_EX)
     store = fresh()
     assert prune(store).layers == 0
     assert list(store.driver().layers()) == [name]
+    os.close(container)
+    assert prune(store).layers == 1
+    assert os.listdir(store.layout.containers) == []
 
 
 PULL = """

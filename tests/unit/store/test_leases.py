@@ -105,7 +105,7 @@ from ocitool.store.leases import Lease, is_alive, remove_dead
 layout = Layout(sys.argv[1])
 for _ in range(200):
     lease = Lease(layout)
-    remove_dead(layout)
+    remove_dead(layout.tmp)
     assert is_alive(layout, lease.name)
     open(lease.file(), "w").close()
     lease.close()

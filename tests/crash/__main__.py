@@ -1,0 +1,121 @@
+"""Kills commands, cuts the power, and lets many processes work at once; prints what broke.
+
+``python -m tests.crash`` kills commands on stores of every driver: at each change they make on the
+disk, and at random moments.  After each kill the store must open, be clean, hold all that was
+finished, and do the same command well.  Needs root and a static busybox.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.crash import calls
+from tests.crash.descendants import adopt
+from tests.crash.disk import Disk
+from tests.crash.judge import Judge, Outcomes
+from tests.crash.kills import Kills
+from tests.crash.operation import Operation, operations
+from tests.crash.power import Cuts
+from tests.crash.soak import Soak
+from tests.crash.stage import Stage
+from tests.crash.table import Table
+
+_SYSTEMATIC = 0.7  # the part of all kills
+
+
+def main() -> int:
+    """Run what was asked for, print a table, and return the exit status."""
+    options = arguments()
+    if os.geteuid() != 0 or not calls.supported():
+        print("needs root, on x86_64 or aarch64", file=sys.stderr)
+        return 2
+    adopt()
+    work = Path(tempfile.mkdtemp(prefix="ocitool-crash-", dir=options.work)).resolve()
+    stage = Stage(work)
+    table = Table()
+    try:
+        stage.set_up()
+        CAMPAIGNS[options.campaign](options, stage, table)
+    finally:
+        table.show(options.campaign)
+        stage.strike(keep=options.keep or bool(table.faults))
+    return 1 if table.faults else 0
+
+
+def kills(options: argparse.Namespace, stage: Stage, table: Table) -> None:
+    """Share the kills out among drivers and operations."""
+    expected: Outcomes = {}
+    share = options.count / len(options.drivers)
+    for driver in options.drivers:
+        campaign = Kills(Judge(stage, driver, table, expected), options.seed)
+        chosen = selected(options, stage)
+        for operation in chosen:
+            if options.at:
+                campaign.single(operation, options.at)
+            else:
+                campaign.systematic(operation, int(share * _SYSTEMATIC / len(chosen)))
+        if not options.at:
+            campaign.randomly(chosen, int(share * (1 - _SYSTEMATIC)))
+
+
+def cuts(options: argparse.Namespace, stage: Stage, table: Table) -> None:
+    """Share the power cuts out among drivers."""
+    if lost := Disk.missing():
+        raise SystemExit(lost)
+    disk = Disk(stage.work)
+    disk.set_up()
+    expected: Outcomes = {}
+    for driver in options.drivers:
+        judge = Judge(stage, driver, table, expected)
+        Cuts(judge, disk, options.seed).run(
+            selected(options, stage), options.count // len(options.drivers)
+        )
+
+
+def selected(options: argparse.Namespace, stage: Stage) -> list[Operation]:
+    """Return the operations that were asked for."""
+    return [each for each in operations(stage) if each.name in (options.operations or each.name)]
+
+
+def soak(options: argparse.Namespace, stage: Stage, table: Table) -> None:
+    """Let the first driver work for all the time, and each other for a tenth."""
+    minutes = options.minutes
+    for driver in options.drivers:
+        Soak(stage, driver, table, options.seed).run(minutes, options.processes)
+        minutes = options.minutes / 10
+
+
+CAMPAIGNS = {"kills": kills, "cuts": cuts, "soak": soak}
+
+
+def arguments() -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+
+    def words(text: str) -> list[str]:
+        return text.split(",")
+
+    parser.add_argument("campaign", choices=CAMPAIGNS)
+    parser.add_argument("--count", type=int, help="over all drivers; default: 1000 kills, 90 cuts")
+    parser.add_argument("--drivers", type=words, default=["erofs", "overlay", "vfs"])
+    parser.add_argument("--operations", type=words, help="only these, such as pull,build")
+    parser.add_argument("--seed", type=int, default=random.randrange(1000))
+    parser.add_argument("--at", type=int, default=0, help="one kill, at this change")
+    parser.add_argument("--minutes", type=float, default=10, help="of the soak's first driver")
+    parser.add_argument("--processes", type=int, default=8, help="of the soak")
+    parser.add_argument("--work", metavar="DIR", help="where the stores lie (default: TMPDIR)")
+    parser.add_argument("--keep", action="store_true", help="leave the stores there")
+    options = parser.parse_args()
+    if options.count is None:
+        options.count = {"kills": 1000, "cuts": 90}.get(options.campaign, 0)
+    print(f"seed {options.seed}", flush=True)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

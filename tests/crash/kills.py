@@ -1,0 +1,151 @@
+"""The campaign of kills: commands killed at each change they make, and at random moments."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.crash.judge import Case, Judge
+from tests.crash.operation import Operation
+from tests.crash.proof import digests
+from tests.crash.stage import Stage, copy_store
+from tests.crash.tracer import Tracer
+from tests.fixtures.trees import remove_tree
+
+
+@dataclass(slots=True)
+class Kills:
+    """Kills on stores that one judge knows."""
+
+    judge: Judge
+    seed: int
+
+    @property
+    def stage(self) -> Stage:
+        """Where all of it happens."""
+        return self.judge.stage
+
+    @property
+    def driver(self) -> str:
+        """The driver of the stores."""
+        return self.judge.driver
+
+    # -- systematic -------------------------------------------------------------------------
+
+    def systematic(self, operation: Operation, most: int) -> None:
+        """Kill *operation* at each of its changes, or at *most* of them, evenly chosen."""
+        template = self._ready(operation)
+        whole = self._reference(operation, template)
+        step = max(1.0, whole / most)
+        print(f"{self.driver} {operation.name}: {whole} changes", flush=True)
+        for at in range(min(whole, most)):
+            number = 1 + int((at + (self.seed % 97) / 97) * step)
+            self._kill_at(operation, template, number, everybody=bool(at % 2))
+        note = f"of {whole} changes" if whole > most else "each change"
+        self.judge.table.notes[(self.driver, operation.name)] = note
+        remove_tree(template)
+
+    def single(self, operation: Operation, at: int) -> None:
+        """Kill *operation* at one of its changes, as the report of a fault tells."""
+        template = self._ready(operation)
+        self._reference(operation, template)
+        for everybody in (False, True):
+            self._kill_at(operation, template, at, everybody=everybody)
+
+    def _ready(self, operation: Operation) -> Path:
+        template = self.stage.work / f"ready-{self.driver}-{operation.name}"
+        copy_store(self.stage.template(self.driver), template)
+        operation.prepare(self.stage, template, self.driver)
+        if wrong := self.judge.proof.recovered(template, digests(template)):
+            raise SystemExit(f"{operation.name} cannot begin: {wrong}")
+        return template
+
+    def _reference(self, operation: Operation, template: Path) -> int:
+        """Do *operation* unharmed; returns how many changes it makes."""
+        root = self._fresh(template)
+        words = self.stage.command(root, self.driver, *operation.words)
+        log = f"{self.stage.work}/log"
+        done = Tracer(0, False).run(words, self.stage.env, log)
+        if done.code != 0:
+            self.judge.accuse(operation, "no kill", [Path(f"{log}.err").read_text()])
+            return 0
+        self.judge.expect(operation, root, Path(f"{log}.out").read_text())
+        remove_tree(root)
+        return done.changes
+
+    def _kill_at(self, operation: Operation, template: Path, at: int, *, everybody: bool) -> None:
+        root = self._fresh(template)
+        words = self.stage.command(root, self.driver, *operation.words)
+        done = Tracer(at, everybody).run(words, self.stage.env, f"{self.stage.work}/log")
+        whom = "all its processes" if everybody else "its main process"
+        how = f"--at {at}: {whom} killed at {done.place}" if done.place else f"--at {at}: not met"
+        wrong = (f"{done.left} processes did not end",) if done.left else ()
+        before = digests(template)
+        self.judge.survived(
+            Case(operation=operation, root=root, before=before, how=how, wrong=wrong)
+        )
+
+    def _fresh(self, template: Path) -> Path:
+        root = self.stage.work / f"store-{self.driver}"
+        if root.exists():
+            remove_tree(root)
+        copy_store(template, root)
+        return root
+
+    # -- random -----------------------------------------------------------------------------
+
+    def randomly(self, every: Sequence[Operation], kills: int) -> None:
+        """Kill operations, chosen among *every*, at random moments, all in one store."""
+        dice = random.Random(f"{self.seed} {self.driver}")
+        root = self.stage.work / f"long-{self.driver}"
+        copy_store(self.stage.template(self.driver), root)
+        usual: dict[str, float] = {}
+        for number in range(kills):
+            operation = dice.choice(every)
+            operation.prepare(self.stage, root, self.driver)
+            before = digests(root)
+            if operation.name not in usual:
+                began = time.monotonic()
+                done = self.stage.run(root, self.driver, *operation.words).ok()
+                usual[operation.name] = time.monotonic() - began
+                self.judge.expect(operation, root, done.stdout)
+                operation.prepare(self.stage, root, self.driver)
+                before = digests(root)
+            after = dice.uniform(0.02, usual[operation.name] * 1.1)
+            everybody = dice.random() < 0.5
+            how = self._kill_after(operation, root, after, everybody)
+            how = f"random kill {number} of seed {self.seed}: {how}"
+            case = Case(
+                operation=operation,
+                root=root,
+                before=before,
+                how=how,
+                again_first=dice.random() < 0.5,
+                goes_on=True,
+            )
+            if not self.judge.survived(case):
+                copy_store(self.stage.template(self.driver), root)
+
+    def _kill_after(self, operation: Operation, root: Path, after: float, everybody: bool) -> str:
+        words = self.stage.command(root, self.driver, *operation.words)
+        process = subprocess.Popen(
+            words,
+            env=self.stage.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(after)
+        if process.poll() is not None:
+            return f"had ended within {after:.3f} s"
+        (os.killpg if everybody else os.kill)(process.pid, signal.SIGKILL)
+        process.wait()
+        whom = "its process group" if everybody else "its main process"
+        return f"{whom} killed after {after:.3f} s"
