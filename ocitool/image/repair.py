@@ -60,7 +60,7 @@ def repair(
             left = left or isinstance(result, Problem)
     # While a manifest cannot be read nobody knows what is of no use.
     if not left:
-        prune(store, cache=False, dangling=False, measured=False)
+        prune(store, cache=False, dangling=False)
 
 
 class _Repair:

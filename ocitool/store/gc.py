@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +40,7 @@ class Pruned:
     blobs: int = 0
     layers: int = 0
     cache: int = 0
-    size: int = 0  # bytes of blobs, indexes and, if measured, layers
+    size: int = 0  # bytes of blobs, layers and indexes
 
 
 def prune(
@@ -50,13 +51,12 @@ def prune(
     dangling: bool = True,
     filters: Filters = EVERYTHING,
     cache_space: int | None = None,
-    measured: bool = True,
 ) -> Pruned:
     """Remove every blob and layer that nothing uses any more.
 
     With *dangling* images without a name go first, with *all_images* those with a name, too, and
     with *cache* the build cache, or what of it is beyond *cache_space* bytes; all of them only as
-    *filters* allow.  What a layer took is only counted if it is *measured*, which takes time.
+    *filters* allow.
     """
     store.sweep()
     with store.layout.lock("prune"):
@@ -67,9 +67,12 @@ def prune(
         if cache and not filters.by_label:
             records = forget(store, until=filters.until, space=cache_space)
         marks = mark(store)
-        layers = _sweep_layers(store, marks, spare, measured=measured)
-        blobs = _sweep_blobs(store, marks, spare)
-        indexes = _sweep_files(store.layout.indexes, {d.encoded for d in marks.diffs}, spare)
+        known = {digest.encoded for digest in marks.diffs}
+        layers = _sweep_layers(store, lambda chain: chain not in marks.layers, spare, measured=True)
+        blobs = _sweep_blobs(store, [d for d in store.blobs.all() if d not in marks.blobs], spare)
+        indexes = _sweep_indexes(
+            store, [name for name in os.listdir(store.layout.indexes) if name not in known], spare
+        )
         store.blobs.drop_all_aside({d for d in marks.blobs if store.blobs.size(d) is None})
     return Pruned(
         images=gone,
@@ -78,6 +81,21 @@ def prune(
         cache=records,
         size=sum(blobs) + sum(layers) + sum(indexes),
     )
+
+
+def release(store: Store, mine: Marks) -> None:
+    """Remove of *mine*, all that an image had which is gone, what nothing else uses.
+
+    Of other images only those are looked into that share a blob with it.
+    """
+    store.sweep()
+    with store.layout.lock("prune"):
+        spare = oldest_lease(store.layout)
+        marks = mark(store, among=frozenset(mine.blobs))
+        layers = mine.layers - marks.layers
+        _sweep_layers(store, lambda chain: chain in layers, spare, measured=False)
+        _sweep_blobs(store, mine.blobs - marks.blobs, spare)
+        _sweep_indexes(store, [d.encoded for d in mine.diffs - marks.diffs], spare)
 
 
 def _images_to_go(
@@ -108,12 +126,10 @@ def _may_go(store: Store, entry: Descriptor, filters: Filters) -> bool:
     return filters.take(created, config.run.labels)
 
 
-def _sweep_blobs(store: Store, marks: Marks, spare: int) -> list[int]:
+def _sweep_blobs(store: Store, unused: Iterable[Digest], spare: int) -> list[int]:
     """Remove blobs; returns what that gave back, in bytes."""
     sizes = []
-    for digest in list(store.blobs.all()):
-        if digest in marks.blobs:
-            continue
+    for digest in unused:
         removed = store.blobs.collect(digest, spare)
         if removed is None:
             continue
@@ -124,8 +140,10 @@ def _sweep_blobs(store: Store, marks: Marks, spare: int) -> list[int]:
     return sizes
 
 
-def _sweep_layers(store: Store, marks: Marks, spare: int, *, measured: bool) -> list[int]:
-    """Remove layers; returns what each took, in bytes, if it is *measured*."""
+def _sweep_layers(
+    store: Store, unused: Callable[[str], bool], spare: int, *, measured: bool
+) -> list[int]:
+    """Remove layers, and rows of those that are lost; returns what each took, if *measured*."""
     sizes = []
     for name in drivers_of(store.layout):
         with made(store.make_driver, name) as driver:
@@ -133,7 +151,7 @@ def _sweep_layers(store: Store, marks: Marks, spare: int, *, measured: bool) -> 
                 continue
             here = set(driver.layers())
             for chain in _topmost_first(store, name, here):
-                if chain in marks.layers and chain in here:
+                if chain in here and not unused(chain):
                     continue
                 size = driver.usage(chain).size if measured and chain in here else 0
                 if drop_layer(store, driver, chain, spare):
@@ -169,12 +187,12 @@ def drop_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:
     return True
 
 
-def _sweep_files(directory: str, keep: set[str], spare: int) -> list[int]:
-    """Remove files; returns their sizes."""
+def _sweep_indexes(store: Store, names: Iterable[str], spare: int) -> list[int]:
+    """Remove indexes; returns their sizes."""
     sizes = []
-    for name in os.listdir(directory):
-        path = f"{directory}/{name}"
-        if name not in keep and not is_young(path, spare):
+    for name in names:
+        path = f"{store.layout.indexes}/{name}"
+        if not is_young(path, spare):
             with contextlib.suppress(FileNotFoundError):
                 size = os.stat(path).st_size
                 os.unlink(path)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from ocitool.errors import OcitoolError
 from ocitool.oci.config import diff_ids_of
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
+from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest, parse_any
+from ocitool.oci.mediatypes import INDEXES
 from ocitool.store.layer import Layer, layer_names
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
@@ -26,14 +27,24 @@ class Marks:
     layers: set[str] = field(default_factory=set)
 
 
-def mark(store: Store, *, cache: bool = True, dangling: bool = True) -> Marks:
+def mark(
+    store: Store,
+    *,
+    cache: bool = True,
+    dangling: bool = True,
+    among: frozenset[Digest] | None = None,
+) -> Marks:
     """Find what the names, the containers and the build cache use.
 
     Without *dangling* images that have no name do not count, without *cache* the build cache.
+    *among* are the blobs that matter: images without one that was not yet found are passed over.
+    So a layer that another image unpacks to may seem unused, where one blob stands on two others.
     """
     marks = Marks()
     for entry in store.refs.all():
-        if dangling or name_of(entry):
+        if not dangling and not name_of(entry):
+            continue
+        if among is None or _mentions(store, entry, among - marks.blobs):
             mark_image(store, entry, marks)
     for row in store.database.rows("SELECT record FROM cache") if cache else ():
         _mark_record(json.loads(row[0]), marks)
@@ -43,6 +54,19 @@ def mark(store: Store, *, cache: bool = True, dangling: bool = True) -> Marks:
     rows = store.database.rows("SELECT chain, diff FROM layers")
     marks.blobs.update(Digest.parse(diff) for chain, diff in rows if chain in marks.layers)
     return marks
+
+
+def _mentions(store: Store, entry: Descriptor, blobs: frozenset[Digest]) -> bool:
+    """Say whether a manifest may name one of *blobs*: by its bytes, which takes no parsing."""
+    if entry.media_type in INDEXES or entry.digest in blobs:
+        return True
+    try:
+        with store.blobs.open(entry.digest) as file:
+            raw = file.read(MANIFEST_LIMIT)
+    except OcitoolError:
+        return True
+    # JSON can write every character as an escape.
+    return b"\\u" in raw or any(blob.encoded.encode() in raw for blob in blobs)
 
 
 def mark_image(store: Store, entry: Descriptor, marks: Marks) -> None:

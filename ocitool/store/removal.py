@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.reference import Reference
-from ocitool.store.gc import prune
+from ocitool.store.gc import release
+from ocitool.store.marks import Marks, mark_image
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 
@@ -43,8 +44,10 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
             f"image {image_id.short} has several names: {', '.join(names)}",
             hint="remove them one by one, or use --force",
         )
+    mine = Marks()
+    mark_image(store, found, mine)
     store.refs.drop((found.digest,))
-    prune(store, cache=False, dangling=False, measured=False)
+    release(store, mine)
     return Removed(untagged=tuple(names), deleted=image_id)
 
 
