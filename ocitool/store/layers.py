@@ -165,8 +165,9 @@ class Layers:
                 )
                 rows = self._database.rows(query, values)  # a collection may have been faster
         boot = boot_id() if any(row[1] for row in rows) else ""
-        # What was unpacked before a power cut may not have reached the disk.
-        return {chain for chain, at_boot, _ in rows if at_boot in ("", boot)}
+        # What was unpacked before a power cut may not have reached the disk, or be gone from it.
+        believed = {chain for chain, at_boot, _ in rows if at_boot in ("", boot)}
+        return believed & set(self.driver.layers()) if believed else believed
 
     def _unpack(
         self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink
