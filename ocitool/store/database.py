@@ -116,6 +116,15 @@ class Database:
         with self._lock, _translated():
             return self._connection.execute(statement, values).rowcount
 
+    def run_durably(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Carry out one change, and those before it, so that no power cut takes them back."""
+        with self._lock, _translated():
+            self._connection.execute("PRAGMA synchronous=FULL")
+            try:
+                return self._connection.execute(statement, values).rowcount
+            finally:
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+
     def run_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Carry out one change for each of *rows*, all or none."""
         with self.write(), _translated():

@@ -178,7 +178,8 @@ def drop_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:
     which = (driver.name, chain)
     with store.layout.work_lock("layer", chain), full_disk(store.layout.root):
         # Whoever claims it now finds no row, and waits for the lock to unpack it anew.
-        store.database.run(
+        # Durably, or a power cut could bring back the row of a directory that is gone.
+        store.database.run_durably(
             "DELETE FROM layers WHERE driver = ? AND chain = ? AND used < ?", (*which, spare / 1e9)
         )
         if store.database.rows("SELECT 1 FROM layers WHERE driver = ? AND chain = ?", which):

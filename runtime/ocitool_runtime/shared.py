@@ -118,9 +118,7 @@ def _take_off(target: str, lock: int) -> bool:
         return False
     found = os.path.isdir(target) and _is_mounted(target)
     if os.path.isdir(target):
-        parent = os.open(os.path.dirname(target), _DIRECTORY)
-        syscalls.unmount(parent, os.path.basename(target))
-        os.close(parent)
+        syscalls.unmount_path(target)
         os.rmdir(target)
     os.unlink(target + _LOCK)
     return found

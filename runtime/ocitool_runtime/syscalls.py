@@ -221,9 +221,14 @@ def detach(fd: int) -> None:
 
 
 def unmount(parent: int, name: str) -> None:
-    """Detach all that is mounted on *name* in the directory *parent*, if anything is."""
+    """Go into the directory *parent*, and detach all that is mounted on *name* there."""
     os.fchdir(parent)
-    while _libc.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW) == 0:
+    unmount_path(name)
+
+
+def unmount_path(path: str) -> None:
+    """Detach all that is mounted on *path*, if anything is."""
+    while _libc.umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW) == 0:
         pass
 
 

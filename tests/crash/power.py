@@ -32,29 +32,38 @@ class Cuts:
         dice = random.Random(f"{self.seed} {driver}")
         root = self.disk.inner / f"store-{driver}"
         stage.stock(root, driver)
-        for number in range(cuts):
-            operation = dice.choice(every)
+        # SQLite syncs when the last connection ends: with one more that comes late, if at all.
+        with contextlib.closing(sqlite3.connect(root / "db.sqlite")) as another:
+            another.execute("SELECT COUNT(*) FROM layers").fetchall()
+            for number in range(cuts):
+                self._one(every, dice, root, number)
+
+    def _one(
+        self, every: Sequence[Operation], dice: random.Random, root: Path, number: int
+    ) -> None:
+        stage, driver = self.judge.stage, self.judge.driver
+        operation = dice.choice(every)
+        operation.prepare(stage, root, driver)
+        if operation.name not in self._usual:
+            self._measure(operation, root)
             operation.prepare(stage, root, driver)
-            if operation.name not in self._usual:
-                self._measure(operation, root)
-                operation.prepare(stage, root, driver)
-            before = digests(root)
-            # Some cuts come after the command has returned.
-            after = dice.uniform(0.0, self._usual[operation.name] * 1.5)
-            returned = self._cut_after(operation, root, after)
-            how = f"cut {number} of seed {self.seed}, {after:.3f} s after the command began"
-            with self.disk.after_the_cut() as place:
-                found = place / root.name
-                _boot_anew(found)
-                self.judge.survived(
-                    Case(
-                        operation=operation,
-                        root=found,
-                        before=before,
-                        how=f"{how}; it had returned" if returned else how,
-                        returned=returned,
-                    )
+        before = digests(root)
+        # Some cuts come after the command has returned.
+        after = dice.uniform(0.0, self._usual[operation.name] * 1.5)
+        returned = self._cut_after(operation, root, after)
+        how = f"cut {number} of seed {self.seed}, {after:.3f} s after the command began"
+        with self.disk.after_the_cut() as place:
+            found = place / root.name
+            _boot_anew(found)
+            self.judge.survived(
+                Case(
+                    operation=operation,
+                    root=found,
+                    before=before,
+                    how=f"{how}; it had returned" if returned else how,
+                    returned=returned,
                 )
+            )
 
     def _measure(self, operation: Operation, root: Path) -> None:
         began = time.monotonic()

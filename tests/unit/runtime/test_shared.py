@@ -98,7 +98,9 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(image):
     killed.stdin.close()
     killed.stdout.close()
     assert mounts_below(image["target"]) == 2
+    here = os.getcwd()
     assert sweep(os.path.dirname(image["target"])) == 1
+    assert os.getcwd() == here  # what swept goes on with the paths that it was given
     assert mounts_below(image["target"]) == 1
     let_go(living)
     assert mounts_below(image["target"]) == 0

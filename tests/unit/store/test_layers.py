@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -62,6 +63,19 @@ def test_a_damaged_blob_leaves_nothing(unpacking, keep):
     with pytest.raises(OcitoolError):
         unpacking.layers.ensure([layer])
     assert trees(unpacking) == ([], [])
+
+
+def test_layers_whose_directories_are_gone_are_unpacked_again(with_driver, store_root):
+    """All but the layout may be removed, and a power cut may bring back a row alone."""
+    image = put_image(with_driver, "r/a:1", LOW, HIGH)
+    names = with_driver.layers.ensure(image.layers)
+    driver = with_driver.driver().name
+    with_driver.close()
+    shutil.rmtree(store_root / "drivers" / driver)
+    with Store.open(str(store_root), driver=driver) as store:
+        seen = run_inside(store.layers.view(image.layers), LIST)
+        assert sorted(seen) == [".", "d", "d/f", "d/g"]
+        assert trees(store) == ([], sorted(names))
 
 
 def test_what_an_earlier_boot_unpacked_is_unpacked_again(unpacking):
