@@ -102,14 +102,13 @@ class Paths:
             self._ours.add(path)
             path = split(path)[0]
 
-    def put(self, folder: Node, name: str, path: str, node: Node) -> bool:
+    def put(self, folder: Node, name: bytes, path: str, node: Node) -> bool:
         """Make *name* in *folder* be *node*; True if what is below the layer must stay hidden."""
-        key = encode(name)
-        before = folder.children.get(key)
+        before = folder.children.get(name)
         if before is not None and before.is_directory:
             self._forget(path)
         self._ours.discard(path)
-        folder.children[key] = node
+        folder.children[name] = node
         if node.is_directory:
             self._directories[path] = node
         return before is not None and before.is_whiteout
@@ -170,4 +169,4 @@ class Paths:
         elif found is not None and found.node.is_directory:
             node = found.node.copy()
             node.xattrs = {key: node.xattrs[key] for key in node.xattrs if belongs(key)}
-        self.put(folder, name, path, node)
+        self.put(folder, encode(name), path, node)
