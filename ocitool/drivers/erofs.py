@@ -128,7 +128,7 @@ class ErofsDriver(InFolders):
         place = self._folders.tree(key)
         if not os.path.isdir(f"{place}/{FS}"):  # what was unpacked is told as it came
             return copy_tar(f"{place}/{TAR}", sink)
-        with self._below(parents) as below, open(f"{place}/{TAR}", "wb", buffering=0) as tar:
+        with self._below(parents) as below, open(f"{place}/{TAR}", "wb") as tar:
 
             def both(data: bytes) -> None:
                 tar.write(data)
