@@ -60,7 +60,8 @@ def kills(options: argparse.Namespace, stage: Stage, table: Table) -> None:
             else:
                 campaign.systematic(operation, int(share * _SYSTEMATIC / len(chosen)))
         if not options.at:
-            campaign.randomly(chosen, int(share * (1 - _SYSTEMATIC)))
+            lasting = [each for each in chosen if not each.fresh]
+            campaign.randomly(lasting, int(share * (1 - _SYSTEMATIC)))
 
 
 def cuts(options: argparse.Namespace, stage: Stage, table: Table) -> None:
@@ -72,9 +73,8 @@ def cuts(options: argparse.Namespace, stage: Stage, table: Table) -> None:
     expected: Outcomes = {}
     for driver in options.drivers:
         judge = Judge(stage, driver, table, expected)
-        Cuts(judge, disk, options.seed).run(
-            selected(options, stage), options.count // len(options.drivers)
-        )
+        lasting = [each for each in selected(options, stage) if not each.fresh]
+        Cuts(judge, disk, options.seed).run(lasting, options.count // len(options.drivers))
 
 
 def selected(options: argparse.Namespace, stage: Stage) -> list[Operation]:

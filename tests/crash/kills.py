@@ -10,13 +10,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from tests.crash.judge import Case, Judge
 from tests.crash.operation import Operation
 from tests.crash.proof import digests
 from tests.crash.stage import Stage, copy_store
-from tests.crash.tracer import Tracer
+from tests.crash.tracer import Tracer, Whom
 from tests.fixtures.trees import remove_tree
+
+WHOM: Final[tuple[Whom, ...]] = ("main", "all", "caller")
 
 
 @dataclass(slots=True)
@@ -46,7 +49,7 @@ class Kills:
         print(f"{self.driver} {operation.name}: {whole} changes", flush=True)
         for at in range(min(whole, most)):
             number = 1 + int((at + (self.seed % 97) / 97) * step)
-            self._kill_at(operation, template, number, everybody=bool(at % 2))
+            self._kill_at(operation, template, number, WHOM[at % len(WHOM)])
         note = f"of {whole} changes" if whole > most else "each change"
         self.judge.table.notes[(self.driver, operation.name)] = note
         remove_tree(template)
@@ -55,11 +58,14 @@ class Kills:
         """Kill *operation* at one of its changes, as the report of a fault tells."""
         template = self._ready(operation)
         self._reference(operation, template)
-        for everybody in (False, True):
-            self._kill_at(operation, template, at, everybody=everybody)
+        for whom in WHOM:
+            self._kill_at(operation, template, at, whom)
 
     def _ready(self, operation: Operation) -> Path:
         template = self.stage.work / f"ready-{self.driver}-{operation.name}"
+        if operation.fresh:
+            template.mkdir()
+            return template
         copy_store(self.stage.template(self.driver), template)
         operation.prepare(self.stage, template, self.driver)
         if wrong := self.judge.proof.recovered(template, digests(template)):
@@ -71,7 +77,7 @@ class Kills:
         root = self._fresh(template)
         words = self.stage.command(root, self.driver, *operation.words)
         log = f"{self.stage.work}/log"
-        done = Tracer(0, False).run(words, self.stage.env, log)
+        done = Tracer().run(words, self.stage.env, log)
         if done.code != 0:
             self.judge.accuse(operation, "no kill", [Path(f"{log}.err").read_text()])
             return 0
@@ -79,11 +85,10 @@ class Kills:
         remove_tree(root)
         return done.changes
 
-    def _kill_at(self, operation: Operation, template: Path, at: int, *, everybody: bool) -> None:
+    def _kill_at(self, operation: Operation, template: Path, at: int, whom: Whom) -> None:
         root = self._fresh(template)
         words = self.stage.command(root, self.driver, *operation.words)
-        done = Tracer(at, everybody).run(words, self.stage.env, f"{self.stage.work}/log")
-        whom = "all its processes" if everybody else "its main process"
+        done = Tracer(at, whom).run(words, self.stage.env, f"{self.stage.work}/log")
         how = f"--at {at}: {whom} killed at {done.place}" if done.place else f"--at {at}: not met"
         wrong = (f"{done.left} processes did not end",) if done.left else ()
         before = digests(template)

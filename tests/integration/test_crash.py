@@ -25,10 +25,10 @@ import os, sys
 from tests.crash.tracer import Tracer
 place = sys.argv[1]
 work = f"import os; os.mkdir('{place}/a'); os.mkdir('{place}/b'); os.rmdir('{place}/a')"
-whole = Tracer(0, False).run([sys.executable, "-c", work], os.environ, f"{place}/log")
+whole = Tracer().run([sys.executable, "-c", work], os.environ, f"{place}/log")
 assert (whole.code, whole.place) == (0, ""), whole
 os.rmdir(f"{place}/b")
-killed = Tracer(whole.changes, False).run([sys.executable, "-c", work], os.environ, f"{place}/log")
+killed = Tracer(whole.changes).run([sys.executable, "-c", work], os.environ, f"{place}/log")
 assert (killed.code, killed.place) == (-9, f"rmdir {place}/a"), killed
 print(*sorted(name for name in os.listdir(place) if "log" not in name))
 """
