@@ -3,7 +3,8 @@
 #   make demo      build, push, pull and run a small image; no root, no network but for .venv
 #   make test      the tests; ARGS goes to pytest: make test ARGS='-x tests/unit'
 #   make lint      ruff: rules and format          make types   mypy
-#   make docs      writes docs/cli.md from --help  make bench   ours against the peers
+#   make docs      writes docs/cli.md from --help, and what docs/drivers.md quotes
+#   make bench     ours against the peers          make conformance   what each driver passes
 #
 # Another environment: make test VENV=/somewhere.  One that is ready and is not to be touched:
 # make test VENV=/somewhere PREPARED=1.
@@ -14,7 +15,7 @@ ARGS ?=
 python := $(VENV)/bin/python
 ready := $(if $(PREPARED),,$(VENV)/.ready)
 
-.PHONY: demo test lint types bench docs clean
+.PHONY: demo test lint types bench conformance docs clean
 
 demo: $(ready)
 	$(python) testdata/demo/demo.py $(ARGS)
@@ -32,8 +33,12 @@ types: $(ready)
 bench: $(ready)
 	$(python) -m tests.benchmarks $(ARGS)
 
+conformance: $(ready)
+	$(python) -m tests.conformance.drivers $(ARGS)
+
 docs: $(ready)
 	$(python) docs/generate.py $(ARGS)
+	$(python) docs/quotes.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

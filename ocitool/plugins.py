@@ -21,6 +21,8 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "ocitool.drivers": {
             "erofs": "ocitool.drivers.erofs:ErofsDriver",
             "overlay": "ocitool.drivers.overlay:OverlayDriver",
+            "btrfs": "ocitool.drivers.btrfs:BtrfsDriver",
+            "fuse-overlayfs": "ocitool.drivers.fuse_overlayfs:FuseOverlayDriver",
             "vfs": "ocitool.drivers.vfs:VfsDriver",
         },
         "ocitool.isolation": {"namespaces": "ocitool_runtime.namespaces:Namespaces"},
@@ -28,6 +30,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "none": "ocitool.layer.compression:NONE",
             "gzip": "ocitool.layer.compression:GZIP",
             "zstd": "ocitool.layer.compression:ZSTD",
+            "estargz": "ocitool.layer.estargz:ESTARGZ",
         },
         "ocitool.credentials": {},
     }

@@ -13,7 +13,12 @@ from typing import Any, Final, Self
 
 from ocitool.errors import FormatError
 
-_ENVIRONMENT: Final = {"root": "OCITOOL_ROOT", "driver": "OCITOOL_DRIVER"}
+_ENVIRONMENT: Final = {
+    "root": "OCITOOL_ROOT",
+    "driver": "OCITOOL_DRIVER",
+    "background": "OCITOOL_BACKGROUND",
+    "shared_stores": "OCITOOL_SHARED_STORES",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,8 @@ class Settings:
 
     root: str  # the store's directory, absolute
     driver: str = ""  # a storage driver's name; "" chooses the first that works
+    background: bool = True  # whether a process may outlive the command, to remove files
+    shared_stores: tuple[str, ...] = ()  # directories, absolute; written with ":" between them
     #: name of a field -> "default", a file's path, "OCITOOL_ROOT", "--root"
     origins: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -44,11 +51,25 @@ class Settings:
                 values[key], origins[key] = environ[variable], variable
         for key, flag in (flags or {}).items():
             if flag is not None:
-                values[key], origins[key] = flag, f"--{key}"
+                values[key], origins[key] = flag, f"--{key.replace('_', '-')}"
         if not values["root"]:
             raise FormatError("is empty", where=origins["root"], hint="name a directory")
-        values["root"] = os.path.abspath(os.path.expanduser(values["root"]))
-        return cls(**values, origins=origins)
+        background = values.pop("background", "yes")
+        if background not in ("yes", "no"):
+            where = origins["background"]
+            raise FormatError(f"{background!r} is neither 'yes' nor 'no'", where=where)
+        shared = filter(None, values.get("shared_stores", "").split(":"))
+        return cls(
+            root=_absolute(values["root"]),
+            shared_stores=tuple(map(_absolute, shared)),
+            driver=values.get("driver", ""),
+            background=background == "yes",
+            origins=origins,
+        )
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def default_root(environ: Mapping[str, str]) -> str:

@@ -4,9 +4,14 @@ A fixture that needs something of the machine skips with the reason where that i
 Fixtures that talk to other tools stand in ``tests/integration/conftest.py``.
 """
 
+import os
+
+os.environ["OCITOOL_BACKGROUND"] = "no"  # nothing goes on when a test has ended
+
 pytest_plugins = (
     "tests.fixtures.programs",  # first: others import it
     "tests.fixtures.commands",
+    "tests.fixtures.disks",
     "tests.fixtures.screens",
     "tests.fixtures.tools",
     "tests.fixtures.trees",

@@ -15,7 +15,8 @@ from ocitool.errors import LayerError, UnsafePath
 from ocitool.layer import entry as kinds
 from ocitool.layer.compression import CHUNK, sniff
 from ocitool.layer.entry import WHITEOUT, Entry, split
-from ocitool.layer.reader import BLOCK, TarReader
+from ocitool.layer.header import BLOCK
+from ocitool.layer.reader import TarReader
 from ocitool.oci.content import Stream
 
 _BZIP2: Final = b"BZh"
@@ -30,7 +31,7 @@ class Member(NamedTuple):
 
 
 def is_archive(place: str) -> bool:
-    """Say whether a file is a tar, plain or compressed: its first header must be one.
+    """Say whether a file is a tar, plain or compressed: it must begin with a member.
 
     Docker goes by content, never by the name; only regular files count.
     """
@@ -38,14 +39,7 @@ def is_archive(place: str) -> bool:
         return False  # opening a FIFO would wait for whoever writes to it
     try:
         with _open(place) as stream:
-            head = b""
-            while len(head) < BLOCK:
-                data = stream.read(BLOCK - len(head))
-                if not data:
-                    return False
-                head += data
-            reader = TarReader(_Head(head))
-            return next(iter(reader), None) is not None
+            return next(iter(TarReader(_Sparing(stream))), None) is not None
     except UnsafePath:
         return True  # it is one, and is refused once it is read
     except (LayerError, lzma.LZMAError, EOFError):
@@ -56,18 +50,17 @@ def is_archive(place: str) -> bool:
         return False
 
 
-class _Head:
-    """A first header, and nothing but zeros after it."""
+class _Sparing:
+    """A stream of which no more is read than the first headers: what is damaged later is a tar."""
 
-    def __init__(self, head: bytes) -> None:
-        self._head = head
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
 
     def read(self, size: int = -1, /) -> bytes:
-        data, self._head = self._head, b""
-        return data or bytes(CHUNK)
+        return self._stream.read(BLOCK if size < 0 else min(size, BLOCK))
 
     def close(self) -> None:
-        return None
+        self._stream.close()
 
 
 class Spooled:

@@ -7,12 +7,14 @@ came about, so a base that was rebuilt with equal content still hits.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.store.layer import Layer, layer_names
@@ -59,6 +61,8 @@ class LocalCache:
         layer = _layer(fields)
         if layer is not None and not self._store.blobs.claim(layer.blob):
             return None
+        with contextlib.suppress(StoreError):  # on a full disk only the order of going suffers
+            self._store.database.run("UPDATE cache SET used = ? WHERE key = ?", (time.time(), key))
         return Record(layer=layer, created=fields["created"])
 
     def put(self, key: str, record: Record, below: tuple[Layer, ...]) -> None:

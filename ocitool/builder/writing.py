@@ -34,6 +34,8 @@ def write_layer(
             for entry, part, handle in planned:
                 if epoch is not None and entry.mtime > epoch * _SECOND:
                     entry = entry._replace(mtime=epoch * _SECOND)
+                # A tar of ours has whole seconds; its index must say what it says.
+                entry = entry._replace(mtime=entry.mtime // _SECOND * _SECOND)
                 writer.add(entry)
                 index.add(entry, writer.offset)
                 if entry.kind == kinds.FILE and entry.size:

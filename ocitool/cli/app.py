@@ -24,10 +24,17 @@ class App:
     root: str | None
     driver: str | None
     debug: bool
+    shared_stores: str | None = None
 
     def settings(self) -> Settings:
         """Read the settings; flags win."""
-        return Settings.load(flags={"root": self.root, "driver": self.driver})
+        return Settings.load(
+            flags={
+                "root": self.root,
+                "driver": self.driver,
+                "shared_stores": self.shared_stores,
+            }
+        )
 
     @contextlib.contextmanager
     def store(self, progress: ProgressSink | None = None) -> Iterator[Store]:

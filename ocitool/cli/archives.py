@@ -21,19 +21,22 @@ def save(app: App, names: tuple[str, ...], output: str | None) -> None:
     from ocitool.image.archive import save as save_images
     from ocitool.image.local import local_image
     from ocitool.oci.reference import Reference
-    from ocitool.store.refs import name_of
 
     if output is None and sys.stdout.isatty():
         raise click.UsageError("a terminal is no place for an archive: use -o, or redirect")
     with app.store() as store:
         images = []
         for name in names:
-            known = {name_of(entry) for entry in store.refs.all()}
             try:
                 full = str(Reference.parse(name))
             except ValueError:
                 full = ""
-            images.append((local_image(store, name), full if full in known else ""))
+            images.append(
+                (
+                    local_image(store, name),
+                    full if any(refs.get(full) for refs in store.all_refs) else "",
+                )
+            )
         if output is None:
             save_images(images, sys.stdout.buffer.write)
         else:

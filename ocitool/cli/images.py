@@ -23,7 +23,10 @@ def images(
     no_trunc: bool,
     format_: str | None,
 ) -> None:
-    """List the images in the store, or those of one repository."""
+    """List the images in the store, or those of one repository.
+
+    Images of shared stores follow, with the store they are in.
+    """
     from ocitool.cli.listing import image_rows
     from ocitool.cli.output import Column, emit_list, short_id
 
@@ -38,7 +41,9 @@ def images(
         Column("Size", "SIZE"),
     ]
     with app.store() as store:
-        rows = list(image_rows(store, repository or ""))
+        rows = list(image_rows(store, repository or "", moments=bool(format_)))
+        if store.shared:
+            columns.append(Column("Store", "STORE"))
     if quiet:
         rows = list({row["ID"]: row for row in rows}.values())
     emit_list(rows, columns=columns, format=format_, quiet=quiet, no_trunc=no_trunc)
@@ -107,7 +112,9 @@ def tag(app: App, name: str, target: str) -> None:
 def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
     """Remove names, and images that have no other name.
 
-    What only they used is removed from the disk, too; the build cache stays.
+    What only they used is removed from the disk, too; the build cache stays.  The files of
+    unpacked layers go after the command has ended, unless OCITOOL_BACKGROUND=no is set, or
+    background = "no" in a file of settings.
     """
     from ocitool.oci.reference import Reference
     from ocitool.store.removal import remove_image

@@ -44,12 +44,22 @@ _COMMANDS: Final = {
 )
 @click.option("--root", metavar="DIR", help="The store's directory.  [env: OCITOOL_ROOT]")
 @click.option("--driver", metavar="NAME", help="The storage driver.  [env: OCITOOL_DRIVER]")
+@click.option(
+    "--shared-stores", metavar="DIR[:DIR...]",
+    help="Stores of others to use, too, never changed.  [env: OCITOOL_SHARED_STORES]",
+)  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show details, and tracebacks of errors.")
 @click.version_option(__version__, "-v", "--version", message="ocitool version %(version)s")
 @click.pass_context
-def cli(context: click.Context, root: str | None, driver: str | None, debug: bool) -> None:
+def cli(
+    context: click.Context,
+    root: str | None,
+    driver: str | None,
+    shared_stores: str | None,
+    debug: bool,
+) -> None:
     """Build, store, move and run OCI images without a daemon."""
-    context.obj = App(root=root, driver=driver, debug=debug)
+    context.obj = App(root=root, driver=driver, debug=debug, shared_stores=shared_stores)
 
 
 def _open_streams() -> None:

@@ -74,7 +74,7 @@ def width(text: str) -> int:
 
 def _cell(value: object) -> str:
     """Return *value* for one cell; what would break the line or the terminal is escaped."""
-    text = "" if value is None else show(value)
+    text = value if isinstance(value, str) else "" if value is None else show(value)
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

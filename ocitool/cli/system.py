@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocitool import __version__
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.options import format_option
+from ocitool.cli.options import (
+    authfile_option,
+    format_option,
+    insecure_option,
+    progress_option,
+)
+from ocitool.cli.output import write
+from ocitool.cli.space import df, prune
+
+if TYPE_CHECKING:
+    from ocitool.progress import ProgressSink
+    from ocitool.settings import Settings
+    from ocitool.store.store import Store
 
 
 @click.group(short_help="Look after the store.")
@@ -19,83 +31,61 @@ def system() -> None:
     """See what the store takes, prove it, clean it."""
 
 
-@system.command(short_help="Show what takes how much space.")
-@format_option
-@pass_app
-def df(app: App, format_: str | None) -> None:
-    """Show what takes how much space, and how much of it could be had back."""
-    from ocitool.cli.output import Column, emit_list
-    from ocitool.cli.units import human_size
-    from ocitool.store.usage import usage
-
-    columns = [
-        Column("Type", "TYPE"),
-        Column("TotalCount", "TOTAL"),
-        Column("Active", "ACTIVE"),
-        Column("Size", "SIZE"),
-        Column("Reclaimable", "RECLAIMABLE"),
-    ]
-    with app.store() as store:
-        rows = [
-            {
-                "Type": row.kind,
-                "TotalCount": row.total,
-                "Active": row.active,
-                "Size": human_size(row.size),
-                "Reclaimable": human_size(row.reclaimable),
-            }
-            for row in usage(store)
-        ]
-    emit_list(rows, columns=columns, format=format_, key="Type")
-
-
-@system.command(short_help="Remove what is not used.")
-@click.option("-a", "--all", "all_images", is_flag=True, help="Remove all images, not only <none>.")
-@click.option("-f", "--force", is_flag=True, help="Do not ask.")
-@pass_app
-def prune(app: App, all_images: bool, force: bool) -> int:
-    """Remove images without a name, the build cache, and what only they used."""
-    from ocitool.cli.units import human_size
-    from ocitool.store.gc import prune as collect
-
-    what = "ALL images" if all_images else "all images without a name"
-    if not force and not _confirmed(f"This removes {what} and the build cache. Go on? [y/N] "):
-        click.echo("Nothing was removed; -f removes without asking.", err=True)
-        return 1
-    with app.store() as store:
-        done = collect(store, all_images=all_images)
-    for digest in done.images:
-        click.echo(f"Deleted: {digest}")
-    click.echo(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")
-    click.echo(f"Total reclaimed space: {human_size(done.size)}")
-    return 0
-
-
-def _confirmed(question: str) -> bool:
-    click.echo(question, nl=False, err=True)
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        click.echo(err=True)
-    return answer.strip().lower() in ("y", "yes")
+system.add_command(df)
+system.add_command(prune)
 
 
 @system.command(short_help="Prove that the store is whole.")
+@click.option("--repair", is_flag=True, help="Mend what is wrong, and remove what nobody uses.")
+@insecure_option
+@authfile_option
+@progress_option
 @pass_app
-def check(app: App) -> int:
-    """Read every blob, follow every name, look at every layer; exits with 1 if something is wrong.
+def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progress: str) -> int:
+    """Read every blob, follow every name, compare every unpacked layer with its tar.
 
-    Changes nothing.
+    Exits with 1 if something is wrong, and says what would mend it; what nobody uses any more is
+    told and is not wrong.  Changes nothing without --repair.
+
+    With --repair damaged and missing blobs are fetched again from the registry that they came from,
+    damaged layers and indexes are removed, to be made again when they are needed, and what nobody
+    uses goes.  Exits with 1 if something could not be mended.
     """
-    from ocitool.store.check import check as prove
+    with app.progress(progress) as sink, app.store(sink) as store:
+        lines, wrong = (
+            _repaired(store, sink, not tls_verify, authfile) if repair else _checked(store, sink)
+        )
+    write("".join(f"{line}\n" for line in lines))
+    return 1 if wrong else 0
 
-    count = 0
-    with app.progress() as sink, app.store() as store:
-        for problem in prove(store, sink):
-            count += 1
-            click.echo(f"{problem.what}\n  {problem.remedy}")
-    if not count:
-        click.echo("The store is whole.")
-    return 1 if count else 0
+
+def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
+    from ocitool.errors import StoreError
+    from ocitool.store.check import check as prove
+    from ocitool.store.leftovers import leftovers
+
+    problems = list(prove(store, sink))
+    lines = [f"{problem.what}\n  {problem.remedy}" for problem in problems]
+    with contextlib.suppress(StoreError):  # names or database are damaged, as was told
+        if found := list(leftovers(store)):
+            lines += [*found, "  not wrong, but of no use: run `ocitool system prune`"]
+    return lines if problems else [*lines, "The store is whole."], bool(problems)
+
+
+def _repaired(
+    store: Store, sink: ProgressSink, insecure: bool, authfile: str | None
+) -> tuple[list[str], bool]:
+    from ocitool.image.repair import Mended
+    from ocitool.image.repair import repair as mend
+
+    lines, wrong = [], False
+    for result in mend(store, sink, insecure=insecure, authfile=authfile):
+        if isinstance(result, Mended):
+            lines.append(f"{result.problem.what}\n  {result.done}")
+        else:
+            wrong = True
+            lines.append(f"{result.what}\n  {result.remedy}")
+    return lines if wrong else [*lines, "The store is whole."], wrong
 
 
 @click.command(short_help="Show what is used here, and why.")
@@ -103,7 +93,7 @@ def check(app: App) -> int:
 @pass_app
 def info(app: App, format_: str | None) -> None:
     """Show the store, its driver and why it was chosen, and what the machine allows."""
-    from ocitool.cli.output import emit_documents, write
+    from ocitool.cli.output import emit_documents
 
     with app.store() as store:
         document = _information(app, store)
@@ -122,7 +112,8 @@ def _information(app: App, store: Any) -> dict[str, Any]:
         "Version": __version__,
         "Root": settings.root,
         "RootFrom": settings.origins["root"],
-        "Images": len(store.refs.all()),
+        "Images": len(store.refs.names()),
+        **_shared_stores(store, settings),
         "User": f"{os.geteuid()}:{os.getegid()}",
         "Kernel": platform.release(),
         "Architecture": platform.machine(),
@@ -142,6 +133,13 @@ def _information(app: App, store: Any) -> dict[str, Any]:
     return document
 
 
+def _shared_stores(store: Store, settings: Settings) -> dict[str, str]:
+    if not store.shared:
+        return {}
+    found = (f"{each.root} ({len(each.refs.names())} images)" for each in store.shared)
+    return {"SharedStores": ", ".join(found), "SharedFrom": settings.origins["shared_stores"]}
+
+
 def _why(settings: Any, choice: Any) -> str:
     if settings.driver:
         return f"{settings.origins['driver']} names it"
@@ -158,7 +156,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
 @format_option
 def version(format_: str | None) -> None:
     """Show the versions of ocitool and Python."""
-    from ocitool.cli.output import emit_documents, write
+    from ocitool.cli.output import emit_documents
 
     document = {
         "Version": __version__,

@@ -8,19 +8,13 @@ Source of the wording: github.com/docker/go-units, size.go and duration.go.
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime, timedelta
 
-from ocitool.errors import FormatError
+from ocitool.oci.moments import SECOND
 
-SECOND = 1_000_000_000
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))",
-    re.ASCII,
-)
 
 
 # -- sizes ---------------------------------------------------------------------------------
@@ -91,41 +85,6 @@ def clock(seconds: float) -> str:
 
 
 # -- moments -------------------------------------------------------------------------------
-
-
-def parse_time(text: str, where: str = "") -> int:
-    """Return the moment an RFC 3339 *text* names; digits below a nanosecond are dropped.
-
-    Raises:
-        FormatError: *text* is not RFC 3339, or names a day that does not exist.
-    """
-    match = _RFC3339.fullmatch(text)
-    if match is None:
-        raise FormatError(f"{text!r} is not an RFC 3339 time", where=where)
-    *numbers, fraction, _, sign, offset_hours, offset_minutes = match.groups()
-    try:
-        return _moment([int(number) for number in numbers], fraction or "") - _offset(
-            sign, offset_hours, offset_minutes
-        )
-    except ValueError as error:
-        raise FormatError(f"{text!r} is not a time: {error}", where=where) from error
-
-
-def _moment(numbers: list[int], fraction: str) -> int:
-    year, month, day, hour, minute, second = numbers
-    leap = second == 60  # RFC 3339 allows it, datetime does not
-    start = datetime(year, month, day, hour, minute, 59 if leap else second, tzinfo=UTC)
-    whole = (start - _EPOCH) // timedelta(seconds=1) + leap
-    return whole * SECOND + int(fraction[:9].ljust(9, "0"))
-
-
-def _offset(sign: str | None, hours: str | None, minutes: str | None) -> int:
-    if not sign or hours is None or minutes is None:
-        return 0
-    if int(hours) > 23 or int(minutes) > 59:
-        raise ValueError("the offset is out of range")
-    span = (int(hours) * 60 + int(minutes)) * 60 * SECOND
-    return -span if sign == "-" else span
 
 
 def format_time(moment: int) -> str:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
+from ocitool.drivers import trash
 from ocitool.drivers.driver import Driver
 from ocitool.drivers.inspection import LIST, run_inside
 from ocitool.drivers.samples import Member, closed, entries_of, full, tar
@@ -43,6 +44,7 @@ class DriverBench(ABC):
             assert [*made.trees(), *made.layers()] == []
         finally:
             close(made)
+            trash.empty(f"{home}/{trash.NAME}")
             remove_tree(home)
 
     @property

@@ -30,8 +30,8 @@ class Support:
 class Usage:
     """What one layer takes on disk by itself."""
 
-    size: int  # bytes of file content
-    inodes: int
+    size: int  # bytes of the files that hold it, without directories
+    inodes: int  # that it shows, its root directory included
 
 
 class Driver(Protocol):
@@ -50,7 +50,8 @@ class Driver(Protocol):
     raise `DriverError` or `LayerError`; the `OSError` of a full or failing disk passes through,
     for the store to translate.
 
-    A driver is made by calling its class with the directory it may use, which exists.
+    A driver is made by calling its class with the directory it may use, which exists.  What takes
+    long to remove it may rename into ``trash`` there (`ocitool.drivers.trash`).
     """
 
     @property
@@ -121,9 +122,9 @@ class Driver(Protocol):
         """
 
     def discard(self, key: str) -> None:
-        """Drop the tree *key*, and what an interrupted `discard` or `remove` has left.
+        """Drop the tree *key*; nothing happens if there is no such tree.
 
-        Nothing happens if there is no such tree.  Where `mapped` names the method it is tried in
+         Where `mapped` names the method it is tried in
         the caller first, and a `PermissionError` sends it to the user namespace.
         """
 
@@ -144,3 +145,14 @@ class Driver(Protocol):
 
     def usage(self, layer: str) -> Usage:
         """Measure *layer*; `LayerNotFound` if it is not there."""
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        """Compare what is kept of *layer* with the tar it was made of; a line for each fault.
+
+        Changes nothing, and reads *tar* to its end.  *parents* are the layers below, the lowest
+        first.  What the machine may refuse (device nodes, attributes) is no fault.
+
+        Raises:
+            LayerNotFound: *layer*, or one of *parents*, is not there.
+            LayerError: *tar* is damaged.
+        """

@@ -2,6 +2,7 @@
 
 HOME/layers/<chain id>/tar     the layer's tar, byte for byte
 HOME/layers/<chain id>/image   inodes and directories; the content of files is where the tar has it
+HOME/layers/<chain id>/holes   content of files with holes, where there are any
 HOME/merged/<chain id>         an image of all layers up to this one, over their tars
 HOME/mounts/                   where the runtime shows images (`ocitool_runtime.shared`)
 HOME/trees/<key>/fs, work      an overlay's upper directory
@@ -21,8 +22,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from ocitool.drivers import probing
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders, InFolders
-from ocitool.errors import DriverError
+from ocitool.errors import DriverError, LayerError
 from ocitool.layer.erofs.reader import ErofsImage
+from ocitool.layer.erofs.stack import device_of
 from ocitool_runtime.spec import Mount, SharedImage
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 IMAGE: Final = "image"
 TAR: Final = "tar"
+HOLES: Final = "holes"
 _PARENTS: Final = "parents"  # of a tree: the names of the layers below it, as JSON
 _OPTIONS: Final = ("index=off",)
 #: More images than this are merged into one.  A look-up in vain asks every layer of a stack, and a
@@ -47,7 +50,7 @@ class ErofsDriver(InFolders):
     durable: ClassVar[bool] = True
 
     def __init__(self, home: str) -> None:
-        self._folders = Folders(home, kept=(IMAGE, TAR))
+        self._folders = Folders(home, kept=(IMAGE, TAR, HOLES))
         self._home = home
 
     def probe(self) -> Support:
@@ -69,13 +72,18 @@ class ErofsDriver(InFolders):
             os.utime(top, ns=(like.mtime, like.mtime))
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        from ocitool.drivers.keeping import Kept, write_durably
+        from ocitool.drivers.keeping import HolesFile, Kept, write_durably
         from ocitool.layer.erofs.tarindex import index
 
         place = self._folders.tree(key)
-        with contextlib.closing(Kept(tar, f"{place}/{TAR}")) as kept, self._below(parents) as below:
-            done = index(kept, below)
+        with (
+            contextlib.closing(Kept(tar, f"{place}/{TAR}")) as kept,
+            contextlib.closing(HolesFile(f"{place}/{HOLES}")) as holes,
+            self._below(parents) as below,
+        ):
+            done = index(kept, below, holes)
             kept.finish()
+            holes.finish()
         write_durably(f"{place}/{IMAGE}", done.image)
         os.rmdir(f"{place}/{FS}")  # it is a layer now, and no longer to be written to
         return done.applied
@@ -141,7 +149,7 @@ class ErofsDriver(InFolders):
 
     def _freeze(self, key: str) -> None:
         """Make the image of what `diff` has written, or would write."""
-        from ocitool.drivers.keeping import write_durably
+        from ocitool.drivers.keeping import HolesFile, write_durably
         from ocitool.layer.erofs.tarindex import index
 
         place = self._folders.tree(key)
@@ -150,7 +158,7 @@ class ErofsDriver(InFolders):
         if not os.path.exists(f"{place}/{TAR}"):
             self.diff(key, parents, len)
         with open(f"{place}/{TAR}", "rb", buffering=0) as tar, self._below(parents) as below:
-            done = index(tar, below)
+            done = index(tar, below, HolesFile(f"{place}/{HOLES}"))  # `diff` writes none
             os.fdatasync(tar.fileno())
         write_durably(f"{place}/{IMAGE}", done.image)
 
@@ -162,12 +170,47 @@ class ErofsDriver(InFolders):
         self._folders.remove(layer)
 
     def tar(self, layer: str) -> str:
-        return f"{os.path.dirname(self._folders.layer(layer))}/{TAR}"
+        place = os.path.dirname(self._folders.layer(layer))
+        return "" if os.path.islink(place) else f"{place}/{TAR}"  # another store's is left alone
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        from ocitool.drivers.keeping import Compared, ComparedHoles
+        from ocitool.layer.erofs.tarindex import index
+        from ocitool.layer.quiet import read_quietly
+
+        path = self._folders.layer(layer)
+        place = os.path.dirname(path)
+        holes = ComparedHoles(f"{place}/{HOLES}")
+        with (
+            contextlib.closing(Compared(tar, f"{place}/{TAR}")) as kept,
+            self._below(parents) as below,
+        ):
+            wanted = index(kept, below, holes).image
+        for name, differs in ((TAR, kept.differs), (HOLES, holes.differs)):
+            if differs:
+                yield f"its {name} {differs}"
+        if read_quietly(path) != wanted:
+            yield "its image shows something else"
+        if os.path.exists(merged := self._merged(layer)):
+            try:
+                with ErofsImage(merged) as image:
+                    image.verify()
+            except LayerError:
+                yield "the image of all layers up to it is damaged"
 
     def usage(self, layer: str) -> Usage:
-        with ErofsImage(self._folders.layer(layer)) as image:
-            size = sum(node.size for node in image.nodes() if node.device == 0)
-            return Usage(size=size, inodes=image.inodes)
+        path = self._folders.layer(layer)
+        place = os.path.dirname(path)
+        with ErofsImage(path) as image:
+            inodes = image.inodes
+        files = [self._merged(layer)]
+        if not os.path.islink(place):  # or it takes another store's room
+            files += [f"{place}/{name}" for name in (IMAGE, TAR, HOLES)]
+        size = 0
+        for each in files:
+            with contextlib.suppress(FileNotFoundError):
+                size += os.stat(each).st_size
+        return Usage(size=size, inodes=inodes)
 
     # -- images -----------------------------------------------------------------------------
 
@@ -201,8 +244,10 @@ class ErofsDriver(InFolders):
 
     def _describe(self, name: str, path: str) -> SharedImage:
         with ErofsImage(path) as image:
-            tags = [device.tag for device in image.devices]
-        devices = tuple(f"{self._home}/layers/{tag or name}/{TAR}" for tag in tags)
+            found = [device_of(device.tag, name) for device in image.devices]
+        devices = tuple(
+            f"{self._home}/layers/{layer}/{HOLES if holes else TAR}" for layer, holes in found
+        )
         place = f"m-{name}" if path == self._merged(name) else name
         return SharedImage(source=path, target=f"{self._home}/mounts/{place}", devices=devices)
 

@@ -1,6 +1,7 @@
 """What drivers with one directory a layer have in common: places, names, commit and removal.
 
 HOME/layers/<chain id>/fs      committed
+HOME/layers/<chain id>         or a link to the directory of another store, which is never changed
 HOME/trees/<key>/fs            writable; `commit` renames <key> to <chain id>
 HOME/trash/<random>            taken out of use, to be removed
 HOME/empty                     a directory with nothing in it
@@ -16,6 +17,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
+from ocitool.drivers import trash
 from ocitool.drivers.driver import Usage
 from ocitool.errors import DriverError, LayerNotFound
 from ocitool.layer.root import remove_tree
@@ -34,7 +36,7 @@ class Folders:
         self._kept = tuple(kept)
         self._layers = f"{home}/layers"
         self._trees = f"{home}/trees"
-        self._trash = f"{home}/trash"
+        self._trash = f"{home}/{trash.NAME}"
 
     def layer(self, name: str) -> str:
         """Return what is kept of a committed layer; `LayerNotFound` if it is not there."""
@@ -42,6 +44,10 @@ class Folders:
         if not os.path.exists(place):
             raise LayerNotFound(f"layer {name[:12]} is not unpacked")
         return place
+
+    def committed(self, name: str) -> str:
+        """Return the directory of a layer, whether it is there or not."""
+        return f"{self._layers}/{name}"
 
     def tree(self, key: str) -> str:
         """Return the directory of the tree *key*."""
@@ -61,6 +67,13 @@ class Folders:
 
     def new(self, key: str, parents: Sequence[str]) -> str:
         """Make the tree *key* with an empty root directory, if *parents* are all there."""
+        top = f"{self.place(key, parents)}/{FS}"
+        os.mkdir(top, 0o755)
+        os.chmod(top, 0o755)  # whatever the umask is
+        return top
+
+    def place(self, key: str, parents: Sequence[str]) -> str:
+        """Make the directory of the tree *key*, without fs, if *parents* are all there."""
         for parent in parents:
             self.layer(parent)  # is there, or nothing is made
         os.makedirs(self._trees, mode=0o700, exist_ok=True)
@@ -68,10 +81,7 @@ class Folders:
             os.mkdir(self.tree(key), 0o700)
         except FileExistsError:
             raise DriverError(f"the tree {key!r} exists already") from None
-        top = f"{self.tree(key)}/{FS}"
-        os.mkdir(top, 0o755)
-        os.chmod(top, 0o755)  # whatever the umask is
-        return top
+        return self.tree(key)
 
     def commit(self, key: str, layer: str) -> None:
         """Rename the tree *key* to *layer*, or drop it if the layer is there."""
@@ -104,10 +114,11 @@ class Folders:
         self._remove(self.tree(key))
 
     def remove(self, layer: str) -> None:
-        """Remove a committed layer: out of sight by one rename, then file by file."""
-        self._remove(f"{self._layers}/{layer}")
+        """Remove a committed layer."""
+        self._remove(self.committed(layer))
 
     def _remove(self, place: str) -> None:
+        """Take *place* out of use by one rename; `ocitool.drivers.trash` does the rest."""
         gone = f"{self._trash}/{os.urandom(8).hex()}"
         try:
             os.rename(place, gone)
@@ -115,13 +126,6 @@ class Folders:
             if os.path.lexists(place):  # then it is the trash that is not there yet
                 os.makedirs(self._trash, mode=0o700, exist_ok=True)
                 os.rename(place, gone)
-        for name in _names(self._trash):  # and what an interrupted removal has left
-            try:
-                remove_tree(f"{self._trash}/{name}")
-            except OSError as error:
-                # A worker whose owner was killed may write its last bytes there: next time, then.
-                if error.errno != errno.ENOTEMPTY:
-                    raise
 
     def empty(self) -> str:
         """Return a directory that stays empty."""
@@ -131,16 +135,24 @@ class Folders:
 
     def layers(self) -> Iterator[str]:
         """Yield the names of the committed layers."""
-        yield from _names(self._layers)
+        for name in _names(self._layers):
+            place = f"{self._layers}/{name}"
+            if os.path.isdir(place) or not os.path.islink(place):
+                yield name
 
     def trees(self) -> Iterator[str]:
         """Yield the keys of the trees."""
         yield from _names(self._trees)
 
-    def usage(self, layer: str) -> Usage:
-        """Add up the files of *layer*, each inode once."""
+    def usage(self, layer: str, since: int = 0) -> Usage:
+        """Add up the files of *layer*, each inode once; of a link to another store nothing.
+
+        Only those count whose change time (ctime, in nanoseconds) is not before *since*.
+        """
+        if os.path.islink(f"{self._layers}/{layer}"):
+            return Usage(size=0, inodes=0)
         seen: set[int] = set()
-        size = 0
+        size = inodes = 0
         todo = [self.layer(layer)]
         while todo:
             with os.scandir(todo.pop()) as entries:
@@ -151,9 +163,12 @@ class Folders:
                     seen.add(state.st_ino)
                     if stat.S_ISDIR(state.st_mode):
                         todo.append(entry.path)
-                    elif stat.S_ISREG(state.st_mode):
+                    if state.st_ctime_ns < since:
+                        continue
+                    inodes += 1
+                    if stat.S_ISREG(state.st_mode):
                         size += state.st_size
-        return Usage(size=size, inodes=len(seen) + 1)
+        return Usage(size=size, inodes=inodes + 1)
 
 
 class InFolders:

@@ -9,6 +9,8 @@ from functools import cache
 from typing import Any, Final
 
 from ocitool.layer.compression import CHUNK
+from ocitool.layer.erofs.format import BLOCK
+from ocitool.layer.quiet import open_quietly
 from ocitool.layer.reader import TarReader
 from ocitool.layer.threads import Lane
 from ocitool.oci.content import Stream
@@ -56,6 +58,85 @@ class Kept:
         if self._size - self._flushed >= _FLUSHED:  # or all of it would wait for the end
             _begin_writing(self._file.fileno(), self._flushed, self._size - self._flushed)
             self._flushed = self._size
+
+
+class HolesFile:
+    """Content of files with holes, in a file with the same holes; made when it is first needed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self.size = 0
+
+    def take(self, reader: TarReader, size: int) -> int:
+        """Keep the content of the member that *reader* is at; returns where it begins."""
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+        start = self.size
+        for at, data in reader.runs():
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(self._fd, view, start + at)
+                view, at = view[written:], at + written
+        self.size += -(-size // BLOCK) * BLOCK
+        os.ftruncate(self._fd, self.size)
+        return start
+
+    def finish(self) -> None:
+        """Make it durable."""
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Compared:
+    """A stream that is compared with the file *path*; ``differs`` tells of the first difference."""
+
+    def __init__(self, stream: Stream, path: str) -> None:
+        self._stream = stream
+        self._file = open_quietly(path)
+        self._at = 0
+        self.differs = ""
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        if not self.differs and self._file.read(len(data) or 1) != data:
+            self.differs = f"differs between byte {self._at} and {self._at + len(data)}"
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class ComparedHoles:
+    """Stands for a `HolesFile` that was written before, and compares it with its members."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.size = 0
+        self.differs = ""
+
+    def take(self, reader: TarReader, size: int) -> int:
+        """Compare the content of the member that *reader* is at; returns where it begins."""
+        start = self.size
+        try:
+            with open_quietly(self._path) as file:
+                file.seek(start)
+                pieces = iter(lambda: reader.read(CHUNK), b"")
+                same = all(file.read(len(data)) == data for data in pieces)
+        except FileNotFoundError:
+            same = False
+        self.size += -(-size // BLOCK) * BLOCK
+        if not same and not self.differs:
+            self.differs = f"differs after byte {start}"
+        return start
 
 
 def copy_tar(path: str, sink: Callable[[bytes], object]) -> int:

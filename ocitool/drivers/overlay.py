@@ -10,7 +10,7 @@ Source: the kernel's Documentation/filesystems/overlayfs.rst.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ocitool.drivers import probing
@@ -31,7 +31,9 @@ class OverlayDriver(InFolders):
     """One directory a layer; a tree is an upper directory on those of its parents."""
 
     name: ClassVar[str] = "overlay"
-    mapped: ClassVar[frozenset[str]] = frozenset({"apply", "diff", "discard", "remove", "usage"})
+    mapped: ClassVar[frozenset[str]] = frozenset(
+        {"apply", "diff", "discard", "remove", "usage", "check"}
+    )
 
     def __init__(self, home: str) -> None:
         self._folders = Folders(home)
@@ -92,6 +94,11 @@ class OverlayDriver(InFolders):
         look = in_directories(self._lower(parents))
         changes = changes_in_upper(self._upper(key), self._marks.attribute, look)
         return write_changes(changes, sink, clamp=clamp)
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        from ocitool.layer.compare import compare
+
+        return compare(tar, self._folders.layer(layer), self._lower(parents), whole=False)
 
     def _upper(self, key: str) -> str:
         return f"{self._folders.tree(key)}/{FS}"

@@ -69,6 +69,38 @@ _REASONS: Final = {
     "No such device": "this kernel has no EROFS",
 }
 
+#: Has an overlay served, in a mount namespace of its own, and writes through it.
+_FUSE: Final = r"""
+import os, stat, sys
+library, top = sys.argv[1:]
+sys.path.append(library)
+from ocitool_runtime import fuse, syscalls
+syscalls.unshare(syscalls.CLONE_NEWNS)
+syscalls.make_slave()
+for name in ("lower", "upper", "work"):
+    os.mkdir(f"{top}/{name}")
+open(f"{top}/lower/file", "w").close()
+plan = {"type": fuse.TYPE, "attributes": 0, "lower": [f"{top}/lower"]}
+plan |= {"upper": f"{top}/upper", "work": f"{top}/work"}
+servers = fuse.Servers()
+try:
+    servers.start([plan])
+except OSError as error:
+    sys.exit(f"{error.filename}: {error.strerror}")
+os.unlink("file", dir_fd=plan["served"])
+servers.end()
+try:
+    found = os.lstat(f"{top}/upper/file")
+except FileNotFoundError:
+    sys.exit("a removed file left no whiteout, or one of another kind")
+if not stat.S_ISCHR(found.st_mode):
+    sys.exit("a removed file is still there")
+"""
+_ON_OVERLAY: Final = (
+    "the store may lie on another overlayfs, as in a container: give --root a place on a volume or "
+    "a tmpfs"
+)
+
 
 def initial_user_namespace() -> bool:
     """Say whether this process is in the machine's first user namespace, where root is root."""
@@ -83,6 +115,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
     """Write an image beneath *home*, mount it, and stack an overlay on it."""
     import tempfile
 
+    from ocitool.drivers.keeping import HolesFile
     from ocitool.layer.entry import FILE, Entry
     from ocitool.layer.erofs.stack import Stack
     from ocitool.layer.erofs.tarindex import index
@@ -98,7 +131,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
             writer.content(b"content")
             writer.close()
         with open(f"{place}/tar", "rb", buffering=0) as tar, open(f"{place}/image", "wb") as file:
-            file.write(index(tar, Stack(())).image)
+            file.write(index(tar, Stack(()), HolesFile(f"{place}/holes")).image)
         error = _run(_EROFS, place, ",".join(options))
     finally:
         remove_tree(place)
@@ -138,10 +171,38 @@ def try_overlay(home: str, options: Sequence[str]) -> Support:
         remove_tree(place)
     if not error:
         return Support(ok=True, reason="overlayfs works here")
-    hint = ""
-    if "Invalid argument" in error:
-        hint = (
-            "the store may lie on another overlayfs, as in a container: give --root a place on a "
-            "volume or a tmpfs"
-        )
+    hint = _ON_OVERLAY if "Invalid argument" in error else ""
     return Support(ok=False, reason=f"overlayfs does not work here: {error}", hint=hint)
+
+
+def try_fuse(home: str) -> Support:
+    """Have the program fuse-overlayfs serve an overlay beneath *home*, and use it."""
+    import shutil
+    import tempfile
+
+    import ocitool_runtime
+
+    if shutil.which("fuse-overlayfs") is None:
+        return Support(
+            ok=False,
+            reason="the program fuse-overlayfs is not installed",
+            hint="install the package fuse-overlayfs",
+        )
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return Support(
+            ok=False,
+            reason=f"/dev/fuse cannot be opened: {error.strerror}",
+            hint="as root: modprobe fuse; chmod 0666 /dev/fuse",
+        )
+    library = os.path.dirname(os.path.dirname(os.path.realpath(ocitool_runtime.__file__)))
+    place = tempfile.mkdtemp(prefix="probe-", dir=home)
+    try:
+        complaint = _run(_FUSE, library, place)
+    finally:
+        remove_tree(place)
+    if not complaint:
+        return Support(ok=True, reason="fuse-overlayfs works here")
+    hint = _ON_OVERLAY if "no whiteout" in complaint else ""
+    return Support(ok=False, reason=f"fuse-overlayfs does not work here: {complaint}", hint=hint)

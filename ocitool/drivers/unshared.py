@@ -63,13 +63,7 @@ class Unshared:
             self._ask("begin", key, list(parents))
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        def pump(pipe: int) -> None:
-            while data := tar.read(CHUNK):
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(pipe, view) :]
-
-        reply = self._stream("apply", pump, False, key, list(parents))
+        reply = self._stream("apply", _pump(tar), False, key, list(parents))
         return Applied(entries=reply[0], size=reply[1], notes=tuple(reply[2]))
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
@@ -122,6 +116,10 @@ class Unshared:
 
     def usage(self, layer: str) -> Usage:
         return Usage(**self._ask("usage", layer))
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        faults: list[str] = self._stream("check", _pump(tar), False, layer, list(parents))
+        yield from faults
 
     def close(self) -> None:
         """End the worker."""
@@ -223,6 +221,18 @@ class Unshared:
         if reply.body[0] == "ok":
             return reply.body[1]
         raise messages.error_from(reply.body[1])
+
+
+def _pump(tar: Stream) -> Callable[[int], None]:
+    """Return a function that writes *tar* to a pipe."""
+
+    def pump(pipe: int) -> None:
+        while data := tar.read(CHUNK):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(pipe, view) :]
+
+    return pump
 
 
 def _send(channel: socket.socket, body: list[Any], fd: int | None = None) -> None:

@@ -7,27 +7,22 @@ by comparing the trees, but only what was touched since the copy is looked at.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
 from ocitool.drivers.driver import Support
-from ocitool.drivers.folders import FS, Folders, InFolders
-from ocitool.layer.whiteouts import Removal
-from ocitool_runtime.spec import Mount
-
-if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
-    from ocitool.oci.content import Stream
+from ocitool.drivers.folders import Folders
+from ocitool.drivers.whole import WholeTrees
 
 _COPIED: Final = "copied"  # a file whose change time is that of the end of the copy
 
 
-class VfsDriver(InFolders):
+class VfsDriver(WholeTrees):
     """One complete tree a layer; slow to make, but nothing is ever stacked."""
 
     name: ClassVar[str] = "vfs"
     mapped: ClassVar[frozenset[str]] = frozenset(
-        {"begin", "apply", "diff", "discard", "remove", "usage"}
+        {"begin", "apply", "diff", "discard", "remove", "usage", "check"}
     )
 
     def __init__(self, home: str) -> None:
@@ -42,34 +37,10 @@ class VfsDriver(InFolders):
             from ocitool.drivers.copying import copy_tree
 
             copy_tree(self._folders.layer(parents[-1]), top)
-        os.close(os.open(f"{self._folders.tree(key)}/{_COPIED}", os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(os.open(self._stamp(key), os.O_CREAT | os.O_EXCL, 0o600))
 
-    def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        from ocitool.layer.apply import apply  # starting a container does without
+    def _since(self, key: str) -> int:
+        return os.stat(self._stamp(key)).st_ctime_ns
 
-        return apply(tar, self._top(key), Removal())
-
-    def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
-        return (Mount(type="bind", source=self._top(key), target="/"),)
-
-    def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
-        source = self._folders.layer(parents[-1]) if parents else self._folders.empty()
-        return (Mount(type="bind", source=source, target="/", options=("ro",)),)
-
-    def diff(
-        self,
-        key: str,
-        parents: Sequence[str],
-        sink: Callable[[bytes], object],
-        *,
-        clamp: int | None = None,
-    ) -> int:
-        from ocitool.layer.diff import changes_since, write_changes
-
-        before = self._folders.layer(parents[-1]) if parents else ""
-        since = os.stat(f"{self._folders.tree(key)}/{_COPIED}").st_ctime_ns
-        changes = changes_since(self._top(key), before, since if parents else 0)
-        return write_changes(changes, sink, clamp=clamp)
-
-    def _top(self, key: str) -> str:
-        return f"{self._folders.tree(key)}/{FS}"
+    def _stamp(self, key: str) -> str:
+        return f"{self._folders.tree(key)}/{_COPIED}"

@@ -44,6 +44,9 @@ def _call(driver: Driver, message: messages.Message) -> Any:
     if method == "diff":
         key, parents, clamp = arguments
         return driver.diff(key, parents, _writer(message.fd), clamp=clamp)
+    if method == "check":
+        layer, parents = arguments
+        return list(driver.check(layer, parents, _Pipe(message.fd)))
     if method in {"probe", "usage"}:
         return asdict(getattr(driver, method)(*arguments))
     getattr(driver, method)(*arguments)

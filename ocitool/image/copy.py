@@ -77,6 +77,7 @@ class _Job:
         self._sink.put_manifest(document.descriptor, document.raw, root=root)
 
     def _blobs(self, manifest: Manifest) -> None:
+        self._sink.expect((manifest.config, *manifest.layers))
         self._blob(manifest.config)
         with _workers() as pool:
             # One descriptor may stand several times in a manifest; its blob moves once.

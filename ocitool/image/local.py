@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ocitool.errors import ImageNotFound
 from ocitool.image.image import Image, image_of
 from ocitool.layer.compression import CHUNK
@@ -9,7 +11,7 @@ from ocitool.oci.content import Opener, Stream
 from ocitool.oci.digest import VerifiedReader
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.platform import Platform
-from ocitool.store.disk import full_disk
+from ocitool.store.disk import full_disk, require_room
 from ocitool.store.store import Store
 
 
@@ -40,6 +42,11 @@ class StoreSink:
 
     def has(self, descriptor: Descriptor) -> bool:
         return self._store.blobs.claim(descriptor)
+
+    def expect(self, descriptors: Sequence[Descriptor]) -> None:
+        blobs = {each.digest: each.size for each in descriptors}
+        missing = {digest for digest in blobs if self._store.blobs.size(digest) is None}
+        require_room(self._store.layout.root, sum(blobs[digest] for digest in missing))
 
     def put_blob(self, descriptor: Descriptor, open: Opener) -> str:
         if self.has(descriptor):

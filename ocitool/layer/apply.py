@@ -15,7 +15,6 @@ from typing import Final
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.attributes import Attributes
-from ocitool.layer.compression import CHUNK
 from ocitool.layer.entry import AUFS, DEFAULT_LIMITS, OPAQUE, WHITEOUT, Entry, Limits, split
 from ocitool.layer.lower import copy_up
 from ocitool.layer.places import Places
@@ -126,12 +125,11 @@ class _Applier:
             self._places.make_way(fd, name, member.path)
             file = os.open(name, _NEW_FILE, mode, dir_fd=fd)
         try:
-            left = member.size
-            while left:
-                data = reader.read(CHUNK)
-                left -= len(data)
-                if os.write(file, data) != len(data):
+            for at, data in reader.runs():
+                if os.pwrite(file, data, at) != len(data):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if reader.sparse is not None:
+                os.ftruncate(file, member.size)
             self._attributes.set_file(file, member)
         finally:
             os.close(file)
@@ -228,7 +226,7 @@ def _no_target(member: Entry) -> LayerError:
 _DAMAGED: Final = frozenset(
     {
         errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EMLINK,
-        errno.EISDIR, errno.E2BIG, errno.ERANGE,
+        errno.EISDIR, errno.E2BIG, errno.ERANGE, errno.EFBIG,
     }
 )  # fmt: skip
 

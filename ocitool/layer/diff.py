@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
@@ -111,24 +111,23 @@ class _Copy:
 
     def walk(self, tree: str, before: str, path: str, *, moved: bool) -> Iterator[Change]:
         now = _listing(tree)
-        found = {name for name, state in now if kind_of(state.st_mode)}
-        for name in sorted(set(os.listdir(before) if before else ()) - found, key=encode):
-            yield _removed(path, name)
+        if before:
+            found = {name for name, state in now if kind_of(state.st_mode)}
+            for name in sorted(set(os.listdir(before)) - found, key=encode):
+                yield _removed(path, name)
         for name, state in now:
             place, old = f"{tree}/{name}", f"{before}/{name}" if before else ""
             child = _child(path, name)
             young = moved or state.st_ctime_ns >= self._since
-            if young and not self._same(place, state, old):
+            if young and not (old and self._same(place, state, old)):
                 change = describe(place, child, state, self._links)
                 if change is not None:
                     yield change
             if stat.S_ISDIR(state.st_mode):
-                inner = old if _is_directory(old) else ""
+                inner = old if old and _is_directory(old) else ""
                 yield from self.walk(place, inner, child, moved=young)
 
     def _same(self, place: str, state: os.stat_result, old: str) -> bool:
-        if not old:
-            return False
         try:
             was = os.lstat(old)
         except (FileNotFoundError, NotADirectoryError):
@@ -136,7 +135,7 @@ class _Copy:
         if not _same_attributes(state, was) or xattrs.read(place) != xattrs.read(old):
             return False
         if stat.S_ISREG(state.st_mode):
-            return state.st_size == was.st_size and _same_content(place, old)
+            return state.st_size == was.st_size and same_content(place, old)
         return not stat.S_ISLNK(state.st_mode) or os.readlink(place) == os.readlink(old)
 
 
@@ -153,43 +152,21 @@ def describe(
     if state.st_nlink > 1 and kind != kinds.DIRECTORY:
         first = links.setdefault((state.st_dev, state.st_ino), path)
         if first != path:
-            return Change(_entry(path, kinds.HARDLINK, state, link=first), "")
-    entry = _entry(
-        path,
-        kind,
-        state,
-        size=state.st_size if kind == kinds.FILE else 0,
-        link=os.readlink(place) if kind == kinds.SYMLINK else "",
-        values=xattrs.read(place),
-    )
-    return Change(entry, place)
+            return Change(_entry(path, kinds.HARDLINK, state, 0, first, kinds.NO_XATTRS), "")
+    size = state.st_size if kind == kinds.FILE else 0
+    link = os.readlink(place) if kind == kinds.SYMLINK else ""
+    return Change(_entry(path, kind, state, size, link, xattrs.read(place)), place)
 
 
 def _entry(
-    path: str,
-    kind: str,
-    state: os.stat_result,
-    *,
-    size: int = 0,
-    link: str = "",
-    values: object = kinds.NO_XATTRS,
+    path: str, kind: str, state: os.stat_result, size: int, link: str, values: Mapping[str, bytes]
 ) -> Entry:
-    assert isinstance(values, dict)
     device = (0, 0)
     if kind in (kinds.CHAR, kinds.BLOCK):
         device = (os.major(state.st_rdev), os.minor(state.st_rdev))
-    return Entry(
-        path,
-        kind,
-        stat.S_IMODE(state.st_mode),
-        state.st_uid,
-        state.st_gid,
-        size,
-        state.st_mtime_ns,
-        link,
-        device,
-        values,
-    )
+    mode = stat.S_IMODE(state.st_mode)
+    owner, group, mtime = state.st_uid, state.st_gid, state.st_mtime_ns
+    return Entry(path, kind, mode, owner, group, size, mtime, link, device, values)
 
 
 def write_changes(
@@ -270,7 +247,8 @@ def _child(path: str, name: str) -> str:
     return child
 
 
-def _same_content(one: str, other: str) -> bool:
+def same_content(one: str, other: str) -> bool:
+    """Say whether two files hold the same bytes."""
     with open(one, "rb", buffering=0) as a, open(other, "rb", buffering=0) as b:
         while True:
             left, right = a.read(CHUNK), b.read(CHUNK)

@@ -2,7 +2,8 @@
 
 One JSON array a line, in the layer's order, so that it can be read, searched and compared with
 ordinary tools: ``[path, kind, mode, uid, gid, size, mtime, link, device, xattrs, offset]``, the
-offset being that of the content in the uncompressed tar.
+offset being that of the content in the uncompressed tar.  A sparse file has one field more: where
+its data is in the file, ``[[offset, length], ...]``; of its content the tar holds that alone.
 """
 
 from __future__ import annotations
@@ -16,16 +17,21 @@ from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, order, split
 from ocitool.layer.reader import TarReader
+from ocitool.layer.sparse import Spans
 from ocitool.oci.content import Stream
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Placed(NamedTuple):
-    """An entry and the offset of its content in the uncompressed tar."""
+    """An entry and the offset of its content in the uncompressed tar.
+
+    ``sparse`` is as of a `TarReader`: None unless only these runs of data are there.
+    """
 
     entry: Entry
     offset: int
+    sparse: Spans | None = None
 
 
 class IndexWriter:
@@ -36,11 +42,12 @@ class IndexWriter:
         self._last: bytes | None = None
         self._ordered = True
 
-    def add(self, entry: Entry, offset: int) -> None:
+    def add(self, entry: Entry, offset: int, sparse: Spans | None = None) -> None:
         """Take the next entry; of a path that comes twice the last one counts."""
         attributes = sorted(entry.xattrs.items())
         values = {name: base64.b64encode(value).decode() for name, value in attributes}
-        line = _encode([*entry[:8], entry.device, values, offset])
+        runs = () if sparse is None else (sparse,)
+        line = _encode([*entry[:8], entry.device, values, offset, *runs])
         self._text += line.encode("ascii")
         self._text += b"\n"
         key = order(entry.path)
@@ -60,7 +67,7 @@ def index_of(stream: Stream) -> bytes:
     writer = IndexWriter()
     reader = TarReader(stream)
     for entry in reader:
-        writer.add(entry, reader.offset)
+        writer.add(entry, reader.offset, reader.sparse)
     reader.drain()
     return writer.dump()
 
@@ -80,7 +87,7 @@ class LayerIndex:
         for line in data.splitlines():
             if line[:2] != b'["' or line[-1:] != b"]":
                 raise ValueError("a line is cut off")
-            end = line.index(b'",')
+            end = line.index(b'",', 2)
             raw = line[2:end]
             # Most names are plain; only those with escapes need the parser.
             path = json.loads(line)[0] if b"\\" in raw else raw.decode("ascii")
@@ -121,9 +128,10 @@ class LayerIndex:
         line = self._lines.get(path)
         if line is None:
             return None
-        *fields, device, values, offset = json.loads(line)
+        *fields, device, values, offset = (read := json.loads(line))[:11]
         decoded = {name: base64.b64decode(value) for name, value in values.items()}
-        return Placed(Entry._make([*fields, tuple(device), decoded]), offset)
+        entry = Entry._make([*fields, tuple(device), decoded])
+        return Placed(entry, offset, *(tuple(map(tuple, runs)) for runs in read[11:]))
 
     def is_directory(self, path: str) -> bool:
         """Say whether *path* is a directory of this layer, implied or with an entry."""

@@ -8,10 +8,12 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from ocitool.errors import UnsafePath
 from ocitool.layer import xattrs
 from ocitool.layer.entry import split
 from ocitool.layer.whiteouts import is_whiteout
 
+MOST_LINKS = 40  # as the kernel, path_resolution(7)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -93,6 +95,36 @@ def find(lower: Sequence[str], path: str) -> tuple[str, os.stat_result] | None:
         if isinstance(state, os.stat_result):
             return f"{tree}/{path}", state
     return None
+
+
+def resolve(stack: Sequence[str], path: str) -> str:
+    """Return *path* without links, as the trees *stack* show it; what is not there stays as it is.
+
+    Raises:
+        UnsafePath: links lead in a circle.
+    """
+    done = ""
+    todo = path.split("/")[::-1] if path else []
+    links = 0
+    while todo:
+        name = todo.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            done = split(done)[0]
+            continue
+        here = f"{done}/{name}" if done else name
+        found = find(stack, here)
+        if found is None or not stat.S_ISLNK(found[1].st_mode):
+            done = here
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise UnsafePath("links lead in a circle", where=path)
+        target = os.readlink(found[0])
+        done = "" if target.startswith("/") else done
+        todo.extend(target.split("/")[::-1])
+    return done
 
 
 _HIDDEN = object()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from ocitool.layer.compression import CHUNK, Codec
+from ocitool.layer.codec import CHUNK, Codec, Rewriter
 from ocitool.layer.threads import Lane
 from ocitool.oci.digest import Digest
 
@@ -15,17 +15,21 @@ class Packer:
 
     *sink* is called from another thread.  ``size`` is the number of plain bytes taken.  However
     the pieces are cut, the same tar gives the same blob: a compressor's output depends on how it
-    is fed, so it is fed in blocks of one size.
+    is fed, so it is fed in blocks of one size.  ``annotations`` are those that the blob's
+    descriptor needs, once it is finished.
     """
 
-    def __init__(self, codec: Codec, sink: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, codec: Codec, sink: Callable[[bytes], object], level: int | None = None
+    ) -> None:
         self._hash = hashlib.sha256()
-        self._compressor = codec.compressor()
+        self._compressor = codec.compressor(level)
         self._sink = sink
         self._hashing = Lane(self._hash.update)
         self._packing = Lane(self._pack)
         self._block = bytearray()
         self.size = 0
+        self.annotations: Mapping[str, str] = {}
 
     def write(self, piece: bytes) -> None:
         """Take the next piece; raises what went wrong with those before."""
@@ -34,13 +38,19 @@ class Packer:
         self._packing.put(piece)
 
     def finish(self) -> Digest:
-        """Wait for the end; returns the diff id, the digest of the plain tar."""
+        """Wait for the end; returns the diff id, the digest of the plain tar.
+
+        It is that of the tar which the blob holds: a `Rewriter` has added to the one taken.
+        """
         try:
             self._hashing.close()
         finally:
             self._packing.close()
         self._compress(bytes(self._block))
         self._sink(self._compressor.flush())
+        if isinstance(self._compressor, Rewriter):
+            self.annotations = self._compressor.annotations
+            return self._compressor.diff_id
         return Digest("sha256", self._hash.hexdigest())
 
     def abandon(self) -> None:

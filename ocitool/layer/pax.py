@@ -12,6 +12,9 @@ from ocitool.errors import LayerError
 from ocitool.layer.entry import NO_XATTRS, decode
 
 _XATTR: Final = "SCHILY.xattr."
+SPARSE_MAP: Final = "GNU.sparse.map"
+#: Version 0.0 of GNU's sparse files repeats these two, where 0.1 has one map.
+_REPEATED: Final = ("GNU.sparse.offset", "GNU.sparse.numbytes")
 _SECOND: Final = 1_000_000_000  # nanoseconds
 
 
@@ -53,8 +56,12 @@ def time(value: bytes) -> int:
 
 
 def parse(data: bytes) -> dict[str, bytes]:
-    """Read the records of one extended header: ``LENGTH KEY=VALUE\\n``, the length of it all."""
+    """Read the records of one extended header: ``LENGTH KEY=VALUE\\n``, the length of it all.
+
+    The map of a sparse file is one record, even where it was written as many.
+    """
     records: dict[str, bytes] = {}
+    repeated: list[bytes] = []
     at = 0
     while at < len(data):
         space = data.find(b" ", at, at + 12)
@@ -67,8 +74,16 @@ def parse(data: bytes) -> dict[str, bytes]:
             raise LayerError("a PAX record is malformed")
         if b"\0" in key:
             raise LayerError("the name of a PAX record holds a NUL byte")
-        records[decode(key)] = value
         at = end
+        name = decode(key)
+        if name not in _REPEATED:
+            records[name] = value
+        elif name == _REPEATED[len(repeated) % 2]:
+            repeated.append(value)
+        else:
+            raise LayerError("the map of a sparse file is damaged")
+    if repeated:
+        records[SPARSE_MAP] = b",".join(repeated)
     return records
 
 

@@ -10,15 +10,12 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from typing import Final
 
 from ocitool.errors import UnsafePath
 from ocitool.layer.entry import split
-from ocitool.layer.lower import find, inherit
+from ocitool.layer.lower import MOST_LINKS, find, inherit
 from ocitool.layer.root import Root, remove_tree
 from ocitool.layer.whiteouts import Whiteouts
-
-_MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
 
 
 class Places:
@@ -145,7 +142,7 @@ class Places:
                 done = here
                 continue
             links += 1
-            if links > _MOST_LINKS:
+            if links > MOST_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
             target = os.readlink(found[0])
             if target.startswith("/"):

@@ -7,12 +7,13 @@ few chunks whatever the size of the stream.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable
 from typing import Final
 
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Stream
 
 _DEPTH: Final = 4  # chunks
@@ -110,3 +111,8 @@ class ReadAhead:
                     return
         except BaseException as fault:  # handed to the reader, whatever it is
             self._queue.put(fault)
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))

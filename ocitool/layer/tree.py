@@ -9,16 +9,28 @@ from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import Entry, split
 from ocitool.layer.index import LayerIndex
+from ocitool.layer.sparse import Spans
 
 _MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
 
 
 class Found(NamedTuple):
-    """An entry, and where its content is: the number of the layer (0 the lowest), the offset."""
+    """An entry, and where its content is: the number of the layer (0 the lowest), the offset.
+
+    ``sparse`` is as of a `TarReader`: None unless only these runs of data are there.
+    """
 
     entry: Entry
     layer: int
     offset: int
+    sparse: Spans | None = None
+
+    @property
+    def packed(self) -> int:
+        """How many bytes of content the tar holds."""
+        if self.sparse is None:
+            return self.entry.size
+        return sum(length for _, length in self.sparse)
 
 
 class ImageTree:
@@ -38,7 +50,7 @@ class ImageTree:
         for number, index in self._layers(split(path)[0]):
             placed = index.get(path)
             if placed is not None:
-                return Found(placed.entry, number, placed.offset)
+                return Found(placed.entry, number, placed.offset, placed.sparse)
             if index.is_directory(path):  # implied: a layer below may know its attributes
                 below = None if index.hides(path) else self._below(path, number)
                 return below or Found(Entry(path, kinds.DIRECTORY, 0o755), number, 0)

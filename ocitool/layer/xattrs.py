@@ -12,9 +12,15 @@ from typing import Final
 
 from ocitool.layer.entry import NO_XATTRS
 
-#: Never in a layer: labels belong to the machine, overlay's own marks to the driver.  Taken from
-#: a layer they would let it forge opaque directories or redirects.
-_DROPPED: Final = ("security.selinux", "trusted.", "user.overlay.", "system.nfs4_acl")
+#: Never in a layer: labels belong to the machine, marks of overlays to the driver.  Taken from a
+#: layer they would let it forge opaque directories or redirects.
+_DROPPED: Final = (
+    "security.selinux",
+    "trusted.",
+    "user.overlay.",
+    "user.fuseoverlayfs.",
+    "system.nfs4_acl",
+)
 _UNSUPPORTED: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA})
 
 

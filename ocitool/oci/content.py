@@ -5,7 +5,7 @@ They let `ocitool.image.copy` be written once.  Implementations may be called fr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ class ContentSink(Protocol):
 
     def has(self, descriptor: Descriptor) -> bool:
         """Say whether the content is there already."""
+
+    def expect(self, descriptors: Sequence[Descriptor]) -> None:
+        """Learn which blobs come next, before the first byte of them does.
+
+        A sink that knows that it cannot take them raises its error now.
+        """
 
     def put_blob(self, descriptor: Descriptor, open: Opener) -> str:
         """Take one blob, proved on the way; *open* may be called again after a fault.

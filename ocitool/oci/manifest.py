@@ -176,9 +176,12 @@ class Index:
     subject: Descriptor | None = None
 
     @classmethod
-    def parse(cls, raw: bytes, media_type: str = "") -> Self:
-        """Read an index; *media_type* is what the sender said it is, or ``""``."""
-        fields = _document(raw, media_type, mediatypes.OCI_INDEX, mediatypes.INDEXES)
+    def parse(cls, raw: bytes, media_type: str = "", *, limit: int = MANIFEST_LIMIT) -> Self:
+        """Read an index; *media_type* is what the sender said it is, or ``""``.
+
+        *limit* is its greatest size in bytes: that of a layout on disk may be larger.
+        """
+        fields = _document(raw, media_type, mediatypes.OCI_INDEX, mediatypes.INDEXES, limit)
         subject = optional(fields, "subject", dict, {}, "")
         return cls(
             raw=raw,
@@ -247,11 +250,13 @@ def dump(fields: Mapping[str, Any]) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _document(raw: bytes, said: str, default: str, allowed: frozenset[str]) -> dict[str, Any]:
+def _document(
+    raw: bytes, said: str, default: str, allowed: frozenset[str], limit: int = MANIFEST_LIMIT
+) -> dict[str, Any]:
     """Parse and check what manifests and indexes have in common; sets ``mediaType``."""
     where = "index" if default == mediatypes.OCI_INDEX else "manifest"
-    if len(raw) > MANIFEST_LIMIT:
-        raise BadManifest(f"is larger than {MANIFEST_LIMIT} bytes", where=where)
+    if len(raw) > limit:
+        raise BadManifest(f"is larger than {limit} bytes", where=where)
     fields = parse_object(raw, where)
     if required(fields, "schemaVersion", int, "") != 2:
         raise BadManifest("is not 2", where="schemaVersion")

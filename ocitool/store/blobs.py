@@ -9,11 +9,13 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, Self
+from collections.abc import Callable, Container, Iterator, Sequence
+from typing import BinaryIO, Final, Self
 
 from ocitool.errors import BadDigest, BlobNotFound, DigestMismatch
+from ocitool.layer.quiet import open_quietly
 from ocitool.oci.digest import Digest, VerifiedReader
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
 from ocitool.store.disk import full_disk
@@ -21,13 +23,18 @@ from ocitool.store.files import is_same, sync_directory, try_lock, write_all
 from ocitool.store.layout import Layout
 from ocitool.store.leases import Lease
 
+_CHUNK: Final = 1 << 20  # bytes
+
 
 class Blobs:
-    """The blobs of one store."""
+    """The blobs of one store, and to read those of the directories *shared* of others."""
 
-    def __init__(self, layout: Layout, lease: Callable[[], Lease]) -> None:
+    def __init__(
+        self, layout: Layout, lease: Callable[[], Lease], shared: Sequence[str] = ()
+    ) -> None:
         self._layout = layout
         self._lease = lease
+        self._shared = shared
 
     def path(self, digest: Digest) -> str:
         """Return where the blob lies, whether or not it is there."""
@@ -35,29 +42,39 @@ class Blobs:
 
     def size(self, digest: Digest) -> int | None:
         """Return the size of a blob in bytes, None if it is not there."""
-        try:
-            return os.stat(self.path(digest)).st_size
-        except FileNotFoundError:
-            return None
+        for path in self._places(digest):
+            with contextlib.suppress(FileNotFoundError):
+                return os.stat(path).st_size
+        return None
+
+    def _places(self, digest: Digest) -> Iterator[str]:
+        yield self.path(digest)
+        for directory in self._shared:
+            yield f"{directory}/{digest.algorithm}/{digest.encoded}"
+
+    def _shared_size(self, digest: Digest) -> int | None:
+        for path in itertools.islice(self._places(digest), 1, None):
+            with contextlib.suppress(FileNotFoundError):
+                return os.stat(path).st_size
+        return None
 
     def claim(self, descriptor: Descriptor) -> bool:
         """Say whether the blob is there, and keep a collection that runs now from taking it."""
         self._lease()  # by which a collection knows that there is somebody who claims
         with full_disk(self._layout.root), _held(self.path(descriptor.digest)) as fd:
             if fd is None or not os.fstat(fd).st_nlink:
-                return False
+                return self._shared_size(descriptor.digest) == descriptor.size
             os.utime(fd)
             return os.fstat(fd).st_size == descriptor.size
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open a blob for reading, unproved: it was proved when it came in."""
-        try:
-            return open(self.path(digest), "rb", buffering=0)
-        except FileNotFoundError:
-            raise BlobNotFound(
-                f"the blob {digest} is not in the store",
-                hint="pull or build the image again",
-            ) from None
+        for path in self._places(digest):
+            with contextlib.suppress(FileNotFoundError):
+                return open_quietly(path)
+        raise BlobNotFound(
+            f"the blob {digest} is not in the store", hint="pull or build the image again"
+        )
 
     def read(self, descriptor: Descriptor) -> bytes:
         """Return a document (manifest, index, config), proved again, at most 4 MiB."""
@@ -65,6 +82,14 @@ class Blobs:
             size = min(descriptor.size, MANIFEST_LIMIT)
             reader = VerifiedReader(file, descriptor.digest, size, where="store")
             return reader.read() + reader.read()
+
+    def hash(self, digest: Digest) -> Digest:
+        """Return the digest that the content of the blob *digest* really has."""
+        hasher = digest.hasher()
+        with self.open(digest) as file:
+            while data := file.read(_CHUNK):
+                hasher.update(data)
+        return Digest(digest.algorithm, hasher.hexdigest())
 
     def writer(self, lease: Lease) -> BlobWriter:
         """Return a writer for a new blob."""
@@ -106,10 +131,47 @@ class Blobs:
                 with contextlib.suppress(BadDigest):
                     yield Digest.parse(f"{algorithm}:{name}")
 
+    def set_aside(self, digest: Digest) -> bool:
+        """Move a blob out of the way, into ``damaged/``, if it is not what its digest says.
+
+        False if it is not there, or was replaced by a good one meanwhile.
+        """
+        path = self.path(digest)
+        with full_disk(self._layout.root):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)  # as a collection: who replaces it waits
+                if not is_same(path, fd) or self.hash(digest) == digest:
+                    return False
+                os.makedirs(self._layout.damaged, mode=0o700, exist_ok=True)
+                os.rename(path, self._aside(digest))
+                return True
+            finally:
+                os.close(fd)
+
+    def drop_aside(self, digest: Digest) -> None:
+        """Remove for good what `set_aside` has moved."""
+        with full_disk(self._layout.root), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._aside(digest))
+
+    def drop_all_aside(self, missing: Container[Digest]) -> None:
+        """Remove all that `set_aside` has moved, but for what is still *missing*."""
+        names = os.listdir(self._layout.damaged) if os.path.isdir(self._layout.damaged) else []
+        for name in names:
+            digest = Digest.parse(name.replace("-", ":", 1))
+            if digest not in missing:
+                self.drop_aside(digest)
+
+    def _aside(self, digest: Digest) -> str:
+        return f"{self._layout.damaged}/{digest.algorithm}-{digest.encoded}"
+
     def collect(self, digest: Digest, before: int) -> int | None:
         """Remove a blob unless it was stored or claimed since *before*, in nanoseconds.
 
-        Returns its size in bytes, None if it was not removed.
+        Returns the bytes that this gives back, None if it was not removed.
         """
         path = self.path(digest)
         try:
@@ -124,7 +186,7 @@ class Blobs:
             if state.st_mtime_ns >= before:
                 return None
             os.unlink(path)
-            return state.st_size
+            return state.st_size if state.st_nlink == 1 else 0  # it has another name yet
         finally:
             os.close(fd)
 

@@ -1,105 +1,143 @@
-"""Proving that a store is whole."""
+"""Proving that a store is whole: nothing is changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
 
-from ocitool.errors import BlobNotFound, OcitoolError
+from ocitool.errors import BlobNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.progress import SILENT, ProgressSink, Transfer
-from ocitool.store.gc import layers_of
+from ocitool.store.database import DAMAGED
 from ocitool.store.layer import layer_names
+from ocitool.store.marks import layers_of
+from ocitool.store.mounts import leaked_mounts
+from ocitool.store.problems import BadBlob, BadDatabase, Problem
 from ocitool.store.refs import name_of
+from ocitool.store.stock import Stock, add_packed, take_stock
 from ocitool.store.store import Store
-from ocitool.store.sweeping import made
+from ocitool.store.unpacked import check_indexes, check_layers
 
-_CHUNK = 1 << 20  # bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something that is not as it should be; ``remedy`` says what mends it."""
-
-    what: str
-    remedy: str
+_REPAIR = "run `ocitool system check --repair`"
 
 
 def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
-    """Read every blob, follow every name, look at every unpacked layer; yields what is wrong."""
-    yield from _blobs(store, progress)
+    """Yield what is wrong.
+
+    Every blob is hashed, every name followed, every unpacked layer and every index compared with
+    its tar, and mounts are looked for.
+    """
+    try:
+        stock = take_stock(store)
+    except StoreError as error:
+        yield Problem(what=str(error), remedy=error.hint)
+        return
+    damage = _damage_of_database(store)
+    if damage:
+        yield Problem(
+            what=f"the database is damaged: {damage}", remedy=_REPAIR, fault=BadDatabase()
+        )
+    else:
+        add_packed(store, stock)
+    bad: set[Digest] = set()
+    for problem in _blobs(store, stock, progress):
+        yield problem
+        if isinstance(problem.fault, BadBlob):
+            bad.add(problem.fault.digest)
+    yield from check_names(store, bad)
+    if not damage:
+        sound = {
+            digits: layer
+            for digits, layer in stock.layers.items()
+            if layer.blob.digest not in bad
+            and store.blobs.size(layer.blob.digest) == layer.blob.size
+        }
+        yield from check_layers(store, sound, progress)
+        yield from check_indexes(store, sound)
+    yield from leaked_mounts(store.layout)
+
+
+def check_names(store: Store, told: Container[Digest] = ()) -> Iterator[Problem]:
+    """Follow every name, and look at the sizes of what it needs; what was *told* is passed over."""
     for entry in store.refs.all():
-        yield from _image(store, entry, name_of(entry) or entry.digest.short)
-    yield from _layers(store)
+        yield from _image(store, entry, name_of(entry), told)
 
 
-def _blobs(store: Store, progress: ProgressSink) -> Iterator[Problem]:
+def _damage_of_database(store: Store) -> str:
+    try:
+        rows = store.database.rows("PRAGMA quick_check(1)")
+    except StoreError as error:
+        if error.hint != DAMAGED:
+            raise
+        return error.message
+    return "" if rows == [("ok",)] else str(rows[0][0])
+
+
+def _blobs(store: Store, stock: Stock, progress: ProgressSink) -> Iterator[Problem]:
     for digest in sorted(store.blobs.all()):
         size = store.blobs.size(digest) or 0
         step = Transfer(key=str(digest), action="check", total=size)
         progress.emit(step)
         try:
-            found = _digest_of(store, digest)
+            found = store.blobs.hash(digest)
         except BlobNotFound:  # removed while we looked
             continue
         if found != digest:
+            names = tuple(sorted(stock.names.get(digest, ())))
             yield Problem(
-                what=f"blob {digest} is damaged",
-                remedy=f"remove {store.blobs.path(digest)} and pull or build its image again",
+                what=f"blob {digest} is damaged{_of(names)}",
+                remedy=f"{_REPAIR}, or remove {store.blobs.path(digest)} and then {_again(names)}",
+                fault=BadBlob(digest, stock.blobs.get(digest), names),
             )
         progress.emit(Transfer(key=step.key, action="check", done=size, total=size, state="done"))
 
 
-def _digest_of(store: Store, digest: Digest) -> Digest:
-    hasher = digest.hasher()
-    with store.blobs.open(digest) as file:
-        while data := file.read(_CHUNK):
-            hasher.update(data)
-    return Digest(digest.algorithm, hasher.hexdigest())
-
-
-def _image(store: Store, entry: Descriptor, name: str) -> Iterator[Problem]:
-    size = store.blobs.size(entry.digest)
-    if size != entry.size:
-        state = "missing" if size is None else "of a wrong size"
-        yield Problem(what=f"{name}: manifest {entry.digest} is {state}", remedy=_again(name))
+def _image(
+    store: Store, entry: Descriptor, name: str, told: Container[Digest]
+) -> Iterator[Problem]:
+    if entry.digest in told:
+        return
+    problems = list(_part(store, entry, name, "manifest"))
+    yield from problems
+    if problems:
         return
     try:
         document = parse_any(store.blobs.read(entry), entry.media_type)
         if isinstance(document, Index):
             here = [m for m in document.manifests if store.blobs.size(m.digest) is not None]
             for child in here:  # the other platforms need not be here
-                yield from _image(store, child, name)
+                yield from _image(store, child, name, told)
             return
-        for part in (document.config, *document.layers):
-            size = store.blobs.size(part.digest)
-            if size != part.size:
-                state = "missing" if size is None else "of a wrong size"
-                yield Problem(what=f"{name}: blob {part.digest} is {state}", remedy=_again(name))
-                return
-        layer_names(layers_of(store, document))
+        parts = dict.fromkeys((document.config, *document.layers))
+        unknown = [part for part in parts if part.digest not in told]
+        problems = [problem for part in unknown for problem in _part(store, part, name, "blob")]
+        yield from problems
+        if not problems and document.config in unknown:
+            layer_names(layers_of(store, document))
     except OcitoolError as error:
-        yield Problem(what=f"{name}: {error}", remedy=_again(name))
+        yield Problem(what=f"{_called(name, entry)}: {error}", remedy=_again((name,)))
 
 
-def _layers(store: Store) -> Iterator[Problem]:
-    rows = store.database.rows("SELECT driver, chain FROM layers ORDER BY driver, chain")
-    for name in sorted({driver for driver, _ in rows}):
-        with made(store.make_driver, name) as driver:
-            if driver is None:
-                yield Problem(
-                    what=f"layers are kept by the driver {name}, which cannot be had here",
-                    remedy=f"install it again, or remove {store.layout.drivers}/{name}",
-                )
-                continue
-            lost = {chain for row, chain in rows if row == name} - set(driver.layers())
-        for chain in sorted(lost):
-            yield Problem(
-                what=f"layer {chain[:12]} of driver {name} has lost its directory",
-                remedy="run `ocitool system prune`; it is unpacked again when needed",
-            )
+def _part(store: Store, part: Descriptor, name: str, kind: str) -> Iterator[Problem]:
+    size = store.blobs.size(part.digest)
+    if size != part.size:
+        state = "missing" if size is None else "of a wrong size"
+        yield Problem(
+            what=f"{_called(name, part)}: {kind} {part.digest} is {state}",
+            remedy=f"{_REPAIR}, or {_again((name,))}",
+            fault=BadBlob(part.digest, part, (name,)),
+        )
 
 
-def _again(name: str) -> str:
-    return f"run `ocitool pull {name}`, or build it again"
+def _called(name: str, entry: Descriptor) -> str:
+    return name or f"<none> {entry.digest.short}"
+
+
+def _of(names: tuple[str, ...]) -> str:
+    known = [name for name in names if name]
+    return f", which {', '.join(known)} needs" if known else ""
+
+
+def _again(names: tuple[str, ...]) -> str:
+    named = next((name for name in names if name), "")
+    return f"run `ocitool pull {named}`, or build it again" if named else "bring its image again"

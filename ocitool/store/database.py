@@ -18,22 +18,28 @@ from typing import Any, Final
 from ocitool.errors import StoreError, StoreVersion
 from ocitool.store.disk import full_error
 
-VERSION: Final = 2
+VERSION: Final = 3
+_IMAGES: Final = """
+CREATE TABLE images (          -- what listings show of a manifest that is here
+    digest TEXT PRIMARY KEY, id TEXT NOT NULL, created TEXT NOT NULL, platform TEXT NOT NULL,
+    size INTEGER NOT NULL) WITHOUT ROWID"""
 _STEPS: Final = {  # from a version to the next
     1: "ALTER TABLE layers ADD COLUMN made REAL NOT NULL DEFAULT 0",
+    2: _IMAGES,
 }
 _BUSY: Final = 60.0  # seconds
-_DAMAGED: Final = "it is damaged: remove it and its -wal and -shm; layers are unpacked again"
+#: The hint of the error for a damaged file.
+DAMAGED: Final = "it is damaged: remove it and its -wal and -shm; layers are unpacked again"
 _REFUSED: Final = "give --root a directory you may write to"
 _HINTS: Final = {
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
     sqlite3.SQLITE_CANTOPEN: _REFUSED,
     sqlite3.SQLITE_PERM: _REFUSED,
     sqlite3.SQLITE_READONLY: _REFUSED,
 }
 
-_SCHEMA: Final = """
+_SCHEMA: Final = f"""{_IMAGES};
 CREATE TABLE layers (          -- unpacked layers
     chain TEXT NOT NULL, driver TEXT NOT NULL, diff TEXT NOT NULL, parent TEXT NOT NULL,
     boot TEXT NOT NULL,        -- the machine's boot it was unpacked in; '' once it is durable

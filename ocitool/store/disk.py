@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 
 from ocitool.errors import StoreError
@@ -16,6 +17,24 @@ def full_disk(root: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise disk_error(error, root) from error
+
+
+def require_room(root: str, size: int) -> None:
+    """Refuse work that brings *size* bytes to the file system of *root* and cannot end well.
+
+    Raises:
+        StoreError: there is less room than that; a quota of the user may be smaller still, and
+            shows when it is reached.
+    """
+    with full_disk(root):
+        state = os.statvfs(root)
+    free = (state.f_bavail if os.geteuid() else state.f_bfree) * state.f_frsize
+    if size > free:
+        raise StoreError(
+            f"{size} bytes are needed, and the disk has {free} left",
+            where=root,
+            hint="free some space: `ocitool system prune -a`, or give --root another disk",
+        )
 
 
 def disk_error(error: OSError, root: str) -> StoreError:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ocitool import plugins
 from ocitool.errors import BlobNotFound, LayerError, OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
-from ocitool.oci.mediatypes import codec_of, layer_type
+from ocitool.oci.mediatypes import layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
@@ -21,12 +21,13 @@ from ocitool.store.files import sync_file_system, write_file
 from ocitool.store.layer import Layer, layer_names
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
+from ocitool.store.plain import damage_told, open_plain, prove
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
-    from ocitool.layer.compression import Codec
     from ocitool.layer.index import LayerIndex
     from ocitool.oci.content import Stream
+    from ocitool.store.shared import SharedStore
     from ocitool_runtime.spec import Mount
 
 # What reads and writes tars is imported where that is done: starting a container does without.
@@ -53,12 +54,14 @@ class Layers:
         blobs: Blobs,
         lease: Callable[[], Lease],
         driver: Callable[[], Driver],
+        shared: Sequence[SharedStore] = (),
     ) -> None:
         self._layout = layout
         self._database = database
         self._blobs = blobs
         self._lease = lease
         self._get_driver = driver
+        self._shared = shared
 
     @property
     def driver(self) -> Driver:
@@ -69,19 +72,9 @@ class Layers:
 
     def open(self, layer: Layer) -> Stream:
         """Open the plain tar of a layer; it is proved at its end, by `LayerError` and digest."""
-        from ocitool.store.proved import ProvedTar
-
         with contextlib.suppress(BlobNotFound):  # a driver keeps it, or does not
-            return ProvedTar(self._blobs.open(layer.diff_id), layer.diff_id, layer.blob.size)
-        return self._unpacked(layer)
-
-    def _unpacked(self, layer: Layer) -> Stream:
-        """Open the plain tar of a layer by way of its blob, which is the truth."""
-        from ocitool.store.proved import ProvedTar
-
-        codec: Codec = plugins.lookup("ocitool.codecs", codec_of(layer.blob.media_type))
-        plain = codec.decompress(self._blobs.open(layer.blob.digest))
-        return ProvedTar(plain, layer.diff_id, layer.blob.size)
+            return prove(self._blobs.open(layer.diff_id), layer)
+        return open_plain(self._blobs, layer)
 
     def index(self, layer: Layer) -> LayerIndex:
         """Return the index of a layer; made from its blob once, and kept."""
@@ -93,7 +86,10 @@ class Layers:
             with open(path, "rb") as file:
                 return parse(file.read())
         except (FileNotFoundError, LayerError):
-            with contextlib.closing(ReadAhead(self.open(layer))) as stream:
+            with (
+                damage_told(self._blobs, layer),
+                contextlib.closing(ReadAhead(self.open(layer))) as stream,
+            ):
                 data = index_of(stream)
             self.keep_index(layer.diff_id, data)
             return parse(data)
@@ -107,14 +103,18 @@ class Layers:
         return f"{self._layout.indexes}/{diff_id.encoded}"
 
     def pack(
-        self, write: Callable[[Callable[[bytes], object]], None], codec_name: str = "gzip"
+        self, write: Callable[[Callable[[bytes], object]], None], compression: str = "gzip"
     ) -> Layer:
-        """Make a blob of the tar that *write* gives to the sink it is called with."""
+        """Make a blob of the tar that *write* gives to the sink it is called with.
+
+        *compression* is the name of a codec, perhaps with a level: ``gzip:9``.
+        """
+        from ocitool.layer.compression import parse
         from ocitool.layer.pack import Packer
 
-        codec: Codec = plugins.lookup("ocitool.codecs", codec_name)
+        codec, level = parse(compression)
         with self._blobs.writer(self._lease()) as blob, full_disk(self._layout.root):
-            packer = Packer(codec, blob.write)
+            packer = Packer(codec, blob.write, level)
             try:
                 write(packer.write)
             except BaseException:
@@ -124,13 +124,15 @@ class Layers:
             digest = blob.commit()
         self._database.run(
             "INSERT OR REPLACE INTO packed VALUES (?, ?, ?)",
-            (str(digest), str(diff_id), codec_name),
+            (str(digest), str(diff_id), f"{codec.name}:{level}"),
         )
-        size = blob.size
-        media_type = layer_type(codec_name)
-        return Layer(
-            diff_id=diff_id, blob=Descriptor(media_type=media_type, digest=digest, size=size)
+        described = Descriptor(
+            media_type=layer_type(codec.suffix),
+            digest=digest,
+            size=blob.size,
+            annotations=packer.annotations,
         )
+        return Layer(diff_id=diff_id, blob=described)
 
     # -- trees ------------------------------------------------------------------------------
 
@@ -148,9 +150,23 @@ class Layers:
                 continue
             with self._layout.work_lock("layer", names[at]):
                 # Another process may have unpacked it while we waited.
-                if not self._claimed((names[at],)):
+                if not self._claimed((names[at],)) and not self._adopted(layer, names, at):
                     self._unpack(layer, names[at], names[:at], progress)
         return names
+
+    def _adopted(self, layer: Layer, names: Sequence[str], at: int) -> bool:
+        """Use a layer that a shared store has unpacked, by a link to it; False if none has."""
+        driver, name = self.driver, names[at]
+        for place in filter(None, (each.layer(driver.name, name) for each in self._shared)):
+            self._lease()  # by which a collection knows that there is somebody who claims
+            directory = f"{self._layout.drivers}/{driver.name}/layers"
+            with full_disk(self._layout.root):
+                driver.remove(name)  # a link to a store that is gone
+                os.makedirs(directory, mode=0o700, exist_ok=True)
+                os.symlink(place, f"{directory}/{name}")
+            self._record(layer, name, names[:at])
+            return True
+        return False
 
     def _claimed(self, names: Sequence[str]) -> set[str]:
         """Return which of *names* are unpacked, and keep a collection from taking them."""
@@ -165,9 +181,9 @@ class Layers:
                 )
                 rows = self._database.rows(query, values)  # a collection may have been faster
         boot = boot_id() if any(row[1] for row in rows) else ""
-        # What was unpacked before a power cut may not have reached the disk, or be gone from it.
-        believed = {chain for chain, at_boot, _ in rows if at_boot in ("", boot)}
-        return believed & set(self.driver.layers()) if believed else believed
+        here = set(self.driver.layers()) if rows else set()  # a directory may have been lost
+        # What was unpacked before a power cut may not have reached the disk.
+        return {chain for chain, at_boot, _ in rows if at_boot in ("", boot) and chain in here}
 
     def _unpack(
         self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink
@@ -181,7 +197,10 @@ class Layers:
         with full_disk(self._layout.root), self._discarded(key):
             driver.remove(name)  # left by a crash, or by a boot that ended too early
             driver.begin(key, parents)
-            with contextlib.closing(ReadAhead(self._unpacked(layer))) as stream:
+            with (
+                damage_told(self._blobs, layer),
+                contextlib.closing(ReadAhead(open_plain(self._blobs, layer))) as stream,
+            ):
                 applied = driver.apply(key, parents, stream)
             driver.commit(key, name)
         for note in applied.notes:
@@ -255,12 +274,13 @@ class Layers:
                 self._record(layer, name, tree.parents)
         return layer
 
-    def make_durable(self) -> None:
+    def make_durable(self, settled: float = _SETTLED) -> None:
         """Sync what was unpacked a while ago, and note that a power cut can no longer harm it.
 
-        The kernel has long written it by itself, so there is next to nothing left to do.
+        After *settled* seconds the kernel has long written it by itself, so there is next to
+        nothing left to do.
         """
-        boot, limit = boot_id(), time.time() - _SETTLED
+        boot, limit = boot_id(), time.time() - settled
         where = "boot = ? AND made < ?"
         if self._database.rows(f"SELECT 1 FROM layers WHERE {where} LIMIT 1", (boot, limit)):
             with full_disk(self._layout.root):

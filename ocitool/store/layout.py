@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ocitool.errors import StoreError, StoreLocked, StoreVersion
+from ocitool.layer.quiet import open_quietly
 from ocitool.store.disk import full_disk
 from ocitool.store.files import is_same, is_temporary, try_lock, write_file
 
@@ -21,9 +22,9 @@ _LOCK_PATIENCE: Final = 600.0  # seconds
 
 
 class Layout:
-    """The directory *root*, made and checked."""
+    """The directory *root*, checked, and made if it is missing unless *make* says not to."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, make: bool = True) -> None:
         self.root = root
         self.oci = f"{root}/oci"
         self.blobs = f"{root}/oci/blobs"
@@ -33,14 +34,17 @@ class Layout:
         self.containers = f"{root}/containers"
         self.tmp = f"{root}/tmp"
         self.locks = f"{root}/locks"
-        self._prepare()
+        self.damaged = f"{root}/damaged"  # made when something is moved there
+        self._prepare(make)
 
-    def _prepare(self) -> None:
+    def _prepare(self, make: bool) -> None:
         version = f"{self.root}/format"
         try:
-            with open(version, "rb") as file:
+            with open_quietly(version) as file:
                 text = file.read(20).strip()
         except FileNotFoundError:
+            if not make:
+                raise StoreError("is not a store", where=self.root) from None
             self._create(version)
             return
         except OSError as error:
@@ -132,7 +136,7 @@ class Layout:
 
 _OWN: Final = frozenset(
     {"oci", "db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "indexes", "drivers", "containers",
-     "tmp", "locks", "format", "lost+found"}
+     "tmp", "locks", "damaged", "format", "lost+found"}
 )  # fmt: skip
 
 

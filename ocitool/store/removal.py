@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.reference import Reference
-from ocitool.store.gc import prune
+from ocitool.store.gc import release
+from ocitool.store.marks import Marks, mark_image
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 
@@ -29,7 +30,12 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
     """
     found = store.find(name)
     image_id = store.image_id(found)
-    names = [name_of(e) for e in store.refs.all() if e.digest == found.digest and name_of(e)]
+    if not store.refs.pointing(found.digest):
+        raise StoreError(
+            f"{name!r} is in a shared store, which is never changed",
+            hint="its owner can remove it, with --root",
+        )
+    names = [name_of(e) for e in store.refs.pointing(found.digest) if name_of(e)]
     if _is_name_of(name, name_of(found)) and len(names) > 1:
         store.refs.remove(name_of(found))
         return Removed(untagged=(name_of(found),), deleted=None)
@@ -38,8 +44,10 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
             f"image {image_id.short} has several names: {', '.join(names)}",
             hint="remove them one by one, or use --force",
         )
+    mine = Marks()
+    mark_image(store, found, mine)
     store.refs.drop((found.digest,))
-    prune(store, cache=False, dangling=False)
+    release(store, mine)
     return Removed(untagged=tuple(names), deleted=image_id)
 
 

@@ -166,18 +166,17 @@ class StoreBackend:
         """Return the entry of a manifest; its media type is as it was pushed, not as it says."""
         if not self._holds(f"{repository}@", digest):
             return None
-        for entry in self._store.refs.all():
-            if entry.digest == digest and self._store.blobs.size(digest) is not None:
-                return entry
-        return None
+        if self._store.blobs.size(digest) is None:
+            return None
+        return next(iter(self._store.refs.pointing(digest)), None)
 
     def delete_manifest(self, repository: str, digest: Digest) -> None:
         found = self._entry(repository, digest)
         if found is None:
             raise ImageNotFound(f"{repository} has no manifest {digest}")
         self._forget(f"{repository}@", digest)
-        for entry in self._store.refs.all():
-            if entry.digest == digest and name_of(entry).startswith(f"{repository}:"):
+        for entry in self._store.refs.pointing(digest):
+            if name_of(entry).startswith(f"{repository}:"):
                 self._store.refs.remove(name_of(entry))
         if any(holder.endswith("@") for holder in self._store.origins(digest)):
             self._store.refs.set("", found)  # another repository has it
@@ -194,8 +193,8 @@ class StoreBackend:
         if repository not in self.repositories():
             raise RepositoryNotFound(f"there is no repository {repository}")
         prefix = f"{repository}:"
-        names = (name_of(entry) for entry in self._store.refs.all())
-        return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+        entries = self._store.refs.beginning(prefix)
+        return sorted(name_of(entry).removeprefix(prefix) for entry in entries)
 
     def repositories(self) -> Sequence[str]:
         rows = self._store.database.rows("SELECT DISTINCT repository FROM origins")

@@ -6,10 +6,11 @@ import contextlib
 import json
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from ocitool.errors import ImageNotFound
+from ocitool.errors import ImageNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
@@ -17,6 +18,8 @@ from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
+from ocitool.store.disk import full_disk
+from ocitool.store.facts import FactTable
 from ocitool.store.files import write_file
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
@@ -25,6 +28,7 @@ from ocitool.store.refs import Refs
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.drivers.driver import Driver, Support
     from ocitool.store.layers import Layers
+    from ocitool.store.shared import SharedStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +53,19 @@ class Store:
     def __init__(self, settings: Settings, *, progress: ProgressSink = SILENT) -> None:
         self.settings = settings
         self.layout = Layout(settings.root)
-        self.blobs = Blobs(self.layout, self.lease)
+        self.shared = _open_shared(settings)
+        self.blobs = Blobs(self.layout, self.lease, [each.blobs for each in self.shared])
         self.refs = Refs(self.layout)
+        #: the names of this store, and then those of the shared ones
+        self.all_refs = (self.refs, *(each.refs for each in self.shared))
+        self.facts = FactTable(lambda: self.database, self.blobs, self.all_refs)
         self._progress = progress
         self._lock = threading.RLock()
         self._database: Database | None = None
         self._lease: Lease | None = None
         self._driver: Driver | None = None
         self._layers: Layers | None = None
+        self._swept = False
 
     @classmethod
     def open(
@@ -89,7 +98,7 @@ class Store:
                 from ocitool.store.layers import Layers
 
                 self._layers = Layers(
-                    self.layout, self.database, self.blobs, self.lease, self.driver
+                    self.layout, self.database, self.blobs, self.lease, self.driver, self.shared
                 )
                 self._layers.make_durable()
             return self._layers
@@ -150,25 +159,28 @@ class Store:
         Raises:
             ImageNotFound: nothing here has that name.
         """
-        entries = self.refs.all()
         with contextlib.suppress(ValueError):
             reference = Reference.parse(name)
-            for entry in entries:
+            for entry in self._candidates(reference):
                 if entry_matches(entry, reference):
                     return entry
         digits = name.removeprefix("sha256:")
         if len(digits) >= 2 and set(digits) <= set("0123456789abcdef"):
-            found = {e.digest: e for e in entries if self._has_id(e, digits)}
-            if len(found) == 1:
-                return next(iter(found.values()))
-            if found:
+            found = sorted(self.facts.beginning(digits))
+            if len(found) > 1:
                 raise ImageNotFound(f"{len(found)} images have ids that begin with {digits!r}")
+            for digest in found:
+                return self.pointing(Digest.parse(digest))[0]
         raise ImageNotFound(f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`")
 
-    def _has_id(self, entry: Descriptor, digits: str) -> bool:
-        return entry.digest.encoded.startswith(digits) or self.image_id(entry).encoded.startswith(
-            digits
-        )
+    def _candidates(self, reference: Reference) -> Sequence[Descriptor]:
+        if reference.digest is not None:
+            return self.pointing(reference.digest)
+        return [entry for refs in self.all_refs for entry in refs.beginning(str(reference))]
+
+    def pointing(self, digest: Digest) -> Sequence[Descriptor]:
+        """Return the entries that point to *digest*, here and in shared stores."""
+        return [entry for refs in self.all_refs for entry in refs.pointing(digest)]
 
     def image_id(self, entry: Descriptor) -> Digest:
         """Return the id of the image: the digest of its config, as docker's."""
@@ -190,12 +202,32 @@ class Store:
         )
         return tuple(row[0] for row in rows)
 
+    def remove_database(self) -> None:
+        """Remove a damaged database; the next use makes a new one.
+
+        Raises:
+            StoreError: another process uses the store.
+        """
+        with self._lock:
+            mine = self._lease.name if self._lease is not None else ""
+            if set(os.listdir(self.layout.tmp)) - {mine}:
+                raise StoreError("other processes use the store", hint="wait for them, or end them")
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+            self._layers = None
+            with full_disk(self.layout.root):
+                for end in ("", "-wal", "-shm"):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{self.layout.database}{end}")
+
     # -- ends -------------------------------------------------------------------------------
 
     def sweep(self) -> None:
         """Remove the unfinished work of processes that are gone; finished layers stay."""
         from ocitool.store.sweeping import sweep
 
+        self._swept = True
         sweep(self.layout, self.make_driver)
 
     def close(self) -> None:
@@ -213,12 +245,26 @@ class Store:
                 self._database.close()
                 self._database = None
             self._layers = None
+            if self._swept:  # then there may be something, of this process or of one before
+                from ocitool.store.sweeping import take_out_trash
+
+                self._swept = False
+                with contextlib.suppress(OcitoolError):  # what stays goes with the next
+                    take_out_trash(self.layout, background=self.settings.background)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _open_shared(settings: Settings) -> Sequence[SharedStore]:
+    if not settings.shared_stores:
+        return ()
+    from ocitool.store.shared import open_shared
+
+    return open_shared(settings.shared_stores, settings.root)
 
 
 def entry_matches(entry: Descriptor, reference: Reference) -> bool:

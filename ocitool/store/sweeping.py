@@ -61,6 +61,23 @@ def _discard(driver: Driver, keys: list[str]) -> None:
         driver.discard(key)
 
 
+def take_out_trash(layout: Layout, *, background: bool) -> None:
+    """Remove for good what drivers have taken out of use: here, or after this process has ended."""
+    places = [f"{layout.drivers}/{name}/trash" for name in drivers_of(layout)]
+    full = [place for place in places if _names(place)]
+    if not full:
+        return
+    from ocitool.drivers import trash
+
+    with full_disk(layout.root):
+        large = [place for place in full if background and not trash.is_small(place)]
+        for place in full:
+            if place not in large:
+                trash.empty(place)
+        if large:
+            trash.start(large)
+
+
 def drivers_of(layout: Layout) -> list[str]:
     """Return the names of the drivers that have ever kept something here."""
     with os.scandir(layout.drivers) as entries:

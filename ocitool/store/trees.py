@@ -12,6 +12,7 @@ from typing import Final
 from ocitool.errors import LayerError, NotFound
 from ocitool.layer import entry as kinds
 from ocitool.layer.compression import CHUNK
+from ocitool.layer.sparse import Filler, Sparse
 from ocitool.layer.threads import ReadAhead
 from ocitool.layer.tree import Found, ImageTree
 from ocitool.store.layer import Layer
@@ -61,7 +62,7 @@ class LayeredTree:
             index = self._store.index(self._layers[found.layer])
             placed = index.get(found.entry.link)
             if placed is not None and placed.entry.path != found.entry.path:
-                found = Found(placed.entry, found.layer, placed.offset)
+                found = Found(placed.entry, found.layer, placed.offset, placed.sparse)
             else:
                 target = self._below(found.layer).get(found.entry.link)
                 if target is None or target == found:
@@ -112,11 +113,11 @@ class LayeredTree:
             for found in ordered:
                 for piece in _pieces(stream, found.offset - position):
                     position += len(piece)
-                content = _pieces(stream, found.entry.size)
+                content = _content(stream, found)
                 yield found, content
                 for _ in content:  # what the caller has left
                     pass
-                position = found.offset + found.entry.size
+                position = found.offset + found.packed
 
 
 def _by_layer(files: Iterable[Found]) -> Iterator[tuple[int, list[Found]]]:
@@ -129,13 +130,25 @@ def _by_layer(files: Iterable[Found]) -> Iterator[tuple[int, list[Found]]]:
         yield layer, [contents[offset] for offset in sorted(contents)]
 
 
+def _content(stream: ReadAhead, found: Found) -> Iterator[bytes]:
+    if found.sparse is None:
+        return _pieces(stream, found.entry.size)
+    filler = Filler(Sparse(found.entry.size, found.sparse), lambda size: _piece(stream, size))
+    return iter(lambda: filler.read(CHUNK), b"")
+
+
 def _pieces(stream: ReadAhead, size: int) -> Iterator[bytes]:
     while size:
-        piece = stream.read(min(size, CHUNK))
-        if not piece:
-            raise LayerError("the layer ends before a file that its index names")
+        piece = _piece(stream, min(size, CHUNK))
         size -= len(piece)
         yield piece
+
+
+def _piece(stream: ReadAhead, size: int) -> bytes:
+    piece = stream.read(size)
+    if not piece:
+        raise LayerError("the layer ends before a file that its index names")
+    return piece
 
 
 class Spool:

@@ -1,12 +1,15 @@
-"""What takes how much space."""
+"""What takes how much space, and what of it a collection gives back."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from ocitool.oci.digest import Digest
-from ocitool.store.gc import Marks, mark, mark_image
+from ocitool.store.buildcache import CacheRecord, cache_records
+from ocitool.store.marks import Marks, container_layers, mark, mark_image
 from ocitool.store.refs import name_of
+from ocitool.store.space import measure
 from ocitool.store.store import Store
 
 
@@ -21,58 +24,86 @@ class Row:
     reclaimable: int  # bytes that `system prune` gives back
 
 
-def usage(store: Store) -> tuple[Row, ...]:
-    """Measure images, unpacked layers and the build cache."""
-    named, everything = Marks(), Marks()
-    entries = store.refs.all()
-    for entry in entries:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageUsage:
+    """One entry of the names, with bytes of blobs: what other images have, too, and what not."""
+
+    name: str
+    digest: str
+    shared: int
+    unique: int
+    containers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """All of it; ``rows`` add up to what the store takes, and to what `system prune` frees."""
+
+    rows: tuple[Row, ...]
+    images: tuple[ImageUsage, ...]
+    cache: tuple[CacheRecord, ...]  # the most recently used first
+
+
+def usage(store: Store) -> Usage:
+    """Measure the store."""
+    space = measure(store)
+    everything, kept = Marks(), mark(store, cache=False, dangling=False)
+    images: dict[Digest, Marks] = {}
+    names = [(name_of(entry), entry) for entry in store.refs.all()]
+    for _, entry in names:
+        mark_image(store, entry, images.setdefault(entry.digest, Marks()))
         mark_image(store, entry, everything)
-        if name_of(entry):
-            mark_image(store, entry, named)
-    sizes = {digest: store.blobs.size(digest) or 0 for digest in store.blobs.all()}
-    with_cache = mark(store)
-    images = _sum(sizes, everything.blobs)
-    cache = with_cache.blobs - everything.blobs
-    layers = _layers(store)
-    unused = [chain for chain, _ in layers if chain not in everything.layers]
-    orphans = set(sizes) - with_cache.blobs
-    return (
+    records = cache_records(store, mark(store, cache=False), space)
+
+    def of_blobs(digests: set[Digest]) -> int:
+        return sum(space.blobs.get(digest, 0) for digest in digests)
+
+    others = set(space.blobs) - everything.blobs  # of the build cache, or of nothing
+    known = {digest.encoded for digest in kept.diffs}
+    unused = {key: size for key, size in space.layers.items() if key[1] not in kept.layers}
+    rows = (
         Row(
             kind="Images",
-            total=len({entry.digest for entry in entries}),
-            active=len({entry.digest for entry in entries if name_of(entry)}),
-            size=images,
-            reclaimable=images - _sum(sizes, named.blobs),
+            total=len(images),
+            active=len({entry.digest for name, entry in names if name}),
+            size=of_blobs(everything.blobs),
+            reclaimable=of_blobs(everything.blobs - kept.blobs),
         ),
         Row(
             kind="Unpacked layers",
-            total=len(layers),
-            active=len(layers) - len(unused),
-            size=sum(size for _, size in layers),
-            reclaimable=sum(size for chain, size in layers if chain in unused),
+            total=len(space.layers),
+            active=len(space.layers) - len(unused),
+            size=sum(space.layers.values()),
+            reclaimable=sum(unused.values()),
+        ),
+        Row(
+            kind="Layer indexes",
+            total=len(space.indexes),
+            active=len(space.indexes.keys() & known),
+            size=sum(space.indexes.values()),
+            reclaimable=sum(size for key, size in space.indexes.items() if key not in known),
         ),
         Row(
             kind="Build cache",
-            total=store.database.rows("SELECT COUNT(*) FROM cache")[0][0],
+            total=len(records),
             active=0,
-            size=_sum(sizes, cache | orphans),
-            reclaimable=_sum(sizes, cache | orphans),
+            size=of_blobs(others),
+            reclaimable=of_blobs(others),
         ),
     )
-
-
-def _layers(store: Store) -> list[tuple[str, int]]:
-    rows = store.database.rows("SELECT chain, driver FROM layers")
-    if not rows:
-        return []
-    driver = store.layers.driver
-    here = set(driver.layers())
-    return [
-        (chain, driver.usage(chain).size)
-        for chain, name in rows
-        if name == driver.name and chain in here
-    ]
-
-
-def _sum(sizes: dict[Digest, int], digests: set[Digest]) -> int:
-    return sum(sizes.get(digest, 0) for digest in digests)
+    users = Counter(digest for marks in images.values() for digest in marks.blobs)
+    containers = Counter(frozenset(layers) for layers in container_layers(store))
+    listed = []
+    for name, entry in reversed(names):
+        marks = images[entry.digest]
+        shared = {digest for digest in marks.blobs if users[digest] > 1}
+        listed.append(
+            ImageUsage(
+                name=name,
+                digest=str(entry.digest),
+                shared=of_blobs(shared),
+                unique=of_blobs(marks.blobs - shared),
+                containers=containers[frozenset(marks.layers)],
+            )
+        )
+    return Usage(rows=rows, images=tuple(listed), cache=tuple(records))

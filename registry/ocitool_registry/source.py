@@ -157,6 +157,9 @@ class RegistrySink:
             return False
         return True
 
+    def expect(self, descriptors: Sequence[Descriptor]) -> None:
+        """Do nothing: a registry tells nobody how much room it has."""
+
     def put_blob(self, descriptor: Descriptor, open: Opener) -> str:
         """Take one blob; returns ``"done"``, ``"exists"`` or ``"mounted"``.
 

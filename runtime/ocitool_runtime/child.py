@@ -18,6 +18,7 @@ import sys
 
 from ocitool_runtime import enter, init, link, syscalls
 from ocitool_runtime.devices import Devices
+from ocitool_runtime.fuse import Servers
 from ocitool_runtime.network import raise_loopback
 from ocitool_runtime.report import doing, failure
 from ocitool_runtime.rootfs import Rootfs
@@ -29,11 +30,7 @@ if TYPE_CHECKING:
 
 _KILL = 9
 _NAMESPACES = (
-    syscalls.CLONE_NEWNS
-    | syscalls.CLONE_NEWPID
-    | syscalls.CLONE_NEWIPC
-    | syscalls.CLONE_NEWUTS
-    | syscalls.CLONE_NEWCGROUP
+    syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
 )
 
 
@@ -79,16 +76,32 @@ def sandbox(control: _socket.socket, plan: Plan) -> None:
     try:
         with doing("show the layers"):
             shared.hold()
-        _in_namespaces(control, plan, notes)
+        last = _in_namespaces(control, plan, notes)
     finally:
         shared.release()
+    _send(control, last)  # when nothing is held any more: the parent may remove the layers now
 
 
-def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> None:
+def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[object, ...]:
+    """Return the message on how it ended."""
+    with doing("make namespaces"):
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.make_slave()
+    servers = Servers()
+    try:
+        with doing("serve the layers"):
+            servers.start([*plan["rootfs"], *plan["mounts"]])
+        return _sandbox(control, plan, notes)
+    finally:
+        with doing("end the programs that serve the layers"):
+            servers.end()
+
+
+def _sandbox(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[object, ...]:
+    """Return the message on how it ended."""
     with doing("make namespaces"):
         network = syscalls.CLONE_NEWNET if plan["network"] == "none" else 0
         syscalls.unshare(_NAMESPACES | network)
-        syscalls.make_slave()
     with doing("name the host"):
         if plan["hostname"]:
             syscalls.sethostname(plan["hostname"].encode())
@@ -97,13 +110,12 @@ def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> Non
     with doing("mount the root"):
         tree = Rootfs(plan, notes)
     try:
-        _run(control, plan, tree, notes)
-    except BaseException:
+        return _run(control, plan, tree, notes)
+    finally:
         tree.clean()
-        raise
 
 
-def _run(control: _socket.socket, plan: Plan, tree: Rootfs, notes: list[str]) -> None:
+def _run(control: _socket.socket, plan: Plan, tree: Rootfs, notes: list[str]) -> tuple[object, ...]:
     proc, terminal = _furnish(plan, tree, notes)
     ours, theirs = link.pair()
     with doing("fork process 1"):
@@ -118,16 +130,13 @@ def _run(control: _socket.socket, plan: Plan, tree: Rootfs, notes: list[str]) ->
     fds = (handle, *terminal[:1])
     if ended is not None and ended[0] == "failed":
         os.waitpid(pid, 0)
-        tree.clean()
-        _send(control, ended)
-        return
+        return ended
     _send(control, ("started", pid), fds)
     for fd in terminal:
         os.close(fd)  # else the terminal would never hang up
     status = os.waitstatus_to_exitcode(_await(control, pid, handle))
-    tree.clean()
     code, text = (ended[1], ended[2]) if ended is not None else (status, "")
-    _send(control, ("exit", code, text, tuple(dict.fromkeys(notes))))
+    return ("exit", code, text, tuple(dict.fromkeys(notes)))
 
 
 def _furnish(plan: Plan, tree: Rootfs, notes: list[str]) -> tuple[int, tuple[int, ...]]:

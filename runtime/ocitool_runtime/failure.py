@@ -59,11 +59,17 @@ NO_PROC: Final = (
 )
 LOCKED: Final = "other file systems are mounted beneath it: bind it with the option rbind"
 
+NO_FUSE: Final = (
+    "fuse-overlayfs needs the program of that name, and /dev/fuse open to this user: install the "
+    "package fuse-overlayfs, load the module fuse, or use --driver vfs"
+)
+
 _BY_STEP: Final = (
     ("make a user namespace", (errno.EPERM, errno.ENOSPC, errno.EUSERS), NO_USER_NAMESPACE),
     ("make a mount namespace", (errno.EPERM, errno.EACCES), NO_USER_NAMESPACE),
     ("make namespaces", (errno.EPERM,), NO_NAMESPACE),
     ("make namespaces", (errno.ENOSPC,), "raise the limits in /proc/sys/user/max_*_namespaces"),
+    ("serve the layers", (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTCONN), NO_FUSE),
     ("mount /proc", (errno.EPERM,), NO_PROC),
     ("drop privileges", (errno.EINVAL,), FEW_IDS),
     ("enter the working directory", (errno.ENOENT,), "it is not a directory of the container"),

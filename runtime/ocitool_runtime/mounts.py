@@ -23,6 +23,8 @@ _PAGE = 4095  # bytes of options that mount(2) reads
 def make(plan: MountPlan) -> int:
     """Return the root of a new detached mount; raises Refused."""
     kind = plan["type"]
+    if plan["served"] >= 0:
+        return plan["served"]
     if kind == "overlay" and (plan["upper"] or len(plan["lower"]) > 1):
         return _overlay(plan)
     if kind == "overlay":  # one layer and nothing to write to: a read-only bind shows the same

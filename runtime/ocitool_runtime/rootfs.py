@@ -74,7 +74,7 @@ class Rootfs:
 
     def _volume(self, plan: MountPlan) -> None:
         mounted = mounts.make(plan)
-        if plan["type"] == "overlay" and plan["subpath"]:
+        if plan["type"] != "bind" and plan["subpath"]:
             mounted = self._narrow(mounted, plan)
         directory = stat.S_ISDIR(os.stat(mounted).st_mode)
         target = self.points.open(plan["target"], directory=directory)

@@ -66,6 +66,21 @@ class Shared:
                 os.close(directory)
 
 
+def is_held(target: str) -> bool:
+    """Say whether somebody needs what is shown at *target*."""
+    try:
+        lock = os.open(target + _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def sweep(directory: str) -> int:
     """Take off what killed processes have left in *directory*; returns how many mounts."""
     count = 0

@@ -48,11 +48,12 @@ class SharedImage:
 class Mount:
     """One mount, described and not yet made.
 
-    Types of a root file system and of a volume: ``overlay``, ``bind``, ``tmpfs``.
+    Types of a root file system and of a volume: ``overlay``, ``fuse-overlayfs`` (the program of
+    that name serves it; its directories are on one file system), ``bind``, ``tmpfs``.
 
     Options are a closed list; an unknown one is refused when the sandbox starts:
     ``ro rw nosuid suid nodev dev noexec exec nosymfollow``; for bind ``bind``, ``rbind`` and
-    ``subpath=PATH`` (also for overlay; resolved within the source and never beyond); for
+    ``subpath=PATH`` (also for the overlays; resolved within the source and never beyond); for
     overlay the kernel's ``userxattr volatile index= xino= metacopy= redirect_dir= nfs_export=
     uuid=``; for tmpfs ``size= mode= uid= gid= nr_inodes=``.
     """
@@ -61,9 +62,9 @@ class Mount:
     source: str = ""  # bind: absolute path on the host
     target: str = "/"  # absolute inside the container; "/" is the root itself
     options: tuple[str, ...] = ()
-    lower: tuple[str, ...] = ()  # overlay: directories, the topmost first
-    upper: str = ""  # overlay: where writes go; without it the mount is read-only
-    work: str = ""  # overlay: an empty directory on the file system of `upper`
+    lower: tuple[str, ...] = ()  # overlays: directories, the topmost first
+    upper: str = ""  # overlays: where writes go; without it the mount is read-only
+    work: str = ""  # overlays: an empty directory on the file system of `upper`
     shared: tuple[SharedImage, ...] = ()  # shown before: `source` or `lower` lie in them
 
     def to_json(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class MountPlan(TypedDict):
     lower: list[str]
     upper: str
     work: str
+    served: int  # the mount that a program has been started for; -1: make it
 
 
 class SharedPlan(TypedDict):
@@ -72,6 +73,7 @@ _VALUES: Final = {
         r"userxattr|volatile|(index|metacopy|nfs_export)=(on|off)|xino=(on|off|auto)"
         r"|redirect_dir=(on|off|follow|nofollow)|uuid=(on|off|auto|null)|subpath=.+"
     ),
+    "fuse-overlayfs": re.compile(r"subpath=.+"),
     "bind": re.compile(r"bind|rbind|subpath=.+"),
 }
 # In the order of their numbers (include/uapi/asm-generic/resource.h).
@@ -194,12 +196,15 @@ def _mount(mount: Mount) -> MountPlan:
     known = _VALUES.get(mount.type)
     if known is None:
         raise SandboxError(
-            f"type {mount.type!r} cannot be mounted", where=where, hint="bind, overlay or tmpfs"
+            f"type {mount.type!r} cannot be mounted",
+            where=where,
+            hint="bind, overlay, fuse-overlayfs or tmpfs",
         )
     if not mount.target.startswith("/"):
         raise SandboxError(f"{mount.target!r} is not absolute", where=where)
-    if mount.type == "overlay" and (not mount.lower or bool(mount.upper) != bool(mount.work)):
-        raise SandboxError("overlay needs lower, and upper and work together", where=where)
+    stacks = mount.type in ("overlay", "fuse-overlayfs")
+    if stacks and (not mount.lower or bool(mount.upper) != bool(mount.work)):
+        raise SandboxError(f"{mount.type} needs lower, and upper and work together", where=where)
     paths = (mount.source, *mount.lower, mount.upper, mount.work)
     if any(path and not path.startswith("/") for path in paths):
         raise SandboxError("a source is not an absolute path", where=where)
@@ -221,6 +226,7 @@ def _mount(mount: Mount) -> MountPlan:
         lower=list(mount.lower),
         upper=mount.upper,
         work=mount.work,
+        served=-1,
     )
 
 

@@ -25,6 +25,7 @@ class JournalDriver:
 
     name = "journal"
     mapped = VfsDriver.mapped
+    durable = VfsDriver.durable
 
     def __init__(self, home: str) -> None:
         self._home = home
@@ -66,6 +67,9 @@ class JournalDriver:
         self._inner.remove(layer)
         self._note("remove", layer)
 
+    def tar(self, layer: str) -> str:
+        return self._inner.tar(layer)
+
     def layers(self) -> Iterator[str]:
         return self._inner.layers()
 
@@ -74,6 +78,9 @@ class JournalDriver:
 
     def usage(self, layer: str) -> Usage:
         return self._inner.usage(layer)
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        return self._inner.check(layer, parents, tar)
 
     def _note(self, *words: str) -> None:
         with open(f"{self._home}/journal", "a", encoding="utf-8") as journal:

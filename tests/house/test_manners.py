@@ -41,6 +41,7 @@ PROGRAMS = (
     "ocitool.__main__",
     "ocitool_runtime.child",  # builds the sandbox it was spawned for, and becomes its program
     "ocitool_runtime.enter",
+    "ocitool_runtime.fuse",  # the part of it that becomes fuse-overlayfs
     "ocitool_runtime.init",  # the part of it that stays as process 1, and reaps
     "ocitool.drivers.worker",  # works in a user namespace for a driver
 )

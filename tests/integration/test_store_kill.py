@@ -96,7 +96,7 @@ def test_a_killed_unpacking_leaves_whole_layers_alone(image, store_root, lines):
         assert rows <= set(store.driver().layers())
         names = store.layers.ensure(image.layers)
         sizes = [store.driver().usage(name).size for name in names]
-        assert sizes == [400 * 9000] * 3
+        assert all(400 * 9000 <= size < 2 * 400 * 9000 for size in sizes)
 
 
 def kill_at(process, moment):
@@ -118,7 +118,7 @@ def test_a_tree_half_unpacked_goes(image, store_root):
     if os.geteuid() != 0:
         pytest.skip("needs root: the worker of an ordinary user is another process")
     process = start(UNPACK, store_root)
-    kill_at(process, lambda: trees.exists() and any(trees.glob("*/fs/d*")))
+    kill_at(process, lambda: any(trees.glob("*/fs/d*")) or any(trees.glob("*/tar")))
     assert os.listdir(trees) != []
     assert_recovered(store_root)
 

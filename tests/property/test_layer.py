@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,10 +14,12 @@ from ocitool.layer import entry as kinds
 from ocitool.layer import index as indexes
 from ocitool.layer.compression import GZIP, ZSTD
 from ocitool.layer.entry import Entry, Limits, clean_path, order
+from ocitool.layer.header import Headers
 from ocitool.layer.index import IndexWriter
 from ocitool.layer.pax import dump, parse
 from ocitool.layer.reader import TarReader
 from ocitool.layer.writer import TarWriter
+from tests.unit.layer.holes import FORMS, sparse, whole
 from tests.unit.layer.tars import members, tar
 
 NAMES = st.text(
@@ -64,15 +67,21 @@ def test_what_is_written_is_read_again(many: list[tuple[Entry, bytes]]) -> None:
     assert len(data) % 512 == 0
 
 
+def is_shown(path: str) -> bool:
+    """Say whether *path* is no whiteout, and not beneath what aufs has left."""
+    parent, name = kinds.split(path)
+    return not name.startswith(kinds.WHITEOUT) and f"/{kinds.AUFS}" not in f"/{parent}"
+
+
 @given(st.lists(entries(), max_size=5))
 def test_an_index_holds_what_the_tar_does(many: list[tuple[Entry, bytes]]) -> None:
     data = tar(*(one if one[1] else one[0] for one in many))
     raw = indexes.index_of(io.BytesIO(data))
     index = indexes.parse(raw)
     last = {one[0].path: one for one in many}
-    assert set(index.paths()) == {path for path in last if ".wh." not in path}
+    assert set(index.paths()) == set(filter(is_shown, last))
     for path, (entry, content) in last.items():
-        if ".wh." in path:
+        if not is_shown(path):
             continue
         placed = index.get(path)
         assert placed is not None
@@ -126,8 +135,34 @@ def test_any_bytes(data: bytes) -> None:
 
 
 @st.composite
+def with_holes(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """One sparse member in any form, and its content."""
+    gaps = draw(st.lists(st.tuples(st.integers(0, 3000), st.binary(max_size=900)), max_size=30))
+    runs, at = [], 0
+    for gap, data in gaps:
+        runs.append((at + gap, data))
+        at += gap + len(data)
+    size = at + draw(st.integers(0, 3000))
+    return sparse(draw(st.sampled_from(FORMS)), size, runs), whole(size, runs)
+
+
+@given(with_holes(), with_holes())
+def test_holes_are_filled(one: tuple[bytes, bytes], other: tuple[bytes, bytes]) -> None:
+    data = one[0] + other[0] + bytes(1024)
+    assert [content for _, content in members(data)] == [one[1], other[1]]
+    reader = TarReader(io.BytesIO(data))
+    for entry, (_, content) in zip(reader, (one, other), strict=True):
+        by_runs = bytearray(entry.size)
+        for at, piece in reader.runs():
+            by_runs[at : at + len(piece)] = piece
+        assert bytes(by_runs) == content
+
+
+@st.composite
 def damaged(draw: st.DrawFn) -> bytes:
     data = bytearray(tar(*(one if one[1] else one[0] for one in draw(st.lists(entries())))))
+    if draw(st.booleans()):
+        data[:0] = draw(with_holes())[0]
     fix = draw(st.booleans())
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, len(data) - 1))
@@ -141,6 +176,25 @@ def damaged(draw: st.DrawFn) -> bytes:
             data[block + 148 : block + 156] = b"%06o\0 " % sum(data[block : block + 512])
     cut = draw(st.none() | st.integers(0, len(data)))
     return bytes(data[:cut])
+
+
+def told(data: bytes, *, quickly: bool) -> list[object]:
+    """What a reader says of *data*, its error at last."""
+    reader = TarReader(io.BytesIO(data), LIMITS)
+    said: list[object] = []
+    with patch.object(Headers, "plain", Headers.plain if quickly else lambda *_: None):
+        try:
+            said.extend((entry, reader.offset) for entry in reader)
+        except LayerError as error:
+            said.append((type(error), str(error)))
+    return said
+
+
+@settings(max_examples=100)
+@given(damaged())
+def test_headers_that_are_quickly_told_say_the_same(data: bytes) -> None:
+    twice = data[:-1024] + data  # what was seen before is told more quickly
+    assert told(twice, quickly=True) == told(twice, quickly=False)
 
 
 @settings(max_examples=150)

@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocitool.drivers.copying import copy_tree
 from ocitool.layer import entry as kinds
 from ocitool.layer.apply import apply
+from ocitool.layer.compare import compare
 from ocitool.layer.diff import changes_in_upper, changes_since, write_changes
 from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, split
 from ocitool.layer.index import index_of, parse
@@ -160,6 +162,26 @@ def test_all_ways_to_see_a_stack_agree(layers: list[list[Change]]) -> None:
                 assert image.resolve(path) == os.path.relpath(
                     f"{real}/{split(path)[1]}", top / "whole"
                 )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(LAYERS, min_size=1, max_size=3))
+def test_what_was_unpacked_passes_its_check(layers: list[list[Change]]) -> None:
+    with scratch() as top:
+        trees: list[Path] = []
+        for number, changes in enumerate(layers):
+            data = layer(changes, top / "whole")
+            before, tree = top / f"whole-{number}", top / str(number)
+            for place in (before, tree):
+                place.mkdir()
+            copy_tree(str(top / "whole"), str(before))
+            lower = [str(one) for one in reversed(trees)]
+            apply(io.BytesIO(data), str(top / "whole"), Removal())
+            apply(io.BytesIO(data), str(tree), OverlayMarks("user"), lower=lower)
+            trees.append(tree)
+            kinds_ = ((top / "whole", [str(before)], True), (tree, lower, False))
+            for place, below, whole in kinds_:
+                assert list(compare(io.BytesIO(data), str(place), below, whole=whole)) == []
 
 
 @settings(max_examples=40, deadline=None)

@@ -42,6 +42,28 @@ def test_a_flag_may_take_back_the_driver(config):
     assert Settings.load(environ=environ, flags={"driver": ""}).driver == ""
 
 
+def test_work_in_the_background_is_allowed_or_not(config):
+    environ = config('background = "no"\n')
+    assert not Settings.load(environ=environ).background
+    assert Settings.load(environ={**environ, "OCITOOL_BACKGROUND": "yes"}).background
+    with pytest.raises(FormatError, match="neither 'yes' nor 'no'") as caught:
+        Settings.load(environ={**environ, "OCITOOL_BACKGROUND": "1"})
+    assert caught.value.where == "OCITOOL_BACKGROUND"
+
+
+def test_shared_stores_are_a_path_of_directories(config, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    environ = {**config('shared_stores = "/a:b"\n'), "OCITOOL_SHARED_STORES": ""}
+    settings = Settings.load(environ=environ)
+    assert settings.shared_stores == ("/a", f"{tmp_path}/b")
+    settings = Settings.load(environ={**environ, "OCITOOL_SHARED_STORES": "/c:"})
+    assert (settings.shared_stores, settings.origins["shared_stores"]) == (
+        ("/c",), "OCITOOL_SHARED_STORES"
+    )  # fmt: skip
+    settings = Settings.load(environ=environ, flags={"shared_stores": ""})
+    assert (settings.shared_stores, settings.origins["shared_stores"]) == ((), "--shared-stores")
+
+
 def test_a_root_is_absolute(config, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     environ = config("")

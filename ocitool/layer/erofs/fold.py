@@ -17,7 +17,7 @@ from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, encode, split
 from ocitool.layer.erofs import format
 from ocitool.layer.erofs.node import Device, Node, directory
 from ocitool.layer.erofs.paths import Paths
-from ocitool.layer.erofs.stack import Stack
+from ocitool.layer.erofs.stack import HOLES, Stack
 
 _MODES: Final = {
     kinds.FILE: stat.S_IFREG,
@@ -47,20 +47,24 @@ class Fold:
         self.entries = 0
         self.size = 0  # bytes of content
 
-    def devices(self, size: int) -> tuple[Device, ...]:
-        """Return the devices that have the content: a tar of *size* bytes, and those below."""
-        sizes = {**self._sizes, "": size}
+    def devices(self, size: int, holes: int = 0) -> tuple[Device, ...]:
+        """Return the devices that have the content.
+
+        They are a tar of *size* bytes, a file of *holes* bytes if it was ever named, and such
+        files of the layers below.
+        """
+        sizes = {**self._sizes, "": size, HOLES: holes}
         return tuple(Device(tag=tag, size=sizes[tag]) for tag in self._tags)
 
-    def add(self, member: Entry, offset: int) -> None:
-        """Take the next member, whose content is at *offset* of the tar."""
+    def add(self, member: Entry, offset: int, device: str = "") -> None:
+        """Take the next member; its content is at *offset* of the tar, or of another *device*."""
         self.entries += 1
         self.size += member.size
         parent, name = split(member.path)
         if name.startswith(WHITEOUT):
             self._whiteout(member, parent, name)
         elif not parent.startswith(AUFS) and f"/{AUFS}" not in parent:
-            self._member(member, parent, name, offset)
+            self._member(member, parent, name, offset, device)
 
     def _whiteout(self, member: Entry, parent: str, name: str) -> None:
         if name == OPAQUE:
@@ -70,7 +74,7 @@ class Fold:
         elif not name.startswith(AUFS) and self._paths.shown(parent):
             self._paths.hide(parent, name.removeprefix(WHITEOUT))
 
-    def _member(self, member: Entry, parent: str, name: str, offset: int) -> None:
+    def _member(self, member: Entry, parent: str, name: str, offset: int, device: str) -> None:
         if not name:
             self._set(self.root, member)
             return
@@ -90,6 +94,7 @@ class Fold:
                 member.gid,
                 member.mtime,
                 size=member.size,
+                device=self._tags.setdefault(device, len(self._tags)) if device else 0,
                 offset=offset,
                 rdev=member.device,
             )

@@ -14,6 +14,7 @@ from ocitool.layer.entry import NO_XATTRS
 from ocitool.layer.erofs import format
 from ocitool.layer.erofs.format import BLOCK, DEVICES_AT, INODE, SUPER, SUPER_AT
 from ocitool.layer.erofs.node import Device, Node
+from ocitool.layer.quiet import open_quietly
 
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _PREFIXES: Final = dict(format.PREFIXES)
@@ -28,13 +29,10 @@ class ErofsImage:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if os.fstat(fd).st_size < DEVICES_AT:
+        with open_quietly(path) as file:
+            if os.fstat(file.fileno()).st_size < DEVICES_AT:
                 raise LayerError("the layer's EROFS image is cut off", where=path, hint=_REMEDY)
-            self._data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-        finally:
-            os.close(fd)
+            self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         (magic, _, _, bits, _, root, self.inodes, _, _, blocks, *_, features, _, count, slot,
          _) = SUPER.unpack_from(self._data, SUPER_AT)  # fmt: skip
         known = (format.MAGIC, format.BLOCK_BITS, format.INCOMPATIBLE)

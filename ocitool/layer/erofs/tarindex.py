@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
+from typing import Protocol
 
 from ocitool.layer.apply import Applied
 from ocitool.layer.entry import DEFAULT_LIMITS, Limits
 from ocitool.layer.erofs.fold import Fold
-from ocitool.layer.erofs.stack import Stack
+from ocitool.layer.erofs.stack import HOLES, Stack
 from ocitool.layer.erofs.writer import write
 from ocitool.layer.reader import TarReader
 from ocitool.oci.content import Stream
@@ -22,10 +23,19 @@ class Indexed:
     applied: Applied
 
 
-def index(tar: Stream, below: Stack, limits: Limits = DEFAULT_LIMITS) -> Indexed:
+class Holes(Protocol):
+    """Takes the content of files with holes, which no tar holds as it is."""
+
+    size: int  # bytes that were taken, whole blocks
+
+    def take(self, reader: TarReader, size: int) -> int:
+        """Keep the content of the member that *reader* is at; returns where it begins."""
+
+
+def index(tar: Stream, below: Stack, holes: Holes, *, limits: Limits = DEFAULT_LIMITS) -> Indexed:
     """Read *tar* to its end and return the image that shows it as a layer on *below*.
 
-    The same tar on the same layers gives the same image.
+    The same tar on the same layers gives the same image, and the same *holes*.
 
     Raises:
         LayerError: the archive is damaged, hostile, or cannot be represented.
@@ -37,9 +47,12 @@ def index(tar: Stream, below: Stack, limits: Limits = DEFAULT_LIMITS) -> Indexed
     gc.disable()  # a tree of 50,000 nodes is nothing to be looked through again and again
     try:
         for member in reader:
-            fold.add(member, reader.offset)
+            if reader.sparse is None:
+                fold.add(member, reader.offset)
+            else:
+                fold.add(member, holes.take(reader, member.size), HOLES)
         reader.drain()
-        image = write(fold.root, fold.devices(counted.size))
+        image = write(fold.root, fold.devices(counted.size, holes.size))
     finally:
         if collecting:
             gc.enable()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import pytest
+
+from tests.fixtures.programs import execute
 
 #: Runs every test of the suite as any runner may, and prints what became of them.
 RUN = """
@@ -39,6 +44,55 @@ for test in sorted(vars(DriverConformance)):
 sys.exit(bool(bad))
 """
 
+#: Makes subvolumes in a container on btrfs; they become directories, or go with their tree.
+NEST = """
+import sys
+from ocitool.drivers import choose
+from ocitool.drivers.bench import DriverBench
+from ocitool.drivers.samples import directory
+
+MAKE = f'''
+import os, sys
+sys.path[:0] = {sys.path!r}
+from ocitool.drivers import subvolumes
+here = os.getcwd()
+subvolumes.create(here + "/d/inner")
+open("d/inner/f", "w").close()
+subvolumes.create(here + "/d/inner/deeper")
+open("d/inner/deeper/g", "w").close()
+os.chown("d/inner/deeper/g", 7, 7)
+subvolumes.set_read_only(here + "/d/inner/deeper", True)
+'''
+
+class Nest(DriverBench):
+    def make(self, home):
+        return choose.make("btrfs", home)
+
+    def run(self):
+        A, B, C = (letter * 64 for letter in "abc")
+        with self.driver() as driver:
+            self.layer(driver, A, (), [directory("d", (5, 5))])
+            for key in ("kept", "dropped"):
+                driver.begin(key, (A,))
+                self.inside(driver, key, (A,), MAKE)
+            driver.discard("dropped")
+            driver.commit("kept", B)
+            self.layer(driver, C, (A, B), [])
+            seen = self.look(driver, (A, B, C))
+            print(*seen, seen["d/inner/deeper/g"]["owner"])
+
+Nest().run()
+"""
+
+PROBE = """
+import sys, tempfile
+from ocitool.drivers import choose
+
+with tempfile.TemporaryDirectory() as place:
+    found = choose.probe(sys.argv[1], place)
+print(found.ok, found.reason)
+"""
+
 
 def passed(done):
     """Return how many tests passed; none was skipped."""
@@ -50,12 +104,8 @@ def passed(done):
 
 @pytest.mark.parametrize("name", ["overlay", "vfs"])
 def test_an_ordinary_user_has_every_driver(ordinary_user, name):
-    probe = (
-        "import sys, tempfile; from ocitool.drivers import choose;"
-        "found = choose.probe(sys.argv[1], tempfile.mkdtemp()); print(found.ok, found.reason)"
-    )
     user = ordinary_user
-    support = user.run(user.python, "-c", probe, name).ok().stdout.strip()
+    support = user.run(user.python, "-c", PROBE, name).ok().stdout.strip()
     if not support.startswith("True"):
         pytest.skip(f"needs {name} for an ordinary user: {support}")
     assert passed(user.run(user.python, "-c", RUN, name, "mapped")) >= 20
@@ -64,3 +114,60 @@ def test_an_ordinary_user_has_every_driver(ordinary_user, name):
 def test_plain_directories_need_no_privilege_at_all(ordinary_user):
     user = ordinary_user
     assert passed(user.run(user.python, "-c", RUN, "vfs", "own")) >= 20
+
+
+@pytest.mark.parametrize("disk", ["btrfs", "open_btrfs"])
+def test_an_ordinary_user_has_snapshots(ordinary_user, request, disk):
+    top = request.getfixturevalue(disk)
+    user = ordinary_user
+    place = tempfile.mkdtemp(dir=top)
+    os.chown(place, user.uid, user.gid)
+    env = {**user.env, "TMPDIR": place}
+    support = user.run(user.python, "-c", PROBE, "btrfs", env=env).ok().stdout.strip()
+    if "snapshots work here" not in support:
+        pytest.skip(f"needs btrfs for an ordinary user: {support}")
+    assert ("file by file" in support) == (disk == "btrfs")
+    assert passed(user.run(user.python, "-c", RUN, "btrfs", "mapped", env=env)) >= 20
+    nested = user.run(user.python, "-c", NEST, env=env).ok().stdout
+    assert nested == "d d/inner d/inner/deeper d/inner/deeper/g d/inner/f [7, 7]\n"
+    assert os.listdir(place) == []
+    os.rmdir(place)
+
+
+#: Runs a program as a user who may open /dev/fuse: in a mount namespace, on a node of its own.
+WITH_FUSE = """
+set -e
+mount -t tmpfs none /dev/shm
+mknod /dev/shm/fuse c 10 229
+chmod 0666 /dev/shm/fuse
+mount --bind /dev/shm/fuse /dev/fuse
+user=$1; shift
+exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
+"""
+
+
+def test_an_ordinary_user_has_fuse_where_its_device_is_open(ordinary_user):
+    user = ordinary_user
+    start = ["unshare", "--mount", "sh", "-c", WITH_FUSE, "sh", str(user.uid)]
+
+    def run(*args):
+        return execute([*start, user.python, "-c", *args], env=user.env, cwd=user.home)
+
+    made = execute([*start, "true"])
+    if made.code != 0:
+        pytest.skip(f"needs a device node of its own: {made.stderr.strip()}")
+
+    support = run(PROBE, "fuse-overlayfs").ok().stdout.strip()
+    if not support.startswith("True"):
+        pytest.skip(f"needs fuse-overlayfs for an ordinary user: {support}")
+    assert passed(run(RUN, "fuse-overlayfs", "mapped")) >= 20
+
+
+def test_a_closed_device_is_told_to_the_user(ordinary_user):
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("needs /dev/fuse")
+    if os.stat("/dev/fuse").st_mode & 0o006 == 0o006:
+        pytest.skip("needs /dev/fuse closed to other users")
+    user = ordinary_user
+    support = user.run(user.python, "-c", PROBE, "fuse-overlayfs").ok().stdout
+    assert support == "False /dev/fuse cannot be opened: Permission denied\n"

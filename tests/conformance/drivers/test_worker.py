@@ -12,7 +12,7 @@ import pytest
 #: Run as an ordinary user: kills the worker at several moments; prints "fine" at the end.
 KILL = """
 import os, signal, sys, tempfile, warnings
-from ocitool.drivers import choose
+from ocitool.drivers import choose, trash
 from ocitool.drivers.bench import raises
 from ocitool.drivers.conformance import A, B
 from ocitool.drivers.samples import file, full, tar
@@ -68,6 +68,7 @@ driver.remove(B)
 driver.remove(A)
 assert list(driver.layers()) == []
 driver.close()
+trash.empty(f"{home}/trash")
 remove_tree(home)
 assert not os.path.exists(home)
 print("fine")

@@ -13,6 +13,8 @@ import zstandard
 from ocitool.errors import BuildError, LayerError, OcitoolError, UnsafePath
 from tests.fixtures import images
 from tests.unit.builder.conftest import Kitchen
+from tests.unit.layer.holes import FORMS, sparse
+from tests.unit.layer.tars import extended, header, padded, record
 
 CODECS = {
     "plain": bytes,
@@ -46,6 +48,28 @@ def test_unpacks_by_content_and_not_by_name(kitchen, codec):
 def test_what_is_no_tar_is_copied(kitchen, data):
     (kitchen.top / "a.tar.gz").write_bytes(data)
     assert kitchen.build("FROM scratch\nADD a.tar.gz /x/").names() == ["x", "x/a.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        extended(record(b"comment", b"a commit"), b"g") + header(b"f", size=b"1") + padded(b"x"),
+        extended(record(b"path", b"f")) + header(b"g", size=b"1") + padded(b"x"),
+        header(b"././@LongLink", kind=b"L", size=b"2") + padded(b"f\0")
+        + header(b"g", size=b"1") + padded(b"x"),
+        *(sparse(form, 1, [(0, b"x")]) for form in FORMS),
+    ],
+    ids=["global", "pax", "long name", *FORMS],
+)  # fmt: skip
+def test_what_begins_with_more_than_one_header_is_a_tar(kitchen, data):
+    (kitchen.top / "a.tar").write_bytes(data + bytes(1024))
+    assert kitchen.build("FROM scratch\nADD a.tar /x/").read("x/f") == "x"
+
+
+def test_files_with_holes_come_with_zeros(kitchen):
+    (kitchen.top / "a.tar").write_bytes(sparse("1.0", 9000, [(5000, b"x")]) + bytes(1024))
+    built = kitchen.build("FROM scratch\nADD a.tar /x/")
+    assert built.read("x/f") == "\0" * 5000 + "x" + "\0" * 3999
 
 
 def test_a_link_to_an_archive_is_unpacked(kitchen):

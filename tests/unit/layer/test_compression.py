@@ -14,6 +14,8 @@ import pytest
 
 from ocitool.errors import LayerError
 from ocitool.layer.compression import CHUNK, GZIP, NONE, ZSTD, sniff
+from ocitool.layer.gzip import Gzip
+from ocitool.layer.zstd import Zstd
 
 CODECS = (NONE, GZIP, ZSTD)
 PACKED = (GZIP, ZSTD)
@@ -33,8 +35,8 @@ def library(request, monkeypatch):
     return request.param
 
 
-def pack(codec, data, step=CHUNK):
-    compressor = codec.compressor()
+def pack(codec, data, step=CHUNK, level=None):
+    compressor = codec.compressor(level)
     pieces = [compressor.compress(data[at : at + step]) for at in range(0, len(data), step)]
     return b"".join([*pieces, compressor.flush()])
 
@@ -52,6 +54,43 @@ def test_what_was_packed_is_unpacked(codec, data):
     assert unpack(codec, packed) == data
     assert codec.decompress(io.BytesIO(packed)).read() == data
     assert pack(codec, data) == packed
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("kind", [Gzip, Zstd])
+@pytest.mark.parametrize("level", [1, 3, 5])
+@pytest.mark.parametrize("data", [b"", TEXT[:5000], NOISE + TEXT * 8], ids=len)
+def test_any_number_of_threads_gives_the_same_bytes(kind, level, data):
+    alone = pack(kind(threads=1), data, level=level)
+    for threads in (2, 3, 8):
+        assert pack(kind(threads=threads), data, level=level) == alone
+    assert unpack(kind(), alone) == data
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(("codec", "levels"), [(GZIP, 9), (ZSTD, 19)])
+def test_levels(codec, levels):
+    sizes = []
+    for level in range(1, levels + 1):
+        packed = pack(codec, TEXT[:200_000], level=level)
+        assert unpack(codec, packed) == TEXT[:200_000]
+        sizes.append(len(packed))
+    assert len(set(sizes)) > levels // 3
+    assert pack(codec, TEXT, level=codec.level) == pack(codec, TEXT)
+    for level in (-1, 0, levels + 1):
+        with pytest.raises(LayerError, match=f"{codec.name} has no level {level}"):
+            codec.compressor(level)
+    with pytest.raises(LayerError, match="none has no level 1"):
+        NONE.compressor(1)
+
+
+@pytest.mark.usefixtures("library")
+def test_a_gzip_is_one_member():
+    """Some readers stop after the first."""
+    inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    assert inflate.decompress(pack(GZIP, TEXT * 2)) == TEXT * 2
+    assert inflate.eof
+    assert inflate.unused_data == b""
 
 
 @pytest.mark.usefixtures("library")

@@ -11,7 +11,7 @@ import tarfile
 
 import pytest
 
-from ocitool.errors import UnsupportedEntry
+from ocitool.errors import LayerError, UnsupportedEntry
 from ocitool.layer import entry as kinds
 from ocitool.layer.reader import TarReader
 from tests.unit.layer.tars import extended, header, members, padded, record, tar
@@ -225,35 +225,36 @@ def test_checksums_of_signed_bytes_are_taken():
     assert members(bytes(block) + bytes(1024))[0][0].path == "caf\udce9"
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        header(b"hole", kind=b"S"),
-        extended(record(b"GNU.sparse.major", b"1") + record(b"GNU.sparse.name", b"hole"))
-        + header(b"GNUSparseFile.0/hole"),
-        extended(record(b"GNU.sparse.size", b"1")) + header(b"hole"),
-    ],
-)
-def test_sparse_members_are_refused_by_name(data):
-    with pytest.raises(UnsupportedEntry, match=r"^hole: sparse"):
-        members(header(b"before") + data + bytes(1024))
-
-
-@pytest.mark.usefixtures("gnu_tar")
-@pytest.mark.parametrize("form", ["--format=gnu", "--sparse-version=0.1", "--sparse-version=1.0"])
-def test_sparse_files_of_gnu_tar_are_refused_by_name(tmp_path, form):
-    with open(tmp_path / "hole", "wb") as hole:
-        hole.truncate(1 << 20)
-    kind = form if "format" in form else "--format=posix"
-    args = ["tar", "-c", "--sparse", "--hole-detection=raw", kind, form, "-C", tmp_path, "hole"]
-    with pytest.raises(UnsupportedEntry, match=r"^hole: sparse"):
-        members(subprocess.run(args, capture_output=True, check=True).stdout)
-
-
 @pytest.mark.parametrize("kind", [b"V", b"M", b"D", b"A", b"9", b"\xff"])
 def test_unknown_kinds_are_refused_by_name(kind):
     with pytest.raises(UnsupportedEntry, match=r"^label: type"):
         members(header(b"label", kind=kind) + bytes(1024))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        header(b"x", mode=b"0009"),
+        header(b"x", uid=b"1_0"),
+        header(b"x", size=b"+7"),
+        header(b"x", size=b"0o7"),
+        header(b"x", size=b"9"),
+        header(b"x", mtime=b"1 2"),
+        header(b"x", mtime=b"8"),
+    ],
+)
+def test_numbers_that_are_none_are_refused_wherever_they_stand(odd):
+    for before in (b"", header(b"a"), header(b"a") + header(b"b")):
+        with pytest.raises(LayerError, match="is not a number"):
+            members(before + odd + bytes(1024))
+
+
+def test_a_wrong_checksum_is_refused_wherever_it_stands():
+    wrong = bytearray(header(b"x"))
+    wrong[0] ^= 1
+    for before in (b"", header(b"a"), header(b"a") + header(b"b")):
+        with pytest.raises(LayerError, match=f"at byte {len(before)} has a wrong checksum"):
+            members(before + wrong + bytes(1024))
 
 
 def test_an_archive_ends_with_zeros_with_one_block_of_them_or_with_nothing():

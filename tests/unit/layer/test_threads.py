@@ -11,6 +11,7 @@ import pytest
 
 from ocitool.layer.compression import CHUNK, GZIP, NONE, ZSTD
 from ocitool.layer.pack import Packer
+from ocitool.layer.team import Team
 from ocitool.layer.threads import Lane, ReadAhead
 
 PATIENCE = 30.0  # seconds until a hang is called one; nothing here takes long
@@ -35,6 +36,7 @@ def failing_at(count, seen):
         seen.append(piece)
         if len(seen) == count:
             raise Bang
+        return piece
 
     return work
 
@@ -46,6 +48,38 @@ def test_a_lane_keeps_the_order():
         lane.put(b"%d" % n)
     lane.close()
     assert seen == [b"%d" % n for n in range(100)]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_team_keeps_the_order_whoever_is_first(threads):
+    turn = threading.Barrier(threads)
+
+    def work(piece):
+        turn.wait(PATIENCE)  # all of them are at it
+        return piece * 2
+
+    def run():
+        team = Team(work, threads)
+        pieces = [b"%d," % n for n in range(threads * 20)]
+        done = b"".join([team.put(piece) for piece in pieces])
+        assert done  # nothing is kept back until the end
+        return done + team.close(), b"".join(piece * 2 for piece in pieces)
+
+    got, wanted = within(run)
+    assert got == wanted
+
+
+@pytest.mark.parametrize("at", [1, 7, 50])
+def test_a_fault_in_a_team_reaches_who_puts_or_closes(at):
+    def run():
+        team = Team(failing_at(at, []), 2)
+        with pytest.raises(Bang):
+            for n in range(50):
+                team.put(b"%d" % n)
+            team.close()
+        return True
+
+    assert within(run)
 
 
 @pytest.mark.parametrize("at", [1, 3, 50])

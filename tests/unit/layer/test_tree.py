@@ -18,7 +18,7 @@ def image(*layers):
     return ImageTree([parse(index_of(io.BytesIO(tar(*layer)))) for layer in layers])
 
 
-ODD = ['a",b', 'a"', "\\", "a\nb", "caf\udce9", "é☃", 'quote"/in\\side', "[1", " "]
+ODD = [",", ",a", 'a",b', 'a"', "\\", "a\nb", "caf\udce9", "é☃", 'quote"/in\\side', "[1", " "]
 
 
 @pytest.mark.parametrize("name", ODD)

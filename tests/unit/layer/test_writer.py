@@ -128,6 +128,15 @@ def test_gnu_tar_reads_it(tmp_path):
     assert b"caf\xe9" in os.listdir(os.fsencode(tmp_path))
 
 
+def test_the_largest_sum_of_a_header():
+    raw = file("\udcff" * 100 + "/" + "x" * 100)
+    plain = file("\x7f" * 155 + "/" + "\x7f" * 100, mode=0o7777, uid=0o7777777, gid=0o7777777)
+    both = symlink("\x7f" * 155 + "/" + "\x7f" * 100, "\udcff" * 100)
+    for entry in (raw, plain, both):
+        ((found, _),) = members(tar(entry))
+        assert found == entry
+
+
 def test_sizes_beyond_octal():
     out = bytearray()
     writer = TarWriter(out.extend)

@@ -128,7 +128,8 @@ def refuse(*_):
 def names(fd):
     return sorted(os.listdir(os.open(".", os.O_RDONLY, dir_fd=fd)))[:4]
 plan = dict(type="overlay", lower={list(root.lower)}, upper={root.upper!r}, work={root.work!r},
-            attributes=0, options={[(o, None) for o in root.options]}, subpath="", source="")
+            attributes=0, options={[(o, None) for o in root.options]}, subpath="", source="",
+            served=-1)
 syscalls.fsconfig_fd = refuse
 by_path = mounts.make(plan)
 print(names(by_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool_runtime.shared import Shared, sweep
+from ocitool_runtime.shared import sweep
 from tests.fixtures.erofs import Images, unmountable
 from tests.fixtures.programs import python_environment
 from tests.unit.layer.tars import file, mine
@@ -47,12 +48,12 @@ def mounts_below(place: str) -> int:
     return sum(line.split()[4].startswith(place) for line in lines)
 
 
-def holder(plan):
-    words = [sys.executable, "-c", HOLD, plan["source"], plan["target"], *plan["devices"]]
+def holder(plan, code=HOLD, *more, said="content\n"):
+    words = [sys.executable, "-c", code, plan["source"], plan["target"], *plan["devices"], *more]
     process = subprocess.Popen(
         words, env=python_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout.readline() == "content\n"
+    assert process.stdout.readline() == said
     return process
 
 
@@ -123,13 +124,25 @@ def test_a_place_that_a_switched_off_machine_left_is_no_mount(image):
     assert os.listdir(os.path.dirname(image["target"])) == []
 
 
+FAULT = """
+import sys
+from ocitool_runtime.shared import Shared
+source, target, device, broken = sys.argv[1:]
+plan = {"source": source, "target": target, "devices": [device]}
+shared = Shared([plan, {**plan, "source": broken, "target": target + "b"}])
+try:
+    shared.hold()
+except OSError as error:
+    print(error.errno, flush=True)
+sys.stdin.read()
+shared.release()
+"""
+
+
 def test_a_fault_leaves_nothing_shown(image, tmp_path):
     (tmp_path / "junk").write_bytes(bytes(4096))
-    broken = {**image, "source": str(tmp_path / "junk"), "target": image["target"] + "b"}
-    shared = Shared([image, broken])
-    with pytest.raises(OSError):
-        shared.hold()
-    assert mounts_below(image["target"]) == 1
-    shared.release()
+    with holder(image, FAULT, str(tmp_path / "junk"), said=f"{errno.EINVAL}\n") as process:
+        assert mounts_below(image["target"]) == 1
+        let_go(process)
     assert mounts_below(image["target"]) == 0
     assert os.listdir(os.path.dirname(image["target"])) == []

@@ -9,7 +9,6 @@ from ocitool.drivers.samples import file
 from ocitool.errors import OcitoolError
 from ocitool.layer.root import remove_tree
 from ocitool.store.check import check
-from ocitool.store.gc import prune
 from tests.fixtures.stores import put_image
 
 LAYERS = ([file("f", os.urandom(50_000))], [file("g", b"2")])
@@ -49,7 +48,8 @@ def test_missing_and_short_blobs_are_found(store):
     assert "ocitool pull r/a:1" in problem
     put_image(store, "r/a:1", *LAYERS)
     os.truncate(store.blobs.path(image.descriptor.digest), 9)
-    assert any("is of a wrong size" in problem for problem in problems(store))
+    (problem,) = problems(store)
+    assert f"blob {image.descriptor.digest} is damaged, which r/a:1 needs" in problem
     os.unlink(store.blobs.path(image.descriptor.digest))
     (problem,) = problems(store)
     assert "manifest" in problem
@@ -63,11 +63,9 @@ def test_a_lost_layer_is_found_and_unpacked_again(unpacking):
     driver.remove(names[1])  # behind the store's back
     (problem,) = problems(unpacking)
     assert f"layer {names[1][:12]} of driver {driver.name} has lost its directory" in problem
-    assert "system prune`" in problem
-    unpacking.database.run("UPDATE layers SET used = used - 3600")
-    prune(unpacking)
-    assert problems(unpacking) == []
+    assert "system check --repair`" in problem
     unpacking.layers.ensure(image.layers)
+    assert problems(unpacking) == []
     assert set(driver.layers()) == set(names)
 
 
@@ -104,4 +102,5 @@ def test_a_store_survives_the_loss_of_what_can_be_made_again(unpacking, run_cli)
         shutil.rmtree(f"{root}/drivers", ignore_errors=True)
     os.makedirs(f"{root}/drivers", exist_ok=True)
     assert run_cli("images", "-q", root=root).ok().stdout.strip() == image.id.short
-    assert run_cli("system", "check", root=root).ok().stdout == "The store is whole.\n"
+    # The plain tars that a driver kept are nobody's any more, and no fault.
+    assert run_cli("system", "check", root=root).ok().stdout.endswith("The store is whole.\n")

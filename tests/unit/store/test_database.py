@@ -41,11 +41,13 @@ def test_an_older_version_is_brought_forward(path):
     Database(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("ALTER TABLE layers DROP COLUMN made")
+        connection.execute("DROP TABLE images")
         connection.execute("INSERT INTO layers VALUES ('c', 'vfs', 'd', '', '', 1)")
         connection.execute("PRAGMA user_version=1")
     connection.close()
     database = Database(path)
     assert database.rows("SELECT chain, used, made FROM layers") == [("c", 1.0, 0.0)]
+    assert database.rows("SELECT * FROM images") == []
     assert database.rows("PRAGMA user_version") == [(VERSION,)]
     database.close()
 

@@ -86,7 +86,7 @@ def test_everything_goes_when_all_is_asked_for(fresh):
     assert files_below(store.layout.indexes) == []
     assert store.refs.all() == ()
     assert store.database.rows("SELECT * FROM packed") == []
-    sizes = {row.kind: (row.total, row.size) for row in usage(store)}
+    sizes = {row.kind: (row.total, row.size) for row in usage(store).rows}
     assert set(sizes.values()) == {(0, 0)}
 
 
@@ -111,7 +111,7 @@ def test_a_damaged_image_does_not_stop_it(fresh):
         os.truncate(store.blobs.path(part.digest), 7)
     store = fresh()
     prune(store)
-    assert len(list(check(store))) >= 2
+    assert [problem.fault.digest for problem in check(store)] == [bad.digest]
     assert str(bad.digest) in blobs(store)  # it has a name: it is not ours to drop
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor
+from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
 from ocitool.oci.mediatypes import OCI_MANIFEST
 from ocitool.store.refs import name_of
 from tests.fixtures.stores import files_below, finish, start
@@ -94,6 +94,74 @@ def test_a_damaged_file_is_told_and_kept(store, damage):
     assert caught.value.hint
     with open(path, "rb") as file:
         assert file.read() == damage
+
+
+def foreign(store, *entries, **fields):
+    """Write the file as another tool does: JSON on one line, its fields in another order."""
+    index = {"manifests": list(entries), "schemaVersion": 2, **fields}
+    with open(f"{store.layout.oci}/index.json", "w") as file:
+        json.dump(index, file)
+
+
+def test_entries_of_another_tool_are_images_as_any_other(store):
+    note = {"org.opencontainers.image.ref.name": "r/b:1", "mine": 'a "digest":"x", too'}
+    foreign(
+        store,
+        {"size": ONE.size, "digest": str(ONE.digest), "mediaType": OCI_MANIFEST},
+        {
+            **TWO.to_json(),
+            "annotations": note,
+            "platform": {"os": "linux", "architecture": "s390x"},
+        },
+    )
+    assert names(store) == [("", ONE.digest), ("r/b:1", TWO.digest)]
+    assert store.refs.names() == [("", str(ONE.digest)), ("r/b:1", str(TWO.digest))]
+    store.refs.set("r/a:1", ONE)
+    assert names(store) == [("r/b:1", TWO.digest), ("r/a:1", ONE.digest)]
+    kept = store.refs.get("r/b:1")
+    assert kept.annotations == note  # what we did not write stays
+    assert str(kept.platform) == "linux/s390x"
+    assert store.refs.pointing(TWO.digest) == (kept,)
+
+
+def test_a_look_up_parses_the_entry_that_it_finds_and_no_other(store):
+    store.refs.set("r/a:1", ONE)
+    store.refs.set("r/b:1", TWO)
+    path = f"{store.layout.oci}/index.json"
+    with open(path, "rb") as file:
+        raw = file.read()
+    with open(path, "wb") as file:
+        file.write(raw.replace(str(ONE.digest).encode(), b"sha256:" + b"z" * 64))
+    assert store.refs.get("r/b:1").digest == TWO.digest
+    assert store.refs.beginning("r/b:") == store.refs.pointing(TWO.digest)
+    with pytest.raises(StoreError, match="is damaged"):
+        store.refs.all()
+    with pytest.raises(StoreError, match="is damaged"):
+        store.refs.get("r/a:1")
+
+
+def test_a_name_is_found_by_all_of_it(store):
+    for name in ("r/a:1", "r/a:11", 'r/quote"d:1', "r/ü:1"):
+        store.refs.set(name, target(name))
+    for name in ("r/a:1", "r/a:11", 'r/quote"d:1', "r/ü:1"):
+        assert store.refs.get(name).digest == target(name).digest
+    assert [name for name, _ in store.refs.names()] == ["r/a:1", "r/a:11", 'r/quote"d:1', "r/ü:1"]
+    assert store.refs.get("r/a") is None
+    assert len(store.refs.beginning("r/a:1")) == 2
+    assert store.refs.remove("r/a:1")
+    assert store.refs.get("r/a:11") is not None
+
+
+def test_an_index_may_be_larger_than_a_manifest(store):
+    """A registry's index has at most 4 MiB; that of a layout grows with every image."""
+    path = f"{store.layout.oci}/index.json"
+    wide = {"note": "x" * 3000}
+    entries = [target(str(at)).annotated(**wide).to_json() for at in range(1500)]
+    foreign(store, *entries)
+    assert os.stat(path).st_size > MANIFEST_LIMIT
+    store.refs.set("r/a:1", ONE)
+    assert os.stat(path).st_size > MANIFEST_LIMIT
+    assert len(store.refs.all()) == 1501
 
 
 SET_NAMES = """

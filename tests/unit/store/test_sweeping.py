@@ -69,4 +69,5 @@ def test_a_collection_finishes_an_interrupted_removal(with_driver):
     home = Path(store.layout.drivers, driver.name)
     (home / "trash" / "killed" / "fs").mkdir(parents=True)
     prune(store)
+    store.close()  # a process removes what its work has taken out of use when it ends
     assert held(store, f"drivers/{driver.name}/trash") == []

@@ -1,0 +1,167 @@
+"""``system df`` and ``system prune``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocitool.cli.app import App, pass_app
+from ocitool.cli.options import format_option
+from ocitool.cli.output import Column, emit_list, short_id, write
+from ocitool.cli.units import ago, human_size
+
+if TYPE_CHECKING:
+    from ocitool.store.store import Store
+    from ocitool.store.usage import Usage
+
+
+@click.command(short_help="Show what takes how much space.")
+@click.option("-v", "--verbose", is_flag=True, help="Show each image and build step.")
+@format_option
+@pass_app
+def df(app: App, verbose: bool, format_: str | None) -> None:
+    """Show what takes how much space, and how much of it `system prune` gives back."""
+    from ocitool.store.buildcache import size_of
+    from ocitool.store.usage import usage
+
+    if verbose and format_:
+        raise click.UsageError("-v shows several lists: --format cannot be given with it")
+    with app.store() as store:
+        found = usage(store)
+        images = _image_rows(store, found) if verbose else []
+    if not verbose:
+        _emit_kinds(found, format_)
+        return
+    write("Images space usage:\n\n")
+    emit_list(images, columns=_IMAGES)
+    write(f"\nBuild cache usage: {human_size(size_of(found.cache))}\n\n")
+    emit_list(_cache_rows(found), columns=_CACHE)
+
+
+_KINDS = [
+    Column("Type", "TYPE"),
+    Column("TotalCount", "TOTAL"),
+    Column("Active", "ACTIVE"),
+    Column("Size", "SIZE"),
+    Column("Reclaimable", "RECLAIMABLE"),
+]
+_IMAGES = [
+    Column("Repository", "REPOSITORY"),
+    Column("Tag", "TAG"),
+    Column("ID", "IMAGE ID", short=short_id),
+    Column("CreatedSince", "CREATED"),
+    Column("Size", "SIZE"),
+    Column("SharedSize", "SHARED SIZE"),
+    Column("UniqueSize", "UNIQUE SIZE"),
+    Column("Containers", "CONTAINERS"),
+]
+_CACHE = [
+    Column("ID", "CACHE ID", short=short_id),
+    Column("Size", "SIZE"),
+    Column("LastUsedSince", "LAST USED"),
+    Column("Shared", "SHARED"),
+]
+
+
+def _emit_kinds(found: Usage, format_: str | None) -> None:
+    rows = [
+        {
+            "Type": row.kind,
+            "TotalCount": row.total,
+            "Active": row.active,
+            "Size": human_size(row.size),
+            "Reclaimable": _reclaimable(row.reclaimable, row.size),
+        }
+        for row in found.rows
+    ]
+    emit_list(rows, columns=_KINDS, format=format_, key="Type")
+
+
+def _reclaimable(size: int, of: int) -> str:
+    return f"{human_size(size)} ({100 * size // of}%)" if of else human_size(size)
+
+
+def _image_rows(store: Store, found: Usage) -> list[dict[str, Any]]:
+    from ocitool.cli.listing import image_rows
+
+    rows = [row for row in image_rows(store) if not row["Store"]]
+    return [
+        {
+            **row,
+            "Size": human_size(image.shared + image.unique),
+            "SharedSize": human_size(image.shared),
+            "UniqueSize": human_size(image.unique),
+            "Containers": image.containers,
+        }
+        for row, image in zip(rows, found.images, strict=False)
+    ]
+
+
+def _cache_rows(found: Usage) -> list[dict[str, Any]]:
+    return [
+        {
+            "ID": record.key,
+            "Size": human_size(record.size),
+            "LastUsedSince": ago(round(record.used * 1e9)),
+            "Shared": record.shared,
+        }
+        for record in found.cache
+    ]
+
+
+@click.command(short_help="Remove what is not used.")
+@click.option("-a", "--all", "all_images", is_flag=True, help="Remove all images, not only <none>.")
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@click.option(
+    "--filter", "filters", multiple=True, metavar="FILTER",
+    help="Only what 'until=24h', 'until=TIME', 'label=KEY[=VALUE]', 'label!=KEY[=VALUE]' says.",
+)  # fmt: skip
+@click.option(
+    "--max-used-space", "--keep-storage", "space", metavar="SIZE",
+    help="Of the build cache keep what was used last, up to SIZE.",
+)  # fmt: skip
+@pass_app
+def prune(
+    app: App, all_images: bool, force: bool, filters: tuple[str, ...], space: str | None
+) -> int:
+    """Remove images without a name, the build cache, and what only they used.
+
+    A filter 'until' means images that were created, and build steps that were last used, before
+    then.  Build steps have no labels: with a filter of labels the build cache stays.
+
+    The files of unpacked layers go after the command has ended, unless OCITOOL_BACKGROUND=no is
+    set, or background = "no" in a file of settings.
+    """
+    from ocitool.cli.filters import parse_filters, parse_size
+    from ocitool.store.gc import prune as collect
+
+    wanted = parse_filters(filters)
+    most = None if space is None else parse_size(space)
+    if not force and not _confirmed(_question(all_images, filters, space)):
+        click.echo("Nothing was removed; -f removes without asking.", err=True)
+        return 1
+    with app.store() as store:
+        done = collect(store, all_images=all_images, filters=wanted, cache_space=most)
+        store.layers.make_durable(settled=0)  # so that the store may be handed on as it is now
+    for digest in done.images:
+        click.echo(f"Deleted: {digest}")
+    click.echo(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")
+    click.echo(f"Total reclaimed space: {human_size(done.size)}")
+    return 0
+
+
+def _question(all_images: bool, filters: tuple[str, ...], space: str | None) -> str:
+    images = "ALL images" if all_images else "all images without a name"
+    cache = "the build cache" if space is None else f"the build cache beyond {space}"
+    only = f", as far as {', '.join(filters)} allows" if filters else ""
+    return f"This removes {images} and {cache}{only}. Go on? [y/N] "
+
+
+def _confirmed(question: str) -> bool:
+    click.echo(question, nl=False, err=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        click.echo(err=True)
+    return answer.strip().lower() in ("y", "yes")

@@ -1,0 +1,121 @@
+"""Each layer as a subvolume of btrfs, which begins as a snapshot of the one below.
+
+A snapshot takes no longer for a large tree than for a small one, and shares all of its blocks.
+It keeps change times, so that what is younger than the snapshot is what was changed in it.
+A committed layer is read-only for everybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from ocitool.drivers import subvolumes
+from ocitool.drivers.driver import Support, Usage
+from ocitool.drivers.folders import FS, Folders
+from ocitool.drivers.whole import WholeTrees
+from ocitool.layer.root import remove_tree
+
+
+class BtrfsDriver(WholeTrees):
+    """One subvolume a layer and a tree."""
+
+    name: ClassVar[str] = "btrfs"
+    mapped: ClassVar[frozenset[str]] = frozenset(
+        {"begin", "apply", "diff", "commit", "discard", "remove", "usage", "check"}
+    )
+
+    def __init__(self, home: str) -> None:
+        self._folders = Folders(home)
+
+    def probe(self) -> Support:
+        home = self._folders.home
+        if not subvolumes.on_btrfs(home):
+            return Support(
+                ok=False,
+                reason="the store does not lie on btrfs",
+                hint="give --root a place on btrfs, or use another --driver",
+                quiet=True,
+            )
+        import tempfile
+
+        place = tempfile.mkdtemp(prefix="probe-", dir=home)
+        try:
+            return _try(place)
+        except OSError as error:
+            return Support(ok=False, reason=f"subvolumes cannot be had here: {error.strerror}")
+        finally:
+            remove_tree(place)
+
+    def begin(self, key: str, parents: Sequence[str]) -> None:
+        top = f"{self._folders.place(key, parents)}/{FS}"
+        if parents:
+            subvolumes.snapshot(self._folders.layer(parents[-1]), top)
+        else:
+            subvolumes.create(top)
+            os.chmod(top, 0o755)  # whatever the umask is
+
+    def diff(
+        self,
+        key: str,
+        parents: Sequence[str],
+        sink: Callable[[bytes], object],
+        *,
+        clamp: int | None = None,
+    ) -> int:
+        subvolumes.flatten(self._top(key))  # a snapshot of something older may be among them
+        return super().diff(key, parents, sink, clamp=clamp)
+
+    def commit(self, key: str, layer: str) -> None:
+        top = self._top(key)
+        if os.path.isdir(self._folders.committed(layer)):
+            self.discard(key)
+            return
+        if os.path.isdir(top):
+            subvolumes.flatten(top)
+            subvolumes.set_read_only(top, True)
+        super().commit(key, layer)
+
+    def discard(self, key: str) -> None:
+        _destroy(self._folders.tree(key))
+        super().discard(key)
+
+    def remove(self, layer: str) -> None:
+        _destroy(self._folders.committed(layer))
+        super().remove(layer)
+
+    def usage(self, layer: str) -> Usage:
+        """Measure what was written since the snapshot; of a file that was changed, all of it."""
+        since = subvolumes.made_at(self._folders.layer(layer))
+        return self._folders.usage(layer, since)
+
+    def _since(self, key: str) -> int:
+        return subvolumes.made_at(self._top(key))
+
+
+def _try(place: str) -> Support:
+    one, two = f"{place}/one", f"{place}/two"
+    subvolumes.create(one)
+    os.mkdir(f"{one}/directory")
+    subvolumes.set_read_only(one, True)
+    subvolumes.snapshot(one, two)
+    subvolumes.made_at(two)
+    os.rmdir(f"{two}/directory")
+    destroyed = [subvolumes.destroy(each) for each in (two, one)]
+    if all(destroyed):
+        return Support(ok=True, reason="snapshots work here")
+    return Support(
+        ok=True,
+        reason="snapshots work here; this user has to remove them file by file",
+        hint="the mount option user_subvol_rm_allowed lets every user remove its own at once",
+    )
+
+
+def _destroy(place: str) -> None:
+    """Destroy the subvolume of a tree or layer, or have it ready to be removed file by file."""
+    top = f"{place}/{FS}"
+    with contextlib.suppress(FileNotFoundError):  # somebody else removes it, too
+        if subvolumes.is_subvolume(top):
+            subvolumes.destroy(top)

@@ -1,0 +1,163 @@
+"""Mending a store: what can be fetched or made again is, and only what is proved damaged goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ocitool.errors import DigestMismatch, NotFound, OcitoolError, RegistryError, StoreError
+from ocitool.image.local import StoreSink
+from ocitool.oci import mediatypes
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor
+from ocitool.oci.reference import Reference
+from ocitool.progress import SILENT, ProgressSink
+from ocitool.store.check import check, check_names
+from ocitool.store.disk import full_disk
+from ocitool.store.gc import drop_layer, prune
+from ocitool.store.leases import oldest_lease
+from ocitool.store.problems import BadBlob, BadDatabase, BadFile, BadLayer, Problem
+from ocitool.store.store import Store
+from ocitool.store.sweeping import made
+
+_DOCUMENTS = mediatypes.MANIFESTS | mediatypes.INDEXES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """A problem that is no more, and what was done about it."""
+
+    problem: Problem
+    done: str
+
+
+def repair(
+    store: Store,
+    progress: ProgressSink = SILENT,
+    *,
+    insecure: bool = False,
+    authfile: str | None = None,
+) -> Iterator[Mended | Problem]:
+    """Check *store* and mend what is wrong; yields what was mended, and what could not be.
+
+    A damaged blob is moved aside, into ``damaged/``, before it is fetched from a registry that its
+    image was pulled from, pushed to or named after; it is dropped when the fetched one is there.
+    Damaged layers and indexes go, and are made again when they are needed.  When nothing is
+    wrong any more, what `ocitool.store.leftovers` tells of goes, too.
+    """
+    work = _Repair(store, insecure, authfile)
+    left = False
+    for problem in list(check(store, progress)):
+        yield (result := work.mend(problem))
+        left = left or isinstance(result, Problem)
+    # With a manifest that is there again, what it names is known.
+    while work.fetched:
+        work.fetched = False
+        for problem in list(check_names(store, work.given_up)):
+            yield (result := work.mend(problem))
+            left = left or isinstance(result, Problem)
+    # While a manifest cannot be read nobody knows what is of no use.
+    if not left:
+        prune(store, cache=False, dangling=False)
+
+
+class _Repair:
+    def __init__(self, store: Store, insecure: bool, authfile: str | None) -> None:
+        self._store = store
+        self._insecure = insecure
+        self._authfile = authfile
+        self.fetched = False
+        self.given_up: set[Digest] = set()
+
+    def mend(self, problem: Problem) -> Mended | Problem:
+        try:
+            done = self._mend(problem)
+        except OcitoolError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            return Problem(what=problem.what, remedy=f"could not be mended: {error}{hint}")
+        return Mended(problem=problem, done=done) if done else problem
+
+    def _mend(self, problem: Problem) -> str:
+        match problem.fault:
+            case BadBlob() as fault:
+                return self._blob(fault)
+            case BadLayer(driver, chain):
+                return self._layer(driver, chain)
+            case BadFile(path):
+                with full_disk(self._store.layout.root), contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+                return "removed; it is made again when it is needed"
+            case BadDatabase():
+                self._store.sweep()  # the dead do not count as users of it
+                self._store.remove_database()
+                return "removed; layers are unpacked and steps built again"
+            case None:
+                return ""
+
+    # -- blobs ------------------------------------------------------------------------------
+
+    def _blob(self, fault: BadBlob) -> str:
+        blobs = self._store.blobs
+        aside = blobs.set_aside(fault.digest)
+        if fault.descriptor is None or not fault.names:
+            blobs.drop_aside(fault.digest)
+            return "removed; no image needs it, and a build step that does is done again"
+        try:
+            repository = self._fetch(fault.descriptor, fault.names)
+        except OcitoolError:
+            self.given_up.add(fault.digest)
+            raise
+        if aside:
+            blobs.drop_aside(fault.digest)
+        self.fetched = True
+        return f"fetched again from {repository}"
+
+    def _fetch(self, wanted: Descriptor, names: tuple[str, ...]) -> str:
+        """Fetch a blob or manifest, proved by its digest; returns where it was to be had."""
+        failure: OcitoolError = NotFound("no registry is known to have it", hint="build it again")
+        for repository in self._repositories(wanted.digest, names):
+            try:
+                self._fetch_from(repository, wanted)
+            except (NotFound, RegistryError, DigestMismatch) as error:
+                failure = error
+            else:
+                return repository
+        raise failure
+
+    def _repositories(self, digest: Digest, names: tuple[str, ...]) -> list[str]:
+        """Return where a blob may be: first where it is known to have been.
+
+        What a served registry calls its own has no domain, and is nowhere else.
+        """
+        found = [name for name in self._store.origins(digest) if _has_domain(f"{name}:latest")]
+        found += [Reference.parse(name).repository for name in names if _has_domain(name)]
+        return list(dict.fromkeys(found))
+
+    def _fetch_from(self, repository: str, wanted: Descriptor) -> None:
+        from ocitool_registry.source import RegistrySource, connect
+
+        reference = Reference.parse(f"{repository}@{wanted.digest}")
+        client = connect(reference, insecure=self._insecure, authfile=self._authfile)
+        source = RegistrySource(client, reference)
+        if wanted.media_type in _DOCUMENTS:
+            self._store.blobs.put(source.fetch(wanted), self._store.lease())
+        else:
+            StoreSink(self._store, "").put_blob(wanted, lambda: source.open(wanted))
+
+    # -- layers -----------------------------------------------------------------------------
+
+    def _layer(self, name: str, chain: str) -> str:
+        with made(self._store.make_driver, name) as driver:
+            spare = oldest_lease(self._store.layout)
+            if driver is None or not drop_layer(self._store, driver, chain, spare):
+                raise StoreError("a process may be using it", hint="end it, and repair again")
+        return "removed; it is unpacked again when it is needed"
+
+
+def _has_domain(name: str) -> bool:
+    try:
+        return str(Reference.parse(name)) == name
+    except ValueError:
+        return False

@@ -1,0 +1,228 @@
+"""Comparing a tree on disk with the tar it was unpacked from; nothing is changed.
+
+What the machine may refuse when a layer is unpacked is no difference: device nodes, attributes that
+the file system does not take, times before 1970 or after 2038.  Nor are parts of a second, which
+our own tars leave out.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from ocitool.layer import entry as kinds
+from ocitool.layer import xattrs
+from ocitool.layer.compression import CHUNK
+from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, kind_of, shown, split
+from ocitool.layer.inherited import Inherited
+from ocitool.layer.lower import resolve
+from ocitool.layer.reader import TarReader
+from ocitool.layer.root import Root
+from ocitool.oci.content import Stream
+
+_SECOND: Final = 1_000_000_000
+_LAST: Final = 1 << 31  # seconds since the epoch, which every file system can keep
+#: The others belong to the machine, or are kept in a form of the kernel's own.
+_COMPARED: Final = ("user.", "security.capability")
+_WORDS: Final = {
+    kinds.FILE: "a file",
+    kinds.DIRECTORY: "a directory",
+    kinds.SYMLINK: "a symbolic link",
+    kinds.CHAR: "a character device",
+    kinds.BLOCK: "a block device",
+    kinds.FIFO: "a pipe",
+    "": "a socket",
+}
+
+
+def compare(stream: Stream, tree: str, below: Sequence[str], *, whole: bool) -> Iterator[str]:
+    """Yield a line for each difference of the directory *tree* from the tar *stream*.
+
+    *below* are the trees of the layers below, the topmost first.  *whole*: *tree* holds what they
+    hold as well (then there is one at most); otherwise it is stacked on them.
+
+    Raises:
+        LayerError: the tar is damaged.
+    """
+    with Root(tree) as root:
+        comparison = _Comparison(tree, root, below, whole=whole)
+        reader = TarReader(stream)
+        for entry in reader:
+            comparison.take(entry, reader)
+        reader.drain()
+        yield from comparison.finish()
+
+
+class _Comparison:
+    def __init__(self, tree: str, root: Root, below: Sequence[str], *, whole: bool) -> None:
+        self._tree = tree
+        self._root = root
+        self._below = tuple(below)
+        self._whole = whole
+        self._stack = (tree,) if whole else (tree, *below)
+        self._faults: dict[str, list[str]] = {}  # by path: of one that comes twice the last counts
+        self._kinds: dict[str, str] = {}  # of the layer's entries, in their order
+        self._links: list[tuple[str, str]] = []  # hard links and their targets
+        self._gone: set[str] = set()  # what whiteouts name
+        self._opaque: set[str] = set()
+        self._directories: dict[str, str] = {"": ""}  # as a member names it -> without links
+
+    # -- members ----------------------------------------------------------------------------
+
+    def take(self, entry: Entry, reader: TarReader) -> None:
+        """Compare one member of the layer with what is there."""
+        parent, name = split(entry.path)
+        if parent.startswith(AUFS) or f"/{AUFS}" in parent:
+            return
+        path = self._path(parent, name)
+        if name == OPAQUE:
+            self._opaque.add(self._path(*split(parent)) if parent else "")
+        elif name.startswith(WHITEOUT):
+            if not name.startswith(AUFS):
+                self._gone.add(self._path(parent, name.removeprefix(WHITEOUT)))
+        else:
+            self._kinds.pop(path, None)  # its place is that of the last one
+            self._kinds[path] = entry.kind
+            self._faults.pop(path, None)
+            if faults := list(self._member(path, entry, reader)):
+                self._faults[path] = faults
+
+    def _path(self, parent: str, name: str) -> str:
+        directory = self._directory(parent)
+        return f"{directory}/{name}" if directory else name
+
+    def _directory(self, path: str) -> str:
+        """Return a directory that a member names, by its path without links."""
+        known = self._directories.get(path)
+        if known is None:
+            known = self._path(*split(path))
+            if self._kinds.get(known) != kinds.DIRECTORY:
+                known = resolve(self._stack, known)
+            self._directories[path] = known
+        return known
+
+    def _place(self, path: str) -> tuple[str, os.stat_result] | None:
+        """Return where *path* is, good until the next call, and its state; None if it is not."""
+        parent, name = split(path)
+        try:
+            place = f"/proc/self/fd/{self._root.directory(parent)}/{name}".rstrip("/")
+            return place, os.lstat(place) if name else os.fstat(self._root.fd)
+        except (FileNotFoundError, NotADirectoryError):  # no link is followed on the way
+            return None
+
+    def _member(self, path: str, entry: Entry, reader: TarReader) -> Iterator[str]:
+        if entry.kind == kinds.HARDLINK:
+            self._links.append((path, self._path(*split(entry.link))))
+            return
+        found = self._place(path)
+        if found is None:
+            if entry.kind not in (kinds.CHAR, kinds.BLOCK):
+                yield "is missing"
+            return
+        place, state = found
+        kind = kind_of(state.st_mode)
+        if kind != entry.kind:
+            yield f"is {_WORDS[kind]} instead of {_WORDS[entry.kind]}"
+            return
+        if kind == kinds.SYMLINK and os.readlink(place) != entry.link:
+            yield f"points to {os.readlink(place)!r} instead of {entry.link!r}"
+        if kind in (kinds.CHAR, kinds.BLOCK):
+            device = (os.major(state.st_rdev), os.minor(state.st_rdev))
+            if device != entry.device:
+                yield f"is the device {device} instead of {entry.device}"
+        if kind == kinds.FILE:
+            if state.st_size != entry.size:
+                yield f"has {state.st_size} bytes instead of {entry.size}"
+            elif not _same_content(place, entry.size, reader):
+                yield "has other content"
+        yield from _attributes(place, state, entry)
+
+    # -- the whole --------------------------------------------------------------------------
+
+    def finish(self) -> Iterator[str]:
+        """Yield what was found, and what only the end shows."""
+        order = {path: at for at, path in enumerate(self._kinds)}
+        for path, target in self._links:
+            if order.get(target, -1) < order[path] and self._kinds[path] == kinds.HARDLINK:
+                self._faults[path] = list(self._link(path, target))
+        for path in sorted(self._faults, key=order.__getitem__):
+            # What a later member has put out of the way is not there any more.
+            if not self._replaced(path):
+                for fault in self._faults[path]:
+                    yield f"{shown(path)}: {fault}"
+        inherited = Inherited(self._tree, self._below, self._kinds, whole=self._whole)
+        yield from inherited.faults(self._gone, self._opaque)
+
+    def _link(self, path: str, target: str) -> Iterator[str]:
+        there = self._place(target)
+        if there is None:
+            return  # a device node that was left out, or it is missing itself
+        here = self._place(path)
+        if here is None:
+            yield "is missing"
+        elif not os.path.samestat(here[1], there[1]):
+            yield f"is not the same file as {shown(target)}"
+
+    def _replaced(self, path: str) -> bool:
+        parent = split(path)[0]
+        while parent:
+            if self._kinds.get(parent, kinds.DIRECTORY) != kinds.DIRECTORY:
+                return True
+            parent = split(parent)[0]
+        return False
+
+
+def _attributes(place: str, state: os.stat_result, entry: Entry) -> Iterator[str]:
+    if (state.st_uid, state.st_gid) != (entry.uid, entry.gid):
+        yield f"belongs to {state.st_uid}:{state.st_gid} instead of {entry.uid}:{entry.gid}"
+    mode = stat.S_IMODE(state.st_mode)
+    if entry.kind != kinds.SYMLINK and (mode ^ entry.mode) & _mode_bits(entry):
+        yield f"has the mode {mode:04o} instead of {entry.mode:04o}"
+    found, wanted = state.st_mtime_ns // _SECOND, entry.mtime // _SECOND
+    if 0 <= wanted < _LAST and found != wanted:
+        yield f"has the time {found} instead of {wanted}"
+    values = xattrs.read(place)
+    for name in sorted(values.keys() | entry.xattrs.keys()):
+        value = entry.xattrs.get(name)
+        if not name.startswith(_COMPARED) or not xattrs.belongs(name):
+            continue
+        if name not in values:
+            if value is not None and _takes(place, name, value):
+                yield f"lacks the attribute {name}"
+        elif values[name] != value:
+            yield f"has another attribute {name}"
+
+
+def _mode_bits(entry: Entry) -> int:
+    # An access list shows its mask in place of the group's bits.
+    return 0o7707 if "system.posix_acl_access" in entry.xattrs else 0o7777
+
+
+def _takes(place: str, name: str, value: bytes) -> bool:
+    """Say whether the file system of *place* takes an attribute, by a file without a name."""
+    try:
+        fd = os.open(os.path.dirname(place), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return False  # nobody can tell here
+    try:
+        return not xattrs.write(fd, {name: value})
+    finally:
+        os.close(fd)
+
+
+def _same_content(place: str, size: int, reader: TarReader) -> bool:
+    fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        while size:
+            wanted = reader.read(min(size, CHUNK))
+            size -= len(wanted)
+            got = b""
+            while len(got) < len(wanted) and (part := os.read(fd, len(wanted) - len(got))):
+                got = got + part if got else part
+            if got != wanted:
+                return False
+        return True
+    finally:
+        os.close(fd)

@@ -1,0 +1,130 @@
+"""The text of the layout's ``index.json``: an entry a line, so that one is found without the rest.
+
+To others it is JSON as any.  What others have written is parsed whole, and has its lines again
+after the next change.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor, Index, dump
+from ocitool.oci.mediatypes import OCI_INDEX
+
+#: image-spec: only valid in a layout's index.json.  The full name, as several tools write it.
+REF_NAME: Final = "org.opencontainers.image.ref.name"
+#: containerd's, which docker and nerdctl read on import.
+CONTAINERD_NAME: Final = "io.containerd.image.name"
+
+_HEAD: Final = b'{"schemaVersion":2,"mediaType":"%b","manifests":[\n' % OCI_INDEX.encode()
+_TAIL: Final = b"\n]}\n"
+_BETWEEN: Final = b",\n"  # JSON has no line end inside a string
+_BEGIN: Final = b'{"mediaType":"'
+#: The first in a line is the entry's own; inside a string the quotes would be escaped.
+_DIGEST: Final = re.compile(rb'"digest":"([^"]+)"')
+_NAME: Final = re.compile(rb'"io\.containerd\.image\.name":"([^"\\]+)"')
+
+
+def split(raw: bytes) -> list[bytes]:
+    """Return the lines of the entries; `BadManifest` if *raw* is no index."""
+    if raw.startswith(_HEAD) and raw.endswith(_TAIL):
+        lines = raw[len(_HEAD) : -len(_TAIL)].split(_BETWEEN)
+        if all(line.startswith(_BEGIN) and line.endswith(b"}") for line in lines):
+            return lines
+    return [line_of(entry) for entry in Index.parse(raw, OCI_INDEX, limit=len(raw)).manifests]
+
+
+def join(lines: Sequence[bytes]) -> bytes:
+    """Return the text of an index with *lines*."""
+    return _HEAD + _BETWEEN.join(lines) + _TAIL
+
+
+def line_of(entry: Descriptor) -> bytes:
+    """Return the line of one entry."""
+    return dump(entry.to_json())
+
+
+def entry_of(line: bytes) -> Descriptor:
+    """Return the entry of a line; `ValueError` if it is damaged."""
+    return Descriptor.from_json(json.loads(line))
+
+
+def digest_of(line: bytes) -> str:
+    """Return the digest of the entry of a line."""
+    match = _DIGEST.search(line)
+    return match[1].decode() if match else ""
+
+
+def quoted(text: str) -> bytes:
+    """Return *text* as it stands in a line, without its quotes."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "backslashreplace")
+
+
+def name_of(entry: Descriptor) -> str:
+    """Return the name of an entry, ``""`` if it has none."""
+    return entry.annotations.get(CONTAINERD_NAME) or entry.annotations.get(REF_NAME, "")
+
+
+def name_in(line: bytes) -> str:
+    """Return the name of the entry of a line, ``""`` if it has none."""
+    found = _NAME.findall(line)
+    if len(found) == 1:
+        name: bytes = found[0]
+        return name.decode()
+    return name_of(entry_of(line)) if b'"annotations":' in line else ""
+
+
+def having(lines: Sequence[bytes], text: str) -> dict[int, Descriptor]:
+    """Return the entries whose lines hold *text*, wherever that is, by the number of the line."""
+    wanted = _quoted(text)
+    return {at: entry_of(line) for at, line in enumerate(lines) if wanted in line}
+
+
+def with_name(lines: Sequence[bytes], name: str, target: Descriptor) -> list[bytes]:
+    """Return *lines* with *name* (``""`` for none) pointing to *target*.
+
+    What it pointed to stays without a name (docker's ``<none>``) if it has no other.  An entry
+    without a name is there only while nothing else points to its image.
+    """
+    same = having(lines, str(target.digest))
+    before = having(lines, name) if name else same
+    if any(name_of(e) == name and e.digest == target.digest for e in (before | same).values()):
+        return list(lines)
+    if not name and same:
+        return list(lines)
+    changed: dict[int, bytes] = {at: b"" for at, entry in same.items() if not name_of(entry)}
+    for at, entry in before.items():
+        if name and name_of(entry) == name:
+            others = having(lines, str(entry.digest)).keys() - {at}
+            changed[at] = b"" if others else line_of(_bare(entry))
+    kept = [changed.get(at, line) for at, line in enumerate(lines)]
+    added = _bare(target)
+    if name:
+        added = added.annotated(**{REF_NAME: name, CONTAINERD_NAME: name})
+    return [line for line in kept if line] + [line_of(added)]
+
+
+def without_name(lines: Sequence[bytes], name: str) -> list[bytes]:
+    """Return *lines* without the entries that have the name *name*."""
+    gone = {at for at, entry in having(lines, name).items() if name_of(entry) == name}
+    return [line for at, line in enumerate(lines) if at not in gone]
+
+
+def without_digests(lines: Sequence[bytes], digests: Iterable[Digest]) -> list[bytes]:
+    """Return *lines* without the entries that point to one of *digests*."""
+    gone = {str(digest) for digest in digests}
+    return [line for line in lines if digest_of(line) not in gone]
+
+
+def _quoted(text: str) -> bytes:
+    """Return *text* as it stands in a line, without its quotes."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "backslashreplace")
+
+
+def _bare(entry: Descriptor) -> Descriptor:
+    return replace(entry, annotations={})

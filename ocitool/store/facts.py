@@ -1,0 +1,111 @@
+"""What listings show of images, remembered so that it is not read from each manifest again.
+
+A row belongs to a digest, so it is never out of date; all of them can be made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from ocitool.errors import OcitoolError, StoreError
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor, Index, parse_any
+from ocitool.store.blobs import Blobs
+from ocitool.store.database import Database
+from ocitool.store.refs import Refs
+
+_MANY = 500  # values that one query names; SQLite takes at least 999
+
+
+class Facts(NamedTuple):
+    """What is known of the image of a manifest; of an index only that it is one."""
+
+    id: str  # the config's digest, as docker's; of an index its own
+    created: str  # RFC 3339, "" if not said
+    platform: str
+    size: int  # bytes of all its blobs, as they are sent
+
+
+class FactTable:
+    """The facts of the images that several *refs* name."""
+
+    def __init__(
+        self, database: Callable[[], Database], blobs: Blobs, refs: Sequence[Refs]
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._refs = refs
+
+    def of(self, digests: Iterable[str]) -> dict[str, Facts]:
+        """Return the facts of the entries that point to *digests*; damaged ones are left out."""
+        wanted = set(digests)
+        known = self._known(wanted)
+        missing = wanted - known.keys()
+        if missing:
+            made = {}
+            for entry in self._entries(missing):
+                if str(entry.digest) in missing:
+                    with contextlib.suppress(OcitoolError):
+                        made[str(entry.digest)] = self._read(entry)
+            self._remember(made)
+            known |= made
+        return known
+
+    def beginning(self, digits: str) -> set[str]:
+        """Return the digests of the entries whose digest or image's id begins with *digits*."""
+        digests = {digest for refs in self._refs for _, digest in refs.names()}
+        facts = self.of(digests)
+        images = {digest for digest, known in facts.items() if _begins(known.id, digits)}
+        return images | {digest for digest in digests if _begins(digest, digits)}
+
+    def _entries(self, digests: set[str]) -> Iterator[Descriptor]:
+        for refs in self._refs:
+            if len(digests) > 1:
+                yield from refs.all()
+            else:
+                yield from refs.pointing(Digest.parse(next(iter(digests))))
+
+    def _known(self, digests: set[str]) -> dict[str, Facts]:
+        query = "SELECT digest, id, created, platform, size FROM images"
+        values: tuple[str, ...] = ()
+        if len(digests) <= _MANY:
+            query += f" WHERE digest IN ({','.join('?' * len(digests))})"
+            values = tuple(digests)
+        # A database that cannot be read takes nothing from a listing but its speed.
+        with contextlib.suppress(StoreError):
+            rows = self._database().rows(query, values)
+            here = {row[0]: Facts._make(row[1:]) for row in rows if row[0] in digests}
+            return {digest: facts for digest, facts in here.items() if self._is_here(digest)}
+        return {}
+
+    def _is_here(self, digest: str) -> bool:
+        return self._blobs.size(Digest.parse(digest)) is not None
+
+    def _read(self, entry: Descriptor) -> Facts:
+        from ocitool.oci.config import ImageConfig  # tagging does without
+
+        document = parse_any(self._blobs.read(entry), entry.media_type)
+        if isinstance(document, Index):
+            return Facts(str(entry.digest), "", "", 0)
+        config = ImageConfig.parse(self._blobs.read(document.config))
+        parts = (document.config, *document.layers)
+        return Facts(
+            str(document.config.digest),
+            config.created,
+            str(config.platform),
+            entry.size + sum(part.size for part in parts),
+        )
+
+    def _remember(self, made: dict[str, Facts]) -> None:
+        # On a full disk the listing goes on, and reads the manifests again next time.
+        with contextlib.suppress(StoreError):
+            self._database().run_many(
+                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)",
+                [(digest, *facts) for digest, facts in made.items()],
+            )
+
+
+def _begins(digest: str, digits: str) -> bool:
+    return digest.partition(":")[2].startswith(digits)

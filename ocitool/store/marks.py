@@ -1,0 +1,112 @@
+"""What is in use: found from the names, the containers and the build cache."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ocitool.errors import OcitoolError
+from ocitool.oci.config import diff_ids_of
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest, parse_any
+from ocitool.oci.mediatypes import INDEXES
+from ocitool.store.layer import Layer, layer_names
+from ocitool.store.refs import name_of
+from ocitool.store.store import Store
+
+
+@dataclass(slots=True)
+class Marks:
+    """What is in use: blobs, diff ids, names of unpacked layers."""
+
+    blobs: set[Digest] = field(default_factory=set)
+    diffs: set[Digest] = field(default_factory=set)
+    layers: set[str] = field(default_factory=set)
+
+
+def mark(
+    store: Store,
+    *,
+    cache: bool = True,
+    dangling: bool = True,
+    among: frozenset[Digest] | None = None,
+) -> Marks:
+    """Find what the names, the containers and the build cache use.
+
+    Without *dangling* images that have no name do not count, without *cache* the build cache.
+    *among* are the blobs that matter: images without one that was not yet found are passed over.
+    So a layer that another image unpacks to may seem unused, where one blob stands on two others.
+    """
+    marks = Marks()
+    for entry in store.refs.all():
+        if not dangling and not name_of(entry):
+            continue
+        if among is None or _mentions(store, entry, among - marks.blobs):
+            mark_image(store, entry, marks)
+    for row in store.database.rows("SELECT record FROM cache") if cache else ():
+        _mark_record(json.loads(row[0]), marks)
+    for layers in container_layers(store):
+        marks.layers.update(layers)
+    # The plain tars that drivers keep of them.
+    rows = store.database.rows("SELECT chain, diff FROM layers")
+    marks.blobs.update(Digest.parse(diff) for chain, diff in rows if chain in marks.layers)
+    return marks
+
+
+def _mentions(store: Store, entry: Descriptor, blobs: frozenset[Digest]) -> bool:
+    """Say whether a manifest may name one of *blobs*: by its bytes, which takes no parsing."""
+    if entry.media_type in INDEXES or entry.digest in blobs:
+        return True
+    try:
+        with store.blobs.open(entry.digest) as file:
+            raw = file.read(MANIFEST_LIMIT)
+    except OcitoolError:
+        return True
+    # JSON can write every character as an escape.
+    return b"\\u" in raw or any(blob.encoded.encode() in raw for blob in blobs)
+
+
+def mark_image(store: Store, entry: Descriptor, marks: Marks) -> None:
+    """Mark one image: its manifest, config, layers; of an index, whatever of it is here."""
+    marks.blobs.add(entry.digest)
+    if store.blobs.size(entry.digest) is None:
+        return
+    try:
+        document = parse_any(store.blobs.read(entry), entry.media_type)
+    except OcitoolError:
+        return  # damaged: `system check` tells; its blobs are unknown
+    if isinstance(document, Index):
+        for child in document.manifests:
+            mark_image(store, child, marks)
+        return
+    marks.blobs.add(document.config.digest)
+    marks.blobs.update(layer.digest for layer in document.layers)
+    with contextlib.suppress(OcitoolError):
+        layers = layers_of(store, document)
+        marks.diffs.update(layer.diff_id for layer in layers)
+        marks.layers.update(layer_names(layers))
+
+
+def layers_of(store: Store, manifest: Manifest) -> tuple[Layer, ...]:
+    """Return the layers of an image that is here, lowest first."""
+    diff_ids = diff_ids_of(store.blobs.read(manifest.config))
+    pairs = zip(diff_ids, manifest.layers, strict=False)
+    return tuple(Layer(diff_id=diff_id, blob=blob) for diff_id, blob in pairs)
+
+
+def _mark_record(record: dict[str, object], marks: Marks) -> None:
+    if record.get("blob"):
+        marks.blobs.add(Digest.parse(str(record["blob"])))
+        marks.diffs.add(Digest.parse(str(record["diff_id"])))
+        marks.layers.add(str(record["name"]))
+
+
+def container_layers(store: Store) -> Iterator[list[str]]:
+    """Yield the names of the layers that each container stands on."""
+    for name in os.listdir(store.layout.containers):
+        path = f"{store.layout.containers}/{name}/container.json"
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError), open(path, "rb") as file:
+            yield json.load(file)["layers"]

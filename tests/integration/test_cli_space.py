@@ -1,0 +1,53 @@
+"""``system df`` and ``system prune`` on the command line."""
+
+from __future__ import annotations
+
+import re
+
+from tests.fixtures.commands import failed
+
+
+def kinds(cli):
+    rows = cli("system", "df", "--format", "{{.Type}}={{.Reclaimable}}").ok().stdout.splitlines()
+    return dict(row.split("=") for row in rows)
+
+
+def test_what_takes_space(cli):
+    found = kinds(cli)
+    assert list(found) == ["Images", "Unpacked layers", "Layer indexes", "Build cache"]
+    assert found["Images"] == "0B (0%)"
+
+
+def test_every_image_and_build_step(cli):
+    cli("tag", "app:1", "app:2").ok()
+    shown = cli("system", "df", "-v").ok().stdout
+    images, _, cache = shown.partition("Build cache usage: ")
+    assert images.startswith("Images space usage:\n\nREPOSITORY")
+    rows = [line.split() for line in images.splitlines()[3:] if line]
+    assert [row[:2] for row in rows] == [["app", "2"], ["app", "1"]]
+    assert all(re.search(r" 0B +\S+B +0$", line) for line in images.splitlines()[3:] if line)
+    assert cache.splitlines()[2].split() == ["CACHE", "ID", "SIZE", "LAST", "USED", "SHARED"]
+    assert cache.splitlines()[3].endswith("true")  # the image has it, too
+    failed(cli("system", "df", "-v", "--format", "json"), 2, "--format cannot be given")
+
+
+def test_filters_say_what_goes(cli, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM app:1\nLABEL stage=test\n")
+    cli("build", "-q", "-t", "labelled:1", tmp_path).ok()
+    cli("system", "prune", "-af", "--filter", "label=stage", "--filter", "label!=stage=live").ok()
+    assert cli("images", "--format", "{{.Repository}}").ok().stdout == "app\n"
+    cli("system", "prune", "-af", "--filter", "until=1970-01-01").ok()
+    assert cli("images", "-q").ok().stdout
+    cli("system", "prune", "-af", "--filter", "until=0s").ok()
+    assert cli("images", "-q").ok().stdout == ""
+    failed(cli("system", "prune", "-f", "--filter", "colour=red"), 2, "no filter 'colour'")
+
+
+def test_the_build_cache_is_kept_up_to_a_size(cli):
+    done = cli("system", "prune", "-f", "--max-used-space", "1GB").ok()
+    assert " 0 cache records" in done.stdout
+    refused = cli("system", "prune", "--keep-storage", "1k", stdin="n\n")
+    assert "the build cache beyond 1k" in refused.stderr
+    done = cli("system", "prune", "-af").ok()
+    assert " 0 cache records" not in done.stdout
+    failed(cli("system", "prune", "--max-used-space", "much"), 2, "is no size")
