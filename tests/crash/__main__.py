@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -35,6 +36,8 @@ def main() -> int:
         print("needs root, on x86_64 or aarch64", file=sys.stderr)
         return 2
     adopt()
+    for number in (signal.SIGINT, signal.SIGTERM):  # all is taken down, whoever ends this
+        signal.signal(number, signal.default_int_handler)
     work = Path(tempfile.mkdtemp(prefix="ocitool-crash-", dir=options.work)).resolve()
     stage = Stage(work)
     table = Table()
@@ -53,7 +56,7 @@ def kills(options: argparse.Namespace, stage: Stage, table: Table) -> None:
     share = options.count / len(options.drivers)
     for driver in options.drivers:
         campaign = Kills(Judge(stage, driver, table, expected), options.seed)
-        chosen = selected(options, stage)
+        chosen = [e for e in selected(options, stage) if campaign.copied or not e.fresh]
         for operation in chosen:
             if options.at:
                 campaign.single(operation, options.at)
@@ -66,12 +69,12 @@ def kills(options: argparse.Namespace, stage: Stage, table: Table) -> None:
 
 def cuts(options: argparse.Namespace, stage: Stage, table: Table) -> None:
     """Share the power cuts out among drivers."""
-    if lost := Disk.missing():
-        raise SystemExit(lost)
-    disk = Disk(stage.work)
-    disk.set_up()
     expected: Outcomes = {}
     for driver in options.drivers:
+        disk = Disk(stage.work / f"disk-{driver}", "btrfs" if driver == "btrfs" else "ext4")
+        if lost := disk.missing():
+            raise SystemExit(lost)
+        disk.set_up()
         judge = Judge(stage, driver, table, expected)
         lasting = [each for each in selected(options, stage) if not each.fresh]
         Cuts(judge, disk, options.seed).run(lasting, options.count // len(options.drivers))
@@ -102,7 +105,7 @@ def arguments() -> argparse.Namespace:
 
     parser.add_argument("campaign", choices=CAMPAIGNS)
     parser.add_argument("--count", type=int, help="over all drivers; default: 1000 kills, 90 cuts")
-    parser.add_argument("--drivers", type=words, default=["erofs", "overlay", "vfs"])
+    parser.add_argument("--drivers", type=words, default=["erofs", "overlay", "vfs", "btrfs"])
     parser.add_argument("--operations", type=words, help="only these, such as pull,build")
     parser.add_argument("--seed", type=int, default=random.randrange(1000))
     parser.add_argument("--at", type=int, default=0, help="one kill, at this change")

@@ -70,9 +70,9 @@ def test_a_soak(crash):
 @pytest.fixture
 def disk(root_only, tmp_path):
     """A disk whose power can be cut."""
-    if reason := Disk.missing():
-        pytest.skip(reason)
     disk = Disk(tmp_path)
+    if reason := disk.missing():
+        pytest.skip(reason)
     try:
         try:
             disk.set_up()
