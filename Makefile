@@ -5,6 +5,7 @@
 #   make lint      ruff: rules and format          make types   mypy
 #   make docs      writes docs/cli.md from --help, and what docs/drivers.md quotes
 #   make bench     ours against the peers          make conformance   what each driver passes
+#   make crash     kills and power cuts            make soak   many processes in one store
 #
 # Another environment: make test VENV=/somewhere.  One that is ready and is not to be touched:
 # make test VENV=/somewhere PREPARED=1.
@@ -15,7 +16,7 @@ ARGS ?=
 python := $(VENV)/bin/python
 ready := $(if $(PREPARED),,$(VENV)/.ready)
 
-.PHONY: demo test lint types bench conformance docs clean
+.PHONY: demo test lint types bench conformance crash soak docs clean
 
 demo: $(ready)
 	$(python) testdata/demo/demo.py $(ARGS)
@@ -35,6 +36,12 @@ bench: $(ready)
 
 conformance: $(ready)
 	$(python) -m tests.conformance.drivers $(ARGS)
+
+crash: $(ready)
+	$(python) -m tests.crash $(ARGS)
+
+soak: $(ready)
+	$(python) -m tests.crash soak $(ARGS)
 
 docs: $(ready)
 	$(python) docs/generate.py $(ARGS)

@@ -2,10 +2,10 @@
 
     outer.img    on the machine's disk, holds XFS, which clones a file in one step (reflinks)
     outer/       that XFS, mounted by a loop device
-      inner.img  holds the ext4 of the stores
+      inner.img  holds the ext4 (or btrfs) of the stores
       cut.img    its clone: what the disk holds when the power goes
     inner/       that ext4; what it has not yet given to its disk is not in a clone
-    cut/         a clone, mounted: ext4 recovers from its journal
+    cut/         a clone, mounted: what was being written is recovered from the journal, or gone
 
 Every loop device goes with its mount (mount(8), "loop").
 """
@@ -27,29 +27,27 @@ _INNER: Final = 1 << 30
 
 
 class Disk:
-    """Both file systems below the folder *work*, from `set_up` on."""
+    """Both file systems below the folder *work*, from `set_up` on; the inner one of that *kind*."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, kind: str = "ext4") -> None:
+        self._make = [f"mkfs.{kind}", "-q", "-f" if kind == "btrfs" else "-F"]
         self._outer = work / "outer"
         self.inner = work / "inner"
         self._cut = work / "cut"
 
-    @staticmethod
-    def missing() -> str:
+    def missing(self) -> str:
         """Say what this machine lacks, or nothing."""
-        lost = [tool for tool in ("mkfs.xfs", "mkfs.ext4", "mount") if shutil.which(tool) is None]
+        tools = ("mkfs.xfs", self._make[0], "mount")
+        lost = [tool for tool in tools if shutil.which(tool) is None]
         return f"needs {', '.join(lost)}" if lost else ""
 
     def set_up(self) -> None:
         """Make and mount both."""
         for place in (self._outer, self.inner, self._cut):
-            place.mkdir()
-        outer = _file(self._outer.with_suffix(".img"), _OUTER)
-        _call("mkfs.xfs", "-q", "-m", "reflink=1", str(outer))
-        _mount(outer, self._outer)
-        inner = _file(self._outer / "inner.img", _INNER)
-        _call("mkfs.ext4", "-q", "-F", str(inner))
-        _mount(inner, self.inner)
+            place.mkdir(parents=True)
+        outer = self._outer.with_suffix(".img")
+        make(outer, _OUTER, self._outer, "mkfs.xfs", "-q", "-m", "reflink=1")
+        make(self._outer / "inner.img", _INNER, self.inner, *self._make)
 
     def cut(self) -> None:
         """Take what the disk holds at this moment."""
@@ -68,10 +66,12 @@ class Disk:
             _call("umount", str(self._cut))
 
 
-def _file(path: Path, size: int) -> Path:
-    with open(path, "xb") as file:
+def make(image: Path, size: int, place: Path, *command: str) -> None:
+    """Make a file system of *size* bytes in the new file *image*, and mount it on *place*."""
+    with open(image, "xb") as file:
         os.truncate(file.fileno(), size)
-    return path
+    _call(*command, str(image))
+    _mount(image, place)
 
 
 def _mount(image: Path, place: Path) -> None:

@@ -10,13 +10,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from tests.crash.judge import Case, Judge
 from tests.crash.operation import Operation
 from tests.crash.proof import digests
 from tests.crash.stage import Stage, copy_store
-from tests.crash.tracer import Tracer
+from tests.crash.tracer import Tracer, Whom
 from tests.fixtures.trees import remove_tree
+
+WHOM: Final[tuple[Whom, ...]] = ("main", "all", "caller")
 
 
 @dataclass(slots=True)
@@ -46,20 +49,31 @@ class Kills:
         print(f"{self.driver} {operation.name}: {whole} changes", flush=True)
         for at in range(min(whole, most)):
             number = 1 + int((at + (self.seed % 97) / 97) * step)
-            self._kill_at(operation, template, number, everybody=bool(at % 2))
+            self._kill_at(operation, template, number, WHOM[at % len(WHOM)])
         note = f"of {whole} changes" if whole > most else "each change"
         self.judge.table.notes[(self.driver, operation.name)] = note
-        remove_tree(template)
+        if self.copied:
+            remove_tree(template)
 
     def single(self, operation: Operation, at: int) -> None:
         """Kill *operation* at one of its changes, as the report of a fault tells."""
         template = self._ready(operation)
         self._reference(operation, template)
-        for everybody in (False, True):
-            self._kill_at(operation, template, at, everybody=everybody)
+        for whom in WHOM:
+            self._kill_at(operation, template, at, whom)
+
+    @property
+    def copied(self) -> bool:
+        """Stores can be copied; else all is done in one, which is made ready again each time."""
+        return self.driver != "btrfs"  # subvolumes would become directories
 
     def _ready(self, operation: Operation) -> Path:
+        if not self.copied:
+            return self.stage.home(self.driver) / "store"
         template = self.stage.work / f"ready-{self.driver}-{operation.name}"
+        if operation.fresh:
+            template.mkdir()
+            return template
         copy_store(self.stage.template(self.driver), template)
         operation.prepare(self.stage, template, self.driver)
         if wrong := self.judge.proof.recovered(template, digests(template)):
@@ -68,30 +82,34 @@ class Kills:
 
     def _reference(self, operation: Operation, template: Path) -> int:
         """Do *operation* unharmed; returns how many changes it makes."""
-        root = self._fresh(template)
+        root = self._fresh(operation, template)
         words = self.stage.command(root, self.driver, *operation.words)
         log = f"{self.stage.work}/log"
-        done = Tracer(0, False).run(words, self.stage.env, log)
+        done = Tracer().run(words, self.stage.env, log)
         if done.code != 0:
             self.judge.accuse(operation, "no kill", [Path(f"{log}.err").read_text()])
             return 0
         self.judge.expect(operation, root, Path(f"{log}.out").read_text())
-        remove_tree(root)
         return done.changes
 
-    def _kill_at(self, operation: Operation, template: Path, at: int, *, everybody: bool) -> None:
-        root = self._fresh(template)
+    def _kill_at(self, operation: Operation, template: Path, at: int, whom: Whom) -> None:
+        root = self._fresh(operation, template)
+        before = digests(root)
         words = self.stage.command(root, self.driver, *operation.words)
-        done = Tracer(at, everybody).run(words, self.stage.env, f"{self.stage.work}/log")
-        whom = "all its processes" if everybody else "its main process"
+        done = Tracer(at, whom).run(words, self.stage.env, f"{self.stage.work}/log")
         how = f"--at {at}: {whom} killed at {done.place}" if done.place else f"--at {at}: not met"
         wrong = (f"{done.left} processes did not end",) if done.left else ()
-        before = digests(template)
+        on = not self.copied
         self.judge.survived(
-            Case(operation=operation, root=root, before=before, how=how, wrong=wrong)
+            Case(operation=operation, root=root, before=before, how=how, wrong=wrong, goes_on=on)
         )
 
-    def _fresh(self, template: Path) -> Path:
+    def _fresh(self, operation: Operation, template: Path) -> Path:
+        if not self.copied:
+            if not template.exists():  # at the beginning, and after a fault
+                self.stage.stock(template, self.driver)
+            operation.prepare(self.stage, template, self.driver)
+            return template
         root = self.stage.work / f"store-{self.driver}"
         if root.exists():
             remove_tree(root)
@@ -103,8 +121,8 @@ class Kills:
     def randomly(self, every: Sequence[Operation], kills: int) -> None:
         """Kill operations, chosen among *every*, at random moments, all in one store."""
         dice = random.Random(f"{self.seed} {self.driver}")
-        root = self.stage.work / f"long-{self.driver}"
-        copy_store(self.stage.template(self.driver), root)
+        root = self.stage.home(self.driver) / f"long-{self.driver}"
+        self.stage.stock(root, self.driver)
         usual: dict[str, float] = {}
         for number in range(kills):
             operation = dice.choice(every)
@@ -130,7 +148,7 @@ class Kills:
                 goes_on=True,
             )
             if not self.judge.survived(case):
-                copy_store(self.stage.template(self.driver), root)
+                self.stage.stock(root, self.driver)
 
     def _kill_after(self, operation: Operation, root: Path, after: float, everybody: bool) -> str:
         words = self.stage.command(root, self.driver, *operation.words)

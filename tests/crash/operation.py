@@ -20,6 +20,7 @@ class Operation:
     makes: str = ""  # the name of the image that is there afterwards
     removes: str = ""  # the name that is there before, and not afterwards
     writes: str = ""  # a file outside of the store
+    fresh: bool = False  # begins without a store
     timed: bool = False  # the image says when it was made, and is another each time
     says: bool = False  # the same each time, on its output
 
@@ -49,6 +50,12 @@ def operations(stage: Stage) -> list[Operation]:
             words=("load", "-q", "-i", f"{work}/loaded.tar"),
             before=(("rmi", "loaded:1"),),
             makes="loaded:1",
+        ),
+        Operation(
+            name="first load",
+            words=("load", "-q", "-i", f"{work}/loaded.tar"),
+            makes="loaded:1",
+            fresh=True,
         ),
         Operation(
             name="build",

@@ -34,13 +34,13 @@ class Soak:
     def run(self, minutes: float, users: int) -> None:
         """Let so many users work so long, and prove that the store is what it was."""
         own = children()
-        self.root = self.stage.work / f"soak-{self.driver}"
+        self.root = self.stage.home(self.driver) / f"soak-{self.driver}"
         self.stage.stock(self.root, self.driver)
         names = [self._settle(user) for user in range(users)]
         images = {name: digests(self.root)[name] for name in (*FINISHED, *names)}
         proof = Proof(self.driver)
         self._prove(proof.recovered(self.root, images))  # and makes the indexes that it reads
-        self._tidy()
+        self._tidy(own)
         before = contents(self.root)
         threads = [threading.Thread(target=self._work, args=(user,)) for user in range(users)]
         for thread in threads:
@@ -51,7 +51,7 @@ class Soak:
             thread.join()
         self._prove(await_orphans(own))
         self._prove(proof.recovered(self.root, images))
-        self._tidy()
+        self._tidy(own)
         after = contents(self.root)
         self._prove([f"has grown by {path}" for path in sorted(after - before)])
         self._prove([f"has lost {path}" for path in sorted(before - after)])
@@ -137,10 +137,11 @@ class Soak:
 
     # -- proof ------------------------------------------------------------------------------
 
-    def _tidy(self) -> None:
-        """Remove what is shared, and all that nobody uses."""
+    def _tidy(self, own: set[int]) -> None:
+        """Remove what is shared, and all that nobody uses; wait until it is gone."""
         self._remove(0)
         self._prove(self._prune(0))
+        self._prove(await_orphans(own))
 
     def _prove(self, wrong: list[str], work: str = "the store") -> None:
         if wrong:

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.crash.disk import make
 from tests.fixtures.programs import Finished, execute, python_environment
 from tests.fixtures.trees import remove_tree
 
@@ -20,6 +21,7 @@ SPARE = "spare:1"
 #: All images get no later times than this, so that they are the same each time they are made.
 EPOCH = "1700000000"
 _FILES = 40
+_BTRFS = 4 << 30  # bytes; most of it is never written
 
 
 @dataclass(slots=True)
@@ -73,6 +75,16 @@ class Stage:
             self._server.stderr.close()
         if not keep:
             remove_tree(self.work)
+
+    def home(self, driver: str) -> Path:
+        """Return where stores of *driver* lie: btrfs needs a file system of its own."""
+        if driver != "btrfs":
+            return self.work
+        place = self.work / "btrfs"
+        if not place.exists():
+            place.mkdir()
+            make(self.work / "btrfs.img", _BTRFS, place, "mkfs.btrfs", "-q")
+        return place
 
     def template(self, driver: str) -> Path:
         """Return a store of *driver* with the finished images, unpacked; copy it."""

@@ -35,10 +35,10 @@ class Table:
         self.faults.append(fault)
         print(fault, flush=True)
 
-    def show(self, unit: str) -> None:
-        """Print the table; *unit* is what was counted."""
+    def show(self) -> None:
+        """Print the table."""
         wrong = Counter((fault.driver, fault.work) for fault in self.faults)
-        print(f"\n{'driver':<9} {'operation':<18} {unit:>7} {'faults':>7}")
+        print(f"\n{'driver':<9} {'operation':<18} {'done':>7} {'faults':>7}")
         for at in sorted({*self.done, *wrong}):
             note = self.notes.get(at, "")
             print(f"{at[0]:<9} {at[1]:<18} {self.done[at]:>7} {wrong[at]:>7}  {note}".rstrip())

@@ -15,7 +15,7 @@ import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from tests.crash.calls import NAMES, PATHS, stop_at_changes
 
@@ -31,6 +31,10 @@ _libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 _libc.ptrace.restype = ctypes.c_long
 
 
+Whom = Literal["main", "all", "caller"]
+"""Who is killed: the process that was started, all of them, or the one that makes the change."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traced:
     """How a program ended.  ``place`` is the call at which it was killed, "" if it was not."""
@@ -44,9 +48,9 @@ class Traced:
 class Tracer:
     """One run of one program, from `start` to its end."""
 
-    def __init__(self, at: int, everybody: bool) -> None:
+    def __init__(self, at: int = 0, whom: Whom = "main") -> None:
         self._at = at
-        self._everybody = everybody
+        self._whom = whom
         self._main = 0
         self._code = 0
         self._known: set[int] = set()
@@ -90,21 +94,21 @@ class Tracer:
             self._count += 1
             if self._count == self._at:
                 self._place = _place(pid)
-                self._strike()
+                self._strike(pid)
         if pid not in self._known:  # its first stop, whatever it is told with
             self._known.add(pid)
             number = signal.SIGSTOP
-            if self._place and self._everybody:
+            if self._place and self._whom == "all":
                 _kill(pid)
         if event or number in (signal.SIGTRAP, signal.SIGSTOP):
             number = 0
         _ptrace(_CONT, pid, number)
 
-    def _strike(self) -> None:
-        if self._everybody:
+    def _strike(self, caller: int) -> None:
+        if self._whom == "all":
             self._kill_all()
         else:
-            _kill(self._main)
+            _kill(self._main if self._whom == "main" else caller)
 
     def _kill_all(self) -> None:
         for pid in self._known:
