@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
-from ocitool.layer import xattrs
+from ocitool.layer import owners, xattrs
 from ocitool.layer.compression import CHUNK
 from ocitool.layer.entry import DEFAULT_LIMITS, OPAQUE, WHITEOUT, Entry, encode, kind_of
 from ocitool.layer.lower import Look
@@ -129,7 +129,7 @@ class _Copy:
 
     def _same(self, place: str, state: os.stat_result, old: str) -> bool:
         try:
-            was = os.lstat(old)
+            was = owners.here().seen(old, os.lstat(old))
         except (FileNotFoundError, NotADirectoryError):
             return False
         if not _same_attributes(state, was) or xattrs.read(place) != xattrs.read(old):
@@ -184,7 +184,7 @@ def write_changes(
         if clamp is not None and entry.mtime > clamp * _SECOND:
             entry = entry._replace(mtime=clamp * _SECOND)
             if place:
-                os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+                owners.here().date(place, entry)
         writer.add(entry)
         if entry.size:
             copy_content(writer, place, entry.size)
@@ -216,7 +216,10 @@ def _same_attributes(now: os.stat_result, was: os.stat_result) -> bool:
 
 def _listing(directory: str) -> list[tuple[str, os.stat_result]]:
     with os.scandir(directory) as found:
-        listing = [(entry.name, entry.stat(follow_symlinks=False)) for entry in found]
+        seen = owners.here().seen
+        listing = [
+            (entry.name, seen(entry.path, entry.stat(follow_symlinks=False))) for entry in found
+        ]
     listing.sort(key=lambda item: encode(item[0]))
     return listing
 

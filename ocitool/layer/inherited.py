@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 
 from ocitool.layer import entry as kinds
+from ocitool.layer import owners
 from ocitool.layer.diff import same_content
 from ocitool.layer.entry import kind_of, shown, split
 from ocitool.layer.lower import find
@@ -68,7 +69,7 @@ class Inherited:
             entries = sorted(found, key=lambda entry: entry.name)
         for entry in entries:
             child = f"{path}/{entry.name}" if path else entry.name
-            state = entry.stat(follow_symlinks=False)
+            state = owners.here().seen(entry.path, entry.stat(follow_symlinks=False))
             if child not in self._ours:
                 fault = self._stranger(entry.path, child, state, gone, opaque)
                 if fault:

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Sequence
 
 from ocitool.errors import UnsafePath
+from ocitool.layer import owners
 from ocitool.layer.entry import split
 from ocitool.layer.lower import MOST_LINKS, find, inherit
 from ocitool.layer.root import Root, remove_tree
@@ -174,7 +175,7 @@ class Places:
             os.mkdir(name, 0o755, dir_fd=fd)
         below = self._root.directory(path)
         # Neither the umask nor a parent's setgid bit has a say in what an image looks like.
-        os.fchown(below, os.geteuid(), os.getegid())
+        owners.here().give(below, os.geteuid(), os.getegid())
         os.fchmod(below, 0o755)
         if hidden:
             self._whiteouts.opaque(below, path, self.ours)
