@@ -24,7 +24,7 @@ from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders, InFolders
 from ocitool.errors import DriverError, LayerError
 from ocitool.layer.erofs.reader import ErofsImage
-from ocitool.layer.erofs.stack import device_of
+from ocitool.layer.erofs.tags import device_of
 from ocitool_runtime.spec import Mount, SharedImage
 
 if TYPE_CHECKING:

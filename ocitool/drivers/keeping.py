@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.erofs.format import BLOCK
 from ocitool.layer.quiet import open_quietly
 from ocitool.layer.reader import TarReader

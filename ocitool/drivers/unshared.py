@@ -21,7 +21,7 @@ from ocitool.drivers import messages
 from ocitool.drivers.driver import Driver, Support, Usage
 from ocitool.errors import DriverError, DriverUnavailable, SandboxError
 from ocitool.layer.apply import Applied
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Stream
 from ocitool_runtime import userns
 from ocitool_runtime.spec import Mount

@@ -14,7 +14,7 @@ from typing import Final
 
 from ocitool.layer import entry as kinds
 from ocitool.layer import owners, xattrs
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, kind_of, shown, split
 from ocitool.layer.inherited import Inherited
 from ocitool.layer.lower import resolve

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer import owners, xattrs
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import DEFAULT_LIMITS, OPAQUE, WHITEOUT, Entry, encode, kind_of
 from ocitool.layer.lower import Look
 from ocitool.layer.whiteouts import is_whiteout

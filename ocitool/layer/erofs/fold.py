@@ -17,7 +17,8 @@ from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, encode, split
 from ocitool.layer.erofs import format
 from ocitool.layer.erofs.node import Device, Node, directory
 from ocitool.layer.erofs.paths import Paths
-from ocitool.layer.erofs.stack import HOLES, Stack
+from ocitool.layer.erofs.stack import Stack
+from ocitool.layer.erofs.tags import HOLES
 
 _MODES: Final = {
     kinds.FILE: stat.S_IFREG,
