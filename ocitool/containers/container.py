@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from ocitool.errors import ContainerError
 from ocitool.layer.root import remove_tree
-from ocitool.store.files import write_file
+from ocitool.store.files import is_locked, write_file
 from ocitool.store.layout import Layout
 
 
@@ -62,21 +62,7 @@ def states(layout: Layout) -> Iterator[tuple[dict[str, Any], bool]]:
                 state = json.load(file)
         except (FileNotFoundError, ValueError):
             state = {}
-        alive = _is_locked(path)
+        alive = is_locked(path)
         yield state, alive
         if not alive:
             remove_tree(path)
-
-
-def _is_locked(path: str) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False

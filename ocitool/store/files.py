@@ -100,6 +100,18 @@ def try_lock(fd: int) -> bool:
     return True
 
 
+def is_locked(directory: str) -> bool:
+    """Say whether a process has locked *directory*; nobody has one that is not there."""
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        return not try_lock(fd)
+    finally:
+        os.close(fd)
+
+
 def is_same(path: str, fd: int) -> bool:
     """Say whether *path* still is the file that is open as *fd*."""
     try:

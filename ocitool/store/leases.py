@@ -12,7 +12,7 @@ from typing import Final
 
 from ocitool.layer.root import remove_tree
 from ocitool.store.disk import full_disk
-from ocitool.store.files import is_same, try_lock
+from ocitool.store.files import is_locked, is_same, try_lock
 from ocitool.store.layout import Layout
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -59,14 +59,7 @@ class Lease:
 
 def is_alive(layout: Layout, name: str) -> bool:
     """Say whether the process of the lease *name* lives."""
-    try:
-        fd = os.open(f"{layout.tmp}/{name}", _DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    try:
-        return not try_lock(fd)
-    finally:
-        os.close(fd)
+    return is_locked(f"{layout.tmp}/{name}")
 
 
 def lease_of(key: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ocitool import plugins
 from ocitool.errors import DriverUnavailable, PluginError
 from ocitool.store.disk import full_disk
-from ocitool.store.files import remove_dead_files
+from ocitool.store.files import is_locked, remove_dead_files
 from ocitool.store.layout import Layout
 from ocitool.store.leases import is_alive, lease_of, remove_dead
 
@@ -40,7 +40,7 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
                         _discard(driver, dead)
             _take_off(f"{layout.drivers}/{name}/mounts")
         remove_dead(layout.tmp)
-        if _names(layout.containers):
+        if not all(is_locked(f"{layout.containers}/{name}") for name in _names(layout.containers)):
             with layout.lock("containers"):  # one that is being made has no lock of its own yet
                 remove_dead(layout.containers)
         for directory in (layout.root, layout.oci, layout.indexes, layout.drivers):
