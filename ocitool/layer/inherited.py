@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ocitool.layer import entry as kinds
 from ocitool.layer import owners
@@ -32,6 +32,8 @@ class Inherited:
 
     def faults(self, gone: set[str], opaque: set[str]) -> Iterator[str]:
         """Yield what is wrong.  *gone* and *opaque* are what the layer's marks name."""
+        # A mark that hides what is in a directory uses the directory.
+        self._implied |= _above(opaque) | (opaque - {""})
         for path in sorted(gone):
             yield from self._shown(path)
         for directory in sorted(opaque):
@@ -117,7 +119,7 @@ class Inherited:
                     yield from self._lost(entry.path, child, gone, opaque)
 
 
-def _above(paths: Mapping[str, str]) -> set[str]:
+def _above(paths: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for path in paths:
         parent = split(path)[0]
