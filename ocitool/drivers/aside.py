@@ -14,6 +14,8 @@ from typing import Final
 from ocitool.drivers.driver import Support
 from ocitool.layer.owners import OWNER, single_id
 
+#: What is left to users for whom no driver works.
+WITHOUT: Final = "pull, build without RUN, push, save and load need no unpacking and work"
 _SUFFIX: Final = ".aside"
 
 
@@ -52,6 +54,6 @@ def probe(home: str) -> Support:
                 ok=False,
                 reason=f"layers cannot be unpacked by this user: {reason()}; and the store's file "
                 f"system takes no attributes to keep owners in: {error.strerror}",
-                hint="pull, build without RUN, push, save and load need no unpacking and work",
+                hint=WITHOUT,
             )
     return Support(ok=True, reason=f"the owners of files are kept in attributes, for {reason()}")

@@ -60,7 +60,8 @@ def probe(name: str, home: str) -> Support:
         driver = make(name, home)
         if os.geteuid() != 0 and not (supported := userns.supported()).ok:
             reason = f"layers cannot be unpacked by this user: {supported.reason}"
-            return Support(ok=False, reason=reason, hint=supported.hint)
+            hint = f"{supported.hint}; {aside.WITHOUT}".removeprefix("; ")
+            return Support(ok=False, reason=reason, hint=hint)
         try:
             support = driver.probe()
             if support.ok and aside.is_aside(name):

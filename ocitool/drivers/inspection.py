@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import Any, Final
 from unittest import SkipTest
 
-import ocitool
+from ocitool.layer import owners
 from ocitool_runtime import userns
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Mount, Sandbox, Stdio
 
 _TIMEOUT: Final = 60.0  # seconds
 
-_LIBRARY: Final = os.path.dirname(os.path.dirname(os.path.realpath(ocitool.__file__)))
+_LIBRARY: Final = os.path.realpath(f"{owners.__file__}/../../..")
 #: Describes every file below the working directory, then prints it as JSON.
 LIST: Final = rf"""
 import hashlib, json, os, stat, sys

@@ -40,6 +40,10 @@ _NONE: Final = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCE
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.E2BIG, errno.ERANGE})
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICES: Final = {b"c": stat.S_IFCHR, b"b": stat.S_IFBLK}
+#: What a state has beside the ten members of a tuple.
+_TIMES: Final = (
+    "st_atime", "st_mtime", "st_ctime", "st_atime_ns", "st_mtime_ns", "st_ctime_ns",
+)  # fmt: skip
 _Owner = tuple[int, int]
 
 
@@ -134,7 +138,7 @@ class Aside:
             _note_child(dir_fd, name, state.st_mtime_ns, owner)
 
     def date(self, place: str, entry: Entry) -> None:
-        if entry.kind in (kinds.SYMLINK, kinds.FIFO):
+        if _is_child(os.lstat(place).st_mode):
             self.give_node(place, entry)  # it is known by its time
         else:
             os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
@@ -209,9 +213,8 @@ def _parsed(record: bytes) -> tuple[_Owner, int, int]:
 
 def _with(state: os.stat_result, mode: int, owner: _Owner, device: int) -> os.stat_result:
     first = (mode, state.st_ino, state.st_dev, state.st_nlink, *owner, *state[6:10])
-    names = ("st_atime_ns", "st_mtime_ns", "st_ctime_ns")
     return os.stat_result(
-        first, {"st_rdev": device, **{name: getattr(state, name) for name in names}}
+        first, {"st_rdev": device, **{name: getattr(state, name) for name in _TIMES}}
     )
 
 
