@@ -79,6 +79,9 @@ class _Applier:
                     self._member(member, parent, name, reader)
             except OSError as error:
                 raise _translated(error, member) from error
+            except LayerError as error:
+                error.where = error.where or member.path
+                raise
         reader.drain()
         self._places.finish()
         notes = tuple(f"{note} ({n} entries)" for note, n in self._attributes.notes.items())
