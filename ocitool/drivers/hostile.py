@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from ocitool.drivers.bench import DriverBench
-from ocitool.drivers.samples import Member, directory, fifo, file, hardlink, symlink, tar
+from ocitool.drivers.samples import Member, directory, fifo, file, hardlink, stream, symlink, tar
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import Entry
 
@@ -50,6 +50,12 @@ REFUSED: Final[dict[str, Attack]] = {
     "another name for a directory": lambda out, me: [directory("e", me), hardlink("l", "e", me)],
     "a file that is a link to itself": lambda out, me: [directory("e", me), hardlink("l", "l", me)],
     "a whiteout without a name": lambda out, me: [directory("e", me), file("e/.wh.", b"", me)],
+    "a whiteout of the directory above": lambda out, me: [
+        directory("e", me), file("e/.wh...", b"", me)
+    ],
+    "a whiteout of the directory itself": lambda out, me: [
+        directory("e", me), file("e/.wh..", b"", me)
+    ],
     "a device that reads as a whiteout": lambda out, me: [
         directory("e", me), (Entry("e/f", kinds.CHAR), b"")
     ],
@@ -111,6 +117,19 @@ class DriverHostile(DriverBench):
             seen = self.look(driver, (A, B))
             assert sorted(seen) == ["d", "d/f", "g"]
             assert not any("xattrs" in facts for facts in seen.values())
+
+    def test_an_image_of_a_file_system_is_no_layer(self) -> None:
+        with self.driver() as driver:
+            for magic, at in ((0xE0F5E1E2, 1024), (0x73717368, 0)):  # EROFS, squashfs
+                image = bytearray(8192)
+                image[at : at + 4] = magic.to_bytes(4, "little")
+                if at == 0:
+                    self.refuses(driver, bytes(image))
+                else:  # its first block is a tar's end: nothing of what follows is shown
+                    driver.begin("t", ())
+                    driver.apply("t", (), stream(bytes(image)))
+                    driver.commit("t", A)
+                    assert self.look(driver, (A,)) == {}
 
     def test_a_layer_is_no_bomb(self) -> None:
         me = self.owner

@@ -59,9 +59,12 @@ class Unshared:
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
         if "begin" not in self.mapped:
-            self._driver.begin(key, parents)
-        else:
-            self._ask("begin", key, list(parents))
+            try:  # nearly always the top of a tree is this user's own
+                self._driver.begin(key, parents)
+                return
+            except PermissionError:
+                self._driver.discard(key)
+        self._ask("begin", key, list(parents))
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
         reply = self._stream("apply", _pump(tar), False, key, list(parents))

@@ -7,14 +7,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
+from ocitool.errors import FormatError
 from ocitool.image.image import choose
 from ocitool.oci.content import ContentSink, ContentSource, Stream
+from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
 from ocitool.oci.platform import Platform, this_platform
 from ocitool.progress import SILENT, ProgressSink, Transfer
 
 JOBS: Final = 4  # blobs at a time; more gains nothing with one registry
 _STEP: Final = 1 << 19  # bytes between two events
+_MOST_NESTED: Final = 8  # indexes in indexes; no tool makes more than two
 
 Arrived = Callable[[Manifest, Sequence["Future[str]"]], None]
 
@@ -66,12 +69,17 @@ class _Job:
         self._progress = progress
         self._action = action
         self._on_blobs = on_blobs
+        self._done: set[Digest] = set()
 
-    def document(self, document: Manifest | Index, *, root: bool) -> None:
+    def document(self, document: Manifest | Index, *, root: bool, depth: int = 0) -> None:
+        if depth > _MOST_NESTED:
+            raise FormatError(f"indexes are nested more than {_MOST_NESTED} deep")
         if isinstance(document, Index):
             for child in document.manifests:
-                raw = self._source.fetch(child)
-                self.document(parse_any(raw, child.media_type), root=False)
+                if child.digest not in self._done:  # or a few kilobytes name it 2^40 times
+                    raw = self._source.fetch(child)
+                    self.document(parse_any(raw, child.media_type), root=False, depth=depth + 1)
+                    self._done.add(child.digest)
         else:
             self._blobs(document)
         self._sink.put_manifest(document.descriptor, document.raw, root=root)

@@ -15,7 +15,16 @@ from typing import Final
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.attributes import Attributes
-from ocitool.layer.entry import AUFS, DEFAULT_LIMITS, OPAQUE, WHITEOUT, Entry, Limits, split
+from ocitool.layer.entry import (
+    AUFS,
+    DEFAULT_LIMITS,
+    NO_WHITEOUTS,
+    OPAQUE,
+    WHITEOUT,
+    Entry,
+    Limits,
+    split,
+)
 from ocitool.layer.lower import copy_up
 from ocitool.layer.places import Places
 from ocitool.layer.reader import TarReader
@@ -79,6 +88,9 @@ class _Applier:
                     self._member(member, parent, name, reader)
             except OSError as error:
                 raise _translated(error, member) from error
+            except LayerError as error:
+                error.where = error.where or member.path
+                raise
         reader.drain()
         self._places.finish()
         notes = tuple(f"{note} ({n} entries)" for note, n in self._attributes.notes.items())
@@ -110,7 +122,7 @@ class _Applier:
     def _whiteout(self, member: Entry, parent: str, name: str) -> None:
         if name == OPAQUE:
             self._places.hide_all(parent)
-        elif name == WHITEOUT:
+        elif name in NO_WHITEOUTS:
             raise LayerError("a whiteout without a name", where=member.path)
         elif not name.startswith(AUFS) and self._places.shown(parent):
             self._places.hide(parent, name.removeprefix(WHITEOUT))

@@ -23,6 +23,9 @@ WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
 #: Left by aufs (``.wh..wh.plnk``, ``.wh..wh.aufs``); without meaning for anybody else.
 AUFS: Final = ".wh..wh."
+#: What looks like a whiteout and removes nothing that a layer could have: with ``.wh...`` it would
+#: be the directory above, which for the top lies outside of the tree.
+NO_WHITEOUTS: Final = frozenset({".wh.", ".wh..", ".wh..."})
 
 NO_XATTRS: Final[Mapping[str, bytes]] = {}
 

@@ -127,9 +127,11 @@ def _walk(top: int, path: str) -> int:
 def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
     """Remove a file or a whole tree, whatever its modes; what is gone already is fine.
 
-    Descends by descriptors and follows no link, so nothing outside can be reached.  Several may
-    remove the same tree at once.
+    Descends by descriptors and follows no link, so nothing outside can be reached; a directory is
+    not removed from within.  Several may remove the same tree at once.
     """
+    if name in (".", ".."):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
     try:
         os.unlink(name, dir_fd=dir_fd)
         return

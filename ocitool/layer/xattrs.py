@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
+from ocitool.errors import LayerError
 from ocitool.layer.entry import NO_XATTRS
 
 #: Never in a layer: labels belong to the machine, marks of overlays to the driver.  Taken from a
@@ -53,7 +54,11 @@ def read(path: str | int) -> Mapping[str, bytes]:
 
 
 def write(path: str | int, values: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Set what belongs to a layer; returns the names that the file system or the kernel refused."""
+    """Set what belongs to a layer; returns the names that the file system or the kernel refused.
+
+    Raises:
+        LayerError: one is larger than the file system has room for in a file.
+    """
     follow = isinstance(path, int)
     refused = []
     for name, value in values.items():
@@ -62,7 +67,18 @@ def write(path: str | int, values: Mapping[str, bytes]) -> tuple[str, ...]:
         try:
             os.setxattr(path, name, value, follow_symlinks=follow)
         except OSError as error:
+            if error.errno == errno.ENOSPC and _has_room(path):  # ext4 gives a file 4 KiB for them
+                raise LayerError(
+                    f"the attribute {name} of {len(value)} bytes is too large for this file system",
+                    hint="the driver erofs, or a store on XFS or btrfs, has room for it",
+                ) from error
             if error.errno not in _UNSUPPORTED:
                 raise
             refused.append(name)
     return tuple(refused)
+
+
+def _has_room(path: str | int) -> bool:
+    """Say whether the disk is not full: 64 KiB is all that one attribute can need."""
+    state = os.statvfs(path if isinstance(path, int) else os.path.dirname(path))
+    return state.f_bfree * state.f_frsize > 1 << 16

@@ -10,7 +10,7 @@ from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.progress import SILENT, ProgressSink, Transfer
 from ocitool.store.database import DAMAGED
 from ocitool.store.layer import layer_names
-from ocitool.store.marks import layers_of
+from ocitool.store.marks import documents, layers_of
 from ocitool.store.mounts import leaked_mounts
 from ocitool.store.problems import BadBlob, BadDatabase, Problem
 from ocitool.store.refs import name_of
@@ -60,7 +60,10 @@ def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
 def check_names(store: Store, told: Container[Digest] = ()) -> Iterator[Problem]:
     """Follow every name, and look at the sizes of what it needs; what was *told* is passed over."""
     for entry in store.refs.all():
-        yield from _image(store, entry, name_of(entry), told)
+        for part in documents(store, entry):
+            # The other platforms need not be here.
+            if part is entry or store.blobs.size(part.digest) is not None:
+                yield from _image(store, part, name_of(entry), told)
 
 
 def _damage_of_database(store: Store) -> str:
@@ -104,9 +107,6 @@ def _image(
     try:
         document = parse_any(store.blobs.read(entry), entry.media_type)
         if isinstance(document, Index):
-            here = [m for m in document.manifests if store.blobs.size(m.digest) is not None]
-            for child in here:  # the other platforms need not be here
-                yield from _image(store, child, name, told)
             return
         parts = dict.fromkeys((document.config, *document.layers))
         unknown = [part for part in parts if part.digest not in told]

@@ -166,11 +166,16 @@ def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
     """
     rows = store.database.rows("SELECT chain, parent FROM layers WHERE driver = ?", (driver,))
     parents = dict(rows)
-
-    def depth(chain: str) -> int:
-        return 1 + depth(parents[chain]) if chain in parents else 0
-
-    return [*sorted(here - set(parents)), *sorted(parents, key=depth, reverse=True)]
+    depths: dict[str, int] = {}
+    for chain in parents:
+        above = []
+        while chain in parents and chain not in depths:
+            above.append(chain)
+            chain = parents[chain]
+        depth = depths.get(chain, 0)
+        for number, one in enumerate(reversed(above), start=depth + 1):
+            depths[one] = number
+    return [*sorted(here - set(parents)), *sorted(parents, key=depths.__getitem__, reverse=True)]
 
 
 def drop_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:

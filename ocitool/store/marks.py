@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ocitool.errors import OcitoolError
 from ocitool.oci.config import diff_ids_of
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest, parse_any
-from ocitool.oci.mediatypes import INDEXES
+from ocitool.oci.mediatypes import INDEXES, MANIFESTS, bare
 from ocitool.store.layer import Layer, layer_names
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
@@ -71,23 +71,47 @@ def _mentions(store: Store, entry: Descriptor, blobs: frozenset[Digest]) -> bool
 
 def mark_image(store: Store, entry: Descriptor, marks: Marks) -> None:
     """Mark one image: its manifest, config, layers; of an index, whatever of it is here."""
-    marks.blobs.add(entry.digest)
-    if store.blobs.size(entry.digest) is None:
-        return
-    try:
-        document = parse_any(store.blobs.read(entry), entry.media_type)
-    except OcitoolError:
-        return  # damaged: `system check` tells; its blobs are unknown
-    if isinstance(document, Index):
-        for child in document.manifests:
-            mark_image(store, child, marks)
-        return
-    marks.blobs.add(document.config.digest)
-    marks.blobs.update(layer.digest for layer in document.layers)
+    for part in documents(store, entry):
+        marks.blobs.add(part.digest)
+        if store.blobs.size(part.digest) is None:
+            continue
+        try:
+            document = parse_any(store.blobs.read(part), part.media_type)
+        except OcitoolError:
+            continue  # damaged: `system check` tells; its blobs are unknown
+        if isinstance(document, Manifest):
+            _mark_manifest(store, document, marks)
+
+
+def _mark_manifest(store: Store, manifest: Manifest, marks: Marks) -> None:
+    marks.blobs.add(manifest.config.digest)
+    marks.blobs.update(layer.digest for layer in manifest.layers)
     with contextlib.suppress(OcitoolError):
-        layers = layers_of(store, document)
+        layers = layers_of(store, manifest)
         marks.diffs.update(layer.diff_id for layer in layers)
         marks.layers.update(layer_names(layers))
+
+
+def documents(store: Store, entry: Descriptor) -> Iterator[Descriptor]:
+    """Yield *entry* and, of an index, all that its indexes name, here or not; each once.
+
+    Indexes may name each other any number of times and however deep: neither the ways through
+    them nor the stack are counted on.
+    """
+    met = {(entry.digest, entry.media_type)}
+    todo = [entry]
+    while todo:
+        part = todo.pop()
+        yield part
+        if bare(part.media_type) not in MANIFESTS and store.blobs.size(part.digest) is not None:
+            children: Sequence[Descriptor] = ()
+            with contextlib.suppress(OcitoolError):  # damaged
+                document = parse_any(store.blobs.read(part), part.media_type)
+                children = document.manifests if isinstance(document, Index) else ()
+            for child in reversed(children):
+                if (child.digest, child.media_type) not in met:
+                    met.add((child.digest, child.media_type))
+                    todo.append(child)
 
 
 def layers_of(store: Store, manifest: Manifest) -> tuple[Layer, ...]:

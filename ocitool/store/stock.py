@@ -11,7 +11,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.mediatypes import layer_type
 from ocitool.store.layer import Layer
-from ocitool.store.marks import layers_of
+from ocitool.store.marks import documents, layers_of
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 
@@ -34,18 +34,18 @@ def take_stock(store: Store) -> Stock:
     """Follow every name as far as its documents can be read."""
     stock = Stock()
     for entry in store.refs.all():
-        _image(store, entry, name_of(entry), stock)
+        for part in documents(store, entry):
+            # The other platforms need not be here.
+            if part is entry or store.blobs.size(part.digest) is not None:
+                _document(store, part, name_of(entry), stock)
     return stock
 
 
-def _image(store: Store, entry: Descriptor, name: str, stock: Stock) -> None:
+def _document(store: Store, entry: Descriptor, name: str, stock: Stock) -> None:
     stock.need(entry, name)
     with contextlib.suppress(OcitoolError):  # missing or damaged: what it needs is unknown
         document = parse_any(store.blobs.read(entry), entry.media_type)
         if isinstance(document, Index):
-            for child in document.manifests:
-                if store.blobs.size(child.digest) is not None:  # the other platforms need not be
-                    _image(store, child, name, stock)
             return
         for part in (document.config, *document.layers):
             stock.need(part, name)

@@ -169,6 +169,18 @@ def _containers(session_tree: Path) -> Iterator[tuple[str, ...]]:
     yield ("--root", f"{place}/root", "--runroot", f"{place}/run", "--storage-driver", "overlay")
 
 
+@pytest.fixture(scope="session")
+def umoci() -> Tool:
+    """umoci."""
+    return Tool((_program("umoci"),))
+
+
+@pytest.fixture(scope="session")
+def busybox_program() -> str:
+    """A static program, which works inside any image."""
+    return _program("busybox")
+
+
 #: Debian 12's crun refuses hybrid cgroups; a limit above the hard one needs CAP_SYS_RESOURCE.
 _LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000")
 

@@ -13,7 +13,7 @@ from typing import Final
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer import xattrs
-from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, encode, split
+from ocitool.layer.entry import AUFS, NO_WHITEOUTS, OPAQUE, WHITEOUT, Entry, encode, split
 from ocitool.layer.erofs import format
 from ocitool.layer.erofs.node import Device, Node, directory
 from ocitool.layer.erofs.paths import Paths, without_marks
@@ -70,7 +70,7 @@ class Fold:
     def _whiteout(self, member: Entry, parent: str, name: str) -> None:
         if name == OPAQUE:
             self._paths.hide_all(parent)
-        elif name == WHITEOUT:
+        elif name in NO_WHITEOUTS:
             raise LayerError("a whiteout without a name", where=member.path)
         elif not name.startswith(AUFS) and self._paths.shown(parent):
             self._paths.hide(parent, name.removeprefix(WHITEOUT))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from typing import Final, Self
@@ -18,6 +19,8 @@ from ocitool.layer.quiet import open_quietly
 
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _PREFIXES: Final = dict(format.PREFIXES)
+#: As `ocitool.layer.erofs.stack` makes them: the layer's own, another layer's tar or holes.
+_TAG: Final = re.compile(r"(\+|[0-9a-f]{64}|[g-v]{64})?")
 _REMEDY: Final = "run `ocitool system check --repair`"
 
 
@@ -39,7 +42,7 @@ class ErofsImage:
         end = (slot + count) * format.DEVICE.size
         if (magic, bits, features) != known or max(blocks * BLOCK, end) > len(self._data):
             self._data.close()
-            raise LayerError("the layer's EROFS image is damaged", where=path, hint=_REMEDY)
+            raise self._damaged()
         self.root = root  # the number of its inode
         self._bases: list[int] = []
         self.devices: tuple[Device, ...] = tuple(self._read_devices(slot, count))
@@ -49,20 +52,28 @@ class ErofsImage:
             at = (slot + number) * format.DEVICE.size
             tag, blocks, base = format.DEVICE.unpack_from(self._data, at)
             self._bases.append(base)
-            yield Device(tag=tag.rstrip(b"\0").decode("ascii", "replace"), size=blocks * BLOCK)
+            name = tag.rstrip(b"\0").decode("ascii", "replace")
+            if not _TAG.fullmatch(name):  # it becomes a part of a path
+                raise self._damaged()
+            yield Device(tag=name, size=blocks * BLOCK)
+
+    def _damaged(self) -> LayerError:
+        return LayerError("the layer's EROFS image is damaged", where=self._path, hint=_REMEDY)
 
     def verify(self) -> Self:
         """Prove that the image is as it was written; `LayerError` if not."""
         data = bytearray(self._data)
         data[format.UUID] = bytes(16)
         if hashlib.sha256(data).digest()[:16] != self._data[format.UUID]:
-            raise LayerError("the layer's EROFS image is damaged", where=self._path, hint=_REMEDY)
+            raise self._damaged()
         return self
 
     def node(self, number: int) -> Node:
         """Return the node of an inode, without children."""
         data = self._data
         at = number * format.SLOT
+        if at + INODE.size > len(data):
+            raise self._damaged()
         (layout, words, mode, _, size, address, _, uid, gid, seconds, nanoseconds,
          _) = INODE.unpack_from(data, at)  # fmt: skip
         node = Node(mode, uid, gid, seconds * _SECOND + nanoseconds)

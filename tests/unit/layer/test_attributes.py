@@ -184,3 +184,16 @@ def test_nothing_comes_from_the_directory_that_a_file_is_in(stack):
         assert os.getxattr(stack.place(path), "system.posix_acl_default") == DEFAULT_ACL
     stack.apply(directory("d"), file("d/k"))
     assert [*os.listxattr(stack.place("d"))] == []
+
+
+@pytest.mark.parametrize("size", [5000, 65_535])
+def test_a_large_attribute_is_kept_or_refused_by_name(stack, size):
+    members = file("f", xattrs={"user.large": b"x" * size}), symlink("l", "f")
+    try:
+        stack.apply(*members)
+    except LayerError as error:
+        assert not stack.erofs
+        assert f"user.large of {size} bytes" in error.message
+        assert error.where == "f"
+    else:
+        assert os.getxattr(stack.place("f"), "user.large") == b"x" * size

@@ -7,6 +7,7 @@ import stat
 import pytest
 
 from ocitool.errors import LayerError
+from ocitool.layer.erofs.format import DEVICES_AT, SUPER_AT
 from ocitool.layer.erofs.node import Device, Node
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.erofs.writer import write
@@ -43,3 +44,24 @@ def test_one_attribute_fits_or_is_refused(size):
             image_of([size])
     else:
         assert len(image_of([size])[0]) > size
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (SUPER_AT, b"\0"),  # the magic
+        (SUPER_AT + 14, b"\xff\xff"),  # where the root is
+        (SUPER_AT + 86, b"\xff\xff"),  # how many devices there are
+        (SUPER_AT + 88, b"\xff\xff"),  # where they are told
+        (SUPER_AT + 36, b"\xff\xff\xff\xff"),  # how many blocks there are
+        (DEVICES_AT, b"../../../x"),  # what a device is called
+        (DEVICES_AT, b"a" * 63),
+        (DEVICES_AT, b"\xff" * 64),
+    ],
+)
+def test_a_crafted_image_is_refused_before_anything_is_made_of_it(tmp_path, at, value):
+    data = bytearray(image_of([])[0])
+    data[at : at + len(value)] = value
+    (tmp_path / "image").write_bytes(data)
+    with pytest.raises(LayerError), ErofsImage(str(tmp_path / "image")) as image:
+        image.node(image.root)

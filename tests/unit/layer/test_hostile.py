@@ -82,6 +82,10 @@ def test_an_absolute_link_from_below_starts_at_the_top_of_the_tree(stack, outsid
         lambda out: [link("l", "../../outside/secret"), file("l", b"owned")],
         lambda out: [symlink("s", f"{out}/secret"), link("l", "s"), file("l/x")],
         lambda out: [Entry("zero", kinds.CHAR)],
+        lambda out: [file(".wh...")],
+        lambda out: [file(".wh..")],
+        lambda out: [directory("d"), file("d/.wh...")],
+        lambda out: [directory("d"), file("d/f"), file("d/.wh..")],
         lambda out: [directory("d"), Entry("d/x", kinds.CHAR, 0o777, device=(0, 0))],
     ],
 )
