@@ -144,6 +144,19 @@ def test_an_ordinary_user_has_snapshots(ordinary_user, request, disk):
     os.rmdir(place)
 
 
+def test_a_user_without_ranges_has_snapshots(rangeless_user, btrfs):
+    user = rangeless_user
+    place = tempfile.mkdtemp(dir=btrfs)
+    os.chown(place, user.uid, user.gid)
+    env = {**user.env, "TMPDIR": place}
+    support = user.run(user.python, "-c", PROBE, "btrfs.aside", env=env).ok().stdout.strip()
+    if "snapshots work here" not in support:
+        pytest.skip(f"needs btrfs for a user with a single id: {support}")
+    assert passed(user.run(user.python, "-c", RUN, "btrfs", "aside", env=env)) >= 20
+    assert os.listdir(place) == []
+    os.rmdir(place)
+
+
 #: Runs a program as a user who may open /dev/fuse: in a mount namespace, on a node of its own.
 WITH_FUSE = """
 set -e
@@ -156,8 +169,11 @@ exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
 """
 
 
-def test_an_ordinary_user_has_fuse_where_its_device_is_open(ordinary_user):
-    user = ordinary_user
+@pytest.mark.parametrize(
+    ("who", "mode"), [("ordinary_user", "mapped"), ("rangeless_user", "aside")]
+)
+def test_a_user_has_fuse_where_its_device_is_open(request, who, mode):
+    user = request.getfixturevalue(who)
     start = ["unshare", "--mount", "sh", "-c", WITH_FUSE, "sh", str(user.uid)]
 
     def run(*args):
@@ -167,10 +183,11 @@ def test_an_ordinary_user_has_fuse_where_its_device_is_open(ordinary_user):
     if made.code != 0:
         pytest.skip(f"needs a device node of its own: {made.stderr.strip()}")
 
-    support = run(PROBE, "fuse-overlayfs").ok().stdout.strip()
+    name = "fuse-overlayfs.aside" if mode == "aside" else "fuse-overlayfs"
+    support = run(PROBE, name).ok().stdout.strip()
     if not support.startswith("True"):
         pytest.skip(f"needs fuse-overlayfs for an ordinary user: {support}")
-    assert passed(run(RUN, "fuse-overlayfs", "mapped")) >= 20
+    assert passed(run(RUN, "fuse-overlayfs", mode)) >= 20
 
 
 def test_a_closed_device_is_told_to_the_user(ordinary_user):
