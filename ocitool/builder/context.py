@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocitool.builder.ignore import IgnoreRules
 from ocitool.builder.ignore import State as Verdict
@@ -17,6 +17,9 @@ from ocitool.builder.statcache import StatCache, State
 from ocitool.errors import BuildError
 from ocitool.layer.entry import Entry, encode
 from ocitool.store.database import Database
+
+if TYPE_CHECKING:
+    from ocitool.layer.diff import Links
 
 _MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
 
@@ -213,7 +216,7 @@ class Context:
         yield from self._walk(item.path, "", self._verdict(item.path), {})
 
     def _walk(
-        self, path: str, inside: str, verdict: Verdict, links: dict[tuple[int, int], str]
+        self, path: str, inside: str, verdict: Verdict, links: Links
     ) -> Iterator[tuple[Entry, str]]:
         from ocitool.layer.diff import describe  # digests alone, of a cached build, do without
 

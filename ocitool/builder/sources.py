@@ -17,7 +17,7 @@ from ocitool.builder.context import Context, Item
 from ocitool.builder.matching import has_wildcard, matches, segments_of
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer import entry as kinds
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import Entry
 from ocitool.layer.tree import Found
 from ocitool.store.trees import LayeredTree

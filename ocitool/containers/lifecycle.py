@@ -39,9 +39,6 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
         *(bind_mount(text) for text in options.volumes),
         *(tmpfs_mount(text) for text in options.tmpfs),
     ]
-    maps = userns.current_maps()
-    if isinstance(maps, str):
-        raise ContainerError(f"containers need subordinate ids: {maps}", hint="or run as root")
     image = _image(options.image, store, progress)
     with (
         Container(
@@ -57,7 +54,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
             image.config.run,
             tree.mounts,
             mounts,
-            maps,
+            userns.usable_maps(),
         )
         done = run_foreground(get_isolation(), sandbox, interactive=options.interactive)
     for note in done.notes:

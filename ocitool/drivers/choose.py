@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ocitool import plugins
+from ocitool.drivers import aside
 from ocitool.drivers.driver import Driver, Support
 from ocitool.errors import DriverError, DriverUnavailable
 from ocitool_runtime import userns
@@ -22,26 +23,35 @@ class Candidate:
 def make(name: str, home: str) -> Driver:
     """Return the driver *name* with its directory *home*, made if missing.
 
-    For an ordinary user it works through a user namespace.
+    For an ordinary user it works through a user namespace: ``NAME.aside`` through one of a single
+    id, with owners kept aside (`ocitool.drivers.aside`).
 
     Raises:
         DriverUnavailable: this user has no range of ids, so those of containers cannot be kept.
     """
-    kind = plugins.lookup("ocitool.drivers", name)
+    kind = plugins.lookup("ocitool.drivers", aside.plugin(name))
     os.makedirs(home, mode=0o700, exist_ok=True)
     driver: Driver = kind(home)
-    if os.geteuid() == 0:
+    if aside.is_aside(name):
+        maps = userns.single_map()
+    elif os.geteuid() == 0:
         return driver
+    else:
+        maps = _ranges(name)
+    from ocitool.drivers.unshared import Unshared
+
+    return Unshared(name, driver, home, maps)
+
+
+def _ranges(name: str) -> userns.Maps:
     maps = userns.current_maps()
     if isinstance(maps, str):
         raise DriverUnavailable(
-            f"layers cannot be unpacked by this user: {maps}",
+            f"layers cannot be unpacked by this user with their owners: {maps}",
             where=name,
-            hint="pull, build without RUN, push, save and load need no unpacking and work",
+            hint=f"{aside.named(name)} keeps the owners aside",
         )
-    from ocitool.drivers.unshared import Unshared
-
-    return Unshared(driver, home, maps)
+    return maps
 
 
 def probe(name: str, home: str) -> Support:
@@ -50,9 +60,15 @@ def probe(name: str, home: str) -> Support:
         driver = make(name, home)
         if os.geteuid() != 0 and not (supported := userns.supported()).ok:
             reason = f"layers cannot be unpacked by this user: {supported.reason}"
-            return Support(ok=False, reason=reason, hint=supported.hint)
+            hint = f"{supported.hint}; {aside.WITHOUT}".removeprefix("; ")
+            return Support(ok=False, reason=reason, hint=hint)
         try:
-            return driver.probe()
+            support = driver.probe()
+            if support.ok and aside.is_aside(name):
+                kept = aside.probe(home)
+                text = f"{support.reason}; {kept.reason}" if kept.ok else kept.reason
+                return replace(kept, reason=text)
+            return support
         finally:
             if end := getattr(driver, "close", None):  # one with a process of its own
                 end()
@@ -72,7 +88,15 @@ def choose(drivers: str, wanted: str = "") -> tuple[str, tuple[Candidate, ...]]:
         DriverUnavailable: none works, or not the wanted one.
     """
     tried: list[Candidate] = []
+    kept_aside = bool(aside.reason())
+    if aside.is_aside(wanted) and not kept_aside:
+        raise DriverUnavailable(
+            "owners need not be kept aside: this user has all ids",
+            where=f"driver {wanted}",
+            hint=f"--driver {aside.plugin(wanted)}",
+        )
     for name in (wanted,) if wanted else plugins.names("ocitool.drivers"):
+        name = aside.named(name) if kept_aside else name
         support = probe(name, f"{drivers}/{name}")
         tried.append(Candidate(name=name, support=support))
         if support.ok:

@@ -24,7 +24,7 @@ from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders, InFolders
 from ocitool.errors import DriverError, LayerError
 from ocitool.layer.erofs.reader import ErofsImage
-from ocitool.layer.erofs.stack import device_of
+from ocitool.layer.erofs.tags import device_of
 from ocitool_runtime.spec import Mount, SharedImage
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class ErofsDriver(InFolders):
         place = self._folders.tree(key)
         if not os.path.isdir(f"{place}/{FS}"):  # what was unpacked is told as it came
             return copy_tar(f"{place}/{TAR}", sink)
-        with self._below(parents) as below, open(f"{place}/{TAR}", "wb", buffering=0) as tar:
+        with self._below(parents) as below, open(f"{place}/{TAR}", "wb") as tar:
 
             def both(data: bytes) -> None:
                 tar.write(data)

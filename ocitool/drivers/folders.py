@@ -20,6 +20,7 @@ from typing import ClassVar, Final
 from ocitool.drivers import trash
 from ocitool.drivers.driver import Usage
 from ocitool.errors import DriverError, LayerNotFound
+from ocitool.layer.owners import copy_records
 from ocitool.layer.root import remove_tree
 
 FS: Final = "fs"
@@ -58,10 +59,12 @@ class Folders:
         top = self.new(key, parents)
         if parents:
             # The topmost root directory is the one that the stacked tree shows.
-            like = os.stat(self.layer(parents[-1]))
+            below = self.layer(parents[-1])
+            like = os.stat(below)
             os.chmod(top, stat.S_IMODE(like.st_mode))
             if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
                 os.chown(top, like.st_uid, like.st_gid)
+            copy_records(below, top)
             os.utime(top, ns=(like.st_mtime_ns, like.st_mtime_ns))
         return top
 

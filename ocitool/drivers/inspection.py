@@ -12,21 +12,25 @@ from dataclasses import replace
 from typing import Any, Final
 from unittest import SkipTest
 
+from ocitool.layer import owners
 from ocitool_runtime import userns
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Mount, Sandbox, Stdio
 
 _TIMEOUT: Final = 60.0  # seconds
 
+_LIBRARY: Final = os.path.realpath(f"{owners.__file__}/../../..")
 #: Describes every file below the working directory, then prints it as JSON.
-LIST: Final = r"""
-import hashlib, json, os, stat
-found = {}
+LIST: Final = rf"""
+import hashlib, json, os, stat, sys
+sys.path.append({_LIBRARY!r})
+from ocitool.layer.owners import here
+found = {{}}
 def look(path):
-    state = os.lstat(path)
+    state = here().seen(path, os.lstat(path))
     name = os.path.relpath(path, ".")
     mode = state.st_mode
-    facts = {"mode": oct(mode), "owner": [state.st_uid, state.st_gid]}
+    facts = {{"mode": oct(mode), "owner": [state.st_uid, state.st_gid]}}
     if stat.S_ISLNK(mode):
         facts["link"] = os.readlink(path)
     else:
@@ -37,12 +41,14 @@ def look(path):
         facts["linked"] = state.st_nlink > 1
     names = () if stat.S_ISLNK(mode) else os.listxattr(path, follow_symlinks=False)
     for key in sorted(names):
+        if key.startswith("user.ocitool."):
+            continue  # what a driver keeps aside
         if key.startswith("user.") or key == "security.capability":
-            facts.setdefault("xattrs", {})[key] = os.getxattr(path, key).hex()
+            facts.setdefault("xattrs", {{}})[key] = os.getxattr(path, key).hex()
     found[name] = facts
     if stat.S_ISDIR(mode):
         for child in sorted(os.listdir(path)):
-            look(f"{path}/{child}")
+            look(f"{{path}}/{{child}}")
 look(".")
 print(json.dumps(found))
 """
@@ -83,9 +89,9 @@ def _python(code: str) -> list[str]:
 def _run_mounted(mounts: Sequence[Mount], code: str) -> tuple[int, str, str]:
     isolation = get_isolation()
     support = isolation.probe()
-    maps = userns.current_maps()
-    if not support.ok or isinstance(maps, str):
-        raise SkipTest(f"nothing can be mounted here: {maps if support.ok else support.reason}")
+    if not support.ok:
+        raise SkipTest(f"nothing can be mounted here: {support.reason}")
+    maps = userns.usable_maps()
     with (
         tempfile.TemporaryDirectory(prefix="look-") as place,
         tempfile.TemporaryFile("w+") as out,

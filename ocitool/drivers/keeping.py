@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.erofs.format import BLOCK
 from ocitool.layer.quiet import open_quietly
 from ocitool.layer.reader import TarReader
@@ -31,15 +31,13 @@ class Kept:
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._stream.read(size)
-        if data:
-            self._lane.put(data)
+        self._lane.put(data)
         return data
 
     def finish(self) -> None:
-        """Wait until all that was read is in the file, and durable."""
+        """Wait until all that was read, to its end, is in the file and durable."""
         self._open = False
         self._lane.close()
-        os.fdatasync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file; after a fault it holds what came."""
@@ -51,6 +49,8 @@ class Kept:
             self._file.close()
 
     def _write(self, data: bytes) -> None:
+        if not data:  # the end: it is synced while the image is made
+            os.fdatasync(self._file.fileno())
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]

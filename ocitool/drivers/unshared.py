@@ -21,7 +21,7 @@ from ocitool.drivers import messages
 from ocitool.drivers.driver import Driver, Support, Usage
 from ocitool.errors import DriverError, DriverUnavailable, SandboxError
 from ocitool.layer.apply import Applied
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Stream
 from ocitool_runtime import userns
 from ocitool_runtime.spec import Mount
@@ -36,11 +36,12 @@ class _Died(Exception):
 class Unshared:
     """Has the interface of `Driver` and does its work through *driver*, here or in the worker.
 
-    The worker is started by the first call that needs it (about 80 ms) and ends with this process.
+    *name* is what it is called by the store.  The worker is started by the first call that needs it
+    (about 80 ms) and ends with this process.
     """
 
-    def __init__(self, driver: Driver, home: str, maps: userns.Maps) -> None:
-        self.name = driver.name
+    def __init__(self, name: str, driver: Driver, home: str, maps: userns.Maps) -> None:
+        self.name = name
         self.mapped = driver.mapped
         self.durable = driver.durable
         self._driver = driver
@@ -190,8 +191,9 @@ class Unshared:
 
     def _spawn(self, fd: int) -> subprocess.Popen[bytes]:
         try:
+            words = ("-m", "ocitool.drivers.worker", self._driver.name, self._home, str(fd))
             return userns.spawn(
-                [sys.executable, "-m", "ocitool.drivers.worker", self.name, self._home, str(fd)],
+                [sys.executable, *words],
                 maps=self._maps,
                 pass_fds=(fd,),
                 stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from typing import Any
 from ocitool import plugins
 from ocitool.drivers import messages
 from ocitool.drivers.driver import Driver
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 
 
 def serve(driver: Driver, channel: socket.socket) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from ocitool.image.archive import plain
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.reader import TarReader
 from ocitool.oci.config import History, ImageConfig, RunConfig
 from ocitool.oci.content import Stream

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ocitool.errors import ImageNotFound
 from ocitool.image.image import Image, image_of
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Opener, Stream
 from ocitool.oci.digest import VerifiedReader
 from ocitool.oci.manifest import Descriptor

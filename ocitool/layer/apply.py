@@ -173,6 +173,7 @@ class _Applier:
                     target, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False
                 ),
             )
+            self._attributes.owners.linked(name, fd, target, source)
         finally:
             os.close(source)
 
@@ -195,7 +196,8 @@ class _Applier:
             raise LayerError("a character device 0:0 is not allowed", where=member.path)
         mode = kind[member.kind] | (member.mode & 0o777)
         try:
-            self._make(fd, name, member, lambda: os.mknod(name, mode, device, dir_fd=fd))
+            make = self._attributes.owners.make_device
+            self._make(fd, name, member, lambda: make(name, mode, device, fd))
         except PermissionError:
             if member.kind == kinds.FIFO:
                 raise

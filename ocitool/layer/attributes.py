@@ -7,7 +7,7 @@ import stat
 from typing import Final
 
 from ocitool.layer import entry as kinds
-from ocitool.layer import xattrs
+from ocitool.layer import owners, xattrs
 from ocitool.layer.entry import Entry
 
 _SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
@@ -26,13 +26,13 @@ class Attributes:
         # Bits that open(2) does not set by itself.  The umask is read, not set: it belongs to the
         # whole process, and other threads make files, too.
         self._chmod_bits = _SPECIAL_BITS | current_umask()
-        self._uid = os.geteuid()
-        self._gid = os.getegid()
+        self.owners = owners.here()
+        self._uid, self._gid = self.owners.given or (-1, -1)
 
     def set_file(self, fd: int, entry: Entry) -> None:
         """Set them on a new file that was opened with the mode of *entry*."""
         if entry.uid != self._uid or entry.gid != self._gid:
-            os.fchown(fd, entry.uid, entry.gid)
+            self.owners.give(fd, entry.uid, entry.gid)
         if entry.mode & self._chmod_bits:
             os.fchmod(fd, entry.mode)
         if entry.xattrs:
@@ -41,7 +41,7 @@ class Attributes:
 
     def set_directory(self, fd: int, entry: Entry, *, merged: bool) -> None:
         """Set them on a directory, all but its time; *merged* if it was there before."""
-        os.fchown(fd, entry.uid, entry.gid)
+        self.owners.give(fd, entry.uid, entry.gid)
         os.fchmod(fd, entry.mode)
         if merged:  # a layer's directory has its own attributes, none of those before
             for name in xattrs.read(fd).keys() - entry.xattrs.keys():
@@ -52,7 +52,7 @@ class Attributes:
     def set_node(self, fd: int, name: str, entry: Entry) -> None:
         """Set them on *name* in the directory *fd*, which must not be opened: a link, a device."""
         if entry.uid != self._uid or entry.gid != self._gid:
-            os.chown(name, entry.uid, entry.gid, dir_fd=fd, follow_symlinks=False)
+            self.owners.give_node(name, entry, fd)
         if entry.mode & self._chmod_bits and entry.kind != kinds.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=fd)
         if entry.xattrs:

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ocitool.layer import entry as kinds
-from ocitool.layer import xattrs
-from ocitool.layer.compression import CHUNK
+from ocitool.layer import owners, xattrs
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, kind_of, shown, split
 from ocitool.layer.inherited import Inherited
 from ocitool.layer.lower import resolve
@@ -108,7 +108,10 @@ class _Comparison:
         parent, name = split(path)
         try:
             place = f"/proc/self/fd/{self._root.directory(parent)}/{name}".rstrip("/")
-            return place, os.lstat(place) if name else os.fstat(self._root.fd)
+            seen = owners.here().seen
+            if not name:
+                return place, seen(self._root.fd, os.fstat(self._root.fd))
+            return place, seen(place, os.lstat(place))
         except (FileNotFoundError, NotADirectoryError):  # no link is followed on the way
             return None
 

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
-from ocitool.layer import xattrs
-from ocitool.layer.compression import CHUNK
+from ocitool.layer import owners, xattrs
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import DEFAULT_LIMITS, OPAQUE, WHITEOUT, Entry, encode, kind_of
 from ocitool.layer.lower import Look
 from ocitool.layer.whiteouts import is_whiteout
@@ -26,10 +26,14 @@ _SECOND: Final = 1_000_000_000
 
 
 class Change(NamedTuple):
-    """An entry, and the path of the file it describes; ``""`` for a whiteout."""
+    """An entry, and the path of the file it describes; ``""`` where there is none of its own."""
 
     entry: Entry
     place: str
+
+
+#: The first name of every file that has several, and its state.
+Links = dict[tuple[int, int], tuple[str, os.stat_result]]
 
 
 def changes_in_upper(upper: str, opaque: str, look: Look = lambda path: None) -> Iterator[Change]:
@@ -43,7 +47,7 @@ def changes_in_upper(upper: str, opaque: str, look: Look = lambda path: None) ->
 
 
 class _Upper:
-    def __init__(self, opaque: str, links: dict[tuple[int, int], str], look: Look) -> None:
+    def __init__(self, opaque: str, links: Links, look: Look) -> None:
         self._opaque = opaque
         self._links = links
         self._look = look
@@ -105,7 +109,7 @@ def changes_since(tree: str, before: str, since: int) -> Iterator[Change]:
 
 
 class _Copy:
-    def __init__(self, since: int, links: dict[tuple[int, int], str]) -> None:
+    def __init__(self, since: int, links: Links) -> None:
         self._since = since
         self._links = links
 
@@ -129,7 +133,7 @@ class _Copy:
 
     def _same(self, place: str, state: os.stat_result, old: str) -> bool:
         try:
-            was = os.lstat(old)
+            was = owners.here().seen(old, os.lstat(old))
         except (FileNotFoundError, NotADirectoryError):
             return False
         if not _same_attributes(state, was) or xattrs.read(place) != xattrs.read(old):
@@ -139,20 +143,21 @@ class _Copy:
         return not stat.S_ISLNK(state.st_mode) or os.readlink(place) == os.readlink(old)
 
 
-def describe(
-    place: str, path: str, state: os.stat_result, links: dict[tuple[int, int], str]
-) -> Change | None:
+def describe(place: str, path: str, state: os.stat_result, links: Links) -> Change | None:
     """Return the change for one file; None for sockets.
 
-    *links* remembers the first name of every file that has several.
+    *links* remembers those that have several names.
     """
     kind = kind_of(state.st_mode)
     if not kind:
         return None
     if state.st_nlink > 1 and kind != kinds.DIRECTORY:
-        first = links.setdefault((state.st_dev, state.st_ino), path)
+        # As it was at first: a clamp changes its time, by which owners may be known.
+        first, state = links.setdefault((state.st_dev, state.st_ino), (path, state))
         if first != path:
-            return Change(_entry(path, kinds.HARDLINK, state, 0, first, kinds.NO_XATTRS), "")
+            linked = _entry(path, kinds.HARDLINK, state, 0, first, kinds.NO_XATTRS)
+            # A link or pipe may be known by each of its names, and by its time.
+            return Change(linked, place if kind in (kinds.SYMLINK, kinds.FIFO) else "")
     size = state.st_size if kind == kinds.FILE else 0
     link = os.readlink(place) if kind == kinds.SYMLINK else ""
     return Change(_entry(path, kind, state, size, link, xattrs.read(place)), place)
@@ -184,7 +189,7 @@ def write_changes(
         if clamp is not None and entry.mtime > clamp * _SECOND:
             entry = entry._replace(mtime=clamp * _SECOND)
             if place:
-                os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+                owners.here().date(place, entry)
         writer.add(entry)
         if entry.size:
             copy_content(writer, place, entry.size)
@@ -216,7 +221,10 @@ def _same_attributes(now: os.stat_result, was: os.stat_result) -> bool:
 
 def _listing(directory: str) -> list[tuple[str, os.stat_result]]:
     with os.scandir(directory) as found:
-        listing = [(entry.name, entry.stat(follow_symlinks=False)) for entry in found]
+        seen = owners.here().seen
+        listing = [
+            (entry.name, seen(entry.path, entry.stat(follow_symlinks=False))) for entry in found
+        ]
     listing.sort(key=lambda item: encode(item[0]))
     return listing
 

@@ -70,7 +70,9 @@ def clean_path(name: str, limits: Limits = DEFAULT_LIMITS) -> str:
     ``./a//b/`` becomes ``a/b``; absolute names, ``..`` and NUL are refused, never repaired: a
     well-made layer has none of them (CVE-2007-4559, CVE-2019-14271).
     """
-    # The common case first: 50,000 names cost a tenth of a second if each is taken apart.
+    # The common cases first: 50,000 names cost a tenth of a second if each is taken apart.
+    if name.startswith("./") and not name.startswith("//", 1):  # as GNU tar writes all of them
+        name = name[2:]
     plain = name.isascii() and len(name) <= limits.name <= limits.path
     odd = name[:1] in "./" or "/." in name or "//" in name or "\0" in name
     if plain and not odd and name.count("/") < limits.depth:

@@ -30,7 +30,9 @@ class Gzip:
     name: Final = "gzip"
     suffix: Final = "gzip"
     magic: Final = b"\x1f\x8b"
-    level: Final = 1
+    #: isal's lower levels have been seen to give a block other bytes, equally valid, about once in
+    #: 20,000 times; and this one packs closer.
+    level: Final = 3
 
     def __init__(self, threads: int = 0) -> None:
         self._threads = threads

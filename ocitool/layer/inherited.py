@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ocitool.layer import entry as kinds
+from ocitool.layer import owners
 from ocitool.layer.diff import same_content
 from ocitool.layer.entry import kind_of, shown, split
 from ocitool.layer.lower import find
@@ -31,6 +32,8 @@ class Inherited:
 
     def faults(self, gone: set[str], opaque: set[str]) -> Iterator[str]:
         """Yield what is wrong.  *gone* and *opaque* are what the layer's marks name."""
+        # A mark that hides what is in a directory uses the directory.
+        self._implied |= _above(opaque) | (opaque - {""})
         for path in sorted(gone):
             yield from self._shown(path)
         for directory in sorted(opaque):
@@ -68,7 +71,7 @@ class Inherited:
             entries = sorted(found, key=lambda entry: entry.name)
         for entry in entries:
             child = f"{path}/{entry.name}" if path else entry.name
-            state = entry.stat(follow_symlinks=False)
+            state = owners.here().seen(entry.path, entry.stat(follow_symlinks=False))
             if child not in self._ours:
                 fault = self._stranger(entry.path, child, state, gone, opaque)
                 if fault:
@@ -116,7 +119,7 @@ class Inherited:
                     yield from self._lost(entry.path, child, gone, opaque)
 
 
-def _above(paths: Mapping[str, str]) -> set[str]:
+def _above(paths: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for path in paths:
         parent = split(path)[0]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ocitool.errors import UnsafePath
-from ocitool.layer import xattrs
-from ocitool.layer.entry import split
+from ocitool.layer import owners, xattrs
+from ocitool.layer.entry import SYMLINK, Entry, split
 from ocitool.layer.whiteouts import is_whiteout
 
 MOST_LINKS = 40  # as the kernel, path_resolution(7)
@@ -51,7 +51,7 @@ def inherit(found: tuple[str, os.stat_result] | None, fd: int) -> None:
     if found is None or not stat.S_ISDIR(found[1].st_mode):
         return
     place, state = found
-    os.fchown(fd, state.st_uid, state.st_gid)
+    owners.here().give(fd, state.st_uid, state.st_gid)
     os.fchmod(fd, stat.S_IMODE(state.st_mode))
     xattrs.write(fd, xattrs.read(place))
     os.utime(fd, ns=(state.st_mtime_ns, state.st_mtime_ns))
@@ -65,8 +65,10 @@ def copy_up(lower: Sequence[str], path: str, fd: int, name: str) -> bool:
     place, state = found
     if stat.S_ISLNK(state.st_mode):
         os.symlink(os.readlink(place), name, dir_fd=fd)
-        os.chown(name, state.st_uid, state.st_gid, dir_fd=fd, follow_symlinks=False)
-        times = (state.st_mtime_ns, state.st_mtime_ns)
+        mtime = state.st_mtime_ns
+        entry = Entry(path, SYMLINK, uid=state.st_uid, gid=state.st_gid, mtime=mtime)
+        owners.here().give_node(name, entry, fd)
+        times = (mtime, mtime)
         os.utime(name, ns=times, dir_fd=fd, follow_symlinks=False)
         return True
     if not stat.S_ISREG(state.st_mode):
@@ -76,7 +78,7 @@ def copy_up(lower: Sequence[str], path: str, fd: int, name: str) -> bool:
         with open(os.open(name, flags, 0o600, dir_fd=fd), "wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
             target.flush()
-            os.fchown(target.fileno(), state.st_uid, state.st_gid)
+            owners.here().give(target.fileno(), state.st_uid, state.st_gid)
             os.fchmod(target.fileno(), stat.S_IMODE(state.st_mode))
             xattrs.write(target.fileno(), xattrs.read(source.fileno()))
             os.utime(target.fileno(), ns=(state.st_mtime_ns, state.st_mtime_ns))
@@ -93,7 +95,8 @@ def find(lower: Sequence[str], path: str) -> tuple[str, os.stat_result] | None:
         if state is _HIDDEN:
             return None
         if isinstance(state, os.stat_result):
-            return f"{tree}/{path}", state
+            place = f"{tree}/{path}"
+            return place, owners.here().seen(place, state)
     return None
 
 

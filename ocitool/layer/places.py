@@ -6,14 +6,14 @@ followed as every engine does (Debian's ``/var/run`` is one), but never out of t
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Sequence
 
-from ocitool.errors import UnsafePath
+from ocitool.layer import owners
 from ocitool.layer.entry import split
-from ocitool.layer.lower import MOST_LINKS, find, inherit
+from ocitool.layer.links import follow
+from ocitool.layer.lower import find, inherit
 from ocitool.layer.root import Root, remove_tree
 from ocitool.layer.whiteouts import Whiteouts
 
@@ -123,36 +123,10 @@ class Places:
     # -- links, and what is missing ---------------------------------------------------------
 
     def _resolve(self, path: str) -> str:
-        done = ""
-        todo = path.split("/")[::-1]
-        links = 0
-        while todo:
-            name = todo.pop()
-            if name in ("", "."):
-                continue
-            if name == "..":
-                if not done:
-                    raise UnsafePath("a link leads out of the tree", where=path)
-                done = split(done)[0]
-                continue
-            here = f"{done}/{name}" if done else name
-            found = find(self._stack, here)
-            if found is None or not stat.S_ISLNK(found[1].st_mode):
-                self._ensure(here, found)
-                done = here
-                continue
-            links += 1
-            if links > MOST_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            target = os.readlink(found[0])
-            if target.startswith("/"):
-                # In an image the top is the tree's.  Engines write members where they are, not
-                # behind a link of the same layer: that is how an attack looks.
-                if here in self.ours:
-                    raise UnsafePath("a link leads out of the tree", where=path)
-                done = ""
-            todo.extend(target.split("/")[::-1])
-        return done
+        return follow(path, self._look, _target, self._ensure, self.ours)
+
+    def _look(self, path: str) -> tuple[str, os.stat_result] | None:
+        return find(self._stack, path)
 
     def _ensure(self, path: str, found: tuple[str, os.stat_result] | None) -> None:
         """See to it that *path*, which is *found* (no link), is a directory of the tree itself."""
@@ -174,10 +148,15 @@ class Places:
             os.mkdir(name, 0o755, dir_fd=fd)
         below = self._root.directory(path)
         # Neither the umask nor a parent's setgid bit has a say in what an image looks like.
-        os.fchown(below, os.geteuid(), os.getegid())
+        owners.here().give(below, os.geteuid(), os.getegid())
         os.fchmod(below, 0o755)
         if hidden:
             self._whiteouts.opaque(below, path, self.ours)
         else:
             inherit(found, below)
         self._times[path] = os.fstat(below).st_mtime_ns
+
+
+def _target(found: tuple[str, os.stat_result]) -> str:
+    place, state = found
+    return os.readlink(place) if stat.S_ISLNK(state.st_mode) else ""

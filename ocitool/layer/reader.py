@@ -13,7 +13,7 @@ from typing import Final
 
 from ocitool.errors import LayerError, TooLarge
 from ocitool.layer import pax, sparse
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import DEFAULT_LIMITS, FILE, Entry, Limits
 from ocitool.layer.header import BLOCK, Headers, verify
 from ocitool.layer.sparse import Filler, Spans

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError, TooLarge, UnsupportedEntry
 from ocitool.layer import pax
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 
 #: The runs of data in a file: offset and length of each in bytes, by rising offset, none empty.
 #: In the tar they stand one right behind the other.

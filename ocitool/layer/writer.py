@@ -13,7 +13,7 @@ from zlib import adler32
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer import pax
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import Entry, encode
 
 _BLOCK: Final = 512  # bytes

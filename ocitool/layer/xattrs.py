@@ -13,12 +13,13 @@ from typing import Final
 from ocitool.layer.entry import NO_XATTRS
 
 #: Never in a layer: labels belong to the machine, marks of overlays to the driver.  Taken from a
-#: layer they would let it forge opaque directories or redirects.
+#: layer they would let it forge opaque directories, redirects, or owners (`ocitool.layer.owners`).
 _DROPPED: Final = (
     "security.selinux",
     "trusted.",
     "user.overlay.",
     "user.fuseoverlayfs.",
+    "user.ocitool.",
     "system.nfs4_acl",
 )
 _UNSUPPORTED: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA})

@@ -41,11 +41,11 @@ def damage_told(blobs: Blobs, layer: Layer) -> Iterator[None]:
     try:
         yield
     except (LayerError, DigestMismatch) as error:
-        digest = layer.blob.digest
-        if blobs.hash(digest) == digest:
-            raise
-        raise StoreError(
-            f"the blob {digest} is damaged: {error}",
-            where=blobs.path(digest),
-            hint="run `ocitool system check --repair`, which fetches it again",
-        ) from error
+        for digest in (layer.diff_id, layer.blob.digest):  # of the first there need be no blob
+            if blobs.size(digest) is not None and blobs.hash(digest) != digest:
+                raise StoreError(
+                    f"the blob {digest} is damaged: {error}",
+                    where=blobs.path(digest),
+                    hint="run `ocitool system check --repair`, which fetches it again",
+                ) from error
+        raise

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 from ocitool.errors import BlobNotFound, ImageNotFound
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor

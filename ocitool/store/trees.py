@@ -11,7 +11,7 @@ from typing import Final
 
 from ocitool.errors import LayerError, NotFound
 from ocitool.layer import entry as kinds
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.codec import CHUNK
 from ocitool.layer.sparse import Filler, Sparse
 from ocitool.layer.threads import ReadAhead
 from ocitool.layer.tree import Found, ImageTree

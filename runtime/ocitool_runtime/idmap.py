@@ -52,6 +52,12 @@ def single_map() -> Maps:
     return Maps(uid_maps=_stack(os.geteuid(), []), gid_maps=_stack(os.getegid(), []))
 
 
+def usable_maps() -> Maps:
+    """Return the maps for this user: with ranges where there are some, else its single id."""
+    maps = current_maps()
+    return single_map() if isinstance(maps, str) else maps
+
+
 def _names(uid: int) -> list[str]:
     try:
         return [pwd.getpwuid(uid).pw_name, str(uid)]

@@ -28,12 +28,7 @@ class Namespaces:
             return Support(ok=False, reason=f"the machine {machine} is not known")
         if os.geteuid() == 0:
             return userns.namespaces_work()
-        found = userns.supported()
-        maps = userns.current_maps()
-        if found.ok and isinstance(maps, str):
-            reason, _, hint = maps.partition(": ")
-            return Support(ok=False, reason=reason, hint=hint)
-        return found
+        return userns.supported()
 
     def start(self, sandbox: Sandbox, stdio: Stdio) -> StubProcess:
         """Start the program and return once it is running; see `Isolation.start`."""
@@ -41,7 +36,7 @@ class Namespaces:
             raise SandboxError(
                 "only root can do without a user namespace",
                 where="uid_maps",
-                hint="pass the maps of ocitool_runtime.userns.current_maps()",
+                hint="pass the maps of ocitool_runtime.userns.usable_maps()",
             )
         plan = wire.plan(sandbox)
         maps = Maps(uid_maps=sandbox.uid_maps, gid_maps=sandbox.gid_maps)

@@ -232,6 +232,19 @@ def test_a_damaged_blob_is_named_when_its_layer_is_unpacked(store, name):
     assert "system check --repair" in caught.value.hint
 
 
+def test_a_damaged_plain_tar_is_named_and_done_without(store, name):
+    layer = local_image(store, name).layers[0]
+    if store.blobs.size(layer.diff_id) is None:
+        os.link(store.blobs.path(layer.blob.digest), store.blobs.path(layer.diff_id))  # as if kept
+    else:
+        damage(store, layer.diff_id)
+    with pytest.raises(StoreError, match=f"blob {layer.diff_id} is damaged"):
+        store.layers.index(layer)
+    age(store)
+    assert mended(store) >= 1
+    assert store.layers.index(layer).get("f") is not None
+
+
 def test_an_image_of_another_platform_need_not_be_here(store, name):
     image = local_image(store, name)
     absent = image.descriptor.annotated(x="y")

@@ -17,7 +17,8 @@ from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, encode, split
 from ocitool.layer.erofs import format
 from ocitool.layer.erofs.node import Device, Node, directory
 from ocitool.layer.erofs.paths import Paths
-from ocitool.layer.erofs.stack import HOLES, Stack
+from ocitool.layer.erofs.stack import Stack
+from ocitool.layer.erofs.tags import HOLES
 
 _MODES: Final = {
     kinds.FILE: stat.S_IFREG,
@@ -80,10 +81,11 @@ class Fold:
             return
         parent, folder = self._paths.enter(parent)
         path = f"{parent}/{name}" if parent else name
+        key = encode(name)
         if member.kind == kinds.DIRECTORY:
-            self._directory(folder, name, path, member)
+            self._directory(folder, key, path, member)
         elif member.kind == kinds.HARDLINK:
-            self._hard_link(folder, name, path, member)
+            self._hard_link(folder, key, path, member)
         else:
             if member.kind == kinds.CHAR and member.device == (0, 0):
                 # It would read as a whiteout; only `.wh.` names are whiteouts in a layer.
@@ -102,11 +104,11 @@ class Fold:
                 node.link = encode(member.link)
             if member.xattrs:
                 node.xattrs = self._kept(member)
-            self._paths.put(folder, name, path, node)
+            self._paths.put(folder, key, path, node)
         self._paths.claim(path)
 
-    def _directory(self, folder: Node, name: str, path: str, member: Entry) -> None:
-        node = folder.children.get(encode(name))
+    def _directory(self, folder: Node, name: bytes, path: str, member: Entry) -> None:
+        node = folder.children.get(name)
         if node is None or not node.is_directory:
             hidden = self._paths.put(folder, name, path, new := directory())
             node = new
@@ -138,7 +140,7 @@ class Fold:
             kept[name] = value
         return kept
 
-    def _hard_link(self, folder: Node, name: str, path: str, member: Entry) -> None:
+    def _hard_link(self, folder: Node, name: bytes, path: str, member: Entry) -> None:
         there, target = split(member.link)
         there, source = self._paths.enter(there)
         link = f"{there}/{target}" if there else target

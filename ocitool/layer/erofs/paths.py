@@ -6,15 +6,12 @@ never out of the tree.
 
 from __future__ import annotations
 
-from typing import Final
-
-from ocitool.errors import LayerError, UnsafePath
+from ocitool.errors import LayerError
 from ocitool.layer.entry import decode, encode, split
 from ocitool.layer.erofs.node import Node, directory, whiteout
 from ocitool.layer.erofs.stack import Seen, Stack
+from ocitool.layer.links import follow
 from ocitool.layer.xattrs import belongs
-
-_MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
 
 
 class Paths:
@@ -31,38 +28,7 @@ class Paths:
         node = self._directories.get(path)
         if node is not None:
             return path, node
-        done = ""
-        todo = path.split("/")[::-1]
-        links = 0
-        while todo:
-            name = todo.pop()
-            if name in ("", "."):
-                continue
-            if name == "..":
-                if not done:
-                    raise UnsafePath("a link leads out of the tree", where=path)
-                done = split(done)[0]
-                continue
-            here = f"{done}/{name}" if done else name
-            if here in self._directories:
-                done = here
-                continue
-            found = self.find(here)
-            if found is None or not found.node.is_link:
-                self._ensure(here, found)
-                done = here
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise LayerError("too many levels of symbolic links", where=path)
-            target = decode(found.node.link)
-            if target.startswith("/"):
-                # In an image the top is the tree's.  Engines write members where they are, not
-                # behind a link of the same layer: that is how an attack looks.
-                if here in self._ours:
-                    raise UnsafePath("a link leads out of the tree", where=path)
-                done = ""
-            todo.extend(target.split("/")[::-1])
+        done = follow(path, self.find, _target, self._ensure, self._ours)
         return done, self._directories[done]
 
     def find(self, path: str) -> Seen | None:
@@ -102,14 +68,13 @@ class Paths:
             self._ours.add(path)
             path = split(path)[0]
 
-    def put(self, folder: Node, name: str, path: str, node: Node) -> bool:
+    def put(self, folder: Node, name: bytes, path: str, node: Node) -> bool:
         """Make *name* in *folder* be *node*; True if what is below the layer must stay hidden."""
-        key = encode(name)
-        before = folder.children.get(key)
+        before = folder.children.get(name)
         if before is not None and before.is_directory:
             self._forget(path)
         self._ours.discard(path)
-        folder.children[key] = node
+        folder.children[name] = node
         if node.is_directory:
             self._directories[path] = node
         return before is not None and before.is_whiteout
@@ -159,6 +124,8 @@ class Paths:
 
     def _ensure(self, path: str, found: Seen | None) -> None:
         """See to it that *path*, which is *found* (no link), is a directory of this tree."""
+        if path in self._directories:
+            return
         parent, name = split(path)
         folder = self._directories[parent]
         before = folder.children.get(encode(name))
@@ -170,4 +137,8 @@ class Paths:
         elif found is not None and found.node.is_directory:
             node = found.node.copy()
             node.xattrs = {key: node.xattrs[key] for key in node.xattrs if belongs(key)}
-        self.put(folder, name, path, node)
+        self.put(folder, encode(name), path, node)
+
+
+def _target(found: Seen) -> str:
+    return decode(found.node.link) if found.node.is_link else ""

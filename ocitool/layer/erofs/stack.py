@@ -4,30 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ocitool.layer.entry import encode
 from ocitool.layer.erofs.node import Node
 from ocitool.layer.erofs.reader import ErofsImage
+from ocitool.layer.erofs.tags import foreign_tag
 from ocitool.layer.lower import Known
 from ocitool.layer.xattrs import belongs
-
-#: How an image calls the devices of its own layer: its tar, and the file of what has holes.
-TAR: Final = ""
-HOLES: Final = "+"
-#: Elsewhere a tar's tag is its layer's name, 64 digits that fill the tag; that of the other file
-#: is the same number in other letters.
-_DIGITS: Final = "0123456789abcdef"
-_OTHERS: Final = "ghijklmnopqrstuv"
-_TO_HOLES: Final = str.maketrans(_DIGITS, _OTHERS)
-_TO_NAME: Final = str.maketrans(_OTHERS, _DIGITS)
-
-
-def device_of(tag: str, layer: str) -> tuple[str, bool]:
-    """Return whose device *tag* means in an image of *layer*, and whether it is that of holes."""
-    if tag in (TAR, HOLES):
-        return layer, tag == HOLES
-    return tag.translate(_TO_NAME), not set(tag) <= set(_DIGITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +23,7 @@ class Below:
 
     def tag(self, device: int) -> str:
         """Return what others know the *device* of this image by."""
-        tag = self.image.devices[device].tag
-        return self.name.translate(_TO_HOLES) if tag == HOLES else tag or self.name
+        return foreign_tag(self.image.devices[device].tag, self.name)
 
 
 class Seen(NamedTuple):

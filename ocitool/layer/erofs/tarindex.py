@@ -9,7 +9,8 @@ from typing import Protocol
 from ocitool.layer.apply import Applied
 from ocitool.layer.entry import DEFAULT_LIMITS, Limits
 from ocitool.layer.erofs.fold import Fold
-from ocitool.layer.erofs.stack import HOLES, Stack
+from ocitool.layer.erofs.stack import Stack
+from ocitool.layer.erofs.tags import HOLES
 from ocitool.layer.erofs.writer import write
 from ocitool.layer.reader import TarReader
 from ocitool.oci.content import Stream

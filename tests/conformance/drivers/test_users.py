@@ -19,13 +19,13 @@ from ocitool.drivers.vfs import VfsDriver
 name, mode = sys.argv[1:]
 
 class Suite(DriverConformance):
-    foreign_ids = mode == "mapped"
+    foreign_ids = mode != "own"
     in_place = mode == "own"
 
     def make(self, home):
         if mode == "own":
             return VfsDriver(home)
-        driver = choose.make(name, home)
+        driver = choose.make(f"{name}.aside" if mode == "aside" else name, home)
         assert type(driver).__name__ == "Unshared"
         return driver
 
@@ -109,6 +109,16 @@ def test_an_ordinary_user_has_every_driver(ordinary_user, name):
     if not support.startswith("True"):
         pytest.skip(f"needs {name} for an ordinary user: {support}")
     assert passed(user.run(user.python, "-c", RUN, name, "mapped")) >= 20
+
+
+@pytest.mark.parametrize("name", ["overlay", "vfs"])
+def test_a_user_without_ranges_has_every_driver(rangeless_user, name):
+    user = rangeless_user
+    support = user.run(user.python, "-c", PROBE, f"{name}.aside").ok().stdout.strip()
+    if not support.startswith("True"):
+        pytest.skip(f"needs {name} for a user with a single id: {support}")
+    assert "kept in attributes" in support
+    assert passed(user.run(user.python, "-c", RUN, name, "aside")) >= 20
 
 
 def test_plain_directories_need_no_privilege_at_all(ordinary_user):

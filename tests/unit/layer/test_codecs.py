@@ -12,7 +12,7 @@ from ocitool.oci import mediatypes as types
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("gzip", (GZIP, 1)),
+        ("gzip", (GZIP, 3)),
         ("gzip:9", (GZIP, 9)),
         ("zstd", (ZSTD, 3)),
         ("zstd:19", (ZSTD, 19)),

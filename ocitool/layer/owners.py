@@ -1,0 +1,290 @@
+"""Whose the files of a tree are: as the kernel keeps it, or aside in attributes of the files.
+
+In a user namespace of a single id the kernel knows no owner but that one, and makes no devices.
+What a layer says is kept beside then, and read back by whoever looks at the tree:
+
+- ``user.ocitool.owner`` of a file or directory: ``UID:GID``; of an empty file that stands for a
+  device ``UID:GID:c:MAJOR:MINOR``, or ``b``.
+- ``user.ocitool.children`` of a directory, for its links and pipes, which take no attributes of
+  users: groups of UID, GID, COUNT (32 bits each, little endian) and COUNT marks of 32 bits, each
+  the CRC-32 of a name, a NUL, and the entry's time in nanoseconds as digits.  So a link that was
+  made anew under an old name has no owner there, and what overlayfs copies stays true.
+
+What has neither belongs to 0:0.
+
+Source: user_namespaces(7), xattr(7); docs/store-format.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import struct
+import zlib
+from functools import cache
+from typing import Final, Protocol
+
+from ocitool.errors import LayerError
+from ocitool.layer import entry as kinds
+from ocitool.layer.entry import Entry, encode
+
+OWNER: Final = "user.ocitool.owner"
+CHILDREN: Final = "user.ocitool.children"
+_RECORD: Final = re.compile(rb"(\d{1,10}):(\d{1,10})(?::([bc]):(\d{1,4}):(\d{1,7}))?")
+_GROUP: Final = struct.Struct("<III")  # uid, gid, how many marks follow
+_MARK: Final = struct.Struct("<I")
+_LARGEST_ID: Final = (1 << 32) - 2
+_NONE: Final = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCES})
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.E2BIG, errno.ERANGE})
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DEVICES: Final = {b"c": stat.S_IFCHR, b"b": stat.S_IFBLK}
+#: What a state has beside the ten members of a tuple.
+_TIMES: Final = (
+    "st_atime", "st_mtime", "st_ctime", "st_atime_ns", "st_mtime_ns", "st_ctime_ns",
+)  # fmt: skip
+_Owner = tuple[int, int]
+
+
+class Owners(Protocol):
+    """Gives files to their owners, and tells whose they are."""
+
+    #: Who owns a new file without being told; () if everything is told.
+    given: tuple[int, ...]
+
+    def give(self, fd: int, uid: int, gid: int) -> None:
+        """Make *uid*:*gid* the owner of an open file or directory."""
+
+    def give_node(self, name: str, entry: Entry, dir_fd: int | None = None) -> None:
+        """Make that of *entry* the owner of *name*, which is not opened: a link, a device."""
+
+    def make_device(self, name: str, mode: int, device: int, dir_fd: int) -> None:
+        """Make what mknod(2) makes; its owner is given by `give_node`."""
+
+    def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> None:
+        """Note that *name* has become another name of *other*."""
+
+    def date(self, place: str, entry: Entry) -> None:
+        """Give the file *place*, which *entry* describes, the time of that."""
+
+    def copy(self, source: str, target: str, state: os.stat_result) -> None:
+        """Give *target*, a copy of *source* whose state is *state*, the owner of that."""
+
+    def seen(self, place: str | int, state: os.stat_result) -> os.stat_result:
+        """Return *state*, that of the file *place*, as the layer has it."""
+
+
+class Real:
+    """As the kernel keeps it."""
+
+    def __init__(self) -> None:
+        self.given: tuple[int, ...] = (os.geteuid(), os.getegid())
+
+    give = staticmethod(os.fchown)
+
+    def give_node(self, name: str, entry: Entry, dir_fd: int | None = None) -> None:
+        os.chown(name, entry.uid, entry.gid, dir_fd=dir_fd, follow_symlinks=False)
+
+    def make_device(self, name: str, mode: int, device: int, dir_fd: int) -> None:
+        os.mknod(name, mode, device, dir_fd=dir_fd)
+
+    def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> None:
+        return None
+
+    def date(self, place: str, entry: Entry) -> None:
+        os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+
+    def copy(self, source: str, target: str, state: os.stat_result) -> None:
+        os.chown(target, state.st_uid, state.st_gid, follow_symlinks=False)
+
+    def seen(self, place: str | int, state: os.stat_result) -> os.stat_result:
+        return state
+
+
+class Aside:
+    """In attributes."""
+
+    given: tuple[int, ...] = ()
+
+    def give(self, fd: int, uid: int, gid: int) -> None:
+        os.setxattr(fd, OWNER, b"%d:%d" % (uid, gid))
+
+    def give_node(self, name: str, entry: Entry, dir_fd: int | None = None) -> None:
+        if entry.kind in (kinds.CHAR, kinds.BLOCK):
+            place = name if dir_fd is None else f"/proc/self/fd/{dir_fd}/{name}"
+            values = (entry.uid, entry.gid, entry.kind[0].encode(), *entry.device)
+            os.setxattr(place, OWNER, b"%d:%d:%s:%d:%d" % values, follow_symlinks=False)
+            return
+        # The time as this file system keeps it, which may be a coarser one.
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=dir_fd, follow_symlinks=False)
+        mtime = os.lstat(name, dir_fd=dir_fd).st_mtime_ns
+        if dir_fd is None:
+            directory, name = os.path.split(name)
+            _note_child(directory, name, mtime, (entry.uid, entry.gid))
+        else:
+            _note_child(dir_fd, name, mtime, (entry.uid, entry.gid))
+
+    def make_device(self, name: str, mode: int, device: int, dir_fd: int) -> None:
+        if stat.S_ISFIFO(mode):
+            os.mknod(name, mode, device, dir_fd=dir_fd)
+        else:
+            os.close(os.open(name, _NEW, stat.S_IMODE(mode), dir_fd=dir_fd))
+
+    def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> None:
+        state = os.lstat(other, dir_fd=other_fd)
+        if _is_child(state.st_mode):
+            owner = _child_owner(other_fd, other, state.st_mtime_ns)
+            _note_child(dir_fd, name, state.st_mtime_ns, owner)
+
+    def date(self, place: str, entry: Entry) -> None:
+        if _is_child(os.lstat(place).st_mode):
+            self.give_node(place, entry)  # it is known by its time
+        else:
+            os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+
+    def copy(self, source: str, target: str, state: os.stat_result) -> None:
+        if not _is_child(state.st_mode):
+            copy_records(source, target)
+
+    def seen(self, place: str | int, state: os.stat_result) -> os.stat_result:
+        mode, device = state.st_mode, state.st_rdev
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            owner, kind, device = _parsed(_get(place, OWNER))
+            if kind and stat.S_ISREG(mode):
+                mode = kind | stat.S_IMODE(mode)
+        elif _is_child(mode) and isinstance(place, str):
+            directory, name = os.path.split(place)
+            owner = _child_owner(directory, name, state.st_mtime_ns)
+        else:
+            return state  # overlay's whiteouts, sockets
+        return _with(state, mode, owner, device)
+
+
+@cache
+def here() -> Owners:
+    """Return how the owners of a tree that this process makes or reads are kept."""
+    return Aside() if single_id() else Real()
+
+
+def single_id() -> bool:
+    """Say whether this process is in a user namespace that has one id and no other."""
+    try:
+        with open("/proc/self/uid_map", "rb") as maps:
+            return [line.split()[2] for line in maps] == [b"1"]
+    except OSError:
+        return False  # a kernel without user namespaces
+
+
+def copy_records(source: str, target: str) -> None:
+    """Copy what is kept aside of a file or directory, if anything is, as it stands."""
+    for name in (OWNER, CHILDREN):
+        value = _get(source, name)
+        if value:
+            os.setxattr(target, name, value, follow_symlinks=False)
+
+
+def _get(place: str | int, name: str) -> bytes:
+    try:
+        return os.getxattr(place, name, follow_symlinks=isinstance(place, int))
+    except OSError as error:
+        if error.errno not in _NONE:
+            raise
+        return b""
+
+
+def _parsed(record: bytes) -> tuple[_Owner, int, int]:
+    """Return owner, kind (as in st_mode, 0 for no device) and device number of a record.
+
+    What is no record, because a program in a container wrote it, is none.
+    """
+    match = _RECORD.fullmatch(record)
+    if match is None:
+        return (0, 0), 0, 0
+    owner = int(match[1]), int(match[2])
+    if max(owner) > _LARGEST_ID:
+        return (0, 0), 0, 0
+    if match[3] is None:
+        return owner, 0, 0
+    device = os.makedev(int(match[4]), int(match[5]))
+    # 0:0 would read as a whiteout.
+    return (owner, _DEVICES[match[3]], device) if device else (owner, 0, 0)
+
+
+def _with(state: os.stat_result, mode: int, owner: _Owner, device: int) -> os.stat_result:
+    first = (mode, state.st_ino, state.st_dev, state.st_nlink, *owner, *state[6:10])
+    return os.stat_result(
+        first, {"st_rdev": device, **{name: getattr(state, name) for name in _TIMES}}
+    )
+
+
+# -- links and pipes ------------------------------------------------------------------------
+
+
+def _is_child(mode: int) -> bool:
+    return stat.S_ISLNK(mode) or stat.S_ISFIFO(mode)
+
+
+def _mark(name: str, mtime: int) -> bytes:
+    return _MARK.pack(zlib.crc32(encode(name) + b"\0%d" % mtime))
+
+
+def _child_owner(directory: str | int, name: str, mtime: int) -> _Owner:
+    mark = _mark(name, mtime)
+    for owner, marks in _groups(directory).items():
+        if mark in marks:
+            return owner
+    return 0, 0
+
+
+def _note_child(directory: str | int, name: str, mtime: int, owner: _Owner) -> None:
+    mark = _mark(name, mtime)
+    groups = _groups(directory)
+    before = {key: list(marks) for key, marks in groups.items()}
+    for marks in groups.values():
+        if mark in marks:
+            marks.remove(mark)
+    if owner != (0, 0):
+        groups.setdefault(owner, []).append(mark)
+    if groups != before:
+        _keep(directory, groups, name)
+
+
+def _groups(directory: str | int) -> dict[_Owner, list[bytes]]:
+    try:
+        data = os.getxattr(directory, CHILDREN)
+    except OSError as error:
+        if error.errno not in _NONE:
+            raise
+        return {}
+    found: dict[_Owner, list[bytes]] = {}
+    at = 0
+    while at + _GROUP.size <= len(data):
+        uid, gid, count = _GROUP.unpack_from(data, at)
+        at += _GROUP.size
+        end = at + count * _MARK.size
+        if end > len(data) or max(uid, gid) > _LARGEST_ID:
+            break  # not ours
+        found[uid, gid] = [data[i : i + _MARK.size] for i in range(at, end, _MARK.size)]
+        at = end
+    return found
+
+
+def _keep(directory: str | int, groups: dict[_Owner, list[bytes]], name: str) -> None:
+    parts = [
+        _GROUP.pack(*owner, len(marks)) + b"".join(marks)
+        for owner, marks in groups.items()
+        if marks
+    ]
+    try:
+        os.setxattr(directory, CHILDREN, b"".join(parts))
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise LayerError(
+            "its directory has more links of other owners than this file system lets a user "
+            "without subordinate ids keep",
+            where=name,
+            hint="give this user a range of 65536 ids in /etc/subuid and /etc/subgid, or --root a "
+            "place on XFS or btrfs",
+        ) from error

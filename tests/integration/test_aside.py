@@ -1,0 +1,100 @@
+"""A user without subordinate ids: builds, unpacks and runs, and its image has root's bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+FILES = """\
+FROM tools:1
+WORKDIR /srv/data
+COPY --chown=33:44 f d/ ./
+COPY --chown=7 d /opt/d
+"""
+PLAIN = """\
+RUN rm /opt/d/g; touch /opt/d/new; ln -s new /opt/d/link; chmod 4755 /opt/d/new
+RUN cat /srv/data/f >> /srv/data/g; chmod 600 /srv/data/f; mkdir -p /var/lib/x; rm -r /opt/d/sub
+RUN ln /srv/data/g /srv/data/h
+"""
+
+
+@pytest.fixture(scope="module")
+def context(session_tree):
+    top = session_tree / "aside-context"
+    (top / "d/sub").mkdir(parents=True)
+    for place in (top, top / "d", top / "d/sub"):
+        place.chmod(0o755)
+    (top / "f").write_text("1\n")
+    (top / "d/g").write_text("2\n")
+    (top / "d/sub/link").symlink_to("../g")
+    return top
+
+
+@pytest.fixture(scope="module")
+def both(session_tree, rangeless_user, tools_context, run_cli):
+    """Return a function that builds a Dockerfile as root and as the user; both images' ids."""
+    roots, theirs = session_tree / "aside-root", rangeless_user.home / "store"
+    tools_context.parent.chmod(0o755)
+
+    def build(context, text, driver=()):
+        (context / "Dockerfile").write_text(text)
+        ids = []
+        for root, user in ((roots, None), (theirs, rangeless_user)):
+            words = ("build", "-q", "-t", "tools:1", tools_context)
+            run_cli(*words, root=root, user=user, env=EPOCH).ok()
+            words = (*driver, "build", "-q", "-t", "made:1", context)
+            ids.append(run_cli(*words, root=root, user=user, env=EPOCH).ok().stdout)
+        return ids
+
+    yield build, theirs
+    for root, user in ((roots, None), (theirs, rangeless_user)):
+        run_cli("system", "prune", "-a", "-f", root=root, user=user)
+
+
+@pytest.fixture(scope="module")
+def kept_aside(run_cli, rangeless_user, containers):
+    """Skip where this user can unpack nothing."""
+    done = run_cli("info", root=rangeless_user.home / "store", user=rangeless_user).ok()
+    if ".aside" not in done.stdout:
+        pytest.skip(f"needs user namespaces for every user: {done.stdout}")
+
+
+@pytest.mark.usefixtures("kept_aside")
+@pytest.mark.parametrize("driver", [(), ("--driver", "vfs")])
+def test_an_image_has_roots_bytes(both, context, driver):
+    build, _ = both
+    last = f"ENV DRIVER={driver[1:]}\nRUN touch /opt/d/{len(driver)}\n"
+    ours, theirs = build(context, FILES + PLAIN + last, driver)
+    assert ours == theirs
+
+
+@pytest.mark.usefixtures("kept_aside")
+def test_what_was_built_is_run_and_checked(both, context, run_cli, rangeless_user):
+    build, store = both
+    build(context, FILES + PLAIN)
+
+    def run(*words):
+        return run_cli(*words, root=store, user=rangeless_user)
+
+    assert run("run", "--rm", "made:1", "cat", "/srv/data/h").ok().stdout == "2\n1\n"
+    assert run("run", "--rm", "made:1", "id", "-u").ok().stdout == "0\n"
+    assert run("system", "check").ok()
+    shown = run("info").ok().stdout
+    assert ".aside" in shown and "kept in attributes" in shown and "subuid" in shown
+    assert {p.name.rpartition(".")[2] for p in (store / "drivers").iterdir()} == {"aside", "json"}
+
+
+@pytest.mark.usefixtures("kept_aside")
+def test_another_id_needs_ranges(both, context, run_cli, rangeless_user):
+    build, store = both
+    build(context, FILES)
+    refused = run_cli(
+        "run", "--rm", "--user", "7", "made:1", "true", root=store, user=rangeless_user
+    )
+    assert refused.code == 125
+    assert "/etc/subuid" in refused.stderr
+
+
+def test_a_user_with_all_ids_keeps_nothing_aside(run_cli, tmp_path):
+    done = run_cli("--driver", "vfs.aside", "info", root=tmp_path / "store")
+    assert "owners need not be kept aside" in done.stdout
