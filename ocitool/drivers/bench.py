@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from ocitool.drivers import trash
 from ocitool.drivers.driver import Driver
 from ocitool.drivers.inspection import LIST, run_inside
-from ocitool.drivers.samples import Member, closed, entries_of, full, tar
-from ocitool.errors import OcitoolError
+from ocitool.drivers.samples import Member, closed, entries_of, full, stream, tar
+from ocitool.errors import LayerError, OcitoolError
 from ocitool.layer.apply import Applied
 from ocitool.layer.root import remove_tree
 
@@ -75,6 +75,19 @@ class DriverBench(ABC):
         found: dict[str, Any] = run_inside(driver.view(parents), LIST, in_place=self.in_place)
         del found["."]
         return found
+
+    def top(self, driver: Driver, parents: Sequence[str]) -> dict[str, Any]:
+        """Return what a view of *parents* shows of its root directory."""
+        found = run_inside(driver.view(parents), LIST, in_place=self.in_place)
+        facts: dict[str, Any] = found["."]
+        return facts
+
+    def refuses(self, driver: Driver, data: bytes, parents: Sequence[str] = ()) -> None:
+        """Have the layer *data* refused; nothing is left of it."""
+        driver.begin("refused", parents)
+        raises(LayerError, lambda: driver.apply("refused", parents, stream(data)))
+        driver.discard("refused")
+        assert "refused" not in driver.trees()
 
     def diff(self, driver: Driver, key: str, parents: Sequence[str], **options: Any) -> bytes:
         """Return the layer that `diff` writes."""

@@ -19,8 +19,10 @@ import tempfile
 from collections.abc import Callable
 
 from ocitool.drivers import samples
-from ocitool.drivers.bench import Broken, DriverBench, close, raises, timeless
+from ocitool.drivers.bench import Broken, close, raises, timeless
+from ocitool.drivers.corners import DriverCorners
 from ocitool.drivers.driver import Driver
+from ocitool.drivers.hostile import DriverHostile
 from ocitool.drivers.inspection import run_inside
 from ocitool.drivers.samples import directory, file, hardlink, opaque, tar, whiteout
 from ocitool.errors import DriverError, LayerError, LayerNotFound, OcitoolError, UnsafePath
@@ -30,7 +32,7 @@ from ocitool.oci.content import Stream
 A, B, C = (letter * 64 for letter in "abc")  # names of layers
 
 
-class DriverConformance(DriverBench):
+class DriverConformance(DriverCorners, DriverHostile):
     """What a driver must do."""
 
     def test_its_probe_leaves_nothing(self) -> None:

@@ -23,6 +23,7 @@ from ocitool.drivers import probing
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders, InFolders
 from ocitool.errors import DriverError, LayerError
+from ocitool.layer import xattrs
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.erofs.tags import device_of
 from ocitool_runtime.spec import Mount, SharedImage
@@ -69,6 +70,7 @@ class ErofsDriver(InFolders):
                 like = image.node(image.root)
             os.chown(top, like.uid, like.gid)
             os.chmod(top, like.mode & 0o7777)
+            xattrs.write(top, like.xattrs)
             os.utime(top, ns=(like.mtime, like.mtime))
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:

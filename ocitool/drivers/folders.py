@@ -20,6 +20,7 @@ from typing import ClassVar, Final
 from ocitool.drivers import trash
 from ocitool.drivers.driver import Usage
 from ocitool.errors import DriverError, LayerNotFound
+from ocitool.layer import xattrs
 from ocitool.layer.owners import copy_records
 from ocitool.layer.root import remove_tree
 
@@ -64,6 +65,7 @@ class Folders:
             os.chmod(top, stat.S_IMODE(like.st_mode))
             if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
                 os.chown(top, like.st_uid, like.st_gid)
+            xattrs.write(top, xattrs.read(below))
             copy_records(below, top)
             os.utime(top, ns=(like.st_mtime_ns, like.st_mtime_ns))
         return top

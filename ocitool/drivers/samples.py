@@ -75,6 +75,11 @@ def tar(members: Iterable[Member]) -> io.BytesIO:
     return out
 
 
+def stream(data: bytes) -> io.BytesIO:
+    """Return *data* as a stream of a layer."""
+    return io.BytesIO(data)
+
+
 def entries_of(data: bytes) -> dict[str, Entry]:
     """Return the entries of a layer by their paths."""
     return {entry.path: entry for entry in TarReader(io.BytesIO(data))}

@@ -150,7 +150,7 @@ class _Applier:
 
     def _directory_attributes(self, fd: int, member: Entry, *, merged: bool) -> None:
         self._attributes.set_directory(fd, member, merged=merged)
-        self._places.keep_time(member.path, member.mtime)
+        self._places.keep(member.path, fd, member.mtime)
 
     def _hard_link(self, name: str, member: Entry) -> None:
         directory, target = split(member.link)

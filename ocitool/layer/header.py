@@ -13,7 +13,7 @@ from zlib import adler32
 from ocitool.errors import LayerError, UnsupportedEntry
 from ocitool.layer import entry as kinds
 from ocitool.layer import pax
-from ocitool.layer.entry import Entry, Limits, clean_path, decode
+from ocitool.layer.entry import Entry, Limits, clean_path, decode, encode
 
 BLOCK: Final = 512  # bytes
 _LARGEST_ID: Final = (1 << 32) - 2  # -1 means "unchanged" to chown(2)
@@ -129,7 +129,7 @@ class Headers:
             return target
         if kind != kinds.SYMLINK:
             return ""
-        if not target or len(target) > self._limits.path or "\0" in target:
+        if not target or len(encode(target)) > self._limits.path or "\0" in target:
             raise LayerError("a symlink's target is empty, too long or holds a NUL", where=path)
         return target
 

@@ -100,6 +100,16 @@ def find(lower: Sequence[str], path: str) -> tuple[str, os.stat_result] | None:
     return None
 
 
+def covers(lower: Sequence[str], tree: str, path: str) -> bool:
+    """Say whether the trees *lower* have something at *path* that *tree*, on them, could hide."""
+    place = tree
+    for part in path.split("/")[:-1]:
+        place = f"{place}/{part}"
+        if _opaque(place):
+            return False
+    return find(lower, path) is not None
+
+
 def resolve(stack: Sequence[str], path: str) -> str:
     """Return *path* without links, as the trees *stack* show it; what is not there stays as it is.
 

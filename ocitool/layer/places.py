@@ -6,16 +6,20 @@ followed as every engine does (Debian's ``/var/run`` is one), but never out of t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Sequence
+from typing import Final
 
 from ocitool.layer import owners
 from ocitool.layer.entry import split
 from ocitool.layer.links import follow
-from ocitool.layer.lower import find, inherit
+from ocitool.layer.lower import covers, find, inherit
 from ocitool.layer.root import Root, remove_tree
 from ocitool.layer.whiteouts import Whiteouts
+
+_DEFAULT_ACL: Final = "system.posix_acl_default"
 
 
 class Places:
@@ -25,12 +29,16 @@ class Places:
     """
 
     def __init__(self, tree: str, root: Root, whiteouts: Whiteouts, lower: Sequence[str]) -> None:
+        self._tree = tree
         self._root = root
         self._whiteouts = whiteouts
         self._lower = tuple(lower)
         self._stack = (tree, *lower)  # the topmost first
         self.ours: set[str] = set()
-        self._times: dict[str, int] = {"": os.fstat(root.fd).st_mtime_ns}  # of directories
+        # Of directories that were met: what they get when everything is in them.
+        self._times: dict[str, int] = {}
+        self._defaults: dict[str, bytes] = {}
+        self._meet("", root.fd, os.fstat(root.fd).st_mtime_ns)
 
     @property
     def stack(self) -> Sequence[str]:
@@ -48,7 +56,7 @@ class Places:
             path = self._resolve(path)
             fd = self._root.directory(path)
         if path not in self._times:  # it was there before: adding to it must not touch its time
-            self._times[path] = os.fstat(fd).st_mtime_ns
+            self._meet(path, fd, os.fstat(fd).st_mtime_ns)
         return path, fd
 
     def shown(self, path: str) -> bool:
@@ -72,9 +80,9 @@ class Places:
             self.ours.add(parent)
             parent = split(parent)[0]
 
-    def keep_time(self, path: str, mtime: int) -> None:
-        """Remember the time that the directory *path* gets when everything is in it."""
-        self._times[path] = mtime
+    def keep(self, path: str, fd: int, mtime: int) -> None:
+        """Remember what the directory *path*, which is *fd*, gets when everything is in it."""
+        self._meet(path, fd, mtime)
 
     def make_way(self, fd: int, name: str, path: str) -> bool:
         """Remove what *name* is now; True if what is below the layer must stay hidden."""
@@ -90,14 +98,14 @@ class Places:
         self.ours -= {known for known in self.ours if known.startswith(below)}
         for known in [key for key in self._times if key == path or key.startswith(below)]:
             del self._times[known]
+            self._defaults.pop(known, None)
         return False
 
     def hide(self, parent: str, name: str) -> None:
         """Hide what the layers below have at *name* in the directory *parent*."""
         parent, fd = self.enter(parent)
         path = f"{parent}/{name}" if parent else name
-        self._whiteouts.whiteout(fd, name, path, self.ours)
-        self._root.forget(path)
+        self._whiteout(fd, name, path)
 
     def hide_all(self, path: str) -> None:
         """Hide what the layers below have in the directory *path*."""
@@ -108,17 +116,34 @@ class Places:
             self._root.forget(path)
         else:  # overlayfs does not look for its mark on the top itself
             for name in {name for tree in self._stack for name in os.listdir(tree)}:
-                self._whiteouts.whiteout(fd, name, name, self.ours)
-                self._root.forget(name)
+                self._whiteout(fd, name, name)
+
+    def _whiteout(self, fd: int, name: str, path: str) -> None:
+        below = covers(self._lower, self._tree, path)
+        self._whiteouts.whiteout(fd, name, path, self.ours, below=below)
+        self._root.forget(path)
 
     def finish(self) -> None:
-        """Set the times of all directories that were touched."""
+        """Set the times and default ACLs of all directories that were touched."""
         for path, mtime in self._times.items():
             try:
                 fd = self._root.directory(path)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # whited out since
+            if path in self._defaults:
+                os.setxattr(fd, _DEFAULT_ACL, self._defaults[path])
             os.utime(fd, ns=(mtime, mtime))
+
+    def _meet(self, path: str, fd: int, mtime: int) -> None:
+        """Remember a directory's time, and put its default ACL aside.
+
+        A layer says all of a file by itself: nothing may come from the directory that it is in.
+        """
+        self._times[path] = mtime
+        self._defaults.pop(path, None)
+        with contextlib.suppress(OSError):  # it has none, or there are none here
+            self._defaults[path] = os.getxattr(fd, _DEFAULT_ACL)
+            os.removexattr(fd, _DEFAULT_ACL)
 
     # -- links, and what is missing ---------------------------------------------------------
 
@@ -150,11 +175,12 @@ class Places:
         # Neither the umask nor a parent's setgid bit has a say in what an image looks like.
         owners.here().give(below, os.geteuid(), os.getegid())
         os.fchmod(below, 0o755)
+        os.utime(below, ns=(0, 0))  # no layer says its time, and now would be another each time
         if hidden:
             self._whiteouts.opaque(below, path, self.ours)
         else:
             inherit(found, below)
-        self._times[path] = os.fstat(below).st_mtime_ns
+        self._meet(path, below, os.fstat(below).st_mtime_ns)
 
 
 def _target(found: tuple[str, os.stat_result]) -> str:

@@ -16,10 +16,11 @@ from ocitool.layer.root import remove_tree
 class Whiteouts(Protocol):
     """Turns the whiteouts of a layer into what a driver's trees have for them."""
 
-    def whiteout(self, fd: int, name: str, path: str, ours: Container[str]) -> None:
+    def whiteout(self, fd: int, name: str, path: str, ours: Container[str], *, below: bool) -> None:
         """Hide *name* (in the directory *fd*) of the layers below; what this layer has stays.
 
-        *path* is the full path of *name*, *ours* the paths this layer has made so far.
+        *path* is the full path of *name*, *ours* the paths this layer has made so far; *below*
+        says whether there is anything to hide.
         """
 
     def opaque(self, fd: int, path: str, ours: Container[str]) -> None:
@@ -35,20 +36,22 @@ class OverlayMarks:
     def __init__(self, namespace: str) -> None:
         self.attribute: Final = f"{namespace}.overlay.opaque"  # trusted as root, user otherwise
 
-    def whiteout(self, fd: int, name: str, path: str, ours: Container[str]) -> None:
+    def whiteout(self, fd: int, name: str, path: str, ours: Container[str], *, below: bool) -> None:
         if path not in ours:
             remove_tree(name, dir_fd=fd)  # made only for what is in it, or copied up for a link
+        if not below:  # the kernel lists a mark that stands where no directories are merged
+            return
         try:
             os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
         except FileExistsError:
             # The layer has the name as well.  A file hides what is below by itself; a directory
             # would merge with it.
             if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
-                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                inside = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
                 try:
-                    self.opaque(below, path, ours)
+                    self.opaque(inside, path, ours)
                 finally:
-                    os.close(below)
+                    os.close(inside)
 
     def opaque(self, fd: int, path: str, ours: Container[str]) -> None:
         os.setxattr(fd, self.attribute, b"y")
@@ -64,7 +67,7 @@ class OverlayMarks:
 class Removal:
     """For trees that hold everything: what is whited out is removed."""
 
-    def whiteout(self, fd: int, name: str, path: str, ours: Container[str]) -> None:
+    def whiteout(self, fd: int, name: str, path: str, ours: Container[str], *, below: bool) -> None:
         _keep_ours(fd, name, path, ours)
 
     def opaque(self, fd: int, path: str, ours: Container[str]) -> None:

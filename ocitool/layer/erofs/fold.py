@@ -16,7 +16,7 @@ from ocitool.layer import xattrs
 from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, encode, split
 from ocitool.layer.erofs import format
 from ocitool.layer.erofs.node import Device, Node, directory
-from ocitool.layer.erofs.paths import Paths
+from ocitool.layer.erofs.paths import Paths, without_marks
 from ocitool.layer.erofs.stack import Stack
 from ocitool.layer.erofs.tags import HOLES
 
@@ -40,7 +40,7 @@ class Fold:
     def __init__(self, below: Stack) -> None:
         top = below.find(())
         self.root = top.node if top else directory()
-        self.root.xattrs = kinds.NO_XATTRS
+        self.root.xattrs = without_marks(self.root.xattrs)
         self._paths = Paths(self.root, below)
         self._tags: dict[str, int] = {"": 0}  # of the devices; the layer's own tar is the first
         self._sizes: dict[str, int] = {}

@@ -45,7 +45,7 @@ PLAIN: Final = 0 << 1 | 1  # content in blocks; an extended inode
 INLINE: Final = 2 << 1 | 1  # content right behind the inode, within one block
 NO_CONTENT: Final = 0xFFFFFFFF
 
-LONGEST_XATTRS: Final = 0xFFFF * 4  # bytes of one inode's attributes, about
+LONGEST_XATTRS: Final = 0xFFFE * 4  # bytes of one inode's attributes: words less one for them all
 MOST_BLOCKS: Final = 0xFFFFFFFF
 
 #: Prefixes by their numbers; an attribute without one of them cannot be in an image.

@@ -6,8 +6,10 @@ never out of the tree.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ocitool.errors import LayerError
-from ocitool.layer.entry import decode, encode, split
+from ocitool.layer.entry import NO_XATTRS, decode, encode, split
 from ocitool.layer.erofs.node import Node, directory, whiteout
 from ocitool.layer.erofs.stack import Seen, Stack
 from ocitool.layer.links import follow
@@ -101,10 +103,23 @@ class Paths:
         if node is None or path not in self._ours:
             if node is not None and node.is_directory:
                 self._forget(path)
-            folder.children[name] = whiteout()
+            if self._covers(path):
+                folder.children[name] = whiteout()
+            else:  # the kernel lists a mark that stands where no directories are merged
+                folder.children.pop(name, None)
         elif node.is_directory:  # a file hides what is below by itself; a directory would merge
             node.make_opaque()
             self._keep_ours(node, path)
+
+    def _covers(self, path: str) -> bool:
+        """Say whether the layers below have something at *path* that this one could hide."""
+        node = self._root
+        parts = encode(path).split(b"/")
+        for part in parts[:-1]:
+            node = node.children[part]
+            if node.is_opaque:
+                return False
+        return self._below.find(parts) is not None
 
     def _keep_ours(self, folder: Node, path: str) -> None:
         for name, node in list(folder.children.items()):
@@ -136,8 +151,13 @@ class Paths:
             node.make_opaque()
         elif found is not None and found.node.is_directory:
             node = found.node.copy()
-            node.xattrs = {key: node.xattrs[key] for key in node.xattrs if belongs(key)}
+            node.xattrs = without_marks(node.xattrs)
         self.put(folder, encode(name), path, node)
+
+
+def without_marks(values: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Return the attributes that a layer gave."""
+    return {name: value for name, value in values.items() if belongs(name)} or NO_XATTRS
 
 
 def _target(found: Seen) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ocitool.drivers.conformance import DriverConformance
 
-CASES = tuple(name for name in vars(DriverConformance) if name.startswith("test_"))
+CASES = tuple(name for name in dir(DriverConformance) if name.startswith("test_"))
 MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "-", "": ""}
 
 

@@ -163,3 +163,24 @@ def test_what_was_unpacked_is_counted(tree):
         tree, mine(directory("d"), file("d/f", b"12345"), link("l", "d/f"), file(".wh.x"))
     )
     assert (done.entries, done.size, done.notes) == (4, 5, ())
+
+
+#: linux/posix_acl_xattr.h: everything for the owner, for user 1234 and the mask, r-x for the group.
+DEFAULT_ACL = bytes.fromhex(
+    "0200000001000700ffffffff02000700d204000004000500ffffffff10000700ffffffff20000000ffffffff"
+)
+
+
+def test_nothing_comes_from_the_directory_that_a_file_is_in(stack):
+    given = {"system.posix_acl_default": DEFAULT_ACL}
+    stack.apply(directory("d", xattrs=given), file("d/f", mode=0o640), file("e/f"))
+    stack.apply(file("d/g", mode=0o604), directory("d/s", 0o705), symlink("d/l", "f"))
+    stack.apply(directory("e", xattrs=given), file("e/g", mode=0o666), link("h", "d/f"))
+    modes = {"d/f": 0o640, "d/g": 0o604, "d/s": 0o705, "e/g": 0o666, "h": 0o640}
+    for path, mode in modes.items():
+        assert os.lstat(stack.place(path)).st_mode & 0o7777 == mode
+        assert [*os.listxattr(stack.place(path))] == []
+    for path in ("d", "e"):
+        assert os.getxattr(stack.place(path), "system.posix_acl_default") == DEFAULT_ACL
+    stack.apply(directory("d"), file("d/k"))
+    assert [*os.listxattr(stack.place("d"))] == []
