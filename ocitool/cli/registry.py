@@ -171,6 +171,7 @@ def serve(app: App, addr: str) -> None:
         server = make_server(backend, host.strip("[]") or "0.0.0.0", int(port))
 
         def stop(*_: object) -> None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends once, whole
             raise SystemExit(0)
 
         signal.signal(signal.SIGTERM, stop)

@@ -72,7 +72,7 @@ class Judge:
         if case.returned:
             images.pop(operation.removes, None)
         parts = [
-            lambda: self.proof.recovered(root, images, doubtful),
+            lambda: [] if operation.mends else self.proof.recovered(root, images, doubtful),
             lambda: self.again(operation, root),
         ]
         for part in reversed(parts) if case.again_first else parts:

@@ -76,7 +76,8 @@ class Kills:
             return template
         copy_store(self.stage.template(self.driver), template)
         operation.prepare(self.stage, template, self.driver)
-        if wrong := self.judge.proof.recovered(template, digests(template)):
+        wrong = self.judge.proof.recovered(template, digests(template))
+        if wrong and not operation.mends:
             raise SystemExit(f"{operation.name} cannot begin: {wrong}")
         return template
 

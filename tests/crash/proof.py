@@ -22,7 +22,8 @@ _SKELETON = frozenset(
     ("format", "oci/", "oci/oci-layout", "oci/index.json", "oci/blobs/", "oci/blobs/sha256/",
      "db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "indexes/", "drivers/", "drivers/choice.json",
      "drivers/*/", "drivers/*/layers/", "drivers/*/trees/", "drivers/*/trash/",
-     "drivers/*/empty/", "drivers/*/merged/", "drivers/*/mounts/", "containers/", "tmp/", "locks/")
+     "drivers/*/empty/", "drivers/*/merged/", "drivers/*/mounts/", "containers/", "tmp/", "locks/",
+     "damaged/")
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Stage:
 
     work: Path
     address: str = ""  # HOST:PORT of the registry
-    _server: subprocess.Popen[str] | None = None
+    _server: subprocess.Popen[bytes] | None = None
     _templates: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -71,8 +72,12 @@ class Stage:
         """End the registry and remove the folder with all that is mounted there."""
         if self._server is not None:
             self._server.send_signal(signal.SIGTERM)
-            self._server.wait(timeout=30)
-            self._server.stderr.close()
+            try:
+                self._server.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                print("the registry does not end when it is told to", flush=True)
+                self._server.kill()
+                self._server.wait()
         if not keep:
             remove_tree(self.work)
 
@@ -135,19 +140,20 @@ class Stage:
 
     def _serve(self) -> None:
         words = self.command(self.work / "served", "vfs", "registry", "serve")
-        self._server = subprocess.Popen(
-            [*words, "--addr", "127.0.0.1:0"],
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._server.stderr is not None
-        line = self._server.stderr.readline()
-        found = re.search(r"127\.0\.0\.1:\d+", line)
-        if found is None:
-            raise RuntimeError(f"the registry does not start: {line}")
-        self.address = found[0]
+        log = self.work / "registry.log"
+        with open(log, "xb") as file:
+            self._server = subprocess.Popen(
+                [*words, "--addr", "127.0.0.1:0"],
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+            )
+        while not (found := re.search(r"127\.0\.0\.1:\d+\n", log.read_text())):
+            if self._server.poll() is not None:
+                raise RuntimeError(f"the registry does not start: {log.read_text()}")
+            time.sleep(0.01)
+        self.address = found[0].strip()
 
 
 def _busybox() -> str:

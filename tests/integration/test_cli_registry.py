@@ -113,3 +113,22 @@ def test_a_port_in_use(cli):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         failed(cli("registry", "serve", "--addr", address), 1, "Address already in use")
     failed(cli("registry", "serve", "--addr", "nothing"), 1, "is not HOST:PORT")
+
+
+def test_a_server_that_is_told_to_end_many_times_ends_once(tmp_path):
+    """A signal that comes while it ends must not leave it half ended, with its threads waiting."""
+    words = (sys.executable, "-m", "ocitool", "--root", str(tmp_path), "registry", "serve")
+    with subprocess.Popen(
+        [*words, "--addr", "127.0.0.1:0"],
+        env=python_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            assert "Serving on" in server.stderr.readline()
+            for _ in range(200):
+                server.send_signal(signal.SIGTERM)
+            assert server.wait(60) == 0
+            assert server.stderr.read() == ""
+        finally:
+            server.kill()
