@@ -279,6 +279,6 @@ def _opened(images: Sequence[tuple[str, str]]) -> Iterator[Stack]:
     with contextlib.ExitStack() as stack:
         below = []
         for name, path in images:
-            image = stack.enter_context(ErofsImage(path)).verify()
+            image = stack.enter_context(ErofsImage(path))
             below.append(Below(name=name, image=image))
         yield Stack(below)

@@ -24,7 +24,7 @@ def merge(images: Sequence[Below]) -> tuple[Node, tuple[Device, ...]]:
             tag = below.tag(number)
             devices.setdefault(tag, Device(tag=tag, size=device.size))
             numbers.append(list(devices).index(tag))
-        tree = below.image.tree(numbers)
+        tree = below.image.verify().tree(numbers)
         if root is None:
             _clean(tree)
             root = tree

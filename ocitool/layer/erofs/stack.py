@@ -41,10 +41,11 @@ HIDDEN = Hidden()
 
 
 class Stack:
-    """Images, the topmost first."""
+    """Images, the topmost first; each is proved when it is first looked into."""
 
     def __init__(self, images: Sequence[Below]) -> None:
         self.images = tuple(images)
+        self._proved: set[int] = set()
         self._names: dict[tuple[int, int], dict[bytes, int]] = {}
 
     def find(self, parts: Sequence[bytes]) -> Seen | None:
@@ -73,6 +74,9 @@ class Stack:
 
     def _look(self, at: int, image: ErofsImage, parts: Sequence[bytes]) -> Node | Hidden | None:
         """Return what one layer says of a path; None if nothing."""
+        if at not in self._proved:
+            image.verify()
+            self._proved.add(at)
         number = image.root
         node = image.node(number)
         hidden = False
