@@ -70,13 +70,17 @@ class Stack:
     def root_names(self) -> Iterator[bytes]:
         """Yield the names in the root directories of all layers."""
         for at, below in enumerate(self.images):
+            self._prove(at)
             yield from self._listing(at, below.image.root)
+
+    def _prove(self, at: int) -> None:
+        if at not in self._proved:
+            self.images[at].image.verify()
+            self._proved.add(at)
 
     def _look(self, at: int, image: ErofsImage, parts: Sequence[bytes]) -> Node | Hidden | None:
         """Return what one layer says of a path; None if nothing."""
-        if at not in self._proved:
-            image.verify()
-            self._proved.add(at)
+        self._prove(at)
         number = image.root
         node = image.node(number)
         hidden = False
