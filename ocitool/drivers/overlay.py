@@ -32,7 +32,7 @@ class OverlayDriver(InFolders):
 
     name: ClassVar[str] = "overlay"
     mapped: ClassVar[frozenset[str]] = frozenset(
-        {"apply", "diff", "discard", "remove", "usage", "check"}
+        {"begin", "apply", "diff", "discard", "remove", "usage", "check"}
     )
 
     def __init__(self, home: str) -> None:
