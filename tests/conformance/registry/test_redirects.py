@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ocitool.errors import (
-    RegistryError,
-)
+from ocitool.errors import NotFound, RegistryError
 from ocitool.oci.digest import Digest
 from ocitool_registry.credentials import Fixed
 from tests.conformance.registry.rules import (
@@ -62,3 +61,14 @@ def test_a_redirected_upload_stays_an_upload(start_registry: Any) -> None:
     front.rules.append(when("POST", "/uploads/", elsewhere))
     assert sink(front).put_blob(describe(DATA), lambda: io.BytesIO(DATA)) == "done"
     assert storage.backend.blob_size("a", Digest.of(DATA)) == len(DATA)
+
+
+def test_addresses_in_a_descriptor_are_never_asked(start_registry: Any) -> None:
+    """CVE-2020-15157: whoever made an image would be sent the reader's credentials."""
+    front, elsewhere = start_registry(), start_registry()
+    blob = elsewhere.add(DATA)
+    named = replace(blob, urls=(f"http://{elsewhere.address}/v2/a/blobs/{blob.digest}",))
+    with pytest.raises(NotFound):
+        read(source(front, credentials=Fixed(SECRET)).open(named))
+    assert front.seen
+    assert elsewhere.seen == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 
 import pytest
@@ -11,6 +12,8 @@ from ocitool.layer.erofs.format import DEVICES_AT, SUPER_AT
 from ocitool.layer.erofs.node import Device, Node
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.erofs.writer import write
+from tests.fixtures.erofs import Images, shown, unmountable
+from tests.unit.layer.tars import file, link, mine
 
 LARGEST = 0xFFFF  # bytes of one attribute
 HEAD = 8  # bytes: what stands before a value of "user.NAME" with four letters
@@ -65,3 +68,16 @@ def test_a_crafted_image_is_refused_before_anything_is_made_of_it(tmp_path, at, 
     (tmp_path / "image").write_bytes(data)
     with pytest.raises(LayerError), ErofsImage(str(tmp_path / "image")) as image:
         image.node(image.root)
+
+
+def test_a_file_may_have_more_names_than_16_bits_count(tmp_path):
+    if reason := unmountable(str(tmp_path.parent)):
+        pytest.skip(reason)
+    names = [f"l{at}" for at in range(1 << 16)]
+    images = Images(tmp_path)
+    images.add(mine(file("f", b"f"), *(link(name, "f") for name in names)))
+    (tmp_path / "shown").mkdir()
+    with shown(tmp_path / "0.image", [str(tmp_path / "0.tar")], tmp_path / "shown") as top:
+        assert {*os.listdir(top)} == {"f", *names}
+        assert os.lstat(top / "l65535").st_nlink == len(names) + 1
+        assert (top / "l65535").read_bytes() == b"f"
