@@ -25,6 +25,11 @@ class Maps:
     uid_maps: tuple[IdMap, ...] = ()
     gid_maps: tuple[IdMap, ...] = ()
 
+    @property
+    def single(self) -> bool:
+        """Whether there is one id and no other, so that owners are kept aside."""
+        return sum(each.count for each in self.uid_maps) == 1
+
 
 def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Maps | str:
     """Return the maps for this user, or the reason why there are none.
