@@ -117,6 +117,39 @@ def test_what_was_built_is_run_and_checked(both, context, run_cli, rangeless_use
 
 
 @pytest.mark.usefixtures("kept_aside")
+def test_root_of_a_namespace_of_one_id_is_such_a_user(both, context, rangeless_user):
+    build, _, store = both
+    build(context, FILES)
+    user = rangeless_user
+    (context / "Dockerfile").write_text(FILES + "RUN chown 3:4 /srv; mknod /srv/null c 1 3\n")
+    become = ("unshare", "--user", "--map-root-user", user.python, "-m", "ocitool")
+    user.run(*become, "--root", store, "build", "-q", "-t", "made:1", context).ok()
+    last = entries(store)[-1]
+    assert (last["srv"].uid, last["srv"].gid, last["srv/null"].device) == (3, 4, (1, 3))
+
+
+#: Chooses a driver, and once more when the user has been given ranges.
+CHOOSE = """
+import sys
+from ocitool import Store
+from ocitool.drivers import aside
+from ocitool.errors import DriverUnavailable
+with Store.open(sys.argv[1]) as store:
+    print(store.choose_driver().name == store.choose_driver().name)
+    aside.reason = lambda: ""
+    try: store.choose_driver()
+    except DriverUnavailable as error: print(error.message)
+"""
+
+
+@pytest.mark.usefixtures("kept_aside")
+def test_the_driver_is_chosen_anew_when_ranges_are_given(rangeless_user):
+    user = rangeless_user
+    done = user.run(user.python, "-c", CHOOSE, user.home / "chosen").ok()
+    assert done.stdout.startswith("True\nlayers cannot be unpacked by this user with their owners:")
+
+
+@pytest.mark.usefixtures("kept_aside")
 def test_another_id_needs_ranges(both, context, run_cli, rangeless_user):
     build, _, store = both
     build(context, FILES)
