@@ -197,6 +197,7 @@ class Keeper:
             return os.open(start, _LOOK, dir_fd=caller)
         root = os.open("root", _LOOK | os.O_DIRECTORY, dir_fd=caller)
         try:
+            start = "root" if path.startswith(b"/") else start  # then no descriptor counts
             here = os.open(start, _LOOK | os.O_DIRECTORY, dir_fd=caller)
             try:
                 os.fchdir(root)

@@ -27,10 +27,10 @@ def test_owners_are_recorded(run):
         "os.chown('/f', 33, 44); os.chown('d', 5, 6); os.chown('/d', -1, 7)\n"
         "fd = os.open('/d/f', os.O_RDONLY); os.fchown(fd, 1, -1); os.fchown(fd, -1, 2)\n"
         "d = os.open('/d', os.O_RDONLY); os.chown('f', 3, -1, dir_fd=d)\n"
-        "os.chown('/usr/../f', 34, -1)\n"
+        "os.chown('/usr/../f', 34, -1); assert libc.fchownat(77, b'/d', 8, -1, 0) == 0\n"
     )
     assert found == {
-        ("/root/f", OWNER): b"34:44", ("/root/d", OWNER): b"5:7", ("/root/d/f", OWNER): b"3:2",
+        ("/root/f", OWNER): b"34:44", ("/root/d", OWNER): b"8:7", ("/root/d/f", OWNER): b"3:2",
     }  # fmt: skip
 
 
