@@ -43,6 +43,7 @@ def run(store: Store, op: RunOp, step: int, progress: ProgressSink, maps: Maps) 
             network=op.network,
             uid_maps=maps.uid_maps,
             gid_maps=maps.gid_maps,
+            owners_aside=maps.single,
         )
         output = _Output(progress, step)
         done = _carry_out(sandbox, output)

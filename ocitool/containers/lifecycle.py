@@ -100,6 +100,7 @@ def sandbox_for(
         init=options.init,
         uid_maps=maps.uid_maps,
         gid_maps=maps.gid_maps,
+        owners_aside=maps.single,
     )
 
 

@@ -237,6 +237,7 @@ def _no_target(member: Entry) -> LayerError:
     )
 
 
+_LISTS: Final = "system.posix_acl_"  # acl(5)
 _DAMAGED: Final = frozenset(
     {
         errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EMLINK,
@@ -246,6 +247,12 @@ _DAMAGED: Final = frozenset(
 
 
 def _translated(error: OSError, member: Entry) -> Exception:
+    if error.errno == errno.EINVAL and any(name.startswith(_LISTS) for name in member.xattrs):
+        return LayerError(
+            "its access list names ids that are not among those you may use",
+            where=member.path,
+            hint="give this user a range of 65536 ids in /etc/subuid and /etc/subgid",
+        )
     if error.errno in (errno.EINVAL, errno.EPERM) and (member.uid or member.gid):
         return LayerError(
             f"its owner {member.uid}:{member.gid} is not among the ids you may use",

@@ -132,6 +132,10 @@ class Store:
         wanted = self.settings.driver
         path = f"{self.layout.drivers}/choice.json"
         asked = {"boot": boot_id(), "uid": os.geteuid(), "wanted": wanted}
+        if asked["uid"] != 0:  # it may have been given ranges of ids since
+            from ocitool.drivers import aside
+
+            asked["aside"] = aside.reason()
         known = _read_choice(path, asked)
         if known is not None:
             return known

@@ -26,6 +26,7 @@ from ocitool_runtime.shared import Shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ocitool_runtime.notify import Keeper
     from ocitool_runtime.wire import Plan
 
 _KILL = 9
@@ -99,6 +100,8 @@ def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> tup
 
 def _sandbox(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[object, ...]:
     """Return the message on how it ended."""
+    with doing("answer for the kernel"):
+        keeper = _keeper() if plan["notifying"] else None
     with doing("make namespaces"):
         network = syscalls.CLONE_NEWNET if plan["network"] == "none" else 0
         syscalls.unshare(_NAMESPACES | network)
@@ -110,12 +113,24 @@ def _sandbox(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[obj
     with doing("mount the root"):
         tree = Rootfs(plan, notes)
     try:
-        return _run(control, plan, tree, notes)
+        return _run(control, plan, tree, notes, keeper)
     finally:
         tree.clean()
 
 
-def _run(control: _socket.socket, plan: Plan, tree: Rootfs, notes: list[str]) -> tuple[object, ...]:
+def _keeper() -> Keeper:
+    from ocitool_runtime import notify  # few need it, and after the pivot nothing can be imported
+
+    return notify.Keeper()
+
+
+def _run(
+    control: _socket.socket,
+    plan: Plan,
+    tree: Rootfs,
+    notes: list[str],
+    keeper: Keeper | None,
+) -> tuple[object, ...]:
     proc, terminal = _furnish(plan, tree, notes)
     ours, theirs = link.pair()
     with doing("fork process 1"):
@@ -126,7 +141,8 @@ def _run(control: _socket.socket, plan: Plan, tree: Rootfs, notes: list[str]) ->
     theirs.close()
     _leave_stdio()
     handle = os.pidfd_open(pid)
-    ended = _until_exec(ours, notes)
+    listeners: list[int] = []
+    ended = _until_exec(ours, notes, listeners)
     fds = (handle, *terminal[:1])
     if ended is not None and ended[0] == "failed":
         os.waitpid(pid, 0)
@@ -134,6 +150,8 @@ def _run(control: _socket.socket, plan: Plan, tree: Rootfs, notes: list[str]) ->
     _send(control, ("started", pid), fds)
     for fd in terminal:
         os.close(fd)  # else the terminal would never hang up
+    if keeper is not None and listeners:
+        keeper.begin(listeners[0], tree.fd)
     status = os.waitstatus_to_exitcode(_await(control, pid, handle))
     code, text = (ended[1], ended[2]) if ended is not None else (status, "")
     return ("exit", code, text, tuple(dict.fromkeys(notes)))
@@ -169,15 +187,19 @@ def _leave_stdio() -> None:
     os.close(null)
 
 
-def _until_exec(ours: _socket.socket, notes: list[str]) -> tuple[object, ...] | None:
+def _until_exec(
+    ours: _socket.socket, notes: list[str], listeners: list[int]
+) -> tuple[object, ...] | None:
     """Wait until process 1 is the program: None, or its ("failed", ...) or ("unrunnable", ...)."""
     ended: tuple[object, ...] | None = None
     while True:
-        message, _ = link.receive(ours)
+        message, fds = link.receive(ours)
         if message is None:  # its end closes on exec
             return ended
         if message[0] == "note":
             notes.append(message[1])
+        elif message[0] == "listener":
+            listeners += fds
         else:
             ended = message
 

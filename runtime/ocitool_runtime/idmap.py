@@ -25,6 +25,11 @@ class Maps:
     uid_maps: tuple[IdMap, ...] = ()
     gid_maps: tuple[IdMap, ...] = ()
 
+    @property
+    def single(self) -> bool:
+        """Whether there is one id and no other, so that owners are kept aside."""
+        return sum(each.count for each in self.uid_maps) == 1
+
 
 def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Maps | str:
     """Return the maps for this user, or the reason why there are none.
@@ -53,9 +58,20 @@ def single_map() -> Maps:
 
 
 def usable_maps() -> Maps:
-    """Return the maps for this user: with ranges where there are some, else its single id."""
+    """Return the maps for this user: with ranges where there are some, else its single id.
+
+    Root of a user namespace of a single id has no other either.
+    """
     maps = current_maps()
-    return single_map() if isinstance(maps, str) else maps
+    return single_map() if isinstance(maps, str) or (not maps.uid_maps and _one_id()) else maps
+
+
+def _one_id() -> bool:
+    try:
+        with open("/proc/self/uid_map", "rb") as maps:
+            return [line.split()[2] for line in maps] == [b"1"]
+    except OSError:  # a kernel without user namespaces
+        return False
 
 
 def _names(uid: int) -> list[str]:

@@ -80,7 +80,14 @@ def _become(
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     with doing("filter system calls"):
         syscalls.reset_signals()
-        privileges.filter_calls(plan)
+        listener = privileges.filter_calls(plan)
+    if listener >= 0:
+        link.send(stub, ("listener",), (listener,))
+        os.close(listener)
+    elif plan["notifying"]:
+        link.send(
+            stub, ("note", "chown and mknod are refused: this kernel notifies nobody of them")
+        )
     program.execute(plan["args"], environment, found)
 
 

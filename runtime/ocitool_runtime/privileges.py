@@ -58,10 +58,22 @@ def drop(plan: Plan, identity: Identity, notes: list[str]) -> None:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def filter_calls(plan: Plan) -> None:
-    """Install the seccomp filter, as the last step where no_new_privs allows it."""
+def filter_calls(plan: Plan) -> int:
+    """Install the seccomp filter, as the last step where no_new_privs allows it.
+
+    Returns the descriptor from which the stub answers calls, -1 if there is none: then the kernel
+    refuses them.
+    """
+    if plan["notifying"]:
+        try:
+            return syscalls.seccomp(plan["notifying"], listen=True)
+        except Refused as error:
+            # No notifications (Linux 5.0), or an outer sandbox listens already.
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EBUSY, errno.EPERM):
+                raise
     if plan["seccomp"] and plan["no_new_privileges"]:
         syscalls.seccomp(plan["seccomp"])
+    return -1
 
 
 def _drop_bounding(kept: int) -> int:

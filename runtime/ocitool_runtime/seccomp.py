@@ -14,11 +14,13 @@ import struct
 from functools import cache
 from typing import Final
 
-from ocitool_runtime.syscall_table import HOLES, JUDGED, NEWEST, REFUSED
+from ocitool_runtime.syscall_table import ANSWERED, HOLES, JUDGED, NEWEST, PRETENDED, REFUSED
 
 ALLOW: Final = 0x7FFF0000
 EPERM: Final = 0x00050000 | 1
 ENOSYS: Final = 0x00050000 | 38
+PRETEND: Final = 0x00050000  # SECCOMP_RET_ERRNO without an error
+NOTIFY: Final = 0x7FC00000  # SECCOMP_RET_USER_NOTIF
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCH, _ARGUMENT_0 = 0, 4, 16  # offsets in struct seccomp_data, little endian
@@ -36,26 +38,35 @@ Code = list[tuple[int, int, int, int]]
 
 
 @cache
-def program(capabilities: frozenset[str], machine: str | None = None) -> bytes | None:
+def program(
+    capabilities: frozenset[str], machine: str | None = None, *, notify: bool = False
+) -> bytes | None:
     """Return the filter for a container with *capabilities*, or None for an unknown machine.
 
     The result is an array of ``struct sock_filter``.  Capabilities are named as CAP_SYS_ADMIN.
+    With *notify*, as far as the capabilities go, chown and mknod are handed to whoever listens, and
+    changes of ids succeed without effect: for a user namespace of a single id.
     """
     columns = _MACHINES.get(machine or os.uname().machine)
     if columns is None:
         return None
     code: Code = [(_LOAD, 0, 0, _ARCH)]
     for name in columns:
-        tree = _machine(name, capabilities)
+        tree = _machine(name, capabilities, notify)
         # A conditional jump reaches 255 instructions: step over the tree with a long one.
         code += [(_JUMP_EQ, 1, 0, _AUDIT_ARCH[name]), (0x05, 0, 0, len(tree)), *tree]
     code.append((_RETURN, 0, 0, ENOSYS))
     return b"".join(struct.pack("<HBBI", *row) for row in code)
 
 
-def _machine(name: str, capabilities: frozenset[str]) -> Code:
+def _machine(name: str, capabilities: frozenset[str], notify: bool) -> Code:
     """Return the code for one machine; every path ends in a return."""
-    ranges = _ranges(_verdicts(name, capabilities))
+    verdicts = _verdicts(name, capabilities)
+    for action, calls in ((NOTIFY, ANSWERED), (PRETEND, PRETENDED)) if notify else ():
+        for capability, numbers in calls[name].items():
+            if capability in capabilities:
+                verdicts.update(dict.fromkeys(numbers, action))
+    ranges = _ranges(verdicts)
     blocks = _judges(name, "CAP_SYS_ADMIN" in capabilities)
     return [(_LOAD, 0, 0, _NUMBER), *_search(ranges, blocks)]
 

@@ -138,6 +138,7 @@ class Sandbox:
     shm_size: int = 64 << 20  # bytes of /dev/shm
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
     gid_maps: tuple[IdMap, ...] = ()
+    owners_aside: bool = False  # chown and mknod on the root are kept in attributes, for one id
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

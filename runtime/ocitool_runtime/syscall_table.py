@@ -125,3 +125,16 @@ JUDGED = {
     "personality": (135, 136, 92),
     "socket": (41, 359, 198),
 }
+
+# For a user namespace of a single id, by the capability that each takes: calls that the stub
+# answers, and changes of ids, which have no effect.  i386's calls with 16-bit ids are left out.
+ANSWERED = {
+    "x86_64": {"CAP_CHOWN": (92, 93, 94, 260), "CAP_MKNOD": (133, 259)},
+    "i386": {"CAP_CHOWN": (198, 207, 212, 298), "CAP_MKNOD": (14, 297)},
+    "aarch64": {"CAP_CHOWN": (54, 55), "CAP_MKNOD": (33,)},
+}
+PRETENDED = {
+    "x86_64": {"CAP_SETUID": (105, 113, 117, 122), "CAP_SETGID": (106, 114, 116, 119, 123)},
+    "i386": {"CAP_SETUID": (203, 208, 213, 215), "CAP_SETGID": (204, 206, 210, 214, 216)},
+    "aarch64": {"CAP_SETUID": (145, 146, 147, 151), "CAP_SETGID": (143, 144, 149, 152, 159)},
+}

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -41,6 +42,7 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECCOMP_MODE_FILTER = 2
+_SECCOMP_NEW_LISTENER = 1 << 3
 
 _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
@@ -58,8 +60,8 @@ _FSCONFIG_CMD_CREATE = 6
 
 # Numbers that differ between machines; from 424 on they are the same everywhere.
 _OWN_NUMBERS = {
-    "x86_64": {"pivot_root": 155, "keyctl": 250, "capset": 126, "rt_sigaction": 13},
-    "aarch64": {"pivot_root": 41, "keyctl": 219, "capset": 91, "rt_sigaction": 134},
+    "x86_64": {"pivot_root": 155, "keyctl": 250, "capset": 126, "rt_sigaction": 13, "seccomp": 317},
+    "aarch64": {"pivot_root": 41, "keyctl": 219, "capset": 91, "rt_sigaction": 134, "seccomp": 277},
 }
 _NUMBERS = {
     "open_tree": 428,
@@ -143,15 +145,20 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     _call("capset", ctypes.byref(header), ctypes.byref((ctypes.c_uint32 * 6)(*words)))
 
 
-def seccomp(program: bytes) -> None:
-    """Install a filter: an array of struct sock_filter."""
+def seccomp(program: bytes, *, listen: bool = False) -> int:
+    """Install a filter: an array of struct sock_filter.
+
+    With *listen* the descriptor is returned from which some calls are answered, closed on exec.
+    """
     text = ctypes.create_string_buffer(program, len(program))
 
     class Program(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
-    argument = Program(len(program) // 8, ctypes.addressof(text))
-    _libcall("prctl", PR_SET_SECCOMP, c_long(SECCOMP_MODE_FILTER), ctypes.byref(argument))
+    argument = ctypes.byref(Program(len(program) // 8, ctypes.addressof(text)))
+    if listen:
+        return _call("seccomp", 1, _SECCOMP_NEW_LISTENER, argument)  # SECCOMP_SET_MODE_FILTER
+    return _libcall("prctl", PR_SET_SECCOMP, c_long(SECCOMP_MODE_FILTER), argument)
 
 
 def prlimit(resource: int, soft: int, hard: int) -> None:
@@ -288,3 +295,9 @@ def open_in_root(root: int, path: str, flags: int = os.O_PATH) -> int:
     """Open *path* as if *root* were ``/``: no link, ``..`` or /proc trick leads out of it."""
     how = (c_uint64 * 3)(flags | _CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     return _call("openat2", root, os.fsencode(path), ctypes.byref(how), 24, path=path)
+
+
+def open_here(path: bytes, flags: int) -> int:
+    """Open *path* by openat2(2), and through no magic link, as those in /proc/PID/fd are."""
+    how = (c_uint64 * 3)(flags | _CLOEXEC, 0, _RESOLVE_NO_MAGICLINKS)
+    return _call("openat2", _AT_FDCWD, path, ctypes.byref(how), 24, path=os.fsdecode(path))

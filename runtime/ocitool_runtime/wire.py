@@ -59,6 +59,9 @@ class Plan(TypedDict):
     capabilities: int  # bit mask
     no_new_privileges: bool
     seccomp: bytes  # empty: no filter
+    notifying: (
+        bytes  # the filter where chown and mknod are answered by the stub; empty: they are not
+    )
     limits: list[tuple[str, int, int, int]]  # name, RLIMIT_*, soft, hard
     init: bool
     umask: int
@@ -118,7 +121,8 @@ def plan(sandbox: Sandbox) -> Plan:
         terminal_size=sandbox.terminal_size,
         capabilities=mask,
         no_new_privileges=sandbox.no_new_privileges,
-        seccomp=_filter(sandbox),
+        seccomp=_filter(sandbox) if sandbox.seccomp else b"",
+        notifying=_filter(sandbox, notify=True) if sandbox.owners_aside else b"",
         limits=[_limit(limit) for limit in sandbox.rlimits],
         init=sandbox.init,
         umask=sandbox.umask,
@@ -141,6 +145,11 @@ def _check(sandbox: Sandbox) -> None:
         raise SandboxError("a user namespace cannot mount EROFS images", where="uid_maps")
     if bool(sandbox.uid_maps) != bool(sandbox.gid_maps):
         raise SandboxError("uid_maps and gid_maps go together", where="uid_maps")
+    if sandbox.owners_aside and not (sandbox.seccomp and sandbox.no_new_privileges):
+        raise SandboxError(
+            "owners are kept aside by a filter, which no_new_privileges goes with",
+            where="owners_aside",
+        )
     if sandbox.init and "CAP_SYS_PTRACE" in capabilities.normal(sandbox.capabilities):
         # /proc/1/exe would be the host's interpreter, open to be overwritten (CVE-2019-5736).
         raise SandboxError("init and CAP_SYS_PTRACE exclude each other", where="init")
@@ -159,10 +168,8 @@ def _environment(env: tuple[str, ...]) -> dict[bytes, bytes]:
     return found
 
 
-def _filter(sandbox: Sandbox) -> bytes:
-    if not sandbox.seccomp:
-        return b""
-    program = seccomp.program(capabilities.normal(sandbox.capabilities))
+def _filter(sandbox: Sandbox, *, notify: bool = False) -> bytes:
+    program = seccomp.program(capabilities.normal(sandbox.capabilities), notify=notify)
     if program is None:
         machine = os.uname().machine
         raise SandboxError(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+
 import pytest
+
+from ocitool.drivers.samples import entries_of
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 FILES = """\
@@ -15,6 +20,16 @@ PLAIN = """\
 RUN rm /opt/d/g; touch /opt/d/new; ln -s new /opt/d/link; chmod 4755 /opt/d/new
 RUN cat /srv/data/f >> /srv/data/g; chmod 600 /srv/data/f; mkdir -p /var/lib/x; rm -r /opt/d/sub
 RUN ln /srv/data/g /srv/data/h
+"""
+
+OWNED = """\
+RUN touch /srv/h; chown 33:44 /srv/h; mkdir /srv/e; touch /srv/e/f; chown -R 7:8 /opt/d /srv/e
+RUN ln -s f /srv/l; chown -h 9:9 /srv/l; mkfifo -m 600 /srv/p; chown 1:2 /srv/p
+RUN chown 5:6 /srv/data/f
+RUN mknod -m 666 /srv/null c 1 3; chown :5 /srv/null; mknod -m 600 /srv/disk b 8 1
+RUN chown -h 3:4 /opt/d/sub/link; chmod 6755 /opt/d/g; chown 5:6 /opt/d/g; chmod 4755 /srv/h
+RUN chown 0:0 /srv/h; chown -h 0:0 /srv/l; rm /srv/p /srv/disk
+RUN ln -s g /opt/d/new; chmod 600 /srv/null
 """
 
 
@@ -46,9 +61,23 @@ def both(session_tree, rangeless_user, tools_context, run_cli):
             ids.append(run_cli(*words, root=root, user=user, env=EPOCH).ok().stdout)
         return ids
 
-    yield build, theirs
+    yield build, roots, theirs
     for root, user in ((roots, None), (theirs, rangeless_user)):
         run_cli("system", "prune", "-a", "-f", root=root, user=user)
+
+
+def entries(root):
+    """What the layers of the image made:1 in a store hold."""
+    blobs = root / "oci/blobs/sha256"
+
+    def blob(descriptor):
+        return (blobs / descriptor["digest"].partition(":")[2]).read_bytes()
+
+    index = json.loads((root / "oci/index.json").read_text())
+    names = "io.containerd.image.name"
+    (made,) = (m for m in index["manifests"] if "made:1" in m.get("annotations", {}).get(names, ""))
+    layers = json.loads(blob(made))["layers"]
+    return [entries_of(gzip.decompress(blob(layer))) for layer in layers]
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +90,19 @@ def kept_aside(run_cli, rangeless_user, containers):
 
 @pytest.mark.usefixtures("kept_aside")
 @pytest.mark.parametrize("driver", [(), ("--driver", "vfs")])
-def test_an_image_has_roots_bytes(both, context, driver):
-    build, _ = both
+@pytest.mark.parametrize("steps", [PLAIN, OWNED])
+def test_an_image_has_roots_bytes(both, context, driver, steps):
+    build, roots, store = both
     last = f"ENV DRIVER={driver[1:]}\nRUN touch /opt/d/{len(driver)}\n"
-    ours, theirs = build(context, FILES + PLAIN + last, driver)
+    ours, theirs = build(context, FILES + steps + last, driver)
+    for mine, other in zip(entries(roots), entries(store), strict=True):
+        assert list(mine.values()) == list(other.values())
     assert ours == theirs
 
 
 @pytest.mark.usefixtures("kept_aside")
 def test_what_was_built_is_run_and_checked(both, context, run_cli, rangeless_user):
-    build, store = both
+    build, _, store = both
     build(context, FILES + PLAIN)
 
     def run(*words):
@@ -85,8 +117,41 @@ def test_what_was_built_is_run_and_checked(both, context, run_cli, rangeless_use
 
 
 @pytest.mark.usefixtures("kept_aside")
+def test_root_of_a_namespace_of_one_id_is_such_a_user(both, context, rangeless_user):
+    build, _, store = both
+    build(context, FILES)
+    user = rangeless_user
+    (context / "Dockerfile").write_text(FILES + "RUN chown 3:4 /srv; mknod /srv/null c 1 3\n")
+    become = ("unshare", "--user", "--map-root-user", user.python, "-m", "ocitool")
+    user.run(*become, "--root", store, "build", "-q", "-t", "made:1", context).ok()
+    last = entries(store)[-1]
+    assert (last["srv"].uid, last["srv"].gid, last["srv/null"].device) == (3, 4, (1, 3))
+
+
+#: Chooses a driver, and once more when the user has been given ranges.
+CHOOSE = """
+import sys
+from ocitool import Store
+from ocitool.drivers import aside
+from ocitool.errors import DriverUnavailable
+with Store.open(sys.argv[1]) as store:
+    print(store.choose_driver().name == store.choose_driver().name)
+    aside.reason = lambda: ""
+    try: store.choose_driver()
+    except DriverUnavailable as error: print(error.message)
+"""
+
+
+@pytest.mark.usefixtures("kept_aside")
+def test_the_driver_is_chosen_anew_when_ranges_are_given(rangeless_user):
+    user = rangeless_user
+    done = user.run(user.python, "-c", CHOOSE, user.home / "chosen").ok()
+    assert done.stdout.startswith("True\nlayers cannot be unpacked by this user with their owners:")
+
+
+@pytest.mark.usefixtures("kept_aside")
 def test_another_id_needs_ranges(both, context, run_cli, rangeless_user):
-    build, store = both
+    build, _, store = both
     build(context, FILES)
     refused = run_cli(
         "run", "--rm", "--user", "7", "made:1", "true", root=store, user=rangeless_user
