@@ -238,6 +238,8 @@ def crowd(root: str, count: str) -> None:
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
         with open(f"{store.layout.oci}/index.json", "w", encoding="utf-8") as file:
             json.dump(index, file)
+        # As our own commands leave it.
+        store.refs.set("docker.io/library/crowd:last", manifest.descriptor)
 
 
 def timed(work: Callable[[], object]) -> None:
