@@ -8,7 +8,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from ocitool_runtime import link, syscalls
+from ocitool_runtime import link, signals, syscalls
 from ocitool_runtime.report import doing
 
 TYPE_CHECKING = False
@@ -41,5 +41,5 @@ def main(mode: str, control: _socket.socket, plan: Plan) -> None:
         link.send(control, ("ok",))
         return
     with doing(f"run {os.fsdecode(plan['args'][0])}"):
-        syscalls.reset_signals()
+        signals.reset_signals()
         os.execvpe(plan["args"][0], plan["args"], plan["env"])

@@ -17,7 +17,7 @@ import errno
 import os
 import select
 
-from ocitool_runtime import syscalls
+from ocitool_runtime import signals, syscalls
 from ocitool_runtime.syscalls import Refused
 
 TYPE_CHECKING = False
@@ -139,7 +139,7 @@ def _become(plan: MountPlan, device: int, said: int) -> NoReturn:
         options = f"{_OPTIONS},lowerdir=" + ":".join(_directory(path) for path in plan["lower"])
         if plan["upper"]:
             options += f",upperdir={_directory(plan['upper'])},workdir={_directory(plan['work'])}"
-        syscalls.reset_signals()
+        signals.reset_signals()
         path = os.environ.get("PATH") or _PATH
         arguments = [TYPE, "-f", "-o", options, f"/dev/fd/{device}"]
         os.execvpe(TYPE, arguments, {"PATH": path})

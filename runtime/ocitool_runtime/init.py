@@ -12,7 +12,7 @@ import os
 import select
 import sys
 
-from ocitool_runtime import identity, link, privileges, program, reaper, syscalls
+from ocitool_runtime import identity, link, privileges, program, reaper, signals, syscalls
 from ocitool_runtime.report import doing, failure
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ def _become(
     if slave:
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     with doing("filter system calls"):
-        syscalls.reset_signals()
+        signals.reset_signals()
         listener = privileges.filter_calls(plan)
     if listener >= 0:
         link.send(stub, ("listener",), (listener,))

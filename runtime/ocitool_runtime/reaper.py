@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ocitool_runtime import syscalls
+from ocitool_runtime import signals
 
 _SIGCHLD = 17
 _FORWARDED = sum(1 << number - 1 for number in range(1, 65) if number not in (9, 19))
@@ -15,13 +15,13 @@ _FORWARDED = sum(1 << number - 1 for number in range(1, 65) if number not in (9,
 
 def block() -> None:
     """Hold all signals back, before the fork, so that none is lost between it and `reap`."""
-    syscalls.set_signal_mask(_FORWARDED)
+    signals.set_signal_mask(_FORWARDED)
 
 
 def reap(child: int) -> int:
     """Serve until *child* has ended; return the exit code, 128+n for signal n."""
     while True:
-        number = syscalls.wait_signal(_FORWARDED)
+        number = signals.wait_signal(_FORWARDED)
         if number != _SIGCHLD:
             try:
                 os.kill(child, number)
