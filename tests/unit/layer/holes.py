@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from tests.unit.layer.tars import extended, header, padded, record
 
 FORMS = ("gnu", "0.0", "0.1", "1.0")
 GNU = b"ustar  \0"
+#: Whoever unpacks them, so that every user can.
+OWNER = {"uid": b"%o" % os.geteuid(), "gid": b"%o" % os.getegid()}
 
 
 def sparse(form, size, runs, name=b"f", **claims):
@@ -34,7 +38,7 @@ def sparse(form, size, runs, name=b"f", **claims):
     elif form == "0.1":
         numbers = ",".join(str(number) for span in spans for number in span)
         records += record(b"GNU.sparse.map", numbers.encode())
-    made_up = header(b"GNUSparseFile.0/f", size=b"%o" % len(data))
+    made_up = header(b"GNUSparseFile.0/f", size=b"%o" % len(data), **OWNER)
     return extended(records) + made_up + padded(data)
 
 
@@ -49,7 +53,7 @@ def _gnu(name, size, spans, data):
     rest += b"%011o\0" % size if size < 8 << 30 else b"\x80" + size.to_bytes(11, "big")
     # GNU's times of access and change stand where ustar has the prefix, then the map.
     prefix = bytes(41) + rest
-    head = header(name, kind=b"S", magic=GNU, size=b"%o" % len(data), prefix=prefix)
+    head = header(name, kind=b"S", magic=GNU, size=b"%o" % len(data), prefix=prefix, **OWNER)
     return head + blocks + padded(data)
 
 
