@@ -78,9 +78,11 @@ class Removal:
 
 
 def keep_only(fd: int, path: str, ours: Container[str]) -> None:
-    """Remove all but *ours* from the directory *fd*, which is *path*."""
+    """Remove all but *ours* from the directory *fd*, which is *path*; its time stays."""
+    mtime = os.fstat(fd).st_mtime_ns
     for name in os.listdir(fd):
         _keep_ours(fd, name, f"{path}/{name}" if path else name, ours)
+    os.utime(fd, ns=(mtime, mtime))
 
 
 def _keep_ours(fd: int, name: str, path: str, ours: Container[str]) -> None:

@@ -224,3 +224,10 @@ def test_times_of_directories_are_those_of_the_layer_whatever_comes_after(stack,
     stack.apply(white("a/missing"), file("a/b/new", mtime=9 * 10**9))
     times = {path: os.lstat(stack.place(path)).st_mtime_ns // 10**9 for path in stack.names()}
     assert times == {"a": 1, "a/b": 2, "a/b/c": 3, "a/l": 4, "a/b/new": 9}
+
+
+def test_a_directory_that_loses_what_is_below_keeps_its_time(stack):
+    stack.apply(symlink("a/b/l", "x"), directory("a/c/d"))
+    stack.apply(file("a/c/f", b"f"), white("a"))
+    assert stack.names() == ["a", "a/c", "a/c/f"]
+    assert [stack.place(path).stat().st_mtime_ns for path in ("a", "a/c")] == [0, 0]
