@@ -10,9 +10,8 @@ from typing import Final
 from ocitool.drivers.driver import Support
 from ocitool.layer.root import remove_tree
 
-#: Mounts an overlay in a mount namespace of its own, writes through it, removes through it.  It
-#: dies with the namespace, so nothing has to be unmounted.
-_OVERLAY: Final = r"""
+#: Goes into a mount namespace of its own: what is mounted dies with it.
+_BEGIN: Final = r"""
 import ctypes, os, stat, sys
 top, options = sys.argv[1:]
 libc = ctypes.CDLL(None, use_errno=True)
@@ -22,6 +21,12 @@ def check(result, what):
         sys.exit(f"{what}: {os.strerror(number)}")
 check(libc.unshare(0x20000), "a mount namespace")
 check(libc.mount(None, b"/", None, 0x44000, None), "private mounts")
+"""
+
+#: Mounts an overlay, writes through it, removes through it.
+_OVERLAY: Final = (
+    _BEGIN
+    + r"""
 for name in ("lower", "upper", "work", "merged"):
     os.mkdir(f"{top}/{name}")
 open(f"{top}/lower/file", "w").close()
@@ -35,18 +40,12 @@ try:
 finally:
     libc.umount2(f"{top}/merged".encode(), 2)
 """
+)
 
 #: Mounts the image in the directory, reads through it, and stacks an overlay on it.
-_EROFS: Final = r"""
-import ctypes, os, sys
-top, options = sys.argv[1:]
-libc = ctypes.CDLL(None, use_errno=True)
-def check(result, what):
-    if result < 0:
-        number = ctypes.get_errno()
-        sys.exit(f"{what}: {os.strerror(number)}")
-check(libc.unshare(0x20000), "a mount namespace")
-check(libc.mount(None, b"/", None, 0x44000, None), "private mounts")
+_EROFS: Final = (
+    _BEGIN
+    + r"""
 os.chdir(top)  # paths in options are cut at commas
 for name in ("seen", "upper", "work", "merged"):
     os.mkdir(name)
@@ -63,6 +62,7 @@ finally:
     libc.umount2(b"merged", 2)
     libc.umount2(b"seen", 2)
 """
+)
 _REASONS: Final = {
     "Block device required": "this kernel or file system mounts no images from files: it takes "
     "Linux 6.12 and a store on ext4, XFS or btrfs, not on a tmpfs or another overlayfs",

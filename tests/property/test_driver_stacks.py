@@ -83,7 +83,7 @@ def shown(driver, names):
     return found
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(LAYERS)
 def test_every_driver_shows_the_same(layers):
     found = {}

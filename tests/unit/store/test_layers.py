@@ -203,5 +203,6 @@ def test_a_kept_tar_is_a_blob_and_lies_on_the_disk_once(with_driver):
 def test_a_layer_that_came_plain_is_not_kept_twice(with_driver):
     layer = put_layer(with_driver, LOW, "none")
     (name,) = with_driver.layers.ensure([layer])
-    if tar := with_driver.driver().tar(name):
-        assert os.path.samefile(tar, with_driver.blobs.path(layer.blob.digest))
+    if not (tar := with_driver.driver().tar(name)):
+        pytest.skip("this driver keeps no tars")
+    assert os.path.samefile(tar, with_driver.blobs.path(layer.blob.digest))
