@@ -8,7 +8,6 @@ See `ocitool.layer.owners` for what is kept and how.
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import Final
 
 from ocitool.drivers.driver import Support
@@ -46,6 +45,8 @@ def is_aside(name: str) -> bool:
 
 def probe(home: str) -> Support:
     """Say whether files in *home* can have the attributes that owners are kept in."""
+    import tempfile  # not for root, who is here at each start
+
     with tempfile.NamedTemporaryFile(prefix="probe-", dir=home) as file:
         try:
             os.setxattr(file.fileno(), OWNER, b"0:0")
