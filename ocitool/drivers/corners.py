@@ -47,6 +47,25 @@ class DriverCorners(DriverBench):
             assert {seen[path]["time"] for path in ("a", "a/b", "a/c")} == {0}
             assert {seen[path]["mode"] for path in ("a", "a/b", "a/c")} == {oct(0o40755)}
 
+    def test_a_directory_after_a_file_of_its_name_shows_nothing_from_below(self) -> None:
+        me = self.owner
+        low = [
+            directory("a", me),
+            file("a/low", b"", me),
+            directory("b", me),
+            file("b/low", b"", me),
+        ]
+        twice = [
+            file("a", b"", me),
+            directory("a", me),
+            file("a/f", b"", me),
+            symlink("b", "a", me),
+        ]
+        with self.driver() as driver:
+            self.layer(driver, A, (), low)
+            self.layer(driver, B, (A,), [*twice, directory("b", me)])
+            assert sorted(self.look(driver, (A, B))) == ["a", "a/f", "b"]
+
     def test_the_top_keeps_what_a_layer_said_of_it(self) -> None:
         top = samples.directory("", self.owner, 0o711)
         top = (top[0]._replace(xattrs={"user.top": b"1"}), b"")

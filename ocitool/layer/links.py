@@ -59,3 +59,27 @@ def follow(
             done = ""
         todo.extend(leads.split("/")[::-1])
     return done
+
+
+class _Missing(Exception):
+    """A path leads to no directory."""
+
+
+def leads_to_directory(
+    path: str,
+    look: Callable[[str], Found | None],
+    target: Callable[[Found], str],
+    is_directory: Callable[[Found], bool],
+    ours: Container[str],
+) -> bool:
+    """Say whether *path* is a directory already, links followed; see `follow`."""
+
+    def ensure(here: str, found: Found | None) -> None:
+        if found is None or not is_directory(found):
+            raise _Missing
+
+    try:
+        follow(path, look, target, ensure, ours)
+    except _Missing:
+        return False
+    return True

@@ -14,7 +14,7 @@ from typing import Final
 
 from ocitool.layer import owners
 from ocitool.layer.entry import split
-from ocitool.layer.links import follow
+from ocitool.layer.links import follow, leads_to_directory
 from ocitool.layer.lower import covers, find, inherit
 from ocitool.layer.root import Root, remove_tree
 from ocitool.layer.whiteouts import Whiteouts
@@ -61,16 +61,7 @@ class Places:
 
     def shown(self, path: str) -> bool:
         """Say whether the tree, with what lies below it, has the directory *path*."""
-        found: tuple[str, os.stat_result] | None = None
-        here = ""
-        for name in path.split("/") if path else ():
-            here = f"{here}/{name}" if here else name
-            found = find(self._stack, here)
-            if found is None:
-                return False
-            if stat.S_ISLNK(found[1].st_mode):
-                return True  # where it leads is seen when it is entered
-        return found is None or stat.S_ISDIR(found[1].st_mode)
+        return leads_to_directory(path, self._look, _target, _is_directory, self.ours)
 
     def claim(self, path: str) -> None:
         """Note that the layer has *path*, and with it the directories that it is in."""
@@ -90,9 +81,12 @@ class Places:
             return True
         was_directory = stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode)
         remove_tree(name, dir_fd=fd)
-        self.ours.discard(path)
         if not was_directory:
-            return False
+            # It hid what is below, which a directory in its place must not show again.
+            hid = path in self.ours and covers(self._lower, self._tree, path)
+            self.ours.discard(path)
+            return hid
+        self.ours.discard(path)
         self._root.forget(path)
         below = path + "/"
         self.ours -= {known for known in self.ours if known.startswith(below)}
@@ -186,3 +180,7 @@ class Places:
 def _target(found: tuple[str, os.stat_result]) -> str:
     place, state = found
     return os.readlink(place) if stat.S_ISLNK(state.st_mode) else ""
+
+
+def _is_directory(found: tuple[str, os.stat_result]) -> bool:
+    return stat.S_ISDIR(found[1].st_mode)

@@ -12,7 +12,7 @@ from ocitool.errors import LayerError
 from ocitool.layer.entry import NO_XATTRS, decode, encode, split
 from ocitool.layer.erofs.node import Node, directory, whiteout
 from ocitool.layer.erofs.stack import Seen, Stack
-from ocitool.layer.links import follow
+from ocitool.layer.links import follow, leads_to_directory
 from ocitool.layer.xattrs import belongs
 
 
@@ -52,17 +52,7 @@ class Paths:
 
     def shown(self, path: str) -> bool:
         """Say whether the tree, with what lies below it, has the directory *path*."""
-        here = ""
-        for name in path.split("/") if path else ():
-            here = f"{here}/{name}" if here else name
-            found = self.find(here)
-            if found is None:
-                return False
-            if found.node.is_link:
-                return True  # where it leads is seen when it is entered
-            if not found.node.is_directory:
-                return False
-        return True
+        return leads_to_directory(path, self.find, _target, _is_directory, self._ours)
 
     def claim(self, path: str) -> None:
         """Note that the layer has *path*, and with it the directories that it is in."""
@@ -75,11 +65,15 @@ class Paths:
         before = folder.children.get(name)
         if before is not None and before.is_directory:
             self._forget(path)
+        was_ours = path in self._ours
         self._ours.discard(path)
         folder.children[name] = node
         if node.is_directory:
             self._directories[path] = node
-        return before is not None and before.is_whiteout
+        if before is None or before.is_directory:
+            return False
+        # This layer hid what is below, which a directory in its place must not show again.
+        return before.is_whiteout or (was_ours and self._covers(path))
 
     def hide(self, parent: str, name: str) -> None:
         """Hide what the layers below have at *name* in the directory *parent*."""
@@ -158,6 +152,10 @@ class Paths:
 def without_marks(values: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """Return the attributes that a layer gave."""
     return {name: value for name, value in values.items() if belongs(name)} or NO_XATTRS
+
+
+def _is_directory(found: Seen) -> bool:
+    return found.node.is_directory
 
 
 def _target(found: Seen) -> str:
