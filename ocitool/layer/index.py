@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, order, split
 from ocitool.layer.reader import TarReader
+from ocitool.layer.sequel import Sequel
 from ocitool.layer.sparse import Spans
 from ocitool.oci.content import Stream
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+_DIRECTORY: Final = f'","{kinds.DIRECTORY}",'.encode("ascii")
 
 
 class Placed(NamedTuple):
@@ -43,7 +45,7 @@ class IndexWriter:
         self._ordered = True
 
     def add(self, entry: Entry, offset: int, sparse: Spans | None = None) -> None:
-        """Take the next entry; of a path that comes twice the last one counts."""
+        """Take the next entry."""
         attributes = sorted(entry.xattrs.items())
         values = {name: base64.b64encode(value).decode() for name, value in attributes}
         runs = () if sparse is None else (sparse,)
@@ -58,8 +60,10 @@ class IndexWriter:
         """Return the index."""
         if self._ordered:  # as our own layers are
             return bytes(self._text)
-        lines = {order(json.loads(line)[0]): line for line in self._text.splitlines(keepends=True)}
-        return b"".join(lines[key] for key in sorted(lines))
+        sequel = Sequel()
+        for line in self._text.splitlines():
+            sequel.add(bytes(line))
+        return sequel.dump()
 
 
 def index_of(stream: Stream) -> bytes:
@@ -87,8 +91,7 @@ class LayerIndex:
         for line in data.splitlines():
             if line[:2] != b'["' or line[-1:] != b"]":
                 raise ValueError("a line is cut off")
-            end = line.index(b'",', 2)
-            raw = line[2:end]
+            raw = line[2 : line.index(b'",', 2)]
             # Most names are plain; only those with escapes need the parser.
             path = json.loads(line)[0] if b"\\" in raw else raw.decode("ascii")
             self._take(path, line)
@@ -138,7 +141,7 @@ class LayerIndex:
         line = self._lines.get(path)
         if line is None:
             return path == "" or path in self._names or path in self._opaque
-        return bool(json.loads(line)[1] == kinds.DIRECTORY)
+        return _is_directory(line)
 
     def has(self, path: str) -> bool:
         """Say whether the layer has *path*."""
@@ -165,9 +168,41 @@ class LayerIndex:
         """Return the names in *directory*, without whiteouts."""
         return self._names.get(directory, ())
 
+    def through(self) -> Iterator[str]:
+        """Yield the directories that the layer uses and has no directory entry for."""
+        for directory in {**self._names, **dict.fromkeys((*self._hidden, *self._opaque))}:
+            line = self._lines.get(directory)
+            if directory and (line is None or not _is_directory(line)):
+                yield directory
+
+    def moved(self, places: Mapping[str, str]) -> LayerIndex:
+        """Return the index of this layer with what is in some directories in others instead."""
+        moved = LayerIndex(b"")
+        marks = [(each, OPAQUE) for each in self._opaque]
+        marks += [(each, WHITEOUT + name) for each in self._hidden for name in self._hidden[each]]
+        for directory, name in marks:
+            moved._take(f"{places.get(directory, directory)}/{name}".lstrip("/"), b"")
+        lines: dict[str, bytes] = {}
+        for path, line in self._lines.items():
+            directory, name = split(path)
+            if directory in places:
+                path = f"{places[directory]}/{name}".lstrip("/")
+                line = _encode([path, *json.loads(line)[1:]]).encode("ascii")
+            lines[path] = line
+        for path in sorted(lines, key=order):
+            moved._take(path, lines[path])
+        return moved
+
     def paths(self) -> Iterator[str]:
         """Yield every path that has an entry, in the layer's order."""
         yield from self._lines
+
+
+def _is_directory(line: bytes) -> bool:
+    end = line.index(b'",', 2)
+    if b"\\" in line[2:end]:  # this may not be the end of the path
+        return bool(json.loads(line)[1] == kinds.DIRECTORY)
+    return line.startswith(_DIRECTORY, end)
 
 
 def parse(data: bytes) -> LayerIndex:

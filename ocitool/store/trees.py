@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import tempfile
@@ -12,6 +13,8 @@ from typing import Final
 from ocitool.errors import LayerError, NotFound
 from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK
+from ocitool.layer.index import LayerIndex
+from ocitool.layer.settle import settled
 from ocitool.layer.sparse import Filler, Sparse
 from ocitool.layer.threads import ReadAhead
 from ocitool.layer.tree import Found, ImageTree
@@ -27,15 +30,22 @@ class LayeredTree:
     def __init__(self, store: Layers, layers: Sequence[Layer]) -> None:
         self._store = store
         self._layers = tuple(layers)
-        self._tree: ImageTree | None = None
-        self._lower: dict[int, ImageTree] = {}
+        self._parts: dict[int, ImageTree] = {}  # by how many layers, the lowest first
 
     @property
     def tree(self) -> ImageTree:
         """The entries."""
-        if self._tree is None:
-            self._tree = ImageTree([self._store.index(layer) for layer in self._layers])
-        return self._tree
+        return self._part(len(self._layers))
+
+    @functools.cached_property
+    def _indexes(self) -> Sequence[LayerIndex]:
+        return settled(self._store.index(layer) for layer in self._layers)
+
+    def _part(self, count: int) -> ImageTree:
+        """Return the tree that the lowest *count* layers make."""
+        if count not in self._parts:
+            self._parts[count] = ImageTree(self._indexes[:count])
+        return self._parts[count]
 
     def read(self, path: str) -> bytes:
         """Return a small file, links followed inside the image.
@@ -59,12 +69,12 @@ class LayeredTree:
         hops = 0
         while found.entry.kind == kinds.HARDLINK:
             # A hard link names a path of its own layer, or of one below.
-            index = self._store.index(self._layers[found.layer])
-            placed = index.get(found.entry.link)
+            path = self._part(found.layer + 1).resolve(found.entry.link, last=False)
+            placed = self._indexes[found.layer].get(path)
             if placed is not None and placed.entry.path != found.entry.path:
                 found = Found(placed.entry, found.layer, placed.offset, placed.sparse)
             else:
-                target = self._below(found.layer).get(found.entry.link)
+                target = self._part(found.layer).get(path)
                 if target is None or target == found:
                     raise LayerError("a hard link to nothing", where=found.entry.path)
                 found = target
@@ -73,23 +83,23 @@ class LayeredTree:
                 raise LayerError("hard links in a circle", where=found.entry.path)
         return found
 
-    def _below(self, layer: int) -> ImageTree:
-        """Return the tree that the layers below *layer* make."""
-        if layer not in self._lower:
-            indexes = [self._store.index(each) for each in self._layers[:layer]]
-            self._lower[layer] = ImageTree(indexes)
-        return self._lower[layer]
-
     def digests(self, files: Iterable[Found]) -> dict[tuple[int, int], str]:
         """Return the SHA-256 of several files' contents, by layer and offset."""
         digests: dict[tuple[int, int], str] = {}
-        for layer, ordered in _by_layer(files):
-            for found, content in self._contents(layer, ordered):
-                hasher = hashlib.sha256()
-                for piece in content:
-                    hasher.update(piece)
-                digests[(layer, found.offset)] = hasher.hexdigest()
+        for found, content in self.contents(files):
+            hasher = hashlib.sha256()
+            for piece in content:
+                hasher.update(piece)
+            digests[(found.layer, found.offset)] = hasher.hexdigest()
         return digests
+
+    def contents(self, files: Iterable[Found]) -> Iterator[tuple[Found, Iterator[bytes]]]:
+        """Yield each of *files* that has content with its pieces, in one pass through each layer.
+
+        They come as they lie in the layers; of several that are one content, the last.
+        """
+        for layer, ordered in _by_layer(files):
+            yield from self._contents(layer, ordered)
 
     @contextlib.contextmanager
     def spool(self, wanted: Iterable[Found], directory: str) -> Iterator[Spool]:
@@ -99,9 +109,8 @@ class LayeredTree:
         """
         with tempfile.TemporaryFile(dir=directory) as file:
             spool = Spool(file.fileno())
-            for layer, ordered in _by_layer(wanted):
-                for found, content in self._contents(layer, ordered):
-                    spool.take(found, content)
+            for found, content in self.contents(wanted):
+                spool.take(found, content)
             yield spool
 
     def _contents(
