@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ocitool.builder.cache import key_of
-from ocitool.builder.timestamps import timestamp
 from ocitool.image.image import Image
 from ocitool.oci.config import History, ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_type
+from ocitool.oci.moments import timestamp
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.store.layer import Layer

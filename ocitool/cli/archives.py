@@ -1,15 +1,19 @@
-"""``save``, ``load``, ``import``."""
+"""``save``, ``load``, ``import``, ``export``."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.options import progress_option, quiet_option
+from ocitool.cli.options import progress_option, quiet_option, source_date_epoch
+from ocitool.cli.outfile import archive_to
 from ocitool.errors import FormatError, NotFound
+
+if TYPE_CHECKING:
+    from ocitool.store.store import Store
 
 
 @click.command(short_help="Save images to an archive.")
@@ -20,42 +24,35 @@ def save(app: App, names: tuple[str, ...], output: str | None) -> None:
     """Write images to one tar that docker, podman, skopeo and containerd load."""
     from ocitool.image.archive import save as save_images
     from ocitool.image.local import local_image
+
+    with app.store() as store:
+        images = [(local_image(store, name), _kept_name(store, name)) for name in names]
+        with archive_to(output) as sink:
+            save_images(images, sink)
+
+
+def _kept_name(store: Store, name: str) -> str:
+    """Return *name* whole if it is that of an image, and "" for an id or a digest."""
     from ocitool.oci.reference import Reference
 
-    if output is None and sys.stdout.isatty():
-        raise click.UsageError("a terminal is no place for an archive: use -o, or redirect")
-    with app.store() as store:
-        images = []
-        for name in names:
-            try:
-                full = str(Reference.parse(name))
-            except ValueError:
-                full = ""
-            images.append(
-                (
-                    local_image(store, name),
-                    full if any(refs.get(full) for refs in store.all_refs) else "",
-                )
-            )
-        if output is None:
-            save_images(images, sys.stdout.buffer.write)
-        else:
-            _save_to(output, images, save_images)
-
-
-def _save_to(path: str, images: Any, save_images: Any) -> None:
-    import os
-
-    temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "xb") as out:
-            save_images(images, out.write)
-        os.rename(temporary, path)
-    except OSError as error:
-        raise NotFound(f"cannot be written: {error.strerror}", where=path) from error
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        full = str(Reference.parse(name))
+    except ValueError:
+        return ""
+    return full if any(refs.get(full) for refs in store.all_refs) else ""
+
+
+@click.command(short_help="Write an image's file system as a tar.")
+@click.argument("image", metavar="IMAGE")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+@pass_app
+def export(app: App, image: str, output: str | None) -> None:
+    """Write what a container of IMAGE would find as one tar, without unpacking a layer."""
+    from ocitool.image.exporting import export_tar
+    from ocitool.image.local import local_image
+
+    with app.store() as store, archive_to(output) as sink:
+        export_tar(local_image(store, image), store, sink)
 
 
 @click.command(short_help="Load images from an archive.")
@@ -87,15 +84,21 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
 @click.option("-m", "--message", default="", metavar="TEXT", help="The history's comment.")
 @pass_app
 def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], message: str) -> None:
-    """Make an image with one layer of the tar FILE."""
+    """Make an image with one layer of the tar FILE.
+
+    SOURCE_DATE_EPOCH in the environment is the time that the image was made.
+    """
     from ocitool.builder.changes import changed
     from ocitool.image.importing import import_tar
     from ocitool.oci.reference import Reference
 
     full = str(Reference.parse(name)) if name else ""
+    epoch = source_date_epoch()
     run = changed(changes)
     with _input(None if file == "-" else file) as stream, app.store() as store:
-        descriptor = import_tar(stream, into=store, name=full, run=run, message=message)
+        descriptor = import_tar(
+            stream, into=store, name=full, run=run, message=message, epoch=epoch
+        )
         click.echo(str(store.image_id(descriptor)))
 
 

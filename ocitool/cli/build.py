@@ -8,8 +8,7 @@ import sys
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.options import insecure_option, progress_option
-from ocitool.errors import BuildError
+from ocitool.cli.options import insecure_option, progress_option, source_date_epoch
 
 
 @click.command(name="build", short_help="Build an image from a Dockerfile.")
@@ -60,7 +59,7 @@ def command(
         no_cache=no_cache,
         pull=pull,
         insecure=not tls_verify,
-        source_date_epoch=_epoch(),
+        source_date_epoch=source_date_epoch(),
     )
     with app.progress("quiet" if quiet else progress, build=True) as sink, app.store(sink) as store:
         result = build(options, store=store, progress=sink)
@@ -87,14 +86,3 @@ def _arguments(words: tuple[str, ...]) -> dict[str, str]:
         elif name in os.environ:
             found[name] = os.environ[name]
     return found
-
-
-def _epoch() -> int | None:
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not text:
-        return None
-    if not text.isdecimal():
-        raise BuildError(
-            f"SOURCE_DATE_EPOCH is {text!r}", hint="it is a number of seconds since 1970"
-        )
-    return int(text)

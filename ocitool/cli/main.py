@@ -17,6 +17,7 @@ _HERE: Final = "ocitool.cli"
 _COMMANDS: Final = {
     "build": (f"{_HERE}.build:command", "Build an image from a Dockerfile."),
     "completion": (f"{_HERE}.completion:command", "Print the shell's completion script."),
+    "export": (f"{_HERE}.archives:export", "Write an image's file system as a tar."),
     "history": (f"{_HERE}.images:history", "Show the steps that made an image."),
     "images": (f"{_HERE}.images:images", "List images."),
     "import": (f"{_HERE}.archives:import_", "Make an image of a tar of a file system."),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import click
+
+from ocitool.errors import BuildError
 
 progress_option = click.option(
     "--progress",
@@ -37,3 +41,15 @@ format_option = click.option(
 )  # fmt: skip
 
 no_trunc_option = click.option("--no-trunc", is_flag=True, help="Print ids whole.")
+
+
+def source_date_epoch() -> int | None:
+    """Return what SOURCE_DATE_EPOCH in the environment says, in seconds; None if it is not set."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal()):
+        raise BuildError(
+            f"SOURCE_DATE_EPOCH is {text!r}", hint="it is a number of seconds since 1970"
+        )
+    return int(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from ocitool.image.archive import plain
 from ocitool.layer.codec import CHUNK
@@ -12,14 +11,23 @@ from ocitool.oci.config import History, ImageConfig, RunConfig
 from ocitool.oci.content import Stream
 from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG
+from ocitool.oci.moments import timestamp
 from ocitool.oci.platform import this_platform
 from ocitool.store.store import Store
 
 
 def import_tar(
-    stream: Stream, *, into: Store, name: str = "", run: RunConfig | None = None, message: str = ""
+    stream: Stream,
+    *,
+    into: Store,
+    name: str = "",
+    run: RunConfig | None = None,
+    message: str = "",
+    epoch: int | None = None,
 ) -> Descriptor:
     """Make an image of the tar *stream* (perhaps compressed) and keep it as *name*.
+
+    It was made at *epoch* (seconds since 1970, SOURCE_DATE_EPOCH), by default now.
 
     Raises:
         LayerError: it is not a tar that could be unpacked.
@@ -33,7 +41,7 @@ def import_tar(
         reader.drain()
 
     layer = into.layers.pack(write)
-    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    created = timestamp(epoch)
     config = ImageConfig(
         platform=this_platform(),
         created=created,

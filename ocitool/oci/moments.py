@@ -52,3 +52,10 @@ def _offset(sign: str | None, hours: str | None, minutes: str | None) -> int:
         raise ValueError("the offset is out of range")
     span = (int(hours) * 60 + int(minutes)) * 60 * SECOND
     return -span if sign == "-" else span
+
+
+def timestamp(epoch: int | None) -> str:
+    """Return *epoch* (seconds since 1970), or now, as RFC 3339 in UTC."""
+    if epoch is not None:
+        return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+import tarfile
 
 import pytest
 
 from ocitool import Store
 from ocitool.drivers.samples import directory, file
 from ocitool.image.local import local_image
+from tests.fixtures.programs import python_environment
 from tests.fixtures.stores import put_image
 
 NAME = "docker.io/library/archived:1"
@@ -88,3 +92,57 @@ def test_skopeo_reads_and_writes(skopeo, image, archive, run_cli, tmp_path, kind
 def test_a_compressed_archive_is_loaded(image, archive, run_cli, tmp_path):
     subprocess.run(["gzip", str(archive)], check=True)
     load_again(run_cli, f"{archive}.gz", tmp_path, image)
+
+
+def test_podman_imports_what_is_exported_and_the_reverse(
+    podman, image, store_root, run_cli, tmp_path
+):
+    ours, theirs = tmp_path / "ours.tar", tmp_path / "theirs.tar"
+    run_cli("export", "-o", ours, "archived:1", root=store_root).ok()
+    name = podman("import", "-q", ours).stdout.strip()
+    made = ""
+    try:
+        made = podman("create", name, "d/f").stdout.strip()
+        podman("export", "-o", theirs, made)
+    finally:
+        podman("rm", "-f", made, check=False)
+        podman("rmi", "-f", name)
+    for path in (ours, theirs):
+        with tarfile.open(path) as tar:
+            files = {each.name: tar.extractfile(each).read() for each in tar if each.isreg()}
+        assert {"d/f": b"content", "g": b"more"}.items() <= files.items()
+    told = run_cli("import", theirs, "back:1", root=store_root).ok().stdout
+    assert told.startswith("sha256:")
+    run_cli("export", "-o", ours, "back:1", root=store_root).ok()
+    with tarfile.open(ours) as tar:
+        assert tar.extractfile("d/f").read() == b"content"
+
+
+def test_an_export_to_stdout_is_the_file(image, store_root, run_cli, tmp_path):
+    run_cli("export", "-o", tmp_path / "file", "archived:1", root=store_root).ok()
+    command = [sys.executable, "-m", "ocitool", "--root", str(store_root), "export", "archived:1"]
+    piped = subprocess.run(command, stdout=subprocess.PIPE, env=python_environment(), check=True)
+    assert piped.stdout == (tmp_path / "file").read_bytes()
+    assert os.listdir(store_root / "tmp") == []
+
+
+def test_what_is_exported_is_imported_at_the_time_asked_for(image, store_root, run_cli, tmp_path):
+    path = tmp_path / "tree.tar"
+    run_cli("export", "-o", path, "archived:1", root=store_root).ok()
+    env = {"SOURCE_DATE_EPOCH": "86400"}
+    made = [
+        run_cli("import", path, name, root=store_root, env=env).ok().stdout
+        for name in ("one:1", "two:1")
+    ]
+    assert made[0] == made[1]
+    with Store.open(str(store_root)) as store:
+        assert local_image(store, "one:1").config.created == "1970-01-02T00:00:00Z"
+    wrong = run_cli("import", path, "x:1", root=store_root, env={"SOURCE_DATE_EPOCH": "1.5"})
+    assert wrong.code == 1
+    assert "it is a number of seconds" in wrong.stderr
+
+
+def test_an_export_of_nothing_leaves_nothing(image, store_root, run_cli, tmp_path):
+    done = run_cli("export", "-o", tmp_path / "out", "no-such:1", root=store_root)
+    assert done.code == 1
+    assert os.listdir(tmp_path) == []

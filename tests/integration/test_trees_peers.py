@@ -24,6 +24,7 @@ from ocitool import Store
 from ocitool.drivers import choose
 from ocitool.drivers.inspection import run_inside
 from ocitool.image.archive import load
+from ocitool.image.exporting import export_tar
 from ocitool.image.local import local_image
 from ocitool.layer.reader import TarReader
 from ocitool.layer.writer import TarWriter
@@ -45,7 +46,7 @@ DRIVERS = [*BUILT_IN["ocitool.drivers"]]
 pytestmark = pytest.mark.usefixtures("root_only", "wide_umask")
 
 #: They give every tree a top of their own, whatever its layers say of it.
-ENGINES = ("docker", "podman")
+ENGINES = ("docker", "podman", "export")
 
 #: What an engine puts into every container.
 STUBS = ("busybox", ".dockerenv", "dev", "etc", "proc", "sys")
@@ -150,6 +151,18 @@ def test_our_writer_says_the_same(case, layers, ours, tmp_path):
     writer.close()
     found = _extracted(out.getvalue(), tmp_path / "out")
     _compare(case, "tar", ours("vfs", case), found, layers)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_our_export_is_the_tree(case, layout, ours, layers, tmp_path):
+    archive, out = tmp_path / "image.tar", io.BytesIO()
+    stacks.archive_of(layout(case), archive)
+    with Store.open(str(tmp_path / "store"), driver="vfs") as store:
+        with open(archive, "rb") as stream:
+            (name,) = load(stream, into=store)
+        export_tar(local_image(store, name), store, out.write)
+    found = _extracted(out.getvalue(), tmp_path / "out")
+    _compare(case, "export", ours("vfs", case), found, layers)
 
 
 @pytest.mark.parametrize("case", CASES)

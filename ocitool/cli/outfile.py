@@ -1,0 +1,92 @@
+"""The archive that a command writes: it has its name when it is whole, and not before."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import click
+
+from ocitool.errors import NotFound
+from ocitool.store.files import write_all
+
+_UNNAMED: Final = "/proc/self/fd"  # where a file without a name can be given one, open(2)
+_CANNOT: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})  # be without a name here
+
+
+@contextlib.contextmanager
+def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
+    """Give what writes to the file *path*, or to stdout for None and ``-``, but to no terminal.
+
+    A device or a pipe is written to as it is.  A file that is there is replaced at the end; who
+    is killed before leaves nothing behind, where the file system has files without a name.
+
+    Raises:
+        NotFound: it cannot be written.
+    """
+    if path is None or path == "-":
+        if sys.stdout.isatty():
+            raise click.UsageError("a terminal is no place for an archive: use -o, or redirect")
+        yield sys.stdout.buffer.write
+        return
+    with _naming(path):
+        target = os.path.realpath(path)
+        fd, temporary = _open(target)
+
+    def write(data: bytes) -> None:
+        with _naming(path):
+            write_all(fd, data)
+
+    try:
+        yield write
+        with _naming(path):
+            temporary = _finish(fd, temporary, target)
+    finally:
+        os.close(fd)
+        if temporary not in ("", target):
+            os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotFound(f"cannot be written: {error.strerror}", where=path) from error
+
+
+def _open(target: str) -> tuple[int, str]:
+    """Return a descriptor to write to, and the name that it has meanwhile, if any."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(target).st_mode):
+            return os.open(target, os.O_WRONLY | os.O_CLOEXEC), target
+    if os.path.exists(_UNNAMED):
+        try:
+            return os.open(os.path.dirname(target), os.O_TMPFILE | os.O_WRONLY, 0o666), ""
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+    temporary = _beside(target)
+    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
+
+
+def _finish(fd: int, temporary: str, target: str) -> str:
+    """Give what is written its name; returns it."""
+    if not temporary:
+        temporary = _beside(target)
+        descriptors = os.open(_UNNAMED, os.O_RDONLY)
+        try:
+            os.link(str(fd), temporary, src_dir_fd=descriptors, follow_symlinks=True)
+        finally:
+            os.close(descriptors)
+    os.rename(temporary, target)
+    return target
+
+
+def _beside(path: str) -> str:
+    return f"{path}.{os.urandom(4).hex()}.tmp"

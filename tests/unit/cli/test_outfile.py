@@ -1,0 +1,107 @@
+"""The file that a command writes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from ocitool.cli import outfile
+from ocitool.cli.outfile import archive_to
+from ocitool.errors import NotFound
+from tests.fixtures.programs import python_environment
+
+FORMS = ["unnamed", "named"]
+
+
+@pytest.fixture(params=FORMS, autouse=True)
+def form(request, monkeypatch):
+    """With files that have no name until they are whole, and without."""
+    if request.param == "named":
+        monkeypatch.setattr(outfile, "_UNNAMED", "/nowhere")
+    return request.param
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_the_file_is_there_when_it_is_whole(tmp_path, before):
+    path = tmp_path / "out.tar"
+    if before is not None:
+        path.write_bytes(before)
+    with archive_to(str(path)) as write:
+        write(b"new ")
+        assert (path.read_bytes() if path.exists() else None) == before
+        write(b"content")
+    assert path.read_bytes() == b"new content"
+    assert os.listdir(tmp_path) == ["out.tar"]
+
+
+def test_it_has_the_mode_of_new_files(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with archive_to(str(tmp_path / "f")) as write:
+            write(b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_what_failed_leaves_what_was_there(tmp_path, before):
+    path = tmp_path / "out.tar"
+    if before is not None:
+        path.write_bytes(before)
+    with pytest.raises(ZeroDivisionError), archive_to(str(path)) as write:
+        write(b"half")
+        raise ZeroDivisionError
+    assert (path.read_bytes() if path.exists() else None) == before
+    assert len(os.listdir(tmp_path)) == (before is not None)
+
+
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / "link").symlink_to("real")
+    with archive_to(str(tmp_path / "link")) as write:
+        write(b"x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"x"
+
+
+def test_a_device_and_a_pipe_are_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    with archive_to(str(tmp_path / "pipe")) as write:
+        write(b"through")
+    reader.join()
+    assert read == [b"through"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    (tmp_path / "null").symlink_to(os.devnull)
+    with archive_to(str(tmp_path / "null")) as write:
+        write(b"x")
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+@pytest.mark.parametrize("name", ["no/where", "."])
+def test_what_cannot_be_written_is_told(tmp_path, name):
+    with pytest.raises(NotFound, match="cannot be written"), archive_to(f"{tmp_path}/{name}"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_killed_writer_leaves_nothing(tmp_path, form):
+    if form == "named":
+        pytest.skip("where files need names, one is left")
+    code = (
+        "import os, signal, sys\n"
+        "from ocitool.cli.outfile import archive_to\n"
+        "with archive_to(sys.argv[1]) as write:\n"
+        "    write(b'x' * 100000)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    assert subprocess.run(command, env=python_environment(), check=False).returncode == -9
+    assert os.listdir(tmp_path) == []
