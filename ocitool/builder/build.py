@@ -21,7 +21,7 @@ from ocitool.builder.options import BuildOptions, BuildResult
 from ocitool.builder.plan import DEFAULT_PATH
 from ocitool.builder.scope import PREDEFINED, Scope, platform_args
 from ocitool.builder.solver import Solver
-from ocitool.builder.stages import Stage, global_scope, needed, resolve, target_of
+from ocitool.builder.stages import Stage, exported, global_scope, needed, resolve, target_of
 from ocitool.builder.workshop import Workshop
 from ocitool.errors import BuildError, DockerfileError, FormatError, OcitoolError
 from ocitool.image.image import Image
@@ -94,8 +94,11 @@ class _Build:
         for text in self._file.warnings:
             self._warn(text)
         try:
+            leaving = exported(stages, target)
             for stage in needed(self._file, stages, target):
-                self._stage(stage, globals_)
+                # What no image gets stays as it is: compressing it would be for nobody.
+                compression = "gzip" if stage.index in leaving else "none"
+                self._stage(stage, replace(self._shop, compression=compression), globals_)
         finally:
             self._shop.context.close()
         state, base = self._done[target.index]
@@ -117,7 +120,7 @@ class _Build:
 
     # -- a stage ----------------------------------------------------------------------------
 
-    def _stage(self, stage: Stage, globals_: Scope) -> None:
+    def _stage(self, stage: Stage, shop: Workshop, globals_: Scope) -> None:
         state, base = self._begin(stage, globals_)
         at = int(_starts_from_image(stage))
         total = _count_steps(stage)
@@ -127,7 +130,8 @@ class _Build:
             else:
                 at += 1
                 text = " ".join(instruction.span.text.split())
-                self._step(stage, state, instruction, f"[{stage.name} {at}/{total}] {text}")
+                label = f"[{stage.name} {at}/{total}] {text}"
+                self._step(stage, shop, state, instruction, label)
             for variable in sorted(state.unset):
                 place = f"{self._file.name}:{instruction.span.first}"
                 self._warn(f"{place}: ${variable} is used and has no value")
@@ -182,18 +186,23 @@ class _Build:
             )
 
     def _step(
-        self, stage: Stage, state: StageState, instruction: do.Instruction, label: str
+        self,
+        stage: Stage,
+        shop: Workshop,
+        state: StageState,
+        instruction: do.Instruction,
+        label: str,
     ) -> None:
         with self._place_of_errors(instruction.span):
             if isinstance(instruction, do.Run):
-                steps.run_step(self._shop, state, instruction, label)
+                steps.run_step(shop, state, instruction, label)
             elif isinstance(instruction, do.Workdir):
-                steps.workdir_step(self._shop, state, instruction, label)
+                steps.workdir_step(shop, state, instruction, label)
             elif isinstance(instruction, do.Copy | do.Add):
                 image = None
                 if isinstance(instruction, do.Copy) and instruction.from_ is not None:
                     image = self._image_of(stage, state, instruction)
-                steps.copy_step(self._shop, state, instruction, label, image)
+                steps.copy_step(shop, state, instruction, label, image)
 
     @contextlib.contextmanager
     def _place_of_errors(self, span: Span) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ocitool.builder.cache import key_of
 from ocitool.image.image import Image
@@ -16,6 +16,7 @@ from ocitool.oci.moments import timestamp
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.store.layer import Layer
+from ocitool.store.leaving import compressed
 from ocitool.store.store import Store
 
 COMMENT = "ocitool.dockerfile.v0"
@@ -40,7 +41,6 @@ class Product:
     layers: tuple[Layer, ...]  # with those of the base
     steps: tuple[Step, ...]  # since the base
     author: str = ""
-    base_layers: int = field(default=0)  # how many of `layers` are the base's
 
 
 def commit(
@@ -52,7 +52,7 @@ def commit(
     build in which nothing changed ends with the digest it ended with before.  With *fresh* its
     dates are new.
     """
-    layers = [_blob(layer) for layer in product.layers]
+    layers = [_blob(layer) for layer in _leaving(store, product)]
     key = _key(product, layers, epoch)
     known = None if fresh else _known(store, key)
     if known is not None and all(store.blobs.claim(blob) for blob in known):
@@ -69,6 +69,13 @@ def commit(
         (key, json.dumps({"image": record})),
     )
     return replace(manifest.descriptor, platform=product.platform), config_blob.digest
+
+
+def _leaving(store: Store, product: Product) -> tuple[Layer, ...]:
+    """Return the layers, those since the base compressed; a base's blobs stay what they are."""
+    count = len(product.base.layers) if product.base is not None else 0
+    made = (compressed(store, layer) for layer in product.layers[count:])
+    return (*product.layers[:count], *made)
 
 
 def _known(store: Store, key: str) -> tuple[Descriptor, Descriptor] | None:

@@ -27,7 +27,7 @@ from ocitool_runtime import userns
 
 def run_command(shop: Workshop, op: RunOp, step: int) -> Layer:
     """RUN: `StepFailed` if the command fails."""
-    return run(shop.store, op, step, shop.progress, userns.usable_maps())
+    return run(shop, op, step, userns.usable_maps())
 
 
 def make_workdir(shop: Workshop, op: WorkdirOp) -> Layer | None:
@@ -37,7 +37,7 @@ def make_workdir(shop: Workshop, op: WorkdirOp) -> Layer | None:
         return None
     owner = owner_of(op.user, image.read) if op.user else None
     target = Target(dest=op.path, tree=image.tree, owner=owner, now=shop.now())
-    return write_layer(shop.store, make_directories(op.path, target), (), epoch=shop.epoch)
+    return write_layer(shop, make_directories(op.path, target))
 
 
 def copy_files(shop: Workshop, op: CopyOp, selection: Selection) -> Layer:
@@ -51,7 +51,7 @@ def copy_files(shop: Workshop, op: CopyOp, selection: Selection) -> Layer:
         now=shop.now(),
     )
     with _parts(shop, selection) as parts:
-        layer = write_layer(shop.store, plan(parts, target), parts, epoch=shop.epoch)
+        layer = write_layer(shop, plan(parts, target), parts)
     # The step is kept under what the files were before they were read once more.
     if selection.image is None and selection.contents(shop) != op.contents:
         raise BuildError(

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from ocitool.builder.plan import DEFAULT_PATH, SCRIPTS, RunOp
+from ocitool.builder.workshop import Workshop
 from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput
 from ocitool.store.layer import Layer
-from ocitool.store.store import Store
 from ocitool_runtime.idmap import Maps
 from ocitool_runtime.spec import Exit, Mount, Sandbox, Stdio
 
@@ -23,13 +23,14 @@ _SHOWN: Final = 100  # characters of a command in a message
 _HOSTNAME: Final = "buildkitsandbox"  # what Dockerfiles have come to expect
 
 
-def run(store: Store, op: RunOp, step: int, progress: ProgressSink, maps: Maps) -> Layer:
+def run(shop: Workshop, op: RunOp, step: int, maps: Maps) -> Layer:
     """Carry *op* out and return its layer.
 
     Raises:
         StepFailed: the command ended with another code than 0; nothing of it stays.
         SandboxError: the sandbox could not be set up.
     """
+    store, progress = shop.store, shop.progress
     with store.layers.tree(op.below, progress) as tree, _script(op, store.lease().path) as mounts:
         env = {"PATH": DEFAULT_PATH, **op.secret_env, **op.env}
         sandbox = Sandbox(
@@ -51,7 +52,7 @@ def run(store: Store, op: RunOp, step: int, progress: ProgressSink, maps: Maps) 
             progress.emit(Notice(text=note, level="debug"))
         if done.code:
             raise _failure(op, done, output)
-        return store.layers.commit(tree, op.below, clamp=op.epoch)
+        return store.layers.commit(tree, op.below, clamp=op.epoch, compression=shop.compression)
 
 
 def _carry_out(sandbox: Sandbox, output: _Output) -> Exit:

@@ -20,6 +20,7 @@ class Workshop:
     context: Context
     progress: ProgressSink
     epoch: int | None  # SOURCE_DATE_EPOCH
+    compression: str = "gzip"  # of the layers that are made
 
     def now(self) -> int:
         """Return the time of what the builder makes itself, in nanoseconds."""

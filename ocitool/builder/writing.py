@@ -8,23 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ocitool.builder.copy import Part
 from ocitool.builder.planned import Planned
 from ocitool.builder.sources import Content
+from ocitool.builder.workshop import Workshop
 from ocitool.layer import entry as kinds
 from ocitool.layer.index import IndexWriter
 from ocitool.layer.writer import TarWriter
 from ocitool.store.layer import Layer
-from ocitool.store.store import Store
 
 _SECOND = 1_000_000_000
 
 
-def write_layer(
-    store: Store, planned: Iterable[Planned], parts: Sequence[Part], *, epoch: int | None
-) -> Layer:
+def write_layer(shop: Workshop, planned: Iterable[Planned], parts: Sequence[Part] = ()) -> Layer:
     """Make a layer of *planned*, whose contents *parts* have; nothing is unpacked.
 
-    *epoch* (seconds) is the latest time an entry gets.
+    The shop's epoch is the latest time an entry gets.
     """
-    index = IndexWriter()
+    index, epoch = IndexWriter(), shop.epoch
     with contextlib.ExitStack() as stack:
         contents = [stack.enter_context(_contents(number, part, planned))
                     for number, part in enumerate(parts)]  # fmt: skip
@@ -43,8 +41,8 @@ def write_layer(
                         writer.content(piece)
             writer.close()
 
-        layer = store.layers.pack(write)
-    store.layers.keep_index(layer.diff_id, index.dump())
+        layer = shop.store.layers.pack(write, shop.compression)
+    shop.store.layers.keep_index(layer.diff_id, index.dump())
     return layer
 
 

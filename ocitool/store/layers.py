@@ -255,17 +255,25 @@ class Layers:
                 self.driver.begin(key, parents)
             yield Tree(key=key, parents=parents, mounts=self.driver.mounts(key, parents))
 
-    def commit(self, tree: Tree, below: Sequence[Layer], *, clamp: int | None = None) -> Layer:
+    def commit(
+        self,
+        tree: Tree,
+        below: Sequence[Layer],
+        *,
+        clamp: int | None = None,
+        compression: str = "gzip",
+    ) -> Layer:
         """Make a layer of what *tree* changes in *below*, and keep the tree as its unpacked form.
 
-        *clamp* is the latest time an entry gets, in seconds since the epoch.
+        *clamp* is the latest time an entry gets, in seconds since the epoch; *compression* is as
+        for `pack`.
         """
         driver = self.driver
 
         def write(sink: Callable[[bytes], object]) -> None:
             driver.diff(tree.key, tree.parents, sink, clamp=clamp)
 
-        layer = self.pack(write)
+        layer = self.pack(write, compression)
         name = layer_names([*below, layer])[-1]
         with self._layout.work_lock("layer", name), full_disk(self._layout.root):
             if not self._claimed((name,)):

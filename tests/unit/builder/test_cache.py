@@ -200,8 +200,7 @@ def test_blobs_that_are_gone_are_made_again(stocked):
     for path in _layer_blobs(stocked):
         path.unlink()
     second = stocked.build(DOCKERFILE)
-    # The last step's layer is that of the first one, to the byte: it is there again by then.
-    assert second.seen.done == [ONE, D, TWO, SUB]
+    assert second.seen.done == [ONE, D, TWO, SUB, FROM_ONE]
     assert second.tree == first.tree
 
 
@@ -231,8 +230,10 @@ def test_the_context_may_move(stocked):
 
 def _layer_blobs(kitchen: Kitchen) -> list[Path]:
     blobs = (Path(kitchen.store.layout.root) / "oci/blobs/sha256").iterdir()
-    return [path for path in blobs if path.read_bytes()[:2] == b"\x1f\x8b"]
+    return [path for path in blobs if path.read_bytes()[:1] != b"{"]
 
 
 def _diff_id(path: Path) -> str:
-    return f"sha256:{hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()}"
+    data = path.read_bytes()
+    plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    return f"sha256:{hashlib.sha256(plain).hexdigest()}"
