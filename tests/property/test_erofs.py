@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from ocitool.layer.entry import Entry
 from ocitool.layer.erofs.node import Device, Node
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.erofs.writer import write
-from tests.fixtures.erofs import Images, shown, unmountable
+from tests.fixtures.erofs import Images, no_fsck, shown, unmountable
 from tests.unit.layer.tars import mine
 
 NAMES = st.one_of(
@@ -123,6 +124,35 @@ def test_the_kernel_shows_what_is_in_the_tar(drawn: list) -> None:
             named = {(m[0] if type(m) is tuple else m).path for m in wanted}
             implied = {str(up) for path in named for up in Path(path).parents} - {"."}
             assert paths == named | implied
+
+
+@settings(max_examples=40, deadline=None)
+@given(ENTRIES)
+def test_fsck_finds_no_fault_and_the_same_entries(drawn: list) -> None:
+    """Contents and attributes are the kernel's to show: fsck 1.8.6 reads contents from the image
+    itself, not from the tar, and loses attributes on the way out.
+    """
+    with scratch() as top:
+        if os.geteuid() or (reason := no_fsck()):
+            pytest.skip(reason if not os.geteuid() else "needs root, to make what it extracts")
+        wanted = members(drawn)
+        images = Images(top)
+        images.add(mine(*wanted))
+        options = [f"--device={top}/0.tar", f"--extract={top}/out"]
+        done = subprocess.run(
+            ["fsck.erofs", *options, str(top / "0.image")], capture_output=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        for member in wanted:
+            entry = member[0] if type(member) is tuple else member
+            place = top / "out" / entry.path
+            state = os.lstat(place)
+            link = os.readlink(place) if stat.S_ISLNK(state.st_mode) else ""
+            assert facts(entry) == (
+                stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid,
+                state.st_mtime_ns // 10**9, state.st_size if entry.kind == kinds.FILE else 0,
+                link, (os.major(state.st_rdev), os.minor(state.st_rdev)),
+            )  # fmt: skip
 
 
 NODES = st.recursive(

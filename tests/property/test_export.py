@@ -15,6 +15,7 @@ from ocitool.drivers.inspection import run_inside
 from ocitool.drivers.samples import Member
 from ocitool.image.exporting import export_tar
 from ocitool.layer import entry as kinds
+from ocitool.layer.entry import WHITEOUT, split
 from ocitool.layer.reader import TarReader
 from tests.fixtures.looking import LOOK, Facts
 from tests.fixtures.stores import put_image
@@ -61,9 +62,10 @@ def seen(facts: Facts) -> Facts:
 
 
 def plain(members: list[Member]) -> list[Member]:
-    """Leave out what comes again under the name of a link.
+    """Let whiteouts come first, as engines write them, and nothing come under a link's name again.
 
-    An index says where a layer's links lead in the end, not where one led that it replaced.
+    An index says where a layer's links lead in the end, not where one led that it replaced; nor
+    does it say whether a directory was whited out before the layer had something in it or after.
     """
     paths = [entry.path for entry, _ in members]
     again = {
@@ -71,7 +73,8 @@ def plain(members: list[Member]) -> list[Member]:
         for entry, _ in members
         if entry.kind == kinds.SYMLINK and paths.count(entry.path) > 1
     }
-    return [each for each in members if each[0].path not in again]
+    kept = [each for each in members if each[0].path not in again]
+    return sorted(kept, key=lambda each: not split(each[0].path)[1].startswith(WHITEOUT))
 
 
 @settings(max_examples=40, deadline=None)
