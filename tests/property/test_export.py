@@ -15,7 +15,7 @@ from ocitool.drivers.inspection import run_inside
 from ocitool.drivers.samples import Member
 from ocitool.image.exporting import export_tar
 from ocitool.layer import entry as kinds
-from ocitool.layer.entry import WHITEOUT, split
+from ocitool.layer.entry import WHITEOUT, order, split
 from ocitool.layer.reader import TarReader
 from tests.fixtures.looking import LOOK, Facts
 from tests.fixtures.stores import put_image
@@ -62,19 +62,22 @@ def seen(facts: Facts) -> Facts:
 
 
 def plain(members: list[Member]) -> list[Member]:
-    """Let whiteouts come first, as engines write them, and nothing come under a link's name again.
+    """Let whiteouts come first, as engines write them, and leave out what leads through own links.
 
-    An index says where a layer's links lead in the end, not where one led that it replaced; nor
-    does it say whether a directory was whited out before the layer had something in it or after.
+    An index does not say whether a directory was whited out before the layer had something in it or
+    after, nor where a link of the layer led before it was made or replaced.
     """
-    paths = [entry.path for entry, _ in members]
-    again = {
-        entry.path
-        for entry, _ in members
-        if entry.kind == kinds.SYMLINK and paths.count(entry.path) > 1
-    }
-    kept = [each for each in members if each[0].path not in again]
-    return sorted(kept, key=lambda each: not split(each[0].path)[1].startswith(WHITEOUT))
+    links = [entry.path for entry, _ in members if entry.kind == kinds.SYMLINK]
+    kept = []
+    for member in members:
+        path = member[0].path
+        within = any(path.startswith(f"{link}/") for link in links)
+        again = path in links and sum(each.path == path for each, _ in members) > 1
+        if not within and not again:
+            kept.append(member)
+    whiteouts = [each for each in kept if split(each[0].path)[1].startswith(WHITEOUT)]
+    rest = [each for each in kept if each not in whiteouts]
+    return sorted(whiteouts, key=lambda each: order(each[0].path)) + rest
 
 
 @settings(max_examples=40, deadline=None)
