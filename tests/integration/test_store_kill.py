@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -105,10 +106,12 @@ def kill_at(process, moment):
         assert process.stdout.readline(), process.stderr.read()
         while True:
             process.send_signal(signal.SIGSTOP)
-            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            state = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            assert state is not None and state.si_code == os.CLD_STOPPED, "it ended before"
             if moment():
                 break
             process.send_signal(signal.SIGCONT)
+            time.sleep(0.001)  # or it would hardly ever go on
         process.send_signal(signal.SIGKILL)
 
 
