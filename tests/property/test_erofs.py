@@ -188,7 +188,7 @@ def described(node: Node) -> object:
     )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(NAMES, NODES, max_size=40))
 def test_an_image_is_read_back_as_it_was_written(named: dict[str, Node]) -> None:
     root = folder({os.fsencode(name): node for name, node in named.items()})
