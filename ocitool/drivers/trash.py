@@ -23,6 +23,7 @@ from ocitool.layer.root import remove_tree
 NAME: Final = "trash"  # of the directory in a driver's home
 _LOWEST: Final = 19  # nice(2), which the kernel's schedulers of disks heed, too
 _FEW: Final = 500  # files and directories; some milliseconds
+_PORTION: Final = 128  # blocks of 512 bytes, which take about as long as one file more
 _started: list[int] = []  # processes whose end nobody has asked for
 
 
@@ -52,7 +53,7 @@ def is_small(directory: str) -> bool:
         try:
             with os.scandir(todo.pop()) as entries:
                 for entry in entries:
-                    left -= 1
+                    left -= 1 + entry.stat(follow_symlinks=False).st_blocks // _PORTION
                     if left < 0:
                         return False
                     if entry.is_dir(follow_symlinks=False):

@@ -24,6 +24,7 @@ from ocitool.store.layout import Layout
 from ocitool.store.leases import Lease
 
 _CHUNK: Final = 1 << 20  # bytes
+_LARGE: Final = 8 << 20  # bytes, which take some milliseconds to free
 
 
 class Blobs:
@@ -62,7 +63,7 @@ class Blobs:
         """Say whether the blob is there, and keep a collection that runs now from taking it."""
         self._lease()  # by which a collection knows that there is somebody who claims
         with full_disk(self._layout.root), _held(self.path(descriptor.digest)) as fd:
-            if fd is None or not os.fstat(fd).st_nlink:
+            if fd is None or not is_same(self.path(descriptor.digest), fd):
                 return self._shared_size(descriptor.digest) == descriptor.size
             os.utime(fd)
             return os.fstat(fd).st_size == descriptor.size
@@ -185,10 +186,19 @@ class Blobs:
             state = os.fstat(fd)
             if state.st_mtime_ns >= before:
                 return None
-            os.unlink(path)
+            self._put_away(path, state.st_size)
             return state.st_size if state.st_nlink == 1 else 0  # it has another name yet
         finally:
             os.close(fd)
+
+    def _put_away(self, path: str, size: int) -> None:
+        """Take a blob's name away; what takes long to free waits in the trash."""
+        if size < _LARGE:
+            os.unlink(path)
+            return
+        with full_disk(self._layout.root):
+            os.makedirs(self._layout.trash, mode=0o700, exist_ok=True)
+            os.rename(path, f"{self._layout.trash}/{os.urandom(8).hex()}")
 
 
 @contextlib.contextmanager

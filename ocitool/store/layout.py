@@ -35,6 +35,7 @@ class Layout:
         self.tmp = f"{root}/tmp"
         self.locks = f"{root}/locks"
         self.damaged = f"{root}/damaged"  # made when something is moved there
+        self.trash = f"{root}/trash"  # likewise
         self._prepare(make)
 
     def _prepare(self, make: bool) -> None:
@@ -136,7 +137,7 @@ class Layout:
 
 _OWN: Final = frozenset(
     {"oci", "db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "indexes", "drivers", "containers",
-     "tmp", "locks", "damaged", "format", "lost+found"}
+     "tmp", "trash", "locks", "damaged", "format", "lost+found"}
 )  # fmt: skip
 
 

@@ -62,8 +62,8 @@ def _discard(driver: Driver, keys: list[str]) -> None:
 
 
 def take_out_trash(layout: Layout, *, background: bool) -> None:
-    """Remove for good what drivers have taken out of use: here, or after this process has ended."""
-    places = [f"{layout.drivers}/{name}/trash" for name in drivers_of(layout)]
+    """Remove for good what was taken out of use: here, or after this process has ended."""
+    places = [layout.trash, *(f"{layout.drivers}/{name}/trash" for name in drivers_of(layout))]
     full = [place for place in places if _names(place)]
     if not full:
         return

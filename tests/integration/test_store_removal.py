@@ -12,6 +12,7 @@ from ocitool.drivers import trash
 from ocitool.drivers.samples import directory, file
 from ocitool.errors import DriverUnavailable
 from ocitool.store.check import check
+from ocitool.store.removal import remove_image
 from tests.fixtures.stores import LARGE as NAME
 from tests.fixtures.stores import age, large, put_image, put_layer
 
@@ -76,6 +77,31 @@ def test_little_is_removed_at_once(unpacked, store_root, run_cli, monkeypatch):
         with store.layers.tree([layer]):
             pass
     assert os.listdir(unpacked) == []
+
+
+@pytest.mark.parametrize("background", ["no", "yes"])
+def test_large_blobs_go_when_the_command_has_ended(store_root, run_cli, monkeypatch, background):
+    with Store.open(str(store_root)) as store:
+        put_image(store, NAME, put_layer(store, large(2, files=4000)))  # of noise: 36 MB
+        age(store)
+    env = {"OCITOOL_BACKGROUND": background}
+    run_cli("rmi", NAME, root=store_root, env=env).ok()
+    wait_for_cleaners(f"{store_root}/trash")
+    assert os.listdir(store_root / "trash") == []
+    assert os.listdir(store_root / "oci/blobs/sha256") == []
+
+
+def test_who_waits_for_no_removal_of_a_large_blob(store_root, run_cli, monkeypatch):
+    with Store.open(str(store_root)) as store:
+        put_image(store, NAME, put_layer(store, large(2, files=4000)))
+        age(store)
+    started = []
+    monkeypatch.setattr(trash, "start", started.append)
+    monkeypatch.setenv("OCITOOL_BACKGROUND", "yes")
+    with Store.open(str(store_root)) as store:
+        remove_image(store, NAME)
+    assert started == [[f"{store_root}/trash"]]
+    assert len(os.listdir(store_root / "trash")) == 1
 
 
 UNPACK = """

@@ -10,6 +10,7 @@ import pytest
 from ocitool.errors import BlobNotFound, DigestMismatch
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
+from ocitool.store import blobs
 from tests.fixtures.stores import files_below
 
 DATA = b"0123456789" * 1000
@@ -138,10 +139,15 @@ def test_a_claim_makes_a_blob_young(store):
     assert store.blobs.collect(digest, began) == len(DATA)
 
 
-def test_a_claim_that_succeeds_meets_no_collection(store):
+@pytest.mark.parametrize("kept", ["alone", "under another name too", "in the trash"])
+def test_a_claim_that_succeeds_meets_no_collection(store, tmp_path, monkeypatch, kept):
     """Whichever of the two is first, what was claimed is there."""
-    for _ in range(300):
+    if kept == "in the trash":
+        monkeypatch.setattr(blobs, "_LARGE", 1)
+    for number in range(300):
         digest = store.blobs.put(DATA, store.lease())
+        if kept == "under another name too":  # as a driver keeps plain tars
+            os.link(store.blobs.path(digest), f"{store.layout.tmp}/{number}")
         os.utime(store.blobs.path(digest), (1, 1))
         line = threading.Barrier(2)
         claimed = []
