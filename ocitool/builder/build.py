@@ -21,7 +21,7 @@ from ocitool.builder.options import BuildOptions, BuildResult
 from ocitool.builder.plan import DEFAULT_PATH
 from ocitool.builder.scope import PREDEFINED, Scope, platform_args
 from ocitool.builder.solver import Solver
-from ocitool.builder.stages import Stage, exported, global_scope, needed, resolve, target_of
+from ocitool.builder.stages import Stage, global_scope, leaving, needed, resolve, target_of
 from ocitool.builder.workshop import Workshop
 from ocitool.errors import BuildError, DockerfileError, FormatError, OcitoolError
 from ocitool.image.image import Image
@@ -94,10 +94,10 @@ class _Build:
         for text in self._file.warnings:
             self._warn(text)
         try:
-            leaving = exported(stages, target)
+            kept = leaving(stages, target)
             for stage in needed(self._file, stages, target):
                 # What no image gets stays as it is: compressing it would be for nobody.
-                compression = "gzip" if stage.index in leaving else "none"
+                compression = "gzip" if stage.index in kept else "none"
                 self._stage(stage, replace(self._shop, compression=compression), globals_)
         finally:
             self._shop.context.close()

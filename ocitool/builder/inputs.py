@@ -8,6 +8,7 @@ from typing import Final
 from ocitool.builder.ignore import IgnoreRules
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
+from ocitool.oci.moments import parse_epoch
 
 _NAMES: Final = ("Dockerfile", "Containerfile")
 
@@ -85,8 +86,4 @@ def epoch(options: BuildOptions, declared: str | None = None) -> int | None:
         if options.source_date_epoch is not None or not declared:
             return options.source_date_epoch
         text = declared
-    if not (text.isascii() and text.isdecimal()):
-        raise BuildError(
-            f"SOURCE_DATE_EPOCH is {text!r}", hint="it is a number of seconds since 1970"
-        )
-    return int(text)
+    return parse_epoch(text)

@@ -148,7 +148,7 @@ class FromImage:
                 continue
             # Of several names of one file the first that comes here carries the content.  A
             # file that was linked to is told by its link, an empty one by nothing: it is copied.
-            content = self._image.content_of(found)
+            content = self._image.tree.original(found)
             first = firsts.setdefault((content.layer, content.offset), path)
             if first != path and content.entry.size:
                 link = content.entry._replace(path=path, kind=kinds.HARDLINK, size=0, link=first)
@@ -162,7 +162,7 @@ class FromImage:
             raise BuildError(f'"/{item.path}": not found', hint=f"looked for in {self._name}")
         if found.entry.kind not in (kinds.FILE, kinds.HARDLINK):
             return found.entry._replace(path=item.name), None
-        content = self._image.content_of(found)
+        content = self._image.tree.original(found)
         return content.entry._replace(path=item.name), content
 
     @contextlib.contextmanager

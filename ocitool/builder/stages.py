@@ -130,7 +130,7 @@ def target_of(stages: tuple[Stage, ...], target: str) -> Stage:
     )
 
 
-def exported(stages: tuple[Stage, ...], target: Stage) -> frozenset[int]:
+def leaving(stages: tuple[Stage, ...], target: Stage) -> frozenset[int]:
     """Return the numbers of the stages whose layers the image of *target* has."""
     found, stage = {target.index}, target
     while isinstance(stage.base, int):

@@ -113,8 +113,8 @@ def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
     """Remove names, and images that have no other name.
 
     What only they used is removed from the disk, too; the build cache stays.  The files of
-    unpacked layers go after the command has ended, unless OCITOOL_BACKGROUND=no is set, or
-    background = "no" in a file of settings.
+    unpacked layers and large blobs go after the command has ended, unless OCITOOL_BACKGROUND=no
+    is set, or background = "no" in a file of settings.
     """
     from ocitool.oci.reference import Reference
     from ocitool.store.removal import remove_image

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from ocitool.errors import BuildError
+from ocitool.oci.moments import parse_epoch
 
 progress_option = click.option(
     "--progress",
@@ -48,8 +48,4 @@ def source_date_epoch() -> int | None:
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal()):
-        raise BuildError(
-            f"SOURCE_DATE_EPOCH is {text!r}", hint="it is a number of seconds since 1970"
-        )
-    return int(text)
+    return parse_epoch(text)

@@ -35,8 +35,7 @@ def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
         yield sys.stdout.buffer.write
         return
     with _naming(path):
-        target = os.path.realpath(path)
-        fd, temporary = _open(target)
+        target, fd, temporary = _open(path)
 
     def write(data: bytes) -> None:
         with _naming(path):
@@ -48,8 +47,9 @@ def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
             temporary = _finish(fd, temporary, target)
     finally:
         os.close(fd)
-        if temporary not in ("", target):
-            os.unlink(temporary)
+        if temporary and temporary != target:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
 
 
 @contextlib.contextmanager
@@ -60,23 +60,29 @@ def _naming(path: str) -> Iterator[None]:
         raise NotFound(f"cannot be written: {error.strerror}", where=path) from error
 
 
-def _open(target: str) -> tuple[int, str]:
-    """Return a descriptor to write to, and the name that it has meanwhile, if any."""
+def _open(path: str) -> tuple[str, int, str]:
+    """Return the file *path* without links, a descriptor to write to, and its name meanwhile."""
     with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(os.stat(target).st_mode):
-            return os.open(target, os.O_WRONLY | os.O_CLOEXEC), target
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            # By this name: /dev/stdout leads to a pipe, which has none.
+            return path, os.open(path, os.O_WRONLY | os.O_CLOEXEC), path
+    target = os.path.realpath(path)
+    if not os.path.basename(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if os.path.exists(_UNNAMED):
         try:
-            return os.open(os.path.dirname(target), os.O_TMPFILE | os.O_WRONLY, 0o666), ""
+            return target, os.open(os.path.dirname(target), os.O_TMPFILE | os.O_WRONLY, 0o666), ""
         except OSError as error:
             if error.errno not in _CANNOT:
                 raise
     temporary = _beside(target)
-    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
+    return target, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
 
 
 def _finish(fd: int, temporary: str, target: str) -> str:
     """Give what is written its name; returns it."""
+    if temporary == target:
+        return target
     if not temporary:
         temporary = _beside(target)
         descriptors = os.open(_UNNAMED, os.O_RDONLY)
@@ -84,7 +90,11 @@ def _finish(fd: int, temporary: str, target: str) -> str:
             os.link(str(fd), temporary, src_dir_fd=descriptors, follow_symlinks=True)
         finally:
             os.close(descriptors)
-    os.rename(temporary, target)
+    try:
+        os.rename(temporary, target)
+    except OSError:
+        os.unlink(temporary)
+        raise
     return target
 
 

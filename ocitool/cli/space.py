@@ -131,8 +131,8 @@ def prune(
     A filter 'until' means images that were created, and build steps that were last used, before
     then.  Build steps have no labels: with a filter of labels the build cache stays.
 
-    The files of unpacked layers go after the command has ended, unless OCITOOL_BACKGROUND=no is
-    set, or background = "no" in a file of settings.
+    The files of unpacked layers and large blobs go after the command has ended, unless
+    OCITOOL_BACKGROUND=no is set, or background = "no" in a file of settings.
     """
     from ocitool.cli.filters import parse_filters, parse_size
     from ocitool.store.gc import prune as collect

@@ -1,7 +1,8 @@
-"""Removing for good what drivers have taken out of use, in a process that nobody waits for.
+"""Removing for good what was taken out of use, in a process that nobody waits for.
 
 A driver's ``remove`` and ``discard`` may rename what takes long to remove into the directory
-``trash`` of its home, under any name that is free.  Whatever lies there belongs to nobody any more.
+``trash`` of its home, under any name that is free; so does the store with blobs.  Whatever lies
+there belongs to nobody any more.
 
 Called as ``python -m ocitool.drivers.trash DIRECTORY...``.  If the process is killed, what is left
 waits for the next one; several at once do each other no harm.

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from ocitool.image.image import Image
 from ocitool.layer import entry as kinds
-from ocitool.layer.tree import Found
 from ocitool.layer.writer import TarWriter
 from ocitool.store.store import Store
 from ocitool.store.trees import LayeredTree
@@ -23,7 +22,7 @@ def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> N
         LayerError: a layer is damaged.
     """
     tree = LayeredTree(store.layers, image.layers)
-    shown = [(found, _content(tree, found)) for found in tree.tree.walk("")]
+    shown = [(found, tree.tree.original(found)) for found in tree.tree.walk("")]
     writer = TarWriter(sink)
     first: dict[tuple[int, int], str] = {}  # the name of each file, by where it is in the layers
     with tree.spool((content for _, content in shown), store.lease().path) as spool:
@@ -40,7 +39,3 @@ def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> N
             for piece in spool.pieces(content):
                 writer.content(piece)
     writer.close()
-
-
-def _content(tree: LayeredTree, found: Found) -> Found:
-    return tree.content_of(found) if found.entry.kind == kinds.HARDLINK else found

@@ -17,7 +17,7 @@ from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, order, split
 from ocitool.layer.reader import TarReader
-from ocitool.layer.sequel import Sequel
+from ocitool.layer.sequel import BELOW, Sequel
 from ocitool.layer.sparse import Spans
 from ocitool.oci.content import Stream
 
@@ -45,14 +45,16 @@ class IndexWriter:
         self._ordered = True
 
     def add(self, entry: Entry, offset: int, sparse: Spans | None = None) -> None:
-        """Take the next entry."""
+        """Take the next entry; a hard link to a path that is still to come means one below."""
+        key = order(entry.path)
+        if entry.kind == kinds.HARDLINK and order(entry.link) > key:
+            offset = BELOW
         attributes = sorted(entry.xattrs.items())
         values = {name: base64.b64encode(value).decode() for name, value in attributes}
         runs = () if sparse is None else (sparse,)
         line = _encode([*entry[:8], entry.device, values, offset, *runs])
         self._text += line.encode("ascii")
         self._text += b"\n"
-        key = order(entry.path)
         self._ordered = self._ordered and (self._last is None or key > self._last)
         self._last = key
 
@@ -169,10 +171,19 @@ class LayerIndex:
         return self._names.get(directory, ())
 
     def through(self) -> Iterator[str]:
-        """Yield the directories that the layer uses and has no directory entry for."""
-        for directory in {**self._names, **dict.fromkeys((*self._hidden, *self._opaque))}:
+        """Yield the directories that something is in, and that may be behind a link.
+
+        Those are not that the layer has directory entries for, up to the top.
+        """
+        described = {""}
+        for directory in sorted(
+            {**self._names, **dict.fromkeys((*self._hidden, *self._opaque))}, key=order
+        ):
             line = self._lines.get(directory)
-            if directory and (line is None or not _is_directory(line)):
+            known = directory == "" or (line is not None and _is_directory(line))
+            if known and split(directory)[0] in described:
+                described.add(directory)
+            else:
                 yield directory
 
     def moved(self, places: Mapping[str, str]) -> LayerIndex:

@@ -10,6 +10,9 @@ from ocitool.layer.entry import OPAQUE, WHITEOUT, order, split
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _LINK: Final = 7  # the place of a link's target among the fields of a line
+_OFFSET: Final = 10
+#: The offset of a hard link to a file of the layers below, whatever the layer itself has there.
+BELOW: Final = -1
 
 
 class Sequel:
@@ -36,7 +39,11 @@ class Sequel:
                 self._empty(path)  # a directory that no entry describes
             self._note(path)
         if fields[1] == kinds.HARDLINK:
-            self._links.setdefault(fields[_LINK], []).append(path)
+            known = fields[_LINK] in self._lines
+            fields[_OFFSET] = 0 if known else BELOW
+            line = _encode(fields).encode("ascii")
+            if known:
+                self._links.setdefault(fields[_LINK], []).append(path)
         self._lines[path] = line
 
     def _note(self, path: str) -> None:

@@ -9,6 +9,7 @@ from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import Entry, split
 from ocitool.layer.index import LayerIndex
+from ocitool.layer.sequel import BELOW
 from ocitool.layer.sparse import Spans
 
 _MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
@@ -39,9 +40,15 @@ class ImageTree:
     Directories that no layer has an entry for, but that one uses, are 0755 and root's.
     """
 
-    def __init__(self, indexes: Sequence[LayerIndex]) -> None:
+    def __init__(
+        self, indexes: Sequence[LayerIndex], parts: dict[int, ImageTree] | None = None
+    ) -> None:
+        self._indexes = tuple(indexes)
         self._stack = list(enumerate(indexes))[::-1]  # topmost first
         self._showing: dict[str, list[tuple[int, LayerIndex]]] = {"": self._top()}
+        # The trees of the lowest layers alone, by how many; those share them.
+        self._parts = {} if parts is None else parts
+        self._busy: set[tuple[int, str]] = set()
 
     def get(self, path: str) -> Found | None:
         """Return what *path* is, no link followed; None if there is nothing."""
@@ -99,6 +106,8 @@ class ImageTree:
                 continue
             here = "/".join([*done, part])
             found = self.get(here) if todo or last else None
+            if found is not None and found.entry.kind == kinds.HARDLINK:
+                found = self.original(found)
             if found is None or found.entry.kind != kinds.SYMLINK:
                 done.append(part)
                 continue
@@ -110,6 +119,47 @@ class ImageTree:
                 done.clear()
             todo.extend(target.split("/")[::-1])
         return "/".join(done)
+
+    def original(self, found: Found) -> Found:
+        """Return the entry that *found* is another name of: itself, unless it is a hard link.
+
+        Raises:
+            LayerError: it is one to nothing, or in a circle.
+        """
+        met: set[tuple[int, str]] = set()
+        while found.entry.kind == kinds.HARDLINK:
+            here = (found.layer, found.entry.path)
+            if here in self._busy or here in met:
+                raise LayerError("hard links in a circle", where=found.entry.path)
+            met.add(here)
+            self._busy.add(here)  # what it leads through may lead here
+            try:
+                target = self._target(found)
+            finally:
+                self._busy.remove(here)
+            if target is None or target.entry.kind == kinds.DIRECTORY:
+                raise LayerError("a hard link to nothing", where=found.entry.path)
+            found = target
+        return found
+
+    def _target(self, found: Found) -> Found | None:
+        """Return what a hard link names: a path of its own layer, or of one below."""
+        path = self._part(found.layer + 1).resolve(found.entry.link, last=False)
+        placed = self._indexes[found.layer].get(path)
+        own = None
+        if placed is not None and placed.entry.path != found.entry.path:
+            own = Found(placed.entry, found.layer, placed.offset, placed.sparse)
+        if own is not None and found.offset != BELOW:
+            return own
+        return self._part(found.layer).get(path) or own
+
+    def _part(self, count: int) -> ImageTree:
+        """Return the tree that the lowest *count* layers make."""
+        if count == len(self._indexes):
+            return self
+        if count not in self._parts:
+            self._parts[count] = ImageTree(self._indexes[:count], self._parts)
+        return self._parts[count]
 
     def _root(self) -> Found:
         for number, index in self._stack:

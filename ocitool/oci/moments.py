@@ -13,6 +13,7 @@ from ocitool.errors import FormatError
 
 SECOND: Final = 1_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_10000: Final = 253_402_300_800
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:([Zz])|([+-])(\d\d):(\d\d))",
     re.ASCII,
@@ -59,3 +60,17 @@ def timestamp(epoch: int | None) -> str:
     if epoch is not None:
         return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_epoch(text: str) -> int:
+    """Read SOURCE_DATE_EPOCH: seconds since 1970, of a year of four digits.
+
+    Raises:
+        FormatError: it is something else.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) < 13 and int(text) < _YEAR_10000):
+        raise FormatError(
+            f"SOURCE_DATE_EPOCH is {text!r}",
+            hint="it is a number of seconds since 1970, before the year 10000",
+        )
+    return int(text)

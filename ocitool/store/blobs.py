@@ -59,14 +59,24 @@ class Blobs:
                 return os.stat(path).st_size
         return None
 
+    def has_other_name(self, digest: Digest) -> bool:
+        """Say whether the blob is a file that a driver keeps as well."""
+        try:
+            return os.stat(self.path(digest)).st_nlink > 1
+        except FileNotFoundError:
+            return False
+
     def claim(self, descriptor: Descriptor) -> bool:
         """Say whether the blob is there, and keep a collection that runs now from taking it."""
         self._lease()  # by which a collection knows that there is somebody who claims
-        with full_disk(self._layout.root), _held(self.path(descriptor.digest)) as fd:
-            if fd is None or not is_same(self.path(descriptor.digest), fd):
-                return self._shared_size(descriptor.digest) == descriptor.size
-            os.utime(fd)
-            return os.fstat(fd).st_size == descriptor.size
+        path = self.path(descriptor.digest)
+        while True:
+            with full_disk(self._layout.root), _held(path) as fd:
+                if fd is None:
+                    return self._shared_size(descriptor.digest) == descriptor.size
+                if is_same(path, fd):  # else it was collected, or replaced, while we waited
+                    os.utime(fd)
+                    return os.fstat(fd).st_size == descriptor.size
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open a blob for reading, unproved: it was proved when it came in."""
@@ -193,12 +203,12 @@ class Blobs:
 
     def _put_away(self, path: str, size: int) -> None:
         """Take a blob's name away; what takes long to free waits in the trash."""
-        if size < _LARGE:
-            os.unlink(path)
-            return
-        with full_disk(self._layout.root):
-            os.makedirs(self._layout.trash, mode=0o700, exist_ok=True)
-            os.rename(path, f"{self._layout.trash}/{os.urandom(8).hex()}")
+        if size >= _LARGE:
+            with contextlib.suppress(OSError):  # a full disk has no room for another name
+                os.makedirs(self._layout.trash, mode=0o700, exist_ok=True)
+                os.rename(path, f"{self._layout.trash}/{os.urandom(8).hex()}")
+                return
+        os.unlink(path)
 
 
 @contextlib.contextmanager

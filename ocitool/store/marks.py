@@ -50,9 +50,10 @@ def mark(
         _mark_record(json.loads(row[0]), marks)
     for layers in container_layers(store):
         marks.layers.update(layers)
-    # The plain tars that drivers keep of them.
+    # The plain tars that drivers keep of them; another one has no second name.
     rows = store.database.rows("SELECT chain, diff FROM layers")
-    marks.blobs.update(Digest.parse(diff) for chain, diff in rows if chain in marks.layers)
+    kept = (Digest.parse(diff) for chain, diff in rows if chain in marks.layers)
+    marks.blobs.update(digest for digest in kept if store.blobs.has_other_name(digest))
     return marks
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from ocitool.errors import StoreError
+from ocitool.errors import ImageNotFound, StoreError
 from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
 from ocitool.store.gc import release
 from ocitool.store.marks import Marks, mark_image
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
+
+_TRIES: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +33,9 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
         ImageNotFound: there is no such image.
         StoreError: the id has several names, and *force* is not given.
     """
-    found = store.find(name)
+    found, entries = _found(store, name)
     image_id = store.image_id(found)
-    if not store.refs.pointing(found.digest):
-        raise StoreError(
-            f"{name!r} is in a shared store, which is never changed",
-            hint="its owner can remove it, with --root",
-        )
-    names = [name_of(e) for e in store.refs.pointing(found.digest) if name_of(e)]
+    names = [name_of(entry) for entry in entries if name_of(entry)]
     if _is_name_of(name, name_of(found)) and len(names) > 1:
         store.refs.remove(name_of(found))
         return Removed(untagged=(name_of(found),), deleted=None)
@@ -49,6 +49,21 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
     store.refs.drop((found.digest,))
     release(store, mine)
     return Removed(untagged=tuple(names), deleted=image_id)
+
+
+def _found(store: Store, name: str) -> tuple[Descriptor, Sequence[Descriptor]]:
+    """Return what *name* is, and the entries of this store that point to it."""
+    for _ in range(_TRIES):
+        found = store.find(name)
+        if entries := store.refs.pointing(found.digest):
+            return found, entries
+        if any(refs.pointing(found.digest) for refs in store.all_refs):
+            raise StoreError(
+                f"{name!r} is in a shared store, which is never changed",
+                hint="its owner can remove it, with --root",
+            )
+        # Another process has removed or moved the name since: it is looked for once more.
+    raise ImageNotFound(f"{name!r} is not there any more", hint="others work on it: try again")
 
 
 def _is_name_of(text: str, name: str) -> bool:

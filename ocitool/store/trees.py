@@ -13,7 +13,6 @@ from typing import Final
 from ocitool.errors import LayerError, NotFound
 from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.index import LayerIndex
 from ocitool.layer.settle import settled
 from ocitool.layer.sparse import Filler, Sparse
 from ocitool.layer.threads import ReadAhead
@@ -30,22 +29,11 @@ class LayeredTree:
     def __init__(self, store: Layers, layers: Sequence[Layer]) -> None:
         self._store = store
         self._layers = tuple(layers)
-        self._parts: dict[int, ImageTree] = {}  # by how many layers, the lowest first
-
-    @property
-    def tree(self) -> ImageTree:
-        """The entries."""
-        return self._part(len(self._layers))
 
     @functools.cached_property
-    def _indexes(self) -> Sequence[LayerIndex]:
-        return settled(self._store.index(layer) for layer in self._layers)
-
-    def _part(self, count: int) -> ImageTree:
-        """Return the tree that the lowest *count* layers make."""
-        if count not in self._parts:
-            self._parts[count] = ImageTree(self._indexes[:count])
-        return self._parts[count]
+    def tree(self) -> ImageTree:
+        """The entries."""
+        return ImageTree(settled(self._store.index(layer) for layer in self._layers))
 
     def read(self, path: str) -> bytes:
         """Return a small file, links followed inside the image.
@@ -57,31 +45,12 @@ class LayeredTree:
         found = self.tree.get(self.tree.resolve(path))
         if found is None or found.entry.kind not in (kinds.FILE, kinds.HARDLINK):
             raise NotFound(f"the image has no file /{path.lstrip('/')}")
-        found = self.content_of(found)
+        found = self.tree.original(found)
         if found.entry.size > _SMALL:
             raise LayerError(f"is larger than {_SMALL} bytes", where=path)
         for _, stream in self._contents(found.layer, [found]):
             return b"".join(stream)
         return b""
-
-    def content_of(self, found: Found) -> Found:
-        """Return the entry that holds a file's content: for a hard link that of its target."""
-        hops = 0
-        while found.entry.kind == kinds.HARDLINK:
-            # A hard link names a path of its own layer, or of one below.
-            path = self._part(found.layer + 1).resolve(found.entry.link, last=False)
-            placed = self._indexes[found.layer].get(path)
-            if placed is not None and placed.entry.path != found.entry.path:
-                found = Found(placed.entry, found.layer, placed.offset, placed.sparse)
-            else:
-                target = self._part(found.layer).get(path)
-                if target is None or target == found:
-                    raise LayerError("a hard link to nothing", where=found.entry.path)
-                found = target
-            hops += 1
-            if hops > 40:
-                raise LayerError("hard links in a circle", where=found.entry.path)
-        return found
 
     def digests(self, files: Iterable[Found]) -> dict[tuple[int, int], str]:
         """Return the SHA-256 of several files' contents, by layer and offset."""
@@ -111,6 +80,7 @@ class LayeredTree:
             spool = Spool(file.fileno())
             for found, content in self.contents(wanted):
                 spool.take(found, content)
+            os.ftruncate(file.fileno(), spool.end)  # it may end with a hole
             yield spool
 
     def _contents(
@@ -166,16 +136,19 @@ class Spool:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._places: dict[tuple[int, int], int] = {}
-        self._end = 0
+        self.end = 0
 
     def take(self, found: Found, content: Iterator[bytes]) -> None:
         """Keep the content of one file."""
-        self._places[(found.layer, found.offset)] = self._end
+        self._places[(found.layer, found.offset)] = self.end
         for piece in content:
+            if found.sparse is not None and piece.count(0) == len(piece):
+                self.end += len(piece)  # a hole
+                continue
             view = memoryview(piece)
             while view:
-                written = os.pwrite(self._fd, view, self._end)
-                self._end += written
+                written = os.pwrite(self._fd, view, self.end)
+                self.end += written
                 view = view[written:]
 
     def pieces(self, found: Found) -> Iterator[bytes]:

@@ -61,27 +61,28 @@ def seen(facts: Facts) -> Facts:
     }
 
 
-def plain(members: list[Member]) -> list[Member]:
-    """Let whiteouts come first, as engines write them, and leave out what leads through own links.
+def plain(layers: list[list[Member]]) -> list[list[Member]]:
+    """Let whiteouts come first, as engines write them, and leave out what is in a link.
 
-    An index does not say whether a directory was whited out before the layer had something in it or
-    after, nor where a link of the layer led before it was made or replaced.
+    An index does not say in which order its layer had what: see `ocitool.layer.settle`.
     """
-    links = [entry.path for entry, _ in members if entry.kind == kinds.SYMLINK]
+    links = {
+        f"{entry.path}/"
+        for members in layers
+        for entry, _ in members
+        if entry.kind in (kinds.SYMLINK, kinds.HARDLINK)
+    }
     kept = []
-    for member in members:
-        path = member[0].path
-        within = any(path.startswith(f"{link}/") for link in links)
-        again = path in links and sum(each.path == path for each, _ in members) > 1
-        if not within and not again:
-            kept.append(member)
-    whiteouts = [each for each in kept if split(each[0].path)[1].startswith(WHITEOUT)]
-    rest = [each for each in kept if each not in whiteouts]
-    return sorted(whiteouts, key=lambda each: order(each[0].path)) + rest
+    for members in layers:
+        firm = [m for m in members if not any(m[0].path.startswith(link) for link in links)]
+        whiteouts = [m for m in firm if split(m[0].path)[1].startswith(WHITEOUT)]
+        rest = [m for m in firm if m not in whiteouts]
+        kept.append(sorted(whiteouts, key=lambda member: order(member[0].path)) + rest)
+    return kept
 
 
 @settings(max_examples=40, deadline=None)
-@given(LAYERS.map(lambda layers: [plain(each) for each in layers]))
+@given(LAYERS.map(plain))
 def test_what_is_exported_is_the_tree(layers) -> None:
     home = Path(tempfile.mkdtemp(prefix="export-"))
     try:

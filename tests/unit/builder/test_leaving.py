@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ocitool import Store
+from ocitool.errors import DriverUnavailable
+from ocitool.image.local import local_image
 from ocitool.layer.compression import sniff
 from ocitool.oci.digest import Digest
 from ocitool.store.check import check
+from ocitool.store.gc import prune
+from tests.fixtures.stores import age
 from tests.unit.builder.conftest import Kitchen
 
 STAGES = """\
@@ -54,6 +60,21 @@ def test_a_stage_that_an_image_gets_later_is_compressed_then_once(stocked, tmp_p
         assert (
             Kitchen(stocked.top, store).build(STAGES, target="tools", **epoch).digest == late.digest
         )
+
+
+def test_after_a_prune_a_plain_tar_is_a_drivers_or_not_there(stocked):
+    stocked.build(STAGES)
+    stocked.build(STAGES, "kept:1", target="tools")
+    try:
+        stocked.store.layers.ensure(local_image(stocked.store, "kept:1").layers)
+    except DriverUnavailable as error:
+        pytest.skip(str(error))
+    age(stocked.store)
+    prune(stocked.store, cache=True)
+    for path in Path(stocked.store.layout.blobs, "sha256").iterdir():
+        head = path.read_bytes()[:2]
+        assert head in (b"\x1f\x8b", b'{"') or path.stat().st_nlink == 2
+    assert list(check(stocked.store)) == []
 
 
 def test_a_compressed_blob_that_is_gone_is_made_again(stocked):

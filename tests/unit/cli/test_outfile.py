@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -85,7 +86,35 @@ def test_a_device_and_a_pipe_are_written_to(tmp_path):
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
 
 
-@pytest.mark.parametrize("name", ["no/where", "."])
+def test_a_pipe_without_a_name_is_written_to(tmp_path):
+    reader, writer = os.pipe()
+    (tmp_path / "link").symlink_to(f"/proc/self/fd/{writer}")  # as /dev/stdout is one
+    for path in (f"/dev/fd/{writer}", str(tmp_path / "link")):
+        with archive_to(path) as write:
+            write(b"through")
+        assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_what_cannot_take_its_name_leaves_nothing(tmp_path, monkeypatch):
+    """A file that is mounted over, or another's in a sticky directory."""
+    (tmp_path / "out").write_bytes(b"old")
+
+    def refuse(source, target):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with (
+        pytest.raises(NotFound, match="cannot be written: Device or resource busy"),
+        archive_to(str(tmp_path / "out")) as write,
+    ):
+        write(b"new")
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["no/where", ".", "nowhere/"])
 def test_what_cannot_be_written_is_told(tmp_path, name):
     with pytest.raises(NotFound, match="cannot be written"), archive_to(f"{tmp_path}/{name}"):
         pass

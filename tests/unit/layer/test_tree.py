@@ -10,7 +10,6 @@ from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import Entry
 from ocitool.layer.index import LayerIndex, index_of, parse
-from ocitool.layer.settle import settled
 from ocitool.layer.tree import ImageTree
 from tests.unit.layer.tars import directory, file, link, symlink, tar
 
@@ -189,68 +188,3 @@ def test_links_of_a_lower_layer_count_until_they_are_replaced():
     assert image(LINKS, [file("y")]).resolve("lib/x") == "usr/lib/x"
     assert image(LINKS, [directory("lib")]).resolve("lib/x") == "lib/x"
     assert image(LINKS, [file(".wh.lib")]).resolve("lib/x") == "lib/x"
-
-
-# -- layers that are out of order, and paths through links ------------------------------------
-
-
-def indexed(*members):
-    return parse(index_of(io.BytesIO(tar(*members))))
-
-
-def test_a_name_linked_before_its_file_is_replaced_keeps_the_file():
-    data = tar(
-        file("a", b"old"), link("b", "a"), link("c", "a"), link("d", "b"), file("a", b"new!")
-    )
-    found = parse(index_of(io.BytesIO(data)))
-    assert found.get("a").entry.size == 4
-    kept = found.get("b")
-    assert (kept.entry.kind, data[kept.offset : kept.offset + kept.entry.size]) == ("file", b"old")
-    assert [found.get(name).entry.link for name in "cd"] == ["b", "b"]
-
-
-def test_what_was_in_a_replaced_directory_is_gone():
-    members = [directory("d"), file("d/x", b"x"), link("kept", "d/x"), file("d")]
-    assert list(indexed(*members).paths()) == ["d", "kept"]
-    assert indexed(*members).get("kept").entry.kind == kinds.FILE
-    assert list(indexed(file("i/j/x"), file("i")).paths()) == ["i"]
-    again = indexed(*members, directory("d"))
-    assert (list(again.names("d")), again.opaque("d")) == ([], True)
-
-
-def test_directories_that_come_twice_or_late_keep_what_is_in_them():
-    found = indexed(
-        directory("d"), file("d/x"), file("e/f/x"), directory("e/f"), directory("d", 0o700)
-    )
-    assert list(found.paths()) == ["d", "d/x", "e/f", "e/f/x"]
-    assert not found.opaque("d")
-
-
-def test_members_go_where_links_lead():
-    below = indexed(
-        directory("usr"), directory("usr/lib"), file("usr/lib/f"), symlink("lib", "usr/lib")
-    )
-    above = indexed(file("lib/g"), file("lib/.wh.f"), file("lib/sub/.wh..wh..opq"))
-    seen = ImageTree(settled([below, above]))
-    assert [found.entry.path for found in seen.walk("")] == [
-        "lib", "usr", "usr/lib", "usr/lib/g", "usr/lib/sub",
-    ]  # fmt: skip
-    own = indexed(symlink("a", "b"), directory("b"), file("a/x"))
-    assert list(settled([own])[0].paths()) == ["a", "b", "b/x"]
-
-
-def test_a_link_that_the_layer_removes_leads_nowhere():
-    below = indexed(symlink("lib", "usr"))
-    seen = ImageTree(settled([below, indexed(file(".wh.lib"), file("lib/g"))]))
-    assert [found.entry.path for found in seen.walk("")] == ["lib", "lib/g"]
-
-
-def test_nothing_is_copied_where_no_link_is_met():
-    plain = [indexed(directory("d"), file("d/x")), indexed(file("d/y"))]
-    assert all(one is two for one, two in zip(settled(plain), plain, strict=True))
-
-
-@pytest.mark.parametrize("target", ["../..", "a"])
-def test_links_out_of_the_tree_and_in_circles_are_refused(target):
-    with pytest.raises(LayerError):
-        settled([indexed(symlink("a", target)), indexed(file("a/x"))])

@@ -10,7 +10,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers.samples import file
-from ocitool.errors import DriverUnavailable
+from ocitool.errors import DriverUnavailable, ImageNotFound
 from ocitool.oci.manifest import Index, Manifest
 from ocitool.store.check import check
 from ocitool.store.removal import remove_image
@@ -121,3 +121,31 @@ def test_unpacked_layers_and_indexes_go_with_the_last_image(later):
     assert list(store.driver().layers()) == []
     assert os.listdir(store.layout.indexes) == []
     assert list(check(store)) == []
+
+
+@pytest.mark.parametrize("meanwhile", ["moved", "removed"])
+def test_a_name_that_another_process_has_changed_is_looked_for_once_more(
+    later, monkeypatch, meanwhile
+):
+    store = later()
+    first, second = (put_image(store, "", [file("f", data)]) for data in (b"1", b"2"))
+    store.refs.set("docker.io/a/a:1", first.descriptor)
+    store = later()
+    find, calls = store.find, []
+
+    def found(name):
+        entry = find(name)
+        if not calls:  # right after it was found
+            store.refs.drop((first.digest,))
+            if meanwhile == "moved":
+                store.refs.set("docker.io/a/a:1", second.descriptor)
+        calls.append(name)
+        return entry
+
+    monkeypatch.setattr(store, "find", found)
+    if meanwhile == "moved":
+        remove_image(store, "a/a:1")
+        assert store.refs.pointing(second.digest) == ()
+    else:
+        with pytest.raises(ImageNotFound):
+            remove_image(store, "a/a:1")

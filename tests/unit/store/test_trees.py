@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import pytest
 
+from ocitool.layer.codec import CHUNK
 from ocitool.store.trees import LayeredTree
 from tests.unit.layer.holes import FORMS, sparse, whole
 from tests.unit.layer.tars import file, link, tar
@@ -43,7 +45,7 @@ def test_a_small_file_with_holes_is_read(tree):
 
 
 def test_digests_are_those_of_the_whole_content(tree):
-    found = {path: tree.content_of(tree.tree.get(path)) for path in CONTENT}
+    found = {path: tree.tree.original(tree.tree.get(path)) for path in CONTENT}
     digests = tree.digests(found.values())
     for path, content in CONTENT.items():
         key = found[path].layer, found[path].offset
@@ -51,7 +53,7 @@ def test_digests_are_those_of_the_whole_content(tree):
 
 
 def test_contents_are_fetched_whole(tree, tmp_path):
-    found = {path: tree.content_of(tree.tree.get(path)) for path in CONTENT}
+    found = {path: tree.tree.original(tree.tree.get(path)) for path in CONTENT}
     with tree.spool(found.values(), str(tmp_path)) as spool:
         for path, content in CONTENT.items():
             assert b"".join(spool.pieces(found[path])) == content
@@ -67,3 +69,15 @@ def test_what_is_left_of_one_file_does_not_disturb_the_next(tree):
         if count:
             assert seen[0] == [b"before"]
             assert seen[-1] == [b"after"]
+
+
+def test_holes_take_no_room_while_they_wait(store, tmp_path, monkeypatch):
+    size = 1 << 30
+    data = sparse("1.0", size, [(1 << 29, b"data")], b"f")
+    layer = store.layers.pack(lambda sink: sink(data + bytes(1024)))
+    tree = LayeredTree(store.layers, [layer])
+    found = tree.tree.get("f")
+    with tree.spool([found], str(tmp_path)) as spool:
+        assert os.fstat(spool._fd).st_size == size
+        assert os.fstat(spool._fd).st_blocks < 1 << 12
+        assert next(spool.pieces(found)) == bytes(CHUNK)
