@@ -106,7 +106,9 @@ class DigestMismatch(OcitoolError):
         super().__init__(
             f"wanted {wanted}, got {got} after {size} bytes",
             where=where,
-            hint="the content was damaged on its way or at its source; fetch it again",
+            hint="run `ocitool system check --repair`"
+            if where == "store"
+            else "the content was damaged on its way or at its source; fetch it again",
         )
         self.wanted = wanted
         self.got = got

@@ -104,7 +104,11 @@ class _Build:
         state, base = self._done[target.index]
         product = _product(state, base)
         descriptor, image_id = commit(
-            self._store, product, epoch=self._epoch, fresh=self._options.no_cache
+            self._store,
+            product,
+            epoch=self._epoch,
+            fresh=self._options.no_cache,
+            progress=self._progress,
         )
         tags = name(self._store, descriptor, self._options.tags)
         self._warn_of_unused(globals_.given, globals_.consumed)

@@ -30,6 +30,8 @@ def changed(changes: Sequence[str], run: RunConfig | None = None) -> RunConfig:
         layers=(),
     )
     state.scope.inherit(run.environment(), {})
+    if len(file.stages) > 1:
+        raise file.error(file.stages[1].from_.span, "FROM is no change: it begins another image")
     for instruction in file.stages[0].instructions:
         if not is_configuration(instruction):
             raise file.error(instruction.span, "makes a layer, which --change cannot do")

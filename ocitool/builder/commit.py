@@ -15,6 +15,7 @@ from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_typ
 from ocitool.oci.moments import timestamp
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
+from ocitool.progress import SILENT, ProgressSink
 from ocitool.store.layer import Layer
 from ocitool.store.leaving import compressed
 from ocitool.store.store import Store
@@ -44,7 +45,12 @@ class Product:
 
 
 def commit(
-    store: Store, product: Product, *, epoch: int | None, fresh: bool = False
+    store: Store,
+    product: Product,
+    *,
+    epoch: int | None,
+    fresh: bool = False,
+    progress: ProgressSink = SILENT,
 ) -> tuple[Descriptor, Digest]:
     """Store config and manifest of *product*; returns the manifest and the image's id.
 
@@ -52,11 +58,19 @@ def commit(
     build in which nothing changed ends with the digest it ended with before.  With *fresh* its
     dates are new.
     """
-    layers = [_blob(layer) for layer in _leaving(store, product)]
+    layers = [_blob(layer) for layer in _leaving(store, product, progress)]
     key = _key(product, layers, epoch)
-    known = None if fresh else _known(store, key)
-    if known is not None and all(store.blobs.claim(blob) for blob in known):
-        return replace(known[0], platform=product.platform), known[1].digest
+    # Two builds of the same at once give one image: the second finds that of the first.
+    with store.layout.work_lock("step", key):
+        known = None if fresh else _known(store, key)
+        if known is None or not all(store.blobs.claim(blob) for blob in known):
+            known = _write(store, product, layers, key, epoch)
+    return replace(known[0], platform=product.platform), known[1].digest
+
+
+def _write(
+    store: Store, product: Product, layers: Sequence[Descriptor], key: str, epoch: int | None
+) -> tuple[Descriptor, Descriptor]:
     config = _config(product, timestamp(epoch)).dump()
     config_blob = Descriptor(
         media_type=OCI_CONFIG, digest=store.blobs.put(config, store.lease()), size=len(config)
@@ -68,13 +82,13 @@ def commit(
         "INSERT OR REPLACE INTO cache VALUES (?, ?, unixepoch())",
         (key, json.dumps({"image": record})),
     )
-    return replace(manifest.descriptor, platform=product.platform), config_blob.digest
+    return manifest.descriptor, config_blob
 
 
-def _leaving(store: Store, product: Product) -> tuple[Layer, ...]:
+def _leaving(store: Store, product: Product, progress: ProgressSink) -> tuple[Layer, ...]:
     """Return the layers, those since the base compressed; a base's blobs stay what they are."""
     count = len(product.base.layers) if product.base is not None else 0
-    made = (compressed(store, layer) for layer in product.layers[count:])
+    made = (compressed(store, layer, progress) for layer in product.layers[count:])
     return (*product.layers[:count], *made)
 
 

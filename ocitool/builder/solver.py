@@ -52,7 +52,8 @@ class Solver:
                         self.end(step, began)
                         return record
             except BaseException as error:
-                self._progress.emit(StepErred(step=step, message=str(error)))
+                message = str(error) or "canceled"  # an interrupt says nothing
+                self._progress.emit(StepErred(step=step, message=message))
                 raise
         self.end(step, began, cached=True)
         return record

@@ -15,7 +15,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 import click
@@ -49,6 +49,14 @@ def run_guarded(
     except BaseException as error:
         return _report(error, debug, sys.stderr if stream is None else stream)
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
+
+
+def raise_all(errors: Sequence[OcitoolError]) -> None:
+    """Raise what went wrong with some of several things; nothing happens if nothing did."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup("some failed", errors)
 
 
 def _report(error: BaseException, debug: bool | Callable[[], bool], stream: TextIO) -> int:
@@ -212,5 +220,6 @@ def _full_disk(error: BaseException | None) -> str:
     while error is not None and seen < 20:
         if isinstance(error, OSError) and error.errno in _FULL:
             return _FULL[error.errno]
-        error, seen = error.__cause__ or error.__context__, seen + 1
+        before = None if error.__suppress_context__ else error.__context__
+        error, seen = error.__cause__ or before, seen + 1
     return ""

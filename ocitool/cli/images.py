@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.errors import describe, raise_all
 from ocitool.cli.options import format_option, no_trunc_option, quiet_option
+from ocitool.errors import ImageNotFound, OcitoolError
 
 
 @click.command(short_help="List images.")
@@ -59,9 +61,16 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None) -> None:
     from ocitool.cli.output import emit_documents
     from ocitool.image.local import local_image
 
+    documents, failed = [], []
     with app.store() as store:
-        documents = [inspect_document(store, local_image(store, name)) for name in names]
-    emit_documents(documents, format=format_)
+        for name in names:
+            try:
+                documents.append(inspect_document(store, local_image(store, name)))
+            except OcitoolError as error:
+                failed.append(error)
+    if documents or not failed:
+        emit_documents(documents, format=format_)
+    raise_all(failed)
 
 
 @click.command(short_help="Show the steps that made an image.")
@@ -119,10 +128,24 @@ def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
     from ocitool.oci.reference import Reference
     from ocitool.store.removal import remove_image
 
+    def remove(name: str) -> None:
+        done = remove_image(store, name, force=force)
+        for each in done.untagged:
+            click.echo(f"Untagged: {Reference.parse(each).familiar}")
+        if done.deleted is not None:
+            click.echo(f"Deleted: {done.deleted}")
+
+    failed: list[OcitoolError] = []
     with app.store() as store:
         for name in names:
-            done = remove_image(store, name, force=force)
-            for each in done.untagged:
-                click.echo(f"Untagged: {Reference.parse(each).familiar}")
-            if done.deleted is not None:
-                click.echo(f"Deleted: {done.deleted}")
+            try:
+                remove(name)
+            except ImageNotFound as error:
+                error.hint = ""  # it need not be pulled to be removed
+                if force:
+                    click.echo(describe(error), err=True, nl=False)
+                else:
+                    failed.append(error)
+            except OcitoolError as error:
+                failed.append(error)
+    raise_all(failed)

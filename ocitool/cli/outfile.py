@@ -57,7 +57,8 @@ def _naming(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise NotFound(f"cannot be written: {error.strerror}", where=path) from error
+        # Of its own: it is not the store's disk that may be full.
+        raise NotFound(f"cannot be written: {error.strerror}", where=path) from None
 
 
 def _open(path: str) -> tuple[str, int, str]:
@@ -91,11 +92,20 @@ def _finish(fd: int, temporary: str, target: str) -> str:
         finally:
             os.close(descriptors)
     try:
+        with contextlib.suppress(FileNotFoundError):
+            _be_like(fd, os.stat(target))
         os.rename(temporary, target)
     except OSError:
         os.unlink(temporary)
         raise
     return target
+
+
+def _be_like(fd: int, other: os.stat_result) -> None:
+    """Take the mode of the file that is replaced, and its owner if that is allowed."""
+    with contextlib.suppress(PermissionError):
+        os.fchown(fd, other.st_uid, other.st_gid)
+    os.fchmod(fd, stat.S_IMODE(other.st_mode))
 
 
 def _beside(path: str) -> str:

@@ -171,6 +171,13 @@ class ErofsDriver(InFolders):
             os.unlink(self._merged(layer))
         self._folders.remove(layer)
 
+    def layers(self) -> Iterator[str]:
+        # One that has lost its image or its tar is none, and is made again.
+        for name in super().layers():
+            path = f"{self._home}/layers/{name}"
+            if os.path.exists(f"{path}/{IMAGE}") and os.path.exists(f"{path}/{TAR}"):
+                yield name
+
     def tar(self, layer: str) -> str:
         place = os.path.dirname(self._folders.layer(layer))
         return "" if os.path.islink(place) else f"{place}/{TAR}"  # another store's is left alone

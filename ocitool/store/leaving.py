@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ocitool.oci.digest import Digest
 from ocitool.oci.mediatypes import codec_of, layer_type
+from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer import Layer
 
 if TYPE_CHECKING:
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
 _CODEC: Final = "gzip"
 
 
-def compressed(store: Store, layer: Layer) -> Layer:
+def compressed(store: Store, layer: Layer, progress: ProgressSink = SILENT) -> Layer:
     """Return *layer* with a compressed blob: its own, one that was made before, or a new one."""
     if codec_of(layer.blob.media_type) != "none":
         return layer
-    return _known(store, layer) or _compress(store, layer)
+    known = _known(store, layer)
+    if known is None:
+        progress.emit(Notice(text=f"layer {layer.diff_id.short} is compressed for the image"))
+    return known or _compress(store, layer)
 
 
 def _known(store: Store, layer: Layer) -> Layer | None:

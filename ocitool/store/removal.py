@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ocitool.errors import ImageNotFound, StoreError
+from ocitool.errors import ImageNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
@@ -34,7 +34,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
         StoreError: the id has several names, and *force* is not given.
     """
     found, entries = _found(store, name)
-    image_id = store.image_id(found)
+    image_id = _id_of(store, found)
     names = [name_of(entry) for entry in entries if name_of(entry)]
     if _is_name_of(name, name_of(found)) and len(names) > 1:
         store.refs.remove(name_of(found))
@@ -55,7 +55,10 @@ def _found(store: Store, name: str) -> tuple[Descriptor, Sequence[Descriptor]]:
     """Return what *name* is, and the entries of this store that point to it."""
     for _ in range(_TRIES):
         found = store.find(name)
-        if entries := store.refs.pointing(found.digest):
+        entries = store.refs.pointing(found.digest)
+        wanted = name_of(found)
+        named = _is_name_of(name, wanted)
+        if entries and not (named and wanted not in map(name_of, entries)):
             return found, entries
         if any(refs.pointing(found.digest) for refs in store.all_refs):
             raise StoreError(
@@ -64,6 +67,13 @@ def _found(store: Store, name: str) -> tuple[Descriptor, Sequence[Descriptor]]:
             )
         # Another process has removed or moved the name since: it is looked for once more.
     raise ImageNotFound(f"{name!r} is not there any more", hint="others work on it: try again")
+
+
+def _id_of(store: Store, found: Descriptor) -> Digest:
+    try:
+        return store.image_id(found)
+    except OcitoolError:  # its manifest is damaged or gone, which must not keep it here
+        return found.digest
 
 
 def _is_name_of(text: str, name: str) -> bool:

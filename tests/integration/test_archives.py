@@ -137,9 +137,11 @@ def test_what_is_exported_is_imported_at_the_time_asked_for(image, store_root, r
     assert made[0] == made[1]
     with Store.open(str(store_root)) as store:
         assert local_image(store, "one:1").config.created == "1970-01-02T00:00:00Z"
-    wrong = run_cli("import", path, "x:1", root=store_root, env={"SOURCE_DATE_EPOCH": "1.5"})
-    assert wrong.code == 1
-    assert "it is a number of seconds" in wrong.stderr
+    for text in ("1.5", "-1", "999999999999", "\u0663"):
+        env = {"SOURCE_DATE_EPOCH": text}
+        wrong = run_cli("import", path, "x:1", root=store_root, env=env)
+        assert wrong.code == 1
+        assert "it is a number of seconds" in wrong.stderr
 
 
 def test_an_export_of_nothing_leaves_nothing(image, store_root, run_cli, tmp_path):

@@ -251,3 +251,23 @@ def test_colours_only_where_they_are_wanted(store_root, screen):
 
     assert "\x1b[" in error_on_the_screen(NO_COLOR="")
     assert "\x1b[" not in error_on_the_screen(NO_COLOR="1")
+
+
+def test_of_several_names_each_is_looked_at(cli):
+    done = cli("inspect", "nope", "app:1")
+    assert (done.code, "'nope' is not in the store" in done.stderr) == (1, True)
+    assert json.loads(done.stdout)[0]["RepoTags"] == ["app:1"]
+    done = cli("rmi", "nope", "app:1", "gone")
+    assert done.code == 1
+    assert done.stderr.splitlines() == [
+        "ocitool: 'nope' is not in the store", "ocitool: 'gone' is not in the store",
+    ]  # fmt: skip
+    assert "Untagged: app:1" in done.stdout
+    told = cli("rmi", "-f", "nope").ok().stderr  # as docker's
+    assert told == "ocitool: 'nope' is not in the store\n"
+
+
+def test_from_is_no_change(cli, tmp_path):
+    (tmp_path / "fs.tar").write_bytes(bytes(1024))
+    done = cli("import", "-c", "CMD a", "-c", "FROM b", tmp_path / "fs.tar", "x:1")
+    failed(done, 1, "FROM is no change")

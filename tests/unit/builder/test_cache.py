@@ -6,10 +6,12 @@ import gzip
 import hashlib
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
+from ocitool import Store
 from ocitool.store.gc import prune
 from tests.unit.builder.conftest import Kitchen
 
@@ -237,3 +239,20 @@ def _diff_id(path: Path) -> str:
     data = path.read_bytes()
     plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     return f"sha256:{hashlib.sha256(plain).hexdigest()}"
+
+
+def test_builds_at_the_same_time_give_one_image(stocked, store_root):
+    """What makes no layer has the time of the image, which is that of the first."""
+    line, digests = threading.Barrier(4), []
+
+    def build_one():
+        with Store.open(str(store_root)) as store:
+            line.wait()
+            digests.append(Kitchen(stocked.top, store).build(DOCKERFILE).digest)
+
+    threads = [threading.Thread(target=build_one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(digests) == 4 and len(set(digests)) == 1

@@ -7,7 +7,7 @@ import pytest
 from ocitool import BuildOptions, Store, build
 from ocitool.builder import inputs
 from ocitool.builder import perform as doing
-from ocitool.errors import BuildError
+from ocitool.errors import BuildError, FormatError
 
 
 def test_the_epoch_is_an_argument_or_an_option_or_what_the_dockerfile_declares():
@@ -16,7 +16,7 @@ def test_the_epoch_is_an_argument_or_an_option_or_what_the_dockerfile_declares()
     assert inputs.epoch(BuildOptions(source_date_epoch=2), "3") == 2
     assert inputs.epoch(BuildOptions(), "3") == 3
     assert inputs.epoch(BuildOptions(), None) is None
-    with pytest.raises(BuildError, match="SOURCE_DATE_EPOCH"):
+    with pytest.raises(FormatError, match="SOURCE_DATE_EPOCH"):
         inputs.epoch(BuildOptions(), "yesterday")
 
 

@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from ocitool.cli import outfile
+from ocitool.cli.errors import describe
 from ocitool.cli.outfile import archive_to
 from ocitool.errors import NotFound
 from tests.fixtures.programs import python_environment
@@ -134,3 +135,20 @@ def test_a_killed_writer_leaves_nothing(tmp_path, form):
     command = [sys.executable, "-c", code, str(tmp_path / "out")]
     assert subprocess.run(command, env=python_environment(), check=False).returncode == -9
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o444])
+def test_what_is_replaced_gives_its_mode(tmp_path, mode):
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    with archive_to(str(path)) as write:
+        write(b"new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_full_disk_is_told_once():
+    with pytest.raises(NotFound) as caught, archive_to("/dev/full") as write:
+        write(b"x")
+    told = describe(caught.value)
+    assert told == "ocitool: /dev/full: cannot be written: No space left on device\n"

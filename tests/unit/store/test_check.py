@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 
+import pytest
+
 from ocitool.drivers.samples import file
-from ocitool.errors import OcitoolError
+from ocitool.errors import DigestMismatch, DriverUnavailable, OcitoolError
 from ocitool.layer.root import remove_tree
 from ocitool.store.check import check
-from tests.fixtures.stores import put_image
+from ocitool.store.gc import prune
+from tests.fixtures.stores import age, put_image
 
 LAYERS = ([file("f", os.urandom(50_000))], [file("g", b"2")])
 
@@ -104,3 +107,31 @@ def test_a_store_survives_the_loss_of_what_can_be_made_again(unpacking, run_cli)
     assert run_cli("images", "-q", root=root).ok().stdout.strip() == image.id.short
     # The plain tars that a driver kept are nobody's any more, and no fault.
     assert run_cli("system", "check", root=root).ok().stdout.endswith("The store is whole.\n")
+
+
+@pytest.mark.parametrize("part", ["image", "tar"])
+def test_a_layer_that_has_lost_a_part_is_made_again(store, part):
+    image = put_image(store, "docker.io/r/a:1", *LAYERS)
+    try:
+        names = store.layers.ensure(image.layers)
+    except DriverUnavailable as error:
+        pytest.skip(str(error))
+    if store.driver().name != "erofs":
+        pytest.skip("of erofs")
+    os.unlink(f"{store.layout.drivers}/erofs/layers/{names[0]}/{part}")
+    assert len(problems(store)) >= 1
+    store.layers.view(image.layers)
+    assert problems(store) == []
+    os.unlink(f"{store.layout.drivers}/erofs/layers/{names[0]}/{part}")
+    age(store)
+    prune(store, all_images=True)
+    assert os.listdir(f"{store.layout.drivers}/erofs/layers") == []
+
+
+def test_damage_here_is_mended_here(store):
+    image = put_image(store, "r/a:1", *LAYERS)
+    with open(store.blobs.path(image.digest), "r+b") as blob:
+        blob.write(b" ")
+    with pytest.raises(DigestMismatch) as caught:
+        store.blobs.read(image.descriptor)
+    assert caught.value.hint == "run `ocitool system check --repair`"

@@ -10,8 +10,9 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers.samples import file
-from ocitool.errors import DriverUnavailable, ImageNotFound
+from ocitool.errors import DriverUnavailable, ImageNotFound, StoreError
 from ocitool.oci.manifest import Index, Manifest
+from ocitool.settings import Settings
 from ocitool.store.check import check
 from ocitool.store.removal import remove_image
 from tests.fixtures.stores import age, put_image, put_layer
@@ -149,3 +150,27 @@ def test_a_name_that_another_process_has_changed_is_looked_for_once_more(
     else:
         with pytest.raises(ImageNotFound):
             remove_image(store, "a/a:1")
+
+
+def test_an_image_whose_manifest_is_gone_can_be_removed(later):
+    store = later()
+    gone, kept = (put_image(store, f"docker.io/a/{name}:1", [file(name, b"1")]) for name in "gk")
+    store = later()
+    os.unlink(store.blobs.path(gone.digest))
+    assert remove_image(store, "a/g:1").deleted == gone.digest
+    assert [entry.digest for entry in store.refs.all()] == [kept.digest]
+
+
+@pytest.mark.parametrize("mine", [("mine:1",), ("mine:1", "mine:2")])
+def test_a_name_of_a_shared_store_is_not_removed_for_another(store_root, tmp_path, mine):
+    with Store.open(str(store_root)) as shared:
+        put_image(shared, "docker.io/library/theirs:1", [file("f", b"1")])
+    flags = {"root": str(tmp_path / "own"), "shared_stores": str(store_root)}
+    with Store(Settings.load(flags=flags)) as store:
+        for name in mine:
+            store.refs.set(f"docker.io/library/{name}", store.find("theirs:1"))
+        with pytest.raises(StoreError, match="is in a shared store"):
+            remove_image(store, "theirs:1")
+        assert len(store.refs.all()) == len(mine)
+        remove_image(store, mine[0])
+        assert len(store.refs.all()) == len(mine) - 1
