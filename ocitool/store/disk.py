@@ -27,14 +27,19 @@ def require_room(root: str, size: int) -> None:
             shows when it is reached.
     """
     with full_disk(root):
-        state = os.statvfs(root)
-    free = (state.f_bavail if os.geteuid() else state.f_bfree) * state.f_frsize
+        free = free_bytes(root)
     if size > free:
         raise StoreError(
             f"{size} bytes are needed, and the disk has {free} left",
             where=root,
             hint="free some space: `ocitool system prune -a`, or give --root another disk",
         )
+
+
+def free_bytes(root: str) -> int:
+    """Return how many bytes this user may still write to the file system of *root*."""
+    state = os.statvfs(root)
+    return (state.f_bavail if os.geteuid() else state.f_bfree) * state.f_frsize
 
 
 def disk_error(error: OSError, root: str) -> StoreError:

@@ -17,6 +17,7 @@ from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.moments import parse_time
+from ocitool.store import reserve
 from ocitool.store.buildcache import forget
 from ocitool.store.disk import full_disk
 from ocitool.store.filters import Filters
@@ -58,6 +59,7 @@ def prune(
     with *cache* the build cache, or what of it is beyond *cache_space* bytes; all of them only as
     *filters* allow.
     """
+    reserve.give(store.layout)
     store.sweep()
     with store.layout.lock("prune"):
         spare = oldest_lease(store.layout)

@@ -36,6 +36,7 @@ class Layout:
         self.locks = f"{root}/locks"
         self.damaged = f"{root}/damaged"  # made when something is moved there
         self.trash = f"{root}/trash"  # likewise
+        self.reserve = f"{root}/reserve"
         self._prepare(make)
 
     def _prepare(self, make: bool) -> None:
@@ -137,7 +138,8 @@ class Layout:
 
 _OWN: Final = frozenset(
     {"oci", "db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "indexes", "drivers", "containers",
-     "tmp", "trash", "locks", "damaged", "format", "lost+found"}
+     "tmp", "trash", "locks", "damaged", "reserve", "format",
+     "lost+found"}
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import time
 from typing import Final
 
 from ocitool.layer.root import remove_tree
+from ocitool.store import reserve
 from ocitool.store.disk import full_disk
 from ocitool.store.files import is_locked, is_same, try_lock
 from ocitool.store.layout import Layout
@@ -42,6 +43,7 @@ class Lease:
                     break
                 os.close(self._fd)  # it was faster still
         self.began = _began(self.name) / 1e9
+        reserve.keep(layout)
 
     def file(self) -> str:
         """Return a new name for a temporary file."""

@@ -10,6 +10,7 @@ from ocitool.errors import ImageNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
+from ocitool.store import reserve
 from ocitool.store.gc import release
 from ocitool.store.marks import Marks, mark_image
 from ocitool.store.refs import name_of
@@ -33,6 +34,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
         ImageNotFound: there is no such image.
         StoreError: the id has several names, and *force* is not given.
     """
+    reserve.give(store.layout)
     found, entries = _found(store, name)
     image_id = _id_of(store, found)
     names = [name_of(entry) for entry in entries if name_of(entry)]

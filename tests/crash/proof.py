@@ -23,7 +23,7 @@ _SKELETON = frozenset(
      "db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "indexes/", "drivers/", "drivers/choice.json",
      "drivers/*/", "drivers/*/layers/", "drivers/*/trees/", "drivers/*/trash/",
      "drivers/*/empty/", "drivers/*/merged/", "drivers/*/mounts/", "containers/", "tmp/", "locks/",
-     "damaged/", "trash/")
+     "damaged/", "trash/", "reserve")
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -19,9 +20,10 @@ from ocitool.layer.root import remove_tree
 from ocitool.store.check import check
 from ocitool.store.layer import layer_names
 from ocitool.store.refs import name_of
+from tests.fixtures.disks import disk
 from tests.fixtures.programs import execute
 from tests.fixtures.stores import LARGE as NAME
-from tests.fixtures.stores import files_below, finish, put_image, start
+from tests.fixtures.stores import age, files_below, finish, put_image, start
 
 # -- other tools -----------------------------------------------------------------------------
 
@@ -173,3 +175,37 @@ def test_a_disk_without_a_byte_left(small_disk, run_cli):
         assert [name_of(entry) for entry in store.refs.all()] == names
         assert list(check(store)) == []
     remove_tree(str(root))
+
+
+@pytest.fixture
+def ext4(session_tree):
+    """A small disk, as root's with nothing reserved."""
+    with disk(session_tree, "ext4", "-m", "0") as top:
+        yield top
+
+
+@pytest.mark.parametrize("words", [("rmi", "r/kept:1"), ("system", "prune", "-af")])
+def test_a_disk_without_a_free_byte_can_be_freed(ext4, run_cli, words):
+    root = ext4 / "store"
+    with Store.open(str(root)) as store:
+        put_image(store, "docker.io/r/kept:1", [file("f", os.urandom(1 << 20))])
+        age(store)
+    fill(ext4 / "rest")
+    done = run_cli("tag", "r/kept:1", "r/more:1", root=root)
+    assert done.code == 1 and "no space left" in done.stderr.lower()
+    run_cli(*words, root=root, env={"OCITOOL_BACKGROUND": "no"}).ok()
+    assert run_cli("images", "-q", root=root).ok().stdout == ""
+    assert shutil.disk_usage(ext4).free >= 1 << 20
+
+
+def fill(path):
+    """Write to *path* until the disk is full."""
+    size = 1 << 20
+    with open(path, "wb", buffering=0) as rest:
+        while size:
+            try:
+                rest.write(bytes(size))
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+                size >>= 1
+            os.fsync(rest.fileno())
