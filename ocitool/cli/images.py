@@ -125,13 +125,13 @@ def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
     unpacked layers and large blobs go after the command has ended, unless OCITOOL_BACKGROUND=no
     is set, or background = "no" in a file of settings.
     """
-    from ocitool.oci.reference import Reference
+    from ocitool.cli.listing import familiar
     from ocitool.store.removal import remove_image
 
     def remove(name: str) -> None:
         done = remove_image(store, name, force=force)
         for each in done.untagged:
-            click.echo(f"Untagged: {Reference.parse(each).familiar}")
+            click.echo(f"Untagged: {familiar(each)}")
         if done.deleted is not None:
             click.echo(f"Deleted: {done.deleted}")
 

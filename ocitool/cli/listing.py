@@ -66,6 +66,13 @@ def _row(name: str, digest: str, facts: Facts | None, moments: bool) -> dict[str
     return row
 
 
+def familiar(name: str) -> str:
+    """Return a name as people write it; one that another tool has written as it is."""
+    with contextlib.suppress(FormatError):
+        return Reference.parse(name).familiar
+    return name
+
+
 def _shown(name: str) -> tuple[str, str]:
     """Return repository and tag as people write them."""
     try:

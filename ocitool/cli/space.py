@@ -135,6 +135,7 @@ def prune(
     OCITOOL_BACKGROUND=no is set, or background = "no" in a file of settings.
     """
     from ocitool.cli.filters import parse_filters, parse_size
+    from ocitool.cli.listing import familiar
     from ocitool.store.gc import prune as collect
 
     wanted = parse_filters(filters)
@@ -145,8 +146,10 @@ def prune(
     with app.store() as store:
         done = collect(store, all_images=all_images, filters=wanted, cache_space=most)
         store.layers.make_durable(settled=0)  # so that the store may be handed on as it is now
-    for digest in done.images:
-        click.echo(f"Deleted: {digest}")
+    for name in done.untagged:
+        click.echo(f"Untagged: {familiar(name)}")
+    for image_id in done.images:
+        click.echo(f"Deleted: {image_id}")
     click.echo(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")
     click.echo(f"Total reclaimed space: {human_size(done.size)}")
     return 0

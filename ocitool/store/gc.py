@@ -37,7 +37,8 @@ EVERYTHING: Final = Filters()
 class Pruned:
     """What a collection removed."""
 
-    images: tuple[Digest, ...] = ()
+    untagged: tuple[str, ...] = ()  # names
+    images: tuple[Digest, ...] = ()  # ids
     blobs: int = 0
     layers: int = 0
     cache: int = 0
@@ -64,7 +65,8 @@ def prune(
     with store.layout.lock("prune"):
         spare = oldest_lease(store.layout)
         gone = _images_to_go(store, all_images, spare, filters) if dangling else ()
-        store.refs.drop(gone)
+        ids = tuple(dict.fromkeys(id_of(store, entry) for entry in gone))
+        store.refs.drop([entry.digest for entry in gone])
         records = 0
         if cache and not filters.by_label:
             records = forget(store, until=filters.until, space=cache_space)
@@ -77,7 +79,8 @@ def prune(
         )
         store.blobs.drop_all_aside({d for d in marks.blobs if store.blobs.size(d) is None})
     return Pruned(
-        images=gone,
+        untagged=tuple(filter(None, map(name_of, gone))),
+        images=ids,
         blobs=len(blobs),
         layers=len(layers),
         cache=records,
@@ -100,9 +103,17 @@ def release(store: Store, mine: Marks) -> None:
         _sweep_indexes(store, [d.encoded for d in mine.diffs - marks.diffs], spare)
 
 
+def id_of(store: Store, entry: Descriptor) -> Digest:
+    """Return the id of the image *entry*, or its digest if its manifest is damaged or gone."""
+    try:
+        return store.image_id(entry)
+    except OcitoolError:
+        return entry.digest
+
+
 def _images_to_go(
     store: Store, all_images: bool, spare: int, filters: Filters
-) -> tuple[Digest, ...]:
+) -> tuple[Descriptor, ...]:
     gone = []
     for entry in store.refs.all():
         if name_of(entry) and not all_images:
@@ -110,7 +121,7 @@ def _images_to_go(
         path = store.blobs.path(entry.digest)
         here = os.path.exists(path)
         if (not here or not is_young(path, spare)) and _may_go(store, entry, filters):
-            gone.append(entry.digest)
+            gone.append(entry)
     return tuple(gone)
 
 

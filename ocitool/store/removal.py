@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ocitool.errors import ImageNotFound, OcitoolError, StoreError
+from ocitool.errors import ImageNotFound, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
 from ocitool.store import reserve
-from ocitool.store.gc import release
+from ocitool.store.gc import id_of, release
 from ocitool.store.marks import Marks, mark_image
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
@@ -36,7 +36,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
     """
     reserve.give(store.layout)
     found, entries = _found(store, name)
-    image_id = _id_of(store, found)
+    image_id = id_of(store, found)
     names = [name_of(entry) for entry in entries if name_of(entry)]
     if _is_name_of(name, name_of(found)) and len(names) > 1:
         store.refs.remove(name_of(found))
@@ -69,13 +69,6 @@ def _found(store: Store, name: str) -> tuple[Descriptor, Sequence[Descriptor]]:
             )
         # Another process has removed or moved the name since: it is looked for once more.
     raise ImageNotFound(f"{name!r} is not there any more", hint="others work on it: try again")
-
-
-def _id_of(store: Store, found: Descriptor) -> Digest:
-    try:
-        return store.image_id(found)
-    except OcitoolError:  # its manifest is damaged or gone, which must not keep it here
-        return found.digest
 
 
 def _is_name_of(text: str, name: str) -> bool:

@@ -118,6 +118,8 @@ def test_prune_asks(cli):
     assert cli("images", "-q").ok().stdout != ""
     done = cli("system", "prune", "-a", stdin="y\n").ok()
     assert "Total reclaimed space: " in done.stdout
+    untagged, deleted, *_ = done.stdout.splitlines()
+    assert (untagged, deleted[:16]) == ("Untagged: app:1", "Deleted: sha256:")
     assert cli("images", "-q").ok().stdout == ""
 
 

@@ -68,7 +68,7 @@ def test_only_what_nothing_names_goes(fresh):
     assert blobs(store) == all_of(kept, gone)
     store = fresh()
     done = prune(store)
-    assert done.images == (gone.digest,)
+    assert (done.untagged, done.images) == ((), (gone.manifest.config.digest,))
     assert (done.blobs, done.size > 0) == (3, True)
     assert blobs(store) == all_of(kept)
     assert [name_of(entry) for entry in store.refs.all()] == ["r/kept:1"]
@@ -81,7 +81,11 @@ def test_everything_goes_when_all_is_asked_for(fresh):
     for layer in image.layers:
         store.layers.index(layer)
     store = fresh()
-    assert prune(store, all_images=True).images == (image.digest,)
+    store.refs.set("r/b:1", image.descriptor)
+    store = fresh()
+    done = prune(store, all_images=True)
+    assert done.untagged == ("r/a:1", "r/b:1")
+    assert done.images == (image.manifest.config.digest,)
     assert blobs(store) == set()
     assert files_below(store.layout.indexes) == []
     assert store.refs.all() == ()
