@@ -15,9 +15,10 @@ from ocitool.image.copy import copy
 from ocitool.image.directory import DirectorySource, read_layout
 from ocitool.image.dockerarchive import blob_path, read_docker, spool
 from ocitool.image.image import Image
+from ocitool.image.incoming import plain
 from ocitool.image.local import StoreSink
 from ocitool.layer import entry as kinds
-from ocitool.layer.compression import CHUNK, sniff
+from ocitool.layer.compression import CHUNK
 from ocitool.layer.entry import Entry
 from ocitool.layer.root import remove_tree
 from ocitool.layer.writer import TarWriter
@@ -93,7 +94,7 @@ def load(stream: Stream, *, into: Store, progress: ProgressSink = SILENT) -> tup
     try:
         with full_disk(into.layout.root):
             os.mkdir(directory, 0o700)
-            spool(plain(stream), directory)
+            spool(plain(stream, "archive"), directory)
             found = _images(directory)
         names = []
         for name, root in found:
@@ -116,30 +117,3 @@ def _images(directory: str) -> list[tuple[str, Descriptor]]:
         where="archive",
         hint="for a file system in a tar there is `ocitool import`",
     )
-
-
-def plain(stream: Stream) -> Stream:
-    """Return *stream* inflated, if it is compressed."""
-    peeked = _Peeked(stream)
-    codec = sniff(peeked.head)
-    return codec.decompress(peeked) if codec is not None else peeked
-
-
-class _Peeked:
-    """A stream of which the first bytes were looked at."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self.head = b""
-        while len(self.head) < 6 and (data := stream.read(6 - len(self.head))):
-            self.head += data
-        self._left = self.head
-
-    def read(self, size: int = -1, /) -> bytes:
-        if self._left:
-            data, self._left = self._left, b""
-            return data
-        return self._stream.read(size)
-
-    def close(self) -> None:
-        self._stream.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ocitool.image.archive import plain
+from ocitool.image.incoming import plain
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.reader import TarReader
 from ocitool.oci.config import History, ImageConfig, RunConfig
@@ -32,7 +32,7 @@ def import_tar(
     Raises:
         LayerError: it is not a tar that could be unpacked.
     """
-    tar = plain(stream)
+    tar = plain(stream, "file system")
 
     def write(sink: Callable[[bytes], object]) -> None:
         reader = TarReader(_Tee(tar, sink))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import tarfile
 
@@ -197,6 +199,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("members", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_archive_is_refused(store, store_root, members):
+    store.lease()
     before = files_below(store_root)
     with pytest.raises(OcitoolError):
         load(io.BytesIO(archive(*members)), into=store)
@@ -231,7 +234,7 @@ def test_wrong_content_leaves_no_name(store, other):
 # -- import --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress, bz2.compress])
 def test_a_file_system_is_imported(store, pack):
     data = tar(ONE).getvalue()
     import_tar(io.BytesIO(pack(data)), into=store, name=NAME, message="from a tar")
@@ -249,6 +252,30 @@ def test_what_is_no_file_system_is_not_imported(store, data):
         import_tar(io.BytesIO(data), into=store, name=NAME)
     assert (store.refs.all(), list(store.blobs.all())) == ((), [])
     assert files_below(store.layout.tmp) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty"),
+        (b"no tar" * 300, "is no tar"),
+        (gzip.compress(b"no tar"), "is no tar"),
+        (lzma.compress(tar(ONE).getvalue())[:90], "is damaged"),
+        (bz2.compress(tar(ONE).getvalue())[:40], "is damaged"),
+    ],
+)
+def test_what_is_handed_in_is_told_from_a_tar(store, data, said):
+    with pytest.raises(OcitoolError, match=said):
+        load(io.BytesIO(data), into=store)
+    with pytest.raises(OcitoolError, match=said):
+        import_tar(io.BytesIO(data), into=store, name=NAME)
+    assert (store.refs.all(), list(store.blobs.all())) == ((), [])
+    assert files_below(store.layout.tmp) == []
+
+
+@pytest.mark.parametrize("pack", [lzma.compress, bz2.compress])
+def test_an_archive_may_be_compressed(store, other, pack):
+    loaded(pack(saved((put_image(store, NAME, ONE), NAME))), other)
 
 
 def test_a_zstd_layer_survives_the_way(store, other):

@@ -63,7 +63,7 @@ def test_a_store_of_somebody_else_is_told(ordinary_user, store_root, run_cli):
     assert "--root" in done.stderr
     os.chmod(store_root, 0o755)  # readable, but nothing can be written
     assert run_cli("images", "-q", root=store_root, user=ordinary_user).ok().stdout == ""
-    done = run_cli("import", "-", "a:1", root=store_root, user=ordinary_user, stdin="")
+    done = run_cli("import", "-", "a:1", root=store_root, user=ordinary_user, stdin="\0" * 1024)
     assert done.code == 1
     assert "hint: give --root" in done.stderr
     assert "Traceback" not in done.stderr
