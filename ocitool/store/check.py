@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container, Iterator
 
 from ocitool.errors import BlobNotFound, OcitoolError, StoreError
@@ -32,6 +33,11 @@ def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
     except StoreError as error:
         yield Problem(what=str(error), remedy=error.hint)
         return
+    if not os.path.exists(store.layout.index):
+        yield Problem(
+            what="oci/index.json is not there: no image has a name any more",
+            remedy="put a copy of it back, or pull and build again; do not prune before",
+        )
     damage = _damage_of_database(store)
     if damage:
         yield Problem(

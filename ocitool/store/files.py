@@ -17,11 +17,26 @@ def write_file(path: str, data: bytes) -> None:
 
     The temporary file beside it is locked while its writer lives (`remove_dead_files`).
     """
+    _write_beside(path, data, os.rename)
+
+
+def write_new_file(path: str, data: bytes) -> None:
+    """Do the same if there is no file *path*, not even one that another makes meanwhile."""
+
+    def name(temporary: str, path: str) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+        os.unlink(temporary)
+
+    _write_beside(path, data, name)
+
+
+def _write_beside(path: str, data: bytes, name: Callable[[str, str], None]) -> None:
     temporary, fd = _create_beside(path)
     try:
         write_all(fd, data)
         os.fsync(fd)
-        os.rename(temporary, path)
+        name(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -15,7 +15,7 @@ from typing import Final
 from ocitool.errors import StoreError, StoreLocked, StoreVersion
 from ocitool.layer.quiet import open_quietly
 from ocitool.store.disk import full_disk
-from ocitool.store.files import is_same, is_temporary, try_lock, write_file
+from ocitool.store.files import is_same, is_temporary, try_lock, write_file, write_new_file
 
 FORMAT: Final = 1
 _LOCK_PATIENCE: Final = 600.0  # seconds
@@ -28,6 +28,7 @@ class Layout:
         self.root = root
         self.oci = f"{root}/oci"
         self.blobs = f"{root}/oci/blobs"
+        self.index = f"{root}/oci/index.json"
         self.database = f"{root}/db.sqlite"
         self.indexes = f"{root}/indexes"
         self.drivers = f"{root}/drivers"
@@ -86,6 +87,8 @@ class Layout:
             ):
                 os.makedirs(place, mode=0o755, exist_ok=True)
             write_file(f"{self.oci}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+            # Another process may have made it all, and named an image, since we looked.
+            write_new_file(self.index, b'{"schemaVersion":2,"manifests":[]}')
             # The version comes last: with it there, everything else is.
             write_file(version, b"%d\n" % FORMAT)
         except OSError as error:

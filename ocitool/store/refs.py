@@ -38,7 +38,7 @@ class Refs:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._path = f"{layout.oci}/index.json"
+        self._path = layout.index
 
     def all(self) -> Entries:
         """Return every entry, oldest first."""

@@ -135,3 +135,10 @@ def test_damage_here_is_mended_here(store):
     with pytest.raises(DigestMismatch) as caught:
         store.blobs.read(image.descriptor)
     assert caught.value.hint == "run `ocitool system check --repair`"
+
+
+def test_a_store_without_its_names_is_not_whole(store):
+    put_image(store, "r/a:1", *LAYERS)
+    os.unlink(f"{store.layout.oci}/index.json")
+    told = problems(store)
+    assert any("no image has a name any more / put a copy of it back" in each for each in told)

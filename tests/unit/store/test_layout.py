@@ -10,6 +10,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.errors import StoreError, StoreLocked, StoreVersion
+from ocitool.store.files import write_new_file
 from tests.fixtures.stores import files_below, finish, start
 
 
@@ -22,7 +23,7 @@ def test_a_store_is_made_where_nothing_is(tmp_path):
     opened(root)
     assert stat.S_IMODE(os.stat(root).st_mode) == 0o700
     assert (root / "format").read_text() == "1\n"
-    assert files_below(root) == ["format", "oci/oci-layout"]
+    assert files_below(root) == ["format", "oci/index.json", "oci/oci-layout"]
     opened(root)
 
 
@@ -129,3 +130,10 @@ def test_the_lock_of_a_killed_process_is_free(store):
     with store.layout.lock("x", patience=0):
         pass
     assert files_below(store.layout.locks) == []
+
+
+def test_a_new_file_takes_no_others_place(tmp_path):
+    write_new_file(str(tmp_path / "f"), b"first")
+    write_new_file(str(tmp_path / "f"), b"second")
+    assert (tmp_path / "f").read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["f"]
