@@ -94,6 +94,17 @@ def facts(entry: Entry) -> tuple:
     return entry.mode, entry.uid, entry.gid, seconds, entry.size, entry.link, entry.device
 
 
+def seen(place: Path) -> tuple:
+    """The same of a file."""
+    state = os.lstat(place)
+    return (
+        stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid, state.st_mtime_ns // 10**9,
+        state.st_size if stat.S_ISREG(state.st_mode) else 0,
+        os.readlink(place) if stat.S_ISLNK(state.st_mode) else "",
+        (os.major(state.st_rdev), os.minor(state.st_rdev)),
+    )  # fmt: skip
+
+
 @settings(max_examples=60, deadline=None)
 @given(ENTRIES)
 def test_the_kernel_shows_what_is_in_the_tar(drawn: list) -> None:
@@ -108,13 +119,7 @@ def test_the_kernel_shows_what_is_in_the_tar(drawn: list) -> None:
             for member in wanted:
                 entry, content = member if type(member) is tuple else (member, b"")
                 place = target / entry.path
-                state = os.lstat(place)
-                link = os.readlink(place) if stat.S_ISLNK(state.st_mode) else ""
-                assert facts(entry) == (
-                    stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid,
-                    state.st_mtime_ns // 10**9, state.st_size if entry.kind == kinds.FILE else 0,
-                    link, (os.major(state.st_rdev), os.minor(state.st_rdev)),
-                )  # fmt: skip
+                assert seen(place) == facts(entry)
                 if entry.kind == kinds.FILE:
                     assert place.read_bytes() == content
                     found = {name: os.getxattr(place, name) for name in os.listxattr(place)}
@@ -145,14 +150,7 @@ def test_fsck_finds_no_fault_and_the_same_entries(drawn: list) -> None:
         assert (done.returncode, done.stderr) == (0, b"")
         for member in wanted:
             entry = member[0] if type(member) is tuple else member
-            place = top / "out" / entry.path
-            state = os.lstat(place)
-            link = os.readlink(place) if stat.S_ISLNK(state.st_mode) else ""
-            assert facts(entry) == (
-                stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid,
-                state.st_mtime_ns // 10**9, state.st_size if entry.kind == kinds.FILE else 0,
-                link, (os.major(state.st_rdev), os.minor(state.st_rdev)),
-            )  # fmt: skip
+            assert seen(top / "out" / entry.path) == facts(entry)
 
 
 NODES = st.recursive(
