@@ -90,9 +90,15 @@ def test_what_is_not_there(cli, free_port):
 def server(root, address):
     command = [sys.executable, "-m", "ocitool", "--root", str(root), "registry", "serve"]
     pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(
-        [*command, "--addr", address], env=python_environment(), text=True, **pipes
-    ) as process:
+    # Who is started in the background hears no SIGINT, and hands that on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [*command, "--addr", address], env=python_environment(), text=True, **pipes
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         yield process, process.stderr.readline().strip().rpartition("/")[2]
 
 
