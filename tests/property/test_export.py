@@ -10,7 +10,6 @@ from pathlib import Path
 from hypothesis import given, settings
 
 from ocitool import Store
-from ocitool.drivers import choose
 from ocitool.drivers.inspection import run_inside
 from ocitool.drivers.samples import Member
 from ocitool.image.exporting import export_tar
@@ -86,13 +85,12 @@ def plain(layers: list[list[Member]]) -> list[list[Member]]:
 def test_what_is_exported_is_the_tree(layers) -> None:
     home = Path(tempfile.mkdtemp(prefix="export-"))
     try:
-        driver = choose.make("vfs", str(home / "vfs"))
-        names, refused = unpack(driver, layers)
-        kept = [members for at, members in enumerate(layers) if at not in refused]
         out = io.BytesIO()
         with Store.open(str(home / "store"), driver="vfs") as store:
+            names, refused = unpack(store.driver(), layers)
+            kept = [members for at, members in enumerate(layers) if at not in refused]
             export_tar(put_image(store, "", *kept), store, out.write)
-        shown = run_inside(driver.view(names), LOOK) if names else {}
+            shown = run_inside(store.driver().view(names), LOOK) if names else {}
         assert told(out.getvalue()) == seen(shown)
     finally:
         remove_tree(home)
