@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import lzma
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, cast
+from typing import NamedTuple
 
 from ocitool.errors import LayerError, UnsafePath
+from ocitool.image.incoming import inflated
 from ocitool.layer import entry as kinds
-from ocitool.layer.compression import CHUNK, sniff
+from ocitool.layer.compression import CHUNK
 from ocitool.layer.entry import WHITEOUT, Entry, split
 from ocitool.layer.header import BLOCK
 from ocitool.layer.reader import TarReader
 from ocitool.oci.content import Stream
-
-_BZIP2: Final = b"BZh"
-_XZ: Final = b"\xfd7zXZ\0"
 
 
 class Member(NamedTuple):
@@ -42,11 +38,7 @@ def is_archive(place: str) -> bool:
             return next(iter(TarReader(_Sparing(stream))), None) is not None
     except UnsafePath:
         return True  # it is one, and is refused once it is read
-    except (LayerError, lzma.LZMAError, EOFError):
-        return False
-    except OSError as error:  # bz2 says "Invalid data stream" this way, without a number
-        if error.errno is not None:
-            raise
+    except LayerError:
         return False
 
 
@@ -70,15 +62,17 @@ class Spooled:
         self._file = tempfile.TemporaryFile(dir=scratch)
         try:
             self.members = list(self._read(place))
-        except BaseException:
+        except BaseException as error:
             self._file.close()
+            if isinstance(error, LayerError) and not error.where:
+                error.where = place
             raise
 
     def _read(self, place: str) -> Iterator[Member]:
         fd = self._file.fileno()
         end = 0
         links: set[str] = set()
-        with _open(place) as stream, _damage(place):
+        with _open(place) as stream:
             reader = TarReader(stream)
             for entry in reader:
                 self._check(entry, links)
@@ -119,33 +113,10 @@ class Spooled:
 
 
 @contextlib.contextmanager
-def _damage(place: str) -> Iterator[None]:
-    """Tell what a broken archive raises, which each codec does in its own way, as our error."""
-    try:
-        yield
-    except (lzma.LZMAError, EOFError) as error:
-        raise LayerError(f"the archive is damaged: {error}", where=place) from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise LayerError(f"the archive is damaged: {error}", where=place) from error
-
-
-@contextlib.contextmanager
 def _open(place: str) -> Iterator[Stream]:
     """Open the plain tar in a file, which may be compressed."""
     with open(place, "rb", buffering=0) as raw:
         head = raw.read(6)
         raw.seek(0)
-        with contextlib.closing(_decoded(head, raw)) as stream:
+        with contextlib.closing(inflated(head, raw)) as stream:
             yield stream
-
-
-def _decoded(head: bytes, raw: Any) -> Stream:
-    if head.startswith(_BZIP2):
-        return cast(Stream, bz2.BZ2File(raw))
-    if head.startswith(_XZ):
-        return cast(Stream, lzma.LZMAFile(raw))
-    codec = sniff(head)
-    plain: Stream = codec.decompress(raw) if codec is not None else raw
-    return plain

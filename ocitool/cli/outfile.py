@@ -63,21 +63,24 @@ def _naming(path: str) -> Iterator[None]:
 
 def _open(path: str) -> tuple[str, int, str]:
     """Return the file *path* without links, a descriptor to write to, and its name meanwhile."""
+    mode = 0o666
     with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        before = os.stat(path)
+        if not stat.S_ISREG(before.st_mode):
             # By this name: /dev/stdout leads to a pipe, which has none.
             return path, os.open(path, os.O_WRONLY | os.O_CLOEXEC), path
+        mode = 0o600  # nobody else may read it before it has the mode of what it replaces
     target = os.path.realpath(path)
     if not os.path.basename(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if os.path.exists(_UNNAMED):
         try:
-            return target, os.open(os.path.dirname(target), os.O_TMPFILE | os.O_WRONLY, 0o666), ""
+            return target, os.open(os.path.dirname(target), os.O_TMPFILE | os.O_WRONLY, mode), ""
         except OSError as error:
             if error.errno not in _CANNOT:
                 raise
     temporary = _beside(target)
-    return target, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
+    return target, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), temporary
 
 
 def _finish(fd: int, temporary: str, target: str) -> str:

@@ -89,6 +89,8 @@ def command(
     except OcitoolError as error:
         error.exit_code = 125  # docker's: nothing of the container ran
         raise
+    except BrokenPipeError:  # who reads the progress has gone
+        raise
     except OSError as error:
         raise ContainerError(f"cannot be made: {error}") from error
     if done.error:

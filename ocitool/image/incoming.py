@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from ocitool.errors import FormatError, LayerError
 from ocitool.layer.compression import sniff
@@ -24,10 +24,10 @@ def plain(stream: Stream, where: str) -> Stream:
         FormatError: it is empty, or no tar.
         LayerError: what it is compressed with is damaged.
     """
-    peeked = Peeked(stream, len(_XZ))
+    peeked = _Peeked(stream, len(_XZ))
     if not peeked.head:
         raise FormatError("is empty: nothing came", where=where)
-    tar = Peeked(_inflated(peeked), BLOCK)
+    tar = _Peeked(inflated(peeked.head, peeked), BLOCK)
     try:
         if tar.head.strip(b"\0"):
             verify(tar.head.ljust(BLOCK, b"\0"), 0)
@@ -40,18 +40,23 @@ def plain(stream: Stream, where: str) -> Stream:
     return tar
 
 
-def _inflated(peeked: Peeked) -> Stream:
-    codec = sniff(peeked.head)
+def inflated(head: bytes, stream: Stream) -> Stream:
+    """Return *stream*, which begins with *head* (6 bytes, if it has them), without compression.
+
+    Reading raises `LayerError` where what it is compressed with is damaged.
+    """
+    codec = sniff(head)
     if codec is not None:
-        return codec.decompress(peeked)
-    if peeked.head.startswith(_BZIP2):
-        return _Translated(cast(Stream, bz2.BZ2File(peeked)))  # type: ignore[call-overload]
-    if peeked.head.startswith(_XZ):
-        return _Translated(cast(Stream, lzma.LZMAFile(peeked)))  # type: ignore[arg-type]
-    return peeked
+        return codec.decompress(stream)
+    source: Any = stream  # all that is asked of it is to be read
+    if head.startswith(_BZIP2):
+        return _Translated(cast(Stream, bz2.BZ2File(source)))
+    if head.startswith(_XZ):
+        return _Translated(cast(Stream, lzma.LZMAFile(source)))
+    return stream
 
 
-class Peeked:
+class _Peeked:
     """A stream of which the first *size* bytes were looked at: ``head``."""
 
     def __init__(self, stream: Stream, size: int) -> None:
@@ -81,8 +86,16 @@ class _Translated:
     def read(self, size: int = -1, /) -> bytes:
         try:
             return self._stream.read(size)
-        except (lzma.LZMAError, EOFError, OSError) as error:
-            raise LayerError(f"the compressed data is damaged: {error}") from error
+        except (lzma.LZMAError, EOFError) as error:
+            raise _damaged(error) from error
+        except OSError as error:  # bz2 says "Invalid data stream" this way, without a number
+            if error.errno is not None:
+                raise
+            raise _damaged(error) from error
 
     def close(self) -> None:
         self._stream.close()
+
+
+def _damaged(error: Exception) -> LayerError:
+    return LayerError(f"the compressed data is damaged: {error}")

@@ -2,8 +2,9 @@
 
 One JSON array a line, in the layer's order, so that it can be read, searched and compared with
 ordinary tools: ``[path, kind, mode, uid, gid, size, mtime, link, device, xattrs, offset]``, the
-offset being that of the content in the uncompressed tar.  A sparse file has one field more: where
-its data is in the file, ``[[offset, length], ...]``; of its content the tar holds that alone.
+offset being that of the content in the uncompressed tar, and -1 of a hard link to a file of the
+layers below, whatever the layer itself has under that name.  A sparse file has one field more:
+where its data is in the file, ``[[offset, length], ...]``; of its content the tar holds that alone.
 """
 
 from __future__ import annotations

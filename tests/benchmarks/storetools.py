@@ -262,7 +262,7 @@ def blobs(layout: Path) -> list[Path]:
 
 def store_tools(work: Path, base: str, cache: Path) -> list[Tool]:
     """Return every tool that is measured on the store."""
-    kinds: list[tuple[type[Tool], str, str]] = [
+    kinds: list[tuple[type[Layered | DockerStore], str, str]] = [
         (OurDriver, "ocitool", "unpack remove commit pack walk names tag together"),
         (OurDriver, "ocitool-overlay", "unpack remove commit walk"),
         (OurCommand, "ocitool (command)", "remove together"),
@@ -273,11 +273,11 @@ def store_tools(work: Path, base: str, cache: Path) -> list[Tool]:
         (PodmanStore, "podman", "unpack remove names tag together"),
         (DockerStore, "docker", "unpack remove"),
     ]
-    made = []
+    made: list[Tool] = []
     for kind, name, able in kinds:
         place = work / f"s{len(made)}"  # short: podman takes no longer path than 50 characters
         place.mkdir()
         tool = kind(work=place, base=base, name=name, works=tuple(able.split()))
-        tool.cache = cache  # type: ignore[attr-defined]
+        tool.cache = cache
         made.append(tool)
     return made
