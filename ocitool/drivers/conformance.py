@@ -212,10 +212,10 @@ class DriverConformance(DriverCorners, DriverHostile):
             self.layer(driver, B, (A,), [file("f", b"", self.owner)])
             driver.remove(B)
             driver.remove(B)
-            assert list(driver.layers()) == [A]
+            assert (list(driver.layers()), driver.has(A), driver.has(B)) == ([A], True, False)
             assert "d/f" in self.look(driver, (A,))
             driver.remove(A)
-            assert list(driver.layers()) == []
+            assert (list(driver.layers()), driver.has(A)) == ([], False)
 
     def test_a_damaged_or_hostile_layer_is_refused(self) -> None:
         good = tar(self.everything).getvalue()

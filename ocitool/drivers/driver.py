@@ -137,6 +137,12 @@ class Driver(Protocol):
         It may get further names (hard links), and is never written to again.
         """
 
+    def has(self, layer: str) -> bool:
+        """Say whether *layer* is committed and, as far as a look tells, all there.
+
+        It is asked for each layer that is used: one look, however many layers there are.
+        """
+
     def layers(self) -> Iterator[str]:
         """Yield the names of all committed layers."""
 

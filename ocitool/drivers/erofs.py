@@ -171,12 +171,13 @@ class ErofsDriver(InFolders):
             os.unlink(self._merged(layer))
         self._folders.remove(layer)
 
+    def has(self, layer: str) -> bool:
+        place = f"{self._home}/layers/{layer}"
+        return os.path.exists(f"{place}/{IMAGE}") and os.path.exists(f"{place}/{TAR}")
+
     def layers(self) -> Iterator[str]:
         # One that has lost its image or its tar is none, and is made again.
-        for name in super().layers():
-            path = f"{self._home}/layers/{name}"
-            if os.path.exists(f"{path}/{IMAGE}") and os.path.exists(f"{path}/{TAR}"):
-                yield name
+        return filter(self.has, super().layers())
 
     def tar(self, layer: str) -> str:
         place = os.path.dirname(self._folders.layer(layer))

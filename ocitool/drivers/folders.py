@@ -192,6 +192,9 @@ class InFolders:
     def remove(self, layer: str) -> None:
         self._folders.remove(layer)
 
+    def has(self, layer: str) -> bool:
+        return os.path.isdir(self._folders.committed(layer))
+
     def layers(self) -> Iterator[str]:
         return self._folders.layers()
 

@@ -112,6 +112,9 @@ class Unshared:
     def tar(self, layer: str) -> str:
         return self._driver.tar(layer)
 
+    def has(self, layer: str) -> bool:
+        return self._driver.has(layer)
+
     def layers(self) -> Iterator[str]:
         return self._driver.layers()
 

@@ -181,9 +181,8 @@ class Layers:
                 )
                 rows = self._database.rows(query, values)  # a collection may have been faster
         boot = boot_id() if any(row[1] for row in rows) else ""
-        here = set(self.driver.layers()) if rows else set()  # a directory may have been lost
-        # What was unpacked before a power cut may not have reached the disk.
-        return {chain for chain, at_boot, _ in rows if at_boot in ("", boot) and chain in here}
+        # What was unpacked before a power cut may not have reached the disk, or be lost since.
+        return {chain for chain, at, _ in rows if at in ("", boot) and self.driver.has(chain)}
 
     def _unpack(
         self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink

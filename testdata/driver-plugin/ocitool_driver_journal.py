@@ -70,6 +70,9 @@ class JournalDriver:
     def tar(self, layer: str) -> str:
         return self._inner.tar(layer)
 
+    def has(self, layer: str) -> bool:
+        return self._inner.has(layer)
+
     def layers(self) -> Iterator[str]:
         return self._inner.layers()
 
