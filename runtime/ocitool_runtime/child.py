@@ -17,6 +17,7 @@ import select
 import sys
 
 from ocitool_runtime import enter, init, link, syscalls
+from ocitool_runtime.cgroups import Cgroup
 from ocitool_runtime.devices import Devices
 from ocitool_runtime.fuse import Servers
 from ocitool_runtime.network import raise_loopback
@@ -92,13 +93,27 @@ def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> tup
     try:
         with doing("serve the layers"):
             servers.start([*plan["rootfs"], *plan["mounts"]])
-        return _sandbox(control, plan, notes)
+        return _in_cgroup(control, plan, notes)
     finally:
         with doing("end the programs that serve the layers"):
             servers.end()
 
 
-def _sandbox(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[object, ...]:
+def _in_cgroup(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[object, ...]:
+    """Return the message on how it ended."""
+    cgroup = Cgroup()  # not for the programs that serve the layers: they need /dev/fuse
+    try:
+        with doing("make a cgroup"):
+            if refused := cgroup.enter():
+                notes.append(f"the container has no cgroup of its own: {refused}")
+        return _sandbox(control, plan, cgroup, notes)
+    finally:
+        cgroup.remove()
+
+
+def _sandbox(
+    control: _socket.socket, plan: Plan, cgroup: Cgroup, notes: list[str]
+) -> tuple[object, ...]:
     """Return the message on how it ended."""
     with doing("answer for the kernel"):
         keeper = _keeper() if plan["notifying"] else None
@@ -111,9 +126,9 @@ def _sandbox(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[obj
         if network:
             raise_loopback()
     with doing("mount the root"):
-        tree = Rootfs(plan, notes)
+        tree = Rootfs(plan, cgroup, notes)
     try:
-        return _run(control, plan, tree, notes, keeper)
+        return _run(control, plan, tree, cgroup, notes, keeper)
     finally:
         tree.clean()
 
@@ -128,16 +143,18 @@ def _run(
     control: _socket.socket,
     plan: Plan,
     tree: Rootfs,
+    cgroup: Cgroup,
     notes: list[str],
     keeper: Keeper | None,
 ) -> tuple[object, ...]:
-    proc, terminal = _furnish(plan, tree, notes)
+    proc, terminal = _furnish(plan, tree, cgroup, notes)
     ours, theirs = link.pair()
     with doing("fork process 1"):
         pid = os.fork()
     if pid == 0:
         ours.close()
         init.main(plan, tree, proc, terminal[1:], theirs)
+    cgroup.leave()
     theirs.close()
     _leave_stdio()
     handle = os.pidfd_open(pid)
@@ -157,14 +174,18 @@ def _run(
     return ("exit", code, text, tuple(dict.fromkeys(notes)))
 
 
-def _furnish(plan: Plan, tree: Rootfs, notes: list[str]) -> tuple[int, tuple[int, ...]]:
+def _furnish(
+    plan: Plan, tree: Rootfs, cgroup: Cgroup, notes: list[str]
+) -> tuple[int, tuple[int, ...]]:
     """Mount all but /proc; return its mount point, and (master, slave) of a terminal or ()."""
     terminal: tuple[int, ...] = ()
     with doing("make /proc"):
         proc = tree.make_proc_point()
     with doing("make /dev"):
-        devices = Devices(tree.attach(Devices.make(), tree.points.plain("dev")), notes)
-        tree.null = devices.fill(plan["shm_size"])
+        filtered = cgroup.devices_filtered
+        mounted = tree.attach(Devices.make(filtered=filtered), tree.points.plain("dev"))
+        devices = Devices(mounted, notes)
+        tree.null = devices.fill(plan["shm_size"], filtered=filtered)
         if plan["terminal"]:
             terminal = devices.open_terminal(*plan["terminal_size"])
     with doing("make /sys"):

@@ -1,5 +1,9 @@
 """The container's /dev: a small tmpfs with the nodes of the runtime specification.
 
+Whoever may call mknod(2) can make the host's disks there.  Where the sandbox's cgroup filters
+devices they cannot be opened; elsewhere the tmpfs is mounted ``nodev``, and each node is a bind
+mount of its own, which `rm` cannot remove then.
+
 The standard library alone: this runs inside the sandbox.
 Source: OCI runtime-spec v1.2, config-linux.md, "Default Devices" and "Default Filesystems".
 """
@@ -46,37 +50,53 @@ class Devices:
         self._pts = -1
 
     @staticmethod
-    def make() -> int:
+    def make(*, filtered: bool) -> int:
         """Return the file system that is /dev, not yet attached."""
-        options: list[tuple[str, str | None]] = [("mode", "0755"), ("size", "64m")]
-        return mounts.filesystem("tmpfs", NOSUID, options)
+        attributes = NOSUID if filtered else NOSUID | NODEV
+        return mounts.filesystem("tmpfs", attributes, [("mode", "0755"), ("size", "64m")])
 
-    def fill(self, shm_size: int) -> int:
-        """Make nodes, links and the file systems beneath /dev; return /dev/null, proved."""
-        for name, number in NODES.items():
-            self._node(name, number)
+    def fill(self, shm_size: int, *, filtered: bool) -> int:
+        """Make nodes, links and the file systems beneath /dev; return /dev/null, verified."""
+        if filtered:
+            self._make_nodes(self.fd)
+        else:
+            self._bind_nodes()
         for name, target in LINKS.items():
             os.symlink(target, name, dir_fd=self.fd)
         self._mount_shm(shm_size)
         self._mount_queue()
         self._mount_pts()
-        return self._null()
+        return os.open("null", _LOOK, dir_fd=self.fd)
 
-    def _node(self, name: str, number: tuple[int, int]) -> None:
-        """Make a device; where mknod(2) is refused (a user namespace), bind the host's."""
+    def _bind_nodes(self) -> None:
+        """Bind nodes that no path of the container leads to, or the host's where none can be made.
+
+        In a user namespace mknod(2) of a device is refused.
+        """
+        hidden = mounts.filesystem("tmpfs", NOSUID | NOEXEC, [("mode", "0755")])
+        syscalls.move_mount(hidden, self.fd)  # only what is attached can be cloned
         try:
-            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(*number), dir_fd=self.fd)
-            os.chmod(name, 0o666, dir_fd=self.fd)
+            self._make_nodes(hidden)
+            binds = [(name, _clone(name, hidden)) for name in NODES]
         except PermissionError:
-            source = os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC)
-            self._bind(source, name)
-            os.close(source)
+            binds = [(name, _clone(f"/dev/{name}")) for name in NODES]
+        syscalls.detach(hidden)
+        os.chdir("/")
+        os.close(hidden)
+        for name, mounted in binds:
+            self._bind(mounted, name)
 
-    def _bind(self, source: int, name: str) -> None:
+    def _make_nodes(self, directory: int) -> None:
+        for name, number in NODES.items():
+            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(*number), dir_fd=directory)
+            os.chmod(name, 0o666, dir_fd=directory)
+
+    def _bind(self, mounted: int, name: str) -> None:
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self.fd))
         target = os.open(name, _LOOK, dir_fd=self.fd)
-        syscalls.move_mount(mounts.clone(source, 0, recursive=False), target, name)
+        syscalls.move_mount(mounted, target, name)
         os.close(target)
+        os.close(mounted)
 
     def _place(self, mounted: int, name: str) -> int:
         os.mkdir(name, 0o755, dir_fd=self.fd)
@@ -110,13 +130,6 @@ class Devices:
             mounted = mounts.filesystem("devpts", NOSUID | NOEXEC, options)
         self._pts = self._place(mounted, "pts")
 
-    def _null(self) -> int:
-        null = os.open("null", _LOOK, dir_fd=self.fd)
-        found = os.stat(null)
-        if not stat.S_ISCHR(found.st_mode) or found.st_rdev != os.makedev(1, 3):
-            raise Refused(errno.ENODEV, "openat", "/dev/null of the host is not the null device")
-        return null
-
     def open_terminal(self, rows: int, columns: int) -> tuple[int, int]:
         """Return (master, slave) of a terminal of the container, bound on /dev/console too."""
         master = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=self._pts)
@@ -125,5 +138,18 @@ class Devices:
         slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         if rows and columns:
             fcntl.ioctl(slave, _TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self._bind(slave, "console")
+        self._bind(mounts.clone(slave, 0, recursive=False), "console")
         return master, slave
+
+
+def _clone(path: str, directory: int | None = None) -> int:
+    """Return a bind mount of the node *path*, which must be the device of its name."""
+    source = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        found = os.stat(source)
+        wanted = os.makedev(*NODES[os.path.basename(path)])
+        if not stat.S_ISCHR(found.st_mode) or found.st_rdev != wanted:
+            raise Refused(errno.ENODEV, "openat", f"{path} of the host is not that device:")
+        return mounts.clone(source, 0, recursive=False)
+    finally:
+        os.close(source)

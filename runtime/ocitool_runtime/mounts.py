@@ -80,7 +80,7 @@ def image(source: str, devices: list[str]) -> int:
         try:
             for key, fd in zip(("source", *["device"] * len(devices)), opened, strict=True):
                 syscalls.fsconfig(context, key, f"/proc/self/fd/{fd}")
-            return _create(context, "erofs", syscalls.RDONLY)
+            return _create(context, "erofs", syscalls.RDONLY | syscalls.NODEV)
         finally:
             for fd in opened:
                 os.close(fd)

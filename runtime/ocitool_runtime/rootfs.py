@@ -17,6 +17,7 @@ from ocitool_runtime.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ocitool_runtime.cgroups import Cgroup
     from ocitool_runtime.wire import MountPlan, Plan
 
 # Docker's lists (moby, oci/defaults.go); names are beneath /proc and /sys.
@@ -41,17 +42,20 @@ _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 class Rootfs:
     """One tree under construction.  ``fd`` is its root, ``null`` its /dev/null."""
 
-    def __init__(self, plan: Plan, notes: list[str]) -> None:
+    def __init__(self, plan: Plan, cgroup: Cgroup, notes: list[str]) -> None:
         self._plan = plan
+        self._cgroup = cgroup
         self._notes = notes
         self.null = -1
-        first, *others = plan["rootfs"]
-        self.fd = mounts.make(first)
+        # All sources are opened before the root is attached: a volume of "/" is the host's.
+        first, *others = [(each, mounts.make(each)) for each in plan["rootfs"]]
+        self._volumes = [(each, mounts.make(each)) for each in plan["mounts"]]
+        self.fd = first[1]
         # On top of "/": the process root is below it, so no directory of the host is needed.
         self.attach(self.fd, os.open("/", os.O_PATH | os.O_CLOEXEC))
         self.points = Points(self.fd)
         for other in others:
-            self._volume(other)
+            self._volume(*other)
 
     def attach(self, mounted: int, target: int) -> int:
         """Mount *mounted* on the open *target*, and close that."""
@@ -69,11 +73,10 @@ class Rootfs:
 
     def mount_volumes(self) -> None:
         """Mount what the caller asked for, in order."""
-        for plan in self._plan["mounts"]:
-            self._volume(plan)
+        for plan, mounted in self._volumes:
+            self._volume(plan, mounted)
 
-    def _volume(self, plan: MountPlan) -> None:
-        mounted = mounts.make(plan)
+    def _volume(self, plan: MountPlan, mounted: int) -> None:
         if plan["type"] != "bind" and plan["subpath"]:
             mounted = self._narrow(mounted, plan)
         directory = stat.S_ISDIR(os.stat(mounted).st_mode)
@@ -96,6 +99,7 @@ class Rootfs:
     def mount_files(self) -> None:
         """Mount the sandbox's own files (/etc/hosts ...), which live in memory and die with it."""
         files = self._plan["files"]
+        attributes = RDONLY if self._plan["readonly"] else 0
         if not files:
             return
         memory = mounts.filesystem("tmpfs", NOSUID | NODEV | NOEXEC, [("mode", "0755")])
@@ -104,7 +108,7 @@ class Rootfs:
         for number, (target, content) in enumerate(files):
             made = os.open(str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=memory)
             os.write(made, content)
-            binds.append((target, mounts.clone(made, 0, recursive=False)))
+            binds.append((target, mounts.clone(made, attributes, recursive=False)))
             os.close(made)
         self._unstack(memory)
         os.close(memory)
@@ -130,7 +134,7 @@ class Rootfs:
         """Mount /sys and the cgroup tree read-only; note it where the machine refuses."""
         point = self.points.plain("sys")
         try:
-            mounted, own = self._sysfs()
+            mounted = self._sysfs()
         except Refused as error:
             os.close(point)
             self._notes.append(f"/sys is empty: {error.strerror}")
@@ -138,29 +142,32 @@ class Rootfs:
         self.attach(mounted, point)
         for name in MASKED_IN_SYS:
             self._mask(mounted, name)
-        if own:
-            self._mount_cgroup(mounted)
+        self._mount_cgroup(mounted)
 
-    def _sysfs(self) -> tuple[int, bool]:
-        """Return the mount, and whether it is a new one.
+    def _sysfs(self) -> int:
+        """Return a new mount where there is a network namespace of our own, sysfs is bound to it.
 
-        A new one needs a network namespace of our own (sysfs is bound to it): else the
-        host's is bound, with all that is mounted on it.
+        Else the host's is bound, with all that is mounted on it.
         """
         attributes = RDONLY | NOSUID | NODEV | NOEXEC
         if self._plan["network"] == "none" or not self._plan["userns"]:
             try:
-                return mounts.filesystem("sysfs", attributes, []), True
+                return mounts.filesystem("sysfs", attributes, [])
             except Refused:
                 pass
-        return mounts.bind("/sys", attributes, recursive=True), False
+        return mounts.bind("/sys", attributes, recursive=True)
 
     def _mount_cgroup(self, sys: int) -> None:
+        """Mount the cgroup of this sandbox; without one nothing of the caller's is shown."""
+        if not self._cgroup.unified:
+            self._mask(sys, "fs/cgroup")
+            return
         try:
             attributes = RDONLY | NOSUID | NODEV | NOEXEC
             mounted = mounts.filesystem("cgroup2", attributes, [])
             self.attach(mounted, os.open("fs/cgroup", _LOOK, dir_fd=sys))
         except OSError as error:
+            self._mask(sys, "fs/cgroup")
             self._notes.append(f"/sys/fs/cgroup is empty: {error.strerror}")
 
     # -- process 1 ---------------------------------------------------------------------------

@@ -52,7 +52,8 @@ class Mount:
     that name serves it; its directories are on one file system), ``bind``, ``tmpfs``.
 
     Options are a closed list; an unknown one is refused when the sandbox starts:
-    ``ro rw nosuid suid nodev dev noexec exec nosymfollow``; for bind ``bind``, ``rbind`` and
+    ``ro rw nosuid suid nodev dev noexec exec nosymfollow``, of which ``nodev`` is the default: the
+    devices of a container are those of its /dev; for bind ``bind``, ``rbind`` and
     ``subpath=PATH`` (also for the overlays; resolved within the source and never beyond); for
     overlay the kernel's ``userxattr volatile index= xino= metacopy= redirect_dir= nfs_export=
     uuid=``; for tmpfs ``size= mode= uid= gid= nr_inodes=``.

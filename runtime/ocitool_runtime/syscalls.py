@@ -60,8 +60,22 @@ _FSCONFIG_CMD_CREATE = 6
 
 # Numbers that differ between machines; from 424 on they are the same everywhere.
 _OWN_NUMBERS = {
-    "x86_64": {"pivot_root": 155, "keyctl": 250, "capset": 126, "rt_sigaction": 13, "seccomp": 317},
-    "aarch64": {"pivot_root": 41, "keyctl": 219, "capset": 91, "rt_sigaction": 134, "seccomp": 277},
+    "x86_64": {
+        "pivot_root": 155,
+        "keyctl": 250,
+        "capset": 126,
+        "rt_sigaction": 13,
+        "seccomp": 317,
+        "bpf": 321,
+    },
+    "aarch64": {
+        "pivot_root": 41,
+        "keyctl": 219,
+        "capset": 91,
+        "rt_sigaction": 134,
+        "seccomp": 277,
+        "bpf": 280,
+    },
 }
 _NUMBERS = {
     "open_tree": 428,
@@ -74,8 +88,7 @@ _NUMBERS = {
     "mount_setattr": 442,
 } | _OWN_NUMBERS.get(os.uname().machine, {})
 
-#: struct sigaction of the kernel: SIG_DFL, no flags, no restorer, an empty mask
-_DEFAULT_ACTION = bytes(32)
+_DEFAULT_ACTION = bytes(32)  # struct sigaction of the kernel: SIG_DFL, no flags, no mask
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -159,6 +172,12 @@ def seccomp(program: bytes, *, listen: bool = False) -> int:
     if listen:
         return _call("seccomp", 1, _SECCOMP_NEW_LISTENER, argument)  # SECCOMP_SET_MODE_FILTER
     return _libcall("prctl", PR_SET_SECCOMP, c_long(SECCOMP_MODE_FILTER), argument)
+
+
+def bpf(command: int, attributes: bytes) -> int:
+    """Call bpf(2) with the beginning of ``union bpf_attr``."""
+    value = ctypes.create_string_buffer(attributes, len(attributes))
+    return _call("bpf", command, ctypes.byref(value), len(attributes))
 
 
 def prlimit(resource: int, soft: int, hard: int) -> None:

@@ -239,7 +239,7 @@ def _mount(mount: Mount) -> MountPlan:
 
 def _options(mount: Mount, known: re.Pattern[str], where: str) -> tuple[int, list[str]]:
     """Return the mount's attributes and the rest; nothing unknown passes (CVE-2024-9407)."""
-    attributes = 0
+    attributes = _ATTRIBUTES["nodev"]  # docker's device list cannot be relied on everywhere
     own: list[str] = []
     for option in mount.options:
         if option in _ATTRIBUTES:

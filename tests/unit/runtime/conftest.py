@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool_runtime import Exit, Mount, Sandbox, Stdio, get_isolation
+from ocitool_runtime import Exit, Mount, Sandbox, Stdio, cgroups, get_isolation
 from ocitool_runtime.idmap import Maps, current_maps
 from tests.fixtures.tools import GROUP, PASSWD, install_tools
 from tests.fixtures.trees import remove_tree
@@ -144,3 +144,12 @@ def host_python(maps: Maps, scratch: Path) -> Callable[..., Ran]:
         return finish(Sandbox(**{**given, **fields}), scratch)  # type: ignore[arg-type]
 
     return run
+
+
+@pytest.fixture
+def own_cgroup() -> None:
+    """Skip unless sandboxes of this user get a cgroup of their own."""
+    for path, _ in cgroups.own_cgroups():
+        if os.access(path, os.W_OK) and not os.statvfs(path).f_flag & os.ST_RDONLY:
+            return
+    pytest.skip("needs a cgroup in which this user can make another")

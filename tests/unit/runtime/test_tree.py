@@ -10,6 +10,7 @@ import pytest
 
 from ocitool.errors import SandboxError, SetupFailed
 from ocitool_runtime import Mount, Stdio, get_isolation
+from tests.fixtures.programs import execute
 from tests.unit.runtime.conftest import finish, overlay
 
 
@@ -199,3 +200,52 @@ def test_unknown_mounts_and_options_are_refused(make, mount):
 def test_a_volume_that_is_not_there_is_named(run):
     with pytest.raises(SetupFailed, match="/no/such/folder"):
         run("true", mounts=(Mount(type="bind", source="/no/such/folder", target="/x"),))
+
+
+@pytest.mark.parametrize("source", ["/", "/.", "/tmp/..", "/proc/self/root"])
+def test_a_volume_of_the_hosts_root_shows_the_host(run, tmp_path, source):
+    """Not the container's own root, which lies on the host's in the sandbox's namespace."""
+    for place in (tmp_path, *list(tmp_path.parents)[:-2]):
+        place.chmod(0o755)
+    (tmp_path / "mark").write_text("of the host\n")
+    volume = Mount(type="bind", source=source, target="/host", options=("rbind", "ro"))
+    root = f"/host{tmp_path}"
+    script = f"cat {root}/mark; stat -c %i /host; ls -d /host/proc/self /host/dev/null; ls /host"
+    mark, inode, *others = run(script, mounts=(volume,)).ok().splitlines()
+    assert (mark, int(inode)) == ("of the host", os.stat("/").st_ino)
+    assert others[:2] == ["/host/dev/null", "/host/proc/self"]  # with what is mounted on it
+    assert sorted(others[2:]) == sorted(name for name in os.listdir("/") if name[0] != ".")
+
+
+def test_the_root_may_be_mounted_after_and_beneath_others(run, tmp_path):
+    tmp_path.chmod(0o755)
+    (tmp_path / "mark").write_text("mine\n")
+    mounts = (
+        Mount(type="bind", source=str(tmp_path), target="/v"),
+        Mount(type="bind", source="/", target="/v/host", options=("rbind", "ro")),
+        Mount(type="tmpfs", target="/v/host/tmp", options=("mode=1777",)),
+    )
+    out = run("cat /v/mark; ls /v/host/tmp; stat -c %i /v/host", mounts=mounts).ok()
+    assert out == f"mine\n{os.stat('/').st_ino}\n"
+
+
+def test_a_volume_that_is_a_mount_point(run, root_only, tmp_path):
+    """Alone it is that mount; with what is mounted on it only as rbind."""
+    inner = tmp_path / "inner"
+    execute(["mount", "-t", "tmpfs", "-o", "mode=755", "none", tmp_path]).ok()
+    try:
+        inner.mkdir()
+        execute(["mount", "-t", "tmpfs", "-o", "mode=755", "none", inner]).ok()
+        (inner / "mark").touch()
+        for option, shown in (("bind", ""), ("rbind", "mark\n")):
+            volume = Mount(type="bind", source=str(tmp_path), target="/v", options=(option,))
+            assert run("ls /v/inner", mounts=(volume,)).ok() == shown
+    finally:
+        execute(["umount", "--recursive", tmp_path]).ok()
+
+
+def test_a_read_only_root_covers_the_files_of_the_sandbox(run):
+    names = "/etc/hosts /etc/hostname /etc/resolv.conf"
+    script = f"for name in {names}; do (echo x >> $name) 2>/dev/null && echo $name; done; true"
+    assert run(script, hostname="me").ok().split() == names.split()
+    assert run(script, hostname="me", readonly=True).ok() == ""
