@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from ocitool_runtime.notification import Left
+
 UNCHANGED = 0xFFFFFFFF  # -1 for an id
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -22,10 +24,6 @@ _CALLS = {
     (_I386, 298): "fchownat", (_I386, 14): "mknod", (_I386, 297): "mknodat",
     (_AARCH64, 55): "fchown", (_AARCH64, 54): "fchownat", (_AARCH64, 33): "mknodat",
 }  # fmt: skip
-
-
-class Left(Exception):
-    """The call is left to the kernel."""
 
 
 class Asked:

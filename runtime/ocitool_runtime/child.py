@@ -24,6 +24,7 @@ from ocitool_runtime.network import raise_loopback
 from ocitool_runtime.report import doing, failure
 from ocitool_runtime.rootfs import Rootfs
 from ocitool_runtime.shared import Shared
+from ocitool_runtime.sockets import Sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ def _sandbox(
 ) -> tuple[object, ...]:
     """Return the message on how it ended."""
     with doing("answer for the kernel"):
-        keeper = _keeper() if plan["notifying"] else None
+        keeper = _keeper() if plan["owners_aside"] else None
+        sockets = _sockets(plan) if keeper is None else None
     with doing("make namespaces"):
         network = syscalls.CLONE_NEWNET if plan["network"] == "none" else 0
         syscalls.unshare(_NAMESPACES | network)
@@ -128,7 +130,7 @@ def _sandbox(
     with doing("mount the root"):
         tree = Rootfs(plan, cgroup, notes)
     try:
-        return _run(control, plan, tree, cgroup, notes, keeper)
+        return _run(control, plan, tree, cgroup, notes, keeper, sockets)
     finally:
         tree.clean()
 
@@ -139,6 +141,14 @@ def _keeper() -> Keeper:
     return notify.Keeper()
 
 
+def _sockets(plan: Plan) -> Sockets | None:
+    try:
+        return Sockets() if plan["notifying"] else None
+    except OSError:  # the callers would be strangers in this /proc
+        plan["notifying"] = b""
+        return None
+
+
 def _run(
     control: _socket.socket,
     plan: Plan,
@@ -146,6 +156,7 @@ def _run(
     cgroup: Cgroup,
     notes: list[str],
     keeper: Keeper | None,
+    sockets: Sockets | None,
 ) -> tuple[object, ...]:
     proc, terminal = _furnish(plan, tree, cgroup, notes)
     ours, theirs = link.pair()
@@ -169,7 +180,8 @@ def _run(
         os.close(fd)  # else the terminal would never hang up
     if keeper is not None and listeners:
         keeper.begin(listeners[0], tree.fd)
-    status = os.waitstatus_to_exitcode(_await(control, pid, handle))
+        listeners.clear()
+    status = os.waitstatus_to_exitcode(_await(control, pid, handle, sockets, listeners))
     code, text = (ended[1], ended[2]) if ended is not None else (status, "")
     return ("exit", code, text, tuple(dict.fromkeys(notes)))
 
@@ -225,15 +237,26 @@ def _until_exec(
             ended = message
 
 
-def _await(control: _socket.socket, pid: int, handle: int) -> int:
-    """Wait for process 1; if the parent goes first, so does it."""
+def _await(
+    control: _socket.socket,
+    pid: int,
+    handle: int,
+    sockets: Sockets | None,
+    listeners: list[int],
+) -> int:
+    """Wait for process 1, and answer its calls; if the parent goes first, so does it."""
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     poll.register(control.fileno(), select.POLLIN | select.POLLHUP)
+    for listener in listeners:
+        poll.register(listener, select.POLLIN)
     while True:
         for fd, _ in poll.poll():
             if fd == handle:
                 return os.waitpid(pid, 0)[1]
-            if link.receive(control)[0] is None:
+            if fd in listeners:
+                if sockets is None or not sockets.serve(fd):
+                    poll.unregister(fd)
+            elif link.receive(control)[0] is None:
                 os.kill(pid, _KILL)
                 poll.unregister(control.fileno())

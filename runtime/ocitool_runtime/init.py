@@ -69,7 +69,7 @@ def _become(
     found = program.candidates(plan["args"][0], environment[b"PATH"])
     program.refuse_interpreter(found, interpreter)
     with doing("drop privileges"):
-        _confine(plan, who, notes)
+        listener = _confine(plan, who, notes)
     for note in notes:
         link.send(stub, ("note", note))
     _live_with(stub)
@@ -80,11 +80,12 @@ def _become(
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     with doing("filter system calls"):
         signals.reset_signals()
-        listener = privileges.filter_calls(plan)
+        if plan["no_new_privileges"]:
+            listener = privileges.filter_calls(plan)
     if listener >= 0:
         link.send(stub, ("listener",), (listener,))
         os.close(listener)
-    elif plan["notifying"]:
+    elif plan["owners_aside"]:
         link.send(
             stub, ("note", "chown and mknod are refused: this kernel notifies nobody of them")
         )
@@ -112,7 +113,8 @@ def _environment(plan: Plan, who: Identity) -> dict[bytes, bytes]:
     return environment
 
 
-def _confine(plan: Plan, who: Identity, notes: list[str]) -> None:
+def _confine(plan: Plan, who: Identity, notes: list[str]) -> int:
+    """Drop privileges; returns what `privileges.drop` does."""
     try:
         syscalls.join_new_keyring()
     except syscalls.Refused as error:
@@ -121,8 +123,9 @@ def _confine(plan: Plan, who: Identity, notes: list[str]) -> None:
             notes.append(f"the session keyring is the caller's: {error.strerror}")
     privileges.set_limits(plan, notes)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    privileges.drop(plan, who, notes)
+    listener = privileges.drop(plan, who, notes)
     os.umask(plan["umask"])
+    return listener
 
 
 def _live_with(stub: _socket.socket) -> None:

@@ -14,21 +14,14 @@ from __future__ import annotations
 
 import _thread
 import errno
-import fcntl
 import os
 import select
 import stat
-import struct
 
-from ocitool_runtime import records, syscalls
-from ocitool_runtime.asked import UNCHANGED, Asked, Left, split, umask_of
+from ocitool_runtime import notification, records, sockets, syscalls
+from ocitool_runtime.asked import UNCHANGED, Asked, split, umask_of
+from ocitool_runtime.notification import Call, Left
 
-_RECEIVE = 0xC0502100  # SECCOMP_IOCTL_NOTIF_RECV, linux/seccomp.h
-_SEND = 0xC0182101
-_ID_VALID = 0x40082102
-_NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # id, pid, flags, number, machine, address, arguments
-_RESPONSE = struct.Struct("=QqiI")  # id, value, error, flags
-_CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -40,10 +33,7 @@ class Keeper:
     """
 
     def __init__(self) -> None:
-        self._proc = os.open("/proc", _LOOK)
-        if os.readlink("self", dir_fd=self._proc) != str(os.getpid()):
-            # A caller's number would be that of a stranger there.
-            raise OSError(errno.EXDEV, "is not that of this PID namespace", "/proc")
+        self._proc = notification.open_proc()
         self._listener = self._root = -1
         self._mount = b""
         self._begun = _thread.allocate_lock()
@@ -68,48 +58,30 @@ class Keeper:
             os.close(self._listener)
 
     def _answer(self) -> None:
-        data = bytearray(_NOTIFICATION.size)
+        call = notification.receive(self._listener, self._proc)
+        if call is None:
+            return
         try:
-            fcntl.ioctl(self._listener, _RECEIVE, data)
-        except OSError as error:
-            if error.errno in (errno.EINTR, errno.ENOENT):  # the caller was killed
-                return
-            raise
-        id_, pid, _, number, machine, _, *arguments = _NOTIFICATION.unpack(data)
-        error_, flags = 0, 0
-        try:
-            self._carry_out(id_, pid, (machine, number, arguments))
-        except Left:
-            flags = _CONTINUE
-        except OSError as error:
-            error_ = -(error.errno or errno.EPERM)
-        try:
-            fcntl.ioctl(self._listener, _SEND, bytearray(_RESPONSE.pack(id_, 0, error_, flags)))
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
-
-    def _carry_out(self, id_: int, pid: int, call: tuple[int, int, list[int]]) -> None:
-        try:
-            caller = os.open(str(pid), _LOOK | os.O_DIRECTORY, dir_fd=self._proc)
-        except OSError:
-            raise Left from None
-        try:
-            self._check(id_)  # now *caller* is it, and no later process of that number
-            asked = Asked(*call, caller)
-            self._check(id_)
-            if asked.makes:
-                self._make_device(asked, caller)
+            if sockets.makes_socket(call):
+                sockets.answer(call)
             else:
-                self._change_owner(asked, caller)
+                self._carry_out(call)
+                call.answer()
+        except Left:
+            call.leave()
+        except OSError as error:
+            call.answer(error.errno or errno.EPERM)
         finally:
-            os.close(caller)
+            call.close()
 
-    def _check(self, id_: int) -> None:
-        try:
-            fcntl.ioctl(self._listener, _ID_VALID, struct.pack("=Q", id_))
-        except OSError:
-            raise Left from None
+    def _carry_out(self, call: Call) -> None:
+        call.check()
+        asked = Asked(call.machine, call.number, call.arguments, call.caller)
+        call.check()
+        if asked.makes:
+            self._make_device(asked, call.caller)
+        else:
+            self._change_owner(asked, call.caller)
 
     # -- the calls --------------------------------------------------------------------------
 

@@ -39,8 +39,10 @@ def _limit(value: int) -> str:
     return "unlimited" if value == 0xFFFFFFFFFFFFFFFF else str(value)
 
 
-def drop(plan: Plan, identity: Identity, notes: list[str]) -> None:
+def drop(plan: Plan, identity: Identity, notes: list[str]) -> int:
     """Become *identity* with the plan's capabilities and nothing to gain more by.
+
+    Returns what `filter_calls` does if the filter had to be installed here, else -1.
 
     Inheritable and ambient sets end empty (CVE-2022-29162): a file with inheritable
     capabilities must give the container nothing.
@@ -48,20 +50,20 @@ def drop(plan: Plan, identity: Identity, notes: list[str]) -> None:
     kept = plan["capabilities"]
     bounding = _drop_bounding(kept)
     # Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before the drop.
-    if plan["seccomp"] and not plan["no_new_privileges"]:
-        syscalls.seccomp(plan["seccomp"])
+    listener = -1 if plan["no_new_privileges"] else filter_calls(plan)
     _become(identity, notes)
     root = bounding if identity.uid == 0 else 0
     syscalls.capset(effective=root, permitted=root, inheritable=0)
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
     if plan["no_new_privileges"]:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    return listener
 
 
 def filter_calls(plan: Plan) -> int:
-    """Install the seccomp filter, as the last step where no_new_privs allows it.
+    """Install the seccomp filter; with no_new_privs that is the last step.
 
-    Returns the descriptor from which the stub answers calls, -1 if there is none: then the kernel
+    Returns the descriptor from which the shim answers calls, -1 if there is none: then the kernel
     refuses them.
     """
     if plan["notifying"]:
@@ -71,7 +73,7 @@ def filter_calls(plan: Plan) -> int:
             # No notifications (Linux 5.0), or an outer sandbox listens already.
             if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EBUSY, errno.EPERM):
                 raise
-    if plan["seccomp"] and plan["no_new_privileges"]:
+    if plan["seccomp"]:
         syscalls.seccomp(plan["seccomp"])
     return -1
 

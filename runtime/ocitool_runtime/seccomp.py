@@ -30,6 +30,7 @@ _MACHINES: Final = {"x86_64": ("x86_64", "i386"), "aarch64": ("aarch64",)}
 _CLONE_NAMESPACES: Final = 0x7E020000
 _PERSONALITIES: Final = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _AF_VSOCK: Final = 40
+_SYS_SOCKET: Final = 1  # of socketcall(2)
 _SOCKET_FAMILIES: Final = 46  # Docker's profile ends at AF_MCTP, 45
 # Docker leaves out families without a user in a container: IB, MPLS and so on.
 _NO_SOCKETS: Final = frozenset({12, 19, 20, 23, 25, 34, 37, 38, _AF_VSOCK})
@@ -39,35 +40,40 @@ Code = list[tuple[int, int, int, int]]
 
 @cache
 def program(
-    capabilities: frozenset[str], machine: str | None = None, *, notify: bool = False
+    capabilities: frozenset[str],
+    machine: str | None = None,
+    *,
+    notify: bool = False,
+    single_id: bool = False,
 ) -> bytes | None:
     """Return the filter for a container with *capabilities*, or None for an unknown machine.
 
     The result is an array of ``struct sock_filter``.  Capabilities are named as CAP_SYS_ADMIN.
-    With *notify*, as far as the capabilities go, chown and mknod are handed to whoever listens, and
-    changes of ids succeed without effect: for a user namespace of a single id.
+    With *notify* the sockets of i386 programs that hide their family are handed to whoever listens
+    (`sockets`); otherwise they are not supported.  With *single_id*, as far as the capabilities go,
+    chown and mknod are handed over, too, and changes of ids succeed without effect.
     """
     columns = _MACHINES.get(machine or os.uname().machine)
     if columns is None:
         return None
     code: Code = [(_LOAD, 0, 0, _ARCH)]
     for name in columns:
-        tree = _machine(name, capabilities, notify)
+        tree = _machine(name, capabilities, notify, single_id)
         # A conditional jump reaches 255 instructions: step over the tree with a long one.
         code += [(_JUMP_EQ, 1, 0, _AUDIT_ARCH[name]), (0x05, 0, 0, len(tree)), *tree]
     code.append((_RETURN, 0, 0, ENOSYS))
     return b"".join(struct.pack("<HBBI", *row) for row in code)
 
 
-def _machine(name: str, capabilities: frozenset[str], notify: bool) -> Code:
+def _machine(name: str, capabilities: frozenset[str], notify: bool, single_id: bool) -> Code:
     """Return the code for one machine; every path ends in a return."""
     verdicts = _verdicts(name, capabilities)
-    for action, calls in ((NOTIFY, ANSWERED), (PRETEND, PRETENDED)) if notify else ():
+    for action, calls in ((NOTIFY, ANSWERED), (PRETEND, PRETENDED)) if single_id else ():
         for capability, numbers in calls[name].items():
             if capability in capabilities:
                 verdicts.update(dict.fromkeys(numbers, action))
     ranges = _ranges(verdicts)
-    blocks = _judges(name, "CAP_SYS_ADMIN" in capabilities)
+    blocks = _judges("CAP_SYS_ADMIN" in capabilities, NOTIFY if notify else ENOSYS)
     return [(_LOAD, 0, 0, _NUMBER), *_search(ranges, blocks)]
 
 
@@ -81,7 +87,8 @@ def _verdicts(name: str, capabilities: frozenset[str]) -> dict[int, int | str]:
         if numbers[column] >= 0 and not any(f"CAP_{c}" in capabilities for c in frees.split()):
             found[numbers[column]] = EPERM
     for call, judged in JUDGED.items():
-        found[judged[column]] = call
+        if judged[column] >= 0:
+            found[judged[column]] = call
     return found
 
 
@@ -106,22 +113,25 @@ def _search(ranges: list[tuple[int, int | str]], blocks: dict[str, Code]) -> Cod
     return [(_JUMP_GE, len(below), 0, ranges[middle][0]), *below, *above]
 
 
-def _judges(name: str, admin: bool) -> dict[str, Code]:
+def _judges(admin: bool, hidden_socket: int) -> dict[str, Code]:
     """Return the code for the calls that depend on their first argument (32 bits of it)."""
     load = (_LOAD, 0, 0, _ARGUMENT_0)
     allow, refuse = (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, EPERM)
+    family = [
+        load,
+        (_JUMP_GE, 0, 1, _SOCKET_FAMILIES),
+        refuse,
+        *_one_of(sorted(_NO_SOCKETS), refuse),
+        allow,
+    ]
     return {
         # A new namespace needs clone's flags; clone3 hides them behind a pointer.
         "clone": [allow] if admin else [load, (_JUMP_SET, 0, 1, _CLONE_NAMESPACES), refuse, allow],
         "clone3": [allow] if admin else [(_RETURN, 0, 0, ENOSYS)],
         "personality": [load, *_one_of(_PERSONALITIES, allow), refuse],
-        "socket": [
-            load,
-            (_JUMP_GE, 0, 1, _SOCKET_FAMILIES),
-            refuse,
-            *_one_of(sorted(_NO_SOCKETS), refuse),
-            allow,
-        ],
+        "socket": family,
+        "socketpair": family,
+        "socketcall": [load, (_JUMP_EQ, 0, 1, _SYS_SOCKET), (_RETURN, 0, 0, hidden_socket), allow],
     }
 
 

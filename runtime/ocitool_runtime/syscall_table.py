@@ -118,12 +118,14 @@ REFUSED = (
     ("lsm_list_modules", "SYS_ADMIN", 461, 461, 461),
 )
 
-# Calls that are judged by their arguments: x86_64, i386, aarch64
+# Calls that are judged by their arguments: x86_64, i386, aarch64; -1 where there is none
 JUDGED = {
     "clone": (56, 120, 220),
     "clone3": (435, 435, 435),
     "personality": (135, 136, 92),
     "socket": (41, 359, 198),
+    "socketcall": (-1, 102, -1),
+    "socketpair": (53, 360, 199),
 }
 
 # For a user namespace of a single id, by the capability that each takes: calls that the stub

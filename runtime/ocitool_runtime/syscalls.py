@@ -161,7 +161,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 def seccomp(program: bytes, *, listen: bool = False) -> int:
     """Install a filter: an array of struct sock_filter.
 
-    With *listen* the descriptor is returned from which some calls are answered, closed on exec.
+    With *listen* the descriptor is returned from which calls are answered, closed on exec.
     """
     text = ctypes.create_string_buffer(program, len(program))
 
@@ -189,7 +189,7 @@ def prlimit(resource: int, soft: int, hard: int) -> None:
 def get_rlimit(resource: int) -> tuple[int, int]:
     """Return the soft and the hard limit of this process."""
     pair = (c_uint64 * 2)()
-    _libcall("prlimit", 0, resource, None, ctypes.byref(pair))
+    _libcall("prlimit", 0, resource, None, pair)
     return pair[0], pair[1]
 
 
@@ -284,9 +284,8 @@ def move_mount(mount_fd: int, target: int, path: str = "") -> None:
 
 def mount_setattr(fd: int, *, add: int, clear: int = 0, recursive: bool = False) -> None:
     """Change the attributes of the mount that *fd* is the root of."""
-    value = (c_uint64 * 4)(add, clear, 0, 0)
-    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
-    _call("mount_setattr", fd, b"", flags, ctypes.byref(value), 32)
+    value = ctypes.byref((c_uint64 * 4)(add, clear, 0, 0))
+    _call("mount_setattr", fd, b"", _AT_EMPTY_PATH | recursive * _AT_RECURSIVE, value, 32)
 
 
 def open_in_root(root: int, path: str, flags: int = os.O_PATH) -> int:

@@ -59,9 +59,8 @@ class Plan(TypedDict):
     capabilities: int  # bit mask
     no_new_privileges: bool
     seccomp: bytes  # empty: no filter
-    notifying: (
-        bytes  # the filter where chown and mknod are answered by the stub; empty: they are not
-    )
+    notifying: bytes  # the filter if the shim answers some calls; empty: it has none to answer
+    owners_aside: bool  # it answers chown and mknod
     limits: list[tuple[str, int, int, int]]  # name, RLIMIT_*, soft, hard
     init: bool
     umask: int
@@ -122,7 +121,8 @@ def plan(sandbox: Sandbox) -> Plan:
         capabilities=mask,
         no_new_privileges=sandbox.no_new_privileges,
         seccomp=_filter(sandbox) if sandbox.seccomp else b"",
-        notifying=_filter(sandbox, notify=True) if sandbox.owners_aside else b"",
+        notifying=_filter(sandbox, notify=True) if sandbox.seccomp else b"",
+        owners_aside=sandbox.owners_aside,
         limits=[_limit(limit) for limit in sandbox.rlimits],
         init=sandbox.init,
         umask=sandbox.umask,
@@ -169,7 +169,11 @@ def _environment(env: tuple[str, ...]) -> dict[bytes, bytes]:
 
 
 def _filter(sandbox: Sandbox, *, notify: bool = False) -> bytes:
-    program = seccomp.program(capabilities.normal(sandbox.capabilities), notify=notify)
+    program = seccomp.program(
+        capabilities.normal(sandbox.capabilities),
+        notify=notify,
+        single_id=notify and sandbox.owners_aside,
+    )
     if program is None:
         machine = os.uname().machine
         raise SandboxError(

@@ -92,8 +92,8 @@ def test_a_kernel_that_notifies_nobody_is_noted(rangeless_user):
 
 def test_the_filter_takes_nothing_that_the_capabilities_do_not_give(rangeless_user):
     plain = seccomp.program(frozenset(), "x86_64")
-    assert seccomp.program(frozenset(), "x86_64", notify=True) == plain
-    given = seccomp.program(frozenset({"CAP_CHOWN"}), "x86_64", notify=True)
+    assert seccomp.program(frozenset(), "x86_64", single_id=True) == plain
+    given = seccomp.program(frozenset({"CAP_CHOWN"}), "x86_64", single_id=True)
     assert given is not None
     assert struct.pack("<I", seccomp.NOTIFY) in given
     assert struct.pack("<I", seccomp.NOTIFY) not in seccomp.program(frozenset({"CAP_CHOWN"}))

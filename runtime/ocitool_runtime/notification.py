@@ -1,0 +1,117 @@
+"""System calls that a seccomp filter hands to the shim, received and answered.
+
+The caller is not trusted, and may be killed at any moment.
+The standard library alone: the shim can import nothing once its root is the container's.
+Source: seccomp_unotify(2); linux/seccomp.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+_RECEIVE = 0xC0502100  # SECCOMP_IOCTL_NOTIF_RECV
+_SEND = 0xC0182101  # SECCOMP_IOCTL_NOTIF_SEND
+_ID_VALID = 0x40082102  # SECCOMP_IOCTL_NOTIF_ID_VALID
+_ADD_DESCRIPTOR = 0x40182103  # SECCOMP_IOCTL_NOTIF_ADDFD
+_ADD_AND_SEND = 2  # SECCOMP_ADDFD_FLAG_SEND, Linux 5.14
+_CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
+_NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # id, pid, flags, number, machine, address, arguments
+_RESPONSE = struct.Struct("=QqiI")  # id, value, error, flags
+_DESCRIPTOR = struct.Struct("=QIIII")  # id, flags, descriptor, number in the caller, its flags
+
+
+class Left(Exception):
+    """The call is left to the kernel, which does as it would without us."""
+
+
+class Call:
+    """One call; ``caller`` is the caller's directory in /proc, open until `close`."""
+
+    __slots__ = ("_listener", "arguments", "caller", "id", "machine", "number")
+
+    def __init__(self, listener: int, data: bytes, proc: int) -> None:
+        self.id, pid, _, self.number, self.machine, _, *self.arguments = _NOTIFICATION.unpack(data)
+        self._listener = listener
+        try:
+            self.caller = os.open(str(pid), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
+        except OSError:
+            self.caller = -1
+
+    def check(self) -> None:
+        """Raise `Left` unless the caller still waits.
+
+        If it does, ``caller`` is its directory, and not that of a later process of its number.
+        """
+        if self.caller < 0:
+            raise Left
+        try:
+            fcntl.ioctl(self._listener, _ID_VALID, struct.pack("=Q", self.id))
+        except OSError:
+            raise Left from None
+
+    def memory(self, address: int, size: int) -> bytes:
+        """Return *size* bytes of the caller's memory, read once; `Left` if they are not there."""
+        try:
+            memory = os.open("mem", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.caller)
+            try:
+                data = os.pread(memory, size, address)
+            finally:
+                os.close(memory)
+        except (OSError, OverflowError):  # EFAULT is for the kernel to say
+            raise Left from None
+        self.check()
+        if len(data) != size:
+            raise Left
+        return data
+
+    def answer(self, error: int = 0) -> None:
+        """Let the call return 0, or fail with *error*."""
+        self._send(_RESPONSE.pack(self.id, 0, -error, 0))
+
+    def leave(self) -> None:
+        """Let the kernel carry the call out."""
+        self._send(_RESPONSE.pack(self.id, 0, 0, _CONTINUE))
+
+    def answer_descriptor(self, fd: int, *, close_on_exec: bool) -> None:
+        """Let the call return a copy of *fd*; raises OSError, EINVAL before Linux 5.14."""
+        flags = os.O_CLOEXEC if close_on_exec else 0
+        added = _DESCRIPTOR.pack(self.id, _ADD_AND_SEND, fd, 0, flags)
+        fcntl.ioctl(self._listener, _ADD_DESCRIPTOR, added)
+
+    def _send(self, response: bytes) -> None:
+        try:
+            fcntl.ioctl(self._listener, _SEND, bytearray(response))
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # the caller was killed
+                raise
+
+    def close(self) -> None:
+        """Close the caller's directory."""
+        if self.caller >= 0:
+            os.close(self.caller)
+            self.caller = -1
+
+
+def receive(listener: int, proc: int) -> Call | None:
+    """Return the next call, None if its caller was killed; *proc* is an open /proc."""
+    data = bytearray(_NOTIFICATION.size)
+    try:
+        fcntl.ioctl(listener, _RECEIVE, data)
+    except OSError as error:
+        if error.errno in (errno.EINTR, errno.ENOENT):
+            return None
+        raise
+    return Call(listener, bytes(data), proc)
+
+
+def open_proc() -> int:
+    """Return an open /proc; raises OSError unless it is that of this PID namespace."""
+    proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
+    if os.readlink("self", dir_fd=proc) != str(os.getpid()):
+        # A caller's number would be that of a stranger there.
+        os.close(proc)
+        raise OSError(errno.EXDEV, "is not that of this PID namespace", "/proc")
+    return proc
