@@ -121,6 +121,8 @@ def tag(app: App, name: str, target: str) -> None:
 def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
     """Remove names, and images that have no other name.
 
+    Refused for a store that holds the content of a registry server: delete through the registry.
+
     What only they used is removed from the disk, too; the build cache stays.  The files of
     unpacked layers and large blobs go after the command has ended, unless OCITOOL_BACKGROUND=no
     is set, or background = "no" in a file of settings.

@@ -157,7 +157,8 @@ def registry() -> None:
 def serve(app: App, addr: str) -> None:
     """Serve the images of the store below --root's `registry` directory, over plain HTTP.
 
-    What is pushed is kept there.  Anybody who can reach the address may push and pull.
+    What is pushed is kept there until it is deleted through the registry: `system prune` and `rmi`
+    refuse that directory.  Anybody who can reach the address may push and pull.
     """
     import signal
 

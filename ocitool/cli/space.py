@@ -131,6 +131,9 @@ def prune(
     A filter 'until' means images that were created, and build steps that were last used, before
     then.  Build steps have no labels: with a filter of labels the build cache stays.
 
+    Refused for a store that holds the content of a registry server: what was pushed by digest has
+    no name, and clients count on it.  Delete it through the registry.
+
     The files of unpacked layers and large blobs go after the command has ended, unless
     OCITOOL_BACKGROUND=no is set, or background = "no" in a file of settings.
     """

@@ -19,6 +19,7 @@ from ocitool.store.disk import full_disk
 from ocitool.store.gc import drop_layer, prune
 from ocitool.store.leases import oldest_lease
 from ocitool.store.problems import BadBlob, BadDatabase, BadFile, BadLayer, Problem
+from ocitool.store.served import is_served
 from ocitool.store.store import Store
 from ocitool.store.sweeping import made
 
@@ -45,7 +46,8 @@ def repair(
     A damaged blob is moved aside, into ``damaged/``, before it is fetched from a registry that its
     image was pulled from, pushed to or named after; it is dropped when the fetched one is there.
     Damaged layers and indexes go, and are made again when they are needed.  When nothing is
-    wrong any more, what `ocitool.store.leftovers` tells of goes, too.
+    wrong any more, what `ocitool.store.leftovers` tells of goes, too; never from a store that a
+    registry server keeps its content in.
     """
     work = _Repair(store, insecure, authfile)
     left = False
@@ -59,7 +61,7 @@ def repair(
             yield (result := work.mend(problem))
             left = left or isinstance(result, Problem)
     # While a manifest cannot be read nobody knows what is of no use.
-    if not left:
+    if not left and not is_served(store):
         prune(store, cache=False, dangling=False)
 
 
@@ -90,6 +92,12 @@ class _Repair:
                     os.unlink(path)
                 return "removed; it is made again when it is needed"
             case BadDatabase():
+                if os.path.exists(self._store.layout.served):
+                    raise StoreError(
+                        "it says which repository of the registry holds what",
+                        hint="restore it from a backup; or remove it with its -wal and -shm, and "
+                        "push the images again",
+                    )
                 self._store.sweep()  # the dead do not count as users of it
                 self._store.remove_database()
                 return "removed; layers are unpacked and steps built again"

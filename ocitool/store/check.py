@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator
 from ocitool.errors import BlobNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
+from ocitool.oci.mediatypes import CONFIGS
 from ocitool.progress import SILENT, ProgressSink, Transfer
 from ocitool.store.database import DAMAGED
 from ocitool.store.layer import layer_names
@@ -118,7 +119,8 @@ def _image(
         unknown = [part for part in parts if part.digest not in told]
         problems = [problem for part in unknown for problem in _part(store, part, name, "blob")]
         yield from problems
-        if not problems and document.config in unknown:
+        is_image = document.config.media_type in CONFIGS  # and no artifact
+        if not problems and is_image and document.config in unknown:
             layer_names(layers_of(store, document))
     except OcitoolError as error:
         yield Problem(what=f"{_called(name, entry)}: {error}", remedy=_again((name,)))

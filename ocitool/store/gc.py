@@ -24,6 +24,7 @@ from ocitool.store.filters import Filters
 from ocitool.store.leases import oldest_lease
 from ocitool.store.marks import Marks, mark
 from ocitool.store.refs import name_of
+from ocitool.store.served import require_not_served
 from ocitool.store.store import Store
 from ocitool.store.sweeping import drivers_of, made
 
@@ -59,10 +60,14 @@ def prune(
     With *dangling* images without a name go first, with *all_images* those with a name, too, and
     with *cache* the build cache, or what of it is beyond *cache_space* bytes; all of them only as
     *filters* allow.
+
+    Raises:
+        StoreError: the store holds the content of a registry server (`ocitool.store.served`).
     """
     reserve.give(store.layout)
     store.sweep()
     with store.layout.lock("prune"):
+        require_not_served(store, "prune")
         spare = oldest_lease(store.layout)
         gone = _images_to_go(store, all_images, spare, filters) if dangling else ()
         ids = tuple(dict.fromkeys(id_of(store, entry) for entry in gone))
@@ -91,10 +96,12 @@ def prune(
 def release(store: Store, mine: Marks) -> None:
     """Remove of *mine*, all that an image had which is gone, what nothing else uses.
 
-    Of other images only those are looked into that share a blob with it.
+    Of other images only those are looked into that share a blob with it.  What was pushed to a
+    registry server stays (`ocitool.store.served`).
     """
     store.sweep()
     with store.layout.lock("prune"):
+        require_not_served(store, "removing content")
         spare = oldest_lease(store.layout)
         marks = mark(store, among=frozenset(mine.blobs))
         layers = mine.layers - marks.layers

@@ -38,6 +38,7 @@ class Layout:
         self.damaged = f"{root}/damaged"  # made when something is moved there
         self.trash = f"{root}/trash"  # likewise
         self.reserve = f"{root}/reserve"
+        self.served = f"{root}/served"  # made by the first `registry serve`
         self._prepare(make)
 
     def _prepare(self, make: bool) -> None:
@@ -141,7 +142,7 @@ class Layout:
 
 _OWN: Final = frozenset(
     {"oci", "db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "indexes", "drivers", "containers",
-     "tmp", "trash", "locks", "damaged", "reserve", "format",
+     "tmp", "trash", "locks", "damaged", "registry", "reserve", "served", "format",
      "lost+found"}
 )  # fmt: skip
 

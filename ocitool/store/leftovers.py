@@ -9,6 +9,7 @@ from ocitool.store.files import is_temporary
 from ocitool.store.gc import is_young
 from ocitool.store.leases import is_alive, lease_of, oldest_lease
 from ocitool.store.marks import mark
+from ocitool.store.served import is_served
 from ocitool.store.store import Store
 from ocitool.store.sweeping import drivers_of, made
 
@@ -17,7 +18,10 @@ def leftovers(store: Store) -> Iterator[str]:
     """Yield a line for each kind of it, with names.
 
     What is younger than the oldest living lease may belong to unfinished work, and is passed over.
+    Of a store that a registry server keeps its content in nothing may be removed.
     """
+    if is_served(store):
+        return
     spare = oldest_lease(store.layout)
     marks = mark(store)
     blobs = [d for d in store.blobs.all() if d not in marks.blobs]

@@ -14,6 +14,7 @@ from ocitool.store import reserve
 from ocitool.store.gc import id_of, release
 from ocitool.store.marks import Marks, mark_image
 from ocitool.store.refs import name_of
+from ocitool.store.served import require_not_served
 from ocitool.store.store import Store
 
 _TRIES: Final = 20
@@ -32,9 +33,11 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
 
     Raises:
         ImageNotFound: there is no such image.
-        StoreError: the id has several names, and *force* is not given.
+        StoreError: the id has several names, and *force* is not given; or the store holds the
+            content of a registry server (`ocitool.store.served`).
     """
     reserve.give(store.layout)
+    require_not_served(store, "rmi")
     found, entries = _found(store, name)
     image_id = id_of(store, found)
     names = [name_of(entry) for entry in entries if name_of(entry)]

@@ -22,6 +22,7 @@ from ocitool.settings import Settings
 from ocitool.store.blobs import BlobWriter
 from ocitool.store.disk import full_disk
 from ocitool.store.refs import name_of
+from ocitool.store.served import mark_served
 from ocitool.store.store import Store
 from ocitool_registry.backend import (
     RepositoryNotFound,
@@ -45,6 +46,8 @@ class StoreBackend:
 
     def __init__(self, root: str) -> None:
         self._store = Store(Settings(root=os.path.abspath(root)))
+        mark_served(self._store)
+        self._store.lease()  # by which others see that the store is in use
         self._uploads: dict[str, _Upload] = {}
 
     # -- blobs ------------------------------------------------------------------------------

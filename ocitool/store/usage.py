@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ocitool.oci.digest import Digest
 from ocitool.store.buildcache import CacheRecord, cache_records
 from ocitool.store.marks import Marks, container_layers, mark, mark_image
 from ocitool.store.refs import name_of
+from ocitool.store.served import is_served
 from ocitool.store.space import measure
 from ocitool.store.store import Store
 
@@ -21,7 +22,7 @@ class Row:
     total: int
     active: int
     size: int  # bytes
-    reclaimable: int  # bytes that `system prune` gives back
+    reclaimable: int  # bytes that `system prune` gives back; 0 where it is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ def usage(store: Store) -> Usage:
     others = set(space.blobs) - everything.blobs  # of the build cache, or of nothing
     known = {digest.encoded for digest in kept.diffs}
     unused = {key: size for key, size in space.layers.items() if key[1] not in kept.layers}
-    rows = (
+    rows: tuple[Row, ...] = (
         Row(
             kind="Images",
             total=len(images),
@@ -91,6 +92,8 @@ def usage(store: Store) -> Usage:
             reclaimable=of_blobs(others),
         ),
     )
+    if is_served(store):
+        rows = tuple(replace(row, reclaimable=0) for row in rows)
     users = Counter(digest for marks in images.values() for digest in marks.blobs)
     containers = Counter(frozenset(layers) for layers in container_layers(store))
     listed = []

@@ -18,6 +18,7 @@ import pytest
 from ocitool_registry import MemoryBackend, application
 from tests.fixtures.commands import failed
 from tests.fixtures.programs import python_environment
+from tests.fixtures.servers import served
 
 
 class Threads(ThreadingMixIn, WSGIServer):
@@ -86,32 +87,15 @@ def test_what_is_not_there(cli, free_port):
 # -- registry serve ------------------------------------------------------------------------
 
 
-@contextmanager
-def server(root, address):
-    command = [sys.executable, "-m", "ocitool", "--root", str(root), "registry", "serve"]
-    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
-    # Who is started in the background hears no SIGINT, and hands that on.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [*command, "--addr", address], env=python_environment(), text=True, **pipes
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
-        yield process, process.stderr.readline().strip().rpartition("/")[2]
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_ends_well_and_keeps_what_it_got(cli, store_root, number):
-    with server(store_root / "served", "127.0.0.1:0") as (process, address):
+    with served(store_root / "served") as (process, address):
         cli("push", "app:1", f"{address}/app:1").ok()
         process.send_signal(number)
         assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
-    with server(store_root / "served", "127.0.0.1:0") as (process, address):
+    with served(store_root / "served") as (process, address):
         cli("pull", f"{address}/app:1").ok()
-        process.terminate()
 
 
 def test_a_port_in_use(cli):
