@@ -227,23 +227,37 @@ def _held(path: str) -> Iterator[int | None]:
 
 
 class BlobWriter:
-    """Takes the bytes of one blob.  Left without `commit`, nothing stays of it."""
+    """Takes the bytes of one blob.  Left without `commit`, nothing stays of it.
+
+    Its file is open from the first byte on, and from the next one after a `rest`.
+    """
 
     def __init__(self, layout: Layout, lease: Lease) -> None:
         self._layout = layout
         self._path = lease.file()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with full_disk(layout.root):
-            self._fd = os.open(self._path, flags, 0o644)
+        self._fd = -1
         self._hash = hashlib.sha256()
         self.size = 0  # bytes written
 
     def write(self, data: bytes) -> None:
         """Take the next bytes; `StoreError` if the disk is full."""
         with full_disk(self._layout.root):
-            write_all(self._fd, data)
+            write_all(self._open(), data)
         self._hash.update(data)
         self.size += len(data)
+
+    def rest(self) -> None:
+        """Close the file until there is more to write."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _open(self) -> int:
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            os.ftruncate(self._fd, self.size)  # a write that failed may have left a part
+            os.lseek(self._fd, self.size, os.SEEK_SET)
+        return self._fd
 
     def commit(self, wanted: Descriptor | None = None) -> Digest:
         """Make the blob visible and durable; returns its digest.
@@ -252,11 +266,12 @@ class BlobWriter:
             DigestMismatch: the content is not *wanted*.
             StoreError: the disk is full, or fails.
         """
-        digest = Digest("sha256", self._hash.hexdigest())
-        if wanted is not None:
-            digest = self._proved(wanted, digest)
         with full_disk(self._layout.root):
-            os.fsync(self._fd)
+            file = self._open()
+            digest = Digest("sha256", self._hash.hexdigest())
+            if wanted is not None:
+                digest = self._proved(wanted, digest)
+            os.fsync(file)
             directory = f"{self._layout.blobs}/{digest.algorithm}"
             os.makedirs(directory, exist_ok=True)
             path = f"{directory}/{digest.encoded}"
@@ -280,6 +295,6 @@ class BlobWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        self.rest()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)

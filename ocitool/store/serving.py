@@ -6,11 +6,8 @@ repository holds what stands in the table ``origins``, tags are the layout's own
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 from ocitool.errors import BlobNotFound, ImageNotFound
@@ -28,17 +25,8 @@ from ocitool_registry.backend import (
     RepositoryNotFound,
     StoredManifest,
     UploadConflict,
-    UploadNotFound,
 )
-
-
-class _Upload:
-    """An upload that is under way; it ends with the server's process."""
-
-    def __init__(self, repository: str, writer: BlobWriter) -> None:
-        self.repository = repository
-        self.writer = writer
-        self.lock = threading.Lock()
+from ocitool_registry.upload_sessions import UploadSessions
 
 
 class StoreBackend:
@@ -48,7 +36,7 @@ class StoreBackend:
         self._store = Store(Settings(root=os.path.abspath(root)))
         mark_served(self._store)
         self._store.lease()  # by which others see that the store is in use
-        self._uploads: dict[str, _Upload] = {}
+        self._uploads: UploadSessions[BlobWriter] = UploadSessions(BlobWriter.__exit__)
 
     # -- blobs ------------------------------------------------------------------------------
 
@@ -80,63 +68,37 @@ class StoreBackend:
     # -- uploads ----------------------------------------------------------------------------
 
     def begin_upload(self, repository: str, algorithm: str = "sha256") -> str:
-        name = secrets.token_urlsafe(24)
-        with full_disk(self._store.layout.root):
-            writer = self._store.blobs.writer(self._store.lease())
-        self._uploads[name] = _Upload(repository, writer)
-        return name
+        return self._uploads.begin(repository, self._store.blobs.writer(self._store.lease()))
 
     def upload_size(self, repository: str, upload: str) -> int:
-        return self._upload(repository, upload).writer.size
+        return self._uploads.size(repository, upload)
 
     def append_upload(
         self, repository: str, upload: str, data: Stream, *, offset: int | None = None
     ) -> int:
-        with self._alone(repository, upload) as found:
-            if offset is not None and offset != found.writer.size:
-                raise UploadConflict("the upload ends elsewhere", size=found.writer.size)
-            while piece := data.read(CHUNK):
-                with full_disk(self._store.layout.root):
-                    found.writer.write(piece)
-            return found.writer.size
+        with self._uploads.alone(repository, upload) as writer:
+            if offset is not None and offset != writer.size:
+                raise UploadConflict("the upload ends elsewhere", size=writer.size)
+            try:
+                while piece := data.read(CHUNK):
+                    writer.write(piece)
+            finally:
+                writer.rest()
+            return writer.size
 
     def commit_upload(self, repository: str, upload: str, digest: Digest) -> int:
-        with self._alone(repository, upload) as found:
-            size = found.writer.size
-            wanted = Descriptor(media_type="", digest=digest, size=size)
+        with self._uploads.alone(repository, upload) as writer:
+            size = writer.size
             try:
-                with full_disk(self._store.layout.root):
-                    found.writer.commit(wanted)
+                writer.commit(Descriptor(media_type="", digest=digest, size=size))
             finally:
-                self._end(upload)
+                self._uploads.end(upload)
         self._note(digest, repository)
         return size
 
     def cancel_upload(self, repository: str, upload: str) -> None:
-        with self._alone(repository, upload):
-            self._end(upload)
-
-    def _upload(self, repository: str, upload: str) -> _Upload:
-        found = self._uploads.get(upload)
-        if found is None or found.repository != repository:
-            raise UploadNotFound(f"{repository} has no upload {upload!r}")
-        return found
-
-    @contextlib.contextmanager
-    def _alone(self, repository: str, upload: str) -> Iterator[_Upload]:
-        """Keep other threads from an upload: its descriptor may be another file's once it ends."""
-        found = self._upload(repository, upload)
-        if not found.lock.acquire(blocking=False):
-            raise UploadConflict("the upload is being written", size=found.writer.size)
-        try:
-            yield self._upload(repository, upload)  # it may have ended while we came here
-        finally:
-            found.lock.release()
-
-    def _end(self, upload: str) -> None:
-        found = self._uploads.pop(upload, None)
-        if found is not None:
-            found.writer.__exit__()
+        with self._uploads.alone(repository, upload):
+            self._uploads.end(upload)
 
     # -- manifests and tags -----------------------------------------------------------------
 
@@ -222,8 +184,7 @@ class StoreBackend:
 
     def close(self) -> None:
         """Drop the uploads that are under way, and close the store."""
-        for upload in list(self._uploads):
-            self._end(upload)
+        self._uploads.close()
         self._store.close()
 
     def __enter__(self) -> Self:

@@ -102,7 +102,9 @@ def handle(backend: Backend, call: Call) -> Reply:
     except Refusal as refusal:
         return refusal.reply()
     except BodyCut as error:
-        return Refusal("SIZE_INVALID", error.message).reply()
+        # After a time-out, as after other faults on the way, a client may try again.
+        status = 408 if isinstance(error.__cause__, TimeoutError) else 0
+        return Refusal("SIZE_INVALID", error.message, status=status).reply()
     except OcitoolError as error:
         _LOG.error("%s %s: %s", call.method, call.path, error)
         return Refusal("UNKNOWN", "the registry's storage failed").reply()

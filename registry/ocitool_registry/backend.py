@@ -34,6 +34,10 @@ class UploadConflict(RegistryError):
         self.size = size
 
 
+class TooManyUploads(RegistryError):
+    """As many uploads are under way as a backend keeps; it takes others later."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredManifest:
     """A manifest as it was put: the exact bytes, their address, and the type they came with."""
@@ -84,6 +88,12 @@ class Backend(Protocol):
 
         *algorithm* is that of the digest which is expected at the end, so that the hash can run
         along; a digest of another algorithm is still taken, at the cost of a second reading.
+
+        An upload that waits for its next bytes costs no descriptor.  One that nobody goes on with
+        may be given up after a while, as if it had been cancelled.
+
+        Raises:
+            TooManyUploads: no more are taken now.
         """
 
     def upload_size(self, repository: str, upload: str) -> int:

@@ -11,7 +11,9 @@ Any runner that calls methods named ``test_*`` will do; nothing but ``assert`` i
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ from ocitool.oci.digest import Digest
 from ocitool_registry.backend import (
     RepositoryNotFound,
     StoredManifest,
+    TooManyUploads,
     UploadConflict,
     UploadNotFound,
 )
@@ -165,6 +168,20 @@ class BackendConformance(ABC):
         ]
         for call in calls:
             _raises(UploadNotFound, call)
+
+    def test_uploads_that_nobody_goes_on_with_cost_no_descriptor(self) -> None:
+        backend = self._pushed()
+        before = len(os.listdir("/proc/self/fd"))
+        begun: list[str] = []
+        with contextlib.suppress(TooManyUploads):
+            for _ in range(3000):
+                begun.append(backend.begin_upload("a"))
+                backend.append_upload("a", begun[-1], io.BytesIO(b"x"))
+        assert len(os.listdir("/proc/self/fd")) < before + 10
+        assert _read(backend.open_blob("a/b", _DIGEST)) == _DATA
+        backend.cancel_upload("a", begun[0])
+        assert backend.append_upload("a", begun[1], io.BytesIO(b"y"), offset=1) == 2
+        backend.append_upload("a", backend.begin_upload("a"), io.BytesIO(b"z"))
 
     def test_an_upload_belongs_to_its_repository(self) -> None:
         backend = self.make()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import secrets
 import threading
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -16,12 +14,10 @@ from ocitool_registry.backend import (
     RepositoryNotFound,
     StoredManifest,
     UploadConflict,
-    UploadNotFound,
 )
+from ocitool_registry.upload_sessions import UploadSessions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ocitool.oci.content import Stream
 
 _CHUNK: Final = 1024 * 1024  # bytes read at once
@@ -30,13 +26,15 @@ _CHUNK: Final = 1024 * 1024  # bytes read at once
 @dataclass(slots=True)
 class _Upload:
     data: bytearray = field(default_factory=bytearray)
-    busy: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
 
 
 @dataclass(slots=True)
 class _Repository:
     blobs: set[Digest] = field(default_factory=set)
-    uploads: dict[str, _Upload] = field(default_factory=dict)
     manifests: dict[Digest, StoredManifest] = field(default_factory=dict)
     tags: dict[str, Digest] = field(default_factory=dict)
 
@@ -48,6 +46,7 @@ class MemoryBackend:
         self._lock = threading.Lock()
         self._content: dict[Digest, bytes] = {}
         self._repositories: dict[str, _Repository] = {}
+        self._uploads: UploadSessions[_Upload] = UploadSessions(lambda upload: upload.data.clear())
 
     # -- blobs -----------------------------------------------------------------------------
 
@@ -90,63 +89,37 @@ class MemoryBackend:
     # -- uploads ---------------------------------------------------------------------------
 
     def begin_upload(self, repository: str, algorithm: str = "sha256") -> str:
-        name = secrets.token_urlsafe(18)
-        with self._lock:
-            self._repository(repository).uploads[name] = _Upload()
-        return name
+        return self._uploads.begin(repository, _Upload())
 
     def upload_size(self, repository: str, upload: str) -> int:
-        with self._lock:
-            return len(self._upload(repository, upload).data)
+        return self._uploads.size(repository, upload)
 
     def append_upload(
         self, repository: str, upload: str, data: Stream, *, offset: int | None = None
     ) -> int:
-        with self._busy(repository, upload, offset) as open_upload:
+        with self._uploads.alone(repository, upload) as found:
+            if offset is not None and offset != found.size:
+                message = f"the upload ends at {found.size}, not at {offset}"
+                raise UploadConflict(message, size=found.size)
             while chunk := data.read(_CHUNK):
-                open_upload.data += chunk
-            return len(open_upload.data)
+                found.data += chunk
+            return found.size
 
     def commit_upload(self, repository: str, upload: str, digest: Digest) -> int:
-        with self._busy(repository, upload, None) as open_upload:
-            data = bytes(open_upload.data)
+        with self._uploads.alone(repository, upload) as found:
+            data = bytes(found.data)
+            self._uploads.end(upload)
         got = Digest.of(data, digest.algorithm)
+        if got != digest:
+            raise DigestMismatch(str(digest), str(got), size=len(data))
         with self._lock:
-            self._upload(repository, upload)
-            found = self._repository(repository)
-            del found.uploads[upload]
-            if got != digest:
-                raise DigestMismatch(str(digest), str(got), size=len(data))
             self._content.setdefault(digest, data)
-            found.blobs.add(digest)
+            self._repository(repository).blobs.add(digest)
         return len(data)
 
     def cancel_upload(self, repository: str, upload: str) -> None:
-        with self._lock:
-            self._upload(repository, upload)
-            del self._repositories[repository].uploads[upload]
-
-    @contextmanager
-    def _busy(self, repository: str, upload: str, offset: int | None) -> Iterator[_Upload]:
-        """Hold an upload against every other writer, without holding the lock over it."""
-        with self._lock:
-            found = self._upload(repository, upload)
-            size = len(found.data)
-            if found.busy:
-                raise UploadConflict("another request is writing this upload", size=size)
-            if offset is not None and offset != size:
-                raise UploadConflict(f"the upload ends at {size}, not at {offset}", size=size)
-            found.busy = True
-        try:
-            yield found
-        finally:
-            found.busy = False
-
-    def _upload(self, repository: str, upload: str) -> _Upload:
-        found = self._repositories.get(repository)
-        if found is None or upload not in found.uploads:
-            raise UploadNotFound(f"no upload {upload} in {repository}")
-        return found.uploads[upload]
+        with self._uploads.alone(repository, upload):
+            self._uploads.end(upload)
 
     # -- manifests and tags ----------------------------------------------------------------
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import socket
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from cheroot import server as http
 from cheroot import wsgi
 
 from ocitool.errors import RegistryError
+from ocitool_registry import limits
 from ocitool_registry.app import application
-from ocitool_registry.sockets import (
-    BodyError,
-    ChunkedBody,
-    SizedBody,
-    SocketReader,
-    SocketWriter,
-)
+from ocitool_registry.connections import Connection, Connections
+from ocitool_registry.sockets import BodyError, ChunkedBody, SizedBody
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -27,18 +26,22 @@ if TYPE_CHECKING:
     from ocitool_registry.backend import Backend
 
 _LOG: Final = logging.getLogger("ocitool.registry")
-_HEADER_LIMIT: Final = 64 * 1024  # bytes
 _BACKLOG: Final = 128  # connections that wait to be accepted
-_DRAIN: Final = 32 * 1024 * 1024  # bytes of a refused body that are read before hanging up
 _DRAIN_CHUNK: Final = 256 * 1024  # bytes
-_TLS_HANDSHAKE: Final = b"\x16"  # the first byte of a TLS record that begins a handshake
 
 
 class Server:
     """A registry on a TCP port.  As a context it runs from its beginning to its end."""
 
     def __init__(
-        self, app: WSGIApplication, host: str, port: int, *, threads: int, timeout: int
+        self,
+        app: WSGIApplication,
+        host: str,
+        port: int,
+        *,
+        threads: int,
+        timeout: float,
+        patience: float = limits.PATIENCE,
     ) -> None:
         self._http = _HttpServer(
             (host, port),
@@ -47,6 +50,9 @@ class Server:
             request_queue_size=_BACKLOG,
             timeout=timeout,
         )
+        self._http.patience = patience
+        # A half for connections leaves each thread one or two for files.
+        self._http.most = min(limits.CONNECTIONS, _descriptors() // 2)
         self._thread: threading.Thread | None = None
 
     @property
@@ -90,15 +96,30 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     *,
-    threads: int = 32,
-    timeout: int = 60,
+    threads: int | None = None,
+    timeout: float = limits.IDLE,
+    patience: float = limits.PATIENCE,
 ) -> Server:
     """Return a server of *backend*, not started yet.
 
-    *port* 0 takes a free one.  *threads* requests are served at once; *timeout* is how many
-    seconds a connection may be silent.
+    *port* 0 takes a free one.  *threads* requests are served at once, by default as many as the
+    descriptors of this process allow, at most `limits.THREADS`.  *timeout* is how many seconds a
+    connection may rest between two requests, *patience* how many seconds a client is waited for:
+    for all of a request's head, and for each `limits.STRETCH` bytes of a body.
     """
-    return Server(application(backend), host, port, threads=threads, timeout=timeout)
+    return Server(
+        application(backend),
+        host,
+        port,
+        threads=threads or min(limits.THREADS, _descriptors() // 4),
+        timeout=timeout,
+        patience=patience,
+    )
+
+
+def _descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 # -- cheroot, adjusted ---------------------------------------------------------------------
@@ -118,7 +139,7 @@ class _Request(http.HTTPRequest):
     header_reader = _HeaderReader()
 
     def parse_request(self) -> None:
-        if self.conn.rfile.peek()[:1] == _TLS_HANDSHAKE:
+        if self.conn.rfile.speaks_tls():
             # Without an answer both sides would wait for a line that never ends.
             self.simple_response("400 Bad Request", "this port speaks plain HTTP, not TLS\n")
             return
@@ -135,6 +156,7 @@ class _Request(http.HTTPRequest):
         return True
 
     def respond(self) -> None:
+        self.conn.pace.begin()
         begin = self._invite if b"Expect-Later" in self.inheaders else None
         length = int(self.inheaders.get(b"Content-Length", 0))
         self.rfile = (
@@ -161,30 +183,53 @@ def _drained(body: SizedBody | ChunkedBody) -> bool:
     """Read the rest of a body nobody wants, so that its sender comes to read the answer."""
     if body.awaited:
         return False
+    left, end = limits.DRAIN, time.monotonic() + limits.PATIENCE
     with contextlib.suppress(BodyError, OSError):
-        for _ in range(_DRAIN // _DRAIN_CHUNK):
-            if not body.read(_DRAIN_CHUNK):
-                break
+        while left > 0 and time.monotonic() < end and (data := body.read(_DRAIN_CHUNK)):
+            left -= len(data)
     return body.finished
 
 
-class _Connection(http.HTTPConnection):
+class _RegistryConnection(Connection):
     RequestHandlerClass = _Request
-
-    def __init__(self, server: Any, sock: socket.socket, makefile: Any = None) -> None:
-        super().__init__(server, sock, _socket_file)
-
-
-def _socket_file(sock: socket.socket, mode: str, size: int) -> SocketReader | SocketWriter:
-    return SocketReader(sock) if "r" in mode else SocketWriter(sock)
 
 
 class _HttpServer(wsgi.Server):
-    ConnectionClass = _Connection
-    max_request_header_size = _HEADER_LIMIT
-    keep_alive_conn_limit = 10_000  # idle ones cost a descriptor each, and no thread
+    ConnectionClass = _RegistryConnection
+    max_request_header_size = limits.HEAD
+    keep_alive_conn_limit = limits.CONNECTIONS  # idle ones cost a descriptor each, and no thread
     expiration_interval = 0.1  # seconds; stopping waits for as long
     version = "ocitool"
+    _connections: Any
+    patience = limits.PATIENCE
+    most = limits.CONNECTIONS
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.open_connections: set[Connection] = set()
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._connections._selector.close()
+        self._connections = Connections(self)
+
+    def process_conn(self, conn: Connection) -> None:
+        """Hand *conn* to a thread if it has a request, or wait for one."""
+        try:
+            whole = conn.fill()
+        except OSError:  # reset by the client
+            conn.close()
+            return
+        if whole and not conn.rfile.has_data():  # closed by the client
+            conn.close()
+        elif whole:
+            super().process_conn(conn)
+        else:
+            self._connections.wait_for(conn)
+
+    def is_crowded(self) -> bool:
+        """Say whether requests wait for a thread."""
+        return bool(self.requests.qsize)
 
     @staticmethod
     def bind_socket(socket_: socket.socket, bind_addr: Any) -> Any:

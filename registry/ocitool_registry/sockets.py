@@ -1,73 +1,159 @@
 """Socket files and request bodies for the server: large reads, bounded memory, nothing lost.
 
 cheroot's own are written in Python over 8 KiB buffers, hold a whole chunk of a chunked body in
-memory whatever its size, and take a dropped connection for the end of a body.
+memory whatever its size, take a dropped connection for the end of a body, and wait without end for
+a client that sends a byte now and then.
 """
 
 from __future__ import annotations
 
-import io
+import contextlib
+import os
+import re
 import socket
+import time
 from collections.abc import Callable
 from typing import Final
 
 from ocitool.errors import TransportError
+from ocitool_registry import limits
 
 _BUFFER: Final = 64 * 1024  # bytes
+_LARGEST_READ: Final = 256 * 1024  # bytes
 _LONGEST_LINE: Final = 4096  # bytes of a chunk's size line or of a trailer
 _MOST_TRAILERS: Final = 100
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+_TLS_HANDSHAKE: Final = 0x16  # the first byte of a TLS record that begins a handshake
 
 
 class BodyError(TransportError):
     """A request's body is cut off or malformed."""
 
 
+class Pace:
+    """How long a client may keep a thread waiting: *patience* seconds for each stretch of bytes.
+
+    Only the time counts that a thread waits, not what the server itself takes.  A socket's own
+    timeout is of no use here: a client that sends one byte a second is never silent for long.
+
+    Args:
+        crowded: whether requests wait for a thread; a part of the patience must do then.
+    """
+
+    def __init__(self, patience: float, crowded: Callable[[], bool]) -> None:
+        self._patience = patience
+        self._crowded = crowded
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a request."""
+        self._bytes = 0
+        self._waited = 0.0  # seconds
+
+    def took(self, seconds: float, count: int) -> None:
+        """Note that *count* bytes took *seconds*; `TimeoutError` if that is too slow."""
+        self._waited += seconds
+        self._bytes += count
+        if self._bytes >= limits.STRETCH:
+            self.begin()
+        elif self._waited > self._patience or (
+            self._waited > self._patience / limits.HURRY and self._crowded()
+        ):
+            raise TimeoutError("timed out")  # the words that cheroot knows
+
+
 class SocketReader:
-    """What comes from a socket, buffered for lines and direct for large reads."""
+    """What comes from a socket, buffered for lines and direct for large reads.
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._raw = _CountedSocket(sock)
-        self._file = io.BufferedReader(self._raw, _BUFFER)
-        self.bytes_read = 0  # bytes handed out
+    The socket's timeout is how often the *pace* is looked at where nothing comes.
+    """
 
-    def read(self, size: int = -1) -> bytes:
-        """Return *size* bytes, fewer only at the end."""
-        data = self._file.read(size)
-        self.bytes_read += len(data)
-        return data
+    def __init__(self, sock: socket.socket, pace: Pace) -> None:
+        self._sock = sock
+        self._pace = pace
+        self._buffer = bytearray()
+        self._searched = 0  # bytes of the buffer that hold no end of a head
+        self.closed = False
 
-    def readline(self, size: int = -1) -> bytes:
-        """Return one line, or *size* bytes of it."""
-        line = self._file.readline(size)
-        self.bytes_read += len(line)
-        return line
+    def fill(self) -> bool:
+        """Take what has come, without waiting; returns whether a thread can go on with it.
 
-    def peek(self) -> bytes:
-        """Return what is buffered, at least one byte before the end, and leave it there."""
-        return self._file.peek(1)
+        That is when a request's head is whole, or will never be.
+        """
+        try:
+            data = os.read(self._sock.fileno(), _BUFFER)  # it does not block: it has a timeout
+        except BlockingIOError:
+            return self._has_head()
+        self._buffer += data
+        return not data or self._has_head()
+
+    def _has_head(self) -> bool:
+        buffer = self._buffer
+        if len(buffer) > limits.HEAD or buffer[:1] == bytes((_TLS_HANDSHAKE,)):
+            return True
+        found = _END_OF_HEAD.search(buffer, self._searched)
+        self._searched = max(len(buffer) - 2, 0)
+        return found is not None
 
     def has_data(self) -> bool:
         """Say whether bytes are buffered: the selector does not see those."""
-        return self._raw.received > self.bytes_read
+        return bool(self._buffer)
 
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
+    def speaks_tls(self) -> bool:
+        """Say whether the client began a TLS handshake."""
+        return self._buffer[:1] == bytes((_TLS_HANDSHAKE,))
+
+    def read(self, size: int) -> bytes:
+        """Return up to *size* bytes, none only at the end; `TimeoutError` by the pace."""
+        return self._take(min(size, len(self._buffer))) if self._buffer else self._receive(size)
+
+    def readline(self, size: int) -> bytes:
+        """Return one line, or *size* bytes of it, or what there is before the end."""
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched, size)) < 0:
+            searched = len(self._buffer)
+            if searched >= size or not (data := self._receive(_BUFFER)):
+                return self._take(min(size, searched))
+            self._buffer += data
+        return self._take(end + 1)
+
+    def _take(self, count: int) -> bytes:
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        self._searched = 0
+        return data
+
+    def _receive(self, size: int) -> bytes:
+        while True:
+            began = time.monotonic()
+            try:
+                data = self._sock.recv(min(size, _LARGEST_READ))
+            except TimeoutError:
+                self._pace.took(time.monotonic() - began, 0)
+                continue
+            self._pace.took(time.monotonic() - began, len(data))
+            return data
 
     def close(self) -> None:
-        self._file.close()
+        self.closed = True
 
 
 class SocketWriter:
-    """What goes to a socket, at once and without a copy."""
+    """What goes to a socket, at once and without a copy; `TimeoutError` by the *pace*."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, pace: Pace) -> None:
         self._sock = sock
-        self.bytes_written = 0
+        self._pace = pace
 
     def write(self, data: bytes) -> int:
-        self._sock.sendall(data)
-        self.bytes_written += len(data)
+        left = memoryview(data)
+        while left:
+            began = time.monotonic()
+            count = 0
+            with contextlib.suppress(TimeoutError):
+                count = self._sock.send(left)
+            self._pace.took(time.monotonic() - began, count)
+            left = left[count:]
         return len(data)
 
     def flush(self) -> None:
@@ -75,17 +161,6 @@ class SocketWriter:
 
     def close(self) -> None:
         return None
-
-
-class _CountedSocket(socket.SocketIO):
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock, "r")
-        self.received = 0  # bytes
-
-    def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]
-        count = super().readinto(buffer)
-        self.received += count or 0
-        return count
 
 
 class _Body:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ocitool.errors import DigestMismatch
-from ocitool_registry import wire
-from ocitool_registry.backend import UploadConflict, UploadNotFound
+from ocitool_registry import limits, wire
+from ocitool_registry.backend import TooManyUploads, UploadConflict, UploadNotFound
 from ocitool_registry.exchange import Call, Refusal, Reply
 from ocitool_registry.handlers import checks
 
@@ -30,7 +30,7 @@ def begin(backend: Backend, call: Call, repository: str) -> Reply:
     algorithm = call.argument("digest-algorithm") or "sha256"
     if algorithm not in ("sha256", "sha512"):
         raise Refusal("UNSUPPORTED", f"digest algorithm {algorithm!r}", status=400)
-    return _open(repository, backend.begin_upload(repository, algorithm), 0)
+    return _open(repository, _begin(backend, repository, algorithm), 0)
 
 
 def append(backend: Backend, call: Call, repository: str, upload: str) -> Reply:
@@ -71,11 +71,11 @@ def _mount(backend: Backend, call: Call, repository: str, digest: Digest) -> Rep
     if backend.mount_blob(repository, digest, origin):
         return _created(repository, digest)
     # A blob that is not there is no error: the client goes on with the upload it gets instead.
-    return _open(repository, backend.begin_upload(repository, digest.algorithm), 0)
+    return _open(repository, _begin(backend, repository, digest.algorithm), 0)
 
 
 def _whole(backend: Backend, call: Call, repository: str, digest: Digest) -> Reply:
-    upload = backend.begin_upload(repository, digest.algorithm)
+    upload = _begin(backend, repository, digest.algorithm)
     try:
         with _refusals(repository, upload):
             backend.append_upload(repository, upload, call.body)
@@ -85,6 +85,14 @@ def _whole(backend: Backend, call: Call, repository: str, digest: Digest) -> Rep
         _forget(backend, repository, upload)
         raise
     return _created(repository, digest)
+
+
+def _begin(backend: Backend, repository: str, algorithm: str) -> str:
+    try:
+        return backend.begin_upload(repository, algorithm)
+    except TooManyUploads as error:
+        headers = {"Retry-After": str(limits.RETRY_AFTER)}
+        raise Refusal("TOOMANYREQUESTS", error.message, headers=headers) from error
 
 
 def _append(backend: Backend, call: Call, repository: str, upload: str) -> int:

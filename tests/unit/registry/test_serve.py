@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import socket
@@ -182,7 +183,7 @@ def test_a_request_under_way_is_finished_before_the_server_stops(backend):
     client.putrequest("PUT", f"{place}?digest={DIGEST}")
     client.putheader("Content-Length", str(len(DATA)))
     client.endheaders(DATA[:1000])
-    while not backend._repositories["a"].uploads[place.rpartition("/")[2]].busy:
+    while not backend.upload_size("a", place.rpartition("/")[2]):
         threading.Event().wait(0.01)
     stopper = threading.Thread(target=running.stop)
     stopper.start()
@@ -193,6 +194,83 @@ def test_a_request_under_way_is_finished_before_the_server_stops(backend):
     client.close()
     with pytest.raises(OSError):
         socket.create_connection(running.address.split(":"), timeout=1)
+
+
+@pytest.fixture
+def hasty(backend):
+    """A server that waits for nobody longer than 0.6 seconds."""
+    with serve(backend, threads=4, patience=0.6) as running:
+        host, _, port = running.address.partition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as opened:
+            yield opened
+
+
+def drip(sock, data=b"x"):
+    """Send a byte at a time, faster than any time-out of silence, until hung up on."""
+    said = b""
+    sock.settimeout(0.05)
+    for _ in range(400):  # 20 seconds
+        with contextlib.suppress(TimeoutError):
+            try:
+                sock.sendall(data)
+                part = sock.recv(4096)
+            except ConnectionError:
+                return said
+            if not part:
+                return said
+            said += part
+    pytest.fail("the server waits without end")
+
+
+def test_a_head_that_comes_byte_by_byte_is_given_up(hasty):
+    hasty.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-")
+    assert drip(hasty) == b""
+
+
+def test_a_body_that_comes_byte_by_byte_is_given_up(hasty):
+    hasty.sendall(b"POST /v2/a/blobs/uploads/?digest=%s HTTP/1.1\r\n" % str(DIGEST).encode())
+    hasty.sendall(b"Host: x\r\nContent-Length: 1000\r\n\r\n")
+    assert drip(hasty).startswith(b"HTTP/1.1 408")
+
+
+def test_chunks_that_come_byte_by_byte_are_given_up(hasty):
+    hasty.sendall(b"POST /v2/a/blobs/uploads/?digest=%s HTTP/1.1\r\n" % str(DIGEST).encode())
+    hasty.sendall(b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert drip(hasty, b"1\r\nx\r\n").startswith(b"HTTP/1.1 408")
+
+
+def test_a_refused_body_that_comes_byte_by_byte_is_not_waited_for(hasty):
+    hasty.sendall(b"PUT /v2/a/manifests/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
+    assert drip(hasty).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_that_is_slow_and_steady_is_taken(backend):
+    """Its bytes come fast enough, though it takes longer than the patience in all."""
+    with serve(backend, threads=2, patience=2) as running:
+        client = http.client.HTTPConnection(running.address, timeout=30)
+        client.putrequest("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}")
+        client.putheader("Content-Length", str(len(DATA)))
+        client.endheaders()
+        for at in range(0, len(DATA), 40_000):  # 25 pieces
+            client.send(DATA[at : at + 40_000])
+            threading.Event().wait(0.1)
+        assert client.getresponse().status == 201
+        client.close()
+
+
+def test_too_many_connections_close_the_one_that_waited_longest(backend, monkeypatch):
+    with serve(backend, threads=2) as running:
+        monkeypatch.setattr(running._http, "most", 3)
+        host, _, port = running.address.partition(":")
+        with contextlib.ExitStack() as stack:
+            silent = []
+            for _ in range(3):
+                silent.append(stack.enter_context(socket.create_connection((host, int(port)))))
+            client = http.client.HTTPConnection(running.address, timeout=30)
+            assert answer(client, "GET", "/v2/")[0].status == 200
+            client.close()
+            silent[0].settimeout(30)
+            assert silent[0].recv(1) == b""
 
 
 def test_a_port_that_is_taken_is_an_error(server, backend):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import resource
 
 import pytest
 
+from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
 from ocitool.store.serving import StoreBackend
 from ocitool_registry.backend import UploadConflict
@@ -59,6 +62,25 @@ def test_an_upload_that_is_being_written_is_not_ended_by_others(store_root):
         assert refused == [True]
         backend.cancel_upload("a", upload)
         assert files_below(store_root / "tmp") == []
+
+
+def test_a_write_that_failed_halfway_leaves_no_part_in_the_blob(store_root):
+    """The client goes on from where the upload is said to end: what came after that was kept."""
+    data = bytes(range(256)) * 40
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with StoreBackend(str(store_root)) as backend:
+        upload = backend.begin_upload("a")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+        try:
+            with pytest.raises(StoreError):
+                backend.append_upload("a", upload, io.BytesIO(data))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert backend.upload_size("a", upload) == 0
+        backend.append_upload("a", upload, io.BytesIO(data), offset=0)
+        backend.commit_upload("a", upload, Digest.of(data))
+        with contextlib.closing(backend.open_blob("a", Digest.of(data))) as stream:
+            assert stream.read() == data
 
 
 def test_what_it_holds_is_there_for_the_next(store_root):
