@@ -100,7 +100,8 @@ def load(stream: Stream, *, into: Store, progress: ProgressSink = SILENT) -> tup
         for name, root in found:
             full = str(Reference.parse(name)) if name else ""
             source = DirectorySource(directory, root)
-            copied = copy(source, StoreSink(into, full), progress=progress, action="load")
+            sink, called = StoreSink(into, full), full or "archive"
+            copied = copy(source, sink, name=called, progress=progress, action="load")
             names.append(full or str(copied.digest))
         return tuple(names)
     finally:

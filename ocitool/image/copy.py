@@ -7,8 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
-from ocitool.errors import FormatError
+from ocitool.errors import BadManifest, FormatError
 from ocitool.image.image import choose
+from ocitool.oci import limits
 from ocitool.oci.content import ContentSink, ContentSource, Stream
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
@@ -28,6 +29,7 @@ def copy(
     *,
     platform: Platform | None = None,
     all_platforms: bool = False,
+    name: str = "",
     progress: ProgressSink = SILENT,
     action: str = "copy",
     on_blobs: Arrived | None = None,
@@ -36,21 +38,26 @@ def copy(
 
     Of an index, the image for *platform* (this machine's by default) is copied, or with
     *all_platforms* everything.  Bytes are never changed, so neither are digests.  *on_blobs* is
-    called while the blobs of a manifest come in, with a future for each layer, in order.
+    called while the blobs of a manifest come in, with a future for each layer, in order.  Errors
+    call the image *name*.
 
     Raises:
         NotFound: something the image names is not there.
+        BadManifest: a document is announced as too large, or has too many parts
+            (`ocitool.oci.limits`); nothing of it was fetched.
         DigestMismatch: content is not what its descriptor says.
         OcitoolError: what the source or the sink raises.
     """
     root = source.resolve()
+    limits.require_document(root, name)
     raw = source.fetch(root)
     document = parse_any(raw, root.media_type)
     if isinstance(document, Index) and not all_platforms:
         chosen = choose(document, platform or this_platform())
+        limits.require_document(chosen, name)
         raw = source.fetch(chosen)
         document = parse_any(raw, chosen.media_type)
-    job = _Job(source, sink, progress, action, on_blobs)
+    job = _Job(source, sink, progress, action, on_blobs, name)
     job.document(document, root=True)
     return document.descriptor
 
@@ -63,20 +70,26 @@ class _Job:
         progress: ProgressSink,
         action: str,
         on_blobs: Arrived | None,
+        name: str,
     ) -> None:
         self._source = source
         self._sink = sink
         self._progress = progress
         self._action = action
         self._on_blobs = on_blobs
+        self._name = name
         self._done: set[Digest] = set()
 
     def document(self, document: Manifest | Index, *, root: bool, depth: int = 0) -> None:
         if depth > _MOST_NESTED:
             raise FormatError(f"indexes are nested more than {_MOST_NESTED} deep")
         if isinstance(document, Index):
+            limits.require_manifests(document, self._name)
+            for child in document.manifests:
+                limits.require_document(child, self._name)
             for child in document.manifests:
                 if child.digest not in self._done:  # or a few kilobytes name it 2^40 times
+                    self._require_few()
                     raw = self._source.fetch(child)
                     self.document(parse_any(raw, child.media_type), root=False, depth=depth + 1)
                     self._done.add(child.digest)
@@ -84,7 +97,13 @@ class _Job:
             self._blobs(document)
         self._sink.put_manifest(document.descriptor, document.raw, root=root)
 
+    def _require_few(self) -> None:
+        if len(self._done) >= limits.MANIFESTS:
+            message = f"its indexes name more than {limits.MANIFESTS} manifests"
+            raise BadManifest(message, where=self._name)
+
     def _blobs(self, manifest: Manifest) -> None:
+        limits.require_parts(manifest, self._name)
         self._sink.expect((manifest.config, *manifest.layers))
         self._blob(manifest.config)
         with _workers() as pool:

@@ -6,11 +6,13 @@ Nothing here reads or writes outside the directory, whatever the archive says.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 from collections.abc import Iterator
+from functools import cache, partial
 from typing import Any, Final, TypeGuard
 
 from ocitool.errors import BadManifest, ImageNotFound, LayerError
@@ -18,6 +20,7 @@ from ocitool.layer import entry as kinds
 from ocitool.layer.compression import CHUNK, sniff
 from ocitool.layer.entry import Entry, split
 from ocitool.layer.reader import TarReader
+from ocitool.oci import limits
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
@@ -85,17 +88,17 @@ def read_docker(directory: str) -> Iterator[tuple[str, Descriptor]]:
 
     Yields the name and the manifest of each image.
     """
+    adopt = cache(partial(_adopt, directory))  # each file is hashed once, however often it is named
     for at, image in enumerate(_documents(directory)):
         where = f"manifest.json[{at}]"
         config, layers, names = _fields(image, where)
-        descriptor = _adopt(directory, config, OCI_CONFIG)
-        if descriptor.size > MANIFEST_LIMIT:
-            raise BadManifest(f"{config} is larger than a config may be", where=where)
+        _require_small(directory, config, where)
+        descriptor = adopt(config, OCI_CONFIG)
         with open(f"{directory}/{blob_path(descriptor.digest)}", "rb") as file:
             diff_ids = ImageConfig.parse(file.read()).diff_ids
         if len(diff_ids) != len(layers):
             raise BadManifest("has another number of layers than its config", where=where)
-        manifest = Manifest.new(descriptor, [_adopt(directory, path, "") for path in layers])
+        manifest = Manifest.new(descriptor, [adopt(path, "") for path in layers])
         place = f"{directory}/{blob_path(manifest.descriptor.digest)}"
         if not os.path.lexists(place):
             with open(place, "xb") as out:
@@ -121,6 +124,9 @@ def _fields(image: Any, where: str) -> tuple[str, list[str], list[str]]:
     config, layers, names = image.get("Config"), image.get("Layers"), image.get("RepoTags")
     if not isinstance(config, str) or not _are_strings(layers):
         raise BadManifest("lacks Config or Layers", where=where)
+    if len(layers) > limits.LAYERS:
+        message = f"{config} has {len(layers)} layers, and the limit is {limits.LAYERS}"
+        raise BadManifest(message, where=where)
     if names is not None and not _are_strings(names):
         raise BadManifest("is not a list of names", where=f"{where}.RepoTags")
     return config, layers, names or [""]
@@ -128,6 +134,14 @@ def _fields(image: Any, where: str) -> tuple[str, list[str], list[str]]:
 
 def _are_strings(value: Any) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _require_small(directory: str, config: str, where: str) -> None:
+    with contextlib.suppress(OSError):  # what is missing is told later
+        size = os.stat(f"{directory}/{_inside(config)}").st_size
+        if size > limits.CONFIG:
+            message = f"the config {config} has {size} bytes, and the limit is {limits.CONFIG}"
+            raise BadManifest(message, where=where)
 
 
 def _adopt(directory: str, path: str, media_type: str) -> Descriptor:

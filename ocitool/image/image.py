@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from ocitool.errors import BadManifest, ImageNotFound
+from ocitool.oci import limits
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.content import ContentSource
 from ocitool.oci.digest import Digest
@@ -36,8 +37,11 @@ class Image:
     @cached_property
     def manifest(self) -> Manifest:
         """The manifest; `BadManifest` if it is something else."""
+        limits.require_document(self.descriptor)
         raw = self.source.fetch(self.descriptor)
-        return Manifest.parse(raw, self.descriptor.media_type)
+        manifest = Manifest.parse(raw, self.descriptor.media_type)
+        limits.require_parts(manifest)
+        return manifest
 
     @cached_property
     def config(self) -> ImageConfig:
@@ -71,6 +75,7 @@ def image_of(source: ContentSource, platform: Platform | None = None) -> Image:
         ImageNotFound: the index has none for that platform.
     """
     root = source.resolve()
+    limits.require_document(root)
     document = parse_any(source.fetch(root), root.media_type)
     if isinstance(document, Manifest):
         return Image(source, document.descriptor)

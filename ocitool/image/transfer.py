@@ -55,7 +55,13 @@ def pull(
             _unpack(into, manifest, blobs, progress)
 
     descriptor = copy(
-        source, sink, platform=platform, progress=progress, action="pull", on_blobs=arrived
+        source,
+        sink,
+        platform=platform,
+        name=str(reference),
+        progress=progress,
+        action="pull",
+        on_blobs=arrived,
     )
     image = image_of(StoreSource(into, descriptor))
     for layer in image.manifest.layers:
@@ -116,7 +122,13 @@ def push(
         return [each.removeprefix(prefix) for each in known if each.startswith(prefix)]
 
     sink = RegistrySink(client, reference, origins=origins)
-    descriptor = copy(StoreSource(source, image.descriptor), sink, progress=progress, action="push")
+    descriptor = copy(
+        StoreSource(source, image.descriptor),
+        sink,
+        name=str(reference),
+        progress=progress,
+        action="push",
+    )
     for layer in image.manifest.layers:
         source.note_origin(layer.digest, reference.repository)
     return descriptor

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from ocitool.errors import BadManifest
-from ocitool.oci import mediatypes
+from ocitool.oci import limits, mediatypes
 from ocitool.oci._fields import (
     object_list,
     optional,
@@ -28,9 +28,7 @@ from ocitool.oci._fields import (
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
 
-#: Registries must take manifests of 4 MiB (distribution-spec, "Pushing Manifests"); none is
-#: known to take more.
-MANIFEST_LIMIT: Final = 4 * 1024 * 1024  # bytes
+MANIFEST_LIMIT: Final = limits.MANIFEST  # bytes
 
 _TYPES: Final = mediatypes.INDEXES | mediatypes.MANIFESTS | mediatypes.DOCKER_SCHEMA1
 _INDEX_FIELDS: Final = ("manifests",)

@@ -30,9 +30,8 @@ def bounded(response: Response, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def json_object(response: Response, limit: int) -> dict[str, Any]:
-    """Return the body as a JSON object of at most *limit* bytes; `RegistryError` otherwise."""
-    body = bounded(response, limit)
+def json_object(response: Response, body: bytes) -> dict[str, Any]:
+    """Return the *body* of a response as a JSON object; `RegistryError` if it is none."""
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:

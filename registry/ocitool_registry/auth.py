@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ocitool_registry import limits
 from ocitool_registry.challenge import Challenge, choose, parse_challenges
 from ocitool_registry.endpoint import origin
 from ocitool_registry.token import Token, fetch
@@ -147,7 +148,8 @@ class Authorizer:
 
 
 def _challenge(response: Response) -> Challenge | None:
-    return choose(parse_challenges(response.headers.get("WWW-Authenticate", "")))
+    header = response.headers.get("WWW-Authenticate", "")
+    return choose(parse_challenges(header)) if len(header) <= limits.FIELD else None
 
 
 def _refused(request: Request, response: Response) -> bool:

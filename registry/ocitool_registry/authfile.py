@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ocitool.errors import RegistryError
-from ocitool_registry import helpers
+from ocitool_registry import helpers, limits
 from ocitool_registry.identity import Credential
 
 _HUB_NAMES: Final = frozenset(
@@ -100,16 +101,29 @@ def load(path: str) -> AuthFile:
     """Read a file; one that is absent or may not be read counts as empty.
 
     Raises:
-        RegistryError: it is not JSON of the right form.
+        RegistryError: it is not JSON of the right form, or no regular file, or too large.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = _read(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return AuthFile(path, {})
     except OSError as error:
         raise RegistryError(f"cannot be read: {error}", where=path) from error
     return parse(data, path)
+
+
+def _read(path: str) -> bytes:
+    # Without O_NONBLOCK a pipe without a writer would hold us here for good.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        state = os.fstat(file.fileno())
+        if stat.S_ISCHR(state.st_mode) and state.st_rdev == os.makedev(1, 3):
+            return b""  # /dev/null
+        if not stat.S_ISREG(state.st_mode):
+            raise RegistryError("is not a regular file", where=path)
+        data = file.read(limits.AUTHFILE + 1)
+    if len(data) > limits.AUTHFILE:
+        raise RegistryError(f"has more than {limits.AUTHFILE} bytes", where=path)
+    return data
 
 
 def parse(data: bytes, path: str) -> AuthFile:

@@ -13,7 +13,7 @@ from ocitool.errors import BlobNotFound, DigestMismatch, ImageNotFound, Registry
 from ocitool.oci import mediatypes
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
-from ocitool_registry import wire
+from ocitool_registry import limits, wire
 from ocitool_registry.answer import bounded, json_object, media_type, said_digest, said_length
 from ocitool_registry.auth import scope
 from ocitool_registry.endpoint import follow
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ocitool_registry.credentials import CredentialSource
     from ocitool_registry.transport import Transport
 
-_PAGE_LIMIT: Final = 16 * 1024 * 1024  # bytes of one page of a listing
 _ACCEPT: Final = ", ".join(mediatypes.ACCEPT)
 
 
@@ -89,15 +88,19 @@ class RegistryClient:
 
     # -- manifests -------------------------------------------------------------------------
 
-    def get_manifest(self, repository: str, target: Digest | str) -> tuple[Descriptor, bytes]:
+    def get_manifest(
+        self, repository: str, target: Digest | str, *, limit: int = MANIFEST_LIMIT
+    ) -> tuple[Descriptor, bytes]:
         """Return a manifest or index, proved against its digest where *target* is one.
+
+        No more than *limit* bytes are read.
 
         Raises:
             ImageNotFound: it is not there.
             DigestMismatch: other content came.
         """
         with self._manifest("GET", repository, target) as response:
-            raw = bounded(response, MANIFEST_LIMIT)
+            raw = bounded(response, limit)
         digest = target if isinstance(target, Digest) else said_digest(response) or Digest.of(raw)
         got = Digest.of(raw, digest.algorithm)
         if got != digest:
@@ -265,11 +268,17 @@ class RegistryClient:
         self, path: str, repository: str, scopes: tuple[str, ...], name: str
     ) -> Iterator[str]:
         seen: set[str] = set()
+        left = limits.LISTING
         while path and path not in seen:  # a registry that links in a circle must not hold us
             with self._session.send("GET", path, repository, scopes) as response:
                 seen.update((path, response.url))
-                fields = json_object(response, _PAGE_LIMIT)
+                body = bounded(response, min(left, limits.LISTING_PAGE))
+                fields = json_object(response, body)
+            left -= len(body)
+            if len(seen) > 2 * limits.LISTING_PAGES:
+                message = f"the listing has more than {limits.LISTING_PAGES} pages"
+                raise RegistryError(message, where=f"{self.host}/{repository}")
             yield from (str(entry) for entry in fields.get(name) or ())
             # The link is followed as it stands: cursors are the registry's own business.
-            link = wire.next_link(response.headers.get("Link", ""))
+            link = wire.next_link(response.headers.get("Link", "")[: limits.FIELD])
             path = follow(response.url, link) if link else ""

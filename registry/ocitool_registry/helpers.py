@@ -6,13 +6,16 @@ Source: the protocol of docker-credential-helpers: a verb as argument, JSON on t
 from __future__ import annotations
 
 import json
+import os
+import select
 import subprocess
-from typing import Any, Final
+import time
+from typing import Final
 
 from ocitool.errors import RegistryError
+from ocitool_registry import limits
 from ocitool_registry.identity import Credential
 
-_TIMEOUT: Final = 60  # seconds; some ask the user for a passphrase
 #: What helpers print where they know nothing of a registry; they exit with 1 then.
 _NOTHING: Final = ("credentials not found", "no credentials server url", "no credentials username")
 #: The user's name that marks the secret as an identity token.
@@ -73,26 +76,61 @@ def _required(helper: str, verb: str, text: str) -> None:
 
 def _run(helper: str, verb: str, text: str) -> bytes | None:
     try:
-        done: Any = subprocess.run(
-            [_program(helper), verb],
-            input=text.encode(),
-            capture_output=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        status, output = _answer(helper, verb, text.encode())
     except FileNotFoundError:
         raise
-    except subprocess.TimeoutExpired as error:
-        raise _failed(helper, verb, f"takes more than {_TIMEOUT} seconds") from error
     except OSError as error:
         raise _failed(helper, verb, str(error)) from error
-    if done.returncode == 0:
-        return bytes(done.stdout)
+    if status == 0:
+        return output
     # Errors come on standard output, where the answer would be; it holds no secret then.
-    said = done.stdout.decode(errors="replace").strip() or f"exit status {done.returncode}"
+    said = output.decode(errors="replace").strip() or f"exit status {status}"
     if any(text in said.lower() for text in _NOTHING):
         return None
     raise _failed(helper, verb, said[:200])
+
+
+def _answer(helper: str, verb: str, text: bytes) -> tuple[int, bytes]:
+    """Return a helper's exit status and what it printed; one that does not end is killed."""
+    end = time.monotonic() + limits.HELPER_TIME
+    # Not a pipe, which a helper that does not read would fill; and no secret goes to a disk.
+    with open(os.memfd_create("stdin"), "w+b") as given:
+        given.write(text)
+        given.seek(0)
+        process = subprocess.Popen(
+            [_program(helper), verb],
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    with process:
+        try:
+            output = _output(process, end)
+            status = process.wait(max(end - time.monotonic(), 0))
+        except subprocess.TimeoutExpired as error:
+            reason = f"takes more than {limits.HELPER_TIME:g} seconds"
+            raise _failed(helper, verb, reason) from error
+        finally:
+            process.kill()  # does nothing once it has ended
+    if len(output) > limits.HELPER_OUTPUT:
+        raise _failed(helper, verb, f"prints more than {limits.HELPER_OUTPUT} bytes")
+    return status, output
+
+
+def _output(process: subprocess.Popen[bytes], end: float) -> bytes:
+    """Return what a process prints, with one byte too many at most."""
+    assert process.stdout is not None
+    output = b""
+    while len(output) <= limits.HELPER_OUTPUT:
+        left = max(end - time.monotonic(), 0)
+        if not select.select([process.stdout], [], [], left)[0]:
+            raise subprocess.TimeoutExpired(process.args, limits.HELPER_TIME)
+        data = os.read(process.stdout.fileno(), limits.HELPER_OUTPUT + 1 - len(output))
+        if not data:
+            return output
+        output += data
+    process.kill()
+    return output
 
 
 def _failed(helper: str, verb: str, reason: str) -> RegistryError:

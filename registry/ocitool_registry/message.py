@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit, urlunsplit
+
+from ocitool_registry import limits
 
 if TYPE_CHECKING:
     from ocitool.oci.content import Opener, Stream
-
-#: An error text longer than this is a web page, not a message.
-_ERROR_LIMIT: Final = 16 * 1024  # bytes
 
 
 class Headers(Mapping[str, str]):
@@ -93,7 +92,7 @@ class Response:
 
     def error_body(self) -> bytes:
         """Return the beginning of the body, for the text of an error."""
-        return self.stream.read(_ERROR_LIMIT)
+        return self.stream.read(limits.ERROR_TEXT)
 
     def close(self) -> None:
         self.stream.close()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ocitool.errors import RegistryError
+from ocitool_registry import limits
 from ocitool_registry.endpoint import follow, origin
 from ocitool_registry.message import redacted
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from ocitool_registry.message import Request, Response
     from ocitool_registry.transport import Transport
 
-_MOST: Final = 10
 _STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -34,7 +34,7 @@ class Redirecting:
 
     def send(self, request: Request) -> Response:
         """Send *request*, and again to each place the answer points to; at most 10 times."""
-        for _ in range(_MOST + 1):
+        for _ in range(limits.REDIRECTS + 1):
             response = self._inner.send(request)
             location = response.headers.get("Location", "")
             if response.status not in _STATUSES or not location:
@@ -42,7 +42,7 @@ class Redirecting:
             response.close()
             request = _moved(request, follow(request.url, location))
         raise RegistryError(
-            f"more than {_MOST} redirects", where=f"{request.method} {request.safe_url}"
+            f"more than {limits.REDIRECTS} redirects", where=f"{request.method} {request.safe_url}"
         )
 
 

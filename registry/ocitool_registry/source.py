@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from ocitool.errors import BadReference, DigestMismatch, ImageNotFound
-from ocitool.oci import mediatypes
+from ocitool.oci import limits, mediatypes
 from ocitool.oci.digest import Digest, VerifiedReader
-from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
+from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
 from ocitool_registry.client import RegistryClient
 from ocitool_registry.credentials import Noted, default_source
@@ -81,7 +81,10 @@ class RegistrySource:
         if descriptor.data is not None:
             return descriptor.data
         if descriptor.media_type in _DOCUMENTS:
-            _, raw = self._client.get_manifest(self._reference.path, descriptor.digest)
+            limits.require_document(descriptor, self._reference.repository)
+            _, raw = self._client.get_manifest(
+                self._reference.path, descriptor.digest, limit=descriptor.size
+            )
             if len(raw) != descriptor.size:
                 raise DigestMismatch(
                     str(descriptor.digest),
@@ -107,17 +110,11 @@ class RegistrySource:
         )
 
     def _document(self, descriptor: Descriptor) -> bytes:
-        if descriptor.size > MANIFEST_LIMIT:
-            raise DigestMismatch(
-                str(descriptor.digest),
-                f"a document of {descriptor.size} bytes, more than {MANIFEST_LIMIT}",
-                size=0,
-                where=self._reference.repository,
-            )
+        limits.require_config(descriptor, self._reference.repository)
         stream = self.open(descriptor)
         try:
             parts = []
-            while part := stream.read(MANIFEST_LIMIT):
+            while part := stream.read(limits.CONFIG):
                 parts.append(part)
             return b"".join(parts)
         finally:

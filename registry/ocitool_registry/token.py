@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from ocitool.errors import AuthError, RegistryError
+from ocitool_registry import limits
+from ocitool_registry.answer import bounded
 from ocitool_registry.endpoint import guard, is_loopback, split
 from ocitool_registry.failure import failure
 from ocitool_registry.identity import Credential
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from ocitool_registry.challenge import Challenge
     from ocitool_registry.transport import Transport
 
-_REPLY_LIMIT: Final = 1024 * 1024  # bytes
 _SHORTEST: Final = 60.0  # seconds; also the life of a token that does not say (docker's token spec)
+_LONGEST: Final = 1e9  # seconds; what claims to last longer is not believed
 _USED: Final = 0.8  # of a token's life; the rest is for requests that are under way
 _CLIENT: Final = "ocitool"
 #: Token servers that do not take a POST say so by these; a GET is asked then.
@@ -132,23 +134,24 @@ def _token(request: Request, response: Response, credential: Credential | None) 
         ) from error
     where = f"{request.method} {request.safe_url}"
     with response:
-        body = response.stream.read(_REPLY_LIMIT + 1)
-    fields = _object(body, where)
+        fields = _object(bounded(response, limits.TOKEN_REPLY), where)
     # Both names are in use, and either may be there and empty.
     value = fields.get("token") or fields.get("access_token")
     if not value or not isinstance(value, str):
         raise AuthError("the token server's answer holds no token", where=where)
     lasts = fields.get("expires_in")
-    seconds = float(lasts) if isinstance(lasts, int | float) else _SHORTEST
+    seconds = _SHORTEST
+    if isinstance(lasts, int | float) and _SHORTEST < lasts < _LONGEST:
+        seconds = float(lasts)
     # issued_at is by the server's clock, which may be wrong; ours began at the answer.
-    return Token(value, time.monotonic() + max(seconds, _SHORTEST) * _USED)
+    return Token(value, time.monotonic() + seconds * _USED)
 
 
 def _object(body: bytes, where: str) -> dict[str, Any]:
     try:
-        fields = json.loads(body) if len(body) <= _REPLY_LIMIT else None
+        fields = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise AuthError("the token server's answer is not JSON", where=where) from error
     if not isinstance(fields, dict):
-        raise AuthError("the token server's answer is not an object of a sane size", where=where)
+        raise AuthError("the token server's answer is not a JSON object", where=where)
     return fields

@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from ocitool.errors import (
-    AuthError,
-)
-from ocitool_registry import Credential, RegistrySink
+from ocitool.errors import AuthError, RegistryError
+from ocitool_registry import Credential, RegistrySink, limits
 from ocitool_registry.credentials import Fixed
 from tests.conformance.registry.rules import (
     DATA,
@@ -160,3 +158,38 @@ def test_parallel_blobs_share_a_token(registry: Any) -> None:
     pulled = source(registry)
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda data: read(pulled.open(describe(data))), blobs)) == blobs
+
+
+# -- answers without measure ---------------------------------------------------------------
+
+
+def test_a_token_without_end_is_refused(registry: Any) -> None:
+    token_server(registry)
+    registry.rules.insert(
+        0, when("GET", "/token", answer("200 OK", b" " * (limits.TOKEN_REPLY + 1)))
+    )
+    with pytest.raises(RegistryError, match="more than 1048576 bytes"):
+        registry.client().get_manifest("a", "1")
+
+
+@pytest.mark.parametrize("lasts", ["1" + "0" * 400, "1e999", "NaN", "-1", "true"])
+def test_a_token_of_an_absurd_lifetime_is_used(registry: Any, lasts: str) -> None:
+    valid = token_server(registry)
+    body = b'{"token":"token-1","expires_in":%s}' % lasts.encode()
+
+    def give(environ: dict[str, Any], start: Any) -> Any:
+        if environ["PATH_INFO"] != "/token":
+            return None
+        list(registry.rules[1](environ, lambda *_: None))  # by which the token becomes valid
+        return answer("200 OK", body)(environ, start)
+
+    registry.rules.insert(0, give)
+    assert read(source(registry).open(registry.add(DATA))) == DATA
+    assert len(valid) == 1
+
+
+def test_a_challenge_without_measure_is_passed_over(registry: Any) -> None:
+    asked = token_server(registry, scope="repository:a:pull " * 3000)
+    with pytest.raises(AuthError):
+        registry.client().get_manifest("a", "1")
+    assert asked == []

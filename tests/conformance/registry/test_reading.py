@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
 from ocitool.errors import (
+    BadManifest,
     BlobNotFound,
     DigestMismatch,
     ImageNotFound,
@@ -17,6 +19,9 @@ from ocitool.errors import (
     TransportError,
 )
 from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor
+from ocitool.oci.mediatypes import OCI_CONFIG
+from ocitool_registry import limits
 from tests.conformance.registry.rules import (
     DATA,
     INDEX,
@@ -208,3 +213,57 @@ def test_a_link_to_itself_ends(registry: Any) -> None:
 def test_no_tags_may_be_null_or_missing(registry: Any, body: bytes) -> None:
     registry.rules.append(when("GET", "/tags/", answer("200 OK", body)))
     assert list(registry.client().tags("a")) == []
+
+
+# -- answers without measure ---------------------------------------------------------------
+
+
+def endless(registry: Any, names: list[str]) -> None:
+    """Have *registry* link each page of its tags to another one."""
+    pages = []
+
+    def page(environ: dict[str, Any], start: Any) -> Any:
+        pages.append(1)
+        link = f'</v2/a/tags/list?last={len(pages)}>; rel="next"'
+        return answer("200 OK", json.dumps({"tags": names}).encode(), Link=link)(environ, start)
+
+    registry.rules.append(when("GET", "/tags/", page))
+
+
+def test_pages_without_end_are_given_up(registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LISTING_PAGES", 20)
+    endless(registry, [])
+    with pytest.raises(RegistryError, match="more than 20 pages"):
+        list(registry.client().tags("a"))
+
+
+def test_a_listing_without_end_is_given_up(registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LISTING", 1000)
+    endless(registry, ["x" * 100])
+    with pytest.raises(RegistryError, match="the answer has more than"):
+        list(registry.client().tags("a"))
+
+
+def test_a_link_without_measure_is_passed_over(registry: Any) -> None:
+    rule = answer("200 OK", b'{"tags":["a"]}', Link="<" * 60_000)
+    registry.rules.append(when("GET", "/tags/", rule))
+    began = time.monotonic()
+    assert list(registry.client().tags("a")) == ["a"]
+    assert time.monotonic() - began < 10
+
+
+def test_more_than_was_announced_is_not_read(registry: Any) -> None:
+    raw = b" " * 100_000
+    registry.rules.append(when("GET", "/manifests/", answer("200 OK", raw)))
+    announced = Descriptor(media_type=INDEX, digest=Digest.of(raw[:10]), size=10)
+    with pytest.raises(RegistryError, match="the answer has more than 10 bytes"):
+        source(registry).fetch(announced)
+
+
+@pytest.mark.parametrize("media_type", [INDEX, OCI_CONFIG])
+def test_what_is_announced_as_too_large_is_not_asked_for(registry: Any, media_type: str) -> None:
+    announced = Descriptor(media_type=media_type, digest=Digest.of(b""), size=(4 << 20) + 1)
+    with pytest.raises(BadManifest, match="4194305 bytes, and the limit is 4194304") as caught:
+        source(registry).fetch(announced)
+    assert str(announced.digest) in str(caught.value)
+    assert registry.seen == []

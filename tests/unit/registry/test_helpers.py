@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import textwrap
+import time
 
 import pytest
 
 from ocitool.errors import RegistryError
-from ocitool_registry import authfile
+from ocitool_registry import authfile, limits
 from ocitool_registry.credentials import default_source, remove_credential, store_credential
 from ocitool_registry.identity import Credential
 
@@ -119,3 +121,82 @@ def test_storing_with_a_helper_that_is_not_installed_is_an_error(config, environ
     config.write_text('{"credsStore":"absent-helper"}')
     with pytest.raises(RegistryError, match="not installed"):
         store_credential("r.example", Credential(username="me"), environment=environment)
+
+
+# -- helpers and files without end ---------------------------------------------------------
+
+
+@pytest.fixture
+def careless(helper, config, environment):
+    """Returns a function that makes the helper the shell script that it is given."""
+    config.write_text('{"credHelpers":{"r.example":"fake"}}')
+
+    def make(script):
+        program = helper.parent / "bin/docker-credential-fake"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        return default_source(environment=environment)
+
+    return make
+
+
+def test_a_helper_that_prints_without_end_is_killed(careless):
+    source = careless('while :; do printf "%01000d" 1; done')
+    with pytest.raises(RegistryError, match="docker-credential-fake get: prints more than 1048576"):
+        source.get("r.example", "")
+
+
+def test_a_helper_that_complains_without_end_is_killed(careless, monkeypatch):
+    monkeypatch.setattr(limits, "HELPER_TIME", 0.5)
+    source = careless('while :; do printf "%01000d" 1 >&2; done')
+    with pytest.raises(RegistryError, match="takes more than 0"):
+        source.get("r.example", "")
+
+
+@pytest.mark.parametrize(
+    "script", ["exec sleep 30", "sleep 30", "exec >&-; exec sleep 30", "sleep 30 & exit 0"]
+)
+def test_a_helper_that_does_not_end_is_killed(careless, monkeypatch, script):
+    monkeypatch.setattr(limits, "HELPER_TIME", 0.5)
+    source = careless(script)
+    began = time.monotonic()
+    with pytest.raises(RegistryError, match="docker-credential-fake get: takes more than"):
+        source.get("r.example", "")
+    assert time.monotonic() - began < 60
+
+
+def test_a_helper_that_reads_nothing_holds_nobody(careless, environment):
+    careless("exit 0")
+    long = Credential(username="u", password="x" * 500_000)
+    assert store_credential("r.example", long, environment=environment) == "docker-credential-fake"
+
+
+@pytest.mark.parametrize("verb", ["get", "store", "erase"])
+def test_a_pipe_is_no_credentials_file(config, environment, verb):
+    os.mkfifo(config)
+    calls = {
+        "get": lambda: default_source(environment=environment).get("r.example", ""),
+        "store": lambda: store_credential(
+            "r.example", Credential(username="u", password="p"), environment=environment
+        ),
+        "erase": lambda: remove_credential("r.example", environment=environment),
+    }
+    with pytest.raises(RegistryError, match="is not a regular file"):
+        calls[verb]()
+
+
+def test_a_pipe_as_authfile_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RegistryError, match="is not a regular file"):
+        default_source(str(tmp_path / "pipe")).get("r.example", "")
+
+
+def test_devices_as_authfile():
+    assert default_source("/dev/null").get("r.example", "") is None  # a way to say: nobody
+    with pytest.raises(RegistryError, match="is not a regular file"):
+        default_source("/dev/zero").get("r.example", "")
+
+
+def test_a_credentials_file_has_a_limit(config, environment):
+    config.write_bytes(b" " * (limits.AUTHFILE + 1))
+    with pytest.raises(RegistryError, match="has more than 4194304 bytes"):
+        default_source(environment=environment).get("r.example", "")

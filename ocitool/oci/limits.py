@@ -1,0 +1,60 @@
+"""How large the documents of an image may be, and how many parts it may have; checked before work.
+
+What a descriptor announces is refused here before anything is fetched; that no more comes than it
+announces is `ocitool.oci.digest.VerifiedReader`'s business.  Limits of the registry protocol are in
+`ocitool_registry.limits`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ocitool.errors import BadManifest
+
+if TYPE_CHECKING:
+    from ocitool.oci.manifest import Descriptor, Index, Manifest
+
+#: Registries must take manifests of 4 MiB (distribution-spec, "Pushing Manifests"); none is
+#: known to take more.
+MANIFEST: Final = 4 * 1024 * 1024  # bytes of a manifest or an index
+CONFIG: Final = 4 * 1024 * 1024  # bytes
+LAYERS: Final = 500  # of one image; overlayfs stacks no more either
+MANIFESTS: Final = 1000  # of one index, and of all that are copied with it
+
+
+def require_document(document: Descriptor, image: str = "") -> None:
+    """Refuse a manifest or an index that is announced as too large; `BadManifest`."""
+    _require_size(document, "manifest", MANIFEST, image)
+
+
+def require_config(config: Descriptor, image: str = "") -> None:
+    """Refuse a config that is announced as too large; `BadManifest`."""
+    _require_size(config, "config", CONFIG, image)
+
+
+def require_parts(manifest: Manifest, image: str = "") -> None:
+    """Refuse an image with a config that is too large, or too many layers; `BadManifest`."""
+    require_config(manifest.config, image)
+    _require_count(manifest, len(manifest.layers), "layers", LAYERS, image)
+
+
+def require_manifests(index: Index, image: str = "") -> None:
+    """Refuse an index of too many manifests; `BadManifest`."""
+    _require_count(index, len(index.manifests), "manifests", MANIFESTS, image)
+
+
+def _require_size(part: Descriptor, kind: str, limit: int, image: str) -> None:
+    if part.size > limit:
+        raise BadManifest(
+            f"the {kind} {part.digest} has {part.size} bytes, and the limit is {limit}", where=image
+        )
+
+
+def _require_count(
+    document: Manifest | Index, count: int, parts: str, limit: int, image: str
+) -> None:
+    if count > limit:
+        raise BadManifest(
+            f"{document.descriptor.digest} has {count} {parts}, and the limit is {limit}",
+            where=image,
+        )
