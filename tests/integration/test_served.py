@@ -138,3 +138,32 @@ def test_a_repair_keeps_the_database_of_a_registry(run_cli, pushed):
 def test_a_store_may_be_made_after_its_registry(run_cli, store_root):
     with served(store_root):
         run_cli("images", root=store_root).ok()
+
+
+USERS = """
+import sys
+from ocitool import Store
+from ocitool.errors import StoreError
+from ocitool.oci.digest import Digest
+from ocitool.store.gc import prune
+from ocitool.store.serving import StoreBackend
+from ocitool_registry.backend import StoredManifest
+from ocitool_registry.serve import serve
+
+raw = b'{"schemaVersion":2}'
+stored = StoredManifest(digest=Digest.of(raw), media_type="x", raw=raw)
+with StoreBackend(sys.argv[1]) as backend, serve(backend):
+    backend.put_manifest("a", stored)
+    with Store.open(sys.argv[1]) as store:
+        try:
+            prune(store, all_images=True)
+        except StoreError as error:
+            print(error.message)
+    assert backend.get_manifest("a", stored.digest) == stored
+"""
+
+
+def test_prune_is_refused_for_an_ordinary_user(ordinary_user):
+    place = f"{ordinary_user.home}/served"
+    done = ordinary_user.run(ordinary_user.python, "-c", USERS, place).ok()
+    assert "so prune is refused" in done.stdout
