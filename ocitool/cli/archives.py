@@ -10,6 +10,7 @@ import click
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.options import progress_option, quiet_option, source_date_epoch
 from ocitool.cli.outfile import archive_to
+from ocitool.cli.output import write_line
 from ocitool.errors import FormatError, NotFound
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
     ):
         names = load_images(stream, into=store, progress=sink)
     for name in names:
-        click.echo(name if quiet else f"Loaded image: {name}")
+        write_line(name if quiet else f"Loaded image: {name}")
 
 
 @click.command(name="import", short_help="Make an image of a tar of a file system.")
@@ -99,7 +100,7 @@ def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], mes
         descriptor = import_tar(
             stream, into=store, name=full, run=run, message=message, epoch=epoch
         )
-        click.echo(str(store.image_id(descriptor)))
+        write_line(str(store.image_id(descriptor)))
 
 
 def _input(path: str | None) -> Any:

@@ -9,6 +9,7 @@ import click
 
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.options import insecure_option, progress_option, source_date_epoch
+from ocitool.cli.output import write_line
 
 
 @click.command(name="build", short_help="Build an image from a Dockerfile.")
@@ -67,14 +68,14 @@ def command(
         with open(iidfile, "w") as out:
             out.write(str(result.image_id))
     if quiet:
-        click.echo(str(result.image_id))
+        write_line(str(result.image_id))
         return
     if result.cached == result.steps:
-        click.echo(f"Nothing to do: all {result.steps} steps were cached.")
-    click.echo(f"Image {result.image_id}")
-    click.echo(f"Digest {result.digest}")
+        write_line(f"Nothing to do: all {result.steps} steps were cached.")
+    write_line(f"Image {result.image_id}")
+    write_line(f"Digest {result.digest}")
     for tag in result.tags:
-        click.echo(f"Tagged {tag}")
+        write_line(f"Tagged {tag}")
 
 
 def _arguments(words: tuple[str, ...]) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from ocitool.cli.output import write
+
 
 @click.command(name="completion", short_help="Print the shell's completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -20,4 +22,4 @@ def command(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None  # the choice above allows none other
-    click.echo(kind(cli, {}, "ocitool", "_OCITOOL_COMPLETE").source())
+    write(kind(cli, {}, "ocitool", "_OCITOOL_COMPLETE").source() + "\n")

@@ -20,8 +20,9 @@ from typing import TextIO
 
 import click
 
-from ocitool.cli.output import OutputGone, colour_wanted, write
-from ocitool.cli.progress.lines import plain_text
+from ocitool.cli.output import OutputGone, colour_wanted, write_raw
+from ocitool.cli.progress.lines import visible_line
+from ocitool.cli.text import escaped, one_line, shortened
 from ocitool.errors import DockerfileError, OcitoolError, StepFailed
 
 PROGRAM = "ocitool"
@@ -29,6 +30,7 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as if the signal had ended us
 
 _FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "disk quota exceeded"}
+_EXCERPT = 20  # lines shown of an instruction
 _FULL_HINT = "free some space, or put the store on a larger disk"
 
 
@@ -63,7 +65,7 @@ def _report(error: BaseException, debug: bool | Callable[[], bool], stream: Text
     traced = debug() if callable(debug) else debug
     try:
         if text := describe(error, debug=traced):
-            write(_coloured(text) if colour_wanted(stream) else text, stream)
+            write_raw(_coloured(text) if colour_wanted(stream) else text, stream)
     except (OSError, ValueError):  # nobody listens on stderr either
         pass
     code = exit_code(error)
@@ -135,10 +137,13 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def describe(error: BaseException, *, debug: bool = False) -> str:
-    """Return what to print about *error*, each line ended; empty if there is nothing to say."""
+    """Return what to print about *error*, each line ended; empty if there is nothing to say.
+
+    It is safe to show, and no line of it is longer than a screen.
+    """
     blocks = dict.fromkeys(_lines(leaf) for leaf in _leaves(error))  # the same one told once
-    text = "".join(plain_text(line) + "\n" for lines in blocks for line in lines)
-    return _traceback(error) + text if debug and text else text
+    text = "".join(one_line(shortened(line)) + "\n" for lines in blocks for line in lines)
+    return escaped(_traceback(error)) + text if debug and text else text
 
 
 def _traceback(error: BaseException) -> str:
@@ -162,7 +167,7 @@ def _lines(error: BaseException) -> tuple[str, ...]:
 def _ours(error: OcitoolError) -> tuple[str, ...]:
     lines = [f"{PROGRAM}: {error}", *_excerpt(error)]
     if isinstance(error, StepFailed) and error.log:
-        lines += ["------", *(line.rstrip("\r\n") for line in error.log), "------"]
+        lines += ["------", *(visible_line(line.rstrip("\r\n")) for line in error.log), "------"]
     hints = [error.hint] if error.hint else []
     if full := _full_disk(error):
         lines[0] += "" if full in lines[0].lower() else f": {full}"
@@ -176,20 +181,22 @@ def _excerpt(error: OcitoolError) -> Iterator[str]:
         return
     place = re.search(r":(\d+)(?::\d+)?$", error.where)
     number = error.line if isinstance(error, DockerfileError) else int(place[1]) if place else 0
-    for offset, line in enumerate(error.excerpt):
+    for offset, line in enumerate(error.excerpt[:_EXCERPT]):
         if re.match(r"\s*\d+ \| ", line):  # numbered already
             yield line
         else:
             yield f"{number + offset if number else '':>4} | >>> {line.rstrip()}"
+    if len(error.excerpt) > _EXCERPT:
+        yield f"     | ... ({len(error.excerpt) - _EXCERPT} more lines)"
 
 
 def _usage(error: click.ClickException) -> tuple[str, ...]:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        return (error.format_message(),)
+        return tuple(error.format_message().split("\n"))
     lines = [f"{PROGRAM}: {error.format_message()}"]
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
-        lines.append(context.get_usage())
+        lines += context.get_usage().split("\n")
         lines.append(f"hint: try '{context.command_path} --help'")
     return tuple(lines)
 

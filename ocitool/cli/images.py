@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.errors import describe, raise_all
 from ocitool.cli.options import format_option, no_trunc_option, quiet_option
+from ocitool.cli.output import write, write_line
 from ocitool.errors import ImageNotFound, OcitoolError
 
 
@@ -133,9 +136,9 @@ def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
     def remove(name: str) -> None:
         done = remove_image(store, name, force=force)
         for each in done.untagged:
-            click.echo(f"Untagged: {familiar(each)}")
+            write_line(f"Untagged: {familiar(each)}")
         if done.deleted is not None:
-            click.echo(f"Deleted: {done.deleted}")
+            write_line(f"Deleted: {done.deleted}")
 
     failed: list[OcitoolError] = []
     with app.store() as store:
@@ -145,7 +148,7 @@ def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
             except ImageNotFound as error:
                 error.hint = ""  # it need not be pulled to be removed
                 if force:
-                    click.echo(describe(error), err=True, nl=False)
+                    write(describe(error), sys.stderr)
                 else:
                     failed.append(error)
             except OcitoolError as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from ocitool.cli.template_values import show, to_json
+from ocitool.cli.text import escaped, one_line
 
 Row = Mapping[str, object]
 
@@ -75,9 +76,7 @@ def width(text: str) -> int:
 def _cell(value: object) -> str:
     """Return *value* for one cell; what would break the line or the terminal is escaped."""
     text = value if isinstance(value, str) else "" if value is None else show(value)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if text.isprintable() else one_line(text).replace("\t", r"\t")
 
 
 # -- lists ---------------------------------------------------------------------------------
@@ -174,6 +173,19 @@ class OutputGone(Exception):
 
 def write(text: str, out: TextIO | None = None) -> None:
     """Write *text* whole, and flush, so that a broken pipe shows here and not at exit.
+
+    Everything that a command prints goes through here: what a terminal would act on is escaped.
+    """
+    write_raw(escaped(text), out)
+
+
+def write_line(text: str, out: TextIO | None = None) -> None:
+    """Write *text* as one line, whatever it holds."""
+    write(one_line(text) + "\n", out)
+
+
+def write_raw(text: str, out: TextIO | None = None) -> None:
+    """Do the same with text of our own making that may colour, or move the cursor.
 
     Characters the stream's encoding does not have are escaped rather than fatal.
     """

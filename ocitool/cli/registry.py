@@ -14,6 +14,7 @@ from ocitool.cli.options import (
     progress_option,
     quiet_option,
 )
+from ocitool.cli.output import write_line
 from ocitool.errors import AuthError, FormatError
 
 
@@ -49,8 +50,8 @@ def pull(
             progress=sink,
         )
     if not quiet:
-        click.echo(f"Digest: {image.digest}")
-    click.echo(str(Reference.parse(name)))
+        write_line(f"Digest: {image.digest}")
+    write_line(str(Reference.parse(name)))
 
 
 @click.command(short_help="Send an image to a registry.")
@@ -85,9 +86,9 @@ def push(
         )
     reference = Reference.parse(target or name)
     if quiet:
-        click.echo(str(reference))
+        write_line(str(reference))
     else:
-        click.echo(f"{reference.tag}: digest: {descriptor.digest} size: {descriptor.size}")
+        write_line(f"{reference.tag}: digest: {descriptor.digest} size: {descriptor.size}")
 
 
 @click.command(short_help="Log in to a registry.")
@@ -128,7 +129,7 @@ def login(
         error.hint = "the registry refuses this user with this password"
         raise
     place = store_credential(registry, credential, authfile)
-    click.echo(f"Login succeeded; the credentials are in {place}.")
+    write_line(f"Login succeeded; the credentials are in {place}.")
 
 
 @click.command(short_help="Log out of a registry.")
@@ -140,7 +141,7 @@ def logout(registry: str, authfile: str | None) -> None:
 
     if not remove_credential(registry, authfile):
         raise AuthError(f"not logged in to {registry}")
-    click.echo(f"Removed the credentials for {registry}.")
+    write_line(f"Removed the credentials for {registry}.")
 
 
 @click.group(short_help="Be a registry.")
@@ -178,7 +179,7 @@ def serve(app: App, addr: str) -> None:
         signal.signal(signal.SIGTERM, stop)
         try:
             with server:
-                click.echo(f"Serving on http://{server.address}", err=True)
+                write_line(f"Serving on http://{server.address}", sys.stderr)
                 server.wait()
         except KeyboardInterrupt:
-            click.echo("Stopped.", err=True)
+            write_line("Stopped.", sys.stderr)

@@ -7,6 +7,8 @@ import sys
 import click
 
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.output import write_line
+from ocitool.cli.text import shortened
 from ocitool.errors import ContainerError, OcitoolError
 
 
@@ -94,5 +96,5 @@ def command(
     except OSError as error:
         raise ContainerError(f"cannot be made: {error}") from error
     if done.error:
-        click.echo(f"ocitool: {done.error}", err=True)
+        write_line(shortened(f"ocitool: {done.error}"), sys.stderr)
     return done.code

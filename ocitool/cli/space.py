@@ -9,7 +9,7 @@ import click
 
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.options import format_option
-from ocitool.cli.output import Column, emit_list, short_id, write
+from ocitool.cli.output import Column, emit_list, short_id, write, write_line
 from ocitool.cli.units import ago, human_size
 
 if TYPE_CHECKING:
@@ -144,17 +144,17 @@ def prune(
     wanted = parse_filters(filters)
     most = None if space is None else parse_size(space)
     if not force and not _confirmed(_question(all_images, filters, space)):
-        click.echo("Nothing was removed; -f removes without asking.", err=True)
+        write_line("Nothing was removed; -f removes without asking.", sys.stderr)
         return 1
     with app.store() as store:
         done = collect(store, all_images=all_images, filters=wanted, cache_space=most)
         store.layers.make_durable(settled=0)  # so that the store may be handed on as it is now
     for name in done.untagged:
-        click.echo(f"Untagged: {familiar(name)}")
+        write_line(f"Untagged: {familiar(name)}")
     for image_id in done.images:
-        click.echo(f"Deleted: {image_id}")
-    click.echo(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")
-    click.echo(f"Total reclaimed space: {human_size(done.size)}")
+        write_line(f"Deleted: {image_id}")
+    write_line(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")
+    write_line(f"Total reclaimed space: {human_size(done.size)}")
     return 0
 
 
@@ -166,8 +166,8 @@ def _question(all_images: bool, filters: tuple[str, ...], space: str | None) -> 
 
 
 def _confirmed(question: str) -> bool:
-    click.echo(question, nl=False, err=True)
+    write(question, sys.stderr)
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
-        click.echo(err=True)
+        write("\n", sys.stderr)
     return answer.strip().lower() in ("y", "yes")

@@ -19,6 +19,7 @@ from ocitool.cli.options import (
 )
 from ocitool.cli.output import write
 from ocitool.cli.space import df, prune
+from ocitool.cli.text import one_line, shortened
 
 if TYPE_CHECKING:
     from ocitool.progress import ProgressSink
@@ -65,11 +66,16 @@ def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
     from ocitool.store.leftovers import leftovers
 
     problems = list(prove(store, sink))
-    lines = [f"{problem.what}\n  {problem.remedy}" for problem in problems]
+    lines = [_told(problem.what, problem.remedy) for problem in problems]
     with contextlib.suppress(StoreError):  # names or database are damaged, as was told
         if found := list(leftovers(store)):
-            lines += [*found, "  not wrong, but of no use: run `ocitool system prune`"]
+            lines += map(one_line, found)
+            lines += ["  not wrong, but of no use: run `ocitool system prune`"]
     return lines if problems else [*lines, "The store is whole."], bool(problems)
+
+
+def _told(what: str, then: str) -> str:
+    return f"{one_line(shortened(what))}\n  {one_line(shortened(then))}"
 
 
 def _repaired(
@@ -81,10 +87,10 @@ def _repaired(
     lines, wrong = [], False
     for result in mend(store, sink, insecure=insecure, authfile=authfile):
         if isinstance(result, Mended):
-            lines.append(f"{result.problem.what}\n  {result.done}")
+            lines.append(_told(result.problem.what, result.done))
         else:
             wrong = True
-            lines.append(f"{result.what}\n  {result.remedy}")
+            lines.append(_told(result.what, result.remedy))
     return lines if wrong else [*lines, "The store is whole."], wrong
 
 
@@ -149,7 +155,7 @@ def _why(settings: Any, choice: Any) -> str:
 
 def _lines(document: dict[str, Any]) -> list[str]:
     width = max(len(key) for key in document)
-    return [f"{key + ':':<{width + 1}} {value}\n" for key, value in document.items()]
+    return [f"{key + ':':<{width + 1}} {one_line(str(value))}\n" for key, value in document.items()]
 
 
 @click.command(short_help="Show the version.")

@@ -104,6 +104,19 @@ def test_the_library_neither_prints_nor_exits(sources):
     assert wrong == []
 
 
+def test_what_commands_print_goes_one_way(sources):
+    """By which it is escaped; archives are no text, and rich moves the cursor."""
+    forbidden = {"print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write"}
+    raw = {"ocitool.cli.output", "ocitool.cli.errors", "ocitool.cli.progress.tty"}
+    wrong = [
+        f"{source.at(line)}: {name}"
+        for source in sources.beneath("ocitool.cli")
+        for name, line in calls(source)
+        if name in forbidden or (name == "write_raw" and source.module not in raw)
+    ]
+    assert wrong == []
+
+
 def test_nothing_forks_out_of_the_library(sources):
     wrong = [
         f"{source.at(line)}: {name}"

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ocitool.cli.progress.lines import LineBuffer
+from ocitool.cli.text import shortened
 from ocitool.progress import (
     Event,
     StepErred,
@@ -87,7 +88,7 @@ class Board:
             flow = self.flows.setdefault((event.action, event.key), Flow(event))
             flow.take(event, now)
         elif isinstance(event, StepStarted):
-            self.steps[event.step] = Step(" ".join(event.name.split()), now)
+            self.steps[event.step] = Step(shortened(" ".join(event.name.split())), now)
         elif isinstance(event, (StepOutput, StepFinished, StepErred)):
             self._take_step(event, now)
 

@@ -7,17 +7,20 @@ import re
 
 _LONGEST = 32 * 1024  # characters of a line without end that are kept waiting
 _CONTROLS = re.compile(
-    r"""\x1b\[[0-?]*[ -/]*[@-~]             # CSI: colours, cursor
+    r"""(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]    # CSI: colours, cursor
       | \x1b[\]PX^_].*?(?:\x07|\x1b\\|$)    # OSC and its kin, up to their end
       | \x1b[ -/]*[0-~]?                    # other escapes
       | [\x00-\x08\x0b-\x1f\x7f-\x9f]       # controls but for tab and newline
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.MULTILINE,
 )
 
 
 def plain_text(text: str) -> str:
-    """Return *text* without control sequences, so that it cannot play with the terminal."""
+    """Return *text* without control sequences: what programs print may be coloured.
+
+    Whoever shows it escapes what else a terminal might act on (`ocitool.cli.text`).
+    """
     return _CONTROLS.sub("", text)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ocitool.cli.progress.board import Board, Flow, Step
-from ocitool.cli.progress.lines import plain_text
 from ocitool.cli.progress.plain import short_key
 from ocitool.cli.units import clock, human_size
 
@@ -64,17 +63,16 @@ def _steps(board: Board, now: float, final: bool) -> Iterator[Row]:
 
 
 def _step(step: Step, now: float, final: bool) -> Iterator[Row]:
-    name = plain_text(step.name)
     if step.error:
-        yield Row(f" => ERROR {name}", clock(step.seconds or 0), "red")
+        yield Row(f" => ERROR {step.name}", clock(step.seconds or 0), "red")
         yield from (Row(f" => => # {line}", style="red", rank=1) for line in step.tail)
     elif step.seconds is not None:
         mark = "CACHED " if step.cached else ""
-        yield Row(f" => {mark}{name}", clock(step.seconds), "blue", rank=2)
+        yield Row(f" => {mark}{step.name}", clock(step.seconds), "blue", rank=2)
     elif final:
-        yield Row(f" => CANCELED {name}", clock(now - step.started), "yellow")
+        yield Row(f" => CANCELED {step.name}", clock(now - step.started), "yellow")
     else:
-        yield Row(f" => {name}", clock(now - step.started))
+        yield Row(f" => {step.name}", clock(now - step.started))
         for line in list(step.tail)[-_LIVE_LINES:]:
             yield Row(f" => => # {line}", style="dim", rank=1)
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from ocitool.cli.output import short_id
-from ocitool.cli.progress.lines import LineBuffer, plain_text
+from ocitool.cli.progress.lines import LineBuffer
 from ocitool.cli.progress.renderer import Renderer
+from ocitool.cli.text import one_line, shortened
 from ocitool.cli.units import human_size
 from ocitool.progress import (
     Event,
@@ -65,7 +66,7 @@ class Plain(Renderer):
             mark = "CACHED" if event.cached else f"DONE {event.seconds:.1f}s"
             self._end(event.step, mark)
         elif isinstance(event, StepErred):
-            self._end(event.step, f"ERROR: {_one_line(event.message)}")
+            self._end(event.step, f"ERROR: {shortened(_one_line(event.message))}")
 
     def finish(self) -> None:
         for number, step in self._steps.items():
@@ -133,8 +134,8 @@ def short_key(key: str) -> str:
     """Return a blob's name as people see it: ``sha256:0123456789ab``."""
     algorithm, colon, _ = key.partition(":")
     short = short_id(key)
-    return plain_text(f"{algorithm}:{short}" if colon and short != key else key)
+    return one_line(shortened(f"{algorithm}:{short}" if colon and short != key else key))
 
 
 def _one_line(text: str) -> str:
-    return " ".join(plain_text(text).split())
+    return " ".join(text.split())

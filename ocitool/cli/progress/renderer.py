@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from ocitool.cli.output import write
-from ocitool.cli.progress.lines import plain_text
+from ocitool.cli.text import one_line, shortened
 from ocitool.progress import Event, Notice, StepStarted
 
 
@@ -40,7 +40,7 @@ class Renderer:
         """Show what remains to be shown; the lock is held."""
 
     def line(self, text: str) -> None:
-        """Write one line; characters the stream does not know are escaped."""
+        """Write one line; what a terminal would act on is escaped."""
         if self._gone:
             return
         try:
@@ -60,7 +60,7 @@ class Renderer:
             self.show(event)
 
     def _take_notice(self, event: Notice) -> None:
-        text = plain_text(event.text)
+        text = one_line(shortened(event.text))
         if event.level == "warning":
             self._warnings.setdefault(text, False)
             if not self._build:

@@ -20,10 +20,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from ocitool.cli.output import write
+from ocitool.cli.output import write_raw
 from ocitool.cli.progress.board import Board
 from ocitool.cli.progress.picture import Row, picture
 from ocitool.cli.progress.renderer import Renderer
+from ocitool.cli.text import escaped
 from ocitool.progress import Event
 
 _FRAMES = 8  # a second
@@ -110,7 +111,7 @@ class Tty(Renderer):
 
 def _text(row: Row, width: int) -> Text:
     """Return *row* in exactly one line of *width* cells or less."""
-    line = row.text.expandtabs(8)
+    line = escaped(row.text.expandtabs(8))
     room = width - cell_len(row.right) - 2 if row.right else width
     if row.right and room > 8:
         line = f"{set_cell_size(line, room)}  {row.right}"
@@ -125,7 +126,7 @@ class _Steady:
 
     def write(self, text: str) -> int:
         try:
-            write(text, self._stream)
+            write_raw(text, self._stream)
         except (OSError, ValueError):
             return 0
         return len(text)

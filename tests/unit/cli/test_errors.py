@@ -73,7 +73,7 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
         (StepFailed("died", status=-9), 1, "ocitool: died\n"),
         (SetupFailed("mount: denied"), 125, "ocitool: mount: denied\n"),
         (ContainerError("is running"), 125, "ocitool: is running\n"),
-        (OcitoolError("evil \x1b[2Jtext"), 1, "ocitool: evil text\n"),
+        (OcitoolError("evil \x1b[2J\nhint: text"), 1, "ocitool: evil \\u001b[2J\\nhint: text\n"),
         (click.BadParameter("bad"), 2, "ocitool: Invalid value: bad\n"),
         (click.ClickException("plain"), 1, "ocitool: plain\n"),
         (KeyboardInterrupt(), 130, "ocitool: interrupted\n"),

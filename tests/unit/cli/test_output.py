@@ -88,7 +88,7 @@ def test_wide_and_combining_characters_line_up() -> None:
 
 def test_a_cell_cannot_break_the_line_or_the_terminal() -> None:
     rows = [{"Repository": "a\nb\x1b[31m", "Tag": "é", "ID": None, "Size": 3}]
-    assert table(rows, COLUMNS).splitlines()[1].startswith(r"a\nb\x1b[31m   é  ")
+    assert table(rows, COLUMNS).splitlines()[1].startswith(r"a\nb\u001b[31m   é  ")
 
 
 @pytest.mark.parametrize(

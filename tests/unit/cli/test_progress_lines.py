@@ -56,7 +56,8 @@ def test_a_bar_without_newlines_keeps_its_last_state_only() -> None:
     [
         ("\x1b[1;31mx\x1b[m", "x"),
         ("\x1b(Bx\x1b7", "x"),
-        ("\x9b31mx", "31mx"),
+        ("\x9b31mx", "x"),
+        ("\x1b]a\nb\x1b]c\x07d", "\nbd"),
         ("a\nb\tc", "a\nb\tc"),
     ],
 )

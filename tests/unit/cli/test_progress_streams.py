@@ -115,16 +115,17 @@ def test_transfers(event: Transfer, line: str) -> None:
 
 
 WARNING = Notice(text="old \x1b[31msyntax", level="warning")
+WARNED = "warning: old \\u001b[31msyntax\n"
 
 
 def test_warnings_of_a_build_come_once_at_the_end() -> None:
     step = (StepStarted(step=1, name="A"), StepFinished(step=1, seconds=0))
-    assert plain(WARNING, *step, WARNING, build=True).endswith("0.0s\n\nwarning: old syntax\n")
-    assert plain(*step, WARNING, Notice(text="x")).endswith("x\nwarning: old syntax\n")
+    assert plain(WARNING, *step, WARNING, build=True).endswith(f"0.0s\n\n{WARNED}")
+    assert plain(*step, WARNING, Notice(text="x")).endswith(f"x\n{WARNED}")
 
 
 def test_other_warnings_come_at_once() -> None:
-    assert plain(WARNING, Notice(text="later"), WARNING) == "warning: old syntax\nlater\n"
+    assert plain(WARNING, Notice(text="later"), WARNING) == f"{WARNED}later\n"
 
 
 def test_debug_notices_only_when_asked_for() -> None:
@@ -169,7 +170,7 @@ def test_quiet_shows_warnings_and_nothing_else() -> None:
         sink.emit(Transfer(key=BLOB, action="pull", state="done"))
         sink.emit(WARNING)
         sink.emit(StepStarted(step=1, name="A"))
-    assert stream.getvalue() == "warning: old syntax\n"
+    assert stream.getvalue() == WARNED
 
 
 @pytest.mark.parametrize("kind", [Plain, JsonLines, Quiet])
