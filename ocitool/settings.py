@@ -18,6 +18,7 @@ _ENVIRONMENT: Final = {
     "driver": "OCITOOL_DRIVER",
     "background": "OCITOOL_BACKGROUND",
     "shared_stores": "OCITOOL_SHARED_STORES",
+    "trusted_owner": "OCITOOL_TRUSTED_OWNER",
 }
 
 
@@ -29,6 +30,7 @@ class Settings:
     driver: str = ""  # a storage driver's name; "" chooses the first that works
     background: bool = True  # whether a process may outlive the command, to remove files
     shared_stores: tuple[str, ...] = ()  # directories, absolute; written with ":" between them
+    trusted_owner: str = ""  # the id of a user whose store root may use, too; decimal
     #: name of a field -> "default", a file's path, "OCITOOL_ROOT", "--root"
     origins: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -58,12 +60,16 @@ class Settings:
         if background not in ("yes", "no"):
             where = origins["background"]
             raise FormatError(f"{background!r} is neither 'yes' nor 'no'", where=where)
+        trusted = values.get("trusted_owner", "")
+        if not trusted.isdecimal() and trusted:
+            raise FormatError(f"{trusted!r} is not a user's id", where=origins["trusted_owner"])
         shared = filter(None, values.get("shared_stores", "").split(":"))
         return cls(
             root=_absolute(values["root"]),
             shared_stores=tuple(map(_absolute, shared)),
             driver=values.get("driver", ""),
             background=background == "yes",
+            trusted_owner=trusted,
             origins=origins,
         )
 

@@ -48,6 +48,7 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         BuildError: something named is not there, or cannot be used as asked.
         OcitoolError: what the store, a registry or the sandbox raises.
     """
+    store.layout.require_writable()
     for tag in options.tags:
         Reference.parse(tag)  # a wrong tag is told before the work, not after it
     return _Build(options, store, progress).run()

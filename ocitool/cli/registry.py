@@ -163,13 +163,17 @@ def serve(app: App, addr: str) -> None:
     """
     import signal
 
+    from ocitool.store.ownership import require_own
     from ocitool.store.serving import StoreBackend
     from ocitool_registry.serve import serve as make_server
 
     host, colon, port = addr.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise FormatError(f"{addr!r} is not HOST:PORT", where="--addr")
-    with StoreBackend(f"{app.settings().root}/registry") as backend:
+    settings = app.settings()
+    trusted = settings.trusted_owner
+    require_own(settings.root, trusted)
+    with StoreBackend(f"{settings.root}/registry", trusted_owner=trusted) as backend:
         server = make_server(backend, host.strip("[]") or "0.0.0.0", int(port))
 
         def stop(*_: object) -> None:

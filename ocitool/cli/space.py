@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def df(app: App, verbose: bool, format_: str | None) -> None:
     """Show what takes how much space, and how much of it `system prune` gives back."""
     from ocitool.store.buildcache import size_of
+    from ocitool.store.sweeping import drivers_of
     from ocitool.store.usage import usage
 
     if verbose and format_:
@@ -31,6 +32,10 @@ def df(app: App, verbose: bool, format_: str | None) -> None:
     with app.store() as store:
         found = usage(store)
         images = _image_rows(store, found) if verbose else []
+        hidden = drivers_of(store.layout, hidden=True)
+    for name in hidden:
+        text = f"warning: the layers of driver {name} are not counted: only their owner may look"
+        write_line(text, sys.stderr)
     if not verbose:
         _emit_kinds(found, format_)
         return

@@ -110,7 +110,7 @@ def info(app: App, format_: str | None) -> None:
 
 
 def _information(app: App, store: Any) -> dict[str, Any]:
-    from ocitool.errors import DriverUnavailable
+    from ocitool.errors import DriverUnavailable, StoreError
     from ocitool_runtime.isolation import get_isolation
 
     settings = app.settings()
@@ -129,7 +129,7 @@ def _information(app: App, store: Any) -> dict[str, Any]:
         choice = store.choose_driver()
         document["Driver"] = choice.name
         document["DriverWhy"] = _why(settings, choice)
-    except DriverUnavailable as error:
+    except (DriverUnavailable, StoreError) as error:
         document["Driver"] = "none"
         document["DriverWhy"] = f"{error} ({error.hint})" if error.hint else str(error)
     support = get_isolation().probe()

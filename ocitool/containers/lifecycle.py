@@ -35,6 +35,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
         ImageNotFound: there is no such image.
     """
     options.check()
+    store.layout.require_writable()
     mounts = [
         *(bind_mount(text) for text in options.volumes),
         *(tmpfs_mount(text) for text in options.tmpfs),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
 
 from ocitool.image.image import Image
 from ocitool.layer import entry as kinds
@@ -25,7 +27,10 @@ def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> N
     shown = [(found, tree.tree.original(found)) for found in tree.tree.walk("")]
     writer = TarWriter(sink)
     first: dict[tuple[int, int], str] = {}  # the name of each file, by where it is in the layers
-    with tree.spool((content for _, content in shown), store.lease().path) as spool:
+    with (
+        _scratch(store) as place,
+        tree.spool((content for _, content in shown), place) as spool,
+    ):
         for found, content in shown:
             path = found.entry.path
             known = path
@@ -39,3 +44,13 @@ def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> N
             for piece in spool.pieces(content):
                 writer.content(piece)
     writer.close()
+
+
+@contextlib.contextmanager
+def _scratch(store: Store) -> Iterator[str]:
+    """Give a directory for temporary files: the lease's, or for a read-only store another."""
+    if not store.layout.readonly:
+        yield store.lease().path
+        return
+    with tempfile.TemporaryDirectory() as place:
+        yield place

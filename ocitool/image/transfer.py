@@ -44,6 +44,7 @@ def pull(
     """
     from ocitool_registry.source import RegistrySource, connect
 
+    into.layout.require_writable()  # told before anything is fetched
     reference = Reference.parse(name)
     note = partial(_tell, progress)
     client = connect(reference, insecure=insecure, authfile=authfile, note=note)

@@ -61,14 +61,22 @@ CREATE TABLE files (           -- the stat cache: one row for each directory of 
 
 
 class Database:
-    """One connection, shared by the threads of a process one at a time."""
+    """One connection, shared by the threads of a process one at a time.
 
-    def __init__(self, path: str) -> None:
+    With *copy* it is one in memory, for a store that is read-only: what is changed is forgotten.
+    """
+
+    def __init__(self, path: str, *, copy: bool = False) -> None:
         self._lock = threading.RLock()
         try:
             self._connection = sqlite3.connect(
-                path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+                ":memory:" if copy else path,
+                timeout=_BUSY,
+                isolation_level=None,
+                check_same_thread=False,
             )
+            if copy and os.path.exists(path):
+                _copy(path, self._connection)
             self._prepare(path)
         except sqlite3.Error as error:
             raise _error(error, path) from error
@@ -147,6 +155,25 @@ class Database:
         """Close the connection."""
         with self._lock:
             self._connection.close()
+
+
+def _copy(path: str, into: sqlite3.Connection) -> None:
+    """Copy a database, without a file being made beside it.
+
+    One with a log (-wal) can only be read with its index (-shm); where a clean end has left
+    neither, nothing is missing in the file itself.
+
+    Source: sqlite.org/wal.html, "Read-Only Databases"; sqlite.org/uri.html, "immutable".
+    """
+    from urllib.parse import quote  # only a read-only store pays for it
+
+    uri = f"file:{quote(path)}"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=_BUSY)) as log:
+            log.backup(into)
+    except sqlite3.OperationalError:
+        with contextlib.closing(sqlite3.connect(f"{uri}?immutable=1", uri=True)) as file:
+            file.backup(into)
 
 
 @contextlib.contextmanager

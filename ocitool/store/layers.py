@@ -91,7 +91,8 @@ class Layers:
                 contextlib.closing(ReadAhead(self.open(layer))) as stream,
             ):
                 data = index_of(stream)
-            self.keep_index(layer.diff_id, data)
+            if not self._layout.readonly:
+                self.keep_index(layer.diff_id, data)
             return parse(data)
 
     def keep_index(self, diff_id: Digest, data: bytes) -> None:

@@ -16,15 +16,19 @@ from ocitool.errors import StoreError, StoreLocked, StoreVersion
 from ocitool.layer.quiet import open_quietly
 from ocitool.store.disk import full_disk
 from ocitool.store.files import is_same, is_temporary, try_lock, write_file, write_new_file
+from ocitool.store.ownership import require_closed, require_own
 
 FORMAT: Final = 1
 _LOCK_PATIENCE: Final = 600.0  # seconds
 
 
 class Layout:
-    """The directory *root*, checked, and made if it is missing unless *make* says not to."""
+    """The directory *root*, checked, and made if it is missing unless *make* says not to.
 
-    def __init__(self, root: str, *, make: bool = True) -> None:
+    A store that may be made is one's own (`ocitool.store.ownership`), *trusted_owner*'s, too.
+    """
+
+    def __init__(self, root: str, *, make: bool = True, trusted_owner: str = "") -> None:
         self.root = root
         self.oci = f"{root}/oci"
         self.blobs = f"{root}/oci/blobs"
@@ -39,7 +43,28 @@ class Layout:
         self.trash = f"{root}/trash"  # likewise
         self.reserve = f"{root}/reserve"
         self.served = f"{root}/served"  # made by the first `registry serve`
+        if make:
+            require_own(root, trusted_owner)
         self._prepare(make)
+        if make:
+            require_own(root, trusted_owner)  # one that others have made since we looked
+            require_closed(root)
+        self.readonly = not os.access(root, os.W_OK, effective_ids=True)
+
+    def require_writable(self) -> None:
+        """Refuse work that changes the store where it cannot be changed.
+
+        Raises:
+            StoreError: it is read-only.
+        """
+        if self.readonly:
+            mounted = os.statvfs(self.root).f_flag & os.ST_RDONLY
+            why = "it is on a read-only file system" if mounted else "this user may not write to it"
+            raise StoreError(
+                f"the store is read-only: {why}",
+                where=self.root,
+                hint="give --root a directory you may write to, and this one to --shared-stores",
+            )
 
     def _prepare(self, make: bool) -> None:
         version = f"{self.root}/format"
@@ -110,6 +135,7 @@ class Layout:
         The kernel holds the lock, so it is gone with its process.  Its file goes with the lock,
         and who has waited for a file that is gone begins anew.
         """
+        self.require_writable()
         path = f"{self.locks}/{name}"
         deadline = time.monotonic() + patience
         fd = -1

@@ -30,12 +30,16 @@ from ocitool_registry.upload_sessions import UploadSessions
 
 
 class StoreBackend:
-    """The `Backend` over a store at *root*, which is made if missing."""
+    """The `Backend` over a store at *root*, which is made if missing.
 
-    def __init__(self, root: str) -> None:
-        self._store = Store(Settings(root=os.path.abspath(root)))
-        mark_served(self._store)
-        self._store.lease()  # by which others see that the store is in use
+    *trusted_owner* is as in `Settings`.  Of a store that is read-only it serves what is there.
+    """
+
+    def __init__(self, root: str, *, trusted_owner: str = "") -> None:
+        self._store = Store(Settings(root=os.path.abspath(root), trusted_owner=trusted_owner))
+        if not self._store.layout.readonly:
+            mark_served(self._store)
+            self._store.lease()  # by which others see that the store is in use
         self._uploads: UploadSessions[BlobWriter] = UploadSessions(BlobWriter.__exit__)
 
     # -- blobs ------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import json
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Self
 
 from ocitool.errors import ImageNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
@@ -17,6 +17,7 @@ from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
 from ocitool.store.blobs import Blobs
+from ocitool.store.choice import DriverChoice, read_choice
 from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
 from ocitool.store.facts import FactTable
@@ -26,18 +27,9 @@ from ocitool.store.leases import Lease
 from ocitool.store.refs import Refs
 
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
-    from ocitool.drivers.driver import Driver, Support
+    from ocitool.drivers.driver import Driver
     from ocitool.store.layers import Layers
     from ocitool.store.shared import SharedStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriverChoice:
-    """The driver in use and why it works; what was tried before it and why it was passed over."""
-
-    name: str
-    reason: str = ""
-    passed_over: tuple[tuple[str, Support], ...] = ()
 
 
 class Store:
@@ -52,7 +44,7 @@ class Store:
 
     def __init__(self, settings: Settings, *, progress: ProgressSink = SILENT) -> None:
         self.settings = settings
-        self.layout = Layout(settings.root)
+        self.layout = Layout(settings.root, trusted_owner=settings.trusted_owner)
         self.shared = _open_shared(settings)
         self.blobs = Blobs(self.layout, self.lease, [each.blobs for each in self.shared])
         self.refs = Refs(self.layout)
@@ -87,7 +79,7 @@ class Store:
         """The database."""
         with self._lock:
             if self._database is None:
-                self._database = Database(self.layout.database)
+                self._database = Database(self.layout.database, copy=self.layout.readonly)
             return self._database
 
     @property
@@ -100,7 +92,8 @@ class Store:
                 self._layers = Layers(
                     self.layout, self.database, self.blobs, self.lease, self.driver, self.shared
                 )
-                self._layers.make_durable()
+                if not self.layout.readonly:
+                    self._layers.make_durable()
             return self._layers
 
     def lease(self) -> Lease:
@@ -136,9 +129,10 @@ class Store:
             from ocitool.drivers import aside
 
             asked["aside"] = aside.reason()
-        known = _read_choice(path, asked)
+        known = read_choice(path, asked)
         if known is not None:
             return known
+        self.layout.require_writable()  # a probe writes
         from ocitool.drivers import choose
 
         name, tried = choose.choose(self.layout.drivers, wanted)
@@ -220,10 +214,9 @@ class Store:
                 self._database.close()
                 self._database = None
             self._layers = None
-            with full_disk(self.layout.root):
-                for end in ("", "-wal", "-shm"):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(f"{self.layout.database}{end}")
+            for end in ("", "-wal", "-shm"):
+                with full_disk(self.layout.root), contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{self.layout.database}{end}")
 
     # -- ends -------------------------------------------------------------------------------
 
@@ -231,6 +224,7 @@ class Store:
         """Remove the unfinished work of processes that are gone; finished layers stay."""
         from ocitool.store.sweeping import sweep
 
+        self.layout.require_writable()
         self._swept = True
         sweep(self.layout, self.make_driver)
 
@@ -282,18 +276,3 @@ def entry_matches(entry: Descriptor, reference: Reference) -> bool:
         return False
     # name@digest: any name of that repository that points to the digest
     return entry.digest == reference.digest and name.startswith(f"{reference.repository}:")
-
-
-def _read_choice(path: str, asked: dict[str, Any]) -> DriverChoice | None:
-    from ocitool.drivers.driver import Support
-
-    try:
-        with open(path, "rb") as file:
-            known = json.load(file)
-        if known["asked"] != asked:
-            return None
-        answer = known["answer"]
-        passed = tuple((name, Support(**support)) for name, support in answer["passed"])
-        return DriverChoice(name=answer["name"], reason=answer["reason"], passed_over=passed)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

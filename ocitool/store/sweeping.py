@@ -78,10 +78,20 @@ def take_out_trash(layout: Layout, *, background: bool) -> None:
             trash.start(large)
 
 
-def drivers_of(layout: Layout) -> list[str]:
-    """Return the names of the drivers that have ever kept something here."""
+def drivers_of(layout: Layout, *, hidden: bool = False) -> list[str]:
+    """Return the names of the drivers that have ever kept something here.
+
+    With *hidden* those whose directory only another user may look into, else all others.
+    """
     with os.scandir(layout.drivers) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    return [name for name in names if is_hidden(layout, name) == hidden]
+
+
+def is_hidden(layout: Layout, name: str) -> bool:
+    """Say whether this user may not look at the layers of a driver, in a store of another."""
+    home = f"{layout.drivers}/{name}"
+    return not os.access(home, os.R_OK | os.X_OK, effective_ids=True) and os.path.isdir(home)
 
 
 @contextlib.contextmanager

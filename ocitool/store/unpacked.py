@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ocitool.errors import DigestMismatch, LayerError, LayerNotFound, OcitoolError
-from ocitool.progress import ProgressSink, Transfer
+from ocitool.progress import Notice, ProgressSink, Transfer
 from ocitool.store.files import is_temporary
 from ocitool.store.layer import Layer
 from ocitool.store.layout import boot_id
 from ocitool.store.plain import open_plain
 from ocitool.store.problems import BadFile, BadLayer, Problem
 from ocitool.store.store import Store
-from ocitool.store.sweeping import made
+from ocitool.store.sweeping import is_hidden, made
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -33,6 +33,10 @@ def check_layers(
     for name, chain, *rest in store.database.rows(query):
         drivers.setdefault(name, {})[chain] = (rest[0], rest[1], rest[2])
     for name, rows in drivers.items():
+        if is_hidden(store.layout, name):
+            text = f"the layers of driver {name} are not looked at: only their owner may"
+            progress.emit(Notice(text=text, level="warning"))
+            continue
         with made(store.make_driver, name) as driver:
             if driver is None:
                 yield Problem(

@@ -1,0 +1,61 @@
+"""Whose a store is: what root finds in a store of somebody else, that user has put there.
+
+As git does with "dubious ownership" and ssh with its files: refused by name, with the way out.
+The directories above a store are not looked at: in containers their owners are anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+
+from ocitool.errors import StoreError
+
+
+def require_own(root: str, trusted: str = "") -> None:
+    """Refuse the directory *root*, if it is there, where others decide what is in it.
+
+    That is for root the directory of another user, unless *trusted* is that user's id; for
+    everybody a symbolic link of another user but root.
+
+    Raises:
+        StoreError: it is one of them.
+    """
+    try:
+        link, state = os.lstat(root), os.stat(root)
+    except OSError:  # whoever opens it tells
+        return
+    me = os.geteuid()
+    if stat.S_ISLNK(link.st_mode) and str(link.st_uid) not in (str(me), "0", trusted):
+        raise StoreError(
+            f"is a symbolic link of the user {_named(link.st_uid)}",
+            where=root,
+            hint=f"give --root the directory that it leads to: {os.path.realpath(root)}",
+        )
+    if me == 0 and str(state.st_uid) not in ("0", trusted):
+        raise StoreError(
+            f"belongs to the user {_named(state.st_uid)}, and root does not use others' stores: "
+            "that user decides what root finds there",
+            where=root,
+            hint="run as that user, or give --root a directory of root's; if nobody but you has "
+            f"that user's rights, as on a container's volume, set OCITOOL_TRUSTED_OWNER="
+            f"{state.st_uid}",
+        )
+
+
+def require_closed(root: str) -> None:
+    """Refuse the store *root* if all users may write to it; `StoreError` says how to mend that."""
+    if stat.S_IMODE(os.stat(root).st_mode) & stat.S_IWOTH:
+        raise StoreError(
+            "may be written to by every user, who may have put anything there",
+            where=root,
+            hint=f"look what is in it, and then: chmod o-w {root}",
+        )
+
+
+def _named(uid: int) -> str:
+    try:
+        return f"{uid} ({pwd.getpwuid(uid).pw_name})"
+    except KeyError:
+        return str(uid)
