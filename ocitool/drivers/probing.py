@@ -10,7 +10,7 @@ from typing import Final
 from ocitool.drivers.driver import Support
 from ocitool.layer.root import remove_tree
 
-#: Goes into a mount namespace of its own: what is mounted dies with it.
+#: Goes into a mount namespace of its own, and to the directory: what is mounted dies with it.
 _BEGIN: Final = r"""
 import ctypes, os, stat, sys
 top, options = sys.argv[1:]
@@ -21,6 +21,7 @@ def check(result, what):
         sys.exit(f"{what}: {os.strerror(number)}")
 check(libc.unshare(0x20000), "a mount namespace")
 check(libc.mount(None, b"/", None, 0x44000, None), "private mounts")
+os.chdir(top)  # a path in options is cut at commas, colons and backslashes
 """
 
 #: Mounts an overlay, writes through it, removes through it.
@@ -28,17 +29,17 @@ _OVERLAY: Final = (
     _BEGIN
     + r"""
 for name in ("lower", "upper", "work", "merged"):
-    os.mkdir(f"{top}/{name}")
-open(f"{top}/lower/file", "w").close()
-data = f"lowerdir={top}/lower,upperdir={top}/upper,workdir={top}/work,{options}"
-check(libc.mount(b"overlay", f"{top}/merged".encode(), b"overlay", 0, data.encode()), "the mount")
+    os.mkdir(name)
+open("lower/file", "w").close()
+data = f"lowerdir=lower,upperdir=upper,workdir=work,{options}"
+check(libc.mount(b"overlay", b"merged", b"overlay", 0, data.encode()), "the mount")
 try:
-    open(f"{top}/merged/new", "w").close()
-    os.unlink(f"{top}/merged/file")
-    if not stat.S_ISCHR(os.lstat(f"{top}/upper/file").st_mode):
+    open("merged/new", "w").close()
+    os.unlink("merged/file")
+    if not stat.S_ISCHR(os.lstat("upper/file").st_mode):
         sys.exit("a removed file left no whiteout")
 finally:
-    libc.umount2(f"{top}/merged".encode(), 2)
+    libc.umount2(b"merged", 2)
 """
 )
 
@@ -46,7 +47,6 @@ finally:
 _EROFS: Final = (
     _BEGIN
     + r"""
-os.chdir(top)  # paths in options are cut at commas
 for name in ("seen", "upper", "work", "merged"):
     os.mkdir(name)
 check(libc.mount(b"image", b"seen", b"erofs", 1, b"device=tar"), "an image in a file")
@@ -160,12 +160,6 @@ def try_overlay(home: str, options: Sequence[str]) -> Support:
 
     place = tempfile.mkdtemp(prefix="probe-", dir=home)
     try:
-        if "," in place or ":" in place:
-            return Support(
-                ok=False,
-                reason="the path of the store holds a comma or a colon",
-                hint="choose another --root",
-            )
         error = _run(_OVERLAY, place, ",".join(options))
     finally:
         remove_tree(place)
@@ -195,6 +189,12 @@ def try_fuse(home: str) -> Support:
             ok=False,
             reason=f"/dev/fuse cannot be opened: {error.strerror}",
             hint="as root: modprobe fuse; chmod 0666 /dev/fuse",
+        )
+    if ":" in os.path.realpath(home):  # it joins the real paths of its directories with colons
+        return Support(
+            ok=False,
+            reason="fuse-overlayfs takes no path with a colon, and the store's has one",
+            hint="give --root a path without a colon",
         )
     library = os.path.dirname(os.path.dirname(os.path.realpath(ocitool_runtime.__file__)))
     place = tempfile.mkdtemp(prefix="probe-", dir=home)

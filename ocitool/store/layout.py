@@ -19,6 +19,8 @@ from ocitool.store.files import is_same, is_temporary, try_lock, write_file, wri
 from ocitool.store.ownership import require_closed, require_own
 
 FORMAT: Final = 1
+#: Bytes of a root: SQLite opens no longer path than 512, with a log's ending and a zero (os_unix.c).
+_LONGEST: Final = 512 - len("/db.sqlite-journal")
 _LOCK_PATIENCE: Final = 600.0  # seconds
 
 
@@ -91,6 +93,13 @@ class Layout:
             )
 
     def _create(self, version: str) -> None:
+        length = len(os.fsencode(os.path.realpath(self.root)))
+        if length > _LONGEST:
+            raise StoreError(
+                f"the path is {length} bytes long, and that of a store is at most {_LONGEST}",
+                where=self.root,
+                hint="give --root a shorter path",
+            )
         try:
             os.makedirs(self.root, mode=0o700, exist_ok=True)
             names = os.listdir(self.root)
