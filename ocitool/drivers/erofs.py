@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from ocitool.drivers import probing
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders, InFolders
-from ocitool.errors import DriverError, LayerError
+from ocitool.drivers.images import merged_image, opened
+from ocitool.errors import DriverError
 from ocitool.layer import xattrs
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.erofs.tags import device_of
@@ -175,10 +176,6 @@ class ErofsDriver(InFolders):
         place = f"{self._home}/layers/{layer}"
         return os.path.exists(f"{place}/{IMAGE}") and os.path.exists(f"{place}/{TAR}")
 
-    def layers(self) -> Iterator[str]:
-        # One that has lost its image or its tar is none, and is made again.
-        return filter(self.has, super().layers())
-
     def tar(self, layer: str) -> str:
         place = os.path.dirname(self._folders.layer(layer))
         return "" if os.path.islink(place) else f"{place}/{TAR}"  # another store's is left alone
@@ -201,12 +198,12 @@ class ErofsDriver(InFolders):
                 yield f"its {name} {differs}"
         if read_quietly(path) != wanted:
             yield "its image shows something else"
-        if os.path.exists(merged := self._merged(layer)):
-            try:
-                with ErofsImage(merged) as image:
-                    image.verify()
-            except LayerError:
-                yield "the image of all layers up to it is damaged"
+        try:
+            kept_merged = read_quietly(self._merged(layer))
+        except FileNotFoundError:
+            return
+        if kept_merged != self._merged_image([*parents, layer]):
+            yield "the image of all layers up to it shows something else"
 
     def usage(self, layer: str) -> Usage:
         path = self._folders.layer(layer)
@@ -264,29 +261,19 @@ class ErofsDriver(InFolders):
     def _merge(self, parents: Sequence[str], images: Sequence[tuple[str, str]]) -> None:
         """Write the image of all *parents*, which *images* show."""
         from ocitool.drivers.keeping import write_whole
-        from ocitool.layer.erofs.merge import merge
-        from ocitool.layer.erofs.writer import write
 
-        with _opened(images) as below:
-            data = write(*merge(below.images))
+        data = merged_image(images)
         os.makedirs(f"{self._home}/merged", mode=0o700, exist_ok=True)
         write_whole(f"{self._home}/merged", parents[-1], data)
+
+    def _merged_image(self, layers: Sequence[str]) -> bytes:
+        """Return the image of all *layers*, made from theirs: from another merged one it would
+        be the same.
+        """
+        return merged_image([(name, self._folders.layer(name)) for name in reversed(layers)])
 
     def _merged(self, name: str) -> str:
         return f"{self._home}/merged/{name}"
 
     def _below(self, parents: Sequence[str]) -> contextlib.AbstractContextManager[Stack]:
-        return _opened(self._images(parents))
-
-
-@contextlib.contextmanager
-def _opened(images: Sequence[tuple[str, str]]) -> Iterator[Stack]:
-    """Open images for looking into them."""
-    from ocitool.layer.erofs.stack import Below, Stack
-
-    with contextlib.ExitStack() as stack:
-        below = []
-        for name, path in images:
-            image = stack.enter_context(ErofsImage(path))
-            below.append(Below(name=name, image=image))
-        yield Stack(below)
+        return opened(self._images(parents))

@@ -193,7 +193,7 @@ class InFolders:
         self._folders.remove(layer)
 
     def has(self, layer: str) -> bool:
-        return os.path.isdir(self._folders.committed(layer))
+        return os.path.isdir(f"{self._folders.committed(layer)}/{FS}")
 
     def layers(self) -> Iterator[str]:
         return self._folders.layers()

@@ -14,11 +14,19 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.check import check, check_names
+from ocitool.store.check import check
 from ocitool.store.disk import full_disk
 from ocitool.store.gc import drop_layer, prune
 from ocitool.store.leases import oldest_lease
-from ocitool.store.problems import BadBlob, BadDatabase, BadFile, BadLayer, Problem
+from ocitool.store.problems import (
+    BadBlob,
+    BadDatabase,
+    BadFile,
+    BadLayer,
+    BadLayoutFile,
+    BadRow,
+    Problem,
+)
 from ocitool.store.served import is_served
 from ocitool.store.store import Store
 from ocitool.store.sweeping import made
@@ -50,19 +58,21 @@ def repair(
     registry server keeps its content in.
     """
     work = _Repair(store, insecure, authfile)
-    left = False
-    for problem in list(check(store, progress)):
-        yield (result := work.mend(problem))
-        left = left or isinstance(result, Problem)
-    # With a manifest that is there again, what it names is known.
-    while work.fetched:
-        work.fetched = False
-        for problem in list(check_names(store, work.given_up)):
-            yield (result := work.mend(problem))
-            left = left or isinstance(result, Problem)
+    # What is mended lets more be seen: what a manifest names, what a layer should hold.
+    while work.goes_on:
+        work.goes_on = False
+        for problem in _topmost_first(list(check(store, progress))):
+            if (result := work.mend(problem)) is not None:
+                yield result
     # While a manifest cannot be read nobody knows what is of no use.
-    if not left and not is_served(store):
+    if not work.left and not is_served(store):
         prune(store, cache=False, dangling=False)
+
+
+def _topmost_first(problems: list[Problem]) -> list[Problem]:
+    """Return *problems* with those of layers turned round: none goes on which another stands."""
+    layers = [each for each in problems if isinstance(each.fault, BadLayer)]
+    return [*(each for each in problems if each not in layers), *reversed(layers)]
 
 
 class _Repair:
@@ -70,16 +80,38 @@ class _Repair:
         self._store = store
         self._insecure = insecure
         self._authfile = authfile
-        self.fetched = False
-        self.given_up: set[Digest] = set()
+        self._tried: set[object] = set()
+        self._mended: set[object] = set()
+        self._stood_on: set[tuple[str, str]] = set()  # layers below those that could not go
+        self.goes_on = True  # whether another look is worth while
+        self.left = False  # whether there is something that could not be mended
 
-    def mend(self, problem: Problem) -> Mended | Problem:
+    def mend(self, problem: Problem) -> Mended | Problem | None:
+        """Mend *problem*; None if that was tried before, and told."""
+        subject = _subject(problem)
+        if subject in self._tried:
+            return self._again(problem, subject)
+        self._tried.add(subject)
         try:
             done = self._mend(problem)
         except OcitoolError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            return Problem(what=problem.what, remedy=f"could not be mended: {error}{hint}")
-        return Mended(problem=problem, done=done) if done else problem
+            problem = Problem(what=problem.what, remedy=f"could not be mended: {error}{hint}")
+            done = ""
+        if done:
+            self._mended.add(subject)
+            self.goes_on = True
+            return Mended(problem=problem, done=done)
+        self.left = True
+        return problem
+
+    def _again(self, problem: Problem, subject: object) -> Problem | None:
+        """Tell of what was mended and is wrong once more; of what was told already, nothing."""
+        if subject not in self._mended:
+            return None
+        self._mended.discard(subject)
+        self.left = True
+        return Problem(what=problem.what, remedy="could not be mended: it is damaged again")
 
     def _mend(self, problem: Problem) -> str:
         match problem.fault:
@@ -91,6 +123,16 @@ class _Repair:
                 with full_disk(self._store.layout.root), contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
                 return "removed; it is made again when it is needed"
+            case BadLayoutFile():
+                with full_disk(self._store.layout.root):
+                    self._store.layout.write_layout_file()
+                return "written again"
+            case BadRow(table, where):
+                condition = " AND ".join(f"{column} = ?" for column, _ in where)
+                self._store.database.run(
+                    f"DELETE FROM {table} WHERE {condition}", [value for _, value in where]
+                )
+                return "forgotten; what is needed of it is found out again"
             case BadDatabase():
                 if os.path.exists(self._store.layout.served):
                     raise StoreError(
@@ -108,18 +150,14 @@ class _Repair:
 
     def _blob(self, fault: BadBlob) -> str:
         blobs = self._store.blobs
+        self._store.refs.all()  # must be readable, or nobody knows what is needed
         aside = blobs.set_aside(fault.digest)
         if fault.descriptor is None or not fault.names:
             blobs.drop_aside(fault.digest)
             return "removed; no image needs it, and a build step that does is done again"
-        try:
-            repository = self._fetch(fault.descriptor, fault.names)
-        except OcitoolError:
-            self.given_up.add(fault.digest)
-            raise
+        repository = self._fetch(fault.descriptor, fault.names)
         if aside:
             blobs.drop_aside(fault.digest)
-        self.fetched = True
         return f"fetched again from {repository}"
 
     def _fetch(self, wanted: Descriptor, names: tuple[str, ...]) -> str:
@@ -157,11 +195,29 @@ class _Repair:
     # -- layers -----------------------------------------------------------------------------
 
     def _layer(self, name: str, chain: str) -> str:
+        which = (name, chain)
+        rows = self._store.database.rows(
+            "SELECT parent FROM layers WHERE driver = ? AND chain = ?", which
+        )
         with made(self._store.make_driver, name) as driver:
             spare = oldest_lease(self._store.layout)
-            if driver is None or not drop_layer(self._store, driver, chain, spare):
+            if (
+                driver is None
+                or which in self._stood_on
+                or not drop_layer(self._store, driver, chain, spare)
+            ):
+                self._stood_on.update((name, parent) for (parent,) in rows)
                 raise StoreError("a process may be using it", hint="end it, and repair again")
         return "removed; it is unpacked again when it is needed"
+
+
+def _subject(problem: Problem) -> object:
+    """Return what *problem* is about: by it one is known when it is met again."""
+    fault = problem.fault
+    if isinstance(fault, BadBlob):
+        # Of a lost manifest's blobs nobody knew that they are needed.
+        return fault.digest, bool(fault.names)
+    return fault or problem.what
 
 
 def _has_domain(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Container, Iterator
 
@@ -11,61 +12,66 @@ from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.mediatypes import CONFIGS
 from ocitool.progress import SILENT, ProgressSink, Transfer
 from ocitool.store.database import DAMAGED
-from ocitool.store.layer import layer_names
+from ocitool.store.layer import Layer, layer_names
+from ocitool.store.layout import Layout
 from ocitool.store.marks import documents, layers_of
 from ocitool.store.mounts import leaked_mounts
-from ocitool.store.problems import BadBlob, BadDatabase, Problem
+from ocitool.store.problems import REPAIR, BadBlob, BadDatabase, BadLayoutFile, Problem
 from ocitool.store.refs import name_of
-from ocitool.store.stock import Stock, add_packed, take_stock
+from ocitool.store.rows import add_rows
+from ocitool.store.stock import Stock, take_stock
 from ocitool.store.store import Store
-from ocitool.store.unpacked import check_indexes, check_layers
-
-_REPAIR = "run `ocitool system check --repair`"
+from ocitool.store.tars import prove_tars
+from ocitool.store.unpacked import check_layers
 
 
 def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
     """Yield what is wrong.
 
     Every blob is hashed, every name followed, every unpacked layer and every index compared with
-    its tar, and mounts are looked for.
+    its tar, the rows of the database with the blobs, and mounts are looked for.  What looks wrong
+    is looked at once more while nobody can move it: others may work in the store meanwhile.
     """
+    stock: Stock | None = None
     try:
         stock = take_stock(store)
     except StoreError as error:
         yield Problem(what=str(error), remedy=error.hint)
-        return
-    if not os.path.exists(store.layout.index):
-        yield Problem(
-            what="oci/index.json is not there: no image has a name any more",
-            remedy="put a copy of it back, or pull and build again; do not prune before",
-        )
+    yield from _layout(store.layout)
+    known = stock or Stock()
     damage = _damage_of_database(store)
     if damage:
-        yield Problem(
-            what=f"the database is damaged: {damage}", remedy=_REPAIR, fault=BadDatabase()
-        )
+        yield Problem(what=f"the database is damaged: {damage}", remedy=REPAIR, fault=BadDatabase())
     else:
-        add_packed(store, stock)
+        yield from add_rows(store, known)
     bad: set[Digest] = set()
-    for problem in _blobs(store, stock, progress):
+    for problem in _blobs(store, known, progress):
         yield problem
         if isinstance(problem.fault, BadBlob):
             bad.add(problem.fault.digest)
-    yield from check_names(store, bad)
+    if stock is not None:
+        yield from check_names(store, bad)
+    proved: dict[Digest, Layer] = {}
+    yield from prove_tars(store, known, bad, proved)
     if not damage:
-        sound = {
-            digits: layer
-            for digits, layer in stock.layers.items()
-            if layer.blob.digest not in bad
-            and store.blobs.size(layer.blob.digest) == layer.blob.size
-        }
-        yield from check_layers(store, sound, progress)
-        yield from check_indexes(store, sound)
+        yield from check_layers(store, proved, progress)
     yield from leaked_mounts(store.layout)
 
 
 def check_names(store: Store, told: Container[Digest] = ()) -> Iterator[Problem]:
     """Follow every name, and look at the sizes of what it needs; what was *told* is passed over."""
+    found = list(_names(store, told))
+    if found:
+        with contextlib.ExitStack() as held:
+            # A name goes before its blobs, and comes after them: while none can change, nothing
+            # that has one is on its way.
+            with contextlib.suppress(StoreError):  # where nothing can be written nothing moves
+                held.enter_context(store.layout.lock("refs"))
+            found = list(_names(store, told))
+    yield from found
+
+
+def _names(store: Store, told: Container[Digest]) -> Iterator[Problem]:
     for entry in store.refs.all():
         for part in documents(store, entry):
             # The other platforms need not be here.
@@ -73,14 +79,27 @@ def check_names(store: Store, told: Container[Digest] = ()) -> Iterator[Problem]
                 yield from _image(store, part, name_of(entry), told)
 
 
+def _layout(layout: Layout) -> Iterator[Problem]:
+    if not os.path.exists(layout.index):
+        yield Problem(
+            what="oci/index.json is not there: no image has a name any more",
+            remedy="put a copy of it back, or pull and build again; do not prune before",
+        )
+    if not layout.is_image_layout():
+        yield Problem(
+            what=f"{layout.layout_file} is missing or damaged: other tools see no image layout",
+            remedy=REPAIR,
+            fault=BadLayoutFile(),
+        )
+
+
 def _damage_of_database(store: Store) -> str:
     try:
-        rows = store.database.rows("PRAGMA quick_check(1)")
-    except StoreError as error:
+        return store.database.damage()
+    except StoreError as error:  # it cannot even be opened
         if error.hint != DAMAGED:
             raise
         return error.message
-    return "" if rows == [("ok",)] else str(rows[0][0])
 
 
 def _blobs(store: Store, stock: Stock, progress: ProgressSink) -> Iterator[Problem]:
@@ -89,14 +108,15 @@ def _blobs(store: Store, stock: Stock, progress: ProgressSink) -> Iterator[Probl
         step = Transfer(key=str(digest), action="check", total=size)
         progress.emit(step)
         try:
-            found = store.blobs.hash(digest)
+            # A damaged one may have been replaced while it was read.
+            damaged = store.blobs.hash(digest) != digest and store.blobs.hash(digest) != digest
         except BlobNotFound:  # removed while we looked
             continue
-        if found != digest:
+        if damaged:
             names = tuple(sorted(stock.names.get(digest, ())))
             yield Problem(
                 what=f"blob {digest} is damaged{_of(names)}",
-                remedy=f"{_REPAIR}, or remove {store.blobs.path(digest)} and then {_again(names)}",
+                remedy=f"{REPAIR}, or remove {store.blobs.path(digest)} and then {_again(names)}",
                 fault=BadBlob(digest, stock.blobs.get(digest), names),
             )
         progress.emit(Transfer(key=step.key, action="check", done=size, total=size, state="done"))
@@ -132,7 +152,7 @@ def _part(store: Store, part: Descriptor, name: str, kind: str) -> Iterator[Prob
         state = "missing" if size is None else "of a wrong size"
         yield Problem(
             what=f"{_called(name, part)}: {kind} {part.digest} is {state}",
-            remedy=f"{_REPAIR}, or {_again((name,))}",
+            remedy=f"{REPAIR}, or {_again((name,))}",
             fault=BadBlob(part.digest, part, (name,)),
         )
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from ocitool.errors import StoreError, StoreVersion
-from ocitool.store.disk import full_error
+from ocitool.store.disk import full_error, is_full
 
 VERSION: Final = 3
 _IMAGES: Final = """
@@ -31,7 +31,10 @@ _BUSY: Final = 60.0  # seconds
 #: The hint of the error for a damaged file.
 DAMAGED: Final = "it is damaged: remove it and its -wal and -shm; layers are unpacked again"
 _REFUSED: Final = "give --root a directory you may write to"
+_FAILED: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _HINTS: Final = {
+    # Statements and tables are ours: where they do not fit each other the tables are damaged.
+    sqlite3.SQLITE_ERROR: DAMAGED,
     sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: DAMAGED,
     sqlite3.SQLITE_CANTOPEN: _REFUSED,
@@ -58,6 +61,14 @@ CREATE TABLE files (           -- the stat cache: one row for each directory of 
     directory TEXT NOT NULL, rules TEXT NOT NULL, state BLOB NOT NULL, digest TEXT NOT NULL,
     content BLOB NOT NULL, PRIMARY KEY (directory, rules)) WITHOUT ROWID;
 """
+_COLUMNS: Final = {
+    "layers": "chain, driver, diff, parent, boot, used, made",
+    "images": "digest, id, created, platform, size",
+    "packed": "digest, diff, codec",
+    "origins": "digest, repository",
+    "cache": "key, record, used",
+    "files": "directory, rules, state, digest, content",
+}
 
 
 class Database:
@@ -67,6 +78,7 @@ class Database:
     """
 
     def __init__(self, path: str, *, copy: bool = False) -> None:
+        self._path = path
         self._lock = threading.RLock()
         try:
             self._connection = sqlite3.connect(
@@ -114,19 +126,33 @@ class Database:
                     self._connection.execute(_STEPS[older])
             self._connection.execute(f"PRAGMA user_version={VERSION}")
 
+    def damage(self) -> str:
+        """Return what is wrong with the file, ``""`` if nothing is."""
+        try:
+            found: str = self.rows("PRAGMA quick_check(1)")[0][0]
+            with self._lock, self._translated():
+                for table, columns in _COLUMNS.items():
+                    for _ in self._connection.execute(f"SELECT {columns} FROM {table}"):
+                        pass  # it can be read
+        except StoreError as error:
+            if error.hint != DAMAGED:
+                raise
+            return error.message
+        return "" if found == "ok" else found
+
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows that *query* finds."""
-        with self._lock, _translated():
+        with self._lock, self._translated():
             return self._connection.execute(query, values).fetchall()
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Carry out one change; returns how many rows it changed."""
-        with self._lock, _translated():
+        with self._lock, self._translated():
             return self._connection.execute(statement, values).rowcount
 
     def run_durably(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Carry out one change, and those before it, so that no power cut takes them back."""
-        with self._lock, _translated():
+        with self._lock, self._translated():
             self._connection.execute("PRAGMA synchronous=FULL")
             try:
                 return self._connection.execute(statement, values).rowcount
@@ -135,13 +161,13 @@ class Database:
 
     def run_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Carry out one change for each of *rows*, all or none."""
-        with self.write(), _translated():
+        with self.write(), self._translated():
             self._connection.executemany(statement, rows)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[None]:
         """Carry out what is done inside as one transaction."""
-        with self._lock, _translated():
+        with self._lock, self._translated():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -150,6 +176,13 @@ class Database:
                 if self._connection.in_transaction:  # a full disk has ended it already
                     self._connection.execute("ROLLBACK")
                 raise
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _error(error, self._path) from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -186,17 +219,13 @@ def _alone(directory: str) -> Iterator[None]:
         os.close(fd)
 
 
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _error(error) from error
-
-
-def _error(error: sqlite3.Error, where: str = "") -> StoreError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+def _error(error: sqlite3.Error, where: str) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None and isinstance(error, sqlite3.OperationalError):
+        code = sqlite3.SQLITE_CORRUPT  # the module's own: a text that is no UTF-8
+    code = (code or 0) & 0xFF
+    # SQLite says so of what it writes; of files that it makes or maps it knows only that it failed.
+    if code == sqlite3.SQLITE_FULL or (code in _FAILED and is_full(os.path.dirname(where))):
         return full_error(where)
     hint = _HINTS.get(code, "")
     return StoreError(f"the store's database failed: {error}", where=where, hint=hint)

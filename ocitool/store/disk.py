@@ -6,8 +6,12 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from typing import Final
 
 from ocitool.errors import StoreError
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_SMALL: Final = 64 << 10  # bytes; SQLite's index of its log begins with half of that
 
 
 @contextlib.contextmanager
@@ -42,10 +46,22 @@ def free_bytes(root: str) -> int:
     return (state.f_bavail if os.geteuid() else state.f_bfree) * state.f_frsize
 
 
+def is_full(directory: str) -> bool:
+    """Say whether there is no room for a small file: the disk is full, or the user's quota."""
+    import tempfile  # few need it
+
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            os.posix_fallocate(file.fileno(), 0, _SMALL)
+    except OSError as error:
+        return error.errno in _FULL
+    return False
+
+
 def disk_error(error: OSError, root: str) -> StoreError:
     """Return the store's error for one of the system."""
     place = error.filename if isinstance(error.filename, str) else root
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _FULL:
         return full_error(root)
     hint = ""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

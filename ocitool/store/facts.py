@@ -60,6 +60,14 @@ class FactTable:
         images = {digest for digest, known in facts.items() if _begins(known.id, digits)}
         return images | {digest for digest in digests if _begins(digest, digits)}
 
+    def wrong(self) -> Iterator[str]:
+        """Yield the digests of which something else is remembered than their manifests say."""
+        for entry in (entry for refs in self._refs for entry in refs.all()):
+            for digest, facts in self._known({str(entry.digest)}).items():
+                with contextlib.suppress(OcitoolError):
+                    if facts != self._read(entry):
+                        yield digest
+
     def _entries(self, digests: set[str]) -> Iterator[Descriptor]:
         for refs in self._refs:
             if len(digests) > 1:

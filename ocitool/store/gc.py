@@ -25,6 +25,7 @@ from ocitool.store.leases import oldest_lease
 from ocitool.store.marks import Marks, mark
 from ocitool.store.refs import name_of
 from ocitool.store.served import require_not_served
+from ocitool.store.space import layer_size
 from ocitool.store.store import Store
 from ocitool.store.sweeping import drivers_of, made
 
@@ -173,7 +174,7 @@ def _sweep_layers(
             for chain in _topmost_first(store, name, here):
                 if chain in here and not unused(chain):
                     continue
-                size = driver.usage(chain).size if measured and chain in here else 0
+                size = layer_size(driver, chain) if measured and chain in here else 0
                 if drop_layer(store, driver, chain, spare):
                     sizes.append(size)
     return sizes

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import time
@@ -19,8 +20,9 @@ from ocitool.store.files import is_same, is_temporary, try_lock, write_file, wri
 from ocitool.store.ownership import require_closed, require_own
 
 FORMAT: Final = 1
-#: Bytes of a root: SQLite opens no longer path than 512, with a log's ending and a zero (os_unix.c).
+#: Bytes of a root: SQLite opens paths of up to 512, with a log's ending and a zero (os_unix.c).
 _LONGEST: Final = 512 - len("/db.sqlite-journal")
+_SMALL: Final = 4096  # bytes
 _LOCK_PATIENCE: Final = 600.0  # seconds
 
 
@@ -35,6 +37,7 @@ class Layout:
         self.oci = f"{root}/oci"
         self.blobs = f"{root}/oci/blobs"
         self.index = f"{root}/oci/index.json"
+        self.layout_file = f"{root}/oci/oci-layout"
         self.database = f"{root}/db.sqlite"
         self.indexes = f"{root}/indexes"
         self.drivers = f"{root}/drivers"
@@ -91,6 +94,22 @@ class Layout:
                 where=self.root,
                 hint="use a newer ocitool, or another --root",
             )
+        if make:
+            with contextlib.suppress(OSError):  # where it can only be read it serves as it is
+                self._make_directories()
+
+    def _make_directories(self) -> None:
+        """Make what is missing: a copy of a store may have lost its empty directories."""
+        for place in (
+            f"{self.blobs}/sha256",
+            self.indexes,
+            self.drivers,
+            self.containers,
+            self.tmp,
+            self.locks,
+        ):
+            if not os.path.isdir(place):
+                os.makedirs(place, mode=0o755, exist_ok=True)
 
     def _create(self, version: str) -> None:
         length = len(os.fsencode(os.path.realpath(self.root)))
@@ -112,16 +131,8 @@ class Layout:
                     hint="give --root an empty or a new directory",
                 )
             os.chmod(self.root, 0o700)
-            for place in (
-                f"{self.blobs}/sha256",
-                self.indexes,
-                self.drivers,
-                self.containers,
-                self.tmp,
-                self.locks,
-            ):
-                os.makedirs(place, mode=0o755, exist_ok=True)
-            write_file(f"{self.oci}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+            self._make_directories()
+            self.write_layout_file()
             # Another process may have made it all, and named an image, since we looked.
             write_new_file(self.index, b'{"schemaVersion":2,"manifests":[]}')
             # The version comes last: with it there, everything else is.
@@ -132,6 +143,19 @@ class Layout:
                 where=self.root,
                 hint="give --root a directory you may write to",
             ) from error
+
+    def write_layout_file(self) -> None:
+        """Write what makes the directory an image layout (image-spec v1.1, image-layout.md)."""
+        write_file(self.layout_file, b'{"imageLayoutVersion":"1.0.0"}')
+
+    def is_image_layout(self) -> bool:
+        """Say whether that file is there, and says so."""
+        try:
+            with open_quietly(self.layout_file) as file:
+                known: bool = json.loads(file.read(_SMALL))["imageLayoutVersion"] == "1.0.0"
+                return known
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def work_lock(self, kind: str, name: str) -> contextlib.AbstractContextManager[None]:
         """Hold the lock for work on *name*, however long others take."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
+
+REPAIR: Final = "run `ocitool system check --repair`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class BadBlob:
 
 @dataclass(frozen=True, slots=True)
 class BadLayer:
-    """An unpacked layer that has lost its directory, or is not as its tar says."""
+    """An unpacked layer that is not as its tar says, or stands on one that is not."""
 
     driver: str
     chain: str
@@ -33,11 +36,24 @@ class BadFile:
 
 
 @dataclass(frozen=True, slots=True)
+class BadLayoutFile:
+    """The file ``oci-layout``, which says that the directory is an image layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row of the database, or several, that hold what is not so; they can be done without."""
+
+    table: str
+    where: tuple[tuple[str, str], ...]  # columns and what is in them
+
+
+@dataclass(frozen=True, slots=True)
 class BadDatabase:
     """The database."""
 
 
-Fault = BadBlob | BadLayer | BadFile | BadDatabase
+Fault = BadBlob | BadLayer | BadFile | BadLayoutFile | BadRow | BadDatabase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ocitool.errors import LayerNotFound
+from ocitool.errors import LayerError, LayerNotFound
 from ocitool.oci.digest import Digest
 from ocitool.store.files import is_temporary
 from ocitool.store.store import Store
 from ocitool.store.sweeping import drivers_of, made
+
+if TYPE_CHECKING:
+    from ocitool.drivers.driver import Driver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +58,17 @@ def _layers(store: Store) -> dict[tuple[str, str], int]:
     sizes: dict[tuple[str, str], int] = {}
     for name in drivers_of(store.layout):
         with made(store.make_driver, name) as driver:
-            for chain in list(driver.layers()) if driver is not None else []:
-                try:
-                    sizes[name, chain] = driver.usage(chain).size if driver is not None else 0
-                except LayerNotFound:  # removed meanwhile
-                    continue
+            if driver is not None:
+                sizes |= {(name, chain): layer_size(driver, chain) for chain in driver.layers()}
     return sizes
+
+
+def layer_size(driver: Driver, chain: str) -> int:
+    """Return what an unpacked layer takes in bytes, 0 if it was removed meanwhile or is damaged."""
+    try:
+        return driver.usage(chain).size
+    except (LayerNotFound, LayerError, OSError):
+        return 0
 
 
 def _indexes(store: Store) -> dict[str, int]:

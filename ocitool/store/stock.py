@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import dataclass, field
 
 from ocitool.errors import OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
-from ocitool.oci.mediatypes import layer_type
 from ocitool.store.layer import Layer
 from ocitool.store.marks import documents, layers_of
+from ocitool.store.problems import BadRow
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 
 
 @dataclass(slots=True)
 class Stock:
-    """Blobs by digest, with the names of the images that need them; layers by their diff ids."""
+    """Blobs by digest, with the names of the images that need them, and what holds each layer."""
 
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
     names: dict[Digest, set[str]] = field(default_factory=dict)
-    layers: dict[str, Layer] = field(default_factory=dict)  # by the digits of the diff id
+    layers: set[Layer] = field(default_factory=set)  # of images
+    rows: dict[Layer, set[BadRow]] = field(default_factory=dict)  # that say what a blob holds
 
     def need(self, descriptor: Descriptor, name: str) -> None:
         """Note that the image *name* needs a blob."""
@@ -49,28 +49,11 @@ def _document(store: Store, entry: Descriptor, name: str, stock: Stock) -> None:
             return
         for part in (document.config, *document.layers):
             stock.need(part, name)
-        for layer in layers_of(store, document):
-            stock.layers.setdefault(layer.diff_id.encoded, layer)
+        stock.layers.update(bare(layer) for layer in layers_of(store, document))
 
 
-def add_packed(store: Store, stock: Stock) -> None:
-    """Add the layers that were made here, whether or not an image has them."""
-    from ocitool.layer.compression import parse
-
-    for text, diff, codec in store.database.rows("SELECT digest, diff, codec FROM packed"):
-        digest = Digest.parse(text)
-        size = store.blobs.size(digest)
-        if size is not None:
-            blob = Descriptor(
-                media_type=layer_type(parse(codec)[0].suffix), digest=digest, size=size
-            )
-            diff_id = Digest.parse(diff)
-            stock.layers.setdefault(diff_id.encoded, Layer(diff_id=diff_id, blob=blob))
-    for (record,) in store.database.rows("SELECT record FROM cache"):
-        fields = json.loads(record)
-        if fields.get("blob"):
-            digest = Digest.parse(fields["blob"])
-            stock.blobs.setdefault(
-                digest,
-                Descriptor(media_type=fields["media_type"], digest=digest, size=fields["size"]),
-            )
+def bare(layer: Layer) -> Layer:
+    """Return *layer* without what another image may say otherwise of its blob."""
+    blob = layer.blob
+    plain = Descriptor(media_type=blob.media_type, digest=blob.digest, size=blob.size)
+    return Layer(diff_id=layer.diff_id, blob=plain)

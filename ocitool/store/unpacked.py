@@ -1,38 +1,50 @@
-"""Comparing what was unpacked, and what is remembered of layers, with the layers' tars."""
+"""Comparing unpacked layers with the layers' tars, from the lowest up.
+
+What is above a layer that cannot be believed cannot be either: it was made on top of what is not
+there any more, and nothing can be compared with it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ocitool.errors import DigestMismatch, LayerError, LayerNotFound, OcitoolError
+from ocitool.errors import OcitoolError, StoreError
+from ocitool.oci.config import chain_id
+from ocitool.oci.digest import Digest
 from ocitool.progress import Notice, ProgressSink, Transfer
-from ocitool.store.files import is_temporary
 from ocitool.store.layer import Layer
 from ocitool.store.layout import boot_id
 from ocitool.store.plain import open_plain
-from ocitool.store.problems import BadFile, BadLayer, Problem
+from ocitool.store.problems import REPAIR, BadLayer, BadRow, Problem
+from ocitool.store.rows import wrong_row
 from ocitool.store.store import Store
-from ocitool.store.sweeping import is_hidden, made
+from ocitool.store.sweeping import drivers_of, is_hidden, made
+from ocitool.store.tars import plain_layer
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
 
-_REPAIR = "run `ocitool system check --repair`; it is {} again when needed"
-_Rows = dict[str, tuple[str, str, str]]  # chain -> diff id, parent, boot
+_UNPACKED: Final = f"{REPAIR}; it is unpacked again when needed"
+
+
+class _Row(NamedTuple):
+    diff: str
+    parent: str
+    boot: str
 
 
 def check_layers(
-    store: Store, layers: Mapping[str, Layer], progress: ProgressSink
+    store: Store, proved: Mapping[Digest, Layer], progress: ProgressSink
 ) -> Iterator[Problem]:
-    """Compare each unpacked layer with its tar, as far as *layers* (by diff id) has its blob."""
-    query = "SELECT driver, chain, diff, parent, boot FROM layers ORDER BY driver, chain"
-    drivers: dict[str, _Rows] = {}
-    for name, chain, *rest in store.database.rows(query):
-        drivers.setdefault(name, {})[chain] = (rest[0], rest[1], rest[2])
-    for name, rows in drivers.items():
+    """Compare each unpacked layer with its tar, as far as that is *proved*, by diff id."""
+    for (name,) in store.database.rows("SELECT DISTINCT driver FROM layers ORDER BY driver"):
+        if not _is_name(store, name):
+            yield wrong_row(BadRow("layers", (("driver", name),)))
+            continue
         if is_hidden(store.layout, name):
             text = f"the layers of driver {name} are not looked at: only their owner may"
             progress.emit(Notice(text=text, level="warning"))
@@ -44,107 +56,124 @@ def check_layers(
                     remedy=f"install it again, or remove {store.layout.drivers}/{name}",
                 )
                 continue
-            yield from _of_driver(store, driver, rows, layers, progress)
+            yield from _Unpacked(store, driver, proved, progress).problems()
 
 
-def _of_driver(
-    store: Store,
-    driver: Driver,
-    rows: _Rows,
-    layers: Mapping[str, Layer],
-    progress: ProgressSink,
-) -> Iterator[Problem]:
-    here, now = set(driver.layers()), boot_id()
-    for chain, (diff, _, boot) in rows.items():
-        parents = _parents(rows, chain)
-        layer = layers.get(diff.partition(":")[2])
-        if chain not in here:
-            wrong = "has lost its directory"
+def _is_name(store: Store, driver: Any) -> bool:
+    return driver in (*drivers_of(store.layout), *drivers_of(store.layout, hidden=True))
+
+
+class _Unpacked:
+    """The layers of one driver."""
+
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        proved: Mapping[Digest, Layer],
+        progress: ProgressSink,
+    ) -> None:
+        self._store = store
+        self._driver = driver
+        self._proved = proved
+        self._progress = progress
+        self._boot = boot_id()
+        self._wrong: set[str] = set()
+        self._rows = self._read()
+
+    def _read(self) -> dict[str, _Row]:
+        query = "SELECT chain, diff, parent, boot FROM layers WHERE driver = ?"
+        rows = self._store.database.rows(query, (self._driver.name,))
+        return {chain: _Row(*rest) for chain, *rest in rows}
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong, what is below first."""
+        for chain in sorted(self._rows, key=lambda each: (len(self._parents(each)), each)):
+            if not _names_layer(chain):
+                yield wrong_row(BadRow("layers", (("driver", self._driver.name), ("chain", chain))))
+            elif self._fault(chain) and (fault := self._fault_at_rest(chain)):
+                self._wrong.add(chain)
+                yield Problem(
+                    what=f"layer {chain[:12]} of driver {self._driver.name} {fault}",
+                    remedy=_UNPACKED,
+                    fault=BadLayer(self._driver.name, chain),
+                )
+
+    def _fault_at_rest(self, chain: str) -> str:
+        """Look once more, while nobody unpacks or removes the layer."""
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(StoreError):  # where nothing can be written nothing moves
+                held.enter_context(self._store.layout.work_lock("layer", chain))
+            self._rows = self._read()
+            return self._fault(chain)
+
+    def _fault(self, chain: str) -> str:
+        row = self._rows.get(chain)
+        if row is None:  # removed meanwhile
+            return ""
+        if not _is_chain(chain, row):
+            return "is another one by its row in the database"
+        if not self._driver.has(chain):
+            return "has lost its directory, or a part of it"
+        if row.parent in self._wrong:
+            return f"stands on layer {row.parent[:12]}, which is damaged"
+        if row.parent and not (row.parent in self._rows and self._driver.has(row.parent)):
+            return f"stands on layer {row.parent[:12]}, which is not there"
+        parents = self._parents(chain)
         # What an earlier boot left half on the disk is not believed by anybody.
+        if any(self._rows[each].boot not in ("", self._boot) for each in (*parents, chain)):
+            return ""
         # A link leads to a layer of a shared store, which is for its owner to prove.
-        elif (
-            layer is not None
-            and boot in ("", now)
-            and here.issuperset(parents)
-            and not os.path.islink(f"{store.layout.drivers}/{driver.name}/layers/{chain}")
-        ):
-            wrong = _difference(store, driver, chain, parents, layer, progress)
-        else:
-            continue
-        if wrong and _has_row(store, driver.name, chain):  # it may have been removed meanwhile
-            yield Problem(
-                what=f"layer {chain[:12]} of driver {driver.name} {wrong}",
-                remedy=_REPAIR.format("unpacked"),
-                fault=BadLayer(driver.name, chain),
-            )
+        if os.path.islink(f"{self._store.layout.drivers}/{self._driver.name}/layers/{chain}"):
+            return ""
+        layer = self._proved.get(diff_id := Digest.parse(row.diff))
+        layer = layer or plain_layer(self._store, diff_id)
+        return self._difference(chain, parents, layer) if layer is not None else ""
 
+    def _parents(self, chain: str) -> list[str]:
+        """Return the layers below *chain*, the lowest first."""
+        found: list[str] = []
+        while (row := self._rows.get(chain)) and row.parent and row.parent not in found:
+            chain = row.parent
+            found.insert(0, chain)
+        return found
 
-def _parents(rows: _Rows, chain: str) -> list[str]:
-    """Return the layers below *chain*, the lowest first."""
-    found: list[str] = []
-    while (chain := rows[chain][1] if chain in rows else "") and chain not in found:
-        found.insert(0, chain)
-    return found
+    def _difference(self, chain: str, parents: list[str], layer: Layer) -> str:
+        """Return how an unpacked layer differs from its tar, ``""`` if it does not."""
+        from ocitool.layer.threads import ReadAhead
 
-
-def _difference(
-    store: Store,
-    driver: Driver,
-    chain: str,
-    parents: list[str],
-    layer: Layer,
-    progress: ProgressSink,
-) -> str:
-    """Return how an unpacked layer differs from its tar, ``""`` if it does not."""
-    from ocitool.layer.threads import ReadAhead
-
-    size = layer.blob.size
-    progress.emit(Transfer(key=chain, action="check", total=size))
-    faults: list[str] = []
-    told = contextlib.suppress(LayerNotFound, DigestMismatch, LayerError)  # of the blob
-    with told, contextlib.closing(ReadAhead(open_plain(store.blobs, layer))) as tar:
-        faults = list(driver.check(chain, parents, tar))
-    progress.emit(Transfer(key=chain, action="check", done=size, total=size, state="done"))
-    if not faults:
-        return ""
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"is not as its tar says: {faults[0]}{more}"
-
-
-def _has_row(store: Store, driver: str, chain: str) -> bool:
-    query = "SELECT 1 FROM layers WHERE driver = ? AND chain = ?"
-    return bool(store.database.rows(query, (driver, chain)))
-
-
-def check_indexes(store: Store, layers: Mapping[str, Layer]) -> Iterator[Problem]:
-    """Compare the index of each of *layers* with its tar, and so the tar with its diff id."""
-    from ocitool.layer.index import index_of
-    from ocitool.layer.threads import ReadAhead
-
-    kept = {name for name in os.listdir(store.layout.indexes) if not is_temporary(name)}
-    for digits, layer in sorted(layers.items()):
+        size = layer.blob.size
+        self._progress.emit(Transfer(key=chain, action="check", total=size))
         try:
-            with contextlib.closing(ReadAhead(open_plain(store.blobs, layer))) as tar:
-                wanted = index_of(tar)
-        except OcitoolError as error:
-            yield Problem(
-                what=f"blob {layer.blob.digest} does not hold the layer that its image says: "
-                f"{error}",
-                remedy="build or push the image again",
-            )
-            continue
-        path = f"{store.layout.indexes}/{digits}"
-        if digits in kept and _differs(path, wanted):
-            yield Problem(
-                what=f"the index {path} is damaged",
-                remedy=_REPAIR.format("made"),
-                fault=BadFile(path),
-            )
+            tar = open_plain(self._store.blobs, layer)
+        except OcitoolError:  # it was removed meanwhile
+            return ""
+        try:
+            with contextlib.closing(ReadAhead(tar)) as stream:
+                faults = list(self._driver.check(chain, parents, stream))
+        except (OcitoolError, OSError) as error:  # the tar was proved: it is the layer
+            return f"cannot be read: {error}"
+        self._progress.emit(
+            Transfer(key=chain, action="check", done=size, total=size, state="done")
+        )
+        if not faults:
+            return ""
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        return f"is not as its tar says: {faults[0]}{more}"
 
 
-def _differs(path: str, wanted: bytes) -> bool:
+def _names_layer(chain: Any) -> bool:
+    return isinstance(chain, str) and re.fullmatch("[0-9a-f]{64}|[0-9a-f]{128}", chain) is not None
+
+
+def _is_chain(chain: str, row: _Row) -> bool:
+    """Say whether the chain id is that of the row's diff id on its parent."""
     try:
-        with open(path, "rb") as file:
-            return file.read() != wanted
-    except FileNotFoundError:  # removed meanwhile
+        diff_id = Digest.parse(row.diff)
+        if not row.parent:
+            return diff_id.encoded == chain
+        # Of the lowest layer the chain id is the diff id, of whatever algorithm.
+        below = Digest("sha512" if len(row.parent) == 128 else "sha256", row.parent)
+        return chain_id((below, diff_id)).encoded == chain
+    except (OcitoolError, ValueError, TypeError, AttributeError):
         return False

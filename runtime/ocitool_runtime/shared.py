@@ -66,8 +66,23 @@ class Shared:
                 os.close(directory)
 
 
-def is_held(target: str) -> bool:
-    """Say whether somebody needs what is shown at *target*."""
+def is_left_behind(target: str) -> bool:
+    """Say whether *target* is still mounted, and nobody needs it.
+
+    The directory is locked meanwhile: nobody is about to mount or unmount, and a last user who
+    lets go does not take the lock that this looks at for that of another user.
+    """
+    try:
+        directory = _alone(os.path.dirname(target))
+    except FileNotFoundError:
+        return False
+    try:
+        return _is_mounted(target) and not _is_held(target)
+    finally:
+        os.close(directory)
+
+
+def _is_held(target: str) -> bool:
     try:
         lock = os.open(target + _LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

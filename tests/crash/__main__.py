@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from tests.crash import calls
+from tests.crash.damage import Damage
 from tests.crash.descendants import adopt
 from tests.crash.disk import Disk
 from tests.crash.judge import Judge, Outcomes
@@ -47,6 +48,10 @@ def main() -> int:
         stage.set_up()
         if options.campaign == "soak":
             soak(options, stage, table)
+        elif options.campaign == "damage":
+            for driver in options.drivers:
+                cases = options.cases // len(options.drivers)
+                Damage(stage, driver, table, options.seed).run(cases, options.first)
         else:
             kills(options, stage, table)
             if not options.at:
@@ -109,9 +114,11 @@ def arguments() -> argparse.Namespace:
     def words(text: str) -> list[str]:
         return text.split(",")
 
-    parser.add_argument("campaign", nargs="?", choices=("crash", "soak"), default="crash")
+    parser.add_argument("campaign", nargs="?", choices=("crash", "damage", "soak"), default="crash")
     parser.add_argument("--kills", type=int, default=1000, help="over all drivers")
     parser.add_argument("--cuts", type=int, default=120, help="power cuts, over all drivers")
+    parser.add_argument("--cases", type=int, default=200, help="of damage, over all drivers")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case of damage")
     parser.add_argument("--quick", action="store_true", help="few of both: does it all work?")
     parser.add_argument("--drivers", type=words, default=["erofs", "overlay", "vfs", "btrfs"])
     parser.add_argument("--operations", type=words, help="only these, such as pull,build")

@@ -135,6 +135,10 @@ class Soak:
     def _prune(self, user: int) -> list[str]:
         return _well(self._call("system", "prune", "-f"))
 
+    def _check(self, user: int) -> list[str]:
+        """What moves is not damaged: nothing may ever be wrong."""
+        return _well(self._call("system", "check", "--progress", "quiet"))
+
     # -- proof ------------------------------------------------------------------------------
 
     def _tidy(self, own: set[int]) -> None:
@@ -162,6 +166,9 @@ _ACTIONS: Final = (
     Soak._save,
     Soak._remove,
     Soak._prune,
+    Soak._check,
+    Soak._check,
+    Soak._check,
 )
 
 

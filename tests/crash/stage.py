@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.crash.disk import make
-from tests.fixtures.programs import Finished, execute, python_environment
+from tests.fixtures.programs import Finished, User, execute, python_environment
 from tests.fixtures.trees import remove_tree
 
 #: Images that are finished before anything is killed, and that nothing here removes.
@@ -31,6 +31,8 @@ class Stage:
 
     work: Path
     address: str = ""  # HOST:PORT of the registry
+    user: User | None = None  # who runs the commands, if another than this process
+    stores: Path | None = None  # where stores lie, if not in that folder
     _server: subprocess.Popen[bytes] | None = None
     _templates: dict[str, Path] = field(default_factory=dict)
 
@@ -45,14 +47,17 @@ class Stage:
         """The name of the image in the registry."""
         return f"{self.address}/pulled:1"
 
-    def command(self, root: Path, driver: str, *words: str) -> list[str]:
-        """Return a command line on the store *root*."""
-        program = [sys.executable, "-m", "ocitool", "--debug"]
+    def command(self, root: Path, driver: str, *words: str, debug: bool = True) -> list[str]:
+        """Return a command line on the store *root*; with *debug* it tells where it failed."""
+        python = sys.executable if self.user is None else self.user.python
+        program = [python, "-m", "ocitool", *(["--debug"] if debug else [])]
         return [*program, "--root", str(root), "--driver", driver, *words]
 
-    def run(self, root: Path, driver: str, *words: str) -> Finished:
+    def run(self, root: Path, driver: str, *words: str, debug: bool = True) -> Finished:
         """Run a command to its end, whatever that is."""
-        return execute(self.command(root, driver, *words), env=self.env, cwd=self.work)
+        program = self.command(root, driver, *words, debug=debug)
+        env = self.env if self.user is None else {**self.user.env, "SOURCE_DATE_EPOCH": EPOCH}
+        return execute(program, env=env, cwd=self.work, user=self.user)
 
     def set_up(self) -> None:
         """Make contexts, images, archives, and the registry."""
@@ -84,7 +89,7 @@ class Stage:
     def home(self, driver: str) -> Path:
         """Return where stores of *driver* lie: btrfs needs a file system of its own."""
         if driver != "btrfs":
-            return self.work
+            return self.stores or self.work
         place = self.work / "btrfs"
         if not place.exists():
             place.mkdir()
