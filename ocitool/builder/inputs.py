@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import Final
+import stat
+from typing import BinaryIO, Final
 
 from ocitool.builder.ignore import IgnoreRules
 from ocitool.builder.options import BuildOptions
@@ -11,6 +13,7 @@ from ocitool.errors import BuildError
 from ocitool.oci.moments import parse_epoch
 
 _NAMES: Final = ("Dockerfile", "Containerfile")
+_LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file
 
 
 def context_directory(options: BuildOptions) -> str:
@@ -29,12 +32,11 @@ def context_directory(options: BuildOptions) -> str:
 def read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:
     """Return the Dockerfile's path (``""`` if it was given as text) and its text."""
     if options.dockerfile is not None:
-        return "", options.dockerfile
+        return "", _require_small(options.dockerfile, "Dockerfile")
     names = [options.file] if options.file else [f"{top}/{each}" for each in _NAMES]
     for path in names:
         try:
-            with open(path, "rb") as file:
-                return path, file.read()
+            return path, _read(path)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -50,6 +52,37 @@ def read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:
     )
 
 
+def read_stdin(stream: BinaryIO) -> bytes:
+    """Return a Dockerfile from a stream, and no more of it than shows that it is too large."""
+    return stream.read(_LARGEST + 1)
+
+
+def _read(path: str) -> bytes:
+    """Return the content of a regular file; OSError, and `BuildError` for what is none."""
+    # Without O_NONBLOCK a pipe without a writer would hold us here for good.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise BuildError(
+                "is not a regular file",
+                where=shown(path),
+                hint="a Dockerfile can be given on standard input: -f -",
+            )
+        with open(fd, "rb", closefd=False) as file:
+            return _require_small(file.read(_LARGEST + 1), shown(path))
+    finally:
+        os.close(fd)
+
+
+def _require_small(text: bytes, where: str) -> bytes:
+    if len(text) > _LARGEST:
+        raise BuildError(f"the file has more than {_LARGEST} bytes", where=where)
+    return text
+
+
 def shown(path: str) -> str:
     """Return how messages call the Dockerfile *path*."""
     if not path:
@@ -63,8 +96,7 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
     own = [f"{dockerfile}.dockerignore"] if dockerfile else []
     for path in (*own, f"{top}/.dockerignore"):
         try:
-            with open(path, "rb") as file:
-                return IgnoreRules.parse(file.read(), name=shown(path))
+            return IgnoreRules.parse(_read(path), name=shown(path))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:

@@ -48,12 +48,13 @@ def command(
     builds the same to the byte.
     """
     from ocitool.builder.build import build
+    from ocitool.builder.inputs import read_stdin
     from ocitool.builder.options import BuildOptions
 
     options = BuildOptions(
         context=context,
         file=file or "",
-        dockerfile=sys.stdin.buffer.read() if file == "-" else None,
+        dockerfile=read_stdin(sys.stdin.buffer) if file == "-" else None,
         tags=tags,
         build_args=_arguments(build_args),
         target=target,

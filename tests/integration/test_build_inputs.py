@@ -1,0 +1,84 @@
+"""Dockerfiles and ignore files that are not files, or too large: refused at once, by name."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+NAMES = ("Dockerfile", "Dockerfile.dockerignore", ".dockerignore")
+
+
+@pytest.fixture
+def context(tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY f /f\n")
+    (tmp_path / "f").write_text("x")
+    return tmp_path
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+def link_to_fifo(path):
+    os.mkfifo(path.with_name("fifo"))
+    path.symlink_to("fifo")
+
+
+def endless(path):
+    path.symlink_to("/dev/zero")
+
+
+def null(path):
+    path.symlink_to("/dev/null")
+
+
+def process(path):
+    path.symlink_to("/proc/self/fd/0")
+
+
+def open_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        here = Path.cwd()
+        os.chdir(path.parent)  # an address is short
+        server.bind(path.name)
+        os.chdir(here)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("make", [fifo, link_to_fifo, endless, null, process, open_socket])
+def test_what_is_not_a_regular_file_is_refused(context, run_cli, store_root, name, make):
+    (context / name).unlink(missing_ok=True)
+    make(context / name)
+    if make is process:
+        assert not stat.S_ISREG(os.stat("/dev/null").st_mode)
+    done = run_cli("build", context, root=store_root, timeout=60)
+    assert done.code == 1
+    wanted = "cannot be read: No such device" if make is open_socket else "is not a regular file"
+    assert f"{name}: {wanted}" in done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_too_large_is_refused(context, run_cli, store_root, name):
+    with open(context / name, "ab") as file:
+        file.write(b"#\n")
+        file.truncate((16 << 20) + 1)
+    done = run_cli("build", context, root=store_root)
+    assert done.code == 1
+    assert f"{name}: the file has more than 16777216 bytes" in done.stderr
+
+
+def test_so_is_a_dockerfile_on_standard_input(context, run_cli, store_root):
+    done = run_cli("build", "-f", "-", context, root=store_root, stdin="#" * ((16 << 20) + 1))
+    assert done.code == 1
+    assert "Dockerfile: the file has more than 16777216 bytes" in done.stderr
+
+
+def test_the_largest_is_read(context, run_cli, store_root):
+    text = (context / "Dockerfile").read_bytes()
+    comment = b"#" * 99 + b"\n"
+    (context / "Dockerfile").write_bytes(text + comment * (((16 << 20) - len(text)) // 100))
+    run_cli("build", "-q", context, root=store_root).ok()
