@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LARGEST = 1 << 16  # bytes in a message
 _MOST_DESCRIPTORS = 4
+_SHOWN = 300  # characters of either end of a text that is too long
 _MSG_NOSIGNAL = 0x4000
 _MSG_CMSG_CLOEXEC = 0x40000000
 
@@ -36,7 +37,18 @@ def send(end: _socket.socket, message: tuple[Any, ...], fds: tuple[int, ...] = (
     if fds:
         packed = struct.pack(f"{len(fds)}i", *fds)
         extra.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed))
-    end.sendmsg([marshal.dumps(message)[:LARGEST]], extra, _MSG_NOSIGNAL)
+    data = marshal.dumps(message)
+    if len(data) > LARGEST:  # a text names an argument, which may have 128 KiB
+        data = marshal.dumps(tuple(map(_shortened, message)))
+    end.sendmsg([data], extra, _MSG_NOSIGNAL)
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_shortened, value))
+    if not isinstance(value, str) or len(value) <= 2 * _SHOWN:
+        return value
+    return f"{value[:_SHOWN]}…{value[-_SHOWN:]}"
 
 
 def receive(end: _socket.socket) -> tuple[tuple[Any, ...] | None, list[int]]:

@@ -206,3 +206,37 @@ def test_a_process_ends_with_its_last_reference(make):
 def test_what_cannot_be_had_is_refused_before_anything_starts(make, fields):
     with pytest.raises(SandboxError):
         get_isolation().start(make("true", **fields), Stdio())
+
+
+LONG = "a" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("args", "fields", "text"),
+    [
+        (("sh", "-c", "x" * 140_000), {}, "argument list too long"),
+        (("ls", *[LONG] * 40), {}, "argument list too long"),
+        (("true",), {"env": ("PATH=/bin", *(f"V{n}={LONG}" for n in range(40)))}, "too long"),
+        (("true",), {"env": ("PATH=/bin", f"V={'x' * 140_000}")}, "argument list too long"),
+        ((f"/bin/{LONG}",), {}, "file name too long"),
+        ((LONG,), {}, "file name too long"),
+        (("/bin/" + "d/" * 100_000 + "x",), {}, "file name too long"),
+    ],
+)
+def test_what_the_kernel_finds_too_long_cannot_be_executed(run, args, fields, text):
+    """execve(2): one argument has 128 KiB at most, all of them with the environment 2 MiB."""
+    ended = run(args, **fields).exit
+    assert ended.code == 126
+    assert text in ended.error
+    assert len(ended.error) < 1000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"cwd": "/" + "d/" * 100_000}, {"cwd": f"/{LONG}"}, {"user": LONG}, {"user": "é" * 90_000}],
+)
+def test_what_is_too_long_elsewhere_is_an_error_that_fits_on_a_screen(run, fields):
+    with pytest.raises(SandboxError) as caught:
+        run("true", **fields)
+    assert "marshal" not in str(caught.value)
+    assert len(str(caught.value)) < 3000
