@@ -20,13 +20,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ocitool.builder.dockerfile.filenames import name_regex
+from ocitool.builder.pathpattern import MAGIC, PathPattern, path_pattern
 from ocitool.errors import FormatError
 
+MAX_LINE = 65535  # bytes, without the newline; a longer one stops BuildKit, too
 _BOM = b"\xef\xbb\xbf"
-_MAGIC = re.compile(r"[*?\[\\]")
-_ANY_DEPTH = "**"
-# Finds "**", but not where a backslash or brackets make it literal.
-_GLUE = re.compile(r"\\.|\[\^?(?:[^\\\]]|\\.)+\]|(\*\*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +36,8 @@ class Pattern:
     line: int = field(compare=False)
 
 
-# A pattern cut at its slashes: what it is worth (its place in the file), and its segments.
-_Route = tuple[int, tuple[str, ...]]
+# What a pattern is worth (its place in the file), the pattern, and where it is.
+_Route = tuple[int, PathPattern, int]
 
 
 class State:
@@ -73,11 +71,8 @@ class Walker:
     def __init__(self, patterns: tuple[Pattern, ...]) -> None:
         self._patterns = patterns
         self._states: dict[tuple[int, frozenset[_Route]], State] = {}
-        routes = [
-            (rank, route)
-            for rank, pattern in enumerate(patterns)
-            for route in _routes(pattern.text)
-        ]
+        followed = [path_pattern(pattern.text) for pattern in patterns]
+        routes = [(rank, pattern, pattern.start) for rank, pattern in enumerate(followed)]
         self.root = self._state(-1, routes)
 
     def enter(self, state: State, name: str, is_dir: bool) -> State:
@@ -104,23 +99,18 @@ class Walker:
     def _child(self, state: State, name: str) -> State:
         last = state._last
         after: list[_Route] = []
-        for rank, segments in state._routes:
-            if segments[0] == _ANY_DEPTH:
-                after.append((rank, segments))
-                segments = segments[1:]
-            if not _matcher(segments[0])(name):
-                continue
-            if len(segments) == 1:
+        for rank, pattern, at in state._routes:
+            through, beneath = pattern.step(at, name)
+            if through:
                 last = max(last, rank)
-            else:
-                after.append((rank, segments[1:]))
+            after += [(rank, pattern, at) for at in beneath]
         return self._state(last, after)
 
     def _state(self, last: int, routes: Iterable[_Route]) -> State:
         """Return the one state of these; what cannot change the verdict any more is dropped."""
         ignored = last >= 0 and not self._patterns[last].exception
         open_routes = frozenset(route for route in routes if route[0] > last)
-        settled = all(self._patterns[rank].exception != ignored for rank, _ in open_routes)
+        settled = all(self._patterns[rank].exception != ignored for rank, _, _ in open_routes)
         key = (last, frozenset() if settled else open_routes)
         state = self._states.get(key)
         if state is None:
@@ -146,6 +136,10 @@ class IgnoreRules:
         patterns: list[Pattern] = []
         lines = text.removeprefix(_BOM).split(b"\n")
         for number, raw in enumerate(lines, start=1):
+            if len(raw) > MAX_LINE:
+                raise FormatError(
+                    f"line greater than max allowed size of {MAX_LINE}", where=f"{name}:{number}"
+                )
             # File names are bytes; what is no UTF-8 is kept the way Python keeps it in paths.
             line = raw.decode("utf-8", "surrogateescape")
             try:
@@ -210,41 +204,8 @@ def _parse_line(line: str, number: int) -> Pattern | None:
         if exception:
             raise FormatError('illegal exclusion pattern: "!"', hint="name what is to be kept")
         return None
-    for segment in text.split("/"):
-        _matcher(segment)  # refuses a pattern that no name could be held against
+    path_pattern(text)  # refuses what cannot be one
     return Pattern(text=text, exception=exception, line=number)
-
-
-def _routes(text: str) -> list[tuple[str, ...]]:
-    """Cut a pattern into segments in which ``**`` stands alone, followed by something.
-
-    Before plain text at the very beginning, ``**`` is ``*`` at any depth.
-    """
-    if text.startswith(_ANY_DEPTH) and not _MAGIC.search(text[2:]) and text[2:3] not in ("", "/"):
-        return [(_ANY_DEPTH, *f"*{text[2:]}".split("/"))]
-    return _cut(text)
-
-
-def _cut(text: str) -> list[tuple[str, ...]]:
-    """As `_routes`, for any part of a pattern.
-
-    Where ``**`` is glued to other text it means "nothing, or directories": ``a**b`` is ``ab`` or
-    ``a*/**/b``.  At the end it means "the rest", and since a match holds for everything beneath,
-    that is ``*``.
-    """
-    glued = next((found for found in _GLUE.finditer(text) if found[1]), None)
-    if glued is None:
-        return [tuple(text.split("/"))]
-    before = tuple(text[: glued.start()].split("/"))
-    tail = text[glued.end() :].removeprefix("/")
-    if not tail:
-        return [(*before[:-1], f"{before[-1]}*")]
-    # Any number of directories twice is no more than once.
-    rest = [route[1:] if route[0] == _ANY_DEPTH else route for route in _cut(tail)]
-    if before[-1] == "":
-        return [(*before[:-1], _ANY_DEPTH, *route) for route in rest]
-    joined = [(*before[:-1], before[-1] + route[0], *route[1:]) for route in rest]
-    return joined + [(*before[:-1], f"{before[-1]}*", _ANY_DEPTH, *route) for route in rest]
 
 
 def _plain_test(routes: Iterable[_Route]) -> Callable[[str], bool]:
@@ -253,13 +214,13 @@ def _plain_test(routes: Iterable[_Route]) -> Callable[[str], bool]:
     starts: list[str] = []
     ends: list[str] = []
     others: list[str] = []
-    for _, segments in routes:
-        segment = segments[1] if segments[0] == _ANY_DEPTH else segments[0]
-        if not _MAGIC.search(segment):
+    for _, pattern, at in routes:
+        segment = pattern.expected(at)
+        if not MAGIC.search(segment):
             exact.add(segment)
-        elif segment[0] == "*" and not _MAGIC.search(segment[1:]):
+        elif segment[0] == "*" and not MAGIC.search(segment[1:]):
             ends.append(segment[1:])
-        elif segment[-1] == "*" and not _MAGIC.search(segment[:-1]):
+        elif segment[-1] == "*" and not MAGIC.search(segment[:-1]):
             starts.append(segment[:-1])
         else:
             others.append(name_regex(segment))
@@ -275,16 +236,3 @@ def _plain_test(routes: Iterable[_Route]) -> Callable[[str], bool]:
         )
 
     return plain
-
-
-_MATCHERS: dict[str, Callable[[str], object]] = {}
-
-
-def _matcher(segment: str) -> Callable[[str], object]:
-    """Return the test for one segment; its result is true or false."""
-    matcher = _MATCHERS.get(segment)
-    if matcher is None:
-        magic = _MAGIC.search(segment)
-        matcher = re.compile(name_regex(segment), re.DOTALL).fullmatch if magic else segment.__eq__
-        _MATCHERS[segment] = matcher
-    return matcher

@@ -11,12 +11,35 @@ import re
 
 from ocitool.errors import FormatError
 
+STAR = "*"  # the one token that stands for other than one character
 _TOKEN = re.compile(r"\\(.)|\[(\^?)((?:[^\\\]]|\\.)+)\]|(.)", re.DOTALL)
 _RANGE = re.compile(r"(\\.|[^\\-])(?:-(\\.|[^\\-]))?", re.DOTALL)
 
 
 def name_regex(pattern: str) -> str:
     """Turn a pattern for one name into a regular expression for `re.fullmatch` (DOTALL).
+
+    It takes at most the pattern's length times the name's.  What stands between two stars has a
+    fixed length, so where it is first found is as good as any later place: atomic groups keep the
+    engine from trying those.
+
+    Raises `FormatError` as `name_tokens` does.
+    """
+    runs: list[list[str]] = [[]]
+    for token in name_tokens(pattern):
+        if token == STAR:
+            runs.append([])
+        else:
+            runs[-1].append(token)
+    first, *inner = ("".join(run) for run in runs)
+    if not inner:
+        return first
+    found = "".join(f"(?>.*?{run})" for run in inner[:-1] if run)
+    return f"{first}{found}.*{inner[-1]}"
+
+
+def name_tokens(pattern: str) -> list[str]:
+    """Cut a pattern into `STAR`s and regular expressions that match one character each.
 
     Raises `FormatError` for a class that is empty or open, and for a backslash at the end.
     """
@@ -32,12 +55,12 @@ def name_regex(pattern: str) -> str:
         elif token[3]:
             pieces.append(_class(token[3], pattern, negated=bool(token[2])))
         elif token[4] == "*":
-            pieces.append(".*")
+            pieces.append(STAR)
         elif token[4] == "?":
             pieces.append(".")
         else:
             pieces.append(re.escape(token[4]))
-    return "".join(pieces)
+    return pieces
 
 
 def _class(members: str, pattern: str, *, negated: bool) -> str:
