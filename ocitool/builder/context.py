@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocitool.builder.ignore import IgnoreRules
 from ocitool.builder.ignore import State as Verdict
-from ocitool.builder.matching import has_wildcard, matches, segments_of
+from ocitool.builder.matching import find_matches, has_wildcard, segments_of
 from ocitool.builder.statcache import StatCache, State
 from ocitool.errors import BuildError
 from ocitool.layer.entry import Entry, encode
@@ -59,7 +59,11 @@ class Context:
         """
         segments = segments_of(source)
         if any(has_wildcard(segment) for segment in segments):
-            return [self._item(path, name) for path, name in self._matches("", segments)]
+            return [
+                self._item(path, name)
+                for matched, path, name in find_matches(segments, self._names, self._resolve)
+                if not (self._ignored(matched) or self._ignored(path))
+            ]
         named = "/".join(segments)
         path = self._resolve(named)
         # Of a link both names count: neither it nor what it leads to may be ignored.
@@ -67,26 +71,12 @@ class Context:
             raise self._absent(named, ignored=path is not None)
         return [self._item(path, segments[-1] if segments else "")]
 
-    def _matches(self, directory: str, segments: list[str]) -> Iterator[tuple[str, str]]:
-        """Yield path, links followed, and name, as it was matched."""
-        head, rest = segments[0], segments[1:]
-        for name in sorted(self._names(directory), key=encode):
-            if not matches(head, name):
-                continue
-            path = f"{directory}/{name}" if directory else name
-            resolved = self._resolve(path)
-            if resolved is None:
-                continue
-            if rest:
-                yield from self._matches(resolved, rest)
-            elif not (self._ignored(path) or self._ignored(resolved)):
-                yield resolved, name
-
     def _names(self, directory: str) -> list[str]:
         try:
-            return os.listdir(f"{self.top}/{directory}" if directory else self.top)
+            names = os.listdir(f"{self.top}/{directory}" if directory else self.top)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        return sorted(names, key=encode)
 
     def _item(self, path: str, name: str = "") -> Item:
         place = f"{self.top}/{path}" if path else self.top

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Final, Protocol
 
 from ocitool.builder.context import Context, Item
-from ocitool.builder.matching import has_wildcard, matches, segments_of
+from ocitool.builder.matching import find_matches, has_wildcard, segments_of
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK
@@ -101,25 +101,18 @@ class FromImage:
     def find(self, pattern: str) -> list[Item]:
         segments = segments_of(pattern)
         if any(has_wildcard(segment) for segment in segments):
-            return [self._item(path, name) for path, name in self._matches("", segments)]
+            tree = self._image.tree
+            return [
+                self._item(path, name)
+                for _, path, name in find_matches(segments, tree.names, tree.resolve)
+                if tree.get(path) is not None
+            ]
         path = self._image.tree.resolve("/".join(segments))
         if self._image.tree.get(path) is None:
             raise BuildError(
                 f'"/{"/".join(segments)}": not found', hint=f"looked for in {self._name}"
             )
         return [self._item(path, segments[-1] if segments else "")]
-
-    def _matches(self, directory: str, segments: list[str]) -> Iterator[tuple[str, str]]:
-        """Yield path, links followed, and name, as it was matched."""
-        tree = self._image.tree
-        for name in tree.names(directory):
-            if not matches(segments[0], name):
-                continue
-            path = tree.resolve(f"{directory}/{name}" if directory else name)
-            if segments[1:]:
-                yield from self._matches(path, segments[1:])
-            elif tree.get(path) is not None:
-                yield path, name
 
     def _item(self, path: str, name: str = "") -> Item:
         found = self._image.tree.get(path)
