@@ -144,7 +144,12 @@ class _Build:
         self._done[stage.index] = (state, base)
 
     def _begin(self, stage: Stage, globals_: Scope) -> tuple[StageState, Image | None]:
-        scope = Scope(given=globals_.given, globals=globals_.values, consumed=globals_.consumed)
+        scope = Scope(
+            given=globals_.given,
+            globals=globals_.values,
+            consumed=globals_.consumed,
+            allowance=globals_.allowance,
+        )
         if isinstance(stage.base, int):
             before, base = self._done[stage.base]
             scope.inherit(before.scope.env, before.scope.args)

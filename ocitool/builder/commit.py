@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ocitool.builder.cache import key_of
+from ocitool.errors import BuildError
 from ocitool.image.image import Image
 from ocitool.oci.config import History, ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor, Manifest
+from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_type
 from ocitool.oci.moments import timestamp
 from ocitool.oci.platform import Platform
@@ -72,6 +73,11 @@ def _write(
     store: Store, product: Product, layers: Sequence[Descriptor], key: str, epoch: int | None
 ) -> tuple[Descriptor, Descriptor]:
     config = _config(product, timestamp(epoch)).dump()
+    if len(config) > MANIFEST_LIMIT:
+        raise BuildError(
+            f"the image's config has {len(config)} bytes, more than {MANIFEST_LIMIT}",
+            hint="use fewer or shorter labels, variables and commands",
+        )
     config_blob = Descriptor(
         media_type=OCI_CONFIG, digest=store.blobs.put(config, store.lease()), size=len(config)
     )

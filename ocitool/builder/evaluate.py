@@ -15,13 +15,15 @@ from ocitool.builder.commit import Step
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.parser import Dockerfile
 from ocitool.builder.dockerfile.values import parse_port, parse_stop_signal
-from ocitool.builder.dockerfile.words import expand, split_words
+from ocitool.builder.dockerfile.words import split_words
 from ocitool.builder.scope import Scope
 from ocitool.errors import DockerfileError, FormatError
 from ocitool.oci.config import RunConfig
+from ocitool.oci.manifest import MANIFEST_LIMIT
 from ocitool.oci.platform import Platform
 from ocitool.store.layer import Layer
 
+_MOST_PORTS = 3 * 65536  # each of each protocol
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
 
@@ -36,12 +38,13 @@ class StageState:
     layers: tuple[Layer, ...]
     author: str = ""
     steps: list[Step] = field(default_factory=list)
+    history_size: int = 0  # characters
     has_cmd: bool = False  # whether CMD was given in this stage
     unset: set[str] = field(default_factory=set)  # variables that were used and not there
 
     def expand(self, text: str) -> str:
         """Expand variables as they are now."""
-        return expand(text, self.scope.values, escape=self.file.escape, unset=self.unset)
+        return self.scope.expand(text, self.file.escape, self.unset)
 
     @property
     def shell(self) -> tuple[str, ...]:
@@ -55,7 +58,17 @@ class StageState:
 
     def told(self, created_by: str) -> None:
         """Add a step without a layer to the history."""
-        self.steps.append(Step(created_by=created_by))
+        self.add(Step(created_by=created_by))
+
+    def add(self, step: Step) -> None:
+        """Add a step to the history; `FormatError` where no config could hold it any more."""
+        self.history_size += len(step.created_by)
+        if self.history_size > MANIFEST_LIMIT:
+            raise FormatError(
+                f"the image's history comes to more than {MANIFEST_LIMIT} bytes with this line",
+                hint="an image's config may not be larger; is a variable very long?",
+            )
+        self.steps.append(step)
 
     def command(self, command: do.Command) -> tuple[str, ...]:
         """Return what a command runs, shell included."""
@@ -151,13 +164,19 @@ def _volume(state: StageState, volume: do.Volume) -> None:
 
 
 def _expose(state: StageState, expose: do.Expose) -> None:
-    values, escape = state.scope.values, state.file.escape
+    scope, escape, unset = state.scope, state.file.escape, state.unset
     words = [
         word
         for text in expose.ports
-        for word in split_words(text, values, escape=escape, unset=state.unset)
+        for word in split_words(
+            text, scope.values, escape=escape, unset=unset, allowance=scope.allowance
+        )
     ]
-    ports = [port for word in words for port in parse_port(word)]
+    ports: list[str] = []
+    for word in words:
+        ports += parse_port(word)
+        if len(ports) > _MOST_PORTS:
+            raise FormatError("EXPOSE names more ports than there are")
     known = dict.fromkeys((*state.run.exposed_ports, *ports))
     state.run = replace(state.run, exposed_ports=tuple(known))
     state.told(f"EXPOSE {' '.join(f'map[{port}:{{}}]' for port in ports)}")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ocitool.builder.dockerfile.words import Allowance, expand
 from ocitool.oci.platform import Platform
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -43,6 +44,7 @@ class Scope:
     consumed: set[str]
     env: dict[str, str] = field(default_factory=dict)
     args: dict[str, str] = field(default_factory=dict)  # declared, with a value
+    allowance: Allowance = field(default_factory=Allowance)  # of the whole build
     _values: dict[str, str] = field(default_factory=dict)
 
     def inherit(self, env: Mapping[str, str], args: Mapping[str, str]) -> None:
@@ -55,6 +57,10 @@ class Scope:
     def values(self) -> Mapping[str, str]:
         """Every variable that is set here."""
         return self._values
+
+    def expand(self, text: str, escape: str, unset: set[str] | None = None) -> str:
+        """Return *text* with its variables replaced; see `words.expand`."""
+        return expand(text, self._values, escape=escape, unset=unset, allowance=self.allowance)
 
     def set_env(self, name: str, value: str) -> None:
         """ENV: set, from here on and in the image."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ocitool.builder.dockerfile.instructions import Copy
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
-from ocitool.builder.dockerfile.words import WordError, expand
+from ocitool.builder.dockerfile.words import WordError
 from ocitool.builder.scope import Scope
 from ocitool.errors import StageCycle, UnknownStage
 
@@ -46,9 +46,7 @@ def global_scope(file: Dockerfile, automatic: Mapping[str, str], given: Mapping[
     for arg in file.global_args:
         for name, default in arg.pairs:
             try:
-                value = (
-                    None if default is None else expand(default, scope.values, escape=file.escape)
-                )
+                value = None if default is None else scope.expand(default, file.escape)
             except WordError as error:
                 raise file.error(arg.span, str(error), hint=error.hint) from error
             scope.declare(name, value)
@@ -68,8 +66,8 @@ def resolve(file: Dockerfile, scope: Scope) -> tuple[Stage, ...]:
     for parsed in file.stages:
         origin = parsed.from_
         try:
-            image = expand(origin.image, scope.values, escape=file.escape)
-            platform = expand(origin.platform or "", scope.values, escape=file.escape)
+            image = scope.expand(origin.image, file.escape)
+            platform = scope.expand(origin.platform or "", file.escape)
         except WordError as error:
             raise file.error(origin.span, str(error), hint=error.hint) from error
         if not image:
@@ -141,24 +139,27 @@ def leaving(stages: tuple[Stage, ...], target: Stage) -> frozenset[int]:
 
 def needed(file: Dockerfile, stages: tuple[Stage, ...], target: Stage) -> tuple[Stage, ...]:
     """Return the stages that *target* needs, itself last, each after what it needs."""
-    done: list[Stage] = []
-    open_stages: list[int] = []
-
-    def visit(stage: Stage) -> None:
-        if stage in done:
-            return
-        if stage.index in open_stages:
+    done: dict[int, Stage] = {}
+    # The way to the stage that is looked at, each with what it still wants.
+    way = {target.index: iter(_wanted(target))}
+    while way:
+        index, wanted = next(reversed(way.items()))
+        other = next(wanted, None)
+        if other is None:
+            done[index] = stages[index]
+            del way[index]
+        elif other in way:
+            stage = stages[other]
             raise StageCycle(
                 f"circular dependency detected on stage: {stage.name}",
                 where=f"{file.name}:{stage.parsed.from_.span.first}",
                 hint="a stage may take files only from stages that do not need it",
             )
-        open_stages.append(stage.index)
-        for other in (stage.base, *stage.sources.values()):
-            if isinstance(other, int):
-                visit(stages[other])
-        open_stages.pop()
-        done.append(stage)
+        elif other not in done:
+            way[other] = iter(_wanted(stages[other]))
+    return tuple(done.values())
 
-    visit(target)
-    return tuple(done)
+
+def _wanted(stage: Stage) -> list[int]:
+    """Return the numbers of the stages that *stage* refers to."""
+    return [other for other in (stage.base, *stage.sources.values()) if isinstance(other, int)]

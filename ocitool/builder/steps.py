@@ -122,7 +122,12 @@ def _texts(state: StageState, instruction: do.Copy | do.Add) -> dict[str, bytes]
     for heredoc in instruction.heredocs:
         text = heredoc.content
         if heredoc.expand:
-            text = expand_raw(text, state.scope.values, unset=state.unset)
+            text = expand_raw(
+                text,
+                state.scope.values,
+                unset=state.unset,
+                allowance=state.scope.allowance,
+            )
         texts[heredoc.name] = text.encode("utf-8", "surrogateescape")
     return texts
 
@@ -141,4 +146,4 @@ def _destination(state: StageState, instruction: do.Copy | do.Add) -> str:
 def _take(state: StageState, layer: Layer | None, created: str, created_by: str) -> None:
     if layer is not None:
         state.layers = (*state.layers, layer)
-    state.steps.append(Step(created_by=created_by, layer=layer, created=created))
+    state.add(Step(created_by=created_by, layer=layer, created=created))

@@ -87,6 +87,26 @@ def test_trimming_agrees_with_a_search_of_all_ends(glob: str, value: str, longes
     assert words.expand(text, {"v": value}) == expected
 
 
+@settings(max_examples=1000)
+@given(GLOBS.filter(bool), st.text("ab\n", max_size=9), st.booleans())
+def test_replacing_agrees_with_a_regular_expression(
+    glob: str, value: str, everywhere: bool
+) -> None:
+    whole = re.compile(re.sub(r"\*+", "*", glob).replace("*", ".*").replace("?", "."))
+    spans = []
+    done = -1
+    for found in whole.finditer(value):
+        # Python counts an empty match directly behind another one.
+        if found.end() > found.start() or found.start() != done:
+            spans.append(found.span())
+        done = found.end()
+    expected = value
+    for start, end in reversed(spans if everywhere else spans[:1]):
+        expected = f"{expected[:start]}-{expected[end:]}"
+    text = "${v/" + "/" * everywhere + glob + "/-}"
+    assert words.expand(text, {"v": value}) == expected
+
+
 # -- ignore files --------------------------------------------------------------------------
 
 SEGMENTS = st.sampled_from(["a", "b", "ab", "*", "**", "a*", "*b", "?", "[ab]", "a**", "**b", "."])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,7 +61,7 @@ def path_matches(tokens: list[str], path: str) -> bool:
 PIECES = st.lists(
     st.lists(st.sampled_from(["a", "b", "?", "[ab]", "*"]), min_size=1, max_size=3).filter(
         lambda piece: (
-            all("*" not in pair for pair in zip(piece, piece[1:], strict=False))
+            all("*" not in pair for pair in pairwise(piece))
             and piece[0] != "*"
             and piece[-1] != "*"
         )

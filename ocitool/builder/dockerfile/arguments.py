@@ -95,26 +95,26 @@ def _no_constant(name: str) -> Any:
 def split_quoted(text: str, escape: str) -> list[str]:
     """Split at spaces outside quotes; quotes and escapes stay in the words, to be expanded."""
     words: list[str] = []
-    word = ""
+    word: list[str] = []
     quote = ""
     characters = iter(text)
     for character in characters:
         if not quote and character.isspace():
             if word:
-                words.append(word)
-            word = ""
+                words.append("".join(word))
+            word = []
             continue
         if character == escape and quote != "'":
             # At the very end an escape character escapes nothing, and is dropped.
             following = next(characters, "")
-            word += character + following if following else ""
+            word += [character, following] if following else []
             continue
         if quote == character:
             quote = ""
         elif not quote and character in "'\"":
             quote = character
-        word += character
-    return [*words, word] if word else words
+        word.append(character)
+    return [*words, "".join(word)] if word else words
 
 
 def parse_pairs(text: str, escape: str, instruction: str) -> tuple[tuple[str, str], ...]:

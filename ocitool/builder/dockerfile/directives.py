@@ -10,7 +10,7 @@ import re
 
 from ocitool.errors import FormatError
 
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)")
 _KNOWN = frozenset(("syntax", "escape", "check"))
 _ESCAPES = ("\\", "`")
 

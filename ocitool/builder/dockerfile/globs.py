@@ -4,13 +4,17 @@ A backslash makes ``*``, ``?`` and itself literal.  Before ``}`` and ``/``, whic
 hidden from the substitution's own syntax, it is dropped; before anything else it is an error.
 Like the original, no wildcard crosses a newline.
 
-Matching walks all positions at once instead of backtracking, so that no pattern, however many
-stars it has, takes more than pattern length times text length.
+No pattern takes more than its length times the text's.  What stands between two stars has a fixed
+length, so where it is first found is as good as any later place; and where a match does not come
+off for what follows a star, it does not from any later place in the same line.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import groupby
 
 from ocitool.errors import FormatError
 
@@ -45,8 +49,10 @@ def compile_glob(text: str) -> Pattern:
 
 def trim_prefix(value: str, pattern: Pattern, *, longest: bool) -> str:
     """Cut the shortest or the longest beginning of *value* that matches off."""
-    end = _match(pattern, value, 0, longest=longest)
-    return value if end is None else value[end:]
+    head, tail = _compiled(pattern, longest)
+    begun = head.match(value)
+    ended = begun and tail.match(value, begun.end())
+    return value[ended.end() :] if ended else value
 
 
 def trim_suffix(value: str, pattern: Pattern, *, longest: bool) -> str:
@@ -56,91 +62,76 @@ def trim_suffix(value: str, pattern: Pattern, *, longest: bool) -> str:
 
 def replace_first(value: str, pattern: Pattern, replacement: str) -> str:
     """Put *replacement*, taken as it is, in place of the first match."""
-    found = _search(pattern, value, 0)
-    if found is None:
-        return value
-    start, end = found
-    return value[:start] + replacement + value[end:]
+    for start, end in _search(pattern, value):
+        return value[:start] + replacement + value[end:]
+    return value
 
 
-def replace_all(value: str, pattern: Pattern, replacement: str) -> str:
-    """Put *replacement* in place of every match.
+def replace_all(value: str, pattern: Pattern, replacement: str) -> Iterator[str]:
+    """Put *replacement* in place of every match; gives the text in pieces, which may be many.
 
     Here, and not in `replace_first`, ``$0`` in *replacement* stands for the match, any other
     ``$name`` for nothing, and ``$$`` for a dollar sign: the language took over the template
     syntax of the library it was first written with.
     """
-    pieces: list[str] = []
-    done = at = 0
-    while at <= len(value):
-        found = _search(pattern, value, at)
-        if found is None:
-            break
-        start, end = found
-        pieces.append(value[done:start])
+    done = 0
+    for start, end in _search(pattern, value):
+        yield value[done:start]
         # An empty match directly behind another match does not count.
         if end > done or start == 0:
-            pieces.append(_fill(replacement, value[start:end]))
+            yield from _fill(replacement, value[start:end])
         done = end
-        at = max(end, at + 1)
-    pieces.append(value[done:])
-    return "".join(pieces)
+    yield value[done:]
 
 
-def _search(pattern: Pattern, text: str, start: int) -> tuple[int, int] | None:
-    """Return the leftmost match at or behind *start*, as long as can be."""
-    for at in range(start, len(text) + 1):
-        end = _match(pattern, text, at, longest=True)
-        if end is not None:
-            return at, end
-    return None
+def _search(pattern: Pattern, text: str) -> Iterator[tuple[int, int]]:
+    """Yield beginning and end of the matches from the left, each as long as can be.
 
-
-def _match(pattern: Pattern, text: str, start: int, *, longest: bool) -> int | None:
-    """Return where a match that begins at *start* ends."""
-    size = len(pattern)
-    states = _settle({0}, pattern)
-    end = start if size in states else None
-    for at in range(start, len(text)):
-        if end is not None and not longest:
-            return end
-        states = _settle(_step(states, pattern, text[at]), pattern)
-        if not states:
-            return end
-        if size in states:
-            end = at + 1
-    return end
-
-
-def _step(states: set[int], pattern: Pattern, character: str) -> set[int]:
-    after: set[int] = set()
-    for state in states:
-        if state == len(pattern):
+    An empty one may stand directly behind another match.
+    """
+    head, tail = _compiled(pattern, True)
+    at = 0
+    while at <= len(text):
+        begun = head.search(text, at)
+        if begun is None:
+            return
+        ended = tail.match(text, begun.end())
+        if ended is not None:
+            yield begun.start(), ended.end()
+            at = max(ended.end(), begun.start() + 1)
             continue
-        token = pattern[state]
-        if token is _STAR:
-            if character != "\n":
-                after.add(state)
-        elif token == character or (token is _ONE and character != "\n"):
-            after.add(state + 1)
-    return after
+        # From later in this line the star would only have less to stand for.
+        newline = text.find("\n", begun.end())
+        if newline < 0:
+            return
+        at = max(begun.start(), newline - (begun.end() - begun.start())) + 1
 
 
-def _settle(states: set[int], pattern: Pattern) -> set[int]:
-    """A star may also stand for nothing: add the positions behind it."""
-    for state in tuple(states):
-        if state < len(pattern) and pattern[state] is _STAR:
-            states.add(state + 1)
-    return states
+@lru_cache(maxsize=64)
+def _compiled(pattern: Pattern, longest: bool) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return what stands before the first star, and the rest, as expressions for `re.match`."""
+    runs = [""]
+    for is_star, tokens in groupby(pattern, lambda token: token is _STAR):
+        if is_star:
+            runs.append("")
+        else:
+            runs[-1] = "".join("." if each is _ONE else re.escape(each) for each in tokens)
+    head, *inner = runs
+    last = inner.pop() if inner and longest else None
+    tail = "".join(f"(?>.*?{run})" for run in inner)
+    return re.compile(head), re.compile(tail if last is None else f"{tail}.*{last}")
 
 
 _PLACE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 
 
-def _fill(template: str, match: str) -> str:
-    def value(place: re.Match[str]) -> str:
+def _fill(template: str, match: str) -> Iterator[str]:
+    at = 0
+    for place in _PLACE.finditer(template):
+        yield template[at : place.start()]
         if place[1]:
-            return "$"
-        return match if (place[2] or place[3]) == "0" else ""
-
-    return _PLACE.sub(value, template)
+            yield "$"
+        elif (place[2] or place[3]) == "0":
+            yield match
+        at = place.end()
+    yield template[at:]

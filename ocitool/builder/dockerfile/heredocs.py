@@ -46,7 +46,7 @@ class Opening:
 
 _TABS = re.compile(r"^\t+", re.MULTILINE)
 # A file descriptor may stand before it: that is for the shell of a RUN.
-_OPENING = re.compile(r"\d*<<(-?)\s*([^<]*)")
+_OPENING = re.compile(r"\d*<<(-?)\s*+([^<]*)")
 
 
 def parse_opening(word: str) -> Opening | None:

@@ -140,21 +140,22 @@ class _Splitter:
         if not text or text.startswith("#"):
             return None
         first = self.at
-        joined, goes_on = _join(text, escape)
+        part, goes_on = _join(text, escape)
+        parts = [part]
         empty = 0
         while goes_on and self.at < len(self.physical):
             text = self.next()
             if not text.strip():
                 empty = empty or self.at
             elif not text.lstrip().startswith("#"):
-                more, goes_on = _join(text, escape)
-                joined += more
+                part, goes_on = _join(text, escape)
+                parts.append(part)
         if empty:
             self.warnings.append(
                 f"{self.source.name}:{empty}: NoEmptyContinuation: "
                 "an empty line inside a continued instruction; it will become an error"
             )
-        joined = joined.strip()
+        joined = "".join(parts).strip()
         self.check(joined, first)
         documents = self.heredocs(joined, first)
         return Line(span=Span(first=first, last=self.at, text=joined), heredocs=documents)

@@ -5,45 +5,19 @@ The rules of `words` in their mechanics; nobody but `words` needs this file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from ocitool.builder.dockerfile import globs
+from ocitool.builder.dockerfile.growth import Allowance, Result, WordError
 from ocitool.errors import FormatError
 
 # Deeper than anything a person writes, and far above Python's own limit of nested calls.
 _MAX_DEPTH = 64
 # POSIX XCU 2.5.2, the special parameters; no build sets them, so they are empty.
 _SPECIAL = frozenset("@*#?-$!0")
-
-
-class WordError(FormatError):
-    """Quotes or a substitution do not follow the grammar, or ``${v:?}`` found nothing."""
-
-
-@dataclass(slots=True)
-class Result:
-    """Text as it grows, whole and cut into words at the same time."""
-
-    text: str = ""
-    words: list[str] = field(default_factory=list)
-    word: str = ""
-
-    def add(self, text: str, *, splits: bool) -> None:
-        self.text += text
-        if not splits:
-            self.word += text
-            return
-        for character in text:
-            if not character.isspace():
-                self.word += character
-            else:
-                self.end_word()
-
-    def end_word(self) -> None:
-        if self.word:
-            self.words.append(self.word)
-            self.word = ""
+# What never means anything to a scanner, taken at once.
+_PLAIN = re.compile(r"""[^$'"\\`}/]+""")
 
 
 class Scanner:
@@ -60,6 +34,7 @@ class Scanner:
         raw_escapes: bool = False,
         keep_unset: bool = False,
         unset: set[str] | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.source = text
         self.at = 0
@@ -71,6 +46,7 @@ class Scanner:
         self.raw_escapes = raw_escapes
         self.keep_unset = keep_unset
         self.unset = unset
+        self.allowance = allowance or Allowance()
 
     def peek(self) -> str:
         """The next character, ``""`` at the end."""
@@ -80,6 +56,14 @@ class Scanner:
         character = self.peek()
         self.at += len(character)
         return character
+
+    def plain(self) -> str:
+        """Read what means nothing in any place, ``""`` where there is no such text."""
+        found = _PLAIN.match(self.source, self.at)
+        if found is None:
+            return ""
+        self.at = found.end()
+        return found[0]
 
     def whole(self) -> Result:
         return self.until("", raw_escapes=self.raw_escapes)
@@ -91,7 +75,9 @@ class Scanner:
         while character := self.peek():
             if character == stop:
                 break
-            if character == "$":
+            if plain := self.plain():
+                result.add(plain, splits=True)
+            elif character == "$":
                 result.add(self.dollar(), splits=True)
             elif self.quotes and character == "'":
                 result.add(self.single_quoted(), splits=False)
@@ -123,6 +109,9 @@ class Scanner:
             if character == "$":
                 pieces.append(self.dollar())
                 continue
+            if plain := self.plain():
+                pieces.append(plain)
+                continue
             self.next()
             if character == '"':
                 if self.raw_quotes:
@@ -139,6 +128,10 @@ class Scanner:
         return kept + self.escape
 
     def dollar(self) -> str:
+        """What a ``$`` and the name behind it stand for."""
+        return self.allowance.spend(self.substituted())
+
+    def substituted(self) -> str:
         self.next()
         if self.peek() == "{":
             return self.nested()
@@ -245,8 +238,11 @@ class Scanner:
         value = self.value(name)
         if value is None and self.keep_unset:
             return f"${{{name}/{word}/{replacement}}}"
-        replace = globs.replace_all if everywhere else globs.replace_first
-        return replace(value or "", _glob(word), replacement)
+        if not everywhere:
+            return globs.replace_first(value or "", _glob(word), replacement)
+        pieces = globs.replace_all(value or "", _glob(word), replacement)
+        bounded = Allowance(limit=self.allowance.limit)  # one match may come to all of the value
+        return "".join(map(bounded.spend, pieces))
 
 
 def _glob(text: str) -> globs.Pattern:

@@ -1,0 +1,150 @@
+"""Dockerfiles and ignore files that once took exponential or quadratic time, or all memory."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from ocitool.builder.dockerfile.parser import parse
+from ocitool.errors import BuildError, DockerfileError, FormatError
+from tests.fixtures.deadlines import within
+from tests.unit.builder.conftest import scratch
+
+LONG = "a" * 40
+CIRCLE = {"x/f": "1", "x/a": {"link": "."}, "x/b": {"link": "/x"}, "x/c": {"link": "../x"}}
+
+
+def test_stars_in_an_ignore_file_and_in_a_source(kitchen):
+    kitchen.put({LONG: "1", "d/f": "2", ".dockerignore": f"{'*a' * 60}b\n{'a**' * 60}b\n"})
+    with within(10):
+        tree = kitchen.build(scratch(f"COPY {'*a' * 60}b d/f /x/", "COPY *a*a*a* /y/")).tree
+    assert sorted(tree) == ["x", "x/f", "y", f"y/{LONG}"]
+
+
+@pytest.mark.parametrize("depth", [1, 40])
+def test_a_wildcard_through_links_in_a_circle_ends(kitchen, depth):
+    kitchen.put(CIRCLE)
+    with within(10):
+        tree = kitchen.build(scratch(f"COPY x/{'*/' * depth}f /out/")).tree
+    assert sorted(tree) == ["out", "out/f"]
+
+
+def test_a_wildcard_through_links_in_a_circle_of_an_image_ends(kitchen):
+    kitchen.image("round:1", CIRCLE)
+    with within(10):
+        tree = kitchen.build(scratch(f"COPY --from=round:1 /x/{'*/' * 40}f /out/")).tree
+    assert sorted(tree) == ["out", "out/f"]
+
+
+def doubling(word: str, times: int) -> list[str]:
+    return [f"{word} A=0123456789", *(f"{word} A=$A$A" for _ in range(times))]
+
+
+@pytest.mark.parametrize("word", ["ENV", "ARG"])
+def test_a_variable_that_doubles_itself_is_stopped_at_its_line(kitchen, word):
+    with within(10), pytest.raises(DockerfileError, match="come to more than 4 MiB") as caught:
+        kitchen.build(scratch(*doubling(word, 60)))
+    assert 15 < caught.value.line < 25
+    assert caught.value.excerpt == (f"{word} A=$A$A",)
+
+
+def test_a_global_argument_that_doubles_itself_is_stopped_at_its_line(kitchen):
+    lines = [*doubling("ARG", 60), "FROM scratch"]
+    with within(10), pytest.raises(DockerfileError, match="come to more than 4 MiB") as caught:
+        kitchen.build("\n".join(lines))
+    assert 15 < caught.value.line < 25
+
+
+LAST = [
+    "LABEL l=$A$A$A$A$A$A",
+    "COPY $A$A$A$A$A$A /x",
+    "COPY <<E /x\n$A$A$A$A$A$A\nE",
+    "EXPOSE $A$A$A$A$A$A",
+    "VOLUME $A$A$A$A$A$A",
+    "ENV B=${A//?/$A}",
+    "ENV B=${A//0/$A}",
+    "ENV B=${A//*/" + r"\$0" * 8 + "}",
+    "ENV B=${C:-$A$A$A$A$A$A}",
+    'ENV B="$A$A$A$A$A$A"',
+]
+
+
+@pytest.mark.parametrize("last", LAST, ids=range(len(LAST)))
+def test_no_instruction_makes_more_of_variables(kitchen, last):
+    lines = [*doubling("ENV", 16), last]
+    with within(20), pytest.raises(DockerfileError, match="come to more than 4 MiB") as caught:
+        kitchen.build(scratch(*lines))
+    assert caught.value.line == len(lines) + 1
+
+
+def test_a_history_that_no_config_can_hold_is_stopped_at_its_line(kitchen):
+    lines = [*(f"LABEL a{number}={'x' * 60_000}" for number in range(80)), "LABEL last=1"]
+    with within(20), pytest.raises(DockerfileError, match="history comes to more than") as caught:
+        kitchen.build(scratch(*lines))
+    assert 60 < caught.value.line < 75
+
+
+def test_a_config_that_is_too_large_is_not_stored(kitchen):
+    lines = [f"LABEL a{number}={'x' * 60_000}" for number in range(60)]
+    with within(20), pytest.raises(BuildError, match=r"config has \d+ bytes, more than"):
+        kitchen.build(scratch(*lines))
+
+
+def test_ports_without_number_are_refused(kitchen):
+    with within(20), pytest.raises(DockerfileError, match="more ports than there are"):
+        kitchen.build(scratch(f"EXPOSE {'0-65535 ' * 5000}"))
+
+
+def test_a_long_text_is_read_in_one_go(kitchen):
+    lines = "\n".join(["word $none 'quoted' \"$none\" \\$x and/more}"] * 40_000)
+    kitchen.put({"f": "1"})
+    with within(60):
+        tree = kitchen.build(scratch(f"COPY <<E f /d/\n{lines}\nE")).tree
+    assert sorted(tree) == ["d", "d/E", "d/f"]
+    long = "ENV A=1 \\\n" + "B=$A'x'\\\n" * 100_000
+    with within(60), pytest.raises(DockerfileError, match="history comes to more"):
+        kitchen.build(scratch(long + "C=" + "y" * 60_000 + "\\\n" + ("z" * 60_000 + "\\\n") * 100))
+
+
+def test_hundreds_of_stages_on_each_other(kitchen):
+    kitchen.put({"f": "1"})
+    stages = ["FROM scratch AS s0", "COPY f /f"]
+    stages += [f"FROM s{number} AS s{number + 1}" for number in range(3000)]
+    with within(60):
+        assert sorted(kitchen.build("\n".join(stages)).tree) == ["f"]
+
+
+PATTERNS = ["*a" * 60 + "b", "a*" * 60 + "b", "*?" * 60 + "b", "?" * 60 + "b", "a*b", "*a*b"]
+
+
+@pytest.mark.parametrize("form", ["#", "##", "%", "%%", "/", "//"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_no_pattern_of_a_substitution_takes_long(kitchen, form, pattern):
+    tail = "/x" if form[0] == "/" else ""
+    with within(10):
+        built = kitchen.build(
+            scratch(f"ENV A={'a' * 60_000}", f"ENV B=${{A{form}{pattern}{tail}}}")
+        )
+    env = dict(entry.split("=", 1) for entry in built.config["Env"])
+    assert env["B"] == env["A"]
+
+
+def test_substitutions_nested_deeply_are_refused(kitchen):
+    deep = "${A:-" * 10_000 + "}" * 10_000
+    with within(10), pytest.raises(DockerfileError, match="nested more than 64 deep"):
+        kitchen.build(scratch(f"ENV B={deep}"))
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 20_000, '["' + '\\"' * 20_000, "--" + "a" * 60_000, "<<" + "'" * 60_000]
+)
+@pytest.mark.parametrize("word", ["RUN", "COPY", "ENV", "HEALTHCHECK", "NONE", "FROM"])
+def test_no_instruction_takes_long_to_read(word, line):
+    with within(10), suppress(FormatError):
+        parse(f"FROM scratch\n{word} {line}".encode())
+
+
+def test_a_directive_with_blanks_takes_no_longer(kitchen):
+    with within(10), pytest.raises(DockerfileError, match="the frontend"):
+        kitchen.build(f"# syntax=a{' ' * 60_000}b\nFROM scratch\n")
