@@ -33,16 +33,16 @@ def test_an_unknown_driver_is_refused(drivers):
 
 
 def test_what_cannot_work_is_passed_over_with_its_reason(drivers, monkeypatch):
-    """Overlay's options cannot name such a path, so plain directories are used instead."""
-    monkeypatch.setattr(plugins, "names", lambda group: ("overlay", "vfs"))
+    """Its options cannot name such a path, so plain directories are used instead."""
+    monkeypatch.setattr(plugins, "names", lambda group: ("fuse-overlayfs", "vfs"))
     place = f"{drivers},with:marks"
     name, tried = choose.choose(place)
     assert name == "vfs"
-    assert (tried[0].name, tried[0].support.ok) == ("overlay", False)
-    assert "comma or a colon" in tried[0].support.reason
+    assert (tried[0].name, tried[0].support.ok) == ("fuse-overlayfs", False)
+    assert "takes no path with a colon" in tried[0].support.reason
     assert tried[0].support.hint
-    with pytest.raises(DriverUnavailable, match="comma or a colon") as caught:
-        choose.choose(place, "overlay")  # what is wanted is never replaced
+    with pytest.raises(DriverUnavailable, match="takes no path with a colon") as caught:
+        choose.choose(place, "fuse-overlayfs")  # what is wanted is never replaced
     assert caught.value.hint
 
 
