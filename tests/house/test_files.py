@@ -7,7 +7,7 @@ import io
 import re
 import tarfile
 
-LONGEST = 300  # lines
+LONGEST = 400  # lines
 #: Names that say nothing of what is in a file.
 VAGUE = frozenset(
     (
