@@ -29,8 +29,11 @@ class Cgroup:
 
     def __init__(self) -> None:
         self._name = f"{_PREFIX}{os.getpid()}"
-        self._parents: list[int] = []  # open directories that have a child of our name
-        self._inside = False
+        # Open directories that have a child of our name, and the way back of each: opened before
+        # there is a cgroup namespace, out of which nobody is moved (nsdelegate, cgroups(7)).
+        self._parents: list[int] = []
+        self._ways_back: list[int] = []
+        self._stays = False  # this process could not leave
         self.unified = False  # there is one in the hierarchy of cgroup v2
         self.devices_filtered = False  # devices beyond docker's list cannot be opened
 
@@ -38,7 +41,6 @@ class Cgroup:
         """Make the cgroups and move this process into them; returns why there is none, or ""."""
         reason = "no cgroup hierarchy is mounted"
         made: set[frozenset[str]] = set()
-        self._inside = True
         for path, controllers in own_cgroups():
             if controllers in made:  # the hierarchy is mounted twice
                 continue
@@ -57,42 +59,46 @@ class Cgroup:
         except OSError:
             os.close(parent)
             raise
+        back = -1
         try:
-            made = os.open(self._name, _DIRECTORY, dir_fd=parent)
-            try:
-                filtered = _filter_devices(made, controllers)
-                _move(made)
-            finally:
-                os.close(made)
+            back = os.open("cgroup.procs", _WRITE, dir_fd=parent)
+            filtered = _join(parent, self._name, controllers)
         except OSError:
-            os.rmdir(self._name, dir_fd=parent)
-            os.close(parent)
+            _remove(parent, self._name)
+            for fd in (parent, back):
+                if fd >= 0:
+                    os.close(fd)
             raise
         self._parents.append(parent)
+        self._ways_back.append(back)
         self.unified = self.unified or not controllers
         self.devices_filtered = self.devices_filtered or filtered
 
-    def leave(self) -> None:
-        """Move this process back; those that it has started stay inside."""
-        if self._inside:
-            self._inside = False
-            for parent in self._parents:
-                try:
-                    _move(parent)
-                except OSError:  # the caller's cgroup takes no processes any more
-                    continue
+    def leave(self) -> str:
+        """Move this process back; those that it has started stay inside.
+
+        Returns why it could not be, or "": then the cgroup stays for the next sweep.
+        """
+        reason = ""
+        while self._ways_back:
+            back = self._ways_back.pop()
+            try:
+                os.write(back, b"0")
+            except OSError as error:
+                reason = error.strerror or str(error)
+            os.close(back)
+        self._stays = self._stays or bool(reason)
+        return reason
 
     def remove(self) -> None:
         """Remove the cgroups, once every process of the sandbox has ended."""
         self.leave()
         while self._parents:
             parent = self._parents.pop()
-            for _ in range(_ATTEMPTS):
-                try:
-                    os.rmdir(self._name, dir_fd=parent)
+            for _ in range(1 if self._stays else _ATTEMPTS):
+                if _remove(parent, self._name):
                     break
-                except OSError:  # a process is still on its way out
-                    time.sleep(_PAUSE)
+                time.sleep(_PAUSE)  # a process is still on its way out
             os.close(parent)
 
 
@@ -110,13 +116,28 @@ def _filter_devices(made: int, controllers: frozenset[str]) -> bool:
     return True
 
 
-def _move(cgroup: int) -> None:
-    """Move this process to the cgroup that is open as a directory."""
-    fd = os.open("cgroup.procs", _WRITE, dir_fd=cgroup)
+def _join(parent: int, name: str, controllers: frozenset[str]) -> bool:
+    """Move this process into a new cgroup; returns whether it filters devices."""
+    made = os.open(name, _DIRECTORY, dir_fd=parent)
     try:
-        os.write(fd, b"0")
+        filtered = _filter_devices(made, controllers)
+        procs = os.open("cgroup.procs", _WRITE, dir_fd=made)
+        try:
+            os.write(procs, b"0")
+        finally:
+            os.close(procs)
     finally:
-        os.close(fd)
+        os.close(made)
+    return filtered
+
+
+def _remove(parent: int, name: str) -> bool:
+    """Remove a cgroup, if there is no process in it."""
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError:
+        return False
+    return True
 
 
 def _sweep(parent: int) -> None:
@@ -124,10 +145,7 @@ def _sweep(parent: int) -> None:
     for name in os.listdir(parent):
         pid = name.removeprefix(_PREFIX)
         if name != pid and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
-            try:
-                os.rmdir(name, dir_fd=parent)
-            except OSError:  # another PID namespace's, or somebody else removed it
-                continue
+            _remove(parent, name)  # or not, if it is another PID namespace's
 
 
 def own_cgroups() -> list[tuple[str, frozenset[str]]]:

@@ -160,14 +160,17 @@ def _run(
 ) -> tuple[object, ...]:
     proc, terminal = _furnish(plan, tree, cgroup, notes)
     ours, theirs = link.pair()
+    # The host's: once process 1 has pivoted, a path is one of the container's.
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     with doing("fork process 1"):
         pid = os.fork()
     if pid == 0:
         ours.close()
         init.main(plan, tree, proc, terminal[1:], theirs)
-    cgroup.leave()
+    if refused := cgroup.leave():
+        notes.append(f"the shim stays in the container's cgroup: {refused}")
     theirs.close()
-    _leave_stdio()
+    _leave_stdio(null)
     handle = os.pidfd_open(pid)
     listeners: list[int] = []
     ended = _until_exec(ours, notes, listeners)
@@ -194,10 +197,9 @@ def _furnish(
     with doing("make /proc"):
         proc = tree.make_proc_point()
     with doing("make /dev"):
-        filtered = cgroup.devices_filtered
-        mounted = tree.attach(Devices.make(filtered=filtered), tree.points.plain("dev"))
-        devices = Devices(mounted, notes)
-        tree.null = devices.fill(plan["shm_size"], filtered=filtered)
+        made = Devices.make(filtered=cgroup.devices_filtered)
+        devices = Devices(tree.attach(made, tree.points.plain("dev")), notes)
+        tree.null = devices.fill(plan["shm_size"])
         if plan["terminal"]:
             terminal = devices.open_terminal(*plan["terminal_size"])
     with doing("make /sys"):
@@ -212,9 +214,8 @@ def _furnish(
     return proc, terminal
 
 
-def _leave_stdio() -> None:
+def _leave_stdio(null: int) -> None:
     """Let go of the program's streams: who reads them must see their end."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     os.close(null)

@@ -43,11 +43,15 @@ def restrict_v1(cgroup: int) -> None:
     What the cgroup above does not allow cannot be allowed here, and is left out.  Raises OSError.
     """
     _write(cgroup, "devices.deny", b"a")
-    for rule in (b"b *:* m", b"c *:* m", *map(_line, ALLOWED)):
-        try:
-            _write(cgroup, "devices.allow", rule)
-        except PermissionError:
-            continue
+    rules: list[tuple[bytes, ...]] = [(b"b *:* m",), (b"c *:* m",)]
+    rules += [(_line(device) + b" rwm", _line(device) + b" rw") for device in ALLOWED]
+    for rule in rules:
+        for each in rule:
+            try:
+                _write(cgroup, "devices.allow", each)
+                break
+            except PermissionError:
+                continue
 
 
 def restrict_v2(cgroup: int) -> None:
@@ -69,7 +73,7 @@ def restrict_v2(cgroup: int) -> None:
 
 def _line(device: tuple[int, int]) -> bytes:
     major, minor = device
-    return b"c %d:%s rwm" % (major, b"*" if minor < 0 else b"%d" % minor)
+    return b"c %d:%s" % (major, b"*" if minor < 0 else b"%d" % minor)
 
 
 def _write(cgroup: int, name: str, text: bytes) -> None:

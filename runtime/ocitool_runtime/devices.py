@@ -51,15 +51,23 @@ class Devices:
 
     @staticmethod
     def make(*, filtered: bool) -> int:
-        """Return the file system that is /dev, not yet attached."""
-        attributes = NOSUID if filtered else NOSUID | NODEV
-        return mounts.filesystem("tmpfs", attributes, [("mode", "0755"), ("size", "64m")])
+        """Return the file system that is /dev, not yet attached; with nodes, if they can be opened.
 
-    def fill(self, shm_size: int, *, filtered: bool) -> int:
-        """Make nodes, links and the file systems beneath /dev; return /dev/null, verified."""
+        They are made where devices are *filtered*, unless the filter of a cgroup above refuses it.
+        """
+        options: list[tuple[str, str | None]] = [("mode", "0755"), ("size", "64m")]
         if filtered:
-            self._make_nodes(self.fd)
-        else:
+            made = mounts.filesystem("tmpfs", NOSUID, options)
+            try:
+                _make_nodes(made)
+                return made
+            except PermissionError:
+                os.close(made)
+        return mounts.filesystem("tmpfs", NOSUID | NODEV, options)
+
+    def fill(self, shm_size: int) -> int:
+        """Make nodes, links and the file systems beneath /dev; return /dev/null, verified."""
+        if not os.access("null", os.F_OK, dir_fd=self.fd):
             self._bind_nodes()
         for name, target in LINKS.items():
             os.symlink(target, name, dir_fd=self.fd)
@@ -76,7 +84,7 @@ class Devices:
         hidden = mounts.filesystem("tmpfs", NOSUID | NOEXEC, [("mode", "0755")])
         syscalls.move_mount(hidden, self.fd)  # only what is attached can be cloned
         try:
-            self._make_nodes(hidden)
+            _make_nodes(hidden)
             binds = [(name, _clone(name, hidden)) for name in NODES]
         except PermissionError:
             binds = [(name, _clone(f"/dev/{name}")) for name in NODES]
@@ -85,11 +93,6 @@ class Devices:
         os.close(hidden)
         for name, mounted in binds:
             self._bind(mounted, name)
-
-    def _make_nodes(self, directory: int) -> None:
-        for name, number in NODES.items():
-            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(*number), dir_fd=directory)
-            os.chmod(name, 0o666, dir_fd=directory)
 
     def _bind(self, mounted: int, name: str) -> None:
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self.fd))
@@ -140,6 +143,12 @@ class Devices:
             fcntl.ioctl(slave, _TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self._bind(mounts.clone(slave, 0, recursive=False), "console")
         return master, slave
+
+
+def _make_nodes(directory: int) -> None:
+    for name, number in NODES.items():
+        os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(*number), dir_fd=directory)
+        os.chmod(name, 0o666, dir_fd=directory)
 
 
 def _clone(path: str, directory: int | None = None) -> int:

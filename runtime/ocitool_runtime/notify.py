@@ -18,7 +18,7 @@ import os
 import select
 import stat
 
-from ocitool_runtime import notification, records, sockets, syscalls
+from ocitool_runtime import notification, records, syscalls
 from ocitool_runtime.asked import UNCHANGED, Asked, split, umask_of
 from ocitool_runtime.notification import Call, Left
 
@@ -62,11 +62,8 @@ class Keeper:
         if call is None:
             return
         try:
-            if sockets.makes_socket(call):
-                sockets.answer(call)
-            else:
-                self._carry_out(call)
-                call.answer()
+            self._carry_out(call)
+            call.answer()
         except Left:
             call.leave()
         except OSError as error:

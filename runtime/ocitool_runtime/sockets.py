@@ -3,7 +3,8 @@
 The filter cannot read it, so ``socketcall(SYS_SOCKET, ...)`` would open what ``socket`` refuses;
 and to refuse it takes the network from 32-bit programs, whose C library knows no other way.  So
 the shim reads the family, once, and makes the socket itself: what the caller writes there
-afterwards changes nothing.  It makes those that need no privilege, in the container's network.
+afterwards changes nothing.  It makes those that need no privilege, in the container's network and
+as the caller's user.
 The standard library alone: the shim can import nothing once its root is the container's.
 Source: socketcall(2); socket(2); seccomp_unotify(2), "BUGS" on time of check.
 """
@@ -16,7 +17,7 @@ import os
 import select
 import struct
 
-from ocitool_runtime import notification
+from ocitool_runtime import notification, syscalls
 from ocitool_runtime.notification import Call, Left
 
 _I386, _SOCKETCALL, _SYS_SOCKET = 0x40000003, 102, 1
@@ -52,11 +53,6 @@ class Sockets:
         return True
 
 
-def makes_socket(call: Call) -> bool:
-    """Say whether *call* is the one that is answered here."""
-    return (call.machine, call.number) == (_I386, _SOCKETCALL)
-
-
 def answer(call: Call) -> None:
     """Make the socket that is asked for, or refuse it; nothing is left to the kernel."""
     try:
@@ -70,15 +66,36 @@ def answer(call: Call) -> None:
 
 
 def _make(call: Call) -> int:
-    if not makes_socket(call) or call.arguments[0] & 0xFFFFFFFF != _SYS_SOCKET:
+    if (call.machine, call.number) != (_I386, _SOCKETCALL) or call.arguments[
+        0
+    ] & 0xFFFFFFFF != _SYS_SOCKET:
         raise PermissionError(errno.EPERM, "is not answered")  # a filter of the program's own
     family, kind, protocol = struct.unpack("=iii", call.memory(call.arguments[1], 12))
     if (kind & _TYPE, protocol) not in _MADE.get(family, ()):
         raise PermissionError(errno.EPERM, "is not made for others")
-    made = _socket.socket(family, kind & _TYPE | kind & _NONBLOCK, protocol).detach()
+    uid, gid = _identity(call)
+    syscalls.set_file_ids(uid, gid)
+    try:  # a socket belongs to whom it is made as
+        made = _socket.socket(family, kind & _TYPE | kind & _NONBLOCK, protocol).detach()
+    finally:
+        syscalls.set_file_ids(0, 0)
     try:
         call.answer_descriptor(made, close_on_exec=bool(kind & _CLOEXEC))
-    except OSError:
+    except OSError as error:
         os.close(made)
+        if error.errno == errno.EINVAL:  # before Linux 5.14
+            raise OSError(errno.ENOSYS, "is not supported") from error
         raise
     return made
+
+
+def _identity(call: Call) -> tuple[int, int]:
+    """Return the caller's file system ids; they change by itself alone, and it waits."""
+    fd = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=call.caller)
+    try:
+        lines = os.read(fd, 1 << 12).split(b"\n")
+    finally:
+        os.close(fd)
+    call.check()
+    fields = {line.split()[0]: line.split() for line in lines if line.startswith((b"Uid", b"Gid"))}
+    return int(fields[b"Uid:"][4]), int(fields[b"Gid:"][4])

@@ -142,6 +142,6 @@ def test_a_user_gets_one_where_it_is_delegated(root_only, ordinary_user, run_cli
             ran = run_cli(*words, root=root, user=ordinary_user).ok()
         finally:
             (Path(unified[0]) / "cgroup.procs").write_text(str(os.getpid()))
-        assert ran.stdout.split()[0] == "1"
+        assert "1" in ran.stdout.split()
     finally:
         delegated.rmdir()
