@@ -176,6 +176,12 @@ def try_fuse(home: str) -> Support:
 
     import ocitool_runtime
 
+    if ":" in os.path.realpath(home):  # it joins the real paths of its directories with colons
+        return Support(
+            ok=False,
+            reason="fuse-overlayfs takes no path with a colon, and the store's has one",
+            hint="give --root a path without a colon",
+        )
     if shutil.which("fuse-overlayfs") is None:
         return Support(
             ok=False,
@@ -189,12 +195,6 @@ def try_fuse(home: str) -> Support:
             ok=False,
             reason=f"/dev/fuse cannot be opened: {error.strerror}",
             hint="as root: modprobe fuse; chmod 0666 /dev/fuse",
-        )
-    if ":" in os.path.realpath(home):  # it joins the real paths of its directories with colons
-        return Support(
-            ok=False,
-            reason="fuse-overlayfs takes no path with a colon, and the store's has one",
-            hint="give --root a path without a colon",
         )
     library = os.path.dirname(os.path.dirname(os.path.realpath(ocitool_runtime.__file__)))
     place = tempfile.mkdtemp(prefix="probe-", dir=home)
