@@ -78,7 +78,7 @@ def prune(
             records = forget(store, until=filters.until, space=cache_space)
         marks = mark(store)
         known = {digest.encoded for digest in marks.diffs}
-        layers = _sweep_layers(store, lambda chain: chain not in marks.layers, spare, measured=True)
+        layers = _sweep_layers(store, lambda chain: chain not in marks.layers, spare, whole=True)
         blobs = _sweep_blobs(store, [d for d in store.blobs.all() if d not in marks.blobs], spare)
         indexes = _sweep_indexes(
             store, [name for name in os.listdir(store.layout.indexes) if name not in known], spare
@@ -106,7 +106,7 @@ def release(store: Store, mine: Marks) -> None:
         spare = oldest_lease(store.layout)
         marks = mark(store, among=frozenset(mine.blobs))
         layers = mine.layers - marks.layers
-        _sweep_layers(store, lambda chain: chain in layers, spare, measured=False)
+        _sweep_layers(store, lambda chain: chain in layers, spare, whole=False)
         _sweep_blobs(store, mine.blobs - marks.blobs, spare)
         _sweep_indexes(store, [d.encoded for d in mine.diffs - marks.diffs], spare)
 
@@ -162,19 +162,24 @@ def _sweep_blobs(store: Store, unused: Iterable[Digest], spare: int) -> list[int
 
 
 def _sweep_layers(
-    store: Store, unused: Callable[[str], bool], spare: int, *, measured: bool
+    store: Store, unused: Callable[[str], bool], spare: int, *, whole: bool
 ) -> list[int]:
-    """Remove layers, and rows of those that are lost; returns what each took, if *measured*."""
+    """Remove layers, and rows of those that are lost.
+
+    In a collection of the *whole* store those that stand on nothing go, too, and what each took is
+    returned.
+    """
     sizes = []
     for name in drivers_of(store.layout):
         with made(store.make_driver, name) as driver:
             if driver is None:
                 continue
             here = set(driver.layers())
+            useless = set(orphans(store, name)) if whole else set()
             for chain in _topmost_first(store, name, here):
-                if chain in here and not unused(chain):
+                if chain in here and not unused(chain) and chain not in useless:
                     continue
-                size = layer_size(driver, chain) if measured and chain in here else 0
+                size = layer_size(driver, chain) if whole and chain in here else 0
                 if drop_layer(store, driver, chain, spare):
                     sizes.append(size)
     return sizes
@@ -197,6 +202,25 @@ def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
         for number, one in enumerate(reversed(above), start=depth + 1):
             depths[one] = number
     return [*sorted(here - set(parents)), *sorted(parents, key=depths.__getitem__, reverse=True)]
+
+
+def orphans(store: Store, driver: str) -> list[str]:
+    """Return the layers of a driver that stand on layers which are not unpacked any more.
+
+    They are left where what is below was older, or where only the build cache kept them.  Nothing
+    can be compared with them, and with what is below they can be made again.
+    """
+    rows = store.database.rows("SELECT chain, parent FROM layers WHERE driver = ?", (driver,))
+    above: dict[str, list[str]] = {}
+    for chain, parent in rows:
+        above.setdefault(parent, []).append(chain)
+    standing = {""}
+    todo = [""]
+    while todo:
+        found = [chain for chain in above.get(todo.pop(), ()) if chain not in standing]
+        standing.update(found)
+        todo += found
+    return sorted(chain for chain, _ in rows if chain not in standing)
 
 
 def drop_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from ocitool.store.files import is_temporary
-from ocitool.store.gc import is_young
+from ocitool.store.gc import is_young, orphans
 from ocitool.store.leases import is_alive, lease_of, oldest_lease
 from ocitool.store.marks import mark
 from ocitool.store.served import is_served
@@ -33,7 +33,7 @@ def leftovers(store: Store) -> Iterator[str]:
     yield from _line("indexes of layers that nothing has", indexes)
     yield from _line("directories of processes that are gone", sorted(_dead(store)))
     for name in drivers_of(store.layout):
-        yield from _of_driver(store, name)
+        yield from _of_driver(store, name, spare)
 
 
 def _indexes(store: Store, kept: set[str], spare: int) -> Iterator[str]:
@@ -49,13 +49,16 @@ def _dead(store: Store) -> Iterator[str]:
             yield f"tmp/{name}"
 
 
-def _of_driver(store: Store, name: str) -> Iterator[str]:
+def _of_driver(store: Store, name: str, spare: int) -> Iterator[str]:
     with made(store.make_driver, name) as driver:
         if driver is None:
             return
-        rows = store.database.rows("SELECT chain FROM layers WHERE driver = ?", (name,))
+        rows = store.database.rows("SELECT chain, used FROM layers WHERE driver = ?", (name,))
         lost = sorted(set(driver.layers()) - {row[0] for row in rows})
         yield from _line(f"layers of driver {name} that are not in the database", lost)
+        old = {row[0] for row in rows if row[1] < spare / 1e9}
+        useless = [chain for chain in orphans(store, name) if chain in old]
+        yield from _line(f"layers of driver {name} that stand on layers which are gone", useless)
         dead = [key for key in driver.trees() if not is_alive(store.layout, lease_of(key))]
         yield from _line(f"trees of driver {name} whose process is gone", sorted(dead))
 

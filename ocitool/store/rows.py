@@ -28,8 +28,8 @@ _WRONG = (OcitoolError, ValueError, KeyError, TypeError, AttributeError)
 def add_rows(store: Store, stock: Stock) -> Iterator[Problem]:
     """Add to *stock* what the database says of layers; yield the rows that cannot be read."""
     for table, key, columns, take in _TABLES:
-        for values in store.database.rows(f"SELECT {', '.join((key, *columns))} FROM {table}"):
-            row = BadRow(table, ((key, values[0]),))
+        for values in store.database.rows(f"SELECT {', '.join((*key, *columns))} FROM {table}"):
+            row = BadRow(table, tuple(zip(key, values, strict=False)))
             try:
                 take(store, stock, row, values)
             except _WRONG:
@@ -102,8 +102,8 @@ def _wrong_facts(store: Store) -> Iterator[str]:
         return
 
 
-_TABLES: tuple[tuple[str, str, tuple[str, ...], _Take], ...] = (
-    ("packed", "digest", ("diff", "codec"), _packed),
-    ("cache", "key", ("record",), _step),
-    ("origins", "digest", ("repository",), _origin),
+_TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], _Take], ...] = (
+    ("packed", ("digest",), ("diff", "codec"), _packed),
+    ("cache", ("key",), ("record",), _step),
+    ("origins", ("digest", "repository"), (), _origin),
 )

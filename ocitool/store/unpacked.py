@@ -117,9 +117,10 @@ class _Unpacked:
             return "has lost its directory, or a part of it"
         if row.parent in self._wrong:
             return f"stands on layer {row.parent[:12]}, which is damaged"
-        if row.parent and not (row.parent in self._rows and self._driver.has(row.parent)):
-            return f"stands on layer {row.parent[:12]}, which is not there"
         parents = self._parents(chain)
+        # What a collection has left without its parents is of no use (`ocitool.store.leftovers`).
+        if not all(each in self._rows and self._driver.has(each) for each in parents):
+            return ""
         # What an earlier boot left half on the disk is not believed by anybody.
         if any(self._rows[each].boot not in ("", self._boot) for each in (*parents, chain)):
             return ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import sqlite3
+import time
 
 import pytest
 
@@ -15,10 +17,14 @@ from ocitool.drivers.samples import file
 from ocitool.errors import ImageNotFound
 from ocitool.image.local import local_image
 from ocitool.image.repair import Mended, repair
+from ocitool.oci.digest import Digest
 from ocitool.store.check import check
+from ocitool.store.gc import prune
+from ocitool.store.leftovers import leftovers
 from ocitool.store.removal import remove_image
 from tests.fixtures.stores import age, files_below, put_image
 
+DIGEST = Digest.of(b"a blob")
 NAME = "docker.io/library/a:1"
 
 
@@ -117,13 +123,43 @@ def test_a_merged_image_of_other_layers_is_told(store, monkeypatch):
     assert [names[3][:12] in each for each in told(store)] == [True]
 
 
+def test_what_stands_on_nothing_is_no_use_and_goes(with_driver):
+    """A collection may leave it: what is below was used longer ago."""
+    names = stacked(with_driver, 4)
+    age(with_driver)
+    with_driver.database.run("UPDATE layers SET used = used + 5000 WHERE parent <> ''")
+    with_driver.refs.remove(NAME)
+    began = int((time.time() - 3600) * 1e9)
+    lease = f"{with_driver.layout.tmp}/{began:016x}00000000"
+    with_driver.close()
+    os.mkdir(lease)
+    with held(lease):
+        prune(with_driver)
+    assert sorted(with_driver.driver().layers()) == sorted(names[1:])
+    assert told(with_driver) == []
+    with_driver.database.run("UPDATE layers SET used = 1")
+    with_driver.close()
+    assert any("3 layers" in line and "which are gone" in line for line in leftovers(with_driver))
+    assert list(repair(with_driver)) == []
+    assert list(with_driver.driver().layers()) == []
+
+
+@contextlib.contextmanager
+def held(directory):
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 ROWS = (
     "UPDATE layers SET diff = 'sha256:{0:064x}'",
     "UPDATE layers SET parent = '{0:064x}'",
     "UPDATE layers SET parent = chain",
     "UPDATE layers SET chain = '../../oci' WHERE parent = ''",
     "UPDATE layers SET driver = '..'",
-    "DELETE FROM layers WHERE parent = ''",
     "UPDATE packed SET diff = 'sha256:{0:064x}'",
     "UPDATE packed SET codec = 'none'",
     "UPDATE packed SET digest = 'x' || digest",
@@ -163,6 +199,14 @@ def test_a_step_that_is_said_to_have_made_another_layer(unpacking):
     (result,) = repair(unpacking)
     assert isinstance(result, Mended)
     assert unpacking.database.rows("SELECT * FROM cache") == []
+
+
+def test_what_else_is_known_of_a_blob_stays(store):
+    store.note_origin(DIGEST, "r/a")
+    store.database.run("INSERT INTO origins VALUES (?, '/')", (str(DIGEST),))
+    (result,) = repair(store)
+    assert isinstance(result, Mended)
+    assert store.origins(DIGEST) == ("r/a",)
 
 
 DATABASES = (
