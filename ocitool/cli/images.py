@@ -107,14 +107,20 @@ def history(app: App, name: str, quiet: bool, no_trunc: bool, format_: str | Non
 @pass_app
 def tag(app: App, name: str, target: str) -> None:
     """Let NAME also mean the image that IMAGE means."""
-    from ocitool.errors import BadReference
+    from ocitool.errors import BadReference, ImageNotFound
     from ocitool.oci.reference import Reference
 
     reference = Reference.parse(target)
     if reference.digest is not None:
         raise BadReference("a tag cannot have a digest", where=target)
     with app.store() as store:
-        store.refs.set(str(reference), store.find(name))
+        found = store.find(name)
+        if not store.refs.alias(str(reference), found):
+            if not store.pointing(found.digest):
+                raise ImageNotFound(
+                    f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`"
+                )
+            store.refs.set(str(reference), found)  # a shared store has it
 
 
 @click.command(short_help="Remove images.")

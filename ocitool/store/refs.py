@@ -67,6 +67,22 @@ class Refs:
         """Point *name* (``""`` for none) to *target*; what it pointed to loses this name."""
         self._change(lambda lines: entries.with_name(lines, name, target))
 
+    def alias(self, name: str, target: Descriptor) -> bool:
+        """Do as `set` does while another entry points to *target*; False if none does.
+
+        What an image has may go as soon as none does: a name that came too late would name nothing.
+        """
+        found = False
+
+        def change(lines: list[bytes]) -> list[bytes]:
+            nonlocal found
+            same = entries.having(lines, str(target.digest)).values()
+            found = any(entry.digest == target.digest for entry in same)
+            return entries.with_name(lines, name, target) if found else lines
+
+        self._change(change)
+        return found
+
     def remove(self, name: str) -> bool:
         """Remove *name*; its image stays if it has another.  False if there was no such name."""
         return self._change(lambda lines: entries.without_name(lines, name))

@@ -36,6 +36,16 @@ def test_a_name_points_to_one_image(store):
     assert names(store) == [("r/a:1", ONE.digest), ("r/b:1", ONE.digest)]
 
 
+def test_another_name_is_given_only_to_what_has_one(store):
+    store.refs.set("r/a:1", ONE)
+    assert store.refs.alias("r/b:1", ONE)
+    assert names(store) == [("r/a:1", ONE.digest), ("r/b:1", ONE.digest)]
+    assert not store.refs.alias("r/c:1", TWO)
+    store.refs.drop([ONE.digest])
+    assert not store.refs.alias("r/b:1", ONE)
+    assert names(store) == []
+
+
 def test_a_tag_that_moves_leaves_an_image_without_a_name(store):
     store.refs.set("r/a:1", ONE)
     store.refs.set("r/a:1", TWO)
