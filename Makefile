@@ -6,6 +6,7 @@
 #   make docs      writes docs/cli.md from --help, and what docs/drivers.md quotes
 #   make bench     ours against the peers          make conformance   what each driver passes
 #   make crash     kills and power cuts            make soak   many processes in one store
+#   make damage    files of stores damaged, and mended
 #
 # Another environment: make test VENV=/somewhere.  One that is ready and is not to be touched:
 # make test VENV=/somewhere PREPARED=1.
@@ -16,7 +17,7 @@ ARGS ?=
 python := $(VENV)/bin/python
 ready := $(if $(PREPARED),,$(VENV)/.ready)
 
-.PHONY: demo test lint types bench conformance crash soak docs clean
+.PHONY: demo test lint types bench conformance crash damage soak docs clean
 
 demo: $(ready)
 	$(python) testdata/demo/demo.py $(ARGS)
@@ -39,6 +40,9 @@ conformance: $(ready)
 
 crash: $(ready)
 	$(python) -m tests.crash $(ARGS)
+
+damage: $(ready)
+	$(python) -m tests.crash damage $(ARGS)
 
 soak: $(ready)
 	$(python) -m tests.crash soak $(ARGS)

@@ -1,10 +1,11 @@
-"""Kills commands, cuts the power, and lets many processes work at once; prints what broke.
+"""Kills commands, cuts the power, damages stores, lets many work at once; prints what broke.
 
 ``python -m tests.crash`` kills commands on stores of every driver: at each change they make on the
 disk, and at random moments; and it cuts the power.  After each crash the store must open, be clean,
-hold all that was finished, and do the same command well.  ``python -m tests.crash soak`` lets many
-processes work in one store at once.  Needs root, a static busybox, mkfs.xfs, and mkfs.btrfs for the
-driver of that name.
+hold all that was finished, and do the same command well.  ``python -m tests.crash damage`` damages
+files and rows of stores: a check tells of each, and one repair leaves a whole store.  ``python -m
+tests.crash soak`` lets many processes work in one store at once.  Needs root, a static busybox,
+mkfs.xfs, and mkfs.btrfs for the driver of that name.
 """
 
 from __future__ import annotations
