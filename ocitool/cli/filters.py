@@ -19,6 +19,7 @@ _UNITS = {
     "ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000,
     "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND,
 }  # fmt: skip
+_LONGEST = 64  # characters of a time or size; no sensible one comes near
 _SPAN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNIX = re.compile(r"(\d+)(?:\.(\d{1,9}))?")
 _DAY_AND_ZONE = re.compile(r"(\d{4}-\d\d-\d\d)(Z|[+-]\d\d:\d\d)")
@@ -54,6 +55,8 @@ def _label(text: str) -> Label:
 
 def _moment(text: str) -> int:
     """Read a span of time before now as Go writes it, seconds since the epoch, or a date."""
+    if len(text) > _LONGEST:
+        raise _no_time(f"{text[:_LONGEST]}...")
     if unix := _UNIX.fullmatch(text):
         return int(unix[1]) * SECOND + int((unix[2] or "").ljust(9, "0"))
     if not _SPAN.sub("", text):
@@ -64,15 +67,19 @@ def _moment(text: str) -> int:
     try:
         return round(datetime.fromisoformat(text).timestamp() * SECOND)  # local, if without zone
     except ValueError:
-        raise click.UsageError(
-            f"{text!r} is no time: write 24h, 2026-01-31, 2026-01-31T10:20:30Z, or seconds"
-        ) from None
+        raise _no_time(text) from None
+
+
+def _no_time(text: str) -> click.UsageError:
+    return click.UsageError(
+        f"{text!r} is no time: write 24h, 2026-01-31, 2026-01-31T10:20:30Z, or seconds"
+    )
 
 
 def parse_size(text: str) -> int:
     """Read a size in bytes, or with a unit of 1024: ``10GB``, ``512m``."""
-    match = _SIZE.fullmatch(text.strip())
+    match = _SIZE.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if match is None:
-        raise click.UsageError(f"{text!r} is no size: write 10GB, 512m, or bytes")
+        raise click.UsageError(f"{text[:_LONGEST]!r} is no size: write 10GB, 512m, or bytes")
     power = "kmgtp".find(match[2].lower()) + 1 if match[2] else 0
     return int(float(match[1]) * 1024**power)

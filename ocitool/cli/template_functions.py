@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,18 +108,24 @@ def _title(value: object) -> str:
     return re.sub(r"(^|\s)(\S)", lambda found: found[1] + found[2].upper(), _text(value))
 
 
+_WIDEST = 1_000_000  # Go's own limit for a width or a precision of printf
+
+
 def _pad(value: object, left: int, right: int) -> str:
+    if max(left, right) > _WIDEST:
+        fail(f"pad: {max(left, right)} is more than {_WIDEST}")
     return " " * left + _text(value) + " " * right if value else ""
 
 
 def _print(*values: object) -> str:
     """Join as Go's Print: a space only between two values neither of which is a string."""
-    text, previous = "", ""
+    pieces: list[str] = []
+    previous: object = ""
     for number, value in enumerate(values):
         space = number and not isinstance(value, str) and not isinstance(previous, str)
-        text += (" " if space else "") + show(value)
-        previous = value  # type: ignore[assignment]
-    return text
+        pieces.append(f" {show(value)}" if space else show(value))
+        previous = value
+    return "".join(pieces)
 
 
 def _println(*values: object) -> str:
@@ -134,8 +141,12 @@ _VERBS: dict[str, Callable[[Any], object]] = {
 }
 
 
+def _count(digits: str) -> int:
+    return int(digits[:9] or "0")  # so many are too many already
+
+
 def _printf(form: object, *values: object) -> str:
-    left = list(values)
+    left = deque(values)
 
     def replace(found: re.Match[str]) -> str:
         flags, width, precision, verb = found.groups()
@@ -145,7 +156,9 @@ def _printf(form: object, *values: object) -> str:
             fail(f"printf: %{verb} is not supported", hint=f"supported: {' '.join(_VERBS)} %")
         if not left:
             fail(f"printf: no value for %{verb}")
-        value = _VERBS[verb](left.pop(0))
+        if max(_count(width), _count(precision[1:])) > _WIDEST:
+            fail(f"printf: a width of more than {_WIDEST}")
+        value = _VERBS[verb](left.popleft())
         python_verb = "s" if verb in "svtq" else verb
         return f"%{flags}{width}{precision}{python_verb}" % (value,)
 

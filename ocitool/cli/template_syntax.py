@@ -7,8 +7,10 @@ A subset of Go's text/template.  Not in it: ``define``, ``template``, ``block``,
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from ocitool.cli.template_scan import Action, Token, fail, pieces
 
@@ -73,6 +75,9 @@ Node = Text | Output | Branch
 
 _CONSTANTS: dict[str, object] = {"true": True, "false": False, "nil": None}
 _BLOCKS = ("if", "with", "range")
+# Far above what anybody writes, and below Python's own limit of nested calls, for running too.
+_MOST_NESTED = 32
+_MOST_DIGITS = 300
 _REFUSED = ("define", "template", "block", "break", "continue")
 
 
@@ -82,10 +87,7 @@ def parse(text: str) -> tuple[Node, ...]:
     Raises:
         FormatError: *text* does not follow the grammar; ``where`` names the column.
     """
-    try:
-        return _Parser(pieces(text)).template()
-    except RecursionError:
-        fail("nested too deeply")
+    return _Parser(pieces(text)).template()
 
 
 class _Parser:
@@ -93,6 +95,7 @@ class _Parser:
 
     def __init__(self, source: Iterator[str | Action]) -> None:
         self._pieces = source
+        self._depth = 0
 
     def template(self) -> tuple[Node, ...]:
         nodes, stop = self._nodes()
@@ -117,6 +120,12 @@ class _Parser:
         return tuple(nodes), None
 
     def _block(self, words: _Words) -> Branch:
+        self._depth = _deeper(self._depth, words.column)
+        branch = self._branch(words)
+        self._depth -= 1
+        return branch
+
+    def _branch(self, words: _Words) -> Branch:
         kind = words.take().text
         pipe = words.whole_pipe()
         body, stop = self._nodes()
@@ -144,7 +153,8 @@ class _Words:
 
     def __init__(self, action: Action) -> None:
         self.column = action.column
-        self._tokens = list(action.tokens)
+        self._tokens = deque(action.tokens)
+        self._depth = 0
         self._skip_space()
 
     def word(self) -> str:
@@ -153,7 +163,7 @@ class _Words:
         return token.text if token is not None and token.kind == "word" else ""
 
     def take(self) -> Token:
-        token = self._tokens.pop(0)
+        token = self._tokens.popleft()
         self._skip_space()
         return token
 
@@ -171,7 +181,7 @@ class _Words:
 
     def _skip_space(self) -> None:
         while self._tokens and self._tokens[0].kind == "space":
-            del self._tokens[0]
+            self._tokens.popleft()
 
     def _mark(self, text: str) -> bool:
         token = self._peek()
@@ -189,7 +199,7 @@ class _Words:
 
     def _declaration(self) -> tuple[tuple[str, ...], bool]:
         """Read ``$x :=``, ``$k, $v :=`` or ``$x =`` where one stands, else nothing."""
-        visible = [token for token in self._tokens if token.kind != "space"][:4]
+        visible = list(islice((each for each in self._tokens if each.kind != "space"), 4))
         shape = "".join("$" if t.kind == "variable" else t.text for t in visible)
         for form, count in (("$:=", 1), ("$=", 1), ("$,$:=", 2), ("$,$=", 2)):
             if shape.startswith(form) and visible[2 * count - 1].kind == "mark":
@@ -207,21 +217,23 @@ class _Words:
 
     def _operand(self) -> Operand:
         """Read one value and the fields that stand on it without a space between."""
-        token = self._tokens.pop(0)
+        token = self._tokens.popleft()
         base: Operand
         path: list[str] = []
         if token.kind == "field":
             base = Name(".")
             path.append(token.text[1:])
         elif token.text == "(":
+            self._depth = _deeper(self._depth, token.column)
             self._skip_space()
             base = self._pipe()
-            if not self._tokens or self._tokens.pop(0).text != ")":
+            if not self._tokens or self._tokens.popleft().text != ")":
                 fail("unclosed parenthesis", token.column)
+            self._depth -= 1
         else:
             base = _simple(token)
         while self._tokens and self._tokens[0].kind == "field":
-            path.append(self._tokens.pop(0).text[1:])
+            path.append(self._tokens.popleft().text[1:])
         if self._tokens and self._tokens[0].kind not in ("space", "mark"):
             fail(f"unexpected {self._tokens[0].text!r}", self._tokens[0].column)
         self._skip_space()
@@ -234,7 +246,7 @@ def _simple(token: Token) -> Operand:
     if token.kind == "raw":
         return Literal(token.text[1:-1])
     if token.kind == "number":
-        return Literal(_number(token.text))
+        return Literal(_number(token))
     if token.kind == "word" and token.text in _CONSTANTS:
         return Literal(_CONSTANTS[token.text])
     if token.kind not in ("dot", "variable", "word"):
@@ -242,7 +254,16 @@ def _simple(token: Token) -> Operand:
     return Name(token.text)
 
 
-def _number(text: str) -> int | float:
+def _deeper(depth: int, column: int) -> int:
+    if depth == _MOST_NESTED:
+        fail(f"nested more than {_MOST_NESTED} deep", column)
+    return depth + 1
+
+
+def _number(token: Token) -> int | float:
+    text = token.text
+    if len(text) > _MOST_DIGITS:
+        fail(f"a number of more than {_MOST_DIGITS} digits", token.column)
     return int(text) if text.lstrip("+-").isdigit() else float(text)
 
 

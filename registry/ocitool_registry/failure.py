@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ocitool_registry.message import Request, Response
 
 _LONGEST_TEXT: Final = 200  # characters of a body that is not the spec's JSON
-_TAGS: Final = re.compile(rb"<(script|style)\b.*?</\1>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+_TAGS: Final = re.compile(rb"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 
 _HINTS: Final = {
     408: "the registry was too slow; try again",

@@ -25,7 +25,7 @@ _AGENT: Final = "ocitool"
 
 #: What urllib3 puts around the system's own words.
 _NOISE: Final = re.compile(
-    r"HTTPS?Connection\(.*?\): |Failed to establish a new connection: |\(?\[Errno -?\d+\] "
+    r"HTTPS?Connection\([^()]*\): |Failed to establish a new connection: |\(?\[Errno -?\d+\] "
 )
 
 _CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")

@@ -1,0 +1,65 @@
+"""Every parser of a short value reads a long one in one go, and refuses it by an error of its own."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from ocitool.builder.dockerfile import durations, values
+from ocitool.cli.progress.lines import plain_text, visible_line
+from ocitool.cli.template_functions import FUNCTIONS
+from ocitool.containers.options import RunOptions
+from ocitool.errors import ContainerError, FormatError, SandboxError
+from ocitool.oci.digest import Digest
+from ocitool.oci.moments import parse_epoch, parse_time
+from ocitool.oci.platform import Platform
+from ocitool.oci.reference import Reference
+from ocitool_registry.wire import REPOSITORY
+from ocitool_runtime.spec import Mount
+from ocitool_runtime.wire import _mount
+from tests.fixtures.deadlines import within
+
+PARSERS = {
+    "reference": Reference.parse,
+    "domain": lambda text: Reference.parse(f"{text}.x/y"),
+    "tag": lambda text: Reference.parse(f"x:{text}"),
+    "repository": REPOSITORY.fullmatch,
+    "digest": Digest.parse,
+    "encoded": lambda text: Digest.parse(f"sha256:{text}"),
+    "platform": Platform.parse,
+    "variant": lambda text: Platform.of("linux", "arm64", text).runs(),
+    "time": parse_time,
+    "fraction": lambda text: parse_time(f"2026-01-01T00:00:00.{text}"),
+    "epoch": parse_epoch,
+    "duration": durations.parse_duration,
+    "port": values.parse_port,
+    "signal": values.parse_stop_signal,
+    "mode": values.parse_chmod,
+    "owner": values.parse_chown,
+    "source": values.source_kind,
+    "hostname": lambda text: RunOptions(image="x", hostname=text).check(),
+    "name": lambda text: RunOptions(image="x", name=text).check(),
+    "tmpfs": lambda text: _mount(Mount(type="tmpfs", target="/x", options=(text,))),
+    "overlay": lambda text: _mount(
+        Mount(type="overlay", target="/x", lower=("/",), options=(text,))
+    ),
+    "title": FUNCTIONS["title"].body,
+    "escapes": plain_text,
+    "line": visible_line,
+}
+PIECES = [
+    *("a", "A", "1", "-", "_", "__", ".", "/", ":", "@", " ", "\t", "a.", "a-", "a_", "1.", "a/"),
+    *("+", "=u", "u=", "u=rwx,", "1h", "1", "[", "]", ".git", "a@", "https://", "\x1b[", "\x1b]"),
+    *("\x1b", "\x9b", "\r", "size=1", "subpath="),
+]
+SIZE = 200_000
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_no_value_takes_long(name):
+    with within(60):
+        for piece in PIECES:
+            for end in ("", "!", "\n!"):
+                with suppress(FormatError, ContainerError, SandboxError):
+                    PARSERS[name](piece * (SIZE // len(piece)) + end)
