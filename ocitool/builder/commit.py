@@ -11,7 +11,8 @@ from ocitool.errors import BuildError
 from ocitool.image.image import Image
 from ocitool.oci.config import History, ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Manifest
+from ocitool.oci.limits import CONFIG
+from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_type
 from ocitool.oci.moments import timestamp
 from ocitool.oci.platform import Platform
@@ -73,9 +74,9 @@ def _write(
     store: Store, product: Product, layers: Sequence[Descriptor], key: str, epoch: int | None
 ) -> tuple[Descriptor, Descriptor]:
     config = _config(product, timestamp(epoch)).dump()
-    if len(config) > MANIFEST_LIMIT:
+    if len(config) > CONFIG:
         raise BuildError(
-            f"the image's config has {len(config)} bytes, more than {MANIFEST_LIMIT}",
+            f"the image's config has {len(config)} bytes, more than {CONFIG}",
             hint="use fewer or shorter labels, variables and commands",
         )
     config_blob = Descriptor(

@@ -19,7 +19,7 @@ from ocitool.builder.dockerfile.words import split_words
 from ocitool.builder.scope import Scope
 from ocitool.errors import DockerfileError, FormatError
 from ocitool.oci.config import RunConfig
-from ocitool.oci.manifest import MANIFEST_LIMIT
+from ocitool.oci.limits import CONFIG
 from ocitool.oci.platform import Platform
 from ocitool.store.layer import Layer
 
@@ -63,9 +63,9 @@ class StageState:
     def add(self, step: Step) -> None:
         """Add a step to the history; `FormatError` where no config could hold it any more."""
         self.history_size += len(step.created_by)
-        if self.history_size > MANIFEST_LIMIT:
+        if self.history_size > CONFIG:
             raise FormatError(
-                f"the image's history comes to more than {MANIFEST_LIMIT} bytes with this line",
+                f"the image's history comes to more than {CONFIG} bytes with this line",
                 hint="an image's config may not be larger; is a variable very long?",
             )
         self.steps.append(step)

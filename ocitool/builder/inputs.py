@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from typing import BinaryIO, Final
 
 from ocitool.builder.ignore import IgnoreRules
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
+from ocitool.inputfile import read_input_file, require_small
 from ocitool.oci.moments import parse_epoch
 
 _NAMES: Final = ("Dockerfile", "Containerfile")
@@ -32,7 +31,8 @@ def context_directory(options: BuildOptions) -> str:
 def read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:
     """Return the Dockerfile's path (``""`` if it was given as text) and its text."""
     if options.dockerfile is not None:
-        return "", _require_small(options.dockerfile, "Dockerfile")
+        require_small(options.dockerfile, _LARGEST, "Dockerfile")
+        return "", options.dockerfile
     names = [options.file] if options.file else [f"{top}/{each}" for each in _NAMES]
     for path in names:
         try:
@@ -58,29 +58,8 @@ def read_stdin(stream: BinaryIO) -> bytes:
 
 
 def _read(path: str) -> bytes:
-    """Return the content of a regular file; OSError, and `BuildError` for what is none."""
-    # Without O_NONBLOCK a pipe without a writer would hold us here for good.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
-            raise BuildError(
-                "is not a regular file",
-                where=shown(path),
-                hint="a Dockerfile can be given on standard input: -f -",
-            )
-        with open(fd, "rb", closefd=False) as file:
-            return _require_small(file.read(_LARGEST + 1), shown(path))
-    finally:
-        os.close(fd)
-
-
-def _require_small(text: bytes, where: str) -> bytes:
-    if len(text) > _LARGEST:
-        raise BuildError(f"the file has more than {_LARGEST} bytes", where=where)
-    return text
+    hint = "a Dockerfile can be given on standard input: -f -"
+    return read_input_file(path, _LARGEST, where=shown(path), hint=hint)
 
 
 def shown(path: str) -> str:
@@ -97,8 +76,8 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
     for path in (*own, f"{top}/.dockerignore"):
         try:
             return IgnoreRules.parse(_read(path), name=shown(path))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            continue  # a directory of this name means nothing to BuildKit either
         except OSError as error:
             raise BuildError(
                 f"cannot be read: {error.strerror}",

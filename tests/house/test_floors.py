@@ -20,7 +20,8 @@ FLOORS = {
     "ocitool.oci": 2,
     "ocitool.plugins": 2,
     "ocitool.settings": 2,
-    "ocitool.errors": 1,
+    "ocitool.errors": 0,
+    "ocitool.inputfile": 1,
     "ocitool.progress": 1,
 }
 #: The one thing that lower floors may take from the top.

@@ -57,8 +57,22 @@ def test_what_is_not_a_regular_file_is_refused(context, run_cli, store_root, nam
         assert not stat.S_ISREG(os.stat("/dev/null").st_mode)
     done = run_cli("build", context, root=store_root, timeout=60)
     assert done.code == 1
-    wanted = "cannot be read: No such device" if make is open_socket else "is not a regular file"
-    assert f"{name}: {wanted}" in done.stderr
+    assert f"{name}: is not a regular file but a" in done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_directory_named_as_an_ignore_file_means_nothing(context, run_cli, store_root, name):
+    (context / name).mkdir()
+    (context / name / "f").write_text("f\n")
+    run_cli("build", "-q", context, root=store_root).ok()
+
+
+def test_a_directory_is_no_dockerfile(context, run_cli, store_root):
+    (context / "Dockerfile").unlink()
+    (context / "Dockerfile").mkdir()
+    done = run_cli("build", context, root=store_root)
+    assert done.code == 1
+    assert "Dockerfile: cannot be read: Is a directory" in done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

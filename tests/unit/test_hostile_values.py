@@ -1,4 +1,4 @@
-"""Every parser of a short value reads a long one in one go, and refuses it by an error of its own."""
+"""Every parser of a short value reads a long one in one go, and refuses it by its own error."""
 
 from __future__ import annotations
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from ocitool.errors import FormatError
 from ocitool.settings import Settings, default_root
+from tests.fixtures.deadlines import within
 
 
 @pytest.fixture
@@ -108,4 +110,22 @@ def test_a_directory_in_its_place_is_told(config, tmp_path):
     path.unlink()
     path.mkdir()
     with pytest.raises(FormatError, match="cannot be read"):
+        Settings.load(environ=environ)
+
+
+def test_a_file_that_is_a_pipe_or_too_large_or_nested_is_refused(config):
+    environ = config("")
+    file = Path(environ["XDG_CONFIG_HOME"]) / "ocitool/config.toml"
+    for text in ("a = " + "[" * 100_000, "#" * (1024 * 1024 + 1), "a = 1\n\0"):
+        file.write_text(text)
+        with pytest.raises(FormatError) as caught:
+            Settings.load(environ=environ)
+        assert caught.value.where == str(file)
+    file.unlink()
+    os.mkfifo(file)
+    with within(10), pytest.raises(FormatError, match="not a regular file but a named pipe"):
+        Settings.load(environ=environ)
+    file.unlink()
+    file.symlink_to("/dev/zero")
+    with within(10), pytest.raises(FormatError, match="not a regular file but a device"):
         Settings.load(environ=environ)
