@@ -267,7 +267,7 @@ def _product(state: StageState, base: Image | None) -> Product:
     return Product(
         base=base,
         platform=base.config.platform if base is not None else state.platform,
-        run=state.run,
+        run=state.config,
         layers=state.layers,
         steps=tuple(state.steps),
         author=state.author,

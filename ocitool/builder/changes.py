@@ -36,4 +36,4 @@ def changed(changes: Sequence[str], run: RunConfig | None = None) -> RunConfig:
         if not is_configuration(instruction):
             raise file.error(instruction.span, "makes a layer, which --change cannot do")
         configure(state, instruction)
-    return state.run
+    return state.config

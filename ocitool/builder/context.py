@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ocitool.layer.diff import Links
 
 _MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
+_DEEPEST: Final = 400  # directories in each other, below Python's own limit of nested calls
 
 
 class Item(NamedTuple):
@@ -148,6 +149,12 @@ class Context:
     def _directory(
         self, path: str, verdict: Verdict, links: dict[tuple[int, int], list[str]]
     ) -> str:
+        if path.count("/") >= _DEEPEST:
+            raise BuildError(
+                f"directories are nested more than {_DEEPEST} deep",
+                where=f"{path[:40]}...",
+                hint="name the directory in .dockerignore, or pack it and ADD the archive",
+            )
         place = f"{self.top}/{path}" if path else self.top
         began = time.time_ns()
         files: list[State] = []

@@ -34,7 +34,7 @@ class StageState:
     file: Dockerfile
     scope: Scope
     platform: Platform
-    run: RunConfig
+    run: RunConfig  # but for the environment, which is the scope's: see `config`
     layers: tuple[Layer, ...]
     author: str = ""
     steps: list[Step] = field(default_factory=list)
@@ -45,6 +45,12 @@ class StageState:
     def expand(self, text: str) -> str:
         """Expand variables as they are now."""
         return self.scope.expand(text, self.file.escape, self.unset)
+
+    @property
+    def config(self) -> RunConfig:
+        """What containers of the image are to be, with the environment as it is now."""
+        env = self.scope.env
+        return self.run if env == self.run.environment() else self.run.with_env(env)
 
     @property
     def shell(self) -> tuple[str, ...]:
@@ -115,7 +121,6 @@ def _env(state: StageState, env: do.Env) -> None:
         if not name:
             raise FormatError("ENV names can not be blank")
         state.scope.set_env(name, value)
-    state.run = state.run.with_env(pairs)
     state.told(f"ENV {' '.join(f'{name}={value}' for name, value in pairs.items())}")
 
 

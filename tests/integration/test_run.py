@@ -204,6 +204,7 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
         (127, ("tools:1", "nowhere"), "executable file not found in $PATH"),
         (127, ("tools:1", "/no/where"), "no such file or directory"),
         (126, ("tools:1", "/etc/passwd"), "permission denied"),
+        (126, ("tools:1", "x" * 130_000), "file name too long"),
         (125, ("--network", "bridge", "tools:1", "true"), "--network bridge is not there yet"),
         (125, ("--net", "mine", "tools:1", "true"), "--network mine is not there yet"),
         (125, ("-u", "nobody-here", "tools:1", "true"), "nobody-here"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from contextlib import suppress
 
 import pytest
@@ -148,3 +150,31 @@ def test_no_instruction_takes_long_to_read(word, line):
 def test_a_directive_with_blanks_takes_no_longer(kitchen):
     with within(10), pytest.raises(DockerfileError, match="the frontend"):
         kitchen.build(f"# syntax=a{' ' * 60_000}b\nFROM scratch\n")
+
+
+@pytest.mark.parametrize("line", ["ENV A{}=1", "ARG A{}=1", "LABEL A{}=1"])
+def test_thousands_of_variables_are_no_more_than_their_number(kitchen, line):
+    lines = [line.format(number) for number in range(20_000)]
+    with within(30):
+        built = kitchen.build(scratch(*lines, "ENV PATH=/p A0=2 LAST=3", "USER u", "ENV A0=4"))
+    env = built.config["Env"]
+    assert env[0] == "PATH=/p" and env[-1] == "LAST=3" and "A0=4" in env
+    assert len(env) == (20_002 if line.startswith("ENV") else 3)
+
+
+def test_a_context_of_directories_in_each_other_without_end_is_refused(kitchen):
+    fd = os.open(kitchen.top, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    try:
+        with pytest.raises(BuildError, match="nested more than 400 deep") as caught:
+            kitchen.build(scratch("COPY . /x/"))
+        assert caught.value.where.startswith("Dockerfile:2: d/d/d")
+        kitchen.put({".dockerignore": "d/d/d\n"})
+        assert sorted(kitchen.build(scratch("COPY d /x/")).tree) == ["x", "x/d"]
+    finally:  # pytest's own way of removing it recurses
+        subprocess.run(["rm", "-rf", kitchen.top / "d"], check=True)

@@ -225,3 +225,21 @@ def test_a_blob_that_is_gone_is_made_again(cook):
             if blob.read(2) == b"\x1f\x8b" and path.stat().st_size < 1000:
                 os.unlink(path)
     assert run(cook, "RUN echo 1 > /f", "RUN cat /f > /g").tree == first.tree
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["RUN true \\\n" + ("x" * 60_000 + "\\\n") * 3],
+        [f'RUN ["{"x" * 60_000}\\\n{"x" * 60_000}\\\n{"x" * 60_000}"]'],
+        [*(f"ENV V{number}={'x' * 60_000}" for number in range(45)), "RUN true"],
+        ["ARG A=" + ("x" * 60_000 + "\\\n") * 3 + "x", "RUN true"],
+    ],
+    ids=["argument", "program", "environment", "variable"],
+)
+def test_what_the_kernel_finds_too_long_is_a_failed_step(cook, lines):
+    with pytest.raises(StepFailed, match=r"(argument list|file name) too long") as caught:
+        run(cook, *lines)
+    assert caught.value.status == 126
+    assert caught.value.excerpt[0].startswith("RUN ")
+    assert len(caught.value.message) < 2000
