@@ -128,7 +128,7 @@ def test_a_user_gets_one_where_it_is_delegated(root_only, ordinary_user, run_cli
     unified = [path for path, controllers in cgroups.own_cgroups() if not controllers]
     if not unified:
         pytest.skip("needs cgroup v2")
-    delegated = Path(unified[0]) / "delegated"
+    delegated = Path(unified[0]) / f"delegated-{os.getpid()}"
     delegated.mkdir()
     try:
         for path in (delegated, delegated / "cgroup.procs", delegated / "cgroup.subtree_control"):
@@ -145,3 +145,26 @@ def test_a_user_gets_one_where_it_is_delegated(root_only, ordinary_user, run_cli
         assert "1" in ran.stdout.split()
     finally:
         delegated.rmdir()
+
+
+@pytest.mark.parametrize("access", ["rw", "rwm"])
+def test_a_device_policy_of_the_caller_is_kept(root_only, run, access):
+    """As of systemd with DevicePolicy=strict: devices may be opened, and perhaps not made."""
+    found = [path for path, controllers in cgroups.own_cgroups() if "devices" in controllers]
+    if not found:
+        pytest.skip("needs the v1 controller devices")
+    policy = Path(found[0]) / f"policy-{os.getpid()}"
+    policy.mkdir()
+    try:
+        (policy / "devices.deny").write_text("a")
+        for device in ("1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:2", "136:*"):
+            (policy / "devices.allow").write_text(f"c {device} {access}")
+        (policy / "cgroup.procs").write_text(str(os.getpid()))
+        try:
+            made = "mknod /dev/x c 10 237; (exec 3</dev/x) 2>/dev/null && echo opened; true"
+            assert run("cat /dev/null && echo x > /dev/null && (exec 3<>/dev/ptmx)").ok() == ""
+            assert run(f"({made}) 2>/dev/null").ok() == ""
+        finally:
+            (Path(found[0]) / "cgroup.procs").write_text(str(os.getpid()))
+    finally:
+        policy.rmdir()
