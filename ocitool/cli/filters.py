@@ -72,7 +72,7 @@ def _moment(text: str) -> int:
 
 def _no_time(text: str) -> click.UsageError:
     return click.UsageError(
-        f"{text!r} is no time: write 24h, 2026-01-31, 2026-01-31T10:20:30Z, or seconds"
+        f"{text!r} is not a valid time: write 24h, 2026-01-31, 2026-01-31T10:20:30Z, or seconds"
     )
 
 
@@ -80,6 +80,8 @@ def parse_size(text: str) -> int:
     """Read a size in bytes, or with a unit of 1024: ``10GB``, ``512m``."""
     match = _SIZE.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if match is None:
-        raise click.UsageError(f"{text[:_LONGEST]!r} is no size: write 10GB, 512m, or bytes")
+        raise click.UsageError(
+            f"{text[:_LONGEST]!r} is not a valid size: write 10GB, 512m, or bytes"
+        )
     power = "kmgtp".find(match[2].lower()) + 1 if match[2] else 0
     return int(float(match[1]) * 1024**power)

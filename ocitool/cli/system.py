@@ -50,7 +50,7 @@ def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progre
 
     With --repair damaged and missing blobs are fetched again from the registry that they came from,
     damaged layers and indexes are removed, to be made again when they are needed, and what nobody
-    uses goes.  Exits with 1 if something could not be mended.
+    uses goes.  Exits with 1 if something could not be repaired.
     """
     with app.progress(progress) as sink, app.store(sink) as store:
         lines, wrong = (

@@ -96,7 +96,7 @@ class _Repair:
             done = self._mend(problem)
         except OcitoolError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            problem = Problem(what=problem.what, remedy=f"could not be mended: {error}{hint}")
+            problem = Problem(what=problem.what, remedy=f"could not be repaired: {error}{hint}")
             done = ""
         if done:
             self._mended.add(subject)
@@ -111,7 +111,7 @@ class _Repair:
             return None
         self._mended.discard(subject)
         self.left = True
-        return Problem(what=problem.what, remedy="could not be mended: it is damaged again")
+        return Problem(what=problem.what, remedy="could not be repaired: it is corrupt again")
 
     def _mend(self, problem: Problem) -> str:
         match problem.fault:
@@ -132,7 +132,7 @@ class _Repair:
                 self._store.database.run(
                     f"DELETE FROM {table} WHERE {condition}", [value for _, value in where]
                 )
-                return "forgotten; what is needed of it is found out again"
+                return "removed; it is recorded again when it is needed"
             case BadDatabase():
                 if os.path.exists(self._store.layout.served):
                     raise StoreError(

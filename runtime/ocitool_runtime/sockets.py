@@ -66,16 +66,15 @@ def answer(call: Call) -> None:
 
 
 def _make(call: Call) -> int:
-    if (call.machine, call.number) != (_I386, _SOCKETCALL) or call.arguments[
-        0
-    ] & 0xFFFFFFFF != _SYS_SOCKET:
+    subcall = call.arguments[0] & 0xFFFFFFFF
+    if (call.machine, call.number, subcall) != (_I386, _SOCKETCALL, _SYS_SOCKET):
         raise PermissionError(errno.EPERM, "is not answered")  # a filter of the program's own
     family, kind, protocol = struct.unpack("=iii", call.memory(call.arguments[1], 12))
     if (kind & _TYPE, protocol) not in _MADE.get(family, ()):
         raise PermissionError(errno.EPERM, "is not made for others")
     uid, gid = _identity(call)
-    syscalls.set_file_ids(uid, gid)
     try:  # a socket belongs to whom it is made as
+        syscalls.set_file_ids(uid, gid)
         made = _socket.socket(family, kind & _TYPE | kind & _NONBLOCK, protocol).detach()
     finally:
         syscalls.set_file_ids(0, 0)

@@ -50,4 +50,4 @@ def test_the_build_cache_is_kept_up_to_a_size(cli):
     assert "the build cache beyond 1k" in refused.stderr
     done = cli("system", "prune", "-af").ok()
     assert " 0 cache records" not in done.stdout
-    failed(cli("system", "prune", "--max-used-space", "much"), 2, "is no size")
+    failed(cli("system", "prune", "--max-used-space", "much"), 2, "is not a valid size")

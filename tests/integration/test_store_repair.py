@@ -108,7 +108,7 @@ def test_what_cannot_be_fetched_is_kept_and_told(store, name, run_cli):
     done = run_cli("system", "check", "--repair", "--progress=quiet", root=store.layout.root)
     assert done.code == 1, done
     assert f"blob {digest} is damaged" in done.stdout
-    assert "could not be mended" in done.stdout
+    assert "could not be repaired" in done.stdout
     (aside,) = os.listdir(store.layout.damaged)
     with open(f"{store.layout.damaged}/{aside}", "rb") as blob:
         assert blob.read() == wrong
