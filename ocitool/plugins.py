@@ -25,7 +25,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "fuse-overlayfs": "ocitool.drivers.fuse_overlayfs:FuseOverlayDriver",
             "vfs": "ocitool.drivers.vfs:VfsDriver",
         },
-        "ocitool.isolation": {"namespaces": "ocitool_runtime.namespaces:Namespaces"},
+        "ocitool.isolation": {"namespaces": "ocitool_runtime.host.namespaces:Namespaces"},
         "ocitool.codecs": {
             "none": "ocitool.layer.compression:NONE",
             "gzip": "ocitool.layer.compression:GZIP",

@@ -22,7 +22,7 @@ from ocitool.builder.writing import write_layer
 from ocitool.errors import BuildError
 from ocitool.store.layer import Layer
 from ocitool.store.trees import LayeredTree
-from ocitool_runtime import userns
+from ocitool_runtime.host import userns
 
 
 def run_command(shop: Workshop, op: RunOp, step: int) -> Layer:

@@ -15,7 +15,7 @@ from ocitool.builder.workshop import Workshop
 from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput
 from ocitool.store.layer import Layer
-from ocitool_runtime.idmap import Maps
+from ocitool_runtime.host.idmap import Maps
 from ocitool_runtime.spec import Exit, Mount, Sandbox, Stdio
 
 _KEPT: Final = 20  # lines of output that an error shows

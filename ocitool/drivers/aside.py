@@ -22,7 +22,7 @@ def reason() -> str:
     """Say why the owners of this user's layers are kept aside; ``""`` if they are not."""
     if os.geteuid() == 0:
         return "this user namespace has a single id" if single_id() else ""
-    from ocitool_runtime.idmap import current_maps
+    from ocitool_runtime.host.idmap import current_maps
 
     maps = current_maps()
     return maps if isinstance(maps, str) else ""

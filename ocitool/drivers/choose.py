@@ -9,7 +9,7 @@ from ocitool import plugins
 from ocitool.drivers import aside
 from ocitool.drivers.driver import Driver, Support
 from ocitool.errors import DriverError, DriverUnavailable
-from ocitool_runtime import userns
+from ocitool_runtime.host import userns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ HOME/layers/<chain id>/tar     the layer's tar, byte for byte
 HOME/layers/<chain id>/image   inodes and directories; the content of files is where the tar has it
 HOME/layers/<chain id>/holes   content of files with holes, where there are any
 HOME/merged/<chain id>         an image of all layers up to this one, over their tars
-HOME/mounts/                   where the runtime shows images (`ocitool_runtime.shared`)
+HOME/mounts/                   images mounted by the runtime (`sandbox.rootfs.shared_mounts`)
 HOME/trees/<key>/fs, work      an overlay's upper directory
 
 For root alone: the kernel mounts no image for a user namespace.  Only images that were written

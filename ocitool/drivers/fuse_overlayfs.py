@@ -17,7 +17,7 @@ from ocitool.drivers import probing
 from ocitool.drivers.driver import Support
 from ocitool.drivers.folders import FS, Folders, InFolders
 from ocitool.drivers.overlay import OverlayDriver
-from ocitool_runtime.fuse import TYPE
+from ocitool_runtime.sandbox.rootfs.fuse import TYPE
 
 if TYPE_CHECKING:
     from ocitool.layer.apply import Applied

@@ -13,7 +13,7 @@ from typing import Any, Final
 from unittest import SkipTest
 
 from ocitool.layer import owners
-from ocitool_runtime import userns
+from ocitool_runtime.host import userns
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Mount, Sandbox, Stdio
 

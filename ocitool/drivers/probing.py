@@ -74,7 +74,8 @@ _FUSE: Final = r"""
 import os, stat, sys
 library, top = sys.argv[1:]
 sys.path.append(library)
-from ocitool_runtime import fuse, syscalls
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.rootfs import fuse
 syscalls.unshare(syscalls.CLONE_NEWNS)
 syscalls.make_slave()
 for name in ("lower", "upper", "work"):

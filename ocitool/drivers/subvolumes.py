@@ -42,7 +42,7 @@ _GET_ROOTREF: Final = _number(_READ | _WRITE, 61, _ARGUMENTS)
 
 def on_btrfs(path: str) -> bool:
     """Say whether the directory *path* lies on btrfs."""
-    from ocitool_runtime.syscalls import filesystem_type
+    from ocitool_runtime.sandbox.syscalls import filesystem_type
 
     with _opened(path) as fd:
         return filesystem_type(fd) == _MAGIC

@@ -112,7 +112,7 @@ def _remove_all(directory: str) -> None:
 def _remove_unshared(place: str) -> None:
     from subprocess import DEVNULL
 
-    from ocitool_runtime import userns
+    from ocitool_runtime.host import userns
 
     maps = userns.current_maps()
     if isinstance(maps, str):

@@ -23,7 +23,7 @@ from ocitool.errors import DriverError, DriverUnavailable, SandboxError
 from ocitool.layer.apply import Applied
 from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Stream
-from ocitool_runtime import userns
+from ocitool_runtime.host import userns
 from ocitool_runtime.spec import Mount
 
 _SET_PIPE_SIZE: Final = 1031  # F_SETPIPE_SZ, linux/fcntl.h

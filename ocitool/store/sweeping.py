@@ -51,7 +51,7 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
 def _take_off(mounts: str) -> None:
     """Unmount the images that killed processes have left shown; others are in use."""
     if _names(mounts):
-        from ocitool_runtime.shared import sweep as sweep_mounts
+        from ocitool_runtime.sandbox.rootfs.shared_mounts import sweep as sweep_mounts
 
         sweep_mounts(mounts)
 

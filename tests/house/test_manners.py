@@ -39,10 +39,10 @@ VOCABULARY_MAY = {"ocitool.oci.platform": {"os": {"uname"}}}
 #: Programs of their own: they run in a process that was started for them, so they may end it.
 PROGRAMS = (
     "ocitool.__main__",
-    "ocitool_runtime.child",  # builds the sandbox it was spawned for, and becomes its program
-    "ocitool_runtime.enter",
-    "ocitool_runtime.fuse",  # the part of it that becomes fuse-overlayfs
-    "ocitool_runtime.init",  # the part of it that stays as process 1, and reaps
+    "ocitool_runtime.sandbox.shim",  # the shim: it is spawned for one sandbox
+    "ocitool_runtime.sandbox.userns",
+    "ocitool_runtime.sandbox.rootfs.fuse",  # the part of it that becomes fuse-overlayfs
+    "ocitool_runtime.sandbox.init",  # the part of it that stays as process 1, and reaps
     "ocitool.drivers.worker",  # works in a user namespace for a driver
 )
 

@@ -16,8 +16,8 @@ from ocitool.oci.moments import parse_epoch, parse_time
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool_registry.wire import REPOSITORY
+from ocitool_runtime.host.plan import _mount
 from ocitool_runtime.spec import Mount
-from ocitool_runtime.wire import _mount
 from tests.fixtures.deadlines import within
 
 PARSERS = {

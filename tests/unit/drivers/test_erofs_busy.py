@@ -12,7 +12,7 @@ from ocitool.drivers import choose
 from ocitool.drivers.inspection import LIST, run_inside
 from ocitool.drivers.samples import file, tar, whiteout
 from ocitool.errors import LayerNotFound
-from ocitool_runtime.shared import sweep
+from ocitool_runtime.sandbox.rootfs.shared_mounts import sweep
 from tests.fixtures.stores import finish, start
 from tests.fixtures.trees import remove_tree
 

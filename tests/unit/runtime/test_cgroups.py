@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ocitool.errors import SandboxError, SetupFailed
-from ocitool_runtime import Stdio, cgroups, get_isolation
+from ocitool_runtime import Stdio, get_isolation
+from ocitool_runtime.sandbox import cgroups
 from tests.fixtures.programs import execute, python_environment
 
 SHOWN = "cat /proc/self/cgroup; ls /sys/fs/cgroup"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool_runtime import cgroups, device_filter
+from ocitool_runtime.sandbox import cgroups, device_filter
 
 #: Makes and opens each device in a directory, from within a cgroup; prints what could be opened.
 TRY = """

@@ -12,7 +12,10 @@ import pytest
 from ocitool.errors import SandboxError
 from ocitool.layer.entry import SYMLINK, Entry
 from ocitool.layer.owners import Aside
-from ocitool_runtime import Mount, Sandbox, records, seccomp, wire
+from ocitool_runtime import Mount, Sandbox
+from ocitool_runtime.host import seccomp
+from ocitool_runtime.host.plan import make_plan
+from ocitool_runtime.sandbox.notify import ownership
 from tests.unit.runtime.asides import HEAD, OLD_KERNEL, OWNER, RUN, outcome, recorded
 
 
@@ -104,7 +107,7 @@ def test_owners_aside_need_the_filter_and_no_new_privileges():
     for options in ({"seccomp": False}, {"no_new_privileges": False}):
         sandbox = Sandbox(rootfs=(mount,), args=("true",), owners_aside=True, **options)
         with pytest.raises(SandboxError, match="kept aside by a filter"):
-            wire.plan(sandbox)
+            make_plan(sandbox)
 
 
 @pytest.mark.parametrize("ids", [(33, 44), (-1, 44), (33, -1), (0, 0)])
@@ -120,12 +123,12 @@ def test_what_is_recorded_is_what_a_driver_reads(tmp_path, ids):
     aside.give_node(str(tmp_path / "l"), Entry("", SYMLINK, uid=7, gid=8, mtime=mtime))
     os.mknod(tmp_path / "null")
     null = os.open(tmp_path / "null", os.O_RDONLY)
-    records.make_device(null, "b", 4095, 1_048_575)
+    ownership.make_device(null, "b", 4095, 1_048_575)
     uid, gid = (one & 0xFFFFFFFF for one in ids)
     top = os.open(tmp_path, os.O_RDONLY)
-    records.give(top, uid, gid)
-    records.give(null, uid, gid)
-    records.give_child(top, b"l", mtime, uid, gid)
+    ownership.give(top, uid, gid)
+    ownership.give(null, uid, gid)
+    ownership.give_child(top, b"l", mtime, uid, gid)
     for fd in (null, top):
         os.close(fd)
     wanted = (7 if ids[0] == -1 else ids[0], 8 if ids[1] == -1 else ids[1])

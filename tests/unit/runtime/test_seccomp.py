@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
-from ocitool_runtime.seccomp import ALLOW, ENOSYS, EPERM, NOTIFY, program
+from ocitool_runtime.host.seccomp import ALLOW, ENOSYS, EPERM, NOTIFY, program
+from ocitool_runtime.host.syscall_table import JUDGED, NEWEST, REFUSED
 from ocitool_runtime.spec import DEFAULT_CAPABILITIES
-from ocitool_runtime.syscall_table import JUDGED, NEWEST, REFUSED
 
 ARCH = {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7}
 COLUMN = {"x86_64": 0, "i386": 1, "aarch64": 2}

@@ -6,8 +6,8 @@ import platform
 
 import pytest
 
-from ocitool_runtime import wire
-from ocitool_runtime.seccomp import _NO_SOCKETS
+from ocitool_runtime.host import namespaces
+from ocitool_runtime.host.seccomp import _NO_SOCKETS
 from ocitool_runtime.spec import DEFAULT_CAPABILITIES
 from tests.unit.runtime.asides import OWNER, recorded
 
@@ -102,8 +102,10 @@ print(name(socketcall(2, 1, 0)))
 
 def test_without_an_answer_it_is_not_supported(old, monkeypatch):
     """A kernel or an outer sandbox that lets nobody listen; musl and Go call socket then."""
-    plain = wire.plan
-    monkeypatch.setattr(wire, "plan", lambda sandbox: {**plain(sandbox), "notifying": b""})
+    plain = namespaces.make_plan
+    monkeypatch.setattr(
+        namespaces, "make_plan", lambda sandbox: {**plain(sandbox), "notifying": b""}
+    )
     assert old("print(name(socketcall(2, 1, 0)), name(old(359, 2, 1)))") == "ENOSYS opened\n"
 
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from ocitool.errors import SandboxError
-from ocitool_runtime import IdMap, userns
-from ocitool_runtime.idmap import Maps, current_maps, single_map
+from ocitool_runtime import IdMap
+from ocitool_runtime.host import userns
+from ocitool_runtime.host.idmap import Maps, current_maps, single_map
 from tests.unit.runtime.conftest import overlay
 
 
@@ -19,7 +20,7 @@ def ranges(tmp_path, monkeypatch):
     """Return a function that gives the maps of user 4242 for a text of both files."""
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
     monkeypatch.setattr(os, "getegid", lambda: 4243)
-    monkeypatch.setattr("ocitool_runtime.idmap._find", lambda tool: f"/bin/{tool}")
+    monkeypatch.setattr("ocitool_runtime.host.idmap._find", lambda tool: f"/bin/{tool}")
 
     def read(text):
         path = tmp_path / "sub"
@@ -45,7 +46,7 @@ def test_no_range_is_a_reason_with_a_remedy(ranges, text):
 
 
 def test_no_newuidmap_is_a_reason(ranges, monkeypatch):
-    monkeypatch.setattr("ocitool_runtime.idmap._find", lambda tool: None)
+    monkeypatch.setattr("ocitool_runtime.host.idmap._find", lambda tool: None)
     assert "install the package uidmap" in ranges("4242:100000:65536\n")
 
 

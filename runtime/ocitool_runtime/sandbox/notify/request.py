@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ocitool_runtime.notification import Left
+from ocitool_runtime.sandbox.notify.unotify import Left
 
 UNCHANGED = 0xFFFFFFFF  # -1 for an id
 _AT_FDCWD = -100

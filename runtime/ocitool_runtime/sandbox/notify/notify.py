@@ -18,9 +18,10 @@ import os
 import select
 import stat
 
-from ocitool_runtime import notification, records, syscalls
-from ocitool_runtime.asked import UNCHANGED, Asked, split, umask_of
-from ocitool_runtime.notification import Call, Left
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.notify import ownership, unotify
+from ocitool_runtime.sandbox.notify.request import UNCHANGED, Asked, split, umask_of
+from ocitool_runtime.sandbox.notify.unotify import Call, Left
 
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -33,7 +34,7 @@ class Keeper:
     """
 
     def __init__(self) -> None:
-        self._proc = notification.open_proc()
+        self._proc = unotify.open_proc()
         self._listener = self._root = -1
         self._mount = b""
         self._begun = _thread.allocate_lock()
@@ -58,7 +59,7 @@ class Keeper:
             os.close(self._listener)
 
     def _answer(self) -> None:
-        call = notification.receive(self._listener, self._proc)
+        call = unotify.receive(self._listener, self._proc)
         if call is None:
             return
         try:
@@ -103,7 +104,7 @@ class Keeper:
         opened = os.open(f"self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC,
                          dir_fd=self._proc)  # fmt: skip
         try:
-            records.give(opened, asked.uid, asked.gid)
+            ownership.give(opened, asked.uid, asked.gid)
         finally:
             os.close(opened)
 
@@ -118,7 +119,7 @@ class Keeper:
             opened = os.open(f"self/fd/{directory}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC,
                              dir_fd=self._proc)  # fmt: skip
             try:
-                records.give_child(opened, name, mtime, asked.uid, asked.gid)
+                ownership.give_child(opened, name, mtime, asked.uid, asked.gid)
             finally:
                 os.close(opened)
         finally:
@@ -138,7 +139,8 @@ class Keeper:
         try:
             os.fchmod(fd, mode)
             major = asked.device >> 8 & 0xFFF
-            records.make_device(fd, kind, major, asked.device & 0xFF | asked.device >> 12 & 0xFFF00)
+            minor = asked.device & 0xFF | asked.device >> 12 & 0xFFF00
+            ownership.make_device(fd, kind, major, minor)
         finally:
             os.close(fd)
 

@@ -9,10 +9,10 @@ from functools import cache
 from typing import IO
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.idmap import Maps, current_maps, single_map, usable_maps
+from ocitool_runtime.host.idmap import Maps, current_maps, single_map, usable_maps
+from ocitool_runtime.host.launch import converse
+from ocitool_runtime.host.launch import spawn as _spawn_child
 from ocitool_runtime.isolation import Support
-from ocitool_runtime.launch import converse
-from ocitool_runtime.launch import spawn as _spawn_child
 
 __all__ = [
     "Maps", "current_maps", "namespaces_work", "single_map", "spawn", "supported", "usable_maps",

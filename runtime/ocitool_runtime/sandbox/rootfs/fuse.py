@@ -17,14 +17,14 @@ import errno
 import os
 import select
 
-from ocitool_runtime import signals, syscalls
-from ocitool_runtime.syscalls import Refused
+from ocitool_runtime.sandbox import signals, syscalls
+from ocitool_runtime.sandbox.syscalls import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from ocitool_runtime.wire import MountPlan
+    from ocitool_runtime.sandbox.plan import MountPlan
 
 TYPE = "fuse-overlayfs"  # of the mount, and the name of the program
 # By default it takes a file that was copied up for the one below and, where that has a second

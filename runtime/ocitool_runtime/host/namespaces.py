@@ -6,11 +6,12 @@ import os
 import sys
 
 from ocitool.errors import SandboxError
-from ocitool_runtime import userns, wire
-from ocitool_runtime.idmap import Maps
+from ocitool_runtime.host import userns
+from ocitool_runtime.host.idmap import Maps
+from ocitool_runtime.host.launch import converse, spawn
+from ocitool_runtime.host.plan import make_plan
+from ocitool_runtime.host.process import StubProcess
 from ocitool_runtime.isolation import Support
-from ocitool_runtime.launch import converse, spawn
-from ocitool_runtime.process import StubProcess
 from ocitool_runtime.spec import Sandbox, Stdio
 
 _MACHINES = ("x86_64", "aarch64")
@@ -36,9 +37,9 @@ class Namespaces:
             raise SandboxError(
                 "only root can do without a user namespace",
                 where="uid_maps",
-                hint="pass the maps of ocitool_runtime.userns.usable_maps()",
+                hint="pass the maps of ocitool_runtime.host.userns.usable_maps()",
             )
-        plan = wire.plan(sandbox)
+        plan = make_plan(sandbox)
         maps = Maps(uid_maps=sandbox.uid_maps, gid_maps=sandbox.gid_maps)
         streams = (stdio.stdin, stdio.stdout, stdio.stderr)
         if sandbox.terminal:

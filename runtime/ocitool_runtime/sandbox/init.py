@@ -1,4 +1,6 @@
-"""Process 1 from the fork to the program: /proc, pivot, identity, privileges, exec.
+"""The container init, PID 1: from the fork to the program, or to the reaper that waits for it.
+
+Without a reaper it becomes the program itself.
 
 The standard library alone: this runs inside the sandbox.
 """
@@ -12,19 +14,28 @@ import os
 import select
 import sys
 
-from ocitool_runtime import identity, link, privileges, program, reaper, signals, syscalls
-from ocitool_runtime.report import doing, failure
+from ocitool_runtime.sandbox import channel, privileges, signals, syscalls, users
+from ocitool_runtime.sandbox.channel import doing, failure
+from ocitool_runtime.sandbox.exec import (
+    Interpreter,
+    NotRunnable,
+    candidates,
+    execute,
+    refuse_interpreter,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from ocitool_runtime.identity import Identity
-    from ocitool_runtime.rootfs import Rootfs
-    from ocitool_runtime.wire import Plan
+    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
+    from ocitool_runtime.sandbox.users import Identity
 
 _TIOCSCTTY = 0x540E
 _SIGKILL = 9
+_SIGCHLD = 17
+_FORWARDED = sum(1 << number - 1 for number in range(1, 65) if number not in (9, 19))
 # Docker's for a container without one (moby, oci/defaults.go).
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -35,10 +46,10 @@ def main(
     """Become the program, or send the stub the reason and exit."""
     try:
         _become(plan, tree, proc, slave, stub)
-    except program.NotRunnable as error:
-        link.send(stub, ("unrunnable", error.code, error.text))
+    except NotRunnable as error:
+        channel.send(stub, ("unrunnable", error.code, error.text))
     except BaseException as error:  # nothing may unwind into the stub's code
-        link.send(stub, failure(error))
+        channel.send(stub, failure(error))
     os._exit(125)
 
 
@@ -46,7 +57,7 @@ def _become(
     plan: Plan, tree: Rootfs, proc: int, slave: tuple[int, ...], stub: _socket.socket
 ) -> None:
     notes: list[str] = []
-    interpreter = program.Interpreter()
+    interpreter = Interpreter()
     _import_nothing()
     with doing("mount /proc"):
         tree.mount_proc(proc)
@@ -60,18 +71,18 @@ def _become(
         syscalls.close_range(3, stub.fileno() - 1)
         syscalls.close_range(stub.fileno() + 1, 0x7FFFFFFF)
     with doing(f"find user {plan['user']}"):
-        who = identity.resolve(plan["user"])
+        who = users.resolve(plan["user"])
         if slave:
             os.fchown(0, who.uid, -1)
     with doing(f"enter the working directory {plan['cwd']}"):
         _enter(plan["cwd"])
     environment = _environment(plan, who)
-    found = program.candidates(plan["args"][0], environment[b"PATH"])
-    program.refuse_interpreter(found, interpreter)
+    found = candidates(plan["args"][0], environment[b"PATH"])
+    refuse_interpreter(found, interpreter)
     with doing("drop privileges"):
         listener = _confine(plan, who, notes)
     for note in notes:
-        link.send(stub, ("note", note))
+        channel.send(stub, ("note", note))
     _live_with(stub)
     if plan["init"]:
         _split(stub)
@@ -83,13 +94,13 @@ def _become(
         if plan["no_new_privileges"]:
             listener = privileges.filter_calls(plan)
     if listener >= 0:
-        link.send(stub, ("listener",), (listener,))
+        channel.send(stub, ("listener",), (listener,))
         os.close(listener)
     elif plan["owners_aside"]:
-        link.send(
+        channel.send(
             stub, ("note", "chown and mknod are refused: this kernel notifies nobody of them")
         )
-    program.execute(plan["args"], environment, found)
+    execute(plan["args"], environment, found)
 
 
 def _import_nothing() -> None:
@@ -139,11 +150,46 @@ def _live_with(stub: _socket.socket) -> None:
 
 def _split(stub: _socket.socket) -> None:
     """Fork: the child goes on to be the program, this process stays as the reaper."""
-    reaper.block()
+    block()
     pid = os.fork()
     if pid == 0:
         return
     stub.close()
     for stream in (0, 1, 2):
         os.close(stream)
-    os._exit(reaper.reap(pid))
+    os._exit(reap(pid))
+
+
+def block() -> None:
+    """Hold all signals back, before the fork, so that none is lost between it and `reap`."""
+    signals.set_signal_mask(_FORWARDED)
+
+
+def reap(child: int) -> int:
+    """Serve until *child* has ended; return the exit code, 128+n for signal n."""
+    while True:
+        number = signals.wait_signal(_FORWARDED)
+        if number != _SIGCHLD:
+            try:
+                os.kill(child, number)
+            except ProcessLookupError:
+                continue
+            continue
+        status = _collect(child)
+        if status is not None:
+            code = os.waitstatus_to_exitcode(status)
+            return 128 - code if code < 0 else code
+
+
+def _collect(child: int) -> int | None:
+    """Reap all that have ended; return the status of *child* if it is among them."""
+    found = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found
+        if pid == 0:
+            return found
+        if pid == child:
+            found = status

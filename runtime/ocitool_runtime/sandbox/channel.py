@@ -1,4 +1,6 @@
-"""Messages between parent, stub and process 1: marshalled tuples with descriptors.
+"""Messages between the host process, the shim and the container init, failures among them.
+
+A message is a marshalled tuple with descriptors.
 
 Both ends are the same interpreter, and marshal is built into it: nothing to import.
 The standard library alone: this runs inside the sandbox.
@@ -8,10 +10,12 @@ from __future__ import annotations
 
 import _socket
 import marshal
+import os
 import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import Any
 
 LARGEST = 1 << 16  # bytes in a message
@@ -63,3 +67,46 @@ def receive(end: _socket.socket) -> tuple[tuple[Any, ...] | None, list[int]]:
         fds += struct.unpack(f"{len(packed) // 4}i", packed)
     message: tuple[Any, ...] | None = marshal.loads(data) if data else None
     return message, fds
+
+
+class Failed(Exception):
+    """A step did not succeed; the fields are what the parent makes its error of."""
+
+    def __init__(self, step: str, syscall: str, number: int, path: str, text: str) -> None:
+        super().__init__(f"{step}: {text}")
+        self.message = ("failed", step, syscall, number, path, text)
+
+
+class doing:
+    """Name what is being done: an error in the block becomes `Failed`."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, (Failed, SystemExit)):
+            return
+        raise _failed(self._step, error) from error
+
+
+def _failed(step: str, error: BaseException) -> Failed:
+    if isinstance(error, OSError):
+        syscall = getattr(error, "syscall", "")
+        path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        return Failed(step, syscall, error.errno or 0, path, error.strerror or str(error))
+    return Failed(step, "", 0, "", f"{error}" if str(error) else type(error).__name__)
+
+
+def failure(error: BaseException) -> tuple[str, str, str, int, str, str]:
+    """Return the message for *error*, whatever it is."""
+    if isinstance(error, Failed):
+        return error.message
+    return _failed("set up the sandbox", error).message

@@ -11,14 +11,15 @@ import errno
 import os
 import stat
 
-from ocitool_runtime import mounts, syscalls
-from ocitool_runtime.points import Points
-from ocitool_runtime.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.rootfs import mounts
+from ocitool_runtime.sandbox.rootfs.mountpoints import Points
+from ocitool_runtime.sandbox.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.cgroups import Cgroup
-    from ocitool_runtime.wire import MountPlan, Plan
+    from ocitool_runtime.sandbox.cgroups import Cgroup
+    from ocitool_runtime.sandbox.plan import MountPlan, Plan
 
 # Docker's lists (moby, oci/defaults.go); names are beneath /proc and /sys.
 MASKED_IN_PROC = (

@@ -13,7 +13,7 @@ import ctypes
 import os
 import struct
 
-from ocitool_runtime import syscalls
+from ocitool_runtime.sandbox import syscalls
 
 # Character devices by major and minor number; -1: every minor.
 ALLOWED = (

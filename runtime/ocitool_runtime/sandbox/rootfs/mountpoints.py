@@ -13,8 +13,8 @@ import errno
 import os
 import stat
 
-from ocitool_runtime import syscalls
-from ocitool_runtime.syscalls import Refused
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.syscalls import Refused
 
 _LINKS = 40  # as the kernel's MAXSYMLINKS
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -14,14 +14,15 @@ from _socket import socket
 from typing import Any, Final
 
 from ocitool.errors import SandboxError, SandboxUnavailable
-from ocitool_runtime import link
-from ocitool_runtime.failure import refusal
-from ocitool_runtime.idmap import Maps, write_maps
+from ocitool_runtime.errors import refusal
+from ocitool_runtime.host.idmap import Maps, write_maps
+from ocitool_runtime.sandbox import channel
 
-_LIBRARY: Final = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+_LIBRARY: Final = os.path.realpath(f"{__file__}/../../..")
 # The library comes last: nothing beside it may stand for a module of the standard library.
 _START: Final = (
-    "import sys; sys.path.append(sys.argv[1]); from ocitool_runtime.child import main; main()"
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from ocitool_runtime.sandbox.shim import main; main()"
 )
 
 
@@ -38,7 +39,7 @@ def spawn(
     """
     if not sys.executable:
         raise SandboxUnavailable("the Python interpreter's path is not known")
-    ours, theirs = link.pair()
+    ours, theirs = channel.pair()
     memory = os.memfd_create("plan", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(memory), "wb") as file:
@@ -82,7 +83,7 @@ def converse(
     None: the child closed its end, as an exec does.  Raises SandboxError.
     """
     while True:
-        message, fds = link.receive(control)
+        message, fds = channel.receive(control)
         if message is None:
             return None, fds
         if message[0] == "failed":
@@ -90,7 +91,7 @@ def converse(
         if message[0] != "maps":
             return message, fds
         write_maps(child.pid, maps)
-        link.send(control, ("go",))
+        channel.send(control, ("go",))
 
 
 def wait_readable(fds: list[int], timeout: float | None) -> bool:

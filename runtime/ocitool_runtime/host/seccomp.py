@@ -14,7 +14,7 @@ import struct
 from functools import cache
 from typing import Final
 
-from ocitool_runtime.syscall_table import ANSWERED, HOLES, JUDGED, NEWEST, PRETENDED, REFUSED
+from ocitool_runtime.host.syscall_table import ANSWERED, HOLES, JUDGED, NEWEST, PRETENDED, REFUSED
 
 ALLOW: Final = 0x7FFF0000
 EPERM: Final = 0x00050000 | 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_uint64
 
-from ocitool_runtime import syscalls
+from ocitool_runtime.sandbox import syscalls
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import Any
 
 from ocitool.errors import SandboxError
-from ocitool_runtime import link
-from ocitool_runtime.failure import StillRunning, refusal
-from ocitool_runtime.launch import wait_readable
+from ocitool_runtime.errors import StillRunning, refusal
+from ocitool_runtime.host.launch import wait_readable
+from ocitool_runtime.sandbox import channel
 from ocitool_runtime.spec import Exit
 
 
@@ -65,7 +65,7 @@ class StubProcess:
             self._lock.release()
 
     def _collect(self) -> Exit:
-        message, _ = link.receive(self._control)
+        message, _ = channel.receive(self._control)
         if message is None:
             self._signal(signal.SIGKILL)
             self._release()

@@ -1,4 +1,4 @@
-"""A sandbox as the plain dictionary that the child carries out: checked, and numbers for names.
+"""From a `Sandbox` to the plan that the shim carries out: checked, with numbers for names.
 
 All refusals of what was asked for are made here, before anything is spawned.
 """
@@ -7,65 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final, TypedDict
+from typing import Final
 
 from ocitool.errors import SandboxError
-from ocitool_runtime import capabilities, seccomp
-from ocitool_runtime.hostfiles import host_files
+from ocitool_runtime.host import capabilities, seccomp
+from ocitool_runtime.host.hostfiles import host_files
+from ocitool_runtime.sandbox.plan import MountPlan, Plan, SharedPlan
 from ocitool_runtime.spec import Mount, Rlimit, Sandbox
-
-
-class MountPlan(TypedDict):
-    """A mount with its options sorted out; see `Mount`."""
-
-    type: str
-    source: str
-    target: str
-    attributes: int  # MOUNT_ATTR_*
-    recursive: bool
-    subpath: str
-    options: list[tuple[str, str | None]]  # the file system's own
-    lower: list[str]
-    upper: str
-    work: str
-    served: int  # the mount that a program has been started for; -1: make it
-
-
-class SharedPlan(TypedDict):
-    """An image that is shown on the host; see `SharedImage`."""
-
-    source: str
-    target: str
-    devices: list[str]
-
-
-class Plan(TypedDict):
-    """What the child does; see `Sandbox`."""
-
-    shared: list[SharedPlan]
-    rootfs: list[MountPlan]
-    mounts: list[MountPlan]
-    files: list[tuple[str, bytes]]  # target and content, kept in memory
-    args: list[bytes]
-    env: dict[bytes, bytes]
-    cwd: str
-    user: str
-    hostname: str
-    network: str
-    userns: bool
-    readonly: bool
-    terminal: bool
-    terminal_size: tuple[int, int]
-    capabilities: int  # bit mask
-    no_new_privileges: bool
-    seccomp: bytes  # empty: no filter
-    notifying: bytes  # the filter if the shim answers some calls; empty: it has none to answer
-    owners_aside: bool  # it answers chown and mknod
-    limits: list[tuple[str, int, int, int]]  # name, RLIMIT_*, soft, hard
-    init: bool
-    umask: int
-    shm_size: int
-
 
 _ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
 _CLEARED: Final = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec"}
@@ -99,7 +47,7 @@ _LIMITS: Final = [
 ]
 
 
-def plan(sandbox: Sandbox) -> Plan:
+def make_plan(sandbox: Sandbox) -> Plan:
     """Return the plan for *sandbox*; raises SandboxError for what cannot be had."""
     _check(sandbox)
     mask = capabilities.mask(sandbox.capabilities)

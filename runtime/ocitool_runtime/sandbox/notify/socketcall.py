@@ -17,8 +17,9 @@ import os
 import select
 import struct
 
-from ocitool_runtime import notification, syscalls
-from ocitool_runtime.notification import Call, Left
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.notify import unotify
+from ocitool_runtime.sandbox.notify.unotify import Call, Left
 
 _I386, _SOCKETCALL, _SYS_SOCKET = 0x40000003, 102, 1
 _TYPE = 0xF  # SOCK_TYPE_MASK; the rest are flags
@@ -35,7 +36,7 @@ class Sockets:
     """Answers one sandbox's calls, as they come in."""
 
     def __init__(self) -> None:
-        self._proc = notification.open_proc()
+        self._proc = unotify.open_proc()
 
     def serve(self, listener: int) -> bool:
         """Answer the next call on the filter's *listener*; False once nobody is left to call."""
@@ -44,7 +45,7 @@ class Sockets:
         events = poll.poll(0)
         if events and not events[0][1] & select.POLLIN:
             return False
-        call = notification.receive(listener, self._proc) if events else None
+        call = unotify.receive(listener, self._proc) if events else None
         if call is not None:
             try:
                 answer(call)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import errno
 import os
 
-from ocitool_runtime import syscalls
-from ocitool_runtime.syscalls import Refused
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.syscalls import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.identity import Identity
-    from ocitool_runtime.wire import Plan
+    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.users import Identity
 
 _LAST_CAPABILITY = 63
 

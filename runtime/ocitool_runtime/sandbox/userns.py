@@ -8,12 +8,12 @@ from __future__ import annotations
 import _socket
 import os
 
-from ocitool_runtime import link, signals, syscalls
-from ocitool_runtime.report import doing
+from ocitool_runtime.sandbox import channel, signals, syscalls
+from ocitool_runtime.sandbox.channel import doing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.wire import Plan
+    from ocitool_runtime.sandbox.plan import Plan
 
 
 def user_namespace(control: _socket.socket) -> None:
@@ -21,8 +21,8 @@ def user_namespace(control: _socket.socket) -> None:
     with doing("make a user namespace"):
         syscalls.unshare(syscalls.CLONE_NEWUSER)
     with doing("map ids"):
-        link.send(control, ("maps",))
-        if link.receive(control)[0] is None:
+        channel.send(control, ("maps",))
+        if channel.receive(control)[0] is None:
             os._exit(125)  # the parent is gone
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
@@ -38,7 +38,7 @@ def main(mode: str, control: _socket.socket, plan: Plan) -> None:
     if mode == "probe":
         with doing("make namespaces"):
             syscalls.unshare(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC)
-        link.send(control, ("ok",))
+        channel.send(control, ("ok",))
         return
     with doing(f"run {os.fsdecode(plan['args'][0])}"):
         signals.reset_signals()

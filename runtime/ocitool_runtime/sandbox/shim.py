@@ -16,20 +16,20 @@ import os
 import select
 import sys
 
-from ocitool_runtime import enter, init, link, syscalls
-from ocitool_runtime.cgroups import Cgroup
-from ocitool_runtime.devices import Devices
-from ocitool_runtime.fuse import Servers
-from ocitool_runtime.network import raise_loopback
-from ocitool_runtime.report import doing, failure
-from ocitool_runtime.rootfs import Rootfs
-from ocitool_runtime.shared import Shared
-from ocitool_runtime.sockets import Sockets
+from ocitool_runtime.sandbox import channel, init, syscalls, userns
+from ocitool_runtime.sandbox.cgroups import Cgroup
+from ocitool_runtime.sandbox.channel import doing, failure
+from ocitool_runtime.sandbox.network import raise_loopback
+from ocitool_runtime.sandbox.notify.socketcall import Sockets
+from ocitool_runtime.sandbox.rootfs.devices import Devices
+from ocitool_runtime.sandbox.rootfs.fuse import Servers
+from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
+from ocitool_runtime.sandbox.rootfs.shared_mounts import Shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.notify import Keeper
-    from ocitool_runtime.wire import Plan
+    from ocitool_runtime.sandbox.notify.notify import Keeper
+    from ocitool_runtime.sandbox.plan import Plan
 
 _KILL = 9
 _NAMESPACES = (
@@ -42,12 +42,12 @@ def main() -> None:
     mode, control_fd, plan_fd = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     for fd in (control_fd, plan_fd):
         os.set_inheritable(fd, False)
-    control = link.adopt(control_fd)
+    control = channel.adopt(control_fd)
     try:
         if mode == "sandbox":
             sandbox(control, _read_plan(plan_fd))
         else:
-            enter.main(mode, control, _read_plan(plan_fd))
+            userns.main(mode, control, _read_plan(plan_fd))
     except BaseException as error:  # the parent must learn of every end
         _send(control, failure(error))
         os._exit(125)
@@ -63,7 +63,7 @@ def _read_plan(fd: int) -> Plan:
 
 def _send(control: _socket.socket, message: tuple[object, ...], fds: tuple[int, ...] = ()) -> None:
     try:
-        link.send(control, message, fds)
+        channel.send(control, message, fds)
     except OSError:  # the parent is gone; nobody is left to tell
         return
 
@@ -74,7 +74,7 @@ def sandbox(control: _socket.socket, plan: Plan) -> None:
     os.chdir("/")
     os.umask(0o022)
     if plan["userns"]:
-        enter.user_namespace(control)
+        userns.user_namespace(control)
     shared = Shared(plan["shared"])
     try:
         with doing("show the layers"):
@@ -136,7 +136,9 @@ def _sandbox(
 
 
 def _keeper() -> Keeper:
-    from ocitool_runtime import notify  # few need it, and after the pivot nothing can be imported
+    from ocitool_runtime.sandbox.notify import (
+        notify,  # few need it, and after the pivot nothing can be imported
+    )
 
     return notify.Keeper()
 
@@ -159,7 +161,7 @@ def _run(
     sockets: Sockets | None,
 ) -> tuple[object, ...]:
     proc, terminal = _furnish(plan, tree, cgroup, notes)
-    ours, theirs = link.pair()
+    ours, theirs = channel.pair()
     # The host's: once process 1 has pivoted, a path is one of the container's.
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     with doing("fork process 1"):
@@ -227,7 +229,7 @@ def _until_exec(
     """Wait until process 1 is the program: None, or its ("failed", ...) or ("unrunnable", ...)."""
     ended: tuple[object, ...] | None = None
     while True:
-        message, fds = link.receive(ours)
+        message, fds = channel.receive(ours)
         if message is None:  # its end closes on exec
             return ended
         if message[0] == "note":
@@ -258,6 +260,6 @@ def _await(
             if fd in listeners:
                 if sockets is None or not sockets.serve(fd):
                     poll.unregister(fd)
-            elif link.receive(control)[0] is None:
+            elif channel.receive(control)[0] is None:
                 os.kill(pid, _KILL)
                 poll.unregister(control.fileno())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 
-from ocitool_runtime import device_filter
+from ocitool_runtime.sandbox import device_filter
 
 # The v1 controllers that account for a sandbox, and that will limit it.
 _CONTROLLERS = frozenset({"cpu", "cpuacct", "devices", "memory", "pids"})
