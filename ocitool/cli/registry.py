@@ -107,9 +107,9 @@ def login(
     authfile: str | None,
 ) -> None:
     """Try credentials on a registry, and keep them where docker and podman do."""
-    from ocitool_registry.client import RegistryClient
-    from ocitool_registry.credentials import Fixed, store_credential
-    from ocitool_registry.identity import Credential
+    from ocitool_registry.auth.credential import Credential
+    from ocitool_registry.auth.keychain import Fixed, store_credential
+    from ocitool_registry.client.client import RegistryClient
 
     if password and password_stdin:
         raise click.UsageError("--password and --password-stdin exclude each other")
@@ -137,7 +137,7 @@ def login(
 @authfile_option
 def logout(registry: str, authfile: str | None) -> None:
     """Forget the credentials for a registry."""
-    from ocitool_registry.credentials import remove_credential
+    from ocitool_registry.auth.keychain import remove_credential
 
     if not remove_credential(registry, authfile):
         raise AuthError(f"not logged in to {registry}")
@@ -165,7 +165,7 @@ def serve(app: App, addr: str) -> None:
 
     from ocitool.store.ownership import require_own
     from ocitool.store.serving import StoreBackend
-    from ocitool_registry.serve import serve as make_server
+    from ocitool_registry.server.serve import serve as make_server
 
     host, colon, port = addr.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:

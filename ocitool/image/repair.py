@@ -182,7 +182,7 @@ class _Repair:
         return list(dict.fromkeys(found))
 
     def _fetch_from(self, repository: str, wanted: Descriptor) -> None:
-        from ocitool_registry.source import RegistrySource, connect
+        from ocitool_registry.client.content import RegistrySource, connect
 
         reference = Reference.parse(f"{repository}@{wanted.digest}")
         client = connect(reference, insecure=self._insecure, authfile=self._authfile)

@@ -42,7 +42,7 @@ def pull(
         RegistryError: the registry, or the way to it, failed.
         DigestMismatch: content arrived damaged; nothing of it was kept.
     """
-    from ocitool_registry.source import RegistrySource, connect
+    from ocitool_registry.client.content import RegistrySource, connect
 
     into.layout.require_writable()  # told before anything is fetched
     reference = Reference.parse(name)
@@ -110,7 +110,7 @@ def push(
         ImageNotFound: the store has no such image.
         RegistryError: the registry, or the way to it, failed.
     """
-    from ocitool_registry.source import RegistrySink, connect
+    from ocitool_registry.client.content import RegistrySink, connect
 
     image = local_image(source, name)
     reference = Reference.parse(to or name)

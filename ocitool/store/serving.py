@@ -21,12 +21,8 @@ from ocitool.store.disk import full_disk
 from ocitool.store.refs import name_of
 from ocitool.store.served import mark_served
 from ocitool.store.store import Store
-from ocitool_registry.backend import (
-    RepositoryNotFound,
-    StoredManifest,
-    UploadConflict,
-)
-from ocitool_registry.upload_sessions import UploadSessions
+from ocitool_registry.server.backend import RepositoryNotFound, StoredManifest, UploadConflict
+from ocitool_registry.server.upload_sessions import UploadSessions
 
 
 class StoreBackend:

@@ -147,8 +147,8 @@ from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
 from ocitool.store.gc import prune
 from ocitool.store.serving import StoreBackend
-from ocitool_registry.backend import StoredManifest
-from ocitool_registry.serve import serve
+from ocitool_registry.server.backend import StoredManifest
+from ocitool_registry.server.serve import serve
 
 raw = b'{"schemaVersion":2}'
 stored = StoredManifest(digest=Digest.of(raw), media_type="x", raw=raw)

@@ -15,7 +15,7 @@ from ocitool.image.transfer import pull, push
 from ocitool.oci.manifest import Index
 from ocitool.store.check import check
 from ocitool.store.serving import StoreBackend
-from ocitool_registry.serve import serve
+from ocitool_registry.server.serve import serve
 from tests.fixtures.stores import age, files_below, put_image
 
 MEMBERS = ([file("f", os.urandom(50_000))], [file("g", b"2" * 5000)])

@@ -15,7 +15,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.moments import parse_epoch, parse_time
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
-from ocitool_registry.wire import REPOSITORY
+from ocitool_registry.protocol import REPOSITORY
 from ocitool_runtime.host.plan import _mount
 from ocitool_runtime.spec import Mount
 from tests.fixtures.deadlines import within

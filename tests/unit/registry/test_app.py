@@ -10,10 +10,10 @@ import pytest
 
 from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
-from ocitool_registry.app import handle
-from ocitool_registry.exchange import Call
-from ocitool_registry.memory import MemoryBackend
-from ocitool_registry.message import Headers
+from ocitool_registry.server.app import handle
+from ocitool_registry.server.exchange import Call
+from ocitool_registry.server.memory import MemoryBackend
+from ocitool_registry.transport.http import Headers
 
 DATA = b"0123456789" * 1000
 DIGEST = Digest.of(DATA)

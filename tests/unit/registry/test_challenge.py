@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocitool_registry.challenge import Challenge, choose, parse_challenges
+from ocitool_registry.auth.challenge import Challenge, choose, parse_challenges
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import stat
 import pytest
 
 from ocitool.errors import RegistryError
-from ocitool_registry import authfile, credentials
-from ocitool_registry.credentials import default_source, remove_credential, store_credential
-from ocitool_registry.identity import Credential
+from ocitool_registry.auth import authfile, keychain
+from ocitool_registry.auth.credential import Credential
+from ocitool_registry.auth.keychain import default_source, remove_credential, store_credential
 
 
 def auth(user: str, password: str = "p") -> dict[str, str]:
@@ -179,6 +179,6 @@ def test_a_plugin_is_asked_last(environment, monkeypatch):
         def get(self, registry, repository):
             return Credential(username=f"plugin of {registry}")
 
-    monkeypatch.setattr(credentials.plugins, "names", lambda group: ("mine",))
-    monkeypatch.setattr(credentials.plugins, "lookup", lambda group, name: Plugin)
+    monkeypatch.setattr(keychain.plugins, "names", lambda group: ("mine",))
+    monkeypatch.setattr(keychain.plugins, "lookup", lambda group, name: Plugin)
     assert user(default_source(environment=environment)) == "plugin of r.example"

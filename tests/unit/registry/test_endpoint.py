@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.errors import RegistryError
-from ocitool_registry.endpoint import connect_host, follow, guard, is_loopback, origin
+from ocitool_registry.transport.urls import connect_host, follow, guard, is_loopback, origin
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import time
 import pytest
 
 from ocitool.errors import RegistryError
-from ocitool_registry import authfile, limits
-from ocitool_registry.credentials import default_source, remove_credential, store_credential
-from ocitool_registry.identity import Credential
+from ocitool_registry import limits
+from ocitool_registry.auth import authfile
+from ocitool_registry.auth.credential import Credential
+from ocitool_registry.auth.keychain import default_source, remove_credential, store_credential
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import io
 import pytest
 
 from ocitool.errors import ConnectError, RegistryError, TransportError
-from ocitool_registry.message import Headers, Request, Response
-from ocitool_registry.probe import probe
-from ocitool_registry.redirect import Redirecting
-from ocitool_registry.retry import Retrying, RetryPolicy, retry_after
-from ocitool_registry.transport import PlainHttpError
+from ocitool_registry.client.session import probe
+from ocitool_registry.transport.http import Headers, Request, Response
+from ocitool_registry.transport.redirect import Redirecting
+from ocitool_registry.transport.requests import PlainHttpError
+from ocitool_registry.transport.retry import Retrying, RetryPolicy, retry_after
 
 
 class Table:

@@ -12,8 +12,8 @@ import pytest
 
 from ocitool.errors import RegistryError
 from ocitool.oci.digest import Digest
-from ocitool_registry.memory import MemoryBackend
-from ocitool_registry.serve import serve
+from ocitool_registry.server.memory import MemoryBackend
+from ocitool_registry.server.serve import serve
 
 DATA = b"0123456789" * 100_000
 DIGEST = Digest.of(DATA)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ocitool.errors import ConnectError, RegistryError, Timeout, TransportError
-from ocitool_registry.message import Body, Headers, Request
-from ocitool_registry.transport import PlainHttpError, RequestsTransport, TlsError
+from ocitool_registry.transport.http import Body, Headers, Request
+from ocitool_registry.transport.requests import PlainHttpError, RequestsTransport, TlsError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -210,7 +210,8 @@ def test_a_certificate_that_need_not_be_vouched_for(tls_peer):
 
 def test_importing_the_package_loads_no_http():
     code = (
-        "import sys, ocitool_registry, ocitool_registry.source, ocitool_registry.app;"
+        "import sys, ocitool_registry, ocitool_registry.client.content;"
+        "import ocitool_registry.server.app;"
         "print(*({'requests', 'urllib3', 'cheroot', 'ssl'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

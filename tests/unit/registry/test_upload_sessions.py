@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from ocitool_registry import limits
-from ocitool_registry.backend import TooManyUploads, UploadConflict, UploadNotFound
-from ocitool_registry.upload_sessions import UploadSessions
+from ocitool_registry.server.backend import TooManyUploads, UploadConflict, UploadNotFound
+from ocitool_registry.server.upload_sessions import UploadSessions
 
 
 @pytest.fixture

@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocitool_registry import wire
-from ocitool_registry.wire import BadRange
+from ocitool_registry import protocol
+from ocitool_registry.protocol import BadRange
 
 
 def test_an_error_comes_back_as_it_was_written():
-    found = wire.parse_error(wire.dump_error("NAME_UNKNOWN", "no such", {"name": "a"}))
-    assert found == wire.WireError("NAME_UNKNOWN", "no such")
+    found = protocol.parse_error(protocol.dump_error("NAME_UNKNOWN", "no such", {"name": "a"}))
+    assert found == protocol.WireError("NAME_UNKNOWN", "no such")
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"[]", b"{}", b'{"errors":{}}', b'{"errors":[]}', b'{"errors":["a"]}']
 )
 def test_what_is_not_an_error_of_the_spec_is_none(body):
-    assert wire.parse_error(body) is None
+    assert protocol.parse_error(body) is None
 
 
 @pytest.mark.parametrize(
@@ -38,24 +38,24 @@ def test_what_is_not_an_error_of_the_spec_is_none(body):
     ],
 )
 def test_ranges_are_read(header, want):
-    assert wire.parse_range(header, 1000) == want
+    assert protocol.parse_range(header, 1000) == want
 
 
 @pytest.mark.parametrize("header", ["bytes=1000-", "bytes=500-0", "bytes=5000-10000", "bytes=-0"])
 def test_ranges_outside_are_refused(header):
     with pytest.raises(BadRange):
-        wire.parse_range(header, 1000)
+        protocol.parse_range(header, 1000)
 
 
 @pytest.mark.parametrize("header", ["0-9", "bytes 0-9/100", "bytes 0-9/*", "bytes=0-9"])
 def test_content_ranges_are_read(header):
-    assert wire.parse_content_range(header) == (0, 10)
+    assert protocol.parse_content_range(header) == (0, 10)
 
 
 @pytest.mark.parametrize("header", ["", "9-0", "a-b", "0-", "-9"])
 def test_what_is_not_a_content_range_is_refused(header):
     with pytest.raises(BadRange):
-        wire.parse_content_range(header)
+        protocol.parse_content_range(header)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_is_not_a_content_range_is_refused(header):
     ],
 )
 def test_the_next_link_is_found(header, want):
-    assert wire.next_link(header) == want
+    assert protocol.next_link(header) == want
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_the_next_link_is_found(header, want):
     ],
 )
 def test_a_query_is_added_behind_what_is_there(url, want):
-    assert wire.with_query(url, digest="a:b") == want
+    assert protocol.with_query(url, digest="a:b") == want
 
 
 @given(st.text(alphabet="bytes=0123456789-/* ") | st.text() | st.just("bytes=" + "9" * 5000))
 def test_any_range_is_within_or_refused(header):
     try:
-        found = wire.parse_range(header, 100)
-        wire.parse_content_range(header)
+        found = protocol.parse_range(header, 100)
+        protocol.parse_content_range(header)
     except BadRange:
         return
     assert found is None or 0 <= found[0] < found[1] <= 100
@@ -98,9 +98,9 @@ def test_any_range_is_within_or_refused(header):
 
 @given(st.text(alphabet='<>;,="\\ relnxt') | st.text())
 def test_any_link_is_read(header):
-    wire.next_link(header)
+    protocol.next_link(header)
 
 
 def test_a_hostile_link_costs_no_time():
-    assert wire.next_link("<x>; a=" + " " * 60_000 + "!") == ""
-    assert wire.next_link("<x>" + "; a=" * 15_000) == ""
+    assert protocol.next_link("<x>; a=" + " " * 60_000 + "!") == ""
+    assert protocol.next_link("<x>" + "; a=" * 15_000) == ""

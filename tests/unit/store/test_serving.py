@@ -11,8 +11,8 @@ import pytest
 from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
 from ocitool.store.serving import StoreBackend
-from ocitool_registry.backend import UploadConflict
-from ocitool_registry.conformance import BackendConformance
+from ocitool_registry.server.backend import UploadConflict
+from ocitool_registry.server.conformance import BackendConformance
 from tests.fixtures.stores import files_below
 
 
