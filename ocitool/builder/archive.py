@@ -12,10 +12,10 @@ from typing import NamedTuple
 from ocitool.errors import LayerError, UnsafePath
 from ocitool.image.incoming import inflated
 from ocitool.layer import entry as kinds
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.compression.codecs import CHUNK
 from ocitool.layer.entry import WHITEOUT, Entry, split
-from ocitool.layer.header import BLOCK
-from ocitool.layer.reader import TarReader
+from ocitool.layer.tar.header import BLOCK
+from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
 
 

@@ -14,9 +14,9 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.limits import CONFIG
 from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_type
-from ocitool.oci.moments import timestamp
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
+from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
 from ocitool.store.layer import Layer
 from ocitool.store.leaving import compressed

@@ -19,7 +19,7 @@ from ocitool.layer.entry import Entry, encode
 from ocitool.store.database import Database
 
 if TYPE_CHECKING:
-    from ocitool.layer.diff import Links
+    from ocitool.layer.changes.diff import Links
 
 _MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
 _DEEPEST: Final = 400  # directories in each other, below Python's own limit of nested calls
@@ -215,7 +215,9 @@ class Context:
     def _walk(
         self, path: str, inside: str, verdict: Verdict, links: Links
     ) -> Iterator[tuple[Entry, str]]:
-        from ocitool.layer.diff import describe  # digests alone, of a cached build, do without
+        from ocitool.layer.changes.diff import (
+            describe,  # digests alone, of a cached build, do without
+        )
 
         place = f"{self.top}/{path}" if path else self.top
         for name in sorted(os.listdir(place), key=encode):
@@ -246,7 +248,7 @@ class Context:
 
     def file(self, item: Item) -> tuple[Entry, str]:
         """Return the entry of a file (its path is its name), and where its content is."""
-        from ocitool.layer.diff import describe
+        from ocitool.layer.changes.diff import describe
 
         place = f"{self.top}/{item.path}"
         found = os.lstat(place)

@@ -19,7 +19,7 @@ from ocitool.builder.sources import Source
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import Entry, split
-from ocitool.layer.tree import ImageTree
+from ocitool.layer.index.merged import ImageTree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

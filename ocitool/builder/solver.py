@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ocitool.builder.cache import Cache, Record
 from ocitool.builder.plan import Op
-from ocitool.oci.moments import timestamp
+from ocitool.oci.timestamps import timestamp
 from ocitool.progress import ProgressSink, StepErred, StepFinished, StepStarted
 from ocitool.store.layer import Layer
 from ocitool.store.store import Store

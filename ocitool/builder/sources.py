@@ -19,7 +19,7 @@ from ocitool.errors import BuildError, LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import Entry
-from ocitool.layer.tree import Found
+from ocitool.layer.index.merged import Found
 from ocitool.store.trees import LayeredTree
 
 Content = Callable[[Any, int], Iterator[bytes]]

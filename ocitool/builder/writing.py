@@ -10,8 +10,8 @@ from ocitool.builder.planned import Planned
 from ocitool.builder.sources import Content
 from ocitool.builder.workshop import Workshop
 from ocitool.layer import entry as kinds
-from ocitool.layer.index import IndexWriter
-from ocitool.layer.writer import TarWriter
+from ocitool.layer.index.index import IndexWriter
+from ocitool.layer.tar.writer import TarWriter
 from ocitool.store.layer import Layer
 
 _SECOND = 1_000_000_000

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import click
 
-from ocitool.oci.moments import SECOND
+from ocitool.oci.timestamps import SECOND
 from ocitool.store.filters import Filters, Label
 
 _UNITS = {

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from ocitool.oci.moments import parse_epoch
+from ocitool.oci.timestamps import parse_epoch
 
 progress_option = click.option(
     "--progress",

@@ -2,7 +2,7 @@
 
 Such a driver is named ``NAME.aside`` wherever a name stands: as its directory, in the rows of the
 store.  So layers of both forms never mix, also when the user is given more ids some day.
-See `ocitool.layer.owners` for what is kept and how.
+See `ocitool.layer.ownership` for what is kept and how.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from typing import Final
 
 from ocitool.drivers.driver import Support
-from ocitool.layer.owners import OWNER, single_id
+from ocitool.layer.ownership import OWNER, single_id
 
 #: What is left to users for whom no driver works.
 WITHOUT: Final = "pull, build without RUN, push, save and load need no unpacking and work"

@@ -14,8 +14,8 @@ from ocitool.drivers.driver import Driver
 from ocitool.drivers.inspection import LIST, run_inside
 from ocitool.drivers.samples import Member, closed, entries_of, full, stream, tar
 from ocitool.errors import LayerError, OcitoolError
-from ocitool.layer.apply import Applied
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
+from ocitool.layer.unpack.extract import Applied
 
 
 class DriverBench(ABC):

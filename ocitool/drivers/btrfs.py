@@ -16,7 +16,7 @@ from ocitool.drivers import subvolumes
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.folders import FS, Folders
 from ocitool.drivers.whole import WholeTrees
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 
 
 class BtrfsDriver(WholeTrees):

@@ -26,7 +26,7 @@ from ocitool.drivers.hostile import DriverHostile
 from ocitool.drivers.inspection import run_inside
 from ocitool.drivers.samples import directory, file, hardlink, opaque, tar, whiteout
 from ocitool.errors import DriverError, LayerError, LayerNotFound, OcitoolError, UnsafePath
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 from ocitool.oci.content import Stream
 
 A, B, C = (letter * 64 for letter in "abc")  # names of layers

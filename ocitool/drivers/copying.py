@@ -8,7 +8,7 @@ import os
 import stat
 from typing import Final
 
-from ocitool.layer import owners, xattrs
+from ocitool.layer import ownership, xattrs
 
 _FICLONE: Final = 0x40049409  # linux/fs.h, the same on x86 and arm
 _CHUNK: Final = 1 << 22  # bytes
@@ -79,7 +79,7 @@ class _Copier:
 
     def _attributes(self, source: str, target: str, state: os.stat_result) -> None:
         is_link = stat.S_ISLNK(state.st_mode)
-        owners.here().copy(source, target, state)
+        ownership.here().copy(source, target, state)
         if not is_link:  # after chown, which clears setuid
             os.chmod(target, stat.S_IMODE(state.st_mode))
         xattrs.write(target, xattrs.read(source))

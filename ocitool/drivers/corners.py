@@ -7,7 +7,7 @@ from typing import Final
 from ocitool.drivers import samples
 from ocitool.drivers.bench import DriverBench
 from ocitool.drivers.samples import directory, file, hardlink, opaque, symlink, tar, whiteout
-from ocitool.layer.header import BLOCK
+from ocitool.layer.tar.header import BLOCK
 
 A, B, C = (letter * 64 for letter in "abc")  # names of layers
 _LONGEST_LINK: Final = 1023  # bytes; Linux has 4095 and XFS no more than these

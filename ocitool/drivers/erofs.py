@@ -25,13 +25,13 @@ from ocitool.drivers.folders import FS, Folders, InFolders
 from ocitool.drivers.images import merged_image, opened
 from ocitool.errors import DriverError
 from ocitool.layer import xattrs
+from ocitool.layer.erofs.node import device_of
 from ocitool.layer.erofs.reader import ErofsImage
-from ocitool.layer.erofs.tags import device_of
 from ocitool_runtime.spec import Mount, SharedImage
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
-    from ocitool.layer.erofs.stack import Stack
+    from ocitool.layer.erofs.lower import Stack
+    from ocitool.layer.unpack.extract import Applied
     from ocitool.oci.content import Stream
 
 IMAGE: Final = "image"
@@ -76,7 +76,7 @@ class ErofsDriver(InFolders):
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
         from ocitool.drivers.keeping import HolesFile, Kept, write_durably
-        from ocitool.layer.erofs.tarindex import index
+        from ocitool.layer.erofs.convert import index
 
         place = self._folders.tree(key)
         with (
@@ -125,7 +125,7 @@ class ErofsDriver(InFolders):
         clamp: int | None = None,
     ) -> int:
         from ocitool.drivers.keeping import copy_tar
-        from ocitool.layer.diff import changes_in_upper, write_changes
+        from ocitool.layer.changes.diff import changes_in_upper, write_changes
         from ocitool.layer.erofs.node import OPAQUE
 
         place = self._folders.tree(key)
@@ -153,7 +153,7 @@ class ErofsDriver(InFolders):
     def _freeze(self, key: str) -> None:
         """Make the image of what `diff` has written, or would write."""
         from ocitool.drivers.keeping import HolesFile, write_durably
-        from ocitool.layer.erofs.tarindex import index
+        from ocitool.layer.erofs.convert import index
 
         place = self._folders.tree(key)
         with open(f"{place}/{_PARENTS}", encoding="ascii") as file:
@@ -182,8 +182,8 @@ class ErofsDriver(InFolders):
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         from ocitool.drivers.keeping import Compared, ComparedHoles
-        from ocitool.layer.erofs.tarindex import index
-        from ocitool.layer.quiet import read_quietly
+        from ocitool.layer.beneath import read_quietly
+        from ocitool.layer.erofs.convert import index
 
         path = self._folders.layer(layer)
         place = os.path.dirname(path)

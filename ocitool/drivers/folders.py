@@ -21,8 +21,8 @@ from ocitool.drivers import trash
 from ocitool.drivers.driver import Usage
 from ocitool.errors import DriverError, LayerNotFound
 from ocitool.layer import xattrs
-from ocitool.layer.owners import copy_records
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
+from ocitool.layer.ownership import copy_records
 
 FS: Final = "fs"
 

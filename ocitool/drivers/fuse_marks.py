@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ocitool.layer import xattrs
-from ocitool.layer.lower import find
+from ocitool.layer.unpack.lower import find
 from ocitool.layer.whiteouts import is_whiteout
 
 _FILES: Final = frozenset({".wh..wh..opq", ".wh..opq"})

@@ -20,7 +20,7 @@ from ocitool.drivers.overlay import OverlayDriver
 from ocitool_runtime.sandbox.rootfs.fuse import TYPE
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
+    from ocitool.layer.unpack.extract import Applied
     from ocitool.oci.content import Stream
     from ocitool_runtime.spec import Mount
 

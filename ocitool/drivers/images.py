@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from ocitool.layer.erofs.reader import ErofsImage
 
 if TYPE_CHECKING:
-    from ocitool.layer.erofs.stack import Stack
+    from ocitool.layer.erofs.lower import Stack
 
 
 @contextlib.contextmanager
 def opened(images: Sequence[tuple[str, str]]) -> Iterator[Stack]:
     """Open *images*, chain ids with paths, the topmost first, for looking into them."""
-    from ocitool.layer.erofs.stack import Below, Stack
+    from ocitool.layer.erofs.lower import Below, Stack
 
     with contextlib.ExitStack() as stack:
         below = []

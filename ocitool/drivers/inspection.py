@@ -12,19 +12,19 @@ from dataclasses import replace
 from typing import Any, Final
 from unittest import SkipTest
 
-from ocitool.layer import owners
+from ocitool.layer import ownership
 from ocitool_runtime.host import userns
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Mount, Sandbox, Stdio
 
 _TIMEOUT: Final = 60.0  # seconds
 
-_LIBRARY: Final = os.path.realpath(f"{owners.__file__}/../../..")
+_LIBRARY: Final = os.path.realpath(f"{ownership.__file__}/../../..")
 #: Describes every file below the working directory, then prints it as JSON.
 LIST: Final = rf"""
 import hashlib, json, os, stat, sys
 sys.path.append({_LIBRARY!r})
-from ocitool.layer.owners import here
+from ocitool.layer.ownership import here
 found = {{}}
 def look(path):
     state = here().seen(path, os.lstat(path))

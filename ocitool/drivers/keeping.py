@@ -8,11 +8,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
+from ocitool.layer.beneath import open_quietly
 from ocitool.layer.codec import CHUNK
+from ocitool.layer.compression.parallel import Lane
 from ocitool.layer.erofs.format import BLOCK
-from ocitool.layer.quiet import open_quietly
-from ocitool.layer.reader import TarReader
-from ocitool.layer.threads import Lane
+from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
 
 _FLUSHED: Final = 8 * CHUNK  # bytes at a time

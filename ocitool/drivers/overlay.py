@@ -21,7 +21,7 @@ from ocitool.layer.whiteouts import OverlayMarks
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
+    from ocitool.layer.unpack.extract import Applied
     from ocitool.oci.content import Stream
 
 _MOST_LAYERS: Final = 500  # OVL_MAX_STACK
@@ -55,7 +55,7 @@ class OverlayDriver(InFolders):
         os.mkdir(f"{self._folders.tree(key)}/work", 0o700)
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        from ocitool.layer.apply import apply  # starting a container does without
+        from ocitool.layer.unpack.extract import apply  # starting a container does without
 
         return apply(tar, self._upper(key), self._marks, lower=self._lower(parents))
 
@@ -88,15 +88,15 @@ class OverlayDriver(InFolders):
         *,
         clamp: int | None = None,
     ) -> int:
-        from ocitool.layer.diff import changes_in_upper, write_changes
-        from ocitool.layer.lower import in_directories
+        from ocitool.layer.changes.diff import changes_in_upper, write_changes
+        from ocitool.layer.unpack.lower import in_directories
 
         look = in_directories(self._lower(parents))
         changes = changes_in_upper(self._upper(key), self._marks.attribute, look)
         return write_changes(changes, sink, clamp=clamp)
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
-        from ocitool.layer.compare import compare
+        from ocitool.layer.changes.verify import compare
 
         return compare(tar, self._folders.layer(layer), self._lower(parents), whole=False)
 

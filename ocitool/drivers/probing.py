@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ocitool.drivers.driver import Support
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 
 #: Goes into a mount namespace of its own, and to the directory: what is mounted dies with it.
 _BEGIN: Final = r"""
@@ -118,9 +118,9 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
 
     from ocitool.drivers.keeping import HolesFile
     from ocitool.layer.entry import FILE, Entry
-    from ocitool.layer.erofs.stack import Stack
-    from ocitool.layer.erofs.tarindex import index
-    from ocitool.layer.writer import TarWriter
+    from ocitool.layer.erofs.convert import index
+    from ocitool.layer.erofs.lower import Stack
+    from ocitool.layer.tar.writer import TarWriter
 
     if os.geteuid() != 0 or not initial_user_namespace():
         return Support(ok=False, reason="only root may mount EROFS images", quiet=True)

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry
-from ocitool.layer.reader import TarReader
-from ocitool.layer.writer import TarWriter
+from ocitool.layer.tar.reader import TarReader
+from ocitool.layer.tar.writer import TarWriter
 
 Member = tuple[Entry, bytes]
 Owner = tuple[int, int]

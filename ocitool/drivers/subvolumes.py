@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ocitool.drivers.copying import copy_tree
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 
 _MAGIC: Final = 0x9123683E  # statfs(2)
 _TOP: Final = 256  # the inode number of the top of every subvolume, and of no other directory

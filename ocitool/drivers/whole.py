@@ -11,7 +11,7 @@ from ocitool.layer.whiteouts import Removal
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
+    from ocitool.layer.unpack.extract import Applied
     from ocitool.oci.content import Stream
 
 
@@ -23,7 +23,7 @@ class WholeTrees(InFolders, ABC):
         """Return a change time (ctime, in nanoseconds) of right after the tree *key* was made."""
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        from ocitool.layer.apply import apply  # starting a container does without
+        from ocitool.layer.unpack.extract import apply  # starting a container does without
 
         return apply(tar, self._top(key), Removal())
 
@@ -42,14 +42,14 @@ class WholeTrees(InFolders, ABC):
         *,
         clamp: int | None = None,
     ) -> int:
-        from ocitool.layer.diff import changes_since, write_changes
+        from ocitool.layer.changes.diff import changes_since, write_changes
 
         before = self._folders.layer(parents[-1]) if parents else ""
         changes = changes_since(self._top(key), before, self._since(key) if parents else 0)
         return write_changes(changes, sink, clamp=clamp)
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
-        from ocitool.layer.compare import compare
+        from ocitool.layer.changes.verify import compare
 
         below = [self._folders.layer(name) for name in reversed(parents)][:1]
         return compare(tar, self._folders.layer(layer), below, whole=True)

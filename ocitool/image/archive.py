@@ -18,10 +18,10 @@ from ocitool.image.image import Image
 from ocitool.image.incoming import plain
 from ocitool.image.local import StoreSink
 from ocitool.layer import entry as kinds
-from ocitool.layer.compression import CHUNK
+from ocitool.layer.beneath import remove_tree
+from ocitool.layer.compression.codecs import CHUNK
 from ocitool.layer.entry import Entry
-from ocitool.layer.root import remove_tree
-from ocitool.layer.writer import TarWriter
+from ocitool.layer.tar.writer import TarWriter
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index

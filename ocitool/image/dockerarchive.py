@@ -17,9 +17,9 @@ from typing import Any, Final, TypeGuard
 
 from ocitool.errors import BadManifest, ImageNotFound, LayerError
 from ocitool.layer import entry as kinds
-from ocitool.layer.compression import CHUNK, sniff
+from ocitool.layer.compression.codecs import CHUNK, sniff
 from ocitool.layer.entry import Entry, split
-from ocitool.layer.reader import TarReader
+from ocitool.layer.tar.reader import TarReader
 from ocitool.oci import limits
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.content import Stream

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from ocitool.image.image import Image
 from ocitool.layer import entry as kinds
-from ocitool.layer.writer import TarWriter
+from ocitool.layer.tar.writer import TarWriter
 from ocitool.store.store import Store
 from ocitool.store.trees import LayeredTree
 

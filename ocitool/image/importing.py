@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from ocitool.image.incoming import plain
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.reader import TarReader
+from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.config import History, ImageConfig, RunConfig
 from ocitool.oci.content import Stream
 from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG
-from ocitool.oci.moments import timestamp
 from ocitool.oci.platform import this_platform
+from ocitool.oci.timestamps import timestamp
 from ocitool.store.store import Store
 
 

@@ -7,8 +7,8 @@ import lzma
 from typing import Any, Final, cast
 
 from ocitool.errors import FormatError, LayerError
-from ocitool.layer.compression import sniff
-from ocitool.layer.header import BLOCK, verify
+from ocitool.layer.compression.codecs import sniff
+from ocitool.layer.tar.header import BLOCK, verify
 from ocitool.oci.content import Stream
 
 _BZIP2: Final = b"BZh"

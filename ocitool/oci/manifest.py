@@ -17,14 +17,7 @@ from typing import Any, Final, Self
 
 from ocitool.errors import BadManifest
 from ocitool.oci import limits, mediatypes
-from ocitool.oci._fields import (
-    object_list,
-    optional,
-    parse_object,
-    required,
-    string_list,
-    string_map,
-)
+from ocitool.oci._json import object_list, optional, parse_object, required, string_list, string_map
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import BinaryIO, Final, Self
 
 from ocitool.errors import BadDigest, BlobNotFound, DigestMismatch
-from ocitool.layer.quiet import open_quietly
+from ocitool.layer.beneath import open_quietly
 from ocitool.oci.digest import Digest, VerifiedReader
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
 from ocitool.store.disk import full_disk

@@ -16,7 +16,7 @@ from ocitool.errors import OcitoolError
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
-from ocitool.oci.moments import parse_time
+from ocitool.oci.timestamps import parse_time
 from ocitool.store import reserve
 from ocitool.store.buildcache import forget
 from ocitool.store.disk import full_disk

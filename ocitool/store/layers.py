@@ -25,7 +25,7 @@ from ocitool.store.plain import damage_told, open_plain, prove
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
-    from ocitool.layer.index import LayerIndex
+    from ocitool.layer.index.index import LayerIndex
     from ocitool.oci.content import Stream
     from ocitool.store.shared import SharedStore
     from ocitool_runtime.spec import Mount
@@ -78,8 +78,8 @@ class Layers:
 
     def index(self, layer: Layer) -> LayerIndex:
         """Return the index of a layer; made from its blob once, and kept."""
-        from ocitool.layer.index import index_of, parse
-        from ocitool.layer.threads import ReadAhead
+        from ocitool.layer.compression.parallel import ReadAhead
+        from ocitool.layer.index.index import index_of, parse
 
         path = self._index_path(layer.diff_id)
         try:
@@ -110,8 +110,8 @@ class Layers:
 
         *compression* is the name of a codec, perhaps with a level: ``gzip:9``.
         """
-        from ocitool.layer.compression import parse
-        from ocitool.layer.pack import Packer
+        from ocitool.layer.compression.codecs import parse
+        from ocitool.layer.compression.packer import Packer
 
         codec, level = parse(compression)
         with self._blobs.writer(self._lease()) as blob, full_disk(self._layout.root):
@@ -188,7 +188,7 @@ class Layers:
     def _unpack(
         self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink
     ) -> None:
-        from ocitool.layer.threads import ReadAhead
+        from ocitool.layer.compression.parallel import ReadAhead
 
         driver = self.driver
         key = self._lease().key()

@@ -10,7 +10,7 @@ import os
 import time
 from typing import Final
 
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 from ocitool.store import reserve
 from ocitool.store.disk import full_disk
 from ocitool.store.files import is_locked, is_same, try_lock

@@ -28,7 +28,7 @@ def compressed(store: Store, layer: Layer, progress: ProgressSink = SILENT) -> L
 
 
 def _known(store: Store, layer: Layer) -> Layer | None:
-    from ocitool.layer.compression import parse
+    from ocitool.layer.compression.codecs import parse
 
     codec, level = parse(_CODEC)
     rows = store.database.rows(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def open_plain(blobs: Blobs, layer: Layer) -> Stream:
     """Open the plain tar of a layer; it is proved at its end, by `LayerError` and digest."""
-    from ocitool.layer.compression import for_type
+    from ocitool.layer.compression.codecs import for_type
 
     codec = for_type(layer.blob.media_type)
     return prove(codec.decompress(blobs.open(layer.blob.digest)), layer)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from ocitool.errors import StoreError
-from ocitool.layer.quiet import read_quietly
+from ocitool.layer.beneath import read_quietly
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.store import entries

@@ -49,7 +49,7 @@ def wrong_row(row: BadRow) -> Problem:
 
 
 def _packed(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> None:
-    from ocitool.layer.compression import parse
+    from ocitool.layer.compression.codecs import parse
 
     digest, diff_id = Digest.parse(values[0]), Digest.parse(values[1])
     media_type = layer_type(parse(values[2])[0].suffix)

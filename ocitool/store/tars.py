@@ -48,8 +48,8 @@ def plain_layer(store: Store, diff_id: Digest) -> Layer | None:
 def _prove(
     store: Store, stock: Stock, layer: Layer, proved: dict[Digest, Layer]
 ) -> Iterator[Problem]:
-    from ocitool.layer.index import index_of
-    from ocitool.layer.threads import ReadAhead
+    from ocitool.layer.compression.parallel import ReadAhead
+    from ocitool.layer.index.index import index_of
 
     try:
         with contextlib.closing(ReadAhead(open_plain(store.blobs, layer))) as tar:

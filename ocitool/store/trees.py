@@ -13,10 +13,10 @@ from typing import Final
 from ocitool.errors import LayerError, NotFound
 from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.settle import settled
-from ocitool.layer.sparse import Filler, Sparse
-from ocitool.layer.threads import ReadAhead
-from ocitool.layer.tree import Found, ImageTree
+from ocitool.layer.compression.parallel import ReadAhead
+from ocitool.layer.index.links import settled
+from ocitool.layer.index.merged import Found, ImageTree
+from ocitool.layer.tar.sparse import Filler, Sparse
 from ocitool.store.layer import Layer
 from ocitool.store.layers import Layers
 

@@ -141,7 +141,7 @@ class _Unpacked:
 
     def _difference(self, chain: str, parents: list[str], layer: Layer) -> str:
         """Return how an unpacked layer differs from its tar, ``""`` if it does not."""
-        from ocitool.layer.threads import ReadAhead
+        from ocitool.layer.compression.parallel import ReadAhead
 
         size = layer.blob.size
         self._progress.emit(Transfer(key=chain, action="check", total=size))

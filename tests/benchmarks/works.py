@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ocitool import Store
-    from ocitool.layer.diff import Change
+    from ocitool.layer.changes.diff import Change
 
     Sink = Callable[[bytes], object]
 
@@ -73,7 +73,7 @@ def named(store: Store, name: str, layers: Sequence[Callable[[Sink], None]]) -> 
 
 def write(tree: str, sink: Sink, part: int, parts: int) -> None:
     """Write all directories of *tree*, and one in *parts* of its files."""
-    from ocitool.layer.diff import changes_since, write_changes
+    from ocitool.layer.changes.diff import changes_since, write_changes
 
     number = 0
 
@@ -125,8 +125,8 @@ def commit(root: str, driver: str) -> None:
 
 def pack(tree: str) -> None:
     """The tar of a directory, with its digest."""
-    from ocitool.layer.diff import changes_since, write_changes
-    from ocitool.layer.threads import Lane
+    from ocitool.layer.changes.diff import changes_since, write_changes
+    from ocitool.layer.compression.parallel import Lane
 
     hasher = hashlib.sha256()
     with open("/dev/null", "wb", buffering=0) as sink:

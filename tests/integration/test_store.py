@@ -16,7 +16,7 @@ from ocitool.drivers.samples import file
 from ocitool.errors import StoreError
 from ocitool.image.copy import copy
 from ocitool.image.local import StoreSink, StoreSource
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 from ocitool.store.check import check
 from ocitool.store.layer import layer_names
 from ocitool.store.refs import name_of

@@ -26,8 +26,8 @@ from ocitool.drivers.inspection import run_inside
 from ocitool.image.archive import load
 from ocitool.image.exporting import export_tar
 from ocitool.image.local import local_image
-from ocitool.layer.reader import TarReader
-from ocitool.layer.writer import TarWriter
+from ocitool.layer.tar.reader import TarReader
+from ocitool.layer.tar.writer import TarWriter
 from ocitool.plugins import BUILT_IN
 from tests.fixtures import stacks
 from tests.fixtures.looking import LOOK, Facts, look

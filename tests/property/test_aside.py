@@ -17,8 +17,8 @@ from ocitool.drivers.driver import Driver
 from ocitool.drivers.samples import Member, tar
 from ocitool.errors import OcitoolError
 from ocitool.layer import entry as kinds
+from ocitool.layer.beneath import remove_tree
 from ocitool.layer.entry import WHITEOUT, Entry, split
-from ocitool.layer.root import remove_tree
 
 A, B = "a" * 64, "b" * 64
 PLACES = [f"{top}{name}" for top in ("", "d/", "d/e/", "i/") for name in ("d", "e", "f", "é", "x")]

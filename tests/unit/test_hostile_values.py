@@ -12,9 +12,9 @@ from ocitool.cli.template_functions import FUNCTIONS
 from ocitool.containers.options import RunOptions
 from ocitool.errors import ContainerError, FormatError, SandboxError
 from ocitool.oci.digest import Digest
-from ocitool.oci.moments import parse_epoch, parse_time
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
+from ocitool.oci.timestamps import parse_epoch, parse_time
 from ocitool_registry.protocol import REPOSITORY
 from ocitool_runtime.host.plan import _mount
 from ocitool_runtime.spec import Mount

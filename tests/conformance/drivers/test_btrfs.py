@@ -14,7 +14,7 @@ from ocitool.drivers.btrfs import BtrfsDriver
 from ocitool.drivers.conformance import A, B, C, DriverConformance
 from ocitool.drivers.driver import Support
 from ocitool.drivers.samples import directory, file
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from ocitool.drivers.conformance import A, B, C, DriverConformance
 from ocitool.drivers.fuse_overlayfs import FuseOverlayDriver
 from ocitool.drivers.inspection import LIST
 from ocitool.drivers.samples import directory, entries_of, file, hardlink, symlink, tar
-from ocitool.layer.apply import apply
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
+from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import Removal
 from tests.fixtures.programs import execute
 

@@ -9,7 +9,7 @@ import pytest
 from ocitool import Store
 from ocitool.errors import DriverUnavailable
 from ocitool.image.local import local_image
-from ocitool.layer.compression import sniff
+from ocitool.layer.compression.codecs import sniff
 from ocitool.oci.digest import Digest
 from ocitool.store.check import check
 from ocitool.store.gc import prune

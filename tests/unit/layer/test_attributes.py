@@ -11,9 +11,9 @@ import pytest
 
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
-from ocitool.layer.apply import apply
-from ocitool.layer.attributes import current_umask
 from ocitool.layer.entry import Entry
+from ocitool.layer.unpack.extract import apply
+from ocitool.layer.unpack.metadata import current_umask
 from ocitool.layer.whiteouts import Removal
 from tests.unit.layer.tars import (
     directory,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ocitool.errors import LayerError, PluginError, UnsupportedEntry
-from ocitool.layer.compression import GZIP, NONE, ZSTD, for_type, parse
+from ocitool.layer.compression.codecs import GZIP, NONE, ZSTD, for_type, parse
 from ocitool.oci import mediatypes as types
 
 

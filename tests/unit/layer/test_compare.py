@@ -10,7 +10,7 @@ import pytest
 
 from ocitool.drivers.copying import copy_tree
 from ocitool.errors import LayerError
-from ocitool.layer.compare import compare
+from ocitool.layer.changes.verify import compare
 from tests.unit.layer.tars import directory, file, link, mine, symlink
 
 BASE = (

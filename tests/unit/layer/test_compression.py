@@ -13,9 +13,9 @@ import zlib
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer.compression import CHUNK, GZIP, NONE, ZSTD, sniff
-from ocitool.layer.gzip import Gzip
-from ocitool.layer.zstd import Zstd
+from ocitool.layer.compression.codecs import CHUNK, GZIP, NONE, ZSTD, sniff
+from ocitool.layer.compression.gzip import Gzip
+from ocitool.layer.compression.zstd import Zstd
 
 CODECS = (NONE, GZIP, ZSTD)
 PACKED = (GZIP, ZSTD)

@@ -8,7 +8,7 @@ import pytest
 
 from ocitool.errors import LayerError, TooLarge, UnsafePath
 from ocitool.layer.entry import Limits, clean_path
-from ocitool.layer.reader import TarReader
+from ocitool.layer.tar.reader import TarReader
 from tests.unit.layer.tars import (
     directory,
     extended,

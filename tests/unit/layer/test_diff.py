@@ -11,8 +11,8 @@ import pytest
 
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
-from ocitool.layer.diff import changes_in_upper, changes_since, describe, write_changes
-from ocitool.layer.lower import in_directories
+from ocitool.layer.changes.diff import changes_in_upper, changes_since, describe, write_changes
+from ocitool.layer.unpack.lower import in_directories
 from tests.unit.layer.conftest import OPAQUE
 from tests.unit.layer.tars import members
 

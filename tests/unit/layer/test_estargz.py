@@ -14,10 +14,10 @@ import pytest
 
 from ocitool.errors import DigestMismatch, LayerError, OcitoolError, TooLarge
 from ocitool.layer import entry as kinds
+from ocitool.layer.compression.estargz import ESTARGZ, footer
+from ocitool.layer.compression.packer import Packer
+from ocitool.layer.compression.toc import contents
 from ocitool.layer.entry import Entry
-from ocitool.layer.estargz import ESTARGZ, footer
-from ocitool.layer.pack import Packer
-from ocitool.layer.seekable import contents
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import OCI_LAYER_GZIP
 from tests.unit.layer.holes import FORMS, sparse

@@ -9,8 +9,8 @@ import pytest
 
 from ocitool.errors import LayerError, OcitoolError, TooLarge, UnsafePath
 from ocitool.layer import entry as kinds
-from ocitool.layer.apply import apply
 from ocitool.layer.entry import Entry, Limits
+from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import Removal
 from tests.unit.layer.tars import directory, extended, file, header, link, mine, record, symlink
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from ocitool.layer.apply import apply
+from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import OverlayMarks
 from tests.unit.layer.conftest import describe
 from tests.unit.layer.tars import directory, file, symlink, tar

@@ -11,7 +11,7 @@ from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer import xattrs
 from ocitool.layer.entry import Entry
-from ocitool.layer.owners import CHILDREN, OWNER, Aside, Real, copy_records, here
+from ocitool.layer.ownership import CHILDREN, OWNER, Aside, Real, copy_records, here
 
 LARGEST = (1 << 32) - 2
 

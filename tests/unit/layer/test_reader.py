@@ -13,7 +13,7 @@ import pytest
 
 from ocitool.errors import LayerError, UnsupportedEntry
 from ocitool.layer import entry as kinds
-from ocitool.layer.reader import TarReader
+from ocitool.layer.tar.reader import TarReader
 from tests.unit.layer.tars import extended, header, members, padded, record, tar
 
 LONG = "/".join(["directory-with-a-long-name"] * 5)  # 134 bytes

@@ -8,9 +8,9 @@ import pytest
 
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
-from ocitool.layer.index import index_of, parse
-from ocitool.layer.settle import settled
-from ocitool.layer.tree import ImageTree
+from ocitool.layer.index.index import index_of, parse
+from ocitool.layer.index.links import settled
+from ocitool.layer.index.merged import ImageTree
 from tests.unit.layer.tars import directory, file, link, symlink, tar
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from ocitool.errors import LayerError, TooLarge, UnsupportedEntry
 from ocitool.layer.entry import Limits
-from ocitool.layer.index import index_of, parse
-from ocitool.layer.reader import TarReader
-from ocitool.layer.sparse import Filler, Sparse
+from ocitool.layer.index.index import index_of, parse
+from ocitool.layer.tar.reader import TarReader
+from ocitool.layer.tar.sparse import Filler, Sparse
 from tests.unit.layer.holes import FORMS, sparse, whole
 from tests.unit.layer.tars import extended, header, members, padded, record
 

@@ -9,10 +9,9 @@ import threading
 
 import pytest
 
-from ocitool.layer.compression import CHUNK, GZIP, NONE, ZSTD
-from ocitool.layer.pack import Packer
-from ocitool.layer.team import Team
-from ocitool.layer.threads import Lane, ReadAhead
+from ocitool.layer.compression.codecs import CHUNK, GZIP, NONE, ZSTD
+from ocitool.layer.compression.packer import Packer
+from ocitool.layer.compression.parallel import Lane, ReadAhead, Team
 
 PATIENCE = 30.0  # seconds until a hang is called one; nothing here takes long
 

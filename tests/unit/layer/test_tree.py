@@ -9,8 +9,8 @@ import pytest
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import Entry
-from ocitool.layer.index import LayerIndex, index_of, parse
-from ocitool.layer.tree import ImageTree
+from ocitool.layer.index.index import LayerIndex, index_of, parse
+from ocitool.layer.index.merged import ImageTree
 from tests.unit.layer.tars import directory, file, link, symlink, tar
 
 

@@ -14,7 +14,7 @@ import pytest
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import Entry
-from ocitool.layer.writer import TarWriter
+from ocitool.layer.tar.writer import TarWriter
 from tests.unit.layer.tars import directory, file, link, members, symlink, tar
 
 LONG = "/".join(["directory-with-a-long-name"] * 12)

@@ -11,10 +11,9 @@ import pytest
 import zstandard
 
 from ocitool.errors import BadDigest, DigestMismatch, LayerError, TooLarge
-from ocitool.layer.compression import ZSTD
+from ocitool.layer.compression.codecs import ZSTD
+from ocitool.layer.compression.toc import Chunk, contents
 from ocitool.layer.entry import Entry
-from ocitool.layer.seekable import contents
-from ocitool.layer.toc import Chunk
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import OCI_LAYER_ZSTD
 from tests.unit.layer.tars import directory, file, tar

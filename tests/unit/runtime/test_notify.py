@@ -11,7 +11,7 @@ import pytest
 
 from ocitool.errors import SandboxError
 from ocitool.layer.entry import SYMLINK, Entry
-from ocitool.layer.owners import Aside
+from ocitool.layer.ownership import Aside
 from ocitool_runtime import Mount, Sandbox
 from ocitool_runtime.host import seccomp
 from ocitool_runtime.host.plan import make_plan

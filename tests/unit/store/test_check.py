@@ -9,7 +9,7 @@ import pytest
 
 from ocitool.drivers.samples import file
 from ocitool.errors import DigestMismatch, DriverUnavailable, OcitoolError
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 from ocitool.store.check import check
 from ocitool.store.gc import prune
 from tests.fixtures.stores import age, put_image

@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer.seekable import contents
+from ocitool.layer.compression.toc import contents
 from ocitool.oci import mediatypes as types
 from ocitool.oci.digest import Digest
 from ocitool.store.trees import LayeredTree

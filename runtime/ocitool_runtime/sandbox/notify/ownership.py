@@ -1,6 +1,6 @@
 """Owners of files in attributes, as a storage driver keeps them aside for users with a single id.
 
-The form is that of docs/store-format.md, "Owners kept aside"; `ocitool.layer.owners` reads it.
+The form is that of docs/store-format.md, "Owners kept aside"; `ocitool.layer.ownership` reads it.
 The standard library alone: the stub uses it.
 """
 
