@@ -13,9 +13,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from ocitool.drivers import probing
+from ocitool.drivers import probes
 from ocitool.drivers.driver import Support
-from ocitool.drivers.folders import FS, Folders, InFolders
+from ocitool.drivers.layout import FS, Folders, InFolders
 from ocitool.errors import DriverError
 from ocitool.layer.whiteouts import OverlayMarks
 from ocitool_runtime.spec import Mount
@@ -38,12 +38,12 @@ class OverlayDriver(InFolders):
     def __init__(self, home: str) -> None:
         self._folders = Folders(home)
         # In a user namespace of its own this process is root, too; there trusted.* is refused.
-        self._trusted = os.geteuid() == 0 and probing.initial_user_namespace()
+        self._trusted = os.geteuid() == 0 and probes.initial_user_namespace()
         self._marks = OverlayMarks("trusted" if self._trusted else "user")
         self._options = ("index=off",) if self._trusted else ("index=off", "userxattr")
 
     def probe(self) -> Support:
-        return probing.try_overlay(self._folders.home, self._options)
+        return probes.try_overlay(self._folders.home, self._options)
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
         if len(parents) >= _MOST_LAYERS:

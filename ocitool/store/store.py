@@ -126,16 +126,16 @@ class Store:
         path = f"{self.layout.drivers}/choice.json"
         asked = {"boot": boot_id(), "uid": os.geteuid(), "wanted": wanted}
         if asked["uid"] != 0:  # it may have been given ranges of ids since
-            from ocitool.drivers import aside
+            from ocitool.drivers.rootless import single_id
 
-            asked["aside"] = aside.reason()
+            asked["aside"] = single_id.reason()
         known = read_choice(path, asked)
         if known is not None:
             return known
         self.layout.require_writable()  # a probe writes
-        from ocitool.drivers import choose
+        from ocitool.drivers import select
 
-        name, tried = choose.choose(self.layout.drivers, wanted)
+        name, tried = select.choose(self.layout.drivers, wanted)
         passed = tuple((c.name, c.support) for c in tried if not c.support.ok)
         reason = tried[-1].support.reason
         answer = {"name": name, "reason": reason, "passed": [[n, asdict(s)] for n, s in passed]}
@@ -145,9 +145,9 @@ class Store:
 
     def make_driver(self, name: str) -> Driver:
         """Return a new driver *name*, which the caller closes if it can be closed."""
-        from ocitool.drivers import choose
+        from ocitool.drivers import select
 
-        return choose.make(name, f"{self.layout.drivers}/{name}")
+        return select.make(name, f"{self.layout.drivers}/{name}")
 
     # -- names ------------------------------------------------------------------------------
 

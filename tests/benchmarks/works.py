@@ -112,7 +112,7 @@ def remove(root: str, driver: str) -> None:
 def commit(root: str, driver: str) -> None:
     """The change of a RUN that touched three files, on the large layer."""
     from ocitool import Store
-    from ocitool.drivers.inspection import run_inside
+    from ocitool.drivers.conformance.harness import run_inside
     from ocitool.image.local import local_image
 
     code = "import os\nfor n in 'abc': open('new-' + n, 'w').write(os.urandom(8).hex())"
@@ -175,7 +175,7 @@ print(json.dumps([walked - began, time.perf_counter() - walked]))
 def walk(root: str, driver: str, name: str) -> None:
     """Walk an image of many layers, and look for 20,000 names that are not there."""
     from ocitool import Store
-    from ocitool.drivers.inspection import run_inside
+    from ocitool.drivers.conformance.harness import run_inside
     from ocitool.image.local import local_image
 
     with Store.open(root, driver=driver) as store:

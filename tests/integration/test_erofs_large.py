@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from ocitool.drivers.keeping import HolesFile
+from ocitool.drivers.erofs_files import HolesFile
 from ocitool.layer.erofs.convert import index
 from ocitool.layer.erofs.lower import Stack
 from tests.fixtures.erofs import shown, unmountable

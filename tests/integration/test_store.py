@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import StoreError
 from ocitool.image.copy import copy
 from ocitool.image.local import StoreSink, StoreSource

@@ -149,7 +149,7 @@ def test_a_killed_user_leaves_nothing_either(ordinary_user, store_root, lines):
     store_root.mkdir()
     os.chown(store_root, user.uid, user.gid)
     make = (
-        "import sys; from ocitool import Store; from ocitool.drivers.samples import *\n"
+        "import sys; from ocitool import Store; from ocitool.drivers.conformance.layers import *\n"
         "from ocitool.oci.config import ImageConfig\n"
         "from ocitool.oci.manifest import Descriptor, Manifest\n"
         "from ocitool.oci.mediatypes import OCI_CONFIG\n"

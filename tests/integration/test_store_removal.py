@@ -9,7 +9,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers import trash
-from ocitool.drivers.samples import directory, file
+from ocitool.drivers.conformance.layers import directory, file
 from ocitool.errors import DriverUnavailable
 from ocitool.store.check import check
 from ocitool.store.removal import remove_image

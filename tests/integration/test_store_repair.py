@@ -7,7 +7,7 @@ import os
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DriverUnavailable, StoreError
 from ocitool.image.local import local_image
 from ocitool.image.repair import Mended, repair

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.inspection import run_inside
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.harness import run_inside
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DriverUnavailable, StoreError
 from ocitool.image.local import local_image
 from ocitool.settings import Settings

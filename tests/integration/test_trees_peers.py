@@ -21,8 +21,8 @@ import pytest
 import yaml
 
 from ocitool import Store
-from ocitool.drivers import choose
-from ocitool.drivers.inspection import run_inside
+from ocitool.drivers import select
+from ocitool.drivers.conformance.harness import run_inside
 from ocitool.image.archive import load
 from ocitool.image.exporting import export_tar
 from ocitool.image.local import local_image
@@ -105,7 +105,7 @@ def ours(session_tree, layout, request) -> Callable[[str, str], Facts]:
     def unpack(driver: str, case: str) -> Facts:
         if (driver, case) not in known:
             root = root_of(driver)
-            support = choose.probe(driver, f"{root}/probe")
+            support = select.probe(driver, f"{root}/probe")
             if not support.ok:
                 pytest.skip(f"needs {driver}: {support.reason}")
             archive = root / f"{case}.tar"

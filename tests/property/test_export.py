@@ -10,8 +10,8 @@ from pathlib import Path
 from hypothesis import given, settings
 
 from ocitool import Store
-from ocitool.drivers.inspection import run_inside
-from ocitool.drivers.samples import Member
+from ocitool.drivers.conformance.harness import run_inside
+from ocitool.drivers.conformance.layers import Member
 from ocitool.image.exporting import export_tar
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import WHITEOUT, order, split

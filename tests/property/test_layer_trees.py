@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocitool.drivers.copying import copy_tree
+from ocitool.drivers.fullcopy import copy_tree
 from ocitool.layer import entry as kinds
 from ocitool.layer.changes.diff import changes_in_upper, changes_since, write_changes
 from ocitool.layer.changes.verify import compare

@@ -12,12 +12,14 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Stream
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 _DEPTH: Final = 4  # chunks
 
@@ -150,4 +152,6 @@ class Team:
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     """One pool for all, since threads beyond the processors only wait for each other."""
+    from concurrent.futures import ThreadPoolExecutor  # few commands compress
+
     return ThreadPoolExecutor(threads, "ocitool-pack")

@@ -13,7 +13,7 @@ import tarfile
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import file, tar
+from ocitool.drivers.conformance.layers import file, tar
 from ocitool.errors import OcitoolError
 from ocitool.image.archive import load, save
 from ocitool.image.importing import import_tar

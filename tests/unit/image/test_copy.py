@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from ocitool import Store, copy
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DigestMismatch, ImageNotFound, NotFound, OcitoolError
 from ocitool.image.local import StoreSink, StoreSource
 from ocitool.oci.manifest import Index

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import file, tar
+from ocitool.drivers.conformance.layers import file, tar
 from ocitool.errors import BadManifest
 from ocitool.image.archive import load
 from ocitool.image.copy import copy

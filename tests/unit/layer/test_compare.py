@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from ocitool.drivers.copying import copy_tree
+from ocitool.drivers.fullcopy import copy_tree
 from ocitool.errors import LayerError
 from ocitool.layer.changes.verify import compare
 from tests.unit.layer.tars import directory, file, link, mine, symlink

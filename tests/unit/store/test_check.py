@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DigestMismatch, DriverUnavailable, OcitoolError
 from ocitool.layer.beneath import remove_tree
 from ocitool.store.check import check

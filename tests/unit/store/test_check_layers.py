@@ -13,7 +13,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers import erofs
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import ImageNotFound
 from ocitool.image.local import local_image
 from ocitool.image.repair import Mended, repair

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import ImageNotFound
 from ocitool.oci.manifest import Index
 from ocitool.oci.mediatypes import OCI_INDEX

@@ -11,7 +11,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.builder.cache import LocalCache, Record
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import StoreError
 from ocitool.oci.manifest import Index
 from ocitool.oci.mediatypes import OCI_INDEX

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.inspection import LIST, run_inside
-from ocitool.drivers.samples import directory, file, whiteout
+from ocitool.drivers.conformance.harness import LIST, run_inside
+from ocitool.drivers.conformance.layers import directory, file, whiteout
 from ocitool.errors import DigestMismatch, LayerError, OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.store.gc import prune

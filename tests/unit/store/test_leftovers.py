@@ -7,7 +7,7 @@ import os
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.store.check import check
 from ocitool.store.gc import prune
 from ocitool.store.leftovers import leftovers

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store, copy
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import FormatError
 from ocitool.image.local import StoreSink, StoreSource
 from ocitool.oci.digest import Digest

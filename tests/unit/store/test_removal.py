@@ -9,7 +9,7 @@ import re
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DriverUnavailable, ImageNotFound, StoreError
 from ocitool.oci.manifest import Index, Manifest
 from ocitool.settings import Settings

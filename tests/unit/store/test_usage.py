@@ -9,7 +9,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.builder.cache import LocalCache, Record
-from ocitool.drivers.samples import file, hardlink
+from ocitool.drivers.conformance.layers import file, hardlink
 from ocitool.store.buildcache import forget, size_of
 from ocitool.store.gc import prune
 from ocitool.store.usage import usage

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from ocitool.drivers.copying import copy_tree
+from ocitool.drivers.fullcopy import copy_tree
 from ocitool.layer.beneath import remove_tree
 
 _MAGIC: Final = 0x9123683E  # statfs(2)

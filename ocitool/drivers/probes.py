@@ -116,7 +116,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
     """Write an image beneath *home*, mount it, and stack an overlay on it."""
     import tempfile
 
-    from ocitool.drivers.keeping import HolesFile
+    from ocitool.drivers.erofs_files import HolesFile
     from ocitool.layer.entry import FILE, Entry
     from ocitool.layer.erofs.convert import index
     from ocitool.layer.erofs.lower import Stack

@@ -12,8 +12,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ocitool.drivers.bench import DriverBench
-from ocitool.drivers.samples import Member, directory, fifo, file, hardlink, stream, symlink, tar
+from ocitool.drivers.conformance.harness import DriverBench
+from ocitool.drivers.conformance.layers import (
+    Member,
+    directory,
+    fifo,
+    file,
+    hardlink,
+    stream,
+    symlink,
+    tar,
+)
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import Entry
 

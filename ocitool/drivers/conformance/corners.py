@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from ocitool.drivers import samples
-from ocitool.drivers.bench import DriverBench
-from ocitool.drivers.samples import directory, file, hardlink, opaque, symlink, tar, whiteout
+from ocitool.drivers.conformance import layers
+from ocitool.drivers.conformance.harness import DriverBench
+from ocitool.drivers.conformance.layers import (
+    directory,
+    file,
+    hardlink,
+    opaque,
+    symlink,
+    tar,
+    whiteout,
+)
 from ocitool.layer.tar.header import BLOCK
 
 A, B, C = (letter * 64 for letter in "abc")  # names of layers
@@ -67,7 +75,7 @@ class DriverCorners(DriverBench):
             assert sorted(self.look(driver, (A, B))) == ["a", "a/f", "b"]
 
     def test_the_top_keeps_what_a_layer_said_of_it(self) -> None:
-        top = samples.directory("", self.owner, 0o711)
+        top = layers.directory("", self.owner, 0o711)
         top = (top[0]._replace(xattrs={"user.top": b"1"}), b"")
         with self.driver() as driver:
             self.layer(driver, A, (), [top])
@@ -84,10 +92,10 @@ class DriverCorners(DriverBench):
         with self.driver() as driver:
             for name, below in ((A, ()), (B, (A,))):
                 driver.begin("t", below)
-                driver.apply("t", below, samples.stream(b""))
+                driver.apply("t", below, layers.stream(b""))
                 driver.commit("t", name)
                 assert self.look(driver, (*below, name)) == {}
-                assert list(driver.check(name, below, samples.stream(b""))) == []
+                assert list(driver.check(name, below, layers.stream(b""))) == []
 
     def test_a_tar_may_end_with_its_last_file(self) -> None:
         members = [file("f", b"x" * 1000, self.owner), file("g", b"", self.owner)]
@@ -97,9 +105,9 @@ class DriverCorners(DriverBench):
         cut = data[: 2 * BLOCK]  # in the midst of a file
         with self.driver() as driver:
             driver.begin("t", ())
-            driver.apply("t", (), samples.stream(whole))
+            driver.apply("t", (), layers.stream(whole))
             driver.commit("t", A)
-            assert self.look(driver, (A,)) == samples.facts(members)
+            assert self.look(driver, (A,)) == layers.facts(members)
             self.refuses(driver, cut)
 
     def test_names_and_links_may_be_as_long_as_linux_has_them(self) -> None:
@@ -114,7 +122,7 @@ class DriverCorners(DriverBench):
         ]
         with self.driver() as driver:
             self.layer(driver, A, (), members)
-            assert self.look(driver, (A,)) == samples.facts(members)
+            assert self.look(driver, (A,)) == layers.facts(members)
             # In bytes this is too long, though it is not in characters.
             self.refuses(driver, tar([symlink("link", "\u00e4" * 4095, me)]).getvalue())
 
@@ -124,12 +132,12 @@ class DriverCorners(DriverBench):
         members += [file(f"d/{at:05}{'n' * (at % 200)}", b"%d" % at, me) for at in range(_MANY)]
         with self.driver() as driver:
             self.layer(driver, A, (), members)
-            assert self.look(driver, (A,)) == samples.facts(members)
+            assert self.look(driver, (A,)) == layers.facts(members)
 
     def test_a_file_may_have_thousands_of_names(self) -> None:
         me = self.owner
         members = [file("f", b"f", me), *(hardlink(f"l{at}", "f", me) for at in range(_MANY))]
         with self.driver() as driver:
             self.layer(driver, A, (), members)
-            assert self.look(driver, (A,)) == samples.facts(members)
+            assert self.look(driver, (A,)) == layers.facts(members)
             assert driver.usage(A).inodes == 2

@@ -1,6 +1,6 @@
 """The process that `Unshared` talks to: a driver, inside a user namespace.
 
-Called as ``python -m ocitool.drivers.worker DRIVER HOME FD``; it ends when FD is closed.
+Called as ``python -m ocitool.drivers.rootless.worker DRIVER HOME FD``; it ends when FD is closed.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from dataclasses import asdict
 from typing import Any
 
 from ocitool import plugins
-from ocitool.drivers import messages
 from ocitool.drivers.driver import Driver
+from ocitool.drivers.rootless import protocol
 from ocitool.layer.codec import CHUNK
 
 
 def serve(driver: Driver, channel: socket.socket) -> None:
     """Carry out one call after the other until the other end is gone."""
-    while (message := messages.receive(channel)) is not None:
+    while (message := protocol.receive(channel)) is not None:
         try:
             result = _call(driver, message)
         except Exception as error:  # goes to the caller, whatever it is
-            reply = ["error", messages.error_to(error)]
+            reply = ["error", protocol.error_to(error)]
         else:
             reply = ["ok", result]
         finally:
             if message.fd >= 0:
                 os.close(message.fd)
         try:
-            messages.send(channel, reply)
+            protocol.send(channel, reply)
         except ConnectionError:  # whoever asked was killed
             return
 
 
-def _call(driver: Driver, message: messages.Message) -> Any:
+def _call(driver: Driver, message: protocol.Message) -> Any:
     method, *arguments = message.body
     if method == "apply":
         key, parents = arguments

@@ -107,7 +107,7 @@ def closed(owner: Owner) -> list[Member]:
 
 
 def facts(members: Iterable[Member]) -> dict[str, dict[str, Any]]:
-    """Return what `ocitool.drivers.inspection.LIST` must say of the layer with *members*."""
+    """Return what `harness.LIST` must print of the layer with *members*."""
     found: dict[str, dict[str, Any]] = {}
     for entry, content in members:
         if entry.kind == kinds.HARDLINK:

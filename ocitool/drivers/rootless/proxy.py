@@ -2,7 +2,8 @@
 
 An ordinary user cannot chown to, read or remove what belongs to the ids of a container.  Inside a
 user namespace with those ids mapped, the same driver can: `Unshared` is a driver that hands the
-calls named in ``mapped`` to such a process (`ocitool.drivers.worker`) and makes the others itself.
+calls named in ``mapped`` to such a process (`ocitool.drivers.rootless.worker`) and makes the
+others itself.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from ocitool.drivers import messages
 from ocitool.drivers.driver import Driver, Support, Usage
+from ocitool.drivers.rootless import protocol
 from ocitool.errors import DriverError, DriverUnavailable, SandboxError
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.unpack.extract import Applied
@@ -197,7 +198,8 @@ class Unshared:
 
     def _spawn(self, fd: int) -> subprocess.Popen[bytes]:
         try:
-            words = ("-m", "ocitool.drivers.worker", self._driver.name, self._home, str(fd))
+            worker = "ocitool.drivers.rootless.worker"
+            words = ("-m", worker, self._driver.name, self._home, str(fd))
             return userns.spawn(
                 [sys.executable, *words],
                 maps=self._maps,
@@ -222,13 +224,13 @@ class Unshared:
             self._process = None
 
     def _reply(self, channel: socket.socket) -> Any:
-        reply = messages.receive(channel)
+        reply = protocol.receive(channel)
         if reply is None:
             raise _Died
         self._answered = True
         if reply.body[0] == "ok":
             return reply.body[1]
-        raise messages.error_from(reply.body[1])
+        raise protocol.error_from(reply.body[1])
 
 
 def _pump(tar: Stream) -> Callable[[int], None]:
@@ -245,6 +247,6 @@ def _pump(tar: Stream) -> Callable[[int], None]:
 
 def _send(channel: socket.socket, body: list[Any], fd: int | None = None) -> None:
     try:
-        messages.send(channel, body, fd)
+        protocol.send(channel, body, fd)
     except ConnectionError as error:
         raise _Died from error

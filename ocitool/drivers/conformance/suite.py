@@ -6,7 +6,7 @@ A test class inherits from `DriverConformance` and says how to make a driver in 
         def make(self, home):
             return MyDriver(home)
 
-`ocitool.drivers.choose.make(NAME, home)` instead of the class itself makes a driver that works for
+`ocitool.drivers.select.make(NAME, home)` instead of the class itself makes a driver that works for
 an ordinary user, too.  Any runner that calls methods named ``test_*`` and knows
 `unittest.SkipTest` will do; nothing but ``assert`` is used.
 """
@@ -18,13 +18,12 @@ import os
 import tempfile
 from collections.abc import Callable
 
-from ocitool.drivers import samples
-from ocitool.drivers.bench import Broken, close, raises, timeless
-from ocitool.drivers.corners import DriverCorners
+from ocitool.drivers.conformance import layers
+from ocitool.drivers.conformance.corners import DriverCorners
+from ocitool.drivers.conformance.harness import Broken, close, raises, run_inside, timeless
+from ocitool.drivers.conformance.hostile import DriverHostile
+from ocitool.drivers.conformance.layers import directory, file, hardlink, opaque, tar, whiteout
 from ocitool.drivers.driver import Driver
-from ocitool.drivers.hostile import DriverHostile
-from ocitool.drivers.inspection import run_inside
-from ocitool.drivers.samples import directory, file, hardlink, opaque, tar, whiteout
 from ocitool.errors import DriverError, LayerError, LayerNotFound, OcitoolError, UnsafePath
 from ocitool.layer.beneath import remove_tree
 from ocitool.oci.content import Stream
@@ -57,7 +56,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             done = self.layer(driver, A, (), members)
             assert (done.entries, done.notes) == (len(members), ())
             assert done.size == sum(len(content) for _, content in members)
-            assert self.look(driver, (A,)) == samples.facts(members)
+            assert self.look(driver, (A,)) == layers.facts(members)
             assert list(driver.check(A, (), tar(members))) == []
 
     def test_layers_cover_each_other(self) -> None:
@@ -84,10 +83,10 @@ class DriverConformance(DriverCorners, DriverHostile):
             self.layer(driver, B, (A,), high)
             self.layer(driver, C, (A, B), [directory("gone", me), file("away", b"3", me)])
             assert list(driver.check(B, (A,), tar(high))) == []
-            assert self.look(driver, (A,)) == samples.facts(low)
+            assert self.look(driver, (A,)) == layers.facts(low)
             both = self.look(driver, (A, B))
             assert tuple(sorted(both)) == wanted
-            assert both["here"] == samples.facts(high)["here"]
+            assert both["here"] == layers.facts(high)["here"]
             assert both["hidden"]["mode"] == oct(0o40755)
             assert sorted({*self.look(driver, (A, B, C))} - {*wanted}) == ["away", "gone"]
 
@@ -114,7 +113,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             assert self.look(driver, ()) == {}
             driver.begin("t", ())
             self.inside(driver, "t", (), "open('new', 'w').close()")
-            assert [*samples.entries_of(self.diff(driver, "t", ()))] == ["new"]
+            assert [*layers.entries_of(self.diff(driver, "t", ()))] == ["new"]
 
     def test_writes_stay_in_their_tree(self) -> None:
         low = self.everything
@@ -124,7 +123,7 @@ class DriverConformance(DriverCorners, DriverHostile):
                 driver.begin(key, (A,))
             self.inside(driver, "one", (A,), "open('d/f', 'w').close()")
             self.inside(driver, "two", (A,), "import os; assert os.path.getsize('d/f') == 40000")
-            assert self.look(driver, (A,)) == samples.facts(low)
+            assert self.look(driver, (A,)) == layers.facts(low)
 
     def test_a_diff_is_what_was_done(self) -> None:
         edit = (
@@ -144,7 +143,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             self.inside(driver, "t", (A,), edit)
             data = self.diff(driver, "t", (A,))
             assert data == self.diff(driver, "t", (A,))
-            found = samples.entries_of(data)
+            found = layers.entries_of(data)
             assert {".wh.away", ".wh.gone", "f", "link", "mode", "new", "p", "twin"} <= {*found}
             assert not {"same", "same/f", "away", "gone", "gone/f"} & {*found}
             assert found["twin"].link == "new"
@@ -160,19 +159,19 @@ class DriverConformance(DriverCorners, DriverHostile):
         with self.driver() as driver:
             driver.begin("t", ())
             self.inside(driver, "t", (), "import os; os.mkdir('d'); open('d/f', 'w').close()")
-            data = self.diff(driver, "t", (), clamp=samples.TIME)
-            times = {entry.mtime for entry in samples.entries_of(data).values()}
-            assert times == {samples.TIME * 10**9}
+            data = self.diff(driver, "t", (), clamp=layers.TIME)
+            times = {entry.mtime for entry in layers.entries_of(data).values()}
+            assert times == {layers.TIME * 10**9}
             assert self.diff(driver, "t", ()) == data
             driver.commit("t", A)
-            assert {facts["time"] for facts in self.look(driver, (A,)).values()} == {samples.TIME}
+            assert {facts["time"] for facts in self.look(driver, (A,)).values()} == {layers.TIME}
 
     def test_a_key_is_begun_once(self) -> None:
         with self.driver() as driver:
             driver.begin("t", ())
             driver.apply("t", (), tar([file("f", b"1", self.owner)]))
             raises(DriverError, lambda: driver.begin("t", ()))
-            assert [*samples.entries_of(self.diff(driver, "t", ()))] == ["f"]
+            assert [*layers.entries_of(self.diff(driver, "t", ()))] == ["f"]
 
     def test_nothing_stands_on_what_is_not_there(self) -> None:
         with self.driver() as driver:
@@ -192,7 +191,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             driver.apply("late", (), tar(second))
             driver.commit("late", A)
             assert (list(driver.layers()), list(driver.trees())) == ([A], [])
-            assert self.look(driver, (A,)) == samples.facts(first)
+            assert self.look(driver, (A,)) == layers.facts(first)
             raises(DriverError, lambda: driver.commit("never", B))
 
     def test_a_tree_is_discarded_whatever_is_in_it(self) -> None:
@@ -220,7 +219,7 @@ class DriverConformance(DriverCorners, DriverHostile):
     def test_a_damaged_or_hostile_layer_is_refused(self) -> None:
         good = tar(self.everything).getvalue()
         outside = tempfile.mkdtemp(prefix="outside-")
-        link = samples.symlink("d", outside, self.owner)
+        link = layers.symlink("d", outside, self.owner)
         hostile = tar([link, file("d/f", b"", self.owner)]).getvalue()
         with self.driver() as driver:
             for at, (kind, data) in enumerate(
@@ -289,7 +288,7 @@ class DriverConformance(DriverCorners, DriverHostile):
                 self.layer(driver, name, names[:at], members)
             seen = self.look(driver, names)
             assert len(seen) == 61
-            assert seen["top"] == samples.facts(members)["top"]
+            assert seen["top"] == layers.facts(members)["top"]
 
 
 def _applying(driver: Driver, key: str, data: Stream) -> Callable[[], object]:

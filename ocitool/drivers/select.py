@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, replace
 
 from ocitool import plugins
-from ocitool.drivers import aside
 from ocitool.drivers.driver import Driver, Support
+from ocitool.drivers.rootless import single_id
 from ocitool.errors import DriverError, DriverUnavailable
 from ocitool_runtime.host import userns
 
@@ -24,21 +24,21 @@ def make(name: str, home: str) -> Driver:
     """Return the driver *name* with its directory *home*, made if missing.
 
     For an ordinary user it works through a user namespace: ``NAME.aside`` through one of a single
-    id, with owners kept aside (`ocitool.drivers.aside`).
+    id, with owners kept aside (`ocitool.drivers.rootless.single_id`).
 
     Raises:
         DriverUnavailable: this user has no range of ids, so those of containers cannot be kept.
     """
-    kind = plugins.lookup("ocitool.drivers", aside.plugin(name))
+    kind = plugins.lookup("ocitool.drivers", single_id.plugin(name))
     os.makedirs(home, mode=0o700, exist_ok=True)
     driver: Driver = kind(home)
-    if aside.is_aside(name):
+    if single_id.is_aside(name):
         maps = userns.single_map()
     elif os.geteuid() == 0:
         return driver
     else:
         maps = _ranges(name)
-    from ocitool.drivers.unshared import Unshared
+    from ocitool.drivers.rootless.proxy import Unshared
 
     return Unshared(name, driver, home, maps)
 
@@ -49,7 +49,7 @@ def _ranges(name: str) -> userns.Maps:
         raise DriverUnavailable(
             f"layers cannot be unpacked by this user with their owners: {maps}",
             where=name,
-            hint=f"{aside.named(name)} keeps the owners aside",
+            hint=f"{single_id.named(name)} keeps the owners aside",
         )
     return maps
 
@@ -60,12 +60,12 @@ def probe(name: str, home: str) -> Support:
         driver = make(name, home)
         if os.geteuid() != 0 and not (supported := userns.supported()).ok:
             reason = f"layers cannot be unpacked by this user: {supported.reason}"
-            hint = f"{supported.hint}; {aside.WITHOUT}".removeprefix("; ")
+            hint = f"{supported.hint}; {single_id.WITHOUT}".removeprefix("; ")
             return Support(ok=False, reason=reason, hint=hint)
         try:
             support = driver.probe()
-            if support.ok and aside.is_aside(name):
-                kept = aside.probe(home)
+            if support.ok and single_id.is_aside(name):
+                kept = single_id.probe(home)
                 text = f"{support.reason}; {kept.reason}" if kept.ok else kept.reason
                 return replace(kept, reason=text)
             return support
@@ -88,15 +88,15 @@ def choose(drivers: str, wanted: str = "") -> tuple[str, tuple[Candidate, ...]]:
         DriverUnavailable: none works, or not the wanted one.
     """
     tried: list[Candidate] = []
-    kept_aside = bool(aside.reason())
-    if aside.is_aside(wanted) and not kept_aside:
+    kept_aside = bool(single_id.reason())
+    if single_id.is_aside(wanted) and not kept_aside:
         raise DriverUnavailable(
             "owners need not be kept aside: this user has all ids",
             where=f"driver {wanted}",
-            hint=f"--driver {aside.plugin(wanted)}",
+            hint=f"--driver {single_id.plugin(wanted)}",
         )
     for name in (wanted,) if wanted else plugins.names("ocitool.drivers"):
-        name = aside.named(name) if kept_aside else name
+        name = single_id.named(name) if kept_aside else name
         support = probe(name, f"{drivers}/{name}")
         tried.append(Candidate(name=name, support=support))
         if support.ok:

@@ -1,19 +1,24 @@
-"""Files that stay: a tar that is kept while it is read, images that are whole or not there."""
+"""Files of the EROFS driver: a tar that is kept while it is read, images whole or absent."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ocitool.layer.beneath import open_quietly
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import Lane
 from ocitool.layer.erofs.format import BLOCK
+from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
+
+if TYPE_CHECKING:
+    from ocitool.layer.erofs.lower import Stack
+
 
 _FLUSHED: Final = 8 * CHUNK  # bytes at a time
 _SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
@@ -199,3 +204,25 @@ def _libc() -> Any:
     import ctypes
 
     return ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def opened(images: Sequence[tuple[str, str]]) -> Iterator[Stack]:
+    """Open *images*, chain ids with paths, the topmost first, for looking into them."""
+    from ocitool.layer.erofs.lower import Below, Stack
+
+    with contextlib.ExitStack() as stack:
+        below = []
+        for name, path in images:
+            image = stack.enter_context(ErofsImage(path))
+            below.append(Below(name=name, image=image))
+        yield Stack(below)
+
+
+def merged_image(images: Sequence[tuple[str, str]]) -> bytes:
+    """Return one image of what *images* show together; the same ones give the same bytes."""
+    from ocitool.layer.erofs.merge import merge
+    from ocitool.layer.erofs.writer import write
+
+    with opened(images) as below:
+        return write(*merge(below.images))
