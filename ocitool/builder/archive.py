@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ocitool.errors import LayerError, UnsafePath
-from ocitool.image.incoming import inflated
+from ocitool.image.decompress import inflated
 from ocitool.layer import entry as kinds
 from ocitool.layer.compression.codecs import CHUNK
 from ocitool.layer.entry import WHITEOUT, Entry, split

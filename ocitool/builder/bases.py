@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError, ImageNotFound, NotFound, RegistryError
 from ocitool.image.image import Image
-from ocitool.image.local import local_image
+from ocitool.image.store_content import local_image
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
 from ocitool.progress import ProgressSink

@@ -29,7 +29,7 @@ from ocitool.oci.config import RunConfig
 from ocitool.oci.platform import Platform, this_platform
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink, StepErred
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 _SCRATCH: Final = "scratch"

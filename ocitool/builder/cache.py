@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
-from ocitool.store.layer import Layer, layer_names
+from ocitool.store.layer_content import Layer, layer_names
 from ocitool.store.store import Store
 
 _VERSION = 1  # of the keys; raised when a step comes to mean something else

@@ -18,8 +18,8 @@ from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.layer import Layer
-from ocitool.store.leaving import compressed
+from ocitool.store.compress import compressed
+from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 COMMENT = "ocitool.dockerfile.v0"

@@ -21,7 +21,7 @@ from ocitool.errors import DockerfileError, FormatError
 from ocitool.oci.config import RunConfig
 from ocitool.oci.limits import CONFIG
 from ocitool.oci.platform import Platform
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 
 _MOST_PORTS = 3 * 65536  # each of each protocol
 DEFAULT_SHELL = ("/bin/sh", "-c")

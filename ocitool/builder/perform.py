@@ -20,8 +20,8 @@ from ocitool.builder.sources import FromContext, FromImage, FromText, Source
 from ocitool.builder.workshop import Workshop
 from ocitool.builder.writing import write_layer
 from ocitool.errors import BuildError
-from ocitool.store.layer import Layer
-from ocitool.store.trees import LayeredTree
+from ocitool.store.image_fs import LayeredTree
+from ocitool.store.layer_content import Layer
 from ocitool_runtime.host import userns
 
 

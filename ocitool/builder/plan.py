@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ocitool.builder.cache import key_of
-from ocitool.store.layer import Layer, layer_names
+from ocitool.store.layer_content import Layer, layer_names
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Where a heredoc that is a program lies while it runs.

@@ -14,7 +14,7 @@ from ocitool.builder.plan import DEFAULT_PATH, SCRIPTS, RunOp
 from ocitool.builder.workshop import Workshop
 from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 from ocitool_runtime.host.idmap import Maps
 from ocitool_runtime.spec import Exit, Mount, Sandbox, Stdio
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from ocitool.builder.cache import key_of
 from ocitool.builder.context import Context, Item
 from ocitool.builder.workshop import Workshop
-from ocitool.store.layer import Layer, layer_names
+from ocitool.store.layer_content import Layer, layer_names
 
 #: name in the destination, kind, digest of the content
 Content = tuple[str, str, str]

@@ -9,7 +9,7 @@ from ocitool.builder.cache import Cache, Record
 from ocitool.builder.plan import Op
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import ProgressSink, StepErred, StepFinished, StepStarted
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 

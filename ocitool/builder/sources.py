@@ -20,7 +20,7 @@ from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import Entry
 from ocitool.layer.index.merged import Found
-from ocitool.store.trees import LayeredTree
+from ocitool.store.image_fs import LayeredTree
 
 Content = Callable[[Any, int], Iterator[bytes]]
 """Given a handle and a size, yields the file's bytes."""

@@ -13,7 +13,7 @@ from ocitool.builder.plan import SCRIPTS, CopyOp, RunOp, WorkdirOp
 from ocitool.builder.selection import Selection
 from ocitool.builder.workshop import Workshop
 from ocitool.errors import BuildError, StepFailed
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 
 
 def run_step(shop: Workshop, state: StageState, instruction: do.Run, label: str) -> None:

@@ -12,7 +12,7 @@ from ocitool.builder.workshop import Workshop
 from ocitool.layer import entry as kinds
 from ocitool.layer.index.index import IndexWriter
 from ocitool.layer.tar.writer import TarWriter
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 
 _SECOND = 1_000_000_000
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @pass_app
 def save(app: App, names: tuple[str, ...], output: str | None) -> None:
     """Write images to one tar that docker, podman, skopeo and containerd load."""
-    from ocitool.image.archive import save as save_images
-    from ocitool.image.local import local_image
+    from ocitool.image.archive.archive import save as save_images
+    from ocitool.image.store_content import local_image
 
     with app.store() as store:
         images = [(local_image(store, name), _kept_name(store, name)) for name in names]
@@ -49,8 +49,8 @@ def _kept_name(store: Store, name: str) -> str:
 @pass_app
 def export(app: App, image: str, output: str | None) -> None:
     """Write what a container of IMAGE would find as one tar, without unpacking a layer."""
-    from ocitool.image.exporting import export_tar
-    from ocitool.image.local import local_image
+    from ocitool.image.rootfs_tar import export_tar
+    from ocitool.image.store_content import local_image
 
     with app.store() as store, archive_to(output) as sink:
         export_tar(local_image(store, image), store, sink)
@@ -63,7 +63,7 @@ def export(app: App, image: str, output: str | None) -> None:
 @pass_app
 def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
     """Bring the images of an archive into the store: docker's, podman's, or an OCI layout's."""
-    from ocitool.image.archive import load as load_images
+    from ocitool.image.archive.archive import load as load_images
 
     with (
         _input(input_) as stream,
@@ -90,7 +90,7 @@ def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], mes
     SOURCE_DATE_EPOCH in the environment is the time that the image was made.
     """
     from ocitool.builder.changes import changed
-    from ocitool.image.importing import import_tar
+    from ocitool.image.rootfs_tar import import_tar
     from ocitool.oci.reference import Reference
 
     full = str(Reference.parse(name)) if name else ""

@@ -13,7 +13,7 @@ from datetime import datetime
 import click
 
 from ocitool.oci.timestamps import SECOND
-from ocitool.store.filters import Filters, Label
+from ocitool.store.maintenance.filters import Filters, Label
 
 _UNITS = {
     "ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000,

@@ -62,7 +62,7 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None) -> None:
     """Show images as JSON."""
     from ocitool.cli.listing import inspect_document
     from ocitool.cli.output import emit_documents
-    from ocitool.image.local import local_image
+    from ocitool.image.store_content import local_image
 
     documents, failed = [], []
     with app.store() as store:
@@ -86,7 +86,7 @@ def history(app: App, name: str, quiet: bool, no_trunc: bool, format_: str | Non
     """Show the steps that made an image, the last one first."""
     from ocitool.cli.listing import history_rows
     from ocitool.cli.output import Column, ellipsis, emit_list, short_id
-    from ocitool.image.local import local_image
+    from ocitool.image.store_content import local_image
 
     columns = [
         Column("ID", "IMAGE", short=short_id),
@@ -137,7 +137,7 @@ def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
     is set, or background = "no" in a file of settings.
     """
     from ocitool.cli.listing import familiar
-    from ocitool.store.removal import remove_image
+    from ocitool.store.maintenance.remove import remove_image
 
     def remove(name: str) -> None:
         done = remove_image(store, name, force=force)

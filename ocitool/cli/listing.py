@@ -11,7 +11,7 @@ from ocitool.errors import FormatError
 from ocitool.image.image import Image
 from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import parse_time
-from ocitool.store.facts import Facts
+from ocitool.store.image_summaries import Facts
 from ocitool.store.refs import Refs, name_of
 from ocitool.store.store import Store
 

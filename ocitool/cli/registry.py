@@ -164,7 +164,7 @@ def serve(app: App, addr: str) -> None:
     import signal
 
     from ocitool.store.ownership import require_own
-    from ocitool.store.serving import StoreBackend
+    from ocitool.store.registry_backend import StoreBackend
     from ocitool_registry.server.serve import serve as make_server
 
     host, colon, port = addr.rpartition(":")

@@ -13,8 +13,8 @@ from ocitool.cli.output import Column, emit_list, short_id, write, write_line
 from ocitool.cli.units import ago, human_size
 
 if TYPE_CHECKING:
+    from ocitool.store.maintenance.usage import Usage
     from ocitool.store.store import Store
-    from ocitool.store.usage import Usage
 
 
 @click.command(short_help="Show what takes how much space.")
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @pass_app
 def df(app: App, verbose: bool, format_: str | None) -> None:
     """Show what takes how much space, and how much of it `system prune` gives back."""
-    from ocitool.store.buildcache import size_of
-    from ocitool.store.sweeping import drivers_of
-    from ocitool.store.usage import usage
+    from ocitool.store.maintenance.build_cache import size_of
+    from ocitool.store.maintenance.usage import usage
+    from ocitool.store.sweep import drivers_of
 
     if verbose and format_:
         raise click.UsageError("-v shows several lists: --format cannot be given with it")
@@ -144,7 +144,7 @@ def prune(
     """
     from ocitool.cli.filters import parse_filters, parse_size
     from ocitool.cli.listing import familiar
-    from ocitool.store.gc import prune as collect
+    from ocitool.store.maintenance.prune import prune as collect
 
     wanted = parse_filters(filters)
     most = None if space is None else parse_size(space)

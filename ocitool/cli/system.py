@@ -62,8 +62,8 @@ def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progre
 
 def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
     from ocitool.errors import StoreError
-    from ocitool.store.check import check as prove
-    from ocitool.store.leftovers import leftovers
+    from ocitool.store.maintenance.check import check as prove
+    from ocitool.store.maintenance.orphans import leftovers
 
     problems = list(prove(store, sink))
     lines = [_told(problem.what, problem.remedy) for problem in problems]

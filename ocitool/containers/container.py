@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from ocitool.errors import ContainerError
 from ocitool.layer.beneath import remove_tree
-from ocitool.store.files import is_locked, write_file
+from ocitool.store.atomic import is_locked, write_file
 from ocitool.store.layout import Layout
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from ocitool.errors import DriverUnavailable
 from ocitool.image.copy import copy
 from ocitool.image.image import Image, image_of
-from ocitool.image.local import StoreSink, StoreSource, local_image
+from ocitool.image.store_content import StoreSink, StoreSource, local_image
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Manifest
@@ -17,7 +17,7 @@ from ocitool.oci.mediatypes import is_layer
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 

@@ -14,14 +14,13 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
+from ocitool.store.atomic import sync_file_system, write_file
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
-from ocitool.store.files import sync_file_system, write_file
-from ocitool.store.layer import Layer, layer_names
+from ocitool.store.layer_content import Layer, damage_told, layer_names, open_plain, prove
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
-from ocitool.store.plain import damage_told, open_plain, prove
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver

@@ -15,8 +15,8 @@ from typing import Final
 
 from ocitool.errors import StoreError, StoreLocked, StoreVersion
 from ocitool.layer.beneath import open_quietly
+from ocitool.store.atomic import is_same, is_temporary, try_lock, write_file, write_new_file
 from ocitool.store.disk import full_disk
-from ocitool.store.files import is_same, is_temporary, try_lock, write_file, write_new_file
 from ocitool.store.ownership import require_closed, require_own
 
 FORMAT: Final = 1

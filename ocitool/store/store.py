@@ -16,12 +16,12 @@ from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
+from ocitool.store.atomic import write_file
 from ocitool.store.blobs import Blobs
 from ocitool.store.choice import DriverChoice, read_choice
 from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
-from ocitool.store.facts import FactTable
-from ocitool.store.files import write_file
+from ocitool.store.image_summaries import FactTable
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
 from ocitool.store.refs import Refs
@@ -222,7 +222,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove the unfinished work of processes that are gone; finished layers stay."""
-        from ocitool.store.sweeping import sweep
+        from ocitool.store.sweep import sweep
 
         self.layout.require_writable()
         self._swept = True
@@ -235,7 +235,7 @@ class Store:
                 self._lease.close()
                 self._lease = None
             if self._driver is not None:
-                from ocitool.store.sweeping import close
+                from ocitool.store.sweep import close
 
                 close(self._driver)
                 self._driver = None
@@ -244,7 +244,7 @@ class Store:
                 self._database = None
             self._layers = None
             if self._swept:  # then there may be something, of this process or of one before
-                from ocitool.store.sweeping import take_out_trash
+                from ocitool.store.sweep import take_out_trash
 
                 self._swept = False
                 with contextlib.suppress(OcitoolError):  # what stays goes with the next

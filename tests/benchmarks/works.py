@@ -33,7 +33,7 @@ MANY = "docker.io/bench/many:1"
 def put(root: str, archive: str) -> None:
     """Bring an archive of images into the store, packed."""
     from ocitool import Store
-    from ocitool.image.archive import load
+    from ocitool.image.archive.archive import load
 
     with Store.open(root) as store, open(archive, "rb", buffering=0) as file:
         load(file, into=store)
@@ -42,8 +42,8 @@ def put(root: str, archive: str) -> None:
 def make(root: str, tree: str, archive: str) -> None:
     """Make the image of one layer that all unpack, and of 20 that all walk; write an archive."""
     from ocitool import Store
-    from ocitool.image.archive import save
-    from ocitool.image.local import local_image
+    from ocitool.image.archive.archive import save
+    from ocitool.image.store_content import local_image
 
     with Store.open(root) as store:
         named(store, NAME, [lambda sink: write(tree, sink, 0, 1)])
@@ -92,8 +92,8 @@ def write(tree: str, sink: Sink, part: int, parts: int) -> None:
 def unpack(root: str, driver: str) -> None:
     """From the compressed blob to a layer that can be used, and that a power cut leaves whole."""
     from ocitool import Store
-    from ocitool.image.local import local_image
-    from ocitool.store.files import sync_file_system
+    from ocitool.image.store_content import local_image
+    from ocitool.store.atomic import sync_file_system
 
     with Store.open(root, driver=driver) as store:
         store.layers.ensure(local_image(store, NAME).layers)
@@ -103,7 +103,7 @@ def unpack(root: str, driver: str) -> None:
 
 def remove(root: str, driver: str) -> None:
     from ocitool import Store
-    from ocitool.store.removal import remove_image
+    from ocitool.store.maintenance.remove import remove_image
 
     with Store.open(root, driver=driver) as store:
         timed(lambda: remove_image(store, NAME))
@@ -113,7 +113,7 @@ def commit(root: str, driver: str) -> None:
     """The change of a RUN that touched three files, on the large layer."""
     from ocitool import Store
     from ocitool.drivers.conformance.harness import run_inside
-    from ocitool.image.local import local_image
+    from ocitool.image.store_content import local_image
 
     code = "import os\nfor n in 'abc': open('new-' + n, 'w').write(os.urandom(8).hex())"
     with Store.open(root, driver=driver) as store:
@@ -176,7 +176,7 @@ def walk(root: str, driver: str, name: str) -> None:
     """Walk an image of many layers, and look for 20,000 names that are not there."""
     from ocitool import Store
     from ocitool.drivers.conformance.harness import run_inside
-    from ocitool.image.local import local_image
+    from ocitool.image.store_content import local_image
 
     with Store.open(root, driver=driver) as store:
         mounts = store.layers.view(local_image(store, name).layers)

@@ -12,7 +12,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers.conformance.layers import directory, file
-from ocitool.image.local import local_image
+from ocitool.image.store_content import local_image
 from tests.fixtures.programs import python_environment
 from tests.fixtures.stores import put_image
 

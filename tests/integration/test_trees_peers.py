@@ -23,9 +23,9 @@ import yaml
 from ocitool import Store
 from ocitool.drivers import select
 from ocitool.drivers.conformance.harness import run_inside
-from ocitool.image.archive import load
-from ocitool.image.exporting import export_tar
-from ocitool.image.local import local_image
+from ocitool.image.archive.archive import load
+from ocitool.image.rootfs_tar import export_tar
+from ocitool.image.store_content import local_image
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.plugins import BUILT_IN

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from ocitool import Store
 from ocitool.drivers.conformance.harness import run_inside
 from ocitool.drivers.conformance.layers import Member
-from ocitool.image.exporting import export_tar
+from ocitool.image.rootfs_tar import export_tar
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import WHITEOUT, order, split
 from ocitool.layer.tar.reader import TarReader

@@ -124,7 +124,8 @@ def test_the_program_uses_it(installed, store_root, tmp_path):
         pytest.skip(f"needs a driver: {info}")
     assert info.ok().stdout.strip() == "journal"
     unpack = (
-        "import sys; from ocitool import Store; from ocitool.image.local import local_image\n"
+        "import sys; from ocitool import Store\n"
+        "from ocitool.image.store_content import local_image\n"
         "with Store.open(sys.argv[1], driver='journal') as store:\n"
         "    print(store.layers.ensure(local_image(store, 'plugged:1').layers)[0])"
     )

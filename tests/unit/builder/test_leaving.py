@@ -8,11 +8,11 @@ import pytest
 
 from ocitool import Store
 from ocitool.errors import DriverUnavailable
-from ocitool.image.local import local_image
+from ocitool.image.store_content import local_image
 from ocitool.layer.compression.codecs import sniff
 from ocitool.oci.digest import Digest
-from ocitool.store.check import check
-from ocitool.store.gc import prune
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.prune import prune
 from tests.fixtures.stores import age
 from tests.unit.builder.conftest import Kitchen
 

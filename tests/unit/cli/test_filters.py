@@ -8,7 +8,7 @@ import click
 import pytest
 
 from ocitool.cli.filters import parse_filters, parse_size
-from ocitool.store.filters import Filters
+from ocitool.store.maintenance.filters import Filters
 
 SECOND = 10**9
 

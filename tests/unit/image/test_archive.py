@@ -15,13 +15,13 @@ import pytest
 from ocitool import Store
 from ocitool.drivers.conformance.layers import file, tar
 from ocitool.errors import OcitoolError
-from ocitool.image.archive import load, save
-from ocitool.image.importing import import_tar
-from ocitool.image.local import local_image
+from ocitool.image.archive.archive import load, save
+from ocitool.image.rootfs_tar import import_tar
+from ocitool.image.store_content import local_image
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import this_platform
-from ocitool.store.check import check
+from ocitool.store.maintenance.check import check
 from ocitool.store.refs import name_of
 from tests.fixtures.stores import files_below, put_image, put_layer
 

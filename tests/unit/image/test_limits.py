@@ -11,10 +11,10 @@ import pytest
 from ocitool import Store
 from ocitool.drivers.conformance.layers import file, tar
 from ocitool.errors import BadManifest
-from ocitool.image.archive import load
+from ocitool.image.archive.archive import load
 from ocitool.image.copy import copy
 from ocitool.image.image import image_of
-from ocitool.image.local import StoreSink
+from ocitool.image.store_content import StoreSink
 from ocitool.oci import limits
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest

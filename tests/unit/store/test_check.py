@@ -10,8 +10,8 @@ import pytest
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DigestMismatch, DriverUnavailable, OcitoolError
 from ocitool.layer.beneath import remove_tree
-from ocitool.store.check import check
-from ocitool.store.gc import prune
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.prune import prune
 from tests.fixtures.stores import age, put_image
 
 LAYERS = ([file("f", os.urandom(50_000))], [file("g", b"2")])

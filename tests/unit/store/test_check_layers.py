@@ -15,13 +15,13 @@ from ocitool import Store
 from ocitool.drivers import erofs
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import ImageNotFound
-from ocitool.image.local import local_image
 from ocitool.image.repair import Mended, repair
+from ocitool.image.store_content import local_image
 from ocitool.oci.digest import Digest
-from ocitool.store.check import check
-from ocitool.store.gc import prune
-from ocitool.store.leftovers import leftovers
-from ocitool.store.removal import remove_image
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.orphans import leftovers
+from ocitool.store.maintenance.prune import prune
+from ocitool.store.maintenance.remove import remove_image
 from tests.fixtures.stores import age, files_below, put_image
 
 DIGEST = Digest.of(b"a blob")

@@ -11,8 +11,8 @@ from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.manifest import Descriptor, Index, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG
 from ocitool.oci.platform import this_platform
-from ocitool.store.filters import Filters
-from ocitool.store.gc import prune
+from ocitool.store.maintenance.filters import Filters
+from ocitool.store.maintenance.prune import prune
 from ocitool.store.refs import name_of
 from tests.fixtures.stores import age
 

@@ -15,12 +15,12 @@ from ocitool.drivers.conformance.layers import file
 from ocitool.errors import StoreError
 from ocitool.oci.manifest import Index
 from ocitool.oci.mediatypes import OCI_INDEX
-from ocitool.store.check import check
-from ocitool.store.gc import prune
-from ocitool.store.layer import layer_names
+from ocitool.store.layer_content import layer_names
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.prune import prune
+from ocitool.store.maintenance.remove import remove_image
+from ocitool.store.maintenance.usage import usage
 from ocitool.store.refs import name_of
-from ocitool.store.removal import remove_image
-from ocitool.store.usage import usage
 from tests.fixtures.stores import age, files_below, put_image, put_layer, start
 
 BASE = [file("base", b"base")]
@@ -217,7 +217,7 @@ def test_a_pull_under_way_is_spared(fresh):
 CLAIM = """
 import sys
 from ocitool import Store
-from ocitool.image.local import local_image
+from ocitool.image.store_content import local_image
 store = Store.open(sys.argv[1])
 image = local_image(store, "docker.io/r/a:1")
 store.layers.ensure(image.layers)         # they are there; this claims them

@@ -8,10 +8,10 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers.conformance.layers import file
-from ocitool.store.check import check
-from ocitool.store.gc import prune
-from ocitool.store.leftovers import leftovers
-from ocitool.store.mounts import leaked_mounts
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.orphans import leftovers
+from ocitool.store.maintenance.prune import prune
+from ocitool.store.sweep import leaked_mounts
 from tests.fixtures.programs import execute
 from tests.fixtures.stores import age, put_image
 

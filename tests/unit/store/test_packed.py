@@ -12,7 +12,7 @@ from ocitool.errors import LayerError
 from ocitool.layer.compression.toc import contents
 from ocitool.oci import mediatypes as types
 from ocitool.oci.digest import Digest
-from ocitool.store.trees import LayeredTree
+from ocitool.store.image_fs import LayeredTree
 from tests.unit.layer.tars import file, tar
 
 DATA = b"content " * 100_000

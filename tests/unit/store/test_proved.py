@@ -10,15 +10,15 @@ import pytest
 from ocitool.errors import DigestMismatch, TooLarge
 from ocitool.layer.entry import Limits
 from ocitool.oci.digest import Digest
-from ocitool.store import proved
-from ocitool.store.proved import ProvedTar
+from ocitool.store import layer_content
+from ocitool.store.layer_content import ProvedTar
 
 TAR = bytes(5000)
 LIMITS = Limits(ratio=10, ratio_from=1000)
 
 
 def read(packed, monkeypatch, digest=TAR):
-    monkeypatch.setattr(proved, "DEFAULT_LIMITS", LIMITS)
+    monkeypatch.setattr(layer_content, "DEFAULT_LIMITS", LIMITS)
     wanted = Digest.parse(f"sha256:{hashlib.sha256(digest).hexdigest()}")
     source = io.BytesIO(TAR)
     stream = ProvedTar(source, wanted, packed)

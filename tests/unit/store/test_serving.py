@@ -10,7 +10,7 @@ import pytest
 
 from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
-from ocitool.store.serving import StoreBackend
+from ocitool.store.registry_backend import StoreBackend
 from ocitool_registry.server.backend import UploadConflict
 from ocitool_registry.server.conformance import BackendConformance
 from tests.fixtures.stores import files_below

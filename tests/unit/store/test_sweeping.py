@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from ocitool.store.gc import prune
+from ocitool.store.maintenance.prune import prune
 from tests.fixtures.stores import put_layer, start
 
 HOLD = """
@@ -42,7 +42,7 @@ def test_locks_and_containers_go_with_their_processes(store):
 LOCK = """
 import os, sys
 from ocitool.store.layout import Layout
-from ocitool.store.sweeping import sweep
+from ocitool.store.sweep import sweep
 layout = Layout(sys.argv[1])
 for _ in range(300):
     with layout.work_lock("step", "1"):

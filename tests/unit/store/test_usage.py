@@ -10,9 +10,9 @@ import pytest
 from ocitool import Store
 from ocitool.builder.cache import LocalCache, Record
 from ocitool.drivers.conformance.layers import file, hardlink
-from ocitool.store.buildcache import forget, size_of
-from ocitool.store.gc import prune
-from ocitool.store.usage import usage
+from ocitool.store.maintenance.build_cache import forget, size_of
+from ocitool.store.maintenance.prune import prune
+from ocitool.store.maintenance.usage import usage
 from tests.fixtures.stores import age, put_image, put_layer
 
 BASE = [file("base", b"base" * 5000)]

@@ -1,4 +1,4 @@
-"""What is in use: found from the names, the containers and the build cache."""
+"""What is in use: found from the names, the containers and the build cache; and what names need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ocitool.oci.config import diff_ids_of
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest, parse_any
 from ocitool.oci.mediatypes import INDEXES, MANIFESTS, bare
-from ocitool.store.layer import Layer, layer_names
+from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.problems import BadRow
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 
@@ -135,3 +136,47 @@ def container_layers(store: Store) -> Iterator[list[str]]:
         path = f"{store.layout.containers}/{name}/container.json"
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError), open(path, "rb") as file:
             yield json.load(file)["layers"]
+
+
+@dataclass(slots=True)
+class Stock:
+    """Blobs by digest, with the names of the images that need them, and what holds each layer."""
+
+    blobs: dict[Digest, Descriptor] = field(default_factory=dict)
+    names: dict[Digest, set[str]] = field(default_factory=dict)
+    layers: set[Layer] = field(default_factory=set)  # of images
+    rows: dict[Layer, set[BadRow]] = field(default_factory=dict)  # that say what a blob holds
+
+    def need(self, descriptor: Descriptor, name: str) -> None:
+        """Note that the image *name* needs a blob."""
+        self.blobs.setdefault(descriptor.digest, descriptor)
+        self.names.setdefault(descriptor.digest, set()).add(name)
+
+
+def take_stock(store: Store) -> Stock:
+    """Follow every name as far as its documents can be read."""
+    stock = Stock()
+    for entry in store.refs.all():
+        for part in documents(store, entry):
+            # The other platforms need not be here.
+            if part is entry or store.blobs.size(part.digest) is not None:
+                _document(store, part, name_of(entry), stock)
+    return stock
+
+
+def _document(store: Store, entry: Descriptor, name: str, stock: Stock) -> None:
+    stock.need(entry, name)
+    with contextlib.suppress(OcitoolError):  # missing or damaged: what it needs is unknown
+        document = parse_any(store.blobs.read(entry), entry.media_type)
+        if isinstance(document, Index):
+            return
+        for part in (document.config, *document.layers):
+            stock.need(part, name)
+        stock.layers.update(without_annotations(layer) for layer in layers_of(store, document))
+
+
+def without_annotations(layer: Layer) -> Layer:
+    """Return *layer* without what another image may say otherwise of its blob."""
+    blob = layer.blob
+    plain = Descriptor(media_type=blob.media_type, digest=blob.digest, size=blob.size)
+    return Layer(diff_id=layer.diff_id, blob=plain)

@@ -12,17 +12,16 @@ from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.mediatypes import CONFIGS
 from ocitool.progress import SILENT, ProgressSink, Transfer
 from ocitool.store.database import DAMAGED
-from ocitool.store.layer import Layer, layer_names
+from ocitool.store.layer_content import Layer, layer_names
 from ocitool.store.layout import Layout
-from ocitool.store.marks import documents, layers_of
-from ocitool.store.mounts import leaked_mounts
+from ocitool.store.maintenance.check_blobs import prove_tars
+from ocitool.store.maintenance.check_database import add_rows
+from ocitool.store.maintenance.check_layers import check_layers
+from ocitool.store.maintenance.mark import Stock, documents, layers_of, take_stock
 from ocitool.store.problems import REPAIR, BadBlob, BadDatabase, BadLayoutFile, Problem
 from ocitool.store.refs import name_of
-from ocitool.store.rows import add_rows
-from ocitool.store.stock import Stock, take_stock
 from ocitool.store.store import Store
-from ocitool.store.tars import prove_tars
-from ocitool.store.unpacked import check_layers
+from ocitool.store.sweep import leaked_mounts
 
 
 def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:

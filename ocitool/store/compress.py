@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ocitool.oci.digest import Digest
 from ocitool.oci.mediatypes import codec_of, layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 
 if TYPE_CHECKING:
     from ocitool.store.store import Store

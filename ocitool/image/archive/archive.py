@@ -11,12 +11,12 @@ import os
 from collections.abc import Callable, Sequence
 
 from ocitool.errors import BadManifest
+from ocitool.image.archive.docker import blob_path, read_docker, spool
+from ocitool.image.archive.layout import DirectorySource, read_layout
 from ocitool.image.copy import copy
-from ocitool.image.directory import DirectorySource, read_layout
-from ocitool.image.dockerarchive import blob_path, read_docker, spool
+from ocitool.image.decompress import plain
 from ocitool.image.image import Image
-from ocitool.image.incoming import plain
-from ocitool.image.local import StoreSink
+from ocitool.image.store_content import StoreSink
 from ocitool.layer import entry as kinds
 from ocitool.layer.beneath import remove_tree
 from ocitool.layer.compression.codecs import CHUNK

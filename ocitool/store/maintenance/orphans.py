@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ocitool.store.files import is_temporary
-from ocitool.store.gc import is_young, orphans
+from ocitool.store.atomic import is_temporary
 from ocitool.store.leases import is_alive, lease_of, oldest_lease
-from ocitool.store.marks import mark
-from ocitool.store.served import is_served
+from ocitool.store.maintenance.mark import mark
+from ocitool.store.maintenance.prune import is_young, orphans
+from ocitool.store.maintenance.served import is_served
 from ocitool.store.store import Store
-from ocitool.store.sweeping import drivers_of, made
+from ocitool.store.sweep import drivers_of, made
 
 
 def leftovers(store: Store) -> Iterator[str]:

@@ -10,11 +10,11 @@ from ocitool.errors import ImageNotFound, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
-from ocitool.store import reserve
-from ocitool.store.gc import id_of, release
-from ocitool.store.marks import Marks, mark_image
+from ocitool.store.disk import free_reserve
+from ocitool.store.maintenance.mark import Marks, mark_image
+from ocitool.store.maintenance.prune import id_of, release
+from ocitool.store.maintenance.served import require_not_served
 from ocitool.store.refs import name_of
-from ocitool.store.served import require_not_served
 from ocitool.store.store import Store
 
 _TRIES: Final = 20
@@ -34,9 +34,9 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
     Raises:
         ImageNotFound: there is no such image.
         StoreError: the id has several names, and *force* is not given; or the store holds the
-            content of a registry server (`ocitool.store.served`).
+            content of a registry server (`ocitool.store.maintenance.served`).
     """
-    reserve.give(store.layout)
+    free_reserve(store.layout)
     require_not_served(store, "rmi")
     found, entries = _found(store, name)
     image_id = id_of(store, found)

@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from ocitool.oci.digest import Digest
-from ocitool.store.buildcache import CacheRecord, cache_records
-from ocitool.store.marks import Marks, container_layers, mark, mark_image
+from ocitool.store.maintenance.build_cache import CacheRecord, cache_records
+from ocitool.store.maintenance.mark import Marks, container_layers, mark, mark_image
+from ocitool.store.maintenance.served import is_served
+from ocitool.store.maintenance.sizes import measure
 from ocitool.store.refs import name_of
-from ocitool.store.served import is_served
-from ocitool.store.space import measure
 from ocitool.store.store import Store
 
 

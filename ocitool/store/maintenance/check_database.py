@@ -1,6 +1,6 @@
 """Reading what the database remembers of blobs: what of it is not so is told.
 
-Rows of unpacked layers are looked at with the layers (`ocitool.store.unpacked`).
+Rows of unpacked layers are looked at with the layers (`ocitool.store.maintenance.check_layers`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Manifest, parse_any
 from ocitool.oci.mediatypes import layer_type
 from ocitool.oci.reference import Reference
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
+from ocitool.store.maintenance.mark import Stock, without_annotations
 from ocitool.store.problems import REPAIR, BadRow, Problem
-from ocitool.store.stock import Stock, bare
 from ocitool.store.store import Store
 
 _Take = Callable[[Store, Stock, BadRow, tuple[Any, ...]], None]
@@ -73,7 +73,9 @@ def _step(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> N
         blob = Descriptor(media_type=fields["media_type"], digest=digest, size=fields["size"])
         stock.blobs.setdefault(digest, blob)
         if store.blobs.size(digest) == blob.size:
-            stock.rows.setdefault(bare(Layer(diff_id=diff_id, blob=blob)), set()).add(row)
+            stock.rows.setdefault(
+                without_annotations(Layer(diff_id=diff_id, blob=blob)), set()
+            ).add(row)
     elif not isinstance(fields["created"], str):
         raise TypeError("created")
 

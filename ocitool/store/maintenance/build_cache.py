@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ocitool.oci.digest import Digest
-from ocitool.store.marks import Marks, mark
-from ocitool.store.space import Space, measure
+from ocitool.store.maintenance.mark import Marks, mark
+from ocitool.store.maintenance.sizes import Space, measure
 from ocitool.store.store import Store
 
 

@@ -11,11 +11,10 @@ from ocitool.errors import BlobNotFound, OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import OCI_LAYER
-from ocitool.store.layer import Layer
-from ocitool.store.plain import open_plain
+from ocitool.store.layer_content import Layer, open_plain
+from ocitool.store.maintenance.check_database import wrong_row
+from ocitool.store.maintenance.mark import Stock
 from ocitool.store.problems import REPAIR, BadFile, Problem
-from ocitool.store.rows import wrong_row
-from ocitool.store.stock import Stock
 from ocitool.store.store import Store
 
 _MADE: Final = f"{REPAIR}; it is made again when needed"

@@ -17,17 +17,16 @@ from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.timestamps import parse_time
-from ocitool.store import reserve
-from ocitool.store.buildcache import forget
-from ocitool.store.disk import full_disk
-from ocitool.store.filters import Filters
+from ocitool.store.disk import free_reserve, full_disk
 from ocitool.store.leases import oldest_lease
-from ocitool.store.marks import Marks, mark
+from ocitool.store.maintenance.build_cache import forget
+from ocitool.store.maintenance.filters import Filters
+from ocitool.store.maintenance.mark import Marks, mark
+from ocitool.store.maintenance.served import require_not_served
+from ocitool.store.maintenance.sizes import layer_size
 from ocitool.store.refs import name_of
-from ocitool.store.served import require_not_served
-from ocitool.store.space import layer_size
 from ocitool.store.store import Store
-from ocitool.store.sweeping import drivers_of, made
+from ocitool.store.sweep import drivers_of, made
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -63,9 +62,9 @@ def prune(
     *filters* allow.
 
     Raises:
-        StoreError: the store holds the content of a registry server (`ocitool.store.served`).
+        StoreError: the store holds the content of a registry server (`maintenance.served`).
     """
-    reserve.give(store.layout)
+    free_reserve(store.layout)
     store.sweep()
     with store.layout.lock("prune"):
         require_not_served(store, "prune")
@@ -98,7 +97,7 @@ def release(store: Store, mine: Marks) -> None:
     """Remove of *mine*, all that an image had which is gone, what nothing else uses.
 
     Of other images only those are looked into that share a blob with it.  What was pushed to a
-    registry server stays (`ocitool.store.served`).
+    registry server stays (`maintenance.served`).
     """
     store.sweep()
     with store.layout.lock("prune"):

@@ -17,7 +17,7 @@ from ocitool.layer.compression.parallel import ReadAhead
 from ocitool.layer.index.links import settled
 from ocitool.layer.index.merged import Found, ImageTree
 from ocitool.layer.tar.sparse import Filler, Sparse
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 from ocitool.store.layers import Layers
 
 _SMALL: Final = 1 << 20  # bytes; more than any passwd file worth reading

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from ocitool.errors import LayerError, LayerNotFound
 from ocitool.oci.digest import Digest
-from ocitool.store.files import is_temporary
+from ocitool.store.atomic import is_temporary
 from ocitool.store.store import Store
-from ocitool.store.sweeping import drivers_of, made
+from ocitool.store.sweep import drivers_of, made
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver

@@ -16,14 +16,13 @@ from ocitool.errors import OcitoolError, StoreError
 from ocitool.oci.config import chain_id
 from ocitool.oci.digest import Digest
 from ocitool.progress import Notice, ProgressSink, Transfer
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer, open_plain
 from ocitool.store.layout import boot_id
-from ocitool.store.plain import open_plain
+from ocitool.store.maintenance.check_blobs import plain_layer
+from ocitool.store.maintenance.check_database import wrong_row
 from ocitool.store.problems import REPAIR, BadLayer, BadRow, Problem
-from ocitool.store.rows import wrong_row
 from ocitool.store.store import Store
-from ocitool.store.sweeping import drivers_of, is_hidden, made
-from ocitool.store.tars import plain_layer
+from ocitool.store.sweep import drivers_of, is_hidden, made
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -118,7 +117,7 @@ class _Unpacked:
         if row.parent in self._wrong:
             return f"stands on layer {row.parent[:12]}, which is damaged"
         parents = self._parents(chain)
-        # What a collection has left without its parents is of no use (`ocitool.store.leftovers`).
+        # A layer whose parents prune has removed is orphaned (`ocitool.store.maintenance.orphans`).
         if not all(each in self._rows and self._driver.has(each) for each in parents):
             return ""
         # What an earlier boot left half on the disk is not believed by anybody.
