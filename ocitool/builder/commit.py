@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ocitool.builder.cache import key_of
+from ocitool.builder.solver.cache import key_of
 from ocitool.errors import BuildError
 from ocitool.image.image import Image
 from ocitool.oci.config import History, ImageConfig, RunConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, Final
 
-from ocitool.builder.ignore import IgnoreRules
+from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
 from ocitool.inputfile import read_input_file, require_small

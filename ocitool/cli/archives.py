@@ -89,7 +89,7 @@ def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], mes
 
     SOURCE_DATE_EPOCH in the environment is the time that the image was made.
     """
-    from ocitool.builder.changes import changed
+    from ocitool.builder.frontend.evaluate import changed
     from ocitool.image.rootfs_tar import import_tar
     from ocitool.oci.reference import Reference
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.builder import statcache
-from ocitool.builder.context import Context
-from ocitool.builder.ignore import IgnoreRules
+from ocitool.builder.context import statcache
+from ocitool.builder.context.context import Context
+from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.store.database import Database
 
 OLD = 3.0  # seconds; older than any file system's clock is coarse

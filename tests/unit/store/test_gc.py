@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from ocitool import Store
-from ocitool.builder.cache import LocalCache, Record
+from ocitool.builder.solver.cache import LocalCache, Record
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import StoreError
 from ocitool.oci.manifest import Index

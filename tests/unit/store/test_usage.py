@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.builder.cache import LocalCache, Record
+from ocitool.builder.solver.cache import LocalCache, Record
 from ocitool.drivers.conformance.layers import file, hardlink
 from ocitool.store.maintenance.build_cache import forget, size_of
 from ocitool.store.maintenance.prune import prune

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ocitool.builder.dockerfile.words import WordError, expand, expand_raw, split_words
+from ocitool.builder.dockerfile.expand import WordError, expand, expand_raw, split_words
 
 CASES = yaml.safe_load(
     (Path(__file__).parents[4] / "testdata/dockerfile/words.yaml").read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ocitool.builder.ignore import IgnoreRules
-from ocitool.builder.ignore import State as Verdict
-from ocitool.builder.matching import find_matches, has_wildcard, segments_of
-from ocitool.builder.statcache import StatCache, State
+from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.context.ignore import State as Verdict
+from ocitool.builder.context.patterns import find_matches, has_wildcard, segments_of
+from ocitool.builder.context.statcache import StatCache, State
 from ocitool.errors import BuildError
 from ocitool.layer.entry import Entry, encode
 from ocitool.store.database import Database

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from ocitool.builder.commit import Step
 from ocitool.builder.dockerfile import instructions as do
+from ocitool.builder.dockerfile.expand import expand_raw
 from ocitool.builder.dockerfile.values import check_source, parse_chmod
-from ocitool.builder.dockerfile.words import expand_raw
-from ocitool.builder.evaluate import StageState
-from ocitool.builder.plan import SCRIPTS, CopyOp, RunOp, WorkdirOp
-from ocitool.builder.selection import Selection
-from ocitool.builder.workshop import Workshop
+from ocitool.builder.frontend.evaluate import StageState
+from ocitool.builder.solver.ops import SCRIPTS, CopyOp, RunOp, WorkdirOp
+from ocitool.builder.solver.selection import Selection
+from ocitool.builder.solver.step_context import Workshop
 from ocitool.errors import BuildError, StepFailed
 from ocitool.store.layer_content import Layer
 
@@ -37,7 +37,7 @@ def run_step(shop: Workshop, state: StageState, instruction: do.Run, label: str)
     )
 
     def perform(step: int) -> Layer:
-        from ocitool.builder.perform import run_command
+        from ocitool.builder.solver.execute import run_command
 
         try:
             return run_command(shop, op, step)
@@ -66,7 +66,7 @@ def workdir_step(shop: Workshop, state: StageState, instruction: do.Workdir, lab
     )
 
     def perform(_: int) -> Layer | None:
-        from ocitool.builder.perform import make_workdir
+        from ocitool.builder.solver.execute import make_workdir
 
         return make_workdir(shop, op)
 
@@ -109,7 +109,7 @@ def copy_step(
     )
 
     def perform(_: int) -> Layer:
-        from ocitool.builder.perform import copy_files
+        from ocitool.builder.solver.execute import copy_files
 
         return copy_files(shop, op, selection)
 

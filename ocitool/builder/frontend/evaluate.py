@@ -1,26 +1,26 @@
-"""Going through the instructions of one stage: a function for each kind.
+"""The instructions of one stage, evaluated: a function for each kind.
 
-Instructions that only change the configuration are evaluated at once; those that make a layer
-become an `Op` for the solver.
+Instructions that only change the configuration are applied at once, also for ``import --change``;
+those that make a layer become an `Op` for the solver.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ocitool.builder.commit import Step
 from ocitool.builder.dockerfile import instructions as do
-from ocitool.builder.dockerfile.parser import Dockerfile
+from ocitool.builder.dockerfile.expand import split_words
+from ocitool.builder.dockerfile.parser import Dockerfile, parse
 from ocitool.builder.dockerfile.values import parse_port, parse_stop_signal
-from ocitool.builder.dockerfile.words import split_words
-from ocitool.builder.scope import Scope
+from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import DockerfileError, FormatError
 from ocitool.oci.config import RunConfig
 from ocitool.oci.limits import CONFIG
-from ocitool.oci.platform import Platform
+from ocitool.oci.platform import Platform, this_platform
 from ocitool.store.layer_content import Layer
 
 _MOST_PORTS = 3 * 65536  # each of each protocol
@@ -235,3 +235,31 @@ _TABLE: Mapping[type, Callable[[StageState, Any], None]] = {
     do.Healthcheck: _healthcheck,
     do.Maintainer: _maintainer,
 }
+
+
+def changed(changes: Sequence[str], run: RunConfig | None = None) -> RunConfig:
+    """Return *run* with the instructions *changes* applied.
+
+    Raises:
+        DockerfileError: an instruction is wrong, or one that does more than configure.
+    """
+    run = run or RunConfig()
+    if not changes:
+        return run
+    text = "\n".join(["FROM scratch", *changes])
+    file = parse(text.encode(), name="--change")
+    state = StageState(
+        file=file,
+        scope=Scope(given={}, globals={}, consumed=set()),
+        platform=this_platform(),
+        run=run,
+        layers=(),
+    )
+    state.scope.inherit(run.environment(), {})
+    if len(file.stages) > 1:
+        raise file.error(file.stages[1].from_.span, "FROM is no change: it begins another image")
+    for instruction in file.stages[0].instructions:
+        if not is_configuration(instruction):
+            raise file.error(instruction.span, "makes a layer, which --change cannot do")
+        configure(state, instruction)
+    return state.config

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ocitool.builder.dockerfile.words import Allowance, expand
+from ocitool.builder.dockerfile.expand import Allowance, expand
 from ocitool.oci.platform import Platform
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")

@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ocitool.builder.dockerfile.expand import WordError
 from ocitool.builder.dockerfile.instructions import Copy
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
-from ocitool.builder.dockerfile.words import WordError
-from ocitool.builder.scope import Scope
+from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import StageCycle, UnknownStage
 
 

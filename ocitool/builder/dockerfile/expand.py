@@ -1,16 +1,83 @@
-"""Reads quotes, escapes and substitutions from left to right.
+"""Quoting and variable expansion.
 
-The rules of `words` in their mechanics; nobody but `words` needs this file.
+Forms: ``$v ${v} ${v:-w} ${v-w} ${v:+w} ${v+w} ${v:?w} ${v?w} ${v#p} ${v##p} ${v%p} ${v%%p}
+${v/p/r} ${v//p/r}``.  A colon counts an empty value as unset; *w*, *p* and *r* are expanded
+themselves.  A variable that is not set is empty.  Single quotes keep everything, double quotes
+all but ``$`` and the escape character, which in them escapes only ``"``, ``$`` and itself.
+
+Source: Dockerfile reference, "Environment replacement".
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 
-from ocitool.builder.dockerfile import globs
+from ocitool.builder.dockerfile import patterns
 from ocitool.builder.dockerfile.growth import Allowance, Result, WordError
 from ocitool.errors import FormatError
+
+__all__ = ["Allowance", "WordError", "expand", "expand_raw", "shell_words", "split_words"]
+
+
+def expand(
+    text: str,
+    lookup: Mapping[str, str],
+    *,
+    escape: str = "\\",
+    unset: set[str] | None = None,
+    allowance: Allowance | None = None,
+) -> str:
+    """Replace variables and remove quotes; spaces stay.
+
+    Names that *lookup* does not have are added to *unset*, unless a default is written for it.
+    *allowance* is what all texts of a Dockerfile share.
+    """
+    if "$" not in text and '"' not in text and "'" not in text and escape not in text:
+        return text
+    return Scanner(text, lookup, escape=escape, unset=unset, allowance=allowance).whole().text
+
+
+def expand_raw(
+    text: str,
+    lookup: Mapping[str, str],
+    *,
+    unset: set[str] | None = None,
+    allowance: Allowance | None = None,
+) -> str:
+    """Replace variables in the content of a heredoc.
+
+    Quotes mean nothing and stay.  A backslash is taken away and what follows it is literal; this
+    holds whatever the escape directive says.
+    """
+    return Scanner(text, lookup, quotes=False, unset=unset, allowance=allowance).whole().text
+
+
+def split_words(
+    text: str,
+    lookup: Mapping[str, str],
+    *,
+    escape: str = "\\",
+    unset: set[str] | None = None,
+    allowance: Allowance | None = None,
+) -> list[str]:
+    """Replace variables, remove quotes, and split at spaces outside quotes.
+
+    Spaces that come out of an unquoted variable split too.
+    """
+    return Scanner(text, lookup, escape=escape, unset=unset, allowance=allowance).whole().words
+
+
+def shell_words(text: str, *, raw: bool) -> list[str]:
+    """Split *text* as a shell would, leaving variables alone.
+
+    *raw* keeps quotes and escapes in the words.
+    """
+    endless = Allowance(limit=sys.maxsize)  # without variables text does not grow
+    scanner = Scanner(text, {}, raw_quotes=raw, raw_escapes=raw, keep_unset=True, allowance=endless)
+    return scanner.whole().words
+
 
 # Deeper than anything a person writes, and far above Python's own limit of nested calls.
 _MAX_DEPTH = 64
@@ -226,7 +293,7 @@ class Scanner:
             return f"${{{name}{operator}{word}}}"
         longest = word.startswith(operator)
         pattern = _glob(word[1:] if longest else word)
-        trim = globs.trim_prefix if operator == "#" else globs.trim_suffix
+        trim = patterns.trim_prefix if operator == "#" else patterns.trim_suffix
         return trim(value or "", pattern, longest=longest)
 
     def replaced(self, name: str) -> str:
@@ -239,15 +306,15 @@ class Scanner:
         if value is None and self.keep_unset:
             return f"${{{name}/{word}/{replacement}}}"
         if not everywhere:
-            return globs.replace_first(value or "", _glob(word), replacement)
-        pieces = globs.replace_all(value or "", _glob(word), replacement)
+            return patterns.replace_first(value or "", _glob(word), replacement)
+        pieces = patterns.replace_all(value or "", _glob(word), replacement)
         bounded = Allowance(limit=self.allowance.limit)  # one match may come to all of the value
         return "".join(map(bounded.spend, pieces))
 
 
-def _glob(text: str) -> globs.Pattern:
+def _glob(text: str) -> patterns.Pattern:
     try:
-        return globs.compile_glob(text)
+        return patterns.compile_glob(text)
     except FormatError as error:
         raise WordError(error.message) from error
 

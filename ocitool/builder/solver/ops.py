@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ocitool.builder.cache import key_of
+from ocitool.builder.solver.cache import key_of
 from ocitool.store.layer_content import Layer, layer_names
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from ocitool.builder.cache import key_of
-from ocitool.builder.context import Context, Item
-from ocitool.builder.workshop import Workshop
+from ocitool.builder.context.context import Context, Item
+from ocitool.builder.solver.cache import key_of
+from ocitool.builder.solver.step_context import Workshop
 from ocitool.store.layer_content import Layer, layer_names
 
 #: name in the destination, kind, digest of the content
@@ -56,7 +56,7 @@ class Selection:
         if rows:
             known = json.loads(rows[0][0])["contents"]
             return [(name, kind, digest) for name, kind, digest in known]
-        from ocitool.builder.perform import image_source
+        from ocitool.builder.solver.execute import image_source
 
         found = image_source(shop, self.image)
         contents = [
@@ -73,6 +73,6 @@ class Selection:
         """Say whether ADD unpacks *item*: a regular file that is an archive, by its content."""
         if self.word != "ADD" or item.is_directory:
             return False
-        from ocitool.builder.archive import is_archive
+        from ocitool.builder.copy.archive import is_archive
 
         return is_archive(f"{context.top}/{item.path}")

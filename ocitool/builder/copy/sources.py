@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
-from ocitool.builder.context import Context, Item
-from ocitool.builder.matching import find_matches, has_wildcard, segments_of
+from ocitool.builder.context.context import Context, Item
+from ocitool.builder.context.patterns import find_matches, has_wildcard, segments_of
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ocitool.builder.cache import Cache, Record
-from ocitool.builder.plan import Op
+from ocitool.builder.solver.cache import Cache, Record
+from ocitool.builder.solver.ops import Op
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import ProgressSink, StepErred, StepFinished, StepStarted
 from ocitool.store.layer_content import Layer

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from ocitool.builder.plan import DEFAULT_PATH, SCRIPTS, RunOp
-from ocitool.builder.workshop import Workshop
+from ocitool.builder.solver.ops import DEFAULT_PATH, SCRIPTS, RunOp
+from ocitool.builder.solver.step_context import Workshop
 from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput
 from ocitool.store.layer_content import Layer

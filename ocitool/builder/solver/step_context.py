@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from ocitool.builder.context import Context
-from ocitool.builder.solver import Solver
+from ocitool.builder.context.context import Context
+from ocitool.builder.solver.solver import Solver
 from ocitool.progress import ProgressSink
 from ocitool.store.store import Store
 

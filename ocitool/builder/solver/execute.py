@@ -6,20 +6,23 @@ Imported only then: a build that is cached whole needs none of it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ocitool.builder.archive import Spooled
-from ocitool.builder.context import Item
-from ocitool.builder.copy import Part, Target, make_directories, plan
+from ocitool.builder.context.context import Item
+from ocitool.builder.copy.archive import Spooled
+from ocitool.builder.copy.entries import Planned
+from ocitool.builder.copy.plan import Part, Target, make_directories, plan
+from ocitool.builder.copy.sources import Content, FromContext, FromImage, FromText, Source
+from ocitool.builder.copy.users import owner_of
 from ocitool.builder.dockerfile.values import parse_chmod
-from ocitool.builder.owners import owner_of
-from ocitool.builder.plan import CopyOp, RunOp, WorkdirOp
-from ocitool.builder.run import run
-from ocitool.builder.selection import Selection
-from ocitool.builder.sources import FromContext, FromImage, FromText, Source
-from ocitool.builder.workshop import Workshop
-from ocitool.builder.writing import write_layer
+from ocitool.builder.solver.ops import CopyOp, RunOp, WorkdirOp
+from ocitool.builder.solver.run import run
+from ocitool.builder.solver.selection import Selection
+from ocitool.builder.solver.step_context import Workshop
 from ocitool.errors import BuildError
+from ocitool.layer import entry as kinds
+from ocitool.layer.index.index import IndexWriter
+from ocitool.layer.tar.writer import TarWriter
 from ocitool.store.image_fs import LayeredTree
 from ocitool.store.layer_content import Layer
 from ocitool_runtime.host import userns
@@ -87,3 +90,51 @@ def _parts(shop: Workshop, selection: Selection) -> Iterator[list[Part]]:
         text = FromText(dict(selection.texts), shop.now())
         parts.extend(Part(source=text, item=Item(name, name, False)) for name in selection.texts)
         yield parts
+
+
+_SECOND = 1_000_000_000
+
+
+def write_layer(shop: Workshop, planned: Iterable[Planned], parts: Sequence[Part] = ()) -> Layer:
+    """Make a layer of *planned*, whose contents *parts* have; nothing is unpacked.
+
+    The shop's epoch is the latest time an entry gets.
+    """
+    index, epoch = IndexWriter(), shop.epoch
+    with contextlib.ExitStack() as stack:
+        contents = [stack.enter_context(_contents(number, part, planned))
+                    for number, part in enumerate(parts)]  # fmt: skip
+
+        def write(sink: Callable[[bytes], object]) -> None:
+            writer = TarWriter(sink)
+            for entry, part, handle in planned:
+                if epoch is not None and entry.mtime > epoch * _SECOND:
+                    entry = entry._replace(mtime=epoch * _SECOND)
+                # A tar of ours has whole seconds; its index must say what it says.
+                entry = entry._replace(mtime=entry.mtime // _SECOND * _SECOND)
+                writer.add(entry)
+                index.add(entry, writer.offset)
+                if entry.kind == kinds.FILE and entry.size:
+                    for piece in contents[part](handle, entry.size):
+                        writer.content(piece)
+            writer.close()
+
+        layer = shop.store.layers.pack(write, shop.compression)
+    shop.store.layers.keep_index(layer.diff_id, index.dump())
+    return layer
+
+
+@contextlib.contextmanager
+def _contents(number: int, part: Part, planned: Iterable[Planned]) -> Iterator[Content]:
+    if part.archive is not None:
+        yield part.archive.content
+        return
+    handles = []
+    if not part.source.random_access:
+        handles = [
+            item.handle
+            for item in planned
+            if item.part == number and item.entry.kind == kinds.FILE and item.handle is not None
+        ]
+    with part.source.contents(handles) as content:
+        yield content
