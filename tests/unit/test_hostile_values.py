@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 
 from ocitool.builder.dockerfile import durations, values
-from ocitool.cli.progress.lines import plain_text, visible_line
-from ocitool.cli.template_functions import FUNCTIONS
+from ocitool.cli.gotemplate.functions import FUNCTIONS
+from ocitool.cli.text import plain_text, visible_line
 from ocitool.containers.options import RunOptions
 from ocitool.errors import ContainerError, FormatError, SandboxError
 from ocitool.oci.digest import Digest

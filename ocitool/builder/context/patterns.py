@@ -1,4 +1,4 @@
-"""Names and name patterns of COPY, ADD and ignore files: ``*``, ``?``, ``[a-z]``, ``[^a]``, ``\\x``.
+"""Names and patterns of COPY, ADD and ignore files: ``*``, ``?``, ``[a-z]``, ``[^a]``, ``\\x``.
 
 They match within one name, never across a slash, and a leading dot is like any other character.
 

@@ -7,7 +7,7 @@ import time
 import click
 import pytest
 
-from ocitool.cli.filters import parse_filters, parse_size
+from ocitool.cli.options import parse_filters, parse_size
 from ocitool.store.maintenance.filters import Filters
 
 SECOND = 10**9

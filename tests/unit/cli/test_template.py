@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ocitool.cli.template import Template
+from ocitool.cli.gotemplate.template import Template
 from ocitool.errors import FormatError
 
 CONTAINER = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from ocitool.cli.filters import parse_filters, parse_size
-from ocitool.cli.template import Template
+from ocitool.cli.gotemplate.template import Template
+from ocitool.cli.options import parse_filters, parse_size
 from ocitool.errors import FormatError
 from tests.fixtures.deadlines import within
 

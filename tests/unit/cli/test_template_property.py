@@ -7,7 +7,7 @@ import contextlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocitool.cli.template import Template
+from ocitool.cli.gotemplate.template import Template
 from ocitool.errors import FormatError
 
 ROW = {

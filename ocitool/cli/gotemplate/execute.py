@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NoReturn
 
-from ocitool.cli.template_functions import FUNCTIONS, call
-from ocitool.cli.template_scan import fail
-from ocitool.cli.template_syntax import (
+from ocitool.cli.gotemplate.functions import FUNCTIONS, call
+from ocitool.cli.gotemplate.parse import (
     Branch,
     Literal,
     Name,
@@ -19,8 +18,9 @@ from ocitool.cli.template_syntax import (
     Output,
     Pipe,
     Text,
+    fail,
 )
-from ocitool.cli.template_values import is_list, show
+from ocitool.cli.gotemplate.values import is_list, show
 
 _RECORD_KEY = re.compile(r"[A-Z][A-Za-z0-9]*")
 

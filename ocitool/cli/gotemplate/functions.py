@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ocitool.cli.template_scan import fail
-from ocitool.cli.template_values import is_list, show, to_json
+from ocitool.cli.gotemplate.parse import fail
+from ocitool.cli.gotemplate.values import is_list, show, to_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ocitool.cli.template_functions import FUNCTIONS, call
-from ocitool.cli.template_run import Run, unknown
-from ocitool.cli.template_syntax import (
+from ocitool.cli.gotemplate.execute import Run, unknown
+from ocitool.cli.gotemplate.functions import FUNCTIONS, call
+from ocitool.cli.gotemplate.parse import (
     Branch,
     Field,
     Name,
