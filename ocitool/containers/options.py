@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ocitool.errors import ContainerError
-from ocitool_runtime.spec import Mount
+from ocitool_runtime.spec import Mount, Network
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62})?")
@@ -30,7 +30,7 @@ class RunOptions:
     entrypoint: str | None = None  # "" clears the image's
     hostname: str = ""
     name: str = ""
-    network: str = "host"
+    network: Network = Network.HOST
     read_only: bool = False
     interactive: bool = False
     terminal: bool = False
@@ -38,10 +38,7 @@ class RunOptions:
 
     def check(self) -> None:
         """Refuse what is wrong before anything is done; `ContainerError`."""
-        if self.network not in ("host", "none"):
-            raise ContainerError(
-                f"--network {self.network} is not there yet", hint="there are: host, none"
-            )
+        parse_network(self.network)
         if self.name and not _NAME.fullmatch(self.name):
             raise ContainerError(
                 f"{self.name!r} is not a container's name",
@@ -56,7 +53,17 @@ class RunOptions:
             )
 
 
-def environment(
+def parse_network(text: str) -> Network:
+    """Read the value of ``--network``; `ContainerError` if it is not supported."""
+    try:
+        return Network(text)
+    except ValueError:
+        raise ContainerError(
+            f"network mode {text!r} is not supported", hint=f"one of {', '.join(Network)}"
+        ) from None
+
+
+def variables(
     options: RunOptions, base: Mapping[str, str], caller: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the container's environment: the image's, then what was asked for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from ocitool.errors import FormatError
@@ -21,6 +22,8 @@ def to_json(value: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return to_json(value)
+    if isinstance(value, StrEnum):
+        return value.value
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
@@ -28,6 +31,8 @@ def _plain(value: Any) -> Any:
 
 def from_json(cls: type[T], value: Any, where: str, nested: Mapping[str, type[Any]]) -> T:
     """Make a *cls* of JSON fields; *nested* maps a class name in an annotation to the class.
+
+    The class is a dataclass or a `StrEnum`.
 
     Raises:
         FormatError: unknown, missing or mistyped field; ``where`` is its path.
@@ -51,12 +56,21 @@ def from_json(cls: type[T], value: Any, where: str, nested: Mapping[str, type[An
 def _read(kind: str, value: Any, where: str, nested: Mapping[str, type[Any]]) -> Any:
     if kind.startswith("tuple["):
         return _read_tuple(kind[len("tuple[") : -1], value, where, nested)
+    if kind in nested and issubclass(nested[kind], StrEnum):
+        return _read_word(nested[kind], value, where)
     if kind in nested:
         return from_json(nested[kind], value, where, nested)
     wanted = {"str": str, "int": int, "bool": bool}[kind]
     if type(value) is not wanted:  # bool is an int, but not here
         raise FormatError(f"must be of type {kind}", where=where)
     return value
+
+
+def _read_word(words: type[StrEnum], value: Any, where: str) -> StrEnum:
+    try:
+        return words(value)
+    except ValueError:
+        raise FormatError(f"must be one of {', '.join(words)}", where=where) from None
 
 
 def _read_tuple(kind: str, value: Any, where: str, nested: Mapping[str, type[Any]]) -> Any:

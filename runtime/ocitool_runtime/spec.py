@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, Self
 
 from ocitool_runtime.fields import from_json, to_json
+
+#: What Docker gives to a container whose image has no PATH (moby, oci/defaults.go).
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What Docker leaves to a container (moby, oci/caps/defaults.go).
 DEFAULT_CAPABILITIES: Final = (
@@ -24,6 +29,13 @@ DEFAULT_CAPABILITIES: Final = (
     "CAP_KILL",
     "CAP_AUDIT_WRITE",
 )
+
+
+class Network(StrEnum):
+    """Which network a sandbox has.  ``Network("none")`` reads what a user has written."""
+
+    HOST = "host"  # that of the host
+    NONE = "none"  # a network namespace with nothing in it but the loopback device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +132,14 @@ class Sandbox:
 
     rootfs: tuple[Mount, ...]  # outermost first, as a storage driver returned them
     args: tuple[str, ...]  # args[0] is looked up on the container's PATH
-    env: tuple[str, ...] = ()  # "K=V"; without PATH Docker's, without HOME passwd's
+    env: tuple[str, ...] = ()  # "K=V"; without PATH `DEFAULT_PATH`, without HOME passwd's
     cwd: str = "/"  # made if missing, owned by root, mode 0755
     user: str = ""  # "user[:group]", names as in the container; "" is root
     hostname: str = ""  # "" keeps the host's
     hosts: tuple[str, ...] = ()  # further lines of /etc/hosts
     mounts: tuple[Mount, ...] = ()  # volumes, in order
     readonly: bool = False
-    network: str = "host"  # "host" or "none"
+    network: Network = Network.HOST
     terminal: bool = False
     terminal_size: tuple[int, int] = (0, 0)  # rows, columns
     capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
@@ -149,6 +161,11 @@ class Sandbox:
     def from_json(cls, fields: Any, where: str = "") -> Self:
         """Read back what `to_json` gave; `FormatError` names the field."""
         return from_json(cls, fields, where, _NESTED)
+
+
+def environment(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return *variables* as `Sandbox.env` has them."""
+    return tuple(f"{name}={value}" for name, value in variables.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +193,7 @@ class Exit:
 
 _NESTED: Final[dict[str, type[Any]]] = {
     "Mount": Mount,
+    "Network": Network,
     "SharedImage": SharedImage,
     "IdMap": IdMap,
     "Rlimit": Rlimit,

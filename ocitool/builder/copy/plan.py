@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ocitool.builder.attributes import Chmod
 from ocitool.builder.context.context import Item
 from ocitool.builder.copy.archive import Spooled
 from ocitool.builder.copy.entries import Entries, Planned, refuse_mark
 from ocitool.builder.copy.sources import Source
-from ocitool.builder.dockerfile.values import Chmod
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import Entry, split

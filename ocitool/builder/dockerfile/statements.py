@@ -34,6 +34,7 @@ from ocitool.builder.dockerfile.instructions import (
 from ocitool.builder.dockerfile.lines import Heredoc, Line, Span, parse_opening
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.errors import FormatError
+from ocitool_runtime.spec import Network
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _MAX_RETRIES = 2**31 - 1
@@ -234,7 +235,7 @@ def _retries(text: str | None) -> int | None:
     return int(text)
 
 
-_NETWORKS = ("default", "none", "host")
+_NETWORKS = {"default": Network.HOST, "none": Network.NONE, "host": Network.HOST}
 
 # Flags of the language that are not there yet, and what to do instead.
 _RUN_ABSENT = {
@@ -257,13 +258,13 @@ _LINK_HINT = "leave --link out: the result holds the same files"
 
 def parse_run(statement: Statement) -> Run:
     flags = parse_flags(statement.flags, strings=("network",), absent=_RUN_ABSENT)
-    network = flags.get("network")
-    if network is not None and network not in _NETWORKS:
+    network = flags.get("network") or "default"
+    if network not in _NETWORKS:
         raise FormatError(
             f"--network={network} is not known", hint=f"one of {', '.join(_NETWORKS)}"
         )
     command, heredocs = _script(statement)
-    return Run(span=statement.span, command=command, heredocs=heredocs, network=network)
+    return Run(span=statement.span, command=command, heredocs=heredocs, network=_NETWORKS[network])
 
 
 def _script(statement: Statement) -> tuple[Command, tuple[Heredoc, ...]]:

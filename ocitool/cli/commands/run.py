@@ -62,7 +62,7 @@ def command(
     cannot be executed, 127 if it is not there.
     """
     from ocitool.containers.lifecycle import run
-    from ocitool.containers.options import RunOptions
+    from ocitool.containers.options import RunOptions, parse_network
 
     if not remove:
         raise ContainerError("containers cannot be kept yet", hint="add --rm")
@@ -79,7 +79,7 @@ def command(
         entrypoint=entrypoint,
         hostname=hostname,
         name=name,
-        network=network,
+        network=parse_network(network),
         read_only=read_only,
         interactive=interactive,
         terminal=terminal,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 from typing import Final
 
-from ocitool_runtime.spec import Sandbox
+from ocitool_runtime.spec import Network, Sandbox
 
 _LARGEST: Final = 1 << 20  # bytes
 _LOOPBACK: Final = (
@@ -31,7 +31,7 @@ def host_files(sandbox: Sandbox) -> list[tuple[str, bytes]]:
 
 
 def _hosts(sandbox: Sandbox) -> bytes:
-    text = b"" if sandbox.network == "none" else _read("/etc/hosts")
+    text = b"" if sandbox.network == Network.NONE else _read("/etc/hosts")
     text = text or _LOOPBACK.encode()
     if not text.endswith(b"\n"):
         text += b"\n"
@@ -42,7 +42,7 @@ def _hosts(sandbox: Sandbox) -> bytes:
 
 
 def _resolv(sandbox: Sandbox) -> bytes:
-    return b"" if sandbox.network == "none" else _read("/etc/resolv.conf")
+    return b"" if sandbox.network == Network.NONE else _read("/etc/resolv.conf")
 
 
 def _read(path: str) -> bytes:

@@ -13,7 +13,7 @@ from ocitool.errors import SandboxError
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.hostfiles import host_files
 from ocitool_runtime.sandbox.plan import MountPlan, Plan, SharedPlan
-from ocitool_runtime.spec import Mount, Rlimit, Sandbox
+from ocitool_runtime.spec import DEFAULT_PATH, Mount, Network, Rlimit, Sandbox
 
 _ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
 _CLEARED: Final = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec"}
@@ -61,7 +61,7 @@ def make_plan(sandbox: Sandbox) -> Plan:
         cwd=sandbox.cwd,
         user=sandbox.user,
         hostname=sandbox.hostname,
-        network=sandbox.network,
+        network=_network(sandbox.network),
         userns=bool(sandbox.uid_maps),
         readonly=sandbox.readonly,
         terminal=sandbox.terminal,
@@ -79,10 +79,6 @@ def make_plan(sandbox: Sandbox) -> Plan:
 
 
 def _check(sandbox: Sandbox) -> None:
-    if sandbox.network not in ("host", "none"):
-        raise SandboxError(
-            f"network {sandbox.network!r} is not known", where="network", hint="use host or none"
-        )
     if not sandbox.args:
         raise SandboxError("no program is given", where="args", hint="name a command to run")
     if not sandbox.rootfs or sandbox.rootfs[0].target != "/":
@@ -106,8 +102,18 @@ def _check(sandbox: Sandbox) -> None:
         raise SandboxError("a NUL byte is in the arguments or the environment", where="args")
 
 
+def _network(network: str) -> str:
+    try:
+        return Network(network).value  # a plain string: the plan is marshalled
+    except ValueError:
+        known = ", ".join(Network)
+        raise SandboxError(
+            f"network {network!r} is not supported", where="network", hint=f"one of {known}"
+        ) from None
+
+
 def _environment(env: tuple[str, ...]) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
+    found = {b"PATH": os.fsencode(DEFAULT_PATH)}
     for entry in env:
         name, equals, value = entry.partition("=")
         if not name or not equals:
