@@ -59,7 +59,7 @@ def parse_network(text: str) -> Network:
         return Network(text)
     except ValueError:
         raise ContainerError(
-            f"network mode {text!r} is not supported", hint=f"one of {', '.join(Network)}"
+            f"--network {text} is not supported", hint=f"one of {', '.join(Network)}"
         ) from None
 
 
@@ -90,8 +90,8 @@ def bind_mount(text: str) -> Mount:
     parts = text.split(":")
     if len(parts) == 1 or not parts[0].startswith(("/", ".")):
         raise ContainerError(
-            f"-v {text}: named and anonymous volumes are not there yet",
-            hint="give an absolute path of the host: -v /data:/data",
+            f"-v {text}: named and anonymous volumes are not supported",
+            hint="use an absolute host path: -v /data:/data",
         )
     if len(parts) > 3 or not parts[1].startswith("/"):
         raise ContainerError(
@@ -100,7 +100,9 @@ def bind_mount(text: str) -> Mount:
     options = _mount_options(text, parts[2] if len(parts) == 3 else "rw")
     source = os.path.abspath(parts[0])
     if not os.path.lexists(source):
-        raise ContainerError(f"-v {text}: {source} does not exist", hint="make it first")
+        raise ContainerError(
+            f"-v {text}: {source}: no such file or directory", hint="create it first"
+        )
     return Mount(type="bind", source=source, target=_target(text, parts[1]), options=options)
 
 
@@ -108,7 +110,9 @@ def _mount_options(text: str, words: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(words.split(",")))
     for word in found:
         if word not in ("ro", "rw"):
-            raise ContainerError(f"-v {text}: the option {word!r} is not there yet", hint="ro, rw")
+            raise ContainerError(
+                f"-v {text}: the option {word!r} is not supported", hint="use ro or rw"
+            )
     if len(found) != 1:
         raise ContainerError(f"-v {text}: ro and rw exclude each other")
     return ("rbind", *found)

@@ -40,10 +40,10 @@ class Network(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedImage:
-    """An EROFS image that is shown on the host, read-only and once for all who need it."""
+    """An EROFS image that is mounted on the host, read-only and once for all who need it."""
 
     source: str  # the image
-    target: str  # where it is shown; nothing but such places may be in the directory above
+    target: str  # mount point; its parent directory holds nothing but such mount points
     devices: tuple[str, ...] = ()  # files with its content
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Mount:
     lower: tuple[str, ...] = ()  # overlays: directories, the topmost first
     upper: str = ""  # overlays: where writes go; without it the mount is read-only
     work: str = ""  # overlays: an empty directory on the file system of `upper`
-    shared: tuple[SharedImage, ...] = ()  # shown before: `source` or `lower` lie in them
+    shared: tuple[SharedImage, ...] = ()  # mounted before: `source` or `lower` lie in them
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -146,7 +146,7 @@ class Sandbox:
     no_new_privileges: bool = True
     seccomp: bool = True
     rlimits: tuple[Rlimit, ...] = ()
-    init: bool = False  # process 1 is a reaper instead of the program
+    init: bool = False  # PID 1 is a reaper instead of the program
     umask: int = 0o022
     shm_size: int = 64 << 20  # bytes of /dev/shm
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only

@@ -132,7 +132,7 @@ class Context:
     def digest(self, item: Item) -> str:
         """Return a digest of an item's content: names, types, modes, owners aside, and data.
 
-        Times do not count.  Names of one file are told from copies of it.
+        Times do not count.  Hard links to one file differ from copies of it.
         """
         links: dict[tuple[int, int], list[str]] = {}
         if item.is_directory:
@@ -206,7 +206,7 @@ class Context:
     # -- content ----------------------------------------------------------------------------
 
     def walk(self, item: Item) -> Iterator[tuple[Entry, str]]:
-        """Yield what is in the directory *item*, in a layer's order, with places of content.
+        """Yield what is in the directory *item*, in a layer's order, with host paths of content.
 
         Paths are relative to *item*; hard links among the files are kept.
         """

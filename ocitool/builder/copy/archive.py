@@ -43,7 +43,7 @@ def is_archive(place: str) -> bool:
 
 
 class _Sparing:
-    """A stream of which no more is read than the first headers: what is damaged later is a tar."""
+    """A stream that reads no further than the first header: what is corrupt behind it is a tar."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream

@@ -140,7 +140,7 @@ class FromImage:
                 yield found.entry._replace(path=path), None
                 continue
             # Of several names of one file the first that comes here carries the content.  A
-            # file that was linked to is told by its link, an empty one by nothing: it is copied.
+            # file that is linked to is recognised by its content, an empty one is copied.
             content = self._image.tree.original(found)
             first = firsts.setdefault((content.layer, content.offset), path)
             if first != path and content.entry.size:

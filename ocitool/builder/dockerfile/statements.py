@@ -237,7 +237,7 @@ def _retries(text: str | None) -> int | None:
 
 _NETWORKS = {"default": Network.HOST, "none": Network.NONE, "host": Network.HOST}
 
-# Flags of the language that are not there yet, and what to do instead.
+# Flags of the language that are not supported, and what to do instead.
 _RUN_ABSENT = {
     "mount": "COPY what the command needs, and remove it in the same RUN that used it",
     "security": "RUN is always sandboxed",
@@ -321,7 +321,7 @@ def parse_add(statement: Statement) -> Add:
 
 def _refuse_link(flags: dict[str, str]) -> None:
     if flags.get("link") == "true":
-        raise FormatError("--link is not there yet", hint=_LINK_HINT)
+        raise FormatError("--link is not supported", hint=_LINK_HINT)
 
 
 def _operands(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...], str]:

@@ -98,6 +98,6 @@ def check_source(instruction: str, text: str) -> None:
     if instruction == "COPY":
         raise FormatError(f"source can't be {called} for COPY")
     raise FormatError(
-        f"ADD of {called} is not there yet: {text}",
+        f"ADD of {called} is not supported: {text}",
         hint="fetch it before the build and COPY it from the context, or fetch it in a RUN",
     )
