@@ -16,4 +16,5 @@ pytest_plugins = (
     "tests.fixtures.tools",
     "tests.fixtures.trees",
     "tests.fixtures.users",
+    "tests.fixtures.workers",
 )
