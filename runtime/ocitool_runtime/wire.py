@@ -14,6 +14,8 @@ from ocitool_runtime import capabilities, seccomp
 from ocitool_runtime.hostfiles import host_files
 from ocitool_runtime.spec import Mount, Rlimit, Sandbox
 
+_PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
+
 
 class MountPlan(TypedDict):
     """A mount with its options sorted out; see `Mount`."""
@@ -141,6 +143,9 @@ def _check(sandbox: Sandbox) -> None:
         raise SandboxError("the first mount must be the root", where="rootfs")
     if not sandbox.cwd.startswith("/"):
         raise SandboxError(f"working directory {sandbox.cwd!r} is not absolute", where="cwd")
+    if (size := len(os.fsencode(sandbox.cwd))) >= _PATH_MAX:
+        # Before its directories are made: chdir(2) refuses it only afterwards.
+        raise SandboxError(f"the working directory has {size} bytes: too long", where="cwd")
     if sandbox.uid_maps and any(m.shared for m in (*sandbox.rootfs, *sandbox.mounts)):
         raise SandboxError("a user namespace cannot mount EROFS images", where="uid_maps")
     if bool(sandbox.uid_maps) != bool(sandbox.gid_maps):
