@@ -25,12 +25,12 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "fuse-overlayfs": "ocitool.drivers.fuse_overlayfs:FuseOverlayDriver",
             "vfs": "ocitool.drivers.vfs:VfsDriver",
         },
-        "ocitool.isolation": {"namespaces": "ocitool_runtime.namespaces:Namespaces"},
+        "ocitool.isolation": {"namespaces": "ocitool_runtime.host.namespaces:Namespaces"},
         "ocitool.codecs": {
-            "none": "ocitool.layer.compression:NONE",
-            "gzip": "ocitool.layer.compression:GZIP",
-            "zstd": "ocitool.layer.compression:ZSTD",
-            "estargz": "ocitool.layer.estargz:ESTARGZ",
+            "none": "ocitool.layer.compression.codecs:NONE",
+            "gzip": "ocitool.layer.compression.codecs:GZIP",
+            "zstd": "ocitool.layer.compression.codecs:ZSTD",
+            "estargz": "ocitool.layer.compression.estargz:ESTARGZ",
         },
         "ocitool.credentials": {},
     }

@@ -8,28 +8,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from ocitool.builder import inputs, steps
-from ocitool.builder.bases import Bases
-from ocitool.builder.cache import Cache, LocalCache, NoCache
+from ocitool.builder import inputs
 from ocitool.builder.commit import Product, commit, name
-from ocitool.builder.context import Context
+from ocitool.builder.context.context import Context
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.lines import Span
 from ocitool.builder.dockerfile.parser import parse
-from ocitool.builder.evaluate import StageState, configure, is_configuration
+from ocitool.builder.frontend import steps
+from ocitool.builder.frontend.base_images import Bases
+from ocitool.builder.frontend.evaluate import StageState, configure, is_configuration
+from ocitool.builder.frontend.stages import Stage, global_scope, leaving, needed, resolve, target_of
+from ocitool.builder.frontend.variables import PREDEFINED, Scope, platform_args
 from ocitool.builder.options import BuildOptions, BuildResult
-from ocitool.builder.plan import DEFAULT_PATH
-from ocitool.builder.scope import PREDEFINED, Scope, platform_args
-from ocitool.builder.solver import Solver
-from ocitool.builder.stages import Stage, global_scope, leaving, needed, resolve, target_of
-from ocitool.builder.workshop import Workshop
+from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
+from ocitool.builder.solver.ops import DEFAULT_PATH
+from ocitool.builder.solver.solver import Solver
+from ocitool.builder.solver.step_context import Workshop
 from ocitool.errors import BuildError, DockerfileError, FormatError, OcitoolError
 from ocitool.image.image import Image
 from ocitool.oci.config import RunConfig
 from ocitool.oci.platform import Platform, this_platform
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink, StepErred
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 _SCRATCH: Final = "scratch"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ocitool.builder.cache import key_of
+from ocitool.builder.solver.cache import key_of
 from ocitool.errors import BuildError
 from ocitool.image.image import Image
 from ocitool.oci.config import History, ImageConfig, RunConfig
@@ -14,12 +14,12 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.limits import CONFIG
 from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_type
-from ocitool.oci.moments import timestamp
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
+from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.layer import Layer
-from ocitool.store.leaving import compressed
+from ocitool.store.compress import compressed
+from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 COMMENT = "ocitool.dockerfile.v0"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, Final
 
-from ocitool.builder.ignore import IgnoreRules
+from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
 from ocitool.inputfile import read_input_file, require_small
-from ocitool.oci.moments import parse_epoch
+from ocitool.oci.timestamps import parse_epoch
 
 _NAMES: Final = ("Dockerfile", "Containerfile")
 _LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file

@@ -21,8 +21,7 @@ from typing import TextIO
 import click
 
 from ocitool.cli.output import OutputGone, colour_wanted, write_raw
-from ocitool.cli.progress.lines import visible_line
-from ocitool.cli.text import escaped, one_line, shortened
+from ocitool.cli.text import escaped, one_line, shortened, visible_line
 from ocitool.errors import DockerfileError, OcitoolError, StepFailed
 
 PROGRAM = "ocitool"

@@ -9,9 +9,9 @@ from typing import Any
 from ocitool.cli.units import ago, human_size, local_time
 from ocitool.errors import FormatError
 from ocitool.image.image import Image
-from ocitool.oci.moments import parse_time
 from ocitool.oci.reference import Reference
-from ocitool.store.facts import Facts
+from ocitool.oci.timestamps import parse_time
+from ocitool.store.image_summaries import Facts
 from ocitool.store.refs import Refs, name_of
 from ocitool.store.store import Store
 

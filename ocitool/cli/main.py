@@ -13,7 +13,7 @@ from ocitool.cli.app import App
 from ocitool.cli.errors import run_guarded
 from ocitool.cli.lazy import LazyGroup
 
-_HERE: Final = "ocitool.cli"
+_HERE: Final = "ocitool.cli.commands"
 _COMMANDS: Final = {
     "build": (f"{_HERE}.build:command", "Build an image from a Dockerfile."),
     "completion": (f"{_HERE}.completion:command", "Print the shell's completion script."),

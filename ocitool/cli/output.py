@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from ocitool.cli.template_values import show, to_json
+from ocitool.cli.gotemplate.values import show, to_json
 from ocitool.cli.text import escaped, one_line
 
 Row = Mapping[str, object]
@@ -121,7 +121,7 @@ def _keys(rows: Iterable[Row], key: str) -> str:
 
 
 def _formatted(rows: Iterable[Row], format: str, columns: Sequence[Column]) -> str:
-    from ocitool.cli.template import Template  # only who writes templates pays for them
+    from ocitool.cli.gotemplate.template import Template  # only who writes templates pays for them
 
     template = Template.parse(format)
     if not template.table:
@@ -158,7 +158,7 @@ def emit_documents(
     if not format:
         write(to_json(list(values), indent=4) + "\n", out)
         return
-    from ocitool.cli.template import Template
+    from ocitool.cli.gotemplate.template import Template
 
     template = Template.parse(format, escapes=False)
     write("".join(template.render(value) + "\n" for value in values), out)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from ocitool.oci.moments import SECOND
+from ocitool.oci.timestamps import SECOND
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from ocitool.errors import ContainerError
-from ocitool.layer.root import remove_tree
-from ocitool.store.files import is_locked, write_file
+from ocitool.layer.beneath import remove_tree
+from ocitool.store.atomic import is_locked, write_file
 from ocitool.store.layout import Layout
 
 

@@ -10,15 +10,15 @@ from ocitool.containers.container import Container
 from ocitool.containers.options import RunOptions, bind_mount, environment, tmpfs_mount
 from ocitool.errors import ContainerError, ImageNotFound
 from ocitool.image.image import Image
-from ocitool.image.local import local_image
+from ocitool.image.store_content import local_image
 from ocitool.oci.config import RunConfig
 from ocitool.progress import SILENT, Notice, ProgressSink
-from ocitool.store.layer import layer_names
+from ocitool.store.layer_content import layer_names
 from ocitool.store.store import Store
-from ocitool_runtime import userns
+from ocitool_runtime.host import userns
+from ocitool_runtime.host.terminal import run_foreground
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Exit, Mount, Sandbox
-from ocitool_runtime.terminal import run_foreground
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

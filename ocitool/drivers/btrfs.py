@@ -12,11 +12,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from ocitool.drivers import subvolumes
+from ocitool.drivers import btrfs_subvolumes
 from ocitool.drivers.driver import Support, Usage
-from ocitool.drivers.folders import FS, Folders
-from ocitool.drivers.whole import WholeTrees
-from ocitool.layer.root import remove_tree
+from ocitool.drivers.fullcopy import WholeTrees
+from ocitool.drivers.layout import FS, Folders
+from ocitool.layer.beneath import remove_tree
 
 
 class BtrfsDriver(WholeTrees):
@@ -32,7 +32,7 @@ class BtrfsDriver(WholeTrees):
 
     def probe(self) -> Support:
         home = self._folders.home
-        if not subvolumes.on_btrfs(home):
+        if not btrfs_subvolumes.on_btrfs(home):
             return Support(
                 ok=False,
                 reason="the store does not lie on btrfs",
@@ -52,9 +52,9 @@ class BtrfsDriver(WholeTrees):
     def begin(self, key: str, parents: Sequence[str]) -> None:
         top = f"{self._folders.place(key, parents)}/{FS}"
         if parents:
-            subvolumes.snapshot(self._folders.layer(parents[-1]), top)
+            btrfs_subvolumes.snapshot(self._folders.layer(parents[-1]), top)
         else:
-            subvolumes.create(top)
+            btrfs_subvolumes.create(top)
             os.chmod(top, 0o755)  # whatever the umask is
 
     def diff(
@@ -65,7 +65,7 @@ class BtrfsDriver(WholeTrees):
         *,
         clamp: int | None = None,
     ) -> int:
-        subvolumes.flatten(self._top(key))  # a snapshot of something older may be among them
+        btrfs_subvolumes.flatten(self._top(key))  # a snapshot of something older may be among them
         return super().diff(key, parents, sink, clamp=clamp)
 
     def commit(self, key: str, layer: str) -> None:
@@ -74,8 +74,8 @@ class BtrfsDriver(WholeTrees):
             self.discard(key)
             return
         if os.path.isdir(top):
-            subvolumes.flatten(top)
-            subvolumes.set_read_only(top, True)
+            btrfs_subvolumes.flatten(top)
+            btrfs_subvolumes.set_read_only(top, True)
         super().commit(key, layer)
 
     def discard(self, key: str) -> None:
@@ -88,22 +88,22 @@ class BtrfsDriver(WholeTrees):
 
     def usage(self, layer: str) -> Usage:
         """Measure what was written since the snapshot; of a file that was changed, all of it."""
-        since = subvolumes.made_at(self._folders.layer(layer))
+        since = btrfs_subvolumes.made_at(self._folders.layer(layer))
         return self._folders.usage(layer, since)
 
     def _since(self, key: str) -> int:
-        return subvolumes.made_at(self._top(key))
+        return btrfs_subvolumes.made_at(self._top(key))
 
 
 def _try(place: str) -> Support:
     one, two = f"{place}/one", f"{place}/two"
-    subvolumes.create(one)
+    btrfs_subvolumes.create(one)
     os.mkdir(f"{one}/directory")
-    subvolumes.set_read_only(one, True)
-    subvolumes.snapshot(one, two)
-    subvolumes.made_at(two)
+    btrfs_subvolumes.set_read_only(one, True)
+    btrfs_subvolumes.snapshot(one, two)
+    btrfs_subvolumes.made_at(two)
     os.rmdir(f"{two}/directory")
-    destroyed = [subvolumes.destroy(each) for each in (two, one)]
+    destroyed = [btrfs_subvolumes.destroy(each) for each in (two, one)]
     if all(destroyed):
         return Support(ok=True, reason="snapshots work here")
     return Support(
@@ -117,5 +117,5 @@ def _destroy(place: str) -> None:
     """Destroy the subvolume of a tree or layer, or have it ready to be removed file by file."""
     top = f"{place}/{FS}"
     with contextlib.suppress(FileNotFoundError):  # somebody else removes it, too
-        if subvolumes.is_subvolume(top):
-            subvolumes.destroy(top)
+        if btrfs_subvolumes.is_subvolume(top):
+            btrfs_subvolumes.destroy(top)

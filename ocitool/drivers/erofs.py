@@ -4,7 +4,7 @@ HOME/layers/<chain id>/tar     the layer's tar, byte for byte
 HOME/layers/<chain id>/image   inodes and directories; the content of files is where the tar has it
 HOME/layers/<chain id>/holes   content of files with holes, where there are any
 HOME/merged/<chain id>         an image of all layers up to this one, over their tars
-HOME/mounts/                   where the runtime shows images (`ocitool_runtime.shared`)
+HOME/mounts/                   images mounted by the runtime (`sandbox.rootfs.shared_mounts`)
 HOME/trees/<key>/fs, work      an overlay's upper directory
 
 For root alone: the kernel mounts no image for a user namespace.  Only images that were written
@@ -19,19 +19,19 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from ocitool.drivers import probing
+from ocitool.drivers import probes
 from ocitool.drivers.driver import Support, Usage
-from ocitool.drivers.folders import FS, Folders, InFolders
-from ocitool.drivers.images import merged_image, opened
+from ocitool.drivers.erofs_files import merged_image, opened
+from ocitool.drivers.layout import FS, Folders, InFolders
 from ocitool.errors import DriverError
 from ocitool.layer import xattrs
+from ocitool.layer.erofs.node import device_of
 from ocitool.layer.erofs.reader import ErofsImage
-from ocitool.layer.erofs.tags import device_of
 from ocitool_runtime.spec import Mount, SharedImage
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
-    from ocitool.layer.erofs.stack import Stack
+    from ocitool.layer.erofs.lower import Stack
+    from ocitool.layer.unpack.extract import Applied
     from ocitool.oci.content import Stream
 
 IMAGE: Final = "image"
@@ -56,7 +56,7 @@ class ErofsDriver(InFolders):
         self._home = home
 
     def probe(self) -> Support:
-        return probing.try_erofs(self._home, _OPTIONS)
+        return probes.try_erofs(self._home, _OPTIONS)
 
     # -- trees ------------------------------------------------------------------------------
 
@@ -75,8 +75,8 @@ class ErofsDriver(InFolders):
             os.utime(top, ns=(like.mtime, like.mtime))
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        from ocitool.drivers.keeping import HolesFile, Kept, write_durably
-        from ocitool.layer.erofs.tarindex import index
+        from ocitool.drivers.erofs_files import HolesFile, Kept, write_durably
+        from ocitool.layer.erofs.convert import index
 
         place = self._folders.tree(key)
         with (
@@ -124,8 +124,8 @@ class ErofsDriver(InFolders):
         *,
         clamp: int | None = None,
     ) -> int:
-        from ocitool.drivers.keeping import copy_tar
-        from ocitool.layer.diff import changes_in_upper, write_changes
+        from ocitool.drivers.erofs_files import copy_tar
+        from ocitool.layer.changes.diff import changes_in_upper, write_changes
         from ocitool.layer.erofs.node import OPAQUE
 
         place = self._folders.tree(key)
@@ -152,8 +152,8 @@ class ErofsDriver(InFolders):
 
     def _freeze(self, key: str) -> None:
         """Make the image of what `diff` has written, or would write."""
-        from ocitool.drivers.keeping import HolesFile, write_durably
-        from ocitool.layer.erofs.tarindex import index
+        from ocitool.drivers.erofs_files import HolesFile, write_durably
+        from ocitool.layer.erofs.convert import index
 
         place = self._folders.tree(key)
         with open(f"{place}/{_PARENTS}", encoding="ascii") as file:
@@ -181,9 +181,9 @@ class ErofsDriver(InFolders):
         return "" if os.path.islink(place) else f"{place}/{TAR}"  # another store's is left alone
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
-        from ocitool.drivers.keeping import Compared, ComparedHoles
-        from ocitool.layer.erofs.tarindex import index
-        from ocitool.layer.quiet import read_quietly
+        from ocitool.drivers.erofs_files import Compared, ComparedHoles
+        from ocitool.layer.beneath import read_quietly
+        from ocitool.layer.erofs.convert import index
 
         path = self._folders.layer(layer)
         place = os.path.dirname(path)
@@ -260,7 +260,7 @@ class ErofsDriver(InFolders):
 
     def _merge(self, parents: Sequence[str], images: Sequence[tuple[str, str]]) -> None:
         """Write the image of all *parents*, which *images* show."""
-        from ocitool.drivers.keeping import write_whole
+        from ocitool.drivers.erofs_files import write_whole
 
         data = merged_image(images)
         os.makedirs(f"{self._home}/merged", mode=0o700, exist_ok=True)

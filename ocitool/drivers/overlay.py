@@ -13,15 +13,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from ocitool.drivers import probing
+from ocitool.drivers import probes
 from ocitool.drivers.driver import Support
-from ocitool.drivers.folders import FS, Folders, InFolders
+from ocitool.drivers.layout import FS, Folders, InFolders
 from ocitool.errors import DriverError
 from ocitool.layer.whiteouts import OverlayMarks
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
+    from ocitool.layer.unpack.extract import Applied
     from ocitool.oci.content import Stream
 
 _MOST_LAYERS: Final = 500  # OVL_MAX_STACK
@@ -38,12 +38,12 @@ class OverlayDriver(InFolders):
     def __init__(self, home: str) -> None:
         self._folders = Folders(home)
         # In a user namespace of its own this process is root, too; there trusted.* is refused.
-        self._trusted = os.geteuid() == 0 and probing.initial_user_namespace()
+        self._trusted = os.geteuid() == 0 and probes.initial_user_namespace()
         self._marks = OverlayMarks("trusted" if self._trusted else "user")
         self._options = ("index=off",) if self._trusted else ("index=off", "userxattr")
 
     def probe(self) -> Support:
-        return probing.try_overlay(self._folders.home, self._options)
+        return probes.try_overlay(self._folders.home, self._options)
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
         if len(parents) >= _MOST_LAYERS:
@@ -55,7 +55,7 @@ class OverlayDriver(InFolders):
         os.mkdir(f"{self._folders.tree(key)}/work", 0o700)
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        from ocitool.layer.apply import apply  # starting a container does without
+        from ocitool.layer.unpack.extract import apply  # starting a container does without
 
         return apply(tar, self._upper(key), self._marks, lower=self._lower(parents))
 
@@ -88,15 +88,15 @@ class OverlayDriver(InFolders):
         *,
         clamp: int | None = None,
     ) -> int:
-        from ocitool.layer.diff import changes_in_upper, write_changes
-        from ocitool.layer.lower import in_directories
+        from ocitool.layer.changes.diff import changes_in_upper, write_changes
+        from ocitool.layer.unpack.lower import in_directories
 
         look = in_directories(self._lower(parents))
         changes = changes_in_upper(self._upper(key), self._marks.attribute, look)
         return write_changes(changes, sink, clamp=clamp)
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
-        from ocitool.layer.compare import compare
+        from ocitool.layer.changes.verify import compare
 
         return compare(tar, self._folders.layer(layer), self._lower(parents), whole=False)
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ocitool.errors import SandboxError
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 
 NAME: Final = "trash"  # of the directory in a driver's home
 _LOWEST: Final = 19  # nice(2), which the kernel's schedulers of disks heed, too
@@ -112,12 +112,12 @@ def _remove_all(directory: str) -> None:
 def _remove_unshared(place: str) -> None:
     from subprocess import DEVNULL
 
-    from ocitool_runtime import userns
+    from ocitool_runtime.host import userns
 
     maps = userns.current_maps()
     if isinstance(maps, str):
         raise PermissionError(errno.EPERM, maps, place)
-    code = "import sys; from ocitool.layer.root import remove_tree; remove_tree(sys.argv[1])"
+    code = "import sys; from ocitool.layer.beneath import remove_tree; remove_tree(sys.argv[1])"
     try:
         process = userns.spawn(
             [sys.executable, "-c", code, place],

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from ocitool.drivers.driver import Support
-from ocitool.drivers.folders import Folders
-from ocitool.drivers.whole import WholeTrees
+from ocitool.drivers.fullcopy import WholeTrees
+from ocitool.drivers.layout import Folders
 
 _COPIED: Final = "copied"  # a file whose change time is that of the end of the copy
 
@@ -34,7 +34,7 @@ class VfsDriver(WholeTrees):
     def begin(self, key: str, parents: Sequence[str]) -> None:
         top = self._folders.make(key, parents)
         if parents:
-            from ocitool.drivers.copying import copy_tree
+            from ocitool.drivers.fullcopy import copy_tree
 
             copy_tree(self._folders.layer(parents[-1]), top)
         os.close(os.open(self._stamp(key), os.O_CREAT | os.O_EXCL, 0o600))

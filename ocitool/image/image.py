@@ -11,7 +11,7 @@ from ocitool.oci.content import ContentSource
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
 from ocitool.oci.platform import Platform, best, this_platform
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 
 
 class Image:

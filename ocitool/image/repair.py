@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ocitool.errors import DigestMismatch, NotFound, OcitoolError, RegistryError, StoreError
-from ocitool.image.local import StoreSink
+from ocitool.image.store_content import StoreSink
 from ocitool.oci import mediatypes
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.check import check
 from ocitool.store.disk import full_disk
-from ocitool.store.gc import drop_layer, prune
 from ocitool.store.leases import oldest_lease
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.prune import drop_layer, prune
+from ocitool.store.maintenance.served import is_served
 from ocitool.store.problems import (
     BadBlob,
     BadDatabase,
@@ -27,9 +28,8 @@ from ocitool.store.problems import (
     BadRow,
     Problem,
 )
-from ocitool.store.served import is_served
 from ocitool.store.store import Store
-from ocitool.store.sweeping import made
+from ocitool.store.sweep import made
 
 _DOCUMENTS = mediatypes.MANIFESTS | mediatypes.INDEXES
 
@@ -54,8 +54,8 @@ def repair(
     A damaged blob is moved aside, into ``damaged/``, before it is fetched from a registry that its
     image was pulled from, pushed to or named after; it is dropped when the fetched one is there.
     Damaged layers and indexes go, and are made again when they are needed.  When nothing is
-    wrong any more, what `ocitool.store.leftovers` tells of goes, too; never from a store that a
-    registry server keeps its content in.
+    wrong any more, orphaned data (`maintenance.orphans`) is removed, too; never from a
+    store that a registry server keeps its content in.
     """
     work = _Repair(store, insecure, authfile)
     # What is mended lets more be seen: what a manifest names, what a layer should hold.
@@ -182,7 +182,7 @@ class _Repair:
         return list(dict.fromkeys(found))
 
     def _fetch_from(self, repository: str, wanted: Descriptor) -> None:
-        from ocitool_registry.source import RegistrySource, connect
+        from ocitool_registry.client.content import RegistrySource, connect
 
         reference = Reference.parse(f"{repository}@{wanted.digest}")
         client = connect(reference, insecure=self._insecure, authfile=self._authfile)

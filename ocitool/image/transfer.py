@@ -9,7 +9,7 @@ from functools import partial
 from ocitool.errors import DriverUnavailable
 from ocitool.image.copy import copy
 from ocitool.image.image import Image, image_of
-from ocitool.image.local import StoreSink, StoreSource, local_image
+from ocitool.image.store_content import StoreSink, StoreSource, local_image
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Manifest
@@ -17,7 +17,7 @@ from ocitool.oci.mediatypes import is_layer
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
-from ocitool.store.layer import Layer
+from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 
@@ -42,7 +42,7 @@ def pull(
         RegistryError: the registry, or the way to it, failed.
         DigestMismatch: content arrived damaged; nothing of it was kept.
     """
-    from ocitool_registry.source import RegistrySource, connect
+    from ocitool_registry.client.content import RegistrySource, connect
 
     into.layout.require_writable()  # told before anything is fetched
     reference = Reference.parse(name)
@@ -110,7 +110,7 @@ def push(
         ImageNotFound: the store has no such image.
         RegistryError: the registry, or the way to it, failed.
     """
-    from ocitool_registry.source import RegistrySink, connect
+    from ocitool_registry.client.content import RegistrySink, connect
 
     image = local_image(source, name)
     reference = Reference.parse(to or name)

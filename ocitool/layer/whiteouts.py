@@ -10,7 +10,7 @@ import stat
 from collections.abc import Container
 from typing import Final, Protocol
 
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 
 
 class Whiteouts(Protocol):

@@ -13,8 +13,8 @@ from typing import Final
 from ocitool.errors import LayerError
 from ocitool.layer.entry import NO_XATTRS
 
-#: Never in a layer: labels belong to the machine, marks of overlays to the driver.  Taken from a
-#: layer they would let it forge opaque directories, redirects, or owners (`ocitool.layer.owners`).
+#: Never in a layer: labels belong to the machine, xattrs of overlays to the driver.  Taken from a
+#: layer they would forge opaque directories, redirects or owners (`ocitool.layer.ownership`).
 _DROPPED: Final = (
     "security.selinux",
     "trusted.",

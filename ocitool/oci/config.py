@@ -14,14 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ocitool.errors import BadManifest
-from ocitool.oci._fields import (
-    object_list,
-    optional,
-    parse_object,
-    required,
-    string_list,
-    string_map,
-)
+from ocitool.oci._json import object_list, optional, parse_object, required, string_list, string_map
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import dump
 from ocitool.oci.platform import Platform

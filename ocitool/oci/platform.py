@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from ocitool.errors import FormatError
-from ocitool.oci._fields import optional, required, string_list
+from ocitool.oci._json import optional, required, string_list
 
 _OSES: Final = {"macos": "darwin"}
 #: spelling -> (architecture, variant it implies)

@@ -1,4 +1,7 @@
-"""The errors of a full or failing disk, as the store's own."""
+"""Full and failing disks: their errors as the store's own, and a reserve for removing things.
+
+Removing needs some space itself, also on a disk without a free byte.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from typing import Final
 from ocitool.errors import StoreError
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_RESERVE: Final = 4 << 20  # bytes: index.json anew, the database's log, a few directories
+_TIMES: Final = 8  # as much must be free, or the reserve would be what fills the disk
 _SMALL: Final = 64 << 10  # bytes; SQLite's index of its log begins with half of that
 
 
@@ -74,3 +79,26 @@ def full_error(where: str) -> StoreError:
     return StoreError(
         "the disk is full", where=where, hint="free some space: `ocitool system prune -a`"
     )
+
+
+def keep_reserve(path: str) -> None:
+    """Make the reserve, a file that only takes space, if there is enough of it."""
+    with contextlib.suppress(OSError):  # done without, where there is no room for it
+        if os.path.exists(path) or free_bytes(os.path.dirname(path)) < _TIMES * _RESERVE:
+            return
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, _RESERVE)
+        except OSError:
+            os.unlink(path)
+        finally:
+            os.close(fd)
+
+
+def free_reserve(path: str) -> None:
+    """Free the reserve if the disk is full: removing things needs space itself."""
+    with contextlib.suppress(OSError):
+        state = os.statvfs(os.path.dirname(path))
+        # Not what root may have beyond that: ext4 counts room there that nobody gets.
+        if state.f_bavail * state.f_frsize < _RESERVE:
+            os.unlink(path)

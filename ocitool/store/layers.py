@@ -14,18 +14,17 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
+from ocitool.store.atomic import sync_file_system, write_file
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
-from ocitool.store.files import sync_file_system, write_file
-from ocitool.store.layer import Layer, layer_names
+from ocitool.store.layer_content import Layer, damage_told, layer_names, open_plain, prove
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
-from ocitool.store.plain import damage_told, open_plain, prove
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
-    from ocitool.layer.index import LayerIndex
+    from ocitool.layer.index.index import LayerIndex
     from ocitool.oci.content import Stream
     from ocitool.store.shared import SharedStore
     from ocitool_runtime.spec import Mount
@@ -78,8 +77,8 @@ class Layers:
 
     def index(self, layer: Layer) -> LayerIndex:
         """Return the index of a layer; made from its blob once, and kept."""
-        from ocitool.layer.index import index_of, parse
-        from ocitool.layer.threads import ReadAhead
+        from ocitool.layer.compression.parallel import ReadAhead
+        from ocitool.layer.index.index import index_of, parse
 
         path = self._index_path(layer.diff_id)
         try:
@@ -110,8 +109,8 @@ class Layers:
 
         *compression* is the name of a codec, perhaps with a level: ``gzip:9``.
         """
-        from ocitool.layer.compression import parse
-        from ocitool.layer.pack import Packer
+        from ocitool.layer.compression.codecs import parse
+        from ocitool.layer.compression.packer import Packer
 
         codec, level = parse(compression)
         with self._blobs.writer(self._lease()) as blob, full_disk(self._layout.root):
@@ -188,7 +187,7 @@ class Layers:
     def _unpack(
         self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink
     ) -> None:
-        from ocitool.layer.threads import ReadAhead
+        from ocitool.layer.compression.parallel import ReadAhead
 
         driver = self.driver
         key = self._lease().key()

@@ -10,10 +10,9 @@ import os
 import time
 from typing import Final
 
-from ocitool.layer.root import remove_tree
-from ocitool.store import reserve
-from ocitool.store.disk import full_disk
-from ocitool.store.files import is_locked, is_same, try_lock
+from ocitool.layer.beneath import remove_tree
+from ocitool.store.atomic import is_locked, is_same, try_lock
+from ocitool.store.disk import full_disk, keep_reserve
 from ocitool.store.layout import Layout
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -43,7 +42,7 @@ class Lease:
                     break
                 os.close(self._fd)  # it was faster still
         self.began = _began(self.name) / 1e9
-        reserve.keep(layout)
+        keep_reserve(layout.reserve)
 
     def file(self) -> str:
         """Return a new name for a temporary file."""

@@ -1,8 +1,10 @@
 """Names of images: the entries of the layout's ``index.json``.
 
 That file is the one truth about names, so any tool that reads OCI layouts sees the same images.
-An entry without a name is an image that lost its tag, or never had one.  A look-up reads the file
-and parses the entry it finds, so it takes as long with ten images as with ten thousand.
+An entry without a name is an image that lost its tag, or never had one.  There is an entry a
+line, so that a look-up parses the one it finds and takes as long with ten images as with ten
+thousand; to others it is JSON as any, and what others have written is parsed whole, and has its
+lines again after the next change.
 
 Source: OCI image-spec v1.1, image-layout.md, annotations.md.
 """
@@ -10,17 +12,19 @@ Source: OCI image-spec v1.1, image-layout.md, annotations.md.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ocitool.errors import StoreError
-from ocitool.layer.quiet import read_quietly
+from ocitool.layer.beneath import read_quietly
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor
-from ocitool.store import entries
+from ocitool.oci.manifest import Descriptor, Index, dump
+from ocitool.oci.mediatypes import OCI_INDEX
+from ocitool.store.atomic import write_file
 from ocitool.store.disk import full_disk
-from ocitool.store.entries import CONTAINERD_NAME, REF_NAME, name_of
-from ocitool.store.files import write_file
 from ocitool.store.layout import Layout
 
 __all__ = ["CONTAINERD_NAME", "REF_NAME", "Entries", "Refs", "name_of"]
@@ -43,7 +47,7 @@ class Refs:
     def all(self) -> Entries:
         """Return every entry, oldest first."""
         with self._told():
-            return tuple(map(entries.entry_of, self._lines()))
+            return tuple(map(entry_of, self._lines()))
 
     def get(self, name: str) -> Descriptor | None:
         """Return what *name* points to."""
@@ -61,11 +65,11 @@ class Refs:
     def names(self) -> list[tuple[str, str]]:
         """Return name and digest of every entry, oldest first: `all` in a tenth of its time."""
         with self._told():
-            return [(entries.name_in(line), entries.digest_of(line)) for line in self._lines()]
+            return [(name_in(line), digest_of(line)) for line in self._lines()]
 
     def set(self, name: str, target: Descriptor) -> None:
         """Point *name* (``""`` for none) to *target*; what it pointed to loses this name."""
-        self._change(lambda lines: entries.with_name(lines, name, target))
+        self._change(lambda lines: with_name(lines, name, target))
 
     def alias(self, name: str, target: Descriptor) -> bool:
         """Do as `set` does while another entry points to *target*; False if none does.
@@ -76,31 +80,31 @@ class Refs:
 
         def change(lines: list[bytes]) -> list[bytes]:
             nonlocal found
-            same = entries.having(lines, str(target.digest)).values()
+            same = having(lines, str(target.digest)).values()
             found = any(entry.digest == target.digest for entry in same)
-            return entries.with_name(lines, name, target) if found else lines
+            return with_name(lines, name, target) if found else lines
 
         self._change(change)
         return found
 
     def remove(self, name: str) -> bool:
         """Remove *name*; its image stays if it has another.  False if there was no such name."""
-        return self._change(lambda lines: entries.without_name(lines, name))
+        return self._change(lambda lines: without_name(lines, name))
 
     def drop(self, digests: Sequence[Digest]) -> None:
         """Remove every entry that points to one of *digests*."""
-        self._change(lambda lines: entries.without_digests(lines, digests))
+        self._change(lambda lines: without_digests(lines, digests))
 
     def _having(self, text: str) -> Sequence[Descriptor]:
         with self._told():
-            return tuple(entries.having(self._lines(), text).values())
+            return tuple(having(self._lines(), text).values())
 
     def _lines(self) -> list[bytes]:
         try:
             raw = read_quietly(self._path)
         except FileNotFoundError:
             return []
-        return entries.split(raw)
+        return split(raw)
 
     def _change(self, change: Callable[[list[bytes]], list[bytes]]) -> bool:
         with self._layout.lock("refs"), self._told():
@@ -108,7 +112,7 @@ class Refs:
             after = change(before)
             if after != before:
                 with full_disk(self._layout.root):
-                    write_file(self._path, entries.join(after))
+                    write_file(self._path, join(after))
             return after != before
 
     @contextlib.contextmanager
@@ -117,3 +121,117 @@ class Refs:
             yield
         except ValueError as error:
             raise StoreError(f"is damaged: {error}", where=self._path, hint=_REMEDY) from error
+
+
+#: image-spec: only valid in a layout's index.json.  The full name, as several tools write it.
+REF_NAME: Final = "org.opencontainers.image.ref.name"
+#: containerd's, which docker and nerdctl read on import.
+CONTAINERD_NAME: Final = "io.containerd.image.name"
+
+_HEAD: Final = b'{"schemaVersion":2,"mediaType":"%b","manifests":[\n' % OCI_INDEX.encode()
+_TAIL: Final = b"\n]}\n"
+_BETWEEN: Final = b",\n"  # JSON has no line end inside a string
+_BEGIN: Final = b'{"mediaType":"'
+#: The first in a line is the entry's own; inside a string the quotes would be escaped.
+_DIGEST: Final = re.compile(rb'"digest":"([^"]+)"')
+_NAME: Final = re.compile(rb'"io\.containerd\.image\.name":"([^"\\]+)"')
+
+
+def split(raw: bytes) -> list[bytes]:
+    """Return the lines of the entries; `BadManifest` if *raw* is no index."""
+    if raw.startswith(_HEAD) and raw.endswith(_TAIL):
+        lines = raw[len(_HEAD) : -len(_TAIL)].split(_BETWEEN)
+        if all(line.startswith(_BEGIN) and line.endswith(b"}") for line in lines):
+            return lines
+    return [line_of(entry) for entry in Index.parse(raw, OCI_INDEX, limit=len(raw)).manifests]
+
+
+def join(lines: Sequence[bytes]) -> bytes:
+    """Return the text of an index with *lines*."""
+    return _HEAD + _BETWEEN.join(lines) + _TAIL
+
+
+def line_of(entry: Descriptor) -> bytes:
+    """Return the line of one entry."""
+    return dump(entry.to_json())
+
+
+def entry_of(line: bytes) -> Descriptor:
+    """Return the entry of a line; `ValueError` if it is damaged."""
+    return Descriptor.from_json(json.loads(line))
+
+
+def digest_of(line: bytes) -> str:
+    """Return the digest of the entry of a line."""
+    match = _DIGEST.search(line)
+    return match[1].decode() if match else ""
+
+
+def quoted(text: str) -> bytes:
+    """Return *text* as it stands in a line, without its quotes."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "backslashreplace")
+
+
+def name_of(entry: Descriptor) -> str:
+    """Return the name of an entry, ``""`` if it has none."""
+    return entry.annotations.get(CONTAINERD_NAME) or entry.annotations.get(REF_NAME, "")
+
+
+def name_in(line: bytes) -> str:
+    """Return the name of the entry of a line, ``""`` if it has none."""
+    found = _NAME.findall(line)
+    if len(found) == 1:
+        name: bytes = found[0]
+        return name.decode()
+    return name_of(entry_of(line)) if b'"annotations":' in line else ""
+
+
+def having(lines: Sequence[bytes], text: str) -> dict[int, Descriptor]:
+    """Return the entries whose lines hold *text*, wherever that is, by the number of the line."""
+    wanted = _quoted(text)
+    return {at: entry_of(line) for at, line in enumerate(lines) if wanted in line}
+
+
+def with_name(lines: Sequence[bytes], name: str, target: Descriptor) -> list[bytes]:
+    """Return *lines* with *name* (``""`` for none) pointing to *target*.
+
+    What it pointed to stays without a name (docker's ``<none>``) if it has no other.  An entry
+    without a name is there only while nothing else points to its image.
+    """
+    same = having(lines, str(target.digest))
+    before = having(lines, name) if name else same
+    if any(name_of(e) == name and e.digest == target.digest for e in (before | same).values()):
+        return list(lines)
+    if not name and same:
+        return list(lines)
+    changed: dict[int, bytes] = {at: b"" for at, entry in same.items() if not name_of(entry)}
+    for at, entry in before.items():
+        if name and name_of(entry) == name:
+            others = having(lines, str(entry.digest)).keys() - {at}
+            changed[at] = b"" if others else line_of(_bare(entry))
+    kept = [changed.get(at, line) for at, line in enumerate(lines)]
+    added = _bare(target)
+    if name:
+        added = added.annotated(**{REF_NAME: name, CONTAINERD_NAME: name})
+    return [line for line in kept if line] + [line_of(added)]
+
+
+def without_name(lines: Sequence[bytes], name: str) -> list[bytes]:
+    """Return *lines* without the entries that have the name *name*."""
+    gone = {at for at, entry in having(lines, name).items() if name_of(entry) == name}
+    return [line for at, line in enumerate(lines) if at not in gone]
+
+
+def without_digests(lines: Sequence[bytes], digests: Iterable[Digest]) -> list[bytes]:
+    """Return *lines* without the entries that point to one of *digests*."""
+    gone = {str(digest) for digest in digests}
+    return [line for line in lines if digest_of(line) not in gone]
+
+
+def _quoted(text: str) -> bytes:
+    """Return *text* as it stands in a line, without its quotes."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "backslashreplace")
+
+
+def _bare(entry: Descriptor) -> Descriptor:
+    return replace(entry, annotations={})

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from ocitool.errors import StoreError
-from ocitool.layer.quiet import read_quietly
+from ocitool.layer.beneath import read_quietly
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.refs import Refs
 

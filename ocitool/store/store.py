@@ -16,12 +16,12 @@ from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
+from ocitool.store.atomic import write_file
 from ocitool.store.blobs import Blobs
 from ocitool.store.choice import DriverChoice, read_choice
 from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
-from ocitool.store.facts import FactTable
-from ocitool.store.files import write_file
+from ocitool.store.image_summaries import FactTable
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
 from ocitool.store.refs import Refs
@@ -126,16 +126,16 @@ class Store:
         path = f"{self.layout.drivers}/choice.json"
         asked = {"boot": boot_id(), "uid": os.geteuid(), "wanted": wanted}
         if asked["uid"] != 0:  # it may have been given ranges of ids since
-            from ocitool.drivers import aside
+            from ocitool.drivers.rootless import single_id
 
-            asked["aside"] = aside.reason()
+            asked["aside"] = single_id.reason()
         known = read_choice(path, asked)
         if known is not None:
             return known
         self.layout.require_writable()  # a probe writes
-        from ocitool.drivers import choose
+        from ocitool.drivers import select
 
-        name, tried = choose.choose(self.layout.drivers, wanted)
+        name, tried = select.choose(self.layout.drivers, wanted)
         passed = tuple((c.name, c.support) for c in tried if not c.support.ok)
         reason = tried[-1].support.reason
         answer = {"name": name, "reason": reason, "passed": [[n, asdict(s)] for n, s in passed]}
@@ -145,9 +145,9 @@ class Store:
 
     def make_driver(self, name: str) -> Driver:
         """Return a new driver *name*, which the caller closes if it can be closed."""
-        from ocitool.drivers import choose
+        from ocitool.drivers import select
 
-        return choose.make(name, f"{self.layout.drivers}/{name}")
+        return select.make(name, f"{self.layout.drivers}/{name}")
 
     # -- names ------------------------------------------------------------------------------
 
@@ -222,7 +222,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove the unfinished work of processes that are gone; finished layers stay."""
-        from ocitool.store.sweeping import sweep
+        from ocitool.store.sweep import sweep
 
         self.layout.require_writable()
         self._swept = True
@@ -235,7 +235,7 @@ class Store:
                 self._lease.close()
                 self._lease = None
             if self._driver is not None:
-                from ocitool.store.sweeping import close
+                from ocitool.store.sweep import close
 
                 close(self._driver)
                 self._driver = None
@@ -244,7 +244,7 @@ class Store:
                 self._database = None
             self._layers = None
             if self._swept:  # then there may be something, of this process or of one before
-                from ocitool.store.sweeping import take_out_trash
+                from ocitool.store.sweep import take_out_trash
 
                 self._swept = False
                 with contextlib.suppress(OcitoolError):  # what stays goes with the next

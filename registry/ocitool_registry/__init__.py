@@ -1,8 +1,7 @@
 """The OCI distribution protocol, both ends: a client of any registry, and a registry.
 
 The names below load what they need when they are first asked for; importing the package itself
-costs nothing.  The server is begun by ``ocitool_registry.serve.serve``: a name of the package that
-is also its module's would turn into the module once that is imported.
+costs nothing.  ``ocitool_registry.server.serve.serve`` starts a server.
 """
 
 from __future__ import annotations
@@ -11,40 +10,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ocitool_registry.app import application
-    from ocitool_registry.backend import Backend, StoredManifest
-    from ocitool_registry.client import RegistryClient
-    from ocitool_registry.credentials import (
+    from ocitool_registry.auth.credential import Credential
+    from ocitool_registry.auth.keychain import (
         CredentialSource,
         default_source,
         remove_credential,
         store_credential,
     )
-    from ocitool_registry.identity import Credential
-    from ocitool_registry.memory import MemoryBackend
-    from ocitool_registry.retry import RetryPolicy
-    from ocitool_registry.serve import Server
-    from ocitool_registry.source import RegistrySink, RegistrySource, connect
-    from ocitool_registry.transport import RequestsTransport, Transport
+    from ocitool_registry.client.client import RegistryClient
+    from ocitool_registry.client.content import RegistrySink, RegistrySource, connect
+    from ocitool_registry.server.app import application
+    from ocitool_registry.server.backend import Backend, StoredManifest
+    from ocitool_registry.server.memory import MemoryBackend
+    from ocitool_registry.server.serve import Server
+    from ocitool_registry.transport.requests import RequestsTransport, Transport
+    from ocitool_registry.transport.retry import RetryPolicy
 
 _HOMES = {
-    "Backend": "backend",
-    "Credential": "identity",
-    "CredentialSource": "credentials",
-    "MemoryBackend": "memory",
-    "RegistryClient": "client",
-    "RegistrySink": "source",
-    "RegistrySource": "source",
-    "RequestsTransport": "transport",
-    "RetryPolicy": "retry",
-    "Server": "serve",
-    "StoredManifest": "backend",
-    "Transport": "transport",
-    "application": "app",
-    "connect": "source",
-    "default_source": "credentials",
-    "remove_credential": "credentials",
-    "store_credential": "credentials",
+    "Backend": "server.backend",
+    "Credential": "auth.credential",
+    "CredentialSource": "auth.keychain",
+    "MemoryBackend": "server.memory",
+    "RegistryClient": "client.client",
+    "RegistrySink": "client.content",
+    "RegistrySource": "client.content",
+    "RequestsTransport": "transport.requests",
+    "RetryPolicy": "transport.retry",
+    "Server": "server.serve",
+    "StoredManifest": "server.backend",
+    "Transport": "transport.requests",
+    "application": "server.app",
+    "connect": "client.content",
+    "default_source": "auth.keychain",
+    "remove_credential": "auth.keychain",
+    "store_credential": "auth.keychain",
 }
 
 __all__ = [

@@ -11,9 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocitool_runtime.host.terminal import run_foreground
     from ocitool_runtime.isolation import Isolation, Process, Support, get_isolation
     from ocitool_runtime.spec import Exit, IdMap, Mount, Rlimit, Sandbox, Stdio
-    from ocitool_runtime.terminal import run_foreground
 
 __all__ = [
     "Exit",
@@ -32,7 +32,7 @@ __all__ = [
 _HOMES = {
     "isolation": ("Isolation", "Process", "Support", "get_isolation"),
     "spec": ("Exit", "IdMap", "Mount", "Rlimit", "Sandbox", "Stdio"),
-    "terminal": ("run_foreground",),
+    "host.terminal": ("run_foreground",),
 }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ocitool.drivers import choose
+from ocitool.drivers import select
 from ocitool.drivers.conformance import DriverConformance
 from ocitool.drivers.driver import Driver
 
 
 class TestJournal(DriverConformance):
     def make(self, home: str) -> Driver:
-        return choose.make("journal", home)
+        return select.make("journal", home)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ocitool import Store
-    from ocitool.layer.diff import Change
+    from ocitool.layer.changes.diff import Change
 
     Sink = Callable[[bytes], object]
 
@@ -33,7 +33,7 @@ MANY = "docker.io/bench/many:1"
 def put(root: str, archive: str) -> None:
     """Bring an archive of images into the store, packed."""
     from ocitool import Store
-    from ocitool.image.archive import load
+    from ocitool.image.archive.archive import load
 
     with Store.open(root) as store, open(archive, "rb", buffering=0) as file:
         load(file, into=store)
@@ -42,8 +42,8 @@ def put(root: str, archive: str) -> None:
 def make(root: str, tree: str, archive: str) -> None:
     """Make the image of one layer that all unpack, and of 20 that all walk; write an archive."""
     from ocitool import Store
-    from ocitool.image.archive import save
-    from ocitool.image.local import local_image
+    from ocitool.image.archive.archive import save
+    from ocitool.image.store_content import local_image
 
     with Store.open(root) as store:
         named(store, NAME, [lambda sink: write(tree, sink, 0, 1)])
@@ -73,7 +73,7 @@ def named(store: Store, name: str, layers: Sequence[Callable[[Sink], None]]) -> 
 
 def write(tree: str, sink: Sink, part: int, parts: int) -> None:
     """Write all directories of *tree*, and one in *parts* of its files."""
-    from ocitool.layer.diff import changes_since, write_changes
+    from ocitool.layer.changes.diff import changes_since, write_changes
 
     number = 0
 
@@ -92,8 +92,8 @@ def write(tree: str, sink: Sink, part: int, parts: int) -> None:
 def unpack(root: str, driver: str) -> None:
     """From the compressed blob to a layer that can be used, and that a power cut leaves whole."""
     from ocitool import Store
-    from ocitool.image.local import local_image
-    from ocitool.store.files import sync_file_system
+    from ocitool.image.store_content import local_image
+    from ocitool.store.atomic import sync_file_system
 
     with Store.open(root, driver=driver) as store:
         store.layers.ensure(local_image(store, NAME).layers)
@@ -103,7 +103,7 @@ def unpack(root: str, driver: str) -> None:
 
 def remove(root: str, driver: str) -> None:
     from ocitool import Store
-    from ocitool.store.removal import remove_image
+    from ocitool.store.maintenance.remove import remove_image
 
     with Store.open(root, driver=driver) as store:
         timed(lambda: remove_image(store, NAME))
@@ -112,8 +112,8 @@ def remove(root: str, driver: str) -> None:
 def commit(root: str, driver: str) -> None:
     """The change of a RUN that touched three files, on the large layer."""
     from ocitool import Store
-    from ocitool.drivers.inspection import run_inside
-    from ocitool.image.local import local_image
+    from ocitool.drivers.conformance.harness import run_inside
+    from ocitool.image.store_content import local_image
 
     code = "import os\nfor n in 'abc': open('new-' + n, 'w').write(os.urandom(8).hex())"
     with Store.open(root, driver=driver) as store:
@@ -125,8 +125,8 @@ def commit(root: str, driver: str) -> None:
 
 def pack(tree: str) -> None:
     """The tar of a directory, with its digest."""
-    from ocitool.layer.diff import changes_since, write_changes
-    from ocitool.layer.threads import Lane
+    from ocitool.layer.changes.diff import changes_since, write_changes
+    from ocitool.layer.compression.parallel import Lane
 
     hasher = hashlib.sha256()
     with open("/dev/null", "wb", buffering=0) as sink:
@@ -175,8 +175,8 @@ print(json.dumps([walked - began, time.perf_counter() - walked]))
 def walk(root: str, driver: str, name: str) -> None:
     """Walk an image of many layers, and look for 20,000 names that are not there."""
     from ocitool import Store
-    from ocitool.drivers.inspection import run_inside
-    from ocitool.image.local import local_image
+    from ocitool.drivers.conformance.harness import run_inside
+    from ocitool.image.store_content import local_image
 
     with Store.open(root, driver=driver) as store:
         mounts = store.layers.view(local_image(store, name).layers)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ocitool.drivers import subvolumes
+from ocitool.drivers import btrfs_subvolumes
 from tests.crash.ruin import Ruin, Ruins
 from tests.crash.stage import Stage, copy_store
 from tests.crash.table import Fault, Table
@@ -55,7 +55,7 @@ class Damage:
             self.table.done[(self.driver, "damage")] += 1
             if not wrong:
                 for each in root.glob("drivers/btrfs/*/*/fs"):
-                    subvolumes.destroy(str(each))  # they are read-only
+                    btrfs_subvolumes.destroy(str(each))  # they are read-only
                 remove_tree(root)
                 continue
             kept = root.with_name(f"fault-{self.driver}-{number}")

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from ocitool.drivers import subvolumes
+from ocitool.drivers import btrfs_subvolumes
 
 #: What is not of the store's content: who holds what just now, and room that is kept.
 _PASSED_OVER: Final = ("tmp", "locks", "containers", "trash", "reserve", "format", "kept")
@@ -258,13 +258,15 @@ def _same_time(path: Path) -> Iterator[None]:
 def _writable(path: Path) -> Iterator[None]:
     """Let what is in a read-only subvolume be damaged."""
     tops = [
-        each for each in path.parents if each.name == "fs" and subvolumes.is_subvolume(str(each))
+        each
+        for each in path.parents
+        if each.name == "fs" and btrfs_subvolumes.is_subvolume(str(each))
     ]
     for top in tops:
-        subvolumes.set_read_only(str(top), False)
+        btrfs_subvolumes.set_read_only(str(top), False)
     try:
         with _same_time(path.parent):
             yield
     finally:
         for top in tops:
-            subvolumes.set_read_only(str(top), True)
+            btrfs_subvolumes.set_read_only(str(top), True)

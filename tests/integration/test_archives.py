@@ -11,8 +11,8 @@ import tarfile
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import directory, file
-from ocitool.image.local import local_image
+from ocitool.drivers.conformance.layers import directory, file
+from ocitool.image.store_content import local_image
 from tests.fixtures.programs import python_environment
 from tests.fixtures.stores import put_image
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from ocitool.drivers.samples import entries_of
+from ocitool.drivers.conformance.layers import entries_of
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 FILES = """\
@@ -132,11 +132,11 @@ def test_root_of_a_namespace_of_one_id_is_such_a_user(both, context, rangeless_u
 CHOOSE = """
 import sys
 from ocitool import Store
-from ocitool.drivers import aside
+from ocitool.drivers.rootless import single_id
 from ocitool.errors import DriverUnavailable
 with Store.open(sys.argv[1]) as store:
     print(store.choose_driver().name == store.choose_driver().name)
-    aside.reason = lambda: ""
+    single_id.reason = lambda: ""
     try: store.choose_driver()
     except DriverUnavailable as error: print(error.message)
 """

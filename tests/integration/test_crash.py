@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.store.check import check
-from ocitool.store.removal import remove_image
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.remove import remove_image
 from tests.crash import calls
 from tests.crash.disk import Disk
 from tests.fixtures.programs import CHECKOUT, execute, python_environment

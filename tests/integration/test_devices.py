@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.drivers import choose
+from ocitool.drivers import select
 from ocitool.plugins import BUILT_IN
 from tests.fixtures.programs import execute
 
@@ -64,7 +64,7 @@ def attack(tools_context, run_cli, volume):
 def test_with_each_driver(attack, session_tree, request, name):
     parent = request.getfixturevalue("btrfs") if name == "btrfs" else session_tree
     root = Path(tempfile.mkdtemp(prefix="devices", dir=parent))
-    support = choose.probe(name, str(root / "drivers" / name))
+    support = select.probe(name, str(root / "drivers" / name))
     if not support.ok:
         pytest.skip(f"needs {name}: {support.reason}")
     assert attack(root, "--driver", name) == {"made\n"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.drivers import choose
+from ocitool.drivers import select
 from ocitool.plugins import BUILT_IN
 
 DOCKERFILE = """
@@ -39,7 +39,7 @@ def built(session_tree, context, run_cli, containers):
     def build(name, parent=session_tree):
         if name not in known:
             root = Path(tempfile.mkdtemp(prefix="d", dir=parent))
-            support = choose.probe(name, str(root / "drivers" / name))
+            support = select.probe(name, str(root / "drivers" / name))
             (root / "drivers" / name).rmdir()
             (root / "drivers").rmdir()
             if not support.ok:

@@ -272,7 +272,7 @@ def test_a_user_without_namespaces_builds_and_pushes(ordinary_user, registry, bu
 
 def test_the_lines_of_python_in_the_readme(run_cli, tools_context, store_root, containers):
     from ocitool_registry import MemoryBackend
-    from ocitool_registry.serve import serve
+    from ocitool_registry.server.serve import serve
 
     (code,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
     assert len(code.strip().splitlines()) <= 12

@@ -12,9 +12,9 @@ from ocitool.errors import BlobNotFound, ImageNotFound
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, parse_any
 from ocitool.oci.reference import Reference
-from ocitool.store.serving import StoreBackend
+from ocitool.store.registry_backend import StoreBackend
 from ocitool_registry import RegistrySink, RegistrySource, connect
-from ocitool_registry.serve import serve
+from ocitool_registry.server.serve import serve
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from ocitool import Store
 from ocitool.errors import StoreError
 from ocitool.image.repair import repair
-from ocitool.store.gc import prune
-from ocitool.store.removal import remove_image
+from ocitool.store.maintenance.prune import prune
+from ocitool.store.maintenance.remove import remove_image
 from tests.fixtures.commands import failed
 from tests.fixtures.servers import served
 from tests.fixtures.stores import age
@@ -145,10 +145,10 @@ import sys
 from ocitool import Store
 from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
-from ocitool.store.gc import prune
-from ocitool.store.serving import StoreBackend
-from ocitool_registry.backend import StoredManifest
-from ocitool_registry.serve import serve
+from ocitool.store.maintenance.prune import prune
+from ocitool.store.registry_backend import StoreBackend
+from ocitool_registry.server.backend import StoredManifest
+from ocitool_registry.server.serve import serve
 
 raw = b'{"schemaVersion":2}'
 stored = StoredManifest(digest=Digest.of(raw), media_type="x", raw=raw)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import StoreError
 from ocitool.image.copy import copy
-from ocitool.image.local import StoreSink, StoreSource
-from ocitool.layer.root import remove_tree
-from ocitool.store.check import check
-from ocitool.store.layer import layer_names
+from ocitool.image.store_content import StoreSink, StoreSource
+from ocitool.layer.beneath import remove_tree
+from ocitool.store.layer_content import layer_names
+from ocitool.store.maintenance.check import check
 from ocitool.store.refs import name_of
 from tests.fixtures.disks import disk
 from tests.fixtures.programs import execute
@@ -70,7 +70,7 @@ def test_what_skopeo_puts_into_a_store_is_there(skopeo, store_root, run_cli):
 ENSURE = f"""
 import sys
 from ocitool import Store
-from ocitool.image.local import local_image
+from ocitool.image.store_content import local_image
 class Unpacked:
     def emit(self, event):
         if getattr(event, "action", "") == "unpack" and event.state == "done":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.store.check import check
+from ocitool.store.maintenance.check import check
 from tests.fixtures.stores import LARGE as NAME
 from tests.fixtures.stores import files_below, start
 
@@ -30,7 +30,7 @@ with Store.open(sys.argv[1]) as store:
 UNPACK = f"""
 import sys
 from ocitool import Store
-from ocitool.image.local import local_image
+from ocitool.image.store_content import local_image
 with Store.open(sys.argv[1]) as store:
     layers = local_image(store, "{NAME}").layers
     class Tell:
@@ -149,7 +149,7 @@ def test_a_killed_user_leaves_nothing_either(ordinary_user, store_root, lines):
     store_root.mkdir()
     os.chown(store_root, user.uid, user.gid)
     make = (
-        "import sys; from ocitool import Store; from ocitool.drivers.samples import *\n"
+        "import sys; from ocitool import Store; from ocitool.drivers.conformance.layers import *\n"
         "from ocitool.oci.config import ImageConfig\n"
         "from ocitool.oci.manifest import Descriptor, Manifest\n"
         "from ocitool.oci.mediatypes import OCI_CONFIG\n"
@@ -189,8 +189,9 @@ def test_a_killed_user_leaves_nothing_either(ordinary_user, store_root, lines):
     )
     kill_after(process, lines)
     again = (
-        "import os, sys; from ocitool import Store; from ocitool.store.check import check\n"
-        "from ocitool.image.local import local_image\n"
+        "import os, sys; from ocitool import Store\n"
+        "from ocitool.store.maintenance.check import check\n"
+        "from ocitool.image.store_content import local_image\n"
         "with Store.open(sys.argv[1]) as store:\n"
         "    lease = store.lease().name\n"
         "    assert os.listdir(store.layout.tmp) == [lease]\n"

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from ocitool.drivers import choose
+from ocitool.drivers import select
 from tests.fixtures.commands import failed
 
 PATHS = {
@@ -37,7 +37,7 @@ def test_a_driver_works_or_says_what_it_does_not_take(
     containers, store_root, tools_context, run_cli, user, driver, path
 ):
     if user is None:
-        support = choose.probe(driver, str(store_root / driver))
+        support = select.probe(driver, str(store_root / driver))
         if not support.ok:
             pytest.skip(f"needs {driver}: {support.reason}")
     elif driver == "erofs":

@@ -14,9 +14,9 @@ import urllib.request
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import directory, file
+from ocitool.drivers.conformance.layers import directory, file
 from ocitool_registry import MemoryBackend
-from ocitool_registry.serve import serve
+from ocitool_registry.server.serve import serve
 from tests.fixtures.commands import failed
 from tests.fixtures.programs import execute, python_environment
 from tests.fixtures.stores import put_image, start

@@ -9,10 +9,10 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers import trash
-from ocitool.drivers.samples import directory, file
+from ocitool.drivers.conformance.layers import directory, file
 from ocitool.errors import DriverUnavailable
-from ocitool.store.check import check
-from ocitool.store.removal import remove_image
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.remove import remove_image
 from tests.fixtures.stores import LARGE as NAME
 from tests.fixtures.stores import age, large, put_image, put_layer
 
@@ -107,7 +107,7 @@ def test_who_waits_for_no_removal_of_a_large_blob(store_root, run_cli, monkeypat
 UNPACK = """
 import sys
 from ocitool import Store
-from ocitool.image.local import local_image
+from ocitool.image.store_content import local_image
 with Store.open(sys.argv[1]) as store:
     store.layers.ensure(local_image(store, sys.argv[2]).layers)
 """

@@ -7,15 +7,15 @@ import os
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DriverUnavailable, StoreError
-from ocitool.image.local import local_image
 from ocitool.image.repair import Mended, repair
+from ocitool.image.store_content import local_image
 from ocitool.image.transfer import pull, push
 from ocitool.oci.manifest import Index
-from ocitool.store.check import check
-from ocitool.store.serving import StoreBackend
-from ocitool_registry.serve import serve
+from ocitool.store.maintenance.check import check
+from ocitool.store.registry_backend import StoreBackend
+from ocitool_registry.server.serve import serve
 from tests.fixtures.stores import age, files_below, put_image
 
 MEMBERS = ([file("f", os.urandom(50_000))], [file("g", b"2" * 5000)])

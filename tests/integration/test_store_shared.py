@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.inspection import run_inside
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.harness import run_inside
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DriverUnavailable, StoreError
-from ocitool.image.local import local_image
+from ocitool.image.store_content import local_image
 from ocitool.settings import Settings
-from ocitool.store.check import check
-from ocitool.store.gc import prune
-from ocitool.store.usage import usage
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.prune import prune
+from ocitool.store.maintenance.usage import usage
 from tests.fixtures.programs import execute
 from tests.fixtures.stores import age, put_image, put_layer
 from tests.fixtures.trees import remove_tree

@@ -21,13 +21,13 @@ import pytest
 import yaml
 
 from ocitool import Store
-from ocitool.drivers import choose
-from ocitool.drivers.inspection import run_inside
-from ocitool.image.archive import load
-from ocitool.image.exporting import export_tar
-from ocitool.image.local import local_image
-from ocitool.layer.reader import TarReader
-from ocitool.layer.writer import TarWriter
+from ocitool.drivers import select
+from ocitool.drivers.conformance.harness import run_inside
+from ocitool.image.archive.archive import load
+from ocitool.image.rootfs_tar import export_tar
+from ocitool.image.store_content import local_image
+from ocitool.layer.tar.reader import TarReader
+from ocitool.layer.tar.writer import TarWriter
 from ocitool.plugins import BUILT_IN
 from tests.fixtures import stacks
 from tests.fixtures.looking import LOOK, Facts, look
@@ -105,7 +105,7 @@ def ours(session_tree, layout, request) -> Callable[[str, str], Facts]:
     def unpack(driver: str, case: str) -> Facts:
         if (driver, case) not in known:
             root = root_of(driver)
-            support = choose.probe(driver, f"{root}/probe")
+            support = select.probe(driver, f"{root}/probe")
             if not support.ok:
                 pytest.skip(f"needs {driver}: {support.reason}")
             archive = root / f"{case}.tar"

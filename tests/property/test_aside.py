@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocitool.drivers import choose
-from ocitool.drivers.bench import close
+from ocitool.drivers import select
+from ocitool.drivers.conformance.harness import close
+from ocitool.drivers.conformance.layers import Member, tar
 from ocitool.drivers.driver import Driver
-from ocitool.drivers.samples import Member, tar
 from ocitool.errors import OcitoolError
 from ocitool.layer import entry as kinds
+from ocitool.layer.beneath import remove_tree
 from ocitool.layer.entry import WHITEOUT, Entry, split
-from ocitool.layer.root import remove_tree
 
 A, B = "a" * 64, "b" * 64
 PLACES = [f"{top}{name}" for top in ("", "d/", "d/e/", "i/") for name in ("d", "e", "f", "é", "x")]
@@ -85,7 +85,7 @@ def linkable(entry: Entry) -> bool:
 @contextlib.contextmanager
 def driver(name: str) -> Iterator[Driver]:
     home = tempfile.mkdtemp(prefix="driver-")
-    made = choose.make(name, home)
+    made = select.make(name, home)
     try:
         yield made
     finally:

@@ -10,8 +10,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocitool.builder.context import Context
-from ocitool.builder.ignore import IgnoreRules
+from ocitool.builder.context.context import Context
+from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.layer import entry as kinds
 from ocitool.store.database import Database
 

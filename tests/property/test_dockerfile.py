@@ -12,10 +12,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocitool.builder.dockerfile import values, words
+from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.dockerfile import expand as words
+from ocitool.builder.dockerfile import values
 from ocitool.builder.dockerfile.durations import parse_duration
 from ocitool.builder.dockerfile.parser import parse
-from ocitool.builder.ignore import IgnoreRules
 from ocitool.errors import FormatError
 
 # Text that comes near the grammar: pieces of it, in any order.

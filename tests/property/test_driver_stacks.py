@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from ocitool.drivers import choose, erofs
-from ocitool.drivers.inspection import run_inside
-from ocitool.drivers.samples import (
+from ocitool.drivers import erofs, select
+from ocitool.drivers.conformance.harness import run_inside
+from ocitool.drivers.conformance.layers import (
     directory,
     file,
     hardlink,
@@ -52,7 +52,7 @@ DRIVERS = ("vfs", "overlay", "erofs")
 def every_driver():
     for name in DRIVERS:
         with tempfile.TemporaryDirectory(prefix="probe-") as place:
-            if not (found := choose.probe(name, f"{place}/driver")).ok:
+            if not (found := select.probe(name, f"{place}/driver")).ok:
                 pytest.skip(f"needs {name}: {found.reason}")
 
 
@@ -88,7 +88,7 @@ def test_every_driver_shows_the_same(layers):
     home = Path(tempfile.mkdtemp(prefix="stacks-"))
     try:
         for name in DRIVERS:
-            driver = choose.make(name, str(home / name))
+            driver = select.make(name, str(home / name))
             names, refused = unpack(driver, layers)
             found[name] = refused, shown(driver, names)
             if name == "erofs" and len(names) > erofs._MOST_STACKED:

@@ -9,10 +9,10 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocitool.layer.compression.estargz import ESTARGZ
+from ocitool.layer.compression.packer import Packer
+from ocitool.layer.compression.toc import TABLE, parse
 from ocitool.layer.entry import Entry
-from ocitool.layer.estargz import ESTARGZ
-from ocitool.layer.pack import Packer
-from ocitool.layer.toc import TABLE, parse
 from tests.property.test_layer import entries
 from tests.unit.layer.tars import members, tar
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from hypothesis import given, settings
 
 from ocitool import Store
-from ocitool.drivers.inspection import run_inside
-from ocitool.drivers.samples import Member
-from ocitool.image.exporting import export_tar
+from ocitool.drivers.conformance.harness import run_inside
+from ocitool.drivers.conformance.layers import Member
+from ocitool.image.rootfs_tar import export_tar
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import WHITEOUT, order, split
-from ocitool.layer.reader import TarReader
+from ocitool.layer.tar.reader import TarReader
 from tests.fixtures.looking import LOOK, Facts
 from tests.fixtures.stores import put_image
 from tests.fixtures.trees import remove_tree
@@ -63,7 +63,7 @@ def seen(facts: Facts) -> Facts:
 def plain(layers: list[list[Member]]) -> list[list[Member]]:
     """Let whiteouts come first, as engines write them, and leave out what is in a link.
 
-    An index does not say in which order its layer had what: see `ocitool.layer.settle`.
+    An index does not say in which order its layer had what: see `ocitool.layer.index.links`.
     """
     links = {
         f"{entry.path}/"

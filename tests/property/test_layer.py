@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
-from ocitool.layer import index as indexes
-from ocitool.layer.compression import GZIP, ZSTD
+from ocitool.layer.compression.codecs import GZIP, ZSTD
 from ocitool.layer.entry import Entry, Limits, clean_path, order
-from ocitool.layer.header import Headers
-from ocitool.layer.index import IndexWriter
-from ocitool.layer.pax import dump, parse
-from ocitool.layer.reader import TarReader
-from ocitool.layer.writer import TarWriter
+from ocitool.layer.index import index as indexes
+from ocitool.layer.index.index import IndexWriter
+from ocitool.layer.tar.header import Headers
+from ocitool.layer.tar.pax import dump, parse
+from ocitool.layer.tar.reader import TarReader
+from ocitool.layer.tar.writer import TarWriter
 from tests.unit.layer.holes import FORMS, sparse, whole
 from tests.unit.layer.tars import members, tar
 

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocitool.drivers.copying import copy_tree
+from ocitool.drivers.fullcopy import copy_tree
 from ocitool.layer import entry as kinds
-from ocitool.layer.apply import apply
-from ocitool.layer.compare import compare
-from ocitool.layer.diff import changes_in_upper, changes_since, write_changes
+from ocitool.layer.changes.diff import changes_in_upper, changes_since, write_changes
+from ocitool.layer.changes.verify import compare
 from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, split
-from ocitool.layer.index import index_of, parse
-from ocitool.layer.tree import ImageTree
+from ocitool.layer.index.index import index_of, parse
+from ocitool.layer.index.merged import ImageTree
+from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import OverlayMarks, Removal
 from tests.fixtures.erofs import Images
 from tests.unit.layer.conftest import OPAQUE as MARK

@@ -7,17 +7,17 @@ from contextlib import suppress
 import pytest
 
 from ocitool.builder.dockerfile import durations, values
-from ocitool.cli.progress.lines import plain_text, visible_line
-from ocitool.cli.template_functions import FUNCTIONS
+from ocitool.cli.gotemplate.functions import FUNCTIONS
+from ocitool.cli.text import plain_text, visible_line
 from ocitool.containers.options import RunOptions
 from ocitool.errors import ContainerError, FormatError, SandboxError
 from ocitool.oci.digest import Digest
-from ocitool.oci.moments import parse_epoch, parse_time
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
-from ocitool_registry.wire import REPOSITORY
+from ocitool.oci.timestamps import parse_epoch, parse_time
+from ocitool_registry.protocol import REPOSITORY
+from ocitool_runtime.host.plan import _mount
 from ocitool_runtime.spec import Mount
-from ocitool_runtime.wire import _mount
 from tests.fixtures.deadlines import within
 
 PARSERS = {

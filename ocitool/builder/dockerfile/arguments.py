@@ -1,9 +1,10 @@
-"""What stands behind an instruction's word: flags, JSON arrays, words, name=value pairs."""
+"""What follows an instruction's name: flags, JSON arrays, words, name=value pairs."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ocitool.errors import FormatError
@@ -143,3 +144,67 @@ def _pair(word: str, instruction: str) -> tuple[str, str]:
     if not name:
         raise FormatError(f"{instruction} names can not be blank")
     return name, value
+
+
+def parse_flags(
+    words: tuple[str, ...],
+    *,
+    strings: Collection[str] = (),
+    booleans: Collection[str] = (),
+    absent: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Read ``--name=value`` words into a table; booleans become ``"true"`` or ``"false"``.
+
+    *absent* are flags of the language that are not there yet, each with what to do instead.
+    """
+    absent = absent or {}
+    given: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word[2:].partition("=")
+        if name in absent:
+            raise FormatError(f"--{name} is not there yet", hint=absent[name])
+        if name not in strings and name not in booleans:
+            known = [f"--{flag}" for flag in (*strings, *booleans, *absent)]
+            raise FormatError(f"unknown flag: --{name}{suggest(f'--{name}', known)}")
+        if name in given:
+            raise FormatError(f"duplicate flag specified: {name}")
+        if (name in strings and not equals) or (name in booleans and equals and not value):
+            raise FormatError(f"missing a value on flag: --{name}", hint=f"write --{name}=VALUE")
+        given[name] = value if name in strings else _boolean(name, value)
+    return given
+
+
+def _boolean(name: str, value: str) -> str:
+    if value.lower() not in ("", "true", "false"):
+        raise FormatError(f"expecting boolean value for flag --{name}, not: {value}")
+    return value.lower() or "true"
+
+
+_FAR = 3  # edits; a name this far away is another name
+
+
+def suggest(word: str, names: Iterable[str]) -> str:
+    """Return `` (did you mean NAME?)``, or nothing where no name is near."""
+    word = word.lower()
+    # Of two names as near, the one with the same letters: two of them were swapped.
+    ranked = (
+        (_distance(word, name.lower()), sorted(word) != sorted(name.lower()), name)
+        for name in names
+    )
+    distance, _, name = min(ranked, default=(_FAR, True, ""))
+    return f" (did you mean {name}?)" if distance < min(_FAR, len(name)) else ""
+
+
+def _distance(one: str, other: str) -> int:
+    """Count the edits between two words (Levenshtein)."""
+    if abs(len(one) - len(other)) >= _FAR:
+        return _FAR
+    row = list(range(len(other) + 1))
+    for at, left in enumerate(one, start=1):
+        before, row[0] = row[0], at
+        for index, right in enumerate(other, start=1):
+            before, row[index] = (
+                row[index],
+                min(row[index] + 1, row[index - 1] + 1, before + (left != right)),
+            )
+    return row[-1]

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ocitool.builder.dockerfile.heredocs import Heredoc
-from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.lines import Heredoc, Span
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 

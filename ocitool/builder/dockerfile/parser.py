@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ocitool.builder.dockerfile import statements, steps
+from ocitool.builder.dockerfile import statements
+from ocitool.builder.dockerfile.arguments import suggest
 from ocitool.builder.dockerfile.instructions import Arg, From, Instruction
 from ocitool.builder.dockerfile.lines import Line, Source, Span, split
 from ocitool.builder.dockerfile.statements import Statement
-from ocitool.builder.dockerfile.suggestions import suggest
 from ocitool.errors import DockerfileError, FormatError
 
 _INSTRUCTIONS: Mapping[str, Callable[[Statement], Instruction | From]] = {
-    "ADD": steps.parse_add,
+    "ADD": statements.parse_add,
     "ARG": statements.parse_arg,
     "CMD": statements.parse_cmd,
-    "COPY": steps.parse_copy,
+    "COPY": statements.parse_copy,
     "ENTRYPOINT": statements.parse_entrypoint,
     "ENV": statements.parse_env,
     "EXPOSE": statements.parse_expose,
@@ -28,7 +28,7 @@ _INSTRUCTIONS: Mapping[str, Callable[[Statement], Instruction | From]] = {
     "HEALTHCHECK": statements.parse_healthcheck,
     "LABEL": statements.parse_label,
     "MAINTAINER": statements.parse_maintainer,
-    "RUN": steps.parse_run,
+    "RUN": statements.parse_run,
     "SHELL": statements.parse_shell,
     "STOPSIGNAL": statements.parse_stop_signal,
     "USER": statements.parse_user,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from ocitool.cli.progress.lines import LineBuffer
-from ocitool.cli.text import shortened
+from ocitool.cli.text import LineBuffer, shortened
 from ocitool.progress import (
     Event,
     StepErred,

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from ocitool.cli.output import short_id
-from ocitool.cli.progress.lines import LineBuffer
 from ocitool.cli.progress.renderer import Renderer
-from ocitool.cli.text import one_line, shortened
+from ocitool.cli.text import LineBuffer, one_line, shortened
 from ocitool.cli.units import human_size
 from ocitool.progress import (
     Event,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ocitool.layer.entry import NO_XATTRS
+from ocitool.layer.erofs.lower import Below
 from ocitool.layer.erofs.node import OPAQUE, Device, Node
-from ocitool.layer.erofs.stack import Below
 
 
 def merge(images: Sequence[Below]) -> tuple[Node, tuple[Device, ...]]:

@@ -11,15 +11,15 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Self
 
 from ocitool.errors import LayerError
+from ocitool.layer.beneath import open_quietly
 from ocitool.layer.entry import NO_XATTRS
 from ocitool.layer.erofs import format
 from ocitool.layer.erofs.format import BLOCK, DEVICES_AT, INODE, SUPER, SUPER_AT
 from ocitool.layer.erofs.node import Device, Node
-from ocitool.layer.quiet import open_quietly
 
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _PREFIXES: Final = dict(format.PREFIXES)
-#: As `ocitool.layer.erofs.stack` makes them: the layer's own, another layer's tar or holes.
+#: As `ocitool.layer.erofs.lower` makes them: the layer's own, another layer's tar or holes.
 _TAG: Final = re.compile(r"(\+|[0-9a-f]{64}|[g-v]{64})?")
 _REMEDY: Final = "run `ocitool system check --repair`"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ocitool.drivers.conformance import DriverConformance
+from ocitool.drivers.conformance.suite import DriverConformance
 
 CASES = tuple(name for name in dir(DriverConformance) if name.startswith("test_"))
 MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "-", "": ""}

@@ -9,12 +9,12 @@ import tempfile
 import pytest
 
 from ocitool import plugins
-from ocitool.drivers import choose, probing, subvolumes
+from ocitool.drivers import btrfs_subvolumes, probes, select
 from ocitool.drivers.btrfs import BtrfsDriver
-from ocitool.drivers.conformance import A, B, C, DriverConformance
+from ocitool.drivers.conformance.layers import directory, file
+from ocitool.drivers.conformance.suite import A, B, C, DriverConformance
 from ocitool.drivers.driver import Support
-from ocitool.drivers.samples import directory, file
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +22,13 @@ def on_btrfs(btrfs, monkeypatch):
     """Every home of a test lies on btrfs; at its end no subvolume is left there."""
     monkeypatch.setattr(tempfile, "tempdir", str(btrfs))
     yield
-    left = [place for place, _, _ in os.walk(btrfs) if subvolumes.is_subvolume(place)]
+    left = [place for place, _, _ in os.walk(btrfs) if btrfs_subvolumes.is_subvolume(place)]
     assert left == [str(btrfs)]
 
 
 class TestBtrfs(DriverConformance):
     def make(self, home):
-        return choose.make("btrfs", home)
+        return select.make("btrfs", home)
 
     def test_a_layer_is_frozen(self):
         with self.driver() as driver:
@@ -81,7 +81,7 @@ class TestBtrfs(DriverConformance):
             self.layer(driver, A, (), [file("old", b"as before")])
             driver.begin("t", (A,))
             top = driver.mounts("t", (A,))[0].source
-            subvolumes.snapshot(top, f"{top}/.snapshot")
+            btrfs_subvolumes.snapshot(top, f"{top}/.snapshot")
             assert b"as before" in self.diff(driver, "t", (A,))
 
     def test_subvolumes_of_a_container_go_with_its_tree(self):
@@ -103,7 +103,7 @@ class TestBtrfs(DriverConformance):
             nest(driver, "t", (A,))
             top = driver.mounts("t", (A,))[0].source
             with monkeypatch.context() as patch:
-                patch.setattr(subvolumes, "copy_tree", full)
+                patch.setattr(btrfs_subvolumes, "copy_tree", full)
                 with pytest.raises(OSError, match="No space"):
                     driver.commit("t", B)
             assert os.listdir(f"{top}/d") == ["inner"]
@@ -115,7 +115,7 @@ class TestBtrfs(DriverConformance):
         with self.driver() as driver:
             self.layer(driver, A, (), self.everything)
             driver.begin("t", (A,))
-            subvolumes.set_read_only(driver.mounts("t", (A,))[0].source, True)
+            btrfs_subvolumes.set_read_only(driver.mounts("t", (A,))[0].source, True)
             driver.discard("t")
             assert list(driver.trees()) == []
 
@@ -125,10 +125,10 @@ def nest(driver, key, parents):
     (mount,) = driver.mounts(key, parents)
     d = f"{mount.source}/d"
     for inner, name in ((f"{d}/inner", "f"), (f"{d}/inner/deeper", "g")):
-        subvolumes.create(inner)
+        btrfs_subvolumes.create(inner)
         with open(f"{inner}/{name}", "w") as content:
             content.write("deeper")
-    subvolumes.set_read_only(f"{d}/inner/deeper", True)
+    btrfs_subvolumes.set_read_only(f"{d}/inner/deeper", True)
     os.utime(d, (5, 5))
 
 
@@ -141,9 +141,9 @@ def used(place):
 
 def test_elsewhere_it_is_refused(session_tree):
     place = tempfile.mkdtemp(dir=session_tree)
-    if subvolumes.on_btrfs(place):
+    if btrfs_subvolumes.on_btrfs(place):
         pytest.skip("needs temporary files on something else than btrfs")
-    found = choose.probe("btrfs", f"{place}/home")
+    found = select.probe("btrfs", f"{place}/home")
     assert (found.ok, found.reason) == (False, "the store does not lie on btrfs")
     assert found.hint
     assert os.listdir(f"{place}/home") == []
@@ -153,9 +153,9 @@ def test_it_is_chosen_where_it_is_the_first_that_works(monkeypatch):
     """As on a kernel without overlay."""
     names = [name for name in plugins.names("ocitool.drivers") if name != "erofs"]
     monkeypatch.setattr(plugins, "names", lambda group: names)
-    monkeypatch.setattr(probing, "try_overlay", lambda *_: Support(ok=False, reason="for the test"))
+    monkeypatch.setattr(probes, "try_overlay", lambda *_: Support(ok=False, reason="for the test"))
     place = tempfile.mkdtemp(prefix="with:colon,")
-    name, tried = choose.choose(place)
+    name, tried = select.choose(place)
     assert name == "btrfs", tried
     assert [each.name for each in tried if each.support.ok] == ["btrfs"]
     remove_tree(place)
@@ -165,10 +165,10 @@ def test_a_crowd_of_subvolumes_is_seen():
     """More than one answer of the kernel has room for."""
     place = tempfile.mkdtemp()
     top = f"{place}/top"
-    subvolumes.create(top)
+    btrfs_subvolumes.create(top)
     for at in range(300):
-        subvolumes.create(f"{top}/{at}")
-    assert subvolumes.destroy(top)
+        btrfs_subvolumes.create(f"{top}/{at}")
+    assert btrfs_subvolumes.destroy(top)
     assert os.listdir(place) == []
     os.rmdir(place)
 

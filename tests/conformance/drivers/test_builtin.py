@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from ocitool.drivers import choose
-from ocitool.drivers.conformance import DriverConformance
+from ocitool.drivers import select
+from ocitool.drivers.conformance.suite import DriverConformance
 from ocitool.errors import DriverUnavailable
 
 
 def make(name, home):
     """Make a driver as the store does; skip where it cannot work."""
     try:
-        driver = choose.make(name, home)
+        driver = select.make(name, home)
     except DriverUnavailable as error:
         pytest.skip(str(error))
     return driver
@@ -21,13 +21,13 @@ def make(name, home):
 @pytest.fixture(autouse=True, scope="module")
 def overlay_works(tmp_path_factory):
     """Say once whether overlay works here; a class asks for it."""
-    return choose.probe("overlay", str(tmp_path_factory.mktemp("probe") / "overlay"))
+    return select.probe("overlay", str(tmp_path_factory.mktemp("probe") / "overlay"))
 
 
 @pytest.fixture(autouse=True, scope="module")
 def erofs_works(tmp_path_factory):
     """Say once whether images in files can be mounted here."""
-    return choose.probe("erofs", str(tmp_path_factory.mktemp("probe") / "erofs"))
+    return select.probe("erofs", str(tmp_path_factory.mktemp("probe") / "erofs"))
 
 
 class TestOverlay(DriverConformance):

@@ -9,21 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.drivers import choose
-from ocitool.drivers.bench import close, timeless
-from ocitool.drivers.conformance import A, B, C, DriverConformance
+from ocitool.drivers import select
+from ocitool.drivers.conformance.harness import LIST, close, timeless
+from ocitool.drivers.conformance.layers import directory, entries_of, file, hardlink, symlink, tar
+from ocitool.drivers.conformance.suite import A, B, C, DriverConformance
 from ocitool.drivers.fuse_overlayfs import FuseOverlayDriver
-from ocitool.drivers.inspection import LIST
-from ocitool.drivers.samples import directory, entries_of, file, hardlink, symlink, tar
-from ocitool.layer.apply import apply
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
+from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import Removal
 from tests.fixtures.programs import execute
 
 
 @pytest.fixture(scope="module")
 def fuse_works(tmp_path_factory):
-    support = choose.probe("fuse-overlayfs", str(tmp_path_factory.mktemp("probe") / "fuse"))
+    support = select.probe("fuse-overlayfs", str(tmp_path_factory.mktemp("probe") / "fuse"))
     if not support.ok:
         pytest.skip(f"needs fuse-overlayfs: {support.reason}")
 
@@ -31,7 +30,7 @@ def fuse_works(tmp_path_factory):
 @pytest.mark.usefixtures("fuse_works")
 class TestFuseOverlay(DriverConformance):
     def make(self, home):
-        return choose.make("fuse-overlayfs", home)
+        return select.make("fuse-overlayfs", home)
 
     def test_an_upper_is_complete_by_itself(self):
         """What the layer written from it unpacks to is what a program saw in the tree."""
@@ -69,7 +68,7 @@ class TestFuseOverlay(DriverConformance):
         assert not [name for name in found if "gone" in name]
 
     def test_it_writes_the_names_that_the_kernel_writes(self, tmp_path):
-        if not (support := choose.probe("overlay", str(tmp_path))).ok:
+        if not (support := select.probe("overlay", str(tmp_path))).ok:
             pytest.skip(f"needs overlay: {support.reason}")
         low = [directory("d"), directory("d/e"), file("d/f", b"1"), file("d/e/f", b"1")]
         low += [file("x", b"1"), file("y", b"1")]
@@ -81,7 +80,7 @@ class TestFuseOverlay(DriverConformance):
         names = []
         for name in ("fuse-overlayfs", "overlay"):
             home = tempfile.mkdtemp()
-            driver = choose.make(name, home)
+            driver = select.make(name, home)
             self.layer(driver, A, (), low)
             driver.begin("t", (A,))
             self.inside(driver, "t", (A,), edit)
@@ -115,7 +114,7 @@ def test_on_another_overlay_it_is_refused_with_the_remedy(root_only, fuse_works,
     if made.code != 0:
         pytest.skip(f"needs overlay: {made.stderr.strip()}")
     try:
-        found = choose.probe("fuse-overlayfs", str(place / "top/home"))
+        found = select.probe("fuse-overlayfs", str(place / "top/home"))
         assert (found.ok, "no whiteout" in found.reason) == (False, True)
         assert "volume" in found.hint
         assert os.listdir(place / "top/home") == []

@@ -91,8 +91,8 @@ def test_the_driver_proves_itself_from_outside(installed):
     if installed.run("-c", "import pytest").code != 0:
         pytest.skip("needs pytest in the tests' own Python")
     probe = (
-        "import tempfile; from ocitool.drivers import choose; "
-        "print(choose.probe('journal', tempfile.mkdtemp()).reason)"
+        "import tempfile; from ocitool.drivers import select; "
+        "print(select.probe('journal', tempfile.mkdtemp()).reason)"
     )
     said = installed.run("-c", probe).ok().stdout
     if "cannot be unpacked" in said:
@@ -109,7 +109,7 @@ def test_the_driver_proves_itself_from_outside(installed):
 def test_the_program_uses_it(installed, store_root, tmp_path):
     layer = tmp_path / "layer.tar"
     made = (
-        "import sys; from ocitool.drivers.samples import file, tar; "
+        "import sys; from ocitool.drivers.conformance.layers import file, tar; "
         "open(sys.argv[1], 'wb').write(tar([file('f', b'content')]).getvalue())"
     )
     installed.run("-c", made, layer).ok()
@@ -124,7 +124,8 @@ def test_the_program_uses_it(installed, store_root, tmp_path):
         pytest.skip(f"needs a driver: {info}")
     assert info.ok().stdout.strip() == "journal"
     unpack = (
-        "import sys; from ocitool import Store; from ocitool.image.local import local_image\n"
+        "import sys; from ocitool import Store\n"
+        "from ocitool.image.store_content import local_image\n"
         "with Store.open(sys.argv[1], driver='journal') as store:\n"
         "    print(store.layers.ensure(local_image(store, 'plugged:1').layers)[0])"
     )

@@ -9,9 +9,9 @@ import tempfile
 
 import pytest
 
-from ocitool.drivers import choose
-from ocitool.drivers.conformance import A, B, DriverConformance
-from ocitool.drivers.samples import file
+from ocitool.drivers import select
+from ocitool.drivers.conformance.layers import file
+from ocitool.drivers.conformance.suite import A, B, DriverConformance
 
 _FIEMAP = 0xC020660B  # linux/fiemap.h
 _HEAD = struct.Struct("=QQLLLL")  # start, length, flags, mapped, room, reserved
@@ -38,7 +38,7 @@ class TestVfsOnXfs(DriverConformance):
         monkeypatch.setattr(tempfile, "tempdir", str(xfs))
 
     def make(self, home):
-        return choose.make("vfs", home)
+        return select.make("vfs", home)
 
 
 @pytest.mark.parametrize("disk", ["xfs", "btrfs"])

@@ -12,7 +12,7 @@ from tests.fixtures.programs import execute
 #: Runs every test of the suite as any runner may, and prints what became of them.
 RUN = """
 import sys, traceback, unittest
-from ocitool.drivers import choose
+from ocitool.drivers import select
 from ocitool.drivers.conformance import DriverConformance
 from ocitool.drivers.vfs import VfsDriver
 
@@ -25,7 +25,7 @@ class Suite(DriverConformance):
     def make(self, home):
         if mode == "own":
             return VfsDriver(home)
-        driver = choose.make(f"{name}.aside" if mode == "aside" else name, home)
+        driver = select.make(f"{name}.aside" if mode == "aside" else name, home)
         assert type(driver).__name__ == "Unshared"
         return driver
 
@@ -47,26 +47,26 @@ sys.exit(bool(bad))
 #: Makes subvolumes in a container on btrfs; they become directories, or go with their tree.
 NEST = """
 import sys
-from ocitool.drivers import choose
-from ocitool.drivers.bench import DriverBench
-from ocitool.drivers.samples import directory
+from ocitool.drivers import select
+from ocitool.drivers.conformance.harness import DriverBench
+from ocitool.drivers.conformance.layers import directory
 
 MAKE = f'''
 import os, sys
 sys.path[:0] = {sys.path!r}
-from ocitool.drivers import subvolumes
+from ocitool.drivers import btrfs_subvolumes
 here = os.getcwd()
-subvolumes.create(here + "/d/inner")
+btrfs_subvolumes.create(here + "/d/inner")
 open("d/inner/f", "w").close()
-subvolumes.create(here + "/d/inner/deeper")
+btrfs_subvolumes.create(here + "/d/inner/deeper")
 open("d/inner/deeper/g", "w").close()
 os.chown("d/inner/deeper/g", 7, 7)
-subvolumes.set_read_only(here + "/d/inner/deeper", True)
+btrfs_subvolumes.set_read_only(here + "/d/inner/deeper", True)
 '''
 
 class Nest(DriverBench):
     def make(self, home):
-        return choose.make("btrfs", home)
+        return select.make("btrfs", home)
 
     def run(self):
         A, B, C = (letter * 64 for letter in "abc")
@@ -86,10 +86,10 @@ Nest().run()
 
 PROBE = """
 import sys, tempfile
-from ocitool.drivers import choose
+from ocitool.drivers import select
 
 with tempfile.TemporaryDirectory() as place:
-    found = choose.probe(sys.argv[1], place)
+    found = select.probe(sys.argv[1], place)
 print(found.ok, found.reason)
 """
 

@@ -12,16 +12,16 @@ import pytest
 #: Run as an ordinary user: kills the worker at several moments; prints "fine" at the end.
 KILL = """
 import os, signal, sys, tempfile, warnings
-from ocitool.drivers import choose, trash
-from ocitool.drivers.bench import raises
-from ocitool.drivers.conformance import A, B
-from ocitool.drivers.samples import file, full, tar
+from ocitool.drivers import select, trash
+from ocitool.drivers.conformance.harness import raises
+from ocitool.drivers.conformance.suite import A, B
+from ocitool.drivers.conformance.layers import file, full, tar
 from ocitool.errors import DriverError
-from ocitool.layer.root import remove_tree
+from ocitool.layer.beneath import remove_tree
 
 warnings.simplefilter("error")
 home = tempfile.mkdtemp()
-driver = choose.make(sys.argv[1], home)
+driver = select.make(sys.argv[1], home)
 members = [*full((1234, 60000)), file("large", bytes(9 << 20))]
 
 def kill():
@@ -87,10 +87,10 @@ def test_a_dead_worker_is_told_and_replaced(ordinary_user, name):
 #: Starts an unpacking that never ends, says the worker's id, and waits to be killed.
 HANG = """
 import os, sys
-from ocitool.drivers import choose
-from ocitool.drivers.samples import file, tar
+from ocitool.drivers import select
+from ocitool.drivers.conformance.layers import file, tar
 
-driver = choose.make("overlay", sys.argv[1])
+driver = select.make("overlay", sys.argv[1])
 class Slow:
     def read(self, size=-1, /):
         if data:

@@ -11,8 +11,8 @@ import pytest
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool_registry import MemoryBackend, RegistryClient, RetryPolicy, application
-from ocitool_registry.credentials import Anonymous
-from ocitool_registry.serve import Server
+from ocitool_registry.auth.keychain import Anonymous
+from ocitool_registry.server.serve import Server
 
 Rule = Callable[[dict[str, Any], Any], "Iterable[bytes] | None"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocitool_registry import MemoryBackend
-from ocitool_registry.conformance import BackendConformance
+from ocitool_registry.server.conformance import BackendConformance
 
 
 class TestMemoryBackend(BackendConformance):

@@ -11,7 +11,7 @@ import pytest
 
 from ocitool.errors import AuthError, RegistryError
 from ocitool_registry import Credential, RegistrySink, limits
-from ocitool_registry.credentials import Fixed
+from ocitool_registry.auth.keychain import Fixed
 from tests.conformance.registry.rules import (
     DATA,
     SECRET,

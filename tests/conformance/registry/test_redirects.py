@@ -10,7 +10,7 @@ import pytest
 
 from ocitool.errors import NotFound, RegistryError
 from ocitool.oci.digest import Digest
-from ocitool_registry.credentials import Fixed
+from ocitool_registry.auth.keychain import Fixed
 from tests.conformance.registry.rules import (
     DATA,
     SECRET,

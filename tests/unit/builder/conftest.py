@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ocitool import BuildOptions, Store, build
-from ocitool.image.archive import load
+from ocitool.image.archive.archive import load
 from ocitool.oci.platform import this_platform
 from ocitool.progress import Event, StepFinished, StepOutput, StepStarted
 from tests.fixtures import images

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.store.gc import prune
+from ocitool.store.maintenance.prune import prune
 from tests.unit.builder.conftest import Kitchen
 
 DOCKERFILE = """\

@@ -6,7 +6,7 @@ import pytest
 
 from ocitool import BuildOptions, Store, build
 from ocitool.builder import inputs
-from ocitool.builder import perform as doing
+from ocitool.builder.solver import execute as doing
 from ocitool.errors import BuildError, FormatError
 
 

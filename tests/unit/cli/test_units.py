@@ -8,7 +8,7 @@ import pytest
 
 from ocitool.cli import units
 from ocitool.errors import FormatError
-from ocitool.oci import moments
+from ocitool.oci import timestamps
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -103,7 +103,7 @@ def test_clock(seconds: float, text: str) -> None:
     ],
 )
 def test_parse_time(text: str, moment: int) -> None:
-    assert moments.parse_time(text) == moment
+    assert timestamps.parse_time(text) == moment
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_parse_time(text: str, moment: int) -> None:
 )
 def test_parse_time_refuses(text: str) -> None:
     with pytest.raises(FormatError) as caught:
-        moments.parse_time(text, where="config.created")
+        timestamps.parse_time(text, where="config.created")
     assert caught.value.where == "config.created"
 
 
@@ -135,7 +135,7 @@ def test_parse_time_refuses(text: str) -> None:
     ],
 )
 def test_format_time_is_the_inverse(text: str) -> None:
-    assert units.format_time(moments.parse_time(text)) == text
+    assert units.format_time(timestamps.parse_time(text)) == text
 
 
 def test_local_time_is_dockers_created_at(monkeypatch: pytest.MonkeyPatch) -> None:

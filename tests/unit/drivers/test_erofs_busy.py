@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.drivers import choose
-from ocitool.drivers.inspection import LIST, run_inside
-from ocitool.drivers.samples import file, tar, whiteout
+from ocitool.drivers import select
+from ocitool.drivers.conformance.harness import LIST, run_inside
+from ocitool.drivers.conformance.layers import file, tar, whiteout
 from ocitool.errors import LayerNotFound
-from ocitool_runtime.shared import sweep
+from ocitool_runtime.sandbox.rootfs.shared_mounts import sweep
 from tests.fixtures.stores import finish, start
 from tests.fixtures.trees import remove_tree
 
@@ -20,9 +20,9 @@ NAMES = [f"{at:064x}" for at in range(12)]
 
 MERGE = """
 import sys
-from ocitool.drivers import choose
+from ocitool.drivers import select
 home, *names = sys.argv[1:]
-driver = choose.make("erofs", home)
+driver = select.make("erofs", home)
 print("ready", flush=True)
 sys.stdin.readline()
 (mount,) = driver.view(names)
@@ -31,19 +31,19 @@ print(mount.lower[0])
 
 HOLD = """
 import sys
-from ocitool.drivers import choose
-from ocitool.drivers.inspection import run_inside
+from ocitool.drivers import select
+from ocitool.drivers.conformance.harness import run_inside
 home, signal, answer, *names = sys.argv[1:]
 LOOK = f"open({signal!r}, 'w').close(); open({answer!r}).read();"
 LOOK += "import os; print([int(open('top').read()), len(os.listdir('.'))])"
-print(run_inside(choose.make("erofs", home).view(names), LOOK))
+print(run_inside(select.make("erofs", home).view(names), LOOK))
 """
 
 
 @pytest.fixture
 def home():
     place = tempfile.mkdtemp(prefix="busy-")
-    if not (found := choose.probe("erofs", place)).ok:
+    if not (found := select.probe("erofs", place)).ok:
         os.rmdir(place)
         pytest.skip(f"needs erofs: {found.reason}")
     yield place
@@ -55,7 +55,7 @@ def home():
 @pytest.fixture
 def driver(home):
     """A driver with more layers than are stacked, each with a file that hides the one before."""
-    made = choose.make("erofs", home)
+    made = select.make("erofs", home)
     for at, name in enumerate(NAMES):
         members = [file(f"f{at}", b"%d" % at), *([whiteout(f"f{at - 1}")] if at else [])]
         made.begin("t", NAMES[:at])

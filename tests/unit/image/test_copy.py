@@ -8,12 +8,12 @@ import threading
 import pytest
 
 from ocitool import Store, copy
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DigestMismatch, ImageNotFound, NotFound, OcitoolError
-from ocitool.image.local import StoreSink, StoreSource
+from ocitool.image.store_content import StoreSink, StoreSource
 from ocitool.oci.manifest import Index
 from ocitool.oci.platform import Platform, this_platform
-from ocitool.store.check import check
+from ocitool.store.maintenance.check import check
 from tests.fixtures.stores import files_below, put_image
 
 LAYERS = [[file(f"f{at}", b"%d" % at * 3000)] for at in range(6)]

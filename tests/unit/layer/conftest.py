@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import pytest
 
-from ocitool.layer import root as root_module
-from ocitool.layer.apply import apply
+from ocitool.layer import beneath as root_module
 from ocitool.layer.entry import DEFAULT_LIMITS
+from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import OverlayMarks, Removal
 from tests.fixtures.erofs import Images, shown, unmountable
 from tests.unit.layer.tars import mine

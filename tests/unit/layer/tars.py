@@ -7,8 +7,8 @@ import os
 
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import DEFAULT_LIMITS, Entry
-from ocitool.layer.reader import TarReader
-from ocitool.layer.writer import TarWriter
+from ocitool.layer.tar.reader import TarReader
+from ocitool.layer.tar.writer import TarWriter
 
 E = Entry
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ocitool_registry.challenge import parse_challenges
-from ocitool_registry.failure import _text
-from ocitool_registry.transport import _NOISE
-from ocitool_registry.wire import next_link
+from ocitool_registry.auth.challenge import parse_challenges
+from ocitool_registry.protocol import next_link
+from ocitool_registry.transport.errors import _text
+from ocitool_registry.transport.requests import _NOISE
 from tests.fixtures.deadlines import within
 
 SIZE = 300_000

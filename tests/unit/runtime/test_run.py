@@ -10,7 +10,7 @@ import pytest
 
 from ocitool.errors import SandboxError
 from ocitool_runtime import Rlimit, Stdio, get_isolation
-from ocitool_runtime.failure import StepRefused, StillRunning
+from ocitool_runtime.errors import StepRefused, StillRunning
 
 
 @pytest.mark.parametrize("code", [0, 1, 42, 125, 255])

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from ocitool.errors import FormatError, SandboxError
-from ocitool_runtime import Exit, IdMap, Mount, Rlimit, Sandbox, capabilities, failure
-from ocitool_runtime.identity import UnknownUser, resolve
-from ocitool_runtime.program import NotRunnable, candidates, execute
+from ocitool_runtime import Exit, IdMap, Mount, Rlimit, Sandbox, errors
+from ocitool_runtime.host import capabilities
+from ocitool_runtime.sandbox.exec import NotRunnable, candidates, execute
+from ocitool_runtime.sandbox.users import UnknownUser, resolve
 
 SANDBOX = Sandbox(
     rootfs=(Mount(type="overlay", lower=("/a", "/b"), upper="/u", work="/w"),),
@@ -136,6 +137,6 @@ def test_why_a_program_cannot_run(tmp_path):
     ],
 )
 def test_refusals_carry_the_remedy(step, syscall, number, path, word):
-    error = failure.StepRefused(step, syscall=syscall, number=number, path=path, text="refused")
+    error = errors.StepRefused(step, syscall=syscall, number=number, path=path, text="refused")
     assert word in error.hint
     assert (error.syscall, error.errno, error.path) == (syscall, number, path)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.drivers.inspection import LIST, run_inside
-from ocitool.drivers.samples import directory, file, whiteout
+from ocitool.drivers.conformance.harness import LIST, run_inside
+from ocitool.drivers.conformance.layers import directory, file, whiteout
 from ocitool.errors import DigestMismatch, LayerError, OcitoolError
 from ocitool.oci.digest import Digest
-from ocitool.store.gc import prune
-from ocitool.store.layer import Layer, layer_names
+from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.maintenance.prune import prune
 from tests.fixtures.stores import age, put_image, put_layer
 
 LOW = [directory("d"), file("d/f", b"low"), file("gone", b"1")]

@@ -10,7 +10,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.errors import StoreError, StoreLocked, StoreVersion
-from ocitool.store.files import write_new_file
+from ocitool.store.atomic import write_new_file
 from tests.fixtures.stores import files_below, finish, start
 
 

@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store, copy
-from ocitool.drivers.samples import file
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import FormatError
-from ocitool.image.local import StoreSink, StoreSource
+from ocitool.image.store_content import StoreSink, StoreSource
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import OCI_INDEX
-from ocitool.store.check import check
-from ocitool.store.gc import _topmost_first, prune
-from ocitool.store.marks import mark
-from ocitool.store.stock import take_stock
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.mark import mark, take_stock
+from ocitool.store.maintenance.prune import _topmost_first, prune
 from tests.fixtures.stores import put_image
 
 MOST_READS = 20_000

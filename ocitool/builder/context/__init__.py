@@ -1,0 +1,1 @@
+"""The build context: its files, ignore rules and content digests."""

@@ -1,0 +1,273 @@
+"""The build context: the files a COPY can take, without those that are ignored."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import stat
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.context.ignore import State as Verdict
+from ocitool.builder.context.patterns import find_matches, has_wildcard, segments_of
+from ocitool.builder.context.statcache import StatCache, State
+from ocitool.errors import BuildError
+from ocitool.layer.entry import Entry, encode
+from ocitool.store.database import Database
+
+if TYPE_CHECKING:
+    from ocitool.layer.changes.diff import Links
+
+_MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
+_DEEPEST: Final = 400  # directories in each other, below Python's own limit of nested calls
+
+
+class Item(NamedTuple):
+    """Something that a COPY names: its path in the context, and what it is there."""
+
+    path: str  # relative; "" is the context itself
+    name: str  # what it is called in a directory it is copied into
+    is_directory: bool
+
+
+class Context:
+    """The directory *top* under *rules*.  Nothing outside is ever reached, whatever links say."""
+
+    def __init__(self, top: str, rules: IgnoreRules, database: Database) -> None:
+        self.top = os.path.realpath(top)
+        self._rules = rules
+        self._walker = rules.walker()
+        self._database = database
+        self._cache: StatCache | None = None
+
+    @property
+    def cache(self) -> StatCache:
+        """The stat cache; read when the first COPY needs it."""
+        if self._cache is None:
+            self._cache = StatCache(self._database, self.top, self._rules.digest)
+        return self._cache
+
+    # -- finding ----------------------------------------------------------------------------
+
+    def find(self, source: str) -> list[Item]:
+        """Return what the COPY source *source* names; a wildcard may name nothing.
+
+        Raises:
+            BuildError: a name without wildcards is not there, or is ignored.
+        """
+        segments = segments_of(source)
+        if any(has_wildcard(segment) for segment in segments):
+            return [
+                self._item(path, name)
+                for matched, path, name in find_matches(segments, self._names, self._resolve)
+                if not (self._ignored(matched) or self._ignored(path))
+            ]
+        named = "/".join(segments)
+        path = self._resolve(named)
+        # Of a link both names count: neither it nor what it leads to may be ignored.
+        if path is None or any(each and self._ignored(each) for each in (named, path)):
+            raise self._absent(named, ignored=path is not None)
+        return [self._item(path, segments[-1] if segments else "")]
+
+    def _names(self, directory: str) -> list[str]:
+        try:
+            names = os.listdir(f"{self.top}/{directory}" if directory else self.top)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(names, key=encode)
+
+    def _item(self, path: str, name: str = "") -> Item:
+        place = f"{self.top}/{path}" if path else self.top
+        is_directory = stat.S_ISDIR(os.lstat(place).st_mode)
+        return Item(path, name or path.rpartition("/")[2], is_directory)
+
+    def _ignored(self, path: str) -> bool:
+        if not self._rules.ignored(path):
+            return False
+        # A directory may be ignored and still hold something that is not.
+        return not (os.path.isdir(f"{self.top}/{path}") and self._rules.may_reinclude(path))
+
+    def _resolve(self, path: str) -> str | None:
+        """Follow the links of *path* inside the context; None if it does not exist."""
+        done: list[str] = []
+        todo = path.split("/")[::-1] if path else []
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                done = done[:-1]
+                continue
+            here = "/".join([*done, part])
+            try:
+                mode = os.lstat(f"{self.top}/{here}").st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            if not stat.S_ISLNK(mode):
+                done.append(part)
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise BuildError("too many levels of symbolic links", where=f"/{path}")
+            target = os.readlink(f"{self.top}/{here}")
+            if target.startswith("/"):
+                done = []
+            todo.extend(target.split("/")[::-1])
+        return "/".join(done)
+
+    def _absent(self, path: str, *, ignored: bool) -> BuildError:
+        if ignored:
+            return BuildError(
+                f'"/{path}": not found',
+                hint="the ignore file keeps it out of the context; add an exception, as !" + path,
+            )
+        return BuildError(f'"/{path}": not found', hint=f"the context is {self.top}")
+
+    # -- digests ----------------------------------------------------------------------------
+
+    def digest(self, item: Item) -> str:
+        """Return a digest of an item's content: names, types, modes, owners aside, and data.
+
+        Times do not count.  Names of one file are told from copies of it.
+        """
+        links: dict[tuple[int, int], list[str]] = {}
+        if item.is_directory:
+            content = self._directory(item.path, self._verdict(item.path), links)
+        else:
+            began = time.time_ns()
+            place = f"{self.top}/{item.path}"
+            directory, _, name = place.rpartition("/")
+            found = _state(name, os.lstat(place))
+            content = self.cache.digest(directory, [found], began, key=place)
+        several = sorted(sorted(paths) for paths in links.values() if len(paths) > 1)
+        return sha256(repr((item.is_directory, content, several)).encode()).hexdigest()
+
+    def _directory(
+        self, path: str, verdict: Verdict, links: dict[tuple[int, int], list[str]]
+    ) -> str:
+        if path.count("/") >= _DEEPEST:
+            raise BuildError(
+                f"directories are nested more than {_DEEPEST} deep",
+                where=f"{path[:40]}...",
+                hint="name the directory in .dockerignore, or pack it and ADD the archive",
+            )
+        place = f"{self.top}/{path}" if path else self.top
+        began = time.time_ns()
+        files: list[State] = []
+        directories: list[tuple[str, int]] = []
+        settled = verdict.settled
+        enter = self._walker.enter
+        is_dir_mode = stat.S_ISDIR
+        fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    name = entry.name
+                    found = entry.stat(follow_symlinks=False)
+                    mode = found.st_mode
+                    if is_dir_mode(mode):
+                        directories.append((name, mode))
+                        continue
+                    if (verdict if settled else enter(verdict, name, False)).ignored:
+                        continue
+                    files.append(
+                        (name, mode, found.st_ino, found.st_size, found.st_mtime_ns,
+                         found.st_ctime_ns)
+                    )  # fmt: skip
+                    if found.st_nlink > 1:
+                        child = f"{path}/{name}" if path else name
+                        links.setdefault((found.st_dev, found.st_ino), []).append(child)
+        finally:
+            os.close(fd)
+        files.sort()
+        parts = [self.cache.digest(place, files, began)]
+        directories.sort()
+        for name, mode in directories:
+            below = verdict if settled else enter(verdict, name, True)
+            if below.ignored and below.settled:
+                continue
+            child = f"{path}/{name}" if path else name
+            digest = self._directory(child, below, links)
+            if below.ignored and digest == _EMPTY:
+                continue
+            parts.append(f"{mode & 0o7777:o} {digest} {name!r}")
+        return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _verdict(self, path: str) -> Verdict:
+        state = self._walker.root
+        for name in path.split("/") if path else ():
+            state = self._walker.enter(state, name, True)
+        return state
+
+    # -- content ----------------------------------------------------------------------------
+
+    def walk(self, item: Item) -> Iterator[tuple[Entry, str]]:
+        """Yield what is in the directory *item*, in a layer's order, with places of content.
+
+        Paths are relative to *item*; hard links among the files are kept.
+        """
+        yield from self._walk(item.path, "", self._verdict(item.path), {})
+
+    def _walk(
+        self, path: str, inside: str, verdict: Verdict, links: Links
+    ) -> Iterator[tuple[Entry, str]]:
+        from ocitool.layer.changes.diff import (
+            describe,  # digests alone, of a cached build, do without
+        )
+
+        place = f"{self.top}/{path}" if path else self.top
+        for name in sorted(os.listdir(place), key=encode):
+            child = f"{path}/{name}" if path else name
+            relative = f"{inside}/{name}" if inside else name
+            found = os.lstat(f"{place}/{name}")
+            is_directory = stat.S_ISDIR(found.st_mode)
+            below = verdict if verdict.settled else self._walker.enter(verdict, name, is_directory)
+            if below.ignored and (below.settled or not is_directory):
+                continue
+            change = describe(f"{place}/{name}", relative, found, links)
+            if change is None:
+                continue
+            if not is_directory:
+                yield change.entry, change.place
+                continue
+            content = self._walk(child, relative, below, links)
+            if below.ignored:
+                # Only there for what is re-included below it.
+                first = next(content, None)
+                if first is None:
+                    continue
+                yield change.entry, ""
+                yield first
+            else:
+                yield change.entry, ""
+            yield from content
+
+    def file(self, item: Item) -> tuple[Entry, str]:
+        """Return the entry of a file (its path is its name), and where its content is."""
+        from ocitool.layer.changes.diff import describe
+
+        place = f"{self.top}/{item.path}"
+        found = os.lstat(place)
+        change = describe(place, item.name, found, {})
+        if change is None:
+            raise BuildError("is a socket, which cannot be copied", where=item.path)
+        return change.entry, place
+
+    def close(self) -> None:
+        """Keep what was found out about the files."""
+        if self._cache is not None:
+            self._cache.save()
+
+
+def _state(name: str, found: os.stat_result) -> State:
+    return (
+        name, found.st_mode, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns,
+    )  # fmt: skip
+
+
+#: The digest of a directory without files.
+_EMPTY: Final = sha256(sha256(marshal.dumps([], 2)).hexdigest().encode()).hexdigest()

@@ -1,0 +1,146 @@
+"""Names and patterns of COPY, ADD and ignore files: ``*``, ``?``, ``[a-z]``, ``[^a]``, ``\\x``.
+
+They match within one name, never across a slash, and a leading dot is like any other character.
+
+Source: Go, package path/filepath, Match.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+
+from ocitool.errors import FormatError
+
+STAR = "*"  # the one token that stands for other than one character
+_TOKEN = re.compile(r"\\(.)|\[(\^?)((?:[^\\\]]|\\.)+)\]|(.)", re.DOTALL)
+_RANGE = re.compile(r"(\\.|[^\\-])(?:-(\\.|[^\\-]))?", re.DOTALL)
+
+
+def name_regex(pattern: str) -> str:
+    """Turn a pattern for one name into a regular expression for `re.fullmatch` (DOTALL).
+
+    It takes at most the pattern's length times the name's.  What stands between two stars has a
+    fixed length, so where it is first found is as good as any later place: atomic groups keep the
+    engine from trying those.
+
+    Raises `FormatError` as `name_tokens` does.
+    """
+    runs: list[list[str]] = [[]]
+    for token in name_tokens(pattern):
+        if token == STAR:
+            runs.append([])
+        else:
+            runs[-1].append(token)
+    first, *inner = ("".join(run) for run in runs)
+    if not inner:
+        return first
+    found = "".join(f"(?>.*?{run})" for run in inner[:-1] if run)
+    return f"{first}{found}.*{inner[-1]}"
+
+
+def name_tokens(pattern: str) -> list[str]:
+    """Cut a pattern into `STAR`s and regular expressions that match one character each.
+
+    Raises `FormatError` for a class that is empty or open, and for a backslash at the end.
+    """
+    pieces: list[str] = []
+    at = 0
+    while at < len(pattern):
+        token = _TOKEN.match(pattern, at)
+        if token is None or token[4] in ("[", "\\"):
+            raise FormatError(f"syntax error in pattern: {pattern}")
+        at = token.end()
+        if token[1]:
+            pieces.append(re.escape(token[1]))
+        elif token[3]:
+            pieces.append(_class(token[3], pattern, negated=bool(token[2])))
+        elif token[4] == "*":
+            pieces.append(STAR)
+        elif token[4] == "?":
+            pieces.append(".")
+        else:
+            pieces.append(re.escape(token[4]))
+    return pieces
+
+
+def _class(members: str, pattern: str, *, negated: bool) -> str:
+    pieces: list[str] = []
+    at = 0
+    while at < len(members):
+        found = _RANGE.match(members, at)
+        if found is None:
+            raise FormatError(f"syntax error in pattern: {pattern}")
+        at = found.end()
+        first, last = found[1][-1], (found[2] or found[1])[-1]
+        if last < first:
+            # Such a range is no error, it only matches nothing.
+            continue
+        pieces.append(f"{re.escape(first)}-{re.escape(last)}")
+    if not pieces:
+        return "." if negated else "(?!)"
+    return f"[{'^' * negated}{''.join(pieces)}]"
+
+
+def segments_of(source: str) -> list[str]:
+    """Cut a source into its names; ``/`` and ``..`` at the beginning stay inside the context."""
+    done: list[str] = []
+    for part in source.split("/"):
+        if part == "..":
+            done = done[:-1]
+        elif part not in ("", "."):
+            done.append(part)
+    return done
+
+
+def has_wildcard(segment: str) -> bool:
+    """Say whether a name is a pattern."""
+    return any(letter in segment for letter in "*?[\\")
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Say whether *name* matches *pattern* (Go, path/filepath, Match)."""
+    return _compiled(pattern)(name)
+
+
+def find_matches(
+    segments: list[str],
+    names: Callable[[str], Iterable[str]],
+    resolve: Callable[[str], str | None],
+) -> Iterator[tuple[str, str, str]]:
+    """Yield path, path with its links followed, and name of what matches *segments*.
+
+    *names* lists a directory, and *resolve* follows links; it returns None for what is not there.
+    A directory that links lead to in several ways counts once, in its last place: with links in
+    a circle the ways are without number.
+    """
+    directories = {"": None}
+    for head in segments[:-1]:
+        beneath: dict[str, None] = {}
+        for _, resolved, _ in _matching(head, directories, names, resolve):
+            beneath.pop(resolved, None)
+            beneath[resolved] = None
+        directories = beneath
+    yield from _matching(segments[-1], directories, names, resolve)
+
+
+def _matching(
+    pattern: str,
+    directories: Iterable[str],
+    names: Callable[[str], Iterable[str]],
+    resolve: Callable[[str], str | None],
+) -> Iterator[tuple[str, str, str]]:
+    for directory in directories:
+        for name in names(directory):
+            if matches(pattern, name):
+                path = f"{directory}/{name}" if directory else name
+                resolved = resolve(path)
+                if resolved is not None:
+                    yield path, resolved, name
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> Callable[[str], bool]:
+    fullmatch = re.compile(name_regex(pattern), re.DOTALL).fullmatch
+    return lambda name: fullmatch(name) is not None

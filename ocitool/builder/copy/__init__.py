@@ -1,0 +1,1 @@
+"""COPY and ADD: which entries a layer gets, and where their content comes from."""

@@ -1,0 +1,122 @@
+"""ADD of an archive: found out by its content, unpacked into the layer that is being written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ocitool.errors import LayerError, UnsafePath
+from ocitool.image.decompress import inflated
+from ocitool.layer import entry as kinds
+from ocitool.layer.compression.codecs import CHUNK
+from ocitool.layer.entry import WHITEOUT, Entry, split
+from ocitool.layer.tar.header import BLOCK
+from ocitool.layer.tar.reader import TarReader
+from ocitool.oci.content import Stream
+
+
+class Member(NamedTuple):
+    """One member of an archive; ``offset`` is that of its content in the spool."""
+
+    entry: Entry
+    offset: int
+
+
+def is_archive(place: str) -> bool:
+    """Say whether a file is a tar, plain or compressed: it must begin with a member.
+
+    Docker goes by content, never by the name; only regular files count.
+    """
+    if not stat.S_ISREG(os.stat(place).st_mode):
+        return False  # opening a FIFO would wait for whoever writes to it
+    try:
+        with _open(place) as stream:
+            return next(iter(TarReader(_Sparing(stream))), None) is not None
+    except UnsafePath:
+        return True  # it is one, and is refused once it is read
+    except LayerError:
+        return False
+
+
+class _Sparing:
+    """A stream of which no more is read than the first headers: what is damaged later is a tar."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._stream.read(BLOCK if size < 0 else min(size, BLOCK))
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class Spooled:
+    """The members of an archive, their content in one unnamed temporary file."""
+
+    def __init__(self, place: str, scratch: str) -> None:
+        self._file = tempfile.TemporaryFile(dir=scratch)
+        try:
+            self.members = list(self._read(place))
+        except BaseException as error:
+            self._file.close()
+            if isinstance(error, LayerError) and not error.where:
+                error.where = place
+            raise
+
+    def _read(self, place: str) -> Iterator[Member]:
+        fd = self._file.fileno()
+        end = 0
+        links: set[str] = set()
+        with _open(place) as stream:
+            reader = TarReader(stream)
+            for entry in reader:
+                self._check(entry, links)
+                yield Member(entry, end)
+                while data := reader.read(CHUNK):
+                    os.pwrite(fd, data, end)
+                    end += len(data)
+            reader.drain()
+
+    def _check(self, entry: Entry, links: set[str]) -> None:
+        parent, name = split(entry.path)
+        if name.startswith(WHITEOUT):
+            raise LayerError(
+                "a file whose name begins with .wh. cannot be in a layer", where=entry.path
+            )
+        while parent:
+            if parent in links:
+                raise UnsafePath("a member lies behind a link of the archive", where=entry.path)
+            parent = split(parent)[0]
+        if entry.kind == kinds.SYMLINK:
+            links.add(entry.path)
+        else:
+            links.discard(entry.path)
+
+    def content(self, offset: int, size: int) -> Iterator[bytes]:
+        """Yield *size* bytes of content."""
+        while size:
+            data = os.pread(self._file.fileno(), min(size, CHUNK), offset)
+            if not data:
+                raise LayerError("a temporary file was cut off")
+            offset += len(data)
+            size -= len(data)
+            yield data
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._file.close()
+
+
+@contextlib.contextmanager
+def _open(place: str) -> Iterator[Stream]:
+    """Open the plain tar in a file, which may be compressed."""
+    with open(place, "rb", buffering=0) as raw:
+        head = raw.read(6)
+        raw.seek(0)
+        with contextlib.closing(inflated(head, raw)) as stream:
+            yield stream

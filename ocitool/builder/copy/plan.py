@@ -1,0 +1,238 @@
+"""COPY and ADD: which entries the layer gets.
+
+Nothing is unpacked or mounted: what the image has already is looked up in its layers' indexes.
+
+Source: Dockerfile reference, "COPY", "ADD"; where the engines differ, BuildKit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ocitool.builder.context.context import Item
+from ocitool.builder.copy.archive import Spooled
+from ocitool.builder.copy.entries import Entries, Planned, refuse_mark
+from ocitool.builder.copy.sources import Source
+from ocitool.builder.dockerfile.values import Chmod
+from ocitool.errors import BuildError, LayerError
+from ocitool.layer import entry as kinds
+from ocitool.layer.entry import Entry, split
+from ocitool.layer.index.merged import ImageTree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One source of a COPY: something in a `Source`, or an archive to unpack."""
+
+    source: Source
+    item: Item
+    archive: Spooled | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where things go and how they shall be."""
+
+    dest: str  # absolute; with a trailing slash a directory
+    tree: ImageTree  # what is there before
+    owner: tuple[int, int] | None = None  # --chown
+    chmod: Chmod | None = None
+    now: int = 0  # nanoseconds: the time of what the builder makes itself
+
+
+def plan(parts: Sequence[Part], target: Target) -> Iterable[Planned]:
+    """Return the entries of the layer, in its order.
+
+    One directory of the context, which may hold any number of files, comes entry by entry, so
+    that memory does not grow with it; anything else is a list.
+
+    Raises (here, or while the entries are taken):
+        BuildError: a directory would replace a file, or the other way round.
+    """
+    plan = _Plan(target)
+    if len(parts) == 1 and parts[0].item.is_directory and parts[0].source.random_access:
+        return plan.stream(parts[0])
+    for number, part in enumerate(parts):
+        plan.take(number, part)
+    return plan.entries.sorted()
+
+
+class _Plan:
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._tree = target.tree
+        self.entries = Entries()
+        self._base = self._tree.resolve(target.dest)
+        self._resolved: dict[str, str] = {}
+
+    def take(self, number: int, part: Part) -> None:
+        if part.archive is not None:
+            self._unpack(number, part.archive)
+        elif part.item.is_directory:
+            self.make_directories(self._base)
+            for entry, handle in self._directory(part):
+                self.entries.put(entry, number, handle)
+        else:
+            self._file(number, part)
+
+    def stream(self, part: Part) -> Iterator[Planned]:
+        """Yield the entries for one directory as the walk finds them, which is in order."""
+        self.make_directories(self._base)
+        yield from self.entries.sorted()
+        for entry, handle in self._directory(part):
+            refuse_mark(entry.path)
+            yield Planned(entry, 0, handle)
+
+    # -- the three kinds --------------------------------------------------------------------
+
+    def _directory(self, part: Part) -> Iterator[tuple[Entry, Any]]:
+        fresh: set[str] = set()  # directories that were not there before: nor is what is in them
+        for entry, handle in part.source.walk(part.item):
+            path = self._below(entry.path)
+            found = None if split(entry.path)[0] in fresh else self._at(path)
+            if entry.kind == kinds.DIRECTORY:
+                self._refuse_non_directory(path, found)
+                if found is None:
+                    fresh.add(entry.path)
+            else:
+                _refuse_directory(path, found)
+            yield self._changed(entry, path, part.source.keeps_owners), handle
+
+    def _file(self, number: int, part: Part) -> None:
+        there = self._at(self._base)
+        entry, handle = part.source.file(part.item)
+        path = self._base
+        if self._target.dest.endswith("/") or (there and there.kind == kinds.DIRECTORY):
+            self._refuse_non_directory(self._base, there)
+            # A link of that name is replaced, not followed; the destination itself is followed.
+            path = self._below(entry.path)
+        _refuse_directory(path, self._at(path))
+        self.make_directories(split(path)[0])
+        self.entries.put(self._changed(entry, path, part.source.keeps_owners), number, handle)
+
+    def _unpack(self, number: int, archive: Spooled) -> None:
+        """Put an archive's members in; unlike COPY, they replace what is in their way."""
+        self._refuse_non_directory(self._base, self._at(self._base))
+        self.make_directories(self._base)
+        own = {member.entry.path for member in archive.members}
+        for entry, offset in archive.members:
+            if not entry.path:
+                continue  # the archive's own root must not change the directory's attributes
+            path = self._behind_links(entry.path, own)
+            self.make_directories(split(path)[0])
+            if entry.kind == kinds.HARDLINK:
+                entry = entry._replace(link=self._linked_to(entry, own))
+            if self._target.owner is not None:
+                uid, gid = self._target.owner
+                entry = entry._replace(uid=uid, gid=gid)
+            self.entries.put(entry._replace(path=path), number, offset)
+
+    def _behind_links(self, path: str, own: set[str]) -> str:
+        """Return where a member goes: links that the image has on the way are followed."""
+        parent, name = split(path)
+        if parent and parent not in own:
+            known = self._resolved.get(parent)
+            if known is None:
+                known = self._resolved[parent] = self._tree.resolve(self._below(parent))
+            return f"{known}/{name}" if known else name
+        if parent:
+            return f"{self._behind_links(parent, own)}/{name}"
+        return self._below(path)
+
+    def _linked_to(self, entry: Entry, own: set[str]) -> str:
+        """Return what a hard link of an archive names; never another link."""
+        path = self._behind_links(entry.link, own)
+        target = self._at(path)
+        if target is None or target.kind == kinds.DIRECTORY:
+            raise LayerError("a hard link to nothing", where=entry.path)
+        planned = self.entries.get(path)
+        return planned.link if planned and planned.kind == kinds.HARDLINK else path
+
+    # -- pieces -----------------------------------------------------------------------------
+
+    def _at(self, path: str) -> Entry | None:
+        """Return what an earlier source has put at *path*, or else the image."""
+        planned = self.entries.get(path)
+        if planned is not None:
+            return planned
+        found = self._tree.get(path)
+        return None if found is None else found.entry
+
+    def _below(self, path: str) -> str:
+        return f"{self._base}/{path}" if self._base and path else self._base or path
+
+    def _changed(self, entry: Entry, path: str, keeps_owners: bool) -> Entry:
+        target = self._target
+        uid, gid = target.owner or ((entry.uid, entry.gid) if keeps_owners else (0, 0))
+        mode = entry.mode
+        if target.chmod is not None and entry.kind != kinds.SYMLINK:
+            mode = target.chmod.apply(mode, entry.kind == kinds.DIRECTORY)
+        link = self._below(entry.link) if entry.kind == kinds.HARDLINK else entry.link
+        return entry._replace(path=path, uid=uid, gid=gid, mode=mode, link=link)
+
+    def make_directories(self, path: str) -> None:
+        """Plan *path* and what is above it.
+
+        What is there already is repeated with its own attributes: engines that unpack a layer by
+        itself would otherwise give it the attributes of a directory they make up.
+        """
+        for parent in _upwards(path):
+            planned = self.entries.get(parent)
+            if planned is not None:
+                self._refuse_non_directory(parent, planned)
+                continue
+            found = self._tree.get(parent)
+            if found is None:
+                entry = self._new_directory(parent)
+            else:
+                self._refuse_non_directory(parent, found.entry)
+                entry = found.entry._replace(path=parent)
+            self.entries.put(entry, -1, None)
+
+    def _new_directory(self, path: str) -> Entry:
+        target = self._target
+        uid, gid = target.owner or (0, 0)
+        mode = 0o755
+        if target.chmod is not None and target.chmod.octal is not None:
+            mode = target.chmod.octal
+        return Entry(path, kinds.DIRECTORY, mode, uid, gid, mtime=target.now)
+
+    def _refuse_non_directory(self, path: str, entry: Entry | None) -> None:
+        if entry is not None and entry.kind != kinds.DIRECTORY:
+            raise BuildError(
+                f"cannot copy to non-directory: /{path}",
+                hint=f"the image has a {entry.kind} there; remove it in a RUN before",
+            )
+
+
+def make_directories(path: str, target: Target) -> list[Planned]:
+    """Return the entries that make the directory *path* (WORKDIR); empty if it is there."""
+    plan = _Plan(target)
+    resolved = target.tree.resolve(path)
+    found = target.tree.get(resolved)
+    if found is not None and found.entry.kind == kinds.DIRECTORY:
+        return []
+    if found is not None:
+        raise BuildError(
+            f"/{resolved} is there, and is no directory: the image has a {found.entry.kind} there",
+            hint="remove it in a RUN before, or choose another directory",
+        )
+    plan.make_directories(resolved)
+    return plan.entries.sorted()
+
+
+def _refuse_directory(path: str, entry: Entry | None) -> None:
+    if entry is not None and entry.kind == kinds.DIRECTORY:
+        raise BuildError(
+            f"cannot replace to directory /{path} with file",
+            hint="end the destination with a slash to copy into the directory, "
+            "or remove the directory in a RUN before",
+        )
+
+
+def _upwards(path: str) -> Iterator[str]:
+    parts = path.split("/") if path else []
+    for count in range(1, len(parts) + 1):
+        yield "/".join(parts[:count])

@@ -1,0 +1,193 @@
+"""What COPY and ADD take files from: the context, another image or stage, a heredoc, an archive.
+
+All have one interface.  A *handle* stands for the content of one file; its meaning is the
+source's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from hashlib import sha256
+from typing import Any, Final, Protocol
+
+from ocitool.builder.context.context import Context, Item
+from ocitool.builder.context.patterns import find_matches, has_wildcard, segments_of
+from ocitool.errors import BuildError, LayerError
+from ocitool.layer import entry as kinds
+from ocitool.layer.codec import CHUNK
+from ocitool.layer.entry import Entry
+from ocitool.layer.index.merged import Found
+from ocitool.store.image_fs import LayeredTree
+
+Content = Callable[[Any, int], Iterator[bytes]]
+"""Given a handle and a size, yields the file's bytes."""
+
+
+class Source(Protocol):
+    """A place that files are copied from."""
+
+    @property
+    def keeps_owners(self) -> bool:
+        """Whether owners are the files' own; otherwise they become root's."""
+
+    @property
+    def random_access(self) -> bool:
+        """Whether contents can be read at any time; otherwise all must be asked for at once."""
+
+    def find(self, pattern: str) -> list[Item]:
+        """Return what *pattern* names; a wildcard may name nothing."""
+
+    def digest(self, item: Item) -> str:
+        """Return a digest of what *item* is, without times."""
+
+    def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
+        """Yield what is in a directory, parents first, paths relative to it, with handles."""
+
+    def file(self, item: Item) -> tuple[Entry, Any]:
+        """Return the entry of a file and its handle."""
+
+    def contents(self, handles: list[Any]) -> AbstractContextManager[Content]:
+        """Prepare the content of *handles* for reading."""
+
+
+class FromContext:
+    """The build context."""
+
+    keeps_owners: Final = False
+    random_access: Final = True
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.find = context.find
+        self.digest = context.digest
+        self.walk = context.walk
+        self.file = context.file
+
+    @contextlib.contextmanager
+    def contents(self, handles: list[Any]) -> Iterator[Content]:
+        yield read_file
+
+
+def read_file(place: str, size: int) -> Iterator[bytes]:
+    """Yield the content of the file *place*, which must have *size* bytes."""
+    fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        while size:
+            data = os.read(fd, min(size, CHUNK))
+            if not data:
+                raise LayerError("shrank while it was read", where=place)
+            size -= len(data)
+            yield data
+        if os.read(fd, 1):
+            raise LayerError("grew while it was read", where=place)
+    finally:
+        os.close(fd)
+
+
+class FromImage:
+    """The tree of an image or of another stage; nothing of it is unpacked."""
+
+    keeps_owners: Final = True
+    random_access: Final = False
+
+    def __init__(self, image: LayeredTree, name: str, scratch: Callable[[], str]) -> None:
+        self._image = image
+        self._name = name
+        self._scratch = scratch
+
+    def find(self, pattern: str) -> list[Item]:
+        segments = segments_of(pattern)
+        if any(has_wildcard(segment) for segment in segments):
+            tree = self._image.tree
+            return [
+                self._item(path, name)
+                for _, path, name in find_matches(segments, tree.names, tree.resolve)
+                if tree.get(path) is not None
+            ]
+        path = self._image.tree.resolve("/".join(segments))
+        if self._image.tree.get(path) is None:
+            raise BuildError(
+                f'"/{"/".join(segments)}": not found', hint=f"looked for in {self._name}"
+            )
+        return [self._item(path, segments[-1] if segments else "")]
+
+    def _item(self, path: str, name: str = "") -> Item:
+        found = self._image.tree.get(path)
+        is_directory = found is not None and found.entry.kind == kinds.DIRECTORY
+        return Item(path, name or path.rpartition("/")[2], is_directory)
+
+    def digest(self, item: Item) -> str:
+        lines: list[str] = []
+        files: list[Found] = []
+        for entry, handle in self.walk(item) if item.is_directory else [self.file(item)]:
+            values = sorted(entry.xattrs.items())
+            lines.append(repr((entry._replace(mtime=0, xattrs={}), values)))
+            if handle is not None and entry.size:
+                files.append(handle)
+        digests = self._image.digests(files)
+        content = [digests[(found.layer, found.offset)] for found in files]
+        return sha256(repr((item.is_directory, lines, content)).encode()).hexdigest()
+
+    def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
+        prefix = len(item.path) + 1 if item.path else 0
+        firsts: dict[tuple[int, int], str] = {}
+        for found in self._image.tree.walk(item.path):
+            path = found.entry.path[prefix:]
+            if found.entry.kind not in (kinds.FILE, kinds.HARDLINK):
+                yield found.entry._replace(path=path), None
+                continue
+            # Of several names of one file the first that comes here carries the content.  A
+            # file that was linked to is told by its link, an empty one by nothing: it is copied.
+            content = self._image.tree.original(found)
+            first = firsts.setdefault((content.layer, content.offset), path)
+            if first != path and content.entry.size:
+                link = content.entry._replace(path=path, kind=kinds.HARDLINK, size=0, link=first)
+                yield link, None
+            else:
+                yield content.entry._replace(path=path), content
+
+    def file(self, item: Item) -> tuple[Entry, Any]:
+        found = self._image.tree.get(item.path)
+        if found is None:
+            raise BuildError(f'"/{item.path}": not found', hint=f"looked for in {self._name}")
+        if found.entry.kind not in (kinds.FILE, kinds.HARDLINK):
+            return found.entry._replace(path=item.name), None
+        content = self._image.tree.original(found)
+        return content.entry._replace(path=item.name), content
+
+    @contextlib.contextmanager
+    def contents(self, handles: list[Any]) -> Iterator[Content]:
+        with self._image.spool(handles, self._scratch()) as spool:
+            yield lambda handle, _: spool.pieces(handle)
+
+
+class FromText:
+    """Heredocs: files of 0644 that the Dockerfile holds itself."""
+
+    keeps_owners: Final = False
+    random_access: Final = True
+
+    def __init__(self, files: dict[str, bytes], mtime: int) -> None:
+        self._files = files
+        self._mtime = mtime
+
+    def find(self, pattern: str) -> list[Item]:
+        return [Item(pattern, pattern, False)]
+
+    def digest(self, item: Item) -> str:
+        return sha256(self._files[item.path]).hexdigest()
+
+    def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
+        raise BuildError("is not a directory", where=item.path)
+
+    def file(self, item: Item) -> tuple[Entry, Any]:
+        data = self._files[item.path]
+        entry = Entry(item.path, kinds.FILE, 0o644, size=len(data), mtime=self._mtime)
+        return entry, data
+
+    @contextlib.contextmanager
+    def contents(self, handles: list[Any]) -> Iterator[Content]:
+        yield lambda data, _: iter((data,))

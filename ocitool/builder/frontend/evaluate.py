@@ -1,0 +1,265 @@
+"""The instructions of one stage, evaluated: a function for each kind.
+
+Instructions that only change the configuration are applied at once, also for ``import --change``;
+those that make a layer become an `Op` for the solver.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ocitool.builder.commit import Step
+from ocitool.builder.dockerfile import instructions as do
+from ocitool.builder.dockerfile.expand import split_words
+from ocitool.builder.dockerfile.parser import Dockerfile, parse
+from ocitool.builder.dockerfile.values import parse_port, parse_stop_signal
+from ocitool.builder.frontend.variables import Scope
+from ocitool.errors import DockerfileError, FormatError
+from ocitool.oci.config import RunConfig
+from ocitool.oci.limits import CONFIG
+from ocitool.oci.platform import Platform, this_platform
+from ocitool.store.layer_content import Layer
+
+_MOST_PORTS = 3 * 65536  # each of each protocol
+DEFAULT_SHELL = ("/bin/sh", "-c")
+
+
+@dataclass(slots=True)
+class StageState:
+    """What a stage has come to, at one line."""
+
+    file: Dockerfile
+    scope: Scope
+    platform: Platform
+    run: RunConfig  # but for the environment, which is the scope's: see `config`
+    layers: tuple[Layer, ...]
+    author: str = ""
+    steps: list[Step] = field(default_factory=list)
+    history_size: int = 0  # characters
+    has_cmd: bool = False  # whether CMD was given in this stage
+    unset: set[str] = field(default_factory=set)  # variables that were used and not there
+
+    def expand(self, text: str) -> str:
+        """Expand variables as they are now."""
+        return self.scope.expand(text, self.file.escape, self.unset)
+
+    @property
+    def config(self) -> RunConfig:
+        """What containers of the image are to be, with the environment as it is now."""
+        env = self.scope.env
+        return self.run if env == self.run.environment() else self.run.with_env(env)
+
+    @property
+    def shell(self) -> tuple[str, ...]:
+        """What shell forms are given to."""
+        return self.run.shell or DEFAULT_SHELL
+
+    @property
+    def cwd(self) -> str:
+        """The working directory."""
+        return self.run.working_dir or "/"
+
+    def told(self, created_by: str) -> None:
+        """Add a step without a layer to the history."""
+        self.add(Step(created_by=created_by))
+
+    def add(self, step: Step) -> None:
+        """Add a step to the history; `FormatError` where no config could hold it any more."""
+        self.history_size += len(step.created_by)
+        if self.history_size > CONFIG:
+            raise FormatError(
+                f"the image's history comes to more than {CONFIG} bytes with this line",
+                hint="an image's config may not be larger; is a variable very long?",
+            )
+        self.steps.append(step)
+
+    def command(self, command: do.Command) -> tuple[str, ...]:
+        """Return what a command runs, shell included."""
+        return (*self.shell, *command.args) if command.shell else command.args
+
+    def absolute(self, path: str) -> str:
+        """Return *path* as seen from the working directory, without dots."""
+        joined = posixpath.normpath(posixpath.join(self.cwd, path))
+        return "/" + joined.lstrip("/")
+
+
+def configure(state: StageState, instruction: do.Instruction) -> None:
+    """Carry out an instruction that changes the configuration alone.
+
+    Raises:
+        DockerfileError: a value is wrong once its variables are expanded.
+    """
+    try:
+        _TABLE[type(instruction)](state, instruction)
+    except DockerfileError:
+        raise
+    except FormatError as error:
+        raise state.file.error(instruction.span, error.message, hint=error.hint) from error
+
+
+def is_configuration(instruction: do.Instruction) -> bool:
+    """Say whether `configure` carries the instruction out."""
+    return type(instruction) in _TABLE
+
+
+def _arg(state: StageState, arg: do.Arg) -> None:
+    shown = []
+    for name, default in arg.pairs:
+        value = None if default is None else state.expand(default)
+        state.scope.declare(name, value)
+        shown.append(name if value is None else f"{name}={value}")
+    state.told(f"ARG {' '.join(shown)}")
+
+
+def _env(state: StageState, env: do.Env) -> None:
+    # All of one instruction see the environment before it.
+    pairs = {state.expand(name): state.expand(value) for name, value in env.pairs}
+    for name, value in pairs.items():
+        if not name:
+            raise FormatError("ENV names can not be blank")
+        state.scope.set_env(name, value)
+    state.told(f"ENV {' '.join(f'{name}={value}' for name, value in pairs.items())}")
+
+
+def _label(state: StageState, label: do.Label) -> None:
+    pairs = {state.expand(name): state.expand(value) for name, value in label.pairs}
+    if "" in pairs:
+        raise FormatError("LABEL names can not be blank")
+    state.run = replace(state.run, labels={**state.run.labels, **pairs})
+    state.told(f"LABEL {' '.join(f'{name}={value}' for name, value in pairs.items())}")
+
+
+def _cmd(state: StageState, cmd: do.Cmd) -> None:
+    state.run = replace(state.run, cmd=state.command(cmd.command))
+    state.has_cmd = True
+    state.told(_shown("CMD", state.command(cmd.command)))
+
+
+def _entrypoint(state: StageState, entrypoint: do.Entrypoint) -> None:
+    command = state.command(entrypoint.command)
+    # A base's CMD was made for the base's ENTRYPOINT.
+    cmd = state.run.cmd if state.has_cmd else None
+    state.run = replace(state.run, entrypoint=command, cmd=cmd)
+    state.told(_shown("ENTRYPOINT", command))
+
+
+def _shell(state: StageState, shell: do.Shell) -> None:
+    state.run = replace(state.run, shell=shell.args)
+    state.told(f"SHELL [{' '.join(shell.args)}]")
+
+
+def _user(state: StageState, user: do.User) -> None:
+    name = state.expand(user.user)
+    if not name:
+        raise FormatError("USER must have an argument")
+    state.run = replace(state.run, user=name)
+    state.told(f"USER {name}")
+
+
+def _volume(state: StageState, volume: do.Volume) -> None:
+    paths = [state.expand(path) for path in volume.paths]
+    if not all(paths):
+        raise FormatError("VOLUME specified can not be an empty string")
+    known = dict.fromkeys((*state.run.volumes, *paths))
+    state.run = replace(state.run, volumes=tuple(known))
+    state.told(f"VOLUME [{' '.join(paths)}]")
+
+
+def _expose(state: StageState, expose: do.Expose) -> None:
+    scope, escape, unset = state.scope, state.file.escape, state.unset
+    words = [
+        word
+        for text in expose.ports
+        for word in split_words(
+            text, scope.values, escape=escape, unset=unset, allowance=scope.allowance
+        )
+    ]
+    ports: list[str] = []
+    for word in words:
+        ports += parse_port(word)
+        if len(ports) > _MOST_PORTS:
+            raise FormatError("EXPOSE names more ports than there are")
+    known = dict.fromkeys((*state.run.exposed_ports, *ports))
+    state.run = replace(state.run, exposed_ports=tuple(known))
+    state.told(f"EXPOSE {' '.join(f'map[{port}:{{}}]' for port in ports)}")
+
+
+def _stop_signal(state: StageState, stop: do.StopSignal) -> None:
+    signal = parse_stop_signal(state.expand(stop.signal))
+    state.run = replace(state.run, stop_signal=signal)
+    state.told(f"STOPSIGNAL {signal}")
+
+
+def _healthcheck(state: StageState, check: do.Healthcheck) -> None:
+    if check.none or check.command is None:
+        test: dict[str, Any] = {"Test": ["NONE"]}
+    else:
+        form = ["CMD-SHELL"] if check.command.shell else ["CMD"]
+        test = {"Test": [*form, *check.command.args]}
+        times = {
+            "Interval": check.interval,
+            "Timeout": check.timeout,
+            "StartPeriod": check.start_period,
+            "StartInterval": check.start_interval,
+            "Retries": check.retries,
+        }
+        test |= {name: value for name, value in times.items() if value}
+    state.run = replace(state.run, healthcheck=test)
+    state.told(check.span.text)
+
+
+def _maintainer(state: StageState, maintainer: do.Maintainer) -> None:
+    state.author = maintainer.name
+    state.told(f"MAINTAINER {maintainer.name}")
+
+
+def _shown(word: str, command: tuple[str, ...]) -> str:
+    quoted = " ".join(f'"{argument}"' for argument in command)
+    return f"{word} [{quoted}]"
+
+
+_TABLE: Mapping[type, Callable[[StageState, Any], None]] = {
+    do.Arg: _arg,
+    do.Env: _env,
+    do.Label: _label,
+    do.Cmd: _cmd,
+    do.Entrypoint: _entrypoint,
+    do.Shell: _shell,
+    do.User: _user,
+    do.Volume: _volume,
+    do.Expose: _expose,
+    do.StopSignal: _stop_signal,
+    do.Healthcheck: _healthcheck,
+    do.Maintainer: _maintainer,
+}
+
+
+def changed(changes: Sequence[str], run: RunConfig | None = None) -> RunConfig:
+    """Return *run* with the instructions *changes* applied.
+
+    Raises:
+        DockerfileError: an instruction is wrong, or one that does more than configure.
+    """
+    run = run or RunConfig()
+    if not changes:
+        return run
+    text = "\n".join(["FROM scratch", *changes])
+    file = parse(text.encode(), name="--change")
+    state = StageState(
+        file=file,
+        scope=Scope(given={}, globals={}, consumed=set()),
+        platform=this_platform(),
+        run=run,
+        layers=(),
+    )
+    state.scope.inherit(run.environment(), {})
+    if len(file.stages) > 1:
+        raise file.error(file.stages[1].from_.span, "FROM is no change: it begins another image")
+    for instruction in file.stages[0].instructions:
+        if not is_configuration(instruction):
+            raise file.error(instruction.span, "makes a layer, which --change cannot do")
+        configure(state, instruction)
+    return state.config

@@ -1,0 +1,165 @@
+"""The graph of stages: what each builds on and takes from, and which of them the target needs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ocitool.builder.dockerfile.expand import WordError
+from ocitool.builder.dockerfile.instructions import Copy
+from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
+from ocitool.builder.frontend.variables import Scope
+from ocitool.errors import StageCycle, UnknownStage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage with its FROM expanded.
+
+    ``base`` is an earlier stage's number or an image's name; ``"scratch"`` is the empty image.
+    ``sources`` tells for each ``--from`` text in it which stage or image that is.
+    """
+
+    parsed: ParsedStage
+    base: int | str
+    platform: str = ""
+    sources: Mapping[str, int | str]
+
+    @property
+    def index(self) -> int:
+        """The stage's number, from 0."""
+        return self.parsed.index
+
+    @property
+    def name(self) -> str:
+        """What messages call the stage."""
+        return self.parsed.from_.name or f"stage-{self.index}"
+
+
+def global_scope(file: Dockerfile, automatic: Mapping[str, str], given: Mapping[str, str]) -> Scope:
+    """Evaluate the ARGs before the first FROM."""
+    # The automatic arguments are there for FROM without being declared, and --build-arg wins.
+    known = {name: given.get(name, value) for name, value in automatic.items()}
+    scope = Scope(given=given, globals=known, consumed=set(automatic) & set(given))
+    scope.inherit({}, known)
+    for arg in file.global_args:
+        for name, default in arg.pairs:
+            try:
+                value = None if default is None else scope.expand(default, file.escape)
+            except WordError as error:
+                raise file.error(arg.span, str(error), hint=error.hint) from error
+            scope.declare(name, value)
+    return scope
+
+
+def resolve(file: Dockerfile, scope: Scope) -> tuple[Stage, ...]:
+    """Expand each FROM, and find out what every stage refers to.
+
+    Raises:
+        DockerfileError: a FROM that comes to nothing.
+        UnknownStage: a ``--from`` number that no earlier stage has.
+        StageCycle: a stage that needs itself.
+    """
+    numbers: dict[str, int] = {}
+    stages: list[Stage] = []
+    for parsed in file.stages:
+        origin = parsed.from_
+        try:
+            image = scope.expand(origin.image, file.escape)
+            platform = scope.expand(origin.platform or "", file.escape)
+        except WordError as error:
+            raise file.error(origin.span, str(error), hint=error.hint) from error
+        if not image:
+            raise file.error(
+                origin.span,
+                f"base name ({origin.image}) should not be blank",
+                hint="give the ARG a default before the first FROM, or set it by --build-arg",
+            )
+        base: int | str = numbers.get(image.lower(), image)
+        stages.append(Stage(parsed=parsed, base=base, platform=platform, sources={}))
+        if origin.name:
+            numbers[origin.name] = parsed.index
+    names = {stage.parsed.from_.name: stage.index for stage in stages if stage.parsed.from_.name}
+    return tuple(
+        Stage(
+            parsed=stage.parsed,
+            base=stage.base,
+            platform=stage.platform,
+            sources=_sources(file, stage, names),
+        )
+        for stage in stages
+    )
+
+
+def _sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> dict[str, int | str]:
+    found: dict[str, int | str] = {}
+    for instruction in stage.parsed.instructions:
+        if not isinstance(instruction, Copy) or instruction.from_ is None:
+            continue
+        text = instruction.from_
+        if text.isdecimal():
+            if int(text) >= stage.index:
+                raise UnknownStage(
+                    f"invalid stage index {text}",
+                    where=f"{file.name}:{instruction.span.first}",
+                    hint=f"stages before this one are numbered 0 to {stage.index - 1}",
+                )
+            found[text] = int(text)
+        else:
+            found[text] = names.get(text.lower(), text)
+    return found
+
+
+def target_of(stages: tuple[Stage, ...], target: str) -> Stage:
+    """Return the stage *target* names (by name or number), by default the last one."""
+    if not target:
+        return stages[-1]
+    for stage in reversed(stages):
+        if stage.parsed.from_.name == target.lower():
+            return stage
+    if target.isdecimal() and int(target) < len(stages):
+        return stages[int(target)]
+    names = [stage.parsed.from_.name for stage in stages if stage.parsed.from_.name]
+    near = difflib.get_close_matches(target.lower(), names, n=1)
+    raise UnknownStage(
+        f'target stage "{target}" could not be found',
+        hint=f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}",
+    )
+
+
+def leaving(stages: tuple[Stage, ...], target: Stage) -> frozenset[int]:
+    """Return the numbers of the stages whose layers the image of *target* has."""
+    found, stage = {target.index}, target
+    while isinstance(stage.base, int):
+        stage = stages[stage.base]
+        found.add(stage.index)
+    return frozenset(found)
+
+
+def needed(file: Dockerfile, stages: tuple[Stage, ...], target: Stage) -> tuple[Stage, ...]:
+    """Return the stages that *target* needs, itself last, each after what it needs."""
+    done: dict[int, Stage] = {}
+    # The way to the stage that is looked at, each with what it still wants.
+    way = {target.index: iter(_wanted(target))}
+    while way:
+        index, wanted = next(reversed(way.items()))
+        other = next(wanted, None)
+        if other is None:
+            done[index] = stages[index]
+            del way[index]
+        elif other in way:
+            stage = stages[other]
+            raise StageCycle(
+                f"circular dependency detected on stage: {stage.name}",
+                where=f"{file.name}:{stage.parsed.from_.span.first}",
+                hint="a stage may take files only from stages that do not need it",
+            )
+        elif other not in done:
+            way[other] = iter(_wanted(stages[other]))
+    return tuple(done.values())
+
+
+def _wanted(stage: Stage) -> list[int]:
+    """Return the numbers of the stages that *stage* refers to."""
+    return [other for other in (stage.base, *stage.sources.values()) if isinstance(other, int)]

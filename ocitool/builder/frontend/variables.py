@@ -1,0 +1,98 @@
+"""Which variables an instruction sees, and which a RUN gets.
+
+Of an ARG and an ENV of one name the later counts; only ENV goes into the image.
+
+Source: Dockerfile reference, "Using ARG variables", "Predefined ARGs", "Automatic platform ARGs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from ocitool.builder.dockerfile.expand import Allowance, expand
+from ocitool.oci.platform import Platform
+
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+#: May be given without an ARG, reach every RUN, and leave no trace in the history or the cache.
+PREDEFINED: Final = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))
+
+
+def platform_args(target: Platform, build: Platform, stage: str) -> dict[str, str]:
+    """Return the arguments that are there without being given, once an ARG names them."""
+    values = {"TARGETSTAGE": stage or "default"}
+    for prefix, platform in (("TARGET", target), ("BUILD", build)):
+        values[f"{prefix}PLATFORM"] = str(platform)
+        values[f"{prefix}OS"] = platform.os
+        values[f"{prefix}ARCH"] = platform.architecture
+        values[f"{prefix}VARIANT"] = platform.variant
+        values[f"{prefix}OSVERSION"] = platform.os_version
+    return values
+
+
+@dataclass(slots=True)
+class Scope:
+    """The variables of one stage, at one line.
+
+    ``given`` are the ``--build-arg``s, ``globals`` what ARGs before the first FROM came to, the
+    automatic ones included.  ``consumed`` collects the given names that an ARG has declared.
+    """
+
+    given: Mapping[str, str]
+    globals: Mapping[str, str]
+    consumed: set[str]
+    env: dict[str, str] = field(default_factory=dict)
+    args: dict[str, str] = field(default_factory=dict)  # declared, with a value
+    allowance: Allowance = field(default_factory=Allowance)  # of the whole build
+    _values: dict[str, str] = field(default_factory=dict)
+
+    def inherit(self, env: Mapping[str, str], args: Mapping[str, str]) -> None:
+        """Take over the environment of a base image, and the arguments of a base stage."""
+        self.env = dict(env)
+        self.args = dict(args)
+        self._values = {**env, **args}
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """Every variable that is set here."""
+        return self._values
+
+    def expand(self, text: str, escape: str, unset: set[str] | None = None) -> str:
+        """Return *text* with its variables replaced; see `words.expand`."""
+        return expand(text, self._values, escape=escape, unset=unset, allowance=self.allowance)
+
+    def set_env(self, name: str, value: str) -> None:
+        """ENV: set, from here on and in the image."""
+        self.env[name] = value
+        self._values[name] = value
+
+    def declare(self, name: str, default: str | None) -> None:
+        """ARG: given value > default > global value; with none of them nothing changes."""
+        if name in self.given:
+            self.consumed.add(name)
+            value: str | None = self.given[name]
+        elif default is not None:
+            value = default
+        else:
+            value = self.globals.get(name)
+        if value is not None:
+            self.args[name] = value
+            self._values[name] = value
+
+    def history_args(self) -> list[str]:
+        """Return the arguments as docker's history shows them before a RUN."""
+        shown = [f"{name}={value}" for name, value in sorted(self.args.items())]
+        return [f"|{len(shown)}", *shown] if shown else []
+
+    def run_env(self) -> dict[str, str]:
+        """Return what a RUN gets and its cache key holds: ENV and declared ARGs."""
+        return {name: self._values[name] for name in (*self.env, *self.args)}
+
+    def proxies(self) -> dict[str, str]:
+        """Return the predefined arguments that were given and not declared."""
+        return {
+            name: value
+            for name, value in self.given.items()
+            if name in PREDEFINED and name not in self.args
+        }

@@ -1,0 +1,142 @@
+"""RUN: a command in a sandbox on a writable tree, whose changes become a layer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from ocitool.builder.solver.ops import DEFAULT_PATH, SCRIPTS, RunOp
+from ocitool.builder.solver.step_context import Workshop
+from ocitool.errors import StepFailed
+from ocitool.progress import Notice, ProgressSink, StepOutput
+from ocitool.store.layer_content import Layer
+from ocitool_runtime.host.idmap import Maps
+from ocitool_runtime.spec import Exit, Mount, Sandbox, Stdio
+
+_KEPT: Final = 20  # lines of output that an error shows
+_SHOWN: Final = 100  # characters of a command in a message
+_HOSTNAME: Final = "buildkitsandbox"  # what Dockerfiles have come to expect
+
+
+def run(shop: Workshop, op: RunOp, step: int, maps: Maps) -> Layer:
+    """Carry *op* out and return its layer.
+
+    Raises:
+        StepFailed: the command ended with another code than 0; nothing of it stays.
+        SandboxError: the sandbox could not be set up.
+    """
+    store, progress = shop.store, shop.progress
+    with store.layers.tree(op.below, progress) as tree, _script(op, store.lease().path) as mounts:
+        env = {"PATH": DEFAULT_PATH, **op.secret_env, **op.env}
+        sandbox = Sandbox(
+            rootfs=tree.mounts,
+            mounts=mounts,
+            args=op.args,
+            env=tuple(f"{name}={value}" for name, value in env.items()),
+            cwd=op.cwd or "/",
+            user=op.user,
+            hostname=_HOSTNAME,
+            network=op.network,
+            uid_maps=maps.uid_maps,
+            gid_maps=maps.gid_maps,
+            owners_aside=maps.single,
+        )
+        output = _Output(progress, step)
+        done = _carry_out(sandbox, output)
+        for note in done.notes:
+            progress.emit(Notice(text=note, level="debug"))
+        if done.code:
+            raise _failure(op, done, output)
+        return store.layers.commit(tree, op.below, clamp=op.epoch, compression=shop.compression)
+
+
+def _carry_out(sandbox: Sandbox, output: _Output) -> Exit:
+    from ocitool_runtime.isolation import get_isolation
+
+    isolation = get_isolation()
+    with contextlib.ExitStack() as stack:
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, null)
+        pipe = output.pipe()
+        try:
+            process = isolation.start(sandbox, Stdio(stdin=null, stdout=pipe, stderr=pipe))
+        finally:
+            os.close(pipe)
+            # What the command has left running may hold the pipes open; `close` ends it first.
+            stack.callback(output.wait)
+        stack.callback(process.close)
+        return process.wait()
+
+
+class _Output:
+    """Passes on what a step prints, and keeps the last lines of it.
+
+    Both of its streams go through one pipe: through two, what it printed first could come last.
+    """
+
+    def __init__(self, progress: ProgressSink, step: int) -> None:
+        self._progress = progress
+        self._step = step
+        self._tail: deque[bytes] = deque(maxlen=_KEPT)
+        self._open = b""
+        self._thread: threading.Thread | None = None
+
+    def pipe(self) -> int:
+        """Return the writing end of a pipe that is read by a thread."""
+        read, write = os.pipe2(os.O_CLOEXEC)
+        os.fchmod(write, 0o666)  # whoever USER names may open /dev/stdout
+        self._thread = threading.Thread(target=self._read, args=(read,), daemon=True)
+        self._thread.start()
+        return write
+
+    def wait(self) -> None:
+        """Wait until everything that was printed has been passed on."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the last lines."""
+        kept = [*self._tail, self._open] if self._open else list(self._tail)
+        # Of a line that was written over, as progress bars do, the last state counts.
+        return tuple(
+            line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace") for line in kept
+        )
+
+    def _read(self, fd: int) -> None:
+        with open(fd, "rb", buffering=0) as pipe:
+            while data := pipe.read(1 << 16):
+                self._progress.emit(StepOutput(step=self._step, data=data))
+                *whole, self._open = (self._open + data).split(b"\n")
+                self._tail.extend(whole)
+                self._open = self._open[-4096:]
+
+
+def _failure(op: RunOp, done: Exit, output: _Output) -> StepFailed:
+    command = " ".join(" ".join(op.args).split())
+    if len(command) > _SHOWN:  # the excerpt of the Dockerfile has all of it
+        command = command[: _SHOWN - 1] + "…"
+    if done.error:
+        text = f"{command!r}: {done.error}"
+    else:
+        text = f'process "{command}" did not complete successfully: exit code: {done.code}'
+    return StepFailed(text, status=done.code, log=output.lines())
+
+
+@contextlib.contextmanager
+def _script(op: RunOp, directory: str) -> Iterator[tuple[Mount, ...]]:
+    """Put a heredoc that is a program where the sandbox can see it, read-only."""
+    if not op.script:
+        yield ()
+        return
+    with tempfile.TemporaryDirectory(dir=directory) as place:
+        os.chmod(place, 0o755)
+        path = f"{place}/{op.args[-1].rpartition('/')[2]}"
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(op.script)
+        os.chmod(path, 0o755)
+        yield (Mount(type="bind", source=place, target=SCRIPTS, options=("ro",)),)

@@ -1,0 +1,114 @@
+"""``save``, ``load``, ``import``, ``export``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocitool.cli.app import App, pass_app
+from ocitool.cli.options import progress_option, quiet_option, source_date_epoch
+from ocitool.cli.outfile import archive_to
+from ocitool.cli.output import write_line
+from ocitool.errors import FormatError, NotFound
+
+if TYPE_CHECKING:
+    from ocitool.store.store import Store
+
+
+@click.command(short_help="Save images to an archive.")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+@pass_app
+def save(app: App, names: tuple[str, ...], output: str | None) -> None:
+    """Write images to one tar that docker, podman, skopeo and containerd load."""
+    from ocitool.image.archive.archive import save as save_images
+    from ocitool.image.store_content import local_image
+
+    with app.store() as store:
+        images = [(local_image(store, name), _kept_name(store, name)) for name in names]
+        with archive_to(output) as sink:
+            save_images(images, sink)
+
+
+def _kept_name(store: Store, name: str) -> str:
+    """Return *name* whole if it is that of an image, and "" for an id or a digest."""
+    from ocitool.oci.reference import Reference
+
+    try:
+        full = str(Reference.parse(name))
+    except ValueError:
+        return ""
+    return full if any(refs.get(full) for refs in store.all_refs) else ""
+
+
+@click.command(short_help="Write an image's file system as a tar.")
+@click.argument("image", metavar="IMAGE")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+@pass_app
+def export(app: App, image: str, output: str | None) -> None:
+    """Write what a container of IMAGE would find as one tar, without unpacking a layer."""
+    from ocitool.image.rootfs_tar import export_tar
+    from ocitool.image.store_content import local_image
+
+    with app.store() as store, archive_to(output) as sink:
+        export_tar(local_image(store, image), store, sink)
+
+
+@click.command(short_help="Load images from an archive.")
+@click.option("-i", "--input", "input_", metavar="FILE", help="Read FILE instead of stdin.")
+@quiet_option
+@progress_option
+@pass_app
+def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
+    """Bring the images of an archive into the store: docker's, podman's, or an OCI layout's."""
+    from ocitool.image.archive.archive import load as load_images
+
+    with (
+        _input(input_) as stream,
+        app.progress("quiet" if quiet else progress) as sink,
+        app.store(sink) as store,
+    ):
+        names = load_images(stream, into=store, progress=sink)
+    for name in names:
+        write_line(name if quiet else f"Loaded image: {name}")
+
+
+@click.command(name="import", short_help="Make an image of a tar of a file system.")
+@click.argument("file", metavar="FILE|-")
+@click.argument("name", required=False, metavar="[NAME[:TAG]]")
+@click.option(
+    "-c", "--change", "changes", multiple=True, metavar="INSTRUCTION",
+    help="Apply a Dockerfile instruction: CMD, ENV, ENTRYPOINT, EXPOSE, LABEL, ...",
+)  # fmt: skip
+@click.option("-m", "--message", default="", metavar="TEXT", help="The history's comment.")
+@pass_app
+def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], message: str) -> None:
+    """Make an image with one layer of the tar FILE.
+
+    SOURCE_DATE_EPOCH in the environment is the time that the image was made.
+    """
+    from ocitool.builder.frontend.evaluate import changed
+    from ocitool.image.rootfs_tar import import_tar
+    from ocitool.oci.reference import Reference
+
+    full = str(Reference.parse(name)) if name else ""
+    epoch = source_date_epoch()
+    run = changed(changes)
+    with _input(None if file == "-" else file) as stream, app.store() as store:
+        descriptor = import_tar(
+            stream, into=store, name=full, run=run, message=message, epoch=epoch
+        )
+        write_line(str(store.image_id(descriptor)))
+
+
+def _input(path: str | None) -> Any:
+    if path is not None:
+        try:
+            return open(path, "rb")
+        except OSError as error:
+            raise NotFound(f"cannot be read: {error.strerror}", where=path) from error
+    if sys.stdin.isatty():
+        raise FormatError("nothing is given", where="stdin", hint="name a file, or use a pipe")
+    return sys.stdin.buffer

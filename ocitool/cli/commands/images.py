@@ -1,0 +1,162 @@
+"""``images``, ``inspect``, ``history``, ``tag``, ``rmi``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ocitool.cli.app import App, pass_app
+from ocitool.cli.errors import describe, raise_all
+from ocitool.cli.options import format_option, no_trunc_option, quiet_option
+from ocitool.cli.output import write, write_line
+from ocitool.errors import ImageNotFound, OcitoolError
+
+
+@click.command(short_help="List images.")
+@click.argument("repository", required=False, metavar="[REPOSITORY[:TAG]]")
+@quiet_option
+@click.option("--digests", is_flag=True, help="Show digests.")
+@no_trunc_option
+@format_option
+@pass_app
+def images(
+    app: App,
+    repository: str | None,
+    quiet: bool,
+    digests: bool,
+    no_trunc: bool,
+    format_: str | None,
+) -> None:
+    """List the images in the store, or those of one repository.
+
+    Images of shared stores follow, with the store they are in.
+    """
+    from ocitool.cli.listing import image_rows
+    from ocitool.cli.output import Column, emit_list, short_id
+
+    columns = [
+        Column("Repository", "REPOSITORY"),
+        Column("Tag", "TAG"),
+        Column("Digest", "DIGEST", shown=digests),
+        Column("ID", "IMAGE ID", short=short_id),
+        Column("CreatedSince", "CREATED"),
+        Column("CreatedAt", "CREATED AT", shown=False),
+        Column("Platform", "PLATFORM", shown=False),
+        Column("Size", "SIZE"),
+    ]
+    with app.store() as store:
+        rows = list(image_rows(store, repository or "", moments=bool(format_)))
+        if store.shared:
+            columns.append(Column("Store", "STORE"))
+    if quiet:
+        rows = list({row["ID"]: row for row in rows}.values())
+    emit_list(rows, columns=columns, format=format_, quiet=quiet, no_trunc=no_trunc)
+
+
+@click.command(short_help="Show everything about images.")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@format_option
+@pass_app
+def inspect(app: App, names: tuple[str, ...], format_: str | None) -> None:
+    """Show images as JSON."""
+    from ocitool.cli.listing import inspect_document
+    from ocitool.cli.output import emit_documents
+    from ocitool.image.store_content import local_image
+
+    documents, failed = [], []
+    with app.store() as store:
+        for name in names:
+            try:
+                documents.append(inspect_document(store, local_image(store, name)))
+            except OcitoolError as error:
+                failed.append(error)
+    if documents or not failed:
+        emit_documents(documents, format=format_)
+    raise_all(failed)
+
+
+@click.command(short_help="Show the steps that made an image.")
+@click.argument("name", metavar="IMAGE")
+@quiet_option
+@no_trunc_option
+@format_option
+@pass_app
+def history(app: App, name: str, quiet: bool, no_trunc: bool, format_: str | None) -> None:
+    """Show the steps that made an image, the last one first."""
+    from ocitool.cli.listing import history_rows
+    from ocitool.cli.output import Column, ellipsis, emit_list, short_id
+    from ocitool.image.store_content import local_image
+
+    columns = [
+        Column("ID", "IMAGE", short=short_id),
+        Column("CreatedSince", "CREATED"),
+        Column("CreatedAt", "CREATED AT", shown=False),
+        Column("CreatedBy", "CREATED BY", short=ellipsis(45)),
+        Column("Size", "SIZE"),
+        Column("Comment", "COMMENT"),
+    ]
+    with app.store() as store:
+        rows = list(history_rows(local_image(store, name)))
+    emit_list(rows, columns=columns, format=format_, quiet=quiet, no_trunc=no_trunc)
+
+
+@click.command(short_help="Give an image another name.")
+@click.argument("name", metavar="IMAGE")
+@click.argument("target", metavar="NAME[:TAG]")
+@pass_app
+def tag(app: App, name: str, target: str) -> None:
+    """Let NAME also mean the image that IMAGE means."""
+    from ocitool.errors import BadReference, ImageNotFound
+    from ocitool.oci.reference import Reference
+
+    reference = Reference.parse(target)
+    if reference.digest is not None:
+        raise BadReference("a tag cannot have a digest", where=target)
+    with app.store() as store:
+        found = store.find(name)
+        if not store.refs.alias(str(reference), found):
+            if not store.pointing(found.digest):
+                raise ImageNotFound(
+                    f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`"
+                )
+            store.refs.set(str(reference), found)  # a shared store has it
+
+
+@click.command(short_help="Remove images.")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("-f", "--force", is_flag=True, help="Remove an image with all its names.")
+@pass_app
+def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
+    """Remove names, and images that have no other name.
+
+    Refused for a store that holds the content of a registry server: delete through the registry.
+
+    What only they used is removed from the disk, too; the build cache stays.  The files of
+    unpacked layers and large blobs go after the command has ended, unless OCITOOL_BACKGROUND=no
+    is set, or background = "no" in a file of settings.
+    """
+    from ocitool.cli.listing import familiar
+    from ocitool.store.maintenance.remove import remove_image
+
+    def remove(name: str) -> None:
+        done = remove_image(store, name, force=force)
+        for each in done.untagged:
+            write_line(f"Untagged: {familiar(each)}")
+        if done.deleted is not None:
+            write_line(f"Deleted: {done.deleted}")
+
+    failed: list[OcitoolError] = []
+    with app.store() as store:
+        for name in names:
+            try:
+                remove(name)
+            except ImageNotFound as error:
+                error.hint = ""  # it need not be pulled to be removed
+                if force:
+                    write(describe(error), sys.stderr)
+                else:
+                    failed.append(error)
+            except OcitoolError as error:
+                failed.append(error)
+    raise_all(failed)

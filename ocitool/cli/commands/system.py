@@ -1,0 +1,335 @@
+"""``system df|prune|check``, ``info``, ``version``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ocitool import __version__
+from ocitool.cli.app import App, pass_app
+from ocitool.cli.options import (
+    authfile_option,
+    format_option,
+    insecure_option,
+    progress_option,
+)
+from ocitool.cli.output import Column, emit_list, short_id, write, write_line
+from ocitool.cli.text import one_line, shortened
+from ocitool.cli.units import ago, human_size
+
+if TYPE_CHECKING:
+    from ocitool.progress import ProgressSink
+    from ocitool.settings import Settings
+    from ocitool.store.maintenance.usage import Usage
+    from ocitool.store.store import Store
+
+
+@click.group(short_help="Look after the store.")
+def system() -> None:
+    """See what the store takes, prove it, clean it."""
+
+
+@system.command(short_help="Prove that the store is whole.")
+@click.option("--repair", is_flag=True, help="Mend what is wrong, and remove what nobody uses.")
+@insecure_option
+@authfile_option
+@progress_option
+@pass_app
+def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progress: str) -> int:
+    """Read every blob, follow every name, compare every unpacked layer with its tar.
+
+    Exits with 1 if something is wrong, and says what would mend it; what nobody uses any more is
+    told and is not wrong.  Changes nothing without --repair.
+
+    With --repair damaged and missing blobs are fetched again from the registry that they came from,
+    damaged layers and indexes are removed, to be made again when they are needed, and what nobody
+    uses goes.  Exits with 1 if something could not be repaired.
+    """
+    with app.progress(progress) as sink, app.store(sink) as store:
+        lines, wrong = (
+            _repaired(store, sink, not tls_verify, authfile) if repair else _checked(store, sink)
+        )
+    write("".join(f"{line}\n" for line in lines))
+    return 1 if wrong else 0
+
+
+def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
+    from ocitool.errors import StoreError
+    from ocitool.store.maintenance.check import check as prove
+    from ocitool.store.maintenance.orphans import leftovers
+
+    problems = list(prove(store, sink))
+    lines = [_told(problem.what, problem.remedy) for problem in problems]
+    with contextlib.suppress(StoreError):  # names or database are damaged, as was told
+        if found := list(leftovers(store)):
+            lines += map(one_line, found)
+            lines += ["  not wrong, but of no use: run `ocitool system prune`"]
+    return lines if problems else [*lines, "The store is whole."], bool(problems)
+
+
+def _told(what: str, then: str) -> str:
+    return f"{one_line(shortened(what))}\n  {one_line(shortened(then))}"
+
+
+def _repaired(
+    store: Store, sink: ProgressSink, insecure: bool, authfile: str | None
+) -> tuple[list[str], bool]:
+    from ocitool.image.repair import Mended
+    from ocitool.image.repair import repair as mend
+
+    lines, wrong = [], False
+    for result in mend(store, sink, insecure=insecure, authfile=authfile):
+        if isinstance(result, Mended):
+            lines.append(_told(result.problem.what, result.done))
+        else:
+            wrong = True
+            lines.append(_told(result.what, result.remedy))
+    return lines if wrong else [*lines, "The store is whole."], wrong
+
+
+@click.command(short_help="Show what is used here, and why.")
+@format_option
+@pass_app
+def info(app: App, format_: str | None) -> None:
+    """Show the store, its driver and why it was chosen, and what the machine allows."""
+    from ocitool.cli.output import emit_documents
+
+    with app.store() as store:
+        document = _information(app, store)
+    if format_:
+        emit_documents([document], format=format_)
+    else:
+        write("".join(_lines(document)))
+
+
+def _information(app: App, store: Any) -> dict[str, Any]:
+    from ocitool.errors import DriverUnavailable, StoreError
+    from ocitool_runtime.isolation import get_isolation
+
+    settings = app.settings()
+    document: dict[str, Any] = {
+        "Version": __version__,
+        "Root": settings.root,
+        "RootFrom": settings.origins["root"],
+        "Images": len(store.refs.names()),
+        **_shared_stores(store, settings),
+        "User": f"{os.geteuid()}:{os.getegid()}",
+        "Kernel": platform.release(),
+        "Architecture": platform.machine(),
+        "Python": platform.python_version(),
+    }
+    try:
+        choice = store.choose_driver()
+        document["Driver"] = choice.name
+        document["DriverWhy"] = _why(settings, choice)
+    except (DriverUnavailable, StoreError) as error:
+        document["Driver"] = "none"
+        document["DriverWhy"] = f"{error} ({error.hint})" if error.hint else str(error)
+    support = get_isolation().probe()
+    document["Containers"] = "work" if support.ok else f"do not work: {support.reason}"
+    if not support.ok and support.hint:
+        document["ContainersHint"] = support.hint
+    return document
+
+
+def _shared_stores(store: Store, settings: Settings) -> dict[str, str]:
+    if not store.shared:
+        return {}
+    found = (f"{each.root} ({len(each.refs.names())} images)" for each in store.shared)
+    return {"SharedStores": ", ".join(found), "SharedFrom": settings.origins["shared_stores"]}
+
+
+def _why(settings: Any, choice: Any) -> str:
+    if settings.driver:
+        return f"{settings.origins['driver']} names it"
+    passed = [f"{name} is not: {support.reason}" for name, support in choice.passed_over]
+    return "; ".join([choice.reason, *passed])
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    width = max(len(key) for key in document)
+    return [f"{key + ':':<{width + 1}} {one_line(str(value))}\n" for key, value in document.items()]
+
+
+@click.command(short_help="Show the version.")
+@format_option
+def version(format_: str | None) -> None:
+    """Show the versions of ocitool and Python."""
+    from ocitool.cli.output import emit_documents
+
+    document = {
+        "Version": __version__,
+        "Python": platform.python_version(),
+        "Os": platform.system().lower(),
+        "Arch": platform.machine(),
+    }
+    if format_:
+        emit_documents([document], format=format_)
+    else:
+        write("".join(_lines(document)))
+
+
+@system.command(short_help="Show what takes how much space.")
+@click.option("-v", "--verbose", is_flag=True, help="Show each image and build step.")
+@format_option
+@pass_app
+def df(app: App, verbose: bool, format_: str | None) -> None:
+    """Show what takes how much space, and how much of it `system prune` gives back."""
+    from ocitool.store.maintenance.build_cache import size_of
+    from ocitool.store.maintenance.usage import usage
+    from ocitool.store.sweep import drivers_of
+
+    if verbose and format_:
+        raise click.UsageError("-v shows several lists: --format cannot be given with it")
+    with app.store() as store:
+        found = usage(store)
+        images = _image_rows(store, found) if verbose else []
+        hidden = drivers_of(store.layout, hidden=True)
+    for name in hidden:
+        text = f"warning: the layers of driver {name} are not counted: only their owner may look"
+        write_line(text, sys.stderr)
+    if not verbose:
+        _emit_kinds(found, format_)
+        return
+    write("Images space usage:\n\n")
+    emit_list(images, columns=_IMAGES)
+    write(f"\nBuild cache usage: {human_size(size_of(found.cache))}\n\n")
+    emit_list(_cache_rows(found), columns=_CACHE)
+
+
+_KINDS = [
+    Column("Type", "TYPE"),
+    Column("TotalCount", "TOTAL"),
+    Column("Active", "ACTIVE"),
+    Column("Size", "SIZE"),
+    Column("Reclaimable", "RECLAIMABLE"),
+]
+_IMAGES = [
+    Column("Repository", "REPOSITORY"),
+    Column("Tag", "TAG"),
+    Column("ID", "IMAGE ID", short=short_id),
+    Column("CreatedSince", "CREATED"),
+    Column("Size", "SIZE"),
+    Column("SharedSize", "SHARED SIZE"),
+    Column("UniqueSize", "UNIQUE SIZE"),
+    Column("Containers", "CONTAINERS"),
+]
+_CACHE = [
+    Column("ID", "CACHE ID", short=short_id),
+    Column("Size", "SIZE"),
+    Column("LastUsedSince", "LAST USED"),
+    Column("Shared", "SHARED"),
+]
+
+
+def _emit_kinds(found: Usage, format_: str | None) -> None:
+    rows = [
+        {
+            "Type": row.kind,
+            "TotalCount": row.total,
+            "Active": row.active,
+            "Size": human_size(row.size),
+            "Reclaimable": _reclaimable(row.reclaimable, row.size),
+        }
+        for row in found.rows
+    ]
+    emit_list(rows, columns=_KINDS, format=format_, key="Type")
+
+
+def _reclaimable(size: int, of: int) -> str:
+    return f"{human_size(size)} ({100 * size // of}%)" if of else human_size(size)
+
+
+def _image_rows(store: Store, found: Usage) -> list[dict[str, Any]]:
+    from ocitool.cli.listing import image_rows
+
+    rows = [row for row in image_rows(store) if not row["Store"]]
+    return [
+        {
+            **row,
+            "Size": human_size(image.shared + image.unique),
+            "SharedSize": human_size(image.shared),
+            "UniqueSize": human_size(image.unique),
+            "Containers": image.containers,
+        }
+        for row, image in zip(rows, found.images, strict=False)
+    ]
+
+
+def _cache_rows(found: Usage) -> list[dict[str, Any]]:
+    return [
+        {
+            "ID": record.key,
+            "Size": human_size(record.size),
+            "LastUsedSince": ago(round(record.used * 1e9)),
+            "Shared": record.shared,
+        }
+        for record in found.cache
+    ]
+
+
+@system.command(short_help="Remove what is not used.")
+@click.option("-a", "--all", "all_images", is_flag=True, help="Remove all images, not only <none>.")
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@click.option(
+    "--filter", "filters", multiple=True, metavar="FILTER",
+    help="Only what 'until=24h', 'until=TIME', 'label=KEY[=VALUE]', 'label!=KEY[=VALUE]' says.",
+)  # fmt: skip
+@click.option(
+    "--max-used-space", "--keep-storage", "space", metavar="SIZE",
+    help="Of the build cache keep what was used last, up to SIZE.",
+)  # fmt: skip
+@pass_app
+def prune(
+    app: App, all_images: bool, force: bool, filters: tuple[str, ...], space: str | None
+) -> int:
+    """Remove images without a name, the build cache, and what only they used.
+
+    A filter 'until' means images that were created, and build steps that were last used, before
+    then.  Build steps have no labels: with a filter of labels the build cache stays.
+
+    Refused for a store that holds the content of a registry server: what was pushed by digest has
+    no name, and clients count on it.  Delete it through the registry.
+
+    The files of unpacked layers and large blobs go after the command has ended, unless
+    OCITOOL_BACKGROUND=no is set, or background = "no" in a file of settings.
+    """
+    from ocitool.cli.listing import familiar
+    from ocitool.cli.options import parse_filters, parse_size
+    from ocitool.store.maintenance.prune import prune as collect
+
+    wanted = parse_filters(filters)
+    most = None if space is None else parse_size(space)
+    if not force and not _confirmed(_question(all_images, filters, space)):
+        write_line("Nothing was removed; -f removes without asking.", sys.stderr)
+        return 1
+    with app.store() as store:
+        done = collect(store, all_images=all_images, filters=wanted, cache_space=most)
+        store.layers.make_durable(settled=0)  # so that the store may be handed on as it is now
+    for name in done.untagged:
+        write_line(f"Untagged: {familiar(name)}")
+    for image_id in done.images:
+        write_line(f"Deleted: {image_id}")
+    write_line(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")
+    write_line(f"Total reclaimed space: {human_size(done.size)}")
+    return 0
+
+
+def _question(all_images: bool, filters: tuple[str, ...], space: str | None) -> str:
+    images = "ALL images" if all_images else "all images without a name"
+    cache = "the build cache" if space is None else f"the build cache beyond {space}"
+    only = f", as far as {', '.join(filters)} allows" if filters else ""
+    return f"This removes {images} and {cache}{only}. Go on? [y/N] "
+
+
+def _confirmed(question: str) -> bool:
+    write(question, sys.stderr)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        write("\n", sys.stderr)
+    return answer.strip().lower() in ("y", "yes")

@@ -1,0 +1,1 @@
+"""docker's ``--format``: Go templates, parsed and executed."""

@@ -1,0 +1,143 @@
+"""Layers that are odd, though nothing is wrong with them: a part of the conformance suite."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ocitool.drivers.conformance import layers
+from ocitool.drivers.conformance.harness import DriverBench
+from ocitool.drivers.conformance.layers import (
+    directory,
+    file,
+    hardlink,
+    opaque,
+    symlink,
+    tar,
+    whiteout,
+)
+from ocitool.layer.tar.header import BLOCK
+
+A, B, C = (letter * 64 for letter in "abc")  # names of layers
+_LONGEST_LINK: Final = 1023  # bytes; Linux has 4095 and XFS no more than these
+_MANY: Final = 3000
+
+
+class DriverCorners(DriverBench):
+    """What a driver must make of odd layers."""
+
+    def test_a_whiteout_of_nothing_leaves_nothing(self) -> None:
+        me = self.owner
+        odd = [
+            directory("new", me),
+            whiteout("new/never", me),
+            whiteout("implied/never", me),
+            whiteout("never", me),
+            directory("old/sub", me),
+            whiteout("old/sub/never", me),
+            opaque("hidden", me),
+            whiteout("hidden/f", me),
+        ]
+        low = [directory("old", me), directory("hidden", me), file("hidden/f", b"f", me)]
+        with self.driver() as driver:
+            self.layer(driver, A, (), odd[:1] + odd[1:2])
+            assert sorted(self.look(driver, (A,))) == ["new"]
+            self.layer(driver, B, (A,), low)
+            self.layer(driver, C, (A, B), odd)
+            assert sorted(self.look(driver, (A, B, C))) == ["hidden", "new", "old", "old/sub"]
+            assert list(driver.check(C, (A, B), tar(odd))) == []
+
+    def test_a_directory_that_no_layer_describes_is_the_same_everywhere(self) -> None:
+        me = self.owner
+        with self.driver() as driver:
+            self.layer(driver, A, (), [file("a/b/f", b"f", me)])
+            self.layer(driver, B, (A,), [file("a/c/f", b"f", me)])
+            seen = self.look(driver, (A, B))
+            assert {seen[path]["time"] for path in ("a", "a/b", "a/c")} == {0}
+            assert {seen[path]["mode"] for path in ("a", "a/b", "a/c")} == {oct(0o40755)}
+
+    def test_a_directory_after_a_file_of_its_name_shows_nothing_from_below(self) -> None:
+        me = self.owner
+        low = [
+            directory("a", me),
+            file("a/low", b"", me),
+            directory("b", me),
+            file("b/low", b"", me),
+        ]
+        twice = [
+            file("a", b"", me),
+            directory("a", me),
+            file("a/f", b"", me),
+            symlink("b", "a", me),
+        ]
+        with self.driver() as driver:
+            self.layer(driver, A, (), low)
+            self.layer(driver, B, (A,), [*twice, directory("b", me)])
+            assert sorted(self.look(driver, (A, B))) == ["a", "a/f", "b"]
+
+    def test_the_top_keeps_what_a_layer_said_of_it(self) -> None:
+        top = layers.directory("", self.owner, 0o711)
+        top = (top[0]._replace(xattrs={"user.top": b"1"}), b"")
+        with self.driver() as driver:
+            self.layer(driver, A, (), [top])
+            first = self.top(driver, (A,))
+            assert first["xattrs"] == {"user.top": b"1".hex()}
+            assert (first["mode"], first["owner"]) == (oct(0o40711), [*self.owner])
+            self.layer(driver, B, (A,), [file("f", b"", self.owner)])
+            assert self.top(driver, (A, B)) == first
+            driver.begin("t", (A, B))
+            driver.commit("t", C)
+            assert self.top(driver, (A, B, C)) == first
+
+    def test_a_layer_without_a_byte_is_empty(self) -> None:
+        with self.driver() as driver:
+            for name, below in ((A, ()), (B, (A,))):
+                driver.begin("t", below)
+                driver.apply("t", below, layers.stream(b""))
+                driver.commit("t", name)
+                assert self.look(driver, (*below, name)) == {}
+                assert list(driver.check(name, below, layers.stream(b""))) == []
+
+    def test_a_tar_may_end_with_its_last_file(self) -> None:
+        members = [file("f", b"x" * 1000, self.owner), file("g", b"", self.owner)]
+        data = tar(members).getvalue()
+        whole = data[: len(data) - 2 * BLOCK]  # without the blocks that end an archive
+        assert whole[-BLOCK:][:1] == b"g"
+        cut = data[: 2 * BLOCK]  # in the midst of a file
+        with self.driver() as driver:
+            driver.begin("t", ())
+            driver.apply("t", (), layers.stream(whole))
+            driver.commit("t", A)
+            assert self.look(driver, (A,)) == layers.facts(members)
+            self.refuses(driver, cut)
+
+    def test_names_and_links_may_be_as_long_as_linux_has_them(self) -> None:
+        me = self.owner
+        deep = "/".join("d" * 200)
+        members = [
+            file("n" * 255, b"n", me),
+            symlink("link", "l" * _LONGEST_LINK, me),
+            symlink("wide", "\u00e4" * (_LONGEST_LINK // 2), me),
+            *(directory(deep[: 2 * at + 1], me) for at in range(200)),
+            file(f"{deep}/{'n' * 255}", b"deep", me),
+        ]
+        with self.driver() as driver:
+            self.layer(driver, A, (), members)
+            assert self.look(driver, (A,)) == layers.facts(members)
+            # In bytes this is too long, though it is not in characters.
+            self.refuses(driver, tar([symlink("link", "\u00e4" * 4095, me)]).getvalue())
+
+    def test_a_directory_may_hold_thousands(self) -> None:
+        me = self.owner
+        members = [directory("d", me)]
+        members += [file(f"d/{at:05}{'n' * (at % 200)}", b"%d" % at, me) for at in range(_MANY)]
+        with self.driver() as driver:
+            self.layer(driver, A, (), members)
+            assert self.look(driver, (A,)) == layers.facts(members)
+
+    def test_a_file_may_have_thousands_of_names(self) -> None:
+        me = self.owner
+        members = [file("f", b"f", me), *(hardlink(f"l{at}", "f", me) for at in range(_MANY))]
+        with self.driver() as driver:
+            self.layer(driver, A, (), members)
+            assert self.look(driver, (A,)) == layers.facts(members)
+            assert driver.usage(A).inodes == 2

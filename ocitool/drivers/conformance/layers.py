@@ -1,0 +1,138 @@
+"""Layers that the conformance suite unpacks, and what they must look like from inside."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ocitool.layer import entry as kinds
+from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry
+from ocitool.layer.tar.reader import TarReader
+from ocitool.layer.tar.writer import TarWriter
+
+Member = tuple[Entry, bytes]
+Owner = tuple[int, int]
+
+TIME: Final = 1_234_567_890  # seconds since the epoch
+_NS: Final = 1_000_000_000
+
+
+def file(path: str, content: bytes = b"", owner: Owner = (0, 0), **fields: Any) -> Member:
+    """Return a regular file."""
+    size = len(content)
+    return _entry(path, kinds.FILE, owner, {"size": size, "mode": 0o644, **fields}), content
+
+
+def directory(path: str, owner: Owner = (0, 0), mode: int = 0o755) -> Member:
+    """Return a directory."""
+    return _entry(path, kinds.DIRECTORY, owner, {"mode": mode}), b""
+
+
+def symlink(path: str, target: str, owner: Owner = (0, 0)) -> Member:
+    """Return a symbolic link."""
+    return _entry(path, kinds.SYMLINK, owner, {"mode": 0o777, "link": target}), b""
+
+
+def hardlink(path: str, target: str, owner: Owner = (0, 0)) -> Member:
+    """Return another name of *target*."""
+    return _entry(path, kinds.HARDLINK, owner, {"link": target}), b""
+
+
+def fifo(path: str, owner: Owner = (0, 0)) -> Member:
+    """Return a named pipe."""
+    return _entry(path, kinds.FIFO, owner, {"mode": 0o600}), b""
+
+
+def whiteout(path: str, owner: Owner = (0, 0)) -> Member:
+    """Return the mark that removes *path* of the layers below."""
+    parent, _, name = path.rpartition("/")
+    return file(f"{parent}/{WHITEOUT}{name}".lstrip("/"), owner=owner)
+
+
+def opaque(path: str, owner: Owner = (0, 0)) -> Member:
+    """Return the mark that hides what the layers below have in the directory *path*."""
+    return file(f"{path}/{OPAQUE}", owner=owner)
+
+
+def _entry(path: str, kind: str, owner: Owner, fields: dict[str, Any]) -> Entry:
+    uid, gid = owner
+    return Entry(path, kind, uid=uid, gid=gid, mtime=TIME * _NS, **fields)
+
+
+def tar(members: Iterable[Member]) -> io.BytesIO:
+    """Return the layer with *members*."""
+    out = io.BytesIO()
+    writer = TarWriter(out.write)
+    for entry, content in members:
+        writer.add(entry)
+        if content:
+            writer.content(content)
+    writer.close()
+    out.seek(0)
+    return out
+
+
+def stream(data: bytes) -> io.BytesIO:
+    """Return *data* as a stream of a layer."""
+    return io.BytesIO(data)
+
+
+def entries_of(data: bytes) -> dict[str, Entry]:
+    """Return the entries of a layer by their paths."""
+    return {entry.path: entry for entry in TarReader(io.BytesIO(data))}
+
+
+def full(owner: Owner) -> list[Member]:
+    """Return a layer with everything in it that its owner may make."""
+    return [
+        directory("d", owner, 0o2750),
+        file("d/f", b"content\0" * 5000, owner, mode=0o640),
+        file("d/program", b"#!", owner, mode=0o4755),
+        file("d/marked", b"m", owner, xattrs={"user.note": b"a\0b"}),
+        hardlink("d/g", "d/f", owner),
+        symlink("d/link", "../nowhere", owner),
+        symlink("up", "d", owner),
+        fifo("d/pipe", owner),
+        file("empty", b"", owner),
+        file("n\u00e4m\udcff \n\\", b"bytes that are no UTF-8", owner),
+    ]
+
+
+def closed(owner: Owner) -> list[Member]:
+    """Return a directory that only root may write to, and a file in it."""
+    return [directory("closed", owner, 0o555), file("closed/in", b"in", owner)]
+
+
+def facts(members: Iterable[Member]) -> dict[str, dict[str, Any]]:
+    """Return what `harness.LIST` must print of the layer with *members*."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry, content in members:
+        if entry.kind == kinds.HARDLINK:
+            found[entry.path] = found[entry.link] = {**found[entry.link], "linked": True}
+            continue
+        known: dict[str, Any] = {
+            "mode": oct(entry.mode | _BITS[entry.kind]),
+            "owner": [entry.uid, entry.gid],
+        }
+        if entry.kind == kinds.SYMLINK:
+            known["link"] = entry.link
+        else:
+            known["time"] = entry.mtime // _NS
+        if entry.kind == kinds.FILE:
+            known["content"] = hashlib.sha256(content).hexdigest()
+            known["linked"] = False
+        if entry.xattrs:
+            known["xattrs"] = {name: value.hex() for name, value in entry.xattrs.items()}
+        found[entry.path] = known
+    return found
+
+
+_BITS: Final = {
+    kinds.FILE: stat.S_IFREG,
+    kinds.DIRECTORY: stat.S_IFDIR,
+    kinds.SYMLINK: stat.S_IFLNK,
+    kinds.FIFO: stat.S_IFIFO,
+}

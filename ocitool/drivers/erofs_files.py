@@ -1,0 +1,228 @@
+"""Files of the EROFS driver: a tar that is kept while it is read, images whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from ocitool.layer.beneath import open_quietly
+from ocitool.layer.codec import CHUNK
+from ocitool.layer.compression.parallel import Lane
+from ocitool.layer.erofs.format import BLOCK
+from ocitool.layer.erofs.reader import ErofsImage
+from ocitool.layer.tar.reader import TarReader
+from ocitool.oci.content import Stream
+
+if TYPE_CHECKING:
+    from ocitool.layer.erofs.lower import Stack
+
+
+_FLUSHED: Final = 8 * CHUNK  # bytes at a time
+_SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
+
+
+class Kept:
+    """A stream whose bytes go to the new file *path*, too, by a thread of their own."""
+
+    def __init__(self, stream: Stream, path: str) -> None:
+        self._stream = stream
+        self._file = open(path, "xb", buffering=0)
+        self._lane = Lane(self._write)
+        self._open = True
+        self._size = self._flushed = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        self._lane.put(data)
+        return data
+
+    def finish(self) -> None:
+        """Wait until all that was read, to its end, is in the file and durable."""
+        self._open = False
+        self._lane.close()
+
+    def close(self) -> None:
+        """Close the file; after a fault it holds what came."""
+        try:
+            if self._open:
+                self._open = False
+                self._lane.close()
+        finally:
+            self._file.close()
+
+    def _write(self, data: bytes) -> None:
+        if not data:  # the end: it is synced while the image is made
+            os.fdatasync(self._file.fileno())
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._size += len(data)
+        if self._size - self._flushed >= _FLUSHED:  # or all of it would wait for the end
+            _begin_writing(self._file.fileno(), self._flushed, self._size - self._flushed)
+            self._flushed = self._size
+
+
+class HolesFile:
+    """Content of files with holes, in a file with the same holes; made when it is first needed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self.size = 0
+
+    def take(self, reader: TarReader, size: int) -> int:
+        """Keep the content of the member that *reader* is at; returns where it begins."""
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+        start = self.size
+        for at, data in reader.runs():
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(self._fd, view, start + at)
+                view, at = view[written:], at + written
+        self.size += -(-size // BLOCK) * BLOCK
+        os.ftruncate(self._fd, self.size)
+        return start
+
+    def finish(self) -> None:
+        """Make it durable."""
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Compared:
+    """A stream that is compared with the file *path*; ``differs`` tells of the first difference."""
+
+    def __init__(self, stream: Stream, path: str) -> None:
+        self._stream = stream
+        self._file = open_quietly(path)
+        self._at = 0
+        self.differs = ""
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        if not self.differs and self._file.read(len(data) or 1) != data:
+            self.differs = f"differs between byte {self._at} and {self._at + len(data)}"
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class ComparedHoles:
+    """Stands for a `HolesFile` that was written before, and compares it with its members."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.size = 0
+        self.differs = ""
+
+    def take(self, reader: TarReader, size: int) -> int:
+        """Compare the content of the member that *reader* is at; returns where it begins."""
+        start = self.size
+        try:
+            with open_quietly(self._path) as file:
+                file.seek(start)
+                pieces = iter(lambda: reader.read(CHUNK), b"")
+                same = all(file.read(len(data)) == data for data in pieces)
+        except FileNotFoundError:
+            same = False
+        self.size += -(-size // BLOCK) * BLOCK
+        if not same and not self.differs:
+            self.differs = f"differs after byte {start}"
+        return start
+
+
+def copy_tar(path: str, sink: Callable[[bytes], object]) -> int:
+    """Give the tar *path* to *sink*; returns the number of its members."""
+
+    class Read:
+        def read(self, size: int = -1, /) -> bytes:
+            data = file.read(size)
+            sink(data)
+            return data
+
+        def close(self) -> None:
+            return None
+
+    with open(path, "rb", buffering=0) as file:
+        reader = TarReader(Read())
+        count = sum(1 for _ in reader)
+        reader.drain()
+    return count
+
+
+def write_durably(path: str, data: bytes) -> None:
+    """Write *data* to the file *path*; its name is not synced."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fdatasync(file.fileno())
+
+
+def write_whole(directory: str, name: str, data: bytes) -> None:
+    """Make the file *name* in *directory*; nothing is left of it unless it is whole and durable.
+
+    One that is there already stays.
+    """
+    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Without a name until it is whole (open(2), "O_TMPFILE").
+        fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=place)
+        with open(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fdatasync(fd)
+            with contextlib.suppress(FileExistsError):
+                os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=place, follow_symlinks=True)
+    finally:
+        os.close(place)
+
+
+def _begin_writing(fd: int, offset: int, size: int) -> None:
+    """Ask the kernel to write a part of a file now; it does not matter if it does not."""
+    import ctypes
+
+    _libc().sync_file_range(
+        fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE
+    )
+
+
+@cache
+def _libc() -> Any:
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def opened(images: Sequence[tuple[str, str]]) -> Iterator[Stack]:
+    """Open *images*, chain ids with paths, the topmost first, for looking into them."""
+    from ocitool.layer.erofs.lower import Below, Stack
+
+    with contextlib.ExitStack() as stack:
+        below = []
+        for name, path in images:
+            image = stack.enter_context(ErofsImage(path))
+            below.append(Below(name=name, image=image))
+        yield Stack(below)
+
+
+def merged_image(images: Sequence[tuple[str, str]]) -> bytes:
+    """Return one image of what *images* show together; the same ones give the same bytes."""
+    from ocitool.layer.erofs.merge import merge
+    from ocitool.layer.erofs.writer import write
+
+    with opened(images) as below:
+        return write(*merge(below.images))

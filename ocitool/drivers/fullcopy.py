@@ -1,0 +1,139 @@
+"""Drivers whose layers are whole trees, of which nothing is stacked, and exact copies of trees."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ocitool.drivers.layout import FS, InFolders
+from ocitool.layer import ownership, xattrs
+from ocitool.layer.whiteouts import Removal
+from ocitool_runtime.spec import Mount
+
+if TYPE_CHECKING:
+    from ocitool.layer.unpack.extract import Applied
+    from ocitool.oci.content import Stream
+
+
+class WholeTrees(InFolders, ABC):
+    """A tree begins as a copy of the topmost layer; its changes are what was touched since."""
+
+    @abstractmethod
+    def _since(self, key: str) -> int:
+        """Return a change time (ctime, in nanoseconds) of right after the tree *key* was made."""
+
+    def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
+        from ocitool.layer.unpack.extract import apply  # starting a container does without
+
+        return apply(tar, self._top(key), Removal())
+
+    def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
+        return (Mount(type="bind", source=self._top(key), target="/"),)
+
+    def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
+        source = self._folders.layer(parents[-1]) if parents else self._folders.empty()
+        return (Mount(type="bind", source=source, target="/", options=("ro",)),)
+
+    def diff(
+        self,
+        key: str,
+        parents: Sequence[str],
+        sink: Callable[[bytes], object],
+        *,
+        clamp: int | None = None,
+    ) -> int:
+        from ocitool.layer.changes.diff import changes_since, write_changes
+
+        before = self._folders.layer(parents[-1]) if parents else ""
+        changes = changes_since(self._top(key), before, self._since(key) if parents else 0)
+        return write_changes(changes, sink, clamp=clamp)
+
+    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
+        from ocitool.layer.changes.verify import compare
+
+        below = [self._folders.layer(name) for name in reversed(parents)][:1]
+        return compare(tar, self._folders.layer(layer), below, whole=True)
+
+    def _top(self, key: str) -> str:
+        return f"{self._folders.tree(key)}/{FS}"
+
+
+_FICLONE: Final = 0x40049409  # linux/fs.h, the same on x86 and arm
+_CHUNK: Final = 1 << 22  # bytes
+_NO_CLONE: Final = frozenset(
+    {errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.ENOSYS, errno.EPERM}
+)
+
+
+def copy_tree(source: str, target: str) -> None:
+    """Copy what is in the directory *source* into the empty directory *target*."""
+    _Copier().directory(source, target)
+
+
+class _Copier:
+    def __init__(self) -> None:
+        self._links: dict[tuple[int, int], str] = {}
+        self._clones = True
+
+    def directory(self, source: str, target: str) -> None:
+        with os.scandir(source) as entries:
+            for entry in entries:
+                state = entry.stat(follow_symlinks=False)
+                self._one(entry.path, f"{target}/{entry.name}", state)
+        self._attributes(source, target, os.stat(source))
+
+    def _one(self, source: str, target: str, state: os.stat_result) -> None:
+        kind = stat.S_IFMT(state.st_mode)
+        if kind == stat.S_IFDIR:
+            os.mkdir(target, 0o700)
+            self.directory(source, target)
+            return
+        if state.st_nlink > 1:
+            first = self._links.setdefault((state.st_dev, state.st_ino), target)
+            if first != target:
+                os.link(first, target, follow_symlinks=False)
+                return
+        if kind == stat.S_IFREG:
+            self._file(source, target)
+        elif kind == stat.S_IFLNK:
+            os.symlink(os.readlink(source), target)
+        else:
+            os.mknod(target, state.st_mode, state.st_rdev)
+        self._attributes(source, target, state)
+
+    def _file(self, source: str, target: str) -> None:
+        old = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            new = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                if not self._cloned(old, new):
+                    while os.copy_file_range(old, new, _CHUNK):
+                        pass
+            finally:
+                os.close(new)
+        finally:
+            os.close(old)
+
+    def _cloned(self, old: int, new: int) -> bool:
+        if self._clones:
+            try:
+                fcntl.ioctl(new, _FICLONE, old)
+                return True
+            except OSError as error:
+                if error.errno not in _NO_CLONE:
+                    raise
+                self._clones = False
+        return False
+
+    def _attributes(self, source: str, target: str, state: os.stat_result) -> None:
+        is_link = stat.S_ISLNK(state.st_mode)
+        ownership.here().copy(source, target, state)
+        if not is_link:  # after chown, which clears setuid
+            os.chmod(target, stat.S_IMODE(state.st_mode))
+        xattrs.write(target, xattrs.read(source))
+        os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns), follow_symlinks=False)

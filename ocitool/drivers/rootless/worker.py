@@ -1,0 +1,89 @@
+"""The process that `Unshared` talks to: a driver, inside a user namespace.
+
+Called as ``python -m ocitool.drivers.rootless.worker DRIVER HOME FD``; it ends when FD is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from ocitool import plugins
+from ocitool.drivers.driver import Driver
+from ocitool.drivers.rootless import protocol
+from ocitool.layer.codec import CHUNK
+
+
+def serve(driver: Driver, channel: socket.socket) -> None:
+    """Carry out one call after the other until the other end is gone."""
+    while (message := protocol.receive(channel)) is not None:
+        try:
+            result = _call(driver, message)
+        except Exception as error:  # goes to the caller, whatever it is
+            reply = ["error", protocol.error_to(error)]
+        else:
+            reply = ["ok", result]
+        finally:
+            if message.fd >= 0:
+                os.close(message.fd)
+        try:
+            protocol.send(channel, reply)
+        except ConnectionError:  # whoever asked was killed
+            return
+
+
+def _call(driver: Driver, message: protocol.Message) -> Any:
+    method, *arguments = message.body
+    if method == "apply":
+        key, parents = arguments
+        done = driver.apply(key, parents, _Pipe(message.fd))
+        return [done.entries, done.size, list(done.notes)]
+    if method == "diff":
+        key, parents, clamp = arguments
+        return driver.diff(key, parents, _writer(message.fd), clamp=clamp)
+    if method == "check":
+        layer, parents = arguments
+        return list(driver.check(layer, parents, _Pipe(message.fd)))
+    if method in {"probe", "usage"}:
+        return asdict(getattr(driver, method)(*arguments))
+    getattr(driver, method)(*arguments)
+    return None
+
+
+class _Pipe:
+    """The reading end of a pipe as a stream."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        return os.read(self._fd, size)
+
+    def close(self) -> None:
+        return None  # its owner closes it
+
+
+def _writer(fd: int) -> Any:
+    def write(data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    return write
+
+
+def main() -> None:
+    """Serve what the command line names."""
+    name, home, fd = sys.argv[1:]
+    driver: Driver = plugins.lookup("ocitool.drivers", name)(home)
+    with socket.socket(fileno=int(fd)) as channel:
+        serve(driver, channel)
+
+
+if __name__ == "__main__":
+    main()

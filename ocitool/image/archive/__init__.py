@@ -1,0 +1,1 @@
+"""Images in one file: OCI and docker archives, and OCI image layouts."""

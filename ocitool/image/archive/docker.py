@@ -1,0 +1,166 @@
+"""What is in an archive of images, spooled to a directory; docker's older form made a layout.
+
+Docker's ``manifest.json`` lists images by the paths of their config and layers in the archive.
+Nothing here reads or writes outside the directory, whatever the archive says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import Any, Final, TypeGuard
+
+from ocitool.errors import BadManifest, ImageNotFound, LayerError
+from ocitool.layer import entry as kinds
+from ocitool.layer.compression.codecs import CHUNK, sniff
+from ocitool.layer.entry import Entry, split
+from ocitool.layer.tar.reader import TarReader
+from ocitool.oci import limits
+from ocitool.oci.config import ImageConfig
+from ocitool.oci.content import Stream
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Manifest
+from ocitool.oci.mediatypes import OCI_CONFIG, layer_type
+
+#: What names that do not fit each other give: a file where a directory should be, and so on.
+_CONFUSED: Final = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
+     errno.EINVAL}
+)  # fmt: skip
+
+
+def blob_path(digest: Digest) -> str:
+    """Return where a layout keeps a blob."""
+    return f"blobs/{digest.algorithm}/{digest.encoded}"
+
+
+def spool(stream: Stream, directory: str) -> None:
+    """Unpack an archive's files; paths were proved by the reader, links are remade as links.
+
+    Raises:
+        LayerError: it is not a tar, or one whose members do not fit together.
+    """
+    reader = TarReader(stream)
+    for entry in reader:
+        path = f"{directory}/{entry.path}"
+        try:
+            os.makedirs(f"{directory}/{split(entry.path)[0]}", mode=0o700, exist_ok=True)
+            if entry.kind == kinds.FILE:
+                with open(path, "xb") as file:
+                    while data := reader.read(CHUNK):
+                        file.write(data)
+            elif entry.kind in (kinds.SYMLINK, kinds.HARDLINK):
+                _link(directory, entry)
+        except OSError as error:
+            if error.errno not in _CONFUSED:
+                raise
+            raise LayerError(
+                f"does not fit the archive's other members: {error.strerror}", where=entry.path
+            ) from error
+
+
+def _link(directory: str, entry: Entry) -> None:
+    # docker's older archives say so that a layer is there already; only that is followed.
+    target = entry.link
+    if entry.kind == kinds.SYMLINK:
+        target = os.path.join(split(entry.path)[0], entry.link)
+    inside = _inside(target)
+    if inside is None:
+        raise LayerError("a link leads out of the archive", where=entry.path)
+    os.symlink(os.path.join(directory, inside), f"{directory}/{entry.path}")
+
+
+def _inside(path: str) -> str | None:
+    """Return *path* without detours, None if it leads out of the archive."""
+    normal = os.path.normpath(path)
+    if "\0" in normal or normal == ".." or normal.startswith(("/", "../")):
+        return None
+    return normal
+
+
+def read_docker(directory: str) -> Iterator[tuple[str, Descriptor]]:
+    """Make manifests for docker's older form, and put everything where a layout has it.
+
+    Yields the name and the manifest of each image.
+    """
+    adopt = cache(partial(_adopt, directory))  # each file is hashed once, however often it is named
+    for at, image in enumerate(_documents(directory)):
+        where = f"manifest.json[{at}]"
+        config, layers, names = _fields(image, where)
+        _require_small(directory, config, where)
+        descriptor = adopt(config, OCI_CONFIG)
+        with open(f"{directory}/{blob_path(descriptor.digest)}", "rb") as file:
+            diff_ids = ImageConfig.parse(file.read()).diff_ids
+        if len(diff_ids) != len(layers):
+            raise BadManifest("has another number of layers than its config", where=where)
+        manifest = Manifest.new(descriptor, [adopt(path, "") for path in layers])
+        place = f"{directory}/{blob_path(manifest.descriptor.digest)}"
+        if not os.path.lexists(place):
+            with open(place, "xb") as out:
+                out.write(manifest.raw)
+        for name in names:
+            yield name, manifest.descriptor
+
+
+def _documents(directory: str) -> list[Any]:
+    try:
+        with open(f"{directory}/manifest.json", "rb") as file:
+            images = json.loads(file.read(MANIFEST_LIMIT + 1))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadManifest(f"cannot be read: {error}", where="manifest.json") from error
+    if not isinstance(images, list):
+        raise BadManifest("is not a list", where="manifest.json")
+    return images
+
+
+def _fields(image: Any, where: str) -> tuple[str, list[str], list[str]]:
+    if not isinstance(image, dict):
+        raise BadManifest("is not an object", where=where)
+    config, layers, names = image.get("Config"), image.get("Layers"), image.get("RepoTags")
+    if not isinstance(config, str) or not _are_strings(layers):
+        raise BadManifest("lacks Config or Layers", where=where)
+    if len(layers) > limits.LAYERS:
+        message = f"{config} has {len(layers)} layers, and the limit is {limits.LAYERS}"
+        raise BadManifest(message, where=where)
+    if names is not None and not _are_strings(names):
+        raise BadManifest("is not a list of names", where=f"{where}.RepoTags")
+    return config, layers, names or [""]
+
+
+def _are_strings(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _require_small(directory: str, config: str, where: str) -> None:
+    with contextlib.suppress(OSError):  # what is missing is told later
+        size = os.stat(f"{directory}/{_inside(config)}").st_size
+        if size > limits.CONFIG:
+            message = f"the config {config} has {size} bytes, and the limit is {limits.CONFIG}"
+            raise BadManifest(message, where=where)
+
+
+def _adopt(directory: str, path: str, media_type: str) -> Descriptor:
+    """Give a file of the archive its name as a blob; returns its descriptor."""
+    inside = _inside(path)
+    if inside is None:
+        raise BadManifest(f"{path!r} is outside", where="manifest.json")
+    try:
+        with open(f"{directory}/{inside}", "rb") as file:
+            head = file.read(6)
+            file.seek(0)
+            digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise ImageNotFound(f"the archive lacks {path}") from error
+    place = f"{directory}/{blob_path(digest)}"
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    if not os.path.lexists(place):
+        os.symlink(os.path.realpath(f"{directory}/{inside}"), place)
+    codec = sniff(head)
+    kind = media_type or layer_type(codec.name if codec is not None else "none")
+    return Descriptor(media_type=kind, digest=digest, size=size)

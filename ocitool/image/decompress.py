@@ -1,0 +1,101 @@
+"""A tar that somebody hands in: found out by its first bytes, and inflated."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+from typing import Any, Final, cast
+
+from ocitool.errors import FormatError, LayerError
+from ocitool.layer.compression.codecs import sniff
+from ocitool.layer.tar.header import BLOCK, verify
+from ocitool.oci.content import Stream
+
+_BZIP2: Final = b"BZh"
+_XZ: Final = b"\xfd7zXZ\0"
+
+
+def plain(stream: Stream, where: str) -> Stream:
+    """Return the tar *stream*, inflated if it is compressed with gzip, zstd, xz or bzip2.
+
+    *where* is what errors call it.
+
+    Raises:
+        FormatError: it is empty, or no tar.
+        LayerError: what it is compressed with is damaged.
+    """
+    peeked = _Peeked(stream, len(_XZ))
+    if not peeked.head:
+        raise FormatError("is empty: nothing came", where=where)
+    tar = _Peeked(inflated(peeked.head, peeked), BLOCK)
+    try:
+        if tar.head.strip(b"\0"):
+            verify(tar.head.ljust(BLOCK, b"\0"), 0)
+    except LayerError as error:
+        raise FormatError(
+            "is no tar",
+            where=where,
+            hint="give a tar, plain or compressed with gzip, zstd, xz or bzip2",
+        ) from error
+    return tar
+
+
+def inflated(head: bytes, stream: Stream) -> Stream:
+    """Return *stream*, which begins with *head* (6 bytes, if it has them), without compression.
+
+    Reading raises `LayerError` where what it is compressed with is damaged.
+    """
+    codec = sniff(head)
+    if codec is not None:
+        return codec.decompress(stream)
+    source: Any = stream  # all that is asked of it is to be read
+    if head.startswith(_BZIP2):
+        return _Translated(cast(Stream, bz2.BZ2File(source)))
+    if head.startswith(_XZ):
+        return _Translated(cast(Stream, lzma.LZMAFile(source)))
+    return stream
+
+
+class _Peeked:
+    """A stream of which the first *size* bytes were looked at: ``head``."""
+
+    def __init__(self, stream: Stream, size: int) -> None:
+        self._stream = stream
+        self.head = b""
+        while len(self.head) < size and (data := stream.read(size - len(self.head))):
+            self.head += data
+        self._left = self.head
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._left:
+            data = self._left if size < 0 else self._left[:size]
+            self._left = self._left[len(data) :]
+            return data
+        return self._stream.read(size)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Translated:
+    """The standard library's readers with our errors."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return self._stream.read(size)
+        except (lzma.LZMAError, EOFError) as error:
+            raise _damaged(error) from error
+        except OSError as error:  # bz2 says "Invalid data stream" this way, without a number
+            if error.errno is not None:
+                raise
+            raise _damaged(error) from error
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _damaged(error: Exception) -> LayerError:
+    return LayerError(f"the compressed data is damaged: {error}")

@@ -1,0 +1,124 @@
+"""A file system as one tar: written from the tree of an image, or made an image of one layer."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+
+from ocitool.image.decompress import plain
+from ocitool.image.image import Image
+from ocitool.layer import entry as kinds
+from ocitool.layer.codec import CHUNK
+from ocitool.layer.tar.reader import TarReader
+from ocitool.layer.tar.writer import TarWriter
+from ocitool.oci.config import History, ImageConfig, RunConfig
+from ocitool.oci.content import Stream
+from ocitool.oci.manifest import Descriptor, Manifest
+from ocitool.oci.mediatypes import OCI_CONFIG
+from ocitool.oci.platform import this_platform
+from ocitool.oci.timestamps import timestamp
+from ocitool.store.image_fs import LayeredTree
+from ocitool.store.store import Store
+
+
+def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> None:
+    """Write what a container of *image*, which is in *store*, would find to *sink* as a tar.
+
+    It is in order of the paths, or GNU tar would not keep the times of directories; so contents
+    wait in a temporary file.  The tree's top has no member: unpacking would change the directory
+    it is done in.  The same layers give the same bytes.
+
+    Raises:
+        LayerError: a layer is damaged.
+    """
+    tree = LayeredTree(store.layers, image.layers)
+    shown = [(found, tree.tree.original(found)) for found in tree.tree.walk("")]
+    writer = TarWriter(sink)
+    first: dict[tuple[int, int], str] = {}  # the name of each file, by where it is in the layers
+    with (
+        _scratch(store) as place,
+        tree.spool((content for _, content in shown), place) as spool,
+    ):
+        for found, content in shown:
+            path = found.entry.path
+            known = path
+            if content.entry.kind != kinds.DIRECTORY:
+                known = first.setdefault((content.layer, content.offset), path)
+            if known != path:
+                link = content.entry._replace(kind=kinds.HARDLINK, link=known, size=0)
+                writer.add(link._replace(path=path))
+                continue
+            writer.add(content.entry._replace(path=path))
+            for piece in spool.pieces(content):
+                writer.content(piece)
+    writer.close()
+
+
+@contextlib.contextmanager
+def _scratch(store: Store) -> Iterator[str]:
+    """Give a directory for temporary files: the lease's, or for a read-only store another."""
+    if not store.layout.readonly:
+        yield store.lease().path
+        return
+    with tempfile.TemporaryDirectory() as place:
+        yield place
+
+
+def import_tar(
+    stream: Stream,
+    *,
+    into: Store,
+    name: str = "",
+    run: RunConfig | None = None,
+    message: str = "",
+    epoch: int | None = None,
+) -> Descriptor:
+    """Make an image of the tar *stream* (perhaps compressed) and keep it as *name*.
+
+    It was made at *epoch* (seconds since 1970, SOURCE_DATE_EPOCH), by default now.
+
+    Raises:
+        LayerError: it is not a tar that could be unpacked.
+    """
+    tar = plain(stream, "file system")
+
+    def write(sink: Callable[[bytes], object]) -> None:
+        reader = TarReader(_Tee(tar, sink))
+        for _ in reader:  # every member is looked at: a bad one must not get in
+            continue
+        reader.drain()
+
+    layer = into.layers.pack(write)
+    created = timestamp(epoch)
+    config = ImageConfig(
+        platform=this_platform(),
+        created=created,
+        run=run or RunConfig(),
+        diff_ids=(layer.diff_id,),
+        history=(History(created=created, comment=message or "Imported from -"),),
+    ).dump()
+    digest = into.blobs.put(config, into.lease())
+    manifest = Manifest.new(
+        Descriptor(media_type=OCI_CONFIG, digest=digest, size=len(config)), [layer.blob]
+    )
+    into.blobs.put(manifest.raw, into.lease())
+    into.refs.set(name, manifest.descriptor)
+    return manifest.descriptor
+
+
+class _Tee:
+    """A stream that gives what is read to *sink*, too."""
+
+    def __init__(self, stream: Stream, sink: Callable[[bytes], object]) -> None:
+        self._stream = stream
+        self._sink = sink
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(CHUNK if size < 0 else size)
+        if data:
+            self._sink(data)
+        return data
+
+    def close(self) -> None:
+        self._stream.close()

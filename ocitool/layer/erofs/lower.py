@@ -1,0 +1,103 @@
+"""Layers below the one that is being made, looked at by path, as overlayfs would show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ocitool.layer.entry import encode
+from ocitool.layer.erofs.node import Node, foreign_tag
+from ocitool.layer.erofs.reader import ErofsImage
+from ocitool.layer.unpack.lower import Known
+from ocitool.layer.xattrs import belongs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Below:
+    """One image of the stack, and the name of its layer; of a merged one it does not matter."""
+
+    name: str
+    image: ErofsImage
+
+    def tag(self, device: int) -> str:
+        """Return what others know the *device* of this image by."""
+        return foreign_tag(self.image.devices[device].tag, self.name)
+
+
+class Seen(NamedTuple):
+    """What a path is: a node, and the image that it is in; None for the tree being made."""
+
+    node: Node
+    below: Below | None
+
+
+class Hidden:
+    """A path that a layer removes, or that leads through what is no directory."""
+
+
+HIDDEN = Hidden()
+
+
+class Stack:
+    """Images, the topmost first; each is proved when it is first looked into."""
+
+    def __init__(self, images: Sequence[Below]) -> None:
+        self.images = tuple(images)
+        self._proved: set[int] = set()
+        self._names: dict[tuple[int, int], dict[bytes, int]] = {}
+
+    def find(self, parts: Sequence[bytes]) -> Seen | None:
+        """Return what the path of *parts* is; no link is followed."""
+        for at, below in enumerate(self.images):
+            found = self._look(at, below.image, parts)
+            if found is HIDDEN:
+                return None
+            if isinstance(found, Node):
+                return Seen(found, below)
+        return None
+
+    def look(self, path: str) -> Known | None:
+        """Return what is known of *path* but for its content; None if there is nothing."""
+        found = self.find(encode(path).split(b"/"))
+        if found is None:
+            return None
+        node = found.node
+        kept = {name: node.xattrs[name] for name in node.xattrs if belongs(name)}
+        return Known(node.mode, node.uid, node.gid, node.mtime, kept)
+
+    def root_names(self) -> Iterator[bytes]:
+        """Yield the names in the root directories of all layers."""
+        for at, below in enumerate(self.images):
+            self._prove(at)
+            yield from self._listing(at, below.image.root)
+
+    def _prove(self, at: int) -> None:
+        if at not in self._proved:
+            self.images[at].image.verify()
+            self._proved.add(at)
+
+    def _look(self, at: int, image: ErofsImage, parts: Sequence[bytes]) -> Node | Hidden | None:
+        """Return what one layer says of a path; None if nothing."""
+        self._prove(at)
+        number = image.root
+        node = image.node(number)
+        hidden = False
+        for part in parts:
+            if not node.is_directory:
+                return HIDDEN  # a file hides what a directory below it holds
+            hidden = hidden or node.is_opaque
+            child = self._listing(at, number).get(part)
+            if child is None:
+                return HIDDEN if hidden else None
+            number = child
+            node = image.node(number)
+            if node.is_whiteout:
+                return HIDDEN
+        return node
+
+    def _listing(self, at: int, number: int) -> dict[bytes, int]:
+        known = self._names.get((at, number))
+        if known is None:
+            known = self._names[(at, number)] = self.images[at].image.names(number)
+        return known

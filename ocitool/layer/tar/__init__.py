@@ -1,0 +1,1 @@
+"""Tar streams: members read and written, with PAX records and sparse files."""

@@ -1,0 +1,1 @@
+"""Unpacking a layer onto a directory tree."""

@@ -1,0 +1,77 @@
+"""Owner, mode, times and extended attributes of what a layer unpacks to."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from ocitool.layer import entry as kinds
+from ocitool.layer import ownership, xattrs
+from ocitool.layer.entry import Entry
+
+_SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+
+
+class Attributes:
+    """Sets what entries say, in the order that the kernel needs.
+
+    chown clears setuid and file capabilities, and writing clears both: so content comes first,
+    then the owner, the mode, the attributes, and the time last.  ``notes`` counts what the machine
+    refused and was left out.
+    """
+
+    def __init__(self) -> None:
+        self.notes: dict[str, int] = {}
+        # Bits that open(2) does not set by itself.  The umask is read, not set: it belongs to the
+        # whole process, and other threads make files, too.
+        self._chmod_bits = _SPECIAL_BITS | current_umask()
+        self.owners = ownership.here()
+        self._uid, self._gid = self.owners.given or (-1, -1)
+
+    def set_file(self, fd: int, entry: Entry) -> None:
+        """Set them on a new file that was opened with the mode of *entry*."""
+        if entry.uid != self._uid or entry.gid != self._gid:
+            self.owners.give(fd, entry.uid, entry.gid)
+        if entry.mode & self._chmod_bits:
+            os.fchmod(fd, entry.mode)
+        if entry.xattrs:
+            self._refused(xattrs.write(fd, entry.xattrs))
+        os.utime(fd, ns=(entry.mtime, entry.mtime))
+
+    def set_directory(self, fd: int, entry: Entry, *, merged: bool) -> None:
+        """Set them on a directory, all but its time; *merged* if it was there before."""
+        self.owners.give(fd, entry.uid, entry.gid)
+        os.fchmod(fd, entry.mode)
+        if merged:  # a layer's directory has its own attributes, none of those before
+            for name in xattrs.read(fd).keys() - entry.xattrs.keys():
+                os.removexattr(fd, name)
+        if entry.xattrs:
+            self._refused(xattrs.write(fd, entry.xattrs))
+
+    def set_node(self, fd: int, name: str, entry: Entry) -> None:
+        """Set them on *name* in the directory *fd*, which must not be opened: a link, a device."""
+        if entry.uid != self._uid or entry.gid != self._gid:
+            self.owners.give_node(name, entry, fd)
+        if entry.mode & self._chmod_bits and entry.kind != kinds.SYMLINK:
+            os.chmod(name, entry.mode, dir_fd=fd)
+        if entry.xattrs:
+            self._refused(xattrs.write(f"/proc/self/fd/{fd}/{name}", entry.xattrs))
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=fd, follow_symlinks=False)
+
+    def note(self, text: str) -> None:
+        """Count one thing that was left out."""
+        self.notes[text] = self.notes.get(text, 0) + 1
+
+    def _refused(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            self.note(f"the attribute {name} was left out: the file system does not take it")
+
+
+def current_umask() -> int:
+    """Return the process's umask without setting it, which would be seen by other threads."""
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"Umask:"):
+                return int(line.split()[1], 8)
+    return 0o777  # not told: set every mode

@@ -1,0 +1,101 @@
+"""What the records of the build cache take on disk, and forgetting the oldest of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ocitool.oci.digest import Digest
+from ocitool.store.maintenance.mark import Marks, mark
+from ocitool.store.maintenance.sizes import Space, measure
+from ocitool.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheRecord:
+    """One build step that was done.  ``blob`` is None if it changed nothing."""
+
+    key: str
+    used: float  # seconds since the epoch
+    blob: Digest | None
+    layer: str  # the name of its unpacked layer, "" if none
+    blob_size: int  # bytes; 0 if an image has it, too
+    layer_size: int  # bytes of the unpacked layer; 0 if an image has it, too
+    shared: bool  # whether an image has its layer
+
+    @property
+    def size(self) -> int:
+        """Bytes that no image has."""
+        return self.blob_size + self.layer_size
+
+
+def cache_records(store: Store, kept: Marks, space: Space) -> list[CacheRecord]:
+    """Return the records, the most recently used first; *kept* is what goes on without them."""
+    rows = store.database.rows("SELECT key, used, record FROM cache ORDER BY used DESC, key")
+    return [_record(key, used, json.loads(text), kept, space) for key, used, text in rows]
+
+
+def _record(
+    key: str, used: float, fields: dict[str, str], kept: Marks, space: Space
+) -> CacheRecord:
+    blob = Digest.parse(fields["blob"]) if fields.get("blob") else None
+    layer = fields["name"] if blob else ""
+    return CacheRecord(
+        key=key,
+        used=used,
+        blob=blob,
+        layer=layer,
+        blob_size=space.blobs.get(blob, 0) if blob and blob not in kept.blobs else 0,
+        layer_size=0 if layer in kept.layers else space.layer(layer),
+        shared=blob in kept.blobs,
+    )
+
+
+def forget(store: Store, *, until: int | None = None, space: int | None = None) -> int:
+    """Forget build steps; returns how many.  What only they have goes with the next collection.
+
+    *until* (nanoseconds since the epoch) forgets those last used before it.  *space* is what the
+    others may take in bytes: least recently used ones are forgotten until they do not take more.
+    Without either all are forgotten.
+    """
+    before = _count(store)
+    if until is None and space is None:
+        store.database.run("DELETE FROM cache")
+        store.database.run("DELETE FROM files")
+    if until is not None:
+        store.database.run("DELETE FROM cache WHERE used < ?", (until / 1e9,))
+    if space is not None:
+        kept = mark(store, cache=False)
+        records = cache_records(store, kept, measure(store))
+        gone = records[_fitting(records, space) :]
+        store.database.run_many("DELETE FROM cache WHERE key = ?", [(r.key,) for r in gone])
+    return before - _count(store)
+
+
+def _fitting(records: Sequence[CacheRecord], space: int) -> int:
+    """Return how many of *records*, from the first on, take at most *space* bytes together."""
+    for at, total in enumerate(_running_total(records)):
+        if total > space:
+            return at
+    return len(records)
+
+
+def size_of(records: Sequence[CacheRecord]) -> int:
+    """Return the bytes that *records* take together; what several have counts once."""
+    return max(_running_total(records), default=0)
+
+
+def _running_total(records: Sequence[CacheRecord]) -> Iterator[int]:
+    seen: set[Digest | str | None] = set()
+    total = 0
+    for record in records:
+        for what, size in ((record.blob, record.blob_size), (record.layer, record.layer_size)):
+            total += 0 if what in seen else size
+            seen.add(what)
+        yield total
+
+
+def _count(store: Store) -> int:
+    count: int = store.database.rows("SELECT COUNT(*) FROM cache")[0][0]
+    return count

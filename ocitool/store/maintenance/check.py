@@ -1,0 +1,170 @@
+"""Proving that a store is whole: nothing is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Container, Iterator
+
+from ocitool.errors import BlobNotFound, OcitoolError, StoreError
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor, Index, parse_any
+from ocitool.oci.mediatypes import CONFIGS
+from ocitool.progress import SILENT, ProgressSink, Transfer
+from ocitool.store.database import DAMAGED
+from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.layout import Layout
+from ocitool.store.maintenance.check_blobs import prove_tars
+from ocitool.store.maintenance.check_database import add_rows
+from ocitool.store.maintenance.check_layers import check_layers
+from ocitool.store.maintenance.mark import Stock, documents, layers_of, take_stock
+from ocitool.store.problems import REPAIR, BadBlob, BadDatabase, BadLayoutFile, Problem
+from ocitool.store.refs import name_of
+from ocitool.store.store import Store
+from ocitool.store.sweep import leaked_mounts
+
+
+def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
+    """Yield what is wrong.
+
+    Every blob is hashed, every name followed, every unpacked layer and every index compared with
+    its tar, the rows of the database with the blobs, and mounts are looked for.  What looks wrong
+    is looked at once more while nobody can move it: others may work in the store meanwhile.
+    """
+    stock: Stock | None = None
+    try:
+        stock = take_stock(store)
+    except StoreError as error:
+        yield Problem(what=str(error), remedy=error.hint)
+    yield from _layout(store.layout)
+    known = stock or Stock()
+    damage = _damage_of_database(store)
+    if damage:
+        yield Problem(what=f"the database is damaged: {damage}", remedy=REPAIR, fault=BadDatabase())
+    else:
+        yield from add_rows(store, known)
+    bad: set[Digest] = set()
+    for problem in _blobs(store, known, progress):
+        yield problem
+        if isinstance(problem.fault, BadBlob):
+            bad.add(problem.fault.digest)
+    if stock is not None:
+        yield from check_names(store, bad)
+    proved: dict[Digest, Layer] = {}
+    yield from prove_tars(store, known, bad, proved)
+    if not damage:
+        yield from check_layers(store, proved, progress)
+    yield from leaked_mounts(store.layout)
+
+
+def check_names(store: Store, told: Container[Digest] = ()) -> Iterator[Problem]:
+    """Follow every name, and look at the sizes of what it needs; what was *told* is passed over."""
+    found = list(_names(store, told))
+    if found:
+        with contextlib.ExitStack() as held:
+            # A name goes before its blobs, and comes after them: while none can change, nothing
+            # that has one is on its way.
+            with contextlib.suppress(StoreError):  # where nothing can be written nothing moves
+                held.enter_context(store.layout.lock("refs"))
+            found = list(_names(store, told))
+    yield from found
+
+
+def _names(store: Store, told: Container[Digest]) -> Iterator[Problem]:
+    for entry in store.refs.all():
+        for part in documents(store, entry):
+            # The other platforms need not be here.
+            if part is entry or store.blobs.size(part.digest) is not None:
+                yield from _image(store, part, name_of(entry), told)
+
+
+def _layout(layout: Layout) -> Iterator[Problem]:
+    if not os.path.exists(layout.index):
+        yield Problem(
+            what="oci/index.json is not there: no image has a name any more",
+            remedy="put a copy of it back, or pull and build again; do not prune before",
+        )
+    if not layout.is_image_layout():
+        yield Problem(
+            what=f"{layout.layout_file} is missing or damaged: other tools see no image layout",
+            remedy=REPAIR,
+            fault=BadLayoutFile(),
+        )
+
+
+def _damage_of_database(store: Store) -> str:
+    try:
+        return store.database.damage()
+    except StoreError as error:  # it cannot even be opened
+        if error.hint != DAMAGED:
+            raise
+        return error.message
+
+
+def _blobs(store: Store, stock: Stock, progress: ProgressSink) -> Iterator[Problem]:
+    for digest in sorted(store.blobs.all()):
+        size = store.blobs.size(digest) or 0
+        step = Transfer(key=str(digest), action="check", total=size)
+        progress.emit(step)
+        try:
+            # A damaged one may have been replaced while it was read.
+            damaged = store.blobs.hash(digest) != digest and store.blobs.hash(digest) != digest
+        except BlobNotFound:  # removed while we looked
+            continue
+        if damaged:
+            names = tuple(sorted(stock.names.get(digest, ())))
+            yield Problem(
+                what=f"blob {digest} is damaged{_of(names)}",
+                remedy=f"{REPAIR}, or remove {store.blobs.path(digest)} and then {_again(names)}",
+                fault=BadBlob(digest, stock.blobs.get(digest), names),
+            )
+        progress.emit(Transfer(key=step.key, action="check", done=size, total=size, state="done"))
+
+
+def _image(
+    store: Store, entry: Descriptor, name: str, told: Container[Digest]
+) -> Iterator[Problem]:
+    if entry.digest in told:
+        return
+    problems = list(_part(store, entry, name, "manifest"))
+    yield from problems
+    if problems:
+        return
+    try:
+        document = parse_any(store.blobs.read(entry), entry.media_type)
+        if isinstance(document, Index):
+            return
+        parts = dict.fromkeys((document.config, *document.layers))
+        unknown = [part for part in parts if part.digest not in told]
+        problems = [problem for part in unknown for problem in _part(store, part, name, "blob")]
+        yield from problems
+        is_image = document.config.media_type in CONFIGS  # and no artifact
+        if not problems and is_image and document.config in unknown:
+            layer_names(layers_of(store, document))
+    except OcitoolError as error:
+        yield Problem(what=f"{_called(name, entry)}: {error}", remedy=_again((name,)))
+
+
+def _part(store: Store, part: Descriptor, name: str, kind: str) -> Iterator[Problem]:
+    size = store.blobs.size(part.digest)
+    if size != part.size:
+        state = "missing" if size is None else "of a wrong size"
+        yield Problem(
+            what=f"{_called(name, part)}: {kind} {part.digest} is {state}",
+            remedy=f"{REPAIR}, or {_again((name,))}",
+            fault=BadBlob(part.digest, part, (name,)),
+        )
+
+
+def _called(name: str, entry: Descriptor) -> str:
+    return name or f"<none> {entry.digest.short}"
+
+
+def _of(names: tuple[str, ...]) -> str:
+    known = [name for name in names if name]
+    return f", which {', '.join(known)} needs" if known else ""
+
+
+def _again(names: tuple[str, ...]) -> str:
+    named = next((name for name in names if name), "")
+    return f"run `ocitool pull {named}`, or build it again" if named else "bring its image again"

@@ -1,0 +1,111 @@
+"""Reading what the database remembers of blobs: what of it is not so is told.
+
+Rows of unpacked layers are looked at with the layers (`ocitool.store.maintenance.check_layers`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ocitool.errors import BlobNotFound, OcitoolError, StoreError
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor, Manifest, parse_any
+from ocitool.oci.mediatypes import layer_type
+from ocitool.oci.reference import Reference
+from ocitool.store.layer_content import Layer
+from ocitool.store.maintenance.mark import Stock, without_annotations
+from ocitool.store.problems import REPAIR, BadRow, Problem
+from ocitool.store.store import Store
+
+_Take = Callable[[Store, Stock, BadRow, tuple[Any, ...]], None]
+
+#: What SQLite holds is of any type; these are what reading another than was written ends in.
+_WRONG = (OcitoolError, ValueError, KeyError, TypeError, AttributeError)
+
+
+def add_rows(store: Store, stock: Stock) -> Iterator[Problem]:
+    """Add to *stock* what the database says of layers; yield the rows that cannot be read."""
+    for table, key, columns, take in _TABLES:
+        for values in store.database.rows(f"SELECT {', '.join((*key, *columns))} FROM {table}"):
+            row = BadRow(table, tuple(zip(key, values, strict=False)))
+            try:
+                take(store, stock, row, values)
+            except _WRONG:
+                yield wrong_row(row)
+    for digest in _wrong_facts(store):
+        yield wrong_row(BadRow("images", (("digest", digest),)))
+
+
+def wrong_row(row: BadRow) -> Problem:
+    """Return the problem of a row."""
+    what = ", ".join(f"{column} {value}" for column, value in row.where)
+    return Problem(
+        what=f"the database holds what is not so: {row.table}, {what}",
+        remedy=f"{REPAIR}, which forgets it",
+        fault=row,
+    )
+
+
+def _packed(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> None:
+    from ocitool.layer.compression.codecs import parse
+
+    digest, diff_id = Digest.parse(values[0]), Digest.parse(values[1])
+    media_type = layer_type(parse(values[2])[0].suffix)
+    size = store.blobs.size(digest)
+    if size is not None:
+        blob = Descriptor(media_type=media_type, digest=digest, size=size)
+        stock.rows.setdefault(Layer(diff_id=diff_id, blob=blob), set()).add(row)
+
+
+def _step(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> None:
+    fields = json.loads(values[1])
+    if "image" in fields:
+        manifest, config = map(Descriptor.from_json, fields["image"])
+        _same_image(store, manifest, config)
+    elif "contents" in fields:
+        for name, kind, digest in fields["contents"]:
+            if {type(name), type(kind), type(digest)} != {str}:
+                raise ValueError(name)
+    elif "blob" in fields:
+        digest, diff_id = Digest.parse(fields["blob"]), Digest.parse(fields["diff_id"])
+        blob = Descriptor(media_type=fields["media_type"], digest=digest, size=fields["size"])
+        stock.blobs.setdefault(digest, blob)
+        if store.blobs.size(digest) == blob.size:
+            stock.rows.setdefault(
+                without_annotations(Layer(diff_id=diff_id, blob=blob)), set()
+            ).add(row)
+    elif not isinstance(fields["created"], str):
+        raise TypeError("created")
+
+
+def _same_image(store: Store, manifest: Descriptor, config: Descriptor) -> None:
+    try:
+        document = parse_any(store.blobs.read(manifest), manifest.media_type)
+    except BlobNotFound:
+        return  # then it is written again
+    if not (isinstance(document, Manifest) and document.config.digest == config.digest):
+        raise ValueError(str(config.digest))
+
+
+def _origin(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> None:
+    if values[0]:
+        Digest.parse(values[0])
+    repository = values[1].removesuffix("@")
+    if repository:
+        Reference.parse(f"{repository}:latest")
+
+
+def _wrong_facts(store: Store) -> Iterator[str]:
+    try:
+        yield from store.facts.wrong()
+    except StoreError:  # the names cannot be read, as was told
+        return
+
+
+_TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], _Take], ...] = (
+    ("packed", ("digest",), ("diff", "codec"), _packed),
+    ("cache", ("key",), ("record",), _step),
+    ("origins", ("digest", "repository"), (), _origin),
+)

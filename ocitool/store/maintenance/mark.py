@@ -1,0 +1,182 @@
+"""What is in use: found from the names, the containers and the build cache; and what names need."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ocitool.errors import OcitoolError
+from ocitool.oci.config import diff_ids_of
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest, parse_any
+from ocitool.oci.mediatypes import INDEXES, MANIFESTS, bare
+from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.problems import BadRow
+from ocitool.store.refs import name_of
+from ocitool.store.store import Store
+
+
+@dataclass(slots=True)
+class Marks:
+    """What is in use: blobs, diff ids, names of unpacked layers."""
+
+    blobs: set[Digest] = field(default_factory=set)
+    diffs: set[Digest] = field(default_factory=set)
+    layers: set[str] = field(default_factory=set)
+
+
+def mark(
+    store: Store,
+    *,
+    cache: bool = True,
+    dangling: bool = True,
+    among: frozenset[Digest] | None = None,
+) -> Marks:
+    """Find what the names, the containers and the build cache use.
+
+    Without *dangling* images that have no name do not count, without *cache* the build cache.
+    *among* are the blobs that matter: images without one that was not yet found are passed over.
+    So a layer that another image unpacks to may seem unused, where one blob stands on two others.
+    """
+    marks = Marks()
+    for entry in store.refs.all():
+        if not dangling and not name_of(entry):
+            continue
+        if among is None or _mentions(store, entry, among - marks.blobs):
+            mark_image(store, entry, marks)
+    for row in store.database.rows("SELECT record FROM cache") if cache else ():
+        _mark_record(json.loads(row[0]), marks)
+    for layers in container_layers(store):
+        marks.layers.update(layers)
+    # The plain tars that drivers keep of them; another one has no second name.
+    rows = store.database.rows("SELECT chain, diff FROM layers")
+    kept = (Digest.parse(diff) for chain, diff in rows if chain in marks.layers)
+    marks.blobs.update(digest for digest in kept if store.blobs.has_other_name(digest))
+    return marks
+
+
+def _mentions(store: Store, entry: Descriptor, blobs: frozenset[Digest]) -> bool:
+    """Say whether a manifest may name one of *blobs*: by its bytes, which takes no parsing."""
+    if entry.media_type in INDEXES or entry.digest in blobs:
+        return True
+    try:
+        with store.blobs.open(entry.digest) as file:
+            raw = file.read(MANIFEST_LIMIT)
+    except OcitoolError:
+        return True
+    # JSON can write every character as an escape.
+    return b"\\u" in raw or any(blob.encoded.encode() in raw for blob in blobs)
+
+
+def mark_image(store: Store, entry: Descriptor, marks: Marks) -> None:
+    """Mark one image: its manifest, config, layers; of an index, whatever of it is here."""
+    for part in documents(store, entry):
+        marks.blobs.add(part.digest)
+        if store.blobs.size(part.digest) is None:
+            continue
+        try:
+            document = parse_any(store.blobs.read(part), part.media_type)
+        except OcitoolError:
+            continue  # damaged: `system check` tells; its blobs are unknown
+        if isinstance(document, Manifest):
+            _mark_manifest(store, document, marks)
+
+
+def _mark_manifest(store: Store, manifest: Manifest, marks: Marks) -> None:
+    marks.blobs.add(manifest.config.digest)
+    marks.blobs.update(layer.digest for layer in manifest.layers)
+    with contextlib.suppress(OcitoolError):
+        layers = layers_of(store, manifest)
+        marks.diffs.update(layer.diff_id for layer in layers)
+        marks.layers.update(layer_names(layers))
+
+
+def documents(store: Store, entry: Descriptor) -> Iterator[Descriptor]:
+    """Yield *entry* and, of an index, all that its indexes name, here or not; each once.
+
+    Indexes may name each other any number of times and however deep: neither the ways through
+    them nor the stack are counted on.
+    """
+    met = {(entry.digest, entry.media_type)}
+    todo = [entry]
+    while todo:
+        part = todo.pop()
+        yield part
+        if bare(part.media_type) not in MANIFESTS and store.blobs.size(part.digest) is not None:
+            children: Sequence[Descriptor] = ()
+            with contextlib.suppress(OcitoolError):  # damaged
+                document = parse_any(store.blobs.read(part), part.media_type)
+                children = document.manifests if isinstance(document, Index) else ()
+            for child in reversed(children):
+                if (child.digest, child.media_type) not in met:
+                    met.add((child.digest, child.media_type))
+                    todo.append(child)
+
+
+def layers_of(store: Store, manifest: Manifest) -> tuple[Layer, ...]:
+    """Return the layers of an image that is here, lowest first."""
+    diff_ids = diff_ids_of(store.blobs.read(manifest.config))
+    pairs = zip(diff_ids, manifest.layers, strict=False)
+    return tuple(Layer(diff_id=diff_id, blob=blob) for diff_id, blob in pairs)
+
+
+def _mark_record(record: dict[str, object], marks: Marks) -> None:
+    if record.get("blob"):
+        marks.blobs.add(Digest.parse(str(record["blob"])))
+        marks.diffs.add(Digest.parse(str(record["diff_id"])))
+        marks.layers.add(str(record["name"]))
+
+
+def container_layers(store: Store) -> Iterator[list[str]]:
+    """Yield the names of the layers that each container stands on."""
+    for name in os.listdir(store.layout.containers):
+        path = f"{store.layout.containers}/{name}/container.json"
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError), open(path, "rb") as file:
+            yield json.load(file)["layers"]
+
+
+@dataclass(slots=True)
+class Stock:
+    """Blobs by digest, with the names of the images that need them, and what holds each layer."""
+
+    blobs: dict[Digest, Descriptor] = field(default_factory=dict)
+    names: dict[Digest, set[str]] = field(default_factory=dict)
+    layers: set[Layer] = field(default_factory=set)  # of images
+    rows: dict[Layer, set[BadRow]] = field(default_factory=dict)  # that say what a blob holds
+
+    def need(self, descriptor: Descriptor, name: str) -> None:
+        """Note that the image *name* needs a blob."""
+        self.blobs.setdefault(descriptor.digest, descriptor)
+        self.names.setdefault(descriptor.digest, set()).add(name)
+
+
+def take_stock(store: Store) -> Stock:
+    """Follow every name as far as its documents can be read."""
+    stock = Stock()
+    for entry in store.refs.all():
+        for part in documents(store, entry):
+            # The other platforms need not be here.
+            if part is entry or store.blobs.size(part.digest) is not None:
+                _document(store, part, name_of(entry), stock)
+    return stock
+
+
+def _document(store: Store, entry: Descriptor, name: str, stock: Stock) -> None:
+    stock.need(entry, name)
+    with contextlib.suppress(OcitoolError):  # missing or damaged: what it needs is unknown
+        document = parse_any(store.blobs.read(entry), entry.media_type)
+        if isinstance(document, Index):
+            return
+        for part in (document.config, *document.layers):
+            stock.need(part, name)
+        stock.layers.update(without_annotations(layer) for layer in layers_of(store, document))
+
+
+def without_annotations(layer: Layer) -> Layer:
+    """Return *layer* without what another image may say otherwise of its blob."""
+    blob = layer.blob
+    plain = Descriptor(media_type=blob.media_type, digest=blob.digest, size=blob.size)
+    return Layer(diff_id=layer.diff_id, blob=plain)

@@ -1,0 +1,70 @@
+"""What nobody uses any more and `system prune` removes: harmless, but it takes space."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ocitool.store.atomic import is_temporary
+from ocitool.store.leases import is_alive, lease_of, oldest_lease
+from ocitool.store.maintenance.mark import mark
+from ocitool.store.maintenance.prune import is_young, orphans
+from ocitool.store.maintenance.served import is_served
+from ocitool.store.store import Store
+from ocitool.store.sweep import drivers_of, made
+
+
+def leftovers(store: Store) -> Iterator[str]:
+    """Yield a line for each kind of it, with names.
+
+    What is younger than the oldest living lease may belong to unfinished work, and is passed over.
+    Of a store that a registry server keeps its content in nothing may be removed.
+    """
+    if is_served(store):
+        return
+    spare = oldest_lease(store.layout)
+    marks = mark(store)
+    blobs = [d for d in store.blobs.all() if d not in marks.blobs]
+    blobs = [d for d in blobs if not is_young(store.blobs.path(d), spare)]
+    size = sum(store.blobs.size(d) or 0 for d in blobs)
+    yield from _line(f"blobs ({size} bytes) that nothing names", sorted(map(str, blobs)))
+    kept = {diff.encoded for diff in marks.diffs}
+    indexes = sorted(_indexes(store, kept, spare))
+    yield from _line("indexes of layers that nothing has", indexes)
+    yield from _line("directories of processes that are gone", sorted(_dead(store)))
+    for name in drivers_of(store.layout):
+        yield from _of_driver(store, name, spare)
+
+
+def _indexes(store: Store, kept: set[str], spare: int) -> Iterator[str]:
+    for name in os.listdir(store.layout.indexes):
+        path = f"{store.layout.indexes}/{name}"
+        if name not in kept and not is_temporary(name) and not is_young(path, spare):
+            yield name
+
+
+def _dead(store: Store) -> Iterator[str]:
+    for name in os.listdir(store.layout.tmp):
+        if not is_alive(store.layout, name):
+            yield f"tmp/{name}"
+
+
+def _of_driver(store: Store, name: str, spare: int) -> Iterator[str]:
+    with made(store.make_driver, name) as driver:
+        if driver is None:
+            return
+        rows = store.database.rows("SELECT chain, used FROM layers WHERE driver = ?", (name,))
+        lost = sorted(set(driver.layers()) - {row[0] for row in rows})
+        yield from _line(f"layers of driver {name} that are not in the database", lost)
+        old = {row[0] for row in rows if row[1] < spare / 1e9}
+        useless = [chain for chain in orphans(store, name) if chain in old]
+        yield from _line(f"layers of driver {name} that stand on layers which are gone", useless)
+        dead = [key for key in driver.trees() if not is_alive(store.layout, lease_of(key))]
+        yield from _line(f"trees of driver {name} whose process is gone", sorted(dead))
+
+
+def _line(what: str, names: list[str]) -> Iterator[str]:
+    if names:
+        shown = ", ".join(name[:19] for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"{len(names)} {what}: {shown}{more}"

@@ -1,0 +1,258 @@
+"""What may go: mark from the names, sweep the rest.
+
+Whatever came or was claimed since the oldest living lease began is spared: it may belong to a
+pull or a build that is not finished (`ocitool.store.leases.Lease`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ocitool.errors import OcitoolError
+from ocitool.oci.config import ImageConfig
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor, Index, parse_any
+from ocitool.oci.timestamps import parse_time
+from ocitool.store.disk import free_reserve, full_disk
+from ocitool.store.leases import oldest_lease
+from ocitool.store.maintenance.build_cache import forget
+from ocitool.store.maintenance.filters import Filters
+from ocitool.store.maintenance.mark import Marks, mark
+from ocitool.store.maintenance.served import require_not_served
+from ocitool.store.maintenance.sizes import layer_size
+from ocitool.store.refs import name_of
+from ocitool.store.store import Store
+from ocitool.store.sweep import drivers_of, made
+
+if TYPE_CHECKING:
+    from ocitool.drivers.driver import Driver
+
+EVERYTHING: Final = Filters()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What a collection removed."""
+
+    untagged: tuple[str, ...] = ()  # names
+    images: tuple[Digest, ...] = ()  # ids
+    blobs: int = 0
+    layers: int = 0
+    cache: int = 0
+    size: int = 0  # bytes of blobs, layers and indexes
+
+
+def prune(
+    store: Store,
+    *,
+    all_images: bool = False,
+    cache: bool = True,
+    dangling: bool = True,
+    filters: Filters = EVERYTHING,
+    cache_space: int | None = None,
+) -> Pruned:
+    """Remove every blob and layer that nothing uses any more.
+
+    With *dangling* images without a name go first, with *all_images* those with a name, too, and
+    with *cache* the build cache, or what of it is beyond *cache_space* bytes; all of them only as
+    *filters* allow.
+
+    Raises:
+        StoreError: the store holds the content of a registry server (`maintenance.served`).
+    """
+    free_reserve(store.layout.reserve)
+    store.sweep()
+    with store.layout.lock("prune"):
+        require_not_served(store, "prune")
+        spare = oldest_lease(store.layout)
+        gone = _images_to_go(store, all_images, spare, filters) if dangling else ()
+        ids = tuple(dict.fromkeys(id_of(store, entry) for entry in gone))
+        store.refs.drop([entry.digest for entry in gone])
+        records = 0
+        if cache and not filters.by_label:
+            records = forget(store, until=filters.until, space=cache_space)
+        marks = mark(store)
+        known = {digest.encoded for digest in marks.diffs}
+        layers = _sweep_layers(store, lambda chain: chain not in marks.layers, spare, whole=True)
+        blobs = _sweep_blobs(store, [d for d in store.blobs.all() if d not in marks.blobs], spare)
+        indexes = _sweep_indexes(
+            store, [name for name in os.listdir(store.layout.indexes) if name not in known], spare
+        )
+        store.blobs.drop_all_aside({d for d in marks.blobs if store.blobs.size(d) is None})
+    return Pruned(
+        untagged=tuple(filter(None, map(name_of, gone))),
+        images=ids,
+        blobs=len(blobs),
+        layers=len(layers),
+        cache=records,
+        size=sum(blobs) + sum(layers) + sum(indexes),
+    )
+
+
+def release(store: Store, mine: Marks) -> None:
+    """Remove of *mine*, all that an image had which is gone, what nothing else uses.
+
+    Of other images only those are looked into that share a blob with it.  What was pushed to a
+    registry server stays (`maintenance.served`).
+    """
+    store.sweep()
+    with store.layout.lock("prune"):
+        require_not_served(store, "removing content")
+        spare = oldest_lease(store.layout)
+        marks = mark(store, among=frozenset(mine.blobs))
+        layers = mine.layers - marks.layers
+        _sweep_layers(store, lambda chain: chain in layers, spare, whole=False)
+        _sweep_blobs(store, mine.blobs - marks.blobs, spare)
+        _sweep_indexes(store, [d.encoded for d in mine.diffs - marks.diffs], spare)
+
+
+def id_of(store: Store, entry: Descriptor) -> Digest:
+    """Return the id of the image *entry*, or its digest if its manifest is damaged or gone."""
+    try:
+        return store.image_id(entry)
+    except OcitoolError:
+        return entry.digest
+
+
+def _images_to_go(
+    store: Store, all_images: bool, spare: int, filters: Filters
+) -> tuple[Descriptor, ...]:
+    gone = []
+    for entry in store.refs.all():
+        if name_of(entry) and not all_images:
+            continue
+        path = store.blobs.path(entry.digest)
+        here = os.path.exists(path)
+        if (not here or not is_young(path, spare)) and _may_go(store, entry, filters):
+            gone.append(entry)
+    return tuple(gone)
+
+
+def _may_go(store: Store, entry: Descriptor, filters: Filters) -> bool:
+    if not filters:
+        return True
+    try:
+        document = parse_any(store.blobs.read(entry), entry.media_type)
+        if isinstance(document, Index):
+            return False  # of several images nobody can say one time, or labels
+        config = ImageConfig.parse(store.blobs.read(document.config))
+        created = parse_time(config.created) if config.created else None
+    except OcitoolError:
+        return False  # damaged: what it says is unknown
+    return filters.take(created, config.run.labels)
+
+
+def _sweep_blobs(store: Store, unused: Iterable[Digest], spare: int) -> list[int]:
+    """Remove blobs; returns what that gave back, in bytes."""
+    sizes = []
+    for digest in unused:
+        removed = store.blobs.collect(digest, spare)
+        if removed is None:
+            continue
+        text = str(digest)
+        for table in ("packed", "origins", "images"):
+            store.database.run(f"DELETE FROM {table} WHERE digest = ?", (text,))
+        sizes.append(removed)
+    return sizes
+
+
+def _sweep_layers(
+    store: Store, unused: Callable[[str], bool], spare: int, *, whole: bool
+) -> list[int]:
+    """Remove layers, and rows of those that are lost.
+
+    In a collection of the *whole* store those that stand on nothing go, too, and what each took is
+    returned.
+    """
+    sizes = []
+    for name in drivers_of(store.layout):
+        with made(store.make_driver, name) as driver:
+            if driver is None:
+                continue
+            here = set(driver.layers())
+            useless = set(orphans(store, name)) if whole else set()
+            for chain in _topmost_first(store, name, here):
+                if chain in here and not unused(chain) and chain not in useless:
+                    continue
+                size = layer_size(driver, chain) if whole and chain in here else 0
+                if drop_layer(store, driver, chain, spare):
+                    sizes.append(size)
+    return sizes
+
+
+def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
+    """Return the layers of a driver, none before those that stand on it.
+
+    Those of a crash between rename and row come first: nothing that has a row stands on them.
+    """
+    rows = store.database.rows("SELECT chain, parent FROM layers WHERE driver = ?", (driver,))
+    parents = dict(rows)
+    depths: dict[str, int] = {}
+    for chain in parents:
+        above = []
+        while chain in parents and chain not in depths:
+            above.append(chain)
+            chain = parents[chain]
+        depth = depths.get(chain, 0)
+        for number, one in enumerate(reversed(above), start=depth + 1):
+            depths[one] = number
+    return [*sorted(here - set(parents)), *sorted(parents, key=depths.__getitem__, reverse=True)]
+
+
+def orphans(store: Store, driver: str) -> list[str]:
+    """Return the layers of a driver that stand on layers which are not unpacked any more.
+
+    They are left where what is below was older, or where only the build cache kept them.  Nothing
+    can be compared with them, and with what is below they can be made again.
+    """
+    rows = store.database.rows("SELECT chain, parent FROM layers WHERE driver = ?", (driver,))
+    above: dict[str, list[str]] = {}
+    for chain, parent in rows:
+        above.setdefault(parent, []).append(chain)
+    standing = {""}
+    todo = [""]
+    while todo:
+        found = [chain for chain in above.get(todo.pop(), ()) if chain not in standing]
+        standing.update(found)
+        todo += found
+    return sorted(chain for chain, _ in rows if chain not in standing)
+
+
+def drop_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:
+    """Remove an unpacked layer unless it was claimed since *spare*, in nanoseconds."""
+    which = (driver.name, chain)
+    with store.layout.work_lock("layer", chain), full_disk(store.layout.root):
+        # Whoever claims it now finds no row, and waits for the lock to unpack it anew.
+        # Durably, or a power cut could bring back the row of a directory that is gone.
+        store.database.run_durably(
+            "DELETE FROM layers WHERE driver = ? AND chain = ? AND used < ?", (*which, spare / 1e9)
+        )
+        if store.database.rows("SELECT 1 FROM layers WHERE driver = ? AND chain = ?", which):
+            return False
+        driver.remove(chain)
+    return True
+
+
+def _sweep_indexes(store: Store, names: Iterable[str], spare: int) -> list[int]:
+    """Remove indexes; returns their sizes."""
+    sizes = []
+    for name in names:
+        path = f"{store.layout.indexes}/{name}"
+        if not is_young(path, spare):
+            with contextlib.suppress(FileNotFoundError):
+                size = os.stat(path).st_size
+                os.unlink(path)
+                sizes.append(size)
+    return sizes
+
+
+def is_young(path: str, spare: int) -> bool:
+    """Say whether a file was stored or claimed since *spare*, or is gone already."""
+    try:
+        return os.stat(path).st_mtime_ns >= spare
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,76 @@
+"""How large blobs, unpacked layers and indexes are on disk; a file with several names counts once.
+
+A driver may keep a layer's plain tar and link it as a blob: it belongs to the layer then.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ocitool.errors import LayerError, LayerNotFound
+from ocitool.oci.digest import Digest
+from ocitool.store.atomic import is_temporary
+from ocitool.store.store import Store
+from ocitool.store.sweep import drivers_of, made
+
+if TYPE_CHECKING:
+    from ocitool.drivers.driver import Driver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Sizes in bytes: of blobs, of layers by driver and name, of indexes by the diff's digits."""
+
+    blobs: dict[Digest, int]
+    layers: dict[tuple[str, str], int]
+    indexes: dict[str, int]
+
+    def layer(self, chain: str) -> int:
+        """Return what a layer takes with all drivers."""
+        return sum(size for (_, name), size in self.layers.items() if name == chain)
+
+
+def measure(store: Store) -> Space:
+    """Measure everything."""
+    return Space(blobs=_blobs(store), layers=_layers(store), indexes=_indexes(store))
+
+
+def _blobs(store: Store) -> dict[Digest, int]:
+    rows = store.database.rows("SELECT DISTINCT diff FROM layers")
+    unpacked = {row[0] for row in rows}
+    seen: set[tuple[int, int]] = set()
+    sizes: dict[Digest, int] = {}
+    for digest in sorted(store.blobs.all()):
+        try:
+            state = os.stat(store.blobs.path(digest))
+        except FileNotFoundError:
+            continue
+        inode = (state.st_dev, state.st_ino)
+        linked = state.st_nlink > 1 and (inode in seen or str(digest) in unpacked)
+        seen.add(inode)
+        sizes[digest] = 0 if linked else state.st_size
+    return sizes
+
+
+def _layers(store: Store) -> dict[tuple[str, str], int]:
+    sizes: dict[tuple[str, str], int] = {}
+    for name in drivers_of(store.layout):
+        with made(store.make_driver, name) as driver:
+            if driver is not None:
+                sizes |= {(name, chain): layer_size(driver, chain) for chain in driver.layers()}
+    return sizes
+
+
+def layer_size(driver: Driver, chain: str) -> int:
+    """Return what an unpacked layer takes in bytes, 0 if it was removed meanwhile or is damaged."""
+    try:
+        return driver.usage(chain).size
+    except (LayerNotFound, LayerError, OSError):
+        return 0
+
+
+def _indexes(store: Store) -> dict[str, int]:
+    with os.scandir(store.layout.indexes) as entries:
+        return {e.name: e.stat().st_size for e in entries if not is_temporary(e.name)}

@@ -1,0 +1,112 @@
+"""What takes how much space, and what of it a collection gives back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from ocitool.oci.digest import Digest
+from ocitool.store.maintenance.build_cache import CacheRecord, cache_records
+from ocitool.store.maintenance.mark import Marks, container_layers, mark, mark_image
+from ocitool.store.maintenance.served import is_served
+from ocitool.store.maintenance.sizes import measure
+from ocitool.store.refs import name_of
+from ocitool.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One kind of content.  Shared blobs count once, with the first kind that has them."""
+
+    kind: str
+    total: int
+    active: int
+    size: int  # bytes
+    reclaimable: int  # bytes that `system prune` gives back; 0 where it is refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageUsage:
+    """One entry of the names, with bytes of blobs: what other images have, too, and what not."""
+
+    name: str
+    digest: str
+    shared: int
+    unique: int
+    containers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """All of it; ``rows`` add up to what the store takes, and to what `system prune` frees."""
+
+    rows: tuple[Row, ...]
+    images: tuple[ImageUsage, ...]
+    cache: tuple[CacheRecord, ...]  # the most recently used first
+
+
+def usage(store: Store) -> Usage:
+    """Measure the store."""
+    space = measure(store)
+    everything, kept = Marks(), mark(store, cache=False, dangling=False)
+    images: dict[Digest, Marks] = {}
+    names = [(name_of(entry), entry) for entry in store.refs.all()]
+    for _, entry in names:
+        mark_image(store, entry, images.setdefault(entry.digest, Marks()))
+        mark_image(store, entry, everything)
+    records = cache_records(store, mark(store, cache=False), space)
+
+    def of_blobs(digests: set[Digest]) -> int:
+        return sum(space.blobs.get(digest, 0) for digest in digests)
+
+    others = set(space.blobs) - everything.blobs  # of the build cache, or of nothing
+    known = {digest.encoded for digest in kept.diffs}
+    unused = {key: size for key, size in space.layers.items() if key[1] not in kept.layers}
+    rows: tuple[Row, ...] = (
+        Row(
+            kind="Images",
+            total=len(images),
+            active=len({entry.digest for name, entry in names if name}),
+            size=of_blobs(everything.blobs),
+            reclaimable=of_blobs(everything.blobs - kept.blobs),
+        ),
+        Row(
+            kind="Unpacked layers",
+            total=len(space.layers),
+            active=len(space.layers) - len(unused),
+            size=sum(space.layers.values()),
+            reclaimable=sum(unused.values()),
+        ),
+        Row(
+            kind="Layer indexes",
+            total=len(space.indexes),
+            active=len(space.indexes.keys() & known),
+            size=sum(space.indexes.values()),
+            reclaimable=sum(size for key, size in space.indexes.items() if key not in known),
+        ),
+        Row(
+            kind="Build cache",
+            total=len(records),
+            active=0,
+            size=of_blobs(others),
+            reclaimable=of_blobs(others),
+        ),
+    )
+    if is_served(store):
+        rows = tuple(replace(row, reclaimable=0) for row in rows)
+    users = Counter(digest for marks in images.values() for digest in marks.blobs)
+    containers = Counter(frozenset(layers) for layers in container_layers(store))
+    listed = []
+    for name, entry in reversed(names):
+        marks = images[entry.digest]
+        shared = {digest for digest in marks.blobs if users[digest] > 1}
+        listed.append(
+            ImageUsage(
+                name=name,
+                digest=str(entry.digest),
+                shared=of_blobs(shared),
+                unique=of_blobs(marks.blobs - shared),
+                containers=containers[frozenset(marks.layers)],
+            )
+        )
+    return Usage(rows=rows, images=tuple(listed), cache=tuple(records))

@@ -1,0 +1,1 @@
+"""Authentication to registries: challenges, tokens, and where credentials come from."""

@@ -1,0 +1,224 @@
+"""Credential files: docker's config.json and containers' auth.json, which share a form.
+
+Within a file, ``credHelpers`` come before ``credsStore`` before ``auths``, and the most specific
+key decides: ``host/namespace/repository`` before ``host/namespace`` before ``host``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ocitool.errors import RegistryError
+from ocitool_registry import limits
+from ocitool_registry.auth import helpers
+from ocitool_registry.auth.credential import Credential
+
+_HUB_NAMES: Final = frozenset(
+    {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+)
+_HUB_KEY: Final = "https://index.docker.io/v1/"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFile:
+    """The parts of one file that concern credentials; its secrets are never shown."""
+
+    path: str
+    fields: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"AuthFile({self.path!r})"
+
+    def get(self, registry: str, repository: str, *, ask_helpers: bool = True) -> Credential | None:
+        """Return the credential for a repository; *ask_helpers*: whether programs may be asked."""
+        if ask_helpers and (found := self._ask_helper(registry)):
+            return found
+        auths = self._object("auths")
+        for key in _keys(registry, repository):
+            for written, entry in auths.items():
+                if _same(written, key) and (found := self._entry(entry, written)):
+                    return found
+        return None
+
+    def knows(self, registry: str) -> bool:
+        """Say whether the file, not a helper that it names, has an entry for *registry*."""
+        key = _key(registry)
+        return registry in self._object("credHelpers") or any(
+            _same(written, key) for written in self._object("auths")
+        )
+
+    def helper(self, registry: str) -> str:
+        """Return the name of the helper that is in charge of *registry*, or ``""``."""
+        return str(self._object("credHelpers").get(registry) or self.fields.get("credsStore") or "")
+
+    def _ask_helper(self, registry: str) -> Credential | None:
+        helper = self.helper(registry)
+        return helpers.get(helper, server_of(registry)) if helper else None
+
+    def _object(self, name: str) -> Mapping[str, Any]:
+        value = self.fields.get(name) or {}
+        if not isinstance(value, dict):
+            raise RegistryError(f"{name} is not an object", where=self.path)
+        return value
+
+    def _entry(self, entry: Any, key: str) -> Credential | None:
+        if not isinstance(entry, dict):
+            raise RegistryError("is not an object", where=f"{self.path}: auths.{key}")
+        username, password = self._pair(entry, key)
+        found = Credential(
+            username=username,
+            password=password,
+            identity_token=str(entry.get("identitytoken") or ""),
+            registry_token=str(entry.get("registrytoken") or ""),
+            origin=self.path,
+        )
+        # docker leaves an empty entry where a helper keeps the secret.
+        return None if found == Credential() else found
+
+    def _pair(self, entry: Mapping[str, Any], key: str) -> tuple[str, str]:
+        text = entry.get("auth")
+        if not text:
+            return str(entry.get("username") or ""), str(entry.get("password") or "")
+        try:
+            pair = base64.b64decode(str(text), validate=True).decode()
+        except (binascii.Error, ValueError) as error:
+            raise RegistryError("is not base64", where=f"{self.path}: auths.{key}.auth") from error
+        username, colon, password = pair.partition(":")
+        if not colon:
+            raise RegistryError("has no colon", where=f"{self.path}: auths.{key}.auth")
+        return username, password.rstrip("\0")
+
+
+def load(path: str) -> AuthFile:
+    """Read a file; one that is absent or may not be read counts as empty.
+
+    Raises:
+        RegistryError: it is not JSON of the right form, or no regular file, or too large.
+    """
+    try:
+        data = _read(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return AuthFile(path, {})
+    except OSError as error:
+        raise RegistryError(f"cannot be read: {error}", where=path) from error
+    return parse(data, path)
+
+
+def _read(path: str) -> bytes:
+    # Without O_NONBLOCK a pipe without a writer would hold us here for good.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        state = os.fstat(file.fileno())
+        if stat.S_ISCHR(state.st_mode) and state.st_rdev == os.makedev(1, 3):
+            return b""  # /dev/null
+        if not stat.S_ISREG(state.st_mode):
+            raise RegistryError("is not a regular file", where=path)
+        data = file.read(limits.AUTHFILE + 1)
+    if len(data) > limits.AUTHFILE:
+        raise RegistryError(f"has more than {limits.AUTHFILE} bytes", where=path)
+    return data
+
+
+def parse(data: bytes, path: str) -> AuthFile:
+    """Read the text of a file; an empty one is like none."""
+    try:
+        fields = json.loads(data) if data.strip() else {}
+    except (ValueError, RecursionError) as error:
+        # The text of the error may hold a piece of the file, and the file holds secrets.
+        raise RegistryError("is not valid JSON", where=path) from error
+    if not isinstance(fields, dict):
+        raise RegistryError("is not a JSON object", where=path)
+    return AuthFile(path, fields)
+
+
+def store(path: str, registry: str, credential: Credential) -> str:
+    """Put *credential* into the file, or into the helper it names; returns which of them."""
+    file = load(path)
+    key = server_of(registry)
+    if helper := file.helper(registry):
+        helpers.store(helper, key, credential)
+        _write(path, _with_entry(file, key, {}))  # as docker does: the file lists who is known
+        return f"docker-credential-{helper}"
+    pair = f"{credential.username}:{credential.password}".encode()
+    entry = {"auth": base64.b64encode(pair).decode()}
+    if credential.identity_token:
+        entry["identitytoken"] = credential.identity_token
+    _write(path, _with_entry(file, key, entry))
+    return path
+
+
+def erase(path: str, registry: str) -> bool:
+    """Take *registry* out of the file and the helper it names; returns whether one knew it."""
+    file = load(path)
+    helper = file.helper(registry)
+    removed = helpers.erase(helper, server_of(registry)) if helper else False
+    auths = dict(file._object("auths"))
+    stale = [written for written in auths if _same(written, _key(registry))]
+    for written in stale:
+        del auths[written]
+    if stale:
+        _write(path, {**file.fields, "auths": auths})
+    return removed or bool(stale)
+
+
+def server_of(registry: str) -> str:
+    """Return the name under which files and helpers know *registry*."""
+    return _HUB_KEY if registry in _HUB_NAMES else registry
+
+
+def _with_entry(file: AuthFile, key: str, entry: Mapping[str, str]) -> dict[str, Any]:
+    auths = {
+        written: kept
+        for written, kept in file._object("auths").items()
+        if not _same(written, _key(key))
+    }
+    return {**file.fields, "auths": {**auths, key: dict(entry)}}
+
+
+def _write(path: str, fields: Mapping[str, Any]) -> None:
+    path = os.path.realpath(path)  # a link into a dotfiles repository stays one
+    directory = os.path.dirname(path)
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=directory, prefix=".config-")  # mode 0600
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump(fields, file, indent="\t")
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise RegistryError(f"cannot be written: {error}", where=path) from error
+
+
+def _keys(registry: str, repository: str) -> Iterator[str]:
+    key = _key(registry)
+    parts = repository.split("/") if repository else []
+    for count in range(len(parts), -1, -1):
+        yield "/".join([key, *parts[:count]])
+
+
+def _key(name: str) -> str:
+    """Return a key without the scheme and version that old files write it with."""
+    for scheme in ("https://", "http://"):
+        name = name.removeprefix(scheme)
+    name = name.removesuffix("/").removesuffix("/v1").removesuffix("/v2")
+    host, slash, path = name.partition("/")
+    return f"docker.io{slash}{path}" if host in _HUB_NAMES else name
+
+
+def _same(written: str, key: str) -> bool:
+    return _key(written) == key

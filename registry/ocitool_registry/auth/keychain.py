@@ -1,0 +1,179 @@
+"""Who we are to a registry: the `CredentialSource` Protocol, and the sources in their order.
+
+Looked through are, first to last: the file given by argument or REGISTRY_AUTH_FILE (and then no
+other); the JSON in DOCKER_AUTH_CONFIG; $DOCKER_CONFIG/config.json;
+$XDG_RUNTIME_DIR/containers/auth.json; $XDG_CONFIG_HOME/containers/auth.json;
+~/.docker/config.json; plugins of the group ``ocitool.credentials``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from ocitool import plugins
+from ocitool.errors import PluginError, RegistryError
+from ocitool_registry.auth import authfile as files
+from ocitool_registry.auth.credential import Credential
+
+__all__ = [
+    "Anonymous",
+    "Credential",
+    "CredentialSource",
+    "Fixed",
+    "Noted",
+    "default_source",
+    "remove_credential",
+    "store_credential",
+]
+
+GROUP: Final = "ocitool.credentials"
+
+
+class CredentialSource(Protocol):
+    """Knows credentials of registries.  Called from several threads, and each time one is needed:
+    a source that is slow keeps what it found."""
+
+    def get(self, registry: str, repository: str) -> Credential | None:
+        """Return the credential for *repository* of *registry* (``host[:port]``), if any.
+
+        Raises:
+            RegistryError: the source is there, and broken.
+        """
+
+
+class Anonymous:
+    """Knows nobody."""
+
+    def get(self, registry: str, repository: str) -> Credential | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Gives one credential to whoever asks: for credentials given by hand."""
+
+    credential: Credential
+
+    def get(self, registry: str, repository: str) -> Credential | None:
+        return self.credential
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Asks the files and the variable of the look-up order, then the plugins."""
+
+    paths: tuple[str, ...]
+    inline: str = field(default="", repr=False)  # the JSON of DOCKER_AUTH_CONFIG
+    with_plugins: bool = True
+
+    def get(self, registry: str, repository: str) -> Credential | None:
+        if self.inline:
+            config = files.parse(self.inline.encode(), "DOCKER_AUTH_CONFIG")
+            if found := config.get(registry, repository, ask_helpers=False):
+                return found
+        for path in self.paths:
+            config = files.load(path)
+            if found := config.get(registry, repository):
+                return found
+        return _from_plugins(registry, repository) if self.with_plugins else None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Tells *note* where the credential that another source gives was found; nothing secret."""
+
+    source: CredentialSource
+    note: Callable[[str], object]
+
+    def get(self, registry: str, repository: str) -> Credential | None:
+        found = self.source.get(registry, repository)
+        whose = (found.origin or "a plugin") if found is not None else "none found, going without"
+        self.note(f"{registry}: credentials: {whose}")
+        return found
+
+
+def default_source(
+    authfile: str | None = None, environment: Mapping[str, str] | None = None
+) -> CredentialSource:
+    """Return the source that the look-up order describes; *authfile* alone, if given.
+
+    Raises:
+        RegistryError: *authfile* or REGISTRY_AUTH_FILE names a file that is not there.
+    """
+    environment = os.environ if environment is None else environment
+    paths = lookup_paths(authfile, environment)
+    if authfile or environment.get("REGISTRY_AUTH_FILE"):
+        if not os.path.exists(paths[0]):
+            raise RegistryError(f"the credentials file {paths[0]} is not there")
+        return Files(paths, with_plugins=False)
+    return Files(paths, inline=environment.get("DOCKER_AUTH_CONFIG", ""))
+
+
+def lookup_paths(authfile: str | None, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the files of the look-up order, whether they are there or not."""
+    only = authfile or environment.get("REGISTRY_AUTH_FILE", "")
+    if only:
+        return (only,)
+    home = environment.get("HOME") or os.path.expanduser("~")
+    found = []
+    if docker := environment.get("DOCKER_CONFIG", ""):
+        found.append(os.path.join(docker, "config.json"))
+    if runtime := environment.get("XDG_RUNTIME_DIR", ""):
+        found.append(os.path.join(runtime, "containers", "auth.json"))
+    config = environment.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    found.append(os.path.join(config, "containers", "auth.json"))
+    found.append(os.path.join(home, ".docker", "config.json"))
+    return tuple(found)
+
+
+def store_credential(
+    registry: str,
+    credential: Credential,
+    authfile: str | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Keep *credential* for *registry* and return where: a file, or the helper it names.
+
+    It goes to *authfile*, REGISTRY_AUTH_FILE, the file that has an entry for *registry* already
+    (an older one would hide a newer), $DOCKER_CONFIG, or ~/.docker/config.json, in this order.
+
+    Raises:
+        RegistryError: the file cannot be read or written, or the helper refuses.
+    """
+    environment = os.environ if environment is None else environment
+    paths = lookup_paths(authfile, environment)
+    default = paths[0] if len(paths) == 1 or environment.get("DOCKER_CONFIG") else paths[-1]
+    holders = (path for path in paths if files.load(path).knows(registry))
+    return files.store(next(holders, default), registry, credential)
+
+
+def remove_credential(
+    registry: str,
+    authfile: str | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> bool:
+    """Forget *registry* in every file of the look-up order; returns whether one knew it.
+
+    Raises:
+        RegistryError: a file cannot be read or written, or a helper refuses.
+    """
+    environment = os.environ if environment is None else environment
+    removed = [files.erase(path, registry) for path in lookup_paths(authfile, environment)]
+    return any(removed)
+
+
+def _from_plugins(registry: str, repository: str) -> Credential | None:
+    for name in plugins.names(GROUP):
+        source = plugins.lookup(GROUP, name)
+        source = source() if isinstance(source, type) else source
+        if not hasattr(source, "get"):
+            raise PluginError(f"{name!r} is not a source of credentials", where=GROUP)
+        found: Credential | None = source.get(registry, repository)
+        if found is not None:
+            return found
+    return None

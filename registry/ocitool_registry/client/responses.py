@@ -1,0 +1,64 @@
+"""What is read from a response that says yes: its body within bounds, its digest, its type."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from ocitool.errors import BadDigest, RegistryError
+from ocitool.oci import mediatypes
+from ocitool.oci.digest import Digest
+from ocitool_registry import protocol
+from ocitool_registry.transport.http import redacted
+
+if TYPE_CHECKING:
+    from ocitool_registry.transport.http import Response
+
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+
+
+def bounded(response: Response, limit: int) -> bytes:
+    """Return the whole body, at most *limit* bytes; `RegistryError` if there are more."""
+    parts: list[bytes] = []
+    left = limit + 1
+    while left and (part := response.stream.read(left)):
+        parts.append(part)
+        left -= len(part)
+    if not left:
+        raise RegistryError(f"the answer has more than {limit} bytes", where=_where(response))
+    return b"".join(parts)
+
+
+def json_object(response: Response, body: bytes) -> dict[str, Any]:
+    """Return the *body* of a response as a JSON object; `RegistryError` if it is none."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RegistryError("the answer is not JSON", where=_where(response)) from error
+    if not isinstance(fields, dict):
+        raise RegistryError("the answer is not a JSON object", where=_where(response))
+    return fields
+
+
+def said_digest(response: Response) -> Digest | None:
+    """Return the digest the registry says content has, where it says one we can check."""
+    try:
+        return Digest.parse(response.headers.get(protocol.CONTENT_DIGEST, "").strip())
+    except BadDigest:
+        return None
+
+
+def said_length(response: Response) -> int | None:
+    """Return the length the registry says the body has, where it says one."""
+    text = response.headers.get("Content-Length", "").strip()
+    return int(text) if _LENGTH.fullmatch(text) else None
+
+
+def media_type(response: Response) -> str:
+    """Return the type without parameters, which some registries add."""
+    return mediatypes.bare(response.headers.get("Content-Type", ""))
+
+
+def _where(response: Response) -> str:
+    return redacted(response.url)

@@ -1,0 +1,1 @@
+"""HTTP to a registry: requests and responses as values, sent, retried and redirected."""

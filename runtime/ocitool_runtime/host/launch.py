@@ -1,0 +1,102 @@
+"""Spawn the child: a fresh interpreter, a control socket, and the plan in memory.
+
+Spawned and never forked: a fork of a threaded program may inherit a lock that nobody opens.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import select
+import subprocess
+import sys
+from _socket import socket
+from typing import Any, Final
+
+from ocitool.errors import SandboxError, SandboxUnavailable
+from ocitool_runtime.errors import refusal
+from ocitool_runtime.host.idmap import Maps, write_maps
+from ocitool_runtime.sandbox import channel
+
+_LIBRARY: Final = os.path.realpath(f"{__file__}/../../..")
+# The library comes last: nothing beside it may stand for a module of the standard library.
+_START: Final = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from ocitool_runtime.sandbox.shim import main; main()"
+)
+
+
+def spawn(
+    mode: str,
+    plan: Any,
+    *,
+    streams: tuple[Any, Any, Any],
+    pass_fds: tuple[int, ...] = (),
+) -> tuple[subprocess.Popen[bytes], socket]:
+    """Return the child and the control socket; the child dies when the socket is closed.
+
+    ``streams`` are as `subprocess.Popen` takes them.  Raises SandboxError.
+    """
+    if not sys.executable:
+        raise SandboxUnavailable("the Python interpreter's path is not known")
+    ours, theirs = channel.pair()
+    memory = os.memfd_create("plan", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(memory), "wb") as file:
+            file.write(marshal.dumps(plan))
+        numbers = (str(theirs.fileno()), str(memory))
+        child = subprocess.Popen(
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                "-E",
+                "-X",
+                "utf8",
+                "-c",
+                _START,
+                _LIBRARY,
+                mode,
+                *numbers,
+            ],
+            stdin=streams[0],
+            stdout=streams[1],
+            stderr=streams[2],
+            pass_fds=(theirs.fileno(), memory, *pass_fds),
+            start_new_session=True,  # Ctrl-C is forwarded, not delivered behind our back
+            cwd="/",
+        )
+    except OSError as error:
+        ours.close()
+        raise SandboxError(f"cannot start {sys.executable}: {error.strerror}") from error
+    finally:
+        theirs.close()
+        os.close(memory)
+    return child, ours
+
+
+def converse(
+    child: subprocess.Popen[bytes], control: socket, maps: Maps
+) -> tuple[tuple[Any, ...] | None, list[int]]:
+    """Answer the child until it sends its first result; return that and its descriptors.
+
+    None: the child closed its end, as an exec does.  Raises SandboxError.
+    """
+    while True:
+        message, fds = channel.receive(control)
+        if message is None:
+            return None, fds
+        if message[0] == "failed":
+            raise refusal(message)
+        if message[0] != "maps":
+            return message, fds
+        write_maps(child.pid, maps)
+        channel.send(control, ("go",))
+
+
+def wait_readable(fds: list[int], timeout: float | None) -> bool:
+    """Wait until one of *fds* can be read or is closed; False after *timeout* seconds."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))

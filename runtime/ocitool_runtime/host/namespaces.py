@@ -1,0 +1,56 @@
+"""The default isolation: Linux namespaces, made by a spawned child."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ocitool.errors import SandboxError
+from ocitool_runtime.host import userns
+from ocitool_runtime.host.idmap import Maps
+from ocitool_runtime.host.launch import converse, spawn
+from ocitool_runtime.host.plan import make_plan
+from ocitool_runtime.host.process import StubProcess
+from ocitool_runtime.isolation import Support
+from ocitool_runtime.spec import Sandbox, Stdio
+
+_MACHINES = ("x86_64", "aarch64")
+
+
+class Namespaces:
+    """Programs in their own user, mount, PID, IPC, UTS, cgroup and network namespaces."""
+
+    def probe(self) -> Support:
+        """Say whether this works here, for this user; changes nothing."""
+        if sys.platform != "linux":
+            return Support(ok=False, reason="namespaces are Linux's", hint="run it on Linux")
+        machine = os.uname().machine
+        if machine not in _MACHINES:
+            return Support(ok=False, reason=f"the machine {machine} is not known")
+        if os.geteuid() == 0:
+            return userns.namespaces_work()
+        return userns.supported()
+
+    def start(self, sandbox: Sandbox, stdio: Stdio) -> StubProcess:
+        """Start the program and return once it is running; see `Isolation.start`."""
+        if os.geteuid() != 0 and not sandbox.uid_maps:
+            raise SandboxError(
+                "only root can do without a user namespace",
+                where="uid_maps",
+                hint="pass the maps of ocitool_runtime.host.userns.usable_maps()",
+            )
+        plan = make_plan(sandbox)
+        maps = Maps(uid_maps=sandbox.uid_maps, gid_maps=sandbox.gid_maps)
+        streams = (stdio.stdin, stdio.stdout, stdio.stderr)
+        if sandbox.terminal:
+            streams = (-3, -3, -3)  # subprocess.DEVNULL
+        stub, control = spawn("sandbox", plan, streams=streams)
+        try:
+            message, fds = converse(stub, control, maps)
+            if message is None:
+                raise SandboxError("the sandbox died while it was set up")
+        except BaseException:
+            control.close()
+            stub.wait()
+            raise
+        return StubProcess(stub, control, message[1], fds)

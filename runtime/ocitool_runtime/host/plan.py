@@ -1,0 +1,210 @@
+"""From a `Sandbox` to the plan that the shim carries out: checked, with numbers for names.
+
+All refusals of what was asked for are made here, before anything is spawned.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+from ocitool.errors import SandboxError
+from ocitool_runtime.host import capabilities, seccomp
+from ocitool_runtime.host.hostfiles import host_files
+from ocitool_runtime.sandbox.plan import MountPlan, Plan, SharedPlan
+from ocitool_runtime.spec import Mount, Rlimit, Sandbox
+
+_PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
+_ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
+_CLEARED: Final = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec"}
+_VALUES: Final = {
+    "tmpfs": re.compile(r"(size=\d+[kmg%]?|mode=[0-7]{1,4}|uid=\d+|gid=\d+|nr_inodes=\d+[kmg]?)"),
+    "overlay": re.compile(
+        r"userxattr|volatile|(index|metacopy|nfs_export)=(on|off)|xino=(on|off|auto)"
+        r"|redirect_dir=(on|off|follow|nofollow)|uuid=(on|off|auto|null)|subpath=.+"
+    ),
+    "fuse-overlayfs": re.compile(r"subpath=.+"),
+    "bind": re.compile(r"bind|rbind|subpath=.+"),
+}
+# In the order of their numbers (include/uapi/asm-generic/resource.h).
+_LIMITS: Final = [
+    "cpu",
+    "fsize",
+    "data",
+    "stack",
+    "core",
+    "rss",
+    "nproc",
+    "nofile",
+    "memlock",
+    "as",
+    "locks",
+    "sigpending",
+    "msgqueue",
+    "nice",
+    "rtprio",
+    "rttime",
+]
+
+
+def make_plan(sandbox: Sandbox) -> Plan:
+    """Return the plan for *sandbox*; raises SandboxError for what cannot be had."""
+    _check(sandbox)
+    mask = capabilities.mask(sandbox.capabilities)
+    return Plan(
+        shared=_shared((*sandbox.rootfs, *sandbox.mounts)),
+        rootfs=[_mount(mount) for mount in sandbox.rootfs],
+        mounts=[_mount(mount) for mount in sandbox.mounts],
+        files=host_files(sandbox),
+        args=[os.fsencode(arg) for arg in sandbox.args],
+        env=_environment(sandbox.env),
+        cwd=sandbox.cwd,
+        user=sandbox.user,
+        hostname=sandbox.hostname,
+        network=sandbox.network,
+        userns=bool(sandbox.uid_maps),
+        readonly=sandbox.readonly,
+        terminal=sandbox.terminal,
+        terminal_size=sandbox.terminal_size,
+        capabilities=mask,
+        no_new_privileges=sandbox.no_new_privileges,
+        seccomp=_filter(sandbox) if sandbox.seccomp else b"",
+        notifying=_filter(sandbox, notify=True) if sandbox.seccomp else b"",
+        owners_aside=sandbox.owners_aside,
+        limits=[_limit(limit) for limit in sandbox.rlimits],
+        init=sandbox.init,
+        umask=sandbox.umask,
+        shm_size=sandbox.shm_size,
+    )
+
+
+def _check(sandbox: Sandbox) -> None:
+    if sandbox.network not in ("host", "none"):
+        raise SandboxError(
+            f"network {sandbox.network!r} is not known", where="network", hint="use host or none"
+        )
+    if not sandbox.args:
+        raise SandboxError("no program is given", where="args", hint="name a command to run")
+    if not sandbox.rootfs or sandbox.rootfs[0].target != "/":
+        raise SandboxError("the first mount must be the root", where="rootfs")
+    if not sandbox.cwd.startswith("/"):
+        raise SandboxError(f"working directory {sandbox.cwd!r} is not absolute", where="cwd")
+    if (size := len(os.fsencode(sandbox.cwd))) >= _PATH_MAX:
+        # Before its directories are made: chdir(2) refuses it only afterwards.
+        raise SandboxError(f"the working directory has {size} bytes: too long", where="cwd")
+    if sandbox.uid_maps and any(m.shared for m in (*sandbox.rootfs, *sandbox.mounts)):
+        raise SandboxError("a user namespace cannot mount EROFS images", where="uid_maps")
+    if bool(sandbox.uid_maps) != bool(sandbox.gid_maps):
+        raise SandboxError("uid_maps and gid_maps go together", where="uid_maps")
+    if sandbox.owners_aside and not (sandbox.seccomp and sandbox.no_new_privileges):
+        raise SandboxError(
+            "owners are kept aside by a filter, which no_new_privileges goes with",
+            where="owners_aside",
+        )
+    if sandbox.init and "CAP_SYS_PTRACE" in capabilities.normal(sandbox.capabilities):
+        # /proc/1/exe would be the host's interpreter, open to be overwritten (CVE-2019-5736).
+        raise SandboxError("init and CAP_SYS_PTRACE exclude each other", where="init")
+    texts = (*sandbox.args, *sandbox.env, sandbox.cwd, sandbox.user, sandbox.hostname)
+    if any("\0" in text for text in texts):
+        raise SandboxError("a NUL byte is in the arguments or the environment", where="args")
+
+
+def _environment(env: tuple[str, ...]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for entry in env:
+        name, equals, value = entry.partition("=")
+        if not name or not equals:
+            raise SandboxError(f"{entry!r} is not NAME=VALUE", where="env")
+        found[os.fsencode(name)] = os.fsencode(value)
+    return found
+
+
+def _filter(sandbox: Sandbox, *, notify: bool = False) -> bytes:
+    program = seccomp.program(
+        capabilities.normal(sandbox.capabilities),
+        # The thread that answers for a single id is in the caller's network: no sockets from it.
+        notify=notify and not sandbox.owners_aside,
+        single_id=notify and sandbox.owners_aside,
+    )
+    if program is None:
+        machine = os.uname().machine
+        raise SandboxError(
+            f"there is no system call filter for {machine}", where="seccomp", hint="run without it"
+        )
+    return program
+
+
+def _limit(limit: Rlimit) -> tuple[str, int, int, int]:
+    if limit.name not in _LIMITS:
+        known = ", ".join(_LIMITS)
+        raise SandboxError(f"no limit {limit.name!r}", where="rlimits", hint=f"there are: {known}")
+    if limit.hard != -1 and (limit.soft == -1 or limit.soft > limit.hard):
+        raise SandboxError(f"limit {limit.name}: soft is above hard", where="rlimits")
+    return limit.name, _LIMITS.index(limit.name), limit.soft, limit.hard
+
+
+def _shared(mounts: tuple[Mount, ...]) -> list[SharedPlan]:
+    images = {image.target: image for mount in mounts for image in mount.shared}
+    for image in images.values():
+        if not all(path.startswith("/") for path in (image.source, image.target, *image.devices)):
+            raise SandboxError("a path of an image is not absolute", where=image.target)
+    return [
+        SharedPlan(source=image.source, target=image.target, devices=list(image.devices))
+        for image in images.values()
+    ]
+
+
+def _mount(mount: Mount) -> MountPlan:
+    where = f"mount {mount.target}"
+    known = _VALUES.get(mount.type)
+    if known is None:
+        raise SandboxError(
+            f"type {mount.type!r} cannot be mounted",
+            where=where,
+            hint="bind, overlay, fuse-overlayfs or tmpfs",
+        )
+    if not mount.target.startswith("/"):
+        raise SandboxError(f"{mount.target!r} is not absolute", where=where)
+    stacks = mount.type in ("overlay", "fuse-overlayfs")
+    if stacks and (not mount.lower or bool(mount.upper) != bool(mount.work)):
+        raise SandboxError(f"{mount.type} needs lower, and upper and work together", where=where)
+    paths = (mount.source, *mount.lower, mount.upper, mount.work)
+    if any(path and not path.startswith("/") for path in paths):
+        raise SandboxError("a source is not an absolute path", where=where)
+    if mount.type == "bind" and not mount.source:
+        raise SandboxError("bind needs a source", where=where)
+    attributes, own = _options(mount, known, where)
+    single = {key: value for key, _, value in (option.partition("=") for option in own)}
+    subpath = single.get("subpath", "")
+    return MountPlan(
+        type=mount.type,
+        source=mount.source,
+        target=mount.target,
+        attributes=attributes,
+        recursive="rbind" in own,
+        subpath=subpath,
+        options=[
+            (k, v or None) for k, v in single.items() if k not in ("subpath", "bind", "rbind")
+        ],
+        lower=list(mount.lower),
+        upper=mount.upper,
+        work=mount.work,
+        served=-1,
+    )
+
+
+def _options(mount: Mount, known: re.Pattern[str], where: str) -> tuple[int, list[str]]:
+    """Return the mount's attributes and the rest; nothing unknown passes (CVE-2024-9407)."""
+    attributes = _ATTRIBUTES["nodev"]  # docker's device list cannot be relied on everywhere
+    own: list[str] = []
+    for option in mount.options:
+        if option in _ATTRIBUTES:
+            attributes |= _ATTRIBUTES[option]
+        elif option in _CLEARED:
+            attributes &= ~_ATTRIBUTES[_CLEARED[option]]
+        elif known.fullmatch(option):
+            own.append(option)
+        else:
+            raise SandboxError(f"option {option!r} is not one of {mount.type}", where=where)
+    return attributes, own

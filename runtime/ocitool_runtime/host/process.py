@@ -1,0 +1,114 @@
+"""A running sandbox, seen from the parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from _socket import socket
+from contextlib import suppress
+from typing import Any
+
+from ocitool.errors import SandboxError
+from ocitool_runtime.errors import StillRunning, refusal
+from ocitool_runtime.host.launch import wait_readable
+from ocitool_runtime.sandbox import channel
+from ocitool_runtime.spec import Exit
+
+
+class StubProcess:
+    """A `Process` behind a stub.  Dropping the last reference ends the program."""
+
+    def __init__(
+        self, stub: subprocess.Popen[bytes], control: socket, pid: int, handles: list[int]
+    ) -> None:
+        self._stub = stub
+        self._control = control
+        self._pid = pid
+        self._handle, *rest = handles
+        self._terminal = rest[0] if rest else None
+        self._exit: Exit | None = None
+        self._lock = threading.Lock()
+        # Guards the descriptors; a signal handler may come in while this thread holds it.
+        self._handles_lock = threading.RLock()
+
+    @property
+    def pid(self) -> int:
+        """Process 1 of the container, as the host numbers it."""
+        return self._pid
+
+    @property
+    def terminal(self) -> int | None:
+        """The master of the container's terminal, or None."""
+        return self._terminal
+
+    def wait(self, timeout: float | None = None) -> Exit:
+        """Wait *timeout* seconds for the end; a second call returns the same.
+
+        Raises:
+            StillRunning: it has not ended.
+            SandboxError: the stub was killed; the program is killed with it.
+        """
+        limit = None if timeout is None else time.monotonic() + timeout
+        if not self._lock.acquire(timeout=-1 if timeout is None else max(0, timeout)):
+            raise StillRunning(f"process {self._pid} has not ended")
+        try:
+            if self._exit is None:
+                left = None if limit is None else limit - time.monotonic()
+                if not wait_readable([self._control.fileno()], left):
+                    raise StillRunning(f"process {self._pid} has not ended")
+                self._exit = self._collect()
+            return self._exit
+        finally:
+            self._lock.release()
+
+    def _collect(self) -> Exit:
+        message, _ = channel.receive(self._control)
+        if message is None:
+            self._signal(signal.SIGKILL)
+            self._release()
+            raise SandboxError("the process that kept the sandbox was killed")
+        self._release()
+        if message[0] == "failed":
+            raise refusal(message)
+        return _exit(message)
+
+    def _release(self) -> None:
+        self._stub.wait()
+        self._control.close()
+        with self._handles_lock:
+            handles = (self._handle, self._terminal)
+            self._handle, self._terminal = -1, None
+            for fd in handles:
+                if fd is not None and fd >= 0:
+                    os.close(fd)
+
+    def kill(self, signum: int) -> None:
+        """Send a signal to the program; nothing happens once it has ended."""
+        self._signal(signum)
+
+    def _signal(self, signum: int) -> None:
+        # By pidfd: the number may be another process by now.
+        with self._handles_lock, suppress(ProcessLookupError):
+            if self._handle >= 0:
+                signal.pidfd_send_signal(self._handle, signum)
+
+    def close(self) -> None:
+        """Kill what still runs and give everything back."""
+        if self._handle >= 0:
+            self._signal(signal.SIGKILL)
+            with suppress(SandboxError):
+                self.wait()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", -1) >= 0:
+            self.close()
+
+
+def _exit(message: tuple[Any, ...]) -> Exit:
+    _, code, text, notes = message
+    if code < 0:
+        return Exit(code=128 - code, signal=-code, notes=notes)
+    return Exit(code=code, notes=notes, error=text)

@@ -1,0 +1,5 @@
+"""What runs inside: the shim, the container init and all they import.
+
+The standard library alone, and of that what `python -I -S` finds: there are no site-packages in
+the process, and after the pivot nothing more can be imported.
+"""

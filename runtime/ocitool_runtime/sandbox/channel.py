@@ -1,0 +1,112 @@
+"""Messages between the host process, the shim and the container init, failures among them.
+
+A message is a marshalled tuple with descriptors.
+
+Both ends are the same interpreter, and marshal is built into it: nothing to import.
+The standard library alone: this runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import os
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+LARGEST = 1 << 16  # bytes in a message
+_MOST_DESCRIPTORS = 4
+_SHOWN = 300  # characters of either end of a text that is too long
+_MSG_NOSIGNAL = 0x4000
+_MSG_CMSG_CLOEXEC = 0x40000000
+
+
+def adopt(fd: int) -> _socket.socket:
+    """Return the socket that *fd* is."""
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
+
+
+def pair() -> tuple[_socket.socket, _socket.socket]:
+    """Return two connected ends; a message is received whole or not at all."""
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+
+
+def send(end: _socket.socket, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
+    """Send one message; raises OSError if the other end is closed."""
+    extra = []
+    if fds:
+        packed = struct.pack(f"{len(fds)}i", *fds)
+        extra.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed))
+    data = marshal.dumps(message)
+    if len(data) > LARGEST:  # a text names an argument, which may have 128 KiB
+        data = marshal.dumps(tuple(map(_shortened, message)))
+    end.sendmsg([data], extra, _MSG_NOSIGNAL)
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_shortened, value))
+    if not isinstance(value, str) or len(value) <= 2 * _SHOWN:
+        return value
+    return f"{value[:_SHOWN]}…{value[-_SHOWN:]}"
+
+
+def receive(end: _socket.socket) -> tuple[tuple[Any, ...] | None, list[int]]:
+    """Return one message and its descriptors (closed on exec), None once the end is closed."""
+    room = _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
+    try:
+        data, extra, _, _ = end.recvmsg(LARGEST, room, _MSG_CMSG_CLOEXEC)
+    except ConnectionError:
+        return None, []
+    fds: list[int] = []
+    for _, _, packed in extra:
+        fds += struct.unpack(f"{len(packed) // 4}i", packed)
+    message: tuple[Any, ...] | None = marshal.loads(data) if data else None
+    return message, fds
+
+
+class Failed(Exception):
+    """A step did not succeed; the fields are what the parent makes its error of."""
+
+    def __init__(self, step: str, syscall: str, number: int, path: str, text: str) -> None:
+        super().__init__(f"{step}: {text}")
+        self.message = ("failed", step, syscall, number, path, text)
+
+
+class doing:
+    """Name what is being done: an error in the block becomes `Failed`."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, (Failed, SystemExit)):
+            return
+        raise _failed(self._step, error) from error
+
+
+def _failed(step: str, error: BaseException) -> Failed:
+    if isinstance(error, OSError):
+        syscall = getattr(error, "syscall", "")
+        path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        return Failed(step, syscall, error.errno or 0, path, error.strerror or str(error))
+    return Failed(step, "", 0, "", f"{error}" if str(error) else type(error).__name__)
+
+
+def failure(error: BaseException) -> tuple[str, str, str, int, str, str]:
+    """Return the message for *error*, whatever it is."""
+    if isinstance(error, Failed):
+        return error.message
+    return _failed("set up the sandbox", error).message

@@ -1,0 +1,145 @@
+"""The program: found on the container's PATH, kept off the host's interpreter, executed.
+
+The standard library alone: this runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from ocitool_runtime.sandbox.rootfs.mountpoints import mount_id
+
+_SCRIPT_DEPTH = 6  # one more than the kernel follows (BINPRM_MAX_RECURSION)
+_HEAD = 4096  # bytes; holds every program header that a linker writes
+
+
+class NotRunnable(Exception):
+    """The program cannot be run: the exit code that a shell would give, and why."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+def candidates(name: bytes, path: bytes) -> list[bytes]:
+    """Return where *name* may be: itself if it has a slash, else in each directory of *path*.
+
+    An empty entry is the working directory for a shell; here it is nothing, as in Docker.
+    """
+    if not name:
+        return []
+    if b"/" in name:
+        return [name]
+    return [os.path.join(entry, name) for entry in path.split(b":") if entry]
+
+
+class Interpreter:
+    """The host's binary that this process is, as mounted on the host.
+
+    The same file seen through a volume is another thing: what the container may do with that
+    was the caller's to say.
+    """
+
+    def __init__(self) -> None:
+        fd = os.open("/proc/self/exe", os.O_PATH | os.O_CLOEXEC)
+        self.status = os.stat(fd)
+        self._mount = mount_id(fd)
+        os.close(fd)
+
+    def is_at(self, path: bytes) -> bool:
+        """Say whether *path* leads to it, and not just to a bind of it."""
+        if not os.path.samestat(os.stat(path), self.status):
+            return False
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return mount_id(fd) == self._mount
+        finally:
+            os.close(fd)
+
+
+def refuse_interpreter(found: list[bytes], interpreter: Interpreter) -> None:
+    """Refuse a program that would run *interpreter*.
+
+    Until exec, /proc/self/exe is the host's; an image whose entrypoint is that, or a script or
+    ELF file that has it as its interpreter, could open and overwrite it (CVE-2019-5736).
+    """
+    for path in found:
+        if _leads_to(path, interpreter, _SCRIPT_DEPTH):
+            text = f"exec {_text(path)}: refused: it leads to the interpreter of the host"
+            raise NotRunnable(126, text)
+
+
+def _leads_to(path: bytes, interpreter: Interpreter, depth: int) -> bool:
+    try:
+        if interpreter.is_at(path):
+            return True
+        if depth == 0 or not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        following = _interpreter(fd)
+    finally:
+        os.close(fd)
+    return bool(following) and _leads_to(following, interpreter, depth - 1)
+
+
+def _interpreter(fd: int) -> bytes:
+    """Return the interpreter that a script or an ELF file names, or b""."""
+    head = os.read(fd, _HEAD)
+    if head[:2] == b"#!":
+        words = head[2:].split(b"\n", 1)[0].split(None, 1)
+        return words[0] if words else b""
+    if head[:4] != b"\x7fELF":
+        return b""
+    wide = head[4] == 2
+    table = _integer(head, 32, 8) if wide else _integer(head, 28, 4)
+    size = _integer(head, 54 if wide else 42, 2)
+    count = _integer(head, 56 if wide else 44, 2)
+    rows = os.pread(fd, size * count, table)
+    for start in range(0, len(rows), size or 1):
+        if _integer(rows, start, 4) == 3:  # PT_INTERP
+            offset = _integer(rows, start + (8 if wide else 4), 8 if wide else 4)
+            return os.pread(fd, _HEAD, offset).split(b"\0", 1)[0]
+    return b""
+
+
+def _integer(data: bytes, start: int, size: int) -> int:
+    return int.from_bytes(data[start : start + size], "little")
+
+
+def execute(args: list[bytes], environment: dict[bytes, bytes], found: list[bytes]) -> None:
+    """Execute the first of *found* that can be; raises NotRunnable, and never returns."""
+    denied: OSError | None = None
+    for path in found:
+        try:
+            os.execve(path, args, environment)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                continue
+            denied = error
+            if error.errno != errno.EACCES:
+                break
+    name = _text(args[0]) if args else ""
+    if denied is not None:
+        raise NotRunnable(126, f"exec {name}: {_reason(denied)}")
+    if len(found) == 1 and os.path.lexists(found[0]):
+        missing = "no such file or directory (its interpreter or loader is missing)"
+        raise NotRunnable(127, f"exec {name}: {missing}")
+    if b"/" in args[0]:
+        raise NotRunnable(127, f"exec {name}: no such file or directory")
+    raise NotRunnable(127, f"exec {name}: executable file not found in $PATH")
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOEXEC:
+        return "exec format error (made for another machine, or a script without #! line)"
+    return (error.strerror or str(error)).lower()
+
+
+def _text(name: bytes) -> str:
+    return ascii(name.decode("utf-8", "replace"))[1:-1]

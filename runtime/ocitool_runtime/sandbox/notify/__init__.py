@@ -1,0 +1,1 @@
+"""System calls that the shim answers instead of the kernel (seccomp_unotify(2))."""

@@ -1,0 +1,195 @@
+"""chown(2) and mknod(2) of a container whose user has a single id, answered by the stub.
+
+The kernel knows no other owner there and makes no devices, so the filter hands these calls to the
+stub (seccomp_unotify(2)), which keeps aside what they ask for (`records`).  The program is not
+trusted.  Its paths are looked up by the kernel from its own root and working directory, without
+magic links, into a descriptor, and only what lies on the mount of the container's root is touched:
+no volume, no /proc.  All else is given back to the kernel, which does as it would without us, with
+the program's own rights.  So a program that changes a path or its memory meanwhile has another
+file of its own container changed, as it could have asked for.
+The standard library alone: the stub can import nothing once its root is the container's.
+"""
+
+from __future__ import annotations
+
+import _thread
+import errno
+import os
+import select
+import stat
+
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.notify import ownership, unotify
+from ocitool_runtime.sandbox.notify.request import UNCHANGED, Asked, split, umask_of
+from ocitool_runtime.sandbox.notify.unotify import Call, Left
+
+_LOOK = os.O_PATH | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Keeper:
+    """Answers in a thread of its own, which may wait for a caller who has been killed.
+
+    It is made before the stub's children get a PID namespace, in which it could have no thread.
+    """
+
+    def __init__(self) -> None:
+        self._proc = unotify.open_proc()
+        self._listener = self._root = -1
+        self._mount = b""
+        self._begun = _thread.allocate_lock()
+        self._begun.acquire()
+        _thread.start_new_thread(self._serve, ())
+
+    def begin(self, listener: int, root: int) -> None:
+        """Answer what comes from the filter's descriptor; *root* is the container's root."""
+        self._listener, self._root = listener, root
+        self._mount = self._mount_of(root)
+        self._begun.release()
+
+    def _serve(self) -> None:
+        self._begun.acquire()
+        try:
+            syscalls.unshare(syscalls.CLONE_FS)  # a root and a working directory of its own
+            poll = select.poll()
+            poll.register(self._listener, select.POLLIN)
+            while poll.poll()[0][1] & select.POLLIN:
+                self._answer()
+        finally:  # nobody is left who could ask; or else nobody may wait for an answer
+            os.close(self._listener)
+
+    def _answer(self) -> None:
+        call = unotify.receive(self._listener, self._proc)
+        if call is None:
+            return
+        try:
+            self._carry_out(call)
+            call.answer()
+        except Left:
+            call.leave()
+        except OSError as error:
+            call.answer(error.errno or errno.EPERM)
+        finally:
+            call.close()
+
+    def _carry_out(self, call: Call) -> None:
+        call.check()
+        asked = Asked(call.machine, call.number, call.arguments, call.caller)
+        call.check()
+        if asked.makes:
+            self._make_device(asked, call.caller)
+        else:
+            self._change_owner(asked, call.caller)
+
+    # -- the calls --------------------------------------------------------------------------
+
+    def _change_owner(self, asked: Asked, caller: int) -> None:
+        if asked.uid == asked.gid == UNCHANGED:
+            raise Left
+        fd = self._find(asked, caller, asked.path, follow=asked.follow)
+        try:
+            state = os.stat(fd)
+            if stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode):
+                self._give(fd, asked)
+            elif stat.S_ISLNK(state.st_mode) or stat.S_ISFIFO(state.st_mode):
+                self._give_child(asked, caller, state)
+            else:
+                raise Left
+        finally:
+            os.close(fd)
+
+    def _give(self, fd: int, asked: Asked) -> None:
+        # The kernel's part: it clears setuid and file capabilities, and copies up.
+        os.chown(f"self/fd/{fd}", 0, 0, dir_fd=self._proc)
+        opened = os.open(f"self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC,
+                         dir_fd=self._proc)  # fmt: skip
+        try:
+            ownership.give(opened, asked.uid, asked.gid)
+        finally:
+            os.close(opened)
+
+    def _give_child(self, asked: Asked, caller: int, state: os.stat_result) -> None:
+        parent, name = split(asked.path)
+        directory = self._find(asked, caller, parent, follow=True, directory=True)
+        try:
+            if not name or not os.path.samestat(_lstat(name, directory), state):
+                raise Left  # a link led there: its own directory is not known
+            os.chown(name, 0, 0, dir_fd=directory, follow_symlinks=False)
+            mtime = _lstat(name, directory).st_mtime_ns
+            opened = os.open(f"self/fd/{directory}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC,
+                             dir_fd=self._proc)  # fmt: skip
+            try:
+                ownership.give_child(opened, name, mtime, asked.uid, asked.gid)
+            finally:
+                os.close(opened)
+        finally:
+            os.close(directory)
+
+    def _make_device(self, asked: Asked, caller: int) -> None:
+        kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(asked.mode))
+        parent, name = split(asked.path)
+        if kind is None or not asked.device or not name:  # 0:0 everybody may make
+            raise Left
+        mode = asked.mode & 0o7777 & ~umask_of(caller)
+        directory = self._find(asked, caller, parent, follow=True, directory=True)
+        try:
+            fd = os.open(name, _NEW, 0o600, dir_fd=directory)
+        finally:
+            os.close(directory)
+        try:
+            os.fchmod(fd, mode)
+            major = asked.device >> 8 & 0xFFF
+            minor = asked.device & 0xFF | asked.device >> 12 & 0xFFF00
+            ownership.make_device(fd, kind, major, minor)
+        finally:
+            os.close(fd)
+
+    # -- finding ----------------------------------------------------------------------------
+
+    def _find(
+        self, asked: Asked, caller: int, path: bytes, *, follow: bool, directory: bool = False
+    ) -> int:
+        """Open what *path* is for the caller; `Left` if it is not on the container's root."""
+        flags = _LOOK | (0 if follow else os.O_NOFOLLOW) | (os.O_DIRECTORY if directory else 0)
+        try:
+            fd = self._look_up(caller, asked.start, path, flags)
+        except OSError:
+            raise Left from None
+        try:
+            if self._mount_of(fd) != self._mount:
+                raise Left
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _look_up(self, caller: int, start: str, path: bytes, flags: int) -> int:
+        if not path:
+            return os.open(start, _LOOK, dir_fd=caller)
+        root = os.open("root", _LOOK | os.O_DIRECTORY, dir_fd=caller)
+        try:
+            start = "root" if path.startswith(b"/") else start  # then no descriptor counts
+            here = os.open(start, _LOOK | os.O_DIRECTORY, dir_fd=caller)
+            try:
+                os.fchdir(root)
+                os.chroot(".")
+                os.fchdir(here)
+                return syscalls.open_here(path, flags)
+            finally:
+                os.close(here)
+                os.fchdir(self._root)
+                os.chroot(".")
+        finally:
+            os.close(root)
+
+    def _mount_of(self, fd: int) -> bytes:
+        info = os.open(f"self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
+        try:
+            lines = os.read(info, 1 << 12).split(b"\n")
+        finally:
+            os.close(info)
+        return next((line for line in lines if line.startswith(b"mnt_id:")), b"")
+
+
+def _lstat(name: bytes, directory: int) -> os.stat_result:
+    return os.lstat(name, dir_fd=directory)

@@ -1,0 +1,101 @@
+"""socketcall(2) of i386 programs, which hides the address family behind a pointer.
+
+The filter cannot read it, so ``socketcall(SYS_SOCKET, ...)`` would open what ``socket`` refuses;
+and to refuse it takes the network from 32-bit programs, whose C library knows no other way.  So
+the shim reads the family, once, and makes the socket itself: what the caller writes there
+afterwards changes nothing.  It makes those that need no privilege, in the container's network and
+as the caller's user.
+The standard library alone: the shim can import nothing once its root is the container's.
+Source: socketcall(2); socket(2); seccomp_unotify(2), "BUGS" on time of check.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import select
+import struct
+
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.notify import unotify
+from ocitool_runtime.sandbox.notify.unotify import Call, Left
+
+_I386, _SOCKETCALL, _SYS_SOCKET = 0x40000003, 102, 1
+_TYPE = 0xF  # SOCK_TYPE_MASK; the rest are flags
+_NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
+# Types and protocols by family: AF_UNIX, AF_INET, AF_INET6; 1 stream, 2 datagram, 5 seqpacket.
+_MADE = {
+    1: ((1, 0), (2, 0), (5, 0), (1, 1), (2, 1), (5, 1)),
+    2: ((1, 0), (1, 6), (2, 0), (2, 17)),
+    10: ((1, 0), (1, 6), (2, 0), (2, 17)),
+}
+
+
+class Sockets:
+    """Answers one sandbox's calls, as they come in."""
+
+    def __init__(self) -> None:
+        self._proc = unotify.open_proc()
+
+    def serve(self, listener: int) -> bool:
+        """Answer the next call on the filter's *listener*; False once nobody is left to call."""
+        poll = select.poll()
+        poll.register(listener, select.POLLIN)
+        events = poll.poll(0)
+        if events and not events[0][1] & select.POLLIN:
+            return False
+        call = unotify.receive(listener, self._proc) if events else None
+        if call is not None:
+            try:
+                answer(call)
+            finally:
+                call.close()
+        return True
+
+
+def answer(call: Call) -> None:
+    """Make the socket that is asked for, or refuse it; nothing is left to the kernel."""
+    try:
+        made = _make(call)
+    except Left:  # the caller was killed, or its pointer leads nowhere
+        call.answer(errno.EFAULT)
+    except OSError as error:
+        call.answer(error.errno or errno.EPERM)
+    else:
+        os.close(made)
+
+
+def _make(call: Call) -> int:
+    subcall = call.arguments[0] & 0xFFFFFFFF
+    if (call.machine, call.number, subcall) != (_I386, _SOCKETCALL, _SYS_SOCKET):
+        raise PermissionError(errno.EPERM, "is not answered")  # a filter of the program's own
+    family, kind, protocol = struct.unpack("=iii", call.memory(call.arguments[1], 12))
+    if (kind & _TYPE, protocol) not in _MADE.get(family, ()):
+        raise PermissionError(errno.EPERM, "is not made for others")
+    uid, gid = _identity(call)
+    try:  # a socket belongs to whom it is made as
+        syscalls.set_file_ids(uid, gid)
+        made = _socket.socket(family, kind & _TYPE | kind & _NONBLOCK, protocol).detach()
+    finally:
+        syscalls.set_file_ids(0, 0)
+    try:
+        call.answer_descriptor(made, close_on_exec=bool(kind & _CLOEXEC))
+    except OSError as error:
+        os.close(made)
+        if error.errno == errno.EINVAL:  # before Linux 5.14
+            raise OSError(errno.ENOSYS, "is not supported") from error
+        raise
+    return made
+
+
+def _identity(call: Call) -> tuple[int, int]:
+    """Return the caller's file system ids; they change by itself alone, and it waits."""
+    fd = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=call.caller)
+    try:
+        lines = os.read(fd, 1 << 12).split(b"\n")
+    finally:
+        os.close(fd)
+    call.check()
+    fields = {line.split()[0]: line.split() for line in lines if line.startswith((b"Uid", b"Gid"))}
+    return int(fields[b"Uid:"][4]), int(fields[b"Gid:"][4])

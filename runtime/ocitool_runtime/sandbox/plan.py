@@ -1,0 +1,61 @@
+"""The plan of a sandbox, as the shim receives it: plain values that marshal can carry.
+
+`ocitool_runtime.host.plan` makes it.  Only type checkers read this module: at run time a plan
+is a dictionary.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class MountPlan(TypedDict):
+    """A mount with its options sorted out; see `Mount`."""
+
+    type: str
+    source: str
+    target: str
+    attributes: int  # MOUNT_ATTR_*
+    recursive: bool
+    subpath: str
+    options: list[tuple[str, str | None]]  # the file system's own
+    lower: list[str]
+    upper: str
+    work: str
+    served: int  # the mount that a program has been started for; -1: make it
+
+
+class SharedPlan(TypedDict):
+    """An image that is shown on the host; see `SharedImage`."""
+
+    source: str
+    target: str
+    devices: list[str]
+
+
+class Plan(TypedDict):
+    """What the child does; see `Sandbox`."""
+
+    shared: list[SharedPlan]
+    rootfs: list[MountPlan]
+    mounts: list[MountPlan]
+    files: list[tuple[str, bytes]]  # target and content, kept in memory
+    args: list[bytes]
+    env: dict[bytes, bytes]
+    cwd: str
+    user: str
+    hostname: str
+    network: str
+    userns: bool
+    readonly: bool
+    terminal: bool
+    terminal_size: tuple[int, int]
+    capabilities: int  # bit mask
+    no_new_privileges: bool
+    seccomp: bytes  # empty: no filter
+    notifying: bytes  # the filter if the shim answers some calls; empty: it has none to answer
+    owners_aside: bool  # it answers chown and mknod
+    limits: list[tuple[str, int, int, int]]  # name, RLIMIT_*, soft, hard
+    init: bool
+    umask: int
+    shm_size: int

@@ -1,0 +1,112 @@
+"""What the program may do: ids, capabilities, no_new_privs, seccomp, limits.
+
+The standard library alone: this runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.syscalls import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.users import Identity
+
+_LAST_CAPABILITY = 63
+
+
+def set_limits(plan: Plan, notes: list[str]) -> None:
+    """Set the resource limits; one above the hard limit needs CAP_SYS_RESOURCE, and is noted."""
+    for name, number, soft, hard in plan["limits"]:
+        try:
+            syscalls.prlimit(number, soft, hard)
+        except Refused as error:
+            if error.errno != errno.EPERM:
+                raise
+            _, ceiling = syscalls.get_rlimit(number)
+            lowered = min(soft & 0xFFFFFFFFFFFFFFFF, ceiling)
+            syscalls.prlimit(number, lowered, ceiling)
+            notes.append(
+                f"limit {name} stays at {_limit(ceiling)}: to raise it needs CAP_SYS_RESOURCE"
+            )
+
+
+def _limit(value: int) -> str:
+    return "unlimited" if value == 0xFFFFFFFFFFFFFFFF else str(value)
+
+
+def drop(plan: Plan, identity: Identity, notes: list[str]) -> int:
+    """Become *identity* with the plan's capabilities and nothing to gain more by.
+
+    Returns what `filter_calls` does if the filter had to be installed here, else -1.
+
+    Inheritable and ambient sets end empty (CVE-2022-29162): a file with inheritable
+    capabilities must give the container nothing.
+    """
+    kept = plan["capabilities"]
+    bounding = _drop_bounding(kept)
+    # Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before the drop.
+    listener = -1 if plan["no_new_privileges"] else filter_calls(plan)
+    _become(identity, notes)
+    root = bounding if identity.uid == 0 else 0
+    syscalls.capset(effective=root, permitted=root, inheritable=0)
+    syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
+    if plan["no_new_privileges"]:
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    return listener
+
+
+def filter_calls(plan: Plan) -> int:
+    """Install the seccomp filter; with no_new_privs that is the last step.
+
+    Returns the descriptor from which the shim answers calls, -1 if there is none: then the kernel
+    refuses them.
+    """
+    if plan["notifying"]:
+        try:
+            return syscalls.seccomp(plan["notifying"], listen=True)
+        except Refused as error:
+            # No notifications (Linux 5.0), or an outer sandbox listens already.
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EBUSY, errno.EPERM):
+                raise
+    if plan["seccomp"]:
+        syscalls.seccomp(plan["seccomp"])
+    return -1
+
+
+def _drop_bounding(kept: int) -> int:
+    """Drop every capability that is not in *kept*; return what is left of it here."""
+    left = 0
+    for number in range(_LAST_CAPABILITY + 1):
+        try:
+            if not syscalls.prctl(syscalls.PR_CAPBSET_READ, number):
+                continue
+        except Refused:  # EINVAL: past the last one this kernel knows
+            break
+        if kept >> number & 1:
+            left |= 1 << number
+        else:
+            syscalls.prctl(syscalls.PR_CAPBSET_DROP, number)
+    return left
+
+
+def _become(identity: Identity, notes: list[str]) -> None:
+    groups = [identity.gid, *(g for g in identity.groups if g != identity.gid)]
+    try:
+        os.setgroups(groups)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise Refused(error.errno or 0, "setgroups") from error
+        # EPERM: a map of one id denies setgroups(2); EINVAL: a group without a map.
+        if identity.groups:
+            notes.append(f"supplementary groups are not set: {error.strerror}")
+    try:
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+    except OSError as error:
+        who = f"{identity.uid}:{identity.gid}"
+        raise Refused(error.errno or 0, "setresuid", who) from error

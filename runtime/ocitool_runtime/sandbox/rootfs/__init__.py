@@ -1,0 +1,1 @@
+"""The container's file tree: its mounts, mount points and devices."""

@@ -1,0 +1,163 @@
+"""Mount points in a foreign tree: found, made where missing, and removed again.
+
+Every path is walked one component at a time on descriptors, links are read and resolved here,
+and ``..`` ends at the root: an image whose ``/etc/resolv.conf`` is a link to ``/etc/shadow``
+names its own file.  No process runs in the tree while it is walked.
+
+The standard library alone: this runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.syscalls import Refused
+
+_LINKS = 40  # as the kernel's MAXSYMLINKS
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Made:
+    """One mount point that was made: enough to know it again and to leave no trace of it."""
+
+    __slots__ = ("after", "before", "identity", "name", "parent")
+
+    def __init__(self, parent: int, name: str, before: os.stat_result) -> None:
+        self.parent = os.dup(parent)
+        self.name = name
+        self.before = before
+        self.after = os.stat(parent).st_mtime_ns
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        self.identity = (found.st_dev, found.st_ino)
+
+    def remove(self) -> None:
+        """Unmount and remove it, if it is itself and empty; the directory's times go back, too.
+
+        A cleaner that goes by name alone deletes what a container put there instead
+        (CVE-2024-23652).
+        """
+        syscalls.unmount(self.parent, self.name)
+        found = os.stat(self.name, dir_fd=self.parent, follow_symlinks=False)
+        if (found.st_dev, found.st_ino) != self.identity:
+            return
+        untouched = os.stat(self.parent).st_mtime_ns == self.after
+        if stat.S_ISDIR(found.st_mode):
+            os.rmdir(self.name, dir_fd=self.parent)
+        elif found.st_size == 0:
+            os.unlink(self.name, dir_fd=self.parent)
+        else:
+            return
+        if untouched:
+            times = (self.before.st_atime_ns, self.before.st_mtime_ns)
+            opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.parent)
+            os.utime(opened, ns=times)
+            os.close(opened)
+
+
+class Points:
+    """The mount points of one tree; *root* is an open directory, and is not closed here."""
+
+    def __init__(self, root: int) -> None:
+        self.root = root
+        self._mount = mount_id(root)
+        self._made: list[Made] = []
+        self._closed: set[tuple[int, int]] = set()
+
+    def close_off(self, fd: int) -> None:
+        """Let no later path lead into the directory *fd*: what is in /proc is not for mounts."""
+        found = os.stat(fd)
+        self._closed.add((found.st_dev, found.st_ino))
+
+    def plain(self, name: str) -> int:
+        """Open or make the directory *name* of the root, which must not be a link.
+
+        An image may have ``/dev -> ..``; nothing may be mounted through that (CVE-2026-41579).
+        """
+        found = self._step(self.root, name, directory=True)
+        if not stat.S_ISDIR(os.stat(found).st_mode):
+            raise Refused(errno.ENOTDIR, "openat", f"/{name} of the image")
+        return found
+
+    def open(self, path: str, *, directory: bool, keep: bool = False) -> int:
+        """Return an O_PATH descriptor of *path*, made as a directory or empty file if missing.
+
+        With *keep* what is made is there to stay.  Raises OSError: EXDEV for a path into a
+        directory that was closed off, ELOOP, ENOTDIR.
+        """
+        made = len(self._made)
+        stack = [os.dup(self.root)]
+        try:
+            self._walk(stack, path, directory=directory)
+            if keep:
+                del self._made[made:]
+            return stack.pop()
+        finally:
+            for fd in stack:
+                os.close(fd)
+
+    def _walk(self, stack: list[int], path: str, *, directory: bool) -> None:
+        """Leave the descriptors from the root down to *path* on *stack*."""
+        rest = path.split("/")[::-1]
+        links = 0
+        while rest:
+            name = rest.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                if len(stack) > 1:
+                    os.close(stack.pop())
+                continue
+            last = not any(part not in ("", ".") for part in rest)
+            fd = self._step(stack[-1], name, directory=directory or not last)
+            found = os.stat(fd)
+            if stat.S_ISLNK(found.st_mode):
+                links += 1
+                target = os.readlink("", dir_fd=fd)
+                os.close(fd)
+                if links > _LINKS:
+                    raise Refused(errno.ELOOP, "openat", path)
+                if target.startswith("/"):
+                    while len(stack) > 1:
+                        os.close(stack.pop())
+                rest += target.split("/")[::-1]
+                continue
+            stack.append(fd)
+            if (found.st_dev, found.st_ino) in self._closed:
+                raise Refused(errno.EXDEV, "openat", path)
+            if not last and not stat.S_ISDIR(found.st_mode):
+                raise Refused(errno.ENOTDIR, "openat", path)
+
+    def _step(self, parent: int, name: str, *, directory: bool) -> int:
+        try:
+            return os.open(name, _LOOK, dir_fd=parent)
+        except FileNotFoundError:
+            pass
+        before = os.stat(parent)
+        if directory:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        else:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(name, flags, 0o644, dir_fd=parent))
+        # What lies in a volume stays: another container may have mounted on it by now.
+        if mount_id(parent) == self._mount:
+            self._made.append(Made(parent, name, before))
+        return os.open(name, _LOOK, dir_fd=parent)
+
+    def clean(self) -> None:
+        """Remove what was made, last first; what a program took over is left as it is."""
+        for made in reversed(self._made):
+            try:
+                made.remove()
+            except OSError:  # gone, not empty, or read-only: then there is nothing to undo
+                continue
+
+
+def mount_id(fd: int) -> int:
+    """Return the id of the mount that *fd* is on (proc(5), /proc/pid/fdinfo)."""
+    info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    text = os.read(info, 4096)
+    os.close(info)
+    return int(text.split(b"mnt_id:", 1)[1].split(None, 1)[0])

@@ -1,0 +1,219 @@
+"""The container's file tree: root, /dev, /sys, volumes, files of the sandbox, /proc, the pivot.
+
+All but /proc is made by the stub, which stays outside the new PID namespace; /proc shows the
+namespace of its mounter, so process 1 mounts it.
+The standard library alone: this runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.rootfs import mounts
+from ocitool_runtime.sandbox.rootfs.mountpoints import Points
+from ocitool_runtime.sandbox.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.cgroups import Cgroup
+    from ocitool_runtime.sandbox.plan import MountPlan, Plan
+
+# Docker's lists (moby, oci/defaults.go); names are beneath /proc and /sys.
+MASKED_IN_PROC = (
+    "asound",
+    "acpi",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "timer_list",
+    "timer_stats",
+    "sched_debug",
+    "scsi",
+)
+MASKED_IN_SYS = ("firmware", "devices/virtual/powercap")
+READ_ONLY_IN_PROC = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Rootfs:
+    """One tree under construction.  ``fd`` is its root, ``null`` its /dev/null."""
+
+    def __init__(self, plan: Plan, cgroup: Cgroup, notes: list[str]) -> None:
+        self._plan = plan
+        self._cgroup = cgroup
+        self._notes = notes
+        self.null = -1
+        # All sources are opened before the root is attached: a volume of "/" is the host's.
+        first, *others = [(each, mounts.make(each)) for each in plan["rootfs"]]
+        self._volumes = [(each, mounts.make(each)) for each in plan["mounts"]]
+        self.fd = first[1]
+        # On top of "/": the process root is below it, so no directory of the host is needed.
+        self.attach(self.fd, os.open("/", os.O_PATH | os.O_CLOEXEC))
+        self.points = Points(self.fd)
+        for other in others:
+            self._volume(*other)
+
+    def attach(self, mounted: int, target: int) -> int:
+        """Mount *mounted* on the open *target*, and close that."""
+        syscalls.move_mount(mounted, target)
+        os.close(target)
+        return mounted
+
+    def make_proc_point(self) -> int:
+        """Return the directory /proc, and let no volume be mounted beneath it."""
+        point = self.points.plain("proc")
+        self.points.close_off(point)
+        return point
+
+    # -- volumes -----------------------------------------------------------------------------
+
+    def mount_volumes(self) -> None:
+        """Mount what the caller asked for, in order."""
+        for plan, mounted in self._volumes:
+            self._volume(plan, mounted)
+
+    def _volume(self, plan: MountPlan, mounted: int) -> None:
+        if plan["type"] != "bind" and plan["subpath"]:
+            mounted = self._narrow(mounted, plan)
+        directory = stat.S_ISDIR(os.stat(mounted).st_mode)
+        target = self.points.open(plan["target"], directory=directory)
+        if os.path.samestat(os.stat(target), os.stat(self.fd)):
+            raise Refused(errno.EINVAL, "move_mount", f"{plan['target']} is the root itself")
+        self.attach(mounted, target)
+
+    def _narrow(self, mounted: int, plan: MountPlan) -> int:
+        """Return a bind of a path within a new mount; only an attached one can be cloned."""
+        syscalls.move_mount(mounted, self.fd)
+        part = mounts.clone(mounted, plan["attributes"], recursive=False, subpath=plan["subpath"])
+        self._unstack(mounted)
+        return part
+
+    def _unstack(self, mounted: int) -> None:
+        syscalls.detach(mounted)
+        os.chdir("/")
+
+    def mount_files(self) -> None:
+        """Mount the sandbox's own files (/etc/hosts ...), which live in memory and die with it."""
+        files = self._plan["files"]
+        attributes = RDONLY if self._plan["readonly"] else 0
+        if not files:
+            return
+        memory = mounts.filesystem("tmpfs", NOSUID | NODEV | NOEXEC, [("mode", "0755")])
+        syscalls.move_mount(memory, self.fd)
+        binds = []
+        for number, (target, content) in enumerate(files):
+            made = os.open(str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=memory)
+            os.write(made, content)
+            binds.append((target, mounts.clone(made, attributes, recursive=False)))
+            os.close(made)
+        self._unstack(memory)
+        os.close(memory)
+        for target, mounted in binds:
+            self.attach(mounted, self.points.open(target, directory=False))
+
+    def make_cwd(self) -> None:
+        """Make the working directory if it is missing, owned by root as Docker does it."""
+        try:
+            os.close(self.points.open(self._plan["cwd"], directory=True, keep=True))
+        except OSError as error:
+            # Into /proc, through a file, on a read-only image: chdir(2) will say it later on.
+            if error.errno not in (errno.EXDEV, errno.ENOTDIR, errno.EROFS):
+                raise
+
+    def make_read_only(self) -> None:
+        """Make the root read-only; what is mounted on it keeps its own mode."""
+        syscalls.mount_setattr(self.fd, add=RDONLY)
+
+    # -- /sys --------------------------------------------------------------------------------
+
+    def mount_sys(self) -> None:
+        """Mount /sys and the cgroup tree read-only; note it where the machine refuses."""
+        point = self.points.plain("sys")
+        try:
+            mounted = self._sysfs()
+        except Refused as error:
+            os.close(point)
+            self._notes.append(f"/sys is empty: {error.strerror}")
+            return
+        self.attach(mounted, point)
+        for name in MASKED_IN_SYS:
+            self._mask(mounted, name)
+        self._mount_cgroup(mounted)
+
+    def _sysfs(self) -> int:
+        """Return a new mount where there is a network namespace of our own, sysfs is bound to it.
+
+        Else the host's is bound, with all that is mounted on it.
+        """
+        attributes = RDONLY | NOSUID | NODEV | NOEXEC
+        if self._plan["network"] == "none" or not self._plan["userns"]:
+            try:
+                return mounts.filesystem("sysfs", attributes, [])
+            except Refused:
+                pass
+        return mounts.bind("/sys", attributes, recursive=True)
+
+    def _mount_cgroup(self, sys: int) -> None:
+        """Mount the cgroup of this sandbox; without one nothing of the caller's is shown."""
+        if not self._cgroup.unified:
+            self._mask(sys, "fs/cgroup")
+            return
+        try:
+            attributes = RDONLY | NOSUID | NODEV | NOEXEC
+            mounted = mounts.filesystem("cgroup2", attributes, [])
+            self.attach(mounted, os.open("fs/cgroup", _LOOK, dir_fd=sys))
+        except OSError as error:
+            self._mask(sys, "fs/cgroup")
+            self._notes.append(f"/sys/fs/cgroup is empty: {error.strerror}")
+
+    # -- process 1 ---------------------------------------------------------------------------
+
+    def mount_proc(self, point: int) -> None:
+        """Mount the /proc of this PID namespace, with what tells of the host covered."""
+        mounted = mounts.filesystem("proc", NOSUID | NODEV | NOEXEC, [])
+        self.attach(mounted, point)
+        for name in READ_ONLY_IN_PROC:
+            self._freeze(mounted, name)
+        for name in MASKED_IN_PROC:
+            self._mask(mounted, name)
+
+    def _freeze(self, parent: int, name: str) -> None:
+        try:
+            target = os.open(name, _LOOK, dir_fd=parent)
+        except FileNotFoundError:
+            return
+        self.attach(mounts.clone(target, RDONLY, recursive=True), target)
+
+    def _mask(self, parent: int, name: str) -> None:
+        """Cover a directory with an empty one and a file with the /dev/null made by us.
+
+        The image's own /dev/null may be a link to anything (CVE-2025-31133).
+        """
+        try:
+            target = os.open(name, _LOOK, dir_fd=parent)
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(os.stat(target).st_mode):
+            options: list[tuple[str, str | None]] = [("size", "0"), ("mode", "0555")]
+            cover = mounts.filesystem("tmpfs", RDONLY | NOSUID | NODEV | NOEXEC, options)
+        else:
+            cover = mounts.clone(self.null, 0, recursive=False)
+        self.attach(cover, target)
+
+    def pivot(self) -> None:
+        """Make the tree the root of this process, and drop the host's."""
+        os.fchdir(self.fd)
+        syscalls.pivot_root_here()
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def clean(self) -> None:
+        """Remove the mount points that were made, once process 1, and all with it, is gone."""
+        if self._plan["readonly"]:
+            syscalls.mount_setattr(self.fd, add=0, clear=RDONLY)
+        self.points.clean()

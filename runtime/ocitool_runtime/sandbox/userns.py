@@ -1,0 +1,45 @@
+"""User namespaces from within: the handshake for the id maps, a program in one, the probe.
+
+The standard library alone: this runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from ocitool_runtime.sandbox import channel, signals, syscalls
+from ocitool_runtime.sandbox.channel import doing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.plan import Plan
+
+
+def user_namespace(control: _socket.socket) -> None:
+    """Enter a new user namespace and be its root; the parent writes the maps meanwhile."""
+    with doing("make a user namespace"):
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+    with doing("map ids"):
+        channel.send(control, ("maps",))
+        if channel.receive(control)[0] is None:
+            os._exit(125)  # the parent is gone
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+
+
+def main(mode: str, control: _socket.socket, plan: Plan) -> None:
+    """Serve the modes ``enter`` (run a program in the namespaces) and ``probe``."""
+    if plan["userns"]:
+        user_namespace(control)
+    with doing("make a mount namespace" if plan["userns"] else "make namespaces"):
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.make_slave()
+    if mode == "probe":
+        with doing("make namespaces"):
+            syscalls.unshare(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC)
+        channel.send(control, ("ok",))
+        return
+    with doing(f"run {os.fsdecode(plan['args'][0])}"):
+        signals.reset_signals()
+        os.execvpe(plan["args"][0], plan["args"], plan["env"])

@@ -1,0 +1,61 @@
+"""Which driver is used, and what is said of one that cannot work."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ocitool import plugins
+from ocitool.drivers import probes, select
+from ocitool.drivers.overlay import OverlayDriver
+from ocitool.errors import DriverError, DriverUnavailable, PluginError
+
+
+@pytest.fixture
+def drivers(tmp_path):
+    """A directory for drivers; skips where this user can have none."""
+    support = select.probe("vfs", str(tmp_path / "probe"))
+    if not support.ok:
+        pytest.skip(support.reason)
+    return str(tmp_path / "drivers")
+
+
+def test_the_wanted_driver_is_used(drivers):
+    name, tried = select.choose(drivers, "vfs")
+    assert name == "vfs"
+    assert [candidate.name for candidate in tried] == ["vfs"]
+
+
+def test_an_unknown_driver_is_refused(drivers):
+    with pytest.raises(PluginError, match="'nonsense'"):
+        select.choose(drivers, "nonsense")
+
+
+def test_what_cannot_work_is_passed_over_with_its_reason(drivers, monkeypatch):
+    """Its options cannot name such a path, so plain directories are used instead."""
+    monkeypatch.setattr(plugins, "names", lambda group: ("fuse-overlayfs", "vfs"))
+    place = f"{drivers},with:marks"
+    name, tried = select.choose(place)
+    assert name == "vfs"
+    assert (tried[0].name, tried[0].support.ok) == ("fuse-overlayfs", False)
+    assert "takes no path with a colon" in tried[0].support.reason
+    assert tried[0].support.hint
+    with pytest.raises(DriverUnavailable, match="takes no path with a colon") as caught:
+        select.choose(place, "fuse-overlayfs")  # what is wanted is never replaced
+    assert caught.value.hint
+
+
+def test_a_probe_that_fails_tells_the_kernels_reason(root_only, tmp_path):
+    support = probes.try_overlay(str(tmp_path), ("no_such_option=1",))
+    assert not support.ok
+    assert "overlayfs does not work here" in support.reason
+    assert os.listdir(tmp_path) == []
+
+
+def test_more_layers_than_overlay_stacks_are_refused(tmp_path):
+    driver = OverlayDriver(str(tmp_path))
+    with pytest.raises(DriverError, match="500") as caught:
+        driver.begin("t", [f"{at:064x}" for at in range(500)])
+    assert "vfs" in caught.value.hint
+    assert list(driver.trees()) == []

@@ -1,0 +1,47 @@
+"""Codecs by name, by level and by media type."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocitool.errors import LayerError, PluginError, UnsupportedEntry
+from ocitool.layer.compression.codecs import GZIP, NONE, ZSTD, for_type, parse
+from ocitool.oci import mediatypes as types
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("gzip", (GZIP, 3)),
+        ("gzip:9", (GZIP, 9)),
+        ("zstd", (ZSTD, 3)),
+        ("zstd:19", (ZSTD, 19)),
+        ("none", (NONE, 0)),
+    ],
+)
+def test_a_codec_and_its_level(text, wanted):
+    assert parse(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["gzip:", "gzip:x", "gzip:-1", "gzip:²", "gzip:1000", "gzip:1:2"])
+def test_what_is_no_level(text):
+    with pytest.raises(LayerError, match="is not a level"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["", ":1", "lzma", "GZIP", "zlib"])
+def test_what_is_no_codec(text):
+    with pytest.raises(PluginError, match=r"ocitool\.codecs has no"):
+        parse(text)
+
+
+@pytest.mark.parametrize("name", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize("docker", [True, False])
+def test_a_media_type_s_codec(name, docker):
+    assert for_type(types.layer_type(name, docker=docker)).name == name
+
+
+@pytest.mark.parametrize("ending", ["+zlib", "+", "+gzip+encrypted", "x"])
+def test_media_types_that_nobody_reads(ending):
+    with pytest.raises(UnsupportedEntry, match="cannot be read"):
+        for_type(types.OCI_LAYER + ending)

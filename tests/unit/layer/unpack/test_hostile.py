@@ -1,0 +1,185 @@
+"""Layers made to do harm: nothing outside is touched, and the error is one of ours."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import pytest
+
+from ocitool.errors import LayerError, OcitoolError, TooLarge, UnsafePath
+from ocitool.layer import entry as kinds
+from ocitool.layer.entry import Entry, Limits
+from ocitool.layer.unpack.extract import apply
+from ocitool.layer.whiteouts import Removal
+from tests.unit.layer.tars import directory, extended, file, header, link, mine, record, symlink
+
+pytestmark = pytest.mark.usefixtures("resolution")
+
+
+@pytest.fixture
+def outside(stack):
+    """A folder beside the tree, which must stay as it is."""
+    place = stack.top.parent / "outside"
+    place.mkdir()
+    (place / "secret").write_text("secret")
+    return place
+
+
+@pytest.fixture(autouse=True)
+def untouched(outside):
+    yield
+    assert {p.name: p.read_text() for p in outside.iterdir()} == {"secret": "secret"}
+    assert (outside / "secret").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("name", ["../outside/x", "/tmp/x", "a/../../outside/x", "..", "a/.."])
+@pytest.mark.parametrize("kind", [b"0", b"1", b"2", b"3", b"5", b"6"])
+def test_names_that_lead_out(stack, name, kind):
+    member = header(name.encode(), kind=kind, link=b"secret", major=b"1", minor=b"3")
+    with pytest.raises(UnsafePath):
+        stack.apply_tar(member + bytes(1024))
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+@pytest.mark.parametrize("split", [True, False], ids=["two layers", "one layer"])
+@pytest.mark.parametrize("target", ["outside", "."])
+def test_through_a_link_that_leads_out(stack, outside, depth, split, target):
+    inside = "/".join("d" * depth)
+    name = f"{inside}/evil" if inside else "evil"
+    up = "../" * (depth + 20) + str(outside if target == "outside" else "/")
+    before = [directory("/".join("d" * n)) for n in range(1, depth + 1)] + [symlink(name, up)]
+    attack = file(f"{name}/secret", b"owned")
+    with pytest.raises(UnsafePath, match="leads out"):
+        if split:
+            stack.apply(*before).apply(attack)
+        else:
+            stack.apply(*before, attack)
+
+
+def test_through_an_absolute_link_of_the_same_layer(stack, outside):
+    with pytest.raises(UnsafePath, match="leads out"):
+        stack.apply(symlink("evil", str(outside)), file("evil/secret", b"owned"))
+
+
+def test_an_absolute_link_from_below_starts_at_the_top_of_the_tree(stack, outside):
+    stack.apply(symlink("evil", str(outside))).apply(file("evil/secret", b"owned"))
+    assert stack.shows()[f"{str(outside)[1:]}/secret"] == ("file", "0o644", b"owned")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda out: [symlink("e", f"../../outside/{out.name}"), file("e/x/y", b"owned")],
+        lambda out: [symlink("e", str(out)), file("e/.wh.secret")],
+        lambda out: [symlink("e", str(out)), file("e/.wh..wh..opq")],
+        lambda out: [symlink("e", str(out)), directory("e/secret")],
+        lambda out: [symlink("e", str(out)), symlink("e/secret", "x")],
+        lambda out: [symlink("e", str(out)), Entry("e/pipe", kinds.FIFO)],
+        lambda out: [symlink("e", str(out)), link("l", "e/secret")],
+        lambda out: [symlink("e", "../../outside"), link("l", "e/secret")],
+        lambda out: [link("l", "../outside/secret")],
+        lambda out: [link("l", "../../outside/secret"), file("l", b"owned")],
+        lambda out: [symlink("s", f"{out}/secret"), link("l", "s"), file("l/x")],
+        lambda out: [Entry("zero", kinds.CHAR)],
+        lambda out: [file(".wh...")],
+        lambda out: [file(".wh..")],
+        lambda out: [directory("d"), file("d/.wh...")],
+        lambda out: [directory("d"), file("d/f"), file("d/.wh..")],
+        lambda out: [directory("d"), Entry("d/x", kinds.CHAR, 0o777, device=(0, 0))],
+    ],
+)
+def test_attacks_are_refused(stack, outside, attack):
+    with pytest.raises(LayerError):
+        stack.apply(*attack(outside))
+
+
+def test_a_file_over_a_link_replaces_the_link(stack, outside):
+    secret = str(outside / "secret")
+    stack.apply(symlink("l", secret), file("l", b"mine", mode=0o666))
+    stack.apply(symlink("l", secret)).apply(file("l", b"mine"))
+    stack.apply(symlink("l", secret)).apply(directory("l"))
+    stack.apply(symlink("l", str(outside))).apply(directory("l", 0o700), file("l/secret", b"x"))
+    assert stack.shows()["l/secret"] == ("file", "0o644", b"x")
+
+
+def test_the_tree_itself_is_no_link(outside, tmp_path):
+    (tmp_path / "tree").symlink_to(outside)
+    data = io.BytesIO(mine(file("secret", b"owned")))
+    with pytest.raises(NotADirectoryError):
+        apply(data, str(tmp_path / "tree"), Removal())
+
+
+@pytest.mark.parametrize(
+    "name", ["trusted.overlay.opaque", "user.overlay.opaque", "user.overlay.redirect",
+             "trusted.anything", "security.selinux", "user.overlay.whiteout"]
+)  # fmt: skip
+def test_marks_of_the_driver_cannot_be_forged(stack, name):
+    stack.apply(directory("d"), file("d/f", b"f"))
+    stack.apply(directory("d", xattrs={name: b"y"}), file("g", xattrs={name: b"y"}))
+    assert stack.names() == ["d", "d/f", "g"]
+    for path in ("d", "g"):
+        assert name not in os.listxattr(stack.place(path))
+    assert stack.notes == ()
+
+
+def test_attributes_that_the_machine_has_not_are_noted_and_left_out(stack):
+    stack.apply(file("f", xattrs={"nonsense": b"x", "user.fine": b"y"}))
+    assert stack.notes == (
+        "the attribute nonsense was left out: the file system does not take it (1 entries)",
+    )
+    assert os.getxattr(stack.place("f"), "user.fine") == b"y"
+
+
+@pytest.mark.parametrize("name", ["user." + "n" * 300, "user."])
+def test_attributes_that_cannot_be_are_a_layer_error(stack, name):
+    with pytest.raises(LayerError):
+        stack.apply(file("f", xattrs={name: b"x"}))
+
+
+@pytest.mark.parametrize(
+    ("limits", "members"),
+    [
+        (Limits(entries=2), [file("a"), file("b"), file("c")]),
+        (Limits(total=10), [file("a", b"123456"), file("b", b"123456")]),
+        (Limits(pax=100), [file("a", xattrs={"user.a": b"x" * 100})]),
+        (Limits(depth=3), [file("a/b/c/d")]),
+        (Limits(depth=3), [link("l", "a/b/c/d")]),
+    ],
+)
+def test_limits(stack, limits, members):
+    with pytest.raises(TooLarge):
+        stack.apply(*members, limits=limits)
+
+
+def test_the_deepest_path_that_is_allowed(stack):
+    deep = "/".join("d" * 255)
+    stack.apply(file(f"{deep}/f", b"f"))
+    assert stack.place(f"{deep}/f").read_bytes() == b"f"
+    with pytest.raises(TooLarge):
+        stack.apply(file(f"{deep}/d/d"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "records"),
+    [
+        *((kind, record(b"uid", b"99999999999")) for kind in (b"0", b"1", b"2", b"3", b"5")),
+        *((kind, record(b"mtime", b"99999999999999")) for kind in (b"0", b"1", b"2", b"6", b"5")),
+        *((kind, record(b"linkpath", b"a\0b")) for kind in (b"1", b"2")),
+        *((kind, record(b"SCHILY.xattr.user.\0", b"")) for kind in (b"0", b"2", b"5")),
+        *((kind, record(b"path", b"a/" * 2040 + b"a")) for kind in (b"0", b"5")),
+    ],
+)
+def test_values_that_no_system_call_takes(stack, kind, records):
+    with pytest.raises(OcitoolError):
+        stack.apply_tar(extended(records) + header(kind=kind, link=b"t") + bytes(1024))
+
+
+def test_descriptors_do_not_leak(stack):
+    before = len(os.listdir("/proc/self/fd"))
+    wide = [file(f"d{n}/e{n}/f", b"f") for n in range(300)]
+    stack.apply(*wide, link("l", "d7/e7/f"))
+    for bad in ([file("x"), file("x/y")], [symlink("x", "/"), file("x/y")], [link("l", "no")]):
+        with pytest.raises(LayerError):
+            stack.apply(*bad)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,141 @@
+"""chown and mknod of a container with a single id: kept aside, and nothing outside is touched."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from functools import partial
+
+import pytest
+
+from ocitool.errors import SandboxError
+from ocitool.layer.entry import SYMLINK, Entry
+from ocitool.layer.ownership import Aside
+from ocitool_runtime import Mount, Sandbox
+from ocitool_runtime.host import seccomp
+from ocitool_runtime.host.plan import make_plan
+from ocitool_runtime.sandbox.notify import ownership
+from tests.unit.runtime.single_id import HEAD, OLD_KERNEL, OWNER, RUN, outcome, recorded
+
+
+@pytest.fixture
+def run(rangeless_user):
+    """Return a function that runs code in a container and returns what was recorded."""
+    return partial(recorded, rangeless_user)
+
+
+def test_owners_are_recorded(run):
+    found = run(
+        "os.chown('/f', 33, 44); os.chown('d', 5, 6); os.chown('/d', -1, 7)\n"
+        "fd = os.open('/d/f', os.O_RDONLY); os.fchown(fd, 1, -1); os.fchown(fd, -1, 2)\n"
+        "d = os.open('/d', os.O_RDONLY); os.chown('f', 3, -1, dir_fd=d)\n"
+        "os.chown('/usr/../f', 34, -1); assert libc.fchownat(77, b'/d', 8, -1, 0) == 0\n"
+    )
+    assert found == {
+        ("/root/f", OWNER): b"34:44", ("/root/d", OWNER): b"8:7", ("/root/d/f", OWNER): b"3:2",
+    }  # fmt: skip
+
+
+def test_a_change_of_owner_clears_setuid_as_the_kernel_does(run):
+    run("os.chmod('/f', 0o6755); os.chown('/f', 33, 44)\n"
+        "assert os.stat('/f').st_mode & 0o7777 == 0o755")  # fmt: skip
+
+
+def test_links_and_pipes_are_recorded_in_their_directory(run):
+    found = run(
+        "os.symlink('f', '/l'); os.lchown('/l', 33, 44); os.mkfifo('/d/p')\n"
+        "os.chown('/d/p', 1, 2)\n"
+        "os.symlink('nowhere', '/x'); fails(errno.ENOENT, os.chown, '/x', 1, 1)\n"
+        "os.chown('/l', 5, 6)\n"
+    )
+    assert found.keys() == {
+        ("/root", "user.ocitool.children"), ("/root/d", "user.ocitool.children"),
+        ("/root/f", OWNER),
+    }  # fmt: skip
+    assert found["/root/f", OWNER] == b"5:6"
+    assert found["/root", "user.ocitool.children"][:12] == bytes(
+        [33, 0, 0, 0, 44, 0, 0, 0, 1, 0, 0, 0]
+    )
+
+
+def test_devices_are_empty_files(run):
+    found = run(
+        "os.umask(0o027); os.mknod('/null', stat.S_IFCHR | 0o666, os.makedev(1, 3))\n"
+        "os.mknod('/d/disk', stat.S_IFBLK | 0o600, os.makedev(259, 70000))\n"
+        "assert os.stat('/null').st_mode == stat.S_IFREG | 0o640\n"
+        "fails(errno.EEXIST, os.mknod, '/null', stat.S_IFCHR | 0o666, os.makedev(1, 3))\n"
+        "os.chown('/null', 5, -1); os.mknod('/plain'); os.mkfifo('/pipe')\n"
+        "fails(errno.ENOENT, os.mknod, '/no/null', stat.S_IFCHR, os.makedev(1, 3))\n"
+    )
+    assert found == {
+        ("/root/null", OWNER): b"5:0:c:1:3", ("/root/d/disk", OWNER): b"0:0:b:259:70000",
+    }  # fmt: skip
+
+
+def test_changes_of_ids_have_no_effect(run):
+    run("os.setgroups([5]); os.setgid(7); os.setuid(8); os.setresuid(9, 9, 9)\n"
+        "assert (os.getuid(), os.getgid()) == (0, 0)")  # fmt: skip
+
+
+def test_another_user_is_refused(rangeless_user):
+    user = rangeless_user
+    done = user.run(user.python, "-c", RUN, HEAD, "7")
+    assert done.code == 1
+    assert "7:0" in done.stderr
+
+
+def test_a_kernel_that_notifies_nobody_is_noted(rangeless_user):
+    user = rangeless_user
+    code = HEAD + "fails(errno.EINVAL, os.chown, '/f', 5, 5)"
+    _, notes, found = outcome(user, OLD_KERNEL + RUN, code)
+    assert found == {}
+    assert "chown and mknod are refused: this kernel notifies nobody of them" in notes
+
+
+def test_the_filter_takes_nothing_that_the_capabilities_do_not_give(rangeless_user):
+    plain = seccomp.program(frozenset(), "x86_64")
+    assert seccomp.program(frozenset(), "x86_64", single_id=True) == plain
+    given = seccomp.program(frozenset({"CAP_CHOWN"}), "x86_64", single_id=True)
+    assert given is not None
+    assert struct.pack("<I", seccomp.NOTIFY) in given
+    assert struct.pack("<I", seccomp.NOTIFY) not in seccomp.program(frozenset({"CAP_CHOWN"}))
+
+
+def test_owners_aside_need_the_filter_and_no_new_privileges():
+    mount = Mount(type="bind", source="/")
+    for options in ({"seccomp": False}, {"no_new_privileges": False}):
+        sandbox = Sandbox(rootfs=(mount,), args=("true",), owners_aside=True, **options)
+        with pytest.raises(SandboxError, match="kept aside by a filter"):
+            make_plan(sandbox)
+
+
+@pytest.mark.parametrize("ids", [(33, 44), (-1, 44), (33, -1), (0, 0)])
+def test_what_is_recorded_is_what_a_driver_reads(tmp_path, ids):
+    """The layers' room and the runtime's share the form, and no code."""
+    try:
+        os.setxattr(tmp_path, OWNER, b"7:8")
+    except OSError as error:
+        pytest.skip(f"needs a file system with user attributes: {error}")
+    (tmp_path / "l").symlink_to("x")
+    aside = Aside()
+    mtime = os.lstat(tmp_path / "l").st_mtime_ns
+    aside.give_node(str(tmp_path / "l"), Entry("", SYMLINK, uid=7, gid=8, mtime=mtime))
+    os.mknod(tmp_path / "null")
+    null = os.open(tmp_path / "null", os.O_RDONLY)
+    ownership.make_device(null, "b", 4095, 1_048_575)
+    uid, gid = (one & 0xFFFFFFFF for one in ids)
+    top = os.open(tmp_path, os.O_RDONLY)
+    ownership.give(top, uid, gid)
+    ownership.give(null, uid, gid)
+    ownership.give_child(top, b"l", mtime, uid, gid)
+    for fd in (null, top):
+        os.close(fd)
+    wanted = (7 if ids[0] == -1 else ids[0], 8 if ids[1] == -1 else ids[1])
+    for name in (".", "l"):
+        place = str(tmp_path / name)
+        state = aside.seen(os.path.normpath(place), os.lstat(place))
+        assert (state.st_uid, state.st_gid) == wanted
+    state = aside.seen(str(tmp_path / "null"), os.lstat(tmp_path / "null"))
+    assert stat.S_ISBLK(state.st_mode)
+    assert state.st_rdev == os.makedev(4095, 1_048_575)

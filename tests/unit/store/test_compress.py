@@ -1,0 +1,87 @@
+"""Layers packed by every codec, those of plugins among them, and what is recorded of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zlib
+
+import pytest
+
+from ocitool.errors import LayerError
+from ocitool.layer.compression.toc import contents
+from ocitool.oci import mediatypes as types
+from ocitool.oci.digest import Digest
+from ocitool.store.image_fs import LayeredTree
+from tests.unit.layer.tars import file, tar
+
+DATA = b"content " * 100_000
+PLUGIN = """
+import contextlib, io, zlib
+
+class Deflate:
+    name = suffix = "zlib"
+    magic = b"\\x78"
+    level = 6
+    def compressor(self, level=None):
+        return zlib.compressobj(self.level if level is None else level)
+    def decompress(self, stream):
+        with contextlib.closing(stream):
+            return io.BytesIO(zlib.decompress(stream.read()))
+
+CODEC = Deflate()
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """A distribution that adds the codec "zlib", installed for this test."""
+    told = tmp_path / "a_codec-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: a-codec\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text("[ocitool.codecs]\nzlib = a_codec_of_others:CODEC\n")
+    (tmp_path / "a_codec_of_others.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def plain(store, layer):
+    with contextlib.closing(store.layers.open(layer)) as stream:
+        return stream.read()
+
+
+@pytest.mark.parametrize(
+    ("compression", "recorded"),
+    [("none", "none:0"), ("gzip", "gzip:3"), ("gzip:6", "gzip:6"), ("zstd:2", "zstd:2")],
+)
+def test_a_layer_s_codec_and_level_are_recorded(store, compression, recorded):
+    layer = store.layers.pack(lambda sink: sink(DATA), compression)
+    assert layer.diff_id == Digest.of(DATA)
+    assert plain(store, layer) == DATA
+    rows = store.database.rows("SELECT digest, diff, codec FROM packed")
+    assert rows == [(str(layer.blob.digest), str(layer.diff_id), recorded)]
+
+
+def test_a_level_that_there_is_not_leaves_nothing(store):
+    with pytest.raises(LayerError, match="zstd has no level 20"):
+        store.layers.pack(lambda sink: sink(DATA), "zstd:20")
+    assert list(store.blobs.all()) == []
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_plugin_s_codec_packs_and_unpacks_layers(store):
+    layer = store.layers.pack(lambda sink: sink(DATA), "zlib:9")
+    assert layer.blob.media_type == f"{types.OCI_LAYER}+zlib"
+    assert zlib.decompress(store.blobs.read(layer.blob)) == DATA
+    assert plain(store, layer) == DATA
+
+
+def test_an_estargz_layer_is_unpacked_and_says_what_proves_its_table(unpacking):
+    data = tar(file("f", b"content", uid=os.geteuid(), gid=os.getegid()))
+    layer = unpacking.layers.pack(lambda sink: sink(data), "estargz")
+    assert layer.blob.media_type == types.OCI_LAYER_GZIP
+    path = unpacking.blobs.path(layer.blob.digest)
+    with open(path, "rb") as blob:
+        found = contents(layer.blob, lambda at, size: os.pread(blob.fileno(), size, at))
+    assert [file.entry.path for file in found] == ["f", ".no.prefetch.landmark"]
+    assert unpacking.layers.ensure([layer])
+    assert LayeredTree(unpacking.layers, [layer]).read("f") == b"content"
