@@ -9,12 +9,12 @@ import os
 os.environ["OCITOOL_BACKGROUND"] = "no"  # nothing goes on when a test has ended
 
 pytest_plugins = (
-    "tests.fixtures.programs",  # first: others import it
+    "tests.fixtures.programs",  # these two first: others import them
+    "tests.fixtures.workers",
     "tests.fixtures.commands",
     "tests.fixtures.disks",
     "tests.fixtures.screens",
     "tests.fixtures.tools",
     "tests.fixtures.trees",
     "tests.fixtures.users",
-    "tests.fixtures.workers",
 )
