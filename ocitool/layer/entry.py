@@ -9,13 +9,28 @@ from typing import Final, NamedTuple
 
 from ocitool.errors import TooLarge, UnsafePath
 
-FILE: Final = "file"
-DIRECTORY: Final = "dir"
-SYMLINK: Final = "symlink"
-HARDLINK: Final = "link"
-CHAR: Final = "char"
-BLOCK: Final = "block"
-FIFO: Final = "fifo"
+
+class Kind:
+    """What an entry is.  Strings and no enum: a layer of 50,000 entries compares them often."""
+
+    FILE: Final = "file"
+    DIRECTORY: Final = "dir"
+    SYMLINK: Final = "symlink"
+    HARDLINK: Final = "link"
+    CHAR: Final = "char"
+    BLOCK: Final = "block"
+    FIFO: Final = "fifo"
+    #: Of no entry: what a driver's tree has in the place of what a layer removes.
+    WHITEOUT: Final = "whiteout"
+
+
+FILE: Final = Kind.FILE
+DIRECTORY: Final = Kind.DIRECTORY
+SYMLINK: Final = Kind.SYMLINK
+HARDLINK: Final = Kind.HARDLINK
+CHAR: Final = Kind.CHAR
+BLOCK: Final = Kind.BLOCK
+FIFO: Final = Kind.FIFO
 
 #: Whiteouts, image-spec layer.md: ``.wh.NAME`` removes NAME of the layers below,
 #: ``.wh..wh..opq`` hides all that the layers below have in its directory.

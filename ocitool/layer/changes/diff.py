@@ -85,7 +85,9 @@ class _Upper:
         known = self._look(path)
         return (
             known is not None
-            and known[:4] == (state.st_mode, state.st_uid, state.st_gid, state.st_mtime_ns)
+            and known.kind == kinds.DIRECTORY
+            and known[2:5] == (stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid)
+            and known.mtime == state.st_mtime_ns
             and known.xattrs == xattrs.read(place)
         )
 

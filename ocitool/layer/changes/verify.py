@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from ocitool.layer import entry as kinds
@@ -18,8 +19,9 @@ from ocitool.layer.beneath import Root
 from ocitool.layer.changes.diff import same_content
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, kind_of, shown, split
+from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.reader import TarReader
-from ocitool.layer.unpack.lower import find, resolve
+from ocitool.layer.unpack.lower import find, readlink
 from ocitool.layer.whiteouts import is_whiteout
 from ocitool.oci.content import Stream
 
@@ -100,7 +102,7 @@ class _Comparison:
         if known is None:
             known = self._path(*split(path))
             if self._kinds.get(known) != kinds.DIRECTORY:
-                known = resolve(self._stack, known)
+                known = resolve(known, partial(readlink, self._stack))
             self._directories[path] = known
         return known
 
@@ -312,8 +314,10 @@ class Inherited:
             known = path in gone or ("" in opaque and "/" not in path)
             return "" if known else "hides what the layer does not remove"
         found = find(self._below, path)
-        if path in self._implied and (found is None or not stat.S_ISDIR(found[1].st_mode)):
-            return "" if stat.S_ISDIR(state.st_mode) else "is no directory"
+        if path in self._implied:
+            is_below = found is not None and stat.S_ISDIR(found[1].st_mode)
+            if not is_below or _hidden(path, gone, opaque):
+                return "" if stat.S_ISDIR(state.st_mode) else "is no directory"
         if found is None:
             return "is not in the layer"
         return "" if _same(place, state, *found) else "is not as in the layer below"
@@ -345,6 +349,17 @@ def _above(paths: Iterable[str]) -> set[str]:
             found.add(parent)
             parent = split(parent)[0]
     return found
+
+
+def _hidden(path: str, gone: set[str], opaque: set[str]) -> bool:
+    """Say whether the layer removes what the layers below have at *path*."""
+    while path:
+        if path in gone:
+            return True
+        path = split(path)[0]
+        if path in opaque:
+            return True
+    return False
 
 
 def _same(place: str, state: os.stat_result, other: str, was: os.stat_result) -> bool:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ocitool.errors import LayerError
 from ocitool.layer import entry as kinds
 from ocitool.layer.entry import Entry, split
 from ocitool.layer.index.index import BELOW, LayerIndex
+from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.sparse import Spans
-
-_MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
 
 
 class Found(NamedTuple):
@@ -92,32 +91,13 @@ class ImageTree:
         Absolute targets start at the tree's top and ``..`` stops there.  *last* says whether the
         last component is followed, too.
         """
-        done: list[str] = []
-        todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part in ("", "."):
-                continue
-            if part == "..":
-                if done:
-                    done.pop()
-                continue
-            here = "/".join([*done, part])
-            found = self.get(here) if todo or last else None
-            if found is not None and found.entry.kind == kinds.HARDLINK:
-                found = self.original(found)
-            if found is None or found.entry.kind != kinds.SYMLINK:
-                done.append(part)
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise LayerError("too many levels of symbolic links", where="/" + path)
-            target = found.entry.link
-            if target.startswith("/"):
-                done.clear()
-            todo.extend(target.split("/")[::-1])
-        return "/".join(done)
+        return resolve(path, self._readlink, last=last)
+
+    def _readlink(self, path: str) -> str:
+        found = self.get(path)
+        if found is not None and found.entry.kind == kinds.HARDLINK:
+            found = self.original(found)
+        return found.entry.link if found and found.entry.kind == kinds.SYMLINK else ""
 
     def original(self, found: Found) -> Found:
         """Return the entry that *found* is another name of: itself, unless it is a hard link.
