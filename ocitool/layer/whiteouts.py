@@ -20,17 +20,17 @@ class Whiteouts(Protocol):
         """Make the directory *fd* opaque."""
 
 
-class OverlayMarks:
+class OverlayWhiteouts:
     """As overlayfs has them: a character device 0:0, and the xattr ``overlay.opaque``."""
 
     def __init__(self, namespace: str) -> None:
-        self.attribute: Final = f"{namespace}.overlay.opaque"  # trusted as root, user otherwise
+        self.opaque_xattr: Final = f"{namespace}.overlay.opaque"  # trusted as root, user otherwise
 
     def whiteout(self, fd: int, name: str) -> None:
         os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
 
     def opaque(self, fd: int) -> None:
-        os.setxattr(fd, self.attribute, b"y")
+        os.setxattr(fd, self.opaque_xattr, b"y")
 
 
 class Removal:

@@ -22,7 +22,7 @@ from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, split
 from ocitool.layer.index.index import index_of, parse
 from ocitool.layer.index.merged import ImageTree
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import OverlayMarks, Removal
+from ocitool.layer.whiteouts import OverlayWhiteouts, Removal
 from tests.fixtures.erofs import Images
 from tests.unit.layer.conftest import OPAQUE as MARK
 from tests.unit.layer.conftest import describe, merged
@@ -146,7 +146,7 @@ def test_all_ways_to_see_a_stack_agree(layers: list[list[Change]]) -> None:
             tree = top / str(number)
             tree.mkdir()
             lower = [str(one) for one in reversed(trees)]
-            apply(io.BytesIO(data), str(tree), OverlayMarks("user"), lower=lower)
+            apply(io.BytesIO(data), str(tree), OverlayWhiteouts("user"), lower=lower)
             trees.append(tree)
             images.add(data)
         whole = shown([top / "whole"], times=False)
@@ -175,7 +175,7 @@ def test_what_was_unpacked_passes_its_check(layers: list[list[Change]]) -> None:
             copy_tree(str(top / "whole"), str(before))
             lower = [str(one) for one in reversed(trees)]
             apply(io.BytesIO(data), str(top / "whole"), Removal())
-            apply(io.BytesIO(data), str(tree), OverlayMarks("user"), lower=lower)
+            apply(io.BytesIO(data), str(tree), OverlayWhiteouts("user"), lower=lower)
             trees.append(tree)
             kinds_ = ((top / "whole", [str(before)], True), (tree, lower, False))
             for place, below, whole in kinds_:
@@ -239,7 +239,7 @@ def test_an_overlay_upper_is_what_its_layer_unpacks_to(
         lower, upper, again = top / "whole", top / "upper", top / "again"
         for place in (upper, again):
             place.mkdir()
-        marks = OverlayMarks("user")
+        marks = OverlayWhiteouts("user")
         apply(io.BytesIO(layer(base, lower)), str(lower), Removal())
         data = layer(changes, lower)
         apply(io.BytesIO(data), str(upper), marks, lower=[str(lower)])

@@ -28,10 +28,12 @@ class Attributes:
         self._chmod_bits = _SPECIAL_BITS | current_umask()
         self.owners = ownership.here()
         self._uid, self._gid = self.owners.given or (-1, -1)
+        #: Whether new files get the group of their directory, which has the setgid bit: inode(7).
+        self.inherits_group = False
 
     def set_file(self, fd: int, entry: Entry) -> None:
         """Set them on a new file that was opened with the mode of *entry*."""
-        if entry.uid != self._uid or entry.gid != self._gid:
+        if self.inherits_group or entry.uid != self._uid or entry.gid != self._gid:
             self.owners.give(fd, entry.uid, entry.gid)
         if entry.mode & self._chmod_bits:
             os.fchmod(fd, entry.mode)
@@ -51,7 +53,7 @@ class Attributes:
 
     def set_node(self, fd: int, name: str, entry: Entry) -> None:
         """Set them on *name* in the directory *fd*, which must not be opened: a link, a device."""
-        if entry.uid != self._uid or entry.gid != self._gid:
+        if self.inherits_group or entry.uid != self._uid or entry.gid != self._gid:
             self.owners.give_node(name, entry, fd)
         if entry.mode & self._chmod_bits and entry.kind != kinds.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=fd)

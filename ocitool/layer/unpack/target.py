@@ -48,6 +48,7 @@ class DirectoryTarget:
         # Of the directories that were entered: what they get when everything is in them.
         self._times: dict[str, int] = {}
         self._default_acls: dict[str, bytes] = {}
+        self._setgid: set[str] = set()
         self.enter("")
 
     def enter(self, path: str) -> bool:
@@ -56,7 +57,8 @@ class DirectoryTarget:
         except (FileNotFoundError, NotADirectoryError):
             return False
         if path not in self._times:  # it was there before: adding to it must not touch its time
-            self._remember(path, fd, os.fstat(fd).st_mtime_ns)
+            state = os.fstat(fd)
+            self._remember(path, fd, state.st_mode, state.st_mtime_ns)
         return True
 
     def kind(self, path: str) -> str:
@@ -82,6 +84,7 @@ class DirectoryTarget:
 
     def create(self, directory: str, name: str, entry: Entry) -> bool:
         fd = self._root.directory(directory)
+        self._attributes.inherits_group = directory in self._setgid
         if entry.kind == Kind.FILE:
             self._file(fd, name, entry)
             return True
@@ -123,7 +126,7 @@ class DirectoryTarget:
             entry = Entry(path, Kind.DIRECTORY, 0o755, os.geteuid(), os.getegid())
         fd = self._root.directory(path)
         self._attributes.set_directory(fd, entry, merged=not new)
-        self._remember(path, fd, entry.mtime)
+        self._remember(path, fd, entry.mode, entry.mtime)
 
     def copy_up(self, path: str) -> bool:
         directory, name = split(path)
@@ -133,6 +136,7 @@ class DirectoryTarget:
         place, state = found
         entry = trees.entry_of(path, place, state)
         fd = self._root.directory(directory)
+        self._attributes.inherits_group = directory in self._setgid
         if entry.kind == Kind.SYMLINK:
             os.symlink(entry.link, name, dir_fd=fd)
             self._attributes.set_node(fd, name, entry)
@@ -183,11 +187,16 @@ class DirectoryTarget:
                 os.setxattr(fd, _DEFAULT_ACL, self._default_acls[path])
             os.utime(fd, ns=(mtime, mtime))
 
-    def _remember(self, path: str, fd: int, mtime: int) -> None:
+    def _remember(self, path: str, fd: int, mode: int, mtime: int) -> None:
         """Remember a directory's time and its default ACL, and take the ACL from it.
 
-        A layer says all of a file by itself: nothing may come from the directory that it is in.
+        A layer says all of a file by itself: nothing may come from the directory that it is in,
+        neither by a default ACL nor by the group of one with the setgid bit.
         """
+        if mode & stat.S_ISGID:
+            self._setgid.add(path)
+        else:
+            self._setgid.discard(path)
         self._times[path] = mtime
         self._default_acls.pop(path, None)
         with contextlib.suppress(OSError):  # it has none, or there are none here

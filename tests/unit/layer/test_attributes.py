@@ -103,6 +103,21 @@ def test_devices_that_may_not_be_made_are_left_out_with_a_note(tree, monkeypatch
     assert (tree / "y").is_file()
 
 
+@pytest.mark.usefixtures("root_only")
+@pytest.mark.parametrize("own_entry", [True, False], ids=["same layer", "later layer"])
+def test_nothing_takes_the_group_of_a_setgid_directory(tree, own_entry):
+    setgid = directory("d", 0o2775, gid=50)
+    inside = [file("d/f", b"f"), symlink("d/s", "f"), directory("d/d"), Entry("d/p", kinds.FIFO)]
+    if own_entry:
+        unpack(tree, tar(setgid, *inside))
+    else:
+        unpack(tree, tar(setgid))
+        unpack(tree, tar(*inside, file("d/i/n")))
+    groups = {path.name: path.lstat().st_gid for path in (tree / "d").iterdir()}
+    assert set(groups.values()) == {0}, groups
+    assert (tree / "d").stat().st_gid == 50
+
+
 def test_an_owner_that_one_may_not_give_is_explained(tree):
     if os.geteuid() == 0:
         pytest.skip("root may give any")
