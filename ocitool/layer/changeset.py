@@ -248,14 +248,12 @@ class Changeset:
 
     def _hide(self, path: str) -> None:
         """Hide what the layers below have at *path*; what this layer has there stays."""
-        covers = self._target.covers(path)
         if path not in self._ours:
             self._target.remove(path)  # made only for what is in it, or copied up for a link
-            if covers:  # overlayfs lists a whiteout where it merges no directories
+            if self._target.covers(path):  # overlayfs lists a whiteout where it merges nothing
                 self._target.whiteout(path)
         elif self._target.enter(path):  # a file hides what is below by itself
-            if covers:
-                self._target.make_opaque(path)
+            self._target.make_opaque(path)
             self._forget_below(path)
             self._keep_ours(path)
 
