@@ -7,16 +7,11 @@ announces is `ocitool.oci.digest.VerifiedReader`'s business.  Limits of the regi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ocitool.errors import BadManifest
+from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest
 
-if TYPE_CHECKING:
-    from ocitool.oci.manifest import Descriptor, Index, Manifest
-
-#: Registries must take manifests of 4 MiB (distribution-spec, "Pushing Manifests"); none is
-#: known to take more.
-MANIFEST: Final = 4 * 1024 * 1024  # bytes of a manifest or an index
 CONFIG: Final = 4 * 1024 * 1024  # bytes
 LAYERS: Final = 500  # of one image; overlayfs stacks no more either
 MANIFESTS: Final = 1000  # of one index, and of all that are copied with it
@@ -24,7 +19,7 @@ MANIFESTS: Final = 1000  # of one index, and of all that are copied with it
 
 def require_document(document: Descriptor, image: str = "") -> None:
     """Refuse a manifest or an index that is announced as too large; `BadManifest`."""
-    _require_size(document, "manifest", MANIFEST, image)
+    _require_size(document, "manifest", MANIFEST_LIMIT, image)
 
 
 def require_config(config: Descriptor, image: str = "") -> None:

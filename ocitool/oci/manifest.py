@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from ocitool.errors import BadManifest
-from ocitool.oci import limits, mediatypes
+from ocitool.oci import mediatypes
 from ocitool.oci._json import object_list, optional, parse_object, required, string_list, string_map
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
 
-MANIFEST_LIMIT: Final = limits.MANIFEST  # bytes
+#: Registries must take manifests of 4 MiB (distribution-spec, "Pushing Manifests"); none is
+#: known to take more.
+MANIFEST_LIMIT: Final = 4 * 1024 * 1024  # bytes of a manifest or an index
 
 _TYPES: Final = mediatypes.INDEXES | mediatypes.MANIFESTS | mediatypes.DOCKER_SCHEMA1
 _INDEX_FIELDS: Final = ("manifests",)

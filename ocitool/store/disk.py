@@ -9,12 +9,9 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ocitool.errors import StoreError
-
-if TYPE_CHECKING:
-    from ocitool.store.layout import Layout
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _RESERVE: Final = 4 << 20  # bytes: index.json anew, the database's log, a few directories
@@ -84,24 +81,24 @@ def full_error(where: str) -> StoreError:
     )
 
 
-def keep_reserve(layout: Layout) -> None:
-    """Make the reserve for removing things, if there is room for it."""
+def keep_reserve(path: str) -> None:
+    """Make the reserve, a file that only takes space, if there is enough of it."""
     with contextlib.suppress(OSError):  # done without, where there is no room for it
-        if os.path.exists(layout.reserve) or free_bytes(layout.root) < _TIMES * _RESERVE:
+        if os.path.exists(path) or free_bytes(os.path.dirname(path)) < _TIMES * _RESERVE:
             return
-        fd = os.open(layout.reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(fd, 0, _RESERVE)
         except OSError:
-            os.unlink(layout.reserve)
+            os.unlink(path)
         finally:
             os.close(fd)
 
 
-def free_reserve(layout: Layout) -> None:
+def free_reserve(path: str) -> None:
     """Free the reserve if the disk is full: removing things needs space itself."""
     with contextlib.suppress(OSError):
-        state = os.statvfs(layout.root)
+        state = os.statvfs(os.path.dirname(path))
         # Not what root may have beyond that: ext4 counts room there that nobody gets.
         if state.f_bavail * state.f_frsize < _RESERVE:
-            os.unlink(layout.reserve)
+            os.unlink(path)

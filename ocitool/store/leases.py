@@ -42,7 +42,7 @@ class Lease:
                     break
                 os.close(self._fd)  # it was faster still
         self.began = _began(self.name) / 1e9
-        keep_reserve(layout)
+        keep_reserve(layout.reserve)
 
     def file(self) -> str:
         """Return a new name for a temporary file."""

@@ -1,4 +1,4 @@
-"""Files: short, each with a docstring and a name that is a noun, nothing left to do in them."""
+"""Packages and modules: few and short, with a docstring and a name that says what they hold."""
 
 from __future__ import annotations
 
@@ -6,26 +6,16 @@ import ast
 import io
 import re
 import tarfile
+from collections import Counter
 
-LONGEST = 400  # lines
-#: Names that say nothing of what is in a file.
-VAGUE = frozenset(
-    (
-        "utils",
-        "util",
-        "common",
-        "misc",
-        "tools",
-        "stuff",
-        "lib",
-        "core",
-        "base",
-    )
-)
+LONGEST = 400  # lines of a module
+MOST = 18  # modules of a package
+#: Names that do not say what is in a module.
+VAGUE = frozenset(("utils", "util", "common", "misc", "tools", "stuff", "lib"))
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 
 
-def test_files_are_short(sources, all_python, checkout):
+def test_modules_are_short(sources, all_python, checkout):
     long = {
         str(path.relative_to(checkout)): count
         for path in all_python
@@ -44,7 +34,16 @@ def test_every_module_says_what_it_is(all_python, checkout):
     assert mute == []
 
 
-def test_a_file_is_a_noun(sources):
+def test_packages_are_small(sources):
+    packages = Counter(
+        source.module.rpartition(".")[0]
+        for source in sources.values()
+        if source.path.name != "__init__.py"
+    )
+    assert {name: count for name, count in packages.items() if count > MOST} == {}
+
+
+def test_names_say_what_a_module_holds(sources):
     assert [str(source.path) for source in sources.values() if source.path.stem in VAGUE] == []
 
 

@@ -64,7 +64,7 @@ def prune(
     Raises:
         StoreError: the store holds the content of a registry server (`maintenance.served`).
     """
-    free_reserve(store.layout)
+    free_reserve(store.layout.reserve)
     store.sweep()
     with store.layout.lock("prune"):
         require_not_served(store, "prune")

@@ -36,7 +36,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
         StoreError: the id has several names, and *force* is not given; or the store holds the
             content of a registry server (`ocitool.store.maintenance.served`).
     """
-    free_reserve(store.layout)
+    free_reserve(store.layout.reserve)
     require_not_served(store, "rmi")
     found, entries = _found(store, name)
     image_id = id_of(store, found)

@@ -18,7 +18,7 @@ from ocitool.image.store_content import StoreSink
 from ocitool.oci import limits
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor, Index, Manifest
+from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from ocitool.oci.platform import this_platform
 
@@ -87,9 +87,9 @@ def test_too_many_layers(store):
 
 
 def test_a_manifest_that_is_too_large_is_not_asked_for(store):
-    root = part(OCI_MANIFEST, limits.MANIFEST + 1)
+    root = part(OCI_MANIFEST, MANIFEST_LIMIT + 1)
     source = Offered(root, {})
-    refused(source, store, root.digest, limits.MANIFEST + 1, limits.MANIFEST)
+    refused(source, store, root.digest, MANIFEST_LIMIT + 1, MANIFEST_LIMIT)
     with pytest.raises(BadManifest):
         image_of(source)
     assert source.asked == []

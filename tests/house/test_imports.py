@@ -1,11 +1,11 @@
-"""Imports run down the floors, the wings stay apart, and no files import in a circle."""
+"""Imports run down the layers of the architecture, and no modules import in a circle."""
 
 from __future__ import annotations
 
 import sys
 
-#: Room -> floor.  A room may import what stands on a lower floor, and itself.
-FLOORS = {
+#: Package -> layer of the architecture.  A package imports from lower layers, and from itself.
+LAYERS = {
     "ocitool": 8,
     "ocitool.__main__": 8,
     "ocitool.cli": 8,
@@ -24,35 +24,35 @@ FLOORS = {
     "ocitool.inputfile": 1,
     "ocitool.progress": 1,
 }
-#: The one thing that lower floors may take from the top.
+#: The one name that lower layers may import from the top.
 FROM_THE_TOP = ("__version__",)
 
 
-def room(module):
-    """Return the room that *module* belongs to, or none if it is not of the product."""
+def package_of(module):
+    """Return the package of `LAYERS` that *module* belongs to; None if it is not of the product."""
     if module == "ocitool":
         return module
-    for name in sorted(FLOORS, key=len, reverse=True):
+    for name in sorted(LAYERS, key=len, reverse=True):
         if name != "ocitool" and (module == name or module.startswith(f"{name}.")):
             return name
     return None
 
 
-def test_every_module_has_a_room(sources):
-    assert [name for name in sources if room(name) is None] == []
+def test_every_module_has_a_package_of(sources):
+    assert [name for name in sources if package_of(name) is None] == []
 
 
 def test_imports_run_down(sources):
     wrong = []
     for source in sources.values():
-        here = room(source.module)
+        here = package_of(source.module)
         for found in source.imports:
             if found.module == "ocitool" and found.names == FROM_THE_TOP:
                 continue
             for target in sources.targets(found):
-                there = room(target)
-                if there not in (None, here) and FLOORS[here] <= FLOORS[there]:
-                    if FLOORS[here] == 8:  # the top floor is one room with several doors
+                there = package_of(target)
+                if there not in (None, here) and LAYERS[here] <= LAYERS[there]:
+                    if LAYERS[here] == 8:  # the top layer is one package with several entries
                         continue
                     wrong.append(f"{source.at(found.line)}: {here} imports {target}")
     assert wrong == []
@@ -91,13 +91,13 @@ def test_what_runs_inside_a_sandbox_needs_the_standard_library_alone(sources):
     assert now == {"__future__"}
 
 
-def test_no_circle_of_files(sources):
+def test_no_circular_imports(sources):
+    """Also none that imports inside functions, or for type checkers alone, hide."""
     graph = {
         name: sorted(
             {
                 target
                 for found in source.imports
-                if not (found.late or found.typing)
                 for target in sources.targets(found)
                 if target in sources and target != name
             }

@@ -1,4 +1,4 @@
-"""What the rooms must not do: the vocabulary no I/O, the library no printing and no exiting."""
+"""What packages must not do: the vocabulary no I/O, the library no printing and no exiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The face of the library, and what starting it costs, counted in modules and not in time."""
+"""The public API, and what starting the library costs, counted in modules and not in time."""
 
 from __future__ import annotations
 
