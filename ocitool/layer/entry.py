@@ -24,14 +24,6 @@ class Kind:
     WHITEOUT: Final = "whiteout"
 
 
-FILE: Final = Kind.FILE
-DIRECTORY: Final = Kind.DIRECTORY
-SYMLINK: Final = Kind.SYMLINK
-HARDLINK: Final = Kind.HARDLINK
-CHAR: Final = Kind.CHAR
-BLOCK: Final = Kind.BLOCK
-FIFO: Final = Kind.FIFO
-
 #: Whiteouts, image-spec layer.md: ``.wh.NAME`` removes NAME of the layers below,
 #: ``.wh..wh..opq`` hides all that the layers below have in its directory.
 WHITEOUT: Final = ".wh."
@@ -146,10 +138,10 @@ def kind_of(mode: int) -> str:
 
 
 _KINDS = {
-    stat.S_IFREG: FILE,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHAR,
-    stat.S_IFBLK: BLOCK,
-    stat.S_IFIFO: FIFO,
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHAR,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
 }

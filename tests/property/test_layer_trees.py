@@ -15,10 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ocitool.drivers.fullcopy import copy_tree
-from ocitool.layer import entry as kinds
 from ocitool.layer.changes.diff import changes_in_upper, changes_since, write_changes
 from ocitool.layer.changes.verify import compare
-from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, split
+from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, Kind, split
 from ocitool.layer.index.index import index_of, parse
 from ocitool.layer.index.merged import ImageTree
 from ocitool.layer.unpack.extract import apply
@@ -51,19 +50,19 @@ def layer(changes: list[Change], below: Path) -> bytes:
         parent, name = split(path)
         if kind == "white":
             mark = f"{parent}/{WHITEOUT}{name}" if parent else WHITEOUT + name
-            marks[mark] = Entry(mark, kinds.FILE)
+            marks[mark] = Entry(mark, Kind.FILE)
         elif kind == "opaque":
             marks[f"{path}/{OPAQUE}" if path else OPAQUE] = Entry(
-                f"{path}/{OPAQUE}" if path else OPAQUE, kinds.FILE
+                f"{path}/{OPAQUE}" if path else OPAQUE, Kind.FILE
             )
         elif isinstance(value, bytes):
-            entries[path] = (Entry(path, kinds.FILE, 0o644, mtime=mtime), value)
+            entries[path] = (Entry(path, Kind.FILE, 0o644, mtime=mtime), value)
         elif isinstance(value, int):
-            entries[path] = (Entry(path, kinds.DIRECTORY, value, mtime=mtime), b"")
+            entries[path] = (Entry(path, Kind.DIRECTORY, value, mtime=mtime), b"")
         elif isinstance(value, str):
-            entries[path] = (Entry(path, kinds.SYMLINK, 0o777, mtime=mtime, link=value), b"")
+            entries[path] = (Entry(path, Kind.SYMLINK, 0o777, mtime=mtime, link=value), b"")
         else:
-            entries[path] = (Entry(path, kinds.FIFO, 0o600, mtime=mtime), b"")
+            entries[path] = (Entry(path, Kind.FIFO, 0o600, mtime=mtime), b"")
     used = [path for mark, path in [(m, split(m)[0]) for m in marks] if mark.endswith(OPAQUE)]
     for each in [*entries, *(f"{path}/x" for path in used if path)]:
         parent = split(each)[0]
@@ -71,8 +70,8 @@ def layer(changes: list[Change], below: Path) -> bytes:
             there = entries.get(parent)
             odd = not os.path.isdir(below / parent)
             odd = odd or any(os.path.islink(below / p) for p in prefixes(parent))
-            if (there is None and odd) or (there is not None and there[0].kind != kinds.DIRECTORY):
-                entries[parent] = (Entry(parent, kinds.DIRECTORY, 0o755, mtime=10**9), b"")
+            if (there is None and odd) or (there is not None and there[0].kind != Kind.DIRECTORY):
+                entries[parent] = (Entry(parent, Kind.DIRECTORY, 0o755, mtime=10**9), b"")
             parent = split(parent)[0]
     # Whiteouts in what is a link below would be followed there.
     for mark in list(marks):
@@ -80,7 +79,7 @@ def layer(changes: list[Change], below: Path) -> bytes:
             del marks[mark]
     for mark in list(marks):
         there = [entries[p][0].kind for p in prefixes(split(mark)[0]) if p in entries]
-        if any(kind != kinds.DIRECTORY for kind in there):
+        if any(kind != Kind.DIRECTORY for kind in there):
             del marks[mark]
     members = [entries[path] for path in sorted(entries)]
     whiteouts = list(marks.values())
@@ -122,7 +121,7 @@ def looked_up(image: ImageTree) -> dict[str, object]:
     for one in image.walk(""):
         entry = one.entry
         assert image.get(entry.path) == one
-        if entry.kind == kinds.SYMLINK:
+        if entry.kind == Kind.SYMLINK:
             found[entry.path] = ("symlink", entry.link)
         else:
             found[entry.path] = (entry.kind, oct(entry.mode))

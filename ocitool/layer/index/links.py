@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import split
+from ocitool.layer.entry import Kind, split
 from ocitool.layer.index.index import LayerIndex
 from ocitool.layer.index.merged import Found, ImageTree
 from ocitool.layer.symlinks import resolve
@@ -75,4 +74,4 @@ class _Places:
         if found is None:
             return ""
         found = self._whole.original(found)
-        return found.entry.link if found.entry.kind == kinds.SYMLINK else ""
+        return found.entry.link if found.entry.kind == Kind.SYMLINK else ""

@@ -6,9 +6,8 @@ import os
 import stat
 from typing import Final
 
-from ocitool.layer import entry as kinds
 from ocitool.layer import ownership, xattrs
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 
 _SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
@@ -55,7 +54,7 @@ class Attributes:
         """Set them on *name* in the directory *fd*, which must not be opened: a link, a device."""
         if self.inherits_group or entry.uid != self._uid or entry.gid != self._gid:
             self.owners.give_node(name, entry, fd)
-        if entry.mode & self._chmod_bits and entry.kind != kinds.SYMLINK:
+        if entry.mode & self._chmod_bits and entry.kind != Kind.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=fd)
         if entry.xattrs:
             self._refused(xattrs.write(f"/proc/self/fd/{fd}/{name}", entry.xattrs))

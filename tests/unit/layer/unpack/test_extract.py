@@ -8,8 +8,7 @@ import os
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import OPAQUE, Entry
+from ocitool.layer.entry import OPAQUE, Entry, Kind
 from tests.unit.layer.tars import directory, file, link, symlink
 
 D, F = ("dir", "0o755"), ("file", "0o644")
@@ -87,7 +86,7 @@ def test_a_whiteout_without_a_name(stack):
 KINDS = {
     "file": file("x", b"new"),
     "symlink": symlink("x", "elsewhere"),
-    "fifo": Entry("x", kinds.FIFO, 0o600),
+    "fifo": Entry("x", Kind.FIFO, 0o600),
     "link": link("x", "target"),
     "dir": directory("x", 0o750),
 }
