@@ -78,7 +78,7 @@ def test_equal_exactly_if_the_same_is_taken(first, second, rules, other_rules):
             results.append((digest, taken(context)))
         (one, taken_one), (two, taken_two) = results
         assert (one == two) == (taken_one == taken_two)
-        order = [order(entry[0]) for entry in taken_one]
-        assert order == sorted(order)
+        keys = [order(entry[0]) for entry in taken_one]
+        assert keys == sorted(keys)
     finally:
         shutil.rmtree(place)
