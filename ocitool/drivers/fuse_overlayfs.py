@@ -31,7 +31,7 @@ from ocitool.layer.whiteouts import is_whiteout
 from ocitool_runtime.sandbox.rootfs.fuse import TYPE
 
 if TYPE_CHECKING:
-    from ocitool.layer.unpack.extract import Applied
+    from ocitool.layer.changeset import Applied
     from ocitool.oci.content import Stream
     from ocitool_runtime.spec import Mount
 

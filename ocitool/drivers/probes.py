@@ -117,7 +117,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
     import tempfile
 
     from ocitool.drivers.erofs_files import HolesFile
-    from ocitool.layer.entry import FILE, Entry
+    from ocitool.layer.entry import Entry, Kind
     from ocitool.layer.erofs.convert import index
     from ocitool.layer.erofs.lower import Stack
     from ocitool.layer.tar.writer import TarWriter
@@ -128,7 +128,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
     try:
         with open(f"{place}/tar", "wb") as file:
             writer = TarWriter(file.write)
-            writer.add(Entry("file", FILE, size=7))
+            writer.add(Entry("file", Kind.FILE, size=7))
             writer.content(b"content")
             writer.close()
         with open(f"{place}/tar", "rb", buffering=0) as tar, open(f"{place}/image", "wb") as file:
