@@ -14,7 +14,7 @@ from typing import Final
 from ocitool.errors import SandboxError
 from ocitool_runtime.spec import IdMap
 
-INSTALL_UIDMAP: Final = "install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora)"
+_INSTALL_UIDMAP: Final = "install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora)"
 _ADMIN_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -40,7 +40,7 @@ def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Ma
         return Maps()
     for tool in ("newuidmap", "newgidmap"):
         if _find(tool) is None:
-            return f"{tool} is missing: {INSTALL_UIDMAP}"
+            return f"{tool} is missing: {_INSTALL_UIDMAP}"
     names = _names(os.geteuid())
     uids, gids = _ranges(subuid, names), _ranges(subgid, names)
     for path, found in ((subuid, uids), (subgid, gids)):
@@ -144,7 +144,7 @@ def _run_tools(pid: int, maps: Maps) -> None:
     for tool, ranges in (("newuidmap", maps.uid_maps), ("newgidmap", maps.gid_maps)):
         path = _find(tool)
         if path is None:
-            raise SandboxError(f"{tool} is missing", hint=INSTALL_UIDMAP)
+            raise SandboxError(f"{tool} is missing", hint=_INSTALL_UIDMAP)
         numbers = [str(n) for m in ranges for n in (m.container, m.host, m.count)]
         command = [path, str(pid), *numbers]
         running.append(

@@ -150,22 +150,22 @@ def _live_with(stub: _socket.socket) -> None:
 
 def _split(stub: _socket.socket) -> None:
     """Fork: the child goes on to be the program, this process stays as the reaper."""
-    block()
+    _block()
     pid = os.fork()
     if pid == 0:
         return
     stub.close()
     for stream in (0, 1, 2):
         os.close(stream)
-    os._exit(reap(pid))
+    os._exit(_reap(pid))
 
 
-def block() -> None:
-    """Hold all signals back, before the fork, so that none is lost between it and `reap`."""
+def _block() -> None:
+    """Hold all signals back, before the fork, so that none is lost between it and `_reap`."""
     signals.set_signal_mask(_FORWARDED)
 
 
-def reap(child: int) -> int:
+def _reap(child: int) -> int:
     """Serve until *child* has ended; return the exit code, 128+n for signal n."""
     while True:
         number = signals.wait_signal(_FORWARDED)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ocitool_runtime.sandbox.plan import MountPlan, Plan
 
 # Docker's lists (moby, oci/defaults.go); names are beneath /proc and /sys.
-MASKED_IN_PROC = (
+_MASKED_IN_PROC = (
     "asound",
     "acpi",
     "interrupts",
@@ -34,8 +34,8 @@ MASKED_IN_PROC = (
     "sched_debug",
     "scsi",
 )
-MASKED_IN_SYS = ("firmware", "devices/virtual/powercap")
-READ_ONLY_IN_PROC = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+_MASKED_IN_SYS = ("firmware", "devices/virtual/powercap")
+_READ_ONLY_IN_PROC = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -141,7 +141,7 @@ class Rootfs:
             self._notes.append(f"/sys is empty: {error.strerror}")
             return
         self.attach(mounted, point)
-        for name in MASKED_IN_SYS:
+        for name in _MASKED_IN_SYS:
             self._mask(mounted, name)
         self._mount_cgroup(mounted)
 
@@ -177,9 +177,9 @@ class Rootfs:
         """Mount the /proc of this PID namespace, with what tells of the host covered."""
         mounted = mounts.filesystem("proc", NOSUID | NODEV | NOEXEC, [])
         self.attach(mounted, point)
-        for name in READ_ONLY_IN_PROC:
+        for name in _READ_ONLY_IN_PROC:
             self._freeze(mounted, name)
-        for name in MASKED_IN_PROC:
+        for name in _MASKED_IN_PROC:
             self._mask(mounted, name)
 
     def _freeze(self, parent: int, name: str) -> None:
