@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any, Final
 
-from ocitool.errors import SandboxError, SetupFailed
+from ocitool.errors import SandboxError, SandboxUnavailable, SetupFailed
 
 
 class StepRefused(SetupFailed):
@@ -30,6 +30,10 @@ def refusal(message: tuple[Any, ...]) -> StepRefused:
     """Return the error for a child's message ``failed``."""
     _, step, syscall, number, path, text = message
     return StepRefused(step, syscall=syscall, number=number, path=path, text=text)
+
+
+class MapsUnavailable(SandboxUnavailable):
+    """This user has no subordinate IDs, or no program that may map them."""
 
 
 class StillRunning(SandboxError):
