@@ -9,7 +9,7 @@ import pytest
 from ocitool_runtime.host import namespaces
 from ocitool_runtime.host.seccomp import _NO_SOCKETS
 from ocitool_runtime.spec import DEFAULT_CAPABILITIES
-from tests.unit.runtime.asides import OWNER, recorded
+from tests.unit.runtime.single_id import OWNER, recorded
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the code is x86's")
 

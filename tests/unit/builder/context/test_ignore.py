@@ -12,7 +12,7 @@ from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.errors import FormatError
 
 CASES = yaml.safe_load(
-    (Path(__file__).parents[3] / "testdata/dockerfile/ignore.yaml").read_text(encoding="utf-8")
+    (Path(__file__).parents[4] / "testdata/dockerfile/ignore.yaml").read_text(encoding="utf-8")
 )
 
 

@@ -16,7 +16,7 @@ from ocitool_runtime import Mount, Sandbox
 from ocitool_runtime.host import seccomp
 from ocitool_runtime.host.plan import make_plan
 from ocitool_runtime.sandbox.notify import ownership
-from tests.unit.runtime.asides import HEAD, OLD_KERNEL, OWNER, RUN, outcome, recorded
+from tests.unit.runtime.single_id import HEAD, OLD_KERNEL, OWNER, RUN, outcome, recorded
 
 
 @pytest.fixture

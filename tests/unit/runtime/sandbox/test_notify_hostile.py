@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.unit.runtime.asides import OWNER, recorded
+from tests.unit.runtime.single_id import OWNER, recorded
 
 
 @pytest.fixture
