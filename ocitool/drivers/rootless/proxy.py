@@ -24,6 +24,7 @@ from ocitool.layer.codec import CHUNK
 from ocitool.layer.unpack.extract import Applied
 from ocitool.oci.content import Stream
 from ocitool_runtime.host import userns
+from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.spec import Mount
 
 _SET_PIPE_SIZE: Final = 1031  # F_SETPIPE_SZ, linux/fcntl.h
@@ -238,9 +239,7 @@ def _pump(tar: Stream) -> Callable[[int], None]:
 
     def pump(pipe: int) -> None:
         while data := tar.read(CHUNK):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(pipe, view) :]
+            write_all(pipe, data)
 
     return pump
 

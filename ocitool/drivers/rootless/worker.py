@@ -10,12 +10,14 @@ import socket
 import sys
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from ocitool import plugins
 from ocitool.drivers.driver import Driver
 from ocitool.drivers.rootless import protocol
 from ocitool.layer.codec import CHUNK
+from ocitool_runtime.sandbox.files import write_all
 
 
 def serve(driver: Driver, channel: socket.socket) -> None:
@@ -44,7 +46,7 @@ def _call(driver: Driver, message: protocol.Message) -> Any:
         return [done.entries, done.size, list(done.notes)]
     if method == "diff":
         key, parents, clamp = arguments
-        return driver.diff(key, parents, _writer(message.fd), clamp=clamp)
+        return driver.diff(key, parents, partial(write_all, message.fd), clamp=clamp)
     if method == "check":
         layer, parents = arguments
         return list(driver.check(layer, parents, _Pipe(message.fd)))
@@ -67,15 +69,6 @@ class _Pipe:
 
     def close(self) -> None:
         return None  # its owner closes it
-
-
-def _writer(fd: int) -> Any:
-    def write(data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-
-    return write
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from ocitool_runtime.errors import refusal
 from ocitool_runtime.host.idmap import Maps, write_maps
 from ocitool_runtime.sandbox import channel
 
-_LIBRARY: Final = os.path.realpath(f"{__file__}/../../..")
+#: Of ``sys.path``: where a bare interpreter finds this package.
+LIBRARY: Final = os.path.realpath(f"{__file__}/../../..")
 # The library comes last: nothing beside it may stand for a module of the standard library.
 _START: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
@@ -55,7 +56,7 @@ def spawn(
                 "utf8",
                 "-c",
                 _START,
-                _LIBRARY,
+                LIBRARY,
                 mode,
                 *numbers,
             ],

@@ -95,8 +95,8 @@ _NUMBERS = {
 
 _DEFAULT_ACTION = bytes(32)  # struct sigaction of the kernel: SIG_DFL, no flags, no mask
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_syscall = _libc.syscall
+libc = ctypes.CDLL(None, use_errno=True)
+_syscall = libc.syscall
 _syscall.restype = c_long
 
 
@@ -117,7 +117,7 @@ def _call(name: str, *arguments: Any, path: str = "") -> int:
 
 
 def _libcall(name: str, *arguments: Any, path: str = "") -> int:
-    result: int = getattr(_libc, name)(*arguments)
+    result: int = getattr(libc, name)(*arguments)
     if result < 0:
         raise Refused(ctypes.get_errno(), name, path)
     return result
@@ -246,7 +246,7 @@ def unmount(parent: int, name: str) -> None:
 
 def unmount_path(path: str) -> None:
     """Detach all that is mounted on *path*, if anything is."""
-    while _libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0:
+    while libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0:
         pass
 
 

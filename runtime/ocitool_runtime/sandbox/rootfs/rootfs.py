@@ -12,6 +12,7 @@ import os
 import stat
 
 from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.sandbox.rootfs import mounts
 from ocitool_runtime.sandbox.rootfs.mountpoints import Points
 from ocitool_runtime.sandbox.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
@@ -108,7 +109,7 @@ class Rootfs:
         binds = []
         for number, (target, content) in enumerate(files):
             made = os.open(str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=memory)
-            os.write(made, content)
+            write_all(made, content)
             binds.append((target, mounts.clone(made, attributes, recursive=False)))
             os.close(made)
         self._unstack(memory)
