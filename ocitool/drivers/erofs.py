@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from ocitool.drivers import probes
 from ocitool.drivers.base import FS, DirectoryDriver
 from ocitool.drivers.driver import Support, Usage
-from ocitool.drivers.erofs_files import merged_image, opened
+from ocitool.drivers.erofs_files import LayerImage, merged_image, opened
 from ocitool.errors import DriverError
 from ocitool.layer import xattrs
 from ocitool.layer.erofs.node import device_of
@@ -232,30 +232,31 @@ class ErofsDriver(DirectoryDriver):
             images = self._images(parents)
         if images:
             os.makedirs(f"{self._home}/mounts", mode=0o700, exist_ok=True)
-        return tuple(self._describe(name, path) for name, path in images)
+        return tuple(map(self._describe, images))
 
-    def _images(self, parents: Sequence[str]) -> list[tuple[str, str]]:
-        """Return layers with the images that show them, topmost first; a merged one is the last."""
+    def _images(self, parents: Sequence[str]) -> list[LayerImage]:
+        """Return the images that show *parents*, the topmost first; a merged one is the last."""
         for name in parents:
             self._layer(name)
-        found: list[tuple[str, str]] = []
+        found: list[LayerImage] = []
         for name in reversed(parents):
             merged = self._merged(name)
             if os.path.exists(merged):
-                return [*found, (name, merged)]
-            found.append((name, self._layer(name)))
+                return [*found, LayerImage(name, merged)]
+            found.append(LayerImage(name, self._layer(name)))
         return found
 
-    def _describe(self, name: str, path: str) -> SharedImage:
-        with ErofsImage(path) as image:
-            found = [device_of(device.tag, name) for device in image.devices]
+    def _describe(self, one: LayerImage) -> SharedImage:
+        with ErofsImage(one.path) as image:
+            found = [device_of(device.tag, one.name) for device in image.devices]
         devices = tuple(
             f"{self._home}/layers/{layer}/{HOLES if holes else TAR}" for layer, holes in found
         )
-        place = f"m-{name}" if path == self._merged(name) else name
-        return SharedImage(source=path, target=f"{self._home}/mounts/{place}", devices=devices)
+        merged = one.path == self._merged(one.name)
+        target = f"{self._home}/mounts/{'m-' if merged else ''}{one.name}"
+        return SharedImage(source=one.path, target=target, devices=devices)
 
-    def _merge(self, parents: Sequence[str], images: Sequence[tuple[str, str]]) -> None:
+    def _merge(self, parents: Sequence[str], images: Sequence[LayerImage]) -> None:
         """Write the image of all *parents*, which *images* show."""
         from ocitool.drivers.erofs_files import write_whole
 
@@ -267,7 +268,7 @@ class ErofsDriver(DirectoryDriver):
         """Return the image of all *layers*, made from theirs: from another merged one it would
         be the same.
         """
-        return merged_image([(name, self._layer(name)) for name in reversed(layers)])
+        return merged_image([LayerImage(name, self._layer(name)) for name in reversed(layers)])
 
     def _merged(self, name: str) -> str:
         return f"{self._home}/merged/{name}"

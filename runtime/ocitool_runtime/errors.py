@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ocitool.errors import SandboxError, SandboxUnavailable, SetupFailed
+
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.messages import StepFailed
 
 
 class StepRefused(SetupFailed):
@@ -26,10 +29,15 @@ class StepRefused(SetupFailed):
         self.path = path
 
 
-def refusal(message: tuple[Any, ...]) -> StepRefused:
-    """Return the error for a child's message ``failed``."""
-    _, step, syscall, number, path, text = message
-    return StepRefused(step, syscall=syscall, number=number, path=path, text=text)
+def refusal(message: StepFailed) -> StepRefused:
+    """Return the error for a message of the shim."""
+    return StepRefused(
+        message.step,
+        syscall=message.syscall,
+        number=message.number,
+        path=message.path,
+        text=message.text,
+    )
 
 
 class MapsUnavailable(SandboxUnavailable):

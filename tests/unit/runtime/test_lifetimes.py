@@ -22,7 +22,7 @@ KEEPER = """
 import pickle, sys
 from ocitool_runtime import Stdio, get_isolation
 process = get_isolation().start(pickle.loads(bytes.fromhex(sys.argv[1])), Stdio())
-print(process.pid, process._stub.pid, flush=True)
+print(process.pid, process._shim.process.pid, flush=True)
 process.wait()
 """
 
@@ -77,7 +77,7 @@ def test_kill_9_of_the_stub_ends_the_container(keeper, init, user):
 
 def test_a_killed_stub_is_an_error(make):
     process = get_isolation().start(make(("sleep", "1000")), Stdio())
-    process._stub.kill()
+    process._shim.process.kill()
     with pytest.raises(SandboxError, match="was killed"):
         process.wait(60)
     process.close()

@@ -28,7 +28,7 @@ _LOOK = os.O_PATH | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Keeper:
+class OwnershipHandler:
     """Answers in a thread of its own, which may wait for a caller who has been killed.
 
     It is made before the stub's children get a PID namespace, in which it could have no thread.
@@ -64,7 +64,7 @@ class Keeper:
         if call is None:
             return
         try:
-            self._carry_out(call)
+            self._execute(call)
             call.answer()
         except Left:
             call.leave()
@@ -73,7 +73,7 @@ class Keeper:
         finally:
             call.close()
 
-    def _carry_out(self, call: Call) -> None:
+    def _execute(self, call: Call) -> None:
         call.check()
         asked = Asked(call.machine, call.number, call.arguments, call.caller)
         call.check()

@@ -107,10 +107,10 @@ class Rootfs:
         memory = mounts.filesystem("tmpfs", NOSUID | NODEV | NOEXEC, [("mode", "0755")])
         syscalls.move_mount(memory, self.fd)
         binds = []
-        for number, (target, content) in enumerate(files):
+        for number, file in enumerate(files):
             made = os.open(str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=memory)
-            write_all(made, content)
-            binds.append((target, mounts.clone(made, attributes, recursive=False)))
+            write_all(made, file["content"])
+            binds.append((file["target"], mounts.clone(made, attributes, recursive=False)))
             os.close(made)
         self._unstack(memory)
         os.close(memory)

@@ -138,7 +138,7 @@ def test_kill_9_of_the_stub_ends_the_program(make, served, servers):
     process = get_isolation().start(make(("sleep", "1000"), rootfs=(served,)), Stdio())
     handles = [os.pidfd_open(int(each)) for each in servers()]
     assert len(handles) == 1
-    process._stub.kill()
+    process._shim.process.kill()
     assert ends(handles[0])
     process.close()
 
