@@ -31,9 +31,8 @@ def set_limits(plan: Plan, notes: list[str]) -> None:
             _, ceiling = syscalls.get_rlimit(number)
             lowered = min(soft & 0xFFFFFFFFFFFFFFFF, ceiling)
             syscalls.prlimit(number, lowered, ceiling)
-            notes.append(
-                f"limit {limit['name']} stays at {_limit(ceiling)}: to raise it needs CAP_SYS_RESOURCE"
-            )
+            kept = f"limit {limit['name']} stays at {_limit(ceiling)}"
+            notes.append(f"{kept}: raising it needs CAP_SYS_RESOURCE")
 
 
 def _limit(value: int) -> str:
