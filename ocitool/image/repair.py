@@ -17,9 +17,7 @@ from ocitool.progress import SILENT, ProgressSink
 from ocitool.store.disk import full_disk
 from ocitool.store.leases import oldest_lease
 from ocitool.store.maintenance.check import check
-from ocitool.store.maintenance.prune import drop_layer, prune
-from ocitool.store.maintenance.served import is_served
-from ocitool.store.problems import (
+from ocitool.store.maintenance.problems import (
     BadBlob,
     BadDatabase,
     BadFile,
@@ -28,6 +26,8 @@ from ocitool.store.problems import (
     BadRow,
     Problem,
 )
+from ocitool.store.maintenance.prune import drop_layer, prune
+from ocitool.store.maintenance.served import is_served
 from ocitool.store.store import Store
 from ocitool.store.sweep import made
 
@@ -128,10 +128,7 @@ class _Repair:
                     self._store.layout.write_layout_file()
                 return "written again"
             case BadRow(table, where):
-                condition = " AND ".join(f"{column} = ?" for column, _ in where)
-                self._store.database.run(
-                    f"DELETE FROM {table} WHERE {condition}", [value for _, value in where]
-                )
+                self._store.database.remove(table, dict(where))
                 return "removed; it is recorded again when it is needed"
             case BadDatabase():
                 if os.path.exists(self._store.layout.served):
@@ -196,9 +193,7 @@ class _Repair:
 
     def _layer(self, name: str, chain: str) -> str:
         which = (name, chain)
-        rows = self._store.database.rows(
-            "SELECT parent FROM layers WHERE driver = ? AND chain = ?", which
-        )
+        record = self._store.layer_records.get(name, chain)
         with made(self._store.make_driver, name) as driver:
             spare = oldest_lease(self._store.layout)
             if (
@@ -206,7 +201,8 @@ class _Repair:
                 or which in self._stood_on
                 or not drop_layer(self._store, driver, chain, spare)
             ):
-                self._stood_on.update((name, parent) for (parent,) in rows)
+                if record is not None:
+                    self._stood_on.add((name, record.parent))
                 raise StoreError("a process may be using it", hint="end it, and repair again")
         return "removed; it is unpacked again when it is needed"
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ocitool.oci.digest import Digest
 from ocitool.oci.mediatypes import codec_of, layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer_content import Layer
@@ -31,12 +30,7 @@ def _known(store: Store, layer: Layer) -> Layer | None:
     from ocitool.layer.compression.codecs import parse
 
     codec, level = parse(_CODEC)
-    rows = store.database.rows(
-        "SELECT digest FROM packed WHERE diff = ? AND codec = ?",
-        (str(layer.diff_id), f"{codec.name}:{level}"),
-    )
-    for (text,) in rows:
-        digest = Digest.parse(text)
+    for digest in store.blob_records.compressed(layer.diff_id, f"{codec.name}:{level}"):
         size = store.blobs.size(digest)
         if size is None:
             continue

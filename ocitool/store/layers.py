@@ -16,11 +16,11 @@ from ocitool.oci.mediatypes import layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
 from ocitool.store.atomic import sync_file_system, write_file
 from ocitool.store.blobs import Blobs
-from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
 from ocitool.store.layer_content import Layer, damage_told, layer_names, open_plain, prove
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
+from ocitool.store.records import BlobRecords, LayerRecords
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -49,14 +49,16 @@ class Layers:
     def __init__(
         self,
         layout: Layout,
-        database: Database,
+        records: LayerRecords,
+        blob_records: BlobRecords,
         blobs: Blobs,
         lease: Callable[[], Lease],
         driver: Callable[[], Driver],
         shared: Sequence[SharedStore] = (),
     ) -> None:
         self._layout = layout
-        self._database = database
+        self._records = records
+        self._blob_records = blob_records
         self._blobs = blobs
         self._lease = lease
         self._get_driver = driver
@@ -122,10 +124,7 @@ class Layers:
                 raise
             diff_id = packer.finish()
             digest = blob.commit()
-        self._database.run(
-            "INSERT OR REPLACE INTO packed VALUES (?, ?, ?)",
-            (str(digest), str(diff_id), f"{codec.name}:{level}"),
-        )
+        self._blob_records.put_compressed(digest, diff_id, f"{codec.name}:{level}")
         described = Descriptor(
             media_type=layer_type(codec.suffix),
             digest=digest,
@@ -170,19 +169,11 @@ class Layers:
 
     def _claimed(self, names: Sequence[str]) -> set[str]:
         """Return which of *names* are unpacked, and keep a collection from taking them."""
-        which = f"driver = ? AND chain IN ({','.join('?' * len(names))})"
-        values = (self.driver.name, *names)
-        query = f"SELECT chain, boot, used FROM layers WHERE {which}"
-        rows = self._database.rows(query, values)
-        if any(used < self._lease().began for _, _, used in rows):
-            with self._database.write():
-                self._database.run(
-                    f"UPDATE layers SET used = ? WHERE {which}", (time.time(), *values)
-                )
-                rows = self._database.rows(query, values)  # a collection may have been faster
-        boot = boot_id() if any(row[1] for row in rows) else ""
+        records = self._records.claim(self.driver.name, names, self._lease().began)
+        boot = boot_id() if any(record.boot for record in records) else ""
         # What was unpacked before a power cut may not have reached the disk, or be lost since.
-        return {chain for chain, at, _ in rows if at in ("", boot) and self.driver.has(chain)}
+        chain_ids = {record.chain_id for record in records if record.boot in ("", boot)}
+        return set(filter(self.driver.has, chain_ids))
 
     def _unpack(
         self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink
@@ -225,19 +216,9 @@ class Layers:
     def _record(self, layer: Layer, name: str, parents: Sequence[str]) -> None:
         if tar := self.driver.tar(name):
             self._blobs.adopt(tar, layer.diff_id)
-        now = time.time()
-        self._database.run(
-            "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                name,
-                self.driver.name,
-                str(layer.diff_id),
-                parents[-1] if parents else "",
-                "" if self.driver.durable else boot_id(),
-                now,
-                now,
-            ),
-        )
+        parent = parents[-1] if parents else ""
+        boot = "" if self.driver.durable else boot_id()
+        self._records.put(self.driver.name, name, layer.diff_id, parent, boot)
 
     def view(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> tuple[Mount, ...]:
         """Return the mounts that show *layers* read-only."""
@@ -288,8 +269,7 @@ class Layers:
         nothing left to do.
         """
         boot, limit = boot_id(), time.time() - settled
-        where = "boot = ? AND made < ?"
-        if self._database.rows(f"SELECT 1 FROM layers WHERE {where} LIMIT 1", (boot, limit)):
+        if self._records.are_unsynced(boot, limit):
             with full_disk(self._layout.root):
                 sync_file_system(self._layout.drivers)
-            self._database.run(f"UPDATE layers SET boot = '' WHERE {where}", (boot, limit))
+            self._records.mark_synced(boot, limit)

@@ -24,10 +24,12 @@ from ocitool.store.disk import full_disk
 from ocitool.store.image_summaries import FactTable
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
+from ocitool.store.records import BlobRecords, LayerRecords
 from ocitool.store.refs import Refs
 
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.drivers.driver import Driver
+    from ocitool.store.build_cache import BuildCache
     from ocitool.store.layers import Layers
     from ocitool.store.shared import SharedStore
 
@@ -83,6 +85,23 @@ class Store:
             return self._database
 
     @property
+    def layer_records(self) -> LayerRecords:
+        """What the database knows of unpacked layers."""
+        return LayerRecords(self.database)
+
+    @property
+    def blob_records(self) -> BlobRecords:
+        """What the database knows of blobs."""
+        return BlobRecords(self.database)
+
+    @property
+    def build_cache(self) -> BuildCache:
+        """The records of the build cache."""
+        from ocitool.store.build_cache import BuildCache
+
+        return BuildCache(self.database)
+
+    @property
     def layers(self) -> Layers:
         """The unpacked layers."""
         with self._lock:
@@ -90,7 +109,13 @@ class Store:
                 from ocitool.store.layers import Layers
 
                 self._layers = Layers(
-                    self.layout, self.database, self.blobs, self.lease, self.driver, self.shared
+                    self.layout,
+                    self.layer_records,
+                    self.blob_records,
+                    self.blobs,
+                    self.lease,
+                    self.driver,
+                    self.shared,
                 )
                 if not self.layout.readonly:
                     self._layers.make_durable()
@@ -190,15 +215,12 @@ class Store:
     # -- origins ----------------------------------------------------------------------------
 
     def note_origin(self, digest: Digest, repository: str) -> None:
-        """Remember that *repository* holds a blob, so that it can be mounted from there."""
-        self.database.run("INSERT OR IGNORE INTO origins VALUES (?, ?)", (str(digest), repository))
+        """Remember that *repository* has a blob, so that it can be mounted from there."""
+        self.blob_records.put_origin(digest, repository)
 
     def origins(self, digest: Digest) -> tuple[str, ...]:
-        """Return the repositories (with their domain) that are known to hold a blob."""
-        rows = self.database.rows(
-            "SELECT repository FROM origins WHERE digest = ? ORDER BY repository", (str(digest),)
-        )
-        return tuple(row[0] for row in rows)
+        """Return the repositories (with their domain) that are known to have a blob."""
+        return self.blob_records.origins(digest)
 
     def remove_database(self) -> None:
         """Remove a damaged database; the next use makes a new one.

@@ -180,7 +180,7 @@ def version(format_: str | None) -> None:
 @pass_app
 def df(app: App, verbose: bool, format_: str | None) -> None:
     """Show what takes how much space, and how much of it `system prune` gives back."""
-    from ocitool.store.maintenance.build_cache import size_of
+    from ocitool.store.maintenance.cache_usage import size_of
     from ocitool.store.maintenance.usage import usage
     from ocitool.store.sweep import drivers_of
 

@@ -17,11 +17,11 @@ from ocitool.store.layout import Layout
 from ocitool.store.maintenance.check_blobs import prove_tars
 from ocitool.store.maintenance.check_database import add_rows
 from ocitool.store.maintenance.check_layers import check_layers
+from ocitool.store.maintenance.check_mounts import leaked_mounts
 from ocitool.store.maintenance.mark import Stock, documents, layers_of, take_stock
-from ocitool.store.problems import REPAIR, BadBlob, BadDatabase, BadLayoutFile, Problem
+from ocitool.store.maintenance.problems import REPAIR, BadBlob, BadDatabase, BadLayoutFile, Problem
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
-from ocitool.store.sweep import leaked_mounts
 
 
 def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:

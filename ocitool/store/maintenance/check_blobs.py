@@ -14,7 +14,7 @@ from ocitool.oci.mediatypes import OCI_LAYER
 from ocitool.store.layer_content import Layer, open_plain
 from ocitool.store.maintenance.check_database import wrong_row
 from ocitool.store.maintenance.mark import Stock
-from ocitool.store.problems import REPAIR, BadFile, Problem
+from ocitool.store.maintenance.problems import REPAIR, BadFile, Problem
 from ocitool.store.store import Store
 
 _MADE: Final = f"{REPAIR}; it is made again when needed"

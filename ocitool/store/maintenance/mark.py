@@ -14,7 +14,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest, parse_any
 from ocitool.oci.mediatypes import INDEXES, MANIFESTS, bare
 from ocitool.store.layer_content import Layer, layer_names
-from ocitool.store.problems import BadRow
+from ocitool.store.maintenance.problems import BadRow
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 
@@ -47,13 +47,16 @@ def mark(
             continue
         if among is None or _mentions(store, entry, among - marks.blobs):
             mark_image(store, entry, marks)
-    for row in store.database.rows("SELECT record FROM cache") if cache else ():
-        _mark_record(json.loads(row[0]), marks)
+    for record in store.build_cache.uses() if cache else ():
+        if record.layer is not None:
+            marks.blobs.add(record.layer.blob.digest)
+            marks.diffs.add(record.layer.diff_id)
+            marks.layers.add(record.chain_id)
     for layers in container_layers(store):
         marks.layers.update(layers)
     # The plain tars that drivers keep of them; another one has no second name.
-    rows = store.database.rows("SELECT chain, diff FROM layers")
-    kept = (Digest.parse(diff) for chain, diff in rows if chain in marks.layers)
+    unpacked = (each for each in store.layer_records.all() if each.chain_id in marks.layers)
+    kept = (Digest.parse(each.diff_id) for each in unpacked)
     marks.blobs.update(digest for digest in kept if store.blobs.has_other_name(digest))
     return marks
 
@@ -121,13 +124,6 @@ def layers_of(store: Store, manifest: Manifest) -> tuple[Layer, ...]:
     diff_ids = diff_ids_of(store.blobs.read(manifest.config))
     pairs = zip(diff_ids, manifest.layers, strict=False)
     return tuple(Layer(diff_id=diff_id, blob=blob) for diff_id, blob in pairs)
-
-
-def _mark_record(record: dict[str, object], marks: Marks) -> None:
-    if record.get("blob"):
-        marks.blobs.add(Digest.parse(str(record["blob"])))
-        marks.diffs.add(Digest.parse(str(record["diff_id"])))
-        marks.layers.add(str(record["name"]))
 
 
 def container_layers(store: Store) -> Iterator[list[str]]:

@@ -53,10 +53,10 @@ def _of_driver(store: Store, name: str, spare: int) -> Iterator[str]:
     with made(store.make_driver, name) as driver:
         if driver is None:
             return
-        rows = store.database.rows("SELECT chain, used FROM layers WHERE driver = ?", (name,))
-        lost = sorted(set(driver.layers()) - {row[0] for row in rows})
+        records = store.layer_records.of_driver(name)
+        lost = sorted(set(driver.layers()) - {record.chain_id for record in records})
         yield from _line(f"layers of driver {name} that are not in the database", lost)
-        old = {row[0] for row in rows if row[1] < spare / 1e9}
+        old = {record.chain_id for record in records if record.used < spare / 1e9}
         useless = [chain for chain in orphans(store, name) if chain in old]
         yield from _line(f"layers of driver {name} that stand on layers which are gone", useless)
         dead = [key for key in driver.trees() if not is_alive(store.layout, lease_of(key))]

@@ -19,7 +19,7 @@ from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.timestamps import parse_time
 from ocitool.store.disk import free_reserve, full_disk
 from ocitool.store.leases import oldest_lease
-from ocitool.store.maintenance.build_cache import forget
+from ocitool.store.maintenance.cache_usage import forget
 from ocitool.store.maintenance.filters import Filters
 from ocitool.store.maintenance.mark import Marks, mark
 from ocitool.store.maintenance.served import require_not_served
@@ -153,9 +153,7 @@ def _sweep_blobs(store: Store, unused: Iterable[Digest], spare: int) -> list[int
         removed = store.blobs.collect(digest, spare)
         if removed is None:
             continue
-        text = str(digest)
-        for table in ("packed", "origins", "images"):
-            store.database.run(f"DELETE FROM {table} WHERE digest = ?", (text,))
+        store.blob_records.remove(digest)
         sizes.append(removed)
     return sizes
 
@@ -189,8 +187,7 @@ def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
 
     Those of a crash between rename and row come first: nothing that has a row stands on them.
     """
-    rows = store.database.rows("SELECT chain, parent FROM layers WHERE driver = ?", (driver,))
-    parents = dict(rows)
+    parents = {each.chain_id: each.parent for each in store.layer_records.of_driver(driver)}
     depths: dict[str, int] = {}
     for chain in parents:
         above = []
@@ -209,9 +206,9 @@ def orphans(store: Store, driver: str) -> list[str]:
     They are left where what is below was older, or where only the build cache kept them.  Nothing
     can be compared with them, and with what is below they can be made again.
     """
-    rows = store.database.rows("SELECT chain, parent FROM layers WHERE driver = ?", (driver,))
+    parents = {each.chain_id: each.parent for each in store.layer_records.of_driver(driver)}
     above: dict[str, list[str]] = {}
-    for chain, parent in rows:
+    for chain, parent in parents.items():
         above.setdefault(parent, []).append(chain)
     standing = {""}
     todo = [""]
@@ -219,19 +216,14 @@ def orphans(store: Store, driver: str) -> list[str]:
         found = [chain for chain in above.get(todo.pop(), ()) if chain not in standing]
         standing.update(found)
         todo += found
-    return sorted(chain for chain, _ in rows if chain not in standing)
+    return sorted(chain for chain in parents if chain not in standing)
 
 
 def drop_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:
     """Remove an unpacked layer unless it was claimed since *spare*, in nanoseconds."""
-    which = (driver.name, chain)
     with store.layout.work_lock("layer", chain), full_disk(store.layout.root):
         # Whoever claims it now finds no row, and waits for the lock to unpack it anew.
-        # Durably, or a power cut could bring back the row of a directory that is gone.
-        store.database.run_durably(
-            "DELETE FROM layers WHERE driver = ? AND chain = ? AND used < ?", (*which, spare / 1e9)
-        )
-        if store.database.rows("SELECT 1 FROM layers WHERE driver = ? AND chain = ?", which):
+        if not store.layer_records.remove(driver.name, chain, spare / 1e9):
             return False
         driver.remove(chain)
     return True

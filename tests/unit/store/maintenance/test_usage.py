@@ -10,7 +10,7 @@ import pytest
 from ocitool import Store
 from ocitool.builder.solver.cache import LocalCache, Record
 from ocitool.drivers.conformance.layers import file, hardlink
-from ocitool.store.maintenance.build_cache import forget, size_of
+from ocitool.store.maintenance.cache_usage import forget, size_of
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.usage import usage
 from tests.fixtures.stores import age, put_image, put_layer
