@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ocitool.builder.solver.cache import key_of
 from ocitool.errors import BuildError
+from ocitool.image.compress import compressed
 from ocitool.image.image import Image
 from ocitool.oci.config import History, ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
@@ -18,7 +19,6 @@ from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
 from ocitool.store.build_cache import ImageRecord
-from ocitool.store.compress import compressed
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 

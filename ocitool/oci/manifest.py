@@ -151,6 +151,16 @@ class Manifest:
             fields["annotations"] = dict(sorted(annotations.items()))
         return cls.parse(dump(fields), media_type)
 
+    def with_parts(self, config: Descriptor, layers: Sequence[Descriptor]) -> Self:
+        """Return an OCI manifest with other parts, and all other fields of this one."""
+        fields = {
+            **parse_object(self.raw, "manifest"),
+            "mediaType": mediatypes.OCI_MANIFEST,
+            "config": config.to_json(),
+            "layers": [layer.to_json() for layer in layers],
+        }
+        return self.parse(dump(fields), mediatypes.OCI_MANIFEST)
+
     @property
     def descriptor(self) -> Descriptor:
         """The descriptor of this manifest itself."""
