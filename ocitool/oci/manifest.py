@@ -44,7 +44,7 @@ class Descriptor:
     platform: Platform | None = None
     artifact_type: str = ""
     urls: tuple[str, ...] = ()
-    data: bytes | None = None  # the content itself, embedded; proved against digest and size
+    data: bytes | None = None  # the content itself, embedded; verified against digest and size
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @classmethod

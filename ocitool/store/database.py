@@ -49,7 +49,7 @@ CREATE TABLE layers (          -- unpacked layers
     used REAL NOT NULL,        -- when a process last claimed it, in seconds since the epoch
     made REAL NOT NULL,        -- when it was unpacked
     PRIMARY KEY (driver, chain)) WITHOUT ROWID;
-CREATE TABLE packed (          -- blobs that hold a layer whose content was proved
+CREATE TABLE packed (          -- blobs that hold a layer whose content was verified
     digest TEXT PRIMARY KEY, diff TEXT NOT NULL, codec TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX packed_diff ON packed (diff);
 CREATE TABLE origins (         -- repositories that are known to hold a blob

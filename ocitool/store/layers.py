@@ -17,7 +17,13 @@ from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
 from ocitool.store.atomic import sync_file_system, write_file
 from ocitool.store.blobs import Blobs
 from ocitool.store.disk import full_disk
-from ocitool.store.layer_content import Layer, damage_told, layer_names, open_plain, prove
+from ocitool.store.layer_content import (
+    Layer,
+    chain_ids,
+    open_plain,
+    reporting_corrupt_blob,
+    verified,
+)
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
 from ocitool.store.records import BlobRecords, LayerRecords
@@ -72,9 +78,9 @@ class Layers:
     # -- content ----------------------------------------------------------------------------
 
     def open(self, layer: Layer) -> Stream:
-        """Open the plain tar of a layer; it is proved at its end, by `LayerError` and digest."""
+        """Open the plain tar of a layer; it is verified at its end, by `LayerError` and digest."""
         with contextlib.suppress(BlobNotFound):  # a driver keeps it, or does not
-            return prove(self._blobs.open(layer.diff_id), layer)
+            return verified(self._blobs.open(layer.diff_id), layer)
         return open_plain(self._blobs, layer)
 
     def index(self, layer: Layer) -> LayerIndex:
@@ -88,7 +94,7 @@ class Layers:
                 return parse(file.read())
         except (FileNotFoundError, LayerError):
             with (
-                damage_told(self._blobs, layer),
+                reporting_corrupt_blob(self._blobs, layer),
                 contextlib.closing(ReadAhead(self.open(layer))) as stream,
             ):
                 data = index_of(stream)
@@ -142,7 +148,7 @@ class Layers:
             DigestMismatch: a blob does not hold what its diff id says.
             LayerError: a layer cannot be unpacked; nothing of it stays.
         """
-        names = layer_names(layers)
+        names = chain_ids(layers)
         missing = set(names) - self._claimed(names)
         for at, layer in enumerate(layers):
             if names[at] not in missing:
@@ -156,13 +162,13 @@ class Layers:
     def _adopted(self, layer: Layer, names: Sequence[str], at: int) -> bool:
         """Use a layer that a shared store has unpacked, by a link to it; False if none has."""
         driver, name = self.driver, names[at]
-        for place in filter(None, (each.layer(driver.name, name) for each in self._shared)):
+        for path in filter(None, (each.layer(driver.name, name) for each in self._shared)):
             self._lease()  # by which a collection knows that there is somebody who claims
             directory = f"{self._layout.drivers}/{driver.name}/layers"
             with full_disk(self._layout.root):
                 driver.remove(name)  # a link to a store that is gone
                 os.makedirs(directory, mode=0o700, exist_ok=True)
-                os.symlink(place, f"{directory}/{name}")
+                os.symlink(path, f"{directory}/{name}")
             self._record(layer, name, names[:at])
             return True
         return False
@@ -188,7 +194,7 @@ class Layers:
             driver.remove(name)  # left by a crash, or by a boot that ended too early
             driver.begin(key, parents)
             with (
-                damage_told(self._blobs, layer),
+                reporting_corrupt_blob(self._blobs, layer),
                 contextlib.closing(ReadAhead(open_plain(self._blobs, layer))) as stream,
             ):
                 applied = driver.apply(key, parents, stream)
@@ -254,7 +260,7 @@ class Layers:
             driver.diff(tree.key, tree.parents, sink, clamp=clamp)
 
         layer = self.pack(write, compression)
-        name = layer_names([*below, layer])[-1]
+        name = chain_ids([*below, layer])[-1]
         with self._layout.work_lock("layer", name), full_disk(self._layout.root):
             if not self._claimed((name,)):
                 driver.remove(name)

@@ -36,12 +36,12 @@ class SharedStore:
         Whose store it is decides what container ids are on disk, and how overlay marks what is
         removed: only the same user's layers will do.
         """
-        place = f"{self._layout.drivers}/{driver}/layers/{chain}"
-        if os.stat(self.root).st_uid != os.geteuid() or not os.path.isdir(place):
+        path = f"{self._layout.drivers}/{driver}/layers/{chain}"
+        if os.stat(self.root).st_uid != os.geteuid() or not os.path.isdir(path):
             return ""
         if driver not in self._layers:
             self._layers[driver] = self._believed(driver)
-        return place if chain in self._layers[driver] else ""
+        return path if chain in self._layers[driver] else ""
 
     def _believed(self, driver: str) -> frozenset[str]:
         """Return the layers that their rows say are complete; none if the rows cannot be read.

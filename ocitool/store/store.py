@@ -21,7 +21,7 @@ from ocitool.store.blobs import Blobs
 from ocitool.store.choice import DriverChoice, read_choice
 from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
-from ocitool.store.image_summaries import FactTable
+from ocitool.store.image_summaries import ImageSummaries
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
 from ocitool.store.records import BlobRecords, LayerRecords
@@ -52,7 +52,7 @@ class Store:
         self.refs = Refs(self.layout)
         #: the names of this store, and then those of the shared ones
         self.all_refs = (self.refs, *(each.refs for each in self.shared))
-        self.facts = FactTable(lambda: self.database, self.blobs, self.all_refs)
+        self.summaries = ImageSummaries(lambda: self.database, self.blobs, self.all_refs)
         self._progress = progress
         self._lock = threading.RLock()
         self._database: Database | None = None
@@ -189,7 +189,7 @@ class Store:
                     return entry
         digits = name.removeprefix("sha256:")
         if len(digits) >= 2 and set(digits) <= set("0123456789abcdef"):
-            found = sorted(self.facts.beginning(digits))
+            found = sorted(self.summaries.beginning(digits))
             if len(found) > 1:
                 raise ImageNotFound(f"{len(found)} images have ids that begin with {digits!r}")
             for digest in found:
@@ -266,11 +266,11 @@ class Store:
                 self._database = None
             self._layers = None
             if self._swept:  # then there may be something, of this process or of one before
-                from ocitool.store.sweep import take_out_trash
+                from ocitool.store.sweep import empty_trash
 
                 self._swept = False
                 with contextlib.suppress(OcitoolError):  # what stays goes with the next
-                    take_out_trash(self.layout, background=self.settings.background)
+                    empty_trash(self.layout, background=self.settings.background)
 
     def __enter__(self) -> Self:
         return self

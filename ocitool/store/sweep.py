@@ -62,19 +62,19 @@ def _discard(driver: Driver, keys: list[str]) -> None:
         driver.discard(key)
 
 
-def take_out_trash(layout: Layout, *, background: bool) -> None:
+def empty_trash(layout: Layout, *, background: bool) -> None:
     """Remove for good what was taken out of use: here, or after this process has ended."""
-    places = [layout.trash, *(f"{layout.drivers}/{name}/trash" for name in drivers_of(layout))]
-    full = [place for place in places if _names(place)]
+    paths = [layout.trash, *(f"{layout.drivers}/{name}/trash" for name in drivers_of(layout))]
+    full = [path for path in paths if _names(path)]
     if not full:
         return
     from ocitool.drivers import trash
 
     with full_disk(layout.root):
-        large = [place for place in full if background and not trash.is_small(place)]
-        for place in full:
-            if place not in large:
-                trash.empty(place)
+        large = [path for path in full if background and not trash.is_small(path)]
+        for path in full:
+            if path not in large:
+                trash.empty(path)
         if large:
             trash.start(large)
 

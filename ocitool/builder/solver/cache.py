@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ocitool.errors import StoreError
 from ocitool.store.build_cache import StepRecord
-from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.layer_content import Layer, chain_ids
 from ocitool.store.store import Store
 
 _VERSION = 1  # of the keys; raised when a step comes to mean something else
@@ -63,7 +63,7 @@ class LocalCache:
 
     def put(self, key: str, record: Record, below: tuple[Layer, ...]) -> None:
         layer, created = record.layer, record.created
-        chain_id = layer_names([*below, layer])[-1] if layer is not None else ""
+        chain_id = chain_ids([*below, layer])[-1] if layer is not None else ""
         self._store.build_cache.put_step(
             key, StepRecord(layer=layer, created=created, chain_id=chain_id)
         )

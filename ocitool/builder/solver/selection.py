@@ -10,7 +10,7 @@ from ocitool.builder.context.context import Context, Item
 from ocitool.builder.solver.cache import key_of
 from ocitool.builder.solver.step_context import Workshop
 from ocitool.store.build_cache import Content
-from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.layer_content import Layer, chain_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Selection:
     def _of_image(self, shop: Workshop, source: str) -> tuple[Content, ...]:
         """Digests of an image's files, remembered by its layers: looking takes reading them."""
         assert self.image is not None
-        names = layer_names(self.image[1])
+        names = chain_ids(self.image[1])
         key = key_of("from", names[-1] if names else "", source)
         known = shop.store.build_cache.contents(key)
         if known is not None:

@@ -49,7 +49,7 @@ def _record(use: CacheUse, kept: Marks, space: Space) -> CacheRecord:
     )
 
 
-def forget(store: Store, *, until: int | None = None, space: int | None = None) -> int:
+def prune_records(store: Store, *, until: int | None = None, space: int | None = None) -> int:
     """Forget build steps; returns how many.  What only they have goes with the next collection.
 
     *until* (nanoseconds since the epoch) forgets those last used before it.  *space* is what the

@@ -15,26 +15,26 @@ from ocitool.oci.mediatypes import layer_type
 from ocitool.oci.reference import Reference
 from ocitool.store.build_cache import ImageRecord, StepRecord, parse_record
 from ocitool.store.layer_content import Layer
-from ocitool.store.maintenance.mark import Stock
+from ocitool.store.maintenance.mark import Inventory
 from ocitool.store.maintenance.problems import REPAIR, BadRow, Problem
 from ocitool.store.store import Store
 
-_Take = Callable[[Store, Stock, BadRow, tuple[Any, ...]], None]
+_Take = Callable[[Store, Inventory, BadRow, tuple[Any, ...]], None]
 
 #: What SQLite holds is of any type; these are what reading another than was written ends in.
 _WRONG = (OcitoolError, ValueError, KeyError, TypeError, AttributeError)
 
 
-def add_rows(store: Store, stock: Stock) -> Iterator[Problem]:
-    """Add to *stock* what the database says of layers; yield the rows that cannot be read."""
+def add_rows(store: Store, inventory: Inventory) -> Iterator[Problem]:
+    """Add to *inventory* what the database says of layers; yield the rows that cannot be read."""
     for table, key, take in _TABLES:
         for values in store.database.contents(table):
             row = BadRow(table, tuple(zip(key, values, strict=False)))
             try:
-                take(store, stock, row, values)
+                take(store, inventory, row, values)
             except _WRONG:
                 yield wrong_row(row)
-    for digest in _wrong_facts(store):
+    for digest in _wrong_summaries(store):
         yield wrong_row(BadRow("images", (("digest", digest),)))
 
 
@@ -48,7 +48,7 @@ def wrong_row(row: BadRow) -> Problem:
     )
 
 
-def _packed(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> None:
+def _packed(store: Store, inventory: Inventory, row: BadRow, values: tuple[Any, ...]) -> None:
     from ocitool.layer.compression.codecs import parse
 
     digest, diff_id = Digest.parse(values[0]), Digest.parse(values[1])
@@ -56,18 +56,18 @@ def _packed(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) ->
     size = store.blobs.size(digest)
     if size is not None:
         blob = Descriptor(media_type=media_type, digest=digest, size=size)
-        stock.rows.setdefault(Layer(diff_id=diff_id, blob=blob), set()).add(row)
+        inventory.rows.setdefault(Layer(diff_id=diff_id, blob=blob), set()).add(row)
 
 
-def _cache(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> None:
+def _cache(store: Store, inventory: Inventory, row: BadRow, values: tuple[Any, ...]) -> None:
     record = parse_record(values[1])
     if isinstance(record, ImageRecord):
         _same_image(store, record.manifest, record.config)
     elif isinstance(record, StepRecord) and record.layer is not None:
         blob = record.layer.blob
-        stock.blobs.setdefault(blob.digest, blob)
+        inventory.blobs.setdefault(blob.digest, blob)
         if store.blobs.size(blob.digest) == blob.size:
-            stock.rows.setdefault(record.layer, set()).add(row)
+            inventory.rows.setdefault(record.layer, set()).add(row)
 
 
 def _same_image(store: Store, manifest: Descriptor, config: Descriptor) -> None:
@@ -79,7 +79,7 @@ def _same_image(store: Store, manifest: Descriptor, config: Descriptor) -> None:
         raise ValueError(str(config.digest))
 
 
-def _origin(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> None:
+def _origin(store: Store, inventory: Inventory, row: BadRow, values: tuple[Any, ...]) -> None:
     if values[0]:
         Digest.parse(values[0])
     repository = values[1].removesuffix("@")
@@ -87,9 +87,9 @@ def _origin(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) ->
         Reference.parse(f"{repository}:latest")
 
 
-def _wrong_facts(store: Store) -> Iterator[str]:
+def _wrong_summaries(store: Store) -> Iterator[str]:
     try:
-        yield from store.facts.wrong()
+        yield from store.summaries.wrong()
     except StoreError:  # the names cannot be read, as was told
         return
 

@@ -32,9 +32,9 @@ _UNPACKED: Final = f"{REPAIR}; it is unpacked again when needed"
 
 
 def check_layers(
-    store: Store, proved: Mapping[Digest, Layer], progress: ProgressSink
+    store: Store, verified: Mapping[Digest, Layer], progress: ProgressSink
 ) -> Iterator[Problem]:
-    """Compare each unpacked layer with its tar, as far as that is *proved*, by diff id."""
+    """Compare each unpacked layer with its tar, as far as that is *verified*, by diff id."""
     for name in store.layer_records.drivers():
         if not _is_name(store, name):
             yield wrong_row(BadRow("layers", (("driver", name),)))
@@ -50,7 +50,7 @@ def check_layers(
                     remedy=f"install it again, or remove {store.layout.drivers}/{name}",
                 )
                 continue
-            yield from _Unpacked(store, driver, proved, progress).problems()
+            yield from _Unpacked(store, driver, verified, progress).problems()
 
 
 def _is_name(store: Store, driver: Any) -> bool:
@@ -64,12 +64,12 @@ class _Unpacked:
         self,
         store: Store,
         driver: Driver,
-        proved: Mapping[Digest, Layer],
+        verified: Mapping[Digest, Layer],
         progress: ProgressSink,
     ) -> None:
         self._store = store
         self._driver = driver
-        self._proved = proved
+        self._verified = verified
         self._progress = progress
         self._boot = boot_id()
         self._wrong: set[str] = set()
@@ -120,7 +120,7 @@ class _Unpacked:
         # A link leads to a layer of a shared store, which is for its owner to prove.
         if os.path.islink(f"{self._store.layout.drivers}/{self._driver.name}/layers/{chain}"):
             return ""
-        layer = self._proved.get(diff_id := Digest.parse(row.diff_id))
+        layer = self._verified.get(diff_id := Digest.parse(row.diff_id))
         layer = layer or plain_layer(self._store, diff_id)
         return self._difference(chain, parents, layer) if layer is not None else ""
 
@@ -145,7 +145,7 @@ class _Unpacked:
         try:
             with contextlib.closing(ReadAhead(tar)) as stream:
                 faults = list(self._driver.check(chain, parents, stream))
-        except (OcitoolError, OSError) as error:  # the tar was proved: it is the layer
+        except (OcitoolError, OSError) as error:  # the tar was verified: it is the layer
             return f"cannot be read: {error}"
         self._progress.emit(
             Transfer(key=chain, action="check", done=size, total=size, state="done")

@@ -22,12 +22,12 @@ def leaked_mounts(layout: Layout) -> Iterator[Problem]:
     """
     root = os.path.realpath(layout.root)
     with open("/proc/self/mountinfo", "rb") as file:
-        places = [_unescaped(line.split(b" ")[4]) for line in file]
-    for place in places:
-        parts = place.removeprefix(f"{root}/").split("/") if place.startswith(f"{root}/") else []
+        paths = [_unescaped(line.split(b" ")[4]) for line in file]
+    for path in paths:
+        parts = path.removeprefix(f"{root}/").split("/") if path.startswith(f"{root}/") else []
         if _is_work(parts) and not _lives(layout, parts):
             yield Problem(
-                what=f"{place} is a mount that was left behind", remedy=f"run `umount {place}`"
+                what=f"{path} is a mount that was left behind", remedy=f"run `umount {path}`"
             )
 
 
@@ -46,6 +46,6 @@ def _lives(layout: Layout, parts: list[str]) -> bool:
     return parts[0] == "tmp" and is_alive(layout, parts[1])
 
 
-def _unescaped(place: bytes) -> str:
-    plain = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), place)
+def _unescaped(path: bytes) -> str:
+    plain = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), path)
     return os.fsdecode(plain)

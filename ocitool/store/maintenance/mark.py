@@ -13,7 +13,7 @@ from ocitool.oci.config import diff_ids_of
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest, parse_any
 from ocitool.oci.mediatypes import INDEXES, MANIFESTS, bare
-from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.layer_content import Layer, chain_ids
 from ocitool.store.maintenance.problems import BadRow
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
@@ -94,7 +94,7 @@ def _mark_manifest(store: Store, manifest: Manifest, marks: Marks) -> None:
     with contextlib.suppress(OcitoolError):
         layers = layers_of(store, manifest)
         marks.diffs.update(layer.diff_id for layer in layers)
-        marks.layers.update(layer_names(layers))
+        marks.layers.update(chain_ids(layers))
 
 
 def documents(store: Store, entry: Descriptor) -> Iterator[Descriptor]:
@@ -135,7 +135,7 @@ def container_layers(store: Store) -> Iterator[list[str]]:
 
 
 @dataclass(slots=True)
-class Stock:
+class Inventory:
     """Blobs by digest, with the names of the images that need them, and what holds each layer."""
 
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
@@ -149,26 +149,26 @@ class Stock:
         self.names.setdefault(descriptor.digest, set()).add(name)
 
 
-def take_stock(store: Store) -> Stock:
+def take_inventory(store: Store) -> Inventory:
     """Follow every name as far as its documents can be read."""
-    stock = Stock()
+    inventory = Inventory()
     for entry in store.refs.all():
         for part in documents(store, entry):
             # The other platforms need not be here.
             if part is entry or store.blobs.size(part.digest) is not None:
-                _document(store, part, name_of(entry), stock)
-    return stock
+                _document(store, part, name_of(entry), inventory)
+    return inventory
 
 
-def _document(store: Store, entry: Descriptor, name: str, stock: Stock) -> None:
-    stock.need(entry, name)
+def _document(store: Store, entry: Descriptor, name: str, inventory: Inventory) -> None:
+    inventory.need(entry, name)
     with contextlib.suppress(OcitoolError):  # missing or damaged: what it needs is unknown
         document = parse_any(store.blobs.read(entry), entry.media_type)
         if isinstance(document, Index):
             return
         for part in (document.config, *document.layers):
-            stock.need(part, name)
-        stock.layers.update(without_annotations(layer) for layer in layers_of(store, document))
+            inventory.need(part, name)
+        inventory.layers.update(without_annotations(layer) for layer in layers_of(store, document))
 
 
 def without_annotations(layer: Layer) -> Layer:
