@@ -65,7 +65,7 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
     rules = inputs.ignore_rules(path, directory)
     definition = define(file, arguments, images.resolve, warn)
     cache: Cache = LocalCache(store)
-    with contextlib.closing(Context(directory, rules, store.database)) as context:
+    with contextlib.closing(Context(directory, rules, store.build_cache)) as context:
         solution = Solver(
             definition,
             store=store,

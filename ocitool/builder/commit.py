@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ from ocitool.builder.solver.cache import Record
 from ocitool.builder.solver.keys import key_of
 from ocitool.builder.solver.solver import Solution
 from ocitool.errors import BuildError
+from ocitool.image.compress import compressed
 from ocitool.oci.config import History, ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.limits import CONFIG
@@ -19,7 +19,7 @@ from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_typ
 from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.compress import compressed
+from ocitool.store.build_cache import ImageRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
@@ -44,17 +44,15 @@ def commit(
     key = _key(definition, solution, layers)
     # Of two equal builds at the same time the second finds the image of the first.
     with store.layout.work_lock("step", key):
-        known = None if fresh else _known(store, key)
-        if known is None or not all(store.blobs.claim(blob) for blob in known):
+        known = None if fresh else store.build_cache.image(key)
+        if known is None or not all(map(store.blobs.claim, (known.manifest, known.config))):
             created = timestamp(definition.epoch)
             config = _config(definition, solution, created).dump()
             known = _write(store, config, layers, key)
-    return replace(known[0], platform=definition.image.platform), known[1].digest
+    return replace(known.manifest, platform=definition.image.platform), known.config.digest
 
 
-def _write(
-    store: Store, config: bytes, layers: Sequence[Descriptor], key: str
-) -> tuple[Descriptor, Descriptor]:
+def _write(store: Store, config: bytes, layers: Sequence[Descriptor], key: str) -> ImageRecord:
     if len(config) > CONFIG:
         raise BuildError(
             f"the image's config has {len(config)} bytes, more than {CONFIG}",
@@ -65,12 +63,9 @@ def _write(
     )
     manifest = Manifest.new(config_blob, layers, media_type=OCI_MANIFEST)
     store.blobs.put(manifest.raw, store.lease())
-    record = [blob.to_json() for blob in (manifest.descriptor, config_blob)]
-    store.database.run(
-        "INSERT OR REPLACE INTO cache VALUES (?, ?, unixepoch())",
-        (key, json.dumps({"image": record})),
-    )
-    return manifest.descriptor, config_blob
+    record = ImageRecord(manifest=manifest.descriptor, config=config_blob)
+    store.build_cache.put_image(key, record)
+    return record
 
 
 def _exported(
@@ -81,15 +76,6 @@ def _exported(
     count = len(base.diff_ids) if base is not None else 0
     made = (compressed(store, layer, progress) for layer in solution.layers[count:])
     return (*solution.layers[:count], *made)
-
-
-def _known(store: Store, key: str) -> tuple[Descriptor, Descriptor] | None:
-    """Return manifest and config of the image that was made of the same inputs."""
-    rows = store.database.rows("SELECT record FROM cache WHERE key = ?", (key,))
-    if not rows:
-        return None
-    manifest, config = json.loads(rows[0][0])["image"]
-    return Descriptor.from_json(manifest), Descriptor.from_json(config)
 
 
 def name(store: Store, descriptor: Descriptor, tags: Sequence[str]) -> tuple[str, ...]:

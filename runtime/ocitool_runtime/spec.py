@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Self
-
-from ocitool_runtime.fields import from_json, to_json
+from typing import Final
 
 #: What Docker gives to a container whose image has no PATH (moby, oci/defaults.go).
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -46,15 +44,6 @@ class SharedImage:
     target: str  # mount point; its parent directory holds nothing but such mount points
     devices: tuple[str, ...] = ()  # files with its content
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str = "") -> Self:
-        """Read back what `to_json` gave; `FormatError` names the field."""
-        return from_json(cls, fields, where, _NESTED)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
@@ -80,15 +69,6 @@ class Mount:
     work: str = ""  # overlays: an empty directory on the file system of `upper`
     shared: tuple[SharedImage, ...] = ()  # mounted before: `source` or `lower` lie in them
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str = "") -> Self:
-        """Read back what `to_json` gave; `FormatError` names the field."""
-        return from_json(cls, fields, where, _NESTED)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdMap:
@@ -97,15 +77,6 @@ class IdMap:
     container: int
     host: int
     count: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str = "") -> Self:
-        """Read back what `to_json` gave; `FormatError` names the field."""
-        return from_json(cls, fields, where, _NESTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,15 +124,6 @@ class Sandbox:
     gid_maps: tuple[IdMap, ...] = ()
     owners_aside: bool = False  # chown and mknod on the root are kept in attributes, for one id
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str = "") -> Self:
-        """Read back what `to_json` gave; `FormatError` names the field."""
-        return from_json(cls, fields, where, _NESTED)
-
 
 def environment(variables: Mapping[str, str]) -> tuple[str, ...]:
     """Return *variables* as `Sandbox.env` has them."""
@@ -180,21 +142,3 @@ class Exit:
     signal: int = 0
     notes: tuple[str, ...] = field(default=())  # what the machine refused and was survived
     error: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str = "") -> Self:
-        """Read back what `to_json` gave; `FormatError` names the field."""
-        return from_json(cls, fields, where, _NESTED)
-
-
-_NESTED: Final[dict[str, type[Any]]] = {
-    "Mount": Mount,
-    "Network": Network,
-    "SharedImage": SharedImage,
-    "IdMap": IdMap,
-    "Rlimit": Rlimit,
-}

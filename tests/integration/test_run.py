@@ -210,7 +210,7 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
         (125, ("-u", "nobody-here", "tools:1", "true"), "nobody-here"),
         (125, ("-w", "relative", "tools:1", "true"), "'relative' is invalid"),
         (125, ("-v", "named:/data", "tools:1", "true"), "named and anonymous volumes"),
-        (125, ("-v", "/no/where:/data", "tools:1", "true"), "/no/where does not exist"),
+        (125, ("-v", "/no/where:/data", "tools:1", "true"), "/no/where: no such file or directory"),
         (125, ("-v", "/:/", "tools:1", "true"), "cannot be mounted over"),
         (125, ("--tmpfs", "data", "tools:1", "true"), "not absolute"),
         (125, ("--name", "!", "tools:1", "true"), "is not a container's name"),

@@ -5,7 +5,6 @@ What reads images and archives is imported where that is done: a cached build do
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.definition import Copy
-from ocitool.builder.solver.keys import Content, contents_key
+from ocitool.builder.solver.keys import contents_key
 from ocitool.errors import BuildError
+from ocitool.store.build_cache import Content
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
@@ -43,7 +43,8 @@ class CopySource:
                 found.extend(self._of_context(self.context, path))
             else:
                 found.extend(self._of_image(path))
-        found += [(name, "text", sha256(text).hexdigest()) for name, text in self.step.texts]
+        for name, text in self.step.texts:
+            found.append(Content(name, "text", sha256(text).hexdigest()))
         if len(found) > 1 and not self.step.dest.endswith("/"):
             word = "ADD" if self.step.unpack else "COPY"
             raise BuildError(
@@ -78,25 +79,21 @@ class CopySource:
             if self.archive(item) is not None:
                 kind = "archive"
             # The name of a directory does not count: its content is copied.
-            yield "" if item.is_directory else item.name, kind, context.digest(item)
+            name = "" if item.is_directory else item.name
+            yield Content(name, kind, context.digest(item))
 
-    def _of_image(self, path: str) -> list[Content]:
+    def _of_image(self, path: str) -> tuple[Content, ...]:
         """Return digests of an image's files; kept by its layers, for they have to be read."""
         key = contents_key(self.layers, path)
-        database = self.store.database
-        rows = database.rows("SELECT record FROM cache WHERE key = ?", (key,))
-        if rows:
-            known = json.loads(rows[0][0])["contents"]
-            return [(name, kind, digest) for name, kind, digest in known]
+        known = self.store.build_cache.contents(key)
+        if known is not None:
+            return known
         source = self.source()
-        contents = [
-            ("" if item.is_directory else item.name, "owned", source.digest(item))
+        contents = tuple(
+            Content("" if item.is_directory else item.name, "owned", source.digest(item))
             for item in source.find(path)
-        ]
-        database.run(
-            "INSERT OR REPLACE INTO cache VALUES (?, ?, unixepoch())",
-            (key, json.dumps({"contents": contents})),
         )
+        self.store.build_cache.put_contents(key, contents)
         return contents
 
 

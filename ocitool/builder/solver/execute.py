@@ -16,7 +16,7 @@ from ocitool.builder.definition import Copy, Run, Step, Workdir
 from ocitool.builder.solver.contents import CopySource, Inputs
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import BuildError
-from ocitool.layer import entry as kinds
+from ocitool.layer.entry import Kind
 from ocitool.layer.index.index import IndexWriter
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.oci.timestamps import SECOND
@@ -111,7 +111,7 @@ def write_layer(
                 entry = entry._replace(mtime=entry.mtime // SECOND * SECOND)
                 writer.add(entry)
                 index.add(entry, writer.offset)
-                if entry.kind == kinds.FILE and entry.size:
+                if entry.kind == Kind.FILE and entry.size:
                     for piece in contents[part](handle, entry.size):
                         writer.content(piece)
             writer.close()
@@ -131,7 +131,7 @@ def _contents(number: int, part: Part, planned: Iterable[Planned]) -> Iterator[C
         handles = [
             item.handle
             for item in planned
-            if item.part == number and item.entry.kind == kinds.FILE and item.handle is not None
+            if item.part == number and item.entry.kind == Kind.FILE and item.handle is not None
         ]
     with part.source.contents(handles) as content:
         yield content

@@ -10,15 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from ocitool.builder.definition import Copy, Run, Step
-from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.build_cache import Content
+from ocitool.store.layer_content import Layer, chain_ids
 
 _VERSION: Final = 1  # of the keys; raised when a step comes to mean something else
-
-Content: TypeAlias = tuple[str, str, str]
-"""What a COPY takes: its name in the destination, its kind, and the digest of its content."""
 
 
 def key_of(kind: str, *inputs: Any) -> str:
@@ -52,5 +50,5 @@ def contents_key(source: Sequence[Layer], path: str) -> str:
 
 def chain(layers: Sequence[Layer]) -> str:
     """Return the chain ID of *layers* as hexadecimal digits; empty without any."""
-    names = layer_names(layers)
-    return names[-1] if names else ""
+    ids = chain_ids(layers)
+    return ids[-1] if ids else ""
