@@ -1,6 +1,6 @@
 """One logical line -> one instruction: a function an instruction.
 
-Each function takes a `Statement` and raises `FormatError` without a place; `parser` adds it.
+Each function takes a `Statement` and raises `FormatError` without a location; `parser` adds it.
 """
 
 from __future__ import annotations

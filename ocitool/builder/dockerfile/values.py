@@ -1,6 +1,6 @@
 """Values checked once their variables are expanded: ports, signals, sources.
 
-Every function takes expanded text and raises `FormatError` without a place: the caller knows
+Every function takes expanded text and raises `FormatError` without a location: the caller knows
 the instruction.
 """
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ocitool.builder.attributes import parse_chmod
 from ocitool.builder.context.context import Item
 from ocitool.builder.copy.archive import Spooled
-from ocitool.builder.copy.entries import Planned
+from ocitool.builder.copy.entries import LayerEntry
 from ocitool.builder.copy.plan import Part, Target, make_directories, plan
 from ocitool.builder.copy.sources import Content, FromText
 from ocitool.builder.copy.users import owner_of
@@ -89,22 +89,22 @@ def _parts(context: StepContext, source: CopySource) -> Iterator[list[Part]]:
 
 
 def write_layer(
-    context: StepContext, planned: Iterable[Planned], parts: Sequence[Part] = ()
+    context: StepContext, entries: Iterable[LayerEntry], parts: Sequence[Part] = ()
 ) -> Layer:
-    """Make a layer of *planned*, whose contents *parts* have; nothing is unpacked.
+    """Make a layer of *entries*, whose contents *parts* have; nothing is unpacked.
 
     The epoch of *context* is the latest time an entry gets.
     """
     index, epoch = IndexWriter(), context.epoch
     with contextlib.ExitStack() as stack:
         contents = [
-            stack.enter_context(_contents(number, part, planned))
+            stack.enter_context(_contents(number, part, entries))
             for number, part in enumerate(parts)
         ]
 
         def write(sink: Callable[[bytes], object]) -> None:
             writer = TarWriter(sink)
-            for entry, part, handle in planned:
+            for entry, part, handle in entries:
                 if epoch is not None and entry.mtime > epoch * SECOND:
                     entry = entry._replace(mtime=epoch * SECOND)
                 # Our tars have whole seconds, and the index of a layer says what its tar says.
@@ -122,16 +122,16 @@ def write_layer(
 
 
 @contextlib.contextmanager
-def _contents(number: int, part: Part, planned: Iterable[Planned]) -> Iterator[Content]:
+def _contents(number: int, part: Part, entries: Iterable[LayerEntry]) -> Iterator[Content]:
     if part.archive is not None:
         yield part.archive.content
         return
     handles = []
     if not part.source.random_access:
         handles = [
-            item.handle
-            for item in planned
-            if item.part == number and item.entry.kind == Kind.FILE and item.handle is not None
+            each.handle
+            for each in entries
+            if each.part == number and each.entry.kind == Kind.FILE and each.handle is not None
         ]
     with part.source.contents(handles) as content:
         yield content
