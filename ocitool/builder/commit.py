@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ocitool.builder.definition import Definition, HistoryEntry
-from ocitool.builder.solver.cache import Record
 from ocitool.builder.solver.keys import key_of
 from ocitool.builder.solver.solver import Solution
 from ocitool.errors import BuildError
@@ -19,7 +18,7 @@ from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_typ
 from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.build_cache import ImageRecord
+from ocitool.store.build_cache import ImageRecord, StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
@@ -111,7 +110,7 @@ def _config(definition: Definition, solution: Solution, created: str) -> ImageCo
     )
 
 
-def _history(entry: HistoryEntry, records: Mapping[int, Record], created: str) -> History:
+def _history(entry: HistoryEntry, records: Mapping[int, StepRecord], created: str) -> History:
     """Return an entry with the time at which its layer was made, else *created*."""
     record = None if entry.vertex is None else records[entry.vertex]
     empty = record is None or record.layer is None

@@ -37,8 +37,8 @@ class Container:
         for state, alive in states(layout):
             if state.get("name") == self.name and alive:
                 raise ContainerError(
-                    f'the container name "{self.name}" is in use by {state["id"][:12]}',
-                    hint="choose another --name, or end that container",
+                    f'the container name "{self.name}" is already in use by {state["id"][:12]}',
+                    hint="choose another --name, or stop that container",
                 )
 
     def close(self) -> None:

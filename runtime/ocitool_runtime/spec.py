@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
-#: What Docker gives to a container whose image has no PATH (moby, oci/defaults.go).
-DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from ocitool_runtime.vocabulary import Network
 
 # What Docker leaves to a container (moby, oci/caps/defaults.go).
 DEFAULT_CAPABILITIES: Final = (
@@ -27,13 +25,6 @@ DEFAULT_CAPABILITIES: Final = (
     "CAP_KILL",
     "CAP_AUDIT_WRITE",
 )
-
-
-class Network(StrEnum):
-    """Which network a sandbox has.  ``Network("none")`` reads what a user has written."""
-
-    HOST = "host"  # that of the host
-    NONE = "none"  # a network namespace with nothing in it but the loopback device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,7 +142,7 @@ def test_build_prints_ids_and_writes_them(cli, tmp_path):
     assert (tmp_path / "id").read_text() == image
     lines = cli("build", "--progress", "json", tmp_path / "context", env=epoch).ok().stderr
     assert all(isinstance(json.loads(line), dict) for line in lines.splitlines())
-    failed(cli("build", "/no/where"), 1, "/no/where: there is no such directory")
+    failed(cli("build", "/no/where"), 1, 'path "/no/where" not found')
     failed(cli("build", "-f", "/no/file", tmp_path / "context"), 1, "/no/file")
     failed(cli("build", tmp_path / "context", env={"SOURCE_DATE_EPOCH": "now"}), 1, "'now'")
 

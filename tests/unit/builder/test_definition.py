@@ -31,7 +31,7 @@ from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
 from ocitool.progress import SILENT
-from ocitool_runtime.spec import DEFAULT_PATH, Network
+from ocitool_runtime.vocabulary import DEFAULT_PATH, Network
 
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
 DIGEST = Digest.parse(f"sha256:{'a' * 64}")
@@ -138,7 +138,7 @@ def test_everything_is_expanded_and_checked_before_anything_is_executed():
     )
     assert steps(made)[0].dest == "/d/"
     assert warnings == [
-        "Dockerfile:3: $E is used and has no value",
+        "Dockerfile:3: usage of undefined variable '$E'",
         "one or more build args were not consumed: Z",
     ]
 
