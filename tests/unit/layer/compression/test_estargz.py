@@ -13,11 +13,10 @@ import zlib
 import pytest
 
 from ocitool.errors import DigestMismatch, LayerError, OcitoolError, TooLarge
-from ocitool.layer import entry as kinds
 from ocitool.layer.compression.estargz import ESTARGZ, footer
 from ocitool.layer.compression.packer import Packer
 from ocitool.layer.compression.toc import contents
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import OCI_LAYER_GZIP
 from tests.unit.layer.holes import FORMS, sparse
@@ -46,8 +45,8 @@ MEMBERS = (
     file("block", b"y" * 512),
     link("hard", "large"),
     symlink("soft", "../elsewhere"),
-    Entry("char", kinds.CHAR, device=(4, 5)),
-    Entry("fifo", kinds.FIFO),
+    Entry("char", Kind.CHAR, device=(4, 5)),
+    Entry("fifo", Kind.FIFO),
     file("last", b"z"),
 )
 EVERY = [member if isinstance(member[0], Entry) else (member, b"") for member in MEMBERS]
