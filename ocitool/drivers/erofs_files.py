@@ -15,6 +15,7 @@ from ocitool.layer.erofs.format import BLOCK
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
+from ocitool.oci.streams import Tee, write_all, write_all_at
 
 if TYPE_CHECKING:
     from ocitool.layer.erofs.lower import Stack
@@ -56,9 +57,7 @@ class Kept:
     def _write(self, data: bytes) -> None:
         if not data:  # the end: it is synced while the image is made
             os.fdatasync(self._file.fileno())
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        write_all(self._file.fileno(), data)
         self._size += len(data)
         if self._size - self._flushed >= _FLUSHED:  # or all of it would wait for the end
             _begin_writing(self._file.fileno(), self._flushed, self._size - self._flushed)
@@ -79,10 +78,7 @@ class HolesFile:
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
         start = self.size
         for at, data in reader.runs():
-            view = memoryview(data)
-            while view:
-                written = os.pwrite(self._fd, view, start + at)
-                view, at = view[written:], at + written
+            write_all_at(self._fd, data, start + at)
         self.size += -(-size // BLOCK) * BLOCK
         os.ftruncate(self._fd, self.size)
         return start
@@ -147,17 +143,8 @@ class ComparedHoles:
 def copy_tar(path: str, sink: Callable[[bytes], object]) -> int:
     """Give the tar *path* to *sink*; returns the number of its members."""
 
-    class Read:
-        def read(self, size: int = -1, /) -> bytes:
-            data = file.read(size)
-            sink(data)
-            return data
-
-        def close(self) -> None:
-            return None
-
     with open(path, "rb", buffering=0) as file:
-        reader = TarReader(Read())
+        reader = TarReader(Tee(file, sink))
         count = sum(1 for _ in reader)
         reader.drain()
     return count

@@ -16,9 +16,10 @@ from typing import BinaryIO, Final, Self
 
 from ocitool.errors import BadDigest, BlobNotFound, DigestMismatch
 from ocitool.layer.beneath import open_quietly
-from ocitool.oci.digest import Digest, VerifiedReader
+from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
-from ocitool.store.atomic import is_same, sync_directory, try_lock, write_all
+from ocitool.oci.streams import VerifiedReader, write_all
+from ocitool.store.atomic import is_same, sync_directory, try_lock
 from ocitool.store.disk import full_disk
 from ocitool.store.layout import Layout
 from ocitool.store.leases import Lease

@@ -16,6 +16,7 @@ from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
 from ocitool.layer.tar.header import BLOCK
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
+from ocitool.oci.streams import write_all_at
 
 
 class Member(NamedTuple):
@@ -77,7 +78,7 @@ class Spooled:
                 self._check(entry, links)
                 yield Member(entry, end)
                 while data := reader.read(CHUNK):
-                    os.pwrite(fd, data, end)
+                    write_all_at(fd, data, end)
                     end += len(data)
             reader.drain()
 

@@ -24,6 +24,7 @@ from ocitool.errors import DriverError, DriverUnavailable, SandboxError
 from ocitool.layer.changeset import Applied
 from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Stream
+from ocitool.oci.streams import write_all
 from ocitool_runtime.host import userns
 from ocitool_runtime.spec import Mount
 
@@ -238,9 +239,7 @@ def _pump(tar: Stream) -> Callable[[int], None]:
 
     def pump(pipe: int) -> None:
         while data := tar.read(CHUNK):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(pipe, view) :]
+            write_all(pipe, data)
 
     return pump
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import stat
@@ -16,6 +15,7 @@ from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.unpack import lower as trees
 from ocitool.layer.unpack.metadata import Attributes
 from ocitool.layer.whiteouts import Whiteouts, is_whiteout
+from ocitool.oci.streams import write_all_at
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_ACL: Final = "system.posix_acl_default"
@@ -99,8 +99,7 @@ class DirectoryTarget:
         file = os.open(name, _NEW_FILE, entry.mode & 0o777, dir_fd=fd)
         try:
             for at, data in self._reader.runs():
-                if os.pwrite(file, data, at) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                write_all_at(file, data, at)
             if self._reader.sparse is not None:
                 os.ftruncate(file, entry.size)
             self._attributes.set_file(file, entry)
