@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocitool.layer.beneath import open_quietly
 from ocitool.layer.codec import CHUNK
@@ -181,32 +180,32 @@ def _begin_writing(fd: int, offset: int, size: int) -> None:
     """Ask the kernel to write a part of a file now; it does not matter if it does not."""
     import ctypes
 
-    _libc().sync_file_range(
-        fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE
-    )
+    from ocitool_runtime.sandbox.syscalls import libc
+
+    libc.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE)
 
 
-@cache
-def _libc() -> Any:
-    import ctypes
+class LayerImage(NamedTuple):
+    """The image *path* of the layer *name*, or of all layers up to it."""
 
-    return ctypes.CDLL(None, use_errno=True)
+    name: str
+    path: str
 
 
 @contextlib.contextmanager
-def opened(images: Sequence[tuple[str, str]]) -> Iterator[Stack]:
-    """Open *images*, chain ids with paths, the topmost first, for looking into them."""
+def opened(images: Sequence[LayerImage]) -> Iterator[Stack]:
+    """Open *images*, the topmost first, for looking into them."""
     from ocitool.layer.erofs.lower import Below, Stack
 
     with contextlib.ExitStack() as stack:
         below = []
-        for name, path in images:
-            image = stack.enter_context(ErofsImage(path))
-            below.append(Below(name=name, image=image))
+        for each in images:
+            image = stack.enter_context(ErofsImage(each.path))
+            below.append(Below(name=each.name, image=image))
         yield Stack(below)
 
 
-def merged_image(images: Sequence[tuple[str, str]]) -> bytes:
+def merged_image(images: Sequence[LayerImage]) -> bytes:
     """Return one image of what *images* show together; the same ones give the same bytes."""
     from ocitool.layer.erofs.merge import merge
     from ocitool.layer.erofs.writer import write

@@ -1,9 +1,8 @@
-"""A driver whose work on foreign ids is done by a process in a user namespace.
+"""A driver of an ordinary user, who works on the IDs of containers in a user namespace.
 
-An ordinary user cannot chown to, read or remove what belongs to the ids of a container.  Inside a
-user namespace with those ids mapped, the same driver can: `Unshared` is a driver that hands the
-calls named in ``mapped`` to such a process (`ocitool.drivers.rootless.worker`) and makes the
-others itself.
+An ordinary user cannot chown to, read or remove files of the subordinate IDs.  A process in a user
+namespace that maps them can: `RootlessDriver` sends the calls named in ``mapped`` to such a process
+(`ocitool.drivers.rootless.worker`), which has the same driver, and makes the others itself.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class _Died(Exception):
     """The worker is gone."""
 
 
-class Unshared:
+class RootlessDriver:
     """Has the interface of `Driver` and does its work through *driver*, here or in the worker.
 
     *name* is what it is called by the store.  The worker is started by the first call that needs it
@@ -134,6 +133,7 @@ class Unshared:
         """End the worker."""
         with self._lock:
             self._drop()
+        self._driver.close()
 
     # -- the worker -------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The process that `Unshared` talks to: a driver, inside a user namespace.
+"""The process that `RootlessDriver` talks to: a driver, inside a user namespace.
 
 Called as ``python -m ocitool.drivers.rootless.worker DRIVER HOME FD``; it ends when FD is closed.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -58,7 +59,7 @@ def main() -> None:
     """Serve what the command line names."""
     name, home, fd = sys.argv[1:]
     driver: Driver = plugins.lookup("ocitool.drivers", name)(home)
-    with socket.socket(fileno=int(fd)) as channel:
+    with closing(driver), socket.socket(fileno=int(fd)) as channel:
         serve(driver, channel)
 
 
