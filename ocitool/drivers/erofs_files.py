@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ocitool.layer.beneath import open_quietly
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import Lane
 from ocitool.layer.erofs.format import BLOCK
 from ocitool.layer.erofs.reader import ErofsImage
+from ocitool.layer.files import open_noatime, write_all, write_all_at
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
-from ocitool.oci.streams import Tee, write_all, write_all_at
+from ocitool.oci.streams import Tee
 
 if TYPE_CHECKING:
     from ocitool.layer.erofs.lower import Stack
@@ -99,7 +99,7 @@ class Compared:
 
     def __init__(self, stream: Stream, path: str) -> None:
         self._stream = stream
-        self._file = open_quietly(path)
+        self._file = open_noatime(path)
         self._at = 0
         self.differs = ""
 
@@ -127,7 +127,7 @@ class ComparedHoles:
         """Compare the content of the member that *reader* is at; returns where it begins."""
         start = self.size
         try:
-            with open_quietly(self._path) as file:
+            with open_noatime(self._path) as file:
                 file.seek(start)
                 pieces = iter(lambda: reader.read(CHUNK), b"")
                 same = all(file.read(len(data)) == data for data in pieces)

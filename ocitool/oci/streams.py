@@ -1,19 +1,16 @@
-"""Streams over streams, and writing all of a piece.
+"""Streams over streams.
 
 What decompresses, reads ahead or resumes a download is with what it belongs to.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Self
 
 from ocitool.errors import DigestMismatch
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
-
-_PIECE: Final = 1 << 20  # bytes
 
 
 class Tee:
@@ -52,35 +49,6 @@ class Peeked:
 
     def close(self) -> None:
         self._stream.close()
-
-
-class PipeReader:
-    """The reading end of a pipe, a descriptor that its owner closes, as a stream."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def read(self, size: int = -1, /) -> bytes:
-        if size < 0:
-            return b"".join(iter(lambda: self.read(_PIECE), b""))
-        return os.read(self._fd, size)
-
-    def close(self) -> None:
-        return None
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of *data*: a disk that is nearly full takes a part of it without an error."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def write_all_at(fd: int, data: bytes, offset: int) -> None:
-    """Write all of *data* at *offset*, as `write_all`."""
-    done = os.pwrite(fd, data, offset)
-    while done < len(data):
-        done += os.pwrite(fd, memoryview(data)[done:], offset + done)
 
 
 class VerifiedReader:

@@ -14,10 +14,10 @@ from ocitool.errors import LayerError, NotFound
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import ReadAhead
 from ocitool.layer.entry import Kind
+from ocitool.layer.files import write_all_at
 from ocitool.layer.index.links import settled
 from ocitool.layer.index.merged import Found, ImageTree
 from ocitool.layer.tar.sparse import Filler, Sparse
-from ocitool.oci.streams import write_all_at
 from ocitool.store.layer_content import Layer
 from ocitool.store.layers import Layers
 

@@ -22,8 +22,8 @@ from ocitool.drivers.rootless import protocol
 from ocitool.errors import DriverError, DriverUnavailable, SandboxError
 from ocitool.layer.changeset import Applied
 from ocitool.layer.codec import CHUNK
+from ocitool.layer.files import write_all
 from ocitool.oci.content import Stream
-from ocitool.oci.streams import write_all
 from ocitool_runtime.host import userns
 from ocitool_runtime.spec import Mount
 

@@ -16,7 +16,8 @@ from typing import Any
 from ocitool import plugins
 from ocitool.drivers.driver import Driver
 from ocitool.drivers.rootless import protocol
-from ocitool.oci.streams import PipeReader, write_all
+from ocitool.layer.codec import CHUNK
+from ocitool.layer.files import write_all
 
 
 def serve(driver: Driver, channel: socket.socket) -> None:
@@ -41,18 +42,33 @@ def _call(driver: Driver, message: protocol.Message) -> Any:
     method, *arguments = message.body
     if method == "apply":
         key, parents = arguments
-        done = driver.apply(key, parents, PipeReader(message.fd))
+        done = driver.apply(key, parents, _Pipe(message.fd))
         return [done.entries, done.size, list(done.notes)]
     if method == "diff":
         key, parents, clamp = arguments
         return driver.diff(key, parents, partial(write_all, message.fd), clamp=clamp)
     if method == "check":
         layer, parents = arguments
-        return list(driver.check(layer, parents, PipeReader(message.fd)))
+        return list(driver.check(layer, parents, _Pipe(message.fd)))
     if method in {"probe", "usage"}:
         return asdict(getattr(driver, method)(*arguments))
     getattr(driver, method)(*arguments)
     return None
+
+
+class _Pipe:
+    """The reading end of a pipe as a stream."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        return os.read(self._fd, size)
+
+    def close(self) -> None:
+        return None  # its owner closes it
 
 
 def main() -> None:

@@ -11,11 +11,11 @@ from typing import Final
 
 from ocitool.layer.beneath import Root, remove_tree
 from ocitool.layer.entry import Entry, Kind, kind_of, split
+from ocitool.layer.files import write_all_at
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.unpack import lower as trees
 from ocitool.layer.unpack.metadata import Attributes
 from ocitool.layer.whiteouts import Whiteouts, is_whiteout
-from ocitool.oci.streams import write_all_at
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_ACL: Final = "system.posix_acl_default"
