@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from ocitool.errors import NotFound
-from ocitool.store.atomic import write_all
+from ocitool.layer.files import write_all
 
 _UNNAMED: Final = "/proc/self/fd"  # where a file without a name can be given one, open(2)
 _CANNOT: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})  # be without a name here

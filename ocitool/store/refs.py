@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Final
 
 from ocitool.errors import StoreError
-from ocitool.layer.beneath import read_quietly
+from ocitool.layer.files import read_noatime
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, dump
 from ocitool.oci.mediatypes import OCI_INDEX
@@ -101,7 +101,7 @@ class Refs:
 
     def _lines(self) -> list[bytes]:
         try:
-            raw = read_quietly(self._path)
+            raw = read_noatime(self._path)
         except FileNotFoundError:
             return []
         return split(raw)
