@@ -11,7 +11,7 @@ from ocitool.errors import FormatError
 from ocitool.image.image import Image
 from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import parse_time
-from ocitool.store.image_summaries import Facts
+from ocitool.store.image_summaries import ImageSummary
 from ocitool.store.refs import Refs, name_of
 from ocitool.store.store import Store
 
@@ -29,9 +29,9 @@ def image_rows(
     seen: set[str] = set()
     for refs, root in [(store.refs, ""), *((each.refs, each.root) for each in store.shared)]:
         names = [known for known in _names(refs, pattern) if known[0] not in seen]
-        facts = store.facts.of(digest for _, digest in names)
+        summaries = store.summaries.of(digest for _, digest in names)
         for name, digest in reversed(names):
-            yield {**_row(name, digest, facts.get(digest), moments), "Store": root}
+            yield {**_row(name, digest, summaries.get(digest), moments), "Store": root}
         if store.shared:
             seen.update(name for name, _ in names if name)
 
@@ -45,21 +45,21 @@ def _names(refs: Refs, pattern: str) -> list[tuple[str, str]]:
     return [(name_of(e), str(e.digest)) for e in found if not has_tag or name_of(e) == str(wanted)]
 
 
-def _row(name: str, digest: str, facts: Facts | None, moments: bool) -> dict[str, Any]:
+def _row(name: str, digest: str, summary: ImageSummary | None, moments: bool) -> dict[str, Any]:
     repository, tag = _shown(name)
     row = {
         "Repository": repository,
         "Tag": tag,
         "Digest": digest,
-        "ID": facts.id if facts else digest,
+        "ID": summary.id if summary else digest,
         "CreatedAt": "",
         "CreatedSince": "N/A",
-        "Size": human_size(facts.size, 3) if facts else "damaged",
-        "Platform": facts.platform if facts else "",
+        "Size": human_size(summary.size, 3) if summary else "damaged",
+        "Platform": summary.platform if summary else "",
     }
-    if facts and facts.created:
+    if summary and summary.created:
         with contextlib.suppress(FormatError):  # "N/A", if the config says no time that is one
-            moment = parse_time(facts.created)
+            moment = parse_time(summary.created)
             row["CreatedSince"] = ago(moment)
             if moments:
                 row["CreatedAt"] = local_time(moment)

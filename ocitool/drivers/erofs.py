@@ -30,8 +30,8 @@ from ocitool.layer.erofs.reader import ErofsImage
 from ocitool_runtime.spec import Mount, SharedImage
 
 if TYPE_CHECKING:
+    from ocitool.layer.changeset import Applied
     from ocitool.layer.erofs.lower import Stack
-    from ocitool.layer.unpack.extract import Applied
     from ocitool.oci.content import Stream
 
 IMAGE: Final = "image"

@@ -16,7 +16,7 @@ from ocitool.layer.whiteouts import Removal
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:
-    from ocitool.layer.unpack.extract import Applied
+    from ocitool.layer.changeset import Applied
     from ocitool.oci.content import Stream
 
 

@@ -17,11 +17,11 @@ from ocitool.drivers import probes
 from ocitool.drivers.base import DirectoryDriver
 from ocitool.drivers.driver import Support
 from ocitool.errors import DriverError
-from ocitool.layer.whiteouts import OverlayMarks
+from ocitool.layer.whiteouts import OverlayWhiteouts
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:
-    from ocitool.layer.unpack.extract import Applied
+    from ocitool.layer.changeset import Applied
     from ocitool.oci.content import Stream
 
 _MOST_LAYERS: Final = 500  # OVL_MAX_STACK
@@ -39,7 +39,7 @@ class OverlayDriver(DirectoryDriver):
         super().__init__(home)
         # In a user namespace of its own this process is root, too; there trusted.* is refused.
         self._trusted = os.geteuid() == 0 and probes.initial_user_namespace()
-        self._marks = OverlayMarks("trusted" if self._trusted else "user")
+        self._marks = OverlayWhiteouts("trusted" if self._trusted else "user")
         self._options = ("index=off",) if self._trusted else ("index=off", "userxattr")
 
     def probe(self) -> Support:
@@ -92,7 +92,7 @@ class OverlayDriver(DirectoryDriver):
         from ocitool.layer.unpack.lower import in_directories
 
         look = in_directories(self._lower(parents))
-        changes = changes_in_upper(self._root(key), self._marks.attribute, look)
+        changes = changes_in_upper(self._root(key), self._marks.opaque_xattr, look)
         return write_changes(changes, sink, clamp=clamp)
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:

@@ -104,7 +104,7 @@ def initial_user_namespace() -> bool:
 def try_erofs(home: str, options: Sequence[str]) -> Support:
     """Write an image beneath *home*, mount it, and stack an overlay on it."""
     from ocitool.drivers.erofs_files import HolesFile
-    from ocitool.layer.entry import FILE, Entry
+    from ocitool.layer.entry import Entry, Kind
     from ocitool.layer.erofs.convert import index
     from ocitool.layer.erofs.lower import Stack
     from ocitool.layer.tar.writer import TarWriter
@@ -115,7 +115,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
     def write_image(place: str) -> None:
         with open(f"{place}/tar", "wb") as file:
             writer = TarWriter(file.write)
-            writer.add(Entry("file", FILE, size=7))
+            writer.add(Entry("file", Kind.FILE, size=7))
             writer.content(b"content")
             writer.close()
         with open(f"{place}/tar", "rb", buffering=0) as tar, open(f"{place}/image", "wb") as file:

@@ -18,14 +18,16 @@ from ocitool.store.atomic import write_file
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
-from ocitool.store.image_summaries import FactTable
+from ocitool.store.image_summaries import ImageSummaries
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
+from ocitool.store.records import BlobRecords, LayerRecords
 from ocitool.store.refs import Refs
 
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.drivers.driver import Driver
     from ocitool.drivers.select import Choice
+    from ocitool.store.build_cache import BuildCache
     from ocitool.store.layers import Layers
     from ocitool.store.shared import SharedStore
 
@@ -48,7 +50,7 @@ class Store:
         self.refs = Refs(self.layout)
         #: the names of this store, and then those of the shared ones
         self.all_refs = (self.refs, *(each.refs for each in self.shared))
-        self.facts = FactTable(lambda: self.database, self.blobs, self.all_refs)
+        self.summaries = ImageSummaries(lambda: self.database, self.blobs, self.all_refs)
         self._progress = progress
         self._lock = threading.RLock()
         self._database: Database | None = None
@@ -81,6 +83,23 @@ class Store:
             return self._database
 
     @property
+    def layer_records(self) -> LayerRecords:
+        """What the database knows of unpacked layers."""
+        return LayerRecords(self.database)
+
+    @property
+    def blob_records(self) -> BlobRecords:
+        """What the database knows of blobs."""
+        return BlobRecords(self.database)
+
+    @property
+    def build_cache(self) -> BuildCache:
+        """The records of the build cache."""
+        from ocitool.store.build_cache import BuildCache
+
+        return BuildCache(self.database)
+
+    @property
     def layers(self) -> Layers:
         """The unpacked layers."""
         with self._lock:
@@ -88,7 +107,13 @@ class Store:
                 from ocitool.store.layers import Layers
 
                 self._layers = Layers(
-                    self.layout, self.database, self.blobs, self.lease, self.driver, self.shared
+                    self.layout,
+                    self.layer_records,
+                    self.blob_records,
+                    self.blobs,
+                    self.lease,
+                    self.driver,
+                    self.shared,
                 )
                 if not self.layout.readonly:
                     self._layers.make_durable()
@@ -153,7 +178,7 @@ class Store:
                     return entry
         digits = name.removeprefix("sha256:")
         if len(digits) >= 2 and set(digits) <= set("0123456789abcdef"):
-            found = sorted(self.facts.beginning(digits))
+            found = sorted(self.summaries.beginning(digits))
             if len(found) > 1:
                 raise ImageNotFound(f"{len(found)} images have ids that begin with {digits!r}")
             for digest in found:
@@ -179,15 +204,12 @@ class Store:
     # -- origins ----------------------------------------------------------------------------
 
     def note_origin(self, digest: Digest, repository: str) -> None:
-        """Remember that *repository* holds a blob, so that it can be mounted from there."""
-        self.database.run("INSERT OR IGNORE INTO origins VALUES (?, ?)", (str(digest), repository))
+        """Remember that *repository* has a blob, so that it can be mounted from there."""
+        self.blob_records.put_origin(digest, repository)
 
     def origins(self, digest: Digest) -> tuple[str, ...]:
-        """Return the repositories (with their domain) that are known to hold a blob."""
-        rows = self.database.rows(
-            "SELECT repository FROM origins WHERE digest = ? ORDER BY repository", (str(digest),)
-        )
-        return tuple(row[0] for row in rows)
+        """Return the repositories (with their domain) that are known to have a blob."""
+        return self.blob_records.origins(digest)
 
     def remove_database(self) -> None:
         """Remove a damaged database; the next use makes a new one.
@@ -231,11 +253,11 @@ class Store:
                 self._database = None
             self._layers = None
             if self._swept:  # then there may be something, of this process or of one before
-                from ocitool.store.sweep import take_out_trash
+                from ocitool.store.sweep import empty_trash
 
                 self._swept = False
                 with contextlib.suppress(OcitoolError):  # what stays goes with the next
-                    take_out_trash(self.layout, background=self.settings.background)
+                    empty_trash(self.layout, background=self.settings.background)
 
     def __enter__(self) -> Self:
         return self

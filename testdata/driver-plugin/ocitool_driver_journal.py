@@ -15,7 +15,7 @@ from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.vfs import VfsDriver
 
 if TYPE_CHECKING:
-    from ocitool.layer.unpack.extract import Applied
+    from ocitool.layer.changeset import Applied
     from ocitool.oci.content import Stream
     from ocitool_runtime.spec import Mount
 

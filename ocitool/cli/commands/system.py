@@ -61,12 +61,12 @@ def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progre
 def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
     from ocitool.errors import StoreError
     from ocitool.store.maintenance.check import check as prove
-    from ocitool.store.maintenance.orphans import leftovers
+    from ocitool.store.maintenance.orphans import unreferenced_data
 
     problems = list(prove(store, sink))
     lines = [_told(problem.what, problem.remedy) for problem in problems]
     with contextlib.suppress(StoreError):  # names or database are damaged, as was told
-        if found := list(leftovers(store)):
+        if found := list(unreferenced_data(store)):
             lines += map(one_line, found)
             lines += ["  not wrong, but of no use: run `ocitool system prune`"]
     return lines if problems else [*lines, "The store is whole."], bool(problems)
@@ -79,12 +79,12 @@ def _told(what: str, then: str) -> str:
 def _repaired(
     store: Store, sink: ProgressSink, insecure: bool, authfile: str | None
 ) -> tuple[list[str], bool]:
-    from ocitool.image.repair import Mended
+    from ocitool.image.repair import Repaired
     from ocitool.image.repair import repair as mend
 
     lines, wrong = [], False
     for result in mend(store, sink, insecure=insecure, authfile=authfile):
-        if isinstance(result, Mended):
+        if isinstance(result, Repaired):
             lines.append(_told(result.problem.what, result.done))
         else:
             wrong = True
@@ -180,7 +180,7 @@ def version(format_: str | None) -> None:
 @pass_app
 def df(app: App, verbose: bool, format_: str | None) -> None:
     """Show what takes how much space, and how much of it `system prune` gives back."""
-    from ocitool.store.maintenance.build_cache import size_of
+    from ocitool.store.maintenance.cache_usage import size_of
     from ocitool.store.maintenance.usage import usage
     from ocitool.store.sweep import drivers_of
 

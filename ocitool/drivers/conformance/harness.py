@@ -23,7 +23,7 @@ from ocitool.drivers.driver import Driver
 from ocitool.errors import LayerError, OcitoolError
 from ocitool.layer import ownership
 from ocitool.layer.beneath import remove_tree
-from ocitool.layer.unpack.extract import Applied
+from ocitool.layer.changeset import Applied
 from ocitool_runtime.host import userns
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Mount, Sandbox, Stdio

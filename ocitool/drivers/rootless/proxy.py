@@ -20,8 +20,8 @@ from typing import Any, Final
 from ocitool.drivers.driver import Driver, Support, Usage
 from ocitool.drivers.rootless import protocol
 from ocitool.errors import DriverError, DriverUnavailable, SandboxError
+from ocitool.layer.changeset import Applied
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.unpack.extract import Applied
 from ocitool.oci.content import Stream
 from ocitool_runtime.host import userns
 from ocitool_runtime.sandbox.files import write_all

@@ -16,9 +16,8 @@ from functools import cache, partial
 from typing import Any, Final, TypeGuard
 
 from ocitool.errors import BadManifest, ImageNotFound, LayerError
-from ocitool.layer import entry as kinds
 from ocitool.layer.compression.codecs import CHUNK, sniff
-from ocitool.layer.entry import Entry, split
+from ocitool.layer.entry import Entry, Kind, split
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci import limits
 from ocitool.oci.config import ImageConfig
@@ -40,7 +39,7 @@ def blob_path(digest: Digest) -> str:
 
 
 def spool(stream: Stream, directory: str) -> None:
-    """Unpack an archive's files; paths were proved by the reader, links are remade as links.
+    """Unpack an archive's files; paths were verified by the reader, links are remade as links.
 
     Raises:
         LayerError: it is not a tar, or one whose members do not fit together.
@@ -50,11 +49,11 @@ def spool(stream: Stream, directory: str) -> None:
         path = f"{directory}/{entry.path}"
         try:
             os.makedirs(f"{directory}/{split(entry.path)[0]}", mode=0o700, exist_ok=True)
-            if entry.kind == kinds.FILE:
+            if entry.kind == Kind.FILE:
                 with open(path, "xb") as file:
                     while data := reader.read(CHUNK):
                         file.write(data)
-            elif entry.kind in (kinds.SYMLINK, kinds.HARDLINK):
+            elif entry.kind in (Kind.SYMLINK, Kind.HARDLINK):
                 _link(directory, entry)
         except OSError as error:
             if error.errno not in _CONFUSED:
@@ -67,7 +66,7 @@ def spool(stream: Stream, directory: str) -> None:
 def _link(directory: str, entry: Entry) -> None:
     # docker's older archives say so that a layer is there already; only that is followed.
     target = entry.link
-    if entry.kind == kinds.SYMLINK:
+    if entry.kind == Kind.SYMLINK:
         target = os.path.join(split(entry.path)[0], entry.link)
     inside = _inside(target)
     if inside is None:
@@ -99,9 +98,9 @@ def read_docker(directory: str) -> Iterator[tuple[str, Descriptor]]:
         if len(diff_ids) != len(layers):
             raise BadManifest("has another number of layers than its config", where=where)
         manifest = Manifest.new(descriptor, [adopt(path, "") for path in layers])
-        place = f"{directory}/{blob_path(manifest.descriptor.digest)}"
-        if not os.path.lexists(place):
-            with open(place, "xb") as out:
+        path = f"{directory}/{blob_path(manifest.descriptor.digest)}"
+        if not os.path.lexists(path):
+            with open(path, "xb") as out:
                 out.write(manifest.raw)
         for name in names:
             yield name, manifest.descriptor
@@ -157,10 +156,10 @@ def _adopt(directory: str, path: str, media_type: str) -> Descriptor:
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise ImageNotFound(f"the archive lacks {path}") from error
-    place = f"{directory}/{blob_path(digest)}"
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    if not os.path.lexists(place):
-        os.symlink(os.path.realpath(f"{directory}/{inside}"), place)
+    blob = f"{directory}/{blob_path(digest)}"
+    os.makedirs(os.path.dirname(blob), exist_ok=True)
+    if not os.path.lexists(blob):
+        os.symlink(os.path.realpath(f"{directory}/{inside}"), blob)
     codec = sniff(head)
     kind = media_type or layer_type(codec.name if codec is not None else "none")
     return Descriptor(media_type=kind, digest=digest, size=size)

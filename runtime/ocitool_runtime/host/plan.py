@@ -15,6 +15,7 @@ from ocitool_runtime.host.hostfiles import host_files
 from ocitool_runtime.sandbox.plan import LimitPlan, MountPlan, Plan, SharedPlan
 from ocitool_runtime.spec import Mount, Rlimit, Sandbox
 
+_PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
 _ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
 _CLEARED: Final = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec"}
 _VALUES: Final = {
@@ -90,6 +91,11 @@ def _check(sandbox: Sandbox) -> None:
     if not sandbox.cwd.startswith("/"):
         raise SandboxError(
             f"working directory {sandbox.cwd!r} is not an absolute path", where="cwd"
+        )
+    if (size := len(os.fsencode(sandbox.cwd))) >= _PATH_MAX:
+        # Before its directories are made: chdir(2) refuses it only afterwards.
+        raise SandboxError(
+            f"the path of the working directory is too long: {size} bytes", where="cwd"
         )
     if sandbox.uid_maps and any(m.shared for m in (*sandbox.rootfs, *sandbox.mounts)):
         raise SandboxError("a user namespace cannot mount EROFS images", where="uid_maps")

@@ -20,10 +20,11 @@ from ocitool.layer.beneath import remove_tree
 @pytest.fixture(autouse=True)
 def on_btrfs(btrfs, monkeypatch):
     """Every home of a test lies on btrfs; at its end no subvolume is left there."""
-    monkeypatch.setattr(tempfile, "tempdir", str(btrfs))
+    top = tempfile.mkdtemp(dir=btrfs)
+    monkeypatch.setattr(tempfile, "tempdir", top)
     yield
-    left = [place for place, _, _ in os.walk(btrfs) if btrfs_subvolumes.is_subvolume(place)]
-    assert left == [str(btrfs)]
+    left = [place for place, _, _ in os.walk(top) if btrfs_subvolumes.is_subvolume(place)]
+    assert left == []
 
 
 class TestBtrfs(DriverConformance):

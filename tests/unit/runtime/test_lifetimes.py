@@ -83,6 +83,7 @@ def test_a_killed_stub_is_an_error(make):
     process.close()
 
 
+@pytest.mark.alone
 def test_nothing_is_left_of_a_hundred(image, scratch, make):
     """No mount, process or descriptor, whether they end, fail or are killed."""
     mounts = Path("/proc/self/mountinfo").read_text()

@@ -85,6 +85,7 @@ def test_a_program_is_root_with_all_capabilities(some_maps):
     assert written == [(m.container, m.host, m.count) for m in some_maps.uid_maps]
 
 
+@pytest.mark.alone
 def test_its_mounts_are_its_own(some_maps, tmp_path):
     before = open_text("/proc/self/mountinfo")
     out = output(some_maps, f"mount -t tmpfs none {tmp_path} && touch {tmp_path}/x && echo done")
