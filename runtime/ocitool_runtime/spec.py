@@ -29,7 +29,7 @@ class SharedImage:
     """An EROFS image that is shown on the host, read-only and once for all who need it."""
 
     source: str  # the image
-    target: str  # where it is shown; nothing but such places may be in the directory above
+    target: str  # where it is mounted, in a directory for such mounts alone
     devices: tuple[str, ...] = ()  # files with its content
 
 
@@ -105,7 +105,7 @@ class Sandbox:
     no_new_privileges: bool = True
     seccomp: bool = True
     rlimits: tuple[Rlimit, ...] = ()
-    init: bool = False  # process 1 is a reaper instead of the program
+    init: bool = False  # the container init is a reaper, and its child the program
     umask: int = 0o022
     shm_size: int = 64 << 20  # bytes of /dev/shm
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
