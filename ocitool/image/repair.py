@@ -133,7 +133,7 @@ class _Repair:
             case BadDatabase():
                 if os.path.exists(self._store.layout.served):
                     raise StoreError(
-                        "it says which repository of the registry holds what",
+                        "the database records what each repository of the registry has",
                         hint="restore it from a backup; or remove it with its -wal and -shm, and "
                         "push the images again",
                     )
@@ -159,7 +159,9 @@ class _Repair:
 
     def _fetch(self, wanted: Descriptor, names: tuple[str, ...]) -> str:
         """Fetch a blob or manifest, verified by its digest; returns where it was to be had."""
-        failure: OcitoolError = NotFound("no registry is known to have it", hint="build it again")
+        failure: OcitoolError = NotFound(
+            f"no registry is known to have {wanted.digest}", hint="build the image again"
+        )
         for repository in self._repositories(wanted.digest, names):
             try:
                 self._fetch_from(repository, wanted)
@@ -203,7 +205,10 @@ class _Repair:
             ):
                 if record is not None:
                     self._stood_on.add((name, record.parent))
-                raise StoreError("a process may be using it", hint="end it, and repair again")
+                raise StoreError(
+                    f"layer {chain[:12]} may be in use by a process",
+                    hint="stop it, and repair again",
+                )
         return "removed; it is unpacked again when it is needed"
 
 

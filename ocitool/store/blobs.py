@@ -84,7 +84,7 @@ class Blobs:
             with contextlib.suppress(FileNotFoundError):
                 return open_quietly(path)
         raise BlobNotFound(
-            f"the blob {digest} is not in the store", hint="pull or build the image again"
+            f"blob {digest} is not in the store", hint="pull, load or build the image again"
         )
 
     def read(self, descriptor: Descriptor) -> bytes:

@@ -97,7 +97,7 @@ class Database:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise StoreVersion(
-                f"has format {version}, and this program knows {VERSION}",
+                f"unsupported database format {version}: this ocitool supports {VERSION}",
                 where=path,
                 hint="use a newer ocitool, or another --root",
             )

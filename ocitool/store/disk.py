@@ -39,7 +39,7 @@ def require_room(root: str, size: int) -> None:
         free = free_bytes(root)
     if size > free:
         raise StoreError(
-            f"{size} bytes are needed, and the disk has {free} left",
+            f"not enough disk space: {size} bytes are needed, and {free} are left",
             where=root,
             hint="free some space: `ocitool system prune -a`, or give --root another disk",
         )

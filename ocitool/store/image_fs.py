@@ -47,7 +47,7 @@ class LayeredTree:
             raise NotFound(f"the image has no file /{path.lstrip('/')}")
         found = self.tree.original(found)
         if found.entry.size > _SMALL:
-            raise LayerError(f"is larger than {_SMALL} bytes", where=path)
+            raise LayerError(f"file is larger than {_SMALL} bytes", where=path)
         for _, stream in self._contents(found.layer, [found]):
             return b"".join(stream)
         return b""
@@ -126,7 +126,7 @@ def _pieces(stream: ReadAhead, size: int) -> Iterator[bytes]:
 def _piece(stream: ReadAhead, size: int) -> bytes:
     piece = stream.read(size)
     if not piece:
-        raise LayerError("the layer ends before a file that its index names")
+        raise LayerError("unexpected end of the layer: a file that its index names is missing")
     return piece
 
 
@@ -160,7 +160,7 @@ class Spool:
         while left:
             piece = os.pread(self._fd, min(left, CHUNK), at)
             if not piece:
-                raise LayerError("a temporary file was cut off", where=found.entry.path)
+                raise LayerError("temporary file was truncated", where=found.entry.path)
             at += len(piece)
             left -= len(piece)
             yield piece

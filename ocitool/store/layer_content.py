@@ -65,7 +65,7 @@ def reporting_corrupt_blob(blobs: Blobs, layer: Layer) -> Iterator[None]:
         for digest in (layer.diff_id, layer.blob.digest):  # of the first there need be no blob
             if blobs.size(digest) is not None and blobs.hash(digest) != digest:
                 raise StoreError(
-                    f"the blob {digest} is damaged: {error}",
+                    f"blob {digest} is corrupt: {error}",
                     where=blobs.path(digest),
                     hint="run `ocitool system check --repair`, which fetches it again",
                 ) from error
@@ -102,6 +102,6 @@ class VerifiedTar:
         limits = DEFAULT_LIMITS
         if self._size > limits.ratio_from and self._size > self._packed * limits.ratio:
             raise TooLarge(
-                f"{self._packed} bytes unpack to more than {limits.ratio} times as much",
-                hint="it looks like a decompression bomb",
+                f"layer of {self._packed} bytes unpacks to more than {limits.ratio} times its size",
+                hint="it may be a decompression bomb",
             )

@@ -78,19 +78,19 @@ class Layout:
                 text = file.read(20).strip()
         except FileNotFoundError:
             if not make:
-                raise StoreError("is not a store", where=self.root) from None
+                raise StoreError("directory is not a store", where=self.root) from None
             self._create(version)
             return
         except OSError as error:
             raise StoreError(
-                f"cannot be read: {error.strerror}",
+                f"cannot read the store: {error.strerror}",
                 where=self.root,
                 hint="give --root a directory of your own, or run as its owner",
             ) from error
         if text != b"%d" % FORMAT:
             found = text.decode("ascii", "backslashreplace") or "unknown"
             raise StoreVersion(
-                f"is a store of format {found}, and this program knows {FORMAT}",
+                f"unsupported store format {found}: this ocitool supports {FORMAT}",
                 where=self.root,
                 hint="use a newer ocitool, or another --root",
             )
@@ -115,7 +115,7 @@ class Layout:
         length = len(os.fsencode(os.path.realpath(self.root)))
         if length > _LONGEST:
             raise StoreError(
-                f"the path is {length} bytes long, and that of a store is at most {_LONGEST}",
+                f"path of the store has {length} bytes, and the limit is {_LONGEST}",
                 where=self.root,
                 hint="give --root a shorter path",
             )
@@ -126,7 +126,7 @@ class Layout:
             strangers = [name for name in names if name not in _OWN and not is_temporary(name)]
             if strangers:
                 raise StoreError(
-                    f"is not empty and not a store (it has {strangers[0]!r})",
+                    f"directory is not empty and not a store (it contains {strangers[0]!r})",
                     where=self.root,
                     hint="give --root an empty or a new directory",
                 )
@@ -139,7 +139,7 @@ class Layout:
             write_file(version, b"%d\n" % FORMAT)
         except OSError as error:
             raise StoreError(
-                f"cannot be made: {error.strerror}",
+                f"cannot create the store: {error.strerror}",
                 where=self.root,
                 hint="give --root a directory you may write to",
             ) from error
@@ -177,9 +177,9 @@ class Layout:
             if fd < 0:
                 if time.monotonic() > deadline:
                     raise StoreLocked(
-                        f"another process has held {name!r} for {patience:.0f} seconds",
+                        f"another process has held the lock {name!r} for {patience:.0f} seconds",
                         where=self.root,
-                        hint="wait for it, or end it",
+                        hint="wait for it to end, or stop it",
                     )
                 time.sleep(0.01)
         try:

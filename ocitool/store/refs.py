@@ -120,7 +120,9 @@ class Refs:
         try:
             yield
         except ValueError as error:
-            raise StoreError(f"is damaged: {error}", where=self._path, hint=_REMEDY) from error
+            raise StoreError(
+                f"index.json is corrupt: {error}", where=self._path, hint=_REMEDY
+            ) from error
 
 
 #: image-spec: only valid in a layout's index.json.  The full name, as several tools write it.

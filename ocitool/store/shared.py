@@ -62,5 +62,5 @@ def open_shared(roots: Sequence[str], mine: str) -> tuple[SharedStore, ...]:
     """Open the shared stores *roots*; *mine* is one's own, which may not be among them."""
     for root in roots:
         if os.path.realpath(root) == os.path.realpath(mine):
-            raise StoreError("is the store itself, so it cannot be shared below it", where=root)
+            raise StoreError("shared store must not be the store itself", where=root)
     return tuple(SharedStore(root) for root in roots)

@@ -231,7 +231,9 @@ class Store:
         with self._lock:
             mine = self._lease.name if self._lease is not None else ""
             if set(os.listdir(self.layout.tmp)) - {mine}:
-                raise StoreError("other processes use the store", hint="wait for them, or end them")
+                raise StoreError(
+                    "other processes use the store", hint="wait for them to end, or stop them"
+                )
             if self._database is not None:
                 self._database.close()
                 self._database = None

@@ -79,7 +79,10 @@ def test_a_base_that_does_not_exist(run_cli, store_root, context, registry):
         (("-f", "gone", "."), "gone: there is no such file"),
         (("-f", "d", "."), "d: cannot be read: Is a directory"),
         (("-t", "Bad Name", "."), "Bad Name"),
-        (("--build-arg", "SOURCE_DATE_EPOCH=soon", "-f", "-", "."), "SOURCE_DATE_EPOCH is 'soon'"),
+        (
+            ("--build-arg", "SOURCE_DATE_EPOCH=soon", "-f", "-", "."),
+            "invalid SOURCE_DATE_EPOCH 'soon'",
+        ),
     ],
 )
 def test_what_cannot_begin(run_cli, store_root, context, words, message):

@@ -40,7 +40,7 @@ def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
     known = inventory or Inventory()
     damage = _damage_of_database(store)
     if damage:
-        yield Problem(what=f"the database is damaged: {damage}", remedy=REPAIR, fault=BadDatabase())
+        yield Problem(what=f"the database is corrupt: {damage}", remedy=REPAIR, fault=BadDatabase())
     else:
         yield from add_rows(store, known)
     bad: set[Digest] = set()
@@ -81,12 +81,12 @@ def _names(store: Store, told: Container[Digest]) -> Iterator[Problem]:
 def _layout(layout: Layout) -> Iterator[Problem]:
     if not os.path.exists(layout.index):
         yield Problem(
-            what="oci/index.json is not there: no image has a name any more",
-            remedy="put a copy of it back, or pull and build again; do not prune before",
+            what="oci/index.json is missing: no image has a name any more",
+            remedy="restore a copy of it, or pull and build the images again; do not prune before",
         )
     if not layout.is_image_layout():
         yield Problem(
-            what=f"{layout.layout_file} is missing or damaged: other tools see no image layout",
+            what=f"{layout.layout_file} is missing or corrupt: other tools see no image layout",
             remedy=REPAIR,
             fault=BadLayoutFile(),
         )
@@ -114,7 +114,7 @@ def _blobs(store: Store, inventory: Inventory, progress: ProgressSink) -> Iterat
         if damaged:
             names = tuple(sorted(inventory.names.get(digest, ())))
             yield Problem(
-                what=f"blob {digest} is damaged{_of(names)}",
+                what=f"blob {digest} is corrupt{_of(names)}",
                 remedy=f"{REPAIR}, or remove {store.blobs.path(digest)} and then {_again(names)}",
                 fault=BadBlob(digest, inventory.blobs.get(digest), names),
             )
@@ -162,9 +162,13 @@ def _called(name: str, entry: Descriptor) -> str:
 
 def _of(names: tuple[str, ...]) -> str:
     known = [name for name in names if name]
-    return f", which {', '.join(known)} needs" if known else ""
+    return f", needed by {', '.join(known)}" if known else ""
 
 
 def _again(names: tuple[str, ...]) -> str:
     named = next((name for name in names if name), "")
-    return f"run `ocitool pull {named}`, or build it again" if named else "bring its image again"
+    return (
+        f"run `ocitool pull {named}`, or build it again"
+        if named
+        else "pull or load the image again"
+    )

@@ -62,8 +62,7 @@ def _verify(
     except OcitoolError as error:
         if layer in inventory.layers:
             yield Problem(
-                what=f"blob {layer.blob.digest} does not hold the layer that its image says: "
-                f"{error}",
+                what=f"blob {layer.blob.digest} is not the layer that its image names: {error}",
                 remedy="build or push the image again",
             )
         yield from map(wrong_row, inventory.rows.get(layer, ()))
@@ -72,7 +71,7 @@ def _verify(
         verified[layer.diff_id] = layer
         path = f"{store.layout.indexes}/{layer.diff_id.encoded}"
         if _differs(path, wanted):
-            yield Problem(what=f"the index {path} is damaged", remedy=_MADE, fault=BadFile(path))
+            yield Problem(what=f"layer index {path} is corrupt", remedy=_MADE, fault=BadFile(path))
 
 
 def _differs(path: str, wanted: bytes) -> bool:

@@ -42,8 +42,8 @@ def wrong_row(row: BadRow) -> Problem:
     """Return the problem of a row."""
     what = ", ".join(f"{column} {value}" for column, value in row.where)
     return Problem(
-        what=f"the database holds what is not so: {row.table}, {what}",
-        remedy=f"{REPAIR}, which forgets it",
+        what=f"wrong row in the database: {row.table}, {what}",
+        remedy=f"{REPAIR}, which removes it",
         fault=row,
     )
 

@@ -40,13 +40,13 @@ def check_layers(
             yield wrong_row(BadRow("layers", (("driver", name),)))
             continue
         if is_hidden(store.layout, name):
-            text = f"the layers of driver {name} are not looked at: only their owner may"
+            text = f"layers of driver {name} are not checked: only their owner can read them"
             progress.emit(Notice(text=text, level="warning"))
             continue
         with made(store.make_driver, name) as driver:
             if driver is None:
                 yield Problem(
-                    what=f"layers are kept by the driver {name}, which cannot be had here",
+                    what=f"driver {name} has layers, and is not available",
                     remedy=f"install it again, or remove {store.layout.drivers}/{name}",
                 )
                 continue
@@ -105,11 +105,11 @@ class _Unpacked:
         if row is None:  # removed meanwhile
             return ""
         if not _is_chain(chain, row):
-            return "is another one by its row in the database"
+            return "does not match its row in the database"
         if not self._driver.has(chain):
-            return "has lost its directory, or a part of it"
+            return "is missing its directory, or a part of it"
         if row.parent in self._wrong:
-            return f"stands on layer {row.parent[:12]}, which is damaged"
+            return f"has the parent {row.parent[:12]}, which is corrupt"
         parents = self._parents(chain)
         # A layer whose parents prune has removed is orphaned (`ocitool.store.maintenance.orphans`).
         if not all(each in self._rows and self._driver.has(each) for each in parents):
@@ -153,7 +153,7 @@ class _Unpacked:
         if not faults:
             return ""
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        return f"is not as its tar says: {faults[0]}{more}"
+        return f"differs from its tar: {faults[0]}{more}"
 
 
 def _names_layer(chain: Any) -> bool:

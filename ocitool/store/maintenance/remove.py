@@ -71,7 +71,9 @@ def _found(store: Store, name: str) -> tuple[Descriptor, Sequence[Descriptor]]:
                 hint="its owner can remove it, with --root",
             )
         # Another process has removed or moved the name since: it is looked for once more.
-    raise ImageNotFound(f"{name!r} is not there any more", hint="others work on it: try again")
+    raise ImageNotFound(
+        f"{name!r} is no longer in the store", hint="other processes change it: try again"
+    )
 
 
 def _is_name_of(text: str, name: str) -> bool:

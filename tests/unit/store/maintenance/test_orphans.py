@@ -95,7 +95,7 @@ def test_a_mount_that_was_left_is_told(store, mounted):
     mounted("drivers/overlay/trees/0badc0de-1/a b")
     (problem,) = leaked_mounts(store.layout)
     place = f"{store.layout.root}/drivers/overlay/trees/0badc0de-1/a b"
-    assert problem.what == f"{place} is a mount that was left behind"
+    assert problem.what == f"orphaned mount: {place}"
     assert f"umount {place}" in problem.remedy
 
 
