@@ -1,12 +1,16 @@
 # Everything runs in .venv, which is made when it is missing or pyproject.toml has changed.
 #
 #   make demo      build, push, pull and run a small image; no root, no network but for .venv
-#   make test      the tests; ARGS goes to pytest: make test ARGS='-x tests/unit'
+#   make check     lint, types, house rules and unit tests, in a minute: before every commit
+#   make test      all tests, on all CPUs; ARGS goes to pytest: make test ARGS='-x tests/unit/oci'
 #   make lint      ruff: rules and format          make types   mypy
 #   make docs      writes docs/cli.md from --help, and what docs/drivers.md quotes
 #   make bench     ours against the peers          make conformance   what each driver passes
+#
+# Campaigns, of which the tests hold a short form each:
+#
 #   make crash     kills and power cuts            make soak   many processes in one store
-#   make damage    files of stores damaged, and mended
+#   make damage    files of stores damaged, and repaired
 #
 # Another environment: make test VENV=/somewhere.  One that is ready and is not to be touched:
 # make test VENV=/somewhere PREPARED=1.
@@ -16,14 +20,19 @@ ARGS ?=
 
 python := $(VENV)/bin/python
 ready := $(if $(PREPARED),,$(VENV)/.ready)
+# A worker takes whole files, in the order of tests/fixtures/workers.py.
+pytest := $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint types bench conformance crash damage soak docs clean
+.PHONY: demo check test lint types bench conformance crash damage soak docs clean
 
 demo: $(ready)
 	$(python) testdata/demo/demo.py $(ARGS)
 
+check: lint types
+	$(pytest) -q tests/house tests/unit
+
 test: $(ready)
-	$(python) -m pytest $(ARGS)
+	$(pytest) $(ARGS)
 
 lint: $(ready)
 	$(python) -m ruff check --no-cache .

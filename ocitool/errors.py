@@ -5,7 +5,7 @@
     ├─ NotFound (LookupError)        BlobNotFound  ImageNotFound  LayerNotFound
     ├─ DigestMismatch
     ├─ LayerError                    UnsafePath  UnsupportedEntry  TooLarge
-    ├─ StoreError                    StoreLocked  StoreVersion
+    ├─ StoreError                    StoreLocked  StoreReadOnly  StoreVersion
     ├─ DriverError                   DriverUnavailable
     ├─ RegistryError                 TransportError (ConnectError Timeout)  AuthError  ResponseError
     ├─ BuildError                    StageCycle  UnknownStage  StepFailed
@@ -137,6 +137,10 @@ class StoreError(OcitoolError):
 
 class StoreLocked(StoreError):
     """Another process holds what is needed, and did not let go in time."""
+
+
+class StoreReadOnly(StoreError):
+    """The store cannot be changed: by this user, or by anybody."""
 
 
 class StoreVersion(StoreError):

@@ -9,7 +9,8 @@ import os
 os.environ["OCITOOL_BACKGROUND"] = "no"  # nothing goes on when a test has ended
 
 pytest_plugins = (
-    "tests.fixtures.programs",  # first: others import it
+    "tests.fixtures.programs",  # these two first: others import them
+    "tests.fixtures.workers",
     "tests.fixtures.commands",
     "tests.fixtures.disks",
     "tests.fixtures.screens",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ocitool.layer.unpack.extract import Applied
+    from ocitool.layer.changeset import Applied
     from ocitool.oci.content import Stream
     from ocitool_runtime.spec import Mount
 
@@ -160,5 +160,8 @@ class Driver(Protocol):
 
         Raises:
             LayerNotFound: *layer*, or one of *parents*, is not there.
-            LayerError: *tar* is damaged.
+            LayerError: *tar* is corrupt.
         """
+
+    def close(self) -> None:
+        """Give back processes and descriptors that the driver holds; a second call does nothing."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 from ocitool.image.decompress import plain
 from ocitool.image.image import Image
-from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK
+from ocitool.layer.entry import Kind
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.oci.config import History, ImageConfig, RunConfig
@@ -43,10 +43,10 @@ def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> N
         for found, content in shown:
             path = found.entry.path
             known = path
-            if content.entry.kind != kinds.DIRECTORY:
+            if content.entry.kind != Kind.DIRECTORY:
                 known = first.setdefault((content.layer, content.offset), path)
             if known != path:
-                link = content.entry._replace(kind=kinds.HARDLINK, link=known, size=0)
+                link = content.entry._replace(kind=Kind.HARDLINK, link=known, size=0)
                 writer.add(link._replace(path=path))
                 continue
             writer.add(content.entry._replace(path=path))

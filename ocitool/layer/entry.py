@@ -9,13 +9,20 @@ from typing import Final, NamedTuple
 
 from ocitool.errors import TooLarge, UnsafePath
 
-FILE: Final = "file"
-DIRECTORY: Final = "dir"
-SYMLINK: Final = "symlink"
-HARDLINK: Final = "link"
-CHAR: Final = "char"
-BLOCK: Final = "block"
-FIFO: Final = "fifo"
+
+class Kind:
+    """What an entry is.  Strings and no enum: a layer of 50,000 entries compares them often."""
+
+    FILE: Final = "file"
+    DIRECTORY: Final = "dir"
+    SYMLINK: Final = "symlink"
+    HARDLINK: Final = "link"
+    CHAR: Final = "char"
+    BLOCK: Final = "block"
+    FIFO: Final = "fifo"
+    #: Of no entry: what a driver's tree has in the place of what a layer removes.
+    WHITEOUT: Final = "whiteout"
+
 
 #: Whiteouts, image-spec layer.md: ``.wh.NAME`` removes NAME of the layers below,
 #: ``.wh..wh..opq`` hides all that the layers below have in its directory.
@@ -131,10 +138,10 @@ def kind_of(mode: int) -> str:
 
 
 _KINDS = {
-    stat.S_IFREG: FILE,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHAR,
-    stat.S_IFBLK: BLOCK,
-    stat.S_IFIFO: FIFO,
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHAR,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
 }

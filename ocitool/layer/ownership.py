@@ -27,8 +27,7 @@ from functools import cache
 from typing import Final, Protocol
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry, encode
+from ocitool.layer.entry import Entry, Kind, encode
 
 OWNER: Final = "user.ocitool.owner"
 CHILDREN: Final = "user.ocitool.children"
@@ -111,7 +110,7 @@ class Aside:
         os.setxattr(fd, OWNER, b"%d:%d" % (uid, gid))
 
     def give_node(self, name: str, entry: Entry, dir_fd: int | None = None) -> None:
-        if entry.kind in (kinds.CHAR, kinds.BLOCK):
+        if entry.kind in (Kind.CHAR, Kind.BLOCK):
             place = name if dir_fd is None else f"/proc/self/fd/{dir_fd}/{name}"
             values = (entry.uid, entry.gid, entry.kind[0].encode(), *entry.device)
             os.setxattr(place, OWNER, b"%d:%d:%s:%d:%d" % values, follow_symlinks=False)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ocitool.errors import LayerError, NotFound
-from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import ReadAhead
+from ocitool.layer.entry import Kind
 from ocitool.layer.index.links import settled
 from ocitool.layer.index.merged import Found, ImageTree
 from ocitool.layer.tar.sparse import Filler, Sparse
@@ -43,7 +43,7 @@ class LayeredTree:
             LayerError: it is larger than 1 MiB.
         """
         found = self.tree.get(self.tree.resolve(path))
-        if found is None or found.entry.kind not in (kinds.FILE, kinds.HARDLINK):
+        if found is None or found.entry.kind not in (Kind.FILE, Kind.HARDLINK):
             raise NotFound(f"the image has no file /{path.lstrip('/')}")
         found = self.tree.original(found)
         if found.entry.size > _SMALL:

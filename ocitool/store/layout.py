@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from ocitool.errors import StoreError, StoreLocked, StoreVersion
+from ocitool.errors import StoreError, StoreLocked, StoreReadOnly, StoreVersion
 from ocitool.layer.beneath import open_quietly
 from ocitool.store.atomic import is_same, is_temporary, try_lock, write_file, write_new_file
 from ocitool.store.disk import full_disk
@@ -60,12 +60,12 @@ class Layout:
         """Refuse work that changes the store where it cannot be changed.
 
         Raises:
-            StoreError: it is read-only.
+            StoreReadOnly: it is read-only.
         """
         if self.readonly:
             mounted = os.statvfs(self.root).f_flag & os.ST_RDONLY
             why = "it is on a read-only file system" if mounted else "this user may not write to it"
-            raise StoreError(
+            raise StoreReadOnly(
                 f"the store is read-only: {why}",
                 where=self.root,
                 hint="give --root a directory you may write to, and this one to --shared-stores",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
 from ocitool.errors import ImageNotFound, OcitoolError, StoreError
@@ -18,7 +16,6 @@ from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
 from ocitool.store.atomic import write_file
 from ocitool.store.blobs import Blobs
-from ocitool.store.choice import DriverChoice, read_choice
 from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
 from ocitool.store.image_summaries import ImageSummaries
@@ -29,6 +26,7 @@ from ocitool.store.refs import Refs
 
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.drivers.driver import Driver
+    from ocitool.drivers.select import Choice
     from ocitool.store.build_cache import BuildCache
     from ocitool.store.layers import Layers
     from ocitool.store.shared import SharedStore
@@ -137,39 +135,30 @@ class Store:
         with self._lock:
             if self._driver is None:
                 choice = self.choose_driver()
-                for name, support in choice.passed_over:
-                    if support.quiet:
+                for each in choice.passed_over:
+                    if each.support.quiet:
                         continue
-                    text = f"driver {name} is not used: {support.reason}; {choice.name} is"
+                    text = (
+                        f"driver {each.name} is not used: {each.support.reason}; {choice.name} is"
+                    )
                     self._progress.emit(Notice(text=text, level="warning"))
                 self._driver = self.make_driver(choice.name)
             return self._driver
 
-    def choose_driver(self) -> DriverChoice:
+    def choose_driver(self) -> Choice:
         """Return which driver is used and why; probes are remembered until the next boot."""
-        wanted = self.settings.driver
-        path = f"{self.layout.drivers}/choice.json"
-        asked = {"boot": boot_id(), "uid": os.geteuid(), "wanted": wanted}
-        if asked["uid"] != 0:  # it may have been given ranges of ids since
-            from ocitool.drivers.rootless import single_id
-
-            asked["aside"] = single_id.reason()
-        known = read_choice(path, asked)
-        if known is not None:
-            return known
-        self.layout.require_writable()  # a probe writes
         from ocitool.drivers import select
 
-        name, tried = select.choose(self.layout.drivers, wanted)
-        passed = tuple((c.name, c.support) for c in tried if not c.support.ok)
-        reason = tried[-1].support.reason
-        answer = {"name": name, "reason": reason, "passed": [[n, asdict(s)] for n, s in passed]}
-        with contextlib.suppress(OSError):  # it is only remembered to save the time of a probe
-            write_file(path, json.dumps({"asked": asked, "answer": answer}).encode())
-        return DriverChoice(name=name, reason=reason, passed_over=passed)
+        return select.choose_once(
+            self.layout.drivers,
+            self.settings.driver,
+            boot=boot_id(),
+            before_probe=self.layout.require_writable,
+            write=write_file,
+        )
 
     def make_driver(self, name: str) -> Driver:
-        """Return a new driver *name*, which the caller closes if it can be closed."""
+        """Return a new driver *name*, which the caller closes."""
         from ocitool.drivers import select
 
         return select.make(name, f"{self.layout.drivers}/{name}")
@@ -259,9 +248,7 @@ class Store:
                 self._lease.close()
                 self._lease = None
             if self._driver is not None:
-                from ocitool.store.sweep import close
-
-                close(self._driver)
+                self._driver.close()
                 self._driver = None
             if self._database is not None:
                 self._database.close()

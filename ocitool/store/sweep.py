@@ -106,14 +106,7 @@ def made(make: MakeDriver, name: str) -> Iterator[Driver | None]:
     try:
         yield driver
     finally:
-        close(driver)
-
-
-def close(driver: Driver) -> None:
-    """Give back what a driver holds; only one with a process of its own has something."""
-    end = getattr(driver, "close", None)
-    if end is not None:
-        end()
+        driver.close()
 
 
 def _names(directory: str) -> list[str]:

@@ -15,7 +15,7 @@ from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.vfs import VfsDriver
 
 if TYPE_CHECKING:
-    from ocitool.layer.unpack.extract import Applied
+    from ocitool.layer.changeset import Applied
     from ocitool.oci.content import Stream
     from ocitool_runtime.spec import Mount
 
@@ -84,6 +84,9 @@ class JournalDriver:
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         return self._inner.check(layer, parents, tar)
+
+    def close(self) -> None:
+        self._inner.close()
 
     def _note(self, *words: str) -> None:
         with open(f"{self._home}/journal", "a", encoding="utf-8") as journal:

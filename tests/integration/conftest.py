@@ -6,6 +6,7 @@ variables that are read here: ``REGISTRY``, ``DOCKER_HOST`` and ``OCITOOL_DOCKER
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -137,9 +138,11 @@ def network(registry: str) -> None:
 
 @pytest.fixture
 def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A loopback port that nobody listens on, and that the kernel gives to nobody by itself."""
+    for port in range(first := 20_000 + os.getpid() % 10_000, first + 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    pytest.fail("no port is free")
 
 
 # -- other tools ---------------------------------------------------------------------------

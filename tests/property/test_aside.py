@@ -12,20 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocitool.drivers import select
-from ocitool.drivers.conformance.harness import close
 from ocitool.drivers.conformance.layers import Member, tar
 from ocitool.drivers.driver import Driver
 from ocitool.errors import OcitoolError
-from ocitool.layer import entry as kinds
 from ocitool.layer.beneath import remove_tree
-from ocitool.layer.entry import WHITEOUT, Entry, split
+from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
 
 A, B = "a" * 64, "b" * 64
 PLACES = [f"{top}{name}" for top in ("", "d/", "d/e/", "i/") for name in ("d", "e", "f", "é", "x")]
 IDS = st.sampled_from([0, 1, 33, 1000, 65_534, (1 << 32) - 2])
 KINDS = st.sampled_from(
-    [kinds.FILE, kinds.DIRECTORY, kinds.SYMLINK, kinds.FIFO, kinds.CHAR, kinds.BLOCK,
-     kinds.HARDLINK, WHITEOUT],
+    [Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK, Kind.FIFO, Kind.CHAR, Kind.BLOCK,
+     Kind.HARDLINK, WHITEOUT],
 )  # fmt: skip
 PICKS = st.tuples(
     st.sampled_from(PLACES),
@@ -47,10 +45,10 @@ def layers(draw: st.DrawFn, lowest: bool = False) -> list[Member]:
     found: dict[str, Member] = {}
     for path in ("d", "d/e", "i") if lowest else ():
         fields = {"uid": draw(IDS), "gid": draw(IDS), "mtime": draw(st.integers(0, 9)) * 10**9}
-        found[path] = Entry(path, kinds.DIRECTORY, 0o755, **fields), b""
+        found[path] = Entry(path, Kind.DIRECTORY, 0o755, **fields), b""
     for path, kind, mode, uid, gid, mtime, values in draw(st.lists(PICKS, max_size=12)):
         above = split(path)[0]
-        while above and (above not in found or found[above][0].kind == kinds.DIRECTORY):
+        while above and (above not in found or found[above][0].kind == Kind.DIRECTORY):
             above = split(above)[0]
         taken = path in found or any(other.startswith(path + "/") for other in found)
         if above or taken:
@@ -59,18 +57,18 @@ def layers(draw: st.DrawFn, lowest: bool = False) -> list[Member]:
         if kind == WHITEOUT:
             parent = split(path)[0]
             name = f"{parent}/{WHITEOUT}gone".lstrip("/")
-            found[name] = Entry(name, kinds.FILE), b""
-        elif kind == kinds.HARDLINK:
+            found[name] = Entry(name, Kind.FILE), b""
+        elif kind == Kind.HARDLINK:
             links = [e.path for e, _ in found.values() if linkable(e)]
             if links:
                 found[path] = Entry(path, kind, link=draw(st.sampled_from(links)), **fields), b""
-        elif kind == kinds.SYMLINK:
+        elif kind == Kind.SYMLINK:
             found[path] = Entry(path, kind, link="nowhere", **{**fields, "mode": 0o777}), b""
-        elif kind in (kinds.CHAR, kinds.BLOCK):
+        elif kind in (Kind.CHAR, Kind.BLOCK):
             found[path] = Entry(path, kind, device=(1 + mode, 300), **fields), b""
         else:
-            values = {} if kind == kinds.FIFO else values
-            size = {"size": 3} if kind == kinds.FILE else {}
+            values = {} if kind == Kind.FIFO else values
+            size = {"size": 3} if kind == Kind.FILE else {}
             found[path] = (
                 Entry(path, kind, xattrs=values, **size, **fields),
                 b"123"[: len(size) * 3],
@@ -79,7 +77,7 @@ def layers(draw: st.DrawFn, lowest: bool = False) -> list[Member]:
 
 
 def linkable(entry: Entry) -> bool:
-    return entry.kind not in (kinds.DIRECTORY, kinds.HARDLINK) and WHITEOUT not in entry.path
+    return entry.kind not in (Kind.DIRECTORY, Kind.HARDLINK) and WHITEOUT not in entry.path
 
 
 @contextlib.contextmanager
@@ -89,7 +87,7 @@ def driver(name: str) -> Iterator[Driver]:
     try:
         yield made
     finally:
-        close(made)
+        made.close()
         remove_tree(home)
 
 

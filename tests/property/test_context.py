@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ocitool.builder.context.context import Context
 from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.layer import entry as kinds
+from ocitool.layer.entry import Kind, order
 from ocitool.store.build_cache import BuildCache
 from ocitool.store.database import Database
 
@@ -53,7 +53,7 @@ def taken(context: Context) -> list[tuple]:
     (item,) = context.find(".")
     found = []
     for entry, place in context.walk(item):
-        text = Path(place).read_text() if entry.kind == kinds.FILE else ""
+        text = Path(place).read_text() if entry.kind == Kind.FILE else ""
         found.append((entry.path, entry.kind, entry.mode, entry.link, text))
     return found
 
@@ -79,7 +79,7 @@ def test_equal_exactly_if_the_same_is_taken(first, second, rules, other_rules):
             results.append((digest, taken(context)))
         (one, taken_one), (two, taken_two) = results
         assert (one == two) == (taken_one == taken_two)
-        order = [kinds.order(entry[0]) for entry in taken_one]
-        assert order == sorted(order)
+        keys = [order(entry[0]) for entry in taken_one]
+        assert keys == sorted(keys)
     finally:
         shutil.rmtree(place)

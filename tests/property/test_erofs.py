@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.erofs.node import Device, Node
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.erofs.writer import write
@@ -41,11 +40,11 @@ XATTRS = st.fixed_dictionaries(
     },
 )
 KINDS = st.one_of(
-    st.tuples(st.just(kinds.FILE), st.binary(max_size=2000)),
-    st.tuples(st.just(kinds.SYMLINK), st.text("xy/", min_size=1, max_size=900)),
-    st.tuples(st.just(kinds.DIRECTORY), st.none()),
-    st.tuples(st.just(kinds.FIFO), st.none()),
-    st.tuples(st.just(kinds.BLOCK), st.tuples(st.integers(0, 4095), st.integers(0, 1048575))),
+    st.tuples(st.just(Kind.FILE), st.binary(max_size=2000)),
+    st.tuples(st.just(Kind.SYMLINK), st.text("xy/", min_size=1, max_size=900)),
+    st.tuples(st.just(Kind.DIRECTORY), st.none()),
+    st.tuples(st.just(Kind.FIFO), st.none()),
+    st.tuples(st.just(Kind.BLOCK), st.tuples(st.integers(0, 4095), st.integers(0, 1048575))),
 )
 ENTRIES = st.lists(
     st.tuples(
@@ -63,15 +62,15 @@ def members(drawn: list[tuple]) -> list:
         path = "/".join(names)
         above = ["/".join(names[:n]) for n in range(1, len(names))]
         taken = path in found or any(key.startswith(path + "/") for key in found)
-        if taken or any(_kind(found[p]) != kinds.DIRECTORY for p in above if p in found):
+        if taken or any(_kind(found[p]) != Kind.DIRECTORY for p in above if p in found):
             continue
         fields = {"mode": mode, "uid": uid, "gid": gid, "mtime": mtime, "xattrs": xattrs}
-        if kind == kinds.FILE:
+        if kind == Kind.FILE:
             entry = Entry(path, kind, size=len(value), **fields)
             found[path] = (entry, value) if value else entry
-        elif kind == kinds.SYMLINK:
+        elif kind == Kind.SYMLINK:
             found[path] = Entry(path, kind, link=value, **{**fields, "mode": 0o777, "xattrs": {}})
-        elif kind == kinds.BLOCK:
+        elif kind == Kind.BLOCK:
             found[path] = Entry(path, kind, device=value, **{**fields, "xattrs": {}})
         else:
             found[path] = Entry(path, kind, **{**fields, "xattrs": {}})
@@ -120,7 +119,7 @@ def test_the_kernel_shows_what_is_in_the_tar(drawn: list) -> None:
                 entry, content = member if type(member) is tuple else (member, b"")
                 place = target / entry.path
                 assert seen(place) == facts(entry)
-                if entry.kind == kinds.FILE:
+                if entry.kind == Kind.FILE:
                     assert place.read_bytes() == content
                     found = {name: os.getxattr(place, name) for name in os.listxattr(place)}
                     kept = {k: v for k, v in entry.xattrs.items() if not k.startswith("trusted.")}

@@ -13,15 +13,14 @@ from ocitool import Store
 from ocitool.drivers.conformance.harness import run_inside
 from ocitool.drivers.conformance.layers import Member
 from ocitool.image.rootfs_tar import export_tar
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import WHITEOUT, order, split
+from ocitool.layer.entry import WHITEOUT, Kind, order, split
 from ocitool.layer.tar.reader import TarReader
 from tests.fixtures.looking import LOOK, Facts
 from tests.fixtures.stores import put_image
 from tests.fixtures.trees import remove_tree
 from tests.property.test_driver_stacks import LAYERS, unpack
 
-KINDS = {"-": kinds.FILE, "d": kinds.DIRECTORY, "l": kinds.SYMLINK}
+KINDS = {"-": Kind.FILE, "d": Kind.DIRECTORY, "l": Kind.SYMLINK}
 
 
 def told(archive: bytes) -> Facts:
@@ -30,7 +29,7 @@ def told(archive: bytes) -> Facts:
     reader = TarReader(io.BytesIO(archive))
     for entry in reader:
         data = reader.read()
-        if entry.kind == kinds.HARDLINK:
+        if entry.kind == Kind.HARDLINK:
             found[entry.path] = found[entry.link]
             continue
         found[entry.path] = {
@@ -38,7 +37,7 @@ def told(archive: bytes) -> Facts:
             "mode": oct(entry.mode),
             "owner": [entry.uid, entry.gid],
             "link": entry.link,
-            "content": hashlib.sha256(data).hexdigest() if entry.kind == kinds.FILE else "",
+            "content": hashlib.sha256(data).hexdigest() if entry.kind == Kind.FILE else "",
             "xattrs": {name: value.hex() for name, value in entry.xattrs.items()},
         }
     return found
@@ -69,7 +68,7 @@ def plain(layers: list[list[Member]]) -> list[list[Member]]:
         f"{entry.path}/"
         for members in layers
         for entry, _ in members
-        if entry.kind in (kinds.SYMLINK, kinds.HARDLINK)
+        if entry.kind in (Kind.SYMLINK, Kind.HARDLINK)
     }
     kept = []
     for members in layers:

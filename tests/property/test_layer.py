@@ -10,9 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
 from ocitool.layer.compression.codecs import GZIP, ZSTD
-from ocitool.layer.entry import Entry, Limits, clean_path, order
+from ocitool.layer.entry import (
+    AUFS,
+    WHITEOUT,
+    Entry,
+    Kind,
+    Limits,
+    clean_path,
+    decode,
+    order,
+    split,
+)
 from ocitool.layer.index import index as indexes
 from ocitool.layer.index.index import IndexWriter
 from ocitool.layer.tar.header import Headers
@@ -25,7 +34,7 @@ from tests.unit.layer.tars import members, tar
 NAMES = st.text(
     st.characters(exclude_characters="/\0", exclude_categories=[]), min_size=1, max_size=60
 ).filter(lambda name: name not in (".", ".."))
-NAMES = NAMES.map(lambda name: name.encode("utf-8", "surrogatepass")[:200]).map(kinds.decode)
+NAMES = NAMES.map(lambda name: name.encode("utf-8", "surrogatepass")[:200]).map(decode)
 NAMES = NAMES.filter(lambda name: name not in (".", ".."))
 PATHS = st.lists(NAMES, min_size=1, max_size=6).map("/".join)
 TIMES = st.integers(-(10**12) + 1, 10**12 - 1)
@@ -37,12 +46,12 @@ XATTRS = st.dictionaries(
 
 @st.composite
 def entries(draw: st.DrawFn) -> tuple[Entry, bytes]:
-    kind = draw(st.sampled_from(sorted(vars(kinds)[k] for k in KINDS)))
-    content = draw(st.binary(max_size=1500)) if kind == kinds.FILE else b""
-    target = {kinds.HARDLINK: PATHS, kinds.SYMLINK: PATHS | NAMES.map("/../".__add__)}.get(kind)
+    kind = draw(st.sampled_from(sorted(vars(Kind)[k] for k in KINDS)))
+    content = draw(st.binary(max_size=1500)) if kind == Kind.FILE else b""
+    target = {Kind.HARDLINK: PATHS, Kind.SYMLINK: PATHS | NAMES.map("/../".__add__)}.get(kind)
     device = st.tuples(st.integers(0, 0xFFF), st.integers(0, 0xFFFFF))
     entry = Entry(
-        draw(PATHS | st.just("")) if kind == kinds.DIRECTORY else draw(PATHS),
+        draw(PATHS | st.just("")) if kind == Kind.DIRECTORY else draw(PATHS),
         kind,
         draw(st.integers(0, 0o7777)),
         draw(IDS),
@@ -50,7 +59,7 @@ def entries(draw: st.DrawFn) -> tuple[Entry, bytes]:
         len(content),
         draw(TIMES) * 10**9,
         draw(target) if target is not None else "",
-        draw(device) if kind in (kinds.CHAR, kinds.BLOCK) else (0, 0),
+        draw(device) if kind in (Kind.CHAR, Kind.BLOCK) else (0, 0),
         draw(XATTRS),
     )
     return entry, content
@@ -69,13 +78,13 @@ def test_what_is_written_is_read_again(many: list[tuple[Entry, bytes]]) -> None:
 
 def is_shown(path: str) -> bool:
     """Say whether *path* is no whiteout, and not beneath what aufs has left."""
-    parent, name = kinds.split(path)
-    return not name.startswith(kinds.WHITEOUT) and f"/{kinds.AUFS}" not in f"/{parent}"
+    parent, name = split(path)
+    return not name.startswith(WHITEOUT) and f"/{AUFS}" not in f"/{parent}"
 
 
 def peaceful(many: list[tuple[Entry, bytes]]) -> bool:
     """Say whether nothing takes the place of a directory that others are in."""
-    solid = [one.path + "/" for one, _ in many if one.path and one.kind != kinds.DIRECTORY]
+    solid = [one.path + "/" for one, _ in many if one.path and one.kind != Kind.DIRECTORY]
     return not any(one.path.startswith(tuple(solid)) for one, _ in many)
 
 
@@ -236,7 +245,7 @@ def test_damaged_indexes(data: bytes) -> None:
 def test_contents_in_any_pieces(pieces: list[bytes]) -> None:
     out = bytearray()
     writer = TarWriter(out.extend)
-    writer.add(Entry("f", kinds.FILE, size=sum(map(len, pieces))))
+    writer.add(Entry("f", Kind.FILE, size=sum(map(len, pieces))))
     for piece in pieces:
         writer.content(piece)
     writer.close()

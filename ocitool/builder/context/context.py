@@ -14,14 +14,14 @@ from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.context.ignore import State as Verdict
 from ocitool.builder.context.patterns import find_matches, has_wildcard, segments_of
 from ocitool.builder.context.statcache import StatCache, State
-from ocitool.errors import BuildError
+from ocitool.errors import BuildError, LayerError
 from ocitool.layer.entry import Entry, encode
+from ocitool.layer.symlinks import resolve
 from ocitool.store.build_cache import BuildCache
 
 if TYPE_CHECKING:
     from ocitool.layer.changes.diff import Links
 
-_MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
 _DEEPEST: Final = 400  # directories in each other, below Python's own limit of nested calls
 
 
@@ -92,32 +92,16 @@ class Context:
 
     def _resolve(self, path: str) -> str | None:
         """Follow the links of *path* inside the context; None if it does not exist."""
-        done: list[str] = []
-        todo = path.split("/")[::-1] if path else []
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part in ("", "."):
-                continue
-            if part == "..":
-                done = done[:-1]
-                continue
-            here = "/".join([*done, part])
-            try:
-                mode = os.lstat(f"{self.top}/{here}").st_mode
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-            if not stat.S_ISLNK(mode):
-                done.append(part)
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise BuildError("too many levels of symbolic links", where=f"/{path}")
-            target = os.readlink(f"{self.top}/{here}")
-            if target.startswith("/"):
-                done = []
-            todo.extend(target.split("/")[::-1])
-        return "/".join(done)
+        try:
+            return resolve(path, self._readlink)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except LayerError as error:
+            raise BuildError("too many levels of symbolic links", where=f"/{path}") from error
+
+    def _readlink(self, path: str) -> str:
+        place = f"{self.top}/{path}"
+        return os.readlink(place) if stat.S_ISLNK(os.lstat(place).st_mode) else ""
 
     def _absent(self, path: str, *, ignored: bool) -> BuildError:
         if ignored:

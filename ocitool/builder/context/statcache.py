@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from hashlib import blake2b, sha256
 from typing import Final
 
-from ocitool.layer import entry as kinds
 from ocitool.layer import xattrs
+from ocitool.layer.entry import Kind, kind_of
 from ocitool.store.build_cache import BuildCache, DirectoryRecord
 
 _CHUNK: Final = 1 << 20  # bytes
@@ -98,15 +98,15 @@ def _describe(directory: str, state: State) -> str:
     """Return what a file is, in a way that two files have in common only if they are the same."""
     name, mode, _, size, _, _ = state
     place = f"{directory}/{name}"
-    kind = kinds.kind_of(mode)
+    kind = kind_of(mode)
     values = sorted(xattrs.read(place).items())
-    if kind == kinds.FILE:
+    if kind == Kind.FILE:
         content = _hash(place)
-    elif kind == kinds.SYMLINK:
+    elif kind == Kind.SYMLINK:
         content = os.readlink(place)
     else:
         content = f"{os.lstat(place).st_rdev}"
-    return repr((kind, mode & 0o7777, size if kind == kinds.FILE else 0, content, values))
+    return repr((kind, mode & 0o7777, size if kind == Kind.FILE else 0, content, values))
 
 
 def _hash(place: str) -> str:

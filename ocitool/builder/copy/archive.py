@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from ocitool.errors import LayerError, UnsafePath
 from ocitool.image.decompress import inflated
-from ocitool.layer import entry as kinds
 from ocitool.layer.compression.codecs import CHUNK
-from ocitool.layer.entry import WHITEOUT, Entry, split
+from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
 from ocitool.layer.tar.header import BLOCK
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
@@ -92,7 +91,7 @@ class Spooled:
             if parent in links:
                 raise UnsafePath("a member lies behind a link of the archive", where=entry.path)
             parent = split(parent)[0]
-        if entry.kind == kinds.SYMLINK:
+        if entry.kind == Kind.SYMLINK:
             links.add(entry.path)
         else:
             links.discard(entry.path)

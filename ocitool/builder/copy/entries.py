@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ocitool.errors import BuildError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import WHITEOUT, Entry, order, split
+from ocitool.layer.entry import WHITEOUT, Entry, Kind, order, split
 
 
 class Planned(NamedTuple):
@@ -46,13 +45,13 @@ class Entries:
         """
         path = entry.path
         refuse_mark(path)
-        if entry.kind == kinds.HARDLINK:
+        if entry.kind == Kind.HARDLINK:
             self._linked.add(entry.link)
         old = self._planned.get(path)
         if old is not None:
             if path in self._linked:
                 self._keep_for_links(path)
-            if old.entry.kind == kinds.DIRECTORY and entry.kind != kinds.DIRECTORY:
+            if old.entry.kind == Kind.DIRECTORY and entry.kind != Kind.DIRECTORY:
                 self._drop_below(path)
         self._planned[path] = Planned(entry, part, handle)
 
@@ -64,7 +63,7 @@ class Entries:
         return [
             name
             for name, planned in self._planned.items()
-            if planned.entry.kind == kinds.HARDLINK and planned.entry.link == path
+            if planned.entry.kind == Kind.HARDLINK and planned.entry.link == path
         ]
 
     def _keep_for_links(self, path: str) -> None:
@@ -79,7 +78,7 @@ class Entries:
         old = self._planned[path]
         self._planned[first] = Planned(old.entry._replace(path=first), old.part, old.handle)
         for name in others:
-            link = old.entry._replace(path=name, kind=kinds.HARDLINK, size=0, link=first)
+            link = old.entry._replace(path=name, kind=Kind.HARDLINK, size=0, link=first)
             self._planned[name] = Planned(link, old.part, None)
         self._linked.add(first)
 
@@ -90,7 +89,7 @@ class Entries:
         """
         names: dict[str, list[str]] = {}
         for path, planned in self._planned.items():
-            if planned.entry.kind == kinds.HARDLINK and planned.entry.link in self._planned:
+            if planned.entry.kind == Kind.HARDLINK and planned.entry.link in self._planned:
                 names.setdefault(planned.entry.link, [planned.entry.link]).append(path)
         for path, several in names.items():
             first, *others = sorted(several, key=order)

@@ -17,8 +17,7 @@ from ocitool.builder.copy.entries import Entries, Planned, refuse_mark
 from ocitool.builder.copy.sources import Source
 from ocitool.builder.dockerfile.values import Chmod
 from ocitool.errors import BuildError, LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry, split
+from ocitool.layer.entry import Entry, Kind, split
 from ocitool.layer.index.merged import ImageTree
 
 
@@ -92,7 +91,7 @@ class _Plan:
         for entry, handle in part.source.walk(part.item):
             path = self._below(entry.path)
             found = None if split(entry.path)[0] in fresh else self._at(path)
-            if entry.kind == kinds.DIRECTORY:
+            if entry.kind == Kind.DIRECTORY:
                 self._refuse_non_directory(path, found)
                 if found is None:
                     fresh.add(entry.path)
@@ -104,7 +103,7 @@ class _Plan:
         there = self._at(self._base)
         entry, handle = part.source.file(part.item)
         path = self._base
-        if self._target.dest.endswith("/") or (there and there.kind == kinds.DIRECTORY):
+        if self._target.dest.endswith("/") or (there and there.kind == Kind.DIRECTORY):
             self._refuse_non_directory(self._base, there)
             # A link of that name is replaced, not followed; the destination itself is followed.
             path = self._below(entry.path)
@@ -122,7 +121,7 @@ class _Plan:
                 continue  # the archive's own root must not change the directory's attributes
             path = self._behind_links(entry.path, own)
             self.make_directories(split(path)[0])
-            if entry.kind == kinds.HARDLINK:
+            if entry.kind == Kind.HARDLINK:
                 entry = entry._replace(link=self._linked_to(entry, own))
             if self._target.owner is not None:
                 uid, gid = self._target.owner
@@ -145,10 +144,10 @@ class _Plan:
         """Return what a hard link of an archive names; never another link."""
         path = self._behind_links(entry.link, own)
         target = self._at(path)
-        if target is None or target.kind == kinds.DIRECTORY:
+        if target is None or target.kind == Kind.DIRECTORY:
             raise LayerError("a hard link to nothing", where=entry.path)
         planned = self.entries.get(path)
-        return planned.link if planned and planned.kind == kinds.HARDLINK else path
+        return planned.link if planned and planned.kind == Kind.HARDLINK else path
 
     # -- pieces -----------------------------------------------------------------------------
 
@@ -167,9 +166,9 @@ class _Plan:
         target = self._target
         uid, gid = target.owner or ((entry.uid, entry.gid) if keeps_owners else (0, 0))
         mode = entry.mode
-        if target.chmod is not None and entry.kind != kinds.SYMLINK:
-            mode = target.chmod.apply(mode, entry.kind == kinds.DIRECTORY)
-        link = self._below(entry.link) if entry.kind == kinds.HARDLINK else entry.link
+        if target.chmod is not None and entry.kind != Kind.SYMLINK:
+            mode = target.chmod.apply(mode, entry.kind == Kind.DIRECTORY)
+        link = self._below(entry.link) if entry.kind == Kind.HARDLINK else entry.link
         return entry._replace(path=path, uid=uid, gid=gid, mode=mode, link=link)
 
     def make_directories(self, path: str) -> None:
@@ -197,10 +196,10 @@ class _Plan:
         mode = 0o755
         if target.chmod is not None and target.chmod.octal is not None:
             mode = target.chmod.octal
-        return Entry(path, kinds.DIRECTORY, mode, uid, gid, mtime=target.now)
+        return Entry(path, Kind.DIRECTORY, mode, uid, gid, mtime=target.now)
 
     def _refuse_non_directory(self, path: str, entry: Entry | None) -> None:
-        if entry is not None and entry.kind != kinds.DIRECTORY:
+        if entry is not None and entry.kind != Kind.DIRECTORY:
             raise BuildError(
                 f"cannot copy to non-directory: /{path}",
                 hint=f"the image has a {entry.kind} there; remove it in a RUN before",
@@ -212,7 +211,7 @@ def make_directories(path: str, target: Target) -> list[Planned]:
     plan = _Plan(target)
     resolved = target.tree.resolve(path)
     found = target.tree.get(resolved)
-    if found is not None and found.entry.kind == kinds.DIRECTORY:
+    if found is not None and found.entry.kind == Kind.DIRECTORY:
         return []
     if found is not None:
         raise BuildError(
@@ -224,7 +223,7 @@ def make_directories(path: str, target: Target) -> list[Planned]:
 
 
 def _refuse_directory(path: str, entry: Entry | None) -> None:
-    if entry is not None and entry.kind == kinds.DIRECTORY:
+    if entry is not None and entry.kind == Kind.DIRECTORY:
         raise BuildError(
             f"cannot replace to directory /{path} with file",
             hint="end the destination with a slash to copy into the directory, "

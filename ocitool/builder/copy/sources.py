@@ -16,9 +16,8 @@ from typing import Any, Final, Protocol
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.patterns import find_matches, has_wildcard, segments_of
 from ocitool.errors import BuildError, LayerError
-from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.index.merged import Found
 from ocitool.store.image_fs import LayeredTree
 
@@ -116,7 +115,7 @@ class FromImage:
 
     def _item(self, path: str, name: str = "") -> Item:
         found = self._image.tree.get(path)
-        is_directory = found is not None and found.entry.kind == kinds.DIRECTORY
+        is_directory = found is not None and found.entry.kind == Kind.DIRECTORY
         return Item(path, name or path.rpartition("/")[2], is_directory)
 
     def digest(self, item: Item) -> str:
@@ -136,7 +135,7 @@ class FromImage:
         firsts: dict[tuple[int, int], str] = {}
         for found in self._image.tree.walk(item.path):
             path = found.entry.path[prefix:]
-            if found.entry.kind not in (kinds.FILE, kinds.HARDLINK):
+            if found.entry.kind not in (Kind.FILE, Kind.HARDLINK):
                 yield found.entry._replace(path=path), None
                 continue
             # Of several names of one file the first that comes here carries the content.  A
@@ -144,7 +143,7 @@ class FromImage:
             content = self._image.tree.original(found)
             first = firsts.setdefault((content.layer, content.offset), path)
             if first != path and content.entry.size:
-                link = content.entry._replace(path=path, kind=kinds.HARDLINK, size=0, link=first)
+                link = content.entry._replace(path=path, kind=Kind.HARDLINK, size=0, link=first)
                 yield link, None
             else:
                 yield content.entry._replace(path=path), content
@@ -153,7 +152,7 @@ class FromImage:
         found = self._image.tree.get(item.path)
         if found is None:
             raise BuildError(f'"/{item.path}": not found', hint=f"looked for in {self._name}")
-        if found.entry.kind not in (kinds.FILE, kinds.HARDLINK):
+        if found.entry.kind not in (Kind.FILE, Kind.HARDLINK):
             return found.entry._replace(path=item.name), None
         content = self._image.tree.original(found)
         return content.entry._replace(path=item.name), content
@@ -185,7 +184,7 @@ class FromText:
 
     def file(self, item: Item) -> tuple[Entry, Any]:
         data = self._files[item.path]
-        entry = Entry(item.path, kinds.FILE, 0o644, size=len(data), mtime=self._mtime)
+        entry = Entry(item.path, Kind.FILE, 0o644, size=len(data), mtime=self._mtime)
         return entry, data
 
     @contextlib.contextmanager

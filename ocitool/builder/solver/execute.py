@@ -20,7 +20,7 @@ from ocitool.builder.solver.run import run
 from ocitool.builder.solver.selection import Selection
 from ocitool.builder.solver.step_context import Workshop
 from ocitool.errors import BuildError
-from ocitool.layer import entry as kinds
+from ocitool.layer.entry import Kind
 from ocitool.layer.index.index import IndexWriter
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.store.image_fs import LayeredTree
@@ -114,7 +114,7 @@ def write_layer(shop: Workshop, planned: Iterable[Planned], parts: Sequence[Part
                 entry = entry._replace(mtime=entry.mtime // _SECOND * _SECOND)
                 writer.add(entry)
                 index.add(entry, writer.offset)
-                if entry.kind == kinds.FILE and entry.size:
+                if entry.kind == Kind.FILE and entry.size:
                     for piece in contents[part](handle, entry.size):
                         writer.content(piece)
             writer.close()
@@ -134,7 +134,7 @@ def _contents(number: int, part: Part, planned: Iterable[Planned]) -> Iterator[C
         handles = [
             item.handle
             for item in planned
-            if item.part == number and item.entry.kind == kinds.FILE and item.handle is not None
+            if item.part == number and item.entry.kind == Kind.FILE and item.handle is not None
         ]
     with part.source.contents(handles) as content:
         yield content

@@ -147,7 +147,7 @@ def _shared_stores(store: Store, settings: Settings) -> dict[str, str]:
 def _why(settings: Any, choice: Any) -> str:
     if settings.driver:
         return f"{settings.origins['driver']} names it"
-    passed = [f"{name} is not: {support.reason}" for name, support in choice.passed_over]
+    passed = [f"{each.name} is not: {each.support.reason}" for each in choice.passed_over]
     return "; ".join([choice.reason, *passed])
 
 

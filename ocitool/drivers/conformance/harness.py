@@ -23,7 +23,7 @@ from ocitool.drivers.driver import Driver
 from ocitool.errors import LayerError, OcitoolError
 from ocitool.layer import ownership
 from ocitool.layer.beneath import remove_tree
-from ocitool.layer.unpack.extract import Applied
+from ocitool.layer.changeset import Applied
 from ocitool_runtime.host import userns
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Mount, Sandbox, Stdio
@@ -54,7 +54,7 @@ class DriverBench(ABC):
                 made.remove(layer)
             assert [*made.trees(), *made.layers()] == []
         finally:
-            close(made)
+            made.close()
             trash.empty(f"{home}/{trash.NAME}")
             remove_tree(home)
 
@@ -134,13 +134,6 @@ def timeless(found: dict[str, Any]) -> dict[str, Any]:
         path: {key: value for key, value in facts.items() if key != "time" or "content" in facts}
         for path, facts in found.items()
     }
-
-
-def close(driver: Driver) -> None:
-    """Give back what a driver holds."""
-    end = getattr(driver, "close", None)
-    if end is not None:
-        end()
 
 
 _TIMEOUT: Final = 60.0  # seconds

@@ -23,8 +23,7 @@ from ocitool.drivers.conformance.layers import (
     symlink,
     tar,
 )
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 
 A, B = (letter * 64 for letter in "ab")  # names of layers
 _SECRET: Final = "secret"
@@ -66,7 +65,7 @@ REFUSED: Final[dict[str, Attack]] = {
         directory("e", me), file("e/.wh..", b"", me)
     ],
     "a device that reads as a whiteout": lambda out, me: [
-        directory("e", me), (Entry("e/f", kinds.CHAR), b"")
+        directory("e", me), (Entry("e/f", Kind.CHAR), b"")
     ],
 }  # fmt: skip
 

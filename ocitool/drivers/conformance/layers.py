@@ -8,8 +8,7 @@ import stat
 from collections.abc import Iterable
 from typing import Any, Final
 
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry
+from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, Kind
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.writer import TarWriter
 
@@ -23,27 +22,27 @@ _NS: Final = 1_000_000_000
 def file(path: str, content: bytes = b"", owner: Owner = (0, 0), **fields: Any) -> Member:
     """Return a regular file."""
     size = len(content)
-    return _entry(path, kinds.FILE, owner, {"size": size, "mode": 0o644, **fields}), content
+    return _entry(path, Kind.FILE, owner, {"size": size, "mode": 0o644, **fields}), content
 
 
 def directory(path: str, owner: Owner = (0, 0), mode: int = 0o755) -> Member:
     """Return a directory."""
-    return _entry(path, kinds.DIRECTORY, owner, {"mode": mode}), b""
+    return _entry(path, Kind.DIRECTORY, owner, {"mode": mode}), b""
 
 
 def symlink(path: str, target: str, owner: Owner = (0, 0)) -> Member:
     """Return a symbolic link."""
-    return _entry(path, kinds.SYMLINK, owner, {"mode": 0o777, "link": target}), b""
+    return _entry(path, Kind.SYMLINK, owner, {"mode": 0o777, "link": target}), b""
 
 
 def hardlink(path: str, target: str, owner: Owner = (0, 0)) -> Member:
     """Return another name of *target*."""
-    return _entry(path, kinds.HARDLINK, owner, {"link": target}), b""
+    return _entry(path, Kind.HARDLINK, owner, {"link": target}), b""
 
 
 def fifo(path: str, owner: Owner = (0, 0)) -> Member:
     """Return a named pipe."""
-    return _entry(path, kinds.FIFO, owner, {"mode": 0o600}), b""
+    return _entry(path, Kind.FIFO, owner, {"mode": 0o600}), b""
 
 
 def whiteout(path: str, owner: Owner = (0, 0)) -> Member:
@@ -110,18 +109,18 @@ def facts(members: Iterable[Member]) -> dict[str, dict[str, Any]]:
     """Return what `harness.LIST` must print of the layer with *members*."""
     found: dict[str, dict[str, Any]] = {}
     for entry, content in members:
-        if entry.kind == kinds.HARDLINK:
+        if entry.kind == Kind.HARDLINK:
             found[entry.path] = found[entry.link] = {**found[entry.link], "linked": True}
             continue
         known: dict[str, Any] = {
             "mode": oct(entry.mode | _BITS[entry.kind]),
             "owner": [entry.uid, entry.gid],
         }
-        if entry.kind == kinds.SYMLINK:
+        if entry.kind == Kind.SYMLINK:
             known["link"] = entry.link
         else:
             known["time"] = entry.mtime // _NS
-        if entry.kind == kinds.FILE:
+        if entry.kind == Kind.FILE:
             known["content"] = hashlib.sha256(content).hexdigest()
             known["linked"] = False
         if entry.xattrs:
@@ -131,8 +130,8 @@ def facts(members: Iterable[Member]) -> dict[str, dict[str, Any]]:
 
 
 _BITS: Final = {
-    kinds.FILE: stat.S_IFREG,
-    kinds.DIRECTORY: stat.S_IFDIR,
-    kinds.SYMLINK: stat.S_IFLNK,
-    kinds.FIFO: stat.S_IFIFO,
+    Kind.FILE: stat.S_IFREG,
+    Kind.DIRECTORY: stat.S_IFDIR,
+    Kind.SYMLINK: stat.S_IFLNK,
+    Kind.FIFO: stat.S_IFIFO,
 }

@@ -17,10 +17,9 @@ from ocitool.image.copy import copy
 from ocitool.image.decompress import plain
 from ocitool.image.image import Image
 from ocitool.image.store_content import StoreSink
-from ocitool.layer import entry as kinds
 from ocitool.layer.beneath import remove_tree
 from ocitool.layer.compression.codecs import CHUNK
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
@@ -49,7 +48,7 @@ def save(images: Sequence[tuple[Image, str]], sink: Callable[[bytes], object]) -
             }
         )
     for directory in ("blobs", "blobs/sha256"):
-        writer.add(Entry(directory, kinds.DIRECTORY, 0o755))
+        writer.add(Entry(directory, Kind.DIRECTORY, 0o755))
     for digest in sorted(blobs):
         _write_blob(writer, *blobs[digest])
     _write_file(writer, "index.json", Index.new(entries).raw)
@@ -67,12 +66,12 @@ def _named(descriptor: Descriptor, name: str) -> Descriptor:
 
 
 def _write_file(writer: TarWriter, path: str, data: bytes) -> None:
-    writer.add(Entry(path, kinds.FILE, 0o644, size=len(data)))
+    writer.add(Entry(path, Kind.FILE, 0o644, size=len(data)))
     writer.content(data)
 
 
 def _write_blob(writer: TarWriter, image: Image, part: Descriptor) -> None:
-    writer.add(Entry(blob_path(part.digest), kinds.FILE, 0o644, size=part.size))
+    writer.add(Entry(blob_path(part.digest), Kind.FILE, 0o644, size=part.size))
     stream = image.source.open(part)
     try:
         while data := stream.read(CHUNK):

@@ -16,9 +16,8 @@ from functools import cache, partial
 from typing import Any, Final, TypeGuard
 
 from ocitool.errors import BadManifest, ImageNotFound, LayerError
-from ocitool.layer import entry as kinds
 from ocitool.layer.compression.codecs import CHUNK, sniff
-from ocitool.layer.entry import Entry, split
+from ocitool.layer.entry import Entry, Kind, split
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci import limits
 from ocitool.oci.config import ImageConfig
@@ -50,11 +49,11 @@ def spool(stream: Stream, directory: str) -> None:
         path = f"{directory}/{entry.path}"
         try:
             os.makedirs(f"{directory}/{split(entry.path)[0]}", mode=0o700, exist_ok=True)
-            if entry.kind == kinds.FILE:
+            if entry.kind == Kind.FILE:
                 with open(path, "xb") as file:
                     while data := reader.read(CHUNK):
                         file.write(data)
-            elif entry.kind in (kinds.SYMLINK, kinds.HARDLINK):
+            elif entry.kind in (Kind.SYMLINK, Kind.HARDLINK):
                 _link(directory, entry)
         except OSError as error:
             if error.errno not in _CONFUSED:
@@ -67,7 +66,7 @@ def spool(stream: Stream, directory: str) -> None:
 def _link(directory: str, entry: Entry) -> None:
     # docker's older archives say so that a layer is there already; only that is followed.
     target = entry.link
-    if entry.kind == kinds.SYMLINK:
+    if entry.kind == Kind.SYMLINK:
         target = os.path.join(split(entry.path)[0], entry.link)
     inside = _inside(target)
     if inside is None:

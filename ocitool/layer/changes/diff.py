@@ -14,10 +14,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
 from ocitool.layer import ownership, xattrs
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.entry import DEFAULT_LIMITS, OPAQUE, WHITEOUT, Entry, encode, kind_of
+from ocitool.layer.entry import (
+    DEFAULT_LIMITS,
+    NO_XATTRS,
+    OPAQUE,
+    WHITEOUT,
+    Entry,
+    Kind,
+    encode,
+    kind_of,
+)
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.layer.unpack.lower import Look
 from ocitool.layer.whiteouts import is_whiteout
@@ -62,7 +70,7 @@ class _Upper:
             change = describe(place, child, state, self._links)
             if change is None:
                 continue
-            if change.entry.kind != kinds.DIRECTORY:
+            if change.entry.kind != Kind.DIRECTORY:
                 yield change
             else:
                 yield from self._directory(change, state)
@@ -76,7 +84,7 @@ class _Upper:
             return
         yield change
         if is_opaque:
-            yield Change(Entry(f"{path}/{OPAQUE}", kinds.FILE, 0), "")
+            yield Change(Entry(f"{path}/{OPAQUE}", Kind.FILE, 0), "")
         if first is not None:
             yield first
             yield from inside
@@ -85,7 +93,9 @@ class _Upper:
         known = self._look(path)
         return (
             known is not None
-            and known[:4] == (state.st_mode, state.st_uid, state.st_gid, state.st_mtime_ns)
+            and known.kind == Kind.DIRECTORY
+            and known[2:5] == (stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid)
+            and known.mtime == state.st_mtime_ns
             and known.xattrs == xattrs.read(place)
         )
 
@@ -151,15 +161,15 @@ def describe(place: str, path: str, state: os.stat_result, links: Links) -> Chan
     kind = kind_of(state.st_mode)
     if not kind:
         return None
-    if state.st_nlink > 1 and kind != kinds.DIRECTORY:
+    if state.st_nlink > 1 and kind != Kind.DIRECTORY:
         # As it was at first: a clamp changes its time, by which owners may be known.
         first, state = links.setdefault((state.st_dev, state.st_ino), (path, state))
         if first != path:
-            linked = _entry(path, kinds.HARDLINK, state, 0, first, kinds.NO_XATTRS)
+            linked = _entry(path, Kind.HARDLINK, state, 0, first, NO_XATTRS)
             # A link or pipe may be known by each of its names, and by its time.
-            return Change(linked, place if kind in (kinds.SYMLINK, kinds.FIFO) else "")
-    size = state.st_size if kind == kinds.FILE else 0
-    link = os.readlink(place) if kind == kinds.SYMLINK else ""
+            return Change(linked, place if kind in (Kind.SYMLINK, Kind.FIFO) else "")
+    size = state.st_size if kind == Kind.FILE else 0
+    link = os.readlink(place) if kind == Kind.SYMLINK else ""
     return Change(_entry(path, kind, state, size, link, xattrs.read(place)), place)
 
 
@@ -167,7 +177,7 @@ def _entry(
     path: str, kind: str, state: os.stat_result, size: int, link: str, values: Mapping[str, bytes]
 ) -> Entry:
     device = (0, 0)
-    if kind in (kinds.CHAR, kinds.BLOCK):
+    if kind in (Kind.CHAR, Kind.BLOCK):
         device = (os.major(state.st_rdev), os.minor(state.st_rdev))
     mode = stat.S_IMODE(state.st_mode)
     owner, group, mtime = state.st_uid, state.st_gid, state.st_mtime_ns
@@ -239,7 +249,7 @@ def _is_directory(path: str) -> bool:
 
 def _removed(path: str, name: str) -> Change:
     mark = f"{path}/{WHITEOUT}{name}" if path else WHITEOUT + name
-    return Change(Entry(mark, kinds.FILE, 0), "")
+    return Change(Entry(mark, Kind.FILE, 0), "")
 
 
 def _child(path: str, name: str) -> str:

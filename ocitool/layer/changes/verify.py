@@ -10,16 +10,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
-from ocitool.layer import entry as kinds
 from ocitool.layer import ownership, xattrs
 from ocitool.layer.beneath import Root
 from ocitool.layer.changes.diff import same_content
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, kind_of, shown, split
+from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, Kind, kind_of, shown, split
+from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.reader import TarReader
-from ocitool.layer.unpack.lower import find, resolve
+from ocitool.layer.unpack.lower import find, readlink
 from ocitool.layer.whiteouts import is_whiteout
 from ocitool.oci.content import Stream
 
@@ -28,12 +29,12 @@ _LAST: Final = 1 << 31  # seconds since the epoch, which every file system can k
 #: The others belong to the machine, or are kept in a form of the kernel's own.
 _COMPARED: Final = ("user.", "security.capability")
 _WORDS: Final = {
-    kinds.FILE: "a file",
-    kinds.DIRECTORY: "a directory",
-    kinds.SYMLINK: "a symbolic link",
-    kinds.CHAR: "a character device",
-    kinds.BLOCK: "a block device",
-    kinds.FIFO: "a pipe",
+    Kind.FILE: "a file",
+    Kind.DIRECTORY: "a directory",
+    Kind.SYMLINK: "a symbolic link",
+    Kind.CHAR: "a character device",
+    Kind.BLOCK: "a block device",
+    Kind.FIFO: "a pipe",
     "": "a socket",
 }
 
@@ -99,8 +100,8 @@ class _Comparison:
         known = self._directories.get(path)
         if known is None:
             known = self._path(*split(path))
-            if self._kinds.get(known) != kinds.DIRECTORY:
-                known = resolve(self._stack, known)
+            if self._kinds.get(known) != Kind.DIRECTORY:
+                known = resolve(known, partial(readlink, self._stack))
             self._directories[path] = known
         return known
 
@@ -117,12 +118,12 @@ class _Comparison:
             return None
 
     def _member(self, path: str, entry: Entry, reader: TarReader) -> Iterator[str]:
-        if entry.kind == kinds.HARDLINK:
+        if entry.kind == Kind.HARDLINK:
             self._links.append((path, self._path(*split(entry.link))))
             return
         found = self._place(path)
         if found is None:
-            if entry.kind not in (kinds.CHAR, kinds.BLOCK):
+            if entry.kind not in (Kind.CHAR, Kind.BLOCK):
                 yield "is missing"
             return
         place, state = found
@@ -130,13 +131,13 @@ class _Comparison:
         if kind != entry.kind:
             yield f"is {_WORDS[kind]} instead of {_WORDS[entry.kind]}"
             return
-        if kind == kinds.SYMLINK and os.readlink(place) != entry.link:
+        if kind == Kind.SYMLINK and os.readlink(place) != entry.link:
             yield f"points to {os.readlink(place)!r} instead of {entry.link!r}"
-        if kind in (kinds.CHAR, kinds.BLOCK):
+        if kind in (Kind.CHAR, Kind.BLOCK):
             device = (os.major(state.st_rdev), os.minor(state.st_rdev))
             if device != entry.device:
                 yield f"is the device {device} instead of {entry.device}"
-        if kind == kinds.FILE:
+        if kind == Kind.FILE:
             if state.st_size != entry.size:
                 yield f"has {state.st_size} bytes instead of {entry.size}"
             elif not _same_content(place, entry.size, reader):
@@ -149,7 +150,7 @@ class _Comparison:
         """Yield what was found, and what only the end shows."""
         order = {path: at for at, path in enumerate(self._kinds)}
         for path, target in self._links:
-            if order.get(target, -1) < order[path] and self._kinds[path] == kinds.HARDLINK:
+            if order.get(target, -1) < order[path] and self._kinds[path] == Kind.HARDLINK:
                 self._faults[path] = list(self._link(path, target))
         for path in sorted(self._faults, key=order.__getitem__):
             # What a later member has put out of the way is not there any more.
@@ -172,7 +173,7 @@ class _Comparison:
     def _replaced(self, path: str) -> bool:
         parent = split(path)[0]
         while parent:
-            if self._kinds.get(parent, kinds.DIRECTORY) != kinds.DIRECTORY:
+            if self._kinds.get(parent, Kind.DIRECTORY) != Kind.DIRECTORY:
                 return True
             parent = split(parent)[0]
         return False
@@ -182,7 +183,7 @@ def _attributes(place: str, state: os.stat_result, entry: Entry) -> Iterator[str
     if (state.st_uid, state.st_gid) != (entry.uid, entry.gid):
         yield f"belongs to {state.st_uid}:{state.st_gid} instead of {entry.uid}:{entry.gid}"
     mode = stat.S_IMODE(state.st_mode)
-    if entry.kind != kinds.SYMLINK and (mode ^ entry.mode) & _mode_bits(entry):
+    if entry.kind != Kind.SYMLINK and (mode ^ entry.mode) & _mode_bits(entry):
         yield f"has the mode {mode:04o} instead of {entry.mode:04o}"
     found, wanted = state.st_mtime_ns // _SECOND, entry.mtime // _SECOND
     if 0 <= wanted < _LAST and found != wanted:
@@ -272,7 +273,7 @@ class Inherited:
             yield f"{shown(path)}: is there although the layer removes it"
 
     def _is_directory_of_ours(self, path: str) -> bool:
-        return path in self._implied or self._ours.get(path) == kinds.DIRECTORY
+        return path in self._implied or self._ours.get(path) == Kind.DIRECTORY
 
     def _names_below(self, directory: str) -> list[str]:
         found = set()
@@ -312,8 +313,10 @@ class Inherited:
             known = path in gone or ("" in opaque and "/" not in path)
             return "" if known else "hides what the layer does not remove"
         found = find(self._below, path)
-        if path in self._implied and (found is None or not stat.S_ISDIR(found[1].st_mode)):
-            return "" if stat.S_ISDIR(state.st_mode) else "is no directory"
+        if path in self._implied:
+            is_below = found is not None and stat.S_ISDIR(found[1].st_mode)
+            if not is_below or _hidden(path, gone, opaque):
+                return "" if stat.S_ISDIR(state.st_mode) else "is no directory"
         if found is None:
             return "is not in the layer"
         return "" if _same(place, state, *found) else "is not as in the layer below"
@@ -345,6 +348,17 @@ def _above(paths: Iterable[str]) -> set[str]:
             found.add(parent)
             parent = split(parent)[0]
     return found
+
+
+def _hidden(path: str, gone: set[str], opaque: set[str]) -> bool:
+    """Say whether the layer removes what the layers below have at *path*."""
+    while path:
+        if path in gone:
+            return True
+        path = split(path)[0]
+        if path in opaque:
+            return True
+    return False
 
 
 def _same(place: str, state: os.stat_result, other: str, was: os.stat_result) -> bool:

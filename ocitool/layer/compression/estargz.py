@@ -19,7 +19,7 @@ from ocitool.errors import LayerError, TooLarge
 from ocitool.layer.codec import Codec, Compressor, chosen
 from ocitool.layer.compression.gzip import GZIP, LEVELS, deflater, member
 from ocitool.layer.compression.toc import CHUNK_SIZE, DIGEST_ANNOTATION, TABLE, Chunk, File, dump
-from ocitool.layer.entry import DEFAULT_LIMITS, FILE, Entry
+from ocitool.layer.entry import DEFAULT_LIMITS, Entry, Kind
 from ocitool.layer.tar import pax
 from ocitool.layer.tar.header import BLOCK
 from ocitool.layer.tar.reader import TarReader
@@ -77,13 +77,13 @@ class _EstargzCompressor:
         if self._buffer or self._file is not None or self._padding:
             raise LayerError("the archive ends too early")
         self._ended = True
-        self._buffer += _tar(Entry(_LANDMARK, FILE, 0o444), b"\x0f")
+        self._buffer += _tar(Entry(_LANDMARK, Kind.FILE, 0o444), b"\x0f")
         self._advance()
         self._member(bytes(self._between))
         table = dump(self._files)
         self.annotations = {DIGEST_ANNOTATION: str(Digest.of(table))}
         start = self._offset
-        self._member(_tar(Entry(TABLE, FILE, 0o444), table) + 2 * _ZEROS)
+        self._member(_tar(Entry(TABLE, Kind.FILE, 0o444), table) + 2 * _ZEROS)
         self._out.append(footer(start))
         self.diff_id = Digest("sha256", self._plain.hexdigest())
         return self._taken()

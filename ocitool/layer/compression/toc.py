@@ -18,10 +18,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
 from ocitool.errors import DigestMismatch, LayerError, TooLarge
-from ocitool.layer import entry as kinds
 from ocitool.layer.compression.gzip import GZIP
 from ocitool.layer.compression.zstd import ZSTD
-from ocitool.layer.entry import DEFAULT_LIMITS, NO_XATTRS, Entry, clean_path
+from ocitool.layer.entry import DEFAULT_LIMITS, NO_XATTRS, Entry, Kind, clean_path
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
@@ -34,13 +33,13 @@ _VERSION: Final = 1
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _LAST_SECOND: Final = 253_402_300_799  # of the year 9999, the last that RFC 3339 has
 _TYPES: Final = {
-    kinds.FILE: "reg",
-    kinds.DIRECTORY: "dir",
-    kinds.SYMLINK: "symlink",
-    kinds.HARDLINK: "hardlink",
-    kinds.CHAR: "char",
-    kinds.BLOCK: "block",
-    kinds.FIFO: "fifo",
+    Kind.FILE: "reg",
+    Kind.DIRECTORY: "dir",
+    Kind.SYMLINK: "symlink",
+    Kind.HARDLINK: "hardlink",
+    Kind.CHAR: "char",
+    Kind.BLOCK: "block",
+    Kind.FIFO: "fifo",
 }
 _KINDS: Final = {name: kind for kind, name in _TYPES.items()}
 _CHUNK: Final = "chunk"
@@ -86,7 +85,7 @@ def dump(files: Iterable[File]) -> bytes:
 
 def _items(file: File) -> Iterator[dict[str, Any]]:
     entry = file.entry
-    name = (entry.path or ".") + ("/" if entry.kind == kinds.DIRECTORY else "")
+    name = (entry.path or ".") + ("/" if entry.kind == Kind.DIRECTORY else "")
     item: dict[str, Any] = {"name": name, "type": _TYPES[entry.kind], "mode": entry.mode}
     item |= {"uid": entry.uid, "gid": entry.gid}
     seconds = entry.mtime // _SECOND
@@ -94,7 +93,7 @@ def _items(file: File) -> Iterator[dict[str, Any]]:
         item["modtime"] = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if entry.link:
         item["linkName"] = entry.link
-    if entry.kind in (kinds.CHAR, kinds.BLOCK):
+    if entry.kind in (Kind.CHAR, Kind.BLOCK):
         item["devMajor"], item["devMinor"] = entry.device
     if entry.xattrs:
         values = sorted(entry.xattrs.items())
@@ -152,7 +151,7 @@ def _file(item: Mapping[str, Any]) -> File:
         _get(item, "mode", int, 0) & 0o7777,
         _get(item, "uid", int, 0),
         _get(item, "gid", int, 0),
-        _get(item, "size", int, 0) if kind == kinds.FILE else 0,
+        _get(item, "size", int, 0) if kind == Kind.FILE else 0,
         _time(_get(item, "modtime", str, "")),
         _get(item, "linkName", str, ""),
         (_get(item, "devMajor", int, 0), _get(item, "devMinor", int, 0)),

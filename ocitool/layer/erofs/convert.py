@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
-from typing import Protocol
 
+from ocitool.layer.changeset import Applied, Changeset
 from ocitool.layer.entry import DEFAULT_LIMITS, Limits
-from ocitool.layer.erofs.builder import Fold
 from ocitool.layer.erofs.lower import Stack
-from ocitool.layer.erofs.node import HOLES
+from ocitool.layer.erofs.target import ErofsTarget, Holes
 from ocitool.layer.erofs.writer import write
 from ocitool.layer.tar.reader import TarReader
-from ocitool.layer.unpack.extract import Applied
 from ocitool.oci.content import Stream
 
 
@@ -22,15 +20,6 @@ class Indexed:
 
     image: bytes
     applied: Applied
-
-
-class Holes(Protocol):
-    """Takes the content of files with holes, which no tar holds as it is."""
-
-    size: int  # bytes that were taken, whole blocks
-
-    def take(self, reader: TarReader, size: int) -> int:
-        """Keep the content of the member that *reader* is at; returns where it begins."""
 
 
 def index(tar: Stream, below: Stack, holes: Holes, *, limits: Limits = DEFAULT_LIMITS) -> Indexed:
@@ -43,22 +32,19 @@ def index(tar: Stream, below: Stack, holes: Holes, *, limits: Limits = DEFAULT_L
     """
     counted = _Counted(tar)
     reader = TarReader(counted, limits)
-    fold = Fold(below)
+    target = ErofsTarget(below, reader, holes)
+    changes = Changeset(target)
     collecting = gc.isenabled()
     gc.disable()  # a tree of 50,000 nodes is nothing to be looked through again and again
     try:
-        for member in reader:
-            if reader.sparse is None:
-                fold.add(member, reader.offset)
-            else:
-                fold.add(member, holes.take(reader, member.size), HOLES)
+        for entry in reader:
+            changes.add(entry)
         reader.drain()
-        image = write(fold.root, fold.devices(counted.size, holes.size))
+        image = write(target.root, target.devices(counted.size))
     finally:
         if collecting:
             gc.enable()
-    notes = tuple(f"{note} ({count} entries)" for note, count in fold.notes.items())
-    return Indexed(image=image, applied=Applied(entries=fold.entries, size=fold.size, notes=notes))
+    return Indexed(image=image, applied=changes.applied())
 
 
 class _Counted:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ocitool.layer.entry import encode
+from ocitool.layer.entry import NO_XATTRS, Entry, decode, encode, kind_of
 from ocitool.layer.erofs.node import Node, foreign_tag
 from ocitool.layer.erofs.reader import ErofsImage
-from ocitool.layer.unpack.lower import Known
 from ocitool.layer.xattrs import belongs
 
 
@@ -57,14 +57,10 @@ class Stack:
                 return Seen(found, below)
         return None
 
-    def look(self, path: str) -> Known | None:
-        """Return what is known of *path* but for its content; None if there is nothing."""
+    def look(self, path: str) -> Entry | None:
+        """Return the entry of *path*; None if there is nothing."""
         found = self.find(encode(path).split(b"/"))
-        if found is None:
-            return None
-        node = found.node
-        kept = {name: node.xattrs[name] for name in node.xattrs if belongs(name)}
-        return Known(node.mode, node.uid, node.gid, node.mtime, kept)
+        return None if found is None else entry_of(path, found.node)
 
     def root_names(self) -> Iterator[bytes]:
         """Yield the names in the root directories of all layers."""
@@ -101,3 +97,22 @@ class Stack:
         if known is None:
             known = self._names[(at, number)] = self.images[at].image.names(number)
         return known
+
+
+def entry_of(path: str, node: Node) -> Entry:
+    """Return *node* as the entry that a layer would have at *path*, content left out."""
+    return Entry(
+        path,
+        kind_of(node.mode),
+        stat.S_IMODE(node.mode),
+        node.uid,
+        node.gid,
+        mtime=node.mtime,
+        link=decode(node.link),
+        xattrs=belonging(node),
+    )
+
+
+def belonging(node: Node) -> Mapping[str, bytes]:
+    """Return the extended attributes that a layer gave *node*, none of overlayfs's."""
+    return {name: node.xattrs[name] for name in node.xattrs if belongs(name)} or NO_XATTRS

@@ -1,41 +1,182 @@
-"""The directories of a layer's tree by their paths, and which paths the layer itself made.
-
-Links of the layers below are followed as every engine does (Debian's ``/var/run`` is one), but
-never out of the tree.
-"""
+"""The nodes of an EROFS image, in memory, as the target of a layer; its tar is never unpacked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from ocitool.errors import LayerError
-from ocitool.layer.entry import NO_XATTRS, decode, encode, split
-from ocitool.layer.erofs.lower import Seen, Stack
-from ocitool.layer.erofs.node import Node, directory, whiteout
-from ocitool.layer.unpack.symlinks import follow, leads_to_directory
-from ocitool.layer.xattrs import belongs
+from ocitool.layer import xattrs
+from ocitool.layer.entry import NO_XATTRS, Entry, Kind, decode, encode, kind_of, split
+from ocitool.layer.erofs import format
+from ocitool.layer.erofs.lower import Seen, Stack, belonging, entry_of
+from ocitool.layer.erofs.node import HOLES, Device, Node, directory, whiteout
+from ocitool.layer.tar.reader import TarReader
+
+_TYPES: Final = {
+    Kind.FILE: stat.S_IFREG,
+    Kind.SYMLINK: stat.S_IFLNK,
+    Kind.CHAR: stat.S_IFCHR,
+    Kind.BLOCK: stat.S_IFBLK,
+    Kind.FIFO: stat.S_IFIFO,
+}
+_LONGEST_NAME: Final = 255  # bytes of an attribute's name, XATTR_NAME_MAX
 
 
-class Paths:
-    """Knows the directories of the tree *root*, which lies on *below*."""
+class Holes(Protocol):
+    """Takes the content of files with holes, which no tar holds as it is."""
 
-    def __init__(self, root: Node, below: Stack) -> None:
-        self._root = root
+    size: int  # bytes that were taken, whole blocks
+
+    def take(self, reader: TarReader, size: int) -> int:
+        """Keep the content of the member that *reader* is at; returns where it begins."""
+
+
+class ErofsTarget:
+    """The tree ``root``, as overlayfs wants a layer, on the images *below*.
+
+    The content of files stays where the member is that *reader* is at, or goes to *holes*.
+    """
+
+    def __init__(self, below: Stack, reader: TarReader, holes: Holes) -> None:
+        top = below.find(())
+        self.root = top.node if top else directory()
+        self.root.xattrs = belonging(self.root)
+        self.notes: dict[str, int] = {}
         self._below = below
-        self._directories: dict[str, Node] = {"": root}
-        self._ours: set[str] = set()
+        self._reader = reader
+        self._holes = holes
+        self._directories: dict[str, Node] = {"": self.root}
+        self._tags: dict[str, int] = {"": 0}  # of the devices; the layer's own tar is the first
+        self._sizes: dict[str, int] = {}  # of those of the layers below
 
-    def enter(self, path: str) -> tuple[str, Node]:
-        """Return the directory *path* by its path without links, and its node, made if need be."""
-        node = self._directories.get(path)
-        if node is not None:
-            return path, node
-        done = follow(path, self.find, _target, self._ensure, self._ours)
-        return done, self._directories[done]
+    def devices(self, size: int) -> tuple[Device, ...]:
+        """Return the devices that have the content.
 
-    def find(self, path: str) -> Seen | None:
-        """Return what *path*, whose directories are no links, is: in this tree, then below."""
-        node = self._root
+        They are a tar of *size* bytes, the file of holes if it was ever used, and such files of
+        the layers below.
+        """
+        sizes = {**self._sizes, "": size, HOLES: self._holes.size}
+        return tuple(Device(tag=tag, size=sizes[tag]) for tag in self._tags)
+
+    def enter(self, path: str) -> bool:
+        return path in self._directories
+
+    def kind(self, path: str) -> str:
+        node = self._node(path)
+        if node is None:
+            return ""
+        return Kind.WHITEOUT if node.is_whiteout else kind_of(node.mode)
+
+    def names(self, path: str) -> Iterable[tuple[str, bool]]:
+        children = self._directories[path].children
+        return [(decode(name), node.is_directory) for name, node in children.items()]
+
+    def find(self, path: str) -> Entry | None:
+        found = self._find(path)
+        return None if found is None else entry_of(path, found.node)
+
+    def covers(self, path: str) -> bool:
+        node = self.root
+        parts = encode(path).split(b"/")
+        for part in parts[:-1]:
+            node = node.children[part]
+            if node.is_opaque:
+                return False
+        return self._below.find(parts) is not None
+
+    def root_names(self) -> Iterable[str]:
+        return map(decode, (*self._below.root_names(), *self.root.children))
+
+    def create(self, directory: str, name: str, entry: Entry) -> bool:
+        children = self._directories[directory].children
+        key = encode(name)
+        if key in children:
+            raise FileExistsError(entry.path)
+        device, offset = 0, self._reader.offset
+        if self._reader.sparse is not None:
+            device, offset = self._device(HOLES), self._holes.take(self._reader, entry.size)
+        node = Node(
+            entry.mode | _TYPES[entry.kind],
+            entry.uid,
+            entry.gid,
+            entry.mtime,
+            size=entry.size,
+            device=device,
+            offset=offset,
+            rdev=entry.device,
+        )
+        if entry.link:
+            node.link = encode(entry.link)
+        if entry.xattrs:
+            node.xattrs = self._kept(entry)
+        children[key] = node
+        return True
+
+    def make_directory(self, path: str) -> None:
+        children, key = self._place(path)
+        if key in children:
+            raise FileExistsError(path)
+        children[key] = self._directories[path] = directory()
+
+    def set_attributes(self, path: str, entry: Entry | None, *, new: bool) -> None:
+        if entry is None:
+            entry = Entry(path, Kind.DIRECTORY, 0o755)
+        node = self._directories[path]
+        node.mode = entry.mode | stat.S_IFDIR
+        node.uid, node.gid, node.mtime = entry.uid, entry.gid, entry.mtime
+        is_opaque = node.is_opaque
+        node.xattrs = self._kept(entry) if entry.xattrs else NO_XATTRS
+        if is_opaque:
+            node.make_opaque()
+
+    def copy_up(self, path: str) -> bool:
+        found = self._find(path)
+        if found is None or found.below is None or not (_is_file(found.node) or found.node.is_link):
+            return False
+        children, key = self._place(path)
+        children[key] = node = found.node
+        if node.size:
+            tag = found.below.tag(node.device)
+            self._sizes[tag] = found.below.image.devices[node.device].size
+            node.device = self._device(tag)
+        return True
+
+    def link(self, source: str, path: str) -> None:
+        node = self._node(source)
+        assert node is not None, "it is there or was copied up"
+        children, key = self._place(path)
+        if key in children:
+            raise FileExistsError(path)
+        children[key] = node
+
+    def remove(self, path: str) -> None:
+        children, key = self._place(path)
+        node = children.pop(key, None)
+        if node is not None and node.is_directory:
+            inside = path + "/"
+            del self._directories[path]
+            for known in [known for known in self._directories if known.startswith(inside)]:
+                del self._directories[known]
+
+    def whiteout(self, path: str) -> None:
+        children, key = self._place(path)
+        children[key] = whiteout()
+
+    def make_opaque(self, path: str) -> None:
+        self._directories[path].make_opaque()
+
+    def _place(self, path: str) -> tuple[dict[bytes, Node], bytes]:
+        directory, name = split(path)
+        return self._directories[directory].children, encode(name)
+
+    def _node(self, path: str) -> Node | None:
+        children, key = self._place(path)
+        return children.get(key)
+
+    def _find(self, path: str) -> Seen | None:
+        node = self.root
         hidden = False
         parts = encode(path).split(b"/")
         for part in parts:
@@ -50,113 +191,24 @@ class Paths:
             node = child
         return Seen(node, None)
 
-    def shown(self, path: str) -> bool:
-        """Say whether the tree, with what lies below it, has the directory *path*."""
-        return leads_to_directory(path, self.find, _target, _is_directory, self._ours)
+    def _device(self, tag: str) -> int:
+        return self._tags.setdefault(tag, len(self._tags))
 
-    def claim(self, path: str) -> None:
-        """Note that the layer has *path*, and with it the directories that it is in."""
-        while path and path not in self._ours:
-            self._ours.add(path)
-            path = split(path)[0]
-
-    def put(self, folder: Node, name: bytes, path: str, node: Node) -> bool:
-        """Make *name* in *folder* be *node*; True if what is below the layer must stay hidden."""
-        before = folder.children.get(name)
-        if before is not None and before.is_directory:
-            self._forget(path)
-        was_ours = path in self._ours
-        self._ours.discard(path)
-        folder.children[name] = node
-        if node.is_directory:
-            self._directories[path] = node
-        if before is None or before.is_directory:
-            return False
-        # This layer hid what is below, which a directory in its place must not show again.
-        return before.is_whiteout or (was_ours and self._covers(path))
-
-    def hide(self, parent: str, name: str) -> None:
-        """Hide what the layers below have at *name* in the directory *parent*."""
-        parent, folder = self.enter(parent)
-        path = f"{parent}/{name}" if parent else name
-        self._hide(folder, encode(name), path)
-
-    def hide_all(self, path: str) -> None:
-        """Hide what the layers below have in the directory *path*."""
-        path, folder = self.enter(path)
-        if path:
-            self.claim(path)
-            folder.make_opaque()
-            self._keep_ours(folder, path)
-        else:  # overlayfs does not look for its mark on the top itself
-            for name in {*self._below.root_names(), *folder.children}:
-                self._hide(folder, name, decode(name))
-
-    def _hide(self, folder: Node, name: bytes, path: str) -> None:
-        node = folder.children.get(name)
-        if node is None or path not in self._ours:
-            if node is not None and node.is_directory:
-                self._forget(path)
-            if self._covers(path):
-                folder.children[name] = whiteout()
-            else:  # the kernel lists a mark that stands where no directories are merged
-                folder.children.pop(name, None)
-        elif node.is_directory:  # a file hides what is below by itself; a directory would merge
-            node.make_opaque()
-            self._keep_ours(node, path)
-
-    def _covers(self, path: str) -> bool:
-        """Say whether the layers below have something at *path* that this one could hide."""
-        node = self._root
-        parts = encode(path).split(b"/")
-        for part in parts[:-1]:
-            node = node.children[part]
-            if node.is_opaque:
-                return False
-        return self._below.find(parts) is not None
-
-    def _keep_ours(self, folder: Node, path: str) -> None:
-        for name, node in list(folder.children.items()):
-            child = f"{path}/{decode(name)}"
-            if child not in self._ours:
-                self._forget(child)
-                del folder.children[name]
-            elif node.is_directory:
-                self._keep_ours(node, child)
-
-    def _forget(self, path: str) -> None:
-        below = path + "/"
-        self._directories.pop(path, None)
-        for known in [key for key in self._directories if key.startswith(below)]:
-            del self._directories[known]
-        self._ours = {key for key in self._ours if not key.startswith(below)}
-
-    def _ensure(self, path: str, found: Seen | None) -> None:
-        """See to it that *path*, which is *found* (no link), is a directory of this tree."""
-        if path in self._directories:
-            return
-        parent, name = split(path)
-        folder = self._directories[parent]
-        before = folder.children.get(encode(name))
-        if before is not None and not before.is_directory and path in self._ours:
-            raise LayerError("cannot be unpacked: Not a directory", where=path)
-        node = directory()
-        if before is not None and before.is_whiteout:
-            node.make_opaque()
-        elif found is not None and found.node.is_directory:
-            node = found.node.copy()
-            node.xattrs = without_marks(node.xattrs)
-        self.put(folder, encode(name), path, node)
+    def _kept(self, entry: Entry) -> dict[str, bytes]:
+        """Return the attributes that an image can hold; notes the others."""
+        kept = {}
+        for name, value in entry.xattrs.items():
+            if not xattrs.belongs(name):
+                continue
+            if name.endswith(".") or len(encode(name)) > _LONGEST_NAME:
+                raise LayerError(f"there can be no attribute {name[:40]!r}", where=entry.path)
+            if format.split_xattr(name) is None:
+                text = f"the attribute {name} was left out: the file system does not take it"
+                self.notes[text] = self.notes.get(text, 0) + 1
+                continue
+            kept[name] = value
+        return kept
 
 
-def without_marks(values: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """Return the attributes that a layer gave."""
-    return {name: value for name, value in values.items() if belongs(name)} or NO_XATTRS
-
-
-def _is_directory(found: Seen) -> bool:
-    return found.node.is_directory
-
-
-def _target(found: Seen) -> str:
-    return decode(found.node.link) if found.node.is_link else ""
+def _is_file(node: Node) -> bool:
+    return stat.S_ISREG(node.mode)

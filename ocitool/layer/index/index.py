@@ -17,14 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, order, split
+from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, Kind, order, split
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.sparse import Spans
 from ocitool.oci.content import Stream
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
-_DIRECTORY: Final = f'","{kinds.DIRECTORY}",'.encode("ascii")
+_DIRECTORY: Final = f'","{Kind.DIRECTORY}",'.encode("ascii")
 
 
 class Placed(NamedTuple):
@@ -49,7 +48,7 @@ class IndexWriter:
     def add(self, entry: Entry, offset: int, sparse: Spans | None = None) -> None:
         """Take the next entry; a hard link to a path that is still to come means one below."""
         key = order(entry.path)
-        if entry.kind == kinds.HARDLINK and order(entry.link) > key:
+        if entry.kind == Kind.HARDLINK and order(entry.link) > key:
             offset = BELOW
         attributes = sorted(entry.xattrs.items())
         values = {name: base64.b64encode(value).decode() for name, value in attributes}
@@ -214,7 +213,7 @@ class LayerIndex:
 def _is_directory(line: bytes) -> bool:
     end = line.index(b'",', 2)
     if b"\\" in line[2:end]:  # this may not be the end of the path
-        return bool(json.loads(line)[1] == kinds.DIRECTORY)
+        return bool(json.loads(line)[1] == Kind.DIRECTORY)
     return line.startswith(_DIRECTORY, end)
 
 
@@ -252,10 +251,10 @@ class Sequel:
         if path in self._lines:
             self._replace(path, fields[1])
         else:
-            if fields[1] != kinds.DIRECTORY:
+            if fields[1] != Kind.DIRECTORY:
                 self._empty(path)  # a directory that no entry describes
             self._note(path)
-        if fields[1] == kinds.HARDLINK:
+        if fields[1] == Kind.HARDLINK:
             known = fields[_LINK] in self._lines
             fields[_OFFSET] = 0 if known else BELOW
             line = _encode(fields).encode("ascii")
@@ -282,12 +281,12 @@ class Sequel:
         before = self._fields(path)[1]
         if split(path)[1].startswith(WHITEOUT):
             return
-        if before != kinds.DIRECTORY:
+        if before != Kind.DIRECTORY:
             self._pass_on(path)
-            if kind == kinds.DIRECTORY:
-                mark = [f"{path}/{OPAQUE}", kinds.FILE, 0o644, 0, 0, 0, 0, "", (0, 0), {}, 0]
+            if kind == Kind.DIRECTORY:
+                mark = [f"{path}/{OPAQUE}", Kind.FILE, 0o644, 0, 0, 0, 0, "", (0, 0), {}, 0]
                 self.add(_encode(mark).encode("ascii"))
-        elif kind != kinds.DIRECTORY:
+        elif kind != Kind.DIRECTORY:
             self._empty(path)
 
     def _empty(self, path: str) -> None:
@@ -305,7 +304,7 @@ class Sequel:
         names = [name for name in self._links.pop(path, ()) if self._leads(name) == path]
         fields = self._fields(path)
         target = fields[_LINK]
-        if fields[1] != kinds.HARDLINK and names:
+        if fields[1] != Kind.HARDLINK and names:
             target = names.pop(0)
             self._lines[target] = _encode([target, *fields[1:]]).encode("ascii")
         for name in names:
@@ -316,7 +315,7 @@ class Sequel:
 
     def _leads(self, path: str) -> str:
         fields = self._fields(path) if path in self._lines else ["", ""]
-        return str(fields[_LINK]) if fields[1] == kinds.HARDLINK else ""
+        return str(fields[_LINK]) if fields[1] == Kind.HARDLINK else ""
 
     def _fields(self, path: str) -> list[Any]:
         return list(json.loads(self._lines[path]))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import split
+from ocitool.layer.entry import Kind, split
 from ocitool.layer.index.index import LayerIndex
 from ocitool.layer.index.merged import Found, ImageTree
-from ocitool.layer.unpack.symlinks import follow
+from ocitool.layer.symlinks import resolve
 
 
 def settled(indexes: Iterable[LayerIndex]) -> list[LayerIndex]:
@@ -53,9 +52,10 @@ class _Places:
 
     def _followed(self, directory: str) -> str:
         try:
-            return follow(directory, self._look, self._target, _keep, ())
+            return resolve(directory, lambda path: self._target(self._look(path)), strict=True)
         except LayerError:  # by a link of this layer, made after its member had gone elsewhere
-            return follow(directory, self._below.get, self._target, _keep, ())
+            below = self._below
+            return resolve(directory, lambda path: self._target(below.get(path)), strict=True)
 
     def _look(self, path: str) -> Found | None:
         placed = self._index.get(path)
@@ -70,10 +70,8 @@ class _Places:
                 return True
         return path != ""
 
-    def _target(self, found: Found) -> str:
+    def _target(self, found: Found | None) -> str:
+        if found is None:
+            return ""
         found = self._whole.original(found)
-        return found.entry.link if found.entry.kind == kinds.SYMLINK else ""
-
-
-def _keep(path: str, found: Found | None) -> None:
-    """Make no directory: there is nothing to put into it."""
+        return found.entry.link if found.entry.kind == Kind.SYMLINK else ""

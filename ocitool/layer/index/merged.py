@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry, split
+from ocitool.layer.entry import Entry, Kind, encode, split
 from ocitool.layer.index.index import BELOW, LayerIndex
+from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.sparse import Spans
-
-_MOST_LINKS: Final = 40  # as the kernel, path_resolution(7)
 
 
 class Found(NamedTuple):
@@ -59,7 +57,7 @@ class ImageTree:
                 return Found(placed.entry, number, placed.offset, placed.sparse)
             if index.is_directory(path):  # implied: a layer below may know its attributes
                 below = None if index.hides(path) else self._below(path, number)
-                return below or Found(Entry(path, kinds.DIRECTORY, 0o755), number, 0)
+                return below or Found(Entry(path, Kind.DIRECTORY, 0o755), number, 0)
             if index.hides(path):
                 return None
         return None
@@ -73,7 +71,7 @@ class ImageTree:
             found |= names - hidden
             hidden |= names
             hidden.update(index.hidden_in(directory))
-        return sorted(found, key=kinds.encode)
+        return sorted(found, key=encode)
 
     def walk(self, directory: str) -> Iterator[Found]:
         """Yield everything below *directory*, in the layer's order."""
@@ -83,7 +81,7 @@ class ImageTree:
             if found is None:
                 continue
             yield found
-            if found.entry.kind == kinds.DIRECTORY:
+            if found.entry.kind == Kind.DIRECTORY:
                 yield from self.walk(path)
 
     def resolve(self, path: str, *, last: bool = True) -> str:
@@ -92,32 +90,13 @@ class ImageTree:
         Absolute targets start at the tree's top and ``..`` stops there.  *last* says whether the
         last component is followed, too.
         """
-        done: list[str] = []
-        todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part in ("", "."):
-                continue
-            if part == "..":
-                if done:
-                    done.pop()
-                continue
-            here = "/".join([*done, part])
-            found = self.get(here) if todo or last else None
-            if found is not None and found.entry.kind == kinds.HARDLINK:
-                found = self.original(found)
-            if found is None or found.entry.kind != kinds.SYMLINK:
-                done.append(part)
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise LayerError("too many levels of symbolic links", where="/" + path)
-            target = found.entry.link
-            if target.startswith("/"):
-                done.clear()
-            todo.extend(target.split("/")[::-1])
-        return "/".join(done)
+        return resolve(path, self._readlink, last=last)
+
+    def _readlink(self, path: str) -> str:
+        found = self.get(path)
+        if found is not None and found.entry.kind == Kind.HARDLINK:
+            found = self.original(found)
+        return found.entry.link if found and found.entry.kind == Kind.SYMLINK else ""
 
     def original(self, found: Found) -> Found:
         """Return the entry that *found* is another name of: itself, unless it is a hard link.
@@ -126,7 +105,7 @@ class ImageTree:
             LayerError: it is one to nothing, or in a circle.
         """
         met: set[tuple[int, str]] = set()
-        while found.entry.kind == kinds.HARDLINK:
+        while found.entry.kind == Kind.HARDLINK:
             here = (found.layer, found.entry.path)
             if here in self._busy or here in met:
                 raise LayerError("hard links in a circle", where=found.entry.path)
@@ -136,7 +115,7 @@ class ImageTree:
                 target = self._target(found)
             finally:
                 self._busy.remove(here)
-            if target is None or target.entry.kind == kinds.DIRECTORY:
+            if target is None or target.entry.kind == Kind.DIRECTORY:
                 raise LayerError("a hard link to nothing", where=found.entry.path)
             found = target
         return found
@@ -165,7 +144,7 @@ class ImageTree:
             placed = index.get("")
             if placed is not None:
                 return Found(placed.entry, number, placed.offset)
-        return Found(Entry("", kinds.DIRECTORY, 0o755), 0, 0)
+        return Found(Entry("", Kind.DIRECTORY, 0o755), 0, 0)
 
     def _top(self) -> list[tuple[int, LayerIndex]]:
         for at, (_, index) in enumerate(self._stack, start=1):
@@ -183,7 +162,7 @@ class ImageTree:
                 continue
             placed = index.get(path)
             if placed is not None:
-                is_directory = placed.entry.kind == kinds.DIRECTORY
+                is_directory = placed.entry.kind == Kind.DIRECTORY
                 return Found(placed.entry, number, placed.offset) if is_directory else None
             if index.hides(path):
                 return None

@@ -11,8 +11,7 @@ from typing import Final
 from zlib import adler32
 
 from ocitool.errors import LayerError, UnsupportedEntry
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry, Limits, clean_path, decode, encode
+from ocitool.layer.entry import NO_XATTRS, Entry, Kind, Limits, clean_path, decode, encode
 from ocitool.layer.tar import pax
 
 BLOCK: Final = 512  # bytes
@@ -26,16 +25,16 @@ _USTAR: Final = b"ustar\x0000"
 _MOST_OWNERS: Final = 4096
 
 _TYPES: Final = {
-    b"0": kinds.FILE,
-    b"\0": kinds.FILE,
-    b"7": kinds.FILE,  # "contiguous", a file everywhere today
-    b"1": kinds.HARDLINK,
-    b"2": kinds.SYMLINK,
-    b"3": kinds.CHAR,
-    b"4": kinds.BLOCK,
-    b"5": kinds.DIRECTORY,
-    b"6": kinds.FIFO,
-    b"S": kinds.FILE,  # GNU's, with holes: the size is that of its data
+    b"0": Kind.FILE,
+    b"\0": Kind.FILE,
+    b"7": Kind.FILE,  # "contiguous", a file everywhere today
+    b"1": Kind.HARDLINK,
+    b"2": Kind.SYMLINK,
+    b"3": Kind.CHAR,
+    b"4": Kind.BLOCK,
+    b"5": Kind.DIRECTORY,
+    b"6": Kind.FIFO,
+    b"S": Kind.FILE,  # GNU's, with holes: the size is that of its data
 }
 
 
@@ -76,8 +75,8 @@ class Headers:
             return None
         mode, uid, gid = known
         if kind == b"5":
-            return Entry(path, kinds.DIRECTORY, mode, uid, gid, 0, mtime)
-        return Entry(path, kinds.FILE, mode, uid, gid, length, mtime)
+            return Entry(path, Kind.DIRECTORY, mode, uid, gid, 0, mtime)
+        return Entry(path, Kind.FILE, mode, uid, gid, length, mtime)
 
     def entry(self, header: bytes, extended: Mapping[str, bytes]) -> Entry:
         """Return what *header* says together with the records of its *extended* headers."""
@@ -93,16 +92,16 @@ class Headers:
         if entry_kind is None:
             raise UnsupportedEntry(f"type {kind!r} is not known", where=decode(raw))
         if kind == b"\0" and raw.endswith(b"/"):
-            entry_kind = kinds.DIRECTORY  # before POSIX a directory was a name with a slash
+            entry_kind = Kind.DIRECTORY  # before POSIX a directory was a name with a slash
         length = _value(extended, "size", size)
-        if entry_kind != kinds.FILE:
+        if entry_kind != Kind.FILE:
             # Some writers give links and directories the size of what they point to; only the
             # types with content have any (POSIX pax, "size").
             length = 0
         target = extended.get("linkpath")
         target = link.partition(b"\0")[0] if target is None else target
         path = clean_path(decode(raw), self._limits)
-        if not path and entry_kind != kinds.DIRECTORY:
+        if not path and entry_kind != Kind.DIRECTORY:
             raise LayerError("a member that is not a directory has no name")
         found = Entry(
             path,
@@ -113,21 +112,21 @@ class Headers:
             length,
             _time(extended, mtime),
             self._target(entry_kind, decode(target), path),
-            _device(major, minor) if entry_kind in (kinds.CHAR, kinds.BLOCK) else (0, 0),
-            pax.xattrs(extended) if extended else kinds.NO_XATTRS,
+            _device(major, minor) if entry_kind in (Kind.CHAR, Kind.BLOCK) else (0, 0),
+            pax.xattrs(extended) if extended else NO_XATTRS,
         )
         if not extended and len(self._owners) < _MOST_OWNERS:
             self._owners[header[100:124]] = (found.mode, found.uid, found.gid)
         return found
 
     def _target(self, kind: str, target: str, path: str) -> str:
-        if kind == kinds.HARDLINK:
+        if kind == Kind.HARDLINK:
             # Absolute hard links stand in layers of kaniko; they mean the layer's own root.
             target = clean_path(target.lstrip("/"), self._limits)
             if not target:
                 raise LayerError("a hard link without a target", where=path)
             return target
-        if kind != kinds.SYMLINK:
+        if kind != Kind.SYMLINK:
             return ""
         if not target or len(encode(target)) > self._limits.path or "\0" in target:
             raise LayerError("a symlink's target is empty, too long or holds a NUL", where=path)

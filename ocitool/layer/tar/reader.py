@@ -13,7 +13,7 @@ from typing import Final
 
 from ocitool.errors import LayerError, TooLarge
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.entry import DEFAULT_LIMITS, FILE, Entry, Limits
+from ocitool.layer.entry import DEFAULT_LIMITS, Entry, Kind, Limits
 from ocitool.layer.tar import pax, sparse
 from ocitool.layer.tar.header import BLOCK, Headers, verify
 from ocitool.layer.tar.sparse import Filler, Spans
@@ -211,7 +211,7 @@ class TarReader:
             raise
 
     def _with_holes(self, entry: Entry, header: bytes, extended: dict[str, bytes]) -> Entry:
-        if entry.kind != FILE:
+        if entry.kind != Kind.FILE:
             raise LayerError("only a file can have holes")
         most = self._limits.spans
         if header[156:157] == b"S":

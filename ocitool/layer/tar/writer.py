@@ -11,22 +11,21 @@ from typing import Final
 from zlib import adler32
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.entry import Entry, encode
+from ocitool.layer.entry import Entry, Kind, encode
 from ocitool.layer.tar import pax
 
 _BLOCK: Final = 512  # bytes
 _ZEROS: Final = bytes(2 * _BLOCK)
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _FLAGS: Final = {
-    kinds.FILE: b"0",
-    kinds.HARDLINK: b"1",
-    kinds.SYMLINK: b"2",
-    kinds.CHAR: b"3",
-    kinds.BLOCK: b"4",
-    kinds.DIRECTORY: b"5",
-    kinds.FIFO: b"6",
+    Kind.FILE: b"0",
+    Kind.HARDLINK: b"1",
+    Kind.SYMLINK: b"2",
+    Kind.CHAR: b"3",
+    Kind.BLOCK: b"4",
+    Kind.DIRECTORY: b"5",
+    Kind.FIFO: b"6",
 }
 _LARGEST_ID: Final = 0o7777777
 _LARGEST_SIZE: Final = 0o77777777777
@@ -53,7 +52,7 @@ class TarWriter:
         path, kind, mode, uid, gid, size, mtime, target, device, xattrs = entry
         self._finish()
         # The root itself is "./": a name must not be absolute.
-        name = encode(path or ".") + (b"/" if kind == kinds.DIRECTORY else b"")
+        name = encode(path or ".") + (b"/" if kind == Kind.DIRECTORY else b"")
         link = encode(target)
         seconds = mtime // _SECOND
         records: list[tuple[str, bytes]] = []
@@ -79,7 +78,7 @@ class TarWriter:
             records.extend(pax.xattr_records(xattrs))
         if records:
             self._extended(short, records)
-        if kind != kinds.FILE:
+        if kind != Kind.FILE:
             size = 0
         shown = size if size <= _LARGEST_SIZE else 0
         flag = _FLAGS[kind]

@@ -6,9 +6,8 @@ import os
 import stat
 from typing import Final
 
-from ocitool.layer import entry as kinds
 from ocitool.layer import ownership, xattrs
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 
 _SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
@@ -28,10 +27,12 @@ class Attributes:
         self._chmod_bits = _SPECIAL_BITS | current_umask()
         self.owners = ownership.here()
         self._uid, self._gid = self.owners.given or (-1, -1)
+        #: Whether new files get the group of their directory, which has the setgid bit: inode(7).
+        self.inherits_group = False
 
     def set_file(self, fd: int, entry: Entry) -> None:
         """Set them on a new file that was opened with the mode of *entry*."""
-        if entry.uid != self._uid or entry.gid != self._gid:
+        if self.inherits_group or entry.uid != self._uid or entry.gid != self._gid:
             self.owners.give(fd, entry.uid, entry.gid)
         if entry.mode & self._chmod_bits:
             os.fchmod(fd, entry.mode)
@@ -51,9 +52,9 @@ class Attributes:
 
     def set_node(self, fd: int, name: str, entry: Entry) -> None:
         """Set them on *name* in the directory *fd*, which must not be opened: a link, a device."""
-        if entry.uid != self._uid or entry.gid != self._gid:
+        if self.inherits_group or entry.uid != self._uid or entry.gid != self._gid:
             self.owners.give_node(name, entry, fd)
-        if entry.mode & self._chmod_bits and entry.kind != kinds.SYMLINK:
+        if entry.mode & self._chmod_bits and entry.kind != Kind.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=fd)
         if entry.xattrs:
             self._refused(xattrs.write(f"/proc/self/fd/{fd}/{name}", entry.xattrs))

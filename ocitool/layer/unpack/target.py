@@ -1,186 +1,204 @@
-"""The tree that a layer is unpacked onto: its directories, and which paths the layer made.
-
-A member names its directory as the layers below show it.  What is missing is made, and links are
-followed as every engine does (Debian's ``/var/run`` is one), but never out of the tree.
-"""
+"""A directory of a file system as the target of a layer."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ocitool.layer import ownership
 from ocitool.layer.beneath import Root, remove_tree
-from ocitool.layer.entry import split
-from ocitool.layer.unpack.lower import covers, find, inherit
-from ocitool.layer.unpack.symlinks import follow, leads_to_directory
-from ocitool.layer.whiteouts import Whiteouts
+from ocitool.layer.entry import Entry, Kind, kind_of, split
+from ocitool.layer.tar.reader import TarReader
+from ocitool.layer.unpack import lower as trees
+from ocitool.layer.unpack.metadata import Attributes
+from ocitool.layer.whiteouts import Whiteouts, is_whiteout
 
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_ACL: Final = "system.posix_acl_default"
+_TYPES: Final = {Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
 
 
-class Places:
-    """Knows the directories of the tree *root*, which is at *tree* and lies on *lower*.
+class DirectoryTarget:
+    """The tree *root*, which is at *tree* and lies on *lower*, the topmost first.
 
-    ``ours`` are the paths that the layer has made so far, with the directories that they are in.
+    The content of files comes from the member that *reader* is at.  `finish` is to be called when
+    everything was applied.
     """
 
-    def __init__(self, tree: str, root: Root, whiteouts: Whiteouts, lower: Sequence[str]) -> None:
-        self._tree = tree
+    def __init__(
+        self,
+        root: Root,
+        tree: str,
+        lower: Sequence[str],
+        whiteouts: Whiteouts,
+        reader: TarReader,
+    ) -> None:
         self._root = root
-        self._whiteouts = whiteouts
+        self._tree = tree
         self._lower = tuple(lower)
-        self._stack = (tree, *lower)  # the topmost first
-        self.ours: set[str] = set()
-        # Of directories that were met: what they get when everything is in them.
+        self._stack = (tree, *lower)
+        self._whiteouts = whiteouts
+        self._reader = reader
+        self._attributes = Attributes()
+        self.notes = self._attributes.notes
+        # Of the directories that were entered: what they get when everything is in them.
         self._times: dict[str, int] = {}
-        self._defaults: dict[str, bytes] = {}
-        self._meet("", root.fd, os.fstat(root.fd).st_mtime_ns)
+        self._default_acls: dict[str, bytes] = {}
+        self._setgid: set[str] = set()
+        self.enter("")
 
-    @property
-    def stack(self) -> Sequence[str]:
-        """The tree and those below it, the topmost first."""
-        return self._stack
-
-    def enter(self, path: str) -> tuple[str, int]:
-        """Return the directory *path* by its path without links and a descriptor, made if need be.
-
-        The descriptor is good until the next call.
-        """
+    def enter(self, path: str) -> bool:
         try:
             fd = self._root.directory(path)
         except (FileNotFoundError, NotADirectoryError):
-            path = self._resolve(path)
-            fd = self._root.directory(path)
+            return False
         if path not in self._times:  # it was there before: adding to it must not touch its time
-            self._meet(path, fd, os.fstat(fd).st_mtime_ns)
-        return path, fd
+            state = os.fstat(fd)
+            self._remember(path, fd, state.st_mode, state.st_mtime_ns)
+        return True
 
-    def shown(self, path: str) -> bool:
-        """Say whether the tree, with what lies below it, has the directory *path*."""
-        return leads_to_directory(path, self._look, _target, _is_directory, self.ours)
+    def kind(self, path: str) -> str:
+        directory, name = split(path)
+        try:
+            state = os.lstat(name, dir_fd=self._root.directory(directory))
+        except FileNotFoundError:
+            return ""
+        return Kind.WHITEOUT if is_whiteout(state) else kind_of(state.st_mode)
 
-    def claim(self, path: str) -> None:
-        """Note that the layer has *path*, and with it the directories that it is in."""
-        self.ours.add(path)
-        parent = split(path)[0]
-        while parent and parent not in self.ours:
-            self.ours.add(parent)
-            parent = split(parent)[0]
+    def names(self, path: str) -> Iterable[tuple[str, bool]]:
+        with os.scandir(self._root.directory(path)) as entries:
+            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
 
-    def keep(self, path: str, fd: int, mtime: int) -> None:
-        """Remember what the directory *path*, which is *fd*, gets when everything is in it."""
-        self._meet(path, fd, mtime)
+    def find(self, path: str) -> Entry | None:
+        return trees.look(self._stack, path)
 
-    def make_way(self, fd: int, name: str, path: str) -> bool:
-        """Remove what *name* is now; True if what is below the layer must stay hidden."""
-        if self._whiteouts.uncover(fd, name):
+    def covers(self, path: str) -> bool:
+        return trees.covers(self._lower, self._tree, path)
+
+    def root_names(self) -> Iterable[str]:
+        return [name for tree in self._stack for name in os.listdir(tree)]
+
+    def create(self, directory: str, name: str, entry: Entry) -> bool:
+        fd = self._root.directory(directory)
+        self._attributes.inherits_group = directory in self._setgid
+        if entry.kind == Kind.FILE:
+            self._file(fd, name, entry)
             return True
-        was_directory = stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode)
-        remove_tree(name, dir_fd=fd)
-        if not was_directory:
-            # It hid what is below, which a directory in its place must not show again.
-            hid = path in self.ours and covers(self._lower, self._tree, path)
-            self.ours.discard(path)
-            return hid
-        self.ours.discard(path)
+        if entry.kind == Kind.SYMLINK:
+            os.symlink(entry.link, name, dir_fd=fd)
+        elif not self._special(fd, name, entry):
+            return False
+        self._attributes.set_node(fd, name, entry)
+        return True
+
+    def _file(self, fd: int, name: str, entry: Entry) -> None:
+        file = os.open(name, _NEW_FILE, entry.mode & 0o777, dir_fd=fd)
+        try:
+            for at, data in self._reader.runs():
+                if os.pwrite(file, data, at) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._reader.sparse is not None:
+                os.ftruncate(file, entry.size)
+            self._attributes.set_file(file, entry)
+        finally:
+            os.close(file)
+
+    def _special(self, fd: int, name: str, entry: Entry) -> bool:
+        mode = _TYPES[entry.kind] | (entry.mode & 0o777)
+        try:
+            self._attributes.owners.make_device(name, mode, os.makedev(*entry.device), fd)
+        except PermissionError:
+            if entry.kind == Kind.FIFO:
+                raise
+            return False
+        return True
+
+    def make_directory(self, path: str) -> None:
+        directory, name = split(path)
+        os.mkdir(name, 0o700, dir_fd=self._root.directory(directory))
+
+    def set_attributes(self, path: str, entry: Entry | None, *, new: bool) -> None:
+        if entry is None:
+            entry = Entry(path, Kind.DIRECTORY, 0o755, os.geteuid(), os.getegid())
+        fd = self._root.directory(path)
+        self._attributes.set_directory(fd, entry, merged=not new)
+        self._remember(path, fd, entry.mode, entry.mtime)
+
+    def copy_up(self, path: str) -> bool:
+        directory, name = split(path)
+        found = trees.find(self._stack, path)
+        if found is None:
+            return False
+        place, state = found
+        entry = trees.entry_of(path, place, state)
+        fd = self._root.directory(directory)
+        self._attributes.inherits_group = directory in self._setgid
+        if entry.kind == Kind.SYMLINK:
+            os.symlink(entry.link, name, dir_fd=fd)
+            self._attributes.set_node(fd, name, entry)
+        elif entry.kind == Kind.FILE:
+            mode = entry.mode & 0o777
+            with (
+                open(place, "rb") as source,
+                open(os.open(name, _NEW_FILE, mode, dir_fd=fd), "wb") as file,
+            ):
+                shutil.copyfileobj(source, file, 1 << 20)
+                file.flush()
+                self._attributes.set_file(file.fileno(), entry)
+        else:
+            return False
+        return True
+
+    def link(self, source: str, path: str) -> None:
+        (source_directory, target), (directory, name) = split(source), split(path)
+        source_fd = os.dup(self._root.directory(source_directory))  # the next look-up may close it
+        try:
+            fd = self._root.directory(directory)
+            os.link(target, name, src_dir_fd=source_fd, dst_dir_fd=fd, follow_symlinks=False)
+            self._attributes.owners.linked(name, fd, target, source_fd)
+        finally:
+            os.close(source_fd)
+
+    def remove(self, path: str) -> None:
+        directory, name = split(path)
+        self.enter(directory)
+        remove_tree(name, dir_fd=self._root.directory(directory))
         self._root.forget(path)
-        below = path + "/"
-        self.ours -= {known for known in self.ours if known.startswith(below)}
-        for known in [key for key in self._times if key == path or key.startswith(below)]:
-            del self._times[known]
-            self._defaults.pop(known, None)
-        return False
 
-    def hide(self, parent: str, name: str) -> None:
-        """Hide what the layers below have at *name* in the directory *parent*."""
-        parent, fd = self.enter(parent)
-        path = f"{parent}/{name}" if parent else name
-        self._whiteout(fd, name, path)
+    def whiteout(self, path: str) -> None:
+        directory, name = split(path)
+        self._whiteouts.whiteout(self._root.directory(directory), name)
 
-    def hide_all(self, path: str) -> None:
-        """Hide what the layers below have in the directory *path*."""
-        path, fd = self.enter(path)
-        if path:
-            self.claim(path)
-            self._whiteouts.opaque(fd, path, self.ours)
-            self._root.forget(path)
-        else:  # overlayfs does not look for its mark on the top itself
-            for name in {name for tree in self._stack for name in os.listdir(tree)}:
-                self._whiteout(fd, name, name)
-
-    def _whiteout(self, fd: int, name: str, path: str) -> None:
-        below = covers(self._lower, self._tree, path)
-        self._whiteouts.whiteout(fd, name, path, self.ours, below=below)
-        self._root.forget(path)
+    def make_opaque(self, path: str) -> None:
+        self._whiteouts.opaque(self._root.directory(path))
 
     def finish(self) -> None:
-        """Set the times and default ACLs of all directories that were touched."""
+        """Set the times and default ACLs of all directories that were entered."""
         for path, mtime in self._times.items():
             try:
                 fd = self._root.directory(path)
             except (FileNotFoundError, NotADirectoryError):
-                continue  # whited out since
-            if path in self._defaults:
-                os.setxattr(fd, _DEFAULT_ACL, self._defaults[path])
+                continue  # removed since
+            if path in self._default_acls:
+                os.setxattr(fd, _DEFAULT_ACL, self._default_acls[path])
             os.utime(fd, ns=(mtime, mtime))
 
-    def _meet(self, path: str, fd: int, mtime: int) -> None:
-        """Remember a directory's time, and put its default ACL aside.
+    def _remember(self, path: str, fd: int, mode: int, mtime: int) -> None:
+        """Remember a directory's time and its default ACL, and take the ACL from it.
 
-        A layer says all of a file by itself: nothing may come from the directory that it is in.
+        A layer says all of a file by itself: nothing may come from the directory that it is in,
+        neither by a default ACL nor by the group of one with the setgid bit.
         """
-        self._times[path] = mtime
-        self._defaults.pop(path, None)
-        with contextlib.suppress(OSError):  # it has none, or there are none here
-            self._defaults[path] = os.getxattr(fd, _DEFAULT_ACL)
-            os.removexattr(fd, _DEFAULT_ACL)
-
-    # -- links, and what is missing ---------------------------------------------------------
-
-    def _resolve(self, path: str) -> str:
-        return follow(path, self._look, _target, self._ensure, self.ours)
-
-    def _look(self, path: str) -> tuple[str, os.stat_result] | None:
-        return find(self._stack, path)
-
-    def _ensure(self, path: str, found: tuple[str, os.stat_result] | None) -> None:
-        """See to it that *path*, which is *found* (no link), is a directory of the tree itself."""
-        try:
-            self._root.directory(path)
-            return
-        except FileNotFoundError:
-            pass
-        except NotADirectoryError:
-            if path in self.ours:
-                raise
-        parent, name = split(path)
-        fd = self.enter(parent)[1]
-        hidden = False
-        try:
-            os.mkdir(name, 0o755, dir_fd=fd)
-        except FileExistsError:  # whited out earlier in this layer, or a file of one below
-            hidden = self.make_way(fd, name, path)
-            os.mkdir(name, 0o755, dir_fd=fd)
-        below = self._root.directory(path)
-        # Neither the umask nor a parent's setgid bit has a say in what an image looks like.
-        ownership.here().give(below, os.geteuid(), os.getegid())
-        os.fchmod(below, 0o755)
-        os.utime(below, ns=(0, 0))  # no layer says its time, and now would be another each time
-        if hidden:
-            self._whiteouts.opaque(below, path, self.ours)
+        if mode & stat.S_ISGID:
+            self._setgid.add(path)
         else:
-            inherit(found, below)
-        self._meet(path, below, os.fstat(below).st_mtime_ns)
-
-
-def _target(found: tuple[str, os.stat_result]) -> str:
-    place, state = found
-    return os.readlink(place) if stat.S_ISLNK(state.st_mode) else ""
-
-
-def _is_directory(found: tuple[str, os.stat_result]) -> bool:
-    return stat.S_ISDIR(found[1].st_mode)
+            self._setgid.discard(path)
+        self._times[path] = mtime
+        self._default_acls.pop(path, None)
+        with contextlib.suppress(OSError):  # it has none, or there are none here
+            self._default_acls[path] = os.getxattr(fd, _DEFAULT_ACL)
+            os.removexattr(fd, _DEFAULT_ACL)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
-from ocitool.errors import OcitoolError, RegistryError, TransportError
+from ocitool.errors import OcitoolError, RegistryError, StoreReadOnly, TransportError
 from ocitool_registry import protocol
 from ocitool_registry.server.exchange import Call, Refusal, Reply
 from ocitool_registry.server.handlers import blobs, listings, manifests, parameters, uploads
@@ -105,6 +105,8 @@ def handle(backend: Backend, call: Call) -> Reply:
         # After a time-out, as after other faults on the way, a client may try again.
         status = 408 if isinstance(error.__cause__, TimeoutError) else 0
         return Refusal("SIZE_INVALID", error.message, status=status).reply()
+    except StoreReadOnly:  # no client should try again, as it does after 500
+        return Refusal("UNSUPPORTED", "the registry is read-only").reply()
     except OcitoolError as error:
         _LOG.error("%s %s: %s", call.method, call.path, error)
         return Refusal("UNKNOWN", "the registry's storage failed").reply()

@@ -12,9 +12,10 @@ from typing import Final
 from ocitool.errors import SandboxError
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.hostfiles import host_files
-from ocitool_runtime.sandbox.plan import MountPlan, Plan, SharedPlan
+from ocitool_runtime.sandbox.plan import LimitPlan, MountPlan, Plan, SharedPlan
 from ocitool_runtime.spec import Mount, Rlimit, Sandbox
 
+_PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
 _ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
 _CLEARED: Final = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec"}
 _VALUES: Final = {
@@ -89,6 +90,9 @@ def _check(sandbox: Sandbox) -> None:
         raise SandboxError("the first mount must be the root", where="rootfs")
     if not sandbox.cwd.startswith("/"):
         raise SandboxError(f"working directory {sandbox.cwd!r} is not absolute", where="cwd")
+    if (size := len(os.fsencode(sandbox.cwd))) >= _PATH_MAX:
+        # Before its directories are made: chdir(2) refuses it only afterwards.
+        raise SandboxError(f"the working directory has {size} bytes: too long", where="cwd")
     if sandbox.uid_maps and any(m.shared for m in (*sandbox.rootfs, *sandbox.mounts)):
         raise SandboxError("a user namespace cannot mount EROFS images", where="uid_maps")
     if bool(sandbox.uid_maps) != bool(sandbox.gid_maps):
@@ -131,13 +135,14 @@ def _filter(sandbox: Sandbox, *, notify: bool = False) -> bytes:
     return program
 
 
-def _limit(limit: Rlimit) -> tuple[str, int, int, int]:
+def _limit(limit: Rlimit) -> LimitPlan:
     if limit.name not in _LIMITS:
         known = ", ".join(_LIMITS)
         raise SandboxError(f"no limit {limit.name!r}", where="rlimits", hint=f"there are: {known}")
     if limit.hard != -1 and (limit.soft == -1 or limit.soft > limit.hard):
         raise SandboxError(f"limit {limit.name}: soft is above hard", where="rlimits")
-    return limit.name, _LIMITS.index(limit.name), limit.soft, limit.hard
+    number = _LIMITS.index(limit.name)
+    return LimitPlan(name=limit.name, number=number, soft=limit.soft, hard=limit.hard)
 
 
 def _shared(mounts: tuple[Mount, ...]) -> list[SharedPlan]:

@@ -14,7 +14,7 @@ import pytest
 from ocitool.layer import beneath as root_module
 from ocitool.layer.entry import DEFAULT_LIMITS
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import OverlayMarks, Removal
+from ocitool.layer.whiteouts import OverlayWhiteouts, Removal
 from tests.fixtures.erofs import Images, shown, unmountable
 from tests.unit.layer.tars import mine
 
@@ -43,7 +43,7 @@ class Stack:
             tree = self.top / str(len(self.trees))
             tree.mkdir()
             self.trees.append(tree)
-            done = apply(stream, str(tree), OverlayMarks("user"), lower=lower, limits=limits)
+            done = apply(stream, str(tree), OverlayWhiteouts("user"), lower=lower, limits=limits)
         else:
             self.trees = [self.top / "tree"]
             self.trees[0].mkdir(exist_ok=True)

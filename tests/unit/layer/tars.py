@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import os
 
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import DEFAULT_LIMITS, Entry
+from ocitool.layer.entry import DEFAULT_LIMITS, Entry, Kind
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.writer import TarWriter
 
@@ -28,22 +27,22 @@ def tar(*members, end=True):
 
 def file(path, content=b"", **fields):
     """A file as `tar` takes it."""
-    return (E(path, kinds.FILE, **fields), content) if content else E(path, kinds.FILE, **fields)
+    return (E(path, Kind.FILE, **fields), content) if content else E(path, Kind.FILE, **fields)
 
 
 def directory(path, mode=0o755, **fields):
     """A directory as `tar` takes it."""
-    return E(path, kinds.DIRECTORY, mode, **fields)
+    return E(path, Kind.DIRECTORY, mode, **fields)
 
 
 def link(path, target, **fields):
     """A hard link as `tar` takes it."""
-    return E(path, kinds.HARDLINK, link=target, **fields)
+    return E(path, Kind.HARDLINK, link=target, **fields)
 
 
 def symlink(path, target, **fields):
     """A symlink as `tar` takes it."""
-    return E(path, kinds.SYMLINK, 0o777, link=target, **fields)
+    return E(path, Kind.SYMLINK, 0o777, link=target, **fields)
 
 
 def mine(*members):

@@ -8,9 +8,8 @@ import stat
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
 from ocitool.layer import xattrs
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.ownership import CHILDREN, OWNER, Aside, Real, copy_records, here
 
 LARGEST = (1 << 32) - 2
@@ -38,7 +37,7 @@ def seen(aside, place):
 def link(aside, place, uid, gid, mtime=5):
     if not os.path.lexists(place):
         os.symlink("x", place)
-    aside.give_node(str(place), Entry("", kinds.SYMLINK, uid=uid, gid=gid, mtime=mtime))
+    aside.give_node(str(place), Entry("", Kind.SYMLINK, uid=uid, gid=gid, mtime=mtime))
 
 
 def test_files_and_directories(tree, aside):
@@ -86,7 +85,7 @@ def test_a_record_never_makes_a_whiteout_nor_a_device_of_a_directory(tree, aside
 def test_a_device_is_an_empty_file(tree, aside):
     fd = os.open(tree, os.O_RDONLY)
     aside.make_device("null", stat.S_IFCHR | 0o666, os.makedev(1, 3), fd)
-    aside.give_node("null", Entry("", kinds.CHAR, 0o666, 5, 6, device=(1, 3)), fd)
+    aside.give_node("null", Entry("", Kind.CHAR, 0o666, 5, 6, device=(1, 3)), fd)
     with pytest.raises(FileExistsError):
         aside.make_device("null", stat.S_IFBLK, os.makedev(1, 3), fd)
     os.close(fd)
@@ -100,7 +99,7 @@ def test_links_and_pipes_are_known_by_name_and_time(tree, aside):
     link(aside, tree / "one", 33, 44)
     link(aside, tree / "two", 33, 44)
     os.mkfifo(tree / "pipe")
-    aside.give_node(str(tree / "pipe"), Entry("", kinds.FIFO, uid=1, gid=2, mtime=9))
+    aside.give_node(str(tree / "pipe"), Entry("", Kind.FIFO, uid=1, gid=2, mtime=9))
     assert [seen(aside, tree / name) for name in ("one", "two")] == [(33, 44)] * 2
     assert seen(aside, tree / "pipe") == (1, 2)
     (tree / "one").unlink()

@@ -240,3 +240,9 @@ def test_what_is_too_long_elsewhere_is_an_error_that_fits_on_a_screen(run, field
         run("true", **fields)
     assert "marshal" not in str(caught.value)
     assert len(str(caught.value)) < 3000
+
+
+def test_no_directory_is_made_for_a_working_directory_that_is_too_long(run, scratch):
+    with pytest.raises(SandboxError, match="has 4096 bytes: too long"):
+        run("true", cwd=("/directory" * 500)[:4096])
+    assert list((scratch / "upper").iterdir()) == []

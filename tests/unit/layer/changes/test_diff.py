@@ -10,8 +10,8 @@ import socket
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
 from ocitool.layer.changes.diff import changes_in_upper, changes_since, describe, write_changes
+from ocitool.layer.entry import Kind
 from ocitool.layer.unpack.lower import in_directories
 from tests.unit.layer.conftest import OPAQUE
 from tests.unit.layer.tars import members
@@ -39,7 +39,7 @@ class Copy:
     def changes(self):
         """What changed: paths, of directories with a slash, whiteouts as such."""
         found = changes_since(str(self.tree), str(self.before), self.since)
-        return [e.path + "/" * (e.kind == kinds.DIRECTORY) for e, _ in found]
+        return [e.path + "/" * (e.kind == Kind.DIRECTORY) for e, _ in found]
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_names_of_one_file_are_links_to_the_first(copy):
     (tree / "z").write_text("z")
     os.link(tree / "z", tree / "d/y")
     found = {e.path: e for e, _ in changes_since(str(tree), str(copy.before), copy.since)}
-    assert (found["d/y"].kind, found["z"].kind) == (kinds.FILE, kinds.HARDLINK)
+    assert (found["d/y"].kind, found["z"].kind) == (Kind.FILE, Kind.HARDLINK)
     assert found["z"].link == "d/y"
 
 
@@ -204,7 +204,7 @@ def test_an_overlay_upper(upper):
 
 def test_whiteouts_have_no_time_and_no_owner(upper):
     (mark,) = (e for e, _ in changes_in_upper(str(upper), OPAQUE) if e.path == "d/.wh.gone")
-    assert (mark.mtime, mark.uid, mark.gid, mark.kind) == (0, 0, 0, kinds.FILE)
+    assert (mark.mtime, mark.uid, mark.gid, mark.kind) == (0, 0, 0, Kind.FILE)
 
 
 def written(changes, **options):

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
+from ocitool.layer.entry import Kind
 from ocitool.layer.index.index import index_of, parse
 from ocitool.layer.index.links import settled
 from ocitool.layer.index.merged import ImageTree
@@ -32,7 +32,7 @@ def test_a_name_linked_before_its_file_is_replaced_keeps_the_file():
 def test_what_was_in_a_replaced_directory_is_gone():
     members = [directory("d"), file("d/x", b"x"), link("kept", "d/x"), file("d")]
     assert list(indexed(*members).paths()) == ["d", "kept"]
-    assert indexed(*members).get("kept").entry.kind == kinds.FILE
+    assert indexed(*members).get("kept").entry.kind == Kind.FILE
     assert list(indexed(file("i/j/x"), file("i")).paths()) == ["i"]
     again = indexed(*members, directory("d"))
     assert (list(again.names("d")), again.opaque("d")) == ([], True)
@@ -85,7 +85,7 @@ USR = [directory("usr"), directory("usr/lib"), file("usr/lib/low"), symlink("lib
 
 def test_directories_go_where_links_lead_with_what_is_in_them():
     seen = stack(USR, [directory("lib/modules", 0o700), file("lib/modules/x")])
-    assert seen.get("lib").entry.kind == kinds.SYMLINK
+    assert seen.get("lib").entry.kind == Kind.SYMLINK
     assert seen.get("usr/lib/modules").entry.mode == 0o700
     assert [found.entry.path for found in seen.walk("usr/lib")] == [
         "usr/lib/low", "usr/lib/modules", "usr/lib/modules/x",
@@ -103,7 +103,7 @@ def test_a_link_has_other_names():
 def test_a_hard_link_to_a_file_below_stays_one(after):
     seen = stack([file("f", b"low")], [link("g", "f"), after])
     assert seen.original(seen.get("g")).layer == 0
-    if after is not None and seen.get("f").entry.kind == kinds.HARDLINK:
+    if after is not None and seen.get("f").entry.kind == Kind.HARDLINK:
         assert seen.original(seen.get("f")).layer == 0
 
 

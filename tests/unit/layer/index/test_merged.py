@@ -7,8 +7,7 @@ import io
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.index.index import LayerIndex, index_of, parse
 from ocitool.layer.index.merged import ImageTree
 from tests.unit.layer.tars import directory, file, link, symlink, tar
@@ -24,13 +23,13 @@ ODD = [",", ",a", 'a",b', 'a"', "\\", "a\nb", "caf\udce9", "é☃", 'quote"/in\\
 @pytest.mark.parametrize("name", ODD)
 def test_any_name_survives_the_index(name):
     index = parse(index_of(io.BytesIO(tar(file(name, b"x"), symlink("l", name)))))
-    assert index.get(name).entry == Entry(name, kinds.FILE, size=1)
+    assert index.get(name).entry == Entry(name, Kind.FILE, size=1)
     assert index.get("l").entry.link == name
 
 
 def test_every_field_survives_the_index():
     members = [
-        Entry("c", kinds.CHAR, 0o1234, 5, 6, mtime=-(10**9), device=(7, 8)),
+        Entry("c", Kind.CHAR, 0o1234, 5, 6, mtime=-(10**9), device=(7, 8)),
         link("h", "c", xattrs={"user.b": b"\0\xff", "user.a": b""}),
         directory("d", 0o1777, uid=(1 << 32) - 2),
     ]
@@ -63,7 +62,7 @@ def test_a_damaged_index_is_a_layer_error(raw):
 def test_directories_without_entries_are_there_all_the_way_up():
     tree = image([file("a/b/c/d", b"x")])
     assert [found.entry.path for found in tree.walk("")] == ["a", "a/b", "a/b/c", "a/b/c/d"]
-    assert tree.get("a").entry == Entry("a", kinds.DIRECTORY, 0o755)
+    assert tree.get("a").entry == Entry("a", Kind.DIRECTORY, 0o755)
     assert tree.names("") == ["a"]
     assert tree.get("a/x") is tree.get("x") is None
 
@@ -75,7 +74,7 @@ def test_directories_without_entries_look_as_below():
     assert tree.get("a").layer == 0
     for hidden in ([file(".wh.a"), file("a/x")], [file(".wh.a")], [file("a")]):
         tree = image([below], hidden, [file("a/y")])
-        assert tree.get("a").entry == Entry("a", kinds.DIRECTORY, 0o755)
+        assert tree.get("a").entry == Entry("a", Kind.DIRECTORY, 0o755)
     opaque = image([below, file("a/x")], [file("a/.wh..wh..opq")], [file("a/y")])
     assert opaque.get("a").entry == below
     assert opaque.names("a") == ["y"]

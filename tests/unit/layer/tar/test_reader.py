@@ -12,7 +12,7 @@ import tarfile
 import pytest
 
 from ocitool.errors import LayerError, UnsupportedEntry
-from ocitool.layer import entry as kinds
+from ocitool.layer.entry import Entry, Kind, kind_of
 from ocitool.layer.tar.reader import TarReader
 from tests.unit.layer.tars import extended, header, members, padded, record, tar
 
@@ -43,18 +43,18 @@ def check(data, tree, *, times=True):
     assert {"file", "other", "empty", "link", "pipe", LONG, f"{LONG}/deep"} <= set(found)
     for path, (entry, content) in found.items():
         state = os.lstat(tree / path)
-        if entry.kind == kinds.HARDLINK:
+        if entry.kind == Kind.HARDLINK:
             assert os.lstat(tree / entry.link).st_ino == state.st_ino
             continue
-        assert kinds.kind_of(state.st_mode) == entry.kind
+        assert kind_of(state.st_mode) == entry.kind
         assert (entry.uid, entry.gid) == (state.st_uid, state.st_gid)
-        if entry.kind != kinds.SYMLINK:
+        if entry.kind != Kind.SYMLINK:
             assert entry.mode == state.st_mode & 0o7777
         if times and path != LONG:
             assert entry.mtime // 10**9 == state.st_mtime_ns // 10**9
-        assert content == ((tree / path).read_bytes() if entry.kind == kinds.FILE else b"")
+        assert content == ((tree / path).read_bytes() if entry.kind == Kind.FILE else b"")
     assert found["link"][0].link == "file"
-    assert {found["file"][0].kind, found["other"][0].kind} == {kinds.FILE, kinds.HARDLINK}
+    assert {found["file"][0].kind, found["other"][0].kind} == {Kind.FILE, Kind.HARDLINK}
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +116,8 @@ def test_python(tree, kind):
         ("x", {"type": tarfile.CHRTYPE, "devmajor": 10, "devminor": 200}, "device", (10, 200)),
         ("x", {"type": tarfile.BLKTYPE, "devmajor": 8, "devminor": 1}, "device", (8, 1)),
         ("x/", {"type": tarfile.DIRTYPE}, "path", "x"),
-        ("x", {"type": tarfile.CONTTYPE}, "kind", kinds.FILE),
-        ("x", {"type": tarfile.AREGTYPE}, "kind", kinds.FILE),
+        ("x", {"type": tarfile.CONTTYPE}, "kind", Kind.FILE),
+        ("x", {"type": tarfile.AREGTYPE}, "kind", Kind.FILE),
         ("./x//y/.", {"type": tarfile.DIRTYPE}, "path", "x/y"),
         (".", {"type": tarfile.DIRTYPE}, "path", ""),
     ],
@@ -200,10 +200,10 @@ def test_the_prefix_field_is_ustar_s_alone():
 
 
 def test_before_posix_a_directory_was_a_name_with_a_slash():
-    assert members(header(b"d/", kind=b"\0") + bytes(1024))[0][0].kind == kinds.DIRECTORY
+    assert members(header(b"d/", kind=b"\0") + bytes(1024))[0][0].kind == Kind.DIRECTORY
     data = header(b"f/", kind=b"0", size=b"1") + padded(b"x") + bytes(1024)
     ((entry, content),) = members(data)
-    assert (entry.path, entry.kind, content) == ("f", kinds.FILE, b"x")
+    assert (entry.path, entry.kind, content) == ("f", Kind.FILE, b"x")
 
 
 def test_links_and_directories_have_no_content_whatever_they_say():
@@ -258,7 +258,7 @@ def test_a_wrong_checksum_is_refused_wherever_it_stands():
 
 
 def test_an_archive_ends_with_zeros_with_one_block_of_them_or_with_nothing():
-    whole = tar(kinds.Entry("a", kinds.FILE), end=False)
+    whole = tar(Entry("a", Kind.FILE), end=False)
     for end in (b"", bytes(512), bytes(1024), bytes(10240), bytes(512) + b"anything"):
         assert [e.path for e, _ in members(whole + end)] == ["a"]
     assert members(b"") == []

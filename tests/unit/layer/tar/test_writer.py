@@ -12,8 +12,7 @@ import tarfile
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.tar.writer import TarWriter
 from tests.unit.layer.tars import directory, file, link, members, symlink, tar
 
@@ -37,9 +36,9 @@ ALL = (
     symlink("soft", "../" + "t" * 200),
     symlink("short", "/absolute"),
     symlink("raw", "caf\udce9"),
-    Entry("char", kinds.CHAR, device=(4095, 1_048_575)),
-    Entry("block", kinds.BLOCK, device=(8, 1)),
-    Entry("fifo", kinds.FIFO, 0o600),
+    Entry("char", Kind.CHAR, device=(4095, 1_048_575)),
+    Entry("block", Kind.BLOCK, device=(8, 1)),
+    Entry("fifo", Kind.FIFO, 0o600),
 )
 
 
@@ -115,7 +114,7 @@ ODD = ("", "owned", "old", "future")  # need root, or make tar warn
 def test_gnu_tar_reads_it(tmp_path):
     if shutil.which("tar") is None:
         pytest.skip("needs tar")
-    safe = [m for m in ALL if not isinstance(m[0], str) or m.kind not in (kinds.CHAR, kinds.BLOCK)]
+    safe = [m for m in ALL if not isinstance(m[0], str) or m.kind not in (Kind.CHAR, Kind.BLOCK)]
     safe = [m for m in safe if (m[0] if isinstance(m[0], str) else m[0].path) not in ODD]
     args = ["tar", "-x", "--no-same-owner", "-C", tmp_path]
     done = subprocess.run(args, input=tar(*safe), capture_output=True)
@@ -140,7 +139,7 @@ def test_the_largest_sum_of_a_header():
 def test_sizes_beyond_octal():
     out = bytearray()
     writer = TarWriter(out.extend)
-    writer.add(Entry("big", kinds.FILE, size=8 << 30))
+    writer.add(Entry("big", Kind.FILE, size=8 << 30))
     writer.content(bytes(1 << 20))  # enough for the headers to be on their way
     with tarfile.open(fileobj=io.BytesIO(bytes(out))) as archive:
         assert archive.next().size == 8 << 30
@@ -148,12 +147,12 @@ def test_sizes_beyond_octal():
 
 def test_a_file_that_grows_or_shrinks_is_refused_by_name():
     writer = TarWriter(bytearray().extend)
-    writer.add(Entry("log", kinds.FILE, size=3))
+    writer.add(Entry("log", Kind.FILE, size=3))
     writer.content(b"ab")
     with pytest.raises(LayerError, match=r"^log: grew"):
         writer.content(b"cd")
     with pytest.raises(LayerError, match=r"^log: shrank"):
-        writer.add(Entry("next", kinds.FILE))
+        writer.add(Entry("next", Kind.FILE))
     with pytest.raises(LayerError, match=r"^log: shrank"):
         writer.close()
 
@@ -161,7 +160,7 @@ def test_a_file_that_grows_or_shrinks_is_refused_by_name():
 def test_the_offset_is_that_of_what_comes_next():
     out = bytearray()
     writer = TarWriter(out.extend)
-    writer.add(Entry("café", kinds.FILE, size=3))
+    writer.add(Entry("café", Kind.FILE, size=3))
     at = writer.offset
     writer.content(b"abc")
     writer.close()

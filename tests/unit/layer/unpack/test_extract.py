@@ -8,8 +8,7 @@ import os
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import OPAQUE, Entry
+from ocitool.layer.entry import OPAQUE, Entry, Kind
 from tests.unit.layer.tars import directory, file, link, symlink
 
 D, F = ("dir", "0o755"), ("file", "0o644")
@@ -87,7 +86,7 @@ def test_a_whiteout_without_a_name(stack):
 KINDS = {
     "file": file("x", b"new"),
     "symlink": symlink("x", "elsewhere"),
-    "fifo": Entry("x", kinds.FIFO, 0o600),
+    "fifo": Entry("x", Kind.FIFO, 0o600),
     "link": link("x", "target"),
     "dir": directory("x", 0o750),
 }
@@ -149,6 +148,31 @@ def test_missing_directories_are_made_and_look_as_below(stack):
     }
     assert stack.place("a").stat().st_mtime_ns == 7 * 10**9
     assert stack.place("a/b").stat().st_mtime_ns == 8 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("upper", "modes"),
+    [
+        ([white("a"), opaque("a/b")], ["0o755", "0o755"]),
+        ([white("a"), file("a/b/f")], ["0o755", "0o755"]),
+        ([opaque("a"), file("a/b/f")], ["0o750", "0o755"]),
+        ([opaque(""), file("a/b/f")], ["0o755", "0o755"]),
+        ([white("a/b"), file("a/b/f")], ["0o750", "0o755"]),
+        ([opaque("a/b"), file("a/b/f")], ["0o750", "0o2711"]),
+        ([white("a"), directory("a", 0o700), file("a/b/f")], ["0o700", "0o755"]),
+    ],
+)
+def test_a_missing_directory_takes_nothing_from_what_the_layer_removes(
+    stack, tmp_path, upper, modes
+):
+    for number, order in enumerate(itertools.permutations(upper)):
+        top = tmp_path / f"{number}"
+        top.mkdir()
+        each = type(stack)(top, overlay=stack.overlay)
+        each.apply(directory("a", 0o750), directory("a/b", 0o2711, mtime=8 * 10**9)).apply(*order)
+        assert [each.shows()[path][1] for path in ("a", "a/b")] == modes, order
+        if modes[1] == "0o755":
+            assert each.place("a/b").stat().st_mtime_ns == 0, order
 
 
 def test_a_missing_directory_that_is_a_link_below_is_followed(stack):

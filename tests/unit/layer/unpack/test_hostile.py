@@ -8,8 +8,7 @@ import os
 import pytest
 
 from ocitool.errors import LayerError, OcitoolError, TooLarge, UnsafePath
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry, Limits
+from ocitool.layer.entry import Entry, Kind, Limits
 from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import Removal
 from tests.unit.layer.tars import directory, extended, file, header, link, mine, record, symlink
@@ -75,18 +74,18 @@ def test_an_absolute_link_from_below_starts_at_the_top_of_the_tree(stack, outsid
         lambda out: [symlink("e", str(out)), file("e/.wh..wh..opq")],
         lambda out: [symlink("e", str(out)), directory("e/secret")],
         lambda out: [symlink("e", str(out)), symlink("e/secret", "x")],
-        lambda out: [symlink("e", str(out)), Entry("e/pipe", kinds.FIFO)],
+        lambda out: [symlink("e", str(out)), Entry("e/pipe", Kind.FIFO)],
         lambda out: [symlink("e", str(out)), link("l", "e/secret")],
         lambda out: [symlink("e", "../../outside"), link("l", "e/secret")],
         lambda out: [link("l", "../outside/secret")],
         lambda out: [link("l", "../../outside/secret"), file("l", b"owned")],
         lambda out: [symlink("s", f"{out}/secret"), link("l", "s"), file("l/x")],
-        lambda out: [Entry("zero", kinds.CHAR)],
+        lambda out: [Entry("zero", Kind.CHAR)],
         lambda out: [file(".wh...")],
         lambda out: [file(".wh..")],
         lambda out: [directory("d"), file("d/.wh...")],
         lambda out: [directory("d"), file("d/f"), file("d/.wh..")],
-        lambda out: [directory("d"), Entry("d/x", kinds.CHAR, 0o777, device=(0, 0))],
+        lambda out: [directory("d"), Entry("d/x", Kind.CHAR, 0o777, device=(0, 0))],
     ],
 )
 def test_attacks_are_refused(stack, outside, attack):

@@ -10,8 +10,7 @@ import struct
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer import entry as kinds
-from ocitool.layer.entry import Entry
+from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.unpack.extract import apply
 from ocitool.layer.unpack.metadata import current_umask
 from ocitool.layer.whiteouts import Removal
@@ -49,7 +48,7 @@ def test_setuid_and_capabilities_outlive_the_change_of_owner(tree):
     ]
     members += [
         directory("tmp", 0o1777, uid=1000, gid=1001),
-        Entry("fifo", kinds.FIFO, 0o620, 7, 8),
+        Entry("fifo", Kind.FIFO, 0o620, 7, 8),
     ]
     members += [symlink("l", "su", uid=1000, gid=1001)]
     assert unpack(tree, tar(*members)).notes == ()
@@ -66,8 +65,8 @@ def test_setuid_and_capabilities_outlive_the_change_of_owner(tree):
 
 @pytest.mark.usefixtures("root_only")
 def test_devices(tree):
-    members = [Entry("null", kinds.CHAR, 0o666, device=(1, 3))]
-    members += [Entry("disk", kinds.BLOCK, 0o660, gid=6, device=(8, 1)), link("zero", "null")]
+    members = [Entry("null", Kind.CHAR, 0o666, device=(1, 3))]
+    members += [Entry("disk", Kind.BLOCK, 0o660, gid=6, device=(8, 1)), link("zero", "null")]
     done = unpack(tree, tar(*members))
     if done.notes:
         pytest.skip(f"this machine's root may not make devices: {done.notes}")
@@ -90,17 +89,32 @@ def test_devices_that_may_not_be_made_are_left_out_with_a_note(tree, monkeypatch
             real(path, mode, device, dir_fd=dir_fd)
 
         monkeypatch.setattr(os, "mknod", refuse)
-    members = [Entry("null", kinds.CHAR, device=(1, 3)), link("zero", "null"), file("f", b"f")]
+    members = [Entry("null", Kind.CHAR, device=(1, 3)), link("zero", "null"), file("f", b"f")]
     members += [
-        Entry("disk", kinds.BLOCK, device=(8, 1)),
-        Entry("fifo", kinds.FIFO),
+        Entry("disk", Kind.BLOCK, device=(8, 1)),
+        Entry("fifo", Kind.FIFO),
         file(".wh.null"),
     ]
     done = unpack(tree, mine(*members))
     assert done.notes == ("device nodes were left out: this user may not make them (3 entries)",)
     assert sorted(os.listdir(tree)) == ["f", "fifo"]
-    unpack(tree, mine(Entry("x", kinds.CHAR, device=(1, 3)), file("x"), link("y", "x")))
+    unpack(tree, mine(Entry("x", Kind.CHAR, device=(1, 3)), file("x"), link("y", "x")))
     assert (tree / "y").is_file()
+
+
+@pytest.mark.usefixtures("root_only")
+@pytest.mark.parametrize("own_entry", [True, False], ids=["same layer", "later layer"])
+def test_nothing_takes_the_group_of_a_setgid_directory(tree, own_entry):
+    setgid = directory("d", 0o2775, gid=50)
+    inside = [file("d/f", b"f"), symlink("d/s", "f"), directory("d/d"), Entry("d/p", Kind.FIFO)]
+    if own_entry:
+        unpack(tree, tar(setgid, *inside))
+    else:
+        unpack(tree, tar(setgid))
+        unpack(tree, tar(*inside, file("d/i/n")))
+    groups = {path.name: path.lstat().st_gid for path in (tree / "d").iterdir()}
+    assert set(groups.values()) == {0}, groups
+    assert (tree / "d").stat().st_gid == 50
 
 
 def test_an_owner_that_one_may_not_give_is_explained(tree):

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import OverlayMarks
+from ocitool.layer.whiteouts import OverlayWhiteouts
 from tests.unit.layer.conftest import describe
 from tests.unit.layer.tars import directory, file, symlink, tar
 
@@ -31,7 +31,7 @@ def test_the_kernel_shows_what_the_layers_say(tmp_path, stack, count):
         tree = tmp_path / f"kernel{len(trees)}"
         tree.mkdir()
         lower = [str(below) for below in trees]
-        apply(io.BytesIO(tar(*layer)), str(tree), OverlayMarks("trusted"), lower=lower)
+        apply(io.BytesIO(tar(*layer)), str(tree), OverlayWhiteouts("trusted"), lower=lower)
         trees.insert(0, tree)
         stack.apply(*layer)
     top = tmp_path / "mounted"

@@ -67,6 +67,7 @@ def test_nothing_is_left_of_it(own_cgroup, sleeping):
     assert made_by(shim) == []
 
 
+@pytest.mark.alone
 def test_nothing_is_left_of_a_sandbox_that_could_not_be_set_up(own_cgroup, make):
     before = {path: set(os.listdir(path)) for path, _ in cgroups.own_cgroups()}
     with pytest.raises(SetupFailed):
@@ -76,6 +77,7 @@ def test_nothing_is_left_of_a_sandbox_that_could_not_be_set_up(own_cgroup, make)
         assert all(os.path.exists(f"/proc/{name.rpartition('.')[2]}") for name in new)
 
 
+@pytest.mark.alone
 def test_what_a_killed_shim_leaves_is_swept_by_the_next(own_cgroup, run, sleeping):
     shim = shim_of(sleeping)
     os.kill(shim, signal.SIGKILL)

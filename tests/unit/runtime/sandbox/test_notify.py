@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from ocitool.errors import SandboxError
-from ocitool.layer.entry import SYMLINK, Entry
+from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.ownership import Aside
 from ocitool_runtime import Mount, Sandbox
 from ocitool_runtime.host import seccomp
@@ -90,7 +90,7 @@ def test_a_kernel_that_notifies_nobody_is_noted(rangeless_user):
     code = HEAD + "fails(errno.EINVAL, os.chown, '/f', 5, 5)"
     _, notes, found = outcome(user, OLD_KERNEL + RUN, code)
     assert found == {}
-    assert "chown and mknod are refused: this kernel notifies nobody of them" in notes
+    assert "chown and mknod are refused: this kernel has no seccomp notifications" in notes
 
 
 def test_the_filter_takes_nothing_that_the_capabilities_do_not_give(rangeless_user):
@@ -120,7 +120,7 @@ def test_what_is_recorded_is_what_a_driver_reads(tmp_path, ids):
     (tmp_path / "l").symlink_to("x")
     aside = Aside()
     mtime = os.lstat(tmp_path / "l").st_mtime_ns
-    aside.give_node(str(tmp_path / "l"), Entry("", SYMLINK, uid=7, gid=8, mtime=mtime))
+    aside.give_node(str(tmp_path / "l"), Entry("", Kind.SYMLINK, uid=7, gid=8, mtime=mtime))
     os.mknod(tmp_path / "null")
     null = os.open(tmp_path / "null", os.O_RDONLY)
     ownership.make_device(null, "b", 4095, 1_048_575)
