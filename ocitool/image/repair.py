@@ -29,7 +29,7 @@ from ocitool.store.maintenance.problems import (
 from ocitool.store.maintenance.prune import drop_layer, prune
 from ocitool.store.maintenance.served import is_served
 from ocitool.store.store import Store
-from ocitool.store.sweep import made
+from ocitool.store.sweep import open_driver
 
 _DOCUMENTS = mediatypes.MANIFESTS | mediatypes.INDEXES
 
@@ -196,7 +196,7 @@ class _Repair:
     def _layer(self, name: str, chain: str) -> str:
         which = (name, chain)
         record = self._store.layer_records.get(name, chain)
-        with made(self._store.make_driver, name) as driver:
+        with open_driver(self._store.make_driver, name) as driver:
             cutoff = oldest_lease(self._store.layout)
             if (
                 driver is None

@@ -45,7 +45,7 @@ def require_own(root: str, trusted: str = "") -> None:
 
 
 def require_closed(root: str) -> None:
-    """Refuse the store *root* if all users may write to it; `StoreError` says how to mend that."""
+    """Refuse the store *root* if all users may write to it; `StoreError` has the remedy."""
     if stat.S_IMODE(os.stat(root).st_mode) & stat.S_IWOTH:
         raise StoreError(
             "directory is writable by every user, who may have put anything there",

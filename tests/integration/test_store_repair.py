@@ -79,7 +79,7 @@ def test_any_blob_is_fetched_again(store, name, act, which):
         os.truncate(store.blobs.path(part.digest), part.size // 2)
     assert mended(store) == 1
     assert files_below(store.layout.oci) == before
-    assert not os.path.exists(store.layout.damaged) or os.listdir(store.layout.damaged) == []
+    assert not os.path.exists(store.layout.quarantine) or os.listdir(store.layout.quarantine) == []
 
 
 def test_all_of_them_at_once(store, name):
@@ -109,15 +109,15 @@ def test_what_cannot_be_fetched_is_kept_and_told(store, name, run_cli):
     assert done.code == 1, done
     assert f"blob {digest} is corrupt" in done.stdout
     assert "could not be repaired" in done.stdout
-    (aside,) = os.listdir(store.layout.damaged)
-    with open(f"{store.layout.damaged}/{aside}", "rb") as blob:
+    (aside,) = os.listdir(store.layout.quarantine)
+    with open(f"{store.layout.quarantine}/{aside}", "rb") as blob:
         assert blob.read() == wrong
     done = run_cli("system", "check", "--progress=quiet", root=store.layout.root)
     assert (done.code, f"blob {digest} is missing" in done.stdout) == (1, True)
     run_cli("rmi", f"{name.partition('/')[0]}/only-here:1", root=store.layout.root).ok()
     done = run_cli("system", "check", "--repair", "--progress=quiet", root=store.layout.root)
     assert done.ok().stdout.endswith("The store is whole.\n")
-    assert os.listdir(store.layout.damaged) == []
+    assert os.listdir(store.layout.quarantine) == []
 
 
 def test_what_a_registry_of_ours_holds_is_asked_of_nobody(tmp_path, address, name):

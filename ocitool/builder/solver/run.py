@@ -31,7 +31,10 @@ def run(shop: Workshop, op: RunOp, step: int, maps: Maps) -> Layer:
         SandboxError: the sandbox could not be set up.
     """
     store, progress = shop.store, shop.progress
-    with store.layers.tree(op.below, progress) as tree, _script(op, store.lease().path) as mounts:
+    with (
+        store.layers.prepare(op.below, progress) as tree,
+        _script(op, store.lease().path) as mounts,
+    ):
         env = {"PATH": DEFAULT_PATH, **op.secret_env, **op.env}
         sandbox = Sandbox(
             rootfs=tree.mounts,

@@ -140,7 +140,8 @@ def test_what_stands_on_nothing_is_no_use_and_goes(with_driver):
     with_driver.database.run("UPDATE layers SET used = 1")
     with_driver.close()
     assert any(
-        "3 layers" in line and "which are gone" in line for line in unreferenced_data(with_driver)
+        "3 layers" in line and "whose parents are gone" in line
+        for line in unreferenced_data(with_driver)
     )
     assert list(repair(with_driver)) == []
     assert list(with_driver.driver().layers()) == []
