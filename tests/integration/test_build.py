@@ -108,7 +108,10 @@ def test_base_images_are_pulled_with_the_credentials_of_an_authfile(
         (("-f", "gone", "."), "gone: there is no such file"),
         (("-f", "d", "."), "d: cannot be read: Is a directory"),
         (("-t", "Bad Name", "."), "Bad Name"),
-        (("--build-arg", "SOURCE_DATE_EPOCH=soon", "-f", "-", "."), "SOURCE_DATE_EPOCH is 'soon'"),
+        (
+            ("--build-arg", "SOURCE_DATE_EPOCH=soon", "-f", "-", "."),
+            "invalid SOURCE_DATE_EPOCH 'soon'",
+        ),
     ],
 )
 def test_what_cannot_begin(run_cli, store_root, context, words, message):
