@@ -69,7 +69,7 @@ class _Build:
         )
         self._globals = self._global_scope()
         self._epoch = inputs.epoch(options, self._globals.values.get(_EPOCH))
-        context = Context(top, inputs.ignore_rules(path, top), store.database)
+        context = Context(top, inputs.ignore_rules(path, top), store.build_cache)
         cache: Cache = LocalCache(store)
         if options.no_cache:
             cache = NoCache(cache)

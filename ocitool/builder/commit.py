@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ocitool.builder.solver.cache import key_of
 from ocitool.errors import BuildError
+from ocitool.image.compress import compressed
 from ocitool.image.image import Image
 from ocitool.oci.config import History, ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
@@ -18,7 +18,7 @@ from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.compress import compressed
+from ocitool.store.build_cache import ImageRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
@@ -64,15 +64,15 @@ def commit(
     key = _key(product, layers, epoch)
     # Two builds of the same at once give one image: the second finds that of the first.
     with store.layout.work_lock("step", key):
-        known = None if fresh else _known(store, key)
-        if known is None or not all(store.blobs.claim(blob) for blob in known):
+        known = None if fresh else store.build_cache.image(key)
+        if known is None or not all(map(store.blobs.claim, (known.manifest, known.config))):
             known = _write(store, product, layers, key, epoch)
-    return replace(known[0], platform=product.platform), known[1].digest
+    return replace(known.manifest, platform=product.platform), known.config.digest
 
 
 def _write(
     store: Store, product: Product, layers: Sequence[Descriptor], key: str, epoch: int | None
-) -> tuple[Descriptor, Descriptor]:
+) -> ImageRecord:
     config = _config(product, timestamp(epoch)).dump()
     if len(config) > CONFIG:
         raise BuildError(
@@ -84,12 +84,9 @@ def _write(
     )
     manifest = Manifest.new(config_blob, layers, media_type=OCI_MANIFEST)
     store.blobs.put(manifest.raw, store.lease())
-    record = [blob.to_json() for blob in (manifest.descriptor, config_blob)]
-    store.database.run(
-        "INSERT OR REPLACE INTO cache VALUES (?, ?, unixepoch())",
-        (key, json.dumps({"image": record})),
-    )
-    return manifest.descriptor, config_blob
+    record = ImageRecord(manifest=manifest.descriptor, config=config_blob)
+    store.build_cache.put_image(key, record)
+    return record
 
 
 def _leaving(store: Store, product: Product, progress: ProgressSink) -> tuple[Layer, ...]:
@@ -97,15 +94,6 @@ def _leaving(store: Store, product: Product, progress: ProgressSink) -> tuple[La
     count = len(product.base.layers) if product.base is not None else 0
     made = (compressed(store, layer, progress) for layer in product.layers[count:])
     return (*product.layers[:count], *made)
-
-
-def _known(store: Store, key: str) -> tuple[Descriptor, Descriptor] | None:
-    """Return manifest and config of the image that was made of the same things."""
-    rows = store.database.rows("SELECT record FROM cache WHERE key = ?", (key,))
-    if not rows:
-        return None
-    manifest, config = json.loads(rows[0][0])["image"]
-    return Descriptor.from_json(manifest), Descriptor.from_json(config)
 
 
 def name(store: Store, descriptor: Descriptor, tags: Sequence[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from ocitool.image.image import Image
 from ocitool.image.store_content import local_image
 from ocitool.oci.config import RunConfig
 from ocitool.progress import SILENT, Notice, ProgressSink
-from ocitool.store.layer_content import layer_names
+from ocitool.store.layer_content import chain_ids
 from ocitool.store.store import Store
 from ocitool_runtime.host import userns
 from ocitool_runtime.host.terminal import run_foreground
@@ -46,7 +46,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
             store.layout,
             name=options.name,
             image=str(image.digest),
-            layers=layer_names(image.layers),
+            layers=chain_ids(image.layers),
         ) as container,
         store.layers.tree(image.layers, progress) as tree,
     ):

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from ocitool.drivers import btrfs_subvolumes
+from ocitool.drivers.base import FS
 from ocitool.drivers.driver import Support, Usage
-from ocitool.drivers.fullcopy import WholeTrees
-from ocitool.drivers.layout import FS, Folders
+from ocitool.drivers.fullcopy import FullCopyDriver
 from ocitool.layer.beneath import remove_tree
 
 
-class BtrfsDriver(WholeTrees):
+class BtrfsDriver(FullCopyDriver):
     """One subvolume a layer and a tree."""
 
     name: ClassVar[str] = "btrfs"
@@ -27,11 +27,8 @@ class BtrfsDriver(WholeTrees):
         {"begin", "apply", "diff", "commit", "discard", "remove", "usage", "check"}
     )
 
-    def __init__(self, home: str) -> None:
-        self._folders = Folders(home)
-
     def probe(self) -> Support:
-        home = self._folders.home
+        home = self._home
         if not btrfs_subvolumes.on_btrfs(home):
             return Support(
                 ok=False,
@@ -50,9 +47,9 @@ class BtrfsDriver(WholeTrees):
             remove_tree(place)
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
-        top = f"{self._folders.place(key, parents)}/{FS}"
+        top = f"{self._make(key, parents)}/{FS}"
         if parents:
-            btrfs_subvolumes.snapshot(self._folders.layer(parents[-1]), top)
+            btrfs_subvolumes.snapshot(self._layer(parents[-1]), top)
         else:
             btrfs_subvolumes.create(top)
             os.chmod(top, 0o755)  # whatever the umask is
@@ -65,12 +62,12 @@ class BtrfsDriver(WholeTrees):
         *,
         clamp: int | None = None,
     ) -> int:
-        btrfs_subvolumes.flatten(self._top(key))  # a snapshot of something older may be among them
+        btrfs_subvolumes.flatten(self._root(key))  # a snapshot of something older may be among them
         return super().diff(key, parents, sink, clamp=clamp)
 
     def commit(self, key: str, layer: str) -> None:
-        top = self._top(key)
-        if os.path.isdir(self._folders.committed(layer)):
+        top = self._root(key)
+        if os.path.isdir(self._committed(layer)):
             self.discard(key)
             return
         if os.path.isdir(top):
@@ -79,20 +76,20 @@ class BtrfsDriver(WholeTrees):
         super().commit(key, layer)
 
     def discard(self, key: str) -> None:
-        _destroy(self._folders.tree(key))
+        _destroy(self._snapshot(key))
         super().discard(key)
 
     def remove(self, layer: str) -> None:
-        _destroy(self._folders.committed(layer))
+        _destroy(self._committed(layer))
         super().remove(layer)
 
     def usage(self, layer: str) -> Usage:
         """Measure what was written since the snapshot; of a file that was changed, all of it."""
-        since = btrfs_subvolumes.made_at(self._folders.layer(layer))
-        return self._folders.usage(layer, since)
+        since = btrfs_subvolumes.made_at(self._layer(layer))
+        return self._measure(layer, since)
 
     def _since(self, key: str) -> int:
-        return btrfs_subvolumes.made_at(self._top(key))
+        return btrfs_subvolumes.made_at(self._root(key))
 
 
 def _try(place: str) -> Support:

@@ -160,5 +160,8 @@ class Driver(Protocol):
 
         Raises:
             LayerNotFound: *layer*, or one of *parents*, is not there.
-            LayerError: *tar* is damaged.
+            LayerError: *tar* is corrupt.
         """
+
+    def close(self) -> None:
+        """Give back processes and descriptors that the driver holds; a second call does nothing."""

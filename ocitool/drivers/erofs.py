@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ocitool.drivers import probes
+from ocitool.drivers.base import FS, DirectoryDriver
 from ocitool.drivers.driver import Support, Usage
-from ocitool.drivers.erofs_files import merged_image, opened
-from ocitool.drivers.layout import FS, Folders, InFolders
+from ocitool.drivers.erofs_files import LayerImage, merged_image, opened
 from ocitool.errors import DriverError
 from ocitool.layer import xattrs
 from ocitool.layer.erofs.node import device_of
@@ -44,16 +44,13 @@ _OPTIONS: Final = ("index=off",)
 _MOST_STACKED: Final = 8
 
 
-class ErofsDriver(InFolders):
+class ErofsDriver(DirectoryDriver):
     """One tar and one image a layer; a tree is an overlay's upper directory on images."""
 
     name: ClassVar[str] = "erofs"
     mapped: ClassVar[frozenset[str]] = frozenset()
     durable: ClassVar[bool] = True
-
-    def __init__(self, home: str) -> None:
-        self._folders = Folders(home, kept=(IMAGE, TAR, HOLES))
-        self._home = home
+    _content: ClassVar[tuple[str, ...]] = (IMAGE, TAR, HOLES)
 
     def probe(self) -> Support:
         return probes.try_erofs(self._home, _OPTIONS)
@@ -61,13 +58,13 @@ class ErofsDriver(InFolders):
     # -- trees ------------------------------------------------------------------------------
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
-        top = self._folders.new(key, parents)
-        place = self._folders.tree(key)
+        top = self._make_root(key, parents)
+        place = self._snapshot(key)
         os.mkdir(f"{place}/work", 0o700)
         with open(f"{place}/{_PARENTS}", "w", encoding="ascii") as file:
             json.dump(list(parents), file)
         if parents:
-            with ErofsImage(self._folders.layer(parents[-1])) as image:
+            with ErofsImage(self._layer(parents[-1])) as image:
                 like = image.node(image.root)
             os.chown(top, like.uid, like.gid)
             os.chmod(top, like.mode & 0o7777)
@@ -78,7 +75,7 @@ class ErofsDriver(InFolders):
         from ocitool.drivers.erofs_files import HolesFile, Kept, write_durably
         from ocitool.layer.erofs.convert import index
 
-        place = self._folders.tree(key)
+        place = self._snapshot(key)
         with (
             contextlib.closing(Kept(tar, f"{place}/{TAR}")) as kept,
             contextlib.closing(HolesFile(f"{place}/{HOLES}")) as holes,
@@ -100,16 +97,16 @@ class ErofsDriver(InFolders):
                 target="/",
                 # Trees are made anew after a crash, never mended; syncing them buys nothing.
                 options=(*_OPTIONS, "volatile"),
-                lower=tuple(image.target for image in shared) or (self._folders.empty(),),
+                lower=tuple(image.target for image in shared) or (self._empty(),),
                 upper=upper,
-                work=f"{self._folders.tree(key)}/work",
+                work=f"{self._snapshot(key)}/work",
                 shared=shared,
             ),
         )
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
         shared = self._shared(parents)
-        empty = self._folders.empty()
+        empty = self._empty()
         if not shared:
             return (Mount(type="bind", source=empty, target="/", options=("ro",)),)
         # Alone an image would show its whiteouts: the kernel hides them in a stack.
@@ -128,7 +125,7 @@ class ErofsDriver(InFolders):
         from ocitool.layer.changes.diff import changes_in_upper, write_changes
         from ocitool.layer.erofs.node import OPAQUE
 
-        place = self._folders.tree(key)
+        place = self._snapshot(key)
         if not os.path.isdir(f"{place}/{FS}"):  # what was unpacked is told as it came
             return copy_tar(f"{place}/{TAR}", sink)
         with self._below(parents) as below, open(f"{place}/{TAR}", "wb") as tar:
@@ -144,18 +141,18 @@ class ErofsDriver(InFolders):
         return count
 
     def commit(self, key: str, layer: str) -> None:
-        place = self._folders.tree(key)
+        place = self._snapshot(key)
         if os.path.isdir(place) and not os.path.exists(f"{place}/{IMAGE}"):
             self._freeze(key)
-        self._folders.commit(key, layer)
-        self._folders.sync(layer)
+        super().commit(key, layer)
+        self._sync(layer)
 
     def _freeze(self, key: str) -> None:
         """Make the image of what `diff` has written, or would write."""
         from ocitool.drivers.erofs_files import HolesFile, write_durably
         from ocitool.layer.erofs.convert import index
 
-        place = self._folders.tree(key)
+        place = self._snapshot(key)
         with open(f"{place}/{_PARENTS}", encoding="ascii") as file:
             parents = json.load(file)
         if not os.path.exists(f"{place}/{TAR}"):
@@ -170,14 +167,14 @@ class ErofsDriver(InFolders):
     def remove(self, layer: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._merged(layer))
-        self._folders.remove(layer)
+        super().remove(layer)
 
     def has(self, layer: str) -> bool:
         place = f"{self._home}/layers/{layer}"
         return os.path.exists(f"{place}/{IMAGE}") and os.path.exists(f"{place}/{TAR}")
 
     def tar(self, layer: str) -> str:
-        place = os.path.dirname(self._folders.layer(layer))
+        place = os.path.dirname(self._layer(layer))
         return "" if os.path.islink(place) else f"{place}/{TAR}"  # another store's is left alone
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
@@ -185,7 +182,7 @@ class ErofsDriver(InFolders):
         from ocitool.layer.beneath import read_quietly
         from ocitool.layer.erofs.convert import index
 
-        path = self._folders.layer(layer)
+        path = self._layer(layer)
         place = os.path.dirname(path)
         holes = ComparedHoles(f"{place}/{HOLES}")
         with (
@@ -206,7 +203,7 @@ class ErofsDriver(InFolders):
             yield "the image of all layers up to it shows something else"
 
     def usage(self, layer: str) -> Usage:
-        path = self._folders.layer(layer)
+        path = self._layer(layer)
         place = os.path.dirname(path)
         with ErofsImage(path) as image:
             inodes = image.inodes
@@ -222,7 +219,7 @@ class ErofsDriver(InFolders):
     # -- images -----------------------------------------------------------------------------
 
     def _upper(self, key: str) -> str:
-        upper = f"{self._folders.tree(key)}/{FS}"
+        upper = f"{self._snapshot(key)}/{FS}"
         if not os.path.isdir(upper):
             raise DriverError(f"the tree {key!r} is not there, or was unpacked already")
         return upper
@@ -235,30 +232,31 @@ class ErofsDriver(InFolders):
             images = self._images(parents)
         if images:
             os.makedirs(f"{self._home}/mounts", mode=0o700, exist_ok=True)
-        return tuple(self._describe(name, path) for name, path in images)
+        return tuple(map(self._describe, images))
 
-    def _images(self, parents: Sequence[str]) -> list[tuple[str, str]]:
-        """Return layers with the images that show them, topmost first; a merged one is the last."""
+    def _images(self, parents: Sequence[str]) -> list[LayerImage]:
+        """Return the images that show *parents*, the topmost first; a merged one is the last."""
         for name in parents:
-            self._folders.layer(name)
-        found: list[tuple[str, str]] = []
+            self._layer(name)
+        found: list[LayerImage] = []
         for name in reversed(parents):
             merged = self._merged(name)
             if os.path.exists(merged):
-                return [*found, (name, merged)]
-            found.append((name, self._folders.layer(name)))
+                return [*found, LayerImage(name, merged)]
+            found.append(LayerImage(name, self._layer(name)))
         return found
 
-    def _describe(self, name: str, path: str) -> SharedImage:
-        with ErofsImage(path) as image:
-            found = [device_of(device.tag, name) for device in image.devices]
+    def _describe(self, one: LayerImage) -> SharedImage:
+        with ErofsImage(one.path) as image:
+            found = [device_of(device.tag, one.name) for device in image.devices]
         devices = tuple(
             f"{self._home}/layers/{layer}/{HOLES if holes else TAR}" for layer, holes in found
         )
-        place = f"m-{name}" if path == self._merged(name) else name
-        return SharedImage(source=path, target=f"{self._home}/mounts/{place}", devices=devices)
+        merged = one.path == self._merged(one.name)
+        target = f"{self._home}/mounts/{'m-' if merged else ''}{one.name}"
+        return SharedImage(source=one.path, target=target, devices=devices)
 
-    def _merge(self, parents: Sequence[str], images: Sequence[tuple[str, str]]) -> None:
+    def _merge(self, parents: Sequence[str], images: Sequence[LayerImage]) -> None:
         """Write the image of all *parents*, which *images* show."""
         from ocitool.drivers.erofs_files import write_whole
 
@@ -270,7 +268,7 @@ class ErofsDriver(InFolders):
         """Return the image of all *layers*, made from theirs: from another merged one it would
         be the same.
         """
-        return merged_image([(name, self._folders.layer(name)) for name in reversed(layers)])
+        return merged_image([LayerImage(name, self._layer(name)) for name in reversed(layers)])
 
     def _merged(self, name: str) -> str:
         return f"{self._home}/merged/{name}"

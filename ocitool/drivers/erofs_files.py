@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocitool.layer.beneath import open_quietly
 from ocitool.layer.codec import CHUNK
@@ -15,6 +14,7 @@ from ocitool.layer.erofs.format import BLOCK
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
+from ocitool_runtime.sandbox.files import write_all
 
 if TYPE_CHECKING:
     from ocitool.layer.erofs.lower import Stack
@@ -56,9 +56,7 @@ class Kept:
     def _write(self, data: bytes) -> None:
         if not data:  # the end: it is synced while the image is made
             os.fdatasync(self._file.fileno())
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        write_all(self._file.fileno(), data)
         self._size += len(data)
         if self._size - self._flushed >= _FLUSHED:  # or all of it would wait for the end
             _begin_writing(self._file.fileno(), self._flushed, self._size - self._flushed)
@@ -79,10 +77,8 @@ class HolesFile:
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
         start = self.size
         for at, data in reader.runs():
-            view = memoryview(data)
-            while view:
-                written = os.pwrite(self._fd, view, start + at)
-                view, at = view[written:], at + written
+            os.lseek(self._fd, start + at, os.SEEK_SET)
+            write_all(self._fd, data)
         self.size += -(-size // BLOCK) * BLOCK
         os.ftruncate(self._fd, self.size)
         return start
@@ -194,32 +190,32 @@ def _begin_writing(fd: int, offset: int, size: int) -> None:
     """Ask the kernel to write a part of a file now; it does not matter if it does not."""
     import ctypes
 
-    _libc().sync_file_range(
-        fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE
-    )
+    from ocitool_runtime.sandbox.syscalls import libc
+
+    libc.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE)
 
 
-@cache
-def _libc() -> Any:
-    import ctypes
+class LayerImage(NamedTuple):
+    """The image *path* of the layer *name*, or of all layers up to it."""
 
-    return ctypes.CDLL(None, use_errno=True)
+    name: str
+    path: str
 
 
 @contextlib.contextmanager
-def opened(images: Sequence[tuple[str, str]]) -> Iterator[Stack]:
-    """Open *images*, chain ids with paths, the topmost first, for looking into them."""
+def opened(images: Sequence[LayerImage]) -> Iterator[Stack]:
+    """Open *images*, the topmost first, for looking into them."""
     from ocitool.layer.erofs.lower import Below, Stack
 
     with contextlib.ExitStack() as stack:
         below = []
-        for name, path in images:
-            image = stack.enter_context(ErofsImage(path))
-            below.append(Below(name=name, image=image))
+        for each in images:
+            image = stack.enter_context(ErofsImage(each.path))
+            below.append(Below(name=each.name, image=image))
         yield Stack(below)
 
 
-def merged_image(images: Sequence[tuple[str, str]]) -> bytes:
+def merged_image(images: Sequence[LayerImage]) -> bytes:
     """Return one image of what *images* show together; the same ones give the same bytes."""
     from ocitool.layer.erofs.merge import merge
     from ocitool.layer.erofs.writer import write

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from ocitool.drivers.layout import FS, InFolders
+from ocitool.drivers.base import DirectoryDriver
 from ocitool.layer import ownership, xattrs
 from ocitool.layer.whiteouts import Removal
 from ocitool_runtime.spec import Mount
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from ocitool.oci.content import Stream
 
 
-class WholeTrees(InFolders, ABC):
-    """A tree begins as a copy of the topmost layer; its changes are what was touched since."""
+class FullCopyDriver(DirectoryDriver, ABC):
+    """A snapshot begins as a copy of its parent; its changes are what was touched since."""
 
     @abstractmethod
     def _since(self, key: str) -> int:
-        """Return a change time (ctime, in nanoseconds) of right after the tree *key* was made."""
+        """Return the time (ctime, in nanoseconds) at which the snapshot *key* was complete."""
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
         from ocitool.layer.unpack.extract import apply  # starting a container does without
 
-        return apply(tar, self._top(key), Removal())
+        return apply(tar, self._root(key), Removal())
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
-        return (Mount(type="bind", source=self._top(key), target="/"),)
+        return (Mount(type="bind", source=self._root(key), target="/"),)
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
-        source = self._folders.layer(parents[-1]) if parents else self._folders.empty()
+        source = self._layer(parents[-1]) if parents else self._empty()
         return (Mount(type="bind", source=source, target="/", options=("ro",)),)
 
     def diff(
@@ -49,18 +49,14 @@ class WholeTrees(InFolders, ABC):
     ) -> int:
         from ocitool.layer.changes.diff import changes_since, write_changes
 
-        before = self._folders.layer(parents[-1]) if parents else ""
-        changes = changes_since(self._top(key), before, self._since(key) if parents else 0)
+        before = self._layer(parents[-1]) if parents else ""
+        changes = changes_since(self._root(key), before, self._since(key) if parents else 0)
         return write_changes(changes, sink, clamp=clamp)
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         from ocitool.layer.changes.verify import compare
 
-        below = [self._folders.layer(name) for name in reversed(parents)][:1]
-        return compare(tar, self._folders.layer(layer), below, whole=True)
-
-    def _top(self, key: str) -> str:
-        return f"{self._folders.tree(key)}/{FS}"
+        return compare(tar, self._layer(layer), self._lower(parents)[:1], whole=True)
 
 
 _FICLONE: Final = 0x40049409  # linux/fs.h, the same on x86 and arm

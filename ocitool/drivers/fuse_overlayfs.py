@@ -1,13 +1,15 @@
 """Overlays served by the program fuse-overlayfs: for kernels that give a user no overlay.
 
 Layers are those of `ocitool.drivers.overlay`.  The program copies up whole files and never
-redirects, so that an upper directory is complete by itself, as the kernel's is; only its
-whiteouts differ, and `tidy` turns them into the kernel's: to remove a file the program leaves a
-character device 0:0, as the kernel does, but also where no lower layer has the name.  Every
-directory that it makes is opaque, whether or not there is something to hide: by
-``trusted.overlay.opaque`` or, in a user namespace, ``user.fuseoverlayfs.opaque``, and by the
-files ``.wh..wh..opq`` and ``.wh..opq`` in it.  When one name of a file is removed the others are
-copied up, although nothing changes in them.
+redirects, so that an upper directory is complete by itself, as the kernel's is.  Its whiteouts
+differ, and `_normalize` turns them into the kernel's:
+
+- A removed file leaves a character device 0:0, as with the kernel, but also where no lower layer
+  has the name.
+- Every new directory is opaque, whether or not there is something to hide: by
+  ``trusted.overlay.opaque`` or, in a user namespace, ``user.fuseoverlayfs.opaque``, and by the
+  files ``.wh..wh..opq`` and ``.wh..opq`` in it.
+- When one name of a file is removed, the others are copied up although nothing changes in them.
 
 Source: fuse-overlayfs(1), and what version 1.10 was seen to do.
 """
@@ -17,13 +19,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ocitool.drivers import probes
 from ocitool.drivers.driver import Support
-from ocitool.drivers.layout import FS, Folders, InFolders
 from ocitool.drivers.overlay import OverlayDriver
 from ocitool.layer import xattrs
 from ocitool.layer.unpack.lower import find
@@ -31,35 +32,22 @@ from ocitool.layer.whiteouts import is_whiteout
 from ocitool_runtime.sandbox.rootfs.fuse import TYPE
 
 if TYPE_CHECKING:
-    from ocitool.layer.changeset import Applied
-    from ocitool.oci.content import Stream
     from ocitool_runtime.spec import Mount
 
 
-class FuseOverlayDriver(InFolders):
-    """The layers and trees of `OverlayDriver`, mounted by a program."""
+class FuseOverlayDriver(OverlayDriver):
+    """An `OverlayDriver` whose overlays are mounted by a program."""
 
     name: ClassVar[str] = TYPE
-    mapped: ClassVar[frozenset[str]] = OverlayDriver.mapped
-
-    def __init__(self, home: str) -> None:
-        self._folders = Folders(home)
-        self._overlay = OverlayDriver(home)
 
     def probe(self) -> Support:
-        return probes.try_fuse(self._folders.home)
-
-    def begin(self, key: str, parents: Sequence[str]) -> None:
-        self._overlay.begin(key, parents)
-
-    def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        return self._overlay.apply(key, parents, tar)
+        return probes.try_fuse(self._home)
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
-        return tuple(map(_served, self._overlay.mounts(key, parents)))
+        return tuple(map(_served, super().mounts(key, parents)))
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
-        return tuple(map(_served, self._overlay.view(parents)))
+        return tuple(map(_served, super().view(parents)))
 
     def diff(
         self,
@@ -69,12 +57,8 @@ class FuseOverlayDriver(InFolders):
         *,
         clamp: int | None = None,
     ) -> int:
-        lower = [self._folders.layer(name) for name in reversed(parents)]
-        tidy(f"{self._folders.tree(key)}/{FS}", lower)
-        return self._overlay.diff(key, parents, sink, clamp=clamp)
-
-    def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
-        return self._overlay.check(layer, parents, tar)
+        _normalize(self._root(key), "", self._lower(parents))
+        return super().diff(key, parents, sink, clamp=clamp)
 
 
 def _served(mount: Mount) -> Mount:
@@ -87,16 +71,13 @@ _USER: Final = "user.overlay.opaque"
 _ATTRIBUTES: Final = (_TRUSTED, _USER, "user.fuseoverlayfs.opaque")
 
 
-def tidy(upper: str, lower: Sequence[str]) -> None:
-    """Have *upper* marked as the kernel would, and only what hides something.
+def _normalize(place: str, path: str, lower: Sequence[str]) -> None:
+    """Mark the directory *place* of an upper directory as the kernel's overlayfs would have.
 
-    *lower* are the trees below, the topmost first.  What is shown stays the same, and so do the
-    times of directories.
+    *path* is its path in the upper directory.  *lower* are the lower directories, the topmost
+    first.  Only what hides something stays marked.  What a mount shows stays the same, and so do
+    the times of directories.
     """
-    _tidy(upper, "", lower)
-
-
-def _tidy(place: str, path: str, lower: Sequence[str]) -> None:
     before = os.stat(place)
     below = lower
     if path and _take_marks(place):
@@ -109,7 +90,7 @@ def _tidy(place: str, path: str, lower: Sequence[str]) -> None:
         state = entry.stat(follow_symlinks=False)
         child = f"{path}/{entry.name}" if path else entry.name
         if stat.S_ISDIR(state.st_mode):
-            _tidy(entry.path, child, below)
+            _normalize(entry.path, child, below)
         elif is_whiteout(state):
             if find(below, child) is None:
                 os.unlink(entry.path)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ocitool.drivers import probes
+from ocitool.drivers.base import DirectoryDriver
 from ocitool.drivers.driver import Support
-from ocitool.drivers.layout import FS, Folders, InFolders
 from ocitool.errors import DriverError
 from ocitool.layer.whiteouts import OverlayWhiteouts
 from ocitool_runtime.spec import Mount
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MOST_LAYERS: Final = 500  # OVL_MAX_STACK
 
 
-class OverlayDriver(InFolders):
+class OverlayDriver(DirectoryDriver):
     """One directory a layer; a tree is an upper directory on those of its parents."""
 
     name: ClassVar[str] = "overlay"
@@ -36,14 +36,14 @@ class OverlayDriver(InFolders):
     )
 
     def __init__(self, home: str) -> None:
-        self._folders = Folders(home)
+        super().__init__(home)
         # In a user namespace of its own this process is root, too; there trusted.* is refused.
         self._trusted = os.geteuid() == 0 and probes.initial_user_namespace()
         self._marks = OverlayWhiteouts("trusted" if self._trusted else "user")
         self._options = ("index=off",) if self._trusted else ("index=off", "userxattr")
 
     def probe(self) -> Support:
-        return probes.try_overlay(self._folders.home, self._options)
+        return probes.try_overlay(self._home, self._options)
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
         if len(parents) >= _MOST_LAYERS:
@@ -51,13 +51,13 @@ class OverlayDriver(InFolders):
                 f"{len(parents)} layers are more than the {_MOST_LAYERS} that overlayfs stacks",
                 hint="use --driver vfs, or flatten the image",
             )
-        self._folders.make(key, parents)
-        os.mkdir(f"{self._folders.tree(key)}/work", 0o700)
+        self._make_root_like(key, parents)
+        os.mkdir(f"{self._snapshot(key)}/work", 0o700)
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
         from ocitool.layer.unpack.extract import apply  # starting a container does without
 
-        return apply(tar, self._upper(key), self._marks, lower=self._lower(parents))
+        return apply(tar, self._root(key), self._marks, lower=self._lower(parents))
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
         return (
@@ -66,16 +66,16 @@ class OverlayDriver(InFolders):
                 target="/",
                 # Trees are made anew after a crash, never mended; syncing them buys nothing.
                 options=(*self._options, "volatile"),
-                lower=self._lower(parents) or (self._folders.empty(),),
-                upper=self._upper(key),
-                work=f"{self._folders.tree(key)}/work",
+                lower=self._lower(parents) or (self._empty(),),
+                upper=self._root(key),
+                work=f"{self._snapshot(key)}/work",
             ),
         )
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
         lower = self._lower(parents)
         if len(lower) < 2:  # the kernel does not stack less where nothing can be written
-            lower = (*lower, self._folders.empty())
+            lower = (*lower, self._empty())
         if len(lower) < 2:
             return (Mount(type="bind", source=lower[0], target="/", options=("ro",)),)
         return (Mount(type="overlay", target="/", options=self._options, lower=lower),)
@@ -92,16 +92,10 @@ class OverlayDriver(InFolders):
         from ocitool.layer.unpack.lower import in_directories
 
         look = in_directories(self._lower(parents))
-        changes = changes_in_upper(self._upper(key), self._marks.opaque_xattr, look)
+        changes = changes_in_upper(self._root(key), self._marks.opaque_xattr, look)
         return write_changes(changes, sink, clamp=clamp)
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         from ocitool.layer.changes.verify import compare
 
-        return compare(tar, self._folders.layer(layer), self._lower(parents), whole=False)
-
-    def _upper(self, key: str) -> str:
-        return f"{self._folders.tree(key)}/{FS}"
-
-    def _lower(self, parents: Sequence[str]) -> tuple[str, ...]:
-        return tuple(self._folders.layer(name) for name in reversed(parents))
+        return compare(tar, self._layer(layer), self._lower(parents), whole=False)

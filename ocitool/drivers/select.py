@@ -1,15 +1,25 @@
-"""Which driver is used, and why."""
+"""Which driver is used, and why: probed once in each boot of the machine, and remembered."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
 from ocitool import plugins
 from ocitool.drivers.driver import Driver, Support
 from ocitool.drivers.rootless import single_id
-from ocitool.errors import DriverError, DriverUnavailable
+from ocitool.errors import DriverError, DriverUnavailable, PluginError
+from ocitool_runtime.errors import MapsUnavailable
 from ocitool_runtime.host import userns
+
+_GROUP: Final = "ocitool.drivers"
+#: The file with the choice that is remembered, beside the directories of the drivers.
+_REMEMBERED: Final = "choice.json"
+_METHODS: Final = tuple(name for name in vars(Driver) if not name.startswith("_"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,66 +30,79 @@ class Candidate:
     support: Support
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The driver in use and why it works; what was tried before it and why it was passed over."""
+
+    name: str
+    reason: str = ""
+    passed_over: tuple[Candidate, ...] = ()
+
+
 def make(name: str, home: str) -> Driver:
     """Return the driver *name* with its directory *home*, made if missing.
 
     For an ordinary user it works through a user namespace: ``NAME.aside`` through one of a single
-    id, with owners kept aside (`ocitool.drivers.rootless.single_id`).
+    ID, with ownership override xattrs (`ocitool.drivers.rootless.single_id`).
 
     Raises:
-        DriverUnavailable: this user has no range of ids, so those of containers cannot be kept.
+        DriverUnavailable: this user has no subordinate IDs, so files of containers cannot be kept.
+        PluginError: there is no such driver, or it lacks a method.
     """
-    kind = plugins.lookup("ocitool.drivers", single_id.plugin(name))
+    kind = plugins.lookup(_GROUP, single_id.plugin(name))
     os.makedirs(home, mode=0o700, exist_ok=True)
     driver: Driver = kind(home)
+    if missing := [method for method in _METHODS if not hasattr(driver, method)]:
+        raise PluginError(
+            f"driver {name!r} lacks {', '.join(missing)} of ocitool.drivers.driver.Driver",
+            where=_GROUP,
+            hint="install a version of the driver that was made for this version of ocitool",
+        )
     if single_id.is_aside(name):
         maps = userns.single_map()
     elif os.geteuid() == 0:
         return driver
     else:
         maps = _ranges(name)
-    from ocitool.drivers.rootless.proxy import Unshared
+    from ocitool.drivers.rootless.proxy import RootlessDriver
 
-    return Unshared(name, driver, home, maps)
+    return RootlessDriver(name, driver, home, maps)
 
 
 def _ranges(name: str) -> userns.Maps:
-    maps = userns.current_maps()
-    if isinstance(maps, str):
+    try:
+        return userns.current_maps()
+    except MapsUnavailable as error:
         raise DriverUnavailable(
-            f"layers cannot be unpacked by this user with their owners: {maps}",
+            f"layers cannot be unpacked by this user with their owners: {error}",
             where=name,
-            hint=f"{single_id.named(name)} keeps the owners aside",
-        )
-    return maps
+            hint=f"{error.hint}; or use --driver {single_id.named(name)}, "
+            "which keeps the owners in extended attributes",
+        ) from error
 
 
 def probe(name: str, home: str) -> Support:
     """Say whether the driver *name* works in *home*."""
     try:
-        driver = make(name, home)
-        if os.geteuid() != 0 and not (supported := userns.supported()).ok:
-            reason = f"layers cannot be unpacked by this user: {supported.reason}"
-            hint = f"{supported.hint}; {single_id.WITHOUT}".removeprefix("; ")
-            return Support(ok=False, reason=reason, hint=hint)
-        try:
+        with contextlib.closing(make(name, home)) as driver:
+            if os.geteuid() != 0 and not (supported := userns.supported()).ok:
+                reason = f"layers cannot be unpacked by this user: {supported.reason}"
+                hint = f"{supported.hint}; {single_id.WITHOUT}".removeprefix("; ")
+                return Support(ok=False, reason=reason, hint=hint)
             support = driver.probe()
             if support.ok and single_id.is_aside(name):
                 kept = single_id.probe(home)
                 text = f"{support.reason}; {kept.reason}" if kept.ok else kept.reason
                 return replace(kept, reason=text)
             return support
-        finally:
-            if end := getattr(driver, "close", None):  # one with a process of its own
-                end()
     except DriverUnavailable as error:
         return Support(ok=False, reason=error.message, hint=error.hint)
     except (DriverError, OSError) as error:
         return Support(ok=False, reason=str(error))
 
 
-def choose(drivers: str, wanted: str = "") -> tuple[str, tuple[Candidate, ...]]:
-    """Return the name of the driver to use, and what was tried on the way.
+def choose(drivers: str, wanted: str = "") -> Choice:
+    """Choose the first driver that works, by probes.
 
     *drivers* is the directory that holds a directory for each driver.  A *wanted* driver is used
     or refused, never replaced.
@@ -88,19 +111,64 @@ def choose(drivers: str, wanted: str = "") -> tuple[str, tuple[Candidate, ...]]:
         DriverUnavailable: none works, or not the wanted one.
     """
     tried: list[Candidate] = []
-    kept_aside = bool(single_id.reason())
-    if single_id.is_aside(wanted) and not kept_aside:
+    single = bool(single_id.reason())
+    if single_id.is_aside(wanted) and not single:
         raise DriverUnavailable(
-            "owners need not be kept aside: this user has all ids",
+            "ownership override xattrs are for users with a single ID, and this user has more",
             where=f"driver {wanted}",
-            hint=f"--driver {single_id.plugin(wanted)}",
+            hint=f"use --driver {single_id.plugin(wanted)}",
         )
-    for name in (wanted,) if wanted else plugins.names("ocitool.drivers"):
-        name = single_id.named(name) if kept_aside else name
+    for name in (wanted,) if wanted else plugins.names(_GROUP):
+        name = single_id.named(name) if single else name
         support = probe(name, f"{drivers}/{name}")
-        tried.append(Candidate(name=name, support=support))
         if support.ok:
-            return name, tuple(tried)
-    told = next((each for each in tried if not each.support.quiet), tried[0])
-    reason, hint = told.support.reason, told.support.hint
-    raise DriverUnavailable(reason, where=f"driver {told.name}", hint=hint)
+            return Choice(name=name, reason=support.reason, passed_over=tuple(tried))
+        tried.append(Candidate(name=name, support=support))
+    shown = next((each for each in tried if not each.support.quiet), tried[0])
+    reason, hint = shown.support.reason, shown.support.hint
+    raise DriverUnavailable(reason, where=f"driver {shown.name}", hint=hint)
+
+
+def choose_once(
+    drivers: str,
+    wanted: str,
+    *,
+    boot: str,
+    before_probe: Callable[[], None],
+    write: Callable[[str, bytes], None],
+) -> Choice:
+    """Return the choice that is remembered in *drivers*, or choose and remember.
+
+    It is remembered until the next *boot* of the machine, for a user and the *wanted* driver.
+    *before_probe* is called before anything is written and may raise; *write* replaces a file.
+    """
+    path = f"{drivers}/{_REMEMBERED}"
+    asked: dict[str, Any] = {"boot": boot, "uid": os.geteuid(), "wanted": wanted}
+    if asked["uid"] != 0:  # the user may have been given subordinate IDs since
+        asked["aside"] = single_id.reason()
+    known = _remembered(path, asked)
+    if known is not None:
+        return known
+    before_probe()
+    choice = choose(drivers, wanted)
+    passed = [[each.name, asdict(each.support)] for each in choice.passed_over]
+    answer = {"name": choice.name, "reason": choice.reason, "passed": passed}
+    with contextlib.suppress(OSError):  # it only saves the time of a probe
+        write(path, json.dumps({"asked": asked, "answer": answer}).encode())
+    return choice
+
+
+def _remembered(path: str, asked: dict[str, Any]) -> Choice | None:
+    """Return the choice in the file *path*, if it answers what is *asked*."""
+    try:
+        with open(path, "rb") as file:
+            known = json.load(file)
+        if known["asked"] != asked:
+            return None
+        answer = known["answer"]
+        passed = tuple(
+            Candidate(name=name, support=Support(**support)) for name, support in answer["passed"]
+        )
+        return Choice(name=answer["name"], reason=answer["reason"], passed_over=passed)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

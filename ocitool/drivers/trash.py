@@ -102,27 +102,28 @@ def _remove_all(directory: str) -> None:
         except PermissionError:
             if os.geteuid() == 0:
                 raise
-            _remove_unshared(f"{directory}/{name}")
+            _remove_in_user_namespace(f"{directory}/{name}")
         except OSError as error:
             # A worker whose owner was killed may write its last bytes there: once more, then.
             if error.errno != errno.ENOTEMPTY:
                 raise
 
 
-def _remove_unshared(place: str) -> None:
+def _remove_in_user_namespace(place: str) -> None:
     from subprocess import DEVNULL
 
     from ocitool_runtime.host import userns
 
-    maps = userns.current_maps()
-    if isinstance(maps, str):
-        raise PermissionError(errno.EPERM, maps, place)
     code = "import sys; from ocitool.layer.beneath import remove_tree; remove_tree(sys.argv[1])"
     try:
         process = userns.spawn(
             [sys.executable, "-c", code, place],
-            maps=maps, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, env=_environment(),
-        )  # fmt: skip
+            maps=userns.current_maps(),
+            stdin=DEVNULL,
+            stdout=DEVNULL,
+            stderr=DEVNULL,
+            env=_environment(),
+        )
     except SandboxError as error:
         raise PermissionError(errno.EPERM, str(error), place) from error
     if process.wait():

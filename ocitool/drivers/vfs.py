@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from ocitool.drivers.driver import Support
-from ocitool.drivers.fullcopy import WholeTrees
-from ocitool.drivers.layout import Folders
+from ocitool.drivers.fullcopy import FullCopyDriver
 
 _COPIED: Final = "copied"  # a file whose change time is that of the end of the copy
 
 
-class VfsDriver(WholeTrees):
+class VfsDriver(FullCopyDriver):
     """One complete tree a layer; slow to make, but nothing is ever stacked."""
 
     name: ClassVar[str] = "vfs"
@@ -25,22 +24,19 @@ class VfsDriver(WholeTrees):
         {"begin", "apply", "diff", "discard", "remove", "usage", "check"}
     )
 
-    def __init__(self, home: str) -> None:
-        self._folders = Folders(home)
-
     def probe(self) -> Support:
         return Support(ok=True, reason="plain directories work everywhere")
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
-        top = self._folders.make(key, parents)
+        top = self._make_root_like(key, parents)
         if parents:
             from ocitool.drivers.fullcopy import copy_tree
 
-            copy_tree(self._folders.layer(parents[-1]), top)
+            copy_tree(self._layer(parents[-1]), top)
         os.close(os.open(self._stamp(key), os.O_CREAT | os.O_EXCL, 0o600))
 
     def _since(self, key: str) -> int:
         return os.stat(self._stamp(key)).st_ctime_ns
 
     def _stamp(self, key: str) -> str:
-        return f"{self._folders.tree(key)}/{_COPIED}"
+        return f"{self._snapshot(key)}/{_COPIED}"

@@ -1,4 +1,4 @@
-"""Mending a store: what can be fetched or made again is, and only what is proved damaged goes."""
+"""Mending a store: what can be fetched or made again is, and only what is verified damaged goes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from ocitool.progress import SILENT, ProgressSink
 from ocitool.store.disk import full_disk
 from ocitool.store.leases import oldest_lease
 from ocitool.store.maintenance.check import check
-from ocitool.store.maintenance.prune import drop_layer, prune
-from ocitool.store.maintenance.served import is_served
-from ocitool.store.problems import (
+from ocitool.store.maintenance.problems import (
     BadBlob,
     BadDatabase,
     BadFile,
@@ -28,6 +26,8 @@ from ocitool.store.problems import (
     BadRow,
     Problem,
 )
+from ocitool.store.maintenance.prune import drop_layer, prune
+from ocitool.store.maintenance.served import is_served
 from ocitool.store.store import Store
 from ocitool.store.sweep import made
 
@@ -35,7 +35,7 @@ _DOCUMENTS = mediatypes.MANIFESTS | mediatypes.INDEXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mended:
+class Repaired:
     """A problem that is no more, and what was done about it."""
 
     problem: Problem
@@ -48,7 +48,7 @@ def repair(
     *,
     insecure: bool = False,
     authfile: str | None = None,
-) -> Iterator[Mended | Problem]:
+) -> Iterator[Repaired | Problem]:
     """Check *store* and mend what is wrong; yields what was mended, and what could not be.
 
     A damaged blob is moved aside, into ``damaged/``, before it is fetched from a registry that its
@@ -86,7 +86,7 @@ class _Repair:
         self.goes_on = True  # whether another look is worth while
         self.left = False  # whether there is something that could not be mended
 
-    def mend(self, problem: Problem) -> Mended | Problem | None:
+    def mend(self, problem: Problem) -> Repaired | Problem | None:
         """Mend *problem*; None if that was tried before, and told."""
         subject = _subject(problem)
         if subject in self._tried:
@@ -101,7 +101,7 @@ class _Repair:
         if done:
             self._mended.add(subject)
             self.goes_on = True
-            return Mended(problem=problem, done=done)
+            return Repaired(problem=problem, done=done)
         self.left = True
         return problem
 
@@ -128,10 +128,7 @@ class _Repair:
                     self._store.layout.write_layout_file()
                 return "written again"
             case BadRow(table, where):
-                condition = " AND ".join(f"{column} = ?" for column, _ in where)
-                self._store.database.run(
-                    f"DELETE FROM {table} WHERE {condition}", [value for _, value in where]
-                )
+                self._store.database.remove(table, dict(where))
                 return "removed; it is recorded again when it is needed"
             case BadDatabase():
                 if os.path.exists(self._store.layout.served):
@@ -151,17 +148,17 @@ class _Repair:
     def _blob(self, fault: BadBlob) -> str:
         blobs = self._store.blobs
         self._store.refs.all()  # must be readable, or nobody knows what is needed
-        aside = blobs.set_aside(fault.digest)
+        aside = blobs.quarantine(fault.digest)
         if fault.descriptor is None or not fault.names:
-            blobs.drop_aside(fault.digest)
+            blobs.remove_quarantined(fault.digest)
             return "removed; no image needs it, and a build step that does is done again"
         repository = self._fetch(fault.descriptor, fault.names)
         if aside:
-            blobs.drop_aside(fault.digest)
+            blobs.remove_quarantined(fault.digest)
         return f"fetched again from {repository}"
 
     def _fetch(self, wanted: Descriptor, names: tuple[str, ...]) -> str:
-        """Fetch a blob or manifest, proved by its digest; returns where it was to be had."""
+        """Fetch a blob or manifest, verified by its digest; returns where it was to be had."""
         failure: OcitoolError = NotFound("no registry is known to have it", hint="build it again")
         for repository in self._repositories(wanted.digest, names):
             try:
@@ -196,17 +193,16 @@ class _Repair:
 
     def _layer(self, name: str, chain: str) -> str:
         which = (name, chain)
-        rows = self._store.database.rows(
-            "SELECT parent FROM layers WHERE driver = ? AND chain = ?", which
-        )
+        record = self._store.layer_records.get(name, chain)
         with made(self._store.make_driver, name) as driver:
-            spare = oldest_lease(self._store.layout)
+            cutoff = oldest_lease(self._store.layout)
             if (
                 driver is None
                 or which in self._stood_on
-                or not drop_layer(self._store, driver, chain, spare)
+                or not drop_layer(self._store, driver, chain, cutoff)
             ):
-                self._stood_on.update((name, parent) for (parent,) in rows)
+                if record is not None:
+                    self._stood_on.add((name, record.parent))
                 raise StoreError("a process may be using it", hint="end it, and repair again")
         return "removed; it is unpacked again when it is needed"
 

@@ -37,8 +37,8 @@ def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> N
     writer = TarWriter(sink)
     first: dict[tuple[int, int], str] = {}  # the name of each file, by where it is in the layers
     with (
-        _scratch(store) as place,
-        tree.spool((content for _, content in shown), place) as spool,
+        _scratch(store) as directory,
+        tree.spool((content for _, content in shown), directory) as spool,
     ):
         for found, content in shown:
             path = found.entry.path
@@ -61,8 +61,8 @@ def _scratch(store: Store) -> Iterator[str]:
     if not store.layout.readonly:
         yield store.lease().path
         return
-    with tempfile.TemporaryDirectory() as place:
-        yield place
+    with tempfile.TemporaryDirectory() as directory:
+        yield directory
 
 
 def import_tar(

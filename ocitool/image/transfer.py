@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from ocitool.errors import DriverUnavailable
+from ocitool.errors import DriverUnavailable, FormatError
+from ocitool.image.compress import Compression, recompress
 from ocitool.image.copy import copy
 from ocitool.image.image import Image, image_of
 from ocitool.image.store_content import StoreSink, StoreSource, local_image
@@ -101,12 +102,20 @@ def push(
     insecure: bool = False,
     authfile: str | None = None,
     progress: ProgressSink = SILENT,
+    compression: str = "",
 ) -> Descriptor:
-    """Send the image *name* of a store to its registry, or to the reference *to*.
+    """Push the image *name* of a store to its registry, or to the reference *to*.
 
-    What the registry has is not sent, and what another of its repositories has is mounted.
+    Blobs that the registry has are not sent, and those that another of its repositories has are
+    mounted.  *compression* is a form that the layers are brought into first: ``gzip``, ``zstd``,
+    ``estargz``, ``uncompressed`` or the name of a plugin's codec, and perhaps a level:
+    ``zstd:19`` (`ocitool.image.compress.recompress`).  By default they are pushed as they are.
+
+    Returns the descriptor of the manifest that was pushed.
 
     Raises:
+        FormatError: *compression* is not supported; or the image would no longer have the
+            digest that it is to be pushed by.
         ImageNotFound: the store has no such image.
         RegistryError: the registry, or the way to it, failed.
     """
@@ -114,6 +123,13 @@ def push(
 
     image = local_image(source, name)
     reference = Reference.parse(to or name)
+    if compression:
+        image = recompress(source, image, Compression.parse(compression), progress)
+        if reference.digest not in (None, image.digest):
+            raise FormatError(
+                f"cannot push {reference}: its digest would change with its compression",
+                hint="push it by a tag",
+            )
     note = partial(_tell, progress)
     client = connect(reference, insecure=insecure, authfile=authfile, note=note)
 

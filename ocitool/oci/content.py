@@ -30,7 +30,7 @@ class ContentSource(Protocol):
         """Return the manifest or index this source stands for; `NotFound` if it is gone."""
 
     def fetch(self, descriptor: Descriptor) -> bytes:
-        """Return a document (manifest, index, config) whole, proved, at most 4 MiB.
+        """Return a document (manifest, index, config) whole, verified, at most 4 MiB.
 
         Raises:
             DigestMismatch: it is not what *descriptor* says.
@@ -55,7 +55,7 @@ class ContentSink(Protocol):
         """
 
     def put_blob(self, descriptor: Descriptor, open: Opener) -> str:
-        """Take one blob, proved on the way; *open* may be called again after a fault.
+        """Take one blob, verified on the way; *open* may be called again after a fault.
 
         Returns how it came in: ``"done"``, ``"exists"`` or ``"mounted"``.  Idempotent: content
         that is there is not taken again.

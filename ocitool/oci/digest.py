@@ -64,7 +64,7 @@ class VerifiedReader:
     """A stream that proves its content: reading past a fault raises, as does a short end.
 
     Reads at most ``size + 1`` bytes of *source*, so that a peer that sends without end costs one
-    byte too many and no more.  What was read is proved only once ``read`` has returned ``b""``.
+    byte too many and no more.  What was read is verified only once ``read`` has returned ``b""``.
 
     Source: OCI image-spec v1.1, descriptor.md, "Digests": verify size, then digest.
     """
@@ -76,10 +76,10 @@ class VerifiedReader:
         self._where = where
         self._hasher = digest.hasher()
         self._count = 0
-        self._proved = False
+        self._verified = False
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to *size* bytes, or all of them, proved; `DigestMismatch` if they are wrong."""
+        """Return up to *size* bytes, or all of them; `DigestMismatch` if they are others."""
         if size < 0:  # a source may give less than it was asked for
             return b"".join(iter(lambda: self.read(self._size + 1), b""))
         left = self._size - self._count
@@ -90,18 +90,18 @@ class VerifiedReader:
             self._fail(f"more than {self._size} bytes")
         self._hasher.update(data)
         if not data and size != 0:
-            self._prove()
+            self._verify()
         return data
 
-    def _prove(self) -> None:
-        if self._proved:
+    def _verify(self) -> None:
+        if self._verified:
             return
         if self._count != self._size:
             self._fail(f"only {self._count} of {self._size} bytes")
         got = self._hasher.hexdigest()
         if got != self._digest.encoded:
             self._fail(f"{self._digest.algorithm}:{got}")
-        self._proved = True
+        self._verified = True
 
     def _fail(self, got: str) -> None:
         raise DigestMismatch(str(self._digest), got, size=self._count, where=self._where)

@@ -44,7 +44,7 @@ class Descriptor:
     platform: Platform | None = None
     artifact_type: str = ""
     urls: tuple[str, ...] = ()
-    data: bytes | None = None  # the content itself, embedded; proved against digest and size
+    data: bytes | None = None  # the content itself, embedded; verified against digest and size
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @classmethod
@@ -150,6 +150,16 @@ class Manifest:
         if annotations:
             fields["annotations"] = dict(sorted(annotations.items()))
         return cls.parse(dump(fields), media_type)
+
+    def with_parts(self, config: Descriptor, layers: Sequence[Descriptor]) -> Self:
+        """Return an OCI manifest with other parts, and all other fields of this one."""
+        fields = {
+            **parse_object(self.raw, "manifest"),
+            "mediaType": mediatypes.OCI_MANIFEST,
+            "config": config.to_json(),
+            "layers": [layer.to_json() for layer in layers],
+        }
+        return self.parse(dump(fields), mediatypes.OCI_MANIFEST)
 
     @property
     def descriptor(self) -> Descriptor:

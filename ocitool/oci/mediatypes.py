@@ -56,6 +56,30 @@ _CODECS: Final = {
 }
 
 
+#: layers that registries do not keep, and that clients do not upload
+NONDISTRIBUTABLE: Final = frozenset(
+    {
+        OCI_LAYER_NONDISTRIBUTABLE,
+        OCI_LAYER_NONDISTRIBUTABLE + "+gzip",
+        OCI_LAYER_NONDISTRIBUTABLE + "+zstd",
+        DOCKER_FOREIGN,
+        DOCKER_FOREIGN + ".gzip",
+    }
+)
+_OCI: Final = {
+    DOCKER_LAYER: OCI_LAYER,
+    DOCKER_LAYER_GZIP: OCI_LAYER_GZIP,
+    DOCKER_LAYER_ZSTD: OCI_LAYER_ZSTD,
+    DOCKER_FOREIGN: OCI_LAYER_NONDISTRIBUTABLE,
+    DOCKER_FOREIGN + ".gzip": OCI_LAYER_NONDISTRIBUTABLE + "+gzip",
+}
+
+
+def as_oci(media_type: str) -> str:
+    """Return OCI's media type for the same layer."""
+    return _OCI.get(media_type, media_type)
+
+
 def bare(media_type: str) -> str:
     """Return *media_type* without parameters (Artifactory adds ``;charset=ISO-8859-1``)."""
     return media_type.partition(";")[0].strip()

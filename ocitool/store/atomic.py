@@ -75,7 +75,7 @@ def remove_dead_files(directory: str, which: Callable[[str], bool] = is_temporar
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                if try_lock(fd) and is_same(path, fd):  # not one that took its place
+                if try_lock(fd) and is_same(path, fd):  # not one that has replaced it
                     os.unlink(path)
             finally:
                 os.close(fd)

@@ -1,4 +1,4 @@
-"""Blobs by digest: written to a temporary file, proved, synced, renamed.
+"""Blobs by digest: written to a temporary file, verified, synced, renamed.
 
 A blob that can be seen is whole and durable.  The directory is that of an OCI image layout.
 """
@@ -79,7 +79,7 @@ class Blobs:
                     return os.fstat(fd).st_size == descriptor.size
 
     def open(self, digest: Digest) -> BinaryIO:
-        """Open a blob for reading, unproved: it was proved when it came in."""
+        """Open a blob for reading, unproved: it was verified when it came in."""
         for path in self._places(digest):
             with contextlib.suppress(FileNotFoundError):
                 return open_quietly(path)
@@ -88,7 +88,7 @@ class Blobs:
         )
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """Return a document (manifest, index, config), proved again, at most 4 MiB."""
+        """Return a document (manifest, index, config), verified again, at most 4 MiB."""
         with self.open(descriptor.digest) as file:
             size = min(descriptor.size, MANIFEST_LIMIT)
             reader = VerifiedReader(file, descriptor.digest, size, where="store")
@@ -116,7 +116,7 @@ class Blobs:
         return digest
 
     def adopt(self, path: str, digest: Digest) -> None:
-        """Let the durable file *path*, whose digest was proved, be the blob *digest*, too.
+        """Let the durable file *path*, whose digest was verified, be the blob *digest*, too.
 
         The content is there once, under two names.  Where the file system gives no second name
         nothing happens: the blob can be had in other ways.
@@ -142,7 +142,7 @@ class Blobs:
                 with contextlib.suppress(BadDigest):
                     yield Digest.parse(f"{algorithm}:{name}")
 
-    def set_aside(self, digest: Digest) -> bool:
+    def quarantine(self, digest: Digest) -> bool:
         """Move a blob out of the way, into ``damaged/``, if it is not what its digest says.
 
         False if it is not there, or was replaced by a good one meanwhile.
@@ -163,18 +163,18 @@ class Blobs:
             finally:
                 os.close(fd)
 
-    def drop_aside(self, digest: Digest) -> None:
-        """Remove for good what `set_aside` has moved."""
+    def remove_quarantined(self, digest: Digest) -> None:
+        """Remove for good what `quarantine` has moved."""
         with full_disk(self._layout.root), contextlib.suppress(FileNotFoundError):
             os.unlink(self._aside(digest))
 
-    def drop_all_aside(self, missing: Container[Digest]) -> None:
-        """Remove all that `set_aside` has moved, but for what is still *missing*."""
+    def remove_all_quarantined(self, missing: Container[Digest]) -> None:
+        """Remove all that `quarantine` has moved, but for what is still *missing*."""
         names = os.listdir(self._layout.damaged) if os.path.isdir(self._layout.damaged) else []
         for name in names:
             digest = Digest.parse(name.replace("-", ":", 1))
             if digest not in missing:
-                self.drop_aside(digest)
+                self.remove_quarantined(digest)
 
     def _aside(self, digest: Digest) -> str:
         return f"{self._layout.damaged}/{digest.algorithm}-{digest.encoded}"
@@ -270,7 +270,7 @@ class BlobWriter:
             file = self._open()
             digest = Digest("sha256", self._hash.hexdigest())
             if wanted is not None:
-                digest = self._proved(wanted, digest)
+                digest = self._verified(wanted, digest)
             os.fsync(file)
             directory = f"{self._layout.blobs}/{digest.algorithm}"
             os.makedirs(directory, exist_ok=True)
@@ -280,7 +280,7 @@ class BlobWriter:
             sync_directory(directory)
         return digest
 
-    def _proved(self, wanted: Descriptor, digest: Digest) -> Digest:
+    def _verified(self, wanted: Descriptor, digest: Digest) -> Digest:
         if self.size != wanted.size:
             raise DigestMismatch(str(wanted.digest), f"{self.size} bytes", size=self.size)
         if wanted.digest.algorithm != "sha256":

@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ocitool.errors import StoreError, StoreVersion
@@ -49,7 +49,7 @@ CREATE TABLE layers (          -- unpacked layers
     used REAL NOT NULL,        -- when a process last claimed it, in seconds since the epoch
     made REAL NOT NULL,        -- when it was unpacked
     PRIMARY KEY (driver, chain)) WITHOUT ROWID;
-CREATE TABLE packed (          -- blobs that hold a layer whose content was proved
+CREATE TABLE packed (          -- blobs that hold a layer whose content was verified
     digest TEXT PRIMARY KEY, diff TEXT NOT NULL, codec TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX packed_diff ON packed (diff);
 CREATE TABLE origins (         -- repositories that are known to hold a blob
@@ -140,6 +140,15 @@ class Database:
             return error.message
         return "" if found == "ok" else found
 
+    def contents(self, table: str) -> list[tuple[Any, ...]]:
+        """Return all rows of *table*, their columns in the order of the schema."""
+        return self.rows(f"SELECT {_COLUMNS[table]} FROM {table}")
+
+    def remove(self, table: str, values: Mapping[str, str]) -> None:
+        """Remove the rows of *table* that have *values*, by column."""
+        condition = " AND ".join(f"{column} = ?" for column in values)
+        self.run(f"DELETE FROM {table} WHERE {condition}", tuple(values.values()))
+
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows that *query* finds."""
         with self._lock, self._translated():
@@ -188,6 +197,22 @@ class Database:
         """Close the connection."""
         with self._lock:
             self._connection.close()
+
+
+def rows_of_file(data: bytes, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Return the rows that *query* finds in the bytes of a database file, none if it is corrupt.
+
+    To open the file where it lies would make others beside it.  What is not yet in it, but in its
+    log (-wal), is not found.
+    """
+    raw = bytearray(data)
+    raw[18:20] = b"\1\1"  # no write-ahead log, as SQLite's file format has it
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.deserialize(bytes(raw))
+            return connection.execute(query, values).fetchall()
+        except (sqlite3.Error, AttributeError):  # a SQLite without deserialize(), which is rare
+            return []
 
 
 def _copy(path: str, into: sqlite3.Connection) -> None:

@@ -65,13 +65,13 @@ def is_full(directory: str) -> bool:
 
 def disk_error(error: OSError, root: str) -> StoreError:
     """Return the store's error for one of the system."""
-    place = error.filename if isinstance(error.filename, str) else root
+    path = error.filename if isinstance(error.filename, str) else root
     if error.errno in _FULL:
         return full_error(root)
     hint = ""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "give --root a directory you may write to"
-    return StoreError(f"{error.strerror or error}", where=place, hint=hint)
+    return StoreError(f"{error.strerror or error}", where=path, hint=hint)
 
 
 def full_error(where: str) -> StoreError:

@@ -19,7 +19,7 @@ from ocitool.store.refs import Refs
 _MANY = 500  # values that one query names; SQLite takes at least 999
 
 
-class Facts(NamedTuple):
+class ImageSummary(NamedTuple):
     """What is known of the image of a manifest; of an index only that it is one."""
 
     id: str  # the config's digest, as docker's; of an index its own
@@ -28,8 +28,8 @@ class Facts(NamedTuple):
     size: int  # bytes of all its blobs, as they are sent
 
 
-class FactTable:
-    """The facts of the images that several *refs* name."""
+class ImageSummaries:
+    """The summaries of the images that several *refs* name."""
 
     def __init__(
         self, database: Callable[[], Database], blobs: Blobs, refs: Sequence[Refs]
@@ -38,8 +38,8 @@ class FactTable:
         self._blobs = blobs
         self._refs = refs
 
-    def of(self, digests: Iterable[str]) -> dict[str, Facts]:
-        """Return the facts of the entries that point to *digests*; damaged ones are left out."""
+    def of(self, digests: Iterable[str]) -> dict[str, ImageSummary]:
+        """Return the summaries of the entries that point to *digests*, without corrupt ones."""
         wanted = set(digests)
         known = self._known(wanted)
         missing = wanted - known.keys()
@@ -56,16 +56,16 @@ class FactTable:
     def beginning(self, digits: str) -> set[str]:
         """Return the digests of the entries whose digest or image's id begins with *digits*."""
         digests = {digest for refs in self._refs for _, digest in refs.names()}
-        facts = self.of(digests)
-        images = {digest for digest, known in facts.items() if _begins(known.id, digits)}
+        summaries = self.of(digests)
+        images = {digest for digest, known in summaries.items() if _begins(known.id, digits)}
         return images | {digest for digest in digests if _begins(digest, digits)}
 
     def wrong(self) -> Iterator[str]:
         """Yield the digests of which something else is remembered than their manifests say."""
         for entry in (entry for refs in self._refs for entry in refs.all()):
-            for digest, facts in self._known({str(entry.digest)}).items():
+            for digest, summary in self._known({str(entry.digest)}).items():
                 with contextlib.suppress(OcitoolError):
-                    if facts != self._read(entry):
+                    if summary != self._read(entry):
                         yield digest
 
     def _entries(self, digests: set[str]) -> Iterator[Descriptor]:
@@ -75,7 +75,7 @@ class FactTable:
             else:
                 yield from refs.pointing(Digest.parse(next(iter(digests))))
 
-    def _known(self, digests: set[str]) -> dict[str, Facts]:
+    def _known(self, digests: set[str]) -> dict[str, ImageSummary]:
         query = "SELECT digest, id, created, platform, size FROM images"
         values: tuple[str, ...] = ()
         if len(digests) <= _MANY:
@@ -84,34 +84,34 @@ class FactTable:
         # A database that cannot be read takes nothing from a listing but its speed.
         with contextlib.suppress(StoreError):
             rows = self._database().rows(query, values)
-            here = {row[0]: Facts._make(row[1:]) for row in rows if row[0] in digests}
-            return {digest: facts for digest, facts in here.items() if self._is_here(digest)}
+            here = {row[0]: ImageSummary._make(row[1:]) for row in rows if row[0] in digests}
+            return {digest: summary for digest, summary in here.items() if self._is_here(digest)}
         return {}
 
     def _is_here(self, digest: str) -> bool:
         return self._blobs.size(Digest.parse(digest)) is not None
 
-    def _read(self, entry: Descriptor) -> Facts:
+    def _read(self, entry: Descriptor) -> ImageSummary:
         from ocitool.oci.config import ImageConfig  # tagging does without
 
         document = parse_any(self._blobs.read(entry), entry.media_type)
         if isinstance(document, Index):
-            return Facts(str(entry.digest), "", "", 0)
+            return ImageSummary(str(entry.digest), "", "", 0)
         config = ImageConfig.parse(self._blobs.read(document.config))
         parts = (document.config, *document.layers)
-        return Facts(
+        return ImageSummary(
             str(document.config.digest),
             config.created,
             str(config.platform),
             entry.size + sum(part.size for part in parts),
         )
 
-    def _remember(self, made: dict[str, Facts]) -> None:
+    def _remember(self, made: dict[str, ImageSummary]) -> None:
         # On a full disk the listing goes on, and reads the manifests again next time.
         with contextlib.suppress(StoreError):
             self._database().run_many(
                 "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)",
-                [(digest, *facts) for digest, facts in made.items()],
+                [(digest, *summary) for digest, summary in made.items()],
             )
 
 

@@ -27,7 +27,7 @@ class Layer:
     blob: Descriptor
 
 
-def layer_names(layers: Sequence[Layer]) -> tuple[str, ...]:
+def chain_ids(layers: Sequence[Layer]) -> tuple[str, ...]:
     """Return the names of *layers* in a driver: their chain ids' digits, lowest first."""
     names: list[str] = []
     chain: Digest | None = None
@@ -38,20 +38,20 @@ def layer_names(layers: Sequence[Layer]) -> tuple[str, ...]:
 
 
 def open_plain(blobs: Blobs, layer: Layer) -> Stream:
-    """Open the plain tar of a layer; it is proved at its end, by `LayerError` and digest."""
+    """Open the plain tar of a layer; it is verified at its end, by `LayerError` and digest."""
     from ocitool.layer.compression.codecs import for_type
 
     codec = for_type(layer.blob.media_type)
-    return prove(codec.decompress(blobs.open(layer.blob.digest)), layer)
+    return verified(codec.decompress(blobs.open(layer.blob.digest)), layer)
 
 
-def prove(tar: Stream, layer: Layer) -> Stream:
+def verified(tar: Stream, layer: Layer) -> Stream:
     """Return the plain *tar* of a layer as a stream that raises at its end if it is another."""
-    return ProvedTar(tar, layer.diff_id, layer.blob.size)
+    return VerifiedTar(tar, layer.diff_id, layer.blob.size)
 
 
 @contextlib.contextmanager
-def damage_told(blobs: Blobs, layer: Layer) -> Iterator[None]:
+def reporting_corrupt_blob(blobs: Blobs, layer: Layer) -> Iterator[None]:
     """Tell a layer that cannot be read because its blob is damaged from one that is bad by itself.
 
     The blob is hashed only when there was a fault.
@@ -72,7 +72,7 @@ def damage_told(blobs: Blobs, layer: Layer) -> Iterator[None]:
         raise
 
 
-class ProvedTar:
+class VerifiedTar:
     """Compares what is read with the diff id when it ends, and stops a bomb on the way."""
 
     def __init__(self, stream: Stream, diff_id: Digest, packed: int) -> None:

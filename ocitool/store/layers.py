@@ -16,11 +16,17 @@ from ocitool.oci.mediatypes import layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
 from ocitool.store.atomic import sync_file_system, write_file
 from ocitool.store.blobs import Blobs
-from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
-from ocitool.store.layer_content import Layer, damage_told, layer_names, open_plain, prove
+from ocitool.store.layer_content import (
+    Layer,
+    chain_ids,
+    open_plain,
+    reporting_corrupt_blob,
+    verified,
+)
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
+from ocitool.store.records import BlobRecords, LayerRecords
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -49,14 +55,16 @@ class Layers:
     def __init__(
         self,
         layout: Layout,
-        database: Database,
+        records: LayerRecords,
+        blob_records: BlobRecords,
         blobs: Blobs,
         lease: Callable[[], Lease],
         driver: Callable[[], Driver],
         shared: Sequence[SharedStore] = (),
     ) -> None:
         self._layout = layout
-        self._database = database
+        self._records = records
+        self._blob_records = blob_records
         self._blobs = blobs
         self._lease = lease
         self._get_driver = driver
@@ -70,9 +78,9 @@ class Layers:
     # -- content ----------------------------------------------------------------------------
 
     def open(self, layer: Layer) -> Stream:
-        """Open the plain tar of a layer; it is proved at its end, by `LayerError` and digest."""
+        """Open the plain tar of a layer; it is verified at its end, by `LayerError` and digest."""
         with contextlib.suppress(BlobNotFound):  # a driver keeps it, or does not
-            return prove(self._blobs.open(layer.diff_id), layer)
+            return verified(self._blobs.open(layer.diff_id), layer)
         return open_plain(self._blobs, layer)
 
     def index(self, layer: Layer) -> LayerIndex:
@@ -86,7 +94,7 @@ class Layers:
                 return parse(file.read())
         except (FileNotFoundError, LayerError):
             with (
-                damage_told(self._blobs, layer),
+                reporting_corrupt_blob(self._blobs, layer),
                 contextlib.closing(ReadAhead(self.open(layer))) as stream,
             ):
                 data = index_of(stream)
@@ -122,10 +130,7 @@ class Layers:
                 raise
             diff_id = packer.finish()
             digest = blob.commit()
-        self._database.run(
-            "INSERT OR REPLACE INTO packed VALUES (?, ?, ?)",
-            (str(digest), str(diff_id), f"{codec.name}:{level}"),
-        )
+        self._blob_records.put_compressed(digest, diff_id, f"{codec.name}:{level}")
         described = Descriptor(
             media_type=layer_type(codec.suffix),
             digest=digest,
@@ -143,7 +148,7 @@ class Layers:
             DigestMismatch: a blob does not hold what its diff id says.
             LayerError: a layer cannot be unpacked; nothing of it stays.
         """
-        names = layer_names(layers)
+        names = chain_ids(layers)
         missing = set(names) - self._claimed(names)
         for at, layer in enumerate(layers):
             if names[at] not in missing:
@@ -157,32 +162,24 @@ class Layers:
     def _adopted(self, layer: Layer, names: Sequence[str], at: int) -> bool:
         """Use a layer that a shared store has unpacked, by a link to it; False if none has."""
         driver, name = self.driver, names[at]
-        for place in filter(None, (each.layer(driver.name, name) for each in self._shared)):
+        for path in filter(None, (each.layer(driver.name, name) for each in self._shared)):
             self._lease()  # by which a collection knows that there is somebody who claims
             directory = f"{self._layout.drivers}/{driver.name}/layers"
             with full_disk(self._layout.root):
                 driver.remove(name)  # a link to a store that is gone
                 os.makedirs(directory, mode=0o700, exist_ok=True)
-                os.symlink(place, f"{directory}/{name}")
+                os.symlink(path, f"{directory}/{name}")
             self._record(layer, name, names[:at])
             return True
         return False
 
     def _claimed(self, names: Sequence[str]) -> set[str]:
         """Return which of *names* are unpacked, and keep a collection from taking them."""
-        which = f"driver = ? AND chain IN ({','.join('?' * len(names))})"
-        values = (self.driver.name, *names)
-        query = f"SELECT chain, boot, used FROM layers WHERE {which}"
-        rows = self._database.rows(query, values)
-        if any(used < self._lease().began for _, _, used in rows):
-            with self._database.write():
-                self._database.run(
-                    f"UPDATE layers SET used = ? WHERE {which}", (time.time(), *values)
-                )
-                rows = self._database.rows(query, values)  # a collection may have been faster
-        boot = boot_id() if any(row[1] for row in rows) else ""
+        records = self._records.claim(self.driver.name, names, self._lease().began)
+        boot = boot_id() if any(record.boot for record in records) else ""
         # What was unpacked before a power cut may not have reached the disk, or be lost since.
-        return {chain for chain, at, _ in rows if at in ("", boot) and self.driver.has(chain)}
+        chain_ids = {record.chain_id for record in records if record.boot in ("", boot)}
+        return set(filter(self.driver.has, chain_ids))
 
     def _unpack(
         self, layer: Layer, name: str, parents: Sequence[str], progress: ProgressSink
@@ -197,7 +194,7 @@ class Layers:
             driver.remove(name)  # left by a crash, or by a boot that ended too early
             driver.begin(key, parents)
             with (
-                damage_told(self._blobs, layer),
+                reporting_corrupt_blob(self._blobs, layer),
                 contextlib.closing(ReadAhead(open_plain(self._blobs, layer))) as stream,
             ):
                 applied = driver.apply(key, parents, stream)
@@ -225,19 +222,9 @@ class Layers:
     def _record(self, layer: Layer, name: str, parents: Sequence[str]) -> None:
         if tar := self.driver.tar(name):
             self._blobs.adopt(tar, layer.diff_id)
-        now = time.time()
-        self._database.run(
-            "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                name,
-                self.driver.name,
-                str(layer.diff_id),
-                parents[-1] if parents else "",
-                "" if self.driver.durable else boot_id(),
-                now,
-                now,
-            ),
-        )
+        parent = parents[-1] if parents else ""
+        boot = "" if self.driver.durable else boot_id()
+        self._records.put(self.driver.name, name, layer.diff_id, parent, boot)
 
     def view(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> tuple[Mount, ...]:
         """Return the mounts that show *layers* read-only."""
@@ -273,7 +260,7 @@ class Layers:
             driver.diff(tree.key, tree.parents, sink, clamp=clamp)
 
         layer = self.pack(write, compression)
-        name = layer_names([*below, layer])[-1]
+        name = chain_ids([*below, layer])[-1]
         with self._layout.work_lock("layer", name), full_disk(self._layout.root):
             if not self._claimed((name,)):
                 driver.remove(name)
@@ -288,8 +275,7 @@ class Layers:
         nothing left to do.
         """
         boot, limit = boot_id(), time.time() - settled
-        where = "boot = ? AND made < ?"
-        if self._database.rows(f"SELECT 1 FROM layers WHERE {where} LIMIT 1", (boot, limit)):
+        if self._records.are_unsynced(boot, limit):
             with full_disk(self._layout.root):
                 sync_file_system(self._layout.drivers)
-            self._database.run(f"UPDATE layers SET boot = '' WHERE {where}", (boot, limit))
+            self._records.mark_synced(boot, limit)

@@ -100,7 +100,7 @@ class Layout:
 
     def _make_directories(self) -> None:
         """Make what is missing: a copy of a store may have lost its empty directories."""
-        for place in (
+        for path in (
             f"{self.blobs}/sha256",
             self.indexes,
             self.drivers,
@@ -108,8 +108,8 @@ class Layout:
             self.tmp,
             self.locks,
         ):
-            if not os.path.isdir(place):
-                os.makedirs(place, mode=0o755, exist_ok=True)
+            if not os.path.isdir(path):
+                os.makedirs(path, mode=0o755, exist_ok=True)
 
     def _create(self, version: str) -> None:
         length = len(os.fsencode(os.path.realpath(self.root)))

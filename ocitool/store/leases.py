@@ -106,4 +106,4 @@ def _began(name: str) -> int:
     try:
         return int(name[:_TIME], 16)
     except ValueError:
-        return 0  # not of our making: spare everything
+        return 0  # not of our making: cutoff everything

@@ -162,8 +162,8 @@ class StoreBackend:
         return sorted(name_of(entry).removeprefix(prefix) for entry in entries)
 
     def repositories(self) -> Sequence[str]:
-        rows = self._store.database.rows("SELECT DISTINCT repository FROM origins")
-        return sorted({row[0].removesuffix("@") for row in rows})
+        holders = self._store.blob_records.repositories()
+        return sorted({holder.removesuffix("@") for holder in holders})
 
     # -- which repository holds what --------------------------------------------------------
 
@@ -173,14 +173,10 @@ class StoreBackend:
     def _note(self, digest: Digest, holder: str) -> None:
         self._store.note_origin(digest, holder)
         # A repository stays, and may be listed, when what it held is gone.
-        self._store.database.run(
-            "INSERT OR IGNORE INTO origins VALUES ('', ?)", (holder.removesuffix("@"),)
-        )
+        self._store.blob_records.put_repository(holder.removesuffix("@"))
 
     def _forget(self, repository: str, digest: Digest) -> None:
-        self._store.database.run(
-            "DELETE FROM origins WHERE digest = ? AND repository = ?", (str(digest), repository)
-        )
+        self._store.blob_records.remove_origin(digest, repository)
 
     def close(self) -> None:
         """Drop the uploads that are under way, and close the store."""

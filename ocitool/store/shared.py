@@ -7,12 +7,12 @@ of access.  Their owner may prune them; what is gone then is fetched or unpacked
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Sequence
 
 from ocitool.errors import StoreError
 from ocitool.layer.beneath import read_quietly
 from ocitool.store.layout import Layout, boot_id
+from ocitool.store.records import layers_of_file
 from ocitool.store.refs import Refs
 
 
@@ -36,34 +36,26 @@ class SharedStore:
         Whose store it is decides what container ids are on disk, and how overlay marks what is
         removed: only the same user's layers will do.
         """
-        place = f"{self._layout.drivers}/{driver}/layers/{chain}"
-        if os.stat(self.root).st_uid != os.geteuid() or not os.path.isdir(place):
+        path = f"{self._layout.drivers}/{driver}/layers/{chain}"
+        if os.stat(self.root).st_uid != os.geteuid() or not os.path.isdir(path):
             return ""
         if driver not in self._layers:
             self._layers[driver] = self._believed(driver)
-        return place if chain in self._layers[driver] else ""
+        return path if chain in self._layers[driver] else ""
 
     def _believed(self, driver: str) -> frozenset[str]:
-        """Return the layers that their rows say are whole; none if the rows cannot be read.
+        """Return the layers that their rows say are complete; none if the rows cannot be read.
 
-        The database is read into memory: to open it where it lies would make files beside it.  A
-        row that is not yet in its main file only means that a layer is unpacked once more.
+        A row that is not yet in the database's main file only means that a layer is unpacked once
+        more.
         """
         try:
-            data = bytearray(read_quietly(self._layout.database))
-            data[18:20] = b"\1\1"  # no write-ahead log, as SQLite's file format has it
-            connection = sqlite3.connect(":memory:")
+            data = read_quietly(self._layout.database)
         except OSError:
             return frozenset()
-        try:
-            connection.deserialize(bytes(data))
-            rows = connection.execute("SELECT chain, boot FROM layers WHERE driver = ?", (driver,))
-            now = boot_id()
-            return frozenset(chain for chain, boot in rows if boot in ("", now))
-        except (sqlite3.Error, AttributeError):  # a SQLite without deserialize(), which is rare
-            return frozenset()
-        finally:
-            connection.close()
+        boots = ("", boot_id())
+        layers = layers_of_file(data, driver)
+        return frozenset(layer.chain_id for layer in layers if layer.boot in boots)
 
 
 def open_shared(roots: Sequence[str], mine: str) -> tuple[SharedStore, ...]:

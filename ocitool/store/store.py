@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
 from ocitool.errors import ImageNotFound, OcitoolError, StoreError
@@ -18,16 +16,18 @@ from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
 from ocitool.store.atomic import write_file
 from ocitool.store.blobs import Blobs
-from ocitool.store.choice import DriverChoice, read_choice
 from ocitool.store.database import Database
 from ocitool.store.disk import full_disk
-from ocitool.store.image_summaries import FactTable
+from ocitool.store.image_summaries import ImageSummaries
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
+from ocitool.store.records import BlobRecords, LayerRecords
 from ocitool.store.refs import Refs
 
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.drivers.driver import Driver
+    from ocitool.drivers.select import Choice
+    from ocitool.store.build_cache import BuildCache
     from ocitool.store.layers import Layers
     from ocitool.store.shared import SharedStore
 
@@ -50,7 +50,7 @@ class Store:
         self.refs = Refs(self.layout)
         #: the names of this store, and then those of the shared ones
         self.all_refs = (self.refs, *(each.refs for each in self.shared))
-        self.facts = FactTable(lambda: self.database, self.blobs, self.all_refs)
+        self.summaries = ImageSummaries(lambda: self.database, self.blobs, self.all_refs)
         self._progress = progress
         self._lock = threading.RLock()
         self._database: Database | None = None
@@ -83,6 +83,23 @@ class Store:
             return self._database
 
     @property
+    def layer_records(self) -> LayerRecords:
+        """What the database knows of unpacked layers."""
+        return LayerRecords(self.database)
+
+    @property
+    def blob_records(self) -> BlobRecords:
+        """What the database knows of blobs."""
+        return BlobRecords(self.database)
+
+    @property
+    def build_cache(self) -> BuildCache:
+        """The records of the build cache."""
+        from ocitool.store.build_cache import BuildCache
+
+        return BuildCache(self.database)
+
+    @property
     def layers(self) -> Layers:
         """The unpacked layers."""
         with self._lock:
@@ -90,7 +107,13 @@ class Store:
                 from ocitool.store.layers import Layers
 
                 self._layers = Layers(
-                    self.layout, self.database, self.blobs, self.lease, self.driver, self.shared
+                    self.layout,
+                    self.layer_records,
+                    self.blob_records,
+                    self.blobs,
+                    self.lease,
+                    self.driver,
+                    self.shared,
                 )
                 if not self.layout.readonly:
                     self._layers.make_durable()
@@ -112,39 +135,30 @@ class Store:
         with self._lock:
             if self._driver is None:
                 choice = self.choose_driver()
-                for name, support in choice.passed_over:
-                    if support.quiet:
+                for each in choice.passed_over:
+                    if each.support.quiet:
                         continue
-                    text = f"driver {name} is not used: {support.reason}; {choice.name} is"
+                    text = (
+                        f"driver {each.name} is not used: {each.support.reason}; {choice.name} is"
+                    )
                     self._progress.emit(Notice(text=text, level="warning"))
                 self._driver = self.make_driver(choice.name)
             return self._driver
 
-    def choose_driver(self) -> DriverChoice:
+    def choose_driver(self) -> Choice:
         """Return which driver is used and why; probes are remembered until the next boot."""
-        wanted = self.settings.driver
-        path = f"{self.layout.drivers}/choice.json"
-        asked = {"boot": boot_id(), "uid": os.geteuid(), "wanted": wanted}
-        if asked["uid"] != 0:  # it may have been given ranges of ids since
-            from ocitool.drivers.rootless import single_id
-
-            asked["aside"] = single_id.reason()
-        known = read_choice(path, asked)
-        if known is not None:
-            return known
-        self.layout.require_writable()  # a probe writes
         from ocitool.drivers import select
 
-        name, tried = select.choose(self.layout.drivers, wanted)
-        passed = tuple((c.name, c.support) for c in tried if not c.support.ok)
-        reason = tried[-1].support.reason
-        answer = {"name": name, "reason": reason, "passed": [[n, asdict(s)] for n, s in passed]}
-        with contextlib.suppress(OSError):  # it is only remembered to save the time of a probe
-            write_file(path, json.dumps({"asked": asked, "answer": answer}).encode())
-        return DriverChoice(name=name, reason=reason, passed_over=passed)
+        return select.choose_once(
+            self.layout.drivers,
+            self.settings.driver,
+            boot=boot_id(),
+            before_probe=self.layout.require_writable,
+            write=write_file,
+        )
 
     def make_driver(self, name: str) -> Driver:
-        """Return a new driver *name*, which the caller closes if it can be closed."""
+        """Return a new driver *name*, which the caller closes."""
         from ocitool.drivers import select
 
         return select.make(name, f"{self.layout.drivers}/{name}")
@@ -164,7 +178,7 @@ class Store:
                     return entry
         digits = name.removeprefix("sha256:")
         if len(digits) >= 2 and set(digits) <= set("0123456789abcdef"):
-            found = sorted(self.facts.beginning(digits))
+            found = sorted(self.summaries.beginning(digits))
             if len(found) > 1:
                 raise ImageNotFound(f"{len(found)} images have ids that begin with {digits!r}")
             for digest in found:
@@ -190,15 +204,12 @@ class Store:
     # -- origins ----------------------------------------------------------------------------
 
     def note_origin(self, digest: Digest, repository: str) -> None:
-        """Remember that *repository* holds a blob, so that it can be mounted from there."""
-        self.database.run("INSERT OR IGNORE INTO origins VALUES (?, ?)", (str(digest), repository))
+        """Remember that *repository* has a blob, so that it can be mounted from there."""
+        self.blob_records.put_origin(digest, repository)
 
     def origins(self, digest: Digest) -> tuple[str, ...]:
-        """Return the repositories (with their domain) that are known to hold a blob."""
-        rows = self.database.rows(
-            "SELECT repository FROM origins WHERE digest = ? ORDER BY repository", (str(digest),)
-        )
-        return tuple(row[0] for row in rows)
+        """Return the repositories (with their domain) that are known to have a blob."""
+        return self.blob_records.origins(digest)
 
     def remove_database(self) -> None:
         """Remove a damaged database; the next use makes a new one.
@@ -235,20 +246,18 @@ class Store:
                 self._lease.close()
                 self._lease = None
             if self._driver is not None:
-                from ocitool.store.sweep import close
-
-                close(self._driver)
+                self._driver.close()
                 self._driver = None
             if self._database is not None:
                 self._database.close()
                 self._database = None
             self._layers = None
             if self._swept:  # then there may be something, of this process or of one before
-                from ocitool.store.sweep import take_out_trash
+                from ocitool.store.sweep import empty_trash
 
                 self._swept = False
                 with contextlib.suppress(OcitoolError):  # what stays goes with the next
-                    take_out_trash(self.layout, background=self.settings.background)
+                    empty_trash(self.layout, background=self.settings.background)
 
     def __enter__(self) -> Self:
         return self

@@ -1,13 +1,9 @@
-"""Removing the unfinished work of processes that have ended, and finding the mounts they left.
-
-Committed layers stay.  Source: proc_pid_mountinfo(5).
-"""
+"""Removing the unfinished work of processes that have ended.  Committed layers stay."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -17,8 +13,6 @@ from ocitool.store.atomic import is_locked, remove_dead_files
 from ocitool.store.disk import full_disk
 from ocitool.store.layout import Layout
 from ocitool.store.leases import is_alive, lease_of, remove_dead
-from ocitool.store.problems import Problem
-from ocitool_runtime.sandbox.rootfs.shared_mounts import is_left_behind
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -68,19 +62,19 @@ def _discard(driver: Driver, keys: list[str]) -> None:
         driver.discard(key)
 
 
-def take_out_trash(layout: Layout, *, background: bool) -> None:
+def empty_trash(layout: Layout, *, background: bool) -> None:
     """Remove for good what was taken out of use: here, or after this process has ended."""
-    places = [layout.trash, *(f"{layout.drivers}/{name}/trash" for name in drivers_of(layout))]
-    full = [place for place in places if _names(place)]
+    paths = [layout.trash, *(f"{layout.drivers}/{name}/trash" for name in drivers_of(layout))]
+    full = [path for path in paths if _names(path)]
     if not full:
         return
     from ocitool.drivers import trash
 
     with full_disk(layout.root):
-        large = [place for place in full if background and not trash.is_small(place)]
-        for place in full:
-            if place not in large:
-                trash.empty(place)
+        large = [path for path in full if background and not trash.is_small(path)]
+        for path in full:
+            if path not in large:
+                trash.empty(path)
         if large:
             trash.start(large)
 
@@ -112,14 +106,7 @@ def made(make: MakeDriver, name: str) -> Iterator[Driver | None]:
     try:
         yield driver
     finally:
-        close(driver)
-
-
-def close(driver: Driver) -> None:
-    """Give back what a driver holds; only one with a process of its own has something."""
-    end = getattr(driver, "close", None)
-    if end is not None:
-        end()
+        driver.close()
 
 
 def _names(directory: str) -> list[str]:
@@ -127,39 +114,3 @@ def _names(directory: str) -> list[str]:
         return os.listdir(directory)
     except FileNotFoundError:
         return []
-
-
-def leaked_mounts(layout: Layout) -> Iterator[Problem]:
-    """Yield the mounts of this namespace that no living process of ours has below *layout*.
-
-    What the machine's owner may have mounted there (the store itself, its blobs) is none.
-    """
-    root = os.path.realpath(layout.root)
-    with open("/proc/self/mountinfo", "rb") as file:
-        places = [_unescaped(line.split(b" ")[4]) for line in file]
-    for place in places:
-        parts = place.removeprefix(f"{root}/").split("/") if place.startswith(f"{root}/") else []
-        if _is_work(parts) and not _lives(layout, parts):
-            yield Problem(
-                what=f"{place} is a mount that was left behind", remedy=f"run `umount {place}`"
-            )
-
-
-def _is_work(parts: list[str]) -> bool:
-    """Say whether *parts* of a path lie where only ocitool makes directories."""
-    return len(parts) > 1 and (
-        parts[0] in ("tmp", "containers") or (parts[0] == "drivers" and len(parts) > 3)
-    )
-
-
-def _lives(layout: Layout, parts: list[str]) -> bool:
-    if parts[0] == "drivers" and parts[2] == "trees":
-        return is_alive(layout, lease_of(parts[3]))
-    if parts[0] == "drivers" and parts[2] == "mounts":
-        return not is_left_behind(f"{layout.root}/{'/'.join(parts[:4])}")
-    return parts[0] == "tmp" and is_alive(layout, parts[1])
-
-
-def _unescaped(place: bytes) -> str:
-    plain = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), place)
-    return os.fsdecode(plain)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from ocitool.errors import SandboxError, SetupFailed
+from ocitool.errors import SandboxError, SandboxUnavailable, SetupFailed
+
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.messages import StepFailed
 
 
 class StepRefused(SetupFailed):
@@ -26,52 +29,61 @@ class StepRefused(SetupFailed):
         self.path = path
 
 
-def refusal(message: tuple[Any, ...]) -> StepRefused:
-    """Return the error for a child's message ``failed``."""
-    _, step, syscall, number, path, text = message
-    return StepRefused(step, syscall=syscall, number=number, path=path, text=text)
+def refusal(message: StepFailed) -> StepRefused:
+    """Return the error for a message of the shim."""
+    return StepRefused(
+        message.step,
+        syscall=message.syscall,
+        number=message.number,
+        path=message.path,
+        text=message.text,
+    )
+
+
+class MapsUnavailable(SandboxUnavailable):
+    """This user has no subordinate IDs, or no program that may map them."""
 
 
 class StillRunning(SandboxError):
     """The program has not ended within the time given."""
 
 
-NO_USER_NAMESPACE: Final = (
+_NO_USER_NAMESPACE: Final = (
     "user namespaces are switched off: as root, set kernel.unprivileged_userns_clone=1 (Debian), "
     "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu) or user.max_user_namespaces above 0"
 )
-NO_NAMESPACE: Final = (
+_NO_NAMESPACE: Final = (
     "run as a user that may make namespaces: inside another container it needs "
     "--security-opt seccomp=unconfined and, for root, --cap-add SYS_ADMIN"
 )
-OLD_KERNEL: Final = "this needs Linux 5.12 or later (openat2, mount_setattr)"
-NO_OVERLAY_HERE: Final = (
+_OLD_KERNEL: Final = "this needs Linux 5.12 or later (openat2, mount_setattr)"
+_NO_OVERLAY_HERE: Final = (
     "overlay cannot write there (its upper directory may not itself be on overlay or NFS): use "
     "another root directory, on ext4, xfs, btrfs or tmpfs, or --driver vfs"
 )
-FEW_IDS: Final = (
+_FEW_IDS: Final = (
     "this id is not in the user namespace: give the user a larger range in /etc/subuid and "
     "/etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
 )
-NO_PROC: Final = (
+_NO_PROC: Final = (
     "a fresh /proc is refused where the outer /proc is partly covered, as in most containers: "
     "run that one with --security-opt systempaths=unconfined"
 )
-LOCKED: Final = "other file systems are mounted beneath it: bind it with the option rbind"
+_LOCKED: Final = "other file systems are mounted beneath it: bind it with the option rbind"
 
-NO_FUSE: Final = (
+_NO_FUSE: Final = (
     "fuse-overlayfs needs the program of that name, and /dev/fuse open to this user: install the "
     "package fuse-overlayfs, load the module fuse, or use --driver vfs"
 )
 
 _BY_STEP: Final = (
-    ("make a user namespace", (errno.EPERM, errno.ENOSPC, errno.EUSERS), NO_USER_NAMESPACE),
-    ("make a mount namespace", (errno.EPERM, errno.EACCES), NO_USER_NAMESPACE),
-    ("make namespaces", (errno.EPERM,), NO_NAMESPACE),
+    ("make a user namespace", (errno.EPERM, errno.ENOSPC, errno.EUSERS), _NO_USER_NAMESPACE),
+    ("make a mount namespace", (errno.EPERM, errno.EACCES), _NO_USER_NAMESPACE),
+    ("make namespaces", (errno.EPERM,), _NO_NAMESPACE),
     ("make namespaces", (errno.ENOSPC,), "raise the limits in /proc/sys/user/max_*_namespaces"),
-    ("serve the layers", (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTCONN), NO_FUSE),
-    ("mount /proc", (errno.EPERM,), NO_PROC),
-    ("drop privileges", (errno.EINVAL,), FEW_IDS),
+    ("serve the layers", (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTCONN), _NO_FUSE),
+    ("mount /proc", (errno.EPERM,), _NO_PROC),
+    ("drop privileges", (errno.EINVAL,), _FEW_IDS),
     ("enter the working directory", (errno.ENOENT,), "it is not a directory of the container"),
 )
 
@@ -79,14 +91,14 @@ _BY_STEP: Final = (
 def remedy(step: str, syscall: str, number: int, path: str) -> str:
     """Return what to do about a refusal, or "" where there is nothing general to say."""
     if number == errno.ENOSYS:
-        return OLD_KERNEL
+        return _OLD_KERNEL
     for prefix, numbers, text in _BY_STEP:
         if step.startswith(prefix) and number in numbers:
             return text
     if path.startswith("overlay"):
         return _overlay(number)
     if number == errno.EINVAL and syscall == "open_tree":
-        return LOCKED
+        return _LOCKED
     if number == errno.EROFS:
         return "the root is read-only and lacks this mount point: give it a writable layer"
     if number == errno.EXDEV:
@@ -101,4 +113,4 @@ def _overlay(number: int) -> str:
         return "the kernel has no overlay: load the module overlay, or use --driver vfs"
     if number == errno.EPERM:
         return "overlay in a user namespace needs Linux 5.11 or later; else use --driver vfs"
-    return NO_OVERLAY_HERE if number == errno.EINVAL else ""
+    return _NO_OVERLAY_HERE if number == errno.EINVAL else ""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
-
-from ocitool_runtime.fields import from_json, to_json
+from typing import Final
 
 # What Docker leaves to a container (moby, oci/caps/defaults.go).
 DEFAULT_CAPABILITIES: Final = (
@@ -34,15 +32,6 @@ class SharedImage:
     target: str  # where it is shown; nothing but such places may be in the directory above
     devices: tuple[str, ...] = ()  # files with its content
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str = "") -> Self:
-        """Read back what `to_json` gave; `FormatError` names the field."""
-        return from_json(cls, fields, where, _NESTED)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
@@ -68,15 +57,6 @@ class Mount:
     work: str = ""  # overlays: an empty directory on the file system of `upper`
     shared: tuple[SharedImage, ...] = ()  # shown before: `source` or `lower` lie in them
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str = "") -> Self:
-        """Read back what `to_json` gave; `FormatError` names the field."""
-        return from_json(cls, fields, where, _NESTED)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdMap:
@@ -85,15 +65,6 @@ class IdMap:
     container: int
     host: int
     count: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str = "") -> Self:
-        """Read back what `to_json` gave; `FormatError` names the field."""
-        return from_json(cls, fields, where, _NESTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +112,6 @@ class Sandbox:
     gid_maps: tuple[IdMap, ...] = ()
     owners_aside: bool = False  # chown and mknod on the root are kept in attributes, for one id
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str = "") -> Self:
-        """Read back what `to_json` gave; `FormatError` names the field."""
-        return from_json(cls, fields, where, _NESTED)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
@@ -163,20 +125,3 @@ class Exit:
     signal: int = 0
     notes: tuple[str, ...] = field(default=())  # what the machine refused and was survived
     error: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, fields: Any, where: str = "") -> Self:
-        """Read back what `to_json` gave; `FormatError` names the field."""
-        return from_json(cls, fields, where, _NESTED)
-
-
-_NESTED: Final[dict[str, type[Any]]] = {
-    "Mount": Mount,
-    "SharedImage": SharedImage,
-    "IdMap": IdMap,
-    "Rlimit": Rlimit,
-}

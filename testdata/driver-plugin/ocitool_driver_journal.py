@@ -85,6 +85,9 @@ class JournalDriver:
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         return self._inner.check(layer, parents, tar)
 
+    def close(self) -> None:
+        self._inner.close()
+
     def _note(self, *words: str) -> None:
         with open(f"{self._home}/journal", "a", encoding="utf-8") as journal:
             journal.write(" ".join(words) + "\n")

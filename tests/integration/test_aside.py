@@ -112,7 +112,7 @@ def test_what_was_built_is_run_and_checked(both, context, run_cli, rangeless_use
     assert run("run", "--rm", "made:1", "id", "-u").ok().stdout == "0\n"
     assert run("system", "check").ok()
     shown = run("info").ok().stdout
-    assert ".aside" in shown and "kept in attributes" in shown and "subuid" in shown
+    assert ".aside" in shown and "kept in extended attributes" in shown and "subuid" in shown
     assert {p.name.rpartition(".")[2] for p in (store / "drivers").iterdir()} == {"aside", "json"}
 
 
@@ -162,4 +162,4 @@ def test_another_id_needs_ranges(both, context, run_cli, rangeless_user):
 
 def test_a_user_with_all_ids_keeps_nothing_aside(run_cli, tmp_path):
     done = run_cli("--driver", "vfs.aside", "info", root=tmp_path / "store")
-    assert "owners need not be kept aside" in done.stdout
+    assert "ownership override xattrs are for users with a single ID" in done.stdout

@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+from ocitool import Store, pull, push
 from ocitool.errors import BlobNotFound, ImageNotFound
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, parse_any
@@ -66,6 +67,21 @@ def test_our_client_and_a_real_registry(registry, busybox_base):
         client.head_manifest(name, "absent")
     with pytest.raises(BlobNotFound):
         client.head_blob(name, Digest.of(b"absent"))
+
+
+@pytest.mark.parametrize("compression", ["zstd", "estargz", "uncompressed", "gzip:9"])
+def test_skopeo_reads_what_was_compressed_for_a_push(
+    skopeo, registry, busybox_base, compression, tmp_path
+):
+    """skopeo verifies each blob, and the diff IDs of what it decompresses."""
+    target = f"{registry}/ocitool-test/{uuid.uuid4().hex[:8]}:1"
+    with Store.open(str(tmp_path / "store")) as store:
+        pull(busybox_base, into=store, unpack=False)
+        pushed = push(busybox_base, source=store, to=target, compression=compression)
+    place = f"dir:{tmp_path / 'image'}"
+    skopeo("copy", "--src-tls-verify=false", "--dest-decompress", f"docker://{target}", place)
+    raw = skopeo("inspect", "--tls-verify=false", "--raw", f"docker://{target}").stdout
+    assert Digest.of(raw.encode()) == pushed.digest
 
 
 def test_skopeo_copies_to_and_from_our_server(skopeo, debian_base, ours, tmp_path):

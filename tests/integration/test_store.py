@@ -17,7 +17,7 @@ from ocitool.errors import StoreError
 from ocitool.image.copy import copy
 from ocitool.image.store_content import StoreSink, StoreSource
 from ocitool.layer.beneath import remove_tree
-from ocitool.store.layer_content import layer_names
+from ocitool.store.layer_content import chain_ids
 from ocitool.store.maintenance.check import check
 from ocitool.store.refs import name_of
 from tests.fixtures.disks import disk
@@ -90,7 +90,7 @@ def test_eight_processes_unpack_a_layer_once(image, store_root):
     lines = "".join(finish(*processes)).splitlines()
     have = [line for line in lines if line.startswith("have ")]
     unpacked = [line for line in lines if line.startswith("unpacked ")]
-    assert have == [" ".join(["have", *layer_names(image.layers)])] * 8
+    assert have == [" ".join(["have", *chain_ids(image.layers)])] * 8
     assert len(unpacked) == len(set(unpacked)) == 3
     with Store.open(str(store_root)) as store:
         assert list(store.driver().trees()) == []

@@ -41,7 +41,7 @@ def fill(root):
         image = put_image(store, "docker.io/library/app:1", *LAYERS)
         put_image(store, "docker.io/library/packed:1", [file("x", b"not unpacked")])
         store.layers.ensure(image.layers)
-        store.facts.of([str(image.digest)])
+        store.summaries.of([str(image.digest)])
 
 
 @pytest.fixture(params=["mounted", "owned", "others"])

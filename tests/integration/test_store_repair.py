@@ -9,7 +9,7 @@ import pytest
 from ocitool import Store
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DriverUnavailable, StoreError
-from ocitool.image.repair import Mended, repair
+from ocitool.image.repair import Repaired, repair
 from ocitool.image.store_content import local_image
 from ocitool.image.transfer import pull, push
 from ocitool.oci.manifest import Index
@@ -56,7 +56,7 @@ def damage(store, digest):
 def mended(store):
     """Repair; returns how many problems were mended.  There were no others."""
     results = list(repair(store))
-    assert [result for result in results if not isinstance(result, Mended)] == []
+    assert [result for result in results if not isinstance(result, Repaired)] == []
     assert list(check(store)) == []
     return len(results)
 
@@ -141,7 +141,7 @@ def test_nothing_goes_that_is_not_damaged(store, name):
     store.close()
     with Store.open(root) as again:
         (result,) = repair(again)
-        assert not isinstance(result, Mended)
+        assert not isinstance(result, Repaired)
         assert again.blobs.hash(layer.blob.digest) == layer.blob.digest
         assert layer.diff_id.encoded in os.listdir(index)
 

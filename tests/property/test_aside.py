@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocitool.drivers import select
-from ocitool.drivers.conformance.harness import close
 from ocitool.drivers.conformance.layers import Member, tar
 from ocitool.drivers.driver import Driver
 from ocitool.errors import OcitoolError
@@ -88,7 +87,7 @@ def driver(name: str) -> Iterator[Driver]:
     try:
         yield made
     finally:
-        close(made)
+        made.close()
         remove_tree(home)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ocitool.builder.context.context import Context
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.layer.entry import Kind, order
+from ocitool.store.build_cache import BuildCache
 from ocitool.store.database import Database
 
 NAMES = st.sampled_from(["a", "b", "a-b", "a b", "ä", ".x"])
@@ -70,7 +71,7 @@ def test_equal_exactly_if_the_same_is_taken(first, second, rules, other_rules):
             parsed = IgnoreRules.parse("\n".join(lines).encode(), name=".dockerignore")
             digests = set()
             for _ in range(2):  # with what an earlier build has found out, it is the same
-                context = Context(os.fspath(top), parsed, database)
+                context = Context(os.fspath(top), parsed, BuildCache(database))
                 (item,) = context.find(".")
                 digests.add(context.digest(item))
                 context.close()

@@ -17,7 +17,7 @@ from ocitool.builder.context.statcache import StatCache, State
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer.entry import Entry, encode
 from ocitool.layer.symlinks import resolve
-from ocitool.store.database import Database
+from ocitool.store.build_cache import BuildCache
 
 if TYPE_CHECKING:
     from ocitool.layer.changes.diff import Links
@@ -36,18 +36,18 @@ class Item(NamedTuple):
 class Context:
     """The directory *top* under *rules*.  Nothing outside is ever reached, whatever links say."""
 
-    def __init__(self, top: str, rules: IgnoreRules, database: Database) -> None:
+    def __init__(self, top: str, rules: IgnoreRules, records: BuildCache) -> None:
         self.top = os.path.realpath(top)
         self._rules = rules
         self._walker = rules.walker()
-        self._database = database
+        self._records = records
         self._cache: StatCache | None = None
 
     @property
     def cache(self) -> StatCache:
         """The stat cache; read when the first COPY needs it."""
         if self._cache is None:
-            self._cache = StatCache(self._database, self.top, self._rules.digest)
+            self._cache = StatCache(self._records, self.top, self._rules.digest)
         return self._cache
 
     # -- finding ----------------------------------------------------------------------------

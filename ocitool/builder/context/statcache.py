@@ -19,7 +19,7 @@ from typing import Final
 
 from ocitool.layer import xattrs
 from ocitool.layer.entry import Kind, kind_of
-from ocitool.store.database import Database
+from ocitool.store.build_cache import BuildCache, DirectoryRecord
 
 _CHUNK: Final = 1 << 20  # bytes
 _BATCH: Final = 256  # records that are written at once
@@ -35,17 +35,11 @@ State = tuple[str, int, int, int, int, int]
 class StatCache:
     """The records of one context directory under one set of ignore rules."""
 
-    def __init__(self, database: Database, top: str, rules: str) -> None:
-        self._database = database
+    def __init__(self, records: BuildCache, top: str, rules: str) -> None:
+        self._records = records
         self._rules = rules
-        self._fresh: list[tuple[str, str, bytes, str, bytes]] = []
-        below = f"{top.rstrip('/')}/"
-        rows = database.rows(
-            "SELECT directory, state, digest FROM files WHERE rules = ?"
-            " AND (directory = ? OR (directory >= ? AND directory < ?))",
-            (rules, top, below, below[:-1] + "0"),  # "0" follows "/"
-        )
-        self._known: dict[str, tuple[bytes, str]] = {row[0]: (row[1], row[2]) for row in rows}
+        self._fresh: list[DirectoryRecord] = []
+        self._known = {record.directory: record for record in records.directories(rules, top)}
 
     def digest(self, directory: str, states: list[State], began: int, *, key: str = "") -> str:
         """Return the digest of the files of *directory*, whose *states* are sorted by name.
@@ -56,8 +50,8 @@ class StatCache:
         key = key or directory
         fingerprint = blake2b(marshal.dumps(states, 2), digest_size=16).digest()
         known = self._known.get(key)
-        if known is not None and known[0] == fingerprint:
-            return known[1]
+        if known is not None and known.state == fingerprint:
+            return known.digest
         contents = self._contents(key)
         fresh: dict[str, tuple[State, str]] = {}
         for state in states:
@@ -68,8 +62,9 @@ class StatCache:
             marshal.dumps([(name, text) for name, (_, text) in fresh.items()], 2)
         ).hexdigest()
         if not _racy(states, began):
-            self._known[key] = (fingerprint, digest)
-            self._fresh.append((key, self._rules, fingerprint, digest, marshal.dumps(fresh, 2)))
+            self._known[key] = DirectoryRecord(key, fingerprint, digest, b"")
+            content = marshal.dumps(fresh, 2)
+            self._fresh.append(DirectoryRecord(key, fingerprint, digest, content))
             if len(self._fresh) >= _BATCH:
                 self.save()
         return digest
@@ -77,22 +72,16 @@ class StatCache:
     def _contents(self, key: str) -> dict[str, tuple[State, str]]:
         if key not in self._known:
             return {}
-        rows = self._database.rows(
-            "SELECT content FROM files WHERE directory = ? AND rules = ?", (key, self._rules)
-        )
-        if not rows:
+        content = self._records.directory_content(self._rules, key)
+        if not content:
             return {}
-        contents: dict[str, tuple[State, str]] = marshal.loads(rows[0][0])
+        contents: dict[str, tuple[State, str]] = marshal.loads(content)
         return contents
 
     def save(self) -> None:
         """Keep what was found out."""
         if self._fresh:
-            self._database.run_many(
-                "INSERT OR REPLACE INTO files (directory, rules, state, digest, content)"
-                " VALUES (?, ?, ?, ?, ?)",
-                self._fresh,
-            )
+            self._records.put_directories(self._rules, self._fresh)
             self._fresh = []
 
 

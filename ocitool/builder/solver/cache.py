@@ -10,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ocitool.errors import StoreError
-from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor
-from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.build_cache import StepRecord
+from ocitool.store.layer_content import Layer, chain_ids
 from ocitool.store.store import Store
 
 _VERSION = 1  # of the keys; raised when a step comes to mean something else
@@ -54,40 +52,21 @@ class LocalCache:
         self._store = store
 
     def get(self, key: str) -> Record | None:
-        rows = self._store.database.rows("SELECT record FROM cache WHERE key = ?", (key,))
-        if not rows:
+        record = self._store.build_cache.step(key)
+        if record is None:
             return None
-        fields = json.loads(rows[0][0])
-        layer = _layer(fields)
-        if layer is not None and not self._store.blobs.claim(layer.blob):
+        if record.layer is not None and not self._store.blobs.claim(record.layer.blob):
             return None
-        with contextlib.suppress(StoreError):  # on a full disk only the order of going suffers
-            self._store.database.run("UPDATE cache SET used = ? WHERE key = ?", (time.time(), key))
-        return Record(layer=layer, created=fields["created"])
+        with contextlib.suppress(StoreError):  # on a full disk only the order of pruning suffers
+            self._store.build_cache.touch(key)
+        return Record(layer=record.layer, created=record.created)
 
     def put(self, key: str, record: Record, below: tuple[Layer, ...]) -> None:
-        fields: dict[str, Any] = {"created": record.created}
-        if record.layer is not None:
-            layer = record.layer
-            fields |= {
-                "blob": str(layer.blob.digest),
-                "size": layer.blob.size,
-                "media_type": layer.blob.media_type,
-                "diff_id": str(layer.diff_id),
-                "name": layer_names([*below, layer])[-1],
-            }
-        self._store.database.run(
-            "INSERT OR REPLACE INTO cache VALUES (?, ?, ?)", (key, json.dumps(fields), time.time())
+        layer, created = record.layer, record.created
+        chain_id = chain_ids([*below, layer])[-1] if layer is not None else ""
+        self._store.build_cache.put_step(
+            key, StepRecord(layer=layer, created=created, chain_id=chain_id)
         )
-
-
-def _layer(fields: dict[str, Any]) -> Layer | None:
-    if "blob" not in fields:
-        return None
-    blob = Descriptor(
-        media_type=fields["media_type"], digest=Digest.parse(fields["blob"]), size=fields["size"]
-    )
-    return Layer(diff_id=Digest.parse(fields["diff_id"]), blob=blob)
 
 
 class NoCache:

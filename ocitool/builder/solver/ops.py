@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ocitool.builder.solver.cache import key_of
-from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.layer_content import Layer, chain_ids
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Where a heredoc that is a program lies while it runs.
@@ -29,7 +29,7 @@ class Op(ABC):
 
     def key(self) -> str:
         """Return the key of this step in the cache."""
-        names = layer_names(self.below)
+        names = chain_ids(self.below)
         return key_of(
             type(self).__name__,
             names[-1] if names else "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -10,10 +9,8 @@ from hashlib import sha256
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.solver.cache import key_of
 from ocitool.builder.solver.step_context import Workshop
-from ocitool.store.layer_content import Layer, layer_names
-
-#: name in the destination, kind, digest of the content
-Content = tuple[str, str, str]
+from ocitool.store.build_cache import Content
+from ocitool.store.layer_content import Layer, chain_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +31,7 @@ class Selection:
         look = self._of_context if self.image is None else self._of_image
         found = [content for source in self.sources for content in look(shop, source)]
         for name, text in self.texts.items():
-            found.append((name, "text", sha256(text).hexdigest()))
+            found.append(Content(name, "text", sha256(text).hexdigest()))
         return tuple(found)
 
     def _of_context(self, shop: Workshop, source: str) -> Iterator[Content]:
@@ -44,29 +41,25 @@ class Selection:
             if self.unpacks(context, item):
                 kind = "archive"
             # The name of a directory is of no account: its content is copied.
-            yield "" if item.is_directory else item.name, kind, context.digest(item)
+            name = "" if item.is_directory else item.name
+            yield Content(name, kind, context.digest(item))
 
-    def _of_image(self, shop: Workshop, source: str) -> list[Content]:
+    def _of_image(self, shop: Workshop, source: str) -> tuple[Content, ...]:
         """Digests of an image's files, remembered by its layers: looking takes reading them."""
         assert self.image is not None
-        names = layer_names(self.image[1])
+        names = chain_ids(self.image[1])
         key = key_of("from", names[-1] if names else "", source)
-        database = shop.store.database
-        rows = database.rows("SELECT record FROM cache WHERE key = ?", (key,))
-        if rows:
-            known = json.loads(rows[0][0])["contents"]
-            return [(name, kind, digest) for name, kind, digest in known]
+        known = shop.store.build_cache.contents(key)
+        if known is not None:
+            return known
         from ocitool.builder.solver.execute import image_source
 
         found = image_source(shop, self.image)
-        contents = [
-            ("" if item.is_directory else item.name, "owned", found.digest(item))
+        contents = tuple(
+            Content("" if item.is_directory else item.name, "owned", found.digest(item))
             for item in found.find(source)
-        ]
-        database.run(
-            "INSERT OR REPLACE INTO cache VALUES (?, ?, unixepoch())",
-            (key, json.dumps({"contents": contents})),
         )
+        shop.store.build_cache.put_contents(key, contents)
         return contents
 
     def unpacks(self, context: Context, item: Item) -> bool:

@@ -46,7 +46,7 @@ def images(
         Column("Size", "SIZE"),
     ]
     with app.store() as store:
-        rows = list(image_rows(store, repository or "", moments=bool(format_)))
+        rows = list(image_rows(store, repository or "", timestamps=bool(format_)))
         if store.shared:
             columns.append(Column("Store", "STORE"))
     if quiet:
@@ -118,7 +118,7 @@ def tag(app: App, name: str, target: str) -> None:
         if not store.refs.alias(str(reference), found):
             if not store.pointing(found.digest):
                 raise ImageNotFound(f"image not found: {name}", hint=f"run `ocitool pull {name}`")
-            store.refs.set(str(reference), found)  # a shared store has it
+            store.refs.set(str(reference), found)  # the image is in an additional image store
 
 
 @click.command()
@@ -152,7 +152,7 @@ def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
             try:
                 remove(name)
             except ImageNotFound as error:
-                error.hint = ""  # it need not be pulled to be removed
+                error.hint = ""  # the hint is to pull it
                 if force:
                     write(describe(error), sys.stderr)
                 else:

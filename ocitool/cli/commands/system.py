@@ -61,35 +61,35 @@ def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progre
 
 def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
     from ocitool.errors import StoreError
-    from ocitool.store.maintenance.check import check as prove
-    from ocitool.store.maintenance.orphans import leftovers
+    from ocitool.store.maintenance.check import check as check_store
+    from ocitool.store.maintenance.orphans import unreferenced_data
 
-    problems = list(prove(store, sink))
-    lines = [_told(problem.what, problem.remedy) for problem in problems]
-    with contextlib.suppress(StoreError):  # names or database are damaged, as was told
-        if found := list(leftovers(store)):
+    problems = list(check_store(store, sink))
+    lines = [_entry(problem.what, problem.remedy) for problem in problems]
+    with contextlib.suppress(StoreError):  # the index or the database is corrupt, as reported
+        if found := list(unreferenced_data(store)):
             lines += map(one_line, found)
             lines += ["  unreferenced data: run `ocitool system prune` to remove it"]
     return lines if problems else [*lines, "No problems found"], bool(problems)
 
 
-def _told(what: str, then: str) -> str:
-    return f"{one_line(shortened(what))}\n  {one_line(shortened(then))}"
+def _entry(problem: str, remedy: str) -> str:
+    return f"{one_line(shortened(problem))}\n  {one_line(shortened(remedy))}"
 
 
 def _repaired(
     store: Store, sink: ProgressSink, insecure: bool, authfile: str | None
 ) -> tuple[list[str], bool]:
-    from ocitool.image.repair import Mended
-    from ocitool.image.repair import repair as mend
+    from ocitool.image.repair import Repaired
+    from ocitool.image.repair import repair as repair_store
 
     lines, wrong = [], False
-    for result in mend(store, sink, insecure=insecure, authfile=authfile):
-        if isinstance(result, Mended):
-            lines.append(_told(result.problem.what, result.done))
+    for result in repair_store(store, sink, insecure=insecure, authfile=authfile):
+        if isinstance(result, Repaired):
+            lines.append(_entry(result.problem.what, result.done))
         else:
             wrong = True
-            lines.append(_told(result.what, result.remedy))
+            lines.append(_entry(result.what, result.remedy))
     return lines if wrong else [*lines, "No problems found"], wrong
 
 
@@ -151,7 +151,7 @@ def _shared_stores(store: Store, settings: Settings) -> dict[str, str]:
 def _why(settings: Any, choice: Any) -> str:
     if settings.driver:
         return f"selected by {settings.origins['driver']}"
-    passed = [f"{name} is not available: {support.reason}" for name, support in choice.passed_over]
+    passed = [f"{each.name} is not available: {each.support.reason}" for each in choice.passed_over]
     return "; ".join([choice.reason, *passed])
 
 
@@ -184,7 +184,7 @@ def version(format_: str | None) -> None:
 @pass_app
 def df(app: App, verbose: bool, format_: str | None) -> None:
     """Show disk usage, and how much `ocitool system prune` can reclaim"""
-    from ocitool.store.maintenance.build_cache import size_of
+    from ocitool.store.maintenance.cache_usage import size_of
     from ocitool.store.maintenance.usage import usage
     from ocitool.store.sweep import drivers_of
 

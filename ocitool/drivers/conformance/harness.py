@@ -54,7 +54,7 @@ class DriverBench(ABC):
                 made.remove(layer)
             assert [*made.trees(), *made.layers()] == []
         finally:
-            close(made)
+            made.close()
             trash.empty(f"{home}/{trash.NAME}")
             remove_tree(home)
 
@@ -134,13 +134,6 @@ def timeless(found: dict[str, Any]) -> dict[str, Any]:
         path: {key: value for key, value in facts.items() if key != "time" or "content" in facts}
         for path, facts in found.items()
     }
-
-
-def close(driver: Driver) -> None:
-    """Give back what a driver holds."""
-    end = getattr(driver, "close", None)
-    if end is not None:
-        end()
 
 
 _TIMEOUT: Final = 60.0  # seconds

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from ocitool.drivers.conformance import layers
 from ocitool.drivers.conformance.corners import DriverCorners
-from ocitool.drivers.conformance.harness import Broken, close, raises, run_inside, timeless
+from ocitool.drivers.conformance.harness import Broken, raises, run_inside, timeless
 from ocitool.drivers.conformance.hostile import DriverHostile
 from ocitool.drivers.conformance.layers import directory, file, hardlink, opaque, tar, whiteout
 from ocitool.drivers.driver import Driver
@@ -42,7 +42,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             assert support.ok, support
             assert os.listdir(home) == []
         finally:
-            close(driver)
+            driver.close()
             remove_tree(home)
 
     def test_it_says_what_it_is(self) -> None:
@@ -276,8 +276,8 @@ class DriverConformance(DriverCorners, DriverHostile):
             other.remove(A)
             assert [*one.layers(), *one.trees()] == []
         finally:
-            close(one)
-            close(other)
+            for each in (one, other, other):  # a second call does nothing
+                each.close()
             remove_tree(home)
 
     def test_many_layers_stack(self) -> None:

@@ -1,4 +1,4 @@
-"""The messages between `Unshared` and its worker: JSON with a length, and perhaps a descriptor."""
+"""Messages between `RootlessDriver` and its worker: JSON with a length, perhaps a descriptor."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""A driver whose work on foreign ids is done by a process in a user namespace.
+"""A driver of an ordinary user, who works on the IDs of containers in a user namespace.
 
-An ordinary user cannot chown to, read or remove what belongs to the ids of a container.  Inside a
-user namespace with those ids mapped, the same driver can: `Unshared` is a driver that hands the
-calls named in ``mapped`` to such a process (`ocitool.drivers.rootless.worker`) and makes the
-others itself.
+An ordinary user cannot chown to, read or remove files of the subordinate IDs.  A process in a user
+namespace that maps them can: `RootlessDriver` sends the calls named in ``mapped`` to such a process
+(`ocitool.drivers.rootless.worker`), which has the same driver, and makes the others itself.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from ocitool.layer.changeset import Applied
 from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Stream
 from ocitool_runtime.host import userns
+from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.spec import Mount
 
 _SET_PIPE_SIZE: Final = 1031  # F_SETPIPE_SZ, linux/fcntl.h
@@ -34,7 +34,7 @@ class _Died(Exception):
     """The worker is gone."""
 
 
-class Unshared:
+class RootlessDriver:
     """Has the interface of `Driver` and does its work through *driver*, here or in the worker.
 
     *name* is what it is called by the store.  The worker is started by the first call that needs it
@@ -133,6 +133,7 @@ class Unshared:
         """End the worker."""
         with self._lock:
             self._drop()
+        self._driver.close()
 
     # -- the worker -------------------------------------------------------------------------
 
@@ -238,9 +239,7 @@ def _pump(tar: Stream) -> Callable[[int], None]:
 
     def pump(pipe: int) -> None:
         while data := tar.read(CHUNK):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(pipe, view) :]
+            write_all(pipe, data)
 
     return pump
 

@@ -1,8 +1,8 @@
-"""Layers of users who have one id and no other: their owners are kept aside.
+"""Drivers of users with a single ID, who cannot own files as the users of a container do.
 
-Such a driver is named ``NAME.aside`` wherever a name stands: as its directory, in the rows of the
-store.  So layers of both forms never mix, also when the user is given more ids some day.
-See `ocitool.layer.ownership` for what is kept and how.
+Owners and devices are kept in ownership override xattrs instead (`ocitool.layer.ownership`).  Such
+a driver is named ``NAME.aside`` wherever a name is stored: as its directory, in the rows of the
+store.  So layers of both forms never mix, also when the user is given subordinate IDs later.
 """
 
 from __future__ import annotations
@@ -11,40 +11,43 @@ import os
 from typing import Final
 
 from ocitool.drivers.driver import Support
-from ocitool.layer.ownership import OWNER, single_id
+from ocitool.layer.ownership import OWNER
+from ocitool_runtime.errors import MapsUnavailable
+from ocitool_runtime.host import idmap
 
-#: What is left to users for whom no driver works.
+#: What works for users for whom no driver does.
 WITHOUT: Final = "pull, build without RUN, push, save and load need no unpacking and work"
 _SUFFIX: Final = ".aside"
 
 
 def reason() -> str:
-    """Say why the owners of this user's layers are kept aside; ``""`` if they are not."""
+    """Say why this user has a single ID, and what would help; ``""`` if the user has more."""
     if os.geteuid() == 0:
-        return "this user namespace has a single id" if single_id() else ""
-    from ocitool_runtime.host.idmap import current_maps
-
-    maps = current_maps()
-    return maps if isinstance(maps, str) else ""
+        return "this user namespace maps a single ID" if idmap.maps_single_id() else ""
+    try:
+        idmap.current_maps()
+    except MapsUnavailable as error:
+        return f"{error} ({error.hint})"
+    return ""
 
 
 def named(driver: str) -> str:
-    """Return the name of the plugin *driver* where owners are kept aside."""
+    """Return the name of the plugin *driver* with ownership override xattrs."""
     return f"{plugin(driver)}{_SUFFIX}"
 
 
 def plugin(name: str) -> str:
-    """Return the name of the plugin without what says that owners are kept aside."""
+    """Return the name of the plugin, without the suffix for ownership override xattrs."""
     return name.removesuffix(_SUFFIX)
 
 
 def is_aside(name: str) -> bool:
-    """Say whether *name* is that of a driver whose owners are kept aside."""
+    """Say whether *name* is that of a driver with ownership override xattrs."""
     return name.endswith(_SUFFIX)
 
 
 def probe(home: str) -> Support:
-    """Say whether files in *home* can have the attributes that owners are kept in."""
+    """Say whether files in *home* can have ownership override xattrs."""
     import tempfile  # not for root, who is here at each start
 
     with tempfile.NamedTemporaryFile(prefix="probe-", dir=home) as file:
@@ -53,8 +56,9 @@ def probe(home: str) -> Support:
         except OSError as error:
             return Support(
                 ok=False,
-                reason=f"layers cannot be unpacked by this user: {reason()}; and the store's file "
-                f"system takes no attributes to keep owners in: {error.strerror}",
+                reason=f"layers cannot be unpacked by this user: {reason()}; and the file system "
+                "of the store has no extended attributes of users to keep file owners in: "
+                f"{error.strerror}",
                 hint=WITHOUT,
             )
-    return Support(ok=True, reason=f"the owners of files are kept in attributes, for {reason()}")
+    return Support(ok=True, reason=f"file owners are kept in extended attributes: {reason()}")

@@ -1,4 +1,4 @@
-"""The process that `Unshared` talks to: a driver, inside a user namespace.
+"""The process that `RootlessDriver` talks to: a driver, inside a user namespace.
 
 Called as ``python -m ocitool.drivers.rootless.worker DRIVER HOME FD``; it ends when FD is closed.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from ocitool import plugins
 from ocitool.drivers.driver import Driver
 from ocitool.drivers.rootless import protocol
 from ocitool.layer.codec import CHUNK
+from ocitool_runtime.sandbox.files import write_all
 
 
 def serve(driver: Driver, channel: socket.socket) -> None:
@@ -43,7 +46,7 @@ def _call(driver: Driver, message: protocol.Message) -> Any:
         return [done.entries, done.size, list(done.notes)]
     if method == "diff":
         key, parents, clamp = arguments
-        return driver.diff(key, parents, _writer(message.fd), clamp=clamp)
+        return driver.diff(key, parents, partial(write_all, message.fd), clamp=clamp)
     if method == "check":
         layer, parents = arguments
         return list(driver.check(layer, parents, _Pipe(message.fd)))
@@ -68,20 +71,11 @@ class _Pipe:
         return None  # its owner closes it
 
 
-def _writer(fd: int) -> Any:
-    def write(data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-
-    return write
-
-
 def main() -> None:
     """Serve what the command line names."""
     name, home, fd = sys.argv[1:]
     driver: Driver = plugins.lookup("ocitool.drivers", name)(home)
-    with socket.socket(fileno=int(fd)) as channel:
+    with closing(driver), socket.socket(fileno=int(fd)) as channel:
         serve(driver, channel)
 
 

@@ -39,7 +39,7 @@ def blob_path(digest: Digest) -> str:
 
 
 def spool(stream: Stream, directory: str) -> None:
-    """Unpack an archive's files; paths were proved by the reader, links are remade as links.
+    """Unpack an archive's files; paths were verified by the reader, links are remade as links.
 
     Raises:
         LayerError: it is not a tar, or one whose members do not fit together.
@@ -98,9 +98,9 @@ def read_docker(directory: str) -> Iterator[tuple[str, Descriptor]]:
         if len(diff_ids) != len(layers):
             raise BadManifest("has another number of layers than its config", where=where)
         manifest = Manifest.new(descriptor, [adopt(path, "") for path in layers])
-        place = f"{directory}/{blob_path(manifest.descriptor.digest)}"
-        if not os.path.lexists(place):
-            with open(place, "xb") as out:
+        path = f"{directory}/{blob_path(manifest.descriptor.digest)}"
+        if not os.path.lexists(path):
+            with open(path, "xb") as out:
                 out.write(manifest.raw)
         for name in names:
             yield name, manifest.descriptor
@@ -156,10 +156,10 @@ def _adopt(directory: str, path: str, media_type: str) -> Descriptor:
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise ImageNotFound(f"the archive lacks {path}") from error
-    place = f"{directory}/{blob_path(digest)}"
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    if not os.path.lexists(place):
-        os.symlink(os.path.realpath(f"{directory}/{inside}"), place)
+    blob = f"{directory}/{blob_path(digest)}"
+    os.makedirs(os.path.dirname(blob), exist_ok=True)
+    if not os.path.lexists(blob):
+        os.symlink(os.path.realpath(f"{directory}/{inside}"), blob)
     codec = sniff(head)
     kind = media_type or layer_type(codec.name if codec is not None else "none")
     return Descriptor(media_type=kind, digest=digest, size=size)

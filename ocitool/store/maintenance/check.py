@@ -12,16 +12,16 @@ from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.mediatypes import CONFIGS
 from ocitool.progress import SILENT, ProgressSink, Transfer
 from ocitool.store.database import DAMAGED
-from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.layer_content import Layer, chain_ids
 from ocitool.store.layout import Layout
-from ocitool.store.maintenance.check_blobs import prove_tars
+from ocitool.store.maintenance.check_blobs import verify_tars
 from ocitool.store.maintenance.check_database import add_rows
 from ocitool.store.maintenance.check_layers import check_layers
-from ocitool.store.maintenance.mark import Stock, documents, layers_of, take_stock
-from ocitool.store.problems import REPAIR, BadBlob, BadDatabase, BadLayoutFile, Problem
+from ocitool.store.maintenance.check_mounts import leaked_mounts
+from ocitool.store.maintenance.mark import Inventory, documents, layers_of, take_inventory
+from ocitool.store.maintenance.problems import REPAIR, BadBlob, BadDatabase, BadLayoutFile, Problem
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
-from ocitool.store.sweep import leaked_mounts
 
 
 def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
@@ -31,13 +31,13 @@ def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
     its tar, the rows of the database with the blobs, and mounts are looked for.  What looks wrong
     is looked at once more while nobody can move it: others may work in the store meanwhile.
     """
-    stock: Stock | None = None
+    inventory: Inventory | None = None
     try:
-        stock = take_stock(store)
+        inventory = take_inventory(store)
     except StoreError as error:
         yield Problem(what=str(error), remedy=error.hint)
     yield from _layout(store.layout)
-    known = stock or Stock()
+    known = inventory or Inventory()
     damage = _damage_of_database(store)
     if damage:
         yield Problem(what=f"the database is damaged: {damage}", remedy=REPAIR, fault=BadDatabase())
@@ -48,12 +48,12 @@ def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
         yield problem
         if isinstance(problem.fault, BadBlob):
             bad.add(problem.fault.digest)
-    if stock is not None:
+    if inventory is not None:
         yield from check_names(store, bad)
-    proved: dict[Digest, Layer] = {}
-    yield from prove_tars(store, known, bad, proved)
+    verified: dict[Digest, Layer] = {}
+    yield from verify_tars(store, known, bad, verified)
     if not damage:
-        yield from check_layers(store, proved, progress)
+        yield from check_layers(store, verified, progress)
     yield from leaked_mounts(store.layout)
 
 
@@ -101,7 +101,7 @@ def _damage_of_database(store: Store) -> str:
         return error.message
 
 
-def _blobs(store: Store, stock: Stock, progress: ProgressSink) -> Iterator[Problem]:
+def _blobs(store: Store, inventory: Inventory, progress: ProgressSink) -> Iterator[Problem]:
     for digest in sorted(store.blobs.all()):
         size = store.blobs.size(digest) or 0
         step = Transfer(key=str(digest), action="check", total=size)
@@ -112,11 +112,11 @@ def _blobs(store: Store, stock: Stock, progress: ProgressSink) -> Iterator[Probl
         except BlobNotFound:  # removed while we looked
             continue
         if damaged:
-            names = tuple(sorted(stock.names.get(digest, ())))
+            names = tuple(sorted(inventory.names.get(digest, ())))
             yield Problem(
                 what=f"blob {digest} is damaged{_of(names)}",
                 remedy=f"{REPAIR}, or remove {store.blobs.path(digest)} and then {_again(names)}",
-                fault=BadBlob(digest, stock.blobs.get(digest), names),
+                fault=BadBlob(digest, inventory.blobs.get(digest), names),
             )
         progress.emit(Transfer(key=step.key, action="check", done=size, total=size, state="done"))
 
@@ -140,7 +140,7 @@ def _image(
         yield from problems
         is_image = document.config.media_type in CONFIGS  # and no artifact
         if not problems and is_image and document.config in unknown:
-            layer_names(layers_of(store, document))
+            chain_ids(layers_of(store, document))
     except OcitoolError as error:
         yield Problem(what=f"{_called(name, entry)}: {error}", remedy=_again((name,)))
 

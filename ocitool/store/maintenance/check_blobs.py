@@ -13,27 +13,31 @@ from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import OCI_LAYER
 from ocitool.store.layer_content import Layer, open_plain
 from ocitool.store.maintenance.check_database import wrong_row
-from ocitool.store.maintenance.mark import Stock
-from ocitool.store.problems import REPAIR, BadFile, Problem
+from ocitool.store.maintenance.mark import Inventory
+from ocitool.store.maintenance.problems import REPAIR, BadFile, Problem
 from ocitool.store.store import Store
 
 _MADE: Final = f"{REPAIR}; it is made again when needed"
 
 
-def prove_tars(
-    store: Store, stock: Stock, bad: Container[Digest], proved: dict[Digest, Layer]
+def verify_tars(
+    store: Store, inventory: Inventory, bad: Container[Digest], verified: dict[Digest, Layer]
 ) -> Iterator[Problem]:
-    """Read the tar of each layer; *proved* gets the layers whose tar can be had, by diff id.
+    """Read the tar of each layer; *verified* gets the layers whose tar can be had, by diff id.
 
     Blobs that are not here, or *bad*, are passed over: they prove nothing, and were told of.
     """
-    for layer in sorted({*stock.layers, *stock.rows}, key=lambda each: str(each.blob.digest)):
+    for layer in sorted(
+        {*inventory.layers, *inventory.rows}, key=lambda each: str(each.blob.digest)
+    ):
         if layer.blob.digest not in bad and store.blobs.size(layer.blob.digest) == layer.blob.size:
-            yield from _prove(store, stock, layer, proved)
-    for diff_id in {layer.diff_id for layer in (*stock.layers, *stock.rows)} - proved.keys():
+            yield from _verify(store, inventory, layer, verified)
+    for diff_id in {
+        layer.diff_id for layer in (*inventory.layers, *inventory.rows)
+    } - verified.keys():
         plain = plain_layer(store, diff_id)
         if plain is not None and diff_id not in bad:
-            yield from _prove(store, stock, plain, proved)
+            yield from _verify(store, inventory, plain, verified)
 
 
 def plain_layer(store: Store, diff_id: Digest) -> Layer | None:
@@ -44,8 +48,8 @@ def plain_layer(store: Store, diff_id: Digest) -> Layer | None:
     return Layer(diff_id=diff_id, blob=Descriptor(media_type=OCI_LAYER, digest=diff_id, size=size))
 
 
-def _prove(
-    store: Store, stock: Stock, layer: Layer, proved: dict[Digest, Layer]
+def _verify(
+    store: Store, inventory: Inventory, layer: Layer, verified: dict[Digest, Layer]
 ) -> Iterator[Problem]:
     from ocitool.layer.compression.parallel import ReadAhead
     from ocitool.layer.index.index import index_of
@@ -56,16 +60,16 @@ def _prove(
     except BlobNotFound:  # removed while we looked
         return
     except OcitoolError as error:
-        if layer in stock.layers:
+        if layer in inventory.layers:
             yield Problem(
                 what=f"blob {layer.blob.digest} does not hold the layer that its image says: "
                 f"{error}",
                 remedy="build or push the image again",
             )
-        yield from map(wrong_row, stock.rows.get(layer, ()))
+        yield from map(wrong_row, inventory.rows.get(layer, ()))
         return
-    if layer.diff_id not in proved:
-        proved[layer.diff_id] = layer
+    if layer.diff_id not in verified:
+        verified[layer.diff_id] = layer
         path = f"{store.layout.indexes}/{layer.diff_id.encoded}"
         if _differs(path, wanted):
             yield Problem(what=f"the index {path} is damaged", remedy=_MADE, fault=BadFile(path))

@@ -5,36 +5,36 @@ Rows of unpacked layers are looked at with the layers (`ocitool.store.maintenanc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from ocitool.errors import BlobNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Manifest, parse_any
 from ocitool.oci.mediatypes import layer_type
 from ocitool.oci.reference import Reference
+from ocitool.store.build_cache import ImageRecord, StepRecord, parse_record
 from ocitool.store.layer_content import Layer
-from ocitool.store.maintenance.mark import Stock, without_annotations
-from ocitool.store.problems import REPAIR, BadRow, Problem
+from ocitool.store.maintenance.mark import Inventory
+from ocitool.store.maintenance.problems import REPAIR, BadRow, Problem
 from ocitool.store.store import Store
 
-_Take = Callable[[Store, Stock, BadRow, tuple[Any, ...]], None]
+_Take = Callable[[Store, Inventory, BadRow, tuple[Any, ...]], None]
 
 #: What SQLite holds is of any type; these are what reading another than was written ends in.
 _WRONG = (OcitoolError, ValueError, KeyError, TypeError, AttributeError)
 
 
-def add_rows(store: Store, stock: Stock) -> Iterator[Problem]:
-    """Add to *stock* what the database says of layers; yield the rows that cannot be read."""
-    for table, key, columns, take in _TABLES:
-        for values in store.database.rows(f"SELECT {', '.join((*key, *columns))} FROM {table}"):
+def add_rows(store: Store, inventory: Inventory) -> Iterator[Problem]:
+    """Add to *inventory* what the database says of layers; yield the rows that cannot be read."""
+    for table, key, take in _TABLES:
+        for values in store.database.contents(table):
             row = BadRow(table, tuple(zip(key, values, strict=False)))
             try:
-                take(store, stock, row, values)
+                take(store, inventory, row, values)
             except _WRONG:
                 yield wrong_row(row)
-    for digest in _wrong_facts(store):
+    for digest in _wrong_summaries(store):
         yield wrong_row(BadRow("images", (("digest", digest),)))
 
 
@@ -48,7 +48,7 @@ def wrong_row(row: BadRow) -> Problem:
     )
 
 
-def _packed(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> None:
+def _packed(store: Store, inventory: Inventory, row: BadRow, values: tuple[Any, ...]) -> None:
     from ocitool.layer.compression.codecs import parse
 
     digest, diff_id = Digest.parse(values[0]), Digest.parse(values[1])
@@ -56,28 +56,18 @@ def _packed(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) ->
     size = store.blobs.size(digest)
     if size is not None:
         blob = Descriptor(media_type=media_type, digest=digest, size=size)
-        stock.rows.setdefault(Layer(diff_id=diff_id, blob=blob), set()).add(row)
+        inventory.rows.setdefault(Layer(diff_id=diff_id, blob=blob), set()).add(row)
 
 
-def _step(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> None:
-    fields = json.loads(values[1])
-    if "image" in fields:
-        manifest, config = map(Descriptor.from_json, fields["image"])
-        _same_image(store, manifest, config)
-    elif "contents" in fields:
-        for name, kind, digest in fields["contents"]:
-            if {type(name), type(kind), type(digest)} != {str}:
-                raise ValueError(name)
-    elif "blob" in fields:
-        digest, diff_id = Digest.parse(fields["blob"]), Digest.parse(fields["diff_id"])
-        blob = Descriptor(media_type=fields["media_type"], digest=digest, size=fields["size"])
-        stock.blobs.setdefault(digest, blob)
-        if store.blobs.size(digest) == blob.size:
-            stock.rows.setdefault(
-                without_annotations(Layer(diff_id=diff_id, blob=blob)), set()
-            ).add(row)
-    elif not isinstance(fields["created"], str):
-        raise TypeError("created")
+def _cache(store: Store, inventory: Inventory, row: BadRow, values: tuple[Any, ...]) -> None:
+    record = parse_record(values[1])
+    if isinstance(record, ImageRecord):
+        _same_image(store, record.manifest, record.config)
+    elif isinstance(record, StepRecord) and record.layer is not None:
+        blob = record.layer.blob
+        inventory.blobs.setdefault(blob.digest, blob)
+        if store.blobs.size(blob.digest) == blob.size:
+            inventory.rows.setdefault(record.layer, set()).add(row)
 
 
 def _same_image(store: Store, manifest: Descriptor, config: Descriptor) -> None:
@@ -89,7 +79,7 @@ def _same_image(store: Store, manifest: Descriptor, config: Descriptor) -> None:
         raise ValueError(str(config.digest))
 
 
-def _origin(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) -> None:
+def _origin(store: Store, inventory: Inventory, row: BadRow, values: tuple[Any, ...]) -> None:
     if values[0]:
         Digest.parse(values[0])
     repository = values[1].removesuffix("@")
@@ -97,15 +87,21 @@ def _origin(store: Store, stock: Stock, row: BadRow, values: tuple[Any, ...]) ->
         Reference.parse(f"{repository}:latest")
 
 
-def _wrong_facts(store: Store) -> Iterator[str]:
+def _wrong_summaries(store: Store) -> Iterator[str]:
     try:
-        yield from store.facts.wrong()
+        yield from store.summaries.wrong()
     except StoreError:  # the names cannot be read, as was told
         return
 
 
-_TABLES: tuple[tuple[str, tuple[str, ...], tuple[str, ...], _Take], ...] = (
-    ("packed", ("digest",), ("diff", "codec"), _packed),
-    ("cache", ("key",), ("record",), _step),
-    ("origins", ("digest", "repository"), (), _origin),
+class _Table(NamedTuple):
+    name: str
+    key: tuple[str, ...]  # its first columns
+    take: _Take
+
+
+_TABLES: Final = (
+    _Table("packed", ("digest",), _packed),
+    _Table("cache", ("key",), _cache),
+    _Table("origins", ("digest", "repository"), _origin),
 )

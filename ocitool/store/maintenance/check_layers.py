@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ocitool.errors import OcitoolError, StoreError
 from ocitool.oci.config import chain_id
@@ -20,7 +20,8 @@ from ocitool.store.layer_content import Layer, open_plain
 from ocitool.store.layout import boot_id
 from ocitool.store.maintenance.check_blobs import plain_layer
 from ocitool.store.maintenance.check_database import wrong_row
-from ocitool.store.problems import REPAIR, BadLayer, BadRow, Problem
+from ocitool.store.maintenance.problems import REPAIR, BadLayer, BadRow, Problem
+from ocitool.store.records import LayerRecord
 from ocitool.store.store import Store
 from ocitool.store.sweep import drivers_of, is_hidden, made
 
@@ -30,17 +31,11 @@ if TYPE_CHECKING:
 _UNPACKED: Final = f"{REPAIR}; it is unpacked again when needed"
 
 
-class _Row(NamedTuple):
-    diff: str
-    parent: str
-    boot: str
-
-
 def check_layers(
-    store: Store, proved: Mapping[Digest, Layer], progress: ProgressSink
+    store: Store, verified: Mapping[Digest, Layer], progress: ProgressSink
 ) -> Iterator[Problem]:
-    """Compare each unpacked layer with its tar, as far as that is *proved*, by diff id."""
-    for (name,) in store.database.rows("SELECT DISTINCT driver FROM layers ORDER BY driver"):
+    """Compare each unpacked layer with its tar, as far as that is *verified*, by diff id."""
+    for name in store.layer_records.drivers():
         if not _is_name(store, name):
             yield wrong_row(BadRow("layers", (("driver", name),)))
             continue
@@ -55,7 +50,7 @@ def check_layers(
                     remedy=f"install it again, or remove {store.layout.drivers}/{name}",
                 )
                 continue
-            yield from _Unpacked(store, driver, proved, progress).problems()
+            yield from _Unpacked(store, driver, verified, progress).problems()
 
 
 def _is_name(store: Store, driver: Any) -> bool:
@@ -69,21 +64,20 @@ class _Unpacked:
         self,
         store: Store,
         driver: Driver,
-        proved: Mapping[Digest, Layer],
+        verified: Mapping[Digest, Layer],
         progress: ProgressSink,
     ) -> None:
         self._store = store
         self._driver = driver
-        self._proved = proved
+        self._verified = verified
         self._progress = progress
         self._boot = boot_id()
         self._wrong: set[str] = set()
         self._rows = self._read()
 
-    def _read(self) -> dict[str, _Row]:
-        query = "SELECT chain, diff, parent, boot FROM layers WHERE driver = ?"
-        rows = self._store.database.rows(query, (self._driver.name,))
-        return {chain: _Row(*rest) for chain, *rest in rows}
+    def _read(self) -> dict[str, LayerRecord]:
+        records = self._store.layer_records.of_driver(self._driver.name)
+        return {record.chain_id: record for record in records}
 
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong, what is below first."""
@@ -126,7 +120,7 @@ class _Unpacked:
         # A link leads to a layer of a shared store, which is for its owner to prove.
         if os.path.islink(f"{self._store.layout.drivers}/{self._driver.name}/layers/{chain}"):
             return ""
-        layer = self._proved.get(diff_id := Digest.parse(row.diff))
+        layer = self._verified.get(diff_id := Digest.parse(row.diff_id))
         layer = layer or plain_layer(self._store, diff_id)
         return self._difference(chain, parents, layer) if layer is not None else ""
 
@@ -151,7 +145,7 @@ class _Unpacked:
         try:
             with contextlib.closing(ReadAhead(tar)) as stream:
                 faults = list(self._driver.check(chain, parents, stream))
-        except (OcitoolError, OSError) as error:  # the tar was proved: it is the layer
+        except (OcitoolError, OSError) as error:  # the tar was verified: it is the layer
             return f"cannot be read: {error}"
         self._progress.emit(
             Transfer(key=chain, action="check", done=size, total=size, state="done")
@@ -166,10 +160,10 @@ def _names_layer(chain: Any) -> bool:
     return isinstance(chain, str) and re.fullmatch("[0-9a-f]{64}|[0-9a-f]{128}", chain) is not None
 
 
-def _is_chain(chain: str, row: _Row) -> bool:
+def _is_chain(chain: str, row: LayerRecord) -> bool:
     """Say whether the chain id is that of the row's diff id on its parent."""
     try:
-        diff_id = Digest.parse(row.diff)
+        diff_id = Digest.parse(row.diff_id)
         if not row.parent:
             return diff_id.encoded == chain
         # Of the lowest layer the chain id is the diff id, of whatever algorithm.

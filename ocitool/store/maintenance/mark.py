@@ -13,8 +13,8 @@ from ocitool.oci.config import diff_ids_of
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest, parse_any
 from ocitool.oci.mediatypes import INDEXES, MANIFESTS, bare
-from ocitool.store.layer_content import Layer, layer_names
-from ocitool.store.problems import BadRow
+from ocitool.store.layer_content import Layer, chain_ids
+from ocitool.store.maintenance.problems import BadRow
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 
@@ -47,13 +47,16 @@ def mark(
             continue
         if among is None or _mentions(store, entry, among - marks.blobs):
             mark_image(store, entry, marks)
-    for row in store.database.rows("SELECT record FROM cache") if cache else ():
-        _mark_record(json.loads(row[0]), marks)
+    for record in store.build_cache.uses() if cache else ():
+        if record.layer is not None:
+            marks.blobs.add(record.layer.blob.digest)
+            marks.diffs.add(record.layer.diff_id)
+            marks.layers.add(record.chain_id)
     for layers in container_layers(store):
         marks.layers.update(layers)
     # The plain tars that drivers keep of them; another one has no second name.
-    rows = store.database.rows("SELECT chain, diff FROM layers")
-    kept = (Digest.parse(diff) for chain, diff in rows if chain in marks.layers)
+    unpacked = (each for each in store.layer_records.all() if each.chain_id in marks.layers)
+    kept = (Digest.parse(each.diff_id) for each in unpacked)
     marks.blobs.update(digest for digest in kept if store.blobs.has_other_name(digest))
     return marks
 
@@ -91,7 +94,7 @@ def _mark_manifest(store: Store, manifest: Manifest, marks: Marks) -> None:
     with contextlib.suppress(OcitoolError):
         layers = layers_of(store, manifest)
         marks.diffs.update(layer.diff_id for layer in layers)
-        marks.layers.update(layer_names(layers))
+        marks.layers.update(chain_ids(layers))
 
 
 def documents(store: Store, entry: Descriptor) -> Iterator[Descriptor]:
@@ -123,13 +126,6 @@ def layers_of(store: Store, manifest: Manifest) -> tuple[Layer, ...]:
     return tuple(Layer(diff_id=diff_id, blob=blob) for diff_id, blob in pairs)
 
 
-def _mark_record(record: dict[str, object], marks: Marks) -> None:
-    if record.get("blob"):
-        marks.blobs.add(Digest.parse(str(record["blob"])))
-        marks.diffs.add(Digest.parse(str(record["diff_id"])))
-        marks.layers.add(str(record["name"]))
-
-
 def container_layers(store: Store) -> Iterator[list[str]]:
     """Yield the names of the layers that each container stands on."""
     for name in os.listdir(store.layout.containers):
@@ -139,7 +135,7 @@ def container_layers(store: Store) -> Iterator[list[str]]:
 
 
 @dataclass(slots=True)
-class Stock:
+class Inventory:
     """Blobs by digest, with the names of the images that need them, and what holds each layer."""
 
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
@@ -153,26 +149,26 @@ class Stock:
         self.names.setdefault(descriptor.digest, set()).add(name)
 
 
-def take_stock(store: Store) -> Stock:
+def take_inventory(store: Store) -> Inventory:
     """Follow every name as far as its documents can be read."""
-    stock = Stock()
+    inventory = Inventory()
     for entry in store.refs.all():
         for part in documents(store, entry):
             # The other platforms need not be here.
             if part is entry or store.blobs.size(part.digest) is not None:
-                _document(store, part, name_of(entry), stock)
-    return stock
+                _document(store, part, name_of(entry), inventory)
+    return inventory
 
 
-def _document(store: Store, entry: Descriptor, name: str, stock: Stock) -> None:
-    stock.need(entry, name)
+def _document(store: Store, entry: Descriptor, name: str, inventory: Inventory) -> None:
+    inventory.need(entry, name)
     with contextlib.suppress(OcitoolError):  # missing or damaged: what it needs is unknown
         document = parse_any(store.blobs.read(entry), entry.media_type)
         if isinstance(document, Index):
             return
         for part in (document.config, *document.layers):
-            stock.need(part, name)
-        stock.layers.update(without_annotations(layer) for layer in layers_of(store, document))
+            inventory.need(part, name)
+        inventory.layers.update(without_annotations(layer) for layer in layers_of(store, document))
 
 
 def without_annotations(layer: Layer) -> Layer:

@@ -14,7 +14,7 @@ from ocitool.store.store import Store
 from ocitool.store.sweep import drivers_of, made
 
 
-def leftovers(store: Store) -> Iterator[str]:
+def unreferenced_data(store: Store) -> Iterator[str]:
     """Yield a line for each kind of it, with names.
 
     What is younger than the oldest living lease may belong to unfinished work, and is passed over.
@@ -22,24 +22,24 @@ def leftovers(store: Store) -> Iterator[str]:
     """
     if is_served(store):
         return
-    spare = oldest_lease(store.layout)
+    cutoff = oldest_lease(store.layout)
     marks = mark(store)
     blobs = [d for d in store.blobs.all() if d not in marks.blobs]
-    blobs = [d for d in blobs if not is_young(store.blobs.path(d), spare)]
+    blobs = [d for d in blobs if not is_young(store.blobs.path(d), cutoff)]
     size = sum(store.blobs.size(d) or 0 for d in blobs)
     yield from _line(f"blobs ({size} bytes) that nothing names", sorted(map(str, blobs)))
     kept = {diff.encoded for diff in marks.diffs}
-    indexes = sorted(_indexes(store, kept, spare))
+    indexes = sorted(_indexes(store, kept, cutoff))
     yield from _line("indexes of layers that nothing has", indexes)
     yield from _line("directories of processes that are gone", sorted(_dead(store)))
     for name in drivers_of(store.layout):
-        yield from _of_driver(store, name, spare)
+        yield from _of_driver(store, name, cutoff)
 
 
-def _indexes(store: Store, kept: set[str], spare: int) -> Iterator[str]:
+def _indexes(store: Store, kept: set[str], cutoff: int) -> Iterator[str]:
     for name in os.listdir(store.layout.indexes):
         path = f"{store.layout.indexes}/{name}"
-        if name not in kept and not is_temporary(name) and not is_young(path, spare):
+        if name not in kept and not is_temporary(name) and not is_young(path, cutoff):
             yield name
 
 
@@ -49,14 +49,14 @@ def _dead(store: Store) -> Iterator[str]:
             yield f"tmp/{name}"
 
 
-def _of_driver(store: Store, name: str, spare: int) -> Iterator[str]:
+def _of_driver(store: Store, name: str, cutoff: int) -> Iterator[str]:
     with made(store.make_driver, name) as driver:
         if driver is None:
             return
-        rows = store.database.rows("SELECT chain, used FROM layers WHERE driver = ?", (name,))
-        lost = sorted(set(driver.layers()) - {row[0] for row in rows})
+        records = store.layer_records.of_driver(name)
+        lost = sorted(set(driver.layers()) - {record.chain_id for record in records})
         yield from _line(f"layers of driver {name} that are not in the database", lost)
-        old = {row[0] for row in rows if row[1] < spare / 1e9}
+        old = {record.chain_id for record in records if record.used < cutoff / 1e9}
         useless = [chain for chain in orphans(store, name) if chain in old]
         yield from _line(f"layers of driver {name} that stand on layers which are gone", useless)
         dead = [key for key in driver.trees() if not is_alive(store.layout, lease_of(key))]

@@ -19,7 +19,7 @@ from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.timestamps import parse_time
 from ocitool.store.disk import free_reserve, full_disk
 from ocitool.store.leases import oldest_lease
-from ocitool.store.maintenance.build_cache import forget
+from ocitool.store.maintenance.cache_usage import prune_records
 from ocitool.store.maintenance.filters import Filters
 from ocitool.store.maintenance.mark import Marks, mark
 from ocitool.store.maintenance.served import require_not_served
@@ -68,21 +68,21 @@ def prune(
     store.sweep()
     with store.layout.lock("prune"):
         require_not_served(store, "prune")
-        spare = oldest_lease(store.layout)
-        gone = _images_to_go(store, all_images, spare, filters) if dangling else ()
+        cutoff = oldest_lease(store.layout)
+        gone = _images_to_go(store, all_images, cutoff, filters) if dangling else ()
         ids = tuple(dict.fromkeys(id_of(store, entry) for entry in gone))
         store.refs.drop([entry.digest for entry in gone])
         records = 0
         if cache and not filters.by_label:
-            records = forget(store, until=filters.until, space=cache_space)
+            records = prune_records(store, until=filters.until, space=cache_space)
         marks = mark(store)
         known = {digest.encoded for digest in marks.diffs}
-        layers = _sweep_layers(store, lambda chain: chain not in marks.layers, spare, whole=True)
-        blobs = _sweep_blobs(store, [d for d in store.blobs.all() if d not in marks.blobs], spare)
+        layers = _sweep_layers(store, lambda chain: chain not in marks.layers, cutoff, whole=True)
+        blobs = _sweep_blobs(store, [d for d in store.blobs.all() if d not in marks.blobs], cutoff)
         indexes = _sweep_indexes(
-            store, [name for name in os.listdir(store.layout.indexes) if name not in known], spare
+            store, [name for name in os.listdir(store.layout.indexes) if name not in known], cutoff
         )
-        store.blobs.drop_all_aside({d for d in marks.blobs if store.blobs.size(d) is None})
+        store.blobs.remove_all_quarantined({d for d in marks.blobs if store.blobs.size(d) is None})
     return Pruned(
         untagged=tuple(filter(None, map(name_of, gone))),
         images=ids,
@@ -102,12 +102,12 @@ def release(store: Store, mine: Marks) -> None:
     store.sweep()
     with store.layout.lock("prune"):
         require_not_served(store, "removing content")
-        spare = oldest_lease(store.layout)
+        cutoff = oldest_lease(store.layout)
         marks = mark(store, among=frozenset(mine.blobs))
         layers = mine.layers - marks.layers
-        _sweep_layers(store, lambda chain: chain in layers, spare, whole=False)
-        _sweep_blobs(store, mine.blobs - marks.blobs, spare)
-        _sweep_indexes(store, [d.encoded for d in mine.diffs - marks.diffs], spare)
+        _sweep_layers(store, lambda chain: chain in layers, cutoff, whole=False)
+        _sweep_blobs(store, mine.blobs - marks.blobs, cutoff)
+        _sweep_indexes(store, [d.encoded for d in mine.diffs - marks.diffs], cutoff)
 
 
 def id_of(store: Store, entry: Descriptor) -> Digest:
@@ -119,7 +119,7 @@ def id_of(store: Store, entry: Descriptor) -> Digest:
 
 
 def _images_to_go(
-    store: Store, all_images: bool, spare: int, filters: Filters
+    store: Store, all_images: bool, cutoff: int, filters: Filters
 ) -> tuple[Descriptor, ...]:
     gone = []
     for entry in store.refs.all():
@@ -127,7 +127,7 @@ def _images_to_go(
             continue
         path = store.blobs.path(entry.digest)
         here = os.path.exists(path)
-        if (not here or not is_young(path, spare)) and _may_go(store, entry, filters):
+        if (not here or not is_young(path, cutoff)) and _may_go(store, entry, filters):
             gone.append(entry)
     return tuple(gone)
 
@@ -146,22 +146,20 @@ def _may_go(store: Store, entry: Descriptor, filters: Filters) -> bool:
     return filters.take(created, config.run.labels)
 
 
-def _sweep_blobs(store: Store, unused: Iterable[Digest], spare: int) -> list[int]:
+def _sweep_blobs(store: Store, unused: Iterable[Digest], cutoff: int) -> list[int]:
     """Remove blobs; returns what that gave back, in bytes."""
     sizes = []
     for digest in unused:
-        removed = store.blobs.collect(digest, spare)
+        removed = store.blobs.collect(digest, cutoff)
         if removed is None:
             continue
-        text = str(digest)
-        for table in ("packed", "origins", "images"):
-            store.database.run(f"DELETE FROM {table} WHERE digest = ?", (text,))
+        store.blob_records.remove(digest)
         sizes.append(removed)
     return sizes
 
 
 def _sweep_layers(
-    store: Store, unused: Callable[[str], bool], spare: int, *, whole: bool
+    store: Store, unused: Callable[[str], bool], cutoff: int, *, whole: bool
 ) -> list[int]:
     """Remove layers, and rows of those that are lost.
 
@@ -179,7 +177,7 @@ def _sweep_layers(
                 if chain in here and not unused(chain) and chain not in useless:
                     continue
                 size = layer_size(driver, chain) if whole and chain in here else 0
-                if drop_layer(store, driver, chain, spare):
+                if drop_layer(store, driver, chain, cutoff):
                     sizes.append(size)
     return sizes
 
@@ -189,8 +187,7 @@ def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
 
     Those of a crash between rename and row come first: nothing that has a row stands on them.
     """
-    rows = store.database.rows("SELECT chain, parent FROM layers WHERE driver = ?", (driver,))
-    parents = dict(rows)
+    parents = {each.chain_id: each.parent for each in store.layer_records.of_driver(driver)}
     depths: dict[str, int] = {}
     for chain in parents:
         above = []
@@ -209,9 +206,9 @@ def orphans(store: Store, driver: str) -> list[str]:
     They are left where what is below was older, or where only the build cache kept them.  Nothing
     can be compared with them, and with what is below they can be made again.
     """
-    rows = store.database.rows("SELECT chain, parent FROM layers WHERE driver = ?", (driver,))
+    parents = {each.chain_id: each.parent for each in store.layer_records.of_driver(driver)}
     above: dict[str, list[str]] = {}
-    for chain, parent in rows:
+    for chain, parent in parents.items():
         above.setdefault(parent, []).append(chain)
     standing = {""}
     todo = [""]
@@ -219,30 +216,25 @@ def orphans(store: Store, driver: str) -> list[str]:
         found = [chain for chain in above.get(todo.pop(), ()) if chain not in standing]
         standing.update(found)
         todo += found
-    return sorted(chain for chain, _ in rows if chain not in standing)
+    return sorted(chain for chain in parents if chain not in standing)
 
 
-def drop_layer(store: Store, driver: Driver, chain: str, spare: int) -> bool:
-    """Remove an unpacked layer unless it was claimed since *spare*, in nanoseconds."""
-    which = (driver.name, chain)
+def drop_layer(store: Store, driver: Driver, chain: str, cutoff: int) -> bool:
+    """Remove an unpacked layer unless it was claimed since *cutoff*, in nanoseconds."""
     with store.layout.work_lock("layer", chain), full_disk(store.layout.root):
         # Whoever claims it now finds no row, and waits for the lock to unpack it anew.
-        # Durably, or a power cut could bring back the row of a directory that is gone.
-        store.database.run_durably(
-            "DELETE FROM layers WHERE driver = ? AND chain = ? AND used < ?", (*which, spare / 1e9)
-        )
-        if store.database.rows("SELECT 1 FROM layers WHERE driver = ? AND chain = ?", which):
+        if not store.layer_records.remove(driver.name, chain, cutoff / 1e9):
             return False
         driver.remove(chain)
     return True
 
 
-def _sweep_indexes(store: Store, names: Iterable[str], spare: int) -> list[int]:
+def _sweep_indexes(store: Store, names: Iterable[str], cutoff: int) -> list[int]:
     """Remove indexes; returns their sizes."""
     sizes = []
     for name in names:
         path = f"{store.layout.indexes}/{name}"
-        if not is_young(path, spare):
+        if not is_young(path, cutoff):
             with contextlib.suppress(FileNotFoundError):
                 size = os.stat(path).st_size
                 os.unlink(path)
@@ -250,9 +242,9 @@ def _sweep_indexes(store: Store, names: Iterable[str], spare: int) -> list[int]:
     return sizes
 
 
-def is_young(path: str, spare: int) -> bool:
-    """Say whether a file was stored or claimed since *spare*, or is gone already."""
+def is_young(path: str, cutoff: int) -> bool:
+    """Say whether a file was stored or claimed since *cutoff*, or is gone already."""
     try:
-        return os.stat(path).st_mtime_ns >= spare
+        return os.stat(path).st_mtime_ns >= cutoff
     except FileNotFoundError:
         return True

@@ -38,7 +38,7 @@ def is_served(store: Store) -> bool:
     """
     if os.path.exists(store.layout.served):
         return True
-    return bool(store.database.rows("SELECT 1 FROM origins WHERE digest = '' LIMIT 1"))
+    return store.blob_records.has_served()
 
 
 def require_not_served(store: Store, what: str) -> None:

@@ -38,8 +38,7 @@ def measure(store: Store) -> Space:
 
 
 def _blobs(store: Store) -> dict[Digest, int]:
-    rows = store.database.rows("SELECT DISTINCT diff FROM layers")
-    unpacked = {row[0] for row in rows}
+    unpacked = {record.diff_id for record in store.layer_records.all()}
     seen: set[tuple[int, int]] = set()
     sizes: dict[Digest, int] = {}
     for digest in sorted(store.blobs.all()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 from typing import Final
 
+from ocitool_runtime.sandbox.plan import FilePlan
 from ocitool_runtime.spec import Sandbox
 
 _LARGEST: Final = 1 << 20  # bytes
@@ -21,13 +22,17 @@ _LOOPBACK: Final = (
 )
 
 
-def host_files(sandbox: Sandbox) -> list[tuple[str, bytes]]:
-    """Return (path in the container, content); a volume on one of the paths replaces it."""
+def host_files(sandbox: Sandbox) -> list[FilePlan]:
+    """Return the files for *sandbox*; a volume on one of the paths replaces it."""
     found = {"/etc/hosts": _hosts(sandbox), "/etc/resolv.conf": _resolv(sandbox)}
     if sandbox.hostname:
         found["/etc/hostname"] = f"{sandbox.hostname}\n".encode()
     taken = {posixpath.normpath(mount.target) for mount in sandbox.mounts}
-    return [(path, content) for path, content in found.items() if path not in taken]
+    return [
+        FilePlan(target=path, content=content)
+        for path, content in found.items()
+        if path not in taken
+    ]
 
 
 def _hosts(sandbox: Sandbox) -> bytes:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ocitool.errors import SandboxError
+from ocitool_runtime.errors import MapsUnavailable
 from ocitool_runtime.spec import IdMap
 
-INSTALL_UIDMAP: Final = "install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora)"
+_INSTALL_UIDMAP: Final = "install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora)"
 _ADMIN_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -27,27 +28,31 @@ class Maps:
 
     @property
     def single(self) -> bool:
-        """Whether there is one id and no other, so that owners are kept aside."""
+        """Whether they map one ID and no other, so that owners are kept in xattrs."""
         return sum(each.count for each in self.uid_maps) == 1
 
 
-def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Maps | str:
-    """Return the maps for this user, or the reason why there are none.
+def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Maps:
+    """Return the maps for this user; root needs none.
 
-    Container id 0 is the user's own id, 1 and up are the subordinate ranges.  Root needs no map.
+    Container ID 0 is the user's own ID, 1 and up are the subordinate IDs.
+
+    Raises:
+        MapsUnavailable: the user has no subordinate IDs, or cannot map them.
     """
     if os.geteuid() == 0:
         return Maps()
     for tool in ("newuidmap", "newgidmap"):
         if _find(tool) is None:
-            return f"{tool} is missing: {INSTALL_UIDMAP}"
+            raise MapsUnavailable(f"{tool} is not installed", hint=_INSTALL_UIDMAP)
     names = _names(os.geteuid())
     uids, gids = _ranges(subuid, names), _ranges(subgid, names)
     for path, found in ((subuid, uids), (subgid, gids)):
         if not found:
-            return (
-                f"{path} has no range for {names[0]}: as root, run usermod "
-                f"--add-subuids 100000-165535 --add-subgids 100000-165535 {names[0]}"
+            raise MapsUnavailable(
+                f"{path} has no range for {names[0]}",
+                hint="as root, run usermod --add-subuids 100000-165535 "
+                f"--add-subgids 100000-165535 {names[0]}",
             )
     return Maps(uid_maps=_stack(os.geteuid(), uids), gid_maps=_stack(os.getegid(), gids))
 
@@ -58,15 +63,19 @@ def single_map() -> Maps:
 
 
 def usable_maps() -> Maps:
-    """Return the maps for this user: with ranges where there are some, else its single id.
+    """Return the maps for this user: with subordinate IDs if it has some, else its single ID.
 
-    Root of a user namespace of a single id has no other either.
+    Root of a user namespace that maps a single ID has no other either.
     """
-    maps = current_maps()
-    return single_map() if isinstance(maps, str) or (not maps.uid_maps and _one_id()) else maps
+    try:
+        maps = current_maps()
+    except MapsUnavailable:
+        return single_map()
+    return single_map() if not maps.uid_maps and maps_single_id() else maps
 
 
-def _one_id() -> bool:
+def maps_single_id() -> bool:
+    """Say whether the user namespace of this process maps one ID and no other."""
     try:
         with open("/proc/self/uid_map", "rb") as maps:
             return [line.split()[2] for line in maps] == [b"1"]
@@ -144,7 +153,7 @@ def _run_tools(pid: int, maps: Maps) -> None:
     for tool, ranges in (("newuidmap", maps.uid_maps), ("newgidmap", maps.gid_maps)):
         path = _find(tool)
         if path is None:
-            raise SandboxError(f"{tool} is missing", hint=INSTALL_UIDMAP)
+            raise SandboxError(f"{tool} is missing", hint=_INSTALL_UIDMAP)
         numbers = [str(n) for m in ranges for n in (m.container, m.host, m.count)]
         command = [path, str(pid), *numbers]
         running.append(

@@ -1,4 +1,4 @@
-"""Spawn the child: a fresh interpreter, a control socket, and the plan in memory.
+"""Spawning the shim: a fresh interpreter, a control socket, and the plan in memory.
 
 Spawned and never forked: a fork of a threaded program may inherit a lock that nobody opens.
 """
@@ -11,19 +11,28 @@ import select
 import subprocess
 import sys
 from _socket import socket
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ocitool.errors import SandboxError, SandboxUnavailable
 from ocitool_runtime.errors import refusal
 from ocitool_runtime.host.idmap import Maps, write_maps
 from ocitool_runtime.sandbox import channel
+from ocitool_runtime.sandbox.messages import MapsWanted, MapsWritten, Message, StepFailed
 
-_LIBRARY: Final = os.path.realpath(f"{__file__}/../../..")
+#: Of ``sys.path``: where a bare interpreter finds this package.
+LIBRARY: Final = os.path.realpath(f"{__file__}/../../..")
 # The library comes last: nothing beside it may stand for a module of the standard library.
 _START: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from ocitool_runtime.sandbox.shim import main; main()"
 )
+
+
+class Shim(NamedTuple):
+    """A shim that was spawned, and the host's end of its control socket."""
+
+    process: subprocess.Popen[bytes]
+    control: socket
 
 
 def spawn(
@@ -32,8 +41,8 @@ def spawn(
     *,
     streams: tuple[Any, Any, Any],
     pass_fds: tuple[int, ...] = (),
-) -> tuple[subprocess.Popen[bytes], socket]:
-    """Return the child and the control socket; the child dies when the socket is closed.
+) -> Shim:
+    """Spawn a shim, which dies when its control socket is closed.
 
     ``streams`` are as `subprocess.Popen` takes them.  Raises SandboxError.
     """
@@ -45,7 +54,7 @@ def spawn(
         with os.fdopen(os.dup(memory), "wb") as file:
             file.write(marshal.dumps(plan))
         numbers = (str(theirs.fileno()), str(memory))
-        child = subprocess.Popen(
+        process = subprocess.Popen(
             [
                 sys.executable,
                 "-I",
@@ -55,7 +64,7 @@ def spawn(
                 "utf8",
                 "-c",
                 _START,
-                _LIBRARY,
+                LIBRARY,
                 mode,
                 *numbers,
             ],
@@ -72,26 +81,22 @@ def spawn(
     finally:
         theirs.close()
         os.close(memory)
-    return child, ours
+    return Shim(process, ours)
 
 
-def converse(
-    child: subprocess.Popen[bytes], control: socket, maps: Maps
-) -> tuple[tuple[Any, ...] | None, list[int]]:
-    """Answer the child until it sends its first result; return that and its descriptors.
+def converse(shim: Shim, maps: Maps) -> tuple[Message | None, list[int]]:
+    """Answer the shim until it sends its first result; return that and its descriptors.
 
-    None: the child closed its end, as an exec does.  Raises SandboxError.
+    None: the shim closed its end, as an exec does.  Raises SandboxError.
     """
     while True:
-        message, fds = channel.receive(control)
-        if message is None:
-            return None, fds
-        if message[0] == "failed":
+        message, fds = channel.receive(shim.control)
+        if isinstance(message, StepFailed):
             raise refusal(message)
-        if message[0] != "maps":
+        if not isinstance(message, MapsWanted):
             return message, fds
-        write_maps(child.pid, maps)
-        channel.send(control, ("go",))
+        write_maps(shim.process.pid, maps)
+        channel.send(shim.control, MapsWritten())
 
 
 def wait_readable(fds: list[int], timeout: float | None) -> bool:

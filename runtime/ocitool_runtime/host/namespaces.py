@@ -10,8 +10,9 @@ from ocitool_runtime.host import userns
 from ocitool_runtime.host.idmap import Maps
 from ocitool_runtime.host.launch import converse, spawn
 from ocitool_runtime.host.plan import make_plan
-from ocitool_runtime.host.process import StubProcess
+from ocitool_runtime.host.process import ShimProcess
 from ocitool_runtime.isolation import Support
+from ocitool_runtime.sandbox.messages import Started
 from ocitool_runtime.spec import Sandbox, Stdio
 
 _MACHINES = ("x86_64", "aarch64")
@@ -31,7 +32,7 @@ class Namespaces:
             return userns.namespaces_work()
         return userns.supported()
 
-    def start(self, sandbox: Sandbox, stdio: Stdio) -> StubProcess:
+    def start(self, sandbox: Sandbox, stdio: Stdio) -> ShimProcess:
         """Start the program and return once it is running; see `Isolation.start`."""
         if os.geteuid() != 0 and not sandbox.uid_maps:
             raise SandboxError(
@@ -44,13 +45,13 @@ class Namespaces:
         streams = (stdio.stdin, stdio.stdout, stdio.stderr)
         if sandbox.terminal:
             streams = (-3, -3, -3)  # subprocess.DEVNULL
-        stub, control = spawn("sandbox", plan, streams=streams)
+        shim = spawn("sandbox", plan, streams=streams)
         try:
-            message, fds = converse(stub, control, maps)
-            if message is None:
-                raise SandboxError("the sandbox died while it was set up")
+            message, fds = converse(shim, maps)
+            if not isinstance(message, Started):
+                raise SandboxError("the sandbox shim was killed during setup")
         except BaseException:
-            control.close()
-            stub.wait()
+            shim.control.close()
+            shim.process.wait()
             raise
-        return StubProcess(stub, control, message[1], fds)
+        return ShimProcess(shim, message.pid, fds)

@@ -12,7 +12,7 @@ from typing import Final
 from ocitool.errors import SandboxError
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.hostfiles import host_files
-from ocitool_runtime.sandbox.plan import MountPlan, Plan, SharedPlan
+from ocitool_runtime.sandbox.plan import LimitPlan, MountPlan, Plan, SharedPlan
 from ocitool_runtime.spec import Mount, Rlimit, Sandbox
 
 _PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
@@ -135,13 +135,14 @@ def _filter(sandbox: Sandbox, *, notify: bool = False) -> bytes:
     return program
 
 
-def _limit(limit: Rlimit) -> tuple[str, int, int, int]:
+def _limit(limit: Rlimit) -> LimitPlan:
     if limit.name not in _LIMITS:
         known = ", ".join(_LIMITS)
         raise SandboxError(f"no limit {limit.name!r}", where="rlimits", hint=f"there are: {known}")
     if limit.hard != -1 and (limit.soft == -1 or limit.soft > limit.hard):
         raise SandboxError(f"limit {limit.name}: soft is above hard", where="rlimits")
-    return limit.name, _LIMITS.index(limit.name), limit.soft, limit.hard
+    number = _LIMITS.index(limit.name)
+    return LimitPlan(name=limit.name, number=number, soft=limit.soft, hard=limit.hard)
 
 
 def _shared(mounts: tuple[Mount, ...]) -> list[SharedPlan]:

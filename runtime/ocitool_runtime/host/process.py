@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
-from _socket import socket
 from contextlib import suppress
-from typing import Any
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.errors import StillRunning, refusal
-from ocitool_runtime.host.launch import wait_readable
+from ocitool_runtime.host.launch import Shim, wait_readable
 from ocitool_runtime.sandbox import channel
+from ocitool_runtime.sandbox.messages import Ended, StepFailed
 from ocitool_runtime.spec import Exit
 
 
-class StubProcess:
-    """A `Process` behind a stub.  Dropping the last reference ends the program."""
+class ShimProcess:
+    """A `Process` that a shim waits for.  Dropping the last reference ends the program."""
 
-    def __init__(
-        self, stub: subprocess.Popen[bytes], control: socket, pid: int, handles: list[int]
-    ) -> None:
-        self._stub = stub
-        self._control = control
+    def __init__(self, shim: Shim, pid: int, handles: list[int]) -> None:
+        self._shim = shim
         self._pid = pid
         self._handle, *rest = handles
         self._terminal = rest[0] if rest else None
@@ -36,7 +31,7 @@ class StubProcess:
 
     @property
     def pid(self) -> int:
-        """Process 1 of the container, as the host numbers it."""
+        """The PID of the container init, as the host numbers it."""
         return self._pid
 
     @property
@@ -49,7 +44,7 @@ class StubProcess:
 
         Raises:
             StillRunning: it has not ended.
-            SandboxError: the stub was killed; the program is killed with it.
+            SandboxError: the shim was killed; the program is killed with it.
         """
         limit = None if timeout is None else time.monotonic() + timeout
         if not self._lock.acquire(timeout=-1 if timeout is None else max(0, timeout)):
@@ -57,7 +52,7 @@ class StubProcess:
         try:
             if self._exit is None:
                 left = None if limit is None else limit - time.monotonic()
-                if not wait_readable([self._control.fileno()], left):
+                if not wait_readable([self._shim.control.fileno()], left):
                     raise StillRunning(f"process {self._pid} has not ended")
                 self._exit = self._collect()
             return self._exit
@@ -65,19 +60,20 @@ class StubProcess:
             self._lock.release()
 
     def _collect(self) -> Exit:
-        message, _ = channel.receive(self._control)
+        message, _ = channel.receive(self._shim.control)
         if message is None:
             self._signal(signal.SIGKILL)
             self._release()
-            raise SandboxError("the process that kept the sandbox was killed")
+            raise SandboxError("the sandbox shim was killed")
         self._release()
-        if message[0] == "failed":
+        if isinstance(message, StepFailed):
             raise refusal(message)
+        assert isinstance(message, Ended)
         return _exit(message)
 
     def _release(self) -> None:
-        self._stub.wait()
-        self._control.close()
+        self._shim.process.wait()
+        self._shim.control.close()
         with self._handles_lock:
             handles = (self._handle, self._terminal)
             self._handle, self._terminal = -1, None
@@ -107,8 +103,8 @@ class StubProcess:
             self.close()
 
 
-def _exit(message: tuple[Any, ...]) -> Exit:
-    _, code, text, notes = message
+def _exit(message: Ended) -> Exit:
+    code, notes = message.code, message.notes
     if code < 0:
         return Exit(code=128 - code, signal=-code, notes=notes)
-    return Exit(code=code, notes=notes, error=text)
+    return Exit(code=code, notes=notes, error=message.text)

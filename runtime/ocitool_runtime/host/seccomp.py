@@ -19,7 +19,7 @@ from ocitool_runtime.host.syscall_table import ANSWERED, HOLES, JUDGED, NEWEST, 
 ALLOW: Final = 0x7FFF0000
 EPERM: Final = 0x00050000 | 1
 ENOSYS: Final = 0x00050000 | 38
-PRETEND: Final = 0x00050000  # SECCOMP_RET_ERRNO without an error
+_PRETEND: Final = 0x00050000  # SECCOMP_RET_ERRNO without an error
 NOTIFY: Final = 0x7FC00000  # SECCOMP_RET_USER_NOTIF
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -68,7 +68,7 @@ def program(
 def _machine(name: str, capabilities: frozenset[str], notify: bool, single_id: bool) -> Code:
     """Return the code for one machine; every path ends in a return."""
     verdicts = _verdicts(name, capabilities)
-    for action, calls in ((NOTIFY, ANSWERED), (PRETEND, PRETENDED)) if single_id else ():
+    for action, calls in ((NOTIFY, ANSWERED), (_PRETEND, PRETENDED)) if single_id else ():
         for capability, numbers in calls[name].items():
             if capability in capabilities:
                 verdicts.update(dict.fromkeys(numbers, action))

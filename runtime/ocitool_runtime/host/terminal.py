@@ -18,6 +18,7 @@ from typing import Final
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.isolation import Isolation, Process
+from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.spec import Exit, Sandbox, Stdio
 
 _PASSED_ON: Final = (
@@ -194,6 +195,5 @@ def _copy_out(master: int, stdout: int) -> bool:
         return True
     except OSError:
         return False
-    while data:
-        data = data[os.write(stdout, data) :]
+    write_all(stdout, data)
     return True

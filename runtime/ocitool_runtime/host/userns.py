@@ -11,8 +11,9 @@ from typing import IO
 from ocitool.errors import SandboxError
 from ocitool_runtime.host.idmap import Maps, current_maps, single_map, usable_maps
 from ocitool_runtime.host.launch import converse
-from ocitool_runtime.host.launch import spawn as _spawn_child
+from ocitool_runtime.host.launch import spawn as _spawn_shim
 from ocitool_runtime.isolation import Support
+from ocitool_runtime.sandbox.messages import ProbeDone
 
 __all__ = [
     "Maps", "current_maps", "namespaces_work", "single_map", "spawn", "supported", "usable_maps",
@@ -39,16 +40,16 @@ def _try(maps: Maps, *, user: bool) -> Support:
     plan = {"userns": user, "args": [], "env": {}}
     null = subprocess.DEVNULL
     try:
-        child, control = _spawn_child("probe", plan, streams=(null, null, null))
+        shim = _spawn_shim("probe", plan, streams=(null, null, null))
         try:
-            message, _ = converse(child, control, maps)
+            message, _ = converse(shim, maps)
         finally:
-            control.close()
-            child.wait()
+            shim.control.close()
+            shim.process.wait()
     except SandboxError as error:
         return Support(ok=False, reason=str(error), hint=error.hint)
-    if message != ("ok",):
-        return Support(ok=False, reason="the probe died without a word")
+    if not isinstance(message, ProbeDone):
+        return Support(ok=False, reason="the probe of user namespaces was killed")
     return Support(ok=True)
 
 
@@ -77,13 +78,13 @@ def spawn(
         "args": [os.fsencode(arg) for arg in argv],
         "env": {os.fsencode(k): os.fsencode(v) for k, v in environment.items()},
     }
-    child, control = _spawn_child("enter", plan, streams=(stdin, stdout, stderr), pass_fds=pass_fds)
+    shim = _spawn_shim("enter", plan, streams=(stdin, stdout, stderr), pass_fds=pass_fds)
     try:
-        converse(child, control, maps)
+        converse(shim, maps)
     except BaseException:
-        control.close()
-        with child:  # closes its pipes and waits
-            child.kill()
+        shim.control.close()
+        with shim.process:  # closes its pipes and waits
+            shim.process.kill()
         raise
-    control.close()
-    return child
+    shim.control.close()
+    return shim.process

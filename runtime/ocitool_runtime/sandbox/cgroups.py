@@ -15,6 +15,7 @@ import os
 import time
 
 from ocitool_runtime.sandbox import device_filter
+from ocitool_runtime.sandbox.files import unescaped
 
 # The v1 controllers that account for a sandbox, and that will limit it.
 _CONTROLLERS = frozenset({"cpu", "cpuacct", "devices", "memory", "pids"})
@@ -160,7 +161,7 @@ def own_cgroups() -> list[tuple[str, frozenset[str]]]:
         kind, _, options = rest.split(" ", 2)
         controllers = _wanted(own, kind, _names(options))
         if controllers is not None:
-            top, point = map(_unescaped, fields.split(" ")[3:5])
+            top, point = map(unescaped, fields.split(" ")[3:5])
             inner = _beneath(own[controllers], top)
             if inner is not None:
                 found.append((os.path.normpath(f"{point}/{inner}"), controllers))
@@ -189,13 +190,6 @@ def _beneath(path: str, top: str) -> str | None:
     if top == "/":
         return path
     return path[len(top) :] if f"{path}/".startswith(f"{top}/") else None
-
-
-def _unescaped(text: str) -> str:
-    """Undo the escapes of a path in mountinfo (proc(5))."""
-    for escape, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(escape, char)
-    return text
 
 
 def _lines(path: str) -> list[str]:

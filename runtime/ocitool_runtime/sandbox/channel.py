@@ -1,6 +1,4 @@
-"""Messages between the host process, the shim and the container init, failures among them.
-
-A message is a marshalled tuple with descriptors.
+"""Sending and receiving messages with descriptors, and steps whose failure is a message.
 
 Both ends are the same interpreter, and marshal is built into it: nothing to import.
 The standard library alone: this runs inside the sandbox.
@@ -12,6 +10,8 @@ import _socket
 import marshal
 import os
 import struct
+
+from ocitool_runtime.sandbox.messages import Message, StepFailed, unpacked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ def pair() -> tuple[_socket.socket, _socket.socket]:
     return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 
 
-def send(end: _socket.socket, message: tuple[Any, ...], fds: tuple[int, ...] = ()) -> None:
+def send(end: _socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
     """Send one message; raises OSError if the other end is closed."""
     extra = []
     if fds:
         packed = struct.pack(f"{len(fds)}i", *fds)
         extra.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed))
-    data = marshal.dumps(message)
+    data = marshal.dumps(message.packed())
     if len(data) > LARGEST:  # a text names an argument, which may have 128 KiB
-        data = marshal.dumps(tuple(map(_shortened, message)))
+        data = marshal.dumps(_shortened(message.packed()))
     end.sendmsg([data], extra, _MSG_NOSIGNAL)
 
 
@@ -55,7 +55,7 @@ def _shortened(value: Any) -> Any:
     return f"{value[:_SHOWN]}…{value[-_SHOWN:]}"
 
 
-def receive(end: _socket.socket) -> tuple[tuple[Any, ...] | None, list[int]]:
+def receive(end: _socket.socket) -> tuple[Message | None, list[int]]:
     """Return one message and its descriptors (closed on exec), None once the end is closed."""
     room = _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
     try:
@@ -65,20 +65,19 @@ def receive(end: _socket.socket) -> tuple[tuple[Any, ...] | None, list[int]]:
     fds: list[int] = []
     for _, _, packed in extra:
         fds += struct.unpack(f"{len(packed) // 4}i", packed)
-    message: tuple[Any, ...] | None = marshal.loads(data) if data else None
-    return message, fds
+    return (unpacked(marshal.loads(data)) if data else None), fds
 
 
-class Failed(Exception):
-    """A step did not succeed; the fields are what the parent makes its error of."""
+class Failure(Exception):
+    """A step of the setup did not succeed."""
 
-    def __init__(self, step: str, syscall: str, number: int, path: str, text: str) -> None:
-        super().__init__(f"{step}: {text}")
-        self.message = ("failed", step, syscall, number, path, text)
+    def __init__(self, message: StepFailed) -> None:
+        super().__init__(f"{message.step}: {message.text}")
+        self.message = message
 
 
 class doing:
-    """Name what is being done: an error in the block becomes `Failed`."""
+    """Name what is being done: an error in the block becomes a `Failure`."""
 
     def __init__(self, step: str) -> None:
         self._step = step
@@ -92,21 +91,27 @@ class doing:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None or isinstance(error, (Failed, SystemExit)):
+        if error is None or isinstance(error, (Failure, SystemExit)):
             return
-        raise _failed(self._step, error) from error
+        raise Failure(_step_failed(self._step, error)) from error
 
 
-def _failed(step: str, error: BaseException) -> Failed:
+def _step_failed(step: str, error: BaseException) -> StepFailed:
     if isinstance(error, OSError):
-        syscall = getattr(error, "syscall", "")
         path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
-        return Failed(step, syscall, error.errno or 0, path, error.strerror or str(error))
-    return Failed(step, "", 0, "", f"{error}" if str(error) else type(error).__name__)
+        return StepFailed(
+            number=error.errno or 0,
+            path=path,
+            step=step,
+            syscall=getattr(error, "syscall", ""),
+            text=error.strerror or str(error),
+        )
+    text = str(error) or type(error).__name__
+    return StepFailed(number=0, path="", step=step, syscall="", text=text)
 
 
-def failure(error: BaseException) -> tuple[str, str, str, int, str, str]:
+def failure(error: BaseException) -> StepFailed:
     """Return the message for *error*, whatever it is."""
-    if isinstance(error, Failed):
+    if isinstance(error, Failure):
         return error.message
-    return _failed("set up the sandbox", error).message
+    return _step_failed("set up the sandbox", error)

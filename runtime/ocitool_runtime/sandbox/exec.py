@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from ocitool_runtime.sandbox.rootfs.mountpoints import mount_id
+from ocitool_runtime.sandbox.files import mount_id
 
 _SCRIPT_DEPTH = 6  # one more than the kernel follows (BINPRM_MAX_RECURSION)
 _HEAD = 4096  # bytes; holds every program header that a linker writes

@@ -14,7 +14,7 @@ import os
 import select
 import sys
 
-from ocitool_runtime.sandbox import channel, privileges, signals, syscalls, users
+from ocitool_runtime.sandbox import channel, messages, privileges, signals, syscalls, users
 from ocitool_runtime.sandbox.channel import doing, failure
 from ocitool_runtime.sandbox.exec import (
     Interpreter,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.rootfs.devices import Terminal
     from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
     from ocitool_runtime.sandbox.users import Identity
 
@@ -41,20 +42,20 @@ _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main(
-    plan: Plan, tree: Rootfs, proc: int, slave: tuple[int, ...], stub: _socket.socket
+    plan: Plan, tree: Rootfs, proc: int, terminal: Terminal | None, shim: _socket.socket
 ) -> NoReturn:
-    """Become the program, or send the stub the reason and exit."""
+    """Become the program, or send the shim the reason and exit."""
     try:
-        _become(plan, tree, proc, slave, stub)
+        _become(plan, tree, proc, terminal, shim)
     except NotRunnable as error:
-        channel.send(stub, ("unrunnable", error.code, error.text))
-    except BaseException as error:  # nothing may unwind into the stub's code
-        channel.send(stub, failure(error))
+        channel.send(shim, messages.ProgramRefused(error.code, error.text))
+    except BaseException as error:  # nothing may unwind into the shim's code
+        channel.send(shim, failure(error))
     os._exit(125)
 
 
 def _become(
-    plan: Plan, tree: Rootfs, proc: int, slave: tuple[int, ...], stub: _socket.socket
+    plan: Plan, tree: Rootfs, proc: int, terminal: Terminal | None, shim: _socket.socket
 ) -> None:
     notes: list[str] = []
     interpreter = Interpreter()
@@ -65,14 +66,14 @@ def _become(
         tree.pivot()
     with doing("open the streams"):
         for stream in (0, 1, 2):
-            if slave:
-                os.dup2(slave[0], stream)
+            if terminal is not None:
+                os.dup2(terminal.slave, stream)
         # Before chdir: an open directory would let WORKDIR /proc/self/fd/7 out (CVE-2024-21626).
-        syscalls.close_range(3, stub.fileno() - 1)
-        syscalls.close_range(stub.fileno() + 1, 0x7FFFFFFF)
+        syscalls.close_range(3, shim.fileno() - 1)
+        syscalls.close_range(shim.fileno() + 1, 0x7FFFFFFF)
     with doing(f"find user {plan['user']}"):
         who = users.resolve(plan["user"])
-        if slave:
+        if terminal is not None:
             os.fchown(0, who.uid, -1)
     with doing(f"enter the working directory {plan['cwd']}"):
         _enter(plan["cwd"])
@@ -82,24 +83,23 @@ def _become(
     with doing("drop privileges"):
         listener = _confine(plan, who, notes)
     for note in notes:
-        channel.send(stub, ("note", note))
-    _live_with(stub)
+        channel.send(shim, messages.Note(note))
+    _live_with(shim)
     if plan["init"]:
-        _split(stub)
+        _split(shim)
     os.setsid()
-    if slave:
+    if terminal is not None:
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     with doing("filter system calls"):
         signals.reset_signals()
         if plan["no_new_privileges"]:
             listener = privileges.filter_calls(plan)
     if listener >= 0:
-        channel.send(stub, ("listener",), (listener,))
+        channel.send(shim, messages.Listener(), (listener,))
         os.close(listener)
     elif plan["owners_aside"]:
-        channel.send(
-            stub, ("note", "chown and mknod are refused: this kernel notifies nobody of them")
-        )
+        text = "chown and mknod are refused: this kernel has no seccomp notifications"
+        channel.send(shim, messages.Note(text))
     execute(plan["args"], environment, found)
 
 
@@ -139,33 +139,33 @@ def _confine(plan: Plan, who: Identity, notes: list[str]) -> int:
     return listener
 
 
-def _live_with(stub: _socket.socket) -> None:
-    """Die with the stub.  A change of ids clears the signal, so it is asked for after that."""
+def _live_with(shim: _socket.socket) -> None:
+    """Die with the shim.  A change of ids clears the signal, so it is asked for after that."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _SIGKILL)
     poll = select.poll()
-    poll.register(stub.fileno(), select.POLLHUP)
+    poll.register(shim.fileno(), select.POLLHUP)
     if poll.poll(0):
         os._exit(125)
 
 
-def _split(stub: _socket.socket) -> None:
+def _split(shim: _socket.socket) -> None:
     """Fork: the child goes on to be the program, this process stays as the reaper."""
-    block()
+    _block()
     pid = os.fork()
     if pid == 0:
         return
-    stub.close()
+    shim.close()
     for stream in (0, 1, 2):
         os.close(stream)
-    os._exit(reap(pid))
+    os._exit(_reap(pid))
 
 
-def block() -> None:
-    """Hold all signals back, before the fork, so that none is lost between it and `reap`."""
+def _block() -> None:
+    """Hold all signals back, before the fork, so that none is lost between it and `_reap`."""
     signals.set_signal_mask(_FORWARDED)
 
 
-def reap(child: int) -> int:
+def _reap(child: int) -> int:
     """Serve until *child* has ended; return the exit code, 128+n for signal n."""
     while True:
         number = signals.wait_signal(_FORWARDED)

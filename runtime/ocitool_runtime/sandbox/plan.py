@@ -33,13 +33,29 @@ class SharedPlan(TypedDict):
     devices: list[str]
 
 
+class FilePlan(TypedDict):
+    """A file of the container that is kept in memory."""
+
+    target: str
+    content: bytes
+
+
+class LimitPlan(TypedDict):
+    """A resource limit; see `Rlimit`."""
+
+    name: str
+    number: int  # RLIMIT_*
+    soft: int
+    hard: int
+
+
 class Plan(TypedDict):
-    """What the child does; see `Sandbox`."""
+    """What the shim does; see `Sandbox`."""
 
     shared: list[SharedPlan]
     rootfs: list[MountPlan]
     mounts: list[MountPlan]
-    files: list[tuple[str, bytes]]  # target and content, kept in memory
+    files: list[FilePlan]
     args: list[bytes]
     env: dict[bytes, bytes]
     cwd: str
@@ -55,7 +71,7 @@ class Plan(TypedDict):
     seccomp: bytes  # empty: no filter
     notifying: bytes  # the filter if the shim answers some calls; empty: it has none to answer
     owners_aside: bool  # it answers chown and mknod
-    limits: list[tuple[str, int, int, int]]  # name, RLIMIT_*, soft, hard
+    limits: list[LimitPlan]
     init: bool
     umask: int
     shm_size: int

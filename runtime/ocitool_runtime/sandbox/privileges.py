@@ -21,18 +21,18 @@ _LAST_CAPABILITY = 63
 
 def set_limits(plan: Plan, notes: list[str]) -> None:
     """Set the resource limits; one above the hard limit needs CAP_SYS_RESOURCE, and is noted."""
-    for name, number, soft, hard in plan["limits"]:
+    for limit in plan["limits"]:
+        number, soft = limit["number"], limit["soft"]
         try:
-            syscalls.prlimit(number, soft, hard)
+            syscalls.prlimit(number, soft, limit["hard"])
         except Refused as error:
             if error.errno != errno.EPERM:
                 raise
             _, ceiling = syscalls.get_rlimit(number)
             lowered = min(soft & 0xFFFFFFFFFFFFFFFF, ceiling)
             syscalls.prlimit(number, lowered, ceiling)
-            notes.append(
-                f"limit {name} stays at {_limit(ceiling)}: to raise it needs CAP_SYS_RESOURCE"
-            )
+            kept = f"limit {limit['name']} stays at {_limit(ceiling)}"
+            notes.append(f"{kept}: raising it needs CAP_SYS_RESOURCE")
 
 
 def _limit(value: int) -> str:

@@ -1,10 +1,12 @@
-"""What is spawned for a sandbox: the stub outside, and process 1 inside until it is the program.
+"""The process that is spawned for a sandbox: the shim, which sets it up and waits for it.
 
-    parent --spawn--> stub --fork--> process 1 --exec--> program
+    host process --spawn--> shim --fork--> container init (PID 1) --exec--> program
 
-The stub makes the namespaces and the file tree, waits for process 1, removes the mount points
-it made, and ends process 1 when the parent is gone.  It starts as ``python -I -S -E``.  After
-the pivot nothing may be imported: the stub's root is the container's by then.
+The shim makes the namespaces and the root file system, waits for the container init, removes the
+mount points that it made, and kills the container init when the host process is gone.  It starts
+as ``python -I -S -E``.  After the pivot nothing may be imported: the container's root is that of
+the shim, too, by then.
+
 The standard library alone: this runs inside the sandbox.
 """
 
@@ -19,16 +21,25 @@ import sys
 from ocitool_runtime.sandbox import channel, init, syscalls, userns
 from ocitool_runtime.sandbox.cgroups import Cgroup
 from ocitool_runtime.sandbox.channel import doing, failure
+from ocitool_runtime.sandbox.messages import (
+    Ended,
+    Listener,
+    Message,
+    Note,
+    ProgramRefused,
+    Started,
+    StepFailed,
+)
 from ocitool_runtime.sandbox.network import raise_loopback
 from ocitool_runtime.sandbox.notify.socketcall import Sockets
-from ocitool_runtime.sandbox.rootfs.devices import Devices
+from ocitool_runtime.sandbox.rootfs.devices import Devices, Terminal
 from ocitool_runtime.sandbox.rootfs.fuse import Servers
 from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
 from ocitool_runtime.sandbox.rootfs.shared_mounts import Shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.notify.notify import Keeper
+    from ocitool_runtime.sandbox.notify.notify import OwnershipHandler
     from ocitool_runtime.sandbox.plan import Plan
 
 _KILL = 9
@@ -61,7 +72,7 @@ def _read_plan(fd: int) -> Plan:
     return plan
 
 
-def _send(control: _socket.socket, message: tuple[object, ...], fds: tuple[int, ...] = ()) -> None:
+def _send(control: _socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
     try:
         channel.send(control, message, fds)
     except OSError:  # the parent is gone; nobody is left to tell
@@ -85,8 +96,8 @@ def sandbox(control: _socket.socket, plan: Plan) -> None:
     _send(control, last)  # when nothing is held any more: the parent may remove the layers now
 
 
-def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[object, ...]:
-    """Return the message on how it ended."""
+def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> Message:
+    """Return the last message: how it ended."""
     with doing("make namespaces"):
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.make_slave()
@@ -100,8 +111,8 @@ def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> tup
             servers.end()
 
 
-def _in_cgroup(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[object, ...]:
-    """Return the message on how it ended."""
+def _in_cgroup(control: _socket.socket, plan: Plan, notes: list[str]) -> Message:
+    """Return the last message: how it ended."""
     cgroup = Cgroup()  # not for the programs that serve the layers: they need /dev/fuse
     try:
         with doing("make a cgroup"):
@@ -112,13 +123,11 @@ def _in_cgroup(control: _socket.socket, plan: Plan, notes: list[str]) -> tuple[o
         cgroup.remove()
 
 
-def _sandbox(
-    control: _socket.socket, plan: Plan, cgroup: Cgroup, notes: list[str]
-) -> tuple[object, ...]:
-    """Return the message on how it ended."""
+def _sandbox(control: _socket.socket, plan: Plan, cgroup: Cgroup, notes: list[str]) -> Message:
+    """Return the last message: how it ended."""
     with doing("answer for the kernel"):
-        keeper = _keeper() if plan["owners_aside"] else None
-        sockets = _sockets(plan) if keeper is None else None
+        handler = _ownership_handler() if plan["owners_aside"] else None
+        sockets = _sockets(plan) if handler is None else None
     with doing("make namespaces"):
         network = syscalls.CLONE_NEWNET if plan["network"] == "none" else 0
         syscalls.unshare(_NAMESPACES | network)
@@ -130,17 +139,17 @@ def _sandbox(
     with doing("mount the root"):
         tree = Rootfs(plan, cgroup, notes)
     try:
-        return _run(control, plan, tree, cgroup, notes, keeper, sockets)
+        return _run(control, plan, tree, cgroup, notes, handler, sockets)
     finally:
         tree.clean()
 
 
-def _keeper() -> Keeper:
+def _ownership_handler() -> OwnershipHandler:
     from ocitool_runtime.sandbox.notify import (
         notify,  # few need it, and after the pivot nothing can be imported
     )
 
-    return notify.Keeper()
+    return notify.OwnershipHandler()
 
 
 def _sockets(plan: Plan) -> Sockets | None:
@@ -157,18 +166,18 @@ def _run(
     tree: Rootfs,
     cgroup: Cgroup,
     notes: list[str],
-    keeper: Keeper | None,
+    handler: OwnershipHandler | None,
     sockets: Sockets | None,
-) -> tuple[object, ...]:
+) -> Message:
     proc, terminal = _furnish(plan, tree, cgroup, notes)
     ours, theirs = channel.pair()
-    # The host's: once process 1 has pivoted, a path is one of the container's.
+    # The host's: once the container init has pivoted, a path is one of the container's.
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    with doing("fork process 1"):
+    with doing("fork the container init"):
         pid = os.fork()
     if pid == 0:
         ours.close()
-        init.main(plan, tree, proc, terminal[1:], theirs)
+        init.main(plan, tree, proc, terminal, theirs)
     if refused := cgroup.leave():
         notes.append(f"the shim stays in the container's cgroup: {refused}")
     theirs.close()
@@ -176,26 +185,27 @@ def _run(
     handle = os.pidfd_open(pid)
     listeners: list[int] = []
     ended = _until_exec(ours, notes, listeners)
-    fds = (handle, *terminal[:1])
-    if ended is not None and ended[0] == "failed":
+    if isinstance(ended, StepFailed):
         os.waitpid(pid, 0)
         return ended
-    _send(control, ("started", pid), fds)
-    for fd in terminal:
-        os.close(fd)  # else the terminal would never hang up
-    if keeper is not None and listeners:
-        keeper.begin(listeners[0], tree.fd)
+    if terminal is None:
+        _send(control, Started(pid), (handle,))
+    else:
+        _send(control, Started(pid), (handle, terminal.master))
+        terminal.close()  # else it would never hang up
+    if handler is not None and listeners:
+        handler.begin(listeners[0], tree.fd)
         listeners.clear()
     status = os.waitstatus_to_exitcode(_await(control, pid, handle, sockets, listeners))
-    code, text = (ended[1], ended[2]) if ended is not None else (status, "")
-    return ("exit", code, text, tuple(dict.fromkeys(notes)))
+    code, text = (status, "") if ended is None else (ended.code, ended.text)
+    return Ended(code, tuple(dict.fromkeys(notes)), text)
 
 
 def _furnish(
     plan: Plan, tree: Rootfs, cgroup: Cgroup, notes: list[str]
-) -> tuple[int, tuple[int, ...]]:
-    """Mount all but /proc; return its mount point, and (master, slave) of a terminal or ()."""
-    terminal: tuple[int, ...] = ()
+) -> tuple[int, Terminal | None]:
+    """Mount all but /proc; return its mount point, and the terminal if there is one."""
+    terminal: Terminal | None = None
     with doing("make /proc"):
         proc = tree.make_proc_point()
     with doing("make /dev"):
@@ -225,18 +235,18 @@ def _leave_stdio(null: int) -> None:
 
 def _until_exec(
     ours: _socket.socket, notes: list[str], listeners: list[int]
-) -> tuple[object, ...] | None:
-    """Wait until process 1 is the program: None, or its ("failed", ...) or ("unrunnable", ...)."""
-    ended: tuple[object, ...] | None = None
+) -> StepFailed | ProgramRefused | None:
+    """Wait until the container init is the program: None; or return why it is not."""
+    ended: StepFailed | ProgramRefused | None = None
     while True:
         message, fds = channel.receive(ours)
         if message is None:  # its end closes on exec
             return ended
-        if message[0] == "note":
-            notes.append(message[1])
-        elif message[0] == "listener":
+        if isinstance(message, Note):
+            notes.append(message.text)
+        elif isinstance(message, Listener):
             listeners += fds
-        else:
+        elif isinstance(message, (StepFailed, ProgramRefused)):
             ended = message
 
 
@@ -247,7 +257,7 @@ def _await(
     sockets: Sockets | None,
     listeners: list[int],
 ) -> int:
-    """Wait for process 1, and answer its calls; if the parent goes first, so does it."""
+    """Wait for the container init, and answer its calls; kill it if the parent is gone."""
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     poll.register(control.fileno(), select.POLLIN | select.POLLHUP)

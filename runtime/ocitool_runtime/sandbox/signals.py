@@ -8,9 +8,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_uint64
 
-from ocitool_runtime.sandbox import syscalls
-
-_libc = ctypes.CDLL(None, use_errno=True)
+from ocitool_runtime.sandbox.syscalls import libc, reset_signal
 
 
 def reset_signals() -> None:
@@ -20,20 +18,20 @@ def reset_signals() -> None:
     leaves 32 ignored in whatever it starts, so that a program under make(1) would inherit that.
     """
     for number in range(1, 65):
-        _libc.signal(number, None)
+        libc.signal(number, None)
     for number in (32, 33):
-        syscalls.reset_signal(number)
+        reset_signal(number)
     set_signal_mask(0)
 
 
 def set_signal_mask(mask: int) -> None:
     """Block exactly the signals of *mask* (bit n-1 for signal n)."""
-    _libc.sigprocmask(2, ctypes.byref((c_uint64 * 16)(mask)), None)
+    libc.sigprocmask(2, ctypes.byref((c_uint64 * 16)(mask)), None)
 
 
 def wait_signal(mask: int) -> int:
     """Wait for one of the blocked signals of *mask* and return its number."""
     got = ctypes.c_int()
-    while _libc.sigwait(ctypes.byref((c_uint64 * 16)(mask)), ctypes.byref(got)) != 0:
+    while libc.sigwait(ctypes.byref((c_uint64 * 16)(mask)), ctypes.byref(got)) != 0:
         pass
     return got.value

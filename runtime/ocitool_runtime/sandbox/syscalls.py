@@ -23,10 +23,10 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
-MS_REC = 0x4000
-MS_SLAVE = 1 << 19
-MNT_DETACH = 2
-UMOUNT_NOFOLLOW = 8
+_MS_REC = 0x4000
+_MS_SLAVE = 1 << 19
+_MNT_DETACH = 2
+_UMOUNT_NOFOLLOW = 8
 
 # mount attributes, include/uapi/linux/mount.h
 RDONLY = 0x1
@@ -36,13 +36,13 @@ NOEXEC = 0x8
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
-PR_SET_SECCOMP = 22
+_PR_SET_SECCOMP = 22
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
-SECCOMP_MODE_FILTER = 2
+_SECCOMP_MODE_FILTER = 2
 _SECCOMP_NEW_LISTENER = 1 << 3
 
 _AT_FDCWD = -100
@@ -95,8 +95,8 @@ _NUMBERS = {
 
 _DEFAULT_ACTION = bytes(32)  # struct sigaction of the kernel: SIG_DFL, no flags, no mask
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_syscall = _libc.syscall
+libc = ctypes.CDLL(None, use_errno=True)
+_syscall = libc.syscall
 _syscall.restype = c_long
 
 
@@ -117,7 +117,7 @@ def _call(name: str, *arguments: Any, path: str = "") -> int:
 
 
 def _libcall(name: str, *arguments: Any, path: str = "") -> int:
-    result: int = getattr(_libc, name)(*arguments)
+    result: int = getattr(libc, name)(*arguments)
     if result < 0:
         raise Refused(ctypes.get_errno(), name, path)
     return result
@@ -141,9 +141,9 @@ def set_file_ids(uid: int, gid: int) -> None:
             raise Refused(errno.EPERM, name, str(number))
 
 
-def prctl(option: int, value: int = 0, other: int = 0) -> int:
-    """Call prctl(2) with two arguments, the rest 0."""
-    return _libcall("prctl", option, c_long(value), c_long(other), c_long(0), c_long(0))
+def prctl(option: int, value: int) -> int:
+    """Call prctl(2) with one argument, the rest 0."""
+    return _libcall("prctl", option, c_long(value), c_long(0), c_long(0), c_long(0))
 
 
 def sethostname(name: bytes) -> None:
@@ -184,7 +184,7 @@ def seccomp(program: bytes, *, listen: bool = False) -> int:
     argument = ctypes.byref(Program(len(program) // 8, ctypes.addressof(text)))
     if listen:
         return _call("seccomp", 1, _SECCOMP_NEW_LISTENER, argument)  # SECCOMP_SET_MODE_FILTER
-    return _libcall("prctl", PR_SET_SECCOMP, c_long(SECCOMP_MODE_FILTER), argument)
+    return _libcall("prctl", _PR_SET_SECCOMP, c_long(_SECCOMP_MODE_FILTER), argument)
 
 
 def bpf(command: int, attributes: bytes) -> int:
@@ -223,7 +223,7 @@ def reset_signal(number: int) -> None:
 
 def make_slave() -> None:
     """Let no mount of this namespace reach the host (mount_namespaces(7), MS_SLAVE)."""
-    _libcall("mount", None, b"/", None, c_long(MS_REC | MS_SLAVE), None, path="/")
+    _libcall("mount", None, b"/", None, c_long(_MS_REC | _MS_SLAVE), None, path="/")
 
 
 def mount(source: str, target: str, kind: str, data: str) -> None:
@@ -235,7 +235,7 @@ def mount(source: str, target: str, kind: str, data: str) -> None:
 def detach(fd: int) -> None:
     """Detach the mount that *fd* is the root of, and everything mounted on it."""
     os.fchdir(fd)
-    _libcall("umount2", b".", MNT_DETACH)
+    _libcall("umount2", b".", _MNT_DETACH)
 
 
 def unmount(parent: int, name: str) -> None:
@@ -246,14 +246,14 @@ def unmount(parent: int, name: str) -> None:
 
 def unmount_path(path: str) -> None:
     """Detach all that is mounted on *path*, if anything is."""
-    while _libc.umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW) == 0:
+    while libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0:
         pass
 
 
 def pivot_root_here() -> None:
     """Make the current directory the root and drop the old one (pivot_root(2), NOTES)."""
     _call("pivot_root", c_char_p(b"."), c_char_p(b"."))
-    _libcall("umount2", b".", MNT_DETACH)
+    _libcall("umount2", b".", _MNT_DETACH)
     os.chdir("/")
 
 
@@ -282,11 +282,11 @@ def fsmount(fd: int, attributes: int) -> int:
     return _call("fsmount", fd, 1, attributes)
 
 
-def clone_tree(fd: int, path: str = "", *, recursive: bool = False) -> int:
-    """Return a detached bind mount of *path* beneath *fd* (of *fd* itself without a path)."""
-    flags = _OPEN_TREE_CLONE | _CLOEXEC | (0 if path else _AT_EMPTY_PATH)
+def clone_tree(fd: int, *, recursive: bool) -> int:
+    """Return a detached bind mount of the file or directory that *fd* has open."""
+    flags = _OPEN_TREE_CLONE | _CLOEXEC | _AT_EMPTY_PATH
     flags |= _AT_RECURSIVE if recursive else 0
-    return _call("open_tree", fd, os.fsencode(path), flags, path=path)
+    return _call("open_tree", fd, b"", flags)
 
 
 def move_mount(mount_fd: int, target: int, path: str = "") -> None:
@@ -301,9 +301,9 @@ def mount_setattr(fd: int, *, add: int, clear: int = 0, recursive: bool = False)
     _call("mount_setattr", fd, b"", _AT_EMPTY_PATH | recursive * _AT_RECURSIVE, value, 32)
 
 
-def open_in_root(root: int, path: str, flags: int = os.O_PATH) -> int:
+def open_in_root(root: int, path: str) -> int:
     """Open *path* as if *root* were ``/``: no link, ``..`` or /proc trick leads out of it."""
-    how = (c_uint64 * 3)(flags | _CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    how = (c_uint64 * 3)(os.O_PATH | _CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     return _call("openat2", root, os.fsencode(path), ctypes.byref(how), 24, path=path)
 
 

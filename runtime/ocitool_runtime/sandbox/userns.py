@@ -8,7 +8,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from ocitool_runtime.sandbox import channel, signals, syscalls
+from ocitool_runtime.sandbox import channel, messages, signals, syscalls
 from ocitool_runtime.sandbox.channel import doing
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ def user_namespace(control: _socket.socket) -> None:
     with doing("make a user namespace"):
         syscalls.unshare(syscalls.CLONE_NEWUSER)
     with doing("map ids"):
-        channel.send(control, ("maps",))
+        channel.send(control, messages.MapsWanted())
         if channel.receive(control)[0] is None:
             os._exit(125)  # the parent is gone
         os.setresgid(0, 0, 0)
@@ -38,7 +38,7 @@ def main(mode: str, control: _socket.socket, plan: Plan) -> None:
     if mode == "probe":
         with doing("make namespaces"):
             syscalls.unshare(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC)
-        channel.send(control, ("ok",))
+        channel.send(control, messages.ProbeDone())
         return
     with doing(f"run {os.fsdecode(plan['args'][0])}"):
         signals.reset_signals()

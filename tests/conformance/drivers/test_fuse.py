@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.drivers import select
-from ocitool.drivers.conformance.harness import LIST, close, timeless
+from ocitool.drivers.conformance.harness import LIST, timeless
 from ocitool.drivers.conformance.layers import directory, entries_of, file, hardlink, symlink, tar
 from ocitool.drivers.conformance.suite import A, B, C, DriverConformance
 from ocitool.drivers.fuse_overlayfs import FuseOverlayDriver
@@ -85,7 +85,7 @@ class TestFuseOverlay(DriverConformance):
             driver.begin("t", (A,))
             self.inside(driver, "t", (A,), edit)
             names.append(list(entries_of(self.diff(driver, "t", (A,)))))
-            close(driver)
+            driver.close()
             remove_tree(home)
         assert names[0] == names[1]
 

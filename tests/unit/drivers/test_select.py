@@ -9,6 +9,7 @@ import pytest
 from ocitool import plugins
 from ocitool.drivers import probes, select
 from ocitool.drivers.overlay import OverlayDriver
+from ocitool.drivers.vfs import VfsDriver
 from ocitool.errors import DriverError, DriverUnavailable, PluginError
 
 
@@ -22,9 +23,9 @@ def drivers(tmp_path):
 
 
 def test_the_wanted_driver_is_used(drivers):
-    name, tried = select.choose(drivers, "vfs")
-    assert name == "vfs"
-    assert [candidate.name for candidate in tried] == ["vfs"]
+    assert select.choose(drivers, "vfs") == select.Choice(
+        name="vfs", reason="plain directories work everywhere"
+    )
 
 
 def test_an_unknown_driver_is_refused(drivers):
@@ -36,11 +37,12 @@ def test_what_cannot_work_is_passed_over_with_its_reason(drivers, monkeypatch):
     """Its options cannot name such a path, so plain directories are used instead."""
     monkeypatch.setattr(plugins, "names", lambda group: ("fuse-overlayfs", "vfs"))
     place = f"{drivers},with:marks"
-    name, tried = select.choose(place)
-    assert name == "vfs"
-    assert (tried[0].name, tried[0].support.ok) == ("fuse-overlayfs", False)
-    assert "takes no path with a colon" in tried[0].support.reason
-    assert tried[0].support.hint
+    choice = select.choose(place)
+    assert choice.name == "vfs"
+    (passed,) = choice.passed_over
+    assert (passed.name, passed.support.ok) == ("fuse-overlayfs", False)
+    assert "takes no path with a colon" in passed.support.reason
+    assert passed.support.hint
     with pytest.raises(DriverUnavailable, match="takes no path with a colon") as caught:
         select.choose(place, "fuse-overlayfs")  # what is wanted is never replaced
     assert caught.value.hint
@@ -59,3 +61,16 @@ def test_more_layers_than_overlay_stacks_are_refused(tmp_path):
         driver.begin("t", [f"{at:064x}" for at in range(500)])
     assert "vfs" in caught.value.hint
     assert list(driver.trees()) == []
+
+
+class Old(VfsDriver):
+    """A driver that was written before there was ``close``."""
+
+    close = property()  # has no getter: as if there were no such name
+
+
+def test_a_driver_that_lacks_a_method_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(plugins, "lookup", lambda group, name: Old)
+    with pytest.raises(PluginError, match="driver 'old' lacks close of") as caught:
+        select.make("old", str(tmp_path))
+    assert caught.value.hint

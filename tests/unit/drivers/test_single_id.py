@@ -8,7 +8,6 @@ import struct
 import pytest
 
 from ocitool.drivers import select
-from ocitool.drivers.conformance.harness import close
 from ocitool.drivers.conformance.layers import file, tar
 from ocitool.drivers.rootless import single_id
 from ocitool.errors import DriverUnavailable, LayerError
@@ -25,18 +24,18 @@ def test_the_name_says_it():
 def test_who_has_ids_may_not_choose_it(tmp_path):
     if single_id.reason():
         pytest.skip(single_id.reason())
-    with pytest.raises(DriverUnavailable, match="need not be kept aside") as caught:
+    with pytest.raises(DriverUnavailable, match="for users with a single ID") as caught:
         select.choose(str(tmp_path), "vfs.aside")
-    assert caught.value.hint == "--driver vfs"
+    assert caught.value.hint == "use --driver vfs"
 
 
 def test_who_has_none_gets_it_for_every_name(tmp_path, monkeypatch, user_namespaces):
     monkeypatch.setattr(single_id, "reason", lambda: "there are no ranges")
-    name, tried = select.choose(str(tmp_path), "vfs")
-    assert name == "vfs.aside"
-    assert "for there are no ranges" in tried[0].support.reason
+    choice = select.choose(str(tmp_path), "vfs")
+    assert choice.name == "vfs.aside"
+    assert "extended attributes: there are no ranges" in choice.reason
     assert os.listdir(tmp_path) == ["vfs.aside"]
-    assert os.listdir(tmp_path / name) == []
+    assert os.listdir(tmp_path / choice.name) == []
 
 
 def test_a_file_system_without_attributes_is_told(tmp_path, monkeypatch, user_namespaces):
@@ -45,7 +44,7 @@ def test_a_file_system_without_attributes_is_told(tmp_path, monkeypatch, user_na
 
     monkeypatch.setattr(single_id, "reason", lambda: "there are no ranges")
     monkeypatch.setattr(os, "setxattr", refuse)
-    with pytest.raises(DriverUnavailable, match="takes no attributes to keep owners in") as caught:
+    with pytest.raises(DriverUnavailable, match="no extended attributes of users") as caught:
         select.choose(str(tmp_path), "vfs")
     assert "there are no ranges" in caught.value.message
     assert caught.value.hint == single_id.WITHOUT
@@ -65,7 +64,7 @@ def test_layers_stay_within_reach_of_who_was_given_ids(tmp_path, user_namespaces
         driver.remove("a" * 64)
         assert [*driver.layers(), *driver.trees()] == []
     finally:
-        close(driver)
+        driver.close()
 
 
 def test_an_access_list_of_other_ids_is_refused_by_name(tmp_path, user_namespaces):
@@ -80,4 +79,4 @@ def test_an_access_list_of_other_ids_is_refused_by_name(tmp_path, user_namespace
         assert caught.value.where == "f"
         driver.discard("t")
     finally:
-        close(driver)
+        driver.close()

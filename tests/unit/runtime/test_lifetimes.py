@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import select
 import signal
 import subprocess
@@ -19,10 +19,10 @@ from tests.fixtures.programs import CHECKOUT, python_environment
 from tests.unit.runtime.conftest import finish, overlay
 
 KEEPER = """
-import json, sys
-from ocitool_runtime import Sandbox, Stdio, get_isolation
-process = get_isolation().start(Sandbox.from_json(json.loads(sys.argv[1])), Stdio())
-print(process.pid, process._stub.pid, flush=True)
+import pickle, sys
+from ocitool_runtime import Stdio, get_isolation
+process = get_isolation().start(pickle.loads(bytes.fromhex(sys.argv[1])), Stdio())
+print(process.pid, process._shim.process.pid, flush=True)
 process.wait()
 """
 
@@ -33,7 +33,7 @@ def keeper(make):
     started = []
 
     def start(**fields):
-        words = json.dumps(make(("sleep", "1000"), **fields).to_json())
+        words = pickle.dumps(make(("sleep", "1000"), **fields)).hex()
         process = subprocess.Popen(
             [sys.executable, "-c", KEEPER, words], env=python_environment(), stdout=subprocess.PIPE
         )
@@ -77,7 +77,7 @@ def test_kill_9_of_the_stub_ends_the_container(keeper, init, user):
 
 def test_a_killed_stub_is_an_error(make):
     process = get_isolation().start(make(("sleep", "1000")), Stdio())
-    process._stub.kill()
+    process._shim.process.kill()
     with pytest.raises(SandboxError, match="was killed"):
         process.wait(60)
     process.close()

@@ -8,11 +8,14 @@ import zlib
 
 import pytest
 
-from ocitool.errors import LayerError
+from ocitool.drivers.conformance.layers import file as member
+from ocitool.errors import FormatError, LayerError
+from ocitool.image.compress import Compression, recompress
 from ocitool.layer.compression.toc import contents
 from ocitool.oci import mediatypes as types
 from ocitool.oci.digest import Digest
 from ocitool.store.image_fs import LayeredTree
+from tests.fixtures.stores import put_image
 from tests.unit.layer.tars import file, tar
 
 DATA = b"content " * 100_000
@@ -73,6 +76,19 @@ def test_a_plugin_s_codec_packs_and_unpacks_layers(store):
     assert layer.blob.media_type == f"{types.OCI_LAYER}+zlib"
     assert zlib.decompress(store.blobs.read(layer.blob)) == DATA
     assert plain(store, layer) == DATA
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_push_compresses_with_a_plugin_s_codec(store):
+    image = put_image(store, "docker.io/library/app:1", [member("f", DATA)])
+    made = recompress(store, image, Compression.parse("zlib:9"))
+    (layer,) = made.layers
+    assert layer.blob.media_type == f"{types.OCI_LAYER}+zlib"
+    assert plain(store, layer) == plain(store, image.layers[0])
+    assert recompress(store, made, Compression.parse("zlib")) is made
+    with pytest.raises(FormatError) as caught:
+        Compression.parse("brotli")
+    assert caught.value.hint == "supported: gzip, zstd, estargz, zlib, uncompressed"
 
 
 def test_an_estargz_layer_is_unpacked_and_says_what_proves_its_table(unpacking):

@@ -17,24 +17,24 @@ from tests.fixtures.stores import put_image
 MEMBERS = [file("f", b"content")]
 
 
-def facts(store):
-    return store.facts.of(digest for _, digest in store.refs.names())
+def summaries(store):
+    return store.summaries.of(digest for _, digest in store.refs.names())
 
 
-def test_facts_are_those_of_the_image(store):
+def test_summaries_are_those_of_the_image(store):
     image = put_image(store, "r/a:1", MEMBERS)
-    (found,) = facts(store).values()
+    (found,) = summaries(store).values()
     assert (found.id, found.size) == (str(image.id), image.size)
     assert found.platform == str(image.config.platform)
 
 
 def test_documents_are_read_once(store, store_root):
     image = put_image(store, "r/a:1", MEMBERS)
-    before = facts(store)
+    before = summaries(store)
     store.close()
     os.truncate(store.blobs.path(image.descriptor.digest), 0)
     with Store.open(str(store_root)) as again:
-        assert facts(again) == before
+        assert summaries(again) == before
 
 
 def test_an_index_is_known_by_its_own_digest(store):
@@ -42,19 +42,19 @@ def test_an_index_is_known_by_its_own_digest(store):
     index = Index.new([image.descriptor])
     store.blobs.put(index.raw, store.lease())
     store.refs.set("r/i:1", index.descriptor)
-    assert facts(store)[str(index.descriptor.digest)].id == str(index.descriptor.digest)
+    assert summaries(store)[str(index.descriptor.digest)].id == str(index.descriptor.digest)
     assert index.descriptor.media_type == OCI_INDEX
 
 
-def test_what_is_damaged_has_no_facts(store):
+def test_what_is_corrupt_has_no_summary(store):
     image = put_image(store, "r/a:1", MEMBERS)
     path = store.blobs.path(image.manifest.config.digest)
     os.truncate(path, 5)
-    assert facts(store) == {}
+    assert summaries(store) == {}
     put_image(store, "r/a:1", MEMBERS)
-    assert len(facts(store)) == 1
+    assert len(summaries(store)) == 1
     os.unlink(store.blobs.path(image.descriptor.digest))
-    assert facts(store) == {}
+    assert summaries(store) == {}
 
 
 def test_many_images_are_as_few(store):
@@ -62,7 +62,7 @@ def test_many_images_are_as_few(store):
     images = [put_image(store, f"r/a:{at}", [file("f", b"%d" % at)]) for at in range(3)]
     wanted = [str(image.digest) for image in images] + [f"sha256:{at:064x}" for at in range(3000)]
     for _ in range(2):
-        assert store.facts.of(wanted).keys() == {str(image.digest) for image in images}
+        assert store.summaries.of(wanted).keys() == {str(image.digest) for image in images}
 
 
 def test_an_image_is_found_by_the_beginning_of_its_id_or_digest(store):

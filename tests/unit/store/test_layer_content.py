@@ -11,7 +11,7 @@ from ocitool.errors import DigestMismatch, TooLarge
 from ocitool.layer.entry import Limits
 from ocitool.oci.digest import Digest
 from ocitool.store import layer_content
-from ocitool.store.layer_content import ProvedTar
+from ocitool.store.layer_content import VerifiedTar
 
 TAR = bytes(5000)
 LIMITS = Limits(ratio=10, ratio_from=1000)
@@ -21,7 +21,7 @@ def read(packed, monkeypatch, digest=TAR):
     monkeypatch.setattr(layer_content, "DEFAULT_LIMITS", LIMITS)
     wanted = Digest.parse(f"sha256:{hashlib.sha256(digest).hexdigest()}")
     source = io.BytesIO(TAR)
-    stream = ProvedTar(source, wanted, packed)
+    stream = VerifiedTar(source, wanted, packed)
     try:
         while stream.read(100):
             pass

@@ -14,7 +14,7 @@ from ocitool.drivers.conformance.harness import LIST, run_inside
 from ocitool.drivers.conformance.layers import directory, file, whiteout
 from ocitool.errors import DigestMismatch, LayerError, OcitoolError
 from ocitool.oci.digest import Digest
-from ocitool.store.layer_content import Layer, layer_names
+from ocitool.store.layer_content import Layer, chain_ids
 from ocitool.store.maintenance.prune import prune
 from tests.fixtures.stores import age, put_image, put_layer
 
@@ -29,7 +29,7 @@ def trees(store):
 def test_layers_are_unpacked_once(unpacking):
     image = put_image(unpacking, "r/a:1", LOW, HIGH)
     names = unpacking.layers.ensure(image.layers)
-    assert names == layer_names(image.layers)
+    assert names == chain_ids(image.layers)
     assert trees(unpacking) == ([], sorted(names))
     rows = unpacking.database.rows("SELECT chain, parent, made FROM layers ORDER BY made")
     assert [row[:2] for row in rows] == [(names[0], ""), (names[1], names[0])]
@@ -43,7 +43,7 @@ def test_layers_are_unpacked_once(unpacking):
 def test_every_compression_is_unpacked(unpacking, codec):
     layer = put_layer(unpacking, LOW, codec)
     unpacking.layers.ensure([layer])
-    assert unpacking.driver().usage(layer_names([layer])[0]).size >= 4
+    assert unpacking.driver().usage(chain_ids([layer])[0]).size >= 4
 
 
 def test_a_layer_that_is_not_its_diff_id_is_refused(unpacking):
@@ -51,7 +51,7 @@ def test_a_layer_that_is_not_its_diff_id_is_refused(unpacking):
     wrong = Layer(diff_id=Digest.of(b"another"), blob=high.blob)
     with pytest.raises(DigestMismatch):
         unpacking.layers.ensure([low, wrong])
-    assert trees(unpacking) == ([], [layer_names([low])[0]])
+    assert trees(unpacking) == ([], [chain_ids([low])[0]])
     assert len(unpacking.database.rows("SELECT * FROM layers")) == 1
 
 
@@ -121,7 +121,7 @@ def test_a_changed_tree_becomes_a_layer(with_driver):
     with unpacking.layers.tree([low]) as tree:
         run_inside(tree.mounts, "import os; os.unlink('gone'); open('new', 'w').write('new')")
         layer = unpacking.layers.commit(tree, [low], clamp=1000)
-    names = layer_names([low, layer])
+    names = chain_ids([low, layer])
     assert trees(unpacking) == ([], sorted(names))
     home = f"{unpacking.layout.drivers}/{unpacking.driver().name}"
     kept = ["fs"] if not unpacking.driver().tar(names[1]) else ["image", "tar"]

@@ -16,7 +16,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import OCI_INDEX
 from ocitool.store.maintenance.check import check
-from ocitool.store.maintenance.mark import mark, take_stock
+from ocitool.store.maintenance.mark import mark, take_inventory
 from ocitool.store.maintenance.prune import _topmost_first, prune
 from tests.fixtures.stores import put_image
 
@@ -76,7 +76,7 @@ def test_what_is_in_use_is_found_once(deep):
 def test_a_check_ends(deep):
     store, _, image = deep
     assert list(check(store)) == []
-    assert take_stock(store).names[image.digest] == {"docker.io/library/nested:1"}
+    assert take_inventory(store).names[image.digest] == {"docker.io/library/nested:1"}
 
 
 def test_a_copy_refuses_what_is_nested_without_sense(deep, tmp_path):

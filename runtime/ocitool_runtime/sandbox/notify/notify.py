@@ -19,15 +19,16 @@ import select
 import stat
 
 from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.files import mount_id, status
 from ocitool_runtime.sandbox.notify import ownership, unotify
-from ocitool_runtime.sandbox.notify.request import UNCHANGED, Asked, split, umask_of
+from ocitool_runtime.sandbox.notify.request import UNCHANGED, Asked, split
 from ocitool_runtime.sandbox.notify.unotify import Call, Left
 
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Keeper:
+class OwnershipHandler:
     """Answers in a thread of its own, which may wait for a caller who has been killed.
 
     It is made before the stub's children get a PID namespace, in which it could have no thread.
@@ -36,7 +37,7 @@ class Keeper:
     def __init__(self) -> None:
         self._proc = unotify.open_proc()
         self._listener = self._root = -1
-        self._mount = b""
+        self._mount = -1
         self._begun = _thread.allocate_lock()
         self._begun.acquire()
         _thread.start_new_thread(self._serve, ())
@@ -44,7 +45,7 @@ class Keeper:
     def begin(self, listener: int, root: int) -> None:
         """Answer what comes from the filter's descriptor; *root* is the container's root."""
         self._listener, self._root = listener, root
-        self._mount = self._mount_of(root)
+        self._mount = mount_id(root, self._proc)
         self._begun.release()
 
     def _serve(self) -> None:
@@ -63,7 +64,7 @@ class Keeper:
         if call is None:
             return
         try:
-            self._carry_out(call)
+            self._execute(call)
             call.answer()
         except Left:
             call.leave()
@@ -72,7 +73,7 @@ class Keeper:
         finally:
             call.close()
 
-    def _carry_out(self, call: Call) -> None:
+    def _execute(self, call: Call) -> None:
         call.check()
         asked = Asked(call.machine, call.number, call.arguments, call.caller)
         call.check()
@@ -130,7 +131,7 @@ class Keeper:
         parent, name = split(asked.path)
         if kind is None or not asked.device or not name:  # 0:0 everybody may make
             raise Left
-        mode = asked.mode & 0o7777 & ~umask_of(caller)
+        mode = asked.mode & 0o7777 & ~int(status(caller)[b"Umask"][0], 8)
         directory = self._find(asked, caller, parent, follow=True, directory=True)
         try:
             fd = os.open(name, _NEW, 0o600, dir_fd=directory)
@@ -138,9 +139,7 @@ class Keeper:
             os.close(directory)
         try:
             os.fchmod(fd, mode)
-            major = asked.device >> 8 & 0xFFF
-            minor = asked.device & 0xFF | asked.device >> 12 & 0xFFF00
-            ownership.make_device(fd, kind, major, minor)
+            ownership.make_device(fd, kind, os.major(asked.device), os.minor(asked.device))
         finally:
             os.close(fd)
 
@@ -156,7 +155,7 @@ class Keeper:
         except OSError:
             raise Left from None
         try:
-            if self._mount_of(fd) != self._mount:
+            if mount_id(fd, self._proc) != self._mount:
                 raise Left
         except BaseException:
             os.close(fd)
@@ -181,14 +180,6 @@ class Keeper:
                 os.chroot(".")
         finally:
             os.close(root)
-
-    def _mount_of(self, fd: int) -> bytes:
-        info = os.open(f"self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
-        try:
-            lines = os.read(info, 1 << 12).split(b"\n")
-        finally:
-            os.close(info)
-        return next((line for line in lines if line.startswith(b"mnt_id:")), b"")
 
 
 def _lstat(name: bytes, directory: int) -> os.stat_result:

@@ -90,18 +90,6 @@ def _text(caller: int, address: int) -> bytes:
     raise Left
 
 
-def umask_of(caller: int) -> int:
-    """Return the umask of the process whose directory of /proc is open as *caller*."""
-    status = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=caller)
-    try:
-        for line in os.read(status, 1 << 12).split(b"\n"):
-            if line.startswith(b"Umask:"):
-                return int(line.split()[1], 8)
-    finally:
-        os.close(status)
-    return 0o022
-
-
 def split(path: bytes) -> tuple[bytes, bytes]:
     """Return directory and last name of a path; no name if it ends in none."""
     parent, slash, name = path.rpartition(b"/")

@@ -18,6 +18,7 @@ import select
 import struct
 
 from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.files import status
 from ocitool_runtime.sandbox.notify import unotify
 from ocitool_runtime.sandbox.notify.unotify import Call, Left
 
@@ -91,11 +92,6 @@ def _make(call: Call) -> int:
 
 def _identity(call: Call) -> tuple[int, int]:
     """Return the caller's file system ids; they change by itself alone, and it waits."""
-    fd = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=call.caller)
-    try:
-        lines = os.read(fd, 1 << 12).split(b"\n")
-    finally:
-        os.close(fd)
+    fields = status(call.caller)
     call.check()
-    fields = {line.split()[0]: line.split() for line in lines if line.startswith((b"Uid", b"Gid"))}
-    return int(fields[b"Uid:"][4]), int(fields[b"Gid:"][4])
+    return int(fields[b"Uid"][3]), int(fields[b"Gid"][3])

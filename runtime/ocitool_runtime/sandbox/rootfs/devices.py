@@ -42,6 +42,21 @@ _TIOCSWINSZ = 0x5414
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class Terminal:
+    """The two descriptors of a pseudoterminal (pty(7))."""
+
+    __slots__ = ("master", "slave")
+
+    def __init__(self, master: int, slave: int) -> None:
+        self.master = master
+        self.slave = slave
+
+    def close(self) -> None:
+        """Close both."""
+        os.close(self.master)
+        os.close(self.slave)
+
+
 class Devices:
     """A /dev under construction, beneath the attached tmpfs *fd*."""
 
@@ -134,8 +149,8 @@ class Devices:
             mounted = mounts.filesystem("devpts", NOSUID | NOEXEC, options)
         self._pts = self._place(mounted, "pts")
 
-    def open_terminal(self, rows: int, columns: int) -> tuple[int, int]:
-        """Return (master, slave) of a terminal of the container, bound on /dev/console too."""
+    def open_terminal(self, rows: int, columns: int) -> Terminal:
+        """Return a terminal of the container, bound on /dev/console, too."""
         master = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=self._pts)
         fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
         # By descriptor: a path of the container's could lead anywhere (TIOCGPTPEER, ioctl_tty(2)).
@@ -143,7 +158,7 @@ class Devices:
         if rows and columns:
             fcntl.ioctl(slave, _TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self._bind(mounts.clone(slave, 0, recursive=False), "console")
-        return master, slave
+        return Terminal(master, slave)
 
 
 def _make_nodes(directory: int) -> None:

@@ -14,6 +14,7 @@ import os
 import stat
 
 from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.files import mount_id
 from ocitool_runtime.sandbox.syscalls import Refused
 
 _LINKS = 40  # as the kernel's MAXSYMLINKS
@@ -153,11 +154,3 @@ class Points:
                 made.remove()
             except OSError:  # gone, not empty, or read-only: then there is nothing to undo
                 continue
-
-
-def mount_id(fd: int) -> int:
-    """Return the id of the mount that *fd* is on (proc(5), /proc/pid/fdinfo)."""
-    info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    text = os.read(info, 4096)
-    os.close(info)
-    return int(text.split(b"mnt_id:", 1)[1].split(None, 1)[0])

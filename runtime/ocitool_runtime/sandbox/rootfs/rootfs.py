@@ -12,6 +12,7 @@ import os
 import stat
 
 from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.sandbox.rootfs import mounts
 from ocitool_runtime.sandbox.rootfs.mountpoints import Points
 from ocitool_runtime.sandbox.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ocitool_runtime.sandbox.plan import MountPlan, Plan
 
 # Docker's lists (moby, oci/defaults.go); names are beneath /proc and /sys.
-MASKED_IN_PROC = (
+_MASKED_IN_PROC = (
     "asound",
     "acpi",
     "interrupts",
@@ -34,8 +35,8 @@ MASKED_IN_PROC = (
     "sched_debug",
     "scsi",
 )
-MASKED_IN_SYS = ("firmware", "devices/virtual/powercap")
-READ_ONLY_IN_PROC = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+_MASKED_IN_SYS = ("firmware", "devices/virtual/powercap")
+_READ_ONLY_IN_PROC = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -106,10 +107,10 @@ class Rootfs:
         memory = mounts.filesystem("tmpfs", NOSUID | NODEV | NOEXEC, [("mode", "0755")])
         syscalls.move_mount(memory, self.fd)
         binds = []
-        for number, (target, content) in enumerate(files):
+        for number, file in enumerate(files):
             made = os.open(str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=memory)
-            os.write(made, content)
-            binds.append((target, mounts.clone(made, attributes, recursive=False)))
+            write_all(made, file["content"])
+            binds.append((file["target"], mounts.clone(made, attributes, recursive=False)))
             os.close(made)
         self._unstack(memory)
         os.close(memory)
@@ -141,7 +142,7 @@ class Rootfs:
             self._notes.append(f"/sys is empty: {error.strerror}")
             return
         self.attach(mounted, point)
-        for name in MASKED_IN_SYS:
+        for name in _MASKED_IN_SYS:
             self._mask(mounted, name)
         self._mount_cgroup(mounted)
 
@@ -177,9 +178,9 @@ class Rootfs:
         """Mount the /proc of this PID namespace, with what tells of the host covered."""
         mounted = mounts.filesystem("proc", NOSUID | NODEV | NOEXEC, [])
         self.attach(mounted, point)
-        for name in READ_ONLY_IN_PROC:
+        for name in _READ_ONLY_IN_PROC:
             self._freeze(mounted, name)
-        for name in MASKED_IN_PROC:
+        for name in _MASKED_IN_PROC:
             self._mask(mounted, name)
 
     def _freeze(self, parent: int, name: str) -> None:

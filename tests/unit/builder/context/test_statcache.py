@@ -11,14 +11,15 @@ import pytest
 from ocitool.builder.context import statcache
 from ocitool.builder.context.context import Context
 from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.store.build_cache import BuildCache
 from ocitool.store.database import Database
 
 OLD = 3.0  # seconds; older than any file system's clock is coarse
 
 
 @pytest.fixture
-def database(store_root) -> Database:
-    return Database(str(store_root / "db.sqlite"))
+def records(store_root) -> BuildCache:
+    return BuildCache(Database(str(store_root / "db.sqlite")))
 
 
 @pytest.fixture
@@ -31,11 +32,11 @@ def top(tmp_path) -> Path:
 
 
 @pytest.fixture
-def digest(database, top, monkeypatch):
+def digest(records, top, monkeypatch):
     """Return a function that digests the context's ``d`` as a new build would."""
 
     def compute(source: str = "d") -> str:
-        context = Context(str(top), IgnoreRules(), database)
+        context = Context(str(top), IgnoreRules(), records)
         (item,) = context.find(source)
         found = context.digest(item)
         context.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
+import pickle
 import pty
 import select
 import signal
@@ -20,9 +20,9 @@ from ocitool_runtime import Exit, Sandbox, Stdio, get_isolation, run_foreground
 from tests.fixtures.programs import python_environment
 
 DRIVER = r"""
-import json, os, sys
-from ocitool_runtime import Sandbox, get_isolation, run_foreground
-sandbox = Sandbox.from_json(json.loads(sys.argv[1]))
+import os, pickle, sys
+from ocitool_runtime import get_isolation, run_foreground
+sandbox = pickle.loads(bytes.fromhex(sys.argv[1]))
 ended = run_foreground(get_isolation(), sandbox, interactive=sys.argv[2] == "-i",
                        on_start=lambda process: os.write(1, b"started\n"))
 os.write(1, b"ended %d %d\n" % (ended.code, ended.signal))
@@ -31,7 +31,7 @@ os.write(1, b"ended %d %d\n" % (ended.code, ended.signal))
 
 def drive(sandbox, interactive, **streams):
     """Start a program that runs *sandbox* in its foreground."""
-    words = [json.dumps(sandbox.to_json()), "-i" if interactive else "-"]
+    words = [pickle.dumps(sandbox).hex(), "-i" if interactive else "-"]
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, *words], env=python_environment(), **streams
     )

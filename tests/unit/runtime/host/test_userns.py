@@ -10,8 +10,9 @@ import pytest
 
 from ocitool.errors import SandboxError
 from ocitool_runtime import IdMap
+from ocitool_runtime.errors import MapsUnavailable
 from ocitool_runtime.host import userns
-from ocitool_runtime.host.idmap import Maps, current_maps, single_map
+from ocitool_runtime.host.idmap import Maps, current_maps, single_map, usable_maps
 from tests.unit.runtime.conftest import overlay
 
 
@@ -42,12 +43,16 @@ def test_own_id_first_then_the_ranges(ranges):
 
 @pytest.mark.parametrize("text", ["", "other:100000:65536\n", "4242:100000:0\n"])
 def test_no_range_is_a_reason_with_a_remedy(ranges, text):
-    assert "usermod --add-subuids" in ranges(text)
+    with pytest.raises(MapsUnavailable, match="has no range for 4242") as caught:
+        ranges(text)
+    assert "usermod --add-subuids" in caught.value.hint
 
 
 def test_no_newuidmap_is_a_reason(ranges, monkeypatch):
     monkeypatch.setattr("ocitool_runtime.host.idmap._find", lambda tool: None)
-    assert "install the package uidmap" in ranges("4242:100000:65536\n")
+    with pytest.raises(MapsUnavailable, match="newuidmap is not installed") as caught:
+        ranges("4242:100000:65536\n")
+    assert "install the package uidmap" in caught.value.hint
 
 
 def test_root_needs_no_maps(monkeypatch):
@@ -62,8 +67,7 @@ def some_maps():
     if os.geteuid() == 0:
         ids = (IdMap(container=0, host=0, count=1), IdMap(container=1, host=100000, count=1000))
         return Maps(uid_maps=ids, gid_maps=ids)
-    found = current_maps()
-    return single_map() if isinstance(found, str) else found
+    return usable_maps()
 
 
 def output(maps, script, **options):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import pickle
 import select
 import shutil
 import signal
@@ -20,9 +20,9 @@ from tests.fixtures.programs import python_environment
 from tests.unit.runtime.conftest import finish, overlay
 
 KEEPER = """
-import json, sys
-from ocitool_runtime import Sandbox, Stdio, get_isolation
-process = get_isolation().start(Sandbox.from_json(json.loads(sys.argv[1])), Stdio())
+import pickle, sys
+from ocitool_runtime import Stdio, get_isolation
+process = get_isolation().start(pickle.loads(bytes.fromhex(sys.argv[1])), Stdio())
 print(process.pid, flush=True)
 process.wait()
 """
@@ -120,7 +120,7 @@ def test_a_part_of_it_can_be_a_volume(run, served, scratch, image, servers):
 
 
 def test_kill_9_of_the_parent_ends_the_program(make, served, scratch, servers):
-    words = json.dumps(make(("sleep", "1000"), rootfs=(served,)).to_json())
+    words = pickle.dumps(make(("sleep", "1000"), rootfs=(served,))).hex()
     keeper = subprocess.Popen(
         [sys.executable, "-c", KEEPER, words], env=python_environment(), stdout=subprocess.PIPE
     )
@@ -138,7 +138,7 @@ def test_kill_9_of_the_stub_ends_the_program(make, served, servers):
     process = get_isolation().start(make(("sleep", "1000"), rootfs=(served,)), Stdio())
     handles = [os.pidfd_open(int(each)) for each in servers()]
     assert len(handles) == 1
-    process._stub.kill()
+    process._shim.process.kill()
     assert ends(handles[0])
     process.close()
 

@@ -90,7 +90,7 @@ def test_a_kernel_that_notifies_nobody_is_noted(rangeless_user):
     code = HEAD + "fails(errno.EINVAL, os.chown, '/f', 5, 5)"
     _, notes, found = outcome(user, OLD_KERNEL + RUN, code)
     assert found == {}
-    assert "chown and mknod are refused: this kernel notifies nobody of them" in notes
+    assert "chown and mknod are refused: this kernel has no seccomp notifications" in notes
 
 
 def test_the_filter_takes_nothing_that_the_capabilities_do_not_give(rangeless_user):

@@ -15,11 +15,11 @@ from ocitool import Store
 from ocitool.drivers import erofs
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import ImageNotFound
-from ocitool.image.repair import Mended, repair
+from ocitool.image.repair import Repaired, repair
 from ocitool.image.store_content import local_image
 from ocitool.oci.digest import Digest
 from ocitool.store.maintenance.check import check
-from ocitool.store.maintenance.orphans import leftovers
+from ocitool.store.maintenance.orphans import unreferenced_data
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.remove import remove_image
 from tests.fixtures.stores import age, files_below, put_image
@@ -34,7 +34,7 @@ def stacked(store, count=5):
     names = store.layers.ensure(put_image(store, NAME, *layers).layers)
     for layer in local_image(store, NAME).layers:
         store.layers.index(layer)
-    store.facts.of([str(local_image(store, NAME).digest)])
+    store.summaries.of([str(local_image(store, NAME).digest)])
     age(store)
     return names
 
@@ -53,7 +53,7 @@ def mended(root, driver):
     """Repair in one run; nothing is left, and the image can be shown again."""
     with Store.open(root, driver=driver) as store:
         results = list(repair(store))
-        assert [each for each in results if not isinstance(each, Mended)] == []
+        assert [each for each in results if not isinstance(each, Repaired)] == []
         assert told(store) == []
         store.layers.view(local_image(store, NAME).layers)
         assert told(store) == []
@@ -139,7 +139,9 @@ def test_what_stands_on_nothing_is_no_use_and_goes(with_driver):
     assert told(with_driver) == []
     with_driver.database.run("UPDATE layers SET used = 1")
     with_driver.close()
-    assert any("3 layers" in line and "which are gone" in line for line in leftovers(with_driver))
+    assert any(
+        "3 layers" in line and "which are gone" in line for line in unreferenced_data(with_driver)
+    )
     assert list(repair(with_driver)) == []
     assert list(with_driver.driver().layers()) == []
 
@@ -197,7 +199,7 @@ def test_a_step_that_is_said_to_have_made_another_layer(unpacking):
     unpacking.database.run("INSERT INTO cache VALUES ('k', ?, 1)", (json.dumps(record),))
     assert told(unpacking) == ["the database holds what is not so: cache, key k"]
     (result,) = repair(unpacking)
-    assert isinstance(result, Mended)
+    assert isinstance(result, Repaired)
     assert unpacking.database.rows("SELECT * FROM cache") == []
 
 
@@ -205,7 +207,7 @@ def test_what_else_is_known_of_a_blob_stays(store):
     store.note_origin(DIGEST, "r/a")
     store.database.run("INSERT INTO origins VALUES (?, '/')", (str(DIGEST),))
     (result,) = repair(store)
-    assert isinstance(result, Mended)
+    assert isinstance(result, Repaired)
     assert store.origins(DIGEST) == ("r/a",)
 
 
@@ -242,7 +244,7 @@ def test_the_layout_file_is_written_again(store, content):
     (problem,) = told(store)
     assert problem.startswith(path)
     (result,) = repair(store)
-    assert isinstance(result, Mended)
+    assert isinstance(result, Repaired)
     with open(path, "rb") as file:
         assert file.read() == before
 
@@ -259,7 +261,7 @@ def test_without_names_the_rest_is_looked_at_and_kept(store):
     assert "index.json" in index
     assert "oci-layout" in layout
     assert str(image.layers[0].blob.digest) in blob
-    assert [isinstance(each, Mended) for each in repair(store)] == [False, True, False]
+    assert [isinstance(each, Repaired) for each in repair(store)] == [False, True, False]
     assert files_below(store.layout.blobs) == before
 
 

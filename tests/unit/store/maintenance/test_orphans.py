@@ -9,9 +9,9 @@ import pytest
 from ocitool import Store
 from ocitool.drivers.conformance.layers import file
 from ocitool.store.maintenance.check import check
-from ocitool.store.maintenance.orphans import leftovers
+from ocitool.store.maintenance.check_mounts import leaked_mounts
+from ocitool.store.maintenance.orphans import unreferenced_data
 from ocitool.store.maintenance.prune import prune
-from ocitool.store.sweep import leaked_mounts
 from tests.fixtures.programs import execute
 from tests.fixtures.stores import age, put_image
 
@@ -21,24 +21,24 @@ MEMBERS = [file("f", b"content")]
 def test_a_store_in_use_has_none(store):
     put_image(store, "r/a:1", MEMBERS)
     store.refs.set("", put_image(store, "r/b:1", [file("g", b"g")]).descriptor)
-    assert list(leftovers(store)) == []
+    assert list(unreferenced_data(store)) == []
 
 
 def test_blobs_and_indexes_without_an_image(store, store_root):
     image = put_image(store, "r/a:1", MEMBERS)
     store.layers.index(image.layers[0])
     store.refs.remove("r/a:1")
-    assert list(leftovers(store)) == []  # they may belong to the work of this process
+    assert list(unreferenced_data(store)) == []  # they may belong to the work of this process
     age(store)
     store.close()
     with Store.open(str(store_root)) as again:
-        blobs, indexes = leftovers(again)
+        blobs, indexes = unreferenced_data(again)
         size = sum(again.blobs.size(digest) for digest in again.blobs.all())
         assert blobs.startswith(f"3 blobs ({size} bytes) that nothing names: sha256:")
         assert indexes.startswith("1 indexes of layers that nothing has: ")
         assert list(check(again)) == []
         prune(again)
-        assert list(leftovers(again)) == []
+        assert list(unreferenced_data(again)) == []
 
 
 def test_layers_and_trees_that_the_database_does_not_know(unpacking, store_root):
@@ -62,13 +62,13 @@ def test_layers_and_trees_that_the_database_does_not_know(unpacking, store_root)
 
 def without_tars(store):
     """What is left, but for the blobs that a driver's tars are, which may be too young to tell."""
-    return [line for line in leftovers(store) if " blobs (" not in line]
+    return [line for line in unreferenced_data(store) if " blobs (" not in line]
 
 
 def test_many_are_counted_and_some_are_named(store, store_root):
     for at in range(5):
         os.mkdir(f"{store_root}/tmp/dead{at}")
-    (line,) = leftovers(store)
+    (line,) = unreferenced_data(store)
     assert line == (
         "5 directories of processes that are gone: tmp/dead0, tmp/dead1, tmp/dead2 and 2 more"
     )

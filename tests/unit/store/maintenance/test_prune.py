@@ -15,7 +15,7 @@ from ocitool.drivers.conformance.layers import file
 from ocitool.errors import StoreError
 from ocitool.oci.manifest import Index
 from ocitool.oci.mediatypes import OCI_INDEX
-from ocitool.store.layer_content import layer_names
+from ocitool.store.layer_content import chain_ids
 from ocitool.store.maintenance.check import check
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.remove import remove_image
@@ -141,7 +141,7 @@ def test_unpacked_layers_go_with_their_images(fresh, unpacking):
     store.layers.ensure(gone.layers)
     store = fresh()
     assert prune(store).layers == 1
-    assert list(store.driver().layers()) == list(layer_names(kept.layers))
+    assert list(store.driver().layers()) == list(chain_ids(kept.layers))
     assert len(store.database.rows("SELECT * FROM layers")) == 1
 
 

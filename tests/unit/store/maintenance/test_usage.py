@@ -10,7 +10,7 @@ import pytest
 from ocitool import Store
 from ocitool.builder.solver.cache import LocalCache, Record
 from ocitool.drivers.conformance.layers import file, hardlink
-from ocitool.store.maintenance.build_cache import forget, size_of
+from ocitool.store.maintenance.cache_usage import prune_records, size_of
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.usage import usage
 from tests.fixtures.stores import age, put_image, put_layer
@@ -120,25 +120,25 @@ def test_the_least_recently_used_go_until_the_rest_fits(store):
     steps(store, 1000, 2000, 4000, 8000)
     total = size_of(usage(store).cache)
     assert 15_000 < total < 17_000
-    assert forget(store, space=total) == 0
-    assert forget(store, space=total - 1) == 1
+    assert prune_records(store, space=total) == 0
+    assert prune_records(store, space=total - 1) == 1
     assert keys(store) == ["step1", "step2", "step3"]
     assert LocalCache(store).get("step1") is not None  # which is used now
-    assert forget(store, space=11_000) == 1
+    assert prune_records(store, space=11_000) == 1
     assert keys(store) == ["step1", "step3"]
-    assert forget(store, space=0) == 2
+    assert prune_records(store, space=0) == 2
 
 
 def test_what_an_image_has_takes_nothing(store):
     steps(store, 1000, 2000)
     record = LocalCache(store).get("step0")
     put_image(store, "r/a:1", record.layer)
-    assert forget(store, space=0) == 1  # a limit of 0 keeps what costs nothing
+    assert prune_records(store, space=0) == 1  # a limit of 0 keeps what costs nothing
     assert keys(store) == ["step0"]
 
 
 def test_steps_go_by_when_they_were_last_used(store):
     steps(store, 10, 10, 10)
-    assert forget(store, until=1_001_000_000_000) == 1
+    assert prune_records(store, until=1_001_000_000_000) == 1
     assert keys(store) == ["step1", "step2"]
-    assert forget(store) == 2
+    assert prune_records(store) == 2

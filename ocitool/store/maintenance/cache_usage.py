@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ocitool.oci.digest import Digest
+from ocitool.store.build_cache import CacheUse
 from ocitool.store.maintenance.mark import Marks, mark
 from ocitool.store.maintenance.sizes import Space, measure
 from ocitool.store.store import Store
@@ -32,18 +32,15 @@ class CacheRecord:
 
 def cache_records(store: Store, kept: Marks, space: Space) -> list[CacheRecord]:
     """Return the records, the most recently used first; *kept* is what goes on without them."""
-    rows = store.database.rows("SELECT key, used, record FROM cache ORDER BY used DESC, key")
-    return [_record(key, used, json.loads(text), kept, space) for key, used, text in rows]
+    return [_record(use, kept, space) for use in store.build_cache.uses()]
 
 
-def _record(
-    key: str, used: float, fields: dict[str, str], kept: Marks, space: Space
-) -> CacheRecord:
-    blob = Digest.parse(fields["blob"]) if fields.get("blob") else None
-    layer = fields["name"] if blob else ""
+def _record(use: CacheUse, kept: Marks, space: Space) -> CacheRecord:
+    blob = use.layer.blob.digest if use.layer is not None else None
+    layer = use.chain_id
     return CacheRecord(
-        key=key,
-        used=used,
+        key=use.key,
+        used=use.used,
         blob=blob,
         layer=layer,
         blob_size=space.blobs.get(blob, 0) if blob and blob not in kept.blobs else 0,
@@ -52,25 +49,25 @@ def _record(
     )
 
 
-def forget(store: Store, *, until: int | None = None, space: int | None = None) -> int:
+def prune_records(store: Store, *, until: int | None = None, space: int | None = None) -> int:
     """Forget build steps; returns how many.  What only they have goes with the next collection.
 
     *until* (nanoseconds since the epoch) forgets those last used before it.  *space* is what the
     others may take in bytes: least recently used ones are forgotten until they do not take more.
     Without either all are forgotten.
     """
-    before = _count(store)
+    cache = store.build_cache
+    before = cache.count()
     if until is None and space is None:
-        store.database.run("DELETE FROM cache")
-        store.database.run("DELETE FROM files")
+        cache.clear()
     if until is not None:
-        store.database.run("DELETE FROM cache WHERE used < ?", (until / 1e9,))
+        cache.remove_unused_since(until / 1e9)
     if space is not None:
         kept = mark(store, cache=False)
         records = cache_records(store, kept, measure(store))
         gone = records[_fitting(records, space) :]
-        store.database.run_many("DELETE FROM cache WHERE key = ?", [(r.key,) for r in gone])
-    return before - _count(store)
+        cache.remove([record.key for record in gone])
+    return before - cache.count()
 
 
 def _fitting(records: Sequence[CacheRecord], space: int) -> int:
@@ -94,8 +91,3 @@ def _running_total(records: Sequence[CacheRecord]) -> Iterator[int]:
             total += 0 if what in seen else size
             seen.add(what)
         yield total
-
-
-def _count(store: Store) -> int:
-    count: int = store.database.rows("SELECT COUNT(*) FROM cache")[0][0]
-    return count

@@ -1,0 +1,230 @@
+"""The build cache in the database: what steps made, what COPY found, images, and the stat cache.
+
+The first three stand in the table ``cache``, as JSON under the key of a step; the last in the
+table ``files``, one row for each directory of a build context.  All of it can be made again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor
+from ocitool.store.database import Database
+from ocitool.store.layer_content import Layer
+
+_PUT: Final = "INSERT OR REPLACE INTO cache VALUES (?, ?, ?)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """What a step made: a layer, or None if it changed nothing; and when."""
+
+    layer: Layer | None
+    created: str  # RFC 3339
+    chain_id: str = ""  # digits; of the layer on those below it, "" without a layer
+
+
+class Content(NamedTuple):
+    """One thing that COPY or ADD names."""
+
+    name: str  # in the destination; "" for a directory, whose content is copied
+    kind: str  # "file", "dir", "archive", "text", "owned"
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord:
+    """The image that was made of a stage."""
+
+    manifest: Descriptor
+    config: Descriptor
+
+
+Record = StepRecord | ImageRecord | tuple[Content, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheUse:
+    """A record by what it keeps in the store: a step's layer, or nothing."""
+
+    key: str
+    used: float  # seconds since the epoch
+    layer: Layer | None
+    chain_id: str
+
+
+class DirectoryRecord(NamedTuple):
+    """What is known of the files of one directory of a build context."""
+
+    directory: str
+    state: bytes  # the fingerprint of what ``stat`` said of them
+    digest: str  # of their content
+    content: bytes  # each file's state and digest, as the stat cache writes them
+
+
+class BuildCache:
+    """The records; every method may raise `StoreError`, as `Database` does."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- records of steps -------------------------------------------------------------------
+
+    def step(self, key: str) -> StepRecord | None:
+        """Return what the step *key* made."""
+        text = self._text(key)
+        return None if text is None else _step(json.loads(text))
+
+    def put_step(self, key: str, record: StepRecord) -> None:
+        """Remember what the step *key* made."""
+        fields: dict[str, Any] = {"created": record.created}
+        if record.layer is not None:
+            blob = record.layer.blob
+            fields |= {
+                "blob": str(blob.digest),
+                "size": blob.size,
+                "media_type": blob.media_type,
+                "diff_id": str(record.layer.diff_id),
+                "name": record.chain_id,
+            }
+        self._put(key, fields)
+
+    def contents(self, key: str) -> tuple[Content, ...] | None:
+        """Return what the sources of a COPY from an image are."""
+        text = self._text(key)
+        return None if text is None else _contents(json.loads(text))
+
+    def put_contents(self, key: str, contents: Sequence[Content]) -> None:
+        """Remember what the sources of a COPY from an image are."""
+        self._put(key, {"contents": contents})
+
+    def image(self, key: str) -> ImageRecord | None:
+        """Return the image that was made of the same things before."""
+        text = self._text(key)
+        return None if text is None else _image(json.loads(text))
+
+    def put_image(self, key: str, record: ImageRecord) -> None:
+        """Remember the image that was made."""
+        self._put(key, {"image": [record.manifest.to_json(), record.config.to_json()]})
+
+    def _text(self, key: str) -> str | None:
+        rows = self._database.rows("SELECT record FROM cache WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    def _put(self, key: str, fields: dict[str, Any]) -> None:
+        self._database.run(_PUT, (key, json.dumps(fields), time.time()))
+
+    # -- all records ------------------------------------------------------------------------
+
+    def touch(self, key: str) -> None:
+        """Note that a record was used now: the least recently used are pruned first."""
+        self._database.run("UPDATE cache SET used = ? WHERE key = ?", (time.time(), key))
+
+    def uses(self) -> list[CacheUse]:
+        """Return every record by what it keeps in the store, the most recently used first."""
+        rows = self._database.rows("SELECT key, used, record FROM cache ORDER BY used DESC, key")
+        return [_use(key, used, json.loads(text)) for key, used, text in rows]
+
+    def count(self) -> int:
+        """Return how many records there are."""
+        count: int = self._database.rows("SELECT COUNT(*) FROM cache")[0][0]
+        return count
+
+    def clear(self) -> None:
+        """Remove every record, and the stat cache."""
+        self._database.run("DELETE FROM cache")
+        self._database.run("DELETE FROM files")
+
+    def remove_unused_since(self, limit: float) -> None:
+        """Remove the records that were last used before *limit*, in seconds since the epoch."""
+        self._database.run("DELETE FROM cache WHERE used < ?", (limit,))
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove the records of *keys*, all or none."""
+        self._database.run_many("DELETE FROM cache WHERE key = ?", [(key,) for key in keys])
+
+    # -- the stat cache ---------------------------------------------------------------------
+
+    def directories(self, rules: str, top: str) -> list[DirectoryRecord]:
+        """Return the records of *top* and all below it under one set of ignore *rules*.
+
+        Their ``content`` is left out (`directory_content`): most are not needed.
+        """
+        below = f"{top.rstrip('/')}/"
+        rows = self._database.rows(
+            "SELECT directory, state, digest FROM files WHERE rules = ?"
+            " AND (directory = ? OR (directory >= ? AND directory < ?))",
+            (rules, top, below, below[:-1] + "0"),  # "0" follows "/"
+        )
+        return [DirectoryRecord(directory, state, digest, b"") for directory, state, digest in rows]
+
+    def directory_content(self, rules: str, directory: str) -> bytes:
+        """Return the ``content`` of one record, empty if there is none."""
+        rows = self._database.rows(
+            "SELECT content FROM files WHERE directory = ? AND rules = ?", (directory, rules)
+        )
+        return rows[0][0] if rows else b""
+
+    def put_directories(self, rules: str, records: Sequence[DirectoryRecord]) -> None:
+        """Remember *records*, all or none."""
+        self._database.run_many(
+            "INSERT OR REPLACE INTO files (directory, rules, state, digest, content)"
+            " VALUES (?, ?, ?, ?, ?)",
+            [(each.directory, rules, each.state, each.digest, each.content) for each in records],
+        )
+
+
+def parse_record(text: str) -> Record:
+    """Read a record of any kind.
+
+    Raises:
+        FormatError: a digest or descriptor in it is malformed.
+        ValueError, KeyError, TypeError, AttributeError: it is not a record.
+    """
+    fields = json.loads(text)
+    if "image" in fields:
+        return _image(fields)
+    if "contents" in fields:
+        return _contents(fields)
+    return _step(fields)
+
+
+def _step(fields: dict[str, Any]) -> StepRecord:
+    layer = _layer(fields)
+    if not isinstance(fields["created"], str):
+        raise TypeError("created")
+    return StepRecord(
+        layer=layer, created=fields["created"], chain_id=fields["name"] if layer else ""
+    )
+
+
+def _layer(fields: dict[str, Any]) -> Layer | None:
+    if not fields.get("blob"):
+        return None
+    blob = Descriptor(
+        media_type=fields["media_type"], digest=Digest.parse(fields["blob"]), size=fields["size"]
+    )
+    return Layer(diff_id=Digest.parse(fields["diff_id"]), blob=blob)
+
+
+def _contents(fields: dict[str, Any]) -> tuple[Content, ...]:
+    contents = tuple(Content._make(each) for each in fields["contents"])
+    if any(type(text) is not str for content in contents for text in content):
+        raise TypeError("contents")
+    return contents
+
+
+def _image(fields: dict[str, Any]) -> ImageRecord:
+    manifest, config = map(Descriptor.from_json, fields["image"])
+    return ImageRecord(manifest=manifest, config=config)
+
+
+def _use(key: str, used: float, fields: dict[str, Any]) -> CacheUse:
+    layer = _layer(fields)
+    chain_id = str(fields["name"]) if layer else ""
+    return CacheUse(key=key, used=used, layer=layer, chain_id=chain_id)

@@ -1,0 +1,51 @@
+"""Finding mounts that killed processes have left in a store.
+
+Source: proc_pid_mountinfo(5).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from ocitool.store.layout import Layout
+from ocitool.store.leases import is_alive, lease_of
+from ocitool.store.maintenance.problems import Problem
+from ocitool_runtime.sandbox.rootfs.shared_mounts import is_left_behind
+
+
+def leaked_mounts(layout: Layout) -> Iterator[Problem]:
+    """Yield the mounts of this namespace that no living process of ours has below *layout*.
+
+    What the machine's owner may have mounted there (the store itself, its blobs) is none.
+    """
+    root = os.path.realpath(layout.root)
+    with open("/proc/self/mountinfo", "rb") as file:
+        paths = [_unescaped(line.split(b" ")[4]) for line in file]
+    for path in paths:
+        parts = path.removeprefix(f"{root}/").split("/") if path.startswith(f"{root}/") else []
+        if _is_work(parts) and not _lives(layout, parts):
+            yield Problem(
+                what=f"{path} is a mount that was left behind", remedy=f"run `umount {path}`"
+            )
+
+
+def _is_work(parts: list[str]) -> bool:
+    """Say whether *parts* of a path lie where only ocitool makes directories."""
+    return len(parts) > 1 and (
+        parts[0] in ("tmp", "containers") or (parts[0] == "drivers" and len(parts) > 3)
+    )
+
+
+def _lives(layout: Layout, parts: list[str]) -> bool:
+    if parts[0] == "drivers" and parts[2] == "trees":
+        return is_alive(layout, lease_of(parts[3]))
+    if parts[0] == "drivers" and parts[2] == "mounts":
+        return not is_left_behind(f"{layout.root}/{'/'.join(parts[:4])}")
+    return parts[0] == "tmp" and is_alive(layout, parts[1])
+
+
+def _unescaped(path: bytes) -> str:
+    plain = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), path)
+    return os.fsdecode(plain)
