@@ -112,7 +112,7 @@ def test_the_store(cli, store_root):
 def test_prune_asks(cli):
     refused = cli("system", "prune", "-a", stdin="n\n")
     assert refused.code == 1
-    assert "This removes ALL images" in refused.stderr
+    assert "This will remove ALL images" in refused.stderr
     assert "Nothing was removed" in refused.stderr
     assert cli("system", "prune", "-a").code == 1  # nobody there to answer
     assert cli("images", "-q").ok().stdout != ""

@@ -57,7 +57,7 @@ def test_login_push_pull_logout(cli, tmp_path):
         name = f"{address}/app:1"
         cli("tag", "app:1", name).ok()
         failed(cli("push", name), 1, f"hint: log in: ocitool login {address}")
-        failed(cli("login", "-u", "ann", "-p", "wrong", address), 1, "refuses this user")
+        failed(cli("login", "-u", "ann", "-p", "wrong", address), 1, "check the user name and the password")
         failed(cli("login", address), 2, "--password-stdin")
         failed(cli("login", "--password-stdin", address, stdin="x"), 2, "requires --username")
         cli("login", "-u", "ann", "--password-stdin", address, stdin="s3cret\n").ok()

@@ -117,7 +117,9 @@ def tag(app: App, name: str, target: str) -> None:
         found = store.find(name)
         if not store.refs.alias(str(reference), found):
             if not store.pointing(found.digest):
-                raise ImageNotFound(f"image not found: {name}", hint=f"run `ocitool pull {name}`")
+                raise ImageNotFound(
+                    f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`"
+                )
             store.refs.set(str(reference), found)  # the image is in an additional image store
 
 
