@@ -266,7 +266,7 @@ def test_a_failing_step_passes_its_code_on(tools_store, containers, context, run
     (context / "Dockerfile").write_text("FROM tools:1\nRUN echo out; \\\n  echo err >&2; exit 7\n")
     done = run_cli("build", ".", root=tools_store, cwd=context)
     assert done.code == 7
-    tail = done.stderr[done.stderr.index("ocitool: ") :]
+    tail = done.stderr[done.stderr.index("Error: ") :]
     assert "Dockerfile:2" in tail and "exit code: 7" in tail
     assert "2 | >>> RUN echo out; \\\n   3 | >>>   echo err >&2; exit 7\n" in tail
     assert "\nout\nerr\n" in tail
