@@ -47,7 +47,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
             image=str(image.digest),
             layers=chain_ids(image.layers),
         ) as container,
-        store.layers.tree(image.layers, progress) as tree,
+        store.layers.prepare(image.layers, progress) as tree,
     ):
         sandbox = sandbox_for(
             replace(options, hostname=options.hostname or _hostname(options, container.id)),

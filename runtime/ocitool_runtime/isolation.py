@@ -1,4 +1,4 @@
-"""The seam between what is to run and how it is kept apart."""
+"""The interface between a sandbox that is to run and an implementation of isolation."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Process(Protocol):
         """
 
     def kill(self, signum: int) -> None:
-        """Send a signal to the program; nothing happens once it has ended."""
+        """Send a signal to the program; does nothing once it has ended."""
 
     def close(self) -> None:
-        """Kill what still runs and give everything back."""
+        """Kill the container if it still runs, and release all resources."""
 
 
 class Isolation(Protocol):
-    """A way to run programs apart from the host.  Methods raise `SandboxError` alone."""
+    """A way to run programs isolated from the host.  Methods raise only `SandboxError`."""
 
     def probe(self) -> Support:
         """Say whether this works here, for this user; changes nothing."""

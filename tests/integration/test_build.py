@@ -108,7 +108,10 @@ def test_base_images_are_pulled_with_the_credentials_of_an_authfile(
         (("-f", "gone", "."), "failed to read dockerfile: open gone: no such file or directory"),
         (("-f", "d", "."), "failed to read dockerfile: open d: Is a directory"),
         (("-t", "Bad Name", "."), "Bad Name"),
-        (("--build-arg", "SOURCE_DATE_EPOCH=soon", "-f", "-", "."), "SOURCE_DATE_EPOCH is 'soon'"),
+        (
+            ("--build-arg", "SOURCE_DATE_EPOCH=soon", "-f", "-", "."),
+            "invalid SOURCE_DATE_EPOCH 'soon'",
+        ),
     ],
 )
 def test_what_cannot_begin(run_cli, store_root, context, words, message):
@@ -266,7 +269,7 @@ def test_a_failing_step_passes_its_code_on(tools_store, containers, context, run
     (context / "Dockerfile").write_text("FROM tools:1\nRUN echo out; \\\n  echo err >&2; exit 7\n")
     done = run_cli("build", ".", root=tools_store, cwd=context)
     assert done.code == 7
-    tail = done.stderr[done.stderr.index("ocitool: ") :]
+    tail = done.stderr[done.stderr.index("Error: ") :]
     assert "Dockerfile:2" in tail and "exit code: 7" in tail
     assert "2 | >>> RUN echo out; \\\n   3 | >>>   echo err >&2; exit 7\n" in tail
     assert "\nout\nerr\n" in tail

@@ -33,7 +33,7 @@ def run(context: StepContext, step: Run, parents: tuple[Layer, ...]) -> Layer:
     """
     store, progress = context.store, context.progress
     with (
-        store.layers.tree(parents, progress) as tree,
+        store.layers.prepare(parents, progress) as tree,
         _script(step, store.lease().path) as mounts,
     ):
         sandbox = usable_maps().applied_to(

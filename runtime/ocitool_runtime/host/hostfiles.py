@@ -1,6 +1,6 @@
-"""/etc/hosts, /etc/resolv.conf and /etc/hostname as a container is to see them.
+"""/etc/hosts, /etc/resolv.conf and /etc/hostname of a container.
 
-The container gets copies: to write to its /etc/resolv.conf must not change the host's.
+The container gets copies: writing to its /etc/resolv.conf must not change the host's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A sandbox in the foreground: its streams or terminal are the caller's, signals are passed on."""
+"""A container in the foreground: the caller's streams or terminal, and signals passed on."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run_foreground(
         SandboxError: as `Isolation.start`.
     """
     process: Process | None = None
-    early: list[int] = []  # signals from before the process stands, which lose none of them
+    early: list[int] = []  # signals that come before the process is started
 
     def pass_on(number: int, _: object) -> None:
         if process is None:
@@ -87,7 +87,7 @@ def run_foreground(
 
 @contextmanager
 def _handlers(wanted: dict[signal.Signals, _Handler]) -> Iterator[None]:
-    """Have the signals handled so within the block; nothing outside of the main thread."""
+    """Handle the signals so within the block; does nothing outside of the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -100,7 +100,7 @@ def _handlers(wanted: dict[signal.Signals, _Handler]) -> Iterator[None]:
 
 
 def _size(fd: int) -> tuple[int, int] | None:
-    """Return (rows, columns) of the terminal *fd*, None if it is none."""
+    """Return (rows, columns) of the terminal *fd*, None for anything else."""
     if fd < 0:
         return None
     try:
@@ -130,7 +130,7 @@ def _attach(master: int, stdin: int, stdout: int) -> None:
 
 @contextmanager
 def _raw(fd: int) -> Iterator[None]:
-    """Have the terminal *fd* raw within the block; nothing if it is not a terminal."""
+    """Set the terminal *fd* to raw mode within the block; does nothing for anything else."""
     if fd < 0 or not os.isatty(fd):
         yield
         return
