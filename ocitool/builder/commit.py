@@ -125,14 +125,14 @@ def _history(entry: HistoryEntry, records: Mapping[int, StepRecord], created: st
 def _base_history(old: ImageConfig | None) -> tuple[History, ...]:
     if old is None:
         return ()
-    # Every layer must have its entry, or readers count wrong; some bases come without a history.
+    # Each layer needs an entry, or readers count wrong; some base images have no history.
     known = sum(not entry.empty_layer for entry in old.history)
     missing = len(old.diff_ids) - known
     return (*(History(comment="imported"),) * max(missing, 0), *old.history)
 
 
 def _kept(old: ImageConfig | None) -> dict[str, object]:
-    # Docker's old bookkeeping describes the container that made the base, not this image.
+    # Docker's old fields describe the container that made the base, not this image.
     dropped = {"container", "container_config", "docker_version", "id", "parent", "Size"}
     fields = {} if old is None else old.unknown
     return {name: value for name, value in fields.items() if name not in dropped}

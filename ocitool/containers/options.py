@@ -1,4 +1,4 @@
-"""What a container is asked to be, in the words of ``docker run``."""
+"""Options of a container, as ``docker run`` has them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RunOptions:
     init: bool = False
 
     def check(self) -> None:
-        """Refuse what is wrong before anything is done; `ContainerError`."""
+        """Raise `ContainerError` for an invalid option."""
         parse_network(self.network)
         if self.name and not _NAME.fullmatch(self.name):
             raise ContainerError(

@@ -90,7 +90,7 @@ class Stdio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """One program and all that it is to see."""
+    """One program and everything that it sees."""
 
     rootfs: tuple[Mount, ...]  # outermost first, as a storage driver returned them
     args: tuple[str, ...]  # args[0] is looked up on the container's PATH
@@ -131,5 +131,5 @@ class Exit:
 
     code: int
     signal: int = 0
-    notes: tuple[str, ...] = field(default=())  # what the machine refused and was survived
+    notes: tuple[str, ...] = field(default=())  # warnings: what the machine does not support
     error: str = ""

@@ -272,4 +272,4 @@ def test_of_several_names_each_is_looked_at(cli):
 def test_from_is_no_change(cli, tmp_path):
     (tmp_path / "fs.tar").write_bytes(bytes(1024))
     done = cli("import", "-c", "CMD a", "-c", "FROM b", tmp_path / "fs.tar", "x:1")
-    failed(done, 1, "FROM is no change")
+    failed(done, 1, "FROM is not supported in --change")

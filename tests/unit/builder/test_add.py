@@ -147,7 +147,7 @@ def test_a_hard_link_to_a_file_of_the_image(project):
         ({"/etc/f": "1"}, UnsafePath, "absolute"),
         ({"l": {"link": "/etc"}, "l/f": "1"}, UnsafePath, "behind a link"),
         ({"h": {"hardlink": "../../etc/passwd"}}, UnsafePath, r"contains '\.\.'"),
-        ({"h": {"hardlink": "gone"}}, LayerError, "a hard link to nothing"),
+        ({"h": {"hardlink": "gone"}}, LayerError, "hard link to a missing file"),
         ({".wh.f": "1"}, LayerError, r"begins with \.wh\."),
         ({"d/.wh..wh..opq": "1"}, LayerError, r"begins with \.wh\."),
         ({"f": "1", "f/g": "2"}, BuildError, "cannot copy to non-directory: /x/f"),

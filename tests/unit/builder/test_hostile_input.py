@@ -45,7 +45,7 @@ def doubling(word: str, times: int) -> list[str]:
 
 @pytest.mark.parametrize("word", ["ENV", "ARG"])
 def test_a_variable_that_doubles_itself_is_stopped_at_its_line(project, word):
-    with within(10), pytest.raises(DockerfileError, match="come to more than 4 MiB") as caught:
+    with within(10), pytest.raises(DockerfileError, match="expand to more than 4 MiB") as caught:
         project.build(scratch(*doubling(word, 60)))
     assert 15 < caught.value.line < 25
     assert caught.value.excerpt == (f"{word} A=$A$A",)
@@ -53,7 +53,7 @@ def test_a_variable_that_doubles_itself_is_stopped_at_its_line(project, word):
 
 def test_a_global_argument_that_doubles_itself_is_stopped_at_its_line(project):
     lines = [*doubling("ARG", 60), "FROM scratch"]
-    with within(10), pytest.raises(DockerfileError, match="come to more than 4 MiB") as caught:
+    with within(10), pytest.raises(DockerfileError, match="expand to more than 4 MiB") as caught:
         project.build("\n".join(lines))
     assert 15 < caught.value.line < 25
 
@@ -75,14 +75,14 @@ LAST = [
 @pytest.mark.parametrize("last", LAST, ids=range(len(LAST)))
 def test_no_instruction_makes_more_of_variables(project, last):
     lines = [*doubling("ENV", 16), last]
-    with within(20), pytest.raises(DockerfileError, match="come to more than 4 MiB") as caught:
+    with within(20), pytest.raises(DockerfileError, match="expand to more than 4 MiB") as caught:
         project.build(scratch(*lines))
     assert caught.value.line == len(lines) + 1
 
 
 def test_a_history_that_no_config_can_hold_is_stopped_at_its_line(project):
     lines = [*(f"LABEL a{number}={'x' * 60_000}" for number in range(80)), "LABEL last=1"]
-    with within(20), pytest.raises(DockerfileError, match="history comes to more than") as caught:
+    with within(20), pytest.raises(DockerfileError, match="history of the image is larger than") as caught:
         project.build(scratch(*lines))
     assert 60 < caught.value.line < 75
 
@@ -105,7 +105,7 @@ def test_a_long_text_is_read_in_one_go(project):
         tree = project.build(scratch(f"COPY <<E f /d/\n{lines}\nE")).tree
     assert sorted(tree) == ["d", "d/E", "d/f"]
     long = "ENV A=1 \\\n" + "B=$A'x'\\\n" * 100_000
-    with within(60), pytest.raises(DockerfileError, match="history comes to more"):
+    with within(60), pytest.raises(DockerfileError, match="history of the image is larger"):
         project.build(scratch(long + "C=" + "y" * 60_000 + "\\\n" + ("z" * 60_000 + "\\\n") * 100))
 
 
