@@ -143,10 +143,10 @@ _LIBRARY: Final = os.path.realpath(f"{ownership.__file__}/../../..")
 LIST: Final = rf"""
 import hashlib, json, os, stat, sys
 sys.path.append({_LIBRARY!r})
-from ocitool.layer.ownership import here
+from ocitool.layer.ownership import current
 found = {{}}
 def look(path):
-    state = here().seen(path, os.lstat(path))
+    state = current().effective(path, os.lstat(path))
     name = os.path.relpath(path, ".")
     mode = state.st_mode
     facts = {{"mode": oct(mode), "owner": [state.st_uid, state.st_gid]}}
