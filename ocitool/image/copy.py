@@ -100,7 +100,7 @@ class _Job:
 
     def _require_few(self) -> None:
         if len(self._done) >= limits.MANIFESTS:
-            message = f"its indexes name more than {limits.MANIFESTS} manifests"
+            message = f"the indexes name more than {limits.MANIFESTS} manifests"
             raise BadManifest(message, where=self._name)
 
     def _blobs(self, manifest: Manifest) -> None:

@@ -27,16 +27,16 @@ def plain(stream: Stream, where: str) -> Stream:
     """
     peeked = Peeked(stream, len(_XZ))
     if not peeked.head:
-        raise FormatError("is empty: nothing came", where=where)
+        raise FormatError("the input is empty", where=where)
     tar = Peeked(inflated(peeked.head, peeked), BLOCK)
     try:
         if tar.head.strip(b"\0"):
             verify(tar.head.ljust(BLOCK, b"\0"), 0)
     except LayerError as error:
         raise FormatError(
-            "is no tar",
+            "invalid tar archive",
             where=where,
-            hint="give a tar, plain or compressed with gzip, zstd, xz or bzip2",
+            hint="use a tar, plain or compressed with gzip, zstd, xz or bzip2",
         ) from error
     return tar
 
@@ -78,4 +78,4 @@ class _Translated:
 
 
 def _damaged(error: Exception) -> LayerError:
-    return LayerError(f"the compressed data is damaged: {error}")
+    return LayerError(f"compressed data is corrupt: {error}")

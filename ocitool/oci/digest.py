@@ -33,13 +33,16 @@ class Digest:
         """Read a digest; `BadDigest` if it is malformed or its algorithm is not supported."""
         match = _GRAMMAR.fullmatch(text)
         if match is None:
-            raise BadDigest(f"{text!r} is not a digest", where=where)
+            raise BadDigest(f"invalid digest {text!r}", where=where)
         algorithm, encoded = match.groups()
         length = _HEX_LENGTH.get(algorithm)
         if length is None:
-            raise BadDigest(f"digest algorithm {algorithm!r} is not supported", where=where)
+            raise BadDigest(f"unsupported digest algorithm {algorithm!r}", where=where)
         if len(encoded) != length or not set(encoded) <= set("0123456789abcdef"):
-            raise BadDigest(f"{text!r} is not {length} lower-case hexadecimal digits", where=where)
+            raise BadDigest(
+                f"invalid digest {text!r}: expected {length} lower-case hexadecimal digits",
+                where=where,
+            )
         return cls(algorithm, encoded)
 
     @classmethod
