@@ -75,4 +75,4 @@ def current_umask() -> int:
         for line in status:
             if line.startswith(b"Umask:"):
                 return int(line.split()[1], 8)
-    return 0o777  # not told: set every mode
+    return 0o777  # unknown: set every mode

@@ -18,7 +18,7 @@ from tests.unit.layer.tars import members
 
 
 class Copy:
-    """A tree, a copy of it, and the moment the copy was done."""
+    """A tree, a copy of it, and the time when the copy was done."""
 
     def __init__(self, top):
         self.before, self.tree, self._mark = top / "before", top / "tree", top / "mark"
@@ -97,7 +97,7 @@ def test_a_directory_that_was_moved_takes_its_files_along(copy):
     assert copy.changes() == [".wh.d", "e/", "e/a", "e/s/", "e/s/b"]
 
 
-def test_directories_that_were_exchanged_are_told_apart_by_content(copy):
+def test_directories_that_were_exchanged_are_distinguished_by_content(copy):
     for name in ("v1", "v2"):
         (copy.before / name / "in").mkdir(parents=True)
         (copy.before / name / "in/version").write_text(name)
