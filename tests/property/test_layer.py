@@ -197,7 +197,7 @@ def read_entries(data: bytes, *, fast: bool) -> list[object]:
     """What a reader says of *data*, its error at last."""
     reader = TarReader(io.BytesIO(data), LIMITS)
     said: list[object] = []
-    with patch.object(Headers, "plain", Headers.plain if quickly else lambda *_: None):
+    with patch.object(Headers, "plain", Headers.plain if fast else lambda *_: None):
         try:
             said.extend((entry, reader.offset) for entry in reader)
         except LayerError as error:
@@ -208,7 +208,7 @@ def read_entries(data: bytes, *, fast: bool) -> list[object]:
 @settings(max_examples=100)
 @given(corrupt())
 def test_the_fast_path_reads_headers_as_the_other_does(data: bytes) -> None:
-    twice = data[:-1024] + data  # what was seen before is read_entries more quickly
+    twice = data[:-1024] + data  # what was seen before is read by the fast path
     assert read_entries(twice, fast=True) == read_entries(twice, fast=False)
 
 

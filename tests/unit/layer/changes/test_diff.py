@@ -198,13 +198,13 @@ def upper(tmp_path):
 def test_an_overlay_upper(upper):
     found = [e for e, _ in changes_in_upper(str(upper), OPAQUE)]
     assert [e.path for e in found] == ["d", "d/f", "d/.wh.gone", "d/s", "d/s/.wh..wh..opq"]
-    assert all(not e.xattrs for e in found)  # overlay's own marks stay with it
+    assert all(not e.xattrs for e in found)  # overlayfs's own xattrs stay with it
     assert [e.size for e in found] == [0, 1, 0, 0, 0]
 
 
 def test_whiteouts_have_no_time_and_no_owner(upper):
-    (mark,) = (e for e, _ in changes_in_upper(str(upper), OPAQUE) if e.path == "d/.wh.gone")
-    assert (mark.mtime, mark.uid, mark.gid, mark.kind) == (0, 0, 0, Kind.FILE)
+    (whiteout,) = (e for e, _ in changes_in_upper(str(upper), OPAQUE) if e.path == "d/.wh.gone")
+    assert (whiteout.mtime, whiteout.uid, whiteout.gid, whiteout.kind) == (0, 0, 0, Kind.FILE)
 
 
 def written(changes, **options):
