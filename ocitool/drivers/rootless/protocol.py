@@ -33,7 +33,7 @@ def send(channel: socket.socket, body: list[Any], fd: int | None = None) -> None
 
 
 def receive(channel: socket.socket) -> Message | None:
-    """Receive one message; None when the other end is gone."""
+    """Receive one message; None when the other end is closed."""
     try:
         head, fds, _, _ = socket.recv_fds(channel, _LENGTH, 1)
         if len(head) < _LENGTH:
@@ -75,6 +75,6 @@ def error_from(fields: dict[str, Any]) -> BaseException:
         error: BaseException = kind(
             fields["message"], where=fields.get("where", ""), hint=fields.get("hint", "")
         )
-    except TypeError:  # a kind with fields of its own
+    except TypeError:  # a class with other arguments
         return errors.DriverError(fields["message"])
     return error
