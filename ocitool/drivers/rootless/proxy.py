@@ -178,7 +178,7 @@ class RootlessDriver:
                 yield channel
             except _Died as error:
                 raise DriverError(
-                    "the process that unpacks layers in the user namespace was killed",
+                    "the process that unpacks layers in the user namespace ended unexpectedly",
                     hint="check whether the machine is out of memory, and try again with --debug",
                 ) from error
             finally:

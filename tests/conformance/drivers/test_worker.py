@@ -48,7 +48,7 @@ assert driver.usage(A).size > 9 << 20
 
 driver.begin("t", (A,))
 error = raises(DriverError, lambda: driver.apply("t", (A,), Deadly()))  # in the middle of one
-assert "died" in error.message and error.hint, error
+assert "ended unexpectedly" in error.message and error.hint, error
 driver.discard("t")                             # and it goes on with a new worker
 assert list(driver.trees()) == []
 
