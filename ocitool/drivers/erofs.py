@@ -175,14 +175,14 @@ class ErofsDriver(DirectoryDriver):
 
     def tar(self, layer: str) -> str:
         place = os.path.dirname(self._layer(layer))
-        return (
-            "" if os.path.islink(place) else f"{place}/{TAR}"
-        )  # an additional store's may not be linked
+        if os.path.islink(place):  # an additional store's, which may not be linked
+            return ""
+        return f"{place}/{TAR}"
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         from ocitool.drivers.erofs_files import ComparedHoles, ComparedStream
-        from ocitool.layer.beneath import read_quietly
         from ocitool.layer.erofs.convert import index
+        from ocitool.layer.files import read_noatime
 
         path = self._layer(layer)
         place = os.path.dirname(path)
@@ -195,10 +195,10 @@ class ErofsDriver(DirectoryDriver):
         for name, differs in ((TAR, kept.differs), (HOLES, holes.differs)):
             if differs:
                 yield f"its file {name} {differs}"
-        if read_quietly(path) != wanted:
+        if read_noatime(path) != wanted:
             yield "its EROFS image differs from the tar"
         try:
-            kept_merged = read_quietly(self._merged(layer))
+            kept_merged = read_noatime(self._merged(layer))
         except FileNotFoundError:
             return
         if kept_merged != self._merged_image([*parents, layer]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -23,7 +24,7 @@ class Process(Protocol):
 
     @property
     def pid(self) -> int:
-        """The PID of the container init, as the host numbers it."""
+        """PID 1 of the container, as the host numbers it."""
 
     @property
     def terminal(self) -> int | None:
@@ -59,6 +60,19 @@ class Isolation(Protocol):
             SetupFailed: the machine refused a step.
             SandboxError: the sandbox asks for what this isolation does not have.
         """
+
+
+def start(
+    isolation: Isolation, sandbox: Sandbox, *, stdin: int | None, stdout: int, stderr: int
+) -> Process:
+    """Start *sandbox* on these descriptors; without *stdin* the program reads /dev/null."""
+    if stdin is not None:
+        return isolation.start(sandbox, Stdio(stdin=stdin, stdout=stdout, stderr=stderr))
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return isolation.start(sandbox, Stdio(stdin=null, stdout=stdout, stderr=stderr))
+    finally:
+        os.close(null)
 
 
 def get_isolation(name: str = "namespaces") -> Isolation:

@@ -26,9 +26,7 @@ def leaked_mounts(layout: Layout) -> Iterator[Problem]:
     for path in paths:
         parts = path.removeprefix(f"{root}/").split("/") if path.startswith(f"{root}/") else []
         if _is_work(parts) and not _lives(layout, parts):
-            yield Problem(
-                what=f"{path} is a mount that was left behind", remedy=f"run `umount {path}`"
-            )
+            yield Problem(what=f"orphaned mount: {path}", remedy=f"run `umount {path}`")
 
 
 def _is_work(parts: list[str]) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.errors import MapsUnavailable
-from ocitool_runtime.spec import IdMap
+from ocitool_runtime.spec import IdMap, Sandbox
 
 _INSTALL_UIDMAP: Final = "install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora)"
 _ADMIN_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -30,6 +30,12 @@ class Maps:
     def single(self) -> bool:
         """Whether they map one ID and no other, so that owners are kept in xattrs."""
         return sum(each.count for each in self.uid_maps) == 1
+
+    def applied_to(self, sandbox: Sandbox) -> Sandbox:
+        """Return *sandbox* in the user namespace of these maps."""
+        return replace(
+            sandbox, uid_maps=self.uid_maps, gid_maps=self.gid_maps, owners_aside=self.single
+        )
 
 
 def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Maps:

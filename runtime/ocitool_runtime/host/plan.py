@@ -13,7 +13,7 @@ from ocitool.errors import SandboxError
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.hostfiles import host_files
 from ocitool_runtime.sandbox.plan import LimitPlan, MountPlan, Plan, SharedPlan
-from ocitool_runtime.spec import Mount, Rlimit, Sandbox
+from ocitool_runtime.spec import DEFAULT_PATH, Mount, Network, Rlimit, Sandbox
 
 _PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
 _ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
@@ -62,7 +62,7 @@ def make_plan(sandbox: Sandbox) -> Plan:
         cwd=sandbox.cwd,
         user=sandbox.user,
         hostname=sandbox.hostname,
-        network=sandbox.network,
+        network=_network(sandbox.network),
         userns=bool(sandbox.uid_maps),
         readonly=sandbox.readonly,
         terminal=sandbox.terminal,
@@ -80,10 +80,6 @@ def make_plan(sandbox: Sandbox) -> Plan:
 
 
 def _check(sandbox: Sandbox) -> None:
-    if sandbox.network not in ("host", "none"):
-        raise SandboxError(
-            f"unknown network mode {sandbox.network!r}", where="network", hint="use host or none"
-        )
     if not sandbox.args:
         raise SandboxError("no command specified", where="args", hint="name a command to run")
     if not sandbox.rootfs or sandbox.rootfs[0].target != "/":
@@ -114,8 +110,18 @@ def _check(sandbox: Sandbox) -> None:
         raise SandboxError("the arguments or the environment contain a NUL byte", where="args")
 
 
+def _network(network: str) -> str:
+    try:
+        return Network(network).value  # a plain string: the plan is marshalled
+    except ValueError:
+        known = ", ".join(Network)
+        raise SandboxError(
+            f"network {network!r} is not supported", where="network", hint=f"one of {known}"
+        ) from None
+
+
 def _environment(env: tuple[str, ...]) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
+    found = {b"PATH": os.fsencode(DEFAULT_PATH)}
     for entry in env:
         name, equals, value = entry.partition("=")
         if not name or not equals:

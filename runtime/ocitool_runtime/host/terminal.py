@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Final
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.isolation import Isolation, Process
+from ocitool_runtime.isolation import Isolation, Process, start
 from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.spec import Exit, Sandbox, Stdio
 
@@ -71,8 +71,8 @@ def run_foreground(
             size = _size(stdin) or _size(stdout) or sandbox.terminal_size
             process = isolation.start(replace(sandbox, terminal_size=size), Stdio())
         else:
-            given = stdin if interactive else -1
-            process = _start_plain(isolation, sandbox, given, stdout, stderr)
+            given = stdin if interactive else None
+            process = start(isolation, sandbox, stdin=given, stdout=stdout, stderr=stderr)
         try:
             for number in early:
                 process.kill(number)
@@ -83,18 +83,6 @@ def run_foreground(
             return process.wait()
         finally:
             process.close()
-
-
-def _start_plain(
-    isolation: Isolation, sandbox: Sandbox, stdin: int, stdout: int, stderr: int
-) -> Process:
-    if stdin >= 0:
-        return isolation.start(sandbox, Stdio(stdin=stdin, stdout=stdout, stderr=stderr))
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return isolation.start(sandbox, Stdio(stdin=null, stdout=stdout, stderr=stderr))
-    finally:
-        os.close(null)
 
 
 @contextmanager

@@ -37,8 +37,6 @@ _TIOCSCTTY = 0x540E
 _SIGKILL = 9
 _SIGCHLD = 17
 _FORWARDED = sum(1 << number - 1 for number in range(1, 65) if number not in (9, 19))
-# Docker's for a container without one (moby, oci/defaults.go).
-_DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main(
@@ -118,7 +116,6 @@ def _enter(cwd: str) -> None:
 
 def _environment(plan: Plan, user: User) -> dict[bytes, bytes]:
     environment = dict(plan["env"])
-    environment.setdefault(b"PATH", _DEFAULT_PATH)
     if not environment.get(b"HOME"):
         environment[b"HOME"] = os.fsencode(user.home)
     return environment

@@ -174,7 +174,7 @@ def _joined(*tars: bytes) -> bytes:
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_damaged_archives(kitchen, codec):
-    recipe = {"f": os.urandom(300_000).hex()}
+    recipe = {"f": os.urandom(1_200_000).hex()}  # bzip2 has blocks of 900 kB
     whole = CODECS[codec](images.archive(recipe))
     (kitchen.top / "a.tar").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(OcitoolError) as caught:
@@ -184,6 +184,6 @@ def test_damaged_archives(kitchen, codec):
 
 @pytest.mark.parametrize("source", ["https://example.com/f", "https://example.com/r.git"])
 def test_urls_are_refused_by_name(kitchen, source):
-    with pytest.raises(OcitoolError, match="is not there yet") as caught:
+    with pytest.raises(OcitoolError, match="is not supported") as caught:
         kitchen.build(f"FROM scratch\nARG U={source}\nADD $U /x")
     assert caught.value.where == "Dockerfile:3" and caught.value.hint
