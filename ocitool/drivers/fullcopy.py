@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class FullCopyDriver(DirectoryDriver, ABC):
-    """A snapshot begins as a copy of its parent; its changes are what was touched since."""
+    """A snapshot begins as a copy of its parent; its changes are found by later change times."""
 
     @abstractmethod
     def _since(self, key: str) -> int:

@@ -29,7 +29,7 @@ _started: list[int] = []  # processes that were not waited for
 
 
 def start(directories: Sequence[str]) -> int:
-    """Empty *directories* in a process that outlives this one; returns its id.
+    """Empty *directories* in a process that outlives this one; return its PID.
 
     It has no terminal and none of our streams, so whoever reads our output does not wait for it.
     """

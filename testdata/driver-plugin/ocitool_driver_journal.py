@@ -1,6 +1,6 @@
 """An example of a third party's storage driver: full copies, and a journal of layers.
 
-It is a wrapper around `ocitool.drivers.vfs.VfsDriver`, which writes to HOME/journal which layers are
+It is a wrapper around `ocitool.drivers.vfs.VfsDriver`; HOME/journal lists which layers were
 committed and removed.  A driver of your own has the methods of `ocitool.drivers.driver.Driver`,
 whose docstring is the contract, and passes `ocitool.drivers.conformance.DriverConformance`.
 """

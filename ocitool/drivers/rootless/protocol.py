@@ -15,7 +15,7 @@ _LENGTH: Final = 4  # bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What was received; ``fd`` is -1 where no descriptor came along."""
+    """A received message; ``fd`` is -1 if no descriptor came with it."""
 
     body: list[Any]
     fd: int = -1
@@ -67,7 +67,7 @@ def error_to(error: BaseException) -> dict[str, Any]:
 
 
 def error_from(fields: dict[str, Any]) -> BaseException:
-    """Return the error that was sent."""
+    """Return the error of a received value."""
     if "errno" in fields:
         return OSError(fields["errno"], fields["message"], fields["where"])
     kind = getattr(errors, fields["type"], errors.DriverError)

@@ -190,7 +190,7 @@ def test_a_user_has_fuse_where_its_device_is_open(request, who, mode):
     assert passed(run(RUN, "fuse-overlayfs", mode)) >= 20
 
 
-def test_a_closed_device_is_told_to_the_user(ordinary_user):
+def test_a_closed_device_is_the_reason_and_has_a_hint(ordinary_user):
     if not os.path.exists("/dev/fuse"):
         pytest.skip("needs /dev/fuse")
     if os.stat("/dev/fuse").st_mode & 0o006 == 0o006:
