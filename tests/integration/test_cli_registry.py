@@ -56,7 +56,7 @@ def test_login_push_pull_logout(cli, tmp_path):
     with guarded("ann", "s3cret") as address:
         name = f"{address}/app:1"
         cli("tag", "app:1", name).ok()
-        failed(cli("push", name), 1, f"hint: log in: ocitool login {address}")
+        failed(cli("push", name), 1, f"hint: run `ocitool login {address}`")
         failed(cli("login", "-u", "ann", "-p", "wrong", address), 1, "check the user name and the password")
         failed(cli("login", address), 2, "--password-stdin")
         failed(cli("login", "--password-stdin", address, stdin="x"), 2, "requires --username")
@@ -64,7 +64,7 @@ def test_login_push_pull_logout(cli, tmp_path):
         config = tmp_path / ".docker" / "config.json"
         assert config.stat().st_mode & 0o077 == 0
         pushed = cli("--debug", "push", name).ok()
-        assert f"{address}: credentials: {config}" in pushed.stderr
+        assert f"{address}: credentials: from {config}" in pushed.stderr
         digest = pushed.stdout.split()[2]
         assert cli("pull", name).ok().stdout == f"Digest: {digest}\n{name}\n"
         assert cli("pull", "-q", name).ok().stdout == f"{name}\n"
@@ -75,8 +75,8 @@ def test_login_push_pull_logout(cli, tmp_path):
         failed(cli("logout", address), 1, f"not logged in to {address}")
         failed(cli("pull", name), 1, "401")
         pulled = cli("--debug", "pull", name, env=inline).ok()
-        assert f"{address}: credentials: DOCKER_AUTH_CONFIG" in pulled.stderr
-        failed(cli("pull", f"{address}/none:1", env=inline), 1, f"has no image {address}/none:1")
+        assert f"{address}: credentials: from DOCKER_AUTH_CONFIG" in pulled.stderr
+        failed(cli("pull", f"{address}/none:1", env=inline), 1, f"image not found in the registry: {address}/none:1")
 
 
 def test_what_is_not_there(cli, free_port):

@@ -214,5 +214,7 @@ def test_importing_the_package_loads_no_http():
         "import ocitool_registry.server.app;"
         "print(*({'requests', 'urllib3', 'cheroot', 'ssl'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=python_environment()
+    )
     assert (done.stdout.strip(), done.stderr) == ("", "")
