@@ -104,11 +104,11 @@ class DigestMismatch(OcitoolError):
 
     def __init__(self, wanted: str, got: str, *, size: int, where: str = "") -> None:
         super().__init__(
-            f"wanted {wanted}, got {got} after {size} bytes",
+            f"digest mismatch: expected {wanted}, got {got} after {size} bytes",
             where=where,
             hint="run `ocitool system check --repair`"
             if where == "store"
-            else "the content was damaged on its way or at its source; fetch it again",
+            else "the content is corrupt at its source, or was changed on the way: fetch it again",
         )
         self.wanted = wanted
         self.got = got

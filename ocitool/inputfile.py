@@ -52,5 +52,5 @@ def _require_regular(state: os.stat_result, where: str, hint: str) -> None:
     if kind == stat.S_IFDIR:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if kind != stat.S_IFREG:
-        called = _KINDS.get(kind, "something else")
-        raise FormatError(f"is not a regular file but {called}", where=where, hint=hint)
+        called = _KINDS.get(kind, "another kind of file")
+        raise FormatError(f"expected a regular file, got {called}", where=where, hint=hint)

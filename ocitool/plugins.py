@@ -45,12 +45,12 @@ def lookup(group: str, name: str) -> Any:
     entry = _entry_points(group).get(name)
     if entry is None:
         known = ", ".join(names(group))
-        raise PluginError(f"{group} has no {name!r}", hint=f"there are: {known}")
+        raise PluginError(f"no plugin {name!r} in {group}", hint=f"available: {known}")
     try:
         return entry.load()
     except Exception as error:  # a plugin may fail in any way while it is imported
         raise PluginError(
-            f"plugin {name!r} of {_owner(entry)} cannot be loaded: {error}", where=group
+            f"cannot load plugin {name!r} of {_owner(entry)}: {error}", where=group
         ) from error
 
 
@@ -67,7 +67,7 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
     for entry in entry_points(group=group):
         if entry.name in BUILT_IN[group] or entry.name in found:
             raise PluginError(
-                f"{_owner(entry)} takes the name {entry.name!r}, which is taken",
+                f"plugin name {entry.name!r} of {_owner(entry)} is already in use",
                 where=group,
                 hint="uninstall it, or ask its author to choose another name",
             )

@@ -57,14 +57,16 @@ class Settings:
             if flag is not None:
                 values[key], origins[key] = flag, f"--{key.replace('_', '-')}"
         if not values["root"]:
-            raise FormatError("is empty", where=origins["root"], hint="name a directory")
+            raise FormatError(
+                "the root directory is empty", where=origins["root"], hint="set a path"
+            )
         background = values.pop("background", "yes")
         if background not in ("yes", "no"):
             where = origins["background"]
-            raise FormatError(f"{background!r} is neither 'yes' nor 'no'", where=where)
+            raise FormatError(f"expected 'yes' or 'no', got {background!r}", where=where)
         trusted = values.get("trusted_owner", "")
         if not trusted.isdecimal() and trusted:
-            raise FormatError(f"{trusted!r} is not a user's id", where=origins["trusted_owner"])
+            raise FormatError(f"invalid user ID {trusted!r}", where=origins["trusted_owner"])
         shared = filter(None, values.get("shared_stores", "").split(":"))
         return cls(
             root=_absolute(values["root"]),
@@ -106,17 +108,17 @@ def _read(path: str) -> dict[str, str]:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
     except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror}", where=path) from error
+        raise FormatError(f"cannot read the file: {error.strerror}", where=path) from error
     except FormatError:
         raise
     except RecursionError as error:
-        raise FormatError("is not valid TOML: nested too deeply", where=path) from error
+        raise FormatError("invalid TOML: nested too deeply", where=path) from error
     except ValueError as error:
-        raise FormatError(f"is not valid TOML: {error}", where=path) from error
+        raise FormatError(f"invalid TOML: {error}", where=path) from error
     for key, value in fields.items():
         if key not in _ENVIRONMENT:
             known = ", ".join(_ENVIRONMENT)
-            raise FormatError(f"has the unknown key {key!r}", where=path, hint=f"known: {known}")
+            raise FormatError(f"unknown key {key!r}", where=path, hint=f"supported: {known}")
         if not isinstance(value, str):
-            raise FormatError(f"the value of {key!r} is not a string", where=path)
+            raise FormatError(f"value of {key!r} must be a string", where=path)
     return fields

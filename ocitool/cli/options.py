@@ -99,7 +99,7 @@ def parse_filters(texts: Sequence[str]) -> Filters:
 
 def _label(text: str) -> Label:
     key, equals, value = text.partition("=")
-    return key, value if equals else None
+    return Label(key, value if equals else None)
 
 
 def _timestamp(text: str) -> int:

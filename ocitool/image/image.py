@@ -54,7 +54,7 @@ class Image:
         diff_ids, blobs = self.config.diff_ids, self.manifest.layers
         if len(diff_ids) != len(blobs):
             raise BadManifest(
-                f"the config has {len(diff_ids)} layers and the manifest {len(blobs)}",
+                f"the config names {len(diff_ids)} layers, and the manifest {len(blobs)}",
                 where=str(self.digest),
             )
         return tuple(Layer(diff_id=d, blob=b) for d, b in zip(diff_ids, blobs, strict=True))
@@ -91,6 +91,6 @@ def choose(index: Index, platform: Platform) -> Descriptor:
     if at is None:
         there = ", ".join(str(offer) for offer in offers if offer and offer.os != "unknown")
         raise ImageNotFound(
-            f"there is no image for {platform}", hint=f"there are: {there or 'none'}"
+            f"no image for platform {platform}", hint=f"available: {there or 'none'}"
         )
     return index.manifests[at]

@@ -29,7 +29,7 @@ from ocitool.store.maintenance.problems import (
 from ocitool.store.maintenance.prune import drop_layer, prune
 from ocitool.store.maintenance.served import is_served
 from ocitool.store.store import Store
-from ocitool.store.sweep import made
+from ocitool.store.sweep import open_driver
 
 _DOCUMENTS = mediatypes.MANIFESTS | mediatypes.INDEXES
 
@@ -133,7 +133,7 @@ class _Repair:
             case BadDatabase():
                 if os.path.exists(self._store.layout.served):
                     raise StoreError(
-                        "it says which repository of the registry holds what",
+                        "the database records what each repository of the registry has",
                         hint="restore it from a backup; or remove it with its -wal and -shm, and "
                         "push the images again",
                     )
@@ -159,7 +159,9 @@ class _Repair:
 
     def _fetch(self, wanted: Descriptor, names: tuple[str, ...]) -> str:
         """Fetch a blob or manifest, verified by its digest; returns where it was to be had."""
-        failure: OcitoolError = NotFound("no registry is known to have it", hint="build it again")
+        failure: OcitoolError = NotFound(
+            f"no registry is known to have {wanted.digest}", hint="build the image again"
+        )
         for repository in self._repositories(wanted.digest, names):
             try:
                 self._fetch_from(repository, wanted)
@@ -194,7 +196,7 @@ class _Repair:
     def _layer(self, name: str, chain: str) -> str:
         which = (name, chain)
         record = self._store.layer_records.get(name, chain)
-        with made(self._store.make_driver, name) as driver:
+        with open_driver(self._store.make_driver, name) as driver:
             cutoff = oldest_lease(self._store.layout)
             if (
                 driver is None
@@ -203,7 +205,10 @@ class _Repair:
             ):
                 if record is not None:
                     self._stood_on.add((name, record.parent))
-                raise StoreError("a process may be using it", hint="end it, and repair again")
+                raise StoreError(
+                    f"layer {chain[:12]} may be in use by a process",
+                    hint="stop it, and repair again",
+                )
         return "removed; it is unpacked again when it is needed"
 
 

@@ -86,7 +86,7 @@ def _unpack(
     try:
         store.driver()
     except DriverUnavailable as error:
-        progress.emit(Notice(text=f"the layers stay packed: {error.message}", level="info"))
+        progress.emit(Notice(text=f"layers are not unpacked: {error.message}", level="info"))
         return
     for diff_id, blob, future in zip(config.diff_ids, manifest.layers, blobs, strict=False):
         future.result()

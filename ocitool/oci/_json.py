@@ -1,4 +1,4 @@
-"""Typed getters over parsed JSON that know their place, so an error can name it."""
+"""Typed getters over parsed JSON; their errors name the path of the field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from ocitool.errors import BadManifest
 
 T = TypeVar("T")
 
-_NAMES = {str: "a string", int: "a whole number", dict: "an object", list: "a list", bool: "a flag"}
+_NAMES = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "a boolean",
+    dict: "an object",
+    list: "a list",
+    type(None): "null",
+}
 
 
 def parse_object(data: bytes, where: str) -> dict[str, Any]:
@@ -25,9 +33,9 @@ def parse_object(data: bytes, where: str) -> dict[str, Any]:
             data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
         )
     except (ValueError, RecursionError) as error:
-        raise BadManifest(f"is not valid JSON: {error}", where=where) from error
+        raise BadManifest(f"invalid JSON: {error}", where=where) from error
     if not isinstance(parsed, dict):
-        raise BadManifest("is not a JSON object", where=where)
+        raise BadManifest("expected a JSON object", where=where)
     return parsed
 
 
@@ -35,19 +43,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         twice = next(name for name, times in Counter(n for n, _ in pairs).items() if times > 1)
-        raise ValueError(f"the name {twice!r} stands twice in one object")
+        raise ValueError(f"duplicate name {twice!r} in an object")
     return fields
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def required(fields: Mapping[str, Any], name: str, kind: type[T], where: str) -> T:
     """Return ``fields[name]``, which must be there and of *kind*."""
     value = fields.get(name)
     if value is None:
-        raise BadManifest("is missing", where=_join(where, name))
+        raise BadManifest("missing required field", where=_join(where, name))
     return _typed(value, kind, _join(where, name))
 
 
@@ -80,12 +88,8 @@ def object_list(fields: Mapping[str, Any], name: str, where: str) -> list[dict[s
 def _typed(value: Any, kind: type[T], where: str) -> T:
     # bool is an int to Python and not to JSON.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        _refuse(kind, where)
+        raise BadManifest(f"expected {_NAMES[kind]}, got {_NAMES[type(value)]}", where=where)
     return value
-
-
-def _refuse(kind: type[Any], where: str) -> NoReturn:
-    raise BadManifest(f"is not {_NAMES[kind]}", where=where)
 
 
 def _join(where: str, name: str) -> str:

@@ -189,8 +189,9 @@ def diff_ids_of(raw: bytes) -> tuple[Digest, ...]:
 
 def _diff_ids(fields: Mapping[str, Any]) -> tuple[Digest, ...]:
     rootfs = required(fields, "rootfs", dict, "")
-    if optional(rootfs, "type", str, "layers", "rootfs") != "layers":
-        raise BadManifest("is not 'layers'", where="rootfs.type")
+    kind = optional(rootfs, "type", str, "layers", "rootfs")
+    if kind != "layers":
+        raise BadManifest(f"expected 'layers', got {kind!r}", where="rootfs.type")
     return tuple(
         Digest.parse(text, f"rootfs.diff_ids[{at}]")
         for at, text in enumerate(string_list(rootfs, "diff_ids", "rootfs"))
@@ -211,7 +212,7 @@ def chain_id(diff_ids: Sequence[Digest]) -> Digest:
     Source: OCI image-spec v1.1, config.md, "Layer ChainID".
     """
     if not diff_ids:
-        raise ValueError("no layers have no chain id")
+        raise ValueError("a chain ID needs at least one layer")
     chain = diff_ids[0]
     for diff_id in diff_ids[1:]:
         chain = Digest("sha256", hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest())

@@ -1,8 +1,8 @@
 """How large the documents of an image may be, and how many parts it may have; checked before work.
 
 What a descriptor announces is refused here before anything is fetched; that no more comes than it
-announces is `ocitool.oci.digest.VerifiedReader`'s business.  Limits of the registry protocol are in
-`ocitool_registry.limits`.
+announces is the business of `ocitool.oci.streams.VerifiedReader`.  Limits of the registry protocol
+are in `ocitool_registry.limits`.
 """
 
 from __future__ import annotations

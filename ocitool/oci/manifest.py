@@ -52,7 +52,7 @@ class Descriptor:
         """Read one descriptor; `BadManifest` names the place, as ``layers[2].size``."""
         size = required(fields, "size", int, where)
         if not 0 <= size < 1 << 63:
-            raise BadManifest("is not between 0 and 2^63", where=f"{where}.size")
+            raise BadManifest("size must be between 0 and 2^63", where=f"{where}.size")
         platform = optional(fields, "platform", dict, {}, where)
         digest = Digest.parse(required(fields, "digest", str, where), where=f"{where}.digest")
         return cls(
@@ -98,9 +98,9 @@ def _embedded(fields: Mapping[str, Any], digest: Digest, size: int, where: str) 
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise BadManifest(f"is not base64: {error}", where=f"{where}.data") from error
+        raise BadManifest(f"invalid base64: {error}", where=f"{where}.data") from error
     if len(data) != size or Digest.of(data, digest.algorithm) != digest:
-        raise BadManifest("does not match its digest and size", where=f"{where}.data")
+        raise BadManifest("embedded data does not match its digest and size", where=f"{where}.data")
     return data
 
 
@@ -229,7 +229,7 @@ def parse_any(raw: bytes, media_type: str = "") -> Manifest | Index:
     kind = mediatypes.bare(media_type)
     if kind in mediatypes.DOCKER_SCHEMA1:
         raise BadManifest(
-            "is a Docker schema 1 manifest, which is not supported",
+            "Docker schema 1 manifests are not supported",
             where="manifest",
             hint="push the image again with a client from after 2017",
         )
@@ -259,22 +259,27 @@ def _document(
     """Parse and check what manifests and indexes have in common; sets ``mediaType``."""
     where = "index" if default == mediatypes.OCI_INDEX else "manifest"
     if len(raw) > limit:
-        raise BadManifest(f"is larger than {limit} bytes", where=where)
+        raise BadManifest(f"the {where} is larger than {limit} bytes", where=where)
     fields = parse_object(raw, where)
-    if required(fields, "schemaVersion", int, "") != 2:
-        raise BadManifest("is not 2", where="schemaVersion")
+    version = required(fields, "schemaVersion", int, "")
+    if version != 2:
+        raise BadManifest(f"unsupported schema version {version}", where="schemaVersion")
     said = mediatypes.bare(said)
     body = optional(fields, "mediaType", str, "", "")
     # CVE-2021-41190: a document must not mean one thing by its header and another by its body.
     if said in _TYPES and body and body != said:
-        raise BadManifest(f"is {body!r}, but it was sent as {said!r}", where="mediaType")
+        raise BadManifest(
+            f"the document says {body!r}, but was sent as {said!r}", where="mediaType"
+        )
     kind = body or (said if said in _TYPES else default)
     if kind not in allowed:
-        raise BadManifest(f"{kind!r} is not a type of {where}", where="mediaType")
+        raise BadManifest(f"unexpected media type {kind!r} for this {where}", where="mediaType")
     others = _INDEX_FIELDS if allowed is mediatypes.MANIFESTS else _MANIFEST_FIELDS
     for name in (*others, "fsLayers"):  # the last is schema 1's
         if fields.get(name) is not None:
-            raise BadManifest(f"is not a field of {where}; the document is ambiguous", where=name)
+            raise BadManifest(
+                f"unexpected field for this {where}: the document is ambiguous", where=name
+            )
     return {**fields, "mediaType": kind}
 
 

@@ -90,7 +90,7 @@ def codec_of(media_type: str) -> str:
     try:
         return _CODECS[media_type]
     except KeyError:
-        raise UnsupportedEntry(f"layers of type {media_type!r} cannot be read") from None
+        raise UnsupportedEntry(f"unsupported layer media type {media_type!r}") from None
 
 
 def is_layer(media_type: str) -> bool:

@@ -79,7 +79,7 @@ class Platform:
         parts = text.split("/")
         if len(parts) > 3 or not all(_WORD.fullmatch(part) for part in parts):
             raise FormatError(
-                f"{text!r} is not a platform", hint="write OS/ARCH[/VARIANT], as linux/amd64"
+                f"invalid platform {text!r}", hint="use OS/ARCH[/VARIANT], as linux/amd64"
             )
         here = this_platform()
         if len(parts) > 1:

@@ -45,21 +45,23 @@ class Reference:
         digest = Digest.parse(digest_text, where=text) if at else None
         name, tag = _split_tag(name)
         if tag is not None and not _TAG.fullmatch(tag):
-            raise BadReference(f"{tag!r} is not a tag", where=text)
+            raise BadReference(f"invalid tag {tag!r}", where=text)
         if re.fullmatch(r"[a-f0-9]{64}", text):
             raise BadReference(
-                "64 hexadecimal digits are not a name", where=text, hint="write sha256:<digits>"
+                "invalid repository name: 64 hexadecimal digits are an image ID",
+                where=text,
+                hint="use sha256:<digits>",
             )
         domain, path = _split_domain(name)
         if not _DOMAIN.fullmatch(domain):
-            raise BadReference(f"{domain!r} is not a registry's name", where=text)
+            raise BadReference(f"invalid registry name {domain!r}", where=text)
         if not _PATH.fullmatch(path):
             hint = "repository names are lower-case" if path != path.lower() else ""
             shown = path.removeprefix("library/")
-            raise BadReference(f"{shown!r} is not a repository's name", where=text, hint=hint)
+            raise BadReference(f"invalid repository name {shown!r}", where=text, hint=hint)
         if len(path) > _LONGEST_PATH:
             raise BadReference(
-                f"a repository's name has at most {_LONGEST_PATH} characters", where=text
+                f"repository name must not be longer than {_LONGEST_PATH} characters", where=text
             )
         return cls(domain, path, tag or ("" if digest else DEFAULT_TAG), digest)
 

@@ -28,14 +28,14 @@ def parse_time(text: str, where: str = "") -> int:
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
-        raise FormatError(f"{text!r} is not an RFC 3339 time", where=where)
+        raise FormatError(f"invalid RFC 3339 time {text!r}", where=where)
     *numbers, fraction, _, sign, offset_hours, offset_minutes = match.groups()
     try:
         return _moment([int(number) for number in numbers], fraction or "") - _offset(
             sign, offset_hours, offset_minutes
         )
     except ValueError as error:
-        raise FormatError(f"{text!r} is not a time: {error}", where=where) from error
+        raise FormatError(f"invalid RFC 3339 time {text!r}: {error}", where=where) from error
 
 
 def _moment(numbers: list[int], fraction: str) -> int:
@@ -70,7 +70,7 @@ def parse_epoch(text: str) -> int:
     """
     if not (text.isascii() and text.isdecimal() and len(text) < 13 and int(text) < _YEAR_10000):
         raise FormatError(
-            f"SOURCE_DATE_EPOCH is {text!r}",
-            hint="it is a number of seconds since 1970, before the year 10000",
+            f"invalid SOURCE_DATE_EPOCH {text!r}",
+            hint="set a number of seconds since 1970, before the year 10000",
         )
     return int(text)

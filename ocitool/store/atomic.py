@@ -1,4 +1,4 @@
-"""Small files written whole or not at all, and the kernel's locks that tell who still lives."""
+"""Small files written atomically, and locks that show which processes are alive."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from ocitool.layer.files import write_all
+
 _TEMPORARY: Final = ".tmp"
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Write a small file whole or not at all, and durably.
+    """Write a small file atomically and durably: to a temporary file, synced and renamed.
 
-    The temporary file beside it is locked while its writer lives (`remove_dead_files`).
+    The temporary file is locked while its writer is alive (`remove_dead_files`).
     """
     _write_beside(path, data, os.rename)
 
 
 def write_new_file(path: str, data: bytes) -> None:
-    """Do the same if there is no file *path*, not even one that another makes meanwhile."""
+    """Do the same if there is no file *path*; one that another process makes meanwhile is kept."""
 
     def name(temporary: str, path: str) -> None:
         with contextlib.suppress(FileExistsError):
@@ -46,13 +48,6 @@ def _write_beside(path: str, data: bytes, name: Callable[[str, str], None]) -> N
     sync_directory(os.path.dirname(path))
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of *data*: a disk that is nearly full takes a part of it without an error."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
 def _create_beside(path: str) -> tuple[str, int]:
     while True:
         temporary = f"{path}.{os.urandom(4).hex()}{_TEMPORARY}"
@@ -69,7 +64,7 @@ def is_temporary(name: str) -> bool:
 
 
 def remove_dead_files(directory: str, which: Callable[[str], bool] = is_temporary) -> None:
-    """Remove the files in *directory* that no process has locked, if *which* says so of a name."""
+    """Remove files in *directory* that no process has locked, if *which* accepts their names."""
     for name in filter(which, os.listdir(directory)):
         path = f"{directory}/{name}"
         with contextlib.suppress(FileNotFoundError):
@@ -82,7 +77,7 @@ def remove_dead_files(directory: str, which: Callable[[str], bool] = is_temporar
 
 
 def sync_directory(path: str) -> None:
-    """Make the names in a directory durable."""
+    """Make the names in a directory durable (fsync(2))."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -105,7 +100,7 @@ def sync_file_system(path: str) -> None:
 
 
 def try_lock(fd: int) -> bool:
-    """Take the lock of an open file or directory if nobody has it (flock(2))."""
+    """Take the lock of an open file or directory if no process has it (flock(2))."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -116,7 +111,7 @@ def try_lock(fd: int) -> bool:
 
 
 def is_locked(directory: str) -> bool:
-    """Say whether a process has locked *directory*; nobody has one that is not there."""
+    """Say whether a process has locked *directory*; False if it does not exist."""
     try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -128,7 +123,7 @@ def is_locked(directory: str) -> bool:
 
 
 def is_same(path: str, fd: int) -> bool:
-    """Say whether *path* still is the file that is open as *fd*."""
+    """Say whether *path* is still the file that is open as *fd*."""
     try:
         return os.path.samestat(os.lstat(path), os.fstat(fd))
     except FileNotFoundError:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import BinaryIO, Final, Self
 
 from ocitool.errors import BadDigest, BlobNotFound, DigestMismatch
-from ocitool.layer.beneath import open_quietly
-from ocitool.oci.digest import Digest, VerifiedReader
+from ocitool.layer.files import open_noatime, write_all
+from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
-from ocitool.store.atomic import is_same, sync_directory, try_lock, write_all
+from ocitool.oci.streams import VerifiedReader
+from ocitool.store.atomic import is_same, sync_directory, try_lock
 from ocitool.store.disk import full_disk
 from ocitool.store.layout import Layout
 from ocitool.store.leases import Lease
@@ -28,7 +29,7 @@ _LARGE: Final = 8 << 20  # bytes, which take some milliseconds to free
 
 
 class Blobs:
-    """The blobs of one store, and to read those of the directories *shared* of others."""
+    """The blobs of one store; blobs of the directories *shared* are read, and never changed."""
 
     def __init__(
         self, layout: Layout, lease: Callable[[], Lease], shared: Sequence[str] = ()
@@ -38,64 +39,64 @@ class Blobs:
         self._shared = shared
 
     def path(self, digest: Digest) -> str:
-        """Return where the blob lies, whether or not it is there."""
+        """Return the path of a blob of this store, whether or not it exists."""
         return f"{self._layout.blobs}/{digest.algorithm}/{digest.encoded}"
 
     def size(self, digest: Digest) -> int | None:
-        """Return the size of a blob in bytes, None if it is not there."""
-        for path in self._places(digest):
+        """Return the size of a blob in bytes, None if it does not exist."""
+        for path in self._paths(digest):
             with contextlib.suppress(FileNotFoundError):
                 return os.stat(path).st_size
         return None
 
-    def _places(self, digest: Digest) -> Iterator[str]:
+    def _paths(self, digest: Digest) -> Iterator[str]:
         yield self.path(digest)
         for directory in self._shared:
             yield f"{directory}/{digest.algorithm}/{digest.encoded}"
 
     def _shared_size(self, digest: Digest) -> int | None:
-        for path in itertools.islice(self._places(digest), 1, None):
+        for path in itertools.islice(self._paths(digest), 1, None):
             with contextlib.suppress(FileNotFoundError):
                 return os.stat(path).st_size
         return None
 
     def has_other_name(self, digest: Digest) -> bool:
-        """Say whether the blob is a file that a driver keeps as well."""
+        """Say whether the blob's file has a second name, which a driver keeps."""
         try:
             return os.stat(self.path(digest)).st_nlink > 1
         except FileNotFoundError:
             return False
 
     def claim(self, descriptor: Descriptor) -> bool:
-        """Say whether the blob is there, and keep a collection that runs now from taking it."""
-        self._lease()  # by which a collection knows that there is somebody who claims
+        """Say whether the blob is here, and protect it from a garbage collection that runs now."""
+        self._lease()  # shows a garbage collection that a process claims blobs
         path = self.path(descriptor.digest)
         while True:
             with full_disk(self._layout.root), _held(path) as fd:
                 if fd is None:
                     return self._shared_size(descriptor.digest) == descriptor.size
-                if is_same(path, fd):  # else it was collected, or replaced, while we waited
+                if is_same(path, fd):  # otherwise it was removed or replaced meanwhile
                     os.utime(fd)
                     return os.fstat(fd).st_size == descriptor.size
 
     def open(self, digest: Digest) -> BinaryIO:
-        """Open a blob for reading, unproved: it was verified when it came in."""
-        for path in self._places(digest):
+        """Open a blob for reading without verification: it was verified when it was stored."""
+        for path in self._paths(digest):
             with contextlib.suppress(FileNotFoundError):
-                return open_quietly(path)
+                return open_noatime(path)
         raise BlobNotFound(
-            f"the blob {digest} is not in the store", hint="pull or build the image again"
+            f"blob {digest} is not in the store", hint="pull, load or build the image again"
         )
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """Return a document (manifest, index, config), verified again, at most 4 MiB."""
+        """Return a document (manifest, index, config) of at most 4 MiB; it is verified again."""
         with self.open(descriptor.digest) as file:
             size = min(descriptor.size, MANIFEST_LIMIT)
             reader = VerifiedReader(file, descriptor.digest, size, where="store")
             return reader.read() + reader.read()
 
     def hash(self, digest: Digest) -> Digest:
-        """Return the digest that the content of the blob *digest* really has."""
+        """Return the digest of the content that is stored as the blob *digest*."""
         hasher = digest.hasher()
         with self.open(digest) as file:
             while data := file.read(_CHUNK):
@@ -107,7 +108,7 @@ class Blobs:
         return BlobWriter(self._layout, lease)
 
     def put(self, data: bytes, lease: Lease) -> Digest:
-        """Store *data* as a blob; nothing happens if it is there."""
+        """Store *data* as a blob, unless it is there already."""
         digest = Digest.of(data)
         if not self.claim(Descriptor(media_type="", digest=digest, size=len(data))):
             with self.writer(lease) as writer:
@@ -116,10 +117,10 @@ class Blobs:
         return digest
 
     def adopt(self, path: str, digest: Digest) -> None:
-        """Let the durable file *path*, whose digest was verified, be the blob *digest*, too.
+        """Make the durable file *path*, whose digest was verified, the blob *digest*, too.
 
-        The content is there once, under two names.  Where the file system gives no second name
-        nothing happens: the blob can be had in other ways.
+        It is a hard link: the content is stored once, under two names.  Nothing happens where the
+        file system has no hard links.
         """
         blob = self.path(digest)
         new = self._lease().file()
@@ -136,16 +137,16 @@ class Blobs:
                 os.rename(new, blob)
 
     def all(self) -> Iterator[Digest]:
-        """Yield the digest of every blob; what other tools have laid beside them is passed over."""
+        """Yield the digest of every blob; files of other tools are skipped."""
         for algorithm in os.listdir(self._layout.blobs):
             for name in os.listdir(f"{self._layout.blobs}/{algorithm}"):
                 with contextlib.suppress(BadDigest):
                     yield Digest.parse(f"{algorithm}:{name}")
 
     def quarantine(self, digest: Digest) -> bool:
-        """Move a blob out of the way, into ``damaged/``, if it is not what its digest says.
+        """Move a corrupt blob into the directory ``damaged/``.
 
-        False if it is not there, or was replaced by a good one meanwhile.
+        False if it is missing, or was replaced by a correct one meanwhile.
         """
         path = self.path(digest)
         with full_disk(self._layout.root):
@@ -154,35 +155,39 @@ class Blobs:
             except FileNotFoundError:
                 return False
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)  # as a collection: who replaces it waits
+                fcntl.flock(
+                    fd, fcntl.LOCK_EX
+                )  # as in a garbage collection: a process that replaces it waits
                 if not is_same(path, fd) or self.hash(digest) == digest:
                     return False
-                os.makedirs(self._layout.damaged, mode=0o700, exist_ok=True)
-                os.rename(path, self._aside(digest))
+                os.makedirs(self._layout.quarantine, mode=0o700, exist_ok=True)
+                os.rename(path, self._quarantined(digest))
                 return True
             finally:
                 os.close(fd)
 
     def remove_quarantined(self, digest: Digest) -> None:
-        """Remove for good what `quarantine` has moved."""
+        """Remove a blob that `quarantine` has moved."""
         with full_disk(self._layout.root), contextlib.suppress(FileNotFoundError):
-            os.unlink(self._aside(digest))
+            os.unlink(self._quarantined(digest))
 
     def remove_all_quarantined(self, missing: Container[Digest]) -> None:
-        """Remove all that `quarantine` has moved, but for what is still *missing*."""
-        names = os.listdir(self._layout.damaged) if os.path.isdir(self._layout.damaged) else []
+        """Remove all that `quarantine` has moved, except blobs that are still *missing*."""
+        names = (
+            os.listdir(self._layout.quarantine) if os.path.isdir(self._layout.quarantine) else []
+        )
         for name in names:
             digest = Digest.parse(name.replace("-", ":", 1))
             if digest not in missing:
                 self.remove_quarantined(digest)
 
-    def _aside(self, digest: Digest) -> str:
-        return f"{self._layout.damaged}/{digest.algorithm}-{digest.encoded}"
+    def _quarantined(self, digest: Digest) -> str:
+        return f"{self._layout.quarantine}/{digest.algorithm}-{digest.encoded}"
 
     def collect(self, digest: Digest, before: int) -> int | None:
         """Remove a blob unless it was stored or claimed since *before*, in nanoseconds.
 
-        Returns the bytes that this gives back, None if it was not removed.
+        Returns the bytes that are freed, None if it was not removed.
         """
         path = self.path(digest)
         try:
@@ -190,21 +195,21 @@ class Blobs:
         except FileNotFoundError:
             return None
         try:
-            # Who claims or replaces it holds the lock, or waits for it and finds it gone.
+            # A process that claims or replaces it holds the lock, or waits and finds it removed.
             if not try_lock(fd) or not is_same(path, fd):
                 return None
             state = os.fstat(fd)
             if state.st_mtime_ns >= before:
                 return None
-            self._put_away(path, state.st_size)
-            return state.st_size if state.st_nlink == 1 else 0  # it has another name yet
+            self._remove(path, state.st_size)
+            return state.st_size if state.st_nlink == 1 else 0  # it still has another name
         finally:
             os.close(fd)
 
-    def _put_away(self, path: str, size: int) -> None:
-        """Take a blob's name away; what takes long to free waits in the trash."""
+    def _remove(self, path: str, size: int) -> None:
+        """Remove a blob; a large one is moved to the trash, because freeing it takes long."""
         if size >= _LARGE:
-            with contextlib.suppress(OSError):  # a full disk has no room for another name
+            with contextlib.suppress(OSError):  # a full disk may have no space for the new name
                 os.makedirs(self._layout.trash, mode=0o700, exist_ok=True)
                 os.rename(path, f"{self._layout.trash}/{os.urandom(8).hex()}")
                 return
@@ -213,7 +218,7 @@ class Blobs:
 
 @contextlib.contextmanager
 def _held(path: str) -> Iterator[int | None]:
-    """Keep `Blobs.collect` from the file *path*; yields its descriptor, None if there is none."""
+    """Protect the file *path* from `Blobs.collect`; yields its descriptor, None without it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -227,9 +232,9 @@ def _held(path: str) -> Iterator[int | None]:
 
 
 class BlobWriter:
-    """Takes the bytes of one blob.  Left without `commit`, nothing stays of it.
+    """Takes the bytes of one blob.  Without a `commit` they are removed again.
 
-    Its file is open from the first byte on, and from the next one after a `rest`.
+    Its file is opened with the first byte, and again after a `rest`.
     """
 
     def __init__(self, layout: Layout, lease: Lease) -> None:
@@ -255,7 +260,7 @@ class BlobWriter:
     def _open(self) -> int:
         if self._fd < 0:
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            os.ftruncate(self._fd, self.size)  # a write that failed may have left a part
+            os.ftruncate(self._fd, self.size)  # a failed write may have left a part
             os.lseek(self._fd, self.size, os.SEEK_SET)
         return self._fd
 

@@ -1,8 +1,8 @@
-"""What an OCI layout cannot hold, in SQLite: layers, blob facts, cache records, the stat cache.
+"""The SQLite database: what an OCI layout has no room for.
 
-Everything here can be made again from the layout, at the price of time; only which repository
-of a served registry holds what (``origins``) has to be pushed again.  WAL lets readers go on while
-one writer writes; ``busy_timeout`` makes writers wait for each other.
+Everything in it can be made again from the layout, which takes time; except for the table
+``origins`` of a registry server, which says what each of its repositories has.  With WAL, readers
+go on while one process writes; ``busy_timeout`` makes writers wait for each other.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _STEPS: Final = {  # from a version to the next
     2: _IMAGES,
 }
 _BUSY: Final = 60.0  # seconds
-#: The hint of the error for a damaged file.
-DAMAGED: Final = "it is damaged: remove it and its -wal and -shm; layers are unpacked again"
+#: The hint of the error for a corrupt file.
+CORRUPT: Final = "it is corrupt: remove it and its -wal and -shm; layers are unpacked again"
 _REFUSED: Final = "give --root a directory you may write to"
 _FAILED: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _HINTS: Final = {
-    # Statements and tables are ours: where they do not fit each other the tables are damaged.
-    sqlite3.SQLITE_ERROR: DAMAGED,
-    sqlite3.SQLITE_CORRUPT: DAMAGED,
-    sqlite3.SQLITE_NOTADB: DAMAGED,
+    # The statements are ours: where they do not fit the tables, the tables are corrupt.
+    sqlite3.SQLITE_ERROR: CORRUPT,
+    sqlite3.SQLITE_CORRUPT: CORRUPT,
+    sqlite3.SQLITE_NOTADB: CORRUPT,
     sqlite3.SQLITE_CANTOPEN: _REFUSED,
     sqlite3.SQLITE_PERM: _REFUSED,
     sqlite3.SQLITE_READONLY: _REFUSED,
@@ -74,7 +74,7 @@ _COLUMNS: Final = {
 class Database:
     """One connection, shared by the threads of a process one at a time.
 
-    With *copy* it is one in memory, for a store that is read-only: what is changed is forgotten.
+    With *copy* it is a copy in memory, for a read-only store: changes are lost at the end.
     """
 
     def __init__(self, path: str, *, copy: bool = False) -> None:
@@ -97,7 +97,7 @@ class Database:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise StoreVersion(
-                f"has format {version}, and this program knows {VERSION}",
+                f"unsupported database format {version}: this ocitool supports {VERSION}",
                 where=path,
                 hint="use a newer ocitool, or another --root",
             )
@@ -107,8 +107,8 @@ class Database:
 
     def _upgrade(self, path: str) -> None:
         """Make the tables, or bring those of an older version up to date."""
-        # The change to WAL is refused at once, busy_timeout or not, while another process is at
-        # it: one at a time, by a lock of the kernel on the directory.
+        # The change to WAL fails at once, whatever busy_timeout is, while another process does
+        # the same: so a lock on the directory lets only one do it at a time.
         with _alone(os.path.dirname(path)):
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._make_tables()
@@ -126,8 +126,8 @@ class Database:
                     self._connection.execute(_STEPS[older])
             self._connection.execute(f"PRAGMA user_version={VERSION}")
 
-    def damage(self) -> str:
-        """Return what is wrong with the file, ``""`` if nothing is."""
+    def corruption(self) -> str:
+        """Return what is corrupt in the file, ``""`` if nothing is."""
         try:
             found: str = self.rows("PRAGMA quick_check(1)")[0][0]
             with self._lock, self._translated():
@@ -135,7 +135,7 @@ class Database:
                     for _ in self._connection.execute(f"SELECT {columns} FROM {table}"):
                         pass  # it can be read
         except StoreError as error:
-            if error.hint != DAMAGED:
+            if error.hint != CORRUPT:
                 raise
             return error.message
         return "" if found == "ok" else found
@@ -155,12 +155,12 @@ class Database:
             return self._connection.execute(query, values).fetchall()
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """Carry out one change; returns how many rows it changed."""
+        """Execute one change; returns how many rows it changed."""
         with self._lock, self._translated():
             return self._connection.execute(statement, values).rowcount
 
     def run_durably(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """Carry out one change, and those before it, so that no power cut takes them back."""
+        """Execute one change, and make it and those before it durable."""
         with self._lock, self._translated():
             self._connection.execute("PRAGMA synchronous=FULL")
             try:
@@ -169,20 +169,20 @@ class Database:
                 self._connection.execute("PRAGMA synchronous=NORMAL")
 
     def run_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Carry out one change for each of *rows*, all or none."""
+        """Execute one change for each of *rows*, all or none."""
         with self.write(), self._translated():
             self._connection.executemany(statement, rows)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[None]:
-        """Carry out what is done inside as one transaction."""
+        """Execute the statements of the block as one transaction."""
         with self._lock, self._translated():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # a full disk has ended it already
+                if self._connection.in_transaction:  # a full disk has ended the transaction already
                     self._connection.execute("ROLLBACK")
                 raise
 
@@ -216,10 +216,10 @@ def rows_of_file(data: bytes, query: str, values: Sequence[Any] = ()) -> list[tu
 
 
 def _copy(path: str, into: sqlite3.Connection) -> None:
-    """Copy a database, without a file being made beside it.
+    """Copy a database without creating a file beside it.
 
-    One with a log (-wal) can only be read with its index (-shm); where a clean end has left
-    neither, nothing is missing in the file itself.
+    A database with a log (-wal) can only be read with the log's index (-shm).  Without a log, the
+    file itself is complete.
 
     Source: sqlite.org/wal.html, "Read-Only Databases"; sqlite.org/uri.html, "immutable".
     """
@@ -247,9 +247,9 @@ def _alone(directory: str) -> Iterator[None]:
 def _error(error: sqlite3.Error, where: str) -> StoreError:
     code = getattr(error, "sqlite_errorcode", None)
     if code is None and isinstance(error, sqlite3.OperationalError):
-        code = sqlite3.SQLITE_CORRUPT  # the module's own: a text that is no UTF-8
+        code = sqlite3.SQLITE_CORRUPT  # from Python's module: a text that is not UTF-8
     code = (code or 0) & 0xFF
-    # SQLite says so of what it writes; of files that it makes or maps it knows only that it failed.
+    # SQLite reports a full disk when it writes; when it creates or maps a file, only a failure.
     if code == sqlite3.SQLITE_FULL or (code in _FAILED and is_full(os.path.dirname(where))):
         return full_error(where)
     hint = _HINTS.get(code, "")

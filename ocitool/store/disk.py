@@ -1,6 +1,7 @@
-"""Full and failing disks: their errors as the store's own, and a reserve for removing things.
+"""Errors of full and failing disks, and a reserve of space for removing data.
 
-Removing needs some space itself, also on a disk without a free byte.
+Removing data needs some space itself, so the store keeps a file that only takes space, and removes
+it when the disk is full.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Final
 from ocitool.errors import StoreError
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_RESERVE: Final = 4 << 20  # bytes: index.json anew, the database's log, a few directories
-_TIMES: Final = 8  # as much must be free, or the reserve would be what fills the disk
+_RESERVE: Final = 4 << 20  # bytes: a new index.json, the database's log, a few directories
+_TIMES: Final = 8  # this many times the reserve must be free, or it would itself fill the disk
 _SMALL: Final = 64 << 10  # bytes; SQLite's index of its log begins with half of that
 
 
 @contextlib.contextmanager
 def full_disk(root: str) -> Iterator[None]:
-    """Turn the errors of a full or failing disk into the store's own."""
+    """Translate `OSError` into `StoreError`, with a hint for a full disk."""
     try:
         yield
     except OSError as error:
@@ -29,17 +30,17 @@ def full_disk(root: str) -> Iterator[None]:
 
 
 def require_room(root: str, size: int) -> None:
-    """Refuse work that brings *size* bytes to the file system of *root* and cannot end well.
+    """Refuse work that needs *size* bytes on the file system of *root* if they are not free.
 
     Raises:
-        StoreError: there is less room than that; a quota of the user may be smaller still, and
-            shows when it is reached.
+        StoreError: there is less space.  A quota of the user may be lower: that is only seen when
+            it is reached.
     """
     with full_disk(root):
         free = free_bytes(root)
     if size > free:
         raise StoreError(
-            f"{size} bytes are needed, and the disk has {free} left",
+            f"not enough disk space: {size} bytes are needed, and {free} are left",
             where=root,
             hint="free some space: `ocitool system prune -a`, or give --root another disk",
         )
@@ -52,8 +53,8 @@ def free_bytes(root: str) -> int:
 
 
 def is_full(directory: str) -> bool:
-    """Say whether there is no room for a small file: the disk is full, or the user's quota."""
-    import tempfile  # few need it
+    """Say whether a small file has no space: the disk is full, or the user's quota is used up."""
+    import tempfile  # few commands need it
 
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
@@ -64,7 +65,7 @@ def is_full(directory: str) -> bool:
 
 
 def disk_error(error: OSError, root: str) -> StoreError:
-    """Return the store's error for one of the system."""
+    """Return the `StoreError` for an error of the system."""
     path = error.filename if isinstance(error.filename, str) else root
     if error.errno in _FULL:
         return full_error(root)
@@ -82,8 +83,8 @@ def full_error(where: str) -> StoreError:
 
 
 def keep_reserve(path: str) -> None:
-    """Make the reserve, a file that only takes space, if there is enough of it."""
-    with contextlib.suppress(OSError):  # done without, where there is no room for it
+    """Make the reserve, a file that only takes space, if enough is free."""
+    with contextlib.suppress(OSError):  # the store works without it
         if os.path.exists(path) or free_bytes(os.path.dirname(path)) < _TIMES * _RESERVE:
             return
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -96,9 +97,9 @@ def keep_reserve(path: str) -> None:
 
 
 def free_reserve(path: str) -> None:
-    """Free the reserve if the disk is full: removing things needs space itself."""
+    """Remove the reserve if the disk is full."""
     with contextlib.suppress(OSError):
         state = os.statvfs(os.path.dirname(path))
-        # Not what root may have beyond that: ext4 counts room there that nobody gets.
+        # Without what is reserved for root: ext4 counts space there that cannot be used.
         if state.f_bavail * state.f_frsize < _RESERVE:
             os.unlink(path)

@@ -1,4 +1,4 @@
-"""Looking into images without unpacking them: the tree of their layers, and single files of it."""
+"""Reading files of an image without unpacking its layers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ocitool.errors import LayerError, NotFound
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import ReadAhead
 from ocitool.layer.entry import Kind
+from ocitool.layer.files import write_all_at
 from ocitool.layer.index.links import settled
 from ocitool.layer.index.merged import Found, ImageTree
 from ocitool.layer.tar.sparse import Filler, Sparse
@@ -24,7 +25,7 @@ _SMALL: Final = 1 << 20  # bytes; more than any passwd file worth reading
 
 
 class LayeredTree:
-    """The tree of *layers* (lowest first), from their indexes and blobs alone."""
+    """The merged files of *layers* (lowest first), read from their indexes and blobs."""
 
     def __init__(self, store: Layers, layers: Sequence[Layer]) -> None:
         self._store = store
@@ -47,7 +48,7 @@ class LayeredTree:
             raise NotFound(f"the image has no file /{path.lstrip('/')}")
         found = self.tree.original(found)
         if found.entry.size > _SMALL:
-            raise LayerError(f"is larger than {_SMALL} bytes", where=path)
+            raise LayerError(f"file is larger than {_SMALL} bytes", where=path)
         for _, stream in self._contents(found.layer, [found]):
             return b"".join(stream)
         return b""
@@ -65,7 +66,8 @@ class LayeredTree:
     def contents(self, files: Iterable[Found]) -> Iterator[tuple[Found, Iterator[bytes]]]:
         """Yield each of *files* that has content with its pieces, in one pass through each layer.
 
-        They come as they lie in the layers; of several that are one content, the last.
+        They come in the order of the layers.  Of several with the same content (hard links), the
+        last is yielded.
         """
         for layer, ordered in _by_layer(files):
             yield from self._contents(layer, ordered)
@@ -74,7 +76,7 @@ class LayeredTree:
     def spool(self, wanted: Iterable[Found], directory: str) -> Iterator[Spool]:
         """Fetch the contents of several files in one pass through each layer.
 
-        They lie in one unnamed temporary file in *directory*, so memory stays small.
+        They are kept in one unnamed temporary file in *directory*, so that little memory is needed.
         """
         with tempfile.TemporaryFile(dir=directory) as file:
             spool = Spool(file.fileno())
@@ -86,7 +88,7 @@ class LayeredTree:
     def _contents(
         self, layer: int, ordered: Sequence[Found]
     ) -> Iterator[tuple[Found, Iterator[bytes]]]:
-        """Yield the contents of files of one layer, which come by rising offset."""
+        """Yield the contents of files of one layer; *ordered* is sorted by offset."""
         position = 0
         with contextlib.closing(ReadAhead(self._store.open(self._layers[layer]))) as stream:
             for found in ordered:
@@ -94,13 +96,13 @@ class LayeredTree:
                     position += len(piece)
                 content = _content(stream, found)
                 yield found, content
-                for _ in content:  # what the caller has left
+                for _ in content:  # skip what the caller did not read
                     pass
                 position = found.offset + found.packed
 
 
 def _by_layer(files: Iterable[Found]) -> Iterator[tuple[int, list[Found]]]:
-    """Group files that have content by layer, each group by rising offset."""
+    """Group files that have content by layer, each group sorted by offset."""
     layers: dict[int, dict[int, Found]] = {}
     for found in files:
         if found.entry.size:
@@ -126,41 +128,38 @@ def _pieces(stream: ReadAhead, size: int) -> Iterator[bytes]:
 def _piece(stream: ReadAhead, size: int) -> bytes:
     piece = stream.read(size)
     if not piece:
-        raise LayerError("the layer ends before a file that its index names")
+        raise LayerError("unexpected end of the layer: a file that its index names is missing")
     return piece
 
 
 class Spool:
-    """Contents of files, by layer and offset, in one temporary file."""
+    """Contents of files in one temporary file, found by layer and offset."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._places: dict[tuple[int, int], int] = {}
+        self._offsets: dict[tuple[int, int], int] = {}
         self.end = 0
 
     def take(self, found: Found, content: Iterator[bytes]) -> None:
         """Keep the content of one file."""
-        self._places[(found.layer, found.offset)] = self.end
+        self._offsets[(found.layer, found.offset)] = self.end
         for piece in content:
             if found.sparse is not None and piece.count(0) == len(piece):
                 self.end += len(piece)  # a hole
                 continue
-            view = memoryview(piece)
-            while view:
-                written = os.pwrite(self._fd, view, self.end)
-                self.end += written
-                view = view[written:]
+            write_all_at(self._fd, piece, self.end)
+            self.end += len(piece)
 
     def pieces(self, found: Found) -> Iterator[bytes]:
         """Yield the content of a file that was taken."""
         if not found.entry.size:
             return
-        at = self._places[(found.layer, found.offset)]
+        at = self._offsets[(found.layer, found.offset)]
         left = found.entry.size
         while left:
             piece = os.pread(self._fd, min(left, CHUNK), at)
             if not piece:
-                raise LayerError("a temporary file was cut off", where=found.entry.path)
+                raise LayerError("temporary file was truncated", where=found.entry.path)
             at += len(piece)
             left -= len(piece)
             yield piece

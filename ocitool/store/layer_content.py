@@ -1,4 +1,4 @@
-"""A layer as a value, its name in a driver, and its plain tar, verified while it is read."""
+"""A layer as a value, its chain ID, and its plain tar, verified while it is read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Layer:
 
 
 def chain_ids(layers: Sequence[Layer]) -> tuple[str, ...]:
-    """Return the names of *layers* in a driver: their chain ids' digits, lowest first."""
+    """Return the chain IDs of *layers* (lowest first), as digits: their names in a driver."""
     names: list[str] = []
     chain: Digest | None = None
     for layer in layers:
@@ -38,7 +38,7 @@ def chain_ids(layers: Sequence[Layer]) -> tuple[str, ...]:
 
 
 def open_plain(blobs: Blobs, layer: Layer) -> Stream:
-    """Open the plain tar of a layer; it is verified at its end, by `LayerError` and digest."""
+    """Open the plain tar of a layer, which is verified at its end (`VerifiedTar`)."""
     from ocitool.layer.compression.codecs import for_type
 
     codec = for_type(layer.blob.media_type)
@@ -46,26 +46,26 @@ def open_plain(blobs: Blobs, layer: Layer) -> Stream:
 
 
 def verified(tar: Stream, layer: Layer) -> Stream:
-    """Return the plain *tar* of a layer as a stream that raises at its end if it is another."""
+    """Return the plain *tar* of a layer as a stream that verifies it (`VerifiedTar`)."""
     return VerifiedTar(tar, layer.diff_id, layer.blob.size)
 
 
 @contextlib.contextmanager
 def reporting_corrupt_blob(blobs: Blobs, layer: Layer) -> Iterator[None]:
-    """Tell a layer that cannot be read because its blob is damaged from one that is bad by itself.
+    """Report a corrupt blob as the cause, if reading a layer fails because of it.
 
-    The blob is hashed only when there was a fault.
+    The blob is hashed only after a failure.
 
     Raises:
-        StoreError: the blob does not hold what its digest says.
+        StoreError: the content of the blob does not match its digest.
     """
     try:
         yield
     except (LayerError, DigestMismatch) as error:
-        for digest in (layer.diff_id, layer.blob.digest):  # of the first there need be no blob
+        for digest in (layer.diff_id, layer.blob.digest):  # there may be no blob of the first
             if blobs.size(digest) is not None and blobs.hash(digest) != digest:
                 raise StoreError(
-                    f"the blob {digest} is damaged: {error}",
+                    f"blob {digest} is corrupt: {error}",
                     where=blobs.path(digest),
                     hint="run `ocitool system check --repair`, which fetches it again",
                 ) from error
@@ -73,7 +73,12 @@ def reporting_corrupt_blob(blobs: Blobs, layer: Layer) -> Iterator[None]:
 
 
 class VerifiedTar:
-    """Compares what is read with the diff id when it ends, and stops a bomb on the way."""
+    """A tar that is compared with its diff ID when it ends; decompression bombs are stopped.
+
+    Raises, from `read`:
+        DigestMismatch: the tar has another digest.
+        TooLarge: it is too large for the size of its blob.
+    """
 
     def __init__(self, stream: Stream, diff_id: Digest, packed: int) -> None:
         self._stream = stream
@@ -91,7 +96,7 @@ class VerifiedTar:
         elif size:
             got = f"{self._diff_id.algorithm}:{self._hash.hexdigest()}"
             if got != str(self._diff_id):
-                where = "unpacked layer"
+                where = "layer"
                 raise DigestMismatch(str(self._diff_id), got, size=self._size, where=where)
         return data
 
@@ -102,6 +107,6 @@ class VerifiedTar:
         limits = DEFAULT_LIMITS
         if self._size > limits.ratio_from and self._size > self._packed * limits.ratio:
             raise TooLarge(
-                f"{self._packed} bytes unpack to more than {limits.ratio} times as much",
-                hint="it looks like a decompression bomb",
+                f"layer of {self._packed} bytes unpacks to more than {limits.ratio} times its size",
+                hint="it may be a decompression bomb",
             )

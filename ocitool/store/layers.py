@@ -1,4 +1,4 @@
-"""Unpacked layers: made on demand from blobs, or from a tree that a step has changed."""
+"""Unpacked layers: made from blobs on demand, or from a snapshot that a build step has changed."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     from ocitool.store.shared import SharedStore
     from ocitool_runtime.spec import Mount
 
-# What reads and writes tars is imported where that is done: starting a container does without.
+# Imports of what reads and writes tars are local: starting a container does not need them.
 
 _SETTLED: Final = 600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
-    """A writable tree on top of layers.  ``mounts`` show it, outermost first."""
+class Snapshot:
+    """An active (writable) snapshot on top of layers; ``mounts`` are outermost first."""
 
     key: str
-    parents: tuple[str, ...]  # names of layers, lowest first
+    parents: tuple[str, ...]  # chain IDs, lowest first
     mounts: tuple[Mount, ...]
 
 
@@ -72,19 +72,19 @@ class Layers:
 
     @property
     def driver(self) -> Driver:
-        """The driver; chosen, and its probe made, when it is first needed."""
+        """The driver, which is chosen and probed when it is first needed."""
         return self._get_driver()
 
     # -- content ----------------------------------------------------------------------------
 
     def open(self, layer: Layer) -> Stream:
-        """Open the plain tar of a layer; it is verified at its end, by `LayerError` and digest."""
-        with contextlib.suppress(BlobNotFound):  # a driver keeps it, or does not
+        """Open the plain tar of a layer; its end raises `DigestMismatch` if it is another."""
+        with contextlib.suppress(BlobNotFound):  # only some drivers keep it
             return verified(self._blobs.open(layer.diff_id), layer)
         return open_plain(self._blobs, layer)
 
     def index(self, layer: Layer) -> LayerIndex:
-        """Return the index of a layer; made from its blob once, and kept."""
+        """Return the index of a layer, which is made from its blob once and kept."""
         from ocitool.layer.compression.parallel import ReadAhead
         from ocitool.layer.index.index import index_of, parse
 
@@ -103,7 +103,7 @@ class Layers:
             return parse(data)
 
     def keep_index(self, diff_id: Digest, data: bytes) -> None:
-        """Keep the index that was made while a layer was written."""
+        """Store the index that was made while a layer was written."""
         with full_disk(self._layout.root):
             write_file(self._index_path(diff_id), data)
 
@@ -113,9 +113,9 @@ class Layers:
     def pack(
         self, write: Callable[[Callable[[bytes], object]], None], compression: str = "gzip"
     ) -> Layer:
-        """Make a blob of the tar that *write* gives to the sink it is called with.
+        """Compress the tar that *write* passes to its argument, and store it as a blob.
 
-        *compression* is the name of a codec, perhaps with a level: ``gzip:9``.
+        *compression* is the name of a codec, optionally with a level: ``gzip:9``.
         """
         from ocitool.layer.compression.codecs import parse
         from ocitool.layer.compression.packer import Packer
@@ -139,14 +139,14 @@ class Layers:
         )
         return Layer(diff_id=diff_id, blob=described)
 
-    # -- trees ------------------------------------------------------------------------------
+    # -- snapshots --------------------------------------------------------------------------
 
     def ensure(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> tuple[str, ...]:
-        """Return the names of *layers* (lowest first), each unpacked if it was not.
+        """Unpack those of *layers* (lowest first) that are not unpacked; returns their chain IDs.
 
         Raises:
             DigestMismatch: a blob does not hold what its diff id says.
-            LayerError: a layer cannot be unpacked; nothing of it stays.
+            LayerError: a layer cannot be unpacked; nothing of it is left.
         """
         names = chain_ids(layers)
         missing = set(names) - self._claimed(names)
@@ -160,13 +160,13 @@ class Layers:
         return names
 
     def _adopted(self, layer: Layer, names: Sequence[str], at: int) -> bool:
-        """Use a layer that a shared store has unpacked, by a link to it; False if none has."""
+        """Link to a layer that a shared store has unpacked; False if none has."""
         driver, name = self.driver, names[at]
         for path in filter(None, (each.layer(driver.name, name) for each in self._shared)):
-            self._lease()  # by which a collection knows that there is somebody who claims
+            self._lease()  # shows a garbage collection that a process claims layers
             directory = f"{self._layout.drivers}/{driver.name}/layers"
             with full_disk(self._layout.root):
-                driver.remove(name)  # a link to a store that is gone
+                driver.remove(name)  # an old link, to a store that does not exist any more
                 os.makedirs(directory, mode=0o700, exist_ok=True)
                 os.symlink(path, f"{directory}/{name}")
             self._record(layer, name, names[:at])
@@ -174,10 +174,10 @@ class Layers:
         return False
 
     def _claimed(self, names: Sequence[str]) -> set[str]:
-        """Return which of *names* are unpacked, and keep a collection from taking them."""
+        """Return which of *names* are unpacked, and protect them from a garbage collection."""
         records = self._records.claim(self.driver.name, names, self._lease().began)
         boot = boot_id() if any(record.boot for record in records) else ""
-        # What was unpacked before a power cut may not have reached the disk, or be lost since.
+        # What was unpacked in an earlier boot may not have reached the disk.
         chain_ids = {record.chain_id for record in records if record.boot in ("", boot)}
         return set(filter(self.driver.has, chain_ids))
 
@@ -190,8 +190,8 @@ class Layers:
         key = self._lease().key()
         step = Transfer(key=str(layer.blob.digest), action="unpack", total=layer.blob.size)
         progress.emit(step)
-        with full_disk(self._layout.root), self._discarded(key):
-            driver.remove(name)  # left by a crash, or by a boot that ended too early
+        with full_disk(self._layout.root), self._discarding(key):
+            driver.remove(name)  # left by a crash, or by an earlier boot
             driver.begin(key, parents)
             with (
                 reporting_corrupt_blob(self._blobs, layer),
@@ -207,12 +207,12 @@ class Layers:
         )
 
     @contextlib.contextmanager
-    def _discarded(self, key: str) -> Iterator[None]:
-        """Drop the tree *key* at the end, unless it was committed."""
+    def _discarding(self, key: str) -> Iterator[None]:
+        """Remove the snapshot *key* at the end, unless it was committed."""
         try:
             yield
         except BaseException:
-            # The fault is told, not what comes after it; a sweep takes what stays.
+            # Report the first error, not those that follow; a sweep removes what is left.
             with contextlib.suppress(OcitoolError, OSError):
                 self.driver.discard(key)
             raise
@@ -227,52 +227,53 @@ class Layers:
         self._records.put(self.driver.name, name, layer.diff_id, parent, boot)
 
     def view(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> tuple[Mount, ...]:
-        """Return the mounts that show *layers* read-only."""
+        """Return the mounts of a read-only view of *layers*."""
         with full_disk(self._layout.root):
             return self.driver.view(self.ensure(layers, progress))
 
     @contextlib.contextmanager
-    def tree(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> Iterator[Tree]:
-        """Make a writable tree on *layers*; it goes at the end, unless it was committed."""
+    def prepare(
+        self, layers: Sequence[Layer], progress: ProgressSink = SILENT
+    ) -> Iterator[Snapshot]:
+        """Make an active snapshot on *layers*; it is removed at the end, unless committed."""
         parents = self.ensure(layers, progress)
         key = self._lease().key()
-        with self._discarded(key):
+        with self._discarding(key):
             with full_disk(self._layout.root):
                 self.driver.begin(key, parents)
-            yield Tree(key=key, parents=parents, mounts=self.driver.mounts(key, parents))
+            yield Snapshot(key=key, parents=parents, mounts=self.driver.mounts(key, parents))
 
     def commit(
         self,
-        tree: Tree,
+        snapshot: Snapshot,
         below: Sequence[Layer],
         *,
         clamp: int | None = None,
         compression: str = "gzip",
     ) -> Layer:
-        """Make a layer of what *tree* changes in *below*, and keep the tree as its unpacked form.
+        """Make a layer of what *snapshot* changes, and keep the snapshot as its unpacked form.
 
-        *clamp* is the latest time an entry gets, in seconds since the epoch; *compression* is as
-        for `pack`.
+        *below* are the layers that it was prepared on.  *clamp* is the latest timestamp that an
+        entry gets, in seconds since the epoch.  *compression* is as for `pack`.
         """
         driver = self.driver
 
         def write(sink: Callable[[bytes], object]) -> None:
-            driver.diff(tree.key, tree.parents, sink, clamp=clamp)
+            driver.diff(snapshot.key, snapshot.parents, sink, clamp=clamp)
 
         layer = self.pack(write, compression)
         name = chain_ids([*below, layer])[-1]
         with self._layout.work_lock("layer", name), full_disk(self._layout.root):
             if not self._claimed((name,)):
                 driver.remove(name)
-                driver.commit(tree.key, name)
-                self._record(layer, name, tree.parents)
+                driver.commit(snapshot.key, name)
+                self._record(layer, name, snapshot.parents)
         return layer
 
     def make_durable(self, settled: float = _SETTLED) -> None:
-        """Sync what was unpacked a while ago, and note that a power cut can no longer harm it.
+        """Sync the layers that were unpacked a while ago, and record that they are durable.
 
-        After *settled* seconds the kernel has long written it by itself, so there is next to
-        nothing left to do.
+        After *settled* seconds the kernel has written most of them by itself, so this is fast.
         """
         boot, limit = boot_id(), time.time() - settled
         if self._records.are_unsynced(boot, limit):

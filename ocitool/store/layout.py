@@ -1,4 +1,4 @@
-"""Where things lie in a store, its format version, and its locks.
+"""The paths in a store, its format version, and its locks.
 
 ``docs/store-format.md`` describes the directory; this file and that one change together.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ocitool.errors import StoreError, StoreLocked, StoreReadOnly, StoreVersion
-from ocitool.layer.beneath import open_quietly
+from ocitool.layer.files import open_noatime
 from ocitool.store.atomic import is_same, is_temporary, try_lock, write_file, write_new_file
 from ocitool.store.disk import full_disk
 from ocitool.store.ownership import require_closed, require_own
@@ -27,9 +27,10 @@ _LOCK_PATIENCE: Final = 600.0  # seconds
 
 
 class Layout:
-    """The directory *root*, checked, and made if it is missing unless *make* says not to.
+    """The directory *root*, checked, and created if it is missing and *make* is True.
 
-    A store that may be made is one's own (`ocitool.store.ownership`), *trusted_owner*'s, too.
+    With *make* its owner is checked, too (`ocitool.store.ownership`): a store of *trusted_owner*
+    is accepted as one's own.
     """
 
     def __init__(self, root: str, *, make: bool = True, trusted_owner: str = "") -> None:
@@ -44,7 +45,7 @@ class Layout:
         self.containers = f"{root}/containers"
         self.tmp = f"{root}/tmp"
         self.locks = f"{root}/locks"
-        self.damaged = f"{root}/damaged"  # made when something is moved there
+        self.quarantine = f"{root}/damaged"  # made when something is moved there
         self.trash = f"{root}/trash"  # likewise
         self.reserve = f"{root}/reserve"
         self.served = f"{root}/served"  # made by the first `registry serve`
@@ -52,12 +53,12 @@ class Layout:
             require_own(root, trusted_owner)
         self._prepare(make)
         if make:
-            require_own(root, trusted_owner)  # one that others have made since we looked
+            require_own(root, trusted_owner)  # another user may have created it meanwhile
             require_closed(root)
         self.readonly = not os.access(root, os.W_OK, effective_ids=True)
 
     def require_writable(self) -> None:
-        """Refuse work that changes the store where it cannot be changed.
+        """Refuse work that changes a read-only store.
 
         Raises:
             StoreReadOnly: it is read-only.
@@ -74,32 +75,32 @@ class Layout:
     def _prepare(self, make: bool) -> None:
         version = f"{self.root}/format"
         try:
-            with open_quietly(version) as file:
+            with open_noatime(version) as file:
                 text = file.read(20).strip()
         except FileNotFoundError:
             if not make:
-                raise StoreError("is not a store", where=self.root) from None
+                raise StoreError("directory is not a store", where=self.root) from None
             self._create(version)
             return
         except OSError as error:
             raise StoreError(
-                f"cannot be read: {error.strerror}",
+                f"cannot read the store: {error.strerror}",
                 where=self.root,
                 hint="give --root a directory of your own, or run as its owner",
             ) from error
         if text != b"%d" % FORMAT:
             found = text.decode("ascii", "backslashreplace") or "unknown"
             raise StoreVersion(
-                f"is a store of format {found}, and this program knows {FORMAT}",
+                f"unsupported store format {found}: this ocitool supports {FORMAT}",
                 where=self.root,
                 hint="use a newer ocitool, or another --root",
             )
         if make:
-            with contextlib.suppress(OSError):  # where it can only be read it serves as it is
+            with contextlib.suppress(OSError):  # a store that can only be read is used as it is
                 self._make_directories()
 
     def _make_directories(self) -> None:
-        """Make what is missing: a copy of a store may have lost its empty directories."""
+        """Create missing directories: a copy of a store may have lost the empty ones."""
         for path in (
             f"{self.blobs}/sha256",
             self.indexes,
@@ -115,31 +116,31 @@ class Layout:
         length = len(os.fsencode(os.path.realpath(self.root)))
         if length > _LONGEST:
             raise StoreError(
-                f"the path is {length} bytes long, and that of a store is at most {_LONGEST}",
+                f"path of the store has {length} bytes, and the limit is {_LONGEST}",
                 where=self.root,
                 hint="give --root a shorter path",
             )
         try:
             os.makedirs(self.root, mode=0o700, exist_ok=True)
             names = os.listdir(self.root)
-            # Another process may be making it right now.
+            # Another process may be creating it right now.
             strangers = [name for name in names if name not in _OWN and not is_temporary(name)]
             if strangers:
                 raise StoreError(
-                    f"is not empty and not a store (it has {strangers[0]!r})",
+                    f"directory is not empty and not a store (it contains {strangers[0]!r})",
                     where=self.root,
                     hint="give --root an empty or a new directory",
                 )
             os.chmod(self.root, 0o700)
             self._make_directories()
             self.write_layout_file()
-            # Another process may have made it all, and named an image, since we looked.
+            # Another process may have created it, and named an image, since the first look.
             write_new_file(self.index, b'{"schemaVersion":2,"manifests":[]}')
             # The version comes last: with it there, everything else is.
             write_file(version, b"%d\n" % FORMAT)
         except OSError as error:
             raise StoreError(
-                f"cannot be made: {error.strerror}",
+                f"cannot create the store: {error.strerror}",
                 where=self.root,
                 hint="give --root a directory you may write to",
             ) from error
@@ -149,24 +150,24 @@ class Layout:
         write_file(self.layout_file, b'{"imageLayoutVersion":"1.0.0"}')
 
     def is_image_layout(self) -> bool:
-        """Say whether that file is there, and says so."""
+        """Say whether that file exists and is valid."""
         try:
-            with open_quietly(self.layout_file) as file:
+            with open_noatime(self.layout_file) as file:
                 known: bool = json.loads(file.read(_SMALL))["imageLayoutVersion"] == "1.0.0"
                 return known
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def work_lock(self, kind: str, name: str) -> contextlib.AbstractContextManager[None]:
-        """Hold the lock for work on *name*, however long others take."""
+        """Hold the lock for work on *name*; wait for it without a time limit."""
         return self.lock(f"{kind}-{name}", patience=math.inf)
 
     @contextlib.contextmanager
     def lock(self, name: str, *, patience: float = _LOCK_PATIENCE) -> Iterator[None]:
         """Hold the lock *name* among all processes; `StoreLocked` after *patience* seconds.
 
-        The kernel holds the lock, so it is gone with its process.  Its file goes with the lock,
-        and who has waited for a file that is gone begins anew.
+        It is a lock of flock(2), so it ends with its process.  Its file is removed with the lock,
+        and a process that has waited for a removed file starts again.
         """
         self.require_writable()
         path = f"{self.locks}/{name}"
@@ -177,9 +178,9 @@ class Layout:
             if fd < 0:
                 if time.monotonic() > deadline:
                     raise StoreLocked(
-                        f"another process has held {name!r} for {patience:.0f} seconds",
+                        f"another process has held the lock {name!r} for {patience:.0f} seconds",
                         where=self.root,
-                        hint="wait for it, or end it",
+                        hint="wait for it to end, or stop it",
                     )
                 time.sleep(0.01)
         try:
@@ -207,6 +208,6 @@ _OWN: Final = frozenset(
 
 
 def boot_id() -> str:
-    """Return what names this run of the machine."""
+    """Return the ID of the machine's current boot (random(4))."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()

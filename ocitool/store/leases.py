@@ -1,7 +1,7 @@
-"""Leases: which unfinished work belongs to whom, and whether they still live.
+"""Leases: which unfinished work belongs to which process, and whether that process is alive.
 
-The directory of a lease is locked by the kernel while its process lives.  Its name begins with
-the time it was made, and the keys of its trees begin with its name.
+The directory of a lease is locked with flock(2) while its process is alive.  Its name begins with
+the time it was made, and the keys of its snapshots begin with its name.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _CLOCK_REALTIME_COARSE: Final = 5
 
 
 class Lease:
-    """A directory for one process's unfinished work, locked by the kernel while it lives.
+    """A directory for the unfinished work of one process, locked while the process is alive.
 
-    Whoever can take the lock of a lease's directory knows that its process is gone, and removes
-    it.  ``began`` is in seconds since the epoch: what the process stores or claims is younger.
+    A process that can take the lock of a lease's directory knows that its owner has ended, and
+    removes it.  ``began`` is in seconds since the epoch: all that the process stores or claims is
+    younger.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -40,7 +41,7 @@ class Lease:
                     continue
                 if try_lock(self._fd) and is_same(self.path, self._fd):
                     break
-                os.close(self._fd)  # it was faster still
+                os.close(self._fd)  # the sweeper was faster
         self.began = _began(self.name) / 1e9
         keep_reserve(layout.reserve)
 
@@ -49,7 +50,7 @@ class Lease:
         return f"{self.path}/{os.urandom(8).hex()}"
 
     def key(self) -> str:
-        """Return a new key for a driver's tree."""
+        """Return a new key for a snapshot of a driver."""
         return f"{self.name}-{os.urandom(4).hex()}"
 
     def close(self) -> None:
@@ -59,12 +60,12 @@ class Lease:
 
 
 def is_alive(layout: Layout, name: str) -> bool:
-    """Say whether the process of the lease *name* lives."""
+    """Say whether the process of the lease *name* is alive."""
     return is_locked(f"{layout.tmp}/{name}")
 
 
 def lease_of(key: str) -> str:
-    """Return the name of the lease that the tree *key* belongs to."""
+    """Return the name of the lease that the snapshot *key* belongs to."""
     return key.partition("-")[0]
 
 
@@ -76,11 +77,11 @@ def remove_dead(directory: str) -> None:
             fd = os.open(path, _DIRECTORY)
         except FileNotFoundError:
             continue
-        except NotADirectoryError:  # not of our making
+        except NotADirectoryError:  # not made by us
             os.unlink(path)
             continue
         try:
-            if try_lock(fd):  # held until it is gone: its maker sees that it came too late
+            if try_lock(fd):  # held until it is removed: its maker sees that it was too slow
                 remove_tree(path)
         finally:
             os.close(fd)
@@ -94,7 +95,7 @@ def oldest_lease(layout: Layout) -> int:
     now = _now()
     began = [_began(name) for name in os.listdir(layout.tmp)]
     if any(time > now for time in began):
-        return 0  # the clock was set back: nobody can tell what is young
+        return 0  # the clock was set back: what is young is unknown
     return min([now, *began])
 
 
@@ -106,4 +107,4 @@ def _began(name: str) -> int:
     try:
         return int(name[:_TIME], 16)
     except ValueError:
-        return 0  # not of our making: cutoff everything
+        return 0  # not made by us: nothing may be removed

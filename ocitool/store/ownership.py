@@ -29,14 +29,14 @@ def require_own(root: str, trusted: str = "") -> None:
     me = os.geteuid()
     if stat.S_ISLNK(link.st_mode) and str(link.st_uid) not in (str(me), "0", trusted):
         raise StoreError(
-            f"is a symbolic link of the user {_named(link.st_uid)}",
+            f"path is a symbolic link of the user {_named(link.st_uid)}",
             where=root,
             hint=f"give --root the directory that it leads to: {os.path.realpath(root)}",
         )
     if me == 0 and str(state.st_uid) not in ("0", trusted):
         raise StoreError(
-            f"belongs to the user {_named(state.st_uid)}, and root does not use others' stores: "
-            "that user decides what root finds there",
+            f"directory belongs to the user {_named(state.st_uid)}, who decides what root finds in "
+            "it: root does not use the stores of other users",
             where=root,
             hint="run as that user, or give --root a directory of root's; if nobody but you has "
             f"that user's rights, as on a container's volume, set OCITOOL_TRUSTED_OWNER="
@@ -45,12 +45,12 @@ def require_own(root: str, trusted: str = "") -> None:
 
 
 def require_closed(root: str) -> None:
-    """Refuse the store *root* if all users may write to it; `StoreError` says how to mend that."""
+    """Refuse the store *root* if all users may write to it; `StoreError` has the remedy."""
     if stat.S_IMODE(os.stat(root).st_mode) & stat.S_IWOTH:
         raise StoreError(
-            "may be written to by every user, who may have put anything there",
+            "directory is writable by every user, who may have put anything there",
             where=root,
-            hint=f"look what is in it, and then: chmod o-w {root}",
+            hint=f"check its content, then run `chmod o-w {root}`",
         )
 
 

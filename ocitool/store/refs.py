@@ -1,10 +1,11 @@
 """Names of images: the entries of the layout's ``index.json``.
 
-That file is the one truth about names, so any tool that reads OCI layouts sees the same images.
-An entry without a name is an image that lost its tag, or never had one.  There is an entry a
-line, so that a look-up parses the one it finds and takes as long with ten images as with ten
-thousand; to others it is JSON as any, and what others have written is parsed whole, and has its
-lines again after the next change.
+Names are kept in this file alone, so any tool that reads OCI layouts sees the same images.  An
+entry without a name is an image that lost its tag, or never had one.
+
+Each entry is written on one line: a look-up parses only the lines that match, and is as fast with
+ten thousand images as with ten.  For other tools it is ordinary JSON.  A file that another tool has
+written is parsed as a whole, and written with one entry a line at the next change.
 
 Source: OCI image-spec v1.1, image-layout.md, annotations.md.
 """
@@ -19,7 +20,7 @@ from dataclasses import replace
 from typing import Final
 
 from ocitool.errors import StoreError
-from ocitool.layer.beneath import read_quietly
+from ocitool.layer.files import read_noatime
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, dump
 from ocitool.oci.mediatypes import OCI_INDEX
@@ -31,7 +32,7 @@ __all__ = ["CONTAINERD_NAME", "REF_NAME", "Entries", "Refs", "name_of"]
 
 _REMEDY: Final = (
     'put {"schemaVersion":2,"manifests":[]} into it, then pull, build or load the images again; '
-    "what is there of them is not fetched again"
+    "content that is still in the store is not fetched again"
 )
 
 Entries = tuple[Descriptor, ...]
@@ -46,7 +47,7 @@ class Refs:
 
     def all(self) -> Entries:
         """Return every entry, oldest first."""
-        with self._told():
+        with self._errors_translated():
             return tuple(map(entry_of, self._lines()))
 
     def get(self, name: str) -> Descriptor | None:
@@ -64,7 +65,7 @@ class Refs:
 
     def names(self) -> list[tuple[str, str]]:
         """Return name and digest of every entry, oldest first: `all` in a tenth of its time."""
-        with self._told():
+        with self._errors_translated():
             return [(name_in(line), digest_of(line)) for line in self._lines()]
 
     def set(self, name: str, target: Descriptor) -> None:
@@ -72,9 +73,9 @@ class Refs:
         self._change(lambda lines: with_name(lines, name, target))
 
     def alias(self, name: str, target: Descriptor) -> bool:
-        """Do as `set` does while another entry points to *target*; False if none does.
+        """Do as `set` does if another entry points to *target*; False if none does.
 
-        What an image has may go as soon as none does: a name that came too late would name nothing.
+        Without an entry the content of an image may be removed: the new name would name nothing.
         """
         found = False
 
@@ -96,18 +97,18 @@ class Refs:
         self._change(lambda lines: without_digests(lines, digests))
 
     def _having(self, text: str) -> Sequence[Descriptor]:
-        with self._told():
+        with self._errors_translated():
             return tuple(having(self._lines(), text).values())
 
     def _lines(self) -> list[bytes]:
         try:
-            raw = read_quietly(self._path)
+            raw = read_noatime(self._path)
         except FileNotFoundError:
             return []
         return split(raw)
 
     def _change(self, change: Callable[[list[bytes]], list[bytes]]) -> bool:
-        with self._layout.lock("refs"), self._told():
+        with self._layout.lock("refs"), self._errors_translated():
             before = self._lines()
             after = change(before)
             if after != before:
@@ -116,11 +117,13 @@ class Refs:
             return after != before
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors_translated(self) -> Iterator[None]:
         try:
             yield
         except ValueError as error:
-            raise StoreError(f"is damaged: {error}", where=self._path, hint=_REMEDY) from error
+            raise StoreError(
+                f"index.json is corrupt: {error}", where=self._path, hint=_REMEDY
+            ) from error
 
 
 #: image-spec: only valid in a layout's index.json.  The full name, as several tools write it.
@@ -157,7 +160,7 @@ def line_of(entry: Descriptor) -> bytes:
 
 
 def entry_of(line: bytes) -> Descriptor:
-    """Return the entry of a line; `ValueError` if it is damaged."""
+    """Return the entry of a line; `ValueError` if it is corrupt."""
     return Descriptor.from_json(json.loads(line))
 
 
@@ -165,11 +168,6 @@ def digest_of(line: bytes) -> str:
     """Return the digest of the entry of a line."""
     match = _DIGEST.search(line)
     return match[1].decode() if match else ""
-
-
-def quoted(text: str) -> bytes:
-    """Return *text* as it stands in a line, without its quotes."""
-    return json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "backslashreplace")
 
 
 def name_of(entry: Descriptor) -> str:
@@ -195,8 +193,8 @@ def having(lines: Sequence[bytes], text: str) -> dict[int, Descriptor]:
 def with_name(lines: Sequence[bytes], name: str, target: Descriptor) -> list[bytes]:
     """Return *lines* with *name* (``""`` for none) pointing to *target*.
 
-    What it pointed to stays without a name (docker's ``<none>``) if it has no other.  An entry
-    without a name is there only while nothing else points to its image.
+    The image that it pointed to is kept without a name (docker's ``<none>``) if it has no other.
+    An entry without a name is kept only while no other entry points to its image.
     """
     same = having(lines, str(target.digest))
     before = having(lines, name) if name else same

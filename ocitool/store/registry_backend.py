@@ -1,7 +1,7 @@
-"""A store as what a registry server keeps its repositories in.
+"""A store as the backend of a registry server.
 
-All repositories share one OCI layout, so a blob is there once and mounting costs nothing.  Which
-repository holds what stands in the table ``origins``, tags are the layout's own names.
+All repositories share one OCI layout, so each blob is stored once, and mounting it is cheap.  The
+table ``origins`` records which repository has which blob; tags are names of the layout.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from ocitool_registry.server.upload_sessions import UploadSessions
 
 
 class StoreBackend:
-    """The `Backend` over a store at *root*, which is made if missing.
+    """The `Backend` over the store at *root*, which is created if it is missing.
 
-    *trusted_owner* is as in `Settings`.  Of a store that is read-only it serves what is there.
+    *trusted_owner* is as in `Settings`.  A read-only store can be served, too.
     """
 
     def __init__(self, root: str, *, trusted_owner: str = "") -> None:
         self._store = Store(Settings(root=os.path.abspath(root), trusted_owner=trusted_owner))
         if not self._store.layout.readonly:
             mark_served(self._store)
-            self._store.lease()  # by which others see that the store is in use
+            self._store.lease()  # shows others that the store is in use
         self._uploads: UploadSessions[BlobWriter] = UploadSessions(BlobWriter.__exit__)
 
     # -- blobs ------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class StoreBackend:
         return StoredManifest(digest=entry.digest, media_type=entry.media_type, raw=raw)
 
     def _entry(self, repository: str, digest: Digest) -> Descriptor | None:
-        """Return the entry of a manifest; its media type is as it was pushed, not as it says."""
+        """Return the entry of a manifest, with the media type that it was pushed with."""
         if not self._holds(f"{repository}@", digest):
             return None
         if self._store.blobs.size(digest) is None:
@@ -144,7 +144,7 @@ class StoreBackend:
             if name_of(entry).startswith(f"{repository}:"):
                 self._store.refs.remove(name_of(entry))
         if any(holder.endswith("@") for holder in self._store.origins(digest)):
-            self._store.refs.set("", found)  # another repository has it
+            self._store.refs.set("", found)  # another repository has it, too
 
     def delete_tag(self, repository: str, tag: str) -> None:
         name = f"{repository}:{tag}"
@@ -152,7 +152,7 @@ class StoreBackend:
         if entry is None:
             raise ImageNotFound(f"{repository} has no tag {tag}")
         self._store.refs.remove(name)
-        self._store.refs.set("", entry)  # the manifest can still be had by its digest
+        self._store.refs.set("", entry)  # the manifest can still be pulled by its digest
 
     def tags(self, repository: str) -> Sequence[str]:
         if repository not in self.repositories():
@@ -172,14 +172,14 @@ class StoreBackend:
 
     def _note(self, digest: Digest, holder: str) -> None:
         self._store.note_origin(digest, holder)
-        # A repository stays, and may be listed, when what it held is gone.
+        # A repository is still listed when its content is deleted.
         self._store.blob_records.put_repository(holder.removesuffix("@"))
 
     def _forget(self, repository: str, digest: Digest) -> None:
         self._store.blob_records.remove_origin(digest, repository)
 
     def close(self) -> None:
-        """Drop the uploads that are under way, and close the store."""
+        """Cancel unfinished uploads, and close the store."""
         self._uploads.close()
         self._store.close()
 

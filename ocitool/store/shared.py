@@ -1,7 +1,7 @@
-"""Stores of others below one's own: read, and never changed.
+"""Shared stores, read beside one's own and never changed (podman: additional image stores).
 
-Nothing is written there: no lock, no lease, no database file, and where the kernel lets us no time
-of access.  Their owner may prune them; what is gone then is fetched or unpacked again.
+Nothing is written there: no lock, no lease, no database file and, where the kernel allows it, no
+access time.  Their owner may prune them: what is missing then is fetched or unpacked again.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import os
 from collections.abc import Sequence
 
 from ocitool.errors import StoreError
-from ocitool.layer.beneath import read_quietly
+from ocitool.layer.files import read_noatime
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.records import layers_of_file
 from ocitool.store.refs import Refs
 
 
 class SharedStore:
-    """One of them.
+    """One shared store.
 
     Raises:
-        StoreError: *root* is no store that this user may read.
+        StoreError: *root* is not a store, or this user may not read it.
     """
 
     def __init__(self, root: str) -> None:
@@ -31,26 +31,26 @@ class SharedStore:
         self._layers: dict[str, frozenset[str]] = {}  # by driver
 
     def layer(self, driver: str, chain: str) -> str:
-        """Return the directory of an unpacked layer that can be used as it is, ``""`` if none.
+        """Return the directory of an unpacked layer that can be used from here, ``""`` if none.
 
-        Whose store it is decides what container ids are on disk, and how overlay marks what is
-        removed: only the same user's layers will do.
+        Only layers of the same user can be used: the IDs on disk and the form of whiteouts depend
+        on the user.
         """
         path = f"{self._layout.drivers}/{driver}/layers/{chain}"
         if os.stat(self.root).st_uid != os.geteuid() or not os.path.isdir(path):
             return ""
         if driver not in self._layers:
-            self._layers[driver] = self._believed(driver)
+            self._layers[driver] = self._complete(driver)
         return path if chain in self._layers[driver] else ""
 
-    def _believed(self, driver: str) -> frozenset[str]:
+    def _complete(self, driver: str) -> frozenset[str]:
         """Return the layers that their rows say are complete; none if the rows cannot be read.
 
         A row that is not yet in the database's main file only means that a layer is unpacked once
         more.
         """
         try:
-            data = read_quietly(self._layout.database)
+            data = read_noatime(self._layout.database)
         except OSError:
             return frozenset()
         boots = ("", boot_id())
@@ -59,8 +59,8 @@ class SharedStore:
 
 
 def open_shared(roots: Sequence[str], mine: str) -> tuple[SharedStore, ...]:
-    """Open the shared stores *roots*; *mine* is one's own, which may not be among them."""
+    """Open the shared stores *roots*; *mine*, the store itself, must not be among them."""
     for root in roots:
         if os.path.realpath(root) == os.path.realpath(mine):
-            raise StoreError("is the store itself, so it cannot be shared below it", where=root)
+            raise StoreError("shared store must not be the store itself", where=root)
     return tuple(SharedStore(root) for root in roots)

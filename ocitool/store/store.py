@@ -1,4 +1,4 @@
-"""Store: the one object that opens a store and has its parts."""
+"""Store: the object that opens a store and gives access to its parts."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
 
 
 class Store:
-    """A content-addressed store of images below one directory.
+    """A content-addressed store of images in one directory.
 
-    Cheap to open; each part is set up when it is first used.  May be shared by threads, and any
+    Opening it is cheap: each part is set up when it is first used.  Threads may share it, and any
     number of processes may use the same directory.
 
         with Store.open() as store:
@@ -122,7 +122,7 @@ class Store:
     def lease(self) -> Lease:
         """Return this process's lease on the store, taken when first needed.
 
-        Taking it also clears away what dead processes have left.
+        Taking it also removes the unfinished work of processes that have ended.
         """
         with self._lock:
             if self._lease is None:
@@ -166,7 +166,7 @@ class Store:
     # -- names ------------------------------------------------------------------------------
 
     def find(self, name: str) -> Descriptor:
-        """Return the manifest that *name* means: a reference, or the beginning of an id.
+        """Return the manifest that *name* stands for: a reference, or the first digits of an ID.
 
         Raises:
             ImageNotFound: nothing here has that name.
@@ -191,11 +191,11 @@ class Store:
         return [entry for refs in self.all_refs for entry in refs.beginning(str(reference))]
 
     def pointing(self, digest: Digest) -> Sequence[Descriptor]:
-        """Return the entries that point to *digest*, here and in shared stores."""
+        """Return the entries that point to *digest*, in this store and in shared ones."""
         return [entry for refs in self.all_refs for entry in refs.pointing(digest)]
 
     def image_id(self, entry: Descriptor) -> Digest:
-        """Return the id of the image: the digest of its config, as docker's."""
+        """Return the image ID: the digest of the config, as docker's."""
         from ocitool.oci.manifest import Manifest, parse_any
 
         document = parse_any(self.blobs.read(entry), entry.media_type)
@@ -204,7 +204,7 @@ class Store:
     # -- origins ----------------------------------------------------------------------------
 
     def note_origin(self, digest: Digest, repository: str) -> None:
-        """Remember that *repository* has a blob, so that it can be mounted from there."""
+        """Record that *repository* has a blob, so that it can be mounted from there."""
         self.blob_records.put_origin(digest, repository)
 
     def origins(self, digest: Digest) -> tuple[str, ...]:
@@ -212,7 +212,7 @@ class Store:
         return self.blob_records.origins(digest)
 
     def remove_database(self) -> None:
-        """Remove a damaged database; the next use makes a new one.
+        """Remove a corrupt database; the next use creates a new one.
 
         Raises:
             StoreError: another process uses the store.
@@ -220,7 +220,9 @@ class Store:
         with self._lock:
             mine = self._lease.name if self._lease is not None else ""
             if set(os.listdir(self.layout.tmp)) - {mine}:
-                raise StoreError("other processes use the store", hint="wait for them, or end them")
+                raise StoreError(
+                    "other processes use the store", hint="wait for them to end, or stop them"
+                )
             if self._database is not None:
                 self._database.close()
                 self._database = None
@@ -232,7 +234,7 @@ class Store:
     # -- ends -------------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Remove the unfinished work of processes that are gone; finished layers stay."""
+        """Remove the unfinished work of processes that have ended; committed layers are kept."""
         from ocitool.store.sweep import sweep
 
         self.layout.require_writable()
@@ -240,7 +242,7 @@ class Store:
         sweep(self.layout, self.make_driver)
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release the lease, the driver and the database."""
         with self._lock:
             if self._lease is not None:
                 self._lease.close()
@@ -252,11 +254,11 @@ class Store:
                 self._database.close()
                 self._database = None
             self._layers = None
-            if self._swept:  # then there may be something, of this process or of one before
+            if self._swept:  # the trash may have something, of this process or of an earlier one
                 from ocitool.store.sweep import empty_trash
 
                 self._swept = False
-                with contextlib.suppress(OcitoolError):  # what stays goes with the next
+                with contextlib.suppress(OcitoolError):  # the next process removes the rest
                     empty_trash(self.layout, background=self.settings.background)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Removing the unfinished work of processes that have ended.  Committed layers stay."""
+"""Removing the unfinished work of processes that have ended.  Committed layers are kept."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ MakeDriver = Callable[[str], "Driver"]
 
 
 def sweep(layout: Layout, make: MakeDriver) -> None:
-    """Remove the trees, mounts, containers, locks and temporary files of dead processes.
+    """Remove the snapshots, mounts, containers, locks and temporary files of dead processes.
 
-    A tree whose lease has no directory any more is as dead as one whose lease has lost its lock,
-    so the trees of a driver that cannot be had today go on the day it can.
+    A snapshot is dead if the directory of its lease is missing or not locked.  So those of a driver
+    that is not available now are removed when it is available again.
     """
     with full_disk(layout.root):
         for name in drivers_of(layout):
             if name in plugins.BUILT_IN["ocitool.drivers"]:
-                keys = _names(f"{layout.drivers}/{name}/trees")  # 30 ms sooner than its import
+                keys = _names(f"{layout.drivers}/{name}/trees")  # an import takes 30 ms
             else:
-                with made(make, name) as driver:
+                with open_driver(make, name) as driver:
                     keys = list(driver.trees()) if driver is not None else []
             dead = [key for key in keys if not is_alive(layout, lease_of(key))]
             if dead:
-                with made(make, name) as driver:
+                with open_driver(make, name) as driver:
                     if driver is not None:
                         _discard(driver, dead)
-            _take_off(f"{layout.drivers}/{name}/mounts")
+            _unmount(f"{layout.drivers}/{name}/mounts")
         remove_dead(layout.tmp)
         if not all(is_locked(f"{layout.containers}/{name}") for name in _names(layout.containers)):
-            with layout.lock("containers"):  # one that is being made has no lock of its own yet
+            with layout.lock("containers"):  # a container that is being created has no lock yet
                 remove_dead(layout.containers)
         for directory in (layout.root, layout.oci, layout.indexes, layout.drivers):
             remove_dead_files(directory)
         remove_dead_files(layout.locks, bool)
 
 
-def _take_off(mounts: str) -> None:
-    """Unmount the images that killed processes have left shown; others are in use."""
+def _unmount(mounts: str) -> None:
+    """Unmount the images that killed processes have left mounted; the others are in use."""
     if _names(mounts):
         from ocitool_runtime.sandbox.rootfs.shared_mounts import sweep as sweep_mounts
 
@@ -63,7 +63,7 @@ def _discard(driver: Driver, keys: list[str]) -> None:
 
 
 def empty_trash(layout: Layout, *, background: bool) -> None:
-    """Remove for good what was taken out of use: here, or after this process has ended."""
+    """Empty the trash: at once, or if it is large in a process that outlives this one."""
     paths = [layout.trash, *(f"{layout.drivers}/{name}/trash" for name in drivers_of(layout))]
     full = [path for path in paths if _names(path)]
     if not full:
@@ -80,9 +80,9 @@ def empty_trash(layout: Layout, *, background: bool) -> None:
 
 
 def drivers_of(layout: Layout, *, hidden: bool = False) -> list[str]:
-    """Return the names of the drivers that have ever kept something here.
+    """Return the names of the drivers that have a directory in the store.
 
-    With *hidden* those whose directory only another user may look into, else all others.
+    With *hidden* those whose directory this user may not read, otherwise all others.
     """
     with os.scandir(layout.drivers) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
@@ -90,14 +90,14 @@ def drivers_of(layout: Layout, *, hidden: bool = False) -> list[str]:
 
 
 def is_hidden(layout: Layout, name: str) -> bool:
-    """Say whether this user may not look at the layers of a driver, in a store of another."""
+    """Say whether this user may not read the directory of a driver, in another user's store."""
     home = f"{layout.drivers}/{name}"
     return not os.access(home, os.R_OK | os.X_OK, effective_ids=True) and os.path.isdir(home)
 
 
 @contextlib.contextmanager
-def made(make: MakeDriver, name: str) -> Iterator[Driver | None]:
-    """Make a driver for a while; None where it is not to be had."""
+def open_driver(make: MakeDriver, name: str) -> Iterator[Driver | None]:
+    """Make a driver, and close it at the end; None if it is not available."""
     try:
         driver = make(name)
     except (DriverUnavailable, PluginError):

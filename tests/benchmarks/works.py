@@ -118,7 +118,7 @@ def commit(root: str, driver: str) -> None:
     code = "import os\nfor n in 'abc': open('new-' + n, 'w').write(os.urandom(8).hex())"
     with Store.open(root, driver=driver) as store:
         layers = local_image(store, NAME).layers
-        with store.layers.tree(layers) as tree:
+        with store.layers.prepare(layers) as tree:
             run_inside(tree.mounts, code)
             timed(lambda: store.layers.commit(tree, layers))
 

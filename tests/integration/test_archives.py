@@ -141,7 +141,7 @@ def test_what_is_exported_is_imported_at_the_time_asked_for(image, store_root, r
         env = {"SOURCE_DATE_EPOCH": text}
         wrong = run_cli("import", path, "x:1", root=store_root, env=env)
         assert wrong.code == 1
-        assert "it is a number of seconds" in wrong.stderr
+        assert "set a number of seconds" in wrong.stderr
 
 
 def test_an_export_of_nothing_leaves_nothing(image, store_root, run_cli, tmp_path):

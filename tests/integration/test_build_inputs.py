@@ -57,7 +57,7 @@ def test_what_is_not_a_regular_file_is_refused(context, run_cli, store_root, nam
         assert not stat.S_ISREG(os.stat("/dev/null").st_mode)
     done = run_cli("build", context, root=store_root, timeout=60)
     assert done.code == 1
-    assert f"{name}: is not a regular file but a" in done.stderr
+    assert f"{name}: expected a regular file, got a" in done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES[1:])

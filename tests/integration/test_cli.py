@@ -60,7 +60,7 @@ def test_names_come_and_go(cli):
 
 
 def test_a_name_that_is_none(cli):
-    failed(cli("tag", "app:1", "UPPER:1"), 1, "'UPPER' is not a repository's name")
+    failed(cli("tag", "app:1", "UPPER:1"), 1, "invalid repository name 'UPPER'")
 
 
 # -- archives ------------------------------------------------------------------------------

@@ -57,7 +57,11 @@ def test_login_push_pull_logout(cli, tmp_path):
         name = f"{address}/app:1"
         cli("tag", "app:1", name).ok()
         failed(cli("push", name), 1, f"hint: run `ocitool login {address}`")
-        failed(cli("login", "-u", "ann", "-p", "wrong", address), 1, "check the user name and the password")
+        failed(
+            cli("login", "-u", "ann", "-p", "wrong", address),
+            1,
+            "check the user name and the password",
+        )
         failed(cli("login", address), 2, "--password-stdin")
         failed(cli("login", "--password-stdin", address, stdin="x"), 2, "requires --username")
         cli("login", "-u", "ann", "--password-stdin", address, stdin="s3cret\n").ok()
@@ -76,7 +80,11 @@ def test_login_push_pull_logout(cli, tmp_path):
         failed(cli("pull", name), 1, "401")
         pulled = cli("--debug", "pull", name, env=inline).ok()
         assert f"{address}: credentials: from DOCKER_AUTH_CONFIG" in pulled.stderr
-        failed(cli("pull", f"{address}/none:1", env=inline), 1, f"image not found in the registry: {address}/none:1")
+        failed(
+            cli("pull", f"{address}/none:1", env=inline),
+            1,
+            f"image not found in the registry: {address}/none:1",
+        )
 
 
 def test_what_is_not_there(cli, free_port):

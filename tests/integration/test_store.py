@@ -133,7 +133,7 @@ def test_what_cannot_fit_is_refused_before_it_is_fetched(small_disk, store_root)
     with Store.open(str(store_root)) as much, Store.open(str(small_disk / "store")) as little:
         image = put_image(much, "r/much:1", [file("f", os.urandom(20 << 20))])
         before = files_below(little.layout.root)
-        with pytest.raises(StoreError, match="bytes are needed, and the disk has") as caught:
+        with pytest.raises(StoreError, match="not enough disk space") as caught:
             copy(Source(much, image.descriptor), StoreSink(little, "r/much:1"))
         assert "system prune" in caught.value.hint
         assert files_below(little.layout.root) == before

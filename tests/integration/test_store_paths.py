@@ -73,10 +73,10 @@ def test_the_longest_path_works_and_a_longer_one_is_told(store_root, run_cli):
     assert len(os.fsencode(root)) == 494
     longer = root.with_name("w" * (room + 1))
     done = run_cli("images", root=longer)
-    failed(done, 1, "the path is 495 bytes long, and that of a store is at most 494")
+    failed(done, 1, "path of the store has 495 bytes, and the limit is 494")
     assert not longer.exists()
     run_cli("import", "-", "a:1", root=root, stdin="\0" * 1024).ok()
     run_cli("system", "df", root=root).ok()
     link = store_root / "link"
     link.symlink_to(longer)
-    failed(run_cli("images", root=link), 1, "the path is 495 bytes long")
+    failed(run_cli("images", root=link), 1, "path of the store has 495 bytes")

@@ -74,7 +74,7 @@ def test_little_is_removed_at_once(unpacked, store_root, run_cli, monkeypatch):
     monkeypatch.setattr(trash, "start", None)
     with Store.open(str(store_root)) as store:
         layer = put_layer(store, [file(f"f{at}", b"1") for at in range(50)])
-        with store.layers.tree([layer]):
+        with store.layers.prepare([layer]):
             pass
     assert os.listdir(unpacked) == []
 

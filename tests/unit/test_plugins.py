@@ -35,7 +35,7 @@ def test_every_built_in_is_there(group, name):
 
 
 def test_an_unknown_name_tells_the_known_ones():
-    with pytest.raises(PluginError, match="no 'nonsense'") as caught:
+    with pytest.raises(PluginError, match="no plugin 'nonsense'") as caught:
         plugins.lookup(DRIVERS, "nonsense")
     assert ", ".join(plugins.BUILT_IN[DRIVERS]) in caught.value.hint
 
@@ -56,7 +56,7 @@ def test_a_plugin_that_cannot_be_loaded_names_its_distribution(install, value):
 
 def test_a_plugin_may_not_take_a_built_in_name(install):
     install("rude-driver", overlay="collections:OrderedDict")
-    with pytest.raises(PluginError, match="rude-driver takes the name 'overlay'"):
+    with pytest.raises(PluginError, match="plugin name 'overlay' of rude-driver is already in use"):
         plugins.names(DRIVERS)
     assert plugins.lookup(DRIVERS, "overlay").name == "overlay"
 
@@ -64,5 +64,5 @@ def test_a_plugin_may_not_take_a_built_in_name(install):
 def test_two_plugins_may_not_share_a_name(install):
     install("one-driver", mine="collections:OrderedDict")
     install("two-driver", mine="collections:Counter")
-    with pytest.raises(PluginError, match="takes the name 'mine'"):
+    with pytest.raises(PluginError, match="plugin name 'mine' of"):
         plugins.lookup(DRIVERS, "mine")

@@ -48,7 +48,7 @@ def test_work_in_the_background_is_allowed_or_not(config):
     environ = config('background = "no"\n')
     assert not Settings.load(environ=environ).background
     assert Settings.load(environ={**environ, "OCITOOL_BACKGROUND": "yes"}).background
-    with pytest.raises(FormatError, match="neither 'yes' nor 'no'") as caught:
+    with pytest.raises(FormatError, match="expected 'yes' or 'no'") as caught:
         Settings.load(environ={**environ, "OCITOOL_BACKGROUND": "1"})
     assert caught.value.where == "OCITOOL_BACKGROUND"
 
@@ -73,7 +73,7 @@ def test_a_root_is_absolute(config, monkeypatch, tmp_path):
 
 
 def test_an_empty_root_is_not_the_current_directory(config):
-    with pytest.raises(FormatError, match="is empty") as caught:
+    with pytest.raises(FormatError, match="the root directory is empty") as caught:
         Settings.load(environ=config(""), flags={"root": ""})
     assert caught.value.where == "--root"
     assert Settings.load(environ={**config(""), "OCITOOL_ROOT": ""}).origins["root"] == "default"
@@ -91,10 +91,10 @@ def test_the_default_depends_on_the_user(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("root = \n", "not valid TOML"),
+        ("root = \n", "invalid TOML"),
         ("rot = 'x'\n", "unknown key 'rot'"),
-        ("root = 1\n", "'root' is not a string"),
-        ("[root]\n", "'root' is not a string"),
+        ("root = 1\n", "value of 'root' must be a string"),
+        ("[root]\n", "value of 'root' must be a string"),
     ],
 )
 def test_a_wrong_file_is_told(config, text, message):
@@ -109,7 +109,7 @@ def test_a_directory_in_its_place_is_told(config, tmp_path):
     path = tmp_path / "config" / "ocitool" / "config.toml"
     path.unlink()
     path.mkdir()
-    with pytest.raises(FormatError, match="cannot be read"):
+    with pytest.raises(FormatError, match="cannot read the file"):
         Settings.load(environ=environ)
 
 
@@ -123,9 +123,9 @@ def test_a_file_that_is_a_pipe_or_too_large_or_nested_is_refused(config):
         assert caught.value.where == str(file)
     file.unlink()
     os.mkfifo(file)
-    with within(10), pytest.raises(FormatError, match="not a regular file but a named pipe"):
+    with within(10), pytest.raises(FormatError, match="expected a regular file, got a named pipe"):
         Settings.load(environ=environ)
     file.unlink()
     file.symlink_to("/dev/zero")
-    with within(10), pytest.raises(FormatError, match="not a regular file but a device"):
+    with within(10), pytest.raises(FormatError, match="expected a regular file, got a device"):
         Settings.load(environ=environ)

@@ -8,25 +8,42 @@ import sys
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.options import insecure_option, progress_option, source_date_epoch
+from ocitool.cli.options import (
+    authfile_option,
+    insecure_option,
+    progress_option,
+    source_date_epoch,
+)
 from ocitool.cli.output import write_line
 
 
-@click.command(name="build", short_help="Build an image from a Dockerfile.")
+@click.command(name="build")
 @click.argument("context", metavar="CONTEXT")
-@click.option("-t", "--tag", "tags", multiple=True, metavar="NAME", help="A name for the image.")
-@click.option("-f", "--file", metavar="FILE", help="The Dockerfile.  [default: CONTEXT/Dockerfile]")
+@click.option(
+    "-t",
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME",
+    help="Name and optionally a tag of the image",
+)
+@click.option(
+    "-f", "--file", metavar="FILE", help="Path of the Dockerfile  [default: CONTEXT/Dockerfile]"
+)
 @click.option(
     "--build-arg", "build_args", multiple=True, metavar="NAME[=VALUE]",
-    help="Set a build argument; without a value, to the environment's.",
+    help="Build argument; without VALUE, taken from the environment",
 )  # fmt: skip
-@click.option("--target", metavar="STAGE", default="", help="Build up to this stage.")
-@click.option("--no-cache", is_flag=True, help="Do every step again.")
-@click.option("--pull", is_flag=True, help="Ask the registry for newer base images.")
-@click.option("--iidfile", metavar="FILE", help="Write the image's id to FILE.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only the image's id.")
+@click.option(
+    "--target", metavar="STAGE", default="", help="Target build stage  [default: the last one]"
+)
+@click.option("--no-cache", is_flag=True, help="Do not use the build cache")
+@click.option("--pull", is_flag=True, help="Always attempt to pull newer versions of base images")
+@click.option("--iidfile", metavar="FILE", help="Write the image ID to FILE")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the image ID")
 @progress_option
 @insecure_option
+@authfile_option
 @pass_app
 def command(
     app: App,
@@ -41,11 +58,14 @@ def command(
     quiet: bool,
     progress: str,
     tls_verify: bool,
+    authfile: str | None,
 ) -> None:
-    """Build an image from the Dockerfile in the directory CONTEXT.
+    """Build an image from a Dockerfile
 
-    SOURCE_DATE_EPOCH in the environment is the latest time that anything new gets, which makes
-    builds the same to the byte.
+    CONTEXT is the directory with the files for COPY and ADD, and the Dockerfile by default.
+
+    With SOURCE_DATE_EPOCH in the environment (seconds since 1970), no timestamp in the image is
+    later, so that builds are reproducible.
     """
     from ocitool.builder.build import build
     from ocitool.builder.inputs import read_stdin
@@ -61,6 +81,7 @@ def command(
         no_cache=no_cache,
         pull=pull,
         insecure=not tls_verify,
+        authfile=authfile or "",
         source_date_epoch=source_date_epoch(),
     )
     with app.progress("quiet" if quiet else progress, build=True) as sink, app.store(sink) as store:

@@ -14,27 +14,42 @@ from ocitool.errors import ContainerError, OcitoolError
 
 @click.command(
     name="run",
-    short_help="Run a command in a new container.",
     context_settings={"allow_interspersed_args": False},
 )
 @click.argument("image", metavar="IMAGE")
 @click.argument("args", nargs=-1, metavar="[COMMAND] [ARG...]", type=click.UNPROCESSED)
-@click.option("--rm", "remove", is_flag=True, help="Remove the container when it ends; needed.")
-@click.option("-i", "--interactive", is_flag=True, help="Keep stdin open.")
-@click.option("-t", "--tty", "terminal", is_flag=True, help="Give it a terminal.")
-@click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable.")
+@click.option("--rm", "remove", is_flag=True, help="Remove the container when it exits (required)")
+@click.option("-i", "--interactive", is_flag=True, help="Keep stdin open")
+@click.option("-t", "--tty", "terminal", is_flag=True, help="Allocate a pseudo-TTY")
+@click.option(
+    "-e",
+    "--env",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Environment variable; without VALUE, taken from the environment",
+)
 @click.option("-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:ro]",
-              help="Mount a file or directory of the host.")  # fmt: skip
-@click.option("--tmpfs", multiple=True, metavar="PATH[:OPTIONS]", help="Mount a tmpfs.")
-@click.option("-w", "--workdir", default="", metavar="DIR", help="The working directory.")
-@click.option("-u", "--user", default="", metavar="USER[:GROUP]", help="Names or ids.")
-@click.option("--entrypoint", metavar="PROGRAM", help="Instead of the image's; '' for none.")
-@click.option("-h", "--hostname", default="", metavar="NAME", help="The container's host name.")
-@click.option("--name", default="", metavar="NAME", help="The container's name.")
+              help="Bind mount a file or directory of the host")  # fmt: skip
+@click.option("--tmpfs", multiple=True, metavar="PATH[:OPTIONS]", help="Mount a tmpfs at PATH")
+@click.option(
+    "-w", "--workdir", default="", metavar="DIR", help="Working directory inside the container"
+)
+@click.option(
+    "-u", "--user", default="", metavar="USER[:GROUP]", help="User and group, as names or IDs"
+)
+@click.option(
+    "--entrypoint",
+    metavar="PROGRAM",
+    help="Overwrite the ENTRYPOINT of the image; '' removes it",
+)
+@click.option("-h", "--hostname", default="", metavar="NAME", help="Host name of the container")
+@click.option("--name", default="", metavar="NAME", help="Name of the container")
 @click.option("--network", "--net", default="host", show_default=True, metavar="host|none",
-              help="The host's network, or none at all.")  # fmt: skip
-@click.option("--read-only", is_flag=True, help="Mount the root file system read-only.")
-@click.option("--init", is_flag=True, help="Let process 1 be one that reaps and forwards signals.")
+              help="Network of the container")  # fmt: skip
+@click.option("--read-only", is_flag=True, help="Mount the root file system read-only")
+@click.option(
+    "--init", is_flag=True, help="Run an init as PID 1 that forwards signals and reaps processes"
+)
 @click.help_option("--help")
 @pass_app
 def command(
@@ -56,18 +71,18 @@ def command(
     read_only: bool,
     init: bool,
 ) -> int:
-    """Run COMMAND in a new container of IMAGE, in the foreground.
+    """Run a command in a new container
 
-    Exits with the command's own code; 125 if the container could not be made, 126 if the command
-    cannot be executed, 127 if it is not there.
+    The container runs in the foreground.  The exit code is that of COMMAND; 125 if the container could not be created, 126 if COMMAND
+    cannot be executed, 127 if it is not found.
     """
     from ocitool.containers.lifecycle import run
-    from ocitool.containers.options import RunOptions
+    from ocitool.containers.options import RunOptions, parse_network
 
     if not remove:
-        raise ContainerError("containers cannot be kept yet", hint="add --rm")
+        raise ContainerError("running a container without --rm is not supported", hint="add --rm")
     if terminal and interactive and not sys.stdin.isatty():
-        raise ContainerError("the input device is not a TTY", hint="leave out -t")
+        raise ContainerError("the input device is not a TTY", hint="remove --tty")
     options = RunOptions(
         image=image,
         args=args,
@@ -79,7 +94,7 @@ def command(
         entrypoint=entrypoint,
         hostname=hostname,
         name=name,
-        network=network,
+        network=parse_network(network),
         read_only=read_only,
         interactive=interactive,
         terminal=terminal,
@@ -89,12 +104,12 @@ def command(
         with app.progress() as sink, app.store(sink) as store:
             done = run(options, store=store, progress=sink)
     except OcitoolError as error:
-        error.exit_code = 125  # docker's: nothing of the container ran
+        error.exit_code = 125  # as docker: the container was not started
         raise
-    except BrokenPipeError:  # who reads the progress has gone
+    except BrokenPipeError:  # the reader of the progress is gone
         raise
     except OSError as error:
-        raise ContainerError(f"cannot be made: {error}") from error
+        raise ContainerError(f"cannot create the container: {error}") from error
     if done.error:
-        write_line(shortened(f"ocitool: {done.error}"), sys.stderr)
+        write_line(shortened(f"Error: {done.error}"), sys.stderr)
     return done.code

@@ -113,7 +113,7 @@ def _images(directory: str) -> list[tuple[str, Descriptor]]:
     if os.path.exists(f"{directory}/manifest.json"):
         return list(read_docker(directory))
     raise BadManifest(
-        "it has neither index.json nor manifest.json",
+        "the archive has neither index.json nor manifest.json",
         where="archive",
-        hint="for a file system in a tar there is `ocitool import`",
+        hint="use `ocitool import` for a tar of a file system",
     )

@@ -59,7 +59,7 @@ def spool(stream: Stream, directory: str) -> None:
             if error.errno not in _CONFUSED:
                 raise
             raise LayerError(
-                f"does not fit the archive's other members: {error.strerror}", where=entry.path
+                f"member conflicts with another one: {error.strerror}", where=entry.path
             ) from error
 
 
@@ -70,7 +70,7 @@ def _link(directory: str, entry: Entry) -> None:
         target = os.path.join(split(entry.path)[0], entry.link)
     inside = _inside(target)
     if inside is None:
-        raise LayerError("a link leads out of the archive", where=entry.path)
+        raise LayerError("link points outside of the archive", where=entry.path)
     os.symlink(os.path.join(directory, inside), f"{directory}/{entry.path}")
 
 
@@ -96,7 +96,10 @@ def read_docker(directory: str) -> Iterator[tuple[str, Descriptor]]:
         with open(f"{directory}/{blob_path(descriptor.digest)}", "rb") as file:
             diff_ids = ImageConfig.parse(file.read()).diff_ids
         if len(diff_ids) != len(layers):
-            raise BadManifest("has another number of layers than its config", where=where)
+            raise BadManifest(
+                f"the config names {len(diff_ids)} layers, and the manifest {len(layers)}",
+                where=where,
+            )
         manifest = Manifest.new(descriptor, [adopt(path, "") for path in layers])
         path = f"{directory}/{blob_path(manifest.descriptor.digest)}"
         if not os.path.lexists(path):
@@ -111,23 +114,23 @@ def _documents(directory: str) -> list[Any]:
         with open(f"{directory}/manifest.json", "rb") as file:
             images = json.loads(file.read(MANIFEST_LIMIT + 1))
     except (OSError, ValueError, RecursionError) as error:
-        raise BadManifest(f"cannot be read: {error}", where="manifest.json") from error
+        raise BadManifest(f"cannot read the file: {error}", where="manifest.json") from error
     if not isinstance(images, list):
-        raise BadManifest("is not a list", where="manifest.json")
+        raise BadManifest("expected a list of images", where="manifest.json")
     return images
 
 
 def _fields(image: Any, where: str) -> tuple[str, list[str], list[str]]:
     if not isinstance(image, dict):
-        raise BadManifest("is not an object", where=where)
+        raise BadManifest("expected an object", where=where)
     config, layers, names = image.get("Config"), image.get("Layers"), image.get("RepoTags")
     if not isinstance(config, str) or not _are_strings(layers):
-        raise BadManifest("lacks Config or Layers", where=where)
+        raise BadManifest("missing Config or Layers", where=where)
     if len(layers) > limits.LAYERS:
         message = f"{config} has {len(layers)} layers, and the limit is {limits.LAYERS}"
         raise BadManifest(message, where=where)
     if names is not None and not _are_strings(names):
-        raise BadManifest("is not a list of names", where=f"{where}.RepoTags")
+        raise BadManifest("expected a list of names", where=f"{where}.RepoTags")
     return config, layers, names or [""]
 
 
@@ -147,7 +150,7 @@ def _adopt(directory: str, path: str, media_type: str) -> Descriptor:
     """Give a file of the archive its name as a blob; returns its descriptor."""
     inside = _inside(path)
     if inside is None:
-        raise BadManifest(f"{path!r} is outside", where="manifest.json")
+        raise BadManifest(f"path {path!r} points outside of the archive", where="manifest.json")
     try:
         with open(f"{directory}/{inside}", "rb") as file:
             head = file.read(6)
@@ -155,7 +158,7 @@ def _adopt(directory: str, path: str, media_type: str) -> Descriptor:
             digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise ImageNotFound(f"the archive lacks {path}") from error
+        raise ImageNotFound(f"{path} is not in the archive") from error
     blob = f"{directory}/{blob_path(digest)}"
     os.makedirs(os.path.dirname(blob), exist_ok=True)
     if not os.path.lexists(blob):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ocitool.errors import BadManifest, BlobNotFound
 from ocitool.oci.content import Stream
-from ocitool.oci.digest import VerifiedReader
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index
 from ocitool.oci.mediatypes import OCI_INDEX
+from ocitool.oci.streams import VerifiedReader
 from ocitool.store.refs import name_of
 
 
@@ -34,7 +34,7 @@ class DirectorySource:
             path = f"{self._directory}/blobs/{digest.algorithm}/{digest.encoded}"
             file = open(path, "rb", buffering=0)
         except OSError:
-            raise BlobNotFound(f"the blob {digest} is not in the archive") from None
+            raise BlobNotFound(f"blob {digest} is not in the archive") from None
         return VerifiedReader(file, digest, size, where="archive")
 
 
@@ -44,7 +44,7 @@ def read_layout(directory: str) -> list[tuple[str, Descriptor]]:
         with open(f"{directory}/index.json", "rb") as file:
             raw = file.read(MANIFEST_LIMIT + 1)
     except OSError as error:
-        raise BadManifest(f"cannot be read: {error.strerror}", where="index.json") from error
+        raise BadManifest(f"cannot read the file: {error.strerror}", where="index.json") from error
     index = Index.parse(raw, OCI_INDEX)
     return [(_full(name_of(entry)), entry) for entry in index.manifests]
 

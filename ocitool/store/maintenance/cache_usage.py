@@ -1,4 +1,4 @@
-"""What the records of the build cache take on disk, and forgetting the oldest of them."""
+"""Disk usage of the build cache, and removing its least recently used records."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from ocitool.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheRecord:
-    """One build step that was done.  ``blob`` is None if it changed nothing."""
+    """A record of one build step.  ``blob`` is None if the step changed nothing."""
 
     key: str
     used: float  # seconds since the epoch
     blob: Digest | None
-    layer: str  # the name of its unpacked layer, "" if none
+    layer: str  # chain ID of its unpacked layer, "" if none
     blob_size: int  # bytes; 0 if an image has it, too
     layer_size: int  # bytes of the unpacked layer; 0 if an image has it, too
     shared: bool  # whether an image has its layer
 
     @property
     def size(self) -> int:
-        """Bytes that no image has."""
+        """Bytes that no image uses."""
         return self.blob_size + self.layer_size
 
 
 def cache_records(store: Store, kept: Marks, space: Space) -> list[CacheRecord]:
-    """Return the records, the most recently used first; *kept* is what goes on without them."""
+    """Return the records, the most recently used first; *kept* is what is in use without them."""
     return [_record(use, kept, space) for use in store.build_cache.uses()]
 
 
@@ -50,11 +50,11 @@ def _record(use: CacheUse, kept: Marks, space: Space) -> CacheRecord:
 
 
 def prune_records(store: Store, *, until: int | None = None, space: int | None = None) -> int:
-    """Forget build steps; returns how many.  What only they have goes with the next collection.
+    """Remove records; returns how many.  Their content is left to the garbage collection.
 
-    *until* (nanoseconds since the epoch) forgets those last used before it.  *space* is what the
-    others may take in bytes: least recently used ones are forgotten until they do not take more.
-    Without either all are forgotten.
+    *until* (nanoseconds since the epoch) removes those last used before it.  *space* is the limit
+    in bytes for the others: the least recently used are removed until it is met.  Without either,
+    all are removed.
     """
     cache = store.build_cache
     before = cache.count()
@@ -79,7 +79,7 @@ def _fitting(records: Sequence[CacheRecord], space: int) -> int:
 
 
 def size_of(records: Sequence[CacheRecord]) -> int:
-    """Return the bytes that *records* take together; what several have counts once."""
+    """Return the bytes that *records* take together; what they share is counted once."""
     return max(_running_total(records), default=0)
 
 

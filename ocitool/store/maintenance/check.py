@@ -1,4 +1,4 @@
-"""Proving that a store is whole: nothing is changed."""
+"""Checking a store: nothing is changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.mediatypes import CONFIGS
 from ocitool.progress import SILENT, ProgressSink, Transfer
-from ocitool.store.database import DAMAGED
+from ocitool.store.database import CORRUPT
 from ocitool.store.layer_content import Layer, chain_ids
 from ocitool.store.layout import Layout
 from ocitool.store.maintenance.check_blobs import verify_tars
@@ -25,11 +25,12 @@ from ocitool.store.store import Store
 
 
 def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
-    """Yield what is wrong.
+    """Yield the problems of a store.
 
-    Every blob is hashed, every name followed, every unpacked layer and every index compared with
-    its tar, the rows of the database with the blobs, and mounts are looked for.  What looks wrong
-    is looked at once more while nobody can move it: others may work in the store meanwhile.
+    Every blob is hashed, every name is followed, every unpacked layer and every index is compared
+    with its tar, the rows of the database are compared with the blobs, and orphaned mounts are
+    looked for.  What seems wrong is checked again under a lock, since other processes may be
+    changing the store.
     """
     inventory: Inventory | None = None
     try:
@@ -38,9 +39,11 @@ def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
         yield Problem(what=str(error), remedy=error.hint)
     yield from _layout(store.layout)
     known = inventory or Inventory()
-    damage = _damage_of_database(store)
-    if damage:
-        yield Problem(what=f"the database is damaged: {damage}", remedy=REPAIR, fault=BadDatabase())
+    corruption = _corruption_of_database(store)
+    if corruption:
+        yield Problem(
+            what=f"the database is corrupt: {corruption}", remedy=REPAIR, fault=BadDatabase()
+        )
     else:
         yield from add_rows(store, known)
     bad: set[Digest] = set()
@@ -52,51 +55,51 @@ def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
         yield from check_names(store, bad)
     verified: dict[Digest, Layer] = {}
     yield from verify_tars(store, known, bad, verified)
-    if not damage:
+    if not corruption:
         yield from check_layers(store, verified, progress)
     yield from leaked_mounts(store.layout)
 
 
-def check_names(store: Store, told: Container[Digest] = ()) -> Iterator[Problem]:
-    """Follow every name, and look at the sizes of what it needs; what was *told* is passed over."""
-    found = list(_names(store, told))
+def check_names(store: Store, reported: Container[Digest] = ()) -> Iterator[Problem]:
+    """Follow every name, and compare the sizes of its blobs; those *reported* are skipped."""
+    found = list(_names(store, reported))
     if found:
         with contextlib.ExitStack() as held:
-            # A name goes before its blobs, and comes after them: while none can change, nothing
-            # that has one is on its way.
-            with contextlib.suppress(StoreError):  # where nothing can be written nothing moves
+            # A name is removed before its blobs, and added after them: while no name can change,
+            # no blob of a name can be missing.
+            with contextlib.suppress(StoreError):  # a read-only store does not change
                 held.enter_context(store.layout.lock("refs"))
-            found = list(_names(store, told))
+            found = list(_names(store, reported))
     yield from found
 
 
-def _names(store: Store, told: Container[Digest]) -> Iterator[Problem]:
+def _names(store: Store, reported: Container[Digest]) -> Iterator[Problem]:
     for entry in store.refs.all():
         for part in documents(store, entry):
             # The other platforms need not be here.
             if part is entry or store.blobs.size(part.digest) is not None:
-                yield from _image(store, part, name_of(entry), told)
+                yield from _image(store, part, name_of(entry), reported)
 
 
 def _layout(layout: Layout) -> Iterator[Problem]:
     if not os.path.exists(layout.index):
         yield Problem(
-            what="oci/index.json is not there: no image has a name any more",
-            remedy="put a copy of it back, or pull and build again; do not prune before",
+            what="oci/index.json is missing: no image has a name any more",
+            remedy="restore a copy of it, or pull and build the images again; do not prune before",
         )
     if not layout.is_image_layout():
         yield Problem(
-            what=f"{layout.layout_file} is missing or damaged: other tools see no image layout",
+            what=f"{layout.layout_file} is missing or corrupt: other tools see no image layout",
             remedy=REPAIR,
             fault=BadLayoutFile(),
         )
 
 
-def _damage_of_database(store: Store) -> str:
+def _corruption_of_database(store: Store) -> str:
     try:
-        return store.database.damage()
+        return store.database.corruption()
     except StoreError as error:  # it cannot even be opened
-        if error.hint != DAMAGED:
+        if error.hint != CORRUPT:
             raise
         return error.message
 
@@ -107,14 +110,14 @@ def _blobs(store: Store, inventory: Inventory, progress: ProgressSink) -> Iterat
         step = Transfer(key=str(digest), action="check", total=size)
         progress.emit(step)
         try:
-            # A damaged one may have been replaced while it was read.
-            damaged = store.blobs.hash(digest) != digest and store.blobs.hash(digest) != digest
-        except BlobNotFound:  # removed while we looked
+            # A corrupt blob may have been replaced while it was read.
+            corrupt = store.blobs.hash(digest) != digest and store.blobs.hash(digest) != digest
+        except BlobNotFound:  # removed meanwhile
             continue
-        if damaged:
+        if corrupt:
             names = tuple(sorted(inventory.names.get(digest, ())))
             yield Problem(
-                what=f"blob {digest} is damaged{_of(names)}",
+                what=f"blob {digest} is corrupt{_of(names)}",
                 remedy=f"{REPAIR}, or remove {store.blobs.path(digest)} and then {_again(names)}",
                 fault=BadBlob(digest, inventory.blobs.get(digest), names),
             )
@@ -122,9 +125,9 @@ def _blobs(store: Store, inventory: Inventory, progress: ProgressSink) -> Iterat
 
 
 def _image(
-    store: Store, entry: Descriptor, name: str, told: Container[Digest]
+    store: Store, entry: Descriptor, name: str, reported: Container[Digest]
 ) -> Iterator[Problem]:
-    if entry.digest in told:
+    if entry.digest in reported:
         return
     problems = list(_part(store, entry, name, "manifest"))
     yield from problems
@@ -135,7 +138,7 @@ def _image(
         if isinstance(document, Index):
             return
         parts = dict.fromkeys((document.config, *document.layers))
-        unknown = [part for part in parts if part.digest not in told]
+        unknown = [part for part in parts if part.digest not in reported]
         problems = [problem for part in unknown for problem in _part(store, part, name, "blob")]
         yield from problems
         is_image = document.config.media_type in CONFIGS  # and no artifact
@@ -162,9 +165,13 @@ def _called(name: str, entry: Descriptor) -> str:
 
 def _of(names: tuple[str, ...]) -> str:
     known = [name for name in names if name]
-    return f", which {', '.join(known)} needs" if known else ""
+    return f", needed by {', '.join(known)}" if known else ""
 
 
 def _again(names: tuple[str, ...]) -> str:
     named = next((name for name in names if name), "")
-    return f"run `ocitool pull {named}`, or build it again" if named else "bring its image again"
+    return (
+        f"run `ocitool pull {named}`, or build it again"
+        if named
+        else "pull or load the image again"
+    )

@@ -1,4 +1,4 @@
-"""Proving what blobs hold: that a layer's tar is the one its diff id names, and its index true."""
+"""Verifying layers: that a blob holds the tar of its diff ID, and that its index fits."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MADE: Final = f"{REPAIR}; it is made again when needed"
 def verify_tars(
     store: Store, inventory: Inventory, bad: Container[Digest], verified: dict[Digest, Layer]
 ) -> Iterator[Problem]:
-    """Read the tar of each layer; *verified* gets the layers whose tar can be had, by diff id.
+    """Read the tar of each layer; *verified* is filled with the readable layers, by diff ID.
 
-    Blobs that are not here, or *bad*, are passed over: they prove nothing, and were told of.
+    Blobs that are missing, or *bad*, are skipped: they are reported elsewhere.
     """
     for layer in sorted(
         {*inventory.layers, *inventory.rows}, key=lambda each: str(each.blob.digest)
@@ -41,7 +41,7 @@ def verify_tars(
 
 
 def plain_layer(store: Store, diff_id: Digest) -> Layer | None:
-    """Return a layer by its plain tar, which a driver keeps as a blob; None if none is there."""
+    """Return a layer by its plain tar, which a driver keeps as a blob; None without one."""
     size = store.blobs.size(diff_id)
     if size is None:
         return None
@@ -57,13 +57,12 @@ def _verify(
     try:
         with contextlib.closing(ReadAhead(open_plain(store.blobs, layer))) as tar:
             wanted = index_of(tar)
-    except BlobNotFound:  # removed while we looked
+    except BlobNotFound:  # removed meanwhile
         return
     except OcitoolError as error:
         if layer in inventory.layers:
             yield Problem(
-                what=f"blob {layer.blob.digest} does not hold the layer that its image says: "
-                f"{error}",
+                what=f"blob {layer.blob.digest} is not the layer that its image names: {error}",
                 remedy="build or push the image again",
             )
         yield from map(wrong_row, inventory.rows.get(layer, ()))
@@ -72,12 +71,12 @@ def _verify(
         verified[layer.diff_id] = layer
         path = f"{store.layout.indexes}/{layer.diff_id.encoded}"
         if _differs(path, wanted):
-            yield Problem(what=f"the index {path} is damaged", remedy=_MADE, fault=BadFile(path))
+            yield Problem(what=f"layer index {path} is corrupt", remedy=_MADE, fault=BadFile(path))
 
 
 def _differs(path: str, wanted: bytes) -> bool:
     try:
         with open(path, "rb") as file:
             return file.read() != wanted
-    except FileNotFoundError:  # there is none, or it was removed meanwhile
+    except FileNotFoundError:  # it does not exist, or was removed meanwhile
         return os.path.islink(path)

@@ -1,6 +1,6 @@
-"""Reading what the database remembers of blobs: what of it is not so is told.
+"""Checking what the database records of blobs.
 
-Rows of unpacked layers are looked at with the layers (`ocitool.store.maintenance.check_layers`).
+Rows of unpacked layers are checked with the layers (`ocitool.store.maintenance.check_layers`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ocitool.store.store import Store
 
 _Take = Callable[[Store, Inventory, BadRow, tuple[Any, ...]], None]
 
-#: What SQLite holds is of any type; these are what reading another than was written ends in.
+#: A column may hold a value of any type; these are the errors of reading a wrong one.
 _WRONG = (OcitoolError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def add_rows(store: Store, inventory: Inventory) -> Iterator[Problem]:
-    """Add to *inventory* what the database says of layers; yield the rows that cannot be read."""
+    """Add the layers of the database to *inventory*; yield the rows that are wrong."""
     for table, key, take in _TABLES:
         for values in store.database.contents(table):
             row = BadRow(table, tuple(zip(key, values, strict=False)))
@@ -42,8 +42,8 @@ def wrong_row(row: BadRow) -> Problem:
     """Return the problem of a row."""
     what = ", ".join(f"{column} {value}" for column, value in row.where)
     return Problem(
-        what=f"the database holds what is not so: {row.table}, {what}",
-        remedy=f"{REPAIR}, which forgets it",
+        what=f"wrong row in the database: {row.table}, {what}",
+        remedy=f"{REPAIR}, which removes it",
         fault=row,
     )
 
@@ -74,7 +74,7 @@ def _same_image(store: Store, manifest: Descriptor, config: Descriptor) -> None:
     try:
         document = parse_any(store.blobs.read(manifest), manifest.media_type)
     except BlobNotFound:
-        return  # then it is written again
+        return  # the build writes it again
     if not (isinstance(document, Manifest) and document.config.digest == config.digest):
         raise ValueError(str(config.digest))
 
@@ -90,7 +90,7 @@ def _origin(store: Store, inventory: Inventory, row: BadRow, values: tuple[Any, 
 def _wrong_summaries(store: Store) -> Iterator[str]:
     try:
         yield from store.summaries.wrong()
-    except StoreError:  # the names cannot be read, as was told
+    except StoreError:  # the names cannot be read: reported elsewhere
         return
 
 

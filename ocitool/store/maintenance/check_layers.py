@@ -1,7 +1,6 @@
-"""Comparing unpacked layers with the layers' tars, from the lowest up.
+"""Comparing unpacked layers with their tars, the lowest first.
 
-What is above a layer that cannot be believed cannot be either: it was made on top of what is not
-there any more, and nothing can be compared with it.
+A layer on a corrupt one is corrupt, too: its files depend on those below, so it cannot be compared.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ocitool.store.maintenance.check_database import wrong_row
 from ocitool.store.maintenance.problems import REPAIR, BadLayer, BadRow, Problem
 from ocitool.store.records import LayerRecord
 from ocitool.store.store import Store
-from ocitool.store.sweep import drivers_of, is_hidden, made
+from ocitool.store.sweep import drivers_of, is_hidden, open_driver
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -34,19 +33,19 @@ _UNPACKED: Final = f"{REPAIR}; it is unpacked again when needed"
 def check_layers(
     store: Store, verified: Mapping[Digest, Layer], progress: ProgressSink
 ) -> Iterator[Problem]:
-    """Compare each unpacked layer with its tar, as far as that is *verified*, by diff id."""
+    """Compare each unpacked layer with its tar, if that is in *verified*, by diff ID."""
     for name in store.layer_records.drivers():
         if not _is_name(store, name):
             yield wrong_row(BadRow("layers", (("driver", name),)))
             continue
         if is_hidden(store.layout, name):
-            text = f"the layers of driver {name} are not looked at: only their owner may"
+            text = f"layers of driver {name} are not checked: only their owner can read them"
             progress.emit(Notice(text=text, level="warning"))
             continue
-        with made(store.make_driver, name) as driver:
+        with open_driver(store.make_driver, name) as driver:
             if driver is None:
                 yield Problem(
-                    what=f"layers are kept by the driver {name}, which cannot be had here",
+                    what=f"driver {name} has layers, and is not available",
                     remedy=f"install it again, or remove {store.layout.drivers}/{name}",
                 )
                 continue
@@ -80,7 +79,7 @@ class _Unpacked:
         return {record.chain_id: record for record in records}
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what is wrong, what is below first."""
+        """Yield the problems, those of lower layers first."""
         for chain in sorted(self._rows, key=lambda each: (len(self._parents(each)), each)):
             if not _names_layer(chain):
                 yield wrong_row(BadRow("layers", (("driver", self._driver.name), ("chain", chain))))
@@ -93,9 +92,9 @@ class _Unpacked:
                 )
 
     def _fault_at_rest(self, chain: str) -> str:
-        """Look once more, while nobody unpacks or removes the layer."""
+        """Check again, under the lock of the layer."""
         with contextlib.ExitStack() as held:
-            with contextlib.suppress(StoreError):  # where nothing can be written nothing moves
+            with contextlib.suppress(StoreError):  # a read-only store does not change
                 held.enter_context(self._store.layout.work_lock("layer", chain))
             self._rows = self._read()
             return self._fault(chain)
@@ -105,19 +104,19 @@ class _Unpacked:
         if row is None:  # removed meanwhile
             return ""
         if not _is_chain(chain, row):
-            return "is another one by its row in the database"
+            return "does not match its row in the database"
         if not self._driver.has(chain):
-            return "has lost its directory, or a part of it"
+            return "is missing its directory, or a part of it"
         if row.parent in self._wrong:
-            return f"stands on layer {row.parent[:12]}, which is damaged"
+            return f"has the parent {row.parent[:12]}, which is corrupt"
         parents = self._parents(chain)
         # A layer whose parents prune has removed is orphaned (`ocitool.store.maintenance.orphans`).
         if not all(each in self._rows and self._driver.has(each) for each in parents):
             return ""
-        # What an earlier boot left half on the disk is not believed by anybody.
+        # Layers of an earlier boot may be incomplete on the disk: they are unpacked again.
         if any(self._rows[each].boot not in ("", self._boot) for each in (*parents, chain)):
             return ""
-        # A link leads to a layer of a shared store, which is for its owner to prove.
+        # A link points to a layer of a shared store, which its owner checks.
         if os.path.islink(f"{self._store.layout.drivers}/{self._driver.name}/layers/{chain}"):
             return ""
         layer = self._verified.get(diff_id := Digest.parse(row.diff_id))
@@ -145,7 +144,7 @@ class _Unpacked:
         try:
             with contextlib.closing(ReadAhead(tar)) as stream:
                 faults = list(self._driver.check(chain, parents, stream))
-        except (OcitoolError, OSError) as error:  # the tar was verified: it is the layer
+        except (OcitoolError, OSError) as error:  # the tar was verified, so the layer is corrupt
             return f"cannot be read: {error}"
         self._progress.emit(
             Transfer(key=chain, action="check", done=size, total=size, state="done")
@@ -153,7 +152,7 @@ class _Unpacked:
         if not faults:
             return ""
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        return f"is not as its tar says: {faults[0]}{more}"
+        return f"differs from its tar: {faults[0]}{more}"
 
 
 def _names_layer(chain: Any) -> bool:

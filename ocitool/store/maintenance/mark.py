@@ -1,4 +1,4 @@
-"""What is in use: found from the names, the containers and the build cache; and what names need."""
+"""Marking what is in use: by names, containers and the build cache; and what each name needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ocitool.store.store import Store
 
 @dataclass(slots=True)
 class Marks:
-    """What is in use: blobs, diff ids, names of unpacked layers."""
+    """What is in use: blobs, diff IDs and chain IDs."""
 
     blobs: set[Digest] = field(default_factory=set)
     diffs: set[Digest] = field(default_factory=set)
@@ -37,9 +37,9 @@ def mark(
 ) -> Marks:
     """Find what the names, the containers and the build cache use.
 
-    Without *dangling* images that have no name do not count, without *cache* the build cache.
-    *among* are the blobs that matter: images without one that was not yet found are passed over.
-    So a layer that another image unpacks to may seem unused, where one blob stands on two others.
+    Without *dangling* the images that have no name are left out, without *cache* the build cache.
+    With *among* only these blobs matter: images with none of them are skipped.  Then a layer that
+    such an image uses, with the same blob on other parents, is not marked.
     """
     marks = Marks()
     for entry in store.refs.all():
@@ -54,7 +54,7 @@ def mark(
             marks.layers.add(record.chain_id)
     for layers in container_layers(store):
         marks.layers.update(layers)
-    # The plain tars that drivers keep of them; another one has no second name.
+    # The plain tars that drivers keep of these layers; only they have a second name.
     unpacked = (each for each in store.layer_records.all() if each.chain_id in marks.layers)
     kept = (Digest.parse(each.diff_id) for each in unpacked)
     marks.blobs.update(digest for digest in kept if store.blobs.has_other_name(digest))
@@ -62,7 +62,7 @@ def mark(
 
 
 def _mentions(store: Store, entry: Descriptor, blobs: frozenset[Digest]) -> bool:
-    """Say whether a manifest may name one of *blobs*: by its bytes, which takes no parsing."""
+    """Say whether a manifest may name one of *blobs*; its bytes are searched, not parsed."""
     if entry.media_type in INDEXES or entry.digest in blobs:
         return True
     try:
@@ -83,7 +83,7 @@ def mark_image(store: Store, entry: Descriptor, marks: Marks) -> None:
         try:
             document = parse_any(store.blobs.read(part), part.media_type)
         except OcitoolError:
-            continue  # damaged: `system check` tells; its blobs are unknown
+            continue  # corrupt: `system check` reports it; its blobs are unknown
         if isinstance(document, Manifest):
             _mark_manifest(store, document, marks)
 
@@ -98,10 +98,10 @@ def _mark_manifest(store: Store, manifest: Manifest, marks: Marks) -> None:
 
 
 def documents(store: Store, entry: Descriptor) -> Iterator[Descriptor]:
-    """Yield *entry* and, of an index, all that its indexes name, here or not; each once.
+    """Yield *entry* and, of an index, all that it and its indexes name, each once.
 
-    Indexes may name each other any number of times and however deep: neither the ways through
-    them nor the stack are counted on.
+    They need not be in the store.  Indexes may name each other in any number and depth, so there
+    is no recursion.
     """
     met = {(entry.digest, entry.media_type)}
     todo = [entry]
@@ -110,7 +110,7 @@ def documents(store: Store, entry: Descriptor) -> Iterator[Descriptor]:
         yield part
         if bare(part.media_type) not in MANIFESTS and store.blobs.size(part.digest) is not None:
             children: Sequence[Descriptor] = ()
-            with contextlib.suppress(OcitoolError):  # damaged
+            with contextlib.suppress(OcitoolError):  # corrupt
                 document = parse_any(store.blobs.read(part), part.media_type)
                 children = document.manifests if isinstance(document, Index) else ()
             for child in reversed(children):
@@ -120,14 +120,14 @@ def documents(store: Store, entry: Descriptor) -> Iterator[Descriptor]:
 
 
 def layers_of(store: Store, manifest: Manifest) -> tuple[Layer, ...]:
-    """Return the layers of an image that is here, lowest first."""
+    """Return the layers of an image in the store, lowest first."""
     diff_ids = diff_ids_of(store.blobs.read(manifest.config))
     pairs = zip(diff_ids, manifest.layers, strict=False)
     return tuple(Layer(diff_id=diff_id, blob=blob) for diff_id, blob in pairs)
 
 
 def container_layers(store: Store) -> Iterator[list[str]]:
-    """Yield the names of the layers that each container stands on."""
+    """Yield the chain IDs of the layers that each container uses."""
     for name in os.listdir(store.layout.containers):
         path = f"{store.layout.containers}/{name}/container.json"
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError), open(path, "rb") as file:
@@ -136,21 +136,23 @@ def container_layers(store: Store) -> Iterator[list[str]]:
 
 @dataclass(slots=True)
 class Inventory:
-    """Blobs by digest, with the names of the images that need them, and what holds each layer."""
+    """Blobs by digest, with the names of the images that need them, and layers with their rows."""
 
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
     names: dict[Digest, set[str]] = field(default_factory=dict)
     layers: set[Layer] = field(default_factory=set)  # of images
-    rows: dict[Layer, set[BadRow]] = field(default_factory=dict)  # that say what a blob holds
+    rows: dict[Layer, set[BadRow]] = field(
+        default_factory=dict
+    )  # that say which layer a blob holds
 
     def need(self, descriptor: Descriptor, name: str) -> None:
-        """Note that the image *name* needs a blob."""
+        """Record that the image *name* needs a blob."""
         self.blobs.setdefault(descriptor.digest, descriptor)
         self.names.setdefault(descriptor.digest, set()).add(name)
 
 
 def take_inventory(store: Store) -> Inventory:
-    """Follow every name as far as its documents can be read."""
+    """Follow every name, as far as its documents can be read."""
     inventory = Inventory()
     for entry in store.refs.all():
         for part in documents(store, entry):
@@ -162,7 +164,7 @@ def take_inventory(store: Store) -> Inventory:
 
 def _document(store: Store, entry: Descriptor, name: str, inventory: Inventory) -> None:
     inventory.need(entry, name)
-    with contextlib.suppress(OcitoolError):  # missing or damaged: what it needs is unknown
+    with contextlib.suppress(OcitoolError):  # missing or corrupt: what it needs is unknown
         document = parse_any(store.blobs.read(entry), entry.media_type)
         if isinstance(document, Index):
             return
@@ -172,7 +174,7 @@ def _document(store: Store, entry: Descriptor, name: str, inventory: Inventory) 
 
 
 def without_annotations(layer: Layer) -> Layer:
-    """Return *layer* without what another image may say otherwise of its blob."""
+    """Return *layer* without annotations, which other images may have different ones of."""
     blob = layer.blob
     plain = Descriptor(media_type=blob.media_type, digest=blob.digest, size=blob.size)
     return Layer(diff_id=layer.diff_id, blob=plain)

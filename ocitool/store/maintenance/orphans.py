@@ -1,4 +1,4 @@
-"""What nobody uses any more and `system prune` removes: harmless, but it takes space."""
+"""Unreferenced data, which `system prune` removes: harmless, but it takes space."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ocitool.store.maintenance.mark import mark
 from ocitool.store.maintenance.prune import is_young, orphans
 from ocitool.store.maintenance.served import is_served
 from ocitool.store.store import Store
-from ocitool.store.sweep import drivers_of, made
+from ocitool.store.sweep import drivers_of, open_driver
 
 
 def unreferenced_data(store: Store) -> Iterator[str]:
-    """Yield a line for each kind of it, with names.
+    """Yield a line for each kind of it, with the first names.
 
-    What is younger than the oldest living lease may belong to unfinished work, and is passed over.
-    Of a store that a registry server keeps its content in nothing may be removed.
+    What is younger than the oldest active lease may belong to unfinished work, and is skipped.
+    Nothing is yielded for the store of a registry server, where nothing may be removed.
     """
     if is_served(store):
         return
@@ -27,11 +27,11 @@ def unreferenced_data(store: Store) -> Iterator[str]:
     blobs = [d for d in store.blobs.all() if d not in marks.blobs]
     blobs = [d for d in blobs if not is_young(store.blobs.path(d), cutoff)]
     size = sum(store.blobs.size(d) or 0 for d in blobs)
-    yield from _line(f"blobs ({size} bytes) that nothing names", sorted(map(str, blobs)))
+    yield from _line(f"unreferenced blobs ({size} bytes)", sorted(map(str, blobs)))
     kept = {diff.encoded for diff in marks.diffs}
     indexes = sorted(_indexes(store, kept, cutoff))
-    yield from _line("indexes of layers that nothing has", indexes)
-    yield from _line("directories of processes that are gone", sorted(_dead(store)))
+    yield from _line("unreferenced layer indexes", indexes)
+    yield from _line("directories of processes that have ended", sorted(_dead(store)))
     for name in drivers_of(store.layout):
         yield from _of_driver(store, name, cutoff)
 
@@ -50,7 +50,7 @@ def _dead(store: Store) -> Iterator[str]:
 
 
 def _of_driver(store: Store, name: str, cutoff: int) -> Iterator[str]:
-    with made(store.make_driver, name) as driver:
+    with open_driver(store.make_driver, name) as driver:
         if driver is None:
             return
         records = store.layer_records.of_driver(name)
@@ -58,9 +58,9 @@ def _of_driver(store: Store, name: str, cutoff: int) -> Iterator[str]:
         yield from _line(f"layers of driver {name} that are not in the database", lost)
         old = {record.chain_id for record in records if record.used < cutoff / 1e9}
         useless = [chain for chain in orphans(store, name) if chain in old]
-        yield from _line(f"layers of driver {name} that stand on layers which are gone", useless)
+        yield from _line(f"layers of driver {name} whose parents are gone", useless)
         dead = [key for key in driver.trees() if not is_alive(store.layout, lease_of(key))]
-        yield from _line(f"trees of driver {name} whose process is gone", sorted(dead))
+        yield from _line(f"snapshots of driver {name} whose process has ended", sorted(dead))
 
 
 def _line(what: str, names: list[str]) -> Iterator[str]:

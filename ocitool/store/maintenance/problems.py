@@ -1,4 +1,4 @@
-"""What may be wrong in a store, as values: what it is, what mends it, and what is damaged."""
+"""Problems of a store as values: what is wrong, where, and the remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BadBlob:
 
 @dataclass(frozen=True, slots=True)
 class BadLayer:
-    """An unpacked layer that is not as its tar says, or stands on one that is not."""
+    """An unpacked layer that differs from its tar, or whose parent does."""
 
     driver: str
     chain: str
@@ -42,10 +42,10 @@ class BadLayoutFile:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row of the database, or several, that hold what is not so; they can be done without."""
+    """One or more wrong rows of the database; they can be removed."""
 
     table: str
-    where: tuple[tuple[str, str], ...]  # columns and what is in them
+    where: tuple[tuple[str, str], ...]  # columns and their values
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ Fault = BadBlob | BadLayer | BadFile | BadLayoutFile | BadRow | BadDatabase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that is not as it should be; ``remedy`` says what mends it.
+    """One problem of a store; ``remedy`` says what to do about it.
 
-    ``fault`` is what `ocitool.image.repair` can mend, None where only a human can.
+    ``fault`` is what `ocitool.image.repair` can repair, None where only the user can.
     """
 
     what: str

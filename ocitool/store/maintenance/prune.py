@@ -1,7 +1,7 @@
-"""What may go: mark from the names, sweep the rest.
+"""Garbage collection: mark from the names, sweep the rest.
 
-Whatever came or was claimed since the oldest living lease began is spared: it may belong to a
-pull or a build that is not finished (`ocitool.store.leases.Lease`).
+What was stored or claimed since the oldest active lease began is kept: it may belong to a pull or a
+build that is not finished (`ocitool.store.leases.Lease`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ocitool.store.maintenance.served import require_not_served
 from ocitool.store.maintenance.sizes import layer_size
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
-from ocitool.store.sweep import drivers_of, made
+from ocitool.store.sweep import drivers_of, open_driver
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -36,7 +36,7 @@ EVERYTHING: Final = Filters()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What a collection removed."""
+    """What was removed."""
 
     untagged: tuple[str, ...] = ()  # names
     images: tuple[Digest, ...] = ()  # ids
@@ -55,11 +55,11 @@ def prune(
     filters: Filters = EVERYTHING,
     cache_space: int | None = None,
 ) -> Pruned:
-    """Remove every blob and layer that nothing uses any more.
+    """Remove unreferenced blobs and layers.
 
-    With *dangling* images without a name go first, with *all_images* those with a name, too, and
-    with *cache* the build cache, or what of it is beyond *cache_space* bytes; all of them only as
-    *filters* allow.
+    With *dangling*, images without a name are removed first; with *all_images* those with a name,
+    too; with *cache* the build cache, or what exceeds *cache_space* bytes of it.  *filters* limit
+    all three.
 
     Raises:
         StoreError: the store holds the content of a registry server (`maintenance.served`).
@@ -94,10 +94,10 @@ def prune(
 
 
 def release(store: Store, mine: Marks) -> None:
-    """Remove of *mine*, all that an image had which is gone, what nothing else uses.
+    """Remove what is unreferenced of *mine*, the content of an image that was removed.
 
-    Of other images only those are looked into that share a blob with it.  What was pushed to a
-    registry server stays (`maintenance.served`).
+    Only images that share a blob with it are read.  The content of a registry server is kept
+    (`maintenance.served`).
     """
     store.sweep()
     with store.layout.lock("prune"):
@@ -111,7 +111,7 @@ def release(store: Store, mine: Marks) -> None:
 
 
 def id_of(store: Store, entry: Descriptor) -> Digest:
-    """Return the id of the image *entry*, or its digest if its manifest is damaged or gone."""
+    """Return the id of the image *entry*, or its digest if its manifest is corrupt or missing."""
     try:
         return store.image_id(entry)
     except OcitoolError:
@@ -138,16 +138,16 @@ def _may_go(store: Store, entry: Descriptor, filters: Filters) -> bool:
     try:
         document = parse_any(store.blobs.read(entry), entry.media_type)
         if isinstance(document, Index):
-            return False  # of several images nobody can say one time, or labels
+            return False  # several images have no one time or labels
         config = ImageConfig.parse(store.blobs.read(document.config))
         created = parse_time(config.created) if config.created else None
     except OcitoolError:
-        return False  # damaged: what it says is unknown
+        return False  # corrupt: its time and labels are unknown
     return filters.take(created, config.run.labels)
 
 
 def _sweep_blobs(store: Store, unused: Iterable[Digest], cutoff: int) -> list[int]:
-    """Remove blobs; returns what that gave back, in bytes."""
+    """Remove blobs; returns the bytes that each freed."""
     sizes = []
     for digest in unused:
         removed = store.blobs.collect(digest, cutoff)
@@ -161,14 +161,14 @@ def _sweep_blobs(store: Store, unused: Iterable[Digest], cutoff: int) -> list[in
 def _sweep_layers(
     store: Store, unused: Callable[[str], bool], cutoff: int, *, whole: bool
 ) -> list[int]:
-    """Remove layers, and rows of those that are lost.
+    """Remove layers, and rows of missing layers; returns the bytes of each.
 
-    In a collection of the *whole* store those that stand on nothing go, too, and what each took is
-    returned.
+    In a collection of the *whole* store orphaned layers are removed, too; otherwise the sizes are
+    not measured, and are 0.
     """
     sizes = []
     for name in drivers_of(store.layout):
-        with made(store.make_driver, name) as driver:
+        with open_driver(store.make_driver, name) as driver:
             if driver is None:
                 continue
             here = set(driver.layers())
@@ -183,9 +183,10 @@ def _sweep_layers(
 
 
 def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
-    """Return the layers of a driver, none before those that stand on it.
+    """Return the layers of a driver, each after its children.
 
-    Those of a crash between rename and row come first: nothing that has a row stands on them.
+    Layers without a row, from a crash between rename and row, come first: no layer with a row has
+    them as its parent.
     """
     parents = {each.chain_id: each.parent for each in store.layer_records.of_driver(driver)}
     depths: dict[str, int] = {}
@@ -201,10 +202,10 @@ def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
 
 
 def orphans(store: Store, driver: str) -> list[str]:
-    """Return the layers of a driver that stand on layers which are not unpacked any more.
+    """Return the layers of a driver whose parents are no longer unpacked.
 
-    They are left where what is below was older, or where only the build cache kept them.  Nothing
-    can be compared with them, and with what is below they can be made again.
+    They are left where the parent was older, or where only the build cache used them.  They cannot
+    be compared with anything, and are unpacked again with their parents.
     """
     parents = {each.chain_id: each.parent for each in store.layer_records.of_driver(driver)}
     above: dict[str, list[str]] = {}
@@ -222,7 +223,7 @@ def orphans(store: Store, driver: str) -> list[str]:
 def drop_layer(store: Store, driver: Driver, chain: str, cutoff: int) -> bool:
     """Remove an unpacked layer unless it was claimed since *cutoff*, in nanoseconds."""
     with store.layout.work_lock("layer", chain), full_disk(store.layout.root):
-        # Whoever claims it now finds no row, and waits for the lock to unpack it anew.
+        # A process that claims it now finds no row, and waits for the lock to unpack it again.
         if not store.layer_records.remove(driver.name, chain, cutoff / 1e9):
             return False
         driver.remove(chain)
@@ -243,7 +244,7 @@ def _sweep_indexes(store: Store, names: Iterable[str], cutoff: int) -> list[int]
 
 
 def is_young(path: str, cutoff: int) -> bool:
-    """Say whether a file was stored or claimed since *cutoff*, or is gone already."""
+    """Say whether a file was stored or claimed since *cutoff*, or does not exist any more."""
     try:
         return os.stat(path).st_mtime_ns >= cutoff
     except FileNotFoundError:

@@ -22,14 +22,14 @@ _TRIES: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
-    """The names that are gone, and the image's id if it is gone, too."""
+    """The names that were removed, and the image's ID if the image was removed, too."""
 
     untagged: tuple[str, ...]
     deleted: Digest | None
 
 
 def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
-    """Remove the name *name*, or with an id the image; its content goes with the last name.
+    """Remove the name *name*, or the image with that ID; content is removed with the last name.
 
     Raises:
         ImageNotFound: there is no such image.
@@ -57,7 +57,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
 
 
 def _found(store: Store, name: str) -> tuple[Descriptor, Sequence[Descriptor]]:
-    """Return what *name* is, and the entries of this store that point to it."""
+    """Return the entry of *name*, and the entries of this store that point to the same image."""
     for _ in range(_TRIES):
         found = store.find(name)
         entries = store.refs.pointing(found.digest)
@@ -70,8 +70,10 @@ def _found(store: Store, name: str) -> tuple[Descriptor, Sequence[Descriptor]]:
                 f"{name!r} is in a shared store, which is never changed",
                 hint="its owner can remove it, with --root",
             )
-        # Another process has removed or moved the name since: it is looked for once more.
-    raise ImageNotFound(f"{name!r} is not there any more", hint="others work on it: try again")
+        # Another process has removed or moved the name meanwhile: look again.
+    raise ImageNotFound(
+        f"{name!r} is no longer in the store", hint="other processes change it: try again"
+    )
 
 
 def _is_name_of(text: str, name: str) -> bool:

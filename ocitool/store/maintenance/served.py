@@ -1,7 +1,8 @@
-"""Which stores hold the content of a registry server: nothing but the server may remove from them.
+"""Stores of registry servers: only the server may remove content from them.
 
 A manifest that was pushed by its digest has no name, and a blob that a client has just pushed has
-no manifest yet: to a collection both look unreferenced, and clients were told that they are kept.
+no manifest yet.  To a garbage collection both are unreferenced, but the server has promised its
+clients to keep them.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ _MARKER: Final = b"The content of a registry server: see `ocitool registry serve
 
 
 def mark_served(store: Store) -> None:
-    """Note for good, before anything can be pushed, that *store* belongs to a registry server.
+    """Mark *store* as that of a registry server, before anything can be pushed.
 
-    A collection that runs now is waited for: those that come later see the marker.
+    This waits for a garbage collection that is running; later ones see the marker.
     """
     if not os.path.exists(store.layout.served):
         with store.layout.lock("prune"), full_disk(store.layout.root):
@@ -30,8 +31,7 @@ def mark_served(store: Store) -> None:
 def is_served(store: Store) -> bool:
     """Say whether a registry server keeps, or has kept, its content in *store*.
 
-    Servers from before the marker noted in the database which repositories there are, in rows that
-    nobody else writes.
+    Servers of versions without the marker are recognized by their rows in the database.
 
     Raises:
         StoreError: there is no marker, and the database cannot be read.
@@ -42,7 +42,7 @@ def is_served(store: Store) -> bool:
 
 
 def require_not_served(store: Store, what: str) -> None:
-    """Refuse *what* (``prune``) for a store that a registry server keeps its content in."""
+    """Refuse *what* (``prune``) for the store of a registry server; `StoreError`."""
     if is_served(store):
         raise StoreError(
             f"the store holds the content of a registry server, so {what} is refused: it would "

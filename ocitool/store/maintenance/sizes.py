@@ -1,6 +1,6 @@
-"""How large blobs, unpacked layers and indexes are on disk; a file with several names counts once.
+"""Sizes of blobs, unpacked layers and indexes on disk; a file with several names counts once.
 
-A driver may keep a layer's plain tar and link it as a blob: it belongs to the layer then.
+If a driver keeps a layer's plain tar and links it as a blob, it counts as part of the layer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ocitool.errors import LayerError, LayerNotFound
 from ocitool.oci.digest import Digest
 from ocitool.store.atomic import is_temporary
 from ocitool.store.store import Store
-from ocitool.store.sweep import drivers_of, made
+from ocitool.store.sweep import drivers_of, open_driver
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -28,7 +28,7 @@ class Space:
     indexes: dict[str, int]
 
     def layer(self, chain: str) -> int:
-        """Return what a layer takes with all drivers."""
+        """Return the bytes that a layer takes with all drivers."""
         return sum(size for (_, name), size in self.layers.items() if name == chain)
 
 
@@ -56,14 +56,14 @@ def _blobs(store: Store) -> dict[Digest, int]:
 def _layers(store: Store) -> dict[tuple[str, str], int]:
     sizes: dict[tuple[str, str], int] = {}
     for name in drivers_of(store.layout):
-        with made(store.make_driver, name) as driver:
+        with open_driver(store.make_driver, name) as driver:
             if driver is not None:
                 sizes |= {(name, chain): layer_size(driver, chain) for chain in driver.layers()}
     return sizes
 
 
 def layer_size(driver: Driver, chain: str) -> int:
-    """Return what an unpacked layer takes in bytes, 0 if it was removed meanwhile or is damaged."""
+    """Return what an unpacked layer takes in bytes, 0 if it was removed meanwhile or is corrupt."""
     try:
         return driver.usage(chain).size
     except (LayerNotFound, LayerError, OSError):

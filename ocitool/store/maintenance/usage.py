@@ -1,4 +1,4 @@
-"""What takes how much space, and what of it a collection gives back."""
+"""Disk usage, and how much of it can be reclaimed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ocitool.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One kind of content.  Shared blobs count once, with the first kind that has them."""
+    """One kind of content.  Shared blobs are counted once, for the first kind that has them."""
 
     kind: str
     total: int
     active: int
     size: int  # bytes
-    reclaimable: int  # bytes that `system prune` gives back; 0 where it is refused
+    reclaimable: int  # bytes that `system prune` frees; 0 where it is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageUsage:
-    """One entry of the names, with bytes of blobs: what other images have, too, and what not."""
+    """One image name, with the bytes of its blobs that other images share, and of the others."""
 
     name: str
     digest: str
@@ -38,7 +38,7 @@ class ImageUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """All of it; ``rows`` add up to what the store takes, and to what `system prune` frees."""
+    """The whole usage; the sizes of ``rows`` add up to that of the store."""
 
     rows: tuple[Row, ...]
     images: tuple[ImageUsage, ...]

@@ -156,7 +156,7 @@ def test_chain_ids():
     assert chain_id([A]) == A
     assert chain_id([A, B]) == link(A, B)
     assert chain_id([A, B, C]) == link(link(A, B), C)
-    with pytest.raises(ValueError, match="no layers"):
+    with pytest.raises(ValueError, match="at least one layer"):
         chain_id([])
 
 

@@ -92,7 +92,7 @@ def test_a_second_put_writes_nothing(store):
 def test_an_absent_blob_is_told_with_a_remedy(store):
     with pytest.raises(BlobNotFound) as caught:
         store.blobs.open(Digest.of(b"nothing"))
-    assert "pull or build" in caught.value.hint
+    assert "pull, load or build" in caught.value.hint
 
 
 def test_a_damaged_document_is_not_returned(store):

@@ -118,7 +118,7 @@ def test_a_crash_between_rename_and_row_is_mended(unpacking):
 def test_a_changed_tree_becomes_a_layer(with_driver):
     unpacking = with_driver
     low = put_layer(unpacking, LOW)
-    with unpacking.layers.tree([low]) as tree:
+    with unpacking.layers.prepare([low]) as tree:
         run_inside(tree.mounts, "import os; os.unlink('gone'); open('new', 'w').write('new')")
         layer = unpacking.layers.commit(tree, [low], clamp=1000)
     names = chain_ids([low, layer])
@@ -138,14 +138,14 @@ def test_a_changed_tree_becomes_a_layer(with_driver):
 
 def test_a_tree_goes_with_its_use(unpacking):
     low = put_layer(unpacking, LOW)
-    with pytest.raises(RuntimeError), unpacking.layers.tree([low]) as tree:
+    with pytest.raises(RuntimeError), unpacking.layers.prepare([low]) as tree:
         assert trees(unpacking)[0] == [tree.key]
         raise RuntimeError
     assert trees(unpacking)[0] == []
 
 
 def test_a_tree_may_stand_on_nothing(unpacking):
-    with unpacking.layers.tree([]) as tree:
+    with unpacking.layers.prepare([]) as tree:
         run_inside(tree.mounts, "open('f', 'w').close()")
         layer = unpacking.layers.commit(tree, [])
     assert list(unpacking.layers.index(layer).paths()) == ["f"]

@@ -257,11 +257,11 @@ def test_what_is_no_file_system_is_not_imported(store, data):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "is empty"),
-        (b"no tar" * 300, "is no tar"),
-        (gzip.compress(b"no tar", mtime=0), "is no tar"),
-        (lzma.compress(tar(ONE).getvalue())[:90], "is damaged"),
-        (bz2.compress(tar(ONE).getvalue())[:40], "is damaged"),
+        (b"", "the input is empty"),
+        (b"no tar" * 300, "invalid tar archive"),
+        (gzip.compress(b"no tar", mtime=0), "invalid tar archive"),
+        (lzma.compress(tar(ONE).getvalue())[:90], "compressed data is corrupt"),
+        (bz2.compress(tar(ONE).getvalue())[:40], "compressed data is corrupt"),
     ],
 )
 def test_what_is_handed_in_is_told_from_a_tar(store, data, said):

@@ -31,7 +31,7 @@ def test_what_is_no_level(text):
 
 @pytest.mark.parametrize("text", ["", ":1", "lzma", "GZIP", "zlib"])
 def test_what_is_no_codec(text):
-    with pytest.raises(PluginError, match=r"ocitool\.codecs has no"):
+    with pytest.raises(PluginError, match=r"no plugin .* in ocitool\.codecs"):
         parse(text)
 
 
@@ -43,5 +43,5 @@ def test_a_media_type_s_codec(name, docker):
 
 @pytest.mark.parametrize("ending", ["+zlib", "+", "+gzip+encrypted", "x"])
 def test_media_types_that_nobody_reads(ending):
-    with pytest.raises(UnsupportedEntry, match="cannot be read"):
+    with pytest.raises(UnsupportedEntry, match="unsupported layer media type"):
         for_type(types.OCI_LAYER + ending)

@@ -142,7 +142,9 @@ def careless(helper, config, environment):
 
 def test_a_helper_that_prints_without_end_is_killed(careless):
     source = careless('while :; do printf "%01000d" 1; done')
-    with pytest.raises(RegistryError, match="docker-credential-fake get: output is larger than 1048576"):
+    with pytest.raises(
+        RegistryError, match="docker-credential-fake get: output is larger than 1048576"
+    ):
         source.get("r.example", "")
 
 

@@ -14,6 +14,7 @@ import pytest
 from ocitool.errors import ConnectError, RegistryError, Timeout, TransportError
 from ocitool_registry.transport.http import Body, Headers, Request
 from ocitool_registry.transport.requests import PlainHttpError, RequestsTransport, TlsError
+from tests.fixtures.programs import python_environment
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -37,7 +37,7 @@ def test_a_flipped_byte_is_found(store):
         blob.seek(20_000)
         blob.write(bytes([byte[0] ^ 1]))
     (problem,) = problems(store)
-    assert f"blob {image.layers[0].blob.digest} is damaged" in problem
+    assert f"blob {image.layers[0].blob.digest} is corrupt" in problem
     os.unlink(path)  # as the remedy says
     put_image(store, "r/a:1", *LAYERS)
     assert problems(store) == []
@@ -52,7 +52,7 @@ def test_missing_and_short_blobs_are_found(store):
     put_image(store, "r/a:1", *LAYERS)
     os.truncate(store.blobs.path(image.descriptor.digest), 9)
     (problem,) = problems(store)
-    assert f"blob {image.descriptor.digest} is damaged, which r/a:1 needs" in problem
+    assert f"blob {image.descriptor.digest} is corrupt, needed by r/a:1" in problem
     os.unlink(store.blobs.path(image.descriptor.digest))
     (problem,) = problems(store)
     assert "manifest" in problem
@@ -65,7 +65,7 @@ def test_a_lost_layer_is_found_and_unpacked_again(unpacking):
     driver = unpacking.driver()
     driver.remove(names[1])  # behind the store's back
     (problem,) = problems(unpacking)
-    assert f"layer {names[1][:12]} of driver {driver.name} has lost its directory" in problem
+    assert f"layer {names[1][:12]} of driver {driver.name} is missing its directory" in problem
     assert "system check --repair`" in problem
     unpacking.layers.ensure(image.layers)
     assert problems(unpacking) == []
@@ -141,4 +141,4 @@ def test_a_store_without_its_names_is_not_whole(store):
     put_image(store, "r/a:1", *LAYERS)
     os.unlink(f"{store.layout.oci}/index.json")
     told = problems(store)
-    assert any("no image has a name any more / put a copy of it back" in each for each in told)
+    assert any("no image has a name any more / restore a copy of it" in each for each in told)

@@ -87,7 +87,7 @@ def test_what_stands_on_a_damaged_layer_goes_with_it(with_driver):
     os.unlink(place(with_driver, names[2]))
     found = told(with_driver)
     assert [each.split()[1] for each in found] == [layer[:12] for layer in names[2:]]
-    assert [f"stands on layer {names[at][:12]}, which is damaged" in found[at - 1] for at in (2, 3)]
+    assert [f"has the parent {names[at][:12]}, which is corrupt" in found[at - 1] for at in (2, 3)]
     root, driver = with_driver.layout.root, with_driver.driver().name
     with_driver.close()
     with Store.open(root, driver=driver) as store:
@@ -140,7 +140,8 @@ def test_what_stands_on_nothing_is_no_use_and_goes(with_driver):
     with_driver.database.run("UPDATE layers SET used = 1")
     with_driver.close()
     assert any(
-        "3 layers" in line and "which are gone" in line for line in unreferenced_data(with_driver)
+        "3 layers" in line and "whose parents are gone" in line
+        for line in unreferenced_data(with_driver)
     )
     assert list(repair(with_driver)) == []
     assert list(with_driver.driver().layers()) == []
@@ -197,7 +198,7 @@ def test_a_step_that_is_said_to_have_made_another_layer(unpacking):
         "name": "",
     }
     unpacking.database.run("INSERT INTO cache VALUES ('k', ?, 1)", (json.dumps(record),))
-    assert told(unpacking) == ["the database holds what is not so: cache, key k"]
+    assert told(unpacking) == ["wrong row in the database: cache, key k"]
     (result,) = repair(unpacking)
     assert isinstance(result, Repaired)
     assert unpacking.database.rows("SELECT * FROM cache") == []
@@ -228,7 +229,7 @@ def test_a_database_that_is_whole_and_not_ours_is_made_again(unpacking, change):
         database.execute(change)
         database.commit()
     with Store.open(root, driver=driver) as again:
-        assert [each.partition(":")[0] for each in told(again)] == ["the database is damaged"]
+        assert [each.partition(":")[0] for each in told(again)] == ["the database is corrupt"]
     mended(root, driver)
 
 

@@ -34,8 +34,8 @@ def test_blobs_and_indexes_without_an_image(store, store_root):
     with Store.open(str(store_root)) as again:
         blobs, indexes = unreferenced_data(again)
         size = sum(again.blobs.size(digest) for digest in again.blobs.all())
-        assert blobs.startswith(f"3 blobs ({size} bytes) that nothing names: sha256:")
-        assert indexes.startswith("1 indexes of layers that nothing has: ")
+        assert blobs.startswith(f"3 unreferenced blobs ({size} bytes): sha256:")
+        assert indexes.startswith("1 unreferenced layer indexes: ")
         assert list(check(again)) == []
         prune(again)
         assert list(unreferenced_data(again)) == []
@@ -51,11 +51,11 @@ def test_layers_and_trees_that_the_database_does_not_know(unpacking, store_root)
     os.mkdir(f"{store_root}/tmp/0badc0de")
     with Store.open(str(store_root)) as again:
         dead, layers, trees = without_tars(again)
-        assert dead == "1 directories of processes that are gone: tmp/0badc0de"
+        assert dead == "1 directories of processes that have ended: tmp/0badc0de"
         assert layers.startswith(
             f"1 layers of driver {driver.name} that are not in the database: {name[:19]}"
         )
-        assert trees == f"1 trees of driver {driver.name} whose process is gone: 0badc0de-1"
+        assert trees == f"1 snapshots of driver {driver.name} whose process has ended: 0badc0de-1"
         again.sweep()
         assert len(without_tars(again)) == 1
 
@@ -70,7 +70,7 @@ def test_many_are_counted_and_some_are_named(store, store_root):
         os.mkdir(f"{store_root}/tmp/dead{at}")
     (line,) = unreferenced_data(store)
     assert line == (
-        "5 directories of processes that are gone: tmp/dead0, tmp/dead1, tmp/dead2 and 2 more"
+        "5 directories of processes that have ended: tmp/dead0, tmp/dead1, tmp/dead2 and 2 more"
     )
 
 
@@ -95,7 +95,7 @@ def test_a_mount_that_was_left_is_told(store, mounted):
     mounted("drivers/overlay/trees/0badc0de-1/a b")
     (problem,) = leaked_mounts(store.layout)
     place = f"{store.layout.root}/drivers/overlay/trees/0badc0de-1/a b"
-    assert problem.what == f"{place} is a mount that was left behind"
+    assert problem.what == f"orphaned mount: {place}"
     assert f"umount {place}" in problem.remedy
 
 
