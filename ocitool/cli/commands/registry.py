@@ -57,9 +57,27 @@ def pull(
     write_line(str(Reference.parse(name)))
 
 
+def _checked_compression(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    if value is not None:
+        from ocitool.image.compress import Compression
+
+        try:
+            Compression.parse(value)
+        except FormatError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            raise click.BadParameter(f"{error.message}{hint}", context, parameter) from error
+    return value
+
+
 @click.command()
 @click.argument("name", metavar="IMAGE")
 @click.argument("target", required=False, metavar="[NAME[:TAG]]")
+@click.option(
+    "--compression", metavar="FORMAT[:LEVEL]", callback=_checked_compression,
+    help="Compress layers as gzip, zstd, estargz or uncompressed before pushing them",
+)  # fmt: skip
 @silent_option
 @progress_option
 @insecure_option
@@ -69,6 +87,7 @@ def push(
     app: App,
     name: str,
     target: str | None,
+    compression: str | None,
     quiet: bool,
     progress: str,
     tls_verify: bool,
@@ -76,7 +95,11 @@ def push(
 ) -> None:
     """Push an image to a registry
 
-    IMAGE is pushed to the repository that its name says, or to NAME.
+    IMAGE is pushed to the registry in its name, or under the name NAME.
+
+    With --compression the layers that do not have this form are compressed again.  Their digests
+    and the digest of the image change; the image in the store does not.  docker reads zstd since
+    version 23.
     """
     from ocitool.image.transfer import push as push_image
     from ocitool.oci.reference import Reference
@@ -86,6 +109,7 @@ def push(
             name,
             source=store,
             to=target or "",
+            compression=compression or "",
             insecure=not tls_verify,
             authfile=authfile,
             progress=sink,

@@ -73,8 +73,8 @@ def command(
 ) -> int:
     """Run a command in a new container
 
-    The container runs in the foreground.  The exit code is that of COMMAND; 125 if the container could not be created, 126 if COMMAND
-    cannot be executed, 127 if it is not found.
+    The container runs in the foreground.  The exit code is that of COMMAND; 125 if the container
+    could not be created, 126 if COMMAND cannot be executed, 127 if COMMAND is not found.
     """
     from ocitool.containers.lifecycle import run
     from ocitool.containers.options import RunOptions, parse_network
