@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from ocitool.oci.digest import Digest
@@ -123,8 +123,15 @@ class BadRange(ValueError):
     """A malformed or unsatisfiable range: status 416."""
 
 
-def parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """Return *header* as (first, last + 1) of *size* bytes; `BadRange` if it cannot be satisfied.
+class ByteRange(NamedTuple):
+    """Bytes from *start* up to, but not including, *stop*."""
+
+    start: int
+    stop: int
+
+
+def parse_range(header: str, size: int) -> ByteRange | None:
+    """Parse a ``Range`` header for *size* bytes; `BadRange` if it cannot be satisfied.
 
     Returns ``None`` for a header to ignore: another unit, or several ranges.  A server may then
     send the whole content (RFC 9110, section 14.2).
@@ -139,11 +146,11 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
         start, stop = int(first), min(int(last) + 1, size) if last else size
     if start >= stop:
         raise BadRange(header)
-    return start, stop
+    return ByteRange(start, stop)
 
 
-def parse_content_range(header: str) -> tuple[int, int]:
-    """Return (first, last + 1) of a ``Content-Range``; `BadRange` if it is malformed.
+def parse_content_range(header: str) -> ByteRange:
+    """Parse a ``Content-Range`` header; `BadRange` if it is malformed.
 
     In an upload it has no unit and no total size (distribution-spec, "Pushing a blob in chunks").
     """
@@ -153,7 +160,7 @@ def parse_content_range(header: str) -> tuple[int, int]:
     first, last = int(match[1]), int(match[2])
     if last < first:
         raise BadRange(header)
-    return first, last + 1
+    return ByteRange(first, last + 1)
 
 
 # -- links ---------------------------------------------------------------------------------

@@ -190,10 +190,8 @@ class RegistryClient:
         response.close()
         return content_length(response)
 
-    def get_blob(
-        self, repository: str, digest: Digest, offset: int = 0, *, length: int | None = None
-    ) -> Response:
-        """Return a blob, not verified, from *offset* on and at most *length* bytes.
+    def get_blob(self, repository: str, digest: Digest, offset: int = 0) -> Response:
+        """Return a blob, not verified, from *offset* on.
 
         The status is 206 for the range requested, and 200 for the whole blob, which a registry may
         send instead.  The caller closes the response.
@@ -201,10 +199,7 @@ class RegistryClient:
         Raises:
             BlobNotFound: the repository has no such blob.
         """
-        headers = {}
-        if offset or length is not None:
-            last = "" if length is None else str(offset + length - 1)
-            headers["Range"] = f"bytes={offset}-{last}"
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
         return self._blob("GET", repository, digest, headers)
 
     def delete_blob(self, repository: str, digest: Digest) -> None:

@@ -21,7 +21,7 @@ class ResumingStream:
     """Reads a blob, and resumes the download if the connection fails.
 
     After as many failures in a row as the client's retry policy has attempts, the last one is
-    raised.  The content is not verified here: `ocitool.oci.digest.VerifiedReader` does that.
+    raised.  The content is not verified here: `ocitool.oci.streams.VerifiedReader` does that.
     """
 
     def __init__(self, client: RegistryClient, repository: str, descriptor: Descriptor) -> None:
@@ -101,6 +101,6 @@ def _start(response: Response) -> int:
     if response.status != 206:
         return 0
     try:
-        return protocol.parse_content_range(response.headers.get("Content-Range", ""))[0]
+        return protocol.parse_content_range(response.headers.get("Content-Range", "")).start
     except protocol.BadRange as error:
         raise TransportError("missing or invalid Content-Range in registry response") from error

@@ -69,8 +69,7 @@ def _text(body: bytes) -> str:
 
 
 def _auth_hint(request: Request, response: Response) -> str:
-    _, host, _ = origin(request.url)
-    _, target, _ = origin(response.url)
+    host, target = origin(request.url).host, origin(response.url).host
     if target != host:
         return f"{host} redirected to {target}, which denied access; check the registry's storage"
     if response.status == 403:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 1024 * 1024  # bytes sent at once
 _DRAIN: Final = 64 * 1024  # bytes that are read in order to keep a connection
+_CONNECTIONS: Final = 8  # kept open for one host
 _AGENT: Final = "ocitool"
 
 #: What urllib3 adds to the system's error message.
@@ -60,7 +61,6 @@ class RequestsTransport:
         verify: whether certificates are verified.
         connect_timeout: seconds to establish a connection, TLS included.
         read_timeout: seconds without data on a connection.
-        connections: connections kept open for one host.
     """
 
     def __init__(
@@ -69,11 +69,9 @@ class RequestsTransport:
         verify: bool = True,
         connect_timeout: float = 10.0,
         read_timeout: float = 120.0,
-        connections: int = 8,
     ) -> None:
         self._verify = verify
         self._timeout = (connect_timeout, read_timeout)
-        self._connections = connections
         self._session: requests.Session | None = None
         self._lock = threading.Lock()
 
@@ -119,7 +117,7 @@ class RequestsTransport:
     def _open(self) -> requests.Session:
         with self._lock:
             if self._session is None:
-                self._session = _session(self._connections, verify=self._verify)
+                self._session = _session(verify=self._verify)
             return self._session
 
     def _certificates(self) -> bool | str:
@@ -129,7 +127,7 @@ class RequestsTransport:
         return next((value for name in _CA_VARIABLES if (value := os.environ.get(name))), True)
 
 
-def _session(connections: int, *, verify: bool) -> requests.Session:
+def _session(*, verify: bool) -> requests.Session:
     from http.cookiejar import DefaultCookiePolicy
 
     import requests
@@ -139,7 +137,7 @@ def _session(connections: int, *, verify: bool) -> requests.Session:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     session = requests.Session()
-    adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections, max_retries=0)
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.auth = _unchanged  # without one, requests uses .netrc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from ocitool.errors import RegistryError
@@ -46,15 +46,23 @@ def split_url(url: str) -> SplitResult:
         raise RegistryError("invalid URL in registry response") from error
 
 
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port; credentials are only sent to the same origin."""
+class Origin(NamedTuple):
+    """Scheme, host and port of a URL (RFC 6454); credentials are only sent to the same origin."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+
+def origin(url: str) -> Origin:
+    """Return the origin of *url*; `RegistryError` if it is invalid."""
     parts = split_url(url)
     default = {"http": 80, "https": 443}.get(parts.scheme)
     try:
         port = parts.port
     except ValueError as error:
         raise RegistryError(f"invalid port in URL {redacted(url)}") from error
-    return parts.scheme, parts.hostname or "", port or default
+    return Origin(parts.scheme, parts.hostname or "", port or default)
 
 
 def resolve_location(base: str, location: str) -> str:
@@ -82,7 +90,7 @@ def _upgraded(base: str, target: str) -> str:
     A registry behind a proxy that terminates TLS may send URLs with http.
     """
     here, there = split_url(base), split_url(target)
-    same = here.hostname == there.hostname and origin(target)[2] in (80, here.port)
+    same = here.hostname == there.hostname and origin(target).port in (80, here.port)
     if here.scheme == "https" and there.scheme == "http" and same:
         return urlunsplit(("https", here.netloc, there.path, there.query, there.fragment))
     return target

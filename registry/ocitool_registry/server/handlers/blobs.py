@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ocitool.errors import BlobNotFound
 from ocitool_registry import protocol
+from ocitool_registry.protocol import ByteRange
 from ocitool_registry.server.handlers import parameters
 from ocitool_registry.server.messages import OCTETS, ApiError, Request, Response
 
@@ -26,17 +27,18 @@ def read(backend: Backend, request: Request, repository: str, name: str) -> Resp
     }
     part = _part(request, size, digest)
     if part is None:
-        start, stop, status = 0, size, 200
+        part, status = ByteRange(0, size), 200
     else:
-        (start, stop), status = part, 206
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        status = 206
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    length = part.stop - part.start
     if request.method == "HEAD":
-        return Response(status=status, headers=headers, length=stop - start)
+        return Response(status=status, headers=headers, length=length)
     try:
-        stream = backend.open_blob(repository, digest, start)
+        stream = backend.open_blob(repository, digest, part.start)
     except BlobNotFound as error:  # deleted in the meantime
         raise ApiError("BLOB_UNKNOWN", error.message) from error
-    return Response(status=status, headers=headers, body=stream, length=stop - start)
+    return Response(status=status, headers=headers, body=stream, length=length)
 
 
 def delete(backend: Backend, request: Request, repository: str, name: str) -> Response:
@@ -55,7 +57,7 @@ def _size(backend: Backend, repository: str, digest: Digest) -> int:
         raise ApiError("BLOB_UNKNOWN", error.message) from error
 
 
-def _part(request: Request, size: int, digest: Digest) -> tuple[int, int] | None:
+def _part(request: Request, size: int, digest: Digest) -> ByteRange | None:
     # If-Range: content with a digest never changes, so any other entity tag is stale.
     condition = request.headers.get("If-Range", "")
     if condition and condition != f'"{digest}"':

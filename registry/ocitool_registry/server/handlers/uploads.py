@@ -100,16 +100,16 @@ def _append(backend: Backend, request: Request, repository: str, upload: str) ->
     if not header:
         return backend.append_upload(repository, upload, request.body)
     try:
-        first, end = protocol.parse_content_range(header)
+        part = protocol.parse_content_range(header)
     except protocol.BadRange as error:
         size = backend.upload_size(repository, upload)
         raise _wrong_offset(repository, upload, size) from error
-    if request.length is not None and request.length != end - first:
+    if request.length is not None and request.length != part.stop - part.start:
         raise ApiError(
             "SIZE_INVALID",
             f"Content-Range {header} does not match a body of {request.length} bytes",
         )
-    return backend.append_upload(repository, upload, request.body, offset=first)
+    return backend.append_upload(repository, upload, request.body, offset=part.start)
 
 
 @contextmanager
