@@ -7,6 +7,7 @@ import sys
 import click
 
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.errors import during
 from ocitool.cli.options import (
     authfile_option,
     insecure_option,
@@ -43,7 +44,11 @@ def pull(
     from ocitool.oci.platform import Platform
     from ocitool.oci.reference import Reference
 
-    with app.progress("quiet" if quiet else progress) as sink, app.store(sink) as store:
+    with (
+        during(f"pulling {name}"),
+        app.progress("quiet" if quiet else progress) as sink,
+        app.store(sink) as store,
+    ):
         image = pull_image(
             name,
             into=store,
@@ -104,7 +109,11 @@ def push(
     from ocitool.image.transfer import push as push_image
     from ocitool.oci.reference import Reference
 
-    with app.progress("quiet" if quiet else progress) as sink, app.store(sink) as store:
+    with (
+        during(f"pushing {target or name}"),
+        app.progress("quiet" if quiet else progress) as sink,
+        app.store(sink) as store,
+    ):
         descriptor = push_image(
             name,
             source=store,
@@ -164,11 +173,12 @@ def login(
     password = password or click.prompt("Password", hide_input=True, err=True)
     credential = Credential(username=username or "", password=password or "")
     client = RegistryClient(registry, credentials=Fixed(credential), insecure=not tls_verify)
-    try:
-        client.ping()
-    except AuthError as error:
-        error.hint = "check the user name and the password"
-        raise
+    with during(f"logging in to {registry}"):
+        try:
+            client.ping()
+        except AuthError as error:
+            error.hint = "check the user name and the password"
+            raise
     path = store_credential(registry, credential, authfile)
     write_line(f"Login succeeded; credentials stored in {path}")
 
