@@ -1,4 +1,4 @@
-"""Digests, and reading content while proving it."""
+"""Digests, and reading content while verifying it."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ class Digest:
 
 
 class VerifiedReader:
-    """A stream that proves its content: reading past a fault raises, as does a short end.
+    """A stream that verifies its content: `DigestMismatch` if it is wrong, too short or too long.
 
-    Reads at most ``size + 1`` bytes of *source*, so that a peer that sends without end costs one
-    byte too many and no more.  What was read is verified only once ``read`` has returned ``b""``.
+    It reads at most ``size + 1`` bytes of *source*, even from a peer that sends without end.  What
+    was read is verified only when ``read`` has returned ``b""``.
 
     Source: OCI image-spec v1.1, descriptor.md, "Digests": verify size, then digest.
     """

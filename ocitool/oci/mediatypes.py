@@ -1,4 +1,4 @@
-"""Media types: names, families, and the way between Docker's and OCI's.
+"""Media types of OCI and of Docker.
 
 Source: OCI image-spec v1.1, media-types.md, "Compatibility Matrix".
 """
@@ -36,7 +36,7 @@ INDEXES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
 MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
-#: What a client accepts, most wanted first.  GHCR, ACR and GitLab answer 404 for a manifest
+#: What a client accepts, the preferred first.  GHCR, ACR and GitLab answer 404 for a manifest
 #: whose stored type is not listed.
 ACCEPT: Final = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, "*/*")
 
@@ -86,7 +86,7 @@ def bare(media_type: str) -> str:
 
 
 def codec_of(media_type: str) -> str:
-    """Return the codec's name for a layer; `UnsupportedEntry` if it is not a layer type we read."""
+    """Return the codec's name for a layer; `UnsupportedEntry` if its type is not supported."""
     try:
         return _CODECS[media_type]
     except KeyError:
@@ -94,7 +94,7 @@ def codec_of(media_type: str) -> str:
 
 
 def is_layer(media_type: str) -> bool:
-    """Say whether *media_type* is a file-system layer we can read."""
+    """Say whether *media_type* is that of a supported file-system layer."""
     return media_type in _CODECS
 
 
