@@ -20,6 +20,8 @@ ARGS ?=
 
 python := $(VENV)/bin/python
 ready := $(if $(PREPARED),,$(VENV)/.ready)
+# Tests that are compiled anew each time take twenty seconds more.
+unexport PYTHONDONTWRITEBYTECODE
 # A worker takes whole files, in the order of tests/fixtures/workers.py.
 pytest := $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 

@@ -1,20 +1,21 @@
-"""From the end of a stage to an image: config, manifest, name."""
+"""From a solved definition to an image: config, manifest, name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from ocitool.builder.solver.cache import key_of
+from ocitool.builder.definition import Definition, HistoryEntry
+from ocitool.builder.solver.cache import Record
+from ocitool.builder.solver.keys import key_of
+from ocitool.builder.solver.solver import Solution
 from ocitool.errors import BuildError
 from ocitool.image.compress import compressed
-from ocitool.image.image import Image
-from ocitool.oci.config import History, ImageConfig, RunConfig
+from ocitool.oci.config import History, ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.limits import CONFIG
 from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_type
-from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
@@ -25,55 +26,33 @@ from ocitool.store.store import Store
 COMMENT = "ocitool.dockerfile.v0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One entry of the history to be; ``created`` is known for those that made a layer."""
-
-    created_by: str
-    layer: Layer | None = None
-    created: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """Everything that a finished stage is."""
-
-    base: Image | None  # None: scratch
-    platform: Platform
-    run: RunConfig
-    layers: tuple[Layer, ...]  # with those of the base
-    steps: tuple[Step, ...]  # since the base
-    author: str = ""
-
-
 def commit(
     store: Store,
-    product: Product,
+    definition: Definition,
+    solution: Solution,
     *,
-    epoch: int | None,
     fresh: bool = False,
     progress: ProgressSink = SILENT,
 ) -> tuple[Descriptor, Digest]:
-    """Store config and manifest of *product*; returns the manifest and the image's id.
+    """Store config and manifest of an image; returns the manifest and the image's ID.
 
-    An image that was made of the same things before is given back as it is, dates included: a
+    An image that was made of the same inputs before is returned as it is, dates included: a
     build in which nothing changed ends with the digest it ended with before.  With *fresh* its
     dates are new.
     """
-    layers = [_blob(layer) for layer in _leaving(store, product, progress)]
-    key = _key(product, layers, epoch)
-    # Two builds of the same at once give one image: the second finds that of the first.
+    layers = [_blob(layer) for layer in _exported(store, definition, solution, progress)]
+    key = _key(definition, solution, layers)
+    # Of two equal builds at the same time the second finds the image of the first.
     with store.layout.work_lock("step", key):
         known = None if fresh else store.build_cache.image(key)
         if known is None or not all(map(store.blobs.claim, (known.manifest, known.config))):
-            known = _write(store, product, layers, key, epoch)
-    return replace(known.manifest, platform=product.platform), known.config.digest
+            created = timestamp(definition.epoch)
+            config = _config(definition, solution, created).dump()
+            known = _write(store, config, layers, key)
+    return replace(known.manifest, platform=definition.image.platform), known.config.digest
 
 
-def _write(
-    store: Store, product: Product, layers: Sequence[Descriptor], key: str, epoch: int | None
-) -> ImageRecord:
-    config = _config(product, timestamp(epoch)).dump()
+def _write(store: Store, config: bytes, layers: Sequence[Descriptor], key: str) -> ImageRecord:
     if len(config) > CONFIG:
         raise BuildError(
             f"the image's config has {len(config)} bytes, more than {CONFIG}",
@@ -89,15 +68,18 @@ def _write(
     return record
 
 
-def _leaving(store: Store, product: Product, progress: ProgressSink) -> tuple[Layer, ...]:
+def _exported(
+    store: Store, definition: Definition, solution: Solution, progress: ProgressSink
+) -> tuple[Layer, ...]:
     """Return the layers, those since the base compressed; a base's blobs stay what they are."""
-    count = len(product.base.layers) if product.base is not None else 0
-    made = (compressed(store, layer, progress) for layer in product.layers[count:])
-    return (*product.layers[:count], *made)
+    base = definition.image.base
+    count = len(base.diff_ids) if base is not None else 0
+    made = (compressed(store, layer, progress) for layer in solution.layers[count:])
+    return (*solution.layers[:count], *made)
 
 
 def name(store: Store, descriptor: Descriptor, tags: Sequence[str]) -> tuple[str, ...]:
-    """Point *tags* to the image; without any it is kept without a name."""
+    """Point *tags* to the image; without any it is kept untagged."""
     names = tuple(str(Reference.parse(tag)) for tag in tags)
     for each in names or ("",):
         store.refs.set(each, descriptor)
@@ -110,30 +92,34 @@ def _blob(layer: Layer) -> Descriptor:
     return Descriptor(media_type=media_type, digest=layer.blob.digest, size=layer.blob.size)
 
 
-def _key(product: Product, layers: Sequence[Descriptor], epoch: int | None) -> str:
-    undated = _config(product, "").dump().decode("utf-8", "surrogateescape")
-    return key_of("image", undated, [str(layer.digest) for layer in layers], epoch)
+def _key(definition: Definition, solution: Solution, layers: Sequence[Descriptor]) -> str:
+    undated = _config(definition, solution, "").dump().decode("utf-8", "surrogateescape")
+    return key_of("image", undated, [str(layer.digest) for layer in layers], definition.epoch)
 
 
-def _config(product: Product, created: str) -> ImageConfig:
-    history = [
-        History(
-            created=step.created if step.layer is not None else created,
-            created_by=step.created_by,
-            comment=COMMENT,
-            empty_layer=step.layer is None,
-        )
-        for step in product.steps
-    ]
-    old = product.base.config if product.base is not None else None
+def _config(definition: Definition, solution: Solution, created: str) -> ImageConfig:
+    image, base = definition.image, definition.image.base
+    history = (_history(entry, solution.records, created) for entry in image.history)
     return ImageConfig(
-        platform=product.platform,
+        platform=image.platform,
         created=created,
-        author=product.author or (old.author if old is not None else ""),
-        run=product.run,
-        diff_ids=tuple(layer.diff_id for layer in product.layers),
-        history=(*_base_history(old), *history),
-        unknown=_kept(old),
+        author=image.author or (base.author if base is not None else ""),
+        run=image.run,
+        diff_ids=tuple(layer.diff_id for layer in solution.layers),
+        history=(*_base_history(base), *history),
+        unknown=_kept(base),
+    )
+
+
+def _history(entry: HistoryEntry, records: Mapping[int, Record], created: str) -> History:
+    """Return an entry with the time at which its layer was made, else *created*."""
+    record = None if entry.vertex is None else records[entry.vertex]
+    empty = record is None or record.layer is None
+    return History(
+        created=created if record is None or empty else record.created,
+        created_by=entry.created_by,
+        comment=COMMENT,
+        empty_layer=empty,
     )
 
 
@@ -141,8 +127,8 @@ def _base_history(old: ImageConfig | None) -> tuple[History, ...]:
     if old is None:
         return ()
     # Every layer must have its entry, or readers count wrong; some bases come without a history.
-    told = sum(not entry.empty_layer for entry in old.history)
-    missing = len(old.diff_ids) - told
+    known = sum(not entry.empty_layer for entry in old.history)
+    missing = len(old.diff_ids) - known
     return (*(History(comment="imported"),) * max(missing, 0), *old.history)
 
 

@@ -1,4 +1,4 @@
-"""What a build reads beside its context's files: the Dockerfile, its ignore rules, the epoch."""
+"""What a build reads beside its context's files: the Dockerfile and its ignore rules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
 from ocitool.inputfile import read_input_file, require_small
-from ocitool.oci.timestamps import parse_epoch
 
 _NAMES: Final = ("Dockerfile", "Containerfile")
 _LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file
@@ -85,16 +84,3 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
                 hint="make it readable: without it, files that it keeps out would be copied",
             ) from error
     return IgnoreRules()
-
-
-def epoch(options: BuildOptions, declared: str | None = None) -> int | None:
-    """Return SOURCE_DATE_EPOCH: a build argument, the options', or what the Dockerfile *declared*.
-
-    The last is the default of an ARG before the first FROM.
-    """
-    text = options.build_args.get("SOURCE_DATE_EPOCH")
-    if text is None:
-        if options.source_date_epoch is not None or not declared:
-            return options.source_date_epoch
-        text = declared
-    return parse_epoch(text)

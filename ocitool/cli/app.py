@@ -1,4 +1,4 @@
-"""What every command has at hand: the settings, and the store."""
+"""The global options of a command, and the settings and the store that they select."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class App:
     shared_stores: str | None = None
 
     def settings(self) -> Settings:
-        """Read the settings; flags win."""
+        """Read the settings; options override the environment and configuration files."""
         return Settings.load(
             flags={
                 "root": self.root,
@@ -46,7 +46,7 @@ class App:
             yield store
 
     def progress(self, mode: str = "auto", *, build: bool = False) -> Renderer:
-        """Return the renderer of progress, to be used in a ``with`` block."""
+        """Return the progress renderer for *mode*, to be used in a ``with`` block."""
         from ocitool.cli.progress import choose
 
         return choose(mode, debug=self.debug, build=build)

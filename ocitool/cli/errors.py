@@ -1,12 +1,12 @@
-"""Errors on stderr and exit codes: the one place where both are decided.
+"""Errors on stderr and exit codes: both are decided here and nowhere else.
 
-    ocitool: Dockerfile:3: RUN make: exit code: 2
+    Error: Dockerfile:3: RUN make: exit code: 2
        3 | >>> RUN make
     make: *** [all] Error 1
     hint: ...
 
 Exit codes: 1 a failure, 2 wrong usage, 125 the sandbox or a container, 130 interrupted,
-141 the reader of our output went away; a failed build step passes its own code on.
+141 a closed pipe on stdout; of a failed build step the exit code of its command.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from ocitool.cli.output import OutputGone, colour_wanted, write_raw
 from ocitool.cli.text import escaped, one_line, shortened, visible_line
 from ocitool.errors import DockerfileError, OcitoolError, StepFailed
 
-PROGRAM = "ocitool"
+PREFIX = "Error: "
 INTERRUPTED = 130
-BROKEN_PIPE = 141  # 128 + SIGPIPE, as if the signal had ended us
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as if the signal had ended the process
 
-_FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "disk quota exceeded"}
+_FULL = {errno.ENOSPC: "no space left on device", errno.EDQUOT: "disk quota exceeded"}
 _EXCERPT = 20  # lines shown of an instruction
-_FULL_HINT = "free some space, or put the store on a larger disk"
+_FULL_HINT = "free some space, or move the store to a larger disk"
 
 
 def run_guarded(
     function: Callable[[], object],
     *,
-    debug: bool | Callable[[], bool] = False,
+    debug: bool = False,
     stream: TextIO | None = None,
 ) -> int:
-    """Call *function*; turn whatever it raises into text on *stream* and return the exit code.
+    """Call *function*, write whatever it raises as text to *stream*, and return the exit code.
 
     An ``int`` that it returns is the exit code, anything else counts as 0.  *debug* adds
-    tracebacks; where it is only known once *function* ran, give a function that tells it.
+    tracebacks.  *stream* is stderr by default.
     """
     try:
         result = function()
@@ -53,19 +53,18 @@ def run_guarded(
 
 
 def raise_all(errors: Sequence[OcitoolError]) -> None:
-    """Raise what went wrong with some of several things; nothing happens if nothing did."""
+    """Raise *errors* as one exception; do nothing if there are none."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise ExceptionGroup("some failed", errors)
+        raise ExceptionGroup("several errors", errors)
 
 
-def _report(error: BaseException, debug: bool | Callable[[], bool], stream: TextIO) -> int:
-    traced = debug() if callable(debug) else debug
+def _report(error: BaseException, debug: bool, stream: TextIO) -> int:
     try:
-        if text := describe(error, debug=traced):
+        if text := describe(error, debug=debug):
             write_raw(_coloured(text) if colour_wanted(stream) else text, stream)
-    except (OSError, ValueError):  # nobody listens on stderr either
+    except (OSError, ValueError):  # stderr is closed, too
         pass
     code = exit_code(error)
     if code == BROKEN_PIPE or not _flushed():
@@ -82,24 +81,24 @@ def _flushed() -> bool:
 
 
 def _discard_output() -> None:
-    """Point stdout elsewhere, or the interpreter complains when it flushes at its end."""
+    """Point stdout to /dev/null: Python flushes it at exit, and would print an error."""
     try:
         void = os.open(os.devnull, os.O_WRONLY)
         os.dup2(void, sys.stdout.fileno())
         os.close(void)
-    except (OSError, ValueError):  # stdout is not a file: there is nothing to complain about
+    except (OSError, ValueError):  # stdout is not a file: nothing is flushed
         return
 
 
 def _coloured(text: str) -> str:
-    return re.sub(rf"^{PROGRAM}:", f"\x1b[1;31m{PROGRAM}:\x1b[0m", text, flags=re.MULTILINE)
+    return re.sub(rf"^{PREFIX}", f"\x1b[1;31m{PREFIX}\x1b[0m", text, flags=re.MULTILINE)
 
 
 # -- exit codes ----------------------------------------------------------------------------
 
 
 def exit_code(error: BaseException) -> int:
-    """Return the exit status that *error* stands for; of a group, that of its first error."""
+    """Return the exit code for *error*; for a group, that of its first error."""
     first = next(_leaves(error))
     if isinstance(first, StepFailed):
         return first.status if 0 < first.status < 256 else first.exit_code
@@ -119,12 +118,12 @@ def _system_exit(code: object) -> int:
 
 
 def _interrupted(error: BaseException) -> bool:
-    """Say whether the user stopped us; click wraps an interrupt in an Abort."""
+    """Return whether the user interrupted the command; click raises Abort for that."""
     return isinstance(error, (KeyboardInterrupt, click.Abort))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the errors of a group of groups; those that were merely stopped come last."""
+    """Yield the errors of nested groups; interrupts come last."""
     if not isinstance(error, BaseExceptionGroup):
         yield error
         return
@@ -138,9 +137,9 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 def describe(error: BaseException, *, debug: bool = False) -> str:
     """Return what to print about *error*, each line ended; empty if there is nothing to say.
 
-    It is safe to show, and no line of it is longer than a screen.
+    Control characters are escaped and long lines are shortened.
     """
-    blocks = dict.fromkeys(_lines(leaf) for leaf in _leaves(error))  # the same one told once
+    blocks = dict.fromkeys(_lines(leaf) for leaf in _leaves(error))
     text = "".join(one_line(shortened(line)) + "\n" for lines in blocks for line in lines)
     return escaped(_traceback(error)) + text if debug and text else text
 
@@ -153,7 +152,7 @@ def _traceback(error: BaseException) -> str:
 
 def _lines(error: BaseException) -> tuple[str, ...]:
     if isinstance(error, OcitoolError):
-        return _ours(error)
+        return _own(error)
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, SystemExit):
@@ -163,8 +162,8 @@ def _lines(error: BaseException) -> tuple[str, ...]:
     return _foreign(error)
 
 
-def _ours(error: OcitoolError) -> tuple[str, ...]:
-    lines = [f"{PROGRAM}: {error}", *_excerpt(error)]
+def _own(error: OcitoolError) -> tuple[str, ...]:
+    lines = [f"{PREFIX}{error}", *_excerpt(error)]
     if isinstance(error, StepFailed) and error.log:
         lines += ["------", *(visible_line(line.rstrip("\r\n")) for line in error.log), "------"]
     hints = [error.hint] if error.hint else []
@@ -175,11 +174,11 @@ def _ours(error: OcitoolError) -> tuple[str, ...]:
 
 
 def _excerpt(error: OcitoolError) -> Iterator[str]:
-    """Yield the lines to blame as BuildKit shows them, numbered where the number is known."""
+    """Yield the lines at fault as BuildKit shows them, with line numbers where they are known."""
     if not isinstance(error, (DockerfileError, StepFailed)):
         return
-    place = re.search(r":(\d+)(?::\d+)?$", error.where)
-    number = error.line if isinstance(error, DockerfileError) else int(place[1]) if place else 0
+    found = re.search(r":(\d+)(?::\d+)?$", error.where)
+    number = error.line if isinstance(error, DockerfileError) else int(found[1]) if found else 0
     for offset, line in enumerate(error.excerpt[:_EXCERPT]):
         if re.match(r"\s*\d+ \| ", line):  # numbered already
             yield line
@@ -192,7 +191,7 @@ def _excerpt(error: OcitoolError) -> Iterator[str]:
 def _usage(error: click.ClickException) -> tuple[str, ...]:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return tuple(error.format_message().split("\n"))
-    lines = [f"{PROGRAM}: {error.format_message()}"]
+    lines = [f"{PREFIX}{error.format_message()}"]
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
         lines += context.get_usage().split("\n")
@@ -202,16 +201,16 @@ def _usage(error: click.ClickException) -> tuple[str, ...]:
 
 def _foreign(error: BaseException) -> tuple[str, ...]:
     if _interrupted(error):
-        return (f"{PROGRAM}: interrupted",)
+        return (f"{PREFIX}interrupted",)
     if isinstance(error, MemoryError):
-        return (f"{PROGRAM}: out of memory",)
+        return (f"{PREFIX}out of memory",)
     if full := _full_disk(error):
-        return (f"{PROGRAM}: {full}{_named(error)}", f"hint: {_FULL_HINT}")
+        return (f"{PREFIX}{full}{_named(error)}", f"hint: {_FULL_HINT}")
     if isinstance(error, OSError) and error.strerror:
-        return (f"{PROGRAM}: {error.strerror}{_named(error)}",)
+        return (f"{PREFIX}{error.strerror}{_named(error)}",)
     return (
-        f"{PROGRAM}: internal error: {type(error).__name__}: {error}".rstrip(": "),
-        f"hint: this is a bug in {PROGRAM}; please report it with the output of --debug",
+        f"{PREFIX}internal error: {type(error).__name__}: {error}".rstrip(": "),
+        "hint: this is a bug in ocitool; please report it with the output of --debug",
     )
 
 
@@ -221,7 +220,7 @@ def _named(error: BaseException) -> str:
 
 
 def _full_disk(error: BaseException | None) -> str:
-    """Return the words for a full disk if that is at the bottom of *error*, else ``""``."""
+    """Return a message if a full disk or a quota is the cause of *error*, else ``""``."""
     seen = 0
     while error is not None and seen < 20:
         if isinstance(error, OSError) and error.errno in _FULL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -13,30 +13,37 @@ from ocitool.cli.output import OutputGone
 
 
 @contextlib.contextmanager
-def _broken_pipes_shown() -> Iterator[None]:
-    """Hide broken pipes from click, which would exit with 1 as if a command had failed."""
+def _broken_pipes_raised() -> Iterator[None]:
+    """Raise `OutputGone` for a broken pipe, since click would exit with 1 for it."""
     try:
         yield
     except BrokenPipeError as error:
         raise OutputGone from error
 
 
-class LazyGroup(click.Group):
-    """Its commands are given as ``name -> (module, one line of help)``.
+class Entry(NamedTuple):
+    """One command of a `LazyGroup`."""
 
-    The help line stands here so that listing the commands imports none of them.
+    target: str  # "module:attribute"
+    short_help: str
+
+
+class LazyGroup(click.Group):
+    """A command group whose *table* says where each command is: ``name -> Entry``.
+
+    The table has the short help, so that listing the commands imports none of them.
     """
 
-    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, table: Mapping[str, Entry], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._table = table
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _broken_pipes_shown():
+        with _broken_pipes_raised():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _broken_pipes_shown():
+        with _broken_pipes_raised():
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -45,8 +52,10 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._table:
             return None
-        module, _, attribute = self._table[cmd_name][0].partition(":")
+        entry = self._table[cmd_name]
+        module, _, attribute = entry.target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
+        command.short_help = entry.short_help
         return command
 
     def resolve_command(
@@ -64,6 +73,6 @@ class LazyGroup(click.Group):
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, self._table[name][1]) for name in self.list_commands(ctx)]
+        rows = [(name, self._table[name].short_help) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)

@@ -1,4 +1,4 @@
-"""Images as rows: what `images`, `inspect` and `history` print."""
+"""Images as rows and documents: what `images`, `inspect` and `history` print."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ NONE = "<none>"
 
 
 def image_rows(
-    store: Store, pattern: str = "", *, moments: bool = True
+    store: Store, pattern: str = "", *, timestamps: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each name of each image, the newest first; *pattern* is a name or none.
+    """Yield a row for each name of each image, the newest first.
 
-    What shared stores have comes after it, but for names that mean something else here.  Without
-    *moments* the rows have no ``CreatedAt``, which takes a third of the time.
+    *pattern* limits the rows to one repository, or to one name.  Images of additional image
+    stores come last, except those whose name exists in the store itself.  Without *timestamps*
+    the rows have no ``CreatedAt``, which takes a third of the time.
     """
     seen: set[str] = set()
     for refs, root in [(store.refs, ""), *((each.refs, each.root) for each in store.shared)]:
         names = [known for known in _names(refs, pattern) if known.name not in seen]
         summaries = store.summaries.of(digest for _, digest in names)
         for name, digest in reversed(names):
-            yield {**_row(name, digest, summaries.get(digest), moments), "Store": root}
+            yield {**_row(name, digest, summaries.get(digest), timestamps), "Store": root}
         if store.shared:
             seen.update(name for name, _ in names if name)
 
@@ -47,7 +48,7 @@ def _names(refs: Refs, pattern: str) -> list[NamedDigest]:
     return [NamedDigest(name_of(entry), str(entry.digest)) for entry in found]
 
 
-def _row(name: str, digest: str, summary: ImageSummary | None, moments: bool) -> dict[str, Any]:
+def _row(name: str, digest: str, summary: ImageSummary | None, timestamps: bool) -> dict[str, Any]:
     repository, tag = _shown(name)
     row = {
         "Repository": repository,
@@ -56,30 +57,30 @@ def _row(name: str, digest: str, summary: ImageSummary | None, moments: bool) ->
         "ID": summary.id if summary else digest,
         "CreatedAt": "",
         "CreatedSince": "N/A",
-        "Size": human_size(summary.size, 3) if summary else "damaged",
+        "Size": human_size(summary.size, 3) if summary else "corrupt",
         "Platform": summary.platform if summary else "",
     }
     if summary and summary.created:
-        with contextlib.suppress(FormatError):  # "N/A", if the config says no time that is one
-            moment = parse_time(summary.created)
-            row["CreatedSince"] = ago(moment)
-            if moments:
-                row["CreatedAt"] = local_time(moment)
+        with contextlib.suppress(FormatError):  # an invalid time: "N/A"
+            timestamp = parse_time(summary.created)
+            row["CreatedSince"] = ago(timestamp)
+            if timestamps:
+                row["CreatedAt"] = local_time(timestamp)
     return row
 
 
 def familiar(name: str) -> str:
-    """Return a name as people write it; one that another tool has written as it is."""
+    """Return the short form of a name, or *name* itself if another tool wrote an invalid one."""
     with contextlib.suppress(FormatError):
         return Reference.parse(name).familiar
     return name
 
 
 def _shown(name: str) -> tuple[str, str]:
-    """Return repository and tag as people write them."""
+    """Return repository and tag in short form."""
     try:
         reference = Reference.parse(name)
-    except FormatError:  # none, or one that another tool has written
+    except FormatError:  # no name, or an invalid one of another tool
         return name or NONE, NONE
     return reference.familiar_repository, reference.tag or NONE
 
@@ -113,7 +114,7 @@ def inspect_document(store: Store, image: Image) -> dict[str, Any]:
 
 
 def _config(fields: dict[str, Any]) -> dict[str, Any]:
-    # Scripts read these without asking whether they are there.
+    # Scripts expect these fields to exist.
     return {
         "User": "", "Env": [], "Cmd": None, "Entrypoint": None, "WorkingDir": "",
         "Labels": None, "ExposedPorts": None, "Volumes": None, **fields,
@@ -126,12 +127,12 @@ def history_rows(image: Image) -> Iterator[dict[str, Any]]:
     rows = []
     for entry in image.config.history:
         size = 0 if entry.empty_layer else next(sizes, 0)
-        moment = parse_time(entry.created) if entry.created else None
+        timestamp = parse_time(entry.created) if entry.created else None
         rows.append(
             {
                 "ID": "<missing>",
-                "CreatedAt": local_time(moment) if moment is not None else "",
-                "CreatedSince": ago(moment) if moment is not None else "N/A",
+                "CreatedAt": local_time(timestamp) if timestamp is not None else "",
+                "CreatedSince": ago(timestamp) if timestamp is not None else "N/A",
                 "CreatedBy": entry.created_by.replace("\t", " "),
                 "Size": human_size(size, 3),
                 "Comment": entry.comment,

@@ -1,4 +1,4 @@
-"""The command ``ocitool``: global options, and the table of commands."""
+"""The ``ocitool`` command: global options and the table of commands."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ import click
 from ocitool import __version__
 from ocitool.cli.app import App
 from ocitool.cli.errors import run_guarded
-from ocitool.cli.lazy import LazyGroup
+from ocitool.cli.lazy import Entry, LazyGroup
 
-_HERE: Final = "ocitool.cli.commands"
+_PACKAGE: Final = "ocitool.cli.commands"
 _COMMANDS: Final = {
-    "build": (f"{_HERE}.build:command", "Build an image from a Dockerfile."),
-    "completion": (f"{_HERE}.completion:command", "Print the shell's completion script."),
-    "export": (f"{_HERE}.archives:export", "Write an image's file system as a tar."),
-    "history": (f"{_HERE}.images:history", "Show the steps that made an image."),
-    "images": (f"{_HERE}.images:images", "List images."),
-    "import": (f"{_HERE}.archives:import_", "Make an image of a tar of a file system."),
-    "info": (f"{_HERE}.system:info", "Show what is used here, and why."),
-    "inspect": (f"{_HERE}.images:inspect", "Show everything about images."),
-    "load": (f"{_HERE}.archives:load", "Load images from an archive."),
-    "login": (f"{_HERE}.registry:login", "Log in to a registry."),
-    "logout": (f"{_HERE}.registry:logout", "Log out of a registry."),
-    "pull": (f"{_HERE}.registry:pull", "Bring an image from a registry."),
-    "push": (f"{_HERE}.registry:push", "Send an image to a registry."),
-    "registry": (f"{_HERE}.registry:registry", "Be a registry."),
-    "rmi": (f"{_HERE}.images:rmi", "Remove images."),
-    "run": (f"{_HERE}.run:command", "Run a command in a new container."),
-    "save": (f"{_HERE}.archives:save", "Save images to an archive."),
-    "system": (f"{_HERE}.system:system", "Look after the store."),
-    "tag": (f"{_HERE}.images:tag", "Give an image another name."),
-    "version": (f"{_HERE}.system:version", "Show the version."),
+    "build": Entry(f"{_PACKAGE}.build:command", "Build an image from a Dockerfile"),
+    "completion": Entry(f"{_PACKAGE}.completion:command", "Print a shell completion script"),
+    "export": Entry(
+        f"{_PACKAGE}.archives:export", "Export the root file system of an image as a tar archive"
+    ),
+    "history": Entry(f"{_PACKAGE}.images:history", "Show the history of an image"),
+    "images": Entry(f"{_PACKAGE}.images:images", "List images"),
+    "import": Entry(f"{_PACKAGE}.archives:import_", "Import a tar archive to create an image"),
+    "info": Entry(f"{_PACKAGE}.system:info", "Display system-wide information"),
+    "inspect": Entry(f"{_PACKAGE}.images:inspect", "Display detailed information on images"),
+    "load": Entry(f"{_PACKAGE}.archives:load", "Load images from a tar archive or stdin"),
+    "login": Entry(f"{_PACKAGE}.registry:login", "Log in to a registry"),
+    "logout": Entry(f"{_PACKAGE}.registry:logout", "Log out of a registry"),
+    "pull": Entry(f"{_PACKAGE}.registry:pull", "Pull an image from a registry"),
+    "push": Entry(f"{_PACKAGE}.registry:push", "Push an image to a registry"),
+    "registry": Entry(f"{_PACKAGE}.registry:registry", "Run a registry server"),
+    "rmi": Entry(f"{_PACKAGE}.images:rmi", "Remove images"),
+    "run": Entry(f"{_PACKAGE}.run:command", "Run a command in a new container"),
+    "save": Entry(f"{_PACKAGE}.archives:save", "Save images to a tar archive"),
+    "system": Entry(f"{_PACKAGE}.system:system", "Manage storage"),
+    "tag": Entry(f"{_PACKAGE}.images:tag", "Add a name to an image"),
+    "version": Entry(f"{_PACKAGE}.system:version", "Show version information"),
 }
 
 
@@ -43,14 +45,17 @@ _COMMANDS: Final = {
     table=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("--root", metavar="DIR", help="The store's directory.  [env: OCITOOL_ROOT]")
-@click.option("--driver", metavar="NAME", help="The storage driver.  [env: OCITOOL_DRIVER]")
+@click.option("--root", metavar="DIR", help="Storage directory  [env: OCITOOL_ROOT]")
+@click.option("--driver", metavar="NAME", help="Storage driver  [env: OCITOOL_DRIVER]")
 @click.option(
     "--shared-stores", metavar="DIR[:DIR...]",
-    help="Stores of others to use, too, never changed.  [env: OCITOOL_SHARED_STORES]",
+    help="Additional read-only image stores  [env: OCITOOL_SHARED_STORES]",
 )  # fmt: skip
-@click.option("--debug", is_flag=True, help="Show details, and tracebacks of errors.")
-@click.version_option(__version__, "-v", "--version", message="ocitool version %(version)s")
+@click.option("--debug", is_flag=True, help="Show debug messages, and tracebacks of errors")
+@click.version_option(
+    __version__, "-v", "--version",
+    message="ocitool version %(version)s", help="Show the version and exit",
+)  # fmt: skip
 @click.pass_context
 def cli(
     context: click.Context,
@@ -59,14 +64,15 @@ def cli(
     shared_stores: str | None,
     debug: bool,
 ) -> None:
-    """Build, store, move and run OCI images without a daemon."""
+    """Build, store, distribute and run OCI images without a daemon"""
     context.obj = App(root=root, driver=driver, debug=debug, shared_stores=shared_stores)
 
 
 def _open_streams() -> None:
-    """Let closed standard streams lead nowhere: the next file to be opened would take their place.
+    """Open /dev/null in place of closed standard streams.
 
-    Which of them are closed is the caller's doing (``>&-``, some cron and init systems).
+    Otherwise the next file to be opened would get the number 0, 1 or 2.  Some callers close
+    them (``>&-`` in a shell, some cron and init systems).
     """
     while (free := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(free, True)

@@ -1,4 +1,4 @@
-"""The archive that a command writes: it has its name when it is whole, and not before."""
+"""Archives that commands write: a file gets its name only once it is complete."""
 
 from __future__ import annotations
 
@@ -13,37 +13,41 @@ from typing import Final
 import click
 
 from ocitool.errors import NotFound
-from ocitool.store.atomic import write_all
+from ocitool.layer.files import write_all
 
-_UNNAMED: Final = "/proc/self/fd"  # where a file without a name can be given one, open(2)
-_CANNOT: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})  # be without a name here
+_DESCRIPTORS: Final = "/proc/self/fd"  # to give a file opened with O_TMPFILE a name: open(2)
+#: errors of file systems and kernels without O_TMPFILE, open(2)
+_NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
 
 
 @contextlib.contextmanager
 def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
-    """Give what writes to the file *path*, or to stdout for None and ``-``, but to no terminal.
+    """Yield a function that writes to the file *path*, or to stdout for None and ``-``.
 
-    A device or a pipe is written to as it is.  A file that is there is replaced at the end; who
-    is killed before leaves nothing behind, where the file system has files without a name.
+    A device or a pipe is written to directly.  An existing file is replaced at the end.  If the
+    process is killed before, nothing is left behind where the file system supports O_TMPFILE.
 
     Raises:
-        NotFound: it cannot be written.
+        UsageError: stdout is a terminal.
+        NotFound: the file cannot be written.
     """
     if path is None or path == "-":
         if sys.stdout.isatty():
-            raise click.UsageError("a terminal is no place for an archive: use -o, or redirect")
+            raise click.UsageError(
+                "cannot write an archive to a terminal: use --output, or redirect"
+            )
         yield sys.stdout.buffer.write
         return
-    with _naming(path):
+    with _errors_translated(path):
         target, fd, temporary = _open(path)
 
     def write(data: bytes) -> None:
-        with _naming(path):
+        with _errors_translated(path):
             write_all(fd, data)
 
     try:
         yield write
-        with _naming(path):
+        with _errors_translated(path):
             temporary = _finish(fd, temporary, target)
     finally:
         os.close(fd)
@@ -53,50 +57,50 @@ def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
 
 
 @contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
+def _errors_translated(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Of its own: it is not the store's disk that may be full.
-        raise NotFound(f"cannot be written: {error.strerror}", where=path) from None
+        # Without its cause: a full disk here is not the disk of the store.
+        raise NotFound(f"cannot write the archive: {error.strerror}", where=path) from None
 
 
 def _open(path: str) -> tuple[str, int, str]:
-    """Return the file *path* without links, a descriptor to write to, and its name meanwhile."""
+    """Return the target without symlinks, a descriptor to write to, and its temporary name."""
     mode = 0o666
     with contextlib.suppress(FileNotFoundError):
         before = os.stat(path)
         if not stat.S_ISREG(before.st_mode):
-            # By this name: /dev/stdout leads to a pipe, which has none.
+            # Not by its real path: /dev/stdout may lead to a pipe, which has none.
             return path, os.open(path, os.O_WRONLY | os.O_CLOEXEC), path
-        mode = 0o600  # nobody else may read it before it has the mode of what it replaces
+        mode = 0o600  # private until it has the mode of the file that it replaces
     target = os.path.realpath(path)
     if not os.path.basename(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if os.path.exists(_UNNAMED):
+    if os.path.exists(_DESCRIPTORS):
         try:
             return target, os.open(os.path.dirname(target), os.O_TMPFILE | os.O_WRONLY, mode), ""
         except OSError as error:
-            if error.errno not in _CANNOT:
+            if error.errno not in _NO_TMPFILE:
                 raise
-    temporary = _beside(target)
+    temporary = _temporary_name(target)
     return target, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), temporary
 
 
 def _finish(fd: int, temporary: str, target: str) -> str:
-    """Give what is written its name; returns it."""
+    """Rename the temporary file to *target*; returns the name that the file has now."""
     if temporary == target:
         return target
     if not temporary:
-        temporary = _beside(target)
-        descriptors = os.open(_UNNAMED, os.O_RDONLY)
+        temporary = _temporary_name(target)
+        descriptors = os.open(_DESCRIPTORS, os.O_RDONLY)
         try:
             os.link(str(fd), temporary, src_dir_fd=descriptors, follow_symlinks=True)
         finally:
             os.close(descriptors)
     try:
         with contextlib.suppress(FileNotFoundError):
-            _be_like(fd, os.stat(target))
+            _copy_attributes(os.stat(target), fd)
         os.rename(temporary, target)
     except OSError:
         os.unlink(temporary)
@@ -104,12 +108,12 @@ def _finish(fd: int, temporary: str, target: str) -> str:
     return target
 
 
-def _be_like(fd: int, other: os.stat_result) -> None:
-    """Take the mode of the file that is replaced, and its owner if that is allowed."""
+def _copy_attributes(replaced: os.stat_result, fd: int) -> None:
+    """Give the new file the mode of the replaced one, and its owner if that is permitted."""
     with contextlib.suppress(PermissionError):
-        os.fchown(fd, other.st_uid, other.st_gid)
-    os.fchmod(fd, stat.S_IMODE(other.st_mode))
+        os.fchown(fd, replaced.st_uid, replaced.st_gid)
+    os.fchmod(fd, stat.S_IMODE(replaced.st_mode))
 
 
-def _beside(path: str) -> str:
+def _temporary_name(path: str) -> str:
     return f"{path}.{os.urandom(4).hex()}.tmp"

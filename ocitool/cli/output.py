@@ -1,7 +1,7 @@
-"""What commands print on stdout: tables, lists and documents, in docker's look.
+"""What commands print on stdout: tables, lists and documents, formatted as docker formats them.
 
-A command describes its columns once and hands over rows; the flags that all lists share
-(``--format``, ``--quiet``, ``--no-trunc``) are carried out here.
+A command defines its columns once and passes rows.  The options that all lists share
+(``--format``, ``--quiet``, ``--no-trunc``) are implemented here.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from ocitool.cli.text import escaped, one_line
 
 Row = Mapping[str, object]
 
-_GAP = 3  # blanks between two columns
-_NARROWEST = 10  # docker's least width of a column, its gap included
+_GAP = 3  # spaces between two columns
+_NARROWEST = 10  # docker's minimum width of a column, gap included
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: the field that templates know it by, and its header.
+    """One column: the name of its field in templates, and its header.
 
-    *short* cuts the value down unless ``--no-trunc`` is given; a column that is not *shown*
-    has its header for ``table`` templates only.
+    *short* truncates the value unless ``--no-trunc`` is given.  A column that is not *shown* is
+    for templates only.
     """
 
     field: str
@@ -39,7 +39,7 @@ class Column:
 
 
 def table(rows: Iterable[Row], columns: Sequence[Column]) -> str:
-    """Return *rows* under upper-case headers, a line each, the last one ended too."""
+    """Return a table: a line of headers and a line for each row, each with its newline."""
     visible = [column for column in columns if column.shown]
     lines = [[column.header for column in visible]]
     lines += [[_cell(row.get(column.field)) for column in visible] for row in rows]
@@ -47,11 +47,11 @@ def table(rows: Iterable[Row], columns: Sequence[Column]) -> str:
 
 
 def align(lines: Sequence[Sequence[str]]) -> str:
-    """Return *lines* of cells with the columns one below the other, no blanks at line ends."""
+    """Return *lines* of cells with aligned columns, without trailing spaces."""
     widths: list[int] = []
     for line in lines:
         widths += [0] * (len(line) - 1 - len(widths))
-        for number, cell in enumerate(line[:-1]):  # the last cell of a line takes no part
+        for number, cell in enumerate(line[:-1]):  # the last cell of a line needs no padding
             widths[number] = max(widths[number], width(cell) + _GAP, _NARROWEST)
     return "".join(_line(line, widths) + "\n" for line in lines)
 
@@ -62,10 +62,13 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many terminal cells *text* takes: wide characters two, combining ones none."""
+    """Return the width of *text* in terminal cells: wide characters take two, combining none."""
     if text.isascii():
         return len(text)
-    from unicodedata import category, east_asian_width  # a third of a megabyte: rarely needed
+    from unicodedata import (
+        category,
+        east_asian_width,
+    )  # slow to load (a third of a megabyte), rarely needed
 
     return sum(
         0 if category(char) in ("Mn", "Me", "Cf") else 2 if east_asian_width(char) in "WF" else 1
@@ -74,7 +77,7 @@ def width(text: str) -> int:
 
 
 def _cell(value: object) -> str:
-    """Return *value* for one cell; what would break the line or the terminal is escaped."""
+    """Return the text of one cell; newlines, tabs and control characters are escaped."""
     text = value if isinstance(value, str) else "" if value is None else show(value)
     return text if text.isprintable() else one_line(text).replace("\t", r"\t")
 
@@ -92,12 +95,12 @@ def emit_list(
     key: str = "ID",
     out: TextIO | None = None,
 ) -> None:
-    """Print *rows*: as a table, as *format* says, or their *key* alone if *quiet*.
+    """Print *rows* as a table, in *format*, or only their field *key* if *quiet*.
 
-    As with docker a *format* wins over *quiet*, and short forms apply to every format.
+    As in docker, *format* overrides *quiet*, and values are truncated in every format.
 
     Raises:
-        FormatError: *format* is wrong; nothing is printed then.
+        FormatError: *format* is invalid; nothing is printed then.
     """
     cut = {} if no_trunc else {c.field: c.short for c in columns if c.short is not None}
     shortened = [_shorten(row, cut) for row in rows]
@@ -121,7 +124,7 @@ def _keys(rows: Iterable[Row], key: str) -> str:
 
 
 def _formatted(rows: Iterable[Row], format: str, columns: Sequence[Column]) -> str:
-    from ocitool.cli.gotemplate.template import Template  # only who writes templates pays for them
+    from ocitool.cli.gotemplate.template import Template  # slow to load, and only templates need it
 
     template = Template.parse(format)
     if not template.table:
@@ -132,7 +135,7 @@ def _formatted(rows: Iterable[Row], format: str, columns: Sequence[Column]) -> s
 
 
 def short_id(value: str) -> str:
-    """Return the twelve digits by which people know a digest; other text stays as it is."""
+    """Return the first twelve digits of a digest; other text is returned unchanged."""
     algorithm, colon, digits = value.partition(":")
     if colon and algorithm.isalnum() and len(digits) >= 32:
         return digits[:12]
@@ -140,7 +143,7 @@ def short_id(value: str) -> str:
 
 
 def ellipsis(size: int) -> Callable[[str], str]:
-    """Return a `Column.short` that cuts text to *size* characters, the last of them ``…``."""
+    """Return a `Column.short` that truncates text to *size* characters, the last one ``…``."""
     return lambda value: value if len(value) <= size else value[: size - 1] + "…"
 
 
@@ -150,10 +153,10 @@ def ellipsis(size: int) -> Callable[[str], str]:
 def emit_documents(
     values: Sequence[object], *, format: str | None = None, out: TextIO | None = None
 ) -> None:
-    """Print *values* as ``inspect`` does: one JSON array, or *format* for each of them.
+    """Print *values* as ``inspect`` does: one JSON array, or each of them in *format*.
 
     Raises:
-        FormatError: *format* is wrong; nothing is printed then.
+        FormatError: *format* is invalid; nothing is printed then.
     """
     if not format:
         write(to_json(list(values), indent=4) + "\n", out)
@@ -168,26 +171,26 @@ def emit_documents(
 
 
 class OutputGone(Exception):
-    """Nobody reads our output any more."""
+    """The pipe on stdout was closed by its reader."""
 
 
 def write(text: str, out: TextIO | None = None) -> None:
-    """Write *text* whole, and flush, so that a broken pipe shows here and not at exit.
+    """Write *text* and flush, so that a broken pipe is noticed here and not at exit.
 
-    Everything that a command prints goes through here: what a terminal would act on is escaped.
+    All output of commands is written by this function: control characters are escaped.
     """
     write_raw(escaped(text), out)
 
 
 def write_line(text: str, out: TextIO | None = None) -> None:
-    """Write *text* as one line, whatever it holds."""
+    """Write *text* as one line: newlines in it are escaped."""
     write(one_line(text) + "\n", out)
 
 
 def write_raw(text: str, out: TextIO | None = None) -> None:
-    """Do the same with text of our own making that may colour, or move the cursor.
+    """Write *text* and flush, without escaping: for text with colours or cursor movements.
 
-    Characters the stream's encoding does not have are escaped rather than fatal.
+    Characters that the stream's encoding does not have are escaped.
     """
     stream = sys.stdout if out is None else out
     try:
@@ -199,7 +202,7 @@ def write_raw(text: str, out: TextIO | None = None) -> None:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Say whether *stream* is a terminal that can move its cursor."""
+    """Return whether *stream* is a terminal that can move its cursor."""
     try:
         return stream.isatty() and os.environ.get("TERM", "") != "dumb"
     except ValueError:  # closed
@@ -207,5 +210,5 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def colour_wanted(stream: TextIO) -> bool:
-    """Say whether to colour: on a terminal, unless ``NO_COLOR`` is set (no-color.org)."""
+    """Return whether to use colours: on a terminal, unless ``NO_COLOR`` is set (no-color.org)."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")

@@ -1,11 +1,11 @@
-r"""Text that may come from outside, made safe to show: one way for everything that is printed.
+r"""Escape untrusted text before it is printed to a terminal.
 
-A terminal acts on control characters, on those of C1 (U+009B is CSI) as on ESC; characters of
-format reorder or hide what stands around them (U+202E, U+200B: CVE-2021-42574).  They are shown as
-JSON escapes, ``\u009b``, so that a JSON document stays the document that it was.
+A terminal interprets control characters, also those of C1 (U+009B is CSI).  Format characters
+reorder or hide the text around them (U+202E, U+200B: CVE-2021-42574).  They are printed as JSON
+escapes, ``\u009b``, so that a JSON document keeps its meaning.
 
-Source: Unicode's general categories Cc, Cf, Cs, Zl and Zp, but for tab and newline; listed here,
-for the table of them is a third of a megabyte to load.
+Source: Unicode's general categories Cc, Cf, Cs, Zl and Zp, except tab and newline.  They are listed
+here because ``unicodedata`` takes a third of a megabyte to load.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _TAIL: Final = 100
 
 
 def escaped(text: str) -> str:
-    """Return *text* with every character escaped that a terminal would not just show."""
+    """Return *text* with all control and format characters escaped."""
     return _UNSAFE.sub(_escape, text)
 
 
 def one_line(text: str) -> str:
-    r"""Return *text* `escaped`, newlines as ``\n``, so that it cannot pass for lines of ours."""
+    r"""Return *text* `escaped`, newlines as ``\n``, so that it cannot forge further lines."""
     return escaped(text).replace("\n", r"\n")
 
 
 def shortened(text: str) -> str:
-    """Return *text*, or both ends of a long one and its length."""
+    """Return *text*, or of a long one its beginning, its length and its end."""
     if len(text) <= _LONGEST:
         return text
     return f"{text[:_HEAD]}… ({len(text)} characters) …{text[-_TAIL:]}"
@@ -47,29 +47,29 @@ def _escape(match: re.Match[str]) -> str:
     return "".join(rf"\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-_PENDING = 32 * 1024  # characters of a line without end that are kept waiting
+_PENDING = 32 * 1024  # characters of an unfinished line that are buffered
 _CONTROLS = re.compile(
     r"""(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]    # CSI: colours, cursor
-      | \x1b[\]PX^_].*?(?:\x07|\x1b\\|$)    # OSC and its kin, up to their end
+      | \x1b[\]PX^_].*?(?:\x07|\x1b\\|$)    # OSC, DCS, PM, APC, SOS up to their terminator
       | \x1b[ -/]*[0-~]?                    # other escapes
-      | [\x00-\x08\x0b-\x1f\x7f-\x9f]       # controls but for tab and newline
+      | [\x00-\x08\x0b-\x1f\x7f-\x9f]       # controls except tab and newline
     """,
     re.VERBOSE | re.MULTILINE,
 )
 
 
 def plain_text(text: str) -> str:
-    """Return *text* without control sequences: what programs print may be coloured.
+    """Return *text* without control sequences, as programs print them for colours.
 
-    Whoever shows it escapes what else a terminal might act on (`ocitool.cli.text`).
+    The result must still be `escaped` before it is printed.
     """
     return _CONTROLS.sub("", text)
 
 
 def visible_line(raw: str) -> str:
-    r"""Return what a terminal would show of one line, more or less.
+    r"""Return one line approximately as a terminal shows it.
 
-    A line overwritten with ``\r``, as progress bars do, counts as its last state.
+    Of a line that is overwritten after ``\r``, as progress bars do, the last state is returned.
     """
     for state in reversed(raw.split("\r")):
         if text := plain_text(state).rstrip():
@@ -78,14 +78,14 @@ def visible_line(raw: str) -> str:
 
 
 class LineBuffer:
-    """Collects chunks of bytes; gives lines as they are complete."""
+    """Splits chunks of bytes into lines."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._partial = ""
 
     def feed(self, data: bytes, *, last: int = 0) -> list[str]:
-        """Take *data*, return the lines it completes; only the *last* ones if that is given."""
+        """Add *data* and return the lines that it completes, or only the *last* ones of them."""
         raw = (self._partial + self._decoder.decode(data)).split("\n")
         self._partial = raw.pop()
         if len(self._partial) > _PENDING:
@@ -96,13 +96,13 @@ class LineBuffer:
         return [visible_line(line) for line in raw[-last:]]
 
     def flush(self) -> list[str]:
-        """Return what is left as a line, if anything is."""
+        """Return the unfinished last line, if there is one."""
         rest = self._partial + self._decoder.decode(b"", final=True)
         self._partial = ""
         return [visible_line(rest)] if rest else []
 
 
 def _last_state(partial: str) -> str:
-    """Forget what a progress bar without newlines has overwritten already."""
+    """Return *partial* without what a progress bar has already overwritten."""
     end = "\r" if partial.endswith("\r") else ""
     return partial.rstrip("\r").rpartition("\r")[2] + end

@@ -1,7 +1,7 @@
-"""Sizes, durations and times as people read them, worded as docker words them.
+"""Sizes, durations and timestamps in human-readable form, as docker prints them.
 
-A moment is an ``int``: nanoseconds since 1970-01-01T00:00:00Z.  RFC 3339 in image configs
-carries nine digits of a second, three more than ``datetime`` can hold.
+A timestamp is an ``int``: nanoseconds since 1970-01-01T00:00:00Z.  RFC 3339 in image configs
+has nine digits of a second, three more than ``datetime`` can hold.
 
 Source of the wording: github.com/docker/go-units, size.go and duration.go.
 """
@@ -23,8 +23,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def human_size(size: float, precision: int = 4) -> str:
     """Return *size* bytes in units of 1000, ``"1.984MB"``; lists use *precision* 3.
 
-    One difference from docker: where rounding reaches 1000 the next unit is taken (``"1MB"``),
-    docker prints ``"1e+03kB"`` there.
+    Unlike docker, a value rounded to 1000 is printed in the next unit: ``"1MB"``, where docker
+    prints ``"1e+03kB"``.
     """
     value, unit = float(size), 0
     while unit < len(_UNITS) - 1 and float(f"{abs(value):.{precision}g}") >= 1000:
@@ -39,7 +39,7 @@ def human_size(size: float, precision: int = 4) -> str:
 
 
 def human_duration(seconds: float) -> str:
-    """Return a span of time in words: ``"About an hour"``, ``"3 weeks"``."""
+    """Return a duration in words: ``"About an hour"``, ``"3 weeks"``."""
     whole, minutes = int(seconds), int(seconds / 60)
     if whole < 60:
         return _below_a_minute(whole)
@@ -68,14 +68,14 @@ def _below_a_minute(seconds: int) -> str:
     return "1 second" if seconds == 1 else f"{seconds} seconds"
 
 
-def ago(moment: int, now: int | None = None) -> str:
-    """Return how long before *now* (default: the clock) *moment* was: ``"2 minutes ago"``."""
+def ago(timestamp: int, now: int | None = None) -> str:
+    """Return how long before *now* (default: the clock) *timestamp* is: ``"2 minutes ago"``."""
     reference = time.time_ns() if now is None else now
-    return human_duration((reference - moment) / SECOND) + " ago"
+    return human_duration((reference - timestamp) / SECOND) + " ago"
 
 
 def clock(seconds: float) -> str:
-    """Return a running time in short: ``"0.4s"``, ``"12.3s"``, ``"2m05s"``, ``"1h02m"``."""
+    """Return an elapsed time in short form: ``"0.4s"``, ``"12.3s"``, ``"2m05s"``, ``"1h02m"``."""
     if seconds < 99.95:
         return f"{seconds:.1f}s"
     whole = round(seconds)
@@ -84,19 +84,19 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
-# -- moments -------------------------------------------------------------------------------
+# -- timestamps ----------------------------------------------------------------------------
 
 
-def format_time(moment: int) -> str:
-    """Return *moment* as RFC 3339 in UTC, the fraction without trailing zeros, as Go does."""
-    seconds, nanoseconds = divmod(moment, SECOND)
+def format_time(timestamp: int) -> str:
+    """Return *timestamp* as RFC 3339 in UTC, the fraction without trailing zeros, as Go does."""
+    seconds, nanoseconds = divmod(timestamp, SECOND)
     fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
     return (
         f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + fraction + "Z"
     )
 
 
-def local_time(moment: int) -> str:
-    """Return *moment* as docker's ``CreatedAt``: ``"2024-05-01 10:20:30 +0000 UTC"``."""
-    local = (_EPOCH + timedelta(seconds=moment // SECOND)).astimezone()
+def local_time(timestamp: int) -> str:
+    """Return *timestamp* as docker's ``CreatedAt``: ``"2024-05-01 10:20:30 +0000 UTC"``."""
+    local = (_EPOCH + timedelta(seconds=timestamp // SECOND)).astimezone()
     return f"{local:%Y-%m-%d %H:%M:%S %z %Z}"

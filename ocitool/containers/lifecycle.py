@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ocitool.containers.container import Container
-from ocitool.containers.options import RunOptions, bind_mount, environment, tmpfs_mount
+from ocitool.containers.options import RunOptions, bind_mount, tmpfs_mount, variables
 from ocitool.errors import ContainerError, ImageNotFound
 from ocitool.image.image import Image
 from ocitool.image.store_content import local_image
@@ -15,12 +15,10 @@ from ocitool.oci.config import RunConfig
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer_content import chain_ids
 from ocitool.store.store import Store
-from ocitool_runtime.host import userns
+from ocitool_runtime.host.idmap import usable_maps
 from ocitool_runtime.host.terminal import run_foreground
 from ocitool_runtime.isolation import get_isolation
-from ocitool_runtime.spec import Exit, Mount, Sandbox
-
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from ocitool_runtime.spec import Exit, Mount, Network, Sandbox, environment
 
 
 def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -> Exit:
@@ -55,7 +53,6 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
             image.config.run,
             tree.mounts,
             mounts,
-            userns.usable_maps(),
         )
         done = run_foreground(get_isolation(), sandbox, interactive=options.interactive)
     for note in done.notes:
@@ -65,7 +62,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
 
 def _hostname(options: RunOptions, container_id: str) -> str:
     """Return docker's choice: on the host's network the host's name, else the container's id."""
-    return os.uname().nodename if options.network == "host" else container_id[:12]
+    return os.uname().nodename if options.network == Network.HOST else container_id[:12]
 
 
 def _image(name: str, store: Store, progress: ProgressSink) -> Image:
@@ -83,15 +80,13 @@ def sandbox_for(
     config: RunConfig,
     rootfs: Sequence[Mount],
     mounts: Sequence[Mount],
-    maps: userns.Maps,
 ) -> Sandbox:
     """Return the sandbox of a container: what was asked for, and the rest from the image."""
-    env = environment(options, {"PATH": _DEFAULT_PATH, **config.environment()}, os.environ)
-    return Sandbox(
+    sandbox = Sandbox(
         rootfs=tuple(rootfs),
         mounts=tuple(mounts),
         args=_command(options, config),
-        env=tuple(f"{name}={value}" for name, value in env.items()),
+        env=environment(variables(options, config.environment(), os.environ)),
         cwd=options.workdir or config.working_dir or "/",
         user=options.user or config.user,
         hostname=options.hostname,
@@ -99,10 +94,8 @@ def sandbox_for(
         network=options.network,
         terminal=options.terminal,
         init=options.init,
-        uid_maps=maps.uid_maps,
-        gid_maps=maps.gid_maps,
-        owners_aside=maps.single,
     )
+    return usable_maps().applied_to(sandbox)
 
 
 def _command(options: RunOptions, config: RunConfig) -> tuple[str, ...]:

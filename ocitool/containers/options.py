@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ocitool.errors import ContainerError
-from ocitool_runtime.spec import Mount
+from ocitool_runtime.spec import Mount, Network
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62})?")
@@ -30,7 +30,7 @@ class RunOptions:
     entrypoint: str | None = None  # "" clears the image's
     hostname: str = ""
     name: str = ""
-    network: str = "host"
+    network: Network = Network.HOST
     read_only: bool = False
     interactive: bool = False
     terminal: bool = False
@@ -38,10 +38,7 @@ class RunOptions:
 
     def check(self) -> None:
         """Refuse what is wrong before anything is done; `ContainerError`."""
-        if self.network not in ("host", "none"):
-            raise ContainerError(
-                f"--network {self.network} is not there yet", hint="there are: host, none"
-            )
+        parse_network(self.network)
         if self.name and not _NAME.fullmatch(self.name):
             raise ContainerError(
                 f"{self.name!r} is not a container's name",
@@ -56,7 +53,17 @@ class RunOptions:
             )
 
 
-def environment(
+def parse_network(text: str) -> Network:
+    """Read the value of ``--network``; `ContainerError` if it is not supported."""
+    try:
+        return Network(text)
+    except ValueError:
+        raise ContainerError(
+            f"--network {text} is not supported", hint=f"one of {', '.join(Network)}"
+        ) from None
+
+
+def variables(
     options: RunOptions, base: Mapping[str, str], caller: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the container's environment: the image's, then what was asked for."""
@@ -83,8 +90,8 @@ def bind_mount(text: str) -> Mount:
     parts = text.split(":")
     if len(parts) == 1 or not parts[0].startswith(("/", ".")):
         raise ContainerError(
-            f"-v {text}: named and anonymous volumes are not there yet",
-            hint="give an absolute path of the host: -v /data:/data",
+            f"-v {text}: named and anonymous volumes are not supported",
+            hint="use an absolute host path: -v /data:/data",
         )
     if len(parts) > 3 or not parts[1].startswith("/"):
         raise ContainerError(
@@ -93,7 +100,9 @@ def bind_mount(text: str) -> Mount:
     options = _mount_options(text, parts[2] if len(parts) == 3 else "rw")
     source = os.path.abspath(parts[0])
     if not os.path.lexists(source):
-        raise ContainerError(f"-v {text}: {source} does not exist", hint="make it first")
+        raise ContainerError(
+            f"-v {text}: {source}: no such file or directory", hint="create it first"
+        )
     return Mount(type="bind", source=source, target=_target(text, parts[1]), options=options)
 
 
@@ -101,7 +110,9 @@ def _mount_options(text: str, words: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(words.split(",")))
     for word in found:
         if word not in ("ro", "rw"):
-            raise ContainerError(f"-v {text}: the option {word!r} is not there yet", hint="ro, rw")
+            raise ContainerError(
+                f"-v {text}: the option {word!r} is not supported", hint="use ro or rw"
+            )
     if len(found) != 1:
         raise ContainerError(f"-v {text}: ro and rw exclude each other")
     return ("rbind", *found)

@@ -179,8 +179,8 @@ class ErofsDriver(DirectoryDriver):
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         from ocitool.drivers.erofs_files import Compared, ComparedHoles
-        from ocitool.layer.beneath import read_quietly
         from ocitool.layer.erofs.convert import index
+        from ocitool.layer.files import read_noatime
 
         path = self._layer(layer)
         place = os.path.dirname(path)
@@ -193,10 +193,10 @@ class ErofsDriver(DirectoryDriver):
         for name, differs in ((TAR, kept.differs), (HOLES, holes.differs)):
             if differs:
                 yield f"its {name} {differs}"
-        if read_quietly(path) != wanted:
+        if read_noatime(path) != wanted:
             yield "its image shows something else"
         try:
-            kept_merged = read_quietly(self._merged(layer))
+            kept_merged = read_noatime(self._merged(layer))
         except FileNotFoundError:
             return
         if kept_merged != self._merged_image([*parents, layer]):

@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ocitool.layer.beneath import open_quietly
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import Lane
 from ocitool.layer.erofs.format import BLOCK
 from ocitool.layer.erofs.reader import ErofsImage
+from ocitool.layer.files import open_noatime, write_all, write_all_at
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
-from ocitool_runtime.sandbox.files import write_all
+from ocitool.oci.streams import Tee
 
 if TYPE_CHECKING:
     from ocitool.layer.erofs.lower import Stack
@@ -77,8 +77,7 @@ class HolesFile:
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
         start = self.size
         for at, data in reader.runs():
-            os.lseek(self._fd, start + at, os.SEEK_SET)
-            write_all(self._fd, data)
+            write_all_at(self._fd, data, start + at)
         self.size += -(-size // BLOCK) * BLOCK
         os.ftruncate(self._fd, self.size)
         return start
@@ -100,7 +99,7 @@ class Compared:
 
     def __init__(self, stream: Stream, path: str) -> None:
         self._stream = stream
-        self._file = open_quietly(path)
+        self._file = open_noatime(path)
         self._at = 0
         self.differs = ""
 
@@ -128,7 +127,7 @@ class ComparedHoles:
         """Compare the content of the member that *reader* is at; returns where it begins."""
         start = self.size
         try:
-            with open_quietly(self._path) as file:
+            with open_noatime(self._path) as file:
                 file.seek(start)
                 pieces = iter(lambda: reader.read(CHUNK), b"")
                 same = all(file.read(len(data)) == data for data in pieces)
@@ -143,17 +142,8 @@ class ComparedHoles:
 def copy_tar(path: str, sink: Callable[[bytes], object]) -> int:
     """Give the tar *path* to *sink*; returns the number of its members."""
 
-    class Read:
-        def read(self, size: int = -1, /) -> bytes:
-            data = file.read(size)
-            sink(data)
-            return data
-
-        def close(self) -> None:
-            return None
-
     with open(path, "rb", buffering=0) as file:
-        reader = TarReader(Read())
+        reader = TarReader(Tee(file, sink))
         count = sum(1 for _ in reader)
         reader.drain()
     return count

@@ -74,7 +74,7 @@ _FUSE: Final = (
 open("lower/file", "w").close()
 plan = {"type": fuse.TYPE, "attributes": 0, "lower": [f"{top}/lower"]}
 plan |= {"upper": f"{top}/upper", "work": f"{top}/work"}
-servers = fuse.Servers()
+servers = fuse.FuseServers()
 attempt("mounting", servers.start, [plan])
 os.unlink("file", dir_fd=plan["served"])
 servers.end()

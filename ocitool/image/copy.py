@@ -14,6 +14,7 @@ from ocitool.oci.content import ContentSink, ContentSource, Stream
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
 from ocitool.oci.platform import Platform, this_platform
+from ocitool.oci.streams import Tee
 from ocitool.progress import SILENT, ProgressSink, Transfer
 
 JOBS: Final = 4  # blobs at a time; more gains nothing with one registry
@@ -151,10 +152,10 @@ class _Counter:
     def over(self, stream: Stream) -> Stream:
         self._done = self._emitted = 0
         self._emit("running")
-        return _Counted(stream, self._count)
+        return Tee(stream, self._count)
 
-    def _count(self, size: int) -> None:
-        self._done += size
+    def _count(self, data: bytes) -> None:
+        self._done += len(data)
         if self._done - self._emitted >= _STEP:
             self._emitted = self._done
             self._emit("running")
@@ -170,17 +171,3 @@ class _Counter:
                 key=self._key, action=self._action, done=self._done, total=self._total, state=state
             )
         )
-
-
-class _Counted:
-    def __init__(self, stream: Stream, count: Callable[[int], None]) -> None:
-        self._stream = stream
-        self._count = count
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read(size)
-        self._count(len(data))
-        return data
-
-    def close(self) -> None:
-        self._stream.close()

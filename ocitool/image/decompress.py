@@ -10,6 +10,7 @@ from ocitool.errors import FormatError, LayerError
 from ocitool.layer.compression.codecs import sniff
 from ocitool.layer.tar.header import BLOCK, verify
 from ocitool.oci.content import Stream
+from ocitool.oci.streams import Peeked
 
 _BZIP2: Final = b"BZh"
 _XZ: Final = b"\xfd7zXZ\0"
@@ -24,10 +25,10 @@ def plain(stream: Stream, where: str) -> Stream:
         FormatError: it is empty, or not a tar.
         LayerError: the compressed data is corrupt.
     """
-    peeked = _Peeked(stream, len(_XZ))
+    peeked = Peeked(stream, len(_XZ))
     if not peeked.head:
         raise FormatError("the input is empty", where=where)
-    tar = _Peeked(inflated(peeked.head, peeked), BLOCK)
+    tar = Peeked(inflated(peeked.head, peeked), BLOCK)
     try:
         if tar.head.strip(b"\0"):
             verify(tar.head.ljust(BLOCK, b"\0"), 0)
@@ -54,27 +55,6 @@ def inflated(head: bytes, stream: Stream) -> Stream:
     if head.startswith(_XZ):
         return _Translated(cast(Stream, lzma.LZMAFile(source)))
     return stream
-
-
-class _Peeked:
-    """A stream whose first *size* bytes are known: ``head``."""
-
-    def __init__(self, stream: Stream, size: int) -> None:
-        self._stream = stream
-        self.head = b""
-        while len(self.head) < size and (data := stream.read(size - len(self.head))):
-            self.head += data
-        self._left = self.head
-
-    def read(self, size: int = -1, /) -> bytes:
-        if self._left:
-            data = self._left if size < 0 else self._left[:size]
-            self._left = self._left[len(data) :]
-            return data
-        return self._stream.read(size)
-
-    def close(self) -> None:
-        self._stream.close()
 
 
 class _Translated:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 
 from ocitool.image.decompress import plain
 from ocitool.image.image import Image
-from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import Kind
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.writer import TarWriter
@@ -17,6 +16,7 @@ from ocitool.oci.content import Stream
 from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG
 from ocitool.oci.platform import this_platform
+from ocitool.oci.streams import Tee
 from ocitool.oci.timestamps import timestamp
 from ocitool.store.image_fs import LayeredTree
 from ocitool.store.store import Store
@@ -85,7 +85,7 @@ def import_tar(
     tar = plain(stream, "file system")
 
     def write(sink: Callable[[bytes], object]) -> None:
-        reader = TarReader(_Tee(tar, sink))
+        reader = TarReader(Tee(tar, sink))
         for _ in reader:  # every member is checked: an invalid one must not get into the store
             continue
         reader.drain()
@@ -106,20 +106,3 @@ def import_tar(
     into.blobs.put(manifest.raw, into.lease())
     into.refs.set(name, manifest.descriptor)
     return manifest.descriptor
-
-
-class _Tee:
-    """A stream that also passes what is read to *sink*."""
-
-    def __init__(self, stream: Stream, sink: Callable[[bytes], object]) -> None:
-        self._stream = stream
-        self._sink = sink
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read(CHUNK if size < 0 else size)
-        if data:
-            self._sink(data)
-        return data
-
-    def close(self) -> None:
-        self._stream.close()

@@ -8,9 +8,9 @@ from ocitool.errors import ImageNotFound
 from ocitool.image.image import Image, image_of
 from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Opener, Stream
-from ocitool.oci.digest import VerifiedReader
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.platform import Platform
+from ocitool.oci.streams import VerifiedReader
 from ocitool.store.disk import full_disk, require_room
 from ocitool.store.store import Store
 

@@ -2,7 +2,7 @@
 
 A path is opened by ``openat2``, and by walking its components where the kernel has no openat2
 (before 5.6) or a seccomp filter hides it.  No link is ever followed, not even one that stays
-inside.  Files are opened without setting their access time where the kernel permits it.
+inside.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import stat
 import struct
 from collections import OrderedDict
 from functools import cache
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, Final, Self
 
 from ocitool.errors import UnsafePath
 
@@ -166,21 +166,3 @@ def _open_for_removal(name: str, dir_fd: int | None) -> int:
         os.chmod(name, 0o700, dir_fd=dir_fd)
         fd = os.open(name, flags, dir_fd=dir_fd)
     return fd
-
-
-def open_quietly(path: str) -> BinaryIO:
-    """Open a file for reading, unbuffered."""
-    return open(path, "rb", buffering=0, opener=_opener)
-
-
-def read_quietly(path: str) -> bytes:
-    """Return the content of a file."""
-    with open(path, "rb", opener=_opener) as file:
-        return file.read()
-
-
-def _opener(path: str, flags: int) -> int:
-    try:
-        return os.open(path, flags | os.O_NOATIME)
-    except PermissionError:  # only for the owner of the file
-        return os.open(path, flags)

@@ -138,22 +138,20 @@ class Changeset:
             made = True
         elif entry.kind == Kind.HARDLINK:
             made = self._hard_link(path, entry)
+        elif entry.kind == Kind.CHAR and entry.device == (0, 0):
+            # It would read as a whiteout; only `.wh.` names are whiteouts in a layer.
+            raise LayerError("a character device 0:0 is not allowed", where=path)
         else:
-            made = self._create(parent, name, entry)
+            try:
+                made = target.create(parent, name, entry)
+            except FileExistsError:
+                self._make_way(path)
+                made = target.create(parent, name, entry)
+            if not made:
+                self._leave_out(path)
         if made:
             self._ours[path] = True
             self._claim(parent)
-
-    def _create(self, directory: str, name: str, entry: Entry) -> bool:
-        if entry.kind == Kind.CHAR and entry.device == (0, 0):
-            # It would read as a whiteout; only `.wh.` names are whiteouts in a layer.
-            raise LayerError("a character device 0:0 is not allowed", where=entry.path)
-        try:
-            made = self._target.create(directory, name, entry)
-        except FileExistsError:
-            self._make_way(entry.path)
-            made = self._target.create(directory, name, entry)
-        return made or self._leave_out(entry.path)
 
     def _leave_out(self, path: str) -> bool:
         # Without privileges there are no device nodes; containers get their own /dev.

@@ -1,7 +1,7 @@
 """Limits of an image: the size of its documents and the number of its parts.
 
 A descriptor that exceeds them is refused before anything is fetched.  That no more is read than the
-descriptor says is checked by `ocitool.oci.digest.VerifiedReader`.  Limits of the registry protocol
+descriptor says is checked by `ocitool.oci.streams.VerifiedReader`.  Limits of the registry protocol
 are in `ocitool_registry.limits`.
 """
 

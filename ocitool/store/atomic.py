@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from ocitool.layer.files import write_all
+
 _TEMPORARY: Final = ".tmp"
 
 
@@ -44,13 +46,6 @@ def _write_beside(path: str, data: bytes, name: Callable[[str, str], None]) -> N
     finally:
         os.close(fd)
     sync_directory(os.path.dirname(path))
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of *data*: on a disk that is nearly full write(2) may write only a part."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _create_beside(path: str) -> tuple[str, int]:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import BinaryIO, Final, Self
 
 from ocitool.errors import BadDigest, BlobNotFound, DigestMismatch
-from ocitool.layer.beneath import open_quietly
-from ocitool.oci.digest import Digest, VerifiedReader
+from ocitool.layer.files import open_noatime, write_all
+from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
-from ocitool.store.atomic import is_same, sync_directory, try_lock, write_all
+from ocitool.oci.streams import VerifiedReader
+from ocitool.store.atomic import is_same, sync_directory, try_lock
 from ocitool.store.disk import full_disk
 from ocitool.store.layout import Layout
 from ocitool.store.leases import Lease
@@ -82,7 +83,7 @@ class Blobs:
         """Open a blob for reading without verification: it was verified when it was stored."""
         for path in self._paths(digest):
             with contextlib.suppress(FileNotFoundError):
-                return open_quietly(path)
+                return open_noatime(path)
         raise BlobNotFound(
             f"blob {digest} is not in the store", hint="pull, load or build the image again"
         )

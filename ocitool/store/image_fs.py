@@ -14,6 +14,7 @@ from ocitool.errors import LayerError, NotFound
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import ReadAhead
 from ocitool.layer.entry import Kind
+from ocitool.layer.files import write_all_at
 from ocitool.layer.index.links import settled
 from ocitool.layer.index.merged import Found, ImageTree
 from ocitool.layer.tar.sparse import Filler, Sparse
@@ -146,11 +147,8 @@ class Spool:
             if found.sparse is not None and piece.count(0) == len(piece):
                 self.end += len(piece)  # a hole
                 continue
-            view = memoryview(piece)
-            while view:
-                written = os.pwrite(self._fd, view, self.end)
-                self.end += written
-                view = view[written:]
+            write_all_at(self._fd, piece, self.end)
+            self.end += len(piece)
 
     def pieces(self, found: Found) -> Iterator[bytes]:
         """Yield the content of a file that was taken."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ocitool.errors import StoreError, StoreLocked, StoreReadOnly, StoreVersion
-from ocitool.layer.beneath import open_quietly
+from ocitool.layer.files import open_noatime
 from ocitool.store.atomic import is_same, is_temporary, try_lock, write_file, write_new_file
 from ocitool.store.disk import full_disk
 from ocitool.store.ownership import require_closed, require_own
@@ -75,7 +75,7 @@ class Layout:
     def _prepare(self, make: bool) -> None:
         version = f"{self.root}/format"
         try:
-            with open_quietly(version) as file:
+            with open_noatime(version) as file:
                 text = file.read(20).strip()
         except FileNotFoundError:
             if not make:
@@ -152,7 +152,7 @@ class Layout:
     def is_image_layout(self) -> bool:
         """Say whether that file exists and is valid."""
         try:
-            with open_quietly(self.layout_file) as file:
+            with open_noatime(self.layout_file) as file:
                 known: bool = json.loads(file.read(_SMALL))["imageLayoutVersion"] == "1.0.0"
                 return known
         except (OSError, ValueError, KeyError, TypeError):

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ocitool.errors import StoreError
-from ocitool.layer.beneath import read_quietly
+from ocitool.layer.files import read_noatime
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, dump
 from ocitool.oci.mediatypes import OCI_INDEX
@@ -109,7 +109,7 @@ class Refs:
 
     def _lines(self) -> list[bytes]:
         try:
-            raw = read_quietly(self._path)
+            raw = read_noatime(self._path)
         except FileNotFoundError:
             return []
         return split(raw)

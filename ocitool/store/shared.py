@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 
 from ocitool.errors import StoreError
-from ocitool.layer.beneath import read_quietly
+from ocitool.layer.files import read_noatime
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.records import layers_of_file
 from ocitool.store.refs import Refs
@@ -50,7 +50,7 @@ class SharedStore:
         more.
         """
         try:
-            data = read_quietly(self._layout.database)
+            data = read_noatime(self._layout.database)
         except OSError:
             return frozenset()
         boots = ("", boot_id())

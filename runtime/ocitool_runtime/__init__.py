@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
     from ocitool_runtime.host.terminal import run_foreground
     from ocitool_runtime.isolation import Isolation, Process, Support, get_isolation
-    from ocitool_runtime.spec import Exit, IdMap, Mount, Rlimit, Sandbox, Stdio
+    from ocitool_runtime.spec import Exit, IdMap, Mount, Network, Rlimit, Sandbox, Stdio
 
 __all__ = [
     "Exit",
     "IdMap",
     "Isolation",
     "Mount",
+    "Network",
     "Process",
     "Rlimit",
     "Sandbox",
@@ -31,7 +32,7 @@ __all__ = [
 
 _HOMES = {
     "isolation": ("Isolation", "Process", "Support", "get_isolation"),
-    "spec": ("Exit", "IdMap", "Mount", "Rlimit", "Sandbox", "Stdio"),
+    "spec": ("Exit", "IdMap", "Mount", "Network", "Rlimit", "Sandbox", "Stdio"),
     "host.terminal": ("run_foreground",),
 }
 

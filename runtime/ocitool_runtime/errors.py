@@ -1,4 +1,4 @@
-"""Errors of this package, and the remedy for what a kernel or a machine refuses."""
+"""Errors of this package, and hints for what a kernel refuses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StepRefused(SetupFailed):
 
     def __init__(self, step: str, *, syscall: str, number: int, path: str, text: str) -> None:
         about = f" ({syscall})" if syscall else ""
-        subject = f" {path}" if path else ""
+        subject = f" {path}:" if path else ""
         super().__init__(
             f"cannot {step}:{subject} {text}{about}", hint=remedy(step, syscall, number, path)
         )
@@ -45,7 +45,7 @@ class MapsUnavailable(SandboxUnavailable):
 
 
 class StillRunning(SandboxError):
-    """The program has not ended within the time given."""
+    """The program has not ended within the timeout."""
 
 
 _NO_USER_NAMESPACE: Final = (
@@ -53,23 +53,23 @@ _NO_USER_NAMESPACE: Final = (
     "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu) or user.max_user_namespaces above 0"
 )
 _NO_NAMESPACE: Final = (
-    "run as a user that may make namespaces: inside another container it needs "
+    "run as a user that may make namespaces; inside another container, run that one with "
     "--security-opt seccomp=unconfined and, for root, --cap-add SYS_ADMIN"
 )
 _OLD_KERNEL: Final = "this needs Linux 5.12 or later (openat2, mount_setattr)"
 _NO_OVERLAY_HERE: Final = (
-    "overlay cannot write there (its upper directory may not itself be on overlay or NFS): use "
-    "another root directory, on ext4, xfs, btrfs or tmpfs, or --driver vfs"
+    "the upper directory of overlayfs cannot be on overlayfs or NFS: use a --root on ext4, XFS, "
+    "btrfs or tmpfs, or --driver vfs"
 )
 _FEW_IDS: Final = (
-    "this id is not in the user namespace: give the user a larger range in /etc/subuid and "
-    "/etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
+    "the user namespace does not map this ID: give the user more subordinate IDs in /etc/subuid "
+    "and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
 )
 _NO_PROC: Final = (
-    "a fresh /proc is refused where the outer /proc is partly covered, as in most containers: "
-    "run that one with --security-opt systempaths=unconfined"
+    "the kernel refuses a new /proc inside a container that masks parts of its own: run the outer "
+    "container with --security-opt systempaths=unconfined"
 )
-_LOCKED: Final = "other file systems are mounted beneath it: bind it with the option rbind"
+_LOCKED: Final = "other file systems are mounted beneath the source: use the option rbind"
 
 _NO_FUSE: Final = (
     "fuse-overlayfs needs the program of that name, and /dev/fuse open to this user: install the "
@@ -81,15 +81,15 @@ _BY_STEP: Final = (
     ("make a mount namespace", (errno.EPERM, errno.EACCES), _NO_USER_NAMESPACE),
     ("make namespaces", (errno.EPERM,), _NO_NAMESPACE),
     ("make namespaces", (errno.ENOSPC,), "raise the limits in /proc/sys/user/max_*_namespaces"),
-    ("serve the layers", (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTCONN), _NO_FUSE),
+    ("start fuse-overlayfs", (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTCONN), _NO_FUSE),
     ("mount /proc", (errno.EPERM,), _NO_PROC),
     ("drop privileges", (errno.EINVAL,), _FEW_IDS),
-    ("enter the working directory", (errno.ENOENT,), "it is not a directory of the container"),
+    ("enter the working directory", (errno.ENOENT,), "name a directory that the container has"),
 )
 
 
 def remedy(step: str, syscall: str, number: int, path: str) -> str:
-    """Return what to do about a refusal, or "" where there is nothing general to say."""
+    """Return the hint for a refusal; "" if there is no general one."""
     if number == errno.ENOSYS:
         return _OLD_KERNEL
     for prefix, numbers, text in _BY_STEP:
@@ -100,7 +100,7 @@ def remedy(step: str, syscall: str, number: int, path: str) -> str:
     if number == errno.EINVAL and syscall == "open_tree":
         return _LOCKED
     if number == errno.EROFS:
-        return "the root is read-only and lacks this mount point: give it a writable layer"
+        return "the root file system is read-only and lacks this mount point"
     if number == errno.EXDEV:
         return "nothing can be mounted beneath /proc"
     return ""
@@ -108,9 +108,9 @@ def remedy(step: str, syscall: str, number: int, path: str) -> str:
 
 def _overlay(number: int) -> str:
     if number == errno.E2BIG:
-        return "this kernel takes fewer layers: flatten the image, or use Linux 6.5 or later"
+        return "this kernel allows fewer layers: flatten the image, or use Linux 6.5 or later"
     if number == errno.ENODEV:
-        return "the kernel has no overlay: load the module overlay, or use --driver vfs"
+        return "the kernel does not support overlayfs: load the module overlay, or use --driver vfs"
     if number == errno.EPERM:
-        return "overlay in a user namespace needs Linux 5.11 or later; else use --driver vfs"
+        return "overlayfs in a user namespace needs Linux 5.11 or later; otherwise use --driver vfs"
     return _NO_OVERLAY_HERE if number == errno.EINVAL else ""

@@ -1,7 +1,8 @@
-"""The seam between what is to run and how it is kept apart."""
+"""The interface between a sandbox that is to run and an implementation of isolation."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -23,7 +24,7 @@ class Process(Protocol):
 
     @property
     def pid(self) -> int:
-        """Process 1 of the container, as the host numbers it."""
+        """PID 1 of the container, as the host numbers it."""
 
     @property
     def terminal(self) -> int | None:
@@ -38,14 +39,14 @@ class Process(Protocol):
         """
 
     def kill(self, signum: int) -> None:
-        """Send a signal to the program; nothing happens once it has ended."""
+        """Send a signal to the program; does nothing once it has ended."""
 
     def close(self) -> None:
-        """Kill what still runs and give everything back."""
+        """Kill the container if it still runs, and release all resources."""
 
 
 class Isolation(Protocol):
-    """A way to run programs apart from the host.  Methods raise `SandboxError` alone."""
+    """A way to run programs isolated from the host.  Methods raise only `SandboxError`."""
 
     def probe(self) -> Support:
         """Say whether this works here, for this user; changes nothing."""
@@ -59,6 +60,19 @@ class Isolation(Protocol):
             SetupFailed: the machine refused a step.
             SandboxError: the sandbox asks for what this isolation does not have.
         """
+
+
+def start(
+    isolation: Isolation, sandbox: Sandbox, *, stdin: int | None, stdout: int, stderr: int
+) -> Process:
+    """Start *sandbox* on these descriptors; without *stdin* the program reads /dev/null."""
+    if stdin is not None:
+        return isolation.start(sandbox, Stdio(stdin=stdin, stdout=stdout, stderr=stderr))
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return isolation.start(sandbox, Stdio(stdin=null, stdout=stdout, stderr=stderr))
+    finally:
+        os.close(null)
 
 
 def get_isolation(name: str = "namespaces") -> Isolation:

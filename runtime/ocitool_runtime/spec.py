@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
+
+#: What Docker gives to a container whose image has no PATH (moby, oci/defaults.go).
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What Docker leaves to a container (moby, oci/caps/defaults.go).
 DEFAULT_CAPABILITIES: Final = (
@@ -24,12 +29,19 @@ DEFAULT_CAPABILITIES: Final = (
 )
 
 
+class Network(StrEnum):
+    """Which network a sandbox has.  ``Network("none")`` reads what a user has written."""
+
+    HOST = "host"  # that of the host
+    NONE = "none"  # a network namespace with nothing in it but the loopback device
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedImage:
-    """An EROFS image that is shown on the host, read-only and once for all who need it."""
+    """An EROFS image that is mounted on the host, read-only and once for all who need it."""
 
     source: str  # the image
-    target: str  # where it is shown; nothing but such places may be in the directory above
+    target: str  # mount point; its parent directory holds nothing but such mount points
     devices: tuple[str, ...] = ()  # files with its content
 
 
@@ -55,7 +67,7 @@ class Mount:
     lower: tuple[str, ...] = ()  # overlays: directories, the topmost first
     upper: str = ""  # overlays: where writes go; without it the mount is read-only
     work: str = ""  # overlays: an empty directory on the file system of `upper`
-    shared: tuple[SharedImage, ...] = ()  # shown before: `source` or `lower` lie in them
+    shared: tuple[SharedImage, ...] = ()  # mounted before: `source` or `lower` lie in them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,26 +103,31 @@ class Sandbox:
 
     rootfs: tuple[Mount, ...]  # outermost first, as a storage driver returned them
     args: tuple[str, ...]  # args[0] is looked up on the container's PATH
-    env: tuple[str, ...] = ()  # "K=V"; without PATH Docker's, without HOME passwd's
+    env: tuple[str, ...] = ()  # "K=V"; without PATH `DEFAULT_PATH`, without HOME passwd's
     cwd: str = "/"  # made if missing, owned by root, mode 0755
     user: str = ""  # "user[:group]", names as in the container; "" is root
     hostname: str = ""  # "" keeps the host's
     hosts: tuple[str, ...] = ()  # further lines of /etc/hosts
     mounts: tuple[Mount, ...] = ()  # volumes, in order
     readonly: bool = False
-    network: str = "host"  # "host" or "none"
+    network: Network = Network.HOST
     terminal: bool = False
     terminal_size: tuple[int, int] = (0, 0)  # rows, columns
     capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
     no_new_privileges: bool = True
     seccomp: bool = True
     rlimits: tuple[Rlimit, ...] = ()
-    init: bool = False  # process 1 is a reaper instead of the program
+    init: bool = False  # PID 1 is a reaper instead of the program
     umask: int = 0o022
     shm_size: int = 64 << 20  # bytes of /dev/shm
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
     gid_maps: tuple[IdMap, ...] = ()
     owners_aside: bool = False  # chown and mknod on the root are kept in attributes, for one id
+
+
+def environment(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return *variables* as `Sandbox.env` has them."""
+    return tuple(f"{name}={value}" for name, value in variables.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

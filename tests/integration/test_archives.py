@@ -46,7 +46,7 @@ def load_again(run_cli, path, tmp_path, image):
         loaded = local_image(store, NAME)
         assert diff_ids(loaded) == diff_ids(image)
         loaded.source.fetch(loaded.manifest.config)
-    assert run_cli("system", "check", root=root).ok().stdout == "The store is whole.\n"
+    assert run_cli("system", "check", root=root).ok().stdout == "No problems found\n"
     assert (root / "tmp").is_dir()
     assert list((root / "tmp").iterdir()) == []
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.programs import python_environment
+from tests.fixtures.servers import PASSWORD, USER, protected_registry
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 
@@ -43,7 +44,7 @@ BAD = {
     "wrong name": ("FROM Not/A:Name:1", "Dockerfile:1", "FROM Not/A:Name:1"),
     "no stage": ("ENV A=1", "Dockerfile:1", "FROM"),
     "empty": ("# nothing\n", "Dockerfile", "no instructions"),
-    "not there yet": (
+    "not supported": (
         "FROM scratch\nRUN --mount=type=cache,target=/x y",
         "Dockerfile:2",
         "--mount",
@@ -68,6 +69,34 @@ def test_a_base_that_does_not_exist(run_cli, store_root, context, registry):
     assert done.code == 1 and "Dockerfile:1" in done.stderr
     assert f"{registry}/no/such:image does not exist" in done.stderr
     _clean(run_cli, store_root)
+
+
+def test_base_images_are_pulled_with_the_credentials_of_an_authfile(
+    run_cli, store_root, context, tmp_path, free_port
+):
+    authfile = tmp_path / "auth.json"
+    home = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": "", "DOCKER_CONFIG": ""}
+
+    def build(root, *words):
+        return run_cli("build", *words, ".", root=root, cwd=context, env=home)
+
+    with protected_registry(tmp_path / "protected", free_port) as address:
+        words = ("login", "-u", USER, "--password-stdin", "--authfile", authfile, address)
+        run_cli(*words, root=store_root, env=home, stdin=PASSWORD).ok()
+        name = f"{address}/base:1"
+        (context / "Dockerfile").write_text("FROM scratch\nCOPY f /f\n")
+        build(store_root, "-t", name).ok()
+        run_cli("push", "--authfile", authfile, name, root=store_root, env=home).ok()
+        (context / "Dockerfile").write_text(f"FROM scratch\nCOPY --from={name} /f /g\n")
+        (context / "On").write_text(f"FROM {name}\nCOPY f /g\n")
+        for number, file in enumerate(("Dockerfile", "On")):
+            root = tmp_path / f"other-{number}"
+            refused = build(root, "-f", file)
+            assert refused.code == 1 and f"{file}:" in refused.stderr and "401" in refused.stderr
+            built = build(root, "--authfile", authfile, "-f", file).ok()
+            assert "DONE" in built.stderr
+        missing = build(tmp_path / "other-2", "--authfile", tmp_path / "none.json")
+        assert missing.code == 1 and "none.json" in missing.stderr
 
 
 @pytest.mark.parametrize(
@@ -237,7 +266,7 @@ def test_a_failing_step_passes_its_code_on(tools_store, containers, context, run
     (context / "Dockerfile").write_text("FROM tools:1\nRUN echo out; \\\n  echo err >&2; exit 7\n")
     done = run_cli("build", ".", root=tools_store, cwd=context)
     assert done.code == 7
-    tail = done.stderr[done.stderr.index("ocitool: ") :]
+    tail = done.stderr[done.stderr.index("Error: ") :]
     assert "Dockerfile:2" in tail and "exit code: 7" in tail
     assert "2 | >>> RUN echo out; \\\n   3 | >>>   echo err >&2; exit 7\n" in tail
     assert "\nout\nerr\n" in tail

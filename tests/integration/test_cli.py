@@ -73,7 +73,7 @@ def test_save_and_load(cli, tmp_path):
     done = cli("load", "-i", tmp_path / "app.tar").ok()
     assert done.stdout == "Loaded image: docker.io/library/app:1\n"
     assert cli("images", "-q", "--no-trunc").ok().stdout == image
-    failed(cli("load", "-i", "/no/where"), 1, "/no/where: cannot be read")
+    failed(cli("load", "-i", "/no/where"), 1, "/no/where: cannot read the archive")
     failed(cli("save", "-o", "/no/where/file", "app:1"), 1, "/no/where/file")
     failed(cli("load", stdin="no archive"), 1, "archive")
 
@@ -89,7 +89,7 @@ def test_import(cli, tmp_path):
     (document,) = json.loads(cli("inspect", "made:1").ok().stdout)
     assert document["Config"]["Cmd"] == ["cat", "/etc/motd"]
     assert document["History"][0]["comment"] == "by hand"
-    failed(cli("import", "/no/where", "x"), 1, "/no/where: cannot be read")
+    failed(cli("import", "/no/where", "x"), 1, "/no/where: cannot read the archive")
 
 
 # -- the store -----------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_import(cli, tmp_path):
 def test_the_store(cli, store_root):
     kinds = cli("system", "df", "--format", "{{.Type}}={{.TotalCount}}").ok().stdout.splitlines()
     assert "Images=1" in kinds
-    assert cli("system", "check").ok().stdout == "The store is whole.\n"
+    assert cli("system", "check").ok().stdout == "No problems found\n"
     blob = max(
         (store_root / "oci" / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size
     )
@@ -112,7 +112,7 @@ def test_the_store(cli, store_root):
 def test_prune_asks(cli):
     refused = cli("system", "prune", "-a", stdin="n\n")
     assert refused.code == 1
-    assert "This removes ALL images" in refused.stderr
+    assert "This will remove ALL images" in refused.stderr
     assert "Nothing was removed" in refused.stderr
     assert cli("system", "prune", "-a").code == 1  # nobody there to answer
     assert cli("images", "-q").ok().stdout != ""
@@ -262,11 +262,11 @@ def test_of_several_names_each_is_looked_at(cli):
     done = cli("rmi", "nope", "app:1", "gone")
     assert done.code == 1
     assert done.stderr.splitlines() == [
-        "ocitool: 'nope' is not in the store", "ocitool: 'gone' is not in the store",
+        "Error: 'nope' is not in the store", "Error: 'gone' is not in the store",
     ]  # fmt: skip
     assert "Untagged: app:1" in done.stdout
     told = cli("rmi", "-f", "nope").ok().stderr  # as docker's
-    assert told == "ocitool: 'nope' is not in the store\n"
+    assert told == "Error: 'nope' is not in the store\n"
 
 
 def test_from_is_no_change(cli, tmp_path):

@@ -57,9 +57,13 @@ def test_login_push_pull_logout(cli, tmp_path):
         name = f"{address}/app:1"
         cli("tag", "app:1", name).ok()
         failed(cli("push", name), 1, f"hint: log in: ocitool login {address}")
-        failed(cli("login", "-u", "ann", "-p", "wrong", address), 1, "refuses this user")
+        failed(
+            cli("login", "-u", "ann", "-p", "wrong", address),
+            1,
+            "check the user name and the password",
+        )
         failed(cli("login", address), 2, "--password-stdin")
-        failed(cli("login", "--password-stdin", address, stdin="x"), 2, "needs --username")
+        failed(cli("login", "--password-stdin", address, stdin="x"), 2, "requires --username")
         cli("login", "-u", "ann", "--password-stdin", address, stdin="s3cret\n").ok()
         config = tmp_path / ".docker" / "config.json"
         assert config.stat().st_mode & 0o077 == 0
@@ -102,7 +106,7 @@ def test_a_port_in_use(cli):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         failed(cli("registry", "serve", "--addr", address), 1, "Address already in use")
-    failed(cli("registry", "serve", "--addr", "nothing"), 1, "is not HOST:PORT")
+    failed(cli("registry", "serve", "--addr", "nothing"), 1, "expected HOST:PORT")
 
 
 def test_a_server_that_is_told_to_end_many_times_ends_once(tmp_path):

@@ -110,9 +110,9 @@ def test_nothing_in_the_library_removes_what_was_pushed(pushed):
 
 
 def test_check_and_df_promise_nothing_of_it(run_cli, pushed):
-    assert run_cli("system", "check", root=pushed).ok().stdout == "The store is whole.\n"
+    assert run_cli("system", "check", root=pushed).ok().stdout == "No problems found\n"
     assert run_cli("system", "check", "--repair", root=pushed).ok().stdout == (
-        "The store is whole.\n"
+        "No problems found\n"
     )
     lines = run_cli("system", "df", "--format", "{{.Reclaimable}}", root=pushed).ok().stdout
     assert {line.partition(" ")[0] for line in lines.splitlines()} == {"0B"}

@@ -100,7 +100,7 @@ def test_what_reads_is_served(readonly, session_tree):
     run("history", "app:1").ok()
     run("system", "df", "-v").ok()
     checked = run("system", "check").ok()
-    assert checked.stdout.endswith("The store is whole.\n")
+    assert checked.stdout.endswith("No problems found\n")
     assert "Root:" in run("info").ok().stdout
     for verb in ("save", "export"):
         for name in ("app:1", "packed:1"):  # of one there is no index
@@ -138,7 +138,7 @@ def test_what_writes_is_refused(readonly, words, session_tree):
         pass
     before = pictured(root)
     done = run(*(word.replace("CONTEXT", str(context)) for word in words))
-    failed(done, 125 if words[0] == "run" else 1, f"ocitool: {root}: the store is read-only: ")
+    failed(done, 125 if words[0] == "run" else 1, f"Error: {root}: the store is read-only: ")
     assert "hint: " in done.stderr
     assert pictured(root) == before
 

@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocitool.builder.attributes import parse_chmod, parse_chown
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.dockerfile import expand as words
 from ocitool.builder.dockerfile import values
@@ -61,8 +62,8 @@ def test_expansion_raises_word_errors_only(text: str, value: str) -> None:
 PARSERS: list[Callable[[str], Any]] = [
     values.parse_port,
     values.parse_stop_signal,
-    values.parse_chmod,
-    values.parse_chown,
+    parse_chmod,
+    parse_chown,
     values.source_kind,
     parse_duration,
 ]

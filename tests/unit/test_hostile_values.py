@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 
+from ocitool.builder.attributes import parse_chmod, parse_chown
 from ocitool.builder.dockerfile import durations, values
 from ocitool.cli.gotemplate.functions import FUNCTIONS
 from ocitool.cli.text import plain_text, visible_line
@@ -35,8 +36,8 @@ PARSERS = {
     "duration": durations.parse_duration,
     "port": values.parse_port,
     "signal": values.parse_stop_signal,
-    "mode": values.parse_chmod,
-    "owner": values.parse_chown,
+    "mode": parse_chmod,
+    "owner": parse_chown,
     "source": values.source_kind,
     "hostname": lambda text: RunOptions(image="x", hostname=text).check(),
     "name": lambda text: RunOptions(image="x", name=text).check(),

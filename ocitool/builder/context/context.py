@@ -80,8 +80,8 @@ class Context:
         return sorted(names, key=encode)
 
     def _item(self, path: str, name: str = "") -> Item:
-        place = f"{self.top}/{path}" if path else self.top
-        is_directory = stat.S_ISDIR(os.lstat(place).st_mode)
+        host_path = f"{self.top}/{path}" if path else self.top
+        is_directory = stat.S_ISDIR(os.lstat(host_path).st_mode)
         return Item(path, name or path.rpartition("/")[2], is_directory)
 
     def _ignored(self, path: str) -> bool:
@@ -100,8 +100,8 @@ class Context:
             raise BuildError("too many levels of symbolic links", where=f"/{path}") from error
 
     def _readlink(self, path: str) -> str:
-        place = f"{self.top}/{path}"
-        return os.readlink(place) if stat.S_ISLNK(os.lstat(place).st_mode) else ""
+        host_path = f"{self.top}/{path}"
+        return os.readlink(host_path) if stat.S_ISLNK(os.lstat(host_path).st_mode) else ""
 
     def _absent(self, path: str, *, ignored: bool) -> BuildError:
         if ignored:
@@ -116,17 +116,17 @@ class Context:
     def digest(self, item: Item) -> str:
         """Return a digest of an item's content: names, types, modes, owners aside, and data.
 
-        Times do not count.  Names of one file are told from copies of it.
+        Times do not count.  Hard links to one file differ from copies of it.
         """
         links: dict[tuple[int, int], list[str]] = {}
         if item.is_directory:
             content = self._directory(item.path, self._verdict(item.path), links)
         else:
             began = time.time_ns()
-            place = f"{self.top}/{item.path}"
-            directory, _, name = place.rpartition("/")
-            found = _state(name, os.lstat(place))
-            content = self.cache.digest(directory, [found], began, key=place)
+            host_path = f"{self.top}/{item.path}"
+            directory, _, name = host_path.rpartition("/")
+            found = _state(name, os.lstat(host_path))
+            content = self.cache.digest(directory, [found], began, key=host_path)
         several = sorted(sorted(paths) for paths in links.values() if len(paths) > 1)
         return sha256(repr((item.is_directory, content, several)).encode()).hexdigest()
 
@@ -139,14 +139,14 @@ class Context:
                 where=f"{path[:40]}...",
                 hint="name the directory in .dockerignore, or pack it and ADD the archive",
             )
-        place = f"{self.top}/{path}" if path else self.top
+        host_path = f"{self.top}/{path}" if path else self.top
         began = time.time_ns()
         files: list[State] = []
         directories: list[tuple[str, int]] = []
         settled = verdict.settled
         enter = self._walker.enter
         is_dir_mode = stat.S_ISDIR
-        fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        fd = os.open(host_path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:
@@ -168,7 +168,7 @@ class Context:
         finally:
             os.close(fd)
         files.sort()
-        parts = [self.cache.digest(place, files, began)]
+        parts = [self.cache.digest(host_path, files, began)]
         directories.sort()
         for name, mode in directories:
             below = verdict if settled else enter(verdict, name, True)
@@ -190,7 +190,7 @@ class Context:
     # -- content ----------------------------------------------------------------------------
 
     def walk(self, item: Item) -> Iterator[tuple[Entry, str]]:
-        """Yield what is in the directory *item*, in a layer's order, with places of content.
+        """Yield what is in the directory *item*, in a layer's order, with host paths of content.
 
         Paths are relative to *item*; hard links among the files are kept.
         """
@@ -203,16 +203,16 @@ class Context:
             describe,  # digests alone, of a cached build, do without
         )
 
-        place = f"{self.top}/{path}" if path else self.top
-        for name in sorted(os.listdir(place), key=encode):
+        host_path = f"{self.top}/{path}" if path else self.top
+        for name in sorted(os.listdir(host_path), key=encode):
             child = f"{path}/{name}" if path else name
             relative = f"{inside}/{name}" if inside else name
-            found = os.lstat(f"{place}/{name}")
+            found = os.lstat(f"{host_path}/{name}")
             is_directory = stat.S_ISDIR(found.st_mode)
             below = verdict if verdict.settled else self._walker.enter(verdict, name, is_directory)
             if below.ignored and (below.settled or not is_directory):
                 continue
-            change = describe(f"{place}/{name}", relative, found, links)
+            change = describe(f"{host_path}/{name}", relative, found, links)
             if change is None:
                 continue
             if not is_directory:
@@ -234,12 +234,12 @@ class Context:
         """Return the entry of a file (its path is its name), and where its content is."""
         from ocitool.layer.changes.diff import describe
 
-        place = f"{self.top}/{item.path}"
-        found = os.lstat(place)
-        change = describe(place, item.name, found, {})
+        host_path = f"{self.top}/{item.path}"
+        found = os.lstat(host_path)
+        change = describe(host_path, item.name, found, {})
         if change is None:
             raise BuildError("is a socket, which cannot be copied", where=item.path)
-        return change.entry, place
+        return change.entry, host_path
 
     def close(self) -> None:
         """Keep what was found out about the files."""

@@ -97,21 +97,21 @@ def _racy(states: Iterable[State], began: int) -> bool:
 def _describe(directory: str, state: State) -> str:
     """Return what a file is, in a way that two files have in common only if they are the same."""
     name, mode, _, size, _, _ = state
-    place = f"{directory}/{name}"
+    path = f"{directory}/{name}"
     kind = kind_of(mode)
-    values = sorted(xattrs.read(place).items())
+    values = sorted(xattrs.read(path).items())
     if kind == Kind.FILE:
-        content = _hash(place)
+        content = _hash(path)
     elif kind == Kind.SYMLINK:
-        content = os.readlink(place)
+        content = os.readlink(path)
     else:
-        content = f"{os.lstat(place).st_rdev}"
+        content = f"{os.lstat(path).st_rdev}"
     return repr((kind, mode & 0o7777, size if kind == Kind.FILE else 0, content, values))
 
 
-def _hash(place: str) -> str:
+def _hash(path: str) -> str:
     hasher = sha256()
-    fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         while data := os.read(fd, _CHUNK):
             hasher.update(data)

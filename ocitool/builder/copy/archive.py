@@ -13,6 +13,7 @@ from ocitool.errors import LayerError, UnsafePath
 from ocitool.image.decompress import inflated
 from ocitool.layer.compression.codecs import CHUNK
 from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
+from ocitool.layer.files import write_all_at
 from ocitool.layer.tar.header import BLOCK
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
@@ -25,15 +26,15 @@ class Member(NamedTuple):
     offset: int
 
 
-def is_archive(place: str) -> bool:
+def is_archive(path: str) -> bool:
     """Say whether a file is a tar, plain or compressed: it must begin with a member.
 
     Docker goes by content, never by the name; only regular files count.
     """
-    if not stat.S_ISREG(os.stat(place).st_mode):
+    if not stat.S_ISREG(os.stat(path).st_mode):
         return False  # opening a FIFO would wait for whoever writes to it
     try:
-        with _open(place) as stream:
+        with _open(path) as stream:
             return next(iter(TarReader(_Sparing(stream))), None) is not None
     except UnsafePath:
         return True  # it is one, and is refused once it is read
@@ -42,7 +43,7 @@ def is_archive(place: str) -> bool:
 
 
 class _Sparing:
-    """A stream of which no more is read than the first headers: what is damaged later is a tar."""
+    """A stream that reads no further than the first header: what is corrupt behind it is a tar."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -57,27 +58,27 @@ class _Sparing:
 class Spooled:
     """The members of an archive, their content in one unnamed temporary file."""
 
-    def __init__(self, place: str, scratch: str) -> None:
+    def __init__(self, path: str, scratch: str) -> None:
         self._file = tempfile.TemporaryFile(dir=scratch)
         try:
-            self.members = list(self._read(place))
+            self.members = list(self._read(path))
         except BaseException as error:
             self._file.close()
             if isinstance(error, LayerError) and not error.where:
-                error.where = place
+                error.where = path
             raise
 
-    def _read(self, place: str) -> Iterator[Member]:
+    def _read(self, path: str) -> Iterator[Member]:
         fd = self._file.fileno()
         end = 0
         links: set[str] = set()
-        with _open(place) as stream:
+        with _open(path) as stream:
             reader = TarReader(stream)
             for entry in reader:
                 self._check(entry, links)
                 yield Member(entry, end)
                 while data := reader.read(CHUNK):
-                    os.pwrite(fd, data, end)
+                    write_all_at(fd, data, end)
                     end += len(data)
             reader.drain()
 
@@ -112,9 +113,9 @@ class Spooled:
 
 
 @contextlib.contextmanager
-def _open(place: str) -> Iterator[Stream]:
+def _open(path: str) -> Iterator[Stream]:
     """Open the plain tar in a file, which may be compressed."""
-    with open(place, "rb", buffering=0) as raw:
+    with open(path, "rb", buffering=0) as raw:
         head = raw.read(6)
         raw.seek(0)
         with contextlib.closing(inflated(head, raw)) as stream:

@@ -1,4 +1,4 @@
-"""The entries of a layer to be, by path, and what becomes of files with several names."""
+"""The entries of a new layer, by path, and what becomes of files with several names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ocitool.errors import BuildError
 from ocitool.layer.entry import WHITEOUT, Entry, Kind, order, split
 
 
-class Planned(NamedTuple):
+class LayerEntry(NamedTuple):
     """An entry of the layer, and where its content comes from."""
 
     entry: Entry
@@ -16,7 +16,7 @@ class Planned(NamedTuple):
     handle: Any
 
 
-def refuse_mark(path: str) -> None:
+def refuse_whiteout(path: str) -> None:
     """Refuse a name that means something else in a layer; `BuildError`."""
     if split(path)[1].startswith(WHITEOUT):
         raise BuildError(
@@ -29,13 +29,13 @@ class Entries:
     """Entries by path; a later one takes the place of an earlier one."""
 
     def __init__(self) -> None:
-        self._planned: dict[str, Planned] = {}
+        self._entries: dict[str, LayerEntry] = {}
         self._linked: set[str] = set()  # paths that hard links point to
 
     def get(self, path: str) -> Entry | None:
         """Return what is planned for *path*."""
-        planned = self._planned.get(path)
-        return None if planned is None else planned.entry
+        found = self._entries.get(path)
+        return None if found is None else found.entry
 
     def put(self, entry: Entry, part: int, handle: Any) -> None:
         """Plan *entry*.
@@ -44,30 +44,30 @@ class Entries:
             BuildError: its name means something else in a layer.
         """
         path = entry.path
-        refuse_mark(path)
+        refuse_whiteout(path)
         if entry.kind == Kind.HARDLINK:
             self._linked.add(entry.link)
-        old = self._planned.get(path)
+        old = self._entries.get(path)
         if old is not None:
             if path in self._linked:
                 self._keep_for_links(path)
             if old.entry.kind == Kind.DIRECTORY and entry.kind != Kind.DIRECTORY:
-                self._drop_below(path)
-        self._planned[path] = Planned(entry, part, handle)
+                self._drop_children(path)
+        self._entries[path] = LayerEntry(entry, part, handle)
 
-    def _drop_below(self, directory: str) -> None:
-        for path in [path for path in self._planned if path.startswith(f"{directory}/")]:
-            del self._planned[path]
+    def _drop_children(self, directory: str) -> None:
+        for path in [path for path in self._entries if path.startswith(f"{directory}/")]:
+            del self._entries[path]
 
     def _names_of(self, path: str) -> list[str]:
         return [
             name
-            for name, planned in self._planned.items()
-            if planned.entry.kind == Kind.HARDLINK and planned.entry.link == path
+            for name, each in self._entries.items()
+            if each.entry.kind == Kind.HARDLINK and each.entry.link == path
         ]
 
     def _keep_for_links(self, path: str) -> None:
-        """A file with other names goes: the first of those gets the content."""
+        """A file with other names is replaced: the first of those gets the content."""
         names = sorted(self._names_of(path), key=order)
         if names:
             self._carry(path, names[0], names[1:])
@@ -75,23 +75,23 @@ class Entries:
 
     def _carry(self, path: str, first: str, others: list[str]) -> None:
         """Let *first* carry what *path* has, and *others* point to it."""
-        old = self._planned[path]
-        self._planned[first] = Planned(old.entry._replace(path=first), old.part, old.handle)
+        old = self._entries[path]
+        self._entries[first] = LayerEntry(old.entry._replace(path=first), old.part, old.handle)
         for name in others:
             link = old.entry._replace(path=name, kind=Kind.HARDLINK, size=0, link=first)
-            self._planned[name] = Planned(link, old.part, None)
+            self._entries[name] = LayerEntry(link, old.part, None)
         self._linked.add(first)
 
-    def sorted(self) -> list[Planned]:
+    def sorted(self) -> list[LayerEntry]:
         """Return the entries in a layer's order, a file before the links to it.
 
         The names of one file get the same attributes: who unpacks them may apply any of them.
         """
         names: dict[str, list[str]] = {}
-        for path, planned in self._planned.items():
-            if planned.entry.kind == Kind.HARDLINK and planned.entry.link in self._planned:
-                names.setdefault(planned.entry.link, [planned.entry.link]).append(path)
+        for path, each in self._entries.items():
+            if each.entry.kind == Kind.HARDLINK and each.entry.link in self._entries:
+                names.setdefault(each.entry.link, [each.entry.link]).append(path)
         for path, several in names.items():
             first, *others = sorted(several, key=order)
             self._carry(path, first, others)
-        return sorted(self._planned.values(), key=lambda planned: order(planned.entry.path))
+        return sorted(self._entries.values(), key=lambda each: order(each.entry.path))

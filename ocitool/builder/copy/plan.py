@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ocitool.builder.attributes import Chmod
 from ocitool.builder.context.context import Item
 from ocitool.builder.copy.archive import Spooled
-from ocitool.builder.copy.entries import Entries, Planned, refuse_mark
+from ocitool.builder.copy.entries import Entries, LayerEntry, refuse_whiteout
 from ocitool.builder.copy.sources import Source
-from ocitool.builder.dockerfile.values import Chmod
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer.entry import Entry, Kind, split
 from ocitool.layer.index.merged import ImageTree
@@ -41,7 +41,7 @@ class Target:
     now: int = 0  # nanoseconds: the time of what the builder makes itself
 
 
-def plan(parts: Sequence[Part], target: Target) -> Iterable[Planned]:
+def plan(parts: Sequence[Part], target: Target) -> Iterable[LayerEntry]:
     """Return the entries of the layer, in its order.
 
     One directory of the context, which may hold any number of files, comes entry by entry, so
@@ -76,13 +76,13 @@ class _Plan:
         else:
             self._file(number, part)
 
-    def stream(self, part: Part) -> Iterator[Planned]:
+    def stream(self, part: Part) -> Iterator[LayerEntry]:
         """Yield the entries for one directory as the walk finds them, which is in order."""
         self.make_directories(self._base)
         yield from self.entries.sorted()
         for entry, handle in self._directory(part):
-            refuse_mark(entry.path)
-            yield Planned(entry, 0, handle)
+            refuse_whiteout(entry.path)
+            yield LayerEntry(entry, 0, handle)
 
     # -- the three kinds --------------------------------------------------------------------
 
@@ -146,16 +146,16 @@ class _Plan:
         target = self._at(path)
         if target is None or target.kind == Kind.DIRECTORY:
             raise LayerError("a hard link to nothing", where=entry.path)
-        planned = self.entries.get(path)
-        return planned.link if planned and planned.kind == Kind.HARDLINK else path
+        earlier = self.entries.get(path)
+        return earlier.link if earlier and earlier.kind == Kind.HARDLINK else path
 
     # -- pieces -----------------------------------------------------------------------------
 
     def _at(self, path: str) -> Entry | None:
         """Return what an earlier source has put at *path*, or else the image."""
-        planned = self.entries.get(path)
-        if planned is not None:
-            return planned
+        earlier = self.entries.get(path)
+        if earlier is not None:
+            return earlier
         found = self._tree.get(path)
         return None if found is None else found.entry
 
@@ -178,9 +178,9 @@ class _Plan:
         itself would otherwise give it the attributes of a directory they make up.
         """
         for parent in _upwards(path):
-            planned = self.entries.get(parent)
-            if planned is not None:
-                self._refuse_non_directory(parent, planned)
+            earlier = self.entries.get(parent)
+            if earlier is not None:
+                self._refuse_non_directory(parent, earlier)
                 continue
             found = self._tree.get(parent)
             if found is None:
@@ -206,7 +206,7 @@ class _Plan:
             )
 
 
-def make_directories(path: str, target: Target) -> list[Planned]:
+def make_directories(path: str, target: Target) -> list[LayerEntry]:
     """Return the entries that make the directory *path* (WORKDIR); empty if it is there."""
     plan = _Plan(target)
     resolved = target.tree.resolve(path)

@@ -26,7 +26,7 @@ Content = Callable[[Any, int], Iterator[bytes]]
 
 
 class Source(Protocol):
-    """A place that files are copied from."""
+    """What files are copied from."""
 
     @property
     def keeps_owners(self) -> bool:
@@ -70,18 +70,18 @@ class FromContext:
         yield read_file
 
 
-def read_file(place: str, size: int) -> Iterator[bytes]:
-    """Yield the content of the file *place*, which must have *size* bytes."""
-    fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def read_file(path: str, size: int) -> Iterator[bytes]:
+    """Yield the content of the file *path*, which must have *size* bytes."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         while size:
             data = os.read(fd, min(size, CHUNK))
             if not data:
-                raise LayerError("shrank while it was read", where=place)
+                raise LayerError("shrank while it was read", where=path)
             size -= len(data)
             yield data
         if os.read(fd, 1):
-            raise LayerError("grew while it was read", where=place)
+            raise LayerError("grew while it was read", where=path)
     finally:
         os.close(fd)
 
@@ -139,7 +139,7 @@ class FromImage:
                 yield found.entry._replace(path=path), None
                 continue
             # Of several names of one file the first that comes here carries the content.  A
-            # file that was linked to is told by its link, an empty one by nothing: it is copied.
+            # file that is linked to is recognised by its content, an empty one is copied.
             content = self._image.tree.original(found)
             first = firsts.setdefault((content.layer, content.offset), path)
             if first != path and content.entry.size:

@@ -155,14 +155,14 @@ def parse_flags(
 ) -> dict[str, str]:
     """Read ``--name=value`` words into a table; booleans become ``"true"`` or ``"false"``.
 
-    *absent* are flags of the language that are not there yet, each with what to do instead.
+    *absent* are flags of the language that are not supported, each with what to do instead.
     """
     absent = absent or {}
     given: dict[str, str] = {}
     for word in words:
         name, equals, value = word[2:].partition("=")
         if name in absent:
-            raise FormatError(f"--{name} is not there yet", hint=absent[name])
+            raise FormatError(f"--{name} is not supported", hint=absent[name])
         if name not in strings and name not in booleans:
             known = [f"--{flag}" for flag in (*strings, *booleans, *absent)]
             raise FormatError(f"unknown flag: --{name}{suggest(f'--{name}', known)}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ocitool.builder.dockerfile.lines import Heredoc, Span
+from ocitool_runtime.spec import Network
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -72,7 +73,7 @@ class Run:
     span: Span
     command: Command
     heredocs: tuple[Heredoc, ...] = ()
-    network: str | None = None  # default, none or host; not expanded
+    network: Network = Network.HOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

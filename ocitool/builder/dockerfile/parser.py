@@ -133,7 +133,7 @@ def _instruction(source: Source, line: Line) -> Instruction | From:
 
 def _function(word: str) -> Callable[[Statement], Instruction | From]:
     if word in _ABSENT:
-        raise FormatError(f"{word} is not there yet", hint=_ABSENT[word])
+        raise FormatError(f"{word} is not supported", hint=_ABSENT[word])
     if word not in _INSTRUCTIONS:
         raise FormatError(f"unknown instruction: {word}{suggest(word, _INSTRUCTIONS)}")
     return _INSTRUCTIONS[word]

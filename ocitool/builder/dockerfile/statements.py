@@ -1,6 +1,6 @@
 """One logical line -> one instruction: a function an instruction.
 
-Each function takes a `Statement` and raises `FormatError` without a place; `parser` adds it.
+Each function takes a `Statement` and raises `FormatError` without a location; `parser` adds it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from ocitool.builder.dockerfile.instructions import (
 from ocitool.builder.dockerfile.lines import Heredoc, Line, Span, parse_opening
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.errors import FormatError
+from ocitool_runtime.spec import Network
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _MAX_RETRIES = 2**31 - 1
@@ -234,9 +235,9 @@ def _retries(text: str | None) -> int | None:
     return int(text)
 
 
-_NETWORKS = ("default", "none", "host")
+_NETWORKS = {"default": Network.HOST, "none": Network.NONE, "host": Network.HOST}
 
-# Flags of the language that are not there yet, and what to do instead.
+# Flags of the language that are not supported, and what to do instead.
 _RUN_ABSENT = {
     "mount": "COPY what the command needs, and remove it in the same RUN that used it",
     "security": "RUN is always sandboxed",
@@ -257,13 +258,13 @@ _LINK_HINT = "leave --link out: the result holds the same files"
 
 def parse_run(statement: Statement) -> Run:
     flags = parse_flags(statement.flags, strings=("network",), absent=_RUN_ABSENT)
-    network = flags.get("network")
-    if network is not None and network not in _NETWORKS:
+    network = flags.get("network") or "default"
+    if network not in _NETWORKS:
         raise FormatError(
             f"--network={network} is not known", hint=f"one of {', '.join(_NETWORKS)}"
         )
     command, heredocs = _script(statement)
-    return Run(span=statement.span, command=command, heredocs=heredocs, network=network)
+    return Run(span=statement.span, command=command, heredocs=heredocs, network=_NETWORKS[network])
 
 
 def _script(statement: Statement) -> tuple[Command, tuple[Heredoc, ...]]:
@@ -320,7 +321,7 @@ def parse_add(statement: Statement) -> Add:
 
 def _refuse_link(flags: dict[str, str]) -> None:
     if flags.get("link") == "true":
-        raise FormatError("--link is not there yet", hint=_LINK_HINT)
+        raise FormatError("--link is not supported", hint=_LINK_HINT)
 
 
 def _operands(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...], str]:

@@ -1,23 +1,19 @@
-"""Values checked once their variables are expanded: ports, signals, owners, modes, sources.
+"""Values checked once their variables are expanded: ports, signals, sources.
 
-Every function takes expanded text and raises `FormatError` without a place: the caller knows
+Every function takes expanded text and raises `FormatError` without a location: the caller knows
 the instruction.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ocitool.errors import FormatError
 
 __all__ = [
-    "Chmod",
     "SourceKind",
     "check_source",
-    "parse_chmod",
-    "parse_chown",
     "parse_port",
     "parse_stop_signal",
     "source_kind",
@@ -78,18 +74,6 @@ def parse_stop_signal(text: str) -> str:
     raise FormatError(f"invalid signal: {text}", hint="a name as SIGTERM, or a number as 15")
 
 
-def parse_chown(text: str) -> tuple[str, str | None]:
-    """Cut ``user[:group]``, names or numbers, into its parts.
-
-    Without a group it is None: of a name it is that user's own, of a number the same number.
-    Without a user, ``:group``, that is ``"0"``.  Whoever expanded to nothing has no ``--chown``.
-    """
-    user, _, group = text.partition(":")
-    if not (user or group) or ":" in group:
-        raise FormatError(f"invalid chown parameter: '{text}'", hint="write --chown=user:group")
-    return user or "0", group or None
-
-
 SourceKind: TypeAlias = Literal["path", "url", "git"]
 _GIT = re.compile(r"(?:git|ssh)://|[\w.-]+@[\w.-]+:|https?://[^?#]*\.git/?(?:[?#]|\Z)", re.I | re.A)
 _URL = re.compile(r"(?:https?|ftp)://", re.I)
@@ -114,91 +98,6 @@ def check_source(instruction: str, text: str) -> None:
     if instruction == "COPY":
         raise FormatError(f"source can't be {called} for COPY")
     raise FormatError(
-        f"ADD of {called} is not there yet: {text}",
+        f"ADD of {called} is not supported: {text}",
         hint="fetch it before the build and COPY it from the context, or fetch it in a RUN",
     )
-
-
-_MAX = 0o7777
-_WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007}
-_READ, _WRITE, _EXECUTE = 0o444, 0o222, 0o111
-_SET_ID, _STICKY = 0o6000, 0o1000
-_SHIFT = {"u": 6, "g": 3, "o": 0}
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
-_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chmod:
-    """A change of mode.
-
-    ``octal`` is the mode itself, for files and directories alike; it is None if the change is
-    symbolic, and then depends on the mode that a file has.
-    """
-
-    octal: int | None = None
-    actions: tuple[tuple[int, str, str], ...] = ()  # who as a mask, operator, permissions
-
-    def apply(self, mode: int, is_dir: bool) -> int:
-        """Return the permission bits, at most 07777, that a file of *mode* gets."""
-        if self.octal is not None:
-            return self.octal
-        mode &= _MAX
-        for who, operator, permissions in self.actions:
-            bits = _bits(permissions, mode, is_dir) & who
-            if operator == "-":
-                mode &= ~bits
-            elif operator == "+":
-                mode |= bits
-            else:
-                mode = mode & ~who | bits
-        return mode
-
-
-def parse_chmod(text: str) -> Chmod:
-    """Read ``755`` or ``u=rwX,go=rX``; symbolic without a who means everybody, umask or not.
-
-    Source: POSIX.1-2017, chmod, "Extended description".
-    """
-    if re.fullmatch("[0-7]+", text) and int(text, 8) <= _MAX:
-        return Chmod(octal=int(text, 8))
-    actions: list[tuple[int, str, str]] = []
-    for part in text.split(","):
-        clause = _CLAUSE.fullmatch(part)
-        if clause is None:
-            raise FormatError(
-                f"invalid chmod parameter: '{text}'. it should be octal string and between 0 "
-                "and 07777",
-                hint="or symbolic, as u=rwX,go=rX",
-            )
-        who = _mask(clause[1])
-        actions += [(who, found[1], found[2]) for found in _ACTION.finditer(clause[2])]
-    return Chmod(actions=tuple(actions))
-
-
-def _mask(who: str) -> int:
-    if not who or "a" in who:
-        return _MAX
-    mask = 0
-    for letter in who:
-        mask |= _WHO[letter]
-    return mask
-
-
-def _bits(permissions: str, mode: int, is_dir: bool) -> int:
-    """Return the permissions for everybody, before they are cut down to who they are for."""
-    if permissions in _SHIFT:
-        return (mode >> _SHIFT[permissions] & 0o7) * 0o111
-    bits = 0
-    for letter in permissions:
-        if letter == "r":
-            bits |= _READ
-        elif letter == "w":
-            bits |= _WRITE
-        elif letter == "x" or (letter == "X" and (is_dir or mode & _EXECUTE)):
-            bits |= _EXECUTE
-        elif letter == "s":
-            bits |= _SET_ID
-        elif letter == "t":
-            bits |= _STICKY
-    return bits

@@ -1,7 +1,7 @@
 """The instructions of one stage, evaluated: a function for each kind.
 
 Instructions that only change the configuration are applied at once, also for ``import --change``;
-those that make a layer become an `Op` for the solver.
+those that make a layer become vertices: see `steps`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ocitool.builder.commit import Step
+from ocitool.builder.definition import HistoryEntry
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.expand import split_words
 from ocitool.builder.dockerfile.parser import Dockerfile, parse
 from ocitool.builder.dockerfile.values import parse_port, parse_stop_signal
 from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import DockerfileError, FormatError
-from ocitool.oci.config import RunConfig
+from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.limits import CONFIG
 from ocitool.oci.platform import Platform, this_platform
-from ocitool.store.layer_content import Layer
 
 _MOST_PORTS = 3 * 65536  # each of each protocol
 DEFAULT_SHELL = ("/bin/sh", "-c")
@@ -35,9 +34,10 @@ class StageState:
     scope: Scope
     platform: Platform
     run: RunConfig  # but for the environment, which is the scope's: see `config`
-    layers: tuple[Layer, ...]
+    vertex: int = 0  # whose file system the stage has now
+    base: ImageConfig | None = None  # None: scratch
     author: str = ""
-    steps: list[Step] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
     history_size: int = 0  # characters
     has_cmd: bool = False  # whether CMD was given in this stage
     unset: set[str] = field(default_factory=set)  # variables that were used and not there
@@ -62,19 +62,15 @@ class StageState:
         """The working directory."""
         return self.run.working_dir or "/"
 
-    def told(self, created_by: str) -> None:
-        """Add a step without a layer to the history."""
-        self.add(Step(created_by=created_by))
-
-    def add(self, step: Step) -> None:
-        """Add a step to the history; `FormatError` where no config could hold it any more."""
-        self.history_size += len(step.created_by)
+    def add_history(self, created_by: str, vertex: int | None = None) -> None:
+        """Add an entry to the history; `FormatError` where no config could hold it any more."""
+        self.history_size += len(created_by)
         if self.history_size > CONFIG:
             raise FormatError(
                 f"the image's history comes to more than {CONFIG} bytes with this line",
                 hint="an image's config may not be larger; is a variable very long?",
             )
-        self.steps.append(step)
+        self.history.append(HistoryEntry(created_by=created_by, vertex=vertex))
 
     def command(self, command: do.Command) -> tuple[str, ...]:
         """Return what a command runs, shell included."""
@@ -87,7 +83,7 @@ class StageState:
 
 
 def configure(state: StageState, instruction: do.Instruction) -> None:
-    """Carry out an instruction that changes the configuration alone.
+    """Apply an instruction that changes the configuration alone.
 
     Raises:
         DockerfileError: a value is wrong once its variables are expanded.
@@ -101,7 +97,7 @@ def configure(state: StageState, instruction: do.Instruction) -> None:
 
 
 def is_configuration(instruction: do.Instruction) -> bool:
-    """Say whether `configure` carries the instruction out."""
+    """Say whether `configure` applies the instruction."""
     return type(instruction) in _TABLE
 
 
@@ -111,7 +107,7 @@ def _arg(state: StageState, arg: do.Arg) -> None:
         value = None if default is None else state.expand(default)
         state.scope.declare(name, value)
         shown.append(name if value is None else f"{name}={value}")
-    state.told(f"ARG {' '.join(shown)}")
+    state.add_history(f"ARG {' '.join(shown)}")
 
 
 def _env(state: StageState, env: do.Env) -> None:
@@ -121,7 +117,7 @@ def _env(state: StageState, env: do.Env) -> None:
         if not name:
             raise FormatError("ENV names can not be blank")
         state.scope.set_env(name, value)
-    state.told(f"ENV {' '.join(f'{name}={value}' for name, value in pairs.items())}")
+    state.add_history(f"ENV {' '.join(f'{name}={value}' for name, value in pairs.items())}")
 
 
 def _label(state: StageState, label: do.Label) -> None:
@@ -129,13 +125,13 @@ def _label(state: StageState, label: do.Label) -> None:
     if "" in pairs:
         raise FormatError("LABEL names can not be blank")
     state.run = replace(state.run, labels={**state.run.labels, **pairs})
-    state.told(f"LABEL {' '.join(f'{name}={value}' for name, value in pairs.items())}")
+    state.add_history(f"LABEL {' '.join(f'{name}={value}' for name, value in pairs.items())}")
 
 
 def _cmd(state: StageState, cmd: do.Cmd) -> None:
     state.run = replace(state.run, cmd=state.command(cmd.command))
     state.has_cmd = True
-    state.told(_shown("CMD", state.command(cmd.command)))
+    state.add_history(_shown("CMD", state.command(cmd.command)))
 
 
 def _entrypoint(state: StageState, entrypoint: do.Entrypoint) -> None:
@@ -143,12 +139,12 @@ def _entrypoint(state: StageState, entrypoint: do.Entrypoint) -> None:
     # A base's CMD was made for the base's ENTRYPOINT.
     cmd = state.run.cmd if state.has_cmd else None
     state.run = replace(state.run, entrypoint=command, cmd=cmd)
-    state.told(_shown("ENTRYPOINT", command))
+    state.add_history(_shown("ENTRYPOINT", command))
 
 
 def _shell(state: StageState, shell: do.Shell) -> None:
     state.run = replace(state.run, shell=shell.args)
-    state.told(f"SHELL [{' '.join(shell.args)}]")
+    state.add_history(f"SHELL [{' '.join(shell.args)}]")
 
 
 def _user(state: StageState, user: do.User) -> None:
@@ -156,7 +152,7 @@ def _user(state: StageState, user: do.User) -> None:
     if not name:
         raise FormatError("USER must have an argument")
     state.run = replace(state.run, user=name)
-    state.told(f"USER {name}")
+    state.add_history(f"USER {name}")
 
 
 def _volume(state: StageState, volume: do.Volume) -> None:
@@ -165,7 +161,7 @@ def _volume(state: StageState, volume: do.Volume) -> None:
         raise FormatError("VOLUME specified can not be an empty string")
     known = dict.fromkeys((*state.run.volumes, *paths))
     state.run = replace(state.run, volumes=tuple(known))
-    state.told(f"VOLUME [{' '.join(paths)}]")
+    state.add_history(f"VOLUME [{' '.join(paths)}]")
 
 
 def _expose(state: StageState, expose: do.Expose) -> None:
@@ -184,13 +180,13 @@ def _expose(state: StageState, expose: do.Expose) -> None:
             raise FormatError("EXPOSE names more ports than there are")
     known = dict.fromkeys((*state.run.exposed_ports, *ports))
     state.run = replace(state.run, exposed_ports=tuple(known))
-    state.told(f"EXPOSE {' '.join(f'map[{port}:{{}}]' for port in ports)}")
+    state.add_history(f"EXPOSE {' '.join(f'map[{port}:{{}}]' for port in ports)}")
 
 
 def _stop_signal(state: StageState, stop: do.StopSignal) -> None:
     signal = parse_stop_signal(state.expand(stop.signal))
     state.run = replace(state.run, stop_signal=signal)
-    state.told(f"STOPSIGNAL {signal}")
+    state.add_history(f"STOPSIGNAL {signal}")
 
 
 def _healthcheck(state: StageState, check: do.Healthcheck) -> None:
@@ -208,12 +204,12 @@ def _healthcheck(state: StageState, check: do.Healthcheck) -> None:
         }
         test |= {name: value for name, value in times.items() if value}
     state.run = replace(state.run, healthcheck=test)
-    state.told(check.span.text)
+    state.add_history(check.span.text)
 
 
 def _maintainer(state: StageState, maintainer: do.Maintainer) -> None:
     state.author = maintainer.name
-    state.told(f"MAINTAINER {maintainer.name}")
+    state.add_history(f"MAINTAINER {maintainer.name}")
 
 
 def _shown(word: str, command: tuple[str, ...]) -> str:
@@ -253,7 +249,6 @@ def changed(changes: Sequence[str], run: RunConfig | None = None) -> RunConfig:
         scope=Scope(given={}, globals={}, consumed=set()),
         platform=this_platform(),
         run=run,
-        layers=(),
     )
     state.scope.inherit(run.environment(), {})
     if len(file.stages) > 1:

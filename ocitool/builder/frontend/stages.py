@@ -128,15 +128,6 @@ def target_of(stages: tuple[Stage, ...], target: str) -> Stage:
     )
 
 
-def leaving(stages: tuple[Stage, ...], target: Stage) -> frozenset[int]:
-    """Return the numbers of the stages whose layers the image of *target* has."""
-    found, stage = {target.index}, target
-    while isinstance(stage.base, int):
-        stage = stages[stage.base]
-        found.add(stage.index)
-    return frozenset(found)
-
-
 def needed(file: Dockerfile, stages: tuple[Stage, ...], target: Stage) -> tuple[Stage, ...]:
     """Return the stages that *target* needs, itself last, each after what it needs."""
     done: dict[int, Stage] = {}

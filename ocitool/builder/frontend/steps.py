@@ -1,120 +1,75 @@
-"""The instructions that make layers: each becomes an `Op` for the solver."""
+"""The instructions that make layers: each becomes a vertex."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from ocitool.builder.commit import Step
+from ocitool.builder.attributes import parse_chmod
+from ocitool.builder.definition import SCRIPTS, Copy, Run, Workdir
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.expand import expand_raw
-from ocitool.builder.dockerfile.values import check_source, parse_chmod
+from ocitool.builder.dockerfile.values import check_source
 from ocitool.builder.frontend.evaluate import StageState
-from ocitool.builder.solver.ops import SCRIPTS, CopyOp, RunOp, WorkdirOp
-from ocitool.builder.solver.selection import Selection
-from ocitool.builder.solver.step_context import Workshop
-from ocitool.errors import BuildError, StepFailed
-from ocitool.store.layer_content import Layer
 
 
-def run_step(shop: Workshop, state: StageState, instruction: do.Run, label: str) -> None:
-    """RUN."""
+def run(state: StageState, instruction: do.Run) -> tuple[Run, str]:
+    """RUN: return the vertex and the text of its history entry."""
     script = ""
     args = state.command(instruction.command)
     if instruction.heredocs and instruction.command.args[0].startswith("#!"):
         script = instruction.command.args[0]
         args = (*state.shell, f"{SCRIPTS}/{instruction.heredocs[0].name}")
-    op = RunOp(
-        below=state.layers,
+    vertex = Run(
+        base=state.vertex,
         platform=str(state.platform),
-        epoch=shop.epoch,
         args=args,
         env=state.scope.run_env(),
         cwd=state.cwd,
         user=state.run.user,
-        network="none" if instruction.network == "none" else "host",
+        network=instruction.network,
         script=script,
         secret_env=state.scope.proxies(),
     )
-
-    def perform(step: int) -> Layer:
-        from ocitool.builder.solver.execute import run_command
-
-        try:
-            return run_command(shop, op, step)
-        except StepFailed as error:
-            span = instruction.span
-            error.where = f"{state.file.name}:{span.first}"
-            error.excerpt = state.file.physical[span.first - 1 : span.last]
-            raise
-
-    record = shop.solver.solve(label, op, perform)
-    created_by = " ".join(["RUN", *state.scope.history_args(), *args])
-    _take(state, record.layer, record.created, created_by)
+    return vertex, " ".join(["RUN", *state.scope.history_args(), *args])
 
 
-def workdir_step(shop: Workshop, state: StageState, instruction: do.Workdir, label: str) -> None:
-    """WORKDIR: the directory, where it is missing."""
+def workdir(state: StageState, instruction: do.Workdir) -> tuple[Workdir, str]:
+    """WORKDIR: set the working directory; return the vertex and the text of its history entry."""
     text = state.expand(instruction.path)
     if not text:
         raise state.file.error(instruction.span, "WORKDIR must have an argument")
-    op = WorkdirOp(
-        below=state.layers,
+    vertex = Workdir(
+        base=state.vertex,
         platform=str(state.platform),
-        epoch=shop.epoch,
         path=state.absolute(text),
         user=state.run.user,
     )
-
-    def perform(_: int) -> Layer | None:
-        from ocitool.builder.solver.execute import make_workdir
-
-        return make_workdir(shop, op)
-
-    record = shop.solver.solve(label, op, perform)
-    state.run = replace(state.run, working_dir=op.path)
-    _take(state, record.layer, record.created, f"WORKDIR {op.path}")
+    state.run = replace(state.run, working_dir=vertex.path)
+    return vertex, f"WORKDIR {vertex.path}"
 
 
-def copy_step(
-    shop: Workshop,
-    state: StageState,
-    instruction: do.Copy | do.Add,
-    label: str,
-    image: tuple[str, tuple[Layer, ...]] | None,
-) -> None:
-    """COPY and ADD; *image* is what ``--from`` names: what to call it, and its layers."""
+def copy(state: StageState, instruction: do.Copy | do.Add, source: int, source_name: str) -> Copy:
+    """COPY and ADD; *source* is the vertex that the files come from."""
     word = "ADD" if isinstance(instruction, do.Add) else "COPY"
-    sources = tuple(state.expand(source) for source in instruction.sources)
-    for source in sources:
-        check_source(word, source)
+    paths = tuple(state.expand(path) for path in instruction.sources)
+    for path in paths:
+        check_source(word, path)
     dest = _destination(state, instruction)
     chmod = state.expand(instruction.chmod or "")
     if chmod:
-        parse_chmod(chmod)  # a wrong one is told whether or not the step is cached
-    selection = Selection(word=word, sources=sources, texts=_texts(state, instruction), image=image)
-    contents = selection.contents(shop)
-    if len(contents) > 1 and not dest.endswith("/"):
-        raise BuildError(
-            f"When using {word} with more than one source file, the destination must be a "
-            "directory and end with a /"
-        )
-    op = CopyOp(
-        below=state.layers,
+        parse_chmod(chmod)  # an invalid one is refused here, whether or not the step is cached
+    return Copy(
+        base=state.vertex,
         platform=str(state.platform),
-        epoch=shop.epoch,
+        source=source,
+        paths=paths,
         dest=dest,
-        contents=contents,
+        texts=tuple(_texts(state, instruction).items()),
         chown=state.expand(instruction.chown or ""),
         chmod=chmod,
+        unpack=word == "ADD",
+        source_name=source_name,
     )
-
-    def perform(_: int) -> Layer:
-        from ocitool.builder.solver.execute import copy_files
-
-        return copy_files(shop, op, selection)
-
-    record = shop.solver.solve(label, op, perform)
-    _take(state, record.layer, record.created, label.partition("] ")[2])
 
 
 def _texts(state: StageState, instruction: do.Copy | do.Add) -> dict[str, bytes]:
@@ -141,9 +96,3 @@ def _destination(state: StageState, instruction: do.Copy | do.Add) -> str:
     if path != "/" and (text.endswith(("/", "/.", "/..")) or text in (".", "..")):
         path += "/"
     return path
-
-
-def _take(state: StageState, layer: Layer | None, created: str, created_by: str) -> None:
-    if layer is not None:
-        state.layers = (*state.layers, layer)
-    state.add(Step(created_by=created_by, layer=layer, created=created))

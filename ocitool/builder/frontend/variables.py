@@ -13,10 +13,29 @@ from typing import Final
 
 from ocitool.builder.dockerfile.expand import Allowance, expand
 from ocitool.oci.platform import Platform
+from ocitool.oci.timestamps import parse_epoch
+
+#: The build argument with the latest time of anything new, in seconds since the epoch.
+EPOCH: Final = "SOURCE_DATE_EPOCH"
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 #: May be given without an ARG, reach every RUN, and leave no trace in the history or the cache.
 PREDEFINED: Final = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))
+
+
+def source_date_epoch(
+    given: Mapping[str, str], default: int | None, declared: str | None = None
+) -> int | None:
+    """Return SOURCE_DATE_EPOCH: of the build arguments *given*, *default*, or *declared*.
+
+    The last is the default of an ARG before the first FROM.  `FormatError` if it is not a number.
+    """
+    text = given.get(EPOCH)
+    if text is None:
+        if default is not None or not declared:
+            return default
+        text = declared
+    return parse_epoch(text)
 
 
 def platform_args(target: Platform, build: Platform, stage: str) -> dict[str, str]:
@@ -59,7 +78,7 @@ class Scope:
         return self._values
 
     def expand(self, text: str, escape: str, unset: set[str] | None = None) -> str:
-        """Return *text* with its variables replaced; see `words.expand`."""
+        """Return *text* with its variables replaced; see `dockerfile.expand`."""
         return expand(text, self._values, escape=escape, unset=unset, allowance=self.allowance)
 
     def set_env(self, name: str, value: str) -> None:

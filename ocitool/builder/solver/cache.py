@@ -1,35 +1,20 @@
-"""The build cache: what a step with the same inputs has made before.
-
-A key is the digest of a step's inputs, framed and typed by JSON: no two different lists of inputs
-have the same text.  It names the tree that a step stands on by its chain id, never by how that
-came about, so a base that was rebuilt with equal content still hits.
-"""
+"""The build cache: what a step with the same key has made before; see `solver.keys`."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from ocitool.errors import StoreError
 from ocitool.store.build_cache import StepRecord
 from ocitool.store.layer_content import Layer, chain_ids
 from ocitool.store.store import Store
 
-_VERSION = 1  # of the keys; raised when a step comes to mean something else
-
-
-def key_of(kind: str, *inputs: Any) -> str:
-    """Return the key of a step of *kind* with *inputs*: strings, numbers, flags, None, lists."""
-    framed = json.dumps([_VERSION, kind, *inputs], ensure_ascii=True, sort_keys=True)
-    return hashlib.sha256(framed.encode("ascii")).hexdigest()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a step made: a layer, or None if it changed nothing; and when."""
+    """The layer that a step made, None if it changed nothing; and when."""
 
     layer: Layer | None
     created: str  # RFC 3339
@@ -41,8 +26,8 @@ class Cache(Protocol):
     def get(self, key: str) -> Record | None:
         """Return the record of *key* if its layer is at hand."""
 
-    def put(self, key: str, record: Record, below: tuple[Layer, ...]) -> None:
-        """Remember *record*, whose layer stands on *below*."""
+    def put(self, key: str, record: Record, parents: tuple[Layer, ...]) -> None:
+        """Remember *record*, whose layer stands on *parents*."""
 
 
 class LocalCache:
@@ -61,25 +46,25 @@ class LocalCache:
             self._store.build_cache.touch(key)
         return Record(layer=record.layer, created=record.created)
 
-    def put(self, key: str, record: Record, below: tuple[Layer, ...]) -> None:
+    def put(self, key: str, record: Record, parents: tuple[Layer, ...]) -> None:
         layer, created = record.layer, record.created
-        chain_id = chain_ids([*below, layer])[-1] if layer is not None else ""
+        chain_id = chain_ids([*parents, layer])[-1] if layer is not None else ""
         self._store.build_cache.put_step(
             key, StepRecord(layer=layer, created=created, chain_id=chain_id)
         )
 
 
 class NoCache:
-    """Remembers nothing of before, but keeps what is made now: ``--no-cache``."""
+    """A cache that is empty at first, and keeps what is made for later builds: ``--no-cache``."""
 
     def __init__(self, behind: Cache) -> None:
         self._behind = behind
         self._fresh: set[str] = set()
 
     def get(self, key: str) -> Record | None:
-        # The same step twice in one build is still done once.
+        # The same step twice in one build is still executed once.
         return self._behind.get(key) if key in self._fresh else None
 
-    def put(self, key: str, record: Record, below: tuple[Layer, ...]) -> None:
+    def put(self, key: str, record: Record, parents: tuple[Layer, ...]) -> None:
         self._fresh.add(key)
-        self._behind.put(key, record, below)
+        self._behind.put(key, record, parents)

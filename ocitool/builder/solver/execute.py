@@ -1,62 +1,68 @@
-"""Carrying steps out, once the cache has said that they must be.
-
-Imported only then: a build that is cached whole needs none of it.
-"""
+"""Executing steps, once the cache has missed."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ocitool.builder.attributes import parse_chmod
 from ocitool.builder.context.context import Item
 from ocitool.builder.copy.archive import Spooled
-from ocitool.builder.copy.entries import Planned
+from ocitool.builder.copy.entries import LayerEntry
 from ocitool.builder.copy.plan import Part, Target, make_directories, plan
-from ocitool.builder.copy.sources import Content, FromContext, FromImage, FromText, Source
+from ocitool.builder.copy.sources import Content, FromText
 from ocitool.builder.copy.users import owner_of
-from ocitool.builder.dockerfile.values import parse_chmod
-from ocitool.builder.solver.ops import CopyOp, RunOp, WorkdirOp
-from ocitool.builder.solver.run import run
-from ocitool.builder.solver.selection import Selection
-from ocitool.builder.solver.step_context import Workshop
+from ocitool.builder.definition import Copy, Run, Step, Workdir
+from ocitool.builder.solver.contents import CopySource, Inputs
+from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import BuildError
 from ocitool.layer.entry import Kind
 from ocitool.layer.index.index import IndexWriter
 from ocitool.layer.tar.writer import TarWriter
+from ocitool.oci.timestamps import SECOND
 from ocitool.store.image_fs import LayeredTree
 from ocitool.store.layer_content import Layer
-from ocitool_runtime.host import userns
 
 
-def run_command(shop: Workshop, op: RunOp, step: int) -> Layer:
-    """RUN: `StepFailed` if the command fails."""
-    return run(shop, op, step, userns.usable_maps())
+def execute(context: StepContext, step: Step, inputs: Inputs) -> Layer | None:
+    """Execute *step* and return its layer; None if it changes nothing.
+
+    Raises:
+        StepFailed: a command ended with another exit code than 0.
+        OcitoolError: what the store, the build context or the sandbox raises.
+    """
+    if isinstance(step, Run):
+        from ocitool.builder.solver.run import run
+
+        return run(context, step, inputs.parents)
+    if isinstance(step, Workdir):
+        return _workdir(context, step, inputs.parents)
+    return _copy(context, step, inputs)
 
 
-def make_workdir(shop: Workshop, op: WorkdirOp) -> Layer | None:
-    """WORKDIR: None if the directory is there."""
-    image = LayeredTree(shop.store.layers, op.below)
-    if not make_directories(op.path, Target(dest=op.path, tree=image.tree)):
+def _workdir(context: StepContext, step: Workdir, parents: tuple[Layer, ...]) -> Layer | None:
+    image = LayeredTree(context.store.layers, parents)
+    if not make_directories(step.path, Target(dest=step.path, tree=image.tree)):
         return None
-    owner = owner_of(op.user, image.read) if op.user else None
-    target = Target(dest=op.path, tree=image.tree, owner=owner, now=shop.now())
-    return write_layer(shop, make_directories(op.path, target))
+    owner = owner_of(step.user, image.read) if step.user else None
+    target = Target(dest=step.path, tree=image.tree, owner=owner, now=context.now())
+    return write_layer(context, make_directories(step.path, target))
 
 
-def copy_files(shop: Workshop, op: CopyOp, selection: Selection) -> Layer:
-    """COPY and ADD."""
-    image = LayeredTree(shop.store.layers, op.below)
+def _copy(context: StepContext, step: Copy, inputs: Inputs) -> Layer:
+    image, source = LayeredTree(context.store.layers, inputs.parents), inputs.source
+    assert source is not None  # every COPY has one
     target = Target(
-        dest=op.dest,
+        dest=step.dest,
         tree=image.tree,
-        owner=owner_of(op.chown, image.read) if op.chown else None,
-        chmod=parse_chmod(op.chmod) if op.chmod else None,
-        now=shop.now(),
+        owner=owner_of(step.chown, image.read) if step.chown else None,
+        chmod=parse_chmod(step.chmod) if step.chmod else None,
+        now=context.now(),
     )
-    with _parts(shop, selection) as parts:
-        layer = write_layer(shop, plan(parts, target), parts)
-    # The step is kept under what the files were before they were read once more.
-    if selection.image is None and selection.contents(shop) != op.contents:
+    with _parts(context, source) as parts:
+        layer = write_layer(context, plan(parts, target), parts)
+    # The cache key is that of the files as they were before they were read once more.
+    if source.context is not None and source.contents() != inputs.contents:
         raise BuildError(
             "the context changed while it was copied",
             hint="build again, or keep what changes out of it by an ignore file",
@@ -64,54 +70,45 @@ def copy_files(shop: Workshop, op: CopyOp, selection: Selection) -> Layer:
     return layer
 
 
-def image_source(shop: Workshop, image: tuple[str, tuple[Layer, ...]]) -> FromImage:
-    """Return an image or a stage as a source of files."""
-    name, layers = image
-    tree = LayeredTree(shop.store.layers, layers)
-    return FromImage(tree, name, lambda: shop.store.lease().path)
-
-
 @contextlib.contextmanager
-def _parts(shop: Workshop, selection: Selection) -> Iterator[list[Part]]:
+def _parts(context: StepContext, source: CopySource) -> Iterator[list[Part]]:
     """Return the parts of the layer; what they have open is closed at the end."""
-    source: Source = FromContext(shop.context)
-    if selection.image is not None:
-        source = image_source(shop, selection.image)
-    parts: list[Part] = []
+    files, parts = source.source(), list[Part]()
     with contextlib.ExitStack() as stack:
-        for name in selection.sources:
-            for item in source.find(name):
+        for path in source.step.paths:
+            for item in files.find(path):
                 archive = None
-                if selection.image is None and selection.unpacks(shop.context, item):
-                    place = f"{shop.context.top}/{item.path}"
-                    archive = Spooled(place, shop.store.lease().path)
+                if (found := source.archive(item)) is not None:
+                    archive = Spooled(found, context.store.lease().path)
                     stack.callback(archive.close)
-                parts.append(Part(source=source, item=item, archive=archive))
-        text = FromText(dict(selection.texts), shop.now())
-        parts.extend(Part(source=text, item=Item(name, name, False)) for name in selection.texts)
+                parts.append(Part(source=files, item=item, archive=archive))
+        texts = dict(source.step.texts)
+        text = FromText(texts, context.now())
+        parts.extend(Part(source=text, item=Item(name, name, False)) for name in texts)
         yield parts
 
 
-_SECOND = 1_000_000_000
+def write_layer(
+    context: StepContext, entries: Iterable[LayerEntry], parts: Sequence[Part] = ()
+) -> Layer:
+    """Make a layer of *entries*, whose contents *parts* have; nothing is unpacked.
 
-
-def write_layer(shop: Workshop, planned: Iterable[Planned], parts: Sequence[Part] = ()) -> Layer:
-    """Make a layer of *planned*, whose contents *parts* have; nothing is unpacked.
-
-    The shop's epoch is the latest time an entry gets.
+    The epoch of *context* is the latest time an entry gets.
     """
-    index, epoch = IndexWriter(), shop.epoch
+    index, epoch = IndexWriter(), context.epoch
     with contextlib.ExitStack() as stack:
-        contents = [stack.enter_context(_contents(number, part, planned))
-                    for number, part in enumerate(parts)]  # fmt: skip
+        contents = [
+            stack.enter_context(_contents(number, part, entries))
+            for number, part in enumerate(parts)
+        ]
 
         def write(sink: Callable[[bytes], object]) -> None:
             writer = TarWriter(sink)
-            for entry, part, handle in planned:
-                if epoch is not None and entry.mtime > epoch * _SECOND:
-                    entry = entry._replace(mtime=epoch * _SECOND)
-                # A tar of ours has whole seconds; its index must say what it says.
-                entry = entry._replace(mtime=entry.mtime // _SECOND * _SECOND)
+            for entry, part, handle in entries:
+                if epoch is not None and entry.mtime > epoch * SECOND:
+                    entry = entry._replace(mtime=epoch * SECOND)
+                # Our tars have whole seconds, and the index of a layer says what its tar says.
+                entry = entry._replace(mtime=entry.mtime // SECOND * SECOND)
                 writer.add(entry)
                 index.add(entry, writer.offset)
                 if entry.kind == Kind.FILE and entry.size:
@@ -119,22 +116,22 @@ def write_layer(shop: Workshop, planned: Iterable[Planned], parts: Sequence[Part
                         writer.content(piece)
             writer.close()
 
-        layer = shop.store.layers.pack(write, shop.compression)
-    shop.store.layers.keep_index(layer.diff_id, index.dump())
+        layer = context.store.layers.pack(write, context.compression)
+    context.store.layers.keep_index(layer.diff_id, index.dump())
     return layer
 
 
 @contextlib.contextmanager
-def _contents(number: int, part: Part, planned: Iterable[Planned]) -> Iterator[Content]:
+def _contents(number: int, part: Part, entries: Iterable[LayerEntry]) -> Iterator[Content]:
     if part.archive is not None:
         yield part.archive.content
         return
     handles = []
     if not part.source.random_access:
         handles = [
-            item.handle
-            for item in planned
-            if item.part == number and item.entry.kind == Kind.FILE and item.handle is not None
+            each.handle
+            for each in entries
+            if each.part == number and each.entry.kind == Kind.FILE and each.handle is not None
         ]
     with part.source.contents(handles) as content:
         yield content

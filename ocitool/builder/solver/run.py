@@ -10,67 +10,63 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from ocitool.builder.solver.ops import DEFAULT_PATH, SCRIPTS, RunOp
-from ocitool.builder.solver.step_context import Workshop
+from ocitool.builder.definition import SCRIPTS, Run
+from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput
 from ocitool.store.layer_content import Layer
-from ocitool_runtime.host.idmap import Maps
-from ocitool_runtime.spec import Exit, Mount, Sandbox, Stdio
+from ocitool_runtime.host.idmap import usable_maps
+from ocitool_runtime.isolation import get_isolation, start
+from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
 
 _KEPT: Final = 20  # lines of output that an error shows
 _SHOWN: Final = 100  # characters of a command in a message
 _HOSTNAME: Final = "buildkitsandbox"  # what Dockerfiles have come to expect
 
 
-def run(shop: Workshop, op: RunOp, step: int, maps: Maps) -> Layer:
-    """Carry *op* out and return its layer.
+def run(context: StepContext, step: Run, parents: tuple[Layer, ...]) -> Layer:
+    """Execute *step* on the file system of *parents* and return its layer.
 
     Raises:
-        StepFailed: the command ended with another code than 0; nothing of it stays.
+        StepFailed: the command ended with another exit code than 0; nothing of it is kept.
         SandboxError: the sandbox could not be set up.
     """
-    store, progress = shop.store, shop.progress
+    store, progress = context.store, context.progress
     with (
-        store.layers.prepare(op.below, progress) as tree,
-        _script(op, store.lease().path) as mounts,
+        store.layers.prepare(parents, progress) as tree,
+        _script(step, store.lease().path) as mounts,
     ):
-        env = {"PATH": DEFAULT_PATH, **op.secret_env, **op.env}
-        sandbox = Sandbox(
-            rootfs=tree.mounts,
-            mounts=mounts,
-            args=op.args,
-            env=tuple(f"{name}={value}" for name, value in env.items()),
-            cwd=op.cwd or "/",
-            user=op.user,
-            hostname=_HOSTNAME,
-            network=op.network,
-            uid_maps=maps.uid_maps,
-            gid_maps=maps.gid_maps,
-            owners_aside=maps.single,
+        sandbox = usable_maps().applied_to(
+            Sandbox(
+                rootfs=tree.mounts,
+                mounts=mounts,
+                args=step.args,
+                env=environment({**step.secret_env, **step.env}),
+                cwd=step.cwd,
+                user=step.user,
+                hostname=_HOSTNAME,
+                network=step.network,
+            )
         )
-        output = _Output(progress, step)
-        done = _carry_out(sandbox, output)
+        output = _Output(progress, context.number)
+        done = _run(sandbox, output)
         for note in done.notes:
             progress.emit(Notice(text=note, level="debug"))
         if done.code:
-            raise _failure(op, done, output)
-        return store.layers.commit(tree, op.below, clamp=op.epoch, compression=shop.compression)
+            raise _failure(step, done, output)
+        return store.layers.commit(
+            tree, parents, clamp=context.epoch, compression=context.compression
+        )
 
 
-def _carry_out(sandbox: Sandbox, output: _Output) -> Exit:
-    from ocitool_runtime.isolation import get_isolation
-
-    isolation = get_isolation()
+def _run(sandbox: Sandbox, output: _Output) -> Exit:
     with contextlib.ExitStack() as stack:
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        stack.callback(os.close, null)
         pipe = output.pipe()
         try:
-            process = isolation.start(sandbox, Stdio(stdin=null, stdout=pipe, stderr=pipe))
+            process = start(get_isolation(), sandbox, stdin=None, stdout=pipe, stderr=pipe)
         finally:
             os.close(pipe)
-            # What the command has left running may hold the pipes open; `close` ends it first.
+            # What the command has left running may hold the pipe open; `close` ends it first.
             stack.callback(output.wait)
         stack.callback(process.close)
         return process.wait()
@@ -119,8 +115,8 @@ class _Output:
                 self._open = self._open[-4096:]
 
 
-def _failure(op: RunOp, done: Exit, output: _Output) -> StepFailed:
-    command = " ".join(" ".join(op.args).split())
+def _failure(step: Run, done: Exit, output: _Output) -> StepFailed:
+    command = " ".join(" ".join(step.args).split())
     if len(command) > _SHOWN:  # the excerpt of the Dockerfile has all of it
         command = command[: _SHOWN - 1] + "…"
     if done.error:
@@ -131,15 +127,15 @@ def _failure(op: RunOp, done: Exit, output: _Output) -> StepFailed:
 
 
 @contextlib.contextmanager
-def _script(op: RunOp, directory: str) -> Iterator[tuple[Mount, ...]]:
+def _script(step: Run, directory: str) -> Iterator[tuple[Mount, ...]]:
     """Put a heredoc that is a program where the sandbox can see it, read-only."""
-    if not op.script:
+    if not step.script:
         yield ()
         return
-    with tempfile.TemporaryDirectory(dir=directory) as place:
-        os.chmod(place, 0o755)
-        path = f"{place}/{op.args[-1].rpartition('/')[2]}"
+    with tempfile.TemporaryDirectory(dir=directory) as scripts:
+        os.chmod(scripts, 0o755)
+        path = f"{scripts}/{step.args[-1].rpartition('/')[2]}"
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(op.script)
+            file.write(step.script)
         os.chmod(path, 0o755)
-        yield (Mount(type="bind", source=place, target=SCRIPTS, options=("ro",)),)
+        yield (Mount(type="bind", source=scripts, target=SCRIPTS, options=("ro",)),)

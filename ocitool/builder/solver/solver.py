@@ -1,71 +1,177 @@
-"""Finding the result of a step: in the cache, or by doing it, once among all processes."""
+"""Walking a definition: each step is taken from the cache, or executed, once among all processes.
+
+What executes steps is imported when the cache misses: a build that is cached whole needs none of
+it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
+from ocitool.builder.context.context import Context
+from ocitool.builder.definition import Copy, Definition, LocalContext, Scratch, SourceImage, Step
 from ocitool.builder.solver.cache import Cache, Record
-from ocitool.builder.solver.ops import Op
+from ocitool.builder.solver.contents import CopySource, Inputs
+from ocitool.builder.solver.images import SourceImages
+from ocitool.builder.solver.keys import step_key
+from ocitool.builder.solver.step_context import StepContext
+from ocitool.errors import OcitoolError, StepFailed
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import ProgressSink, StepErred, StepFinished, StepStarted
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solution:
+    """What a definition came to."""
+
+    layers: tuple[Layer, ...]  # of the image, lowest first
+    records: Mapping[int, Record]  # of the steps, by vertex
+    steps: int  # that were shown
+    cached: int  # of these
+
+
 class Solver:
-    """Solves the steps of one build, numbers them, and tells how they go."""
+    """Solves one definition, vertex by vertex, in the order in which they stand."""
 
     def __init__(
-        self, store: Store, cache: Cache, progress: ProgressSink, epoch: int | None
+        self,
+        definition: Definition,
+        *,
+        store: Store,
+        cache: Cache,
+        images: SourceImages,
+        contexts: Mapping[str, Context],
+        progress: ProgressSink,
     ) -> None:
+        self._definition = definition
         self._store = store
         self._cache = cache
+        self._images = images
+        self._contexts = contexts
         self._progress = progress
-        self._epoch = epoch
-        self.steps = 0
-        self.cached = 0
+        self._exported = _exported(definition)
+        self._layers: dict[int, tuple[Layer, ...]] = {}  # of file systems, by vertex
+        self._records: dict[int, Record] = {}
+        self._steps = 0
+        self._cached = 0
 
-    def solve(
-        self, name: str, op: Op, perform: Callable[[int], Layer | None], *, silent: bool = False
-    ) -> Record:
-        """Return the record of *op*, which is shown as *name*.
+    def solve(self) -> Solution:
+        """Solve every vertex; errors have the location of the vertex they come from.
 
-        *perform* does the step and gets its number; it returns the layer that came of it, or None
-        if there is none.  With *silent* it is neither numbered nor shown unless it is done.
+        Raises:
+            StepFailed: a command ended with another exit code than 0; nothing of it is kept.
+            OcitoolError: what the store, a registry, the build context or the sandbox raises.
         """
-        key = op.key()
+        for number, vertex in enumerate(self._definition.vertices):
+            with self._located(number):
+                if isinstance(vertex, Scratch):
+                    self._layers[number] = ()
+                elif isinstance(vertex, SourceImage):
+                    self._layers[number] = self._fetch(number, vertex)
+                elif not isinstance(vertex, LocalContext):
+                    self._layers[number] = self._step(number, vertex)
+        return Solution(
+            layers=self._layers[self._definition.result],
+            records=self._records,
+            steps=self._steps,
+            cached=self._cached,
+        )
+
+    @contextlib.contextmanager
+    def _located(self, number: int) -> Iterator[None]:
+        location = self._definition.locations.get(number)
+        if location is None:
+            yield
+            return
+        with location.in_errors():
+            try:
+                yield
+            except StepFailed as error:
+                error.excerpt = location.excerpt
+                raise
+
+    def _fetch(self, number: int, vertex: SourceImage) -> tuple[Layer, ...]:
+        if number not in self._definition.names:
+            return self._images.fetch(vertex)[0]
+        step, began = self._begin(number), time.monotonic()
+        try:
+            layers, cached = self._images.fetch(vertex)
+        except OcitoolError as error:
+            self._progress.emit(StepErred(step=step, message=error.message))
+            raise
+        self._end(step, began, cached=cached)
+        return layers
+
+    def _step(self, number: int, vertex: Step) -> tuple[Layer, ...]:
+        inputs = self._inputs(vertex)
+        key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents)
+        step, began = self._begin(number), time.monotonic()
         record = self._cache.get(key)
-        if record is not None and silent:
-            return record
-        step = self.begin(name)
-        began = time.monotonic()
+        cached = record is not None
         if record is None:
             try:
-                # Another process may be at the same step: then its result is taken.
+                # Another process may be executing the same step: then its result is taken.
                 with self._store.layout.work_lock("step", key):
                     record = self._cache.get(key)
+                    cached = record is not None
                     if record is None:
-                        layer = perform(step)
-                        record = Record(layer=layer, created=timestamp(self._epoch))
-                        self._cache.put(key, record, op.below)
-                        self.end(step, began)
-                        return record
+                        record = self._execute(number, step, vertex, inputs)
+                        self._cache.put(key, record, inputs.parents)
             except BaseException as error:
-                message = str(error) or "canceled"  # an interrupt says nothing
+                message = str(error) or "canceled"  # an interrupt has no text
                 self._progress.emit(StepErred(step=step, message=message))
                 raise
-        self.end(step, began, cached=True)
-        return record
+        self._end(step, began, cached=cached)
+        self._records[number] = record
+        return inputs.parents if record.layer is None else (*inputs.parents, record.layer)
 
-    def begin(self, name: str) -> int:
-        """Tell that a step begins; returns its number."""
-        self.steps += 1
-        self._progress.emit(StepStarted(step=self.steps, name=name))
-        return self.steps
+    def _execute(self, number: int, step: int, vertex: Step, inputs: Inputs) -> Record:
+        from ocitool.builder.solver.execute import execute
 
-    def end(self, step: int, began: float, *, cached: bool = False) -> None:
-        """Tell that a step has ended."""
-        self.cached += cached
+        context = StepContext(
+            store=self._store,
+            progress=self._progress,
+            number=step,
+            epoch=self._definition.epoch,
+            # A layer that no image gets is stored as it is: compressing it would be wasted.
+            compression="gzip" if number in self._exported else "none",
+        )
+        layer = execute(context, vertex, inputs)
+        return Record(layer=layer, created=timestamp(self._definition.epoch))
+
+    def _inputs(self, vertex: Step) -> Inputs:
+        parents = self._layers[vertex.base]
+        if not isinstance(vertex, Copy):
+            return Inputs(parents=parents)
+        origin = self._definition.vertices[vertex.source]
+        context = self._contexts[origin.name] if isinstance(origin, LocalContext) else None
+        layers = self._layers.get(vertex.source, ())
+        source = CopySource(step=vertex, store=self._store, context=context, layers=layers)
+        return Inputs(parents=parents, source=source, contents=source.contents())
+
+    def _begin(self, number: int) -> int:
+        self._steps += 1
+        name = self._definition.names[number]
+        self._progress.emit(StepStarted(step=self._steps, name=name))
+        return self._steps
+
+    def _end(self, step: int, began: float, *, cached: bool) -> None:
+        self._cached += cached
         seconds = time.monotonic() - began
         self._progress.emit(StepFinished(step=step, seconds=seconds, cached=cached))
+
+
+def _exported(definition: Definition) -> frozenset[int]:
+    """Return the vertices whose layers the image has."""
+    found = set()
+    number: int | None = definition.result
+    while number is not None:
+        found.add(number)
+        vertex = definition.vertices[number]
+        number = None if isinstance(vertex, Scratch | SourceImage | LocalContext) else vertex.base
+    return frozenset(found)

@@ -1,27 +1,25 @@
-"""What the steps of a build are done with."""
+"""What the execution of a step has beside the step itself."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-from ocitool.builder.context.context import Context
-from ocitool.builder.solver.solver import Solver
+from ocitool.oci.timestamps import SECOND
 from ocitool.progress import ProgressSink
 from ocitool.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
-    """The store, the context, and who decides what must be done."""
+class StepContext:
+    """Where a step is executed, and how its layer is made."""
 
     store: Store
-    solver: Solver
-    context: Context
     progress: ProgressSink
+    number: int  # of the step, in progress events
     epoch: int | None  # SOURCE_DATE_EPOCH
-    compression: str = "gzip"  # of the layers that are made
+    compression: str  # of the layer
 
     def now(self) -> int:
         """Return the time of what the builder makes itself, in nanoseconds."""
-        return time.time_ns() if self.epoch is None else self.epoch * 1_000_000_000
+        return time.time_ns() if self.epoch is None else self.epoch * SECOND

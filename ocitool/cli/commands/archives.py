@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.options import progress_option, quiet_option, source_date_epoch
+from ocitool.cli.options import progress_option, silent_option, source_date_epoch
 from ocitool.cli.outfile import archive_to
 from ocitool.cli.output import write_line
 from ocitool.errors import FormatError, NotFound
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from ocitool.store.store import Store
 
 
-@click.command(short_help="Save images to an archive.")
+@click.command()
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout")
 @pass_app
 def save(app: App, names: tuple[str, ...], output: str | None) -> None:
-    """Write images to one tar that docker, podman, skopeo and containerd load."""
+    """Save images to a tar archive
+
+    docker, podman, skopeo and containerd can load the archive.
+    """
     from ocitool.image.archive.archive import NamedImage
     from ocitool.image.archive.archive import save as save_images
     from ocitool.image.store_content import local_image
@@ -34,7 +37,7 @@ def save(app: App, names: tuple[str, ...], output: str | None) -> None:
 
 
 def _kept_name(store: Store, name: str) -> str:
-    """Return *name* whole if it is that of an image, and "" for an id or a digest."""
+    """Return the full form of *name* if an image has this name, and "" for an ID or a digest."""
     from ocitool.oci.reference import Reference
 
     try:
@@ -44,12 +47,15 @@ def _kept_name(store: Store, name: str) -> str:
     return full if any(refs.get(full) for refs in store.all_refs) else ""
 
 
-@click.command(short_help="Write an image's file system as a tar.")
+@click.command()
 @click.argument("image", metavar="IMAGE")
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout")
 @pass_app
 def export(app: App, image: str, output: str | None) -> None:
-    """Write what a container of IMAGE would find as one tar, without unpacking a layer."""
+    """Export the root file system of an image as a tar archive
+
+    The layers are merged while the archive is written; none of them is unpacked to disk.
+    """
     from ocitool.image.rootfs_tar import export_tar
     from ocitool.image.store_content import local_image
 
@@ -57,13 +63,16 @@ def export(app: App, image: str, output: str | None) -> None:
         export_tar(local_image(store, image), store, sink)
 
 
-@click.command(short_help="Load images from an archive.")
-@click.option("-i", "--input", "input_", metavar="FILE", help="Read FILE instead of stdin.")
-@quiet_option
+@click.command()
+@click.option("-i", "--input", "input_", metavar="FILE", help="Read from FILE instead of stdin")
+@silent_option
 @progress_option
 @pass_app
 def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
-    """Bring the images of an archive into the store: docker's, podman's, or an OCI layout's."""
+    """Load images from a tar archive or stdin
+
+    Reads archives of `docker save` and `podman save`, and OCI image layouts in a tar archive.
+    """
     from ocitool.image.archive.archive import load as load_images
 
     with (
@@ -76,19 +85,20 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
         write_line(name if quiet else f"Loaded image: {name}")
 
 
-@click.command(name="import", short_help="Make an image of a tar of a file system.")
+@click.command(name="import")
 @click.argument("file", metavar="FILE|-")
 @click.argument("name", required=False, metavar="[NAME[:TAG]]")
 @click.option(
     "-c", "--change", "changes", multiple=True, metavar="INSTRUCTION",
-    help="Apply a Dockerfile instruction: CMD, ENV, ENTRYPOINT, EXPOSE, LABEL, ...",
+    help="Dockerfile instruction to apply: CMD, ENV, ENTRYPOINT, EXPOSE, LABEL, ...",
 )  # fmt: skip
-@click.option("-m", "--message", default="", metavar="TEXT", help="The history's comment.")
+@click.option("-m", "--message", default="", metavar="TEXT", help="Comment for the image's history")
 @pass_app
 def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], message: str) -> None:
-    """Make an image with one layer of the tar FILE.
+    """Import a tar archive to create an image
 
-    SOURCE_DATE_EPOCH in the environment is the time that the image was made.
+    The archive becomes the only layer of the image.  SOURCE_DATE_EPOCH in the environment, in
+    seconds since 1970, sets the time of creation.
     """
     from ocitool.builder.frontend.evaluate import changed
     from ocitool.image.rootfs_tar import import_tar
@@ -109,7 +119,9 @@ def _input(path: str | None) -> Any:
         try:
             return open(path, "rb")
         except OSError as error:
-            raise NotFound(f"cannot be read: {error.strerror}", where=path) from error
+            raise NotFound(f"cannot read the archive: {error.strerror}", where=path) from error
     if sys.stdin.isatty():
-        raise FormatError("nothing is given", where="stdin", hint="name a file, or use a pipe")
+        raise FormatError(
+            "cannot read an archive from a terminal", hint="name a file, or use a pipe"
+        )
     return sys.stdin.buffer

@@ -8,25 +8,42 @@ import sys
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.options import insecure_option, progress_option, source_date_epoch
+from ocitool.cli.options import (
+    authfile_option,
+    insecure_option,
+    progress_option,
+    source_date_epoch,
+)
 from ocitool.cli.output import write_line
 
 
 @click.command(name="build", short_help="Build an image from a Dockerfile.")
 @click.argument("context", metavar="CONTEXT")
-@click.option("-t", "--tag", "tags", multiple=True, metavar="NAME", help="A name for the image.")
-@click.option("-f", "--file", metavar="FILE", help="The Dockerfile.  [default: CONTEXT/Dockerfile]")
+@click.option(
+    "-t",
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME",
+    help="Name of the image, with an optional tag.",
+)
+@click.option(
+    "-f", "--file", metavar="FILE", help="Path of the Dockerfile.  [default: CONTEXT/Dockerfile]"
+)
 @click.option(
     "--build-arg", "build_args", multiple=True, metavar="NAME[=VALUE]",
-    help="Set a build argument; without a value, to the environment's.",
+    help="Set a build argument; without a value, from the environment.",
 )  # fmt: skip
-@click.option("--target", metavar="STAGE", default="", help="Build up to this stage.")
-@click.option("--no-cache", is_flag=True, help="Do every step again.")
-@click.option("--pull", is_flag=True, help="Ask the registry for newer base images.")
-@click.option("--iidfile", metavar="FILE", help="Write the image's id to FILE.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only the image's id.")
+@click.option(
+    "--target", metavar="STAGE", default="", help="Target build stage.  [default: the last one]"
+)
+@click.option("--no-cache", is_flag=True, help="Execute every step, without the build cache.")
+@click.option("--pull", is_flag=True, help="Pull base images even if they are in the store.")
+@click.option("--iidfile", metavar="FILE", help="Write the image ID to FILE.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the image ID.")
 @progress_option
 @insecure_option
+@authfile_option
 @pass_app
 def command(
     app: App,
@@ -41,11 +58,12 @@ def command(
     quiet: bool,
     progress: str,
     tls_verify: bool,
+    authfile: str | None,
 ) -> None:
     """Build an image from the Dockerfile in the directory CONTEXT.
 
-    SOURCE_DATE_EPOCH in the environment is the latest time that anything new gets, which makes
-    builds the same to the byte.
+    SOURCE_DATE_EPOCH in the environment is the latest timestamp of everything the build makes,
+    so that equal builds give equal bytes.
     """
     from ocitool.builder.build import build
     from ocitool.builder.inputs import read_stdin
@@ -61,6 +79,7 @@ def command(
         no_cache=no_cache,
         pull=pull,
         insecure=not tls_verify,
+        authfile=authfile or "",
         source_date_epoch=source_date_epoch(),
     )
     with app.progress("quiet" if quiet else progress, build=True) as sink, app.store(sink) as store:

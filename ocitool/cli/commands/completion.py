@@ -8,10 +8,10 @@ from click.shell_completion import get_completion_class
 from ocitool.cli.output import write
 
 
-@click.command(name="completion", short_help="Print the shell's completion script.")
+@click.command(name="completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print a script that completes ocitool's commands and options.
+    """Print a shell completion script
 
     \b
     bash:  ocitool completion bash > ~/.local/share/bash-completion/completions/ocitool

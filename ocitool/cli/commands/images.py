@@ -13,10 +13,10 @@ from ocitool.cli.output import write, write_line
 from ocitool.errors import ImageNotFound, OcitoolError
 
 
-@click.command(short_help="List images.")
+@click.command()
 @click.argument("repository", required=False, metavar="[REPOSITORY[:TAG]]")
 @quiet_option
-@click.option("--digests", is_flag=True, help="Show digests.")
+@click.option("--digests", is_flag=True, help="Show digests")
 @no_trunc_option
 @format_option
 @pass_app
@@ -28,9 +28,9 @@ def images(
     no_trunc: bool,
     format_: str | None,
 ) -> None:
-    """List the images in the store, or those of one repository.
+    """List images
 
-    Images of shared stores follow, with the store they are in.
+    Images of additional image stores are listed last, with the directory of their store.
     """
     from ocitool.cli.listing import image_rows
     from ocitool.cli.output import Column, emit_list, short_id
@@ -46,7 +46,7 @@ def images(
         Column("Size", "SIZE"),
     ]
     with app.store() as store:
-        rows = list(image_rows(store, repository or "", moments=bool(format_)))
+        rows = list(image_rows(store, repository or "", timestamps=bool(format_)))
         if store.shared:
             columns.append(Column("Store", "STORE"))
     if quiet:
@@ -54,12 +54,12 @@ def images(
     emit_list(rows, columns=columns, format=format_, quiet=quiet, no_trunc=no_trunc)
 
 
-@click.command(short_help="Show everything about images.")
+@click.command()
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
 @format_option
 @pass_app
 def inspect(app: App, names: tuple[str, ...], format_: str | None) -> None:
-    """Show images as JSON."""
+    """Display detailed information on images, as JSON"""
     from ocitool.cli.listing import inspect_document
     from ocitool.cli.output import emit_documents
     from ocitool.image.store_content import local_image
@@ -76,14 +76,14 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None) -> None:
     raise_all(failed)
 
 
-@click.command(short_help="Show the steps that made an image.")
+@click.command()
 @click.argument("name", metavar="IMAGE")
 @quiet_option
 @no_trunc_option
 @format_option
 @pass_app
 def history(app: App, name: str, quiet: bool, no_trunc: bool, format_: str | None) -> None:
-    """Show the steps that made an image, the last one first."""
+    """Show the history of an image, the newest step first"""
     from ocitool.cli.listing import history_rows
     from ocitool.cli.output import Column, ellipsis, emit_list, short_id
     from ocitool.image.store_content import local_image
@@ -101,18 +101,18 @@ def history(app: App, name: str, quiet: bool, no_trunc: bool, format_: str | Non
     emit_list(rows, columns=columns, format=format_, quiet=quiet, no_trunc=no_trunc)
 
 
-@click.command(short_help="Give an image another name.")
+@click.command()
 @click.argument("name", metavar="IMAGE")
 @click.argument("target", metavar="NAME[:TAG]")
 @pass_app
 def tag(app: App, name: str, target: str) -> None:
-    """Let NAME also mean the image that IMAGE means."""
+    """Add a name to an image"""
     from ocitool.errors import BadReference, ImageNotFound
     from ocitool.oci.reference import Reference
 
     reference = Reference.parse(target)
     if reference.digest is not None:
-        raise BadReference("a tag cannot have a digest", where=target)
+        raise BadReference("the new name must not have a digest", where=target)
     with app.store() as store:
         found = store.find(name)
         if not store.refs.alias(str(reference), found):
@@ -120,21 +120,23 @@ def tag(app: App, name: str, target: str) -> None:
                 raise ImageNotFound(
                     f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`"
                 )
-            store.refs.set(str(reference), found)  # a shared store has it
+            store.refs.set(str(reference), found)  # the image is in an additional image store
 
 
-@click.command(short_help="Remove images.")
+@click.command()
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("-f", "--force", is_flag=True, help="Remove an image with all its names.")
+@click.option("-f", "--force", is_flag=True, help="Remove an image that has several names")
 @pass_app
 def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
-    """Remove names, and images that have no other name.
+    """Remove images
 
-    Refused for a store that holds the content of a registry server: delete through the registry.
+    Removes the names given.  An image is removed with its last name, together with the data that
+    no other image uses; the build cache is kept.
 
-    What only they used is removed from the disk, too; the build cache stays.  The files of
-    unpacked layers and large blobs go after the command has ended, unless OCITOOL_BACKGROUND=no
-    is set, or background = "no" in a file of settings.
+    The files of unpacked layers and large blobs are removed in the background after the command
+    has ended, unless OCITOOL_BACKGROUND=no is set, or background = "no" in a configuration file.
+
+    Not supported for the store of a registry server: delete its images through the registry.
     """
     from ocitool.cli.listing import familiar
     from ocitool.store.maintenance.remove import remove_image
@@ -152,7 +154,7 @@ def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
             try:
                 remove(name)
             except ImageNotFound as error:
-                error.hint = ""  # it need not be pulled to be removed
+                error.hint = ""  # the hint is to pull it
                 if force:
                     write(describe(error), sys.stderr)
                 else:

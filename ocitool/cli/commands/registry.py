@@ -12,16 +12,16 @@ from ocitool.cli.options import (
     insecure_option,
     platform_option,
     progress_option,
-    quiet_option,
+    silent_option,
 )
 from ocitool.cli.output import write_line
 from ocitool.errors import AuthError, FormatError
 
 
-@click.command(short_help="Bring an image from a registry.")
+@click.command()
 @click.argument("name", metavar="NAME[:TAG|@DIGEST]")
 @platform_option
-@quiet_option
+@silent_option
 @progress_option
 @insecure_option
 @authfile_option
@@ -35,7 +35,10 @@ def pull(
     tls_verify: bool,
     authfile: str | None,
 ) -> None:
-    """Bring an image into the store, ready to run."""
+    """Pull an image from a registry
+
+    The layers are unpacked while they are downloaded, so that the image is ready to run.
+    """
     from ocitool.image.transfer import pull as pull_image
     from ocitool.oci.platform import Platform
     from ocitool.oci.reference import Reference
@@ -54,10 +57,10 @@ def pull(
     write_line(str(Reference.parse(name)))
 
 
-@click.command(short_help="Send an image to a registry.")
+@click.command()
 @click.argument("name", metavar="IMAGE")
 @click.argument("target", required=False, metavar="[NAME[:TAG]]")
-@quiet_option
+@silent_option
 @progress_option
 @insecure_option
 @authfile_option
@@ -71,7 +74,10 @@ def push(
     tls_verify: bool,
     authfile: str | None,
 ) -> None:
-    """Send IMAGE to the registry in its name, or as NAME to another one."""
+    """Push an image to a registry
+
+    IMAGE is pushed to the repository that its name says, or to NAME.
+    """
     from ocitool.image.transfer import push as push_image
     from ocitool.oci.reference import Reference
 
@@ -91,11 +97,16 @@ def push(
         write_line(f"{reference.tag}: digest: {descriptor.digest} size: {descriptor.size}")
 
 
-@click.command(short_help="Log in to a registry.")
+@click.command()
 @click.argument("registry", default="docker.io", metavar="[REGISTRY]")
-@click.option("-u", "--username", metavar="NAME", help="The user's name.")
-@click.option("-p", "--password", metavar="SECRET", help="Seen by others in the process list.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
+@click.option("-u", "--username", metavar="NAME", help="User name")
+@click.option(
+    "-p",
+    "--password",
+    metavar="SECRET",
+    help="Password; other users can see it in the process list",
+)
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin")
 @insecure_option
 @authfile_option
 def login(
@@ -106,19 +117,25 @@ def login(
     tls_verify: bool,
     authfile: str | None,
 ) -> None:
-    """Try credentials on a registry, and keep them where docker and podman do."""
+    """Log in to a registry
+
+    The credentials are checked with the registry and stored in an authentication file of docker or
+    podman, or by the credential helper that is configured there.
+    """
     from ocitool_registry.auth.credential import Credential
     from ocitool_registry.auth.keychain import Fixed, store_credential
     from ocitool_registry.client.client import RegistryClient
 
     if password and password_stdin:
-        raise click.UsageError("--password and --password-stdin exclude each other")
+        raise click.UsageError("--password and --password-stdin are mutually exclusive")
     if password_stdin:
         password = sys.stdin.read().rstrip("\r\n")
     elif not (username and password) and not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask on: use -u and --password-stdin")
+        raise click.UsageError(
+            "cannot prompt without a terminal: use --username and --password-stdin"
+        )
     if password_stdin and not username:
-        raise click.UsageError("--password-stdin needs --username")
+        raise click.UsageError("--password-stdin requires --username")
     username = username or click.prompt("Username", err=True)
     password = password or click.prompt("Password", hide_input=True, err=True)
     credential = Credential(username=username or "", password=password or "")
@@ -126,40 +143,46 @@ def login(
     try:
         client.ping()
     except AuthError as error:
-        error.hint = "the registry refuses this user with this password"
+        error.hint = "check the user name and the password"
         raise
-    place = store_credential(registry, credential, authfile)
-    write_line(f"Login succeeded; the credentials are in {place}.")
+    path = store_credential(registry, credential, authfile)
+    write_line(f"Login succeeded; credentials stored in {path}")
 
 
-@click.command(short_help="Log out of a registry.")
+@click.command()
 @click.argument("registry", default="docker.io", metavar="[REGISTRY]")
 @authfile_option
 def logout(registry: str, authfile: str | None) -> None:
-    """Forget the credentials for a registry."""
+    """Log out of a registry
+
+    Removes the credentials from every authentication file, or from FILE with --authfile.
+    """
     from ocitool_registry.auth.keychain import remove_credential
 
     if not remove_credential(registry, authfile):
         raise AuthError(f"not logged in to {registry}")
-    write_line(f"Removed the credentials for {registry}.")
+    write_line(f"Removed login credentials for {registry}")
 
 
-@click.group(short_help="Be a registry.")
+@click.group()
 def registry() -> None:
-    """Serve images to others."""
+    """Run a registry server"""
 
 
-@registry.command(short_help="Serve a registry.")
+@registry.command(short_help="Start a registry server")
 @click.option(
     "--addr", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT",
-    help="Where to listen; port 0 takes a free one.",
+    help="Address to listen on; port 0 selects a free port",
 )  # fmt: skip
 @pass_app
 def serve(app: App, addr: str) -> None:
-    """Serve the images of the store below --root's `registry` directory, over plain HTTP.
+    """Start a registry server
 
-    What is pushed is kept there until it is deleted through the registry: `system prune` and `rmi`
-    refuse that directory.  Anybody who can reach the address may push and pull.
+    Serves the store in the subdirectory `registry` of the storage directory, over plain HTTP.
+    Pushed images are kept until they are deleted through the registry: `ocitool system prune` and
+    `ocitool rmi` refuse to change that store.
+
+    There is no authentication: anybody who can reach the address can pull, push and delete.
     """
     import signal
 
@@ -169,7 +192,7 @@ def serve(app: App, addr: str) -> None:
 
     host, colon, port = addr.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
-        raise FormatError(f"{addr!r} is not HOST:PORT", where="--addr")
+        raise FormatError(f"invalid address {addr!r}: expected HOST:PORT", where="--addr")
     settings = app.settings()
     trusted = settings.trusted_owner
     require_own(settings.root, trusted)
@@ -177,7 +200,7 @@ def serve(app: App, addr: str) -> None:
         server = make_server(backend, host.strip("[]") or "0.0.0.0", int(port))
 
         def stop(*_: object) -> None:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends once, whole
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # do not interrupt the shutdown
             raise SystemExit(0)
 
         signal.signal(signal.SIGTERM, stop)

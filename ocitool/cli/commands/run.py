@@ -19,22 +19,34 @@ from ocitool.errors import ContainerError, OcitoolError
 )
 @click.argument("image", metavar="IMAGE")
 @click.argument("args", nargs=-1, metavar="[COMMAND] [ARG...]", type=click.UNPROCESSED)
-@click.option("--rm", "remove", is_flag=True, help="Remove the container when it ends; needed.")
+@click.option("--rm", "remove", is_flag=True, help="Remove the container when it exits; required.")
 @click.option("-i", "--interactive", is_flag=True, help="Keep stdin open.")
-@click.option("-t", "--tty", "terminal", is_flag=True, help="Give it a terminal.")
-@click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable.")
+@click.option("-t", "--tty", "terminal", is_flag=True, help="Allocate a terminal.")
+@click.option(
+    "-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set an environment variable."
+)
 @click.option("-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:ro]",
-              help="Mount a file or directory of the host.")  # fmt: skip
-@click.option("--tmpfs", multiple=True, metavar="PATH[:OPTIONS]", help="Mount a tmpfs.")
-@click.option("-w", "--workdir", default="", metavar="DIR", help="The working directory.")
-@click.option("-u", "--user", default="", metavar="USER[:GROUP]", help="Names or ids.")
-@click.option("--entrypoint", metavar="PROGRAM", help="Instead of the image's; '' for none.")
-@click.option("-h", "--hostname", default="", metavar="NAME", help="The container's host name.")
-@click.option("--name", default="", metavar="NAME", help="The container's name.")
+              help="Bind mount a file or directory of the host.")  # fmt: skip
+@click.option("--tmpfs", multiple=True, metavar="PATH[:OPTIONS]", help="Mount a tmpfs at PATH.")
+@click.option(
+    "-w", "--workdir", default="", metavar="DIR", help="Working directory inside the container."
+)
+@click.option(
+    "-u", "--user", default="", metavar="USER[:GROUP]", help="User and group, as names or IDs."
+)
+@click.option(
+    "--entrypoint",
+    metavar="PROGRAM",
+    help="Program instead of the image's entrypoint; '' for none.",
+)
+@click.option("-h", "--hostname", default="", metavar="NAME", help="Host name of the container.")
+@click.option("--name", default="", metavar="NAME", help="Name of the container.")
 @click.option("--network", "--net", default="host", show_default=True, metavar="host|none",
-              help="The host's network, or none at all.")  # fmt: skip
+              help="Network of the container.")  # fmt: skip
 @click.option("--read-only", is_flag=True, help="Mount the root file system read-only.")
-@click.option("--init", is_flag=True, help="Let process 1 be one that reaps and forwards signals.")
+@click.option(
+    "--init", is_flag=True, help="Run an init as PID 1 that reaps processes and forwards signals."
+)
 @click.help_option("--help")
 @pass_app
 def command(
@@ -58,14 +70,14 @@ def command(
 ) -> int:
     """Run COMMAND in a new container of IMAGE, in the foreground.
 
-    Exits with the command's own code; 125 if the container could not be made, 126 if the command
-    cannot be executed, 127 if it is not there.
+    The exit code is that of COMMAND; 125 if the container could not be created, 126 if COMMAND
+    cannot be executed, 127 if it is not found.
     """
     from ocitool.containers.lifecycle import run
-    from ocitool.containers.options import RunOptions
+    from ocitool.containers.options import RunOptions, parse_network
 
     if not remove:
-        raise ContainerError("containers cannot be kept yet", hint="add --rm")
+        raise ContainerError("containers without --rm are not supported", hint="add --rm")
     if terminal and interactive and not sys.stdin.isatty():
         raise ContainerError("the input device is not a TTY", hint="leave out -t")
     options = RunOptions(
@@ -79,7 +91,7 @@ def command(
         entrypoint=entrypoint,
         hostname=hostname,
         name=name,
-        network=network,
+        network=parse_network(network),
         read_only=read_only,
         interactive=interactive,
         terminal=terminal,
@@ -91,10 +103,10 @@ def command(
     except OcitoolError as error:
         error.exit_code = 125  # docker's: nothing of the container ran
         raise
-    except BrokenPipeError:  # who reads the progress has gone
+    except BrokenPipeError:  # the reader of the progress is gone
         raise
     except OSError as error:
-        raise ContainerError(f"cannot be made: {error}") from error
+        raise ContainerError(f"cannot create the container: {error}") from error
     if done.error:
         write_line(shortened(f"ocitool: {done.error}"), sys.stderr)
     return done.code

@@ -29,26 +29,27 @@ if TYPE_CHECKING:
     from ocitool.store.store import Store
 
 
-@click.group(short_help="Look after the store.")
+@click.group()
 def system() -> None:
-    """See what the store takes, prove it, clean it."""
+    """Manage storage"""
 
 
-@system.command(short_help="Prove that the store is whole.")
-@click.option("--repair", is_flag=True, help="Mend what is wrong, and remove what nobody uses.")
+@system.command(short_help="Check the integrity of the store")
+@click.option("--repair", is_flag=True, help="Repair problems, and remove unreferenced data")
 @insecure_option
 @authfile_option
 @progress_option
 @pass_app
 def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progress: str) -> int:
-    """Read every blob, follow every name, compare every unpacked layer with its tar.
+    """Check the integrity of the store
 
-    Exits with 1 if something is wrong, and says what would mend it; what nobody uses any more is
-    told and is not wrong.  Changes nothing without --repair.
+    Verifies the digest of every blob, resolves every image name, and compares every unpacked layer
+    with its blob.  Each problem is printed with its remedy, and the exit code is then 1.
+    Unreferenced data is listed, too, but is not a problem.  Nothing is changed without --repair.
 
-    With --repair damaged and missing blobs are fetched again from the registry that they came from,
-    damaged layers and indexes are removed, to be made again when they are needed, and what nobody
-    uses goes.  Exits with 1 if something could not be repaired.
+    With --repair, corrupt and missing blobs are fetched again from the registry that they were
+    pulled from.  Corrupt layers and indexes are removed; they are created again when they are
+    needed.  Unreferenced data is removed.  The exit code is 1 if a problem could not be repaired.
     """
     with app.progress(progress) as sink, app.store(sink) as store:
         lines, wrong = (
@@ -60,43 +61,46 @@ def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progre
 
 def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
     from ocitool.errors import StoreError
-    from ocitool.store.maintenance.check import check as prove
+    from ocitool.store.maintenance.check import check as check_store
     from ocitool.store.maintenance.orphans import unreferenced_data
 
-    problems = list(prove(store, sink))
-    lines = [_told(problem.what, problem.remedy) for problem in problems]
-    with contextlib.suppress(StoreError):  # names or database are damaged, as was told
+    problems = list(check_store(store, sink))
+    lines = [_entry(problem.what, problem.remedy) for problem in problems]
+    with contextlib.suppress(StoreError):  # the index or the database is corrupt, as reported
         if found := list(unreferenced_data(store)):
             lines += map(one_line, found)
-            lines += ["  not wrong, but of no use: run `ocitool system prune`"]
-    return lines if problems else [*lines, "The store is whole."], bool(problems)
+            lines += ["  unreferenced data: run `ocitool system prune` to remove it"]
+    return lines if problems else [*lines, "No problems found"], bool(problems)
 
 
-def _told(what: str, then: str) -> str:
-    return f"{one_line(shortened(what))}\n  {one_line(shortened(then))}"
+def _entry(problem: str, remedy: str) -> str:
+    return f"{one_line(shortened(problem))}\n  {one_line(shortened(remedy))}"
 
 
 def _repaired(
     store: Store, sink: ProgressSink, insecure: bool, authfile: str | None
 ) -> tuple[list[str], bool]:
     from ocitool.image.repair import Repaired
-    from ocitool.image.repair import repair as mend
+    from ocitool.image.repair import repair as repair_store
 
     lines, wrong = [], False
-    for result in mend(store, sink, insecure=insecure, authfile=authfile):
+    for result in repair_store(store, sink, insecure=insecure, authfile=authfile):
         if isinstance(result, Repaired):
-            lines.append(_told(result.problem.what, result.done))
+            lines.append(_entry(result.problem.what, result.done))
         else:
             wrong = True
-            lines.append(_told(result.what, result.remedy))
-    return lines if wrong else [*lines, "The store is whole."], wrong
+            lines.append(_entry(result.what, result.remedy))
+    return lines if wrong else [*lines, "No problems found"], wrong
 
 
-@click.command(short_help="Show what is used here, and why.")
+@click.command()
 @format_option
 @pass_app
 def info(app: App, format_: str | None) -> None:
-    """Show the store, its driver and why it was chosen, and what the machine allows."""
+    """Display system-wide information
+
+    Shows the store, the storage driver and why it was chosen, and whether containers can run.
+    """
     from ocitool.cli.output import emit_documents
 
     with app.store() as store:
@@ -131,7 +135,7 @@ def _information(app: App, store: Any) -> dict[str, Any]:
         document["Driver"] = "none"
         document["DriverWhy"] = f"{error} ({error.hint})" if error.hint else str(error)
     support = get_isolation().probe()
-    document["Containers"] = "work" if support.ok else f"do not work: {support.reason}"
+    document["Containers"] = "supported" if support.ok else f"not supported: {support.reason}"
     if not support.ok and support.hint:
         document["ContainersHint"] = support.hint
     return document
@@ -146,8 +150,8 @@ def _shared_stores(store: Store, settings: Settings) -> dict[str, str]:
 
 def _why(settings: Any, choice: Any) -> str:
     if settings.driver:
-        return f"{settings.origins['driver']} names it"
-    passed = [f"{each.name} is not: {each.support.reason}" for each in choice.passed_over]
+        return f"selected by {settings.origins['driver']}"
+    passed = [f"{each.name} is not available: {each.support.reason}" for each in choice.passed_over]
     return "; ".join([choice.reason, *passed])
 
 
@@ -156,10 +160,10 @@ def _lines(document: dict[str, Any]) -> list[str]:
     return [f"{key + ':':<{width + 1}} {one_line(str(value))}\n" for key, value in document.items()]
 
 
-@click.command(short_help="Show the version.")
+@click.command()
 @format_option
 def version(format_: str | None) -> None:
-    """Show the versions of ocitool and Python."""
+    """Show version information"""
     from ocitool.cli.output import emit_documents
 
     document = {
@@ -174,24 +178,24 @@ def version(format_: str | None) -> None:
         write("".join(_lines(document)))
 
 
-@system.command(short_help="Show what takes how much space.")
-@click.option("-v", "--verbose", is_flag=True, help="Show each image and build step.")
+@system.command(short_help="Show disk usage")
+@click.option("-v", "--verbose", is_flag=True, help="Show each image and each build cache record")
 @format_option
 @pass_app
 def df(app: App, verbose: bool, format_: str | None) -> None:
-    """Show what takes how much space, and how much of it `system prune` gives back."""
+    """Show disk usage, and how much `ocitool system prune` can reclaim"""
     from ocitool.store.maintenance.cache_usage import size_of
     from ocitool.store.maintenance.usage import usage
     from ocitool.store.sweep import drivers_of
 
     if verbose and format_:
-        raise click.UsageError("-v shows several lists: --format cannot be given with it")
+        raise click.UsageError("--verbose and --format are mutually exclusive")
     with app.store() as store:
         found = usage(store)
         images = _image_rows(store, found) if verbose else []
         hidden = drivers_of(store.layout, hidden=True)
     for name in hidden:
-        text = f"warning: the layers of driver {name} are not counted: only their owner may look"
+        text = f"warning: layers of driver {name} are not counted: permission denied"
         write_line(text, sys.stderr)
     if not verbose:
         _emit_kinds(found, format_)
@@ -273,31 +277,36 @@ def _cache_rows(found: Usage) -> list[dict[str, Any]]:
     ]
 
 
-@system.command(short_help="Remove what is not used.")
-@click.option("-a", "--all", "all_images", is_flag=True, help="Remove all images, not only <none>.")
-@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@system.command(short_help="Remove unused data")
+@click.option(
+    "-a", "--all", "all_images", is_flag=True, help="Remove all images, not only dangling ones"
+)
+@click.option("-f", "--force", is_flag=True, help="Do not prompt for confirmation")
 @click.option(
     "--filter", "filters", multiple=True, metavar="FILTER",
-    help="Only what 'until=24h', 'until=TIME', 'label=KEY[=VALUE]', 'label!=KEY[=VALUE]' says.",
+    help="Condition: 'until=24h', 'until=TIME', 'label=KEY[=VALUE]' or 'label!=KEY[=VALUE]'",
 )  # fmt: skip
 @click.option(
     "--max-used-space", "--keep-storage", "space", metavar="SIZE",
-    help="Of the build cache keep what was used last, up to SIZE.",
+    help="Amount of the build cache to keep; the most recently used records are kept",
 )  # fmt: skip
 @pass_app
 def prune(
     app: App, all_images: bool, force: bool, filters: tuple[str, ...], space: str | None
 ) -> int:
-    """Remove images without a name, the build cache, and what only they used.
+    """Remove unused data
 
-    A filter 'until' means images that were created, and build steps that were last used, before
-    then.  Build steps have no labels: with a filter of labels the build cache stays.
+    Removes dangling images (images without a name), the build cache, and all data that nothing
+    else uses.
 
-    Refused for a store that holds the content of a registry server: what was pushed by digest has
-    no name, and clients count on it.  Delete it through the registry.
+    The filter 'until' selects images created, and cache records last used, before that time.
+    Cache records have no labels: with a label filter the build cache is kept.
 
-    The files of unpacked layers and large blobs go after the command has ended, unless
-    OCITOOL_BACKGROUND=no is set, or background = "no" in a file of settings.
+    The files of unpacked layers and large blobs are removed in the background after the command
+    has ended, unless OCITOOL_BACKGROUND=no is set, or background = "no" in a configuration file.
+
+    Not supported for the store of a registry server: images pushed by digest have no name there,
+    but clients use them.  Delete them through the registry.
     """
     from ocitool.cli.listing import familiar
     from ocitool.cli.options import parse_filters, parse_size
@@ -306,7 +315,7 @@ def prune(
     wanted = parse_filters(filters)
     most = None if space is None else parse_size(space)
     if not force and not _confirmed(_question(all_images, filters, space)):
-        write_line("Nothing was removed; -f removes without asking.", sys.stderr)
+        write_line("Nothing was removed; use --force to remove without confirmation", sys.stderr)
         return 1
     with app.store() as store:
         done = collect(store, all_images=all_images, filters=wanted, cache_space=most)
@@ -315,16 +324,16 @@ def prune(
         write_line(f"Untagged: {familiar(name)}")
     for image_id in done.images:
         write_line(f"Deleted: {image_id}")
-    write_line(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records.")
+    write_line(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records")
     write_line(f"Total reclaimed space: {human_size(done.size)}")
     return 0
 
 
 def _question(all_images: bool, filters: tuple[str, ...], space: str | None) -> str:
-    images = "ALL images" if all_images else "all images without a name"
+    images = "ALL images" if all_images else "all dangling images"
     cache = "the build cache" if space is None else f"the build cache beyond {space}"
-    only = f", as far as {', '.join(filters)} allows" if filters else ""
-    return f"This removes {images} and {cache}{only}. Go on? [y/N] "
+    only = f" that match {', '.join(filters)}" if filters else ""
+    return f"WARNING! This will remove {images} and {cache}{only}. Continue? [y/N] "
 
 
 def _confirmed(question: str) -> bool:

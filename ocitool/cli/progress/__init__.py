@@ -1,4 +1,4 @@
-"""Progress on stderr: `choose` gives the renderer that fits the stream."""
+"""Progress output on stderr: `choose` returns the renderer for the stream."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ MODES = ("auto", "plain", "tty", "json", "quiet")
 def choose(
     mode: str = "auto", stream: TextIO | None = None, *, debug: bool = False, build: bool = False
 ) -> Renderer:
-    """Return a sink, to be used in a ``with`` block, that shows events on *stream*.
+    """Return a renderer that writes events to *stream*, to be used in a ``with`` block.
 
-    ``auto`` and ``tty`` draw where *stream* (default: stderr) is a terminal, and write plain
-    lines where it is not.  A *build* keeps warnings for its end.  The
-    renderers are imported on use: the drawing one is slow to load.
+    ``auto`` and ``tty`` redraw a terminal, and write plain lines if *stream* (default: stderr) is
+    not a terminal.  With *build*, warnings are printed at the end.  The renderers are imported
+    when they are used, since the one for terminals is slow to load.
 
     Raises:
-        FormatError: *mode* is none of `MODES`.
+        FormatError: *mode* is not one of `MODES`.
     """
     if mode not in MODES:
         raise FormatError(
-            f"unknown mode {mode!r}", where="--progress", hint=f"one of {', '.join(MODES)}"
+            f"unknown mode {mode!r}", where="--progress", hint=f"supported: {', '.join(MODES)}"
         )
     target = sys.stderr if stream is None else stream
     if mode == "quiet":

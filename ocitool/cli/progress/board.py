@@ -1,4 +1,4 @@
-"""The state of all work under way, as events build it up: what the terminal shows a part of."""
+"""The state of all steps and transfers, updated by events, for the terminal renderer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ocitool.progress import (
 )
 
 TAIL = 20  # last lines of output kept of each step
-_WINDOW = 10.0  # seconds over which the speed of a transfer is taken
-_SPACING = 0.25  # seconds between two samples of it
+_WINDOW = 10.0  # seconds over which the speed of a transfer is averaged
+_SPACING = 0.25  # seconds between two samples of the speed
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Step:
     _buffers: dict[str, LineBuffer] = field(default_factory=dict)
 
     def take(self, event: StepOutput) -> None:
-        """Keep the last lines of what was printed; the others cost next to nothing."""
+        """Add output of the step; only the last `TAIL` lines are kept."""
         buffer = self._buffers.setdefault(event.stream, LineBuffer())
         self.tail.extend(buffer.feed(event.data, last=TAIL))
 
@@ -45,8 +45,8 @@ class Step:
 
 
 @dataclass(slots=True)
-class Flow:
-    """One transfer, and how fast it went lately."""
+class TransferState:
+    """One transfer, and samples of its recent progress."""
 
     latest: Transfer
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
@@ -60,14 +60,14 @@ class Flow:
             samples.popleft()
 
     def speed(self, now: float) -> float:
-        """Return bytes a second, 0 while unknown."""
+        """Return the speed in bytes per second, 0 while unknown."""
         if not self._samples:
             return 0.0
         start, done = self._samples[0]
         return max(0.0, (self.latest.done - done) / (now - start)) if now > start else 0.0
 
     def remaining(self, now: float) -> float | None:
-        """Return the seconds that are left, None where nobody knows."""
+        """Return the estimated remaining seconds, None while unknown."""
         speed = self.speed(now)
         left = self.latest.total - self.latest.done
         return left / speed if speed and left > 0 else None
@@ -75,17 +75,17 @@ class Flow:
 
 @dataclass(slots=True)
 class Board:
-    """Steps by number and transfers by blob, in the order in which they began."""
+    """Steps by number and transfers by blob, in the order of their start."""
 
     began: float
     steps: dict[int, Step] = field(default_factory=dict)
-    flows: dict[tuple[str, str], Flow] = field(default_factory=dict)
+    transfers: dict[tuple[str, str], TransferState] = field(default_factory=dict)
 
     def take(self, event: Event, now: float) -> None:
-        """Note what *event* says; an event about an unknown step is passed over."""
+        """Update the state from *event*; events of unknown steps are ignored."""
         if isinstance(event, Transfer):
-            flow = self.flows.setdefault((event.action, event.key), Flow(event))
-            flow.take(event, now)
+            transfer = self.transfers.setdefault((event.action, event.key), TransferState(event))
+            transfer.take(event, now)
         elif isinstance(event, StepStarted):
             self.steps[event.step] = Step(shortened(" ".join(event.name.split())), now)
         elif isinstance(event, (StepOutput, StepFinished, StepErred)):

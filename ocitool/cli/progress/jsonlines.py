@@ -1,14 +1,14 @@
-"""Progress for programs: one JSON object an event, one event a line.
+"""Progress for programs: one JSON object per event, one event per line.
 
 Every object has ``type`` and ``time`` (RFC 3339, UTC).  The other fields are the event's own:
 
     transfer       key action done total state
     step_started   step name
-    step_output    step stream data      (text; a character never falls apart, bytes that are
-                                          no UTF-8 become U+FFFD)
+    step_output    step stream data      (text; a character is never split, bytes that are
+                                          not UTF-8 become U+FFFD)
     step_finished  step seconds cached
     step_erred     step message
-    notice         text level            (at once, once each; debug only with --debug)
+    notice         text level            (each text once; debug only with --debug)
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TYPES: dict[type, str] = {
 
 
 class JsonLines(Renderer):
-    """Writes every event as it comes."""
+    """Writes every event immediately."""
 
     def __init__(self, stream: TextIO, *, debug: bool = False, build: bool = False) -> None:
         super().__init__(stream, debug=debug, build=build)
@@ -83,7 +83,7 @@ class JsonLines(Renderer):
             self._put(event, {"step": event.step, "stream": event.stream, "data": text})
 
     def _rest(self, step: int) -> None:
-        """Put out the bytes of a character that never became whole."""
+        """Write the remaining bytes of an incomplete character."""
         for key in [key for key in self._decoders if key[0] == step]:
             self._output(StepOutput(step=step, data=b"", stream=key[1]), final=True)
             del self._decoders[key]

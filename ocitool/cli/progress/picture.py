@@ -1,11 +1,11 @@
-"""What the terminal shows of a `Board`: rows of text, fitted to its height."""
+"""The rows of text that the terminal shows for a `Board`, limited to its height."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ocitool.cli.progress.board import Board, Flow, Step
+from ocitool.cli.progress.board import Board, Step, TransferState
 from ocitool.cli.progress.plain import short_key
 from ocitool.cli.units import clock, human_size
 
@@ -15,7 +15,10 @@ _BAR = 24  # cells of a bar
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line: *text*, *right* at the right edge; *rank* 2 goes first where room is short."""
+    """One line: *text*, and *right* at the right edge.
+
+    If the terminal is too low, rows of *rank* 2 are dropped first, then those of rank 1.
+    """
 
     text: str
     right: str = ""
@@ -26,17 +29,17 @@ class Row:
 def picture(
     board: Board, now: float, *, height: int = 0, final: bool = False, fancy: bool = True
 ) -> list[Row]:
-    """Return the rows to show, no more than *height* unless that is 0.
+    """Return the rows to show, at most *height* of them unless that is 0.
 
-    With *final* nothing runs any more: what did not end is marked as canceled.  *fancy* allows
-    characters beyond ASCII.
+    With *final*, steps and transfers that have not ended are marked as canceled.  *fancy* permits
+    non-ASCII characters.
     """
-    rows = [*_steps(board, now, final), *_flows(board, now, final, fancy)]
+    rows = [*_steps(board, now, final), *_transfers(board, now, final, fancy)]
     return _fit(rows, height) if height else rows
 
 
 def _fit(rows: list[Row], height: int) -> list[Row]:
-    """Drop the oldest finished rows first, then output lines, then whatever is on top."""
+    """Drop the oldest finished rows first, then output lines, then rows from the top."""
     for rank in (2, 1):
         excess = len(rows) - height
         if excess <= 0:
@@ -80,42 +83,42 @@ def _step(step: Step, now: float, final: bool) -> Iterator[Row]:
 # -- transfers -----------------------------------------------------------------------------
 
 
-def _flows(board: Board, now: float, final: bool, fancy: bool) -> Iterator[Row]:
-    for flow in board.flows.values():
-        head = f"{short_key(flow.latest.key)}  {flow.latest.action:<6}"
-        if flow.latest.state != "running":
-            yield _ended(flow, head)
+def _transfers(board: Board, now: float, final: bool, fancy: bool) -> Iterator[Row]:
+    for transfer in board.transfers.values():
+        head = f"{short_key(transfer.latest.key)}  {transfer.latest.action:<6}"
+        if transfer.latest.state != "running":
+            yield _ended(transfer, head)
         elif final:
-            yield Row(f"{head}  canceled", _moved(flow), "yellow")
+            yield Row(f"{head}  canceled", _moved(transfer), "yellow")
         else:
-            yield Row(f"{head}  {_bar(flow, fancy)}", _pace(flow, now))
+            yield Row(f"{head}  {_bar(transfer, fancy)}", _pace(transfer, now))
 
 
-def _ended(flow: Flow, head: str) -> Row:
-    latest = flow.latest
+def _ended(transfer: TransferState, head: str) -> Row:
+    latest = transfer.latest
     size = latest.total or latest.done
     style = "red" if latest.state == "failed" else "blue"
     right = human_size(size, 3) if latest.state == "done" else ""
     return Row(f"{head}  {latest.state}", right, style, rank=0 if latest.state == "failed" else 2)
 
 
-def _bar(flow: Flow, fancy: bool) -> str:
-    if not flow.latest.total:
+def _bar(transfer: TransferState, fancy: bool) -> str:
+    if not transfer.latest.total:
         return ""
-    share = min(1.0, max(0.0, flow.latest.done / flow.latest.total))
+    share = min(1.0, max(0.0, transfer.latest.done / transfer.latest.total))
     full, empty = ("━", "─") if fancy else ("=", "-")
     cells = int(share * _BAR)
     return f"{full * cells}{empty * (_BAR - cells)} {share:4.0%}"
 
 
-def _moved(flow: Flow) -> str:
-    done, total = flow.latest.done, flow.latest.total
+def _moved(transfer: TransferState) -> str:
+    done, total = transfer.latest.done, transfer.latest.total
     return human_size(done, 3) + (f" / {human_size(total, 3)}" if total else "")
 
 
-def _pace(flow: Flow, now: float) -> str:
-    speed, left = flow.speed(now), flow.remaining(now)
-    parts = [_moved(flow)]
+def _pace(transfer: TransferState, now: float) -> str:
+    speed, left = transfer.speed(now), transfer.remaining(now)
+    parts = [_moved(transfer)]
     if speed:
         parts.append(f"{human_size(speed, 3)}/s")
     if left is not None:

@@ -1,11 +1,11 @@
-"""Progress as lines, for logs and pipes: BuildKit's plain style.
+"""Progress as plain lines, for logs and pipes, in the style of BuildKit.
 
     #3 [build 2/5] RUN make
     #3 0.412 cc -c main.c
     #3 DONE 1.2s
 
-Where steps run at the same time their output is told apart by ``#3 ...`` when another step
-takes over and the step's name again when it comes back.
+When the output switches to another step, ``#3 ...`` is printed for the interrupted step, and its
+name again when its output continues.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Step:
 
 
 class Plain(Renderer):
-    """One line an event; of a transfer only its end."""
+    """Writes one line per event; of a transfer only its end."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Plain(Renderer):
         super().__init__(stream, debug=debug, build=build)
         self._clock = clock
         self._steps: dict[int, _Step] = {}
-        self._current = 0  # the step whose lines stand last, 0 for none
+        self._current = 0  # the step whose lines were printed last, 0 for none
 
     def show(self, event: Event) -> None:
         if isinstance(event, Transfer):
@@ -76,11 +76,11 @@ class Plain(Renderer):
 
     def _start(self, event: StepStarted) -> None:
         self._steps[event.step] = _Step(_one_line(event.name), self._clock())
-        self._turn_to(event.step)
+        self._switch_to(event.step)
 
     def _output(self, event: StepOutput) -> None:
         step = self._steps.get(event.step)
-        if step is None:  # never announced; better shown without a name than lost
+        if step is None:  # never announced: shown without a name
             step = self._steps[event.step] = _Step("", self._clock())
         buffer = step.buffers.setdefault(event.stream, LineBuffer())
         self._print(event.step, step, buffer.feed(event.data))
@@ -93,7 +93,7 @@ class Plain(Renderer):
         step = self._steps.get(number)
         if step is not None:
             self._rest(number, step)
-        self._turn_to(number)
+        self._switch_to(number)
         self._steps.pop(number, None)
         self.line(f"#{number} {mark}")
         self.line("")
@@ -102,12 +102,12 @@ class Plain(Renderer):
     def _print(self, number: int, step: _Step, lines: list[str]) -> None:
         if not lines:
             return
-        self._turn_to(number)
+        self._switch_to(number)
         stamp = f"{self._clock() - step.started:.3f}"
         self.line("\n".join(f"#{number} {stamp} {line}".rstrip() for line in lines))
 
-    def _turn_to(self, number: int) -> None:
-        """Make *number* the step whose lines stand last; name it if it was not."""
+    def _switch_to(self, number: int) -> None:
+        """Make *number* the current step, and print its name if it was not."""
         if self._current == number:
             return
         if self._current:
@@ -130,7 +130,7 @@ class Plain(Renderer):
 
 
 def short_key(key: str) -> str:
-    """Return a blob's name as people see it: ``sha256:0123456789ab``."""
+    """Return a shortened digest: ``sha256:0123456789ab``."""
     algorithm, colon, _ = key.partition(":")
     short = short_id(key)
     return one_line(shortened(f"{algorithm}:{short}" if colon and short != key else key))

@@ -1,4 +1,4 @@
-"""What the renderers share: one lock, notices in their time, a stream that may go away."""
+"""The base class of the renderers: one lock, warnings, and a stream that may be closed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ocitool.progress import Event, Notice, StepStarted
 
 
 class Renderer:
-    """A `ProgressSink` to be used in a ``with`` block; subclasses say what an event looks like.
+    """A `ProgressSink` to be used in a ``with`` block; subclasses define how events are shown.
 
-    ``emit`` never raises: when the stream is gone the work goes on unseen.  Warnings appear
-    once each: at the end of a *build* (or of anything with steps), since its output would push
-    them out of sight, and at once otherwise.  Debug notices appear only with *debug*.
+    ``emit`` never raises: if the stream is closed, nothing more is printed.  Each warning is
+    printed once: at the end of a *build* (or of anything with steps), where its output does not
+    hide it, and immediately otherwise.  Debug messages are printed only with *debug*.
     """
 
     def __init__(self, stream: TextIO, *, debug: bool = False, build: bool = False) -> None:
@@ -30,17 +30,17 @@ class Renderer:
     # -- for subclasses ----------------------------------------------------------------
 
     def show(self, event: Event) -> None:
-        """Show any event that is not a notice; by default nothing.  The lock is held."""
+        """Show an event that is not a notice; the default shows nothing.  The lock is held."""
 
     def notice(self, text: str) -> None:
         """Show one line that belongs to no step; the lock is held."""
         self.line(text)
 
     def finish(self) -> None:
-        """Show what remains to be shown; the lock is held."""
+        """Show what is not shown yet; the lock is held."""
 
     def line(self, text: str) -> None:
-        """Write one line; what a terminal would act on is escaped."""
+        """Write one line; control characters are escaped."""
         if self._gone:
             return
         try:
@@ -51,7 +51,7 @@ class Renderer:
     # -- the sink ----------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
-        """Take one event, from any thread."""
+        """Process one event; may be called from any thread."""
         with self._lock:
             if isinstance(event, Notice):
                 self._take_notice(event)
@@ -77,7 +77,7 @@ class Renderer:
                 self._warnings[text] = True
 
     def close(self) -> None:
-        """Show the end and the warnings kept for it; a second call does nothing more."""
+        """Show the final state and the warnings; a second call does nothing."""
         with self._lock:
             self.finish()
             self._show_warnings()
@@ -95,7 +95,7 @@ class Renderer:
 
 
 class Quiet(Renderer):
-    """Shows warnings, and nothing else."""
+    """Shows warnings only."""
 
     def notice(self, text: str) -> None:
         if text.startswith("warning: "):

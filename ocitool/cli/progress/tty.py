@@ -1,10 +1,10 @@
-"""Progress drawn on a terminal, redrawn in place a few times a second.
+"""Progress on a terminal, redrawn in place several times a second.
 
-Events only change the `Board`; drawing follows its own clock, so that a step that prints
-megabytes costs the reading of them and no more.  The last picture stays when all is over.
+Events only update the `Board`.  It is drawn by a thread at a fixed rate, so that a step with
+megabytes of output is not slowed down by the terminal.  The last state stays visible at the end.
 
-Locks: the drawing thread takes rich's lock and then ours.  So nothing here may touch rich
-while it holds ours: notices wait in a queue until the lock is free again.
+Locks: the drawing thread takes the lock of rich and then the one of the renderer.  So rich must
+not be called with the renderer's lock held: notices wait in a queue until it is released.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FRAMES = 8  # a second
 
 
 class Tty(Renderer):
-    """Draws the board with rich; nothing is drawn before the first event."""
+    """Draws the board with rich, from the first event on."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Tty(Renderer):
     ) -> None:
         super().__init__(stream, debug=debug, build=build)
         self._console = console or Console(
-            file=cast(Any, _Steady(stream)), highlight=False, markup=False, emoji=False
+            file=cast(Any, _IgnoreErrors(stream)), highlight=False, markup=False, emoji=False
         )
         self._clock = clock
         self._board = Board(clock())
@@ -87,13 +87,13 @@ class Tty(Renderer):
                 self._live.start()
 
     def _has_picture(self) -> bool:
-        return bool(self._board.steps or self._board.flows)
+        return bool(self._board.steps or self._board.transfers)
 
     def _print_pending(self) -> None:
         while self._pending:
             try:
                 text = self._pending.popleft()
-            except IndexError:  # another thread was faster
+            except IndexError:  # taken by another thread
                 return
             self._console.print(Text(text), soft_wrap=True)
 
@@ -110,7 +110,7 @@ class Tty(Renderer):
 
 
 def _text(row: Row, width: int) -> Text:
-    """Return *row* in exactly one line of *width* cells or less."""
+    """Return *row* as one line of at most *width* cells."""
     line = escaped(row.text.expandtabs(8))
     room = width - cell_len(row.right) - 2 if row.right else width
     if row.right and room > 8:
@@ -118,8 +118,8 @@ def _text(row: Row, width: int) -> Text:
     return Text(set_cell_size(line, min(width, cell_len(line))), style=row.style, no_wrap=True)
 
 
-class _Steady:
-    """A stream that swallows its own failure: a terminal that is gone must not end the work."""
+class _IgnoreErrors:
+    """A stream that ignores write errors: a closed terminal must not end the command."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -26,7 +26,7 @@ from ocitool.layer.beneath import remove_tree
 from ocitool.layer.changeset import Applied
 from ocitool_runtime.host import userns
 from ocitool_runtime.isolation import get_isolation
-from ocitool_runtime.spec import Mount, Sandbox, Stdio
+from ocitool_runtime.spec import Mount, Network, Sandbox, Stdio
 
 
 class DriverBench(ABC):
@@ -225,7 +225,7 @@ def _run_mounted(mounts: Sequence[Mount], code: str) -> tuple[int, str, str]:
             ),
             args=tuple(_python(code)),
             cwd=place,
-            network="none",
+            network=Network.NONE,
             uid_maps=maps.uid_maps,
             gid_maps=maps.gid_maps,
         )

@@ -22,9 +22,9 @@ from ocitool.drivers.rootless import protocol
 from ocitool.errors import DriverError, DriverUnavailable, SandboxError
 from ocitool.layer.changeset import Applied
 from ocitool.layer.codec import CHUNK
+from ocitool.layer.files import write_all
 from ocitool.oci.content import Stream
 from ocitool_runtime.host import userns
-from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.spec import Mount
 
 _SET_PIPE_SIZE: Final = 1031  # F_SETPIPE_SZ, linux/fcntl.h

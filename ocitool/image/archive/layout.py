@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from ocitool.errors import BadManifest, BlobNotFound
 from ocitool.oci.content import Stream
-from ocitool.oci.digest import VerifiedReader
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index
 from ocitool.oci.mediatypes import OCI_INDEX
+from ocitool.oci.streams import VerifiedReader
 from ocitool.store.refs import name_of
 
 

@@ -30,8 +30,7 @@ def index(tar: Stream, below: Stack, holes: Holes, *, limits: Limits = DEFAULT_L
     Raises:
         LayerError: the archive is damaged, hostile, or cannot be represented.
     """
-    counted = _Counted(tar)
-    reader = TarReader(counted, limits)
+    reader = TarReader(tar, limits)
     target = ErofsTarget(below, reader, holes)
     changes = Changeset(target)
     collecting = gc.isenabled()
@@ -39,25 +38,8 @@ def index(tar: Stream, below: Stack, holes: Holes, *, limits: Limits = DEFAULT_L
     try:
         for entry in reader:
             changes.add(entry)
-        reader.drain()
-        image = write(target.root, target.devices(counted.size))
+        image = write(target.root, target.devices(reader.drain()))
     finally:
         if collecting:
             gc.enable()
     return Indexed(image=image, applied=changes.applied())
-
-
-class _Counted:
-    """A stream that counts its bytes."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self.size = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read(size)
-        self.size += len(data)
-        return data
-
-    def close(self) -> None:
-        self._stream.close()

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Self
 
 from ocitool.errors import LayerError
-from ocitool.layer.beneath import open_quietly
 from ocitool.layer.entry import NO_XATTRS
 from ocitool.layer.erofs import format
 from ocitool.layer.erofs.format import BLOCK, DEVICES_AT, INODE, SUPER, SUPER_AT
 from ocitool.layer.erofs.node import Device, Node
+from ocitool.layer.files import open_noatime
 
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _PREFIXES: Final = dict(format.PREFIXES)
@@ -32,7 +32,7 @@ class ErofsImage:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        with open_quietly(path) as file:
+        with open_noatime(path) as file:
             if os.fstat(file.fileno()).st_size < DEVICES_AT:
                 raise LayerError("the layer's EROFS image is cut off", where=path, hint=_REMEDY)
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -90,11 +90,13 @@ class TarReader:
             return data + b"".join(iter(lambda: self._data(CHUNK), b""))
         return data
 
-    def drain(self) -> None:
-        """Read what follows the archive's end, so that a digest covers the whole stream."""
-        self._buffer, self._at = b"", 0
-        while self._stream.read(CHUNK):
-            pass
+    def drain(self) -> int:
+        """Read what follows the archive's end; returns how many bytes the whole stream had."""
+        size = self._base + len(self._buffer)
+        while data := self._stream.read(CHUNK):
+            size += len(data)
+        self._base, self._buffer, self._at = size, b"", 0
+        return size
 
     # -- the stream -------------------------------------------------------------------------
 

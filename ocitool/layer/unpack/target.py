@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import stat
@@ -12,6 +11,7 @@ from typing import Final
 
 from ocitool.layer.beneath import Root, remove_tree
 from ocitool.layer.entry import Entry, Kind, kind_of, split
+from ocitool.layer.files import write_all_at
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.unpack import lower as trees
 from ocitool.layer.unpack.metadata import Attributes
@@ -49,9 +49,12 @@ class DirectoryTarget:
         self._times: dict[str, int] = {}
         self._default_acls: dict[str, bytes] = {}
         self._setgid: set[str] = set()
+        self._entered: str | None = None  # the last one: most entries follow one of their directory
         self.enter("")
 
     def enter(self, path: str) -> bool:
+        if path == self._entered:
+            return True
         try:
             fd = self._root.directory(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -59,6 +62,7 @@ class DirectoryTarget:
         if path not in self._times:  # it was there before: adding to it must not touch its time
             state = os.fstat(fd)
             self._remember(path, fd, state.st_mode, state.st_mtime_ns)
+        self._entered = path
         return True
 
     def kind(self, path: str) -> str:
@@ -99,8 +103,9 @@ class DirectoryTarget:
         file = os.open(name, _NEW_FILE, entry.mode & 0o777, dir_fd=fd)
         try:
             for at, data in self._reader.runs():
-                if os.pwrite(file, data, at) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                written = os.pwrite(file, data, at)
+                if written < len(data):
+                    write_all_at(file, data[written:], at + written)
             if self._reader.sparse is not None:
                 os.ftruncate(file, entry.size)
             self._attributes.set_file(file, entry)
@@ -168,6 +173,7 @@ class DirectoryTarget:
         self.enter(directory)
         remove_tree(name, dir_fd=self._root.directory(directory))
         self._root.forget(path)
+        self._entered = None
 
     def whiteout(self, path: str) -> None:
         directory, name = split(path)

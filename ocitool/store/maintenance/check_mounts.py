@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ocitool.store.layout import Layout
 from ocitool.store.leases import is_alive, lease_of
 from ocitool.store.maintenance.problems import Problem
-from ocitool_runtime.sandbox.rootfs.shared_mounts import is_left_behind
+from ocitool_runtime.sandbox.rootfs.shared_mounts import is_orphaned
 
 
 def leaked_mounts(layout: Layout) -> Iterator[Problem]:
@@ -40,7 +40,7 @@ def _lives(layout: Layout, parts: list[str]) -> bool:
     if parts[0] == "drivers" and parts[2] == "trees":
         return is_alive(layout, lease_of(parts[3]))
     if parts[0] == "drivers" and parts[2] == "mounts":
-        return not is_left_behind(f"{layout.root}/{'/'.join(parts[:4])}")
+        return not is_orphaned(f"{layout.root}/{'/'.join(parts[:4])}")
     return parts[0] == "tmp" and is_alive(layout, parts[1])
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from ocitool.errors import BadReference, DigestMismatch, ImageNotFound
 from ocitool.oci import limits, mediatypes
-from ocitool.oci.digest import Digest, VerifiedReader
+from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
+from ocitool.oci.streams import VerifiedReader
 from ocitool_registry.auth.keychain import Noted, default_source
 from ocitool_registry.client.client import RegistryClient
 from ocitool_registry.client.download import ResumingStream

@@ -62,7 +62,7 @@ def normal(names: Iterable[str]) -> frozenset[str]:
     prefixed = frozenset(n if n.startswith("CAP_") else f"CAP_{n}" for n in found)
     for name in prefixed:
         if name not in NAMES:
-            raise SandboxError(f"no capability {name!r}", where="capabilities")
+            raise SandboxError(f"unknown capability {name!r}", where="capabilities")
     return prefixed
 
 

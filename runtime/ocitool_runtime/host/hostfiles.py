@@ -1,6 +1,6 @@
-"""/etc/hosts, /etc/resolv.conf and /etc/hostname as a container is to see them.
+"""/etc/hosts, /etc/resolv.conf and /etc/hostname of a container.
 
-The container gets copies: to write to its /etc/resolv.conf must not change the host's.
+The container gets copies: writing to its /etc/resolv.conf must not change the host's.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import posixpath
 from typing import Final
 
 from ocitool_runtime.sandbox.plan import FilePlan
-from ocitool_runtime.spec import Sandbox
+from ocitool_runtime.spec import Network, Sandbox
 
 _LARGEST: Final = 1 << 20  # bytes
 _LOOPBACK: Final = (
@@ -36,7 +36,7 @@ def host_files(sandbox: Sandbox) -> list[FilePlan]:
 
 
 def _hosts(sandbox: Sandbox) -> bytes:
-    text = b"" if sandbox.network == "none" else _read("/etc/hosts")
+    text = b"" if sandbox.network == Network.NONE else _read("/etc/hosts")
     text = text or _LOOPBACK.encode()
     if not text.endswith(b"\n"):
         text += b"\n"
@@ -47,7 +47,7 @@ def _hosts(sandbox: Sandbox) -> bytes:
 
 
 def _resolv(sandbox: Sandbox) -> bytes:
-    return b"" if sandbox.network == "none" else _read("/etc/resolv.conf")
+    return b"" if sandbox.network == Network.NONE else _read("/etc/resolv.conf")
 
 
 def _read(path: str) -> bytes:

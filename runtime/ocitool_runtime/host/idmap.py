@@ -1,4 +1,4 @@
-"""Id maps of user namespaces: subordinate ranges found, maps written from the parent.
+"""ID maps of user namespaces: from the subordinate IDs of a user, written by the host process.
 
 Source: user_namespaces(7), "User and group ID mappings"; subuid(5); newuidmap(1).
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.errors import MapsUnavailable
-from ocitool_runtime.spec import IdMap
+from ocitool_runtime.spec import IdMap, Sandbox
 
 _INSTALL_UIDMAP: Final = "install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora)"
 _ADMIN_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -30,6 +30,12 @@ class Maps:
     def single(self) -> bool:
         """Whether they map one ID and no other, so that owners are kept in xattrs."""
         return sum(each.count for each in self.uid_maps) == 1
+
+    def applied_to(self, sandbox: Sandbox) -> Sandbox:
+        """Return *sandbox* in the user namespace of these maps."""
+        return replace(
+            sandbox, uid_maps=self.uid_maps, gid_maps=self.gid_maps, owners_aside=self.single
+        )
 
 
 def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Maps:
@@ -58,7 +64,7 @@ def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Ma
 
 
 def single_map() -> Maps:
-    """Return the map that every user may make: its own id as root, and no other."""
+    """Return the maps that every user may make: its own ID as root, and no other."""
     return Maps(uid_maps=_stack(os.geteuid(), []), gid_maps=_stack(os.getegid(), []))
 
 
@@ -117,7 +123,7 @@ def _stack(own: int, ranges: list[tuple[int, int]]) -> tuple[IdMap, ...]:
 def write_maps(pid: int, maps: Maps) -> None:
     """Write the maps of process *pid*, which has just made its user namespace.
 
-    Root writes them itself, and so does a user its own single id; for more, newuidmap(1) and
+    Root writes them itself, and so does a user with its single ID; for more, newuidmap(1) and
     newgidmap(1) do it.  Raises SandboxError.
     """
     try:
@@ -132,7 +138,7 @@ def write_maps(pid: int, maps: Maps) -> None:
             _run_tools(pid, maps)
     except OSError as error:
         raise SandboxError(
-            f"cannot map ids: {error}", hint="the ids must be this user's own (see /etc/subuid)"
+            f"cannot map IDs: {error}", hint="the IDs must belong to this user (see /etc/subuid)"
         ) from error
 
 
@@ -153,7 +159,7 @@ def _run_tools(pid: int, maps: Maps) -> None:
     for tool, ranges in (("newuidmap", maps.uid_maps), ("newgidmap", maps.gid_maps)):
         path = _find(tool)
         if path is None:
-            raise SandboxError(f"{tool} is missing", hint=_INSTALL_UIDMAP)
+            raise SandboxError(f"{tool} is not installed", hint=_INSTALL_UIDMAP)
         numbers = [str(n) for m in ranges for n in (m.container, m.host, m.count)]
         command = [path, str(pid), *numbers]
         running.append(
@@ -165,7 +171,7 @@ def _run_tools(pid: int, maps: Maps) -> None:
     for process, text in zip(running, texts, strict=True):
         if process.returncode:
             raise SandboxError(
-                f"cannot map ids: {text or 'newuidmap failed'}",
+                f"cannot map IDs: {text or 'newuidmap failed'}",
                 hint="newuidmap and newgidmap must be setuid root or have cap_setuid, cap_setgid",
             )
 

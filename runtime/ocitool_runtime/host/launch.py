@@ -1,6 +1,6 @@
 """Spawning the shim: a fresh interpreter, a control socket, and the plan in memory.
 
-Spawned and never forked: a fork of a threaded program may inherit a lock that nobody opens.
+Spawned and never forked: a fork of a threaded program may inherit a lock that is never released.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ocitool_runtime.sandbox.messages import MapsWanted, MapsWritten, Message, S
 
 #: Of ``sys.path``: where a bare interpreter finds this package.
 LIBRARY: Final = os.path.realpath(f"{__file__}/../../..")
-# The library comes last: nothing beside it may stand for a module of the standard library.
+# The library comes last: no file beside it may replace a module of the standard library.
 _START: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from ocitool_runtime.sandbox.shim import main; main()"
@@ -47,7 +47,9 @@ def spawn(
     ``streams`` are as `subprocess.Popen` takes them.  Raises SandboxError.
     """
     if not sys.executable:
-        raise SandboxUnavailable("the Python interpreter's path is not known")
+        raise SandboxUnavailable(
+            "the path of the Python interpreter is unknown: sys.executable is empty"
+        )
     ours, theirs = channel.pair()
     memory = os.memfd_create("plan", os.MFD_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""The default isolation: Linux namespaces, made by a spawned child."""
+"""The default isolation: Linux namespaces, set up by a shim."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Namespaces:
     def probe(self) -> Support:
         """Say whether this works here, for this user; changes nothing."""
         if sys.platform != "linux":
-            return Support(ok=False, reason="namespaces are Linux's", hint="run it on Linux")
+            return Support(ok=False, reason="namespaces need Linux", hint="run ocitool on Linux")
         machine = os.uname().machine
         if machine not in _MACHINES:
-            return Support(ok=False, reason=f"the machine {machine} is not known")
+            return Support(ok=False, reason=f"the machine {machine} is not supported")
         if os.geteuid() == 0:
             return userns.namespaces_work()
         return userns.supported()
@@ -36,7 +36,7 @@ class Namespaces:
         """Start the program and return once it is running; see `Isolation.start`."""
         if os.geteuid() != 0 and not sandbox.uid_maps:
             raise SandboxError(
-                "only root can do without a user namespace",
+                "only root can run a container without a user namespace",
                 where="uid_maps",
                 hint="pass the maps of ocitool_runtime.host.userns.usable_maps()",
             )

@@ -1,6 +1,6 @@
-"""From a `Sandbox` to the plan that the shim carries out: checked, with numbers for names.
+"""From a `Sandbox` to the plan that the shim executes: checked, with numbers for names.
 
-All refusals of what was asked for are made here, before anything is spawned.
+Invalid values are refused here, before anything is spawned.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ocitool.errors import SandboxError
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.hostfiles import host_files
 from ocitool_runtime.sandbox.plan import LimitPlan, MountPlan, Plan, SharedPlan
-from ocitool_runtime.spec import Mount, Rlimit, Sandbox
+from ocitool_runtime.spec import DEFAULT_PATH, Mount, Network, Rlimit, Sandbox
 
 _PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
 _ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
@@ -49,7 +49,7 @@ _LIMITS: Final = [
 
 
 def make_plan(sandbox: Sandbox) -> Plan:
-    """Return the plan for *sandbox*; raises SandboxError for what cannot be had."""
+    """Return the plan for *sandbox*; raises SandboxError for invalid values."""
     _check(sandbox)
     mask = capabilities.mask(sandbox.capabilities)
     return Plan(
@@ -62,7 +62,7 @@ def make_plan(sandbox: Sandbox) -> Plan:
         cwd=sandbox.cwd,
         user=sandbox.user,
         hostname=sandbox.hostname,
-        network=sandbox.network,
+        network=_network(sandbox.network),
         userns=bool(sandbox.uid_maps),
         readonly=sandbox.readonly,
         terminal=sandbox.terminal,
@@ -80,42 +80,54 @@ def make_plan(sandbox: Sandbox) -> Plan:
 
 
 def _check(sandbox: Sandbox) -> None:
-    if sandbox.network not in ("host", "none"):
-        raise SandboxError(
-            f"network {sandbox.network!r} is not known", where="network", hint="use host or none"
-        )
     if not sandbox.args:
-        raise SandboxError("no program is given", where="args", hint="name a command to run")
+        raise SandboxError("no command specified", where="args", hint="name a command to run")
     if not sandbox.rootfs or sandbox.rootfs[0].target != "/":
-        raise SandboxError("the first mount must be the root", where="rootfs")
+        raise SandboxError("the first mount must have the target /", where="rootfs")
     if not sandbox.cwd.startswith("/"):
-        raise SandboxError(f"working directory {sandbox.cwd!r} is not absolute", where="cwd")
+        raise SandboxError(
+            f"working directory {sandbox.cwd!r} is not an absolute path", where="cwd"
+        )
     if (size := len(os.fsencode(sandbox.cwd))) >= _PATH_MAX:
         # Before its directories are made: chdir(2) refuses it only afterwards.
-        raise SandboxError(f"the working directory has {size} bytes: too long", where="cwd")
+        raise SandboxError(
+            f"the path of the working directory is too long: {size} bytes", where="cwd"
+        )
     if sandbox.uid_maps and any(m.shared for m in (*sandbox.rootfs, *sandbox.mounts)):
         raise SandboxError("a user namespace cannot mount EROFS images", where="uid_maps")
     if bool(sandbox.uid_maps) != bool(sandbox.gid_maps):
-        raise SandboxError("uid_maps and gid_maps go together", where="uid_maps")
+        raise SandboxError("uid_maps and gid_maps must be given together", where="uid_maps")
     if sandbox.owners_aside and not (sandbox.seccomp and sandbox.no_new_privileges):
         raise SandboxError(
-            "owners are kept aside by a filter, which no_new_privileges goes with",
+            "ownership override xattrs need the seccomp filter and no_new_privileges",
             where="owners_aside",
         )
     if sandbox.init and "CAP_SYS_PTRACE" in capabilities.normal(sandbox.capabilities):
         # /proc/1/exe would be the host's interpreter, open to be overwritten (CVE-2019-5736).
-        raise SandboxError("init and CAP_SYS_PTRACE exclude each other", where="init")
+        raise SandboxError("init cannot be combined with CAP_SYS_PTRACE", where="init")
     texts = (*sandbox.args, *sandbox.env, sandbox.cwd, sandbox.user, sandbox.hostname)
     if any("\0" in text for text in texts):
-        raise SandboxError("a NUL byte is in the arguments or the environment", where="args")
+        raise SandboxError("the arguments or the environment contain a NUL byte", where="args")
+
+
+def _network(network: str) -> str:
+    try:
+        return Network(network).value  # a plain string: the plan is marshalled
+    except ValueError:
+        known = ", ".join(Network)
+        raise SandboxError(
+            f"network {network!r} is not supported", where="network", hint=f"one of {known}"
+        ) from None
 
 
 def _environment(env: tuple[str, ...]) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
+    found = {b"PATH": os.fsencode(DEFAULT_PATH)}
     for entry in env:
         name, equals, value = entry.partition("=")
         if not name or not equals:
-            raise SandboxError(f"{entry!r} is not NAME=VALUE", where="env")
+            raise SandboxError(
+                f"environment entry {entry!r} is not of the form NAME=VALUE", where="env"
+            )
         found[os.fsencode(name)] = os.fsencode(value)
     return found
 
@@ -130,7 +142,7 @@ def _filter(sandbox: Sandbox, *, notify: bool = False) -> bytes:
     if program is None:
         machine = os.uname().machine
         raise SandboxError(
-            f"there is no system call filter for {machine}", where="seccomp", hint="run without it"
+            f"there is no seccomp filter for {machine}", where="seccomp", hint="run without it"
         )
     return program
 
@@ -138,9 +150,13 @@ def _filter(sandbox: Sandbox, *, notify: bool = False) -> bytes:
 def _limit(limit: Rlimit) -> LimitPlan:
     if limit.name not in _LIMITS:
         known = ", ".join(_LIMITS)
-        raise SandboxError(f"no limit {limit.name!r}", where="rlimits", hint=f"there are: {known}")
+        raise SandboxError(
+            f"unknown resource limit {limit.name!r}", where="rlimits", hint=f"one of {known}"
+        )
     if limit.hard != -1 and (limit.soft == -1 or limit.soft > limit.hard):
-        raise SandboxError(f"limit {limit.name}: soft is above hard", where="rlimits")
+        raise SandboxError(
+            f"resource limit {limit.name}: the soft limit is above the hard limit", where="rlimits"
+        )
     number = _LIMITS.index(limit.name)
     return LimitPlan(name=limit.name, number=number, soft=limit.soft, hard=limit.hard)
 
@@ -149,7 +165,7 @@ def _shared(mounts: tuple[Mount, ...]) -> list[SharedPlan]:
     images = {image.target: image for mount in mounts for image in mount.shared}
     for image in images.values():
         if not all(path.startswith("/") for path in (image.source, image.target, *image.devices)):
-            raise SandboxError("a path of an image is not absolute", where=image.target)
+            raise SandboxError("the paths of a shared image must be absolute", where=image.target)
     return [
         SharedPlan(source=image.source, target=image.target, devices=list(image.devices))
         for image in images.values()
@@ -161,20 +177,23 @@ def _mount(mount: Mount) -> MountPlan:
     known = _VALUES.get(mount.type)
     if known is None:
         raise SandboxError(
-            f"type {mount.type!r} cannot be mounted",
+            f"unknown mount type {mount.type!r}",
             where=where,
-            hint="bind, overlay, fuse-overlayfs or tmpfs",
+            hint="one of bind, overlay, fuse-overlayfs, tmpfs",
         )
     if not mount.target.startswith("/"):
-        raise SandboxError(f"{mount.target!r} is not absolute", where=where)
+        raise SandboxError(f"mount target {mount.target!r} is not an absolute path", where=where)
     stacks = mount.type in ("overlay", "fuse-overlayfs")
     if stacks and (not mount.lower or bool(mount.upper) != bool(mount.work)):
-        raise SandboxError(f"{mount.type} needs lower, and upper and work together", where=where)
+        raise SandboxError(
+            f"a mount of type {mount.type} needs lower directories, and upper and work together",
+            where=where,
+        )
     paths = (mount.source, *mount.lower, mount.upper, mount.work)
     if any(path and not path.startswith("/") for path in paths):
-        raise SandboxError("a source is not an absolute path", where=where)
+        raise SandboxError("the source of a mount must be an absolute path", where=where)
     if mount.type == "bind" and not mount.source:
-        raise SandboxError("bind needs a source", where=where)
+        raise SandboxError("a bind mount needs a source", where=where)
     attributes, own = _options(mount, known, where)
     single = {key: value for key, _, value in (option.partition("=") for option in own)}
     subpath = single.get("subpath", "")
@@ -207,5 +226,7 @@ def _options(mount: Mount, known: re.Pattern[str], where: str) -> tuple[int, lis
         elif known.fullmatch(option):
             own.append(option)
         else:
-            raise SandboxError(f"option {option!r} is not one of {mount.type}", where=where)
+            raise SandboxError(
+                f"unknown option {option!r} for a mount of type {mount.type}", where=where
+            )
     return attributes, own

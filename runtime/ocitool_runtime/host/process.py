@@ -1,4 +1,4 @@
-"""A running sandbox, seen from the parent."""
+"""A running sandbox, as the host process sees it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ShimProcess:
                     os.close(fd)
 
     def kill(self, signum: int) -> None:
-        """Send a signal to the program; nothing happens once it has ended."""
+        """Send a signal to the program; does nothing once it has ended."""
         self._signal(signum)
 
     def _signal(self, signum: int) -> None:
@@ -92,7 +92,7 @@ class ShimProcess:
                 signal.pidfd_send_signal(self._handle, signum)
 
     def close(self) -> None:
-        """Kill what still runs and give everything back."""
+        """Kill the container if it still runs, and close all descriptors."""
         if self._handle >= 0:
             self._signal(signal.SIGKILL)
             with suppress(SandboxError):

@@ -128,8 +128,8 @@ JUDGED = {
     "socketpair": (53, 360, 199),
 }
 
-# For a user namespace of a single id, by the capability that each takes: calls that the stub
-# answers, and changes of ids, which have no effect.  i386's calls with 16-bit ids are left out.
+# In single-ID mode, by the capability that each needs: calls that the shim answers, and changes
+# of IDs, which have no effect.  i386's calls with 16-bit ids are left out.
 ANSWERED = {
     "x86_64": {"CAP_CHOWN": (92, 93, 94, 260), "CAP_MKNOD": (133, 259)},
     "i386": {"CAP_CHOWN": (198, 207, 212, 298), "CAP_MKNOD": (14, 297)},

@@ -1,4 +1,4 @@
-"""A sandbox in the foreground: its streams or terminal are the caller's, signals are passed on."""
+"""A container in the foreground: the caller's streams or terminal, and signals passed on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Final
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.isolation import Isolation, Process
+from ocitool_runtime.isolation import Isolation, Process, start
 from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.spec import Exit, Sandbox, Stdio
 
@@ -58,7 +58,7 @@ def run_foreground(
         SandboxError: as `Isolation.start`.
     """
     process: Process | None = None
-    early: list[int] = []  # signals from before the process stands, which lose none of them
+    early: list[int] = []  # signals that come before the process is started
 
     def pass_on(number: int, _: object) -> None:
         if process is None:
@@ -71,8 +71,8 @@ def run_foreground(
             size = _size(stdin) or _size(stdout) or sandbox.terminal_size
             process = isolation.start(replace(sandbox, terminal_size=size), Stdio())
         else:
-            given = stdin if interactive else -1
-            process = _start_plain(isolation, sandbox, given, stdout, stderr)
+            given = stdin if interactive else None
+            process = start(isolation, sandbox, stdin=given, stdout=stdout, stderr=stderr)
         try:
             for number in early:
                 process.kill(number)
@@ -85,21 +85,9 @@ def run_foreground(
             process.close()
 
 
-def _start_plain(
-    isolation: Isolation, sandbox: Sandbox, stdin: int, stdout: int, stderr: int
-) -> Process:
-    if stdin >= 0:
-        return isolation.start(sandbox, Stdio(stdin=stdin, stdout=stdout, stderr=stderr))
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return isolation.start(sandbox, Stdio(stdin=null, stdout=stdout, stderr=stderr))
-    finally:
-        os.close(null)
-
-
 @contextmanager
 def _handlers(wanted: dict[signal.Signals, _Handler]) -> Iterator[None]:
-    """Have the signals handled so within the block; nothing outside of the main thread."""
+    """Handle the signals so within the block; does nothing outside of the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -112,7 +100,7 @@ def _handlers(wanted: dict[signal.Signals, _Handler]) -> Iterator[None]:
 
 
 def _size(fd: int) -> tuple[int, int] | None:
-    """Return (rows, columns) of the terminal *fd*, None if it is none."""
+    """Return (rows, columns) of the terminal *fd*, None for anything else."""
     if fd < 0:
         return None
     try:
@@ -142,7 +130,7 @@ def _attach(master: int, stdin: int, stdout: int) -> None:
 
 @contextmanager
 def _raw(fd: int) -> Iterator[None]:
-    """Have the terminal *fd* raw within the block; nothing if it is not a terminal."""
+    """Set the terminal *fd* to raw mode within the block; does nothing for anything else."""
     if fd < 0 or not os.isatty(fd):
         yield
         return

@@ -1,4 +1,4 @@
-"""User namespaces from outside: which maps this user has, whether they work, a program in one."""
+"""User namespaces from outside: the maps of this user, whether they work, a program in one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A cgroup for each sandbox, wherever one can be made.
 
 It is a child of the caller's own cgroup: what limits the caller limits the sandbox, and whoever
-ends the caller's cgroup ends the sandbox.  One is made in the hierarchy of cgroup v2 and in those
+kills the caller's cgroup kills the sandbox.  One is made in the hierarchy of cgroup v2 and in those
 of the v1 controllers named here.  Users can make one where their own cgroup has been delegated to
 them.  Where none can be made the sandbox runs in the caller's.
 
@@ -76,9 +76,9 @@ class Cgroup:
         self.devices_filtered = self.devices_filtered or filtered
 
     def leave(self) -> str:
-        """Move this process back; those that it has started stay inside.
+        """Move this process back; the processes that it has started stay inside.
 
-        Returns why it could not be, or "": then the cgroup stays for the next sweep.
+        Returns why that failed, or "".  After a failure the cgroup is left to the next sweep.
         """
         reason = ""
         while self._ways_back:
@@ -99,7 +99,7 @@ class Cgroup:
             for _ in range(1 if self._stays else _ATTEMPTS):
                 if _remove(parent, self._name):
                     break
-                time.sleep(_PAUSE)  # a process is still on its way out
+                time.sleep(_PAUSE)  # a process is still exiting
             os.close(parent)
 
 

@@ -76,8 +76,8 @@ class Failure(Exception):
         self.message = message
 
 
-class doing:
-    """Name what is being done: an error in the block becomes a `Failure`."""
+class step:
+    """Name a step of the setup: an error in the block becomes a `Failure`."""
 
     def __init__(self, step: str) -> None:
         self._step = step

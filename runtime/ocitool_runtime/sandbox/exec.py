@@ -1,4 +1,4 @@
-"""The program: found on the container's PATH, kept off the host's interpreter, executed.
+"""The program: found on the container's PATH, checked not to be the host's Python, executed.
 
 The standard library alone: this runs inside the sandbox.
 """
@@ -37,10 +37,10 @@ def candidates(name: bytes, path: bytes) -> list[bytes]:
 
 
 class Interpreter:
-    """The host's binary that this process is, as mounted on the host.
+    """The host's Python binary that this process executes, on its mount of the host.
 
-    The same file seen through a volume is another thing: what the container may do with that
-    was the caller's to say.
+    The same file in a volume does not count: the caller has decided what the container may do
+    with its volumes.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Interpreter:
         os.close(fd)
 
     def is_at(self, path: bytes) -> bool:
-        """Say whether *path* leads to it, and not just to a bind of it."""
+        """Say whether *path* leads to it, and not to a bind mount of it."""
         if not os.path.samestat(os.stat(path), self.status):
             return False
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -68,7 +68,7 @@ def refuse_interpreter(found: list[bytes], interpreter: Interpreter) -> None:
     """
     for path in found:
         if _leads_to(path, interpreter, _SCRIPT_DEPTH):
-            text = f"exec {_text(path)}: refused: it leads to the interpreter of the host"
+            text = f"exec {_text(path)}: refused: it leads to the Python interpreter of the host"
             raise NotRunnable(126, text)
 
 

@@ -1,6 +1,6 @@
-"""The container init, PID 1: from the fork to the program, or to the reaper that waits for it.
+"""The container init, PID 1: from the fork until it executes the program.
 
-Without a reaper it becomes the program itself.
+With `Sandbox.init` it stays, reaps orphans and passes on signals, and its child is the program.
 
 The standard library alone: this runs inside the sandbox.
 """
@@ -15,7 +15,7 @@ import select
 import sys
 
 from ocitool_runtime.sandbox import channel, messages, privileges, signals, syscalls, users
-from ocitool_runtime.sandbox.channel import doing, failure
+from ocitool_runtime.sandbox.channel import failure, step
 from ocitool_runtime.sandbox.exec import (
     Interpreter,
     NotRunnable,
@@ -31,22 +31,20 @@ if TYPE_CHECKING:
     from ocitool_runtime.sandbox.plan import Plan
     from ocitool_runtime.sandbox.rootfs.devices import Terminal
     from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
-    from ocitool_runtime.sandbox.users import Identity
+    from ocitool_runtime.sandbox.users import User
 
 _TIOCSCTTY = 0x540E
 _SIGKILL = 9
 _SIGCHLD = 17
 _FORWARDED = sum(1 << number - 1 for number in range(1, 65) if number not in (9, 19))
-# Docker's for a container without one (moby, oci/defaults.go).
-_DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main(
-    plan: Plan, tree: Rootfs, proc: int, terminal: Terminal | None, shim: _socket.socket
+    plan: Plan, rootfs: Rootfs, proc: int, terminal: Terminal | None, shim: _socket.socket
 ) -> NoReturn:
     """Become the program, or send the shim the reason and exit."""
     try:
-        _become(plan, tree, proc, terminal, shim)
+        _become(plan, rootfs, proc, terminal, shim)
     except NotRunnable as error:
         channel.send(shim, messages.ProgramRefused(error.code, error.text))
     except BaseException as error:  # nothing may unwind into the shim's code
@@ -55,33 +53,33 @@ def main(
 
 
 def _become(
-    plan: Plan, tree: Rootfs, proc: int, terminal: Terminal | None, shim: _socket.socket
+    plan: Plan, rootfs: Rootfs, proc: int, terminal: Terminal | None, shim: _socket.socket
 ) -> None:
     notes: list[str] = []
     interpreter = Interpreter()
     _import_nothing()
-    with doing("mount /proc"):
-        tree.mount_proc(proc)
-    with doing("pivot into the root"):
-        tree.pivot()
-    with doing("open the streams"):
+    with step("mount /proc"):
+        rootfs.mount_proc(proc)
+    with step("pivot into the root"):
+        rootfs.pivot()
+    with step("open the streams"):
         for stream in (0, 1, 2):
             if terminal is not None:
                 os.dup2(terminal.slave, stream)
         # Before chdir: an open directory would let WORKDIR /proc/self/fd/7 out (CVE-2024-21626).
         syscalls.close_range(3, shim.fileno() - 1)
         syscalls.close_range(shim.fileno() + 1, 0x7FFFFFFF)
-    with doing(f"find user {plan['user']}"):
-        who = users.resolve(plan["user"])
+    with step(f"find user {plan['user']}"):
+        user = users.resolve(plan["user"])
         if terminal is not None:
-            os.fchown(0, who.uid, -1)
-    with doing(f"enter the working directory {plan['cwd']}"):
+            os.fchown(0, user.uid, -1)
+    with step(f"enter the working directory {plan['cwd']}"):
         _enter(plan["cwd"])
-    environment = _environment(plan, who)
+    environment = _environment(plan, user)
     found = candidates(plan["args"][0], environment[b"PATH"])
     refuse_interpreter(found, interpreter)
-    with doing("drop privileges"):
-        listener = _confine(plan, who, notes)
+    with step("drop privileges"):
+        listener = _confine(plan, user, notes)
     for note in notes:
         channel.send(shim, messages.Note(note))
     _live_with(shim)
@@ -90,7 +88,7 @@ def _become(
     os.setsid()
     if terminal is not None:
         fcntl.ioctl(0, _TIOCSCTTY, 0)
-    with doing("filter system calls"):
+    with step("filter system calls"):
         signals.reset_signals()
         if plan["no_new_privileges"]:
             listener = privileges.filter_calls(plan)
@@ -104,7 +102,7 @@ def _become(
 
 
 def _import_nothing() -> None:
-    """Make an import fail from now on: it would run a file of the image as root."""
+    """Make every import fail from now on: it would run a file of the image as root."""
     sys.path.clear()
     sys.meta_path.clear()
 
@@ -113,19 +111,18 @@ def _enter(cwd: str) -> None:
     os.chdir(cwd)
     # Outside of the root getcwd(2) fails or says "(unreachable)".
     if not os.getcwd().startswith("/"):
-        raise OSError(2, "is outside of the container", cwd)
+        raise OSError(2, "it is outside of the container", cwd)
 
 
-def _environment(plan: Plan, who: Identity) -> dict[bytes, bytes]:
+def _environment(plan: Plan, user: User) -> dict[bytes, bytes]:
     environment = dict(plan["env"])
-    environment.setdefault(b"PATH", _DEFAULT_PATH)
     if not environment.get(b"HOME"):
-        environment[b"HOME"] = os.fsencode(who.home)
+        environment[b"HOME"] = os.fsencode(user.home)
     return environment
 
 
-def _confine(plan: Plan, who: Identity, notes: list[str]) -> int:
-    """Drop privileges; returns what `privileges.drop` does."""
+def _confine(plan: Plan, user: User, notes: list[str]) -> int:
+    """Drop privileges; return what `privileges.drop` returns."""
     try:
         syscalls.join_new_keyring()
     except syscalls.Refused as error:
@@ -134,13 +131,13 @@ def _confine(plan: Plan, who: Identity, notes: list[str]) -> int:
             notes.append(f"the session keyring is the caller's: {error.strerror}")
     privileges.set_limits(plan, notes)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    listener = privileges.drop(plan, who, notes)
+    listener = privileges.drop(plan, user, notes)
     os.umask(plan["umask"])
     return listener
 
 
 def _live_with(shim: _socket.socket) -> None:
-    """Die with the shim.  A change of ids clears the signal, so it is asked for after that."""
+    """Have the kernel kill this process when the shim ends; a change of IDs would clear that."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _SIGKILL)
     poll = select.poll()
     poll.register(shim.fileno(), select.POLLHUP)
@@ -149,7 +146,7 @@ def _live_with(shim: _socket.socket) -> None:
 
 
 def _split(shim: _socket.socket) -> None:
-    """Fork: the child goes on to be the program, this process stays as the reaper."""
+    """Fork: the child becomes the program, this process stays as the init that reaps."""
     _block()
     pid = os.fork()
     if pid == 0:
@@ -161,12 +158,12 @@ def _split(shim: _socket.socket) -> None:
 
 
 def _block() -> None:
-    """Hold all signals back, before the fork, so that none is lost between it and `_reap`."""
+    """Block all signals before the fork, so that none is lost until `_reap` waits for them."""
     signals.set_signal_mask(_FORWARDED)
 
 
 def _reap(child: int) -> int:
-    """Serve until *child* has ended; return the exit code, 128+n for signal n."""
+    """Reap, and pass signals on to *child*, until it ends; return its code, 128+n for signal n."""
     while True:
         number = signals.wait_signal(_FORWARDED)
         if number != _SIGCHLD:

@@ -1,4 +1,4 @@
-"""The network namespace with nothing in it but the loopback.
+"""A network namespace with a loopback interface only.
 
 The standard library alone: this runs inside the sandbox.
 """

@@ -1,4 +1,4 @@
-"""The plan of a sandbox, as the shim receives it: plain values that marshal can carry.
+"""The plan of a sandbox, as the shim receives it: plain values that marshal can encode.
 
 `ocitool_runtime.host.plan` makes it.  Only type checkers read this module: at run time a plan
 is a dictionary.
@@ -22,11 +22,11 @@ class MountPlan(TypedDict):
     lower: list[str]
     upper: str
     work: str
-    served: int  # the mount that a program has been started for; -1: make it
+    served: int  # the mount that fuse-overlayfs serves already; -1: make it
 
 
 class SharedPlan(TypedDict):
-    """An image that is shown on the host; see `SharedImage`."""
+    """An image that is mounted on the host; see `SharedImage`."""
 
     source: str
     target: str
@@ -69,8 +69,8 @@ class Plan(TypedDict):
     capabilities: int  # bit mask
     no_new_privileges: bool
     seccomp: bytes  # empty: no filter
-    notifying: bytes  # the filter if the shim answers some calls; empty: it has none to answer
-    owners_aside: bool  # it answers chown and mknod
+    notifying: bytes  # the filter if the shim answers some calls; empty: it answers none
+    owners_aside: bool  # it answers chown and mknod (single-ID mode)
     limits: list[LimitPlan]
     init: bool
     umask: int

@@ -1,4 +1,4 @@
-"""What the program may do: ids, capabilities, no_new_privs, seccomp, limits.
+"""Privileges of the program: IDs, capabilities, no_new_privs, seccomp, limits.
 
 The standard library alone: this runs inside the sandbox.
 """
@@ -14,7 +14,7 @@ from ocitool_runtime.sandbox.syscalls import Refused
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocitool_runtime.sandbox.plan import Plan
-    from ocitool_runtime.sandbox.users import Identity
+    from ocitool_runtime.sandbox.users import User
 
 _LAST_CAPABILITY = 63
 
@@ -39,10 +39,10 @@ def _limit(value: int) -> str:
     return "unlimited" if value == 0xFFFFFFFFFFFFFFFF else str(value)
 
 
-def drop(plan: Plan, identity: Identity, notes: list[str]) -> int:
-    """Become *identity* with the plan's capabilities and nothing to gain more by.
+def drop(plan: Plan, user: User, notes: list[str]) -> int:
+    """Become *user* with the plan's capabilities, and with no way to gain others.
 
-    Returns what `filter_calls` does if the filter had to be installed here, else -1.
+    Returns what `filter_calls` returns if the filter had to be installed here, else -1.
 
     Inheritable and ambient sets end empty (CVE-2022-29162): a file with inheritable
     capabilities must give the container nothing.
@@ -51,8 +51,8 @@ def drop(plan: Plan, identity: Identity, notes: list[str]) -> int:
     bounding = _drop_bounding(kept)
     # Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before the drop.
     listener = -1 if plan["no_new_privileges"] else filter_calls(plan)
-    _become(identity, notes)
-    root = bounding if identity.uid == 0 else 0
+    _become(user, notes)
+    root = bounding if user.uid == 0 else 0
     syscalls.capset(effective=root, permitted=root, inheritable=0)
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
     if plan["no_new_privileges"]:
@@ -94,19 +94,19 @@ def _drop_bounding(kept: int) -> int:
     return left
 
 
-def _become(identity: Identity, notes: list[str]) -> None:
-    groups = [identity.gid, *(g for g in identity.groups if g != identity.gid)]
+def _become(user: User, notes: list[str]) -> None:
+    groups = [user.gid, *(g for g in user.groups if g != user.gid)]
     try:
         os.setgroups(groups)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EINVAL):
             raise Refused(error.errno or 0, "setgroups") from error
         # EPERM: a map of one id denies setgroups(2); EINVAL: a group without a map.
-        if identity.groups:
+        if user.groups:
             notes.append(f"supplementary groups are not set: {error.strerror}")
     try:
-        os.setresgid(identity.gid, identity.gid, identity.gid)
-        os.setresuid(identity.uid, identity.uid, identity.uid)
+        os.setresgid(user.gid, user.gid, user.gid)
+        os.setresuid(user.uid, user.uid, user.uid)
     except OSError as error:
-        who = f"{identity.uid}:{identity.gid}"
+        who = f"{user.uid}:{user.gid}"
         raise Refused(error.errno or 0, "setresuid", who) from error

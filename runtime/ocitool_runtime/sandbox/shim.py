@@ -20,7 +20,7 @@ import sys
 
 from ocitool_runtime.sandbox import channel, init, syscalls, userns
 from ocitool_runtime.sandbox.cgroups import Cgroup
-from ocitool_runtime.sandbox.channel import doing, failure
+from ocitool_runtime.sandbox.channel import failure, step
 from ocitool_runtime.sandbox.messages import (
     Ended,
     Listener,
@@ -33,9 +33,9 @@ from ocitool_runtime.sandbox.messages import (
 from ocitool_runtime.sandbox.network import raise_loopback
 from ocitool_runtime.sandbox.notify.socketcall import Sockets
 from ocitool_runtime.sandbox.rootfs.devices import Devices, Terminal
-from ocitool_runtime.sandbox.rootfs.fuse import Servers
+from ocitool_runtime.sandbox.rootfs.fuse import FuseServers
 from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
-from ocitool_runtime.sandbox.rootfs.shared_mounts import Shared
+from ocitool_runtime.sandbox.rootfs.shared_mounts import SharedMounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def main() -> None:
             sandbox(control, _read_plan(plan_fd))
         else:
             userns.main(mode, control, _read_plan(plan_fd))
-    except BaseException as error:  # the parent must learn of every end
+    except BaseException as error:  # the host process must learn of every failure
         _send(control, failure(error))
         os._exit(125)
     os._exit(0)
@@ -75,47 +75,47 @@ def _read_plan(fd: int) -> Plan:
 def _send(control: _socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
     try:
         channel.send(control, message, fds)
-    except OSError:  # the parent is gone; nobody is left to tell
+    except OSError:  # the host process is gone
         return
 
 
 def sandbox(control: _socket.socket, plan: Plan) -> None:
-    """Build the sandbox, run the program, report how it ended."""
+    """Set the sandbox up, run the program, and send how it ended."""
     notes: list[str] = []
     os.chdir("/")
     os.umask(0o022)
     if plan["userns"]:
         userns.user_namespace(control)
-    shared = Shared(plan["shared"])
+    shared = SharedMounts(plan["shared"])
     try:
-        with doing("show the layers"):
+        with step("mount the layers"):
             shared.hold()
         last = _in_namespaces(control, plan, notes)
     finally:
         shared.release()
-    _send(control, last)  # when nothing is held any more: the parent may remove the layers now
+    _send(control, last)  # nothing is mounted any more: the host process may remove the layers now
 
 
 def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> Message:
     """Return the last message: how it ended."""
-    with doing("make namespaces"):
+    with step("make namespaces"):
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.make_slave()
-    servers = Servers()
+    servers = FuseServers()
     try:
-        with doing("serve the layers"):
+        with step("start fuse-overlayfs"):
             servers.start([*plan["rootfs"], *plan["mounts"]])
         return _in_cgroup(control, plan, notes)
     finally:
-        with doing("end the programs that serve the layers"):
+        with step("stop fuse-overlayfs"):
             servers.end()
 
 
 def _in_cgroup(control: _socket.socket, plan: Plan, notes: list[str]) -> Message:
     """Return the last message: how it ended."""
-    cgroup = Cgroup()  # not for the programs that serve the layers: they need /dev/fuse
+    cgroup = Cgroup()  # without fuse-overlayfs, which needs /dev/fuse
     try:
-        with doing("make a cgroup"):
+        with step("make a cgroup"):
             if refused := cgroup.enter():
                 notes.append(f"the container has no cgroup of its own: {refused}")
         return _sandbox(control, plan, cgroup, notes)
@@ -125,23 +125,23 @@ def _in_cgroup(control: _socket.socket, plan: Plan, notes: list[str]) -> Message
 
 def _sandbox(control: _socket.socket, plan: Plan, cgroup: Cgroup, notes: list[str]) -> Message:
     """Return the last message: how it ended."""
-    with doing("answer for the kernel"):
+    with step("prepare for seccomp notifications"):
         handler = _ownership_handler() if plan["owners_aside"] else None
         sockets = _sockets(plan) if handler is None else None
-    with doing("make namespaces"):
+    with step("make namespaces"):
         network = syscalls.CLONE_NEWNET if plan["network"] == "none" else 0
         syscalls.unshare(_NAMESPACES | network)
-    with doing("name the host"):
+    with step("set the host name"):
         if plan["hostname"]:
             syscalls.sethostname(plan["hostname"].encode())
         if network:
             raise_loopback()
-    with doing("mount the root"):
-        tree = Rootfs(plan, cgroup, notes)
+    with step("mount the root file system"):
+        rootfs = Rootfs(plan, cgroup, notes)
     try:
-        return _run(control, plan, tree, cgroup, notes, handler, sockets)
+        return _run(control, plan, rootfs, cgroup, notes, handler, sockets)
     finally:
-        tree.clean()
+        rootfs.clean()
 
 
 def _ownership_handler() -> OwnershipHandler:
@@ -155,7 +155,7 @@ def _ownership_handler() -> OwnershipHandler:
 def _sockets(plan: Plan) -> Sockets | None:
     try:
         return Sockets() if plan["notifying"] else None
-    except OSError:  # the callers would be strangers in this /proc
+    except OSError:  # this /proc does not show the PIDs of the callers
         plan["notifying"] = b""
         return None
 
@@ -163,21 +163,21 @@ def _sockets(plan: Plan) -> Sockets | None:
 def _run(
     control: _socket.socket,
     plan: Plan,
-    tree: Rootfs,
+    rootfs: Rootfs,
     cgroup: Cgroup,
     notes: list[str],
     handler: OwnershipHandler | None,
     sockets: Sockets | None,
 ) -> Message:
-    proc, terminal = _furnish(plan, tree, cgroup, notes)
+    proc, terminal = _furnish(plan, rootfs, cgroup, notes)
     ours, theirs = channel.pair()
-    # The host's: once the container init has pivoted, a path is one of the container's.
+    # The host's: after the pivot a path is one of the container's.
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    with doing("fork the container init"):
+    with step("fork the container init"):
         pid = os.fork()
     if pid == 0:
         ours.close()
-        init.main(plan, tree, proc, terminal, theirs)
+        init.main(plan, rootfs, proc, terminal, theirs)
     if refused := cgroup.leave():
         notes.append(f"the shim stays in the container's cgroup: {refused}")
     theirs.close()
@@ -194,7 +194,7 @@ def _run(
         _send(control, Started(pid), (handle, terminal.master))
         terminal.close()  # else it would never hang up
     if handler is not None and listeners:
-        handler.begin(listeners[0], tree.fd)
+        handler.begin(listeners[0], rootfs.fd)
         listeners.clear()
     status = os.waitstatus_to_exitcode(_await(control, pid, handle, sockets, listeners))
     code, text = (status, "") if ended is None else (ended.code, ended.text)
@@ -202,32 +202,32 @@ def _run(
 
 
 def _furnish(
-    plan: Plan, tree: Rootfs, cgroup: Cgroup, notes: list[str]
+    plan: Plan, rootfs: Rootfs, cgroup: Cgroup, notes: list[str]
 ) -> tuple[int, Terminal | None]:
     """Mount all but /proc; return its mount point, and the terminal if there is one."""
     terminal: Terminal | None = None
-    with doing("make /proc"):
-        proc = tree.make_proc_point()
-    with doing("make /dev"):
+    with step("make /proc"):
+        proc = rootfs.make_proc_point()
+    with step("make /dev"):
         made = Devices.make(filtered=cgroup.devices_filtered)
-        devices = Devices(tree.attach(made, tree.points.plain("dev")), notes)
-        tree.null = devices.fill(plan["shm_size"])
+        devices = Devices(rootfs.attach(made, rootfs.points.plain("dev")), notes)
+        rootfs.null = devices.fill(plan["shm_size"])
         if plan["terminal"]:
             terminal = devices.open_terminal(*plan["terminal_size"])
-    with doing("make /sys"):
-        tree.mount_sys()
-    with doing("mount volumes"):
-        tree.mount_files()
-        tree.mount_volumes()
-    with doing("make the working directory"):
-        tree.make_cwd()
+    with step("make /sys"):
+        rootfs.mount_sys()
+    with step("mount volumes"):
+        rootfs.mount_files()
+        rootfs.mount_volumes()
+    with step("make the working directory"):
+        rootfs.make_cwd()
         if plan["readonly"]:
-            tree.make_read_only()
+            rootfs.make_read_only()
     return proc, terminal
 
 
 def _leave_stdio(null: int) -> None:
-    """Let go of the program's streams: who reads them must see their end."""
+    """Close the program's streams here, so that their readers see the end of the program."""
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     os.close(null)

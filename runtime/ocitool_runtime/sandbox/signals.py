@@ -1,4 +1,4 @@
-"""Signals of a process that becomes another: reset, blocked, waited for.
+"""Resetting, blocking and waiting for signals.
 
 The standard library alone: this runs inside the sandbox.
 """

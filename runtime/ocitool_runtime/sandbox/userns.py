@@ -1,4 +1,4 @@
-"""User namespaces from within: the handshake for the id maps, a program in one, the probe.
+"""User namespaces from inside: the handshake for ID maps, a program in one, the probe.
 
 The standard library alone: this runs inside the sandbox.
 """
@@ -9,7 +9,7 @@ import _socket
 import os
 
 from ocitool_runtime.sandbox import channel, messages, signals, syscalls
-from ocitool_runtime.sandbox.channel import doing
+from ocitool_runtime.sandbox.channel import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def user_namespace(control: _socket.socket) -> None:
-    """Enter a new user namespace and be its root; the parent writes the maps meanwhile."""
-    with doing("make a user namespace"):
+    """Enter a new user namespace and become its root; the host process writes the maps."""
+    with step("make a user namespace"):
         syscalls.unshare(syscalls.CLONE_NEWUSER)
-    with doing("map ids"):
+    with step("map IDs"):
         channel.send(control, messages.MapsWanted())
         if channel.receive(control)[0] is None:
-            os._exit(125)  # the parent is gone
+            os._exit(125)  # the host process is gone
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
 
@@ -32,14 +32,14 @@ def main(mode: str, control: _socket.socket, plan: Plan) -> None:
     """Serve the modes ``enter`` (run a program in the namespaces) and ``probe``."""
     if plan["userns"]:
         user_namespace(control)
-    with doing("make a mount namespace" if plan["userns"] else "make namespaces"):
+    with step("make a mount namespace" if plan["userns"] else "make namespaces"):
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.make_slave()
     if mode == "probe":
-        with doing("make namespaces"):
+        with step("make namespaces"):
             syscalls.unshare(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC)
         channel.send(control, messages.ProbeDone())
         return
-    with doing(f"run {os.fsdecode(plan['args'][0])}"):
+    with step(f"run {os.fsdecode(plan['args'][0])}"):
         signals.reset_signals()
         os.execvpe(plan["args"][0], plan["args"], plan["env"])

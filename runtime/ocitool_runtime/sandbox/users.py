@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-_LARGEST_FILE = 1 << 20  # bytes; a file without end must not hold the start up
+_LARGEST_FILE = 1 << 20  # bytes; an endless file must not block the start
 _LARGEST_ID = (1 << 31) - 1
 
 
@@ -18,8 +18,8 @@ class UnknownUser(Exception):
     """The container has no such user or group; the text names it."""
 
 
-class Identity:
-    """Who the program runs as."""
+class User:
+    """The user that the program runs as."""
 
     __slots__ = ("gid", "groups", "home", "uid")
 
@@ -30,10 +30,10 @@ class Identity:
         self.home = home
 
 
-def resolve(spec: str, passwd: str = "/etc/passwd", group: str = "/etc/group") -> Identity:
-    """Return who *spec* is; a number need not be in the files, a name must be.
+def resolve(spec: str, passwd: str = "/etc/passwd", group: str = "/etc/group") -> User:
+    """Return the user of *spec*; a number need not be in the files, a name must be.
 
-    Raises UnknownUser, also for a number that is none: "+1", " 1", "0x1".
+    Raises UnknownUser, also for malformed numbers: "+1", " 1", "0x1".
     """
     user, _, wanted_group = spec.partition(":")
     uid = _number(user) if user else 0
@@ -41,11 +41,11 @@ def resolve(spec: str, passwd: str = "/etc/passwd", group: str = "/etc/group") -
     if entry is None and uid is None:
         raise UnknownUser(f"unable to find user {user}: no matching entries in passwd file")
     if entry is None:
-        found = Identity(uid or 0, 0, [], "/")
+        found = User(uid or 0, 0, [], "/")
         name = ""
     else:
         name = entry[0]
-        found = Identity(_number(entry[2]) or 0, _number(entry[3]) or 0, [], entry[5] or "/")
+        found = User(_number(entry[2]) or 0, _number(entry[3]) or 0, [], entry[5] or "/")
     if wanted_group:
         found.gid = _find_group(_rows(group, 4), wanted_group)
     elif name:
@@ -54,11 +54,11 @@ def resolve(spec: str, passwd: str = "/etc/passwd", group: str = "/etc/group") -
 
 
 def _number(text: str) -> int | None:
-    """Return *text* as an id if it is digits and nothing else (CVE-2026-30892: a lax parse)."""
+    """Return *text* as an ID if it consists of digits (CVE-2026-30892: a lax parse)."""
     if not (text.isascii() and text.isdigit()):
         return None
     if len(text) > 10 or int(text) > _LARGEST_ID:
-        raise UnknownUser(f"id {text} is outside of 0-{_LARGEST_ID}")
+        raise UnknownUser(f"ID {text} is greater than {_LARGEST_ID}")
     return int(text)
 
 

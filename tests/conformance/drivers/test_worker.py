@@ -17,7 +17,7 @@ from ocitool.drivers.conformance.harness import raises
 from ocitool.drivers.conformance.suite import A, B
 from ocitool.drivers.conformance.layers import file, full, tar
 from ocitool.errors import DriverError
-from ocitool.layer.beneath import remove_tree
+from ocitool.layer.beneath import (remove_tree)
 
 warnings.simplefilter("error")
 home = tempfile.mkdtemp()

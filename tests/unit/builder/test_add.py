@@ -184,6 +184,6 @@ def test_damaged_archives(kitchen, codec):
 
 @pytest.mark.parametrize("source", ["https://example.com/f", "https://example.com/r.git"])
 def test_urls_are_refused_by_name(kitchen, source):
-    with pytest.raises(OcitoolError, match="is not there yet") as caught:
+    with pytest.raises(OcitoolError, match="is not supported") as caught:
         kitchen.build(f"FROM scratch\nARG U={source}\nADD $U /x")
     assert caught.value.where == "Dockerfile:3" and caught.value.hint

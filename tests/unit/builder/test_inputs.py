@@ -5,19 +5,18 @@ from __future__ import annotations
 import pytest
 
 from ocitool import BuildOptions, Store, build
-from ocitool.builder import inputs
-from ocitool.builder.solver import execute as doing
+from ocitool.builder.frontend.variables import source_date_epoch
+from ocitool.builder.solver import execute
 from ocitool.errors import BuildError, FormatError
 
 
 def test_the_epoch_is_an_argument_or_an_option_or_what_the_dockerfile_declares():
-    given = BuildOptions(build_args={"SOURCE_DATE_EPOCH": "1"}, source_date_epoch=2)
-    assert inputs.epoch(given, "3") == 1
-    assert inputs.epoch(BuildOptions(source_date_epoch=2), "3") == 2
-    assert inputs.epoch(BuildOptions(), "3") == 3
-    assert inputs.epoch(BuildOptions(), None) is None
+    assert source_date_epoch({"SOURCE_DATE_EPOCH": "1"}, 2, "3") == 1
+    assert source_date_epoch({}, 2, "3") == 2
+    assert source_date_epoch({}, None, "3") == 3
+    assert source_date_epoch({}, None, None) is None
     with pytest.raises(FormatError, match="SOURCE_DATE_EPOCH"):
-        inputs.epoch(BuildOptions(), "yesterday")
+        source_date_epoch({}, None, "yesterday")
 
 
 def test_a_global_argument_sets_the_epoch_of_the_image(tmp_path):
@@ -34,13 +33,13 @@ def test_a_file_that_changes_while_it_is_copied_stops_the_build(tmp_path, monkey
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY f /f\n")
     (tmp_path / ".dockerignore").write_text("store\n")
     (tmp_path / "f").write_text("before")
-    packed = doing.write_layer
+    packed = execute.write_layer
 
     def change_then_write(*args, **kwargs):
         (tmp_path / "f").write_text("after!")  # as long as before, so only its content tells
         return packed(*args, **kwargs)
 
-    monkeypatch.setattr(doing, "write_layer", change_then_write)
+    monkeypatch.setattr(execute, "write_layer", change_then_write)
     with Store.open(str(tmp_path / "store")) as store:
         with pytest.raises(BuildError, match="changed while it was copied") as caught:
             build(BuildOptions(context=str(tmp_path)), store=store)

@@ -27,7 +27,7 @@ def test_a_span_is_before_now(text, seconds, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "timestamp"),
     [
         ("1767258000", 1767258000 * SECOND),
         ("1767258000.000000001", 1767258000 * SECOND + 1),
@@ -38,8 +38,8 @@ def test_a_span_is_before_now(text, seconds, monkeypatch):
         ("2026-01-01+01:00", 1767222000 * SECOND),
     ],
 )
-def test_a_moment_is_a_date_or_a_number(text, moment):
-    assert until(text) == moment
+def test_a_timestamp_is_a_date_or_a_number(text, timestamp):
+    assert until(text) == timestamp
 
 
 @pytest.mark.parametrize("text", ["2026-01-01", "2026-01-01T09:00", "2026-01-01T09:00:00"])

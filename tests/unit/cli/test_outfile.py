@@ -24,7 +24,7 @@ FORMS = ["unnamed", "named"]
 def form(request, monkeypatch):
     """With files that have no name until they are whole, and without."""
     if request.param == "named":
-        monkeypatch.setattr(outfile, "_UNNAMED", "/nowhere")
+        monkeypatch.setattr(outfile, "_DESCRIPTORS", "/nowhere")
     return request.param
 
 
@@ -107,7 +107,7 @@ def test_what_cannot_take_its_name_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "rename", refuse)
     with (
-        pytest.raises(NotFound, match="cannot be written: Device or resource busy"),
+        pytest.raises(NotFound, match="cannot write the archive: Device or resource busy"),
         archive_to(str(tmp_path / "out")) as write,
     ):
         write(b"new")
@@ -116,8 +116,11 @@ def test_what_cannot_take_its_name_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["no/where", ".", "nowhere/"])
-def test_what_cannot_be_written_is_told(tmp_path, name):
-    with pytest.raises(NotFound, match="cannot be written"), archive_to(f"{tmp_path}/{name}"):
+def test_a_failure_to_write_is_reported(tmp_path, name):
+    with (
+        pytest.raises(NotFound, match="cannot write the archive"),
+        archive_to(f"{tmp_path}/{name}"),
+    ):
         pass
     assert os.listdir(tmp_path) == []
 
@@ -147,8 +150,8 @@ def test_what_is_replaced_gives_its_mode(tmp_path, mode):
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-def test_a_full_disk_is_told_once():
+def test_a_full_disk_is_reported_once():
     with pytest.raises(NotFound) as caught, archive_to("/dev/full") as write:
         write(b"x")
-    told = describe(caught.value)
-    assert told == "ocitool: /dev/full: cannot be written: No space left on device\n"
+    text = describe(caught.value)
+    assert text == "Error: /dev/full: cannot write the archive: No space left on device\n"

@@ -111,7 +111,7 @@ def test_errors_are_escaped(error: BaseException, debug: bool) -> None:
 
 def test_nothing_from_outside_makes_a_line_of_its_own() -> None:
     text = describe(OcitoolError("no\nhint: run this", where="a\nb", hint="x\ny"))
-    assert text == "ocitool: a\\nb: no\\nhint: run this\nhint: x\\ny\n"
+    assert text == "Error: a\\nb: no\\nhint: run this\nhint: x\\ny\n"
 
 
 LONG = "x" * (1 << 20)

@@ -1,4 +1,4 @@
-"""Sizes, durations and moments as people read them."""
+"""Sizes, durations and timestamps as people read them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_clock(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "timestamp"),
     [
         ("1970-01-01T00:00:00Z", 0),
         ("1970-01-01T00:00:00.000000001Z", 1),
@@ -102,8 +102,8 @@ def test_clock(seconds: float, text: str) -> None:
         ("0001-01-01T00:00:00Z", -62135596800 * units.SECOND),
     ],
 )
-def test_parse_time(text: str, moment: int) -> None:
-    assert timestamps.parse_time(text) == moment
+def test_parse_time(text: str, timestamp: int) -> None:
+    assert timestamps.parse_time(text) == timestamp
 
 
 @pytest.mark.parametrize(

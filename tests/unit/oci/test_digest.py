@@ -8,7 +8,8 @@ import io
 import pytest
 
 from ocitool.errors import BadDigest, DigestMismatch
-from ocitool.oci.digest import Digest, VerifiedReader
+from ocitool.oci.digest import Digest
+from ocitool.oci.streams import VerifiedReader
 
 HEX = "0123456789abcdef" * 4
 

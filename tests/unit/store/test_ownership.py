@@ -32,7 +32,7 @@ def test_root_does_not_use_the_store_of_another(theirs, run_cli):
     before = files_below(theirs)
     for words in (("images",), ("import", "-", "a:1"), ("system", "check"), ("registry", "serve")):
         done = run_cli(*words, root=theirs, stdin="\0" * 1024)
-        failed(done, 1, f"ocitool: {theirs}: directory belongs to the user {OTHER}, ")
+        failed(done, 1, f"Error: {theirs}: directory belongs to the user {OTHER}, ")
         assert f"OCITOOL_TRUSTED_OWNER={OTHER}" in done.stderr
     assert files_below(theirs) == before
 

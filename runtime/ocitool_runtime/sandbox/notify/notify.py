@@ -1,13 +1,14 @@
-"""chown(2) and mknod(2) of a container whose user has a single id, answered by the stub.
+"""chown(2) and mknod(2) in single-ID mode, answered by the shim.
 
-The kernel knows no other owner there and makes no devices, so the filter hands these calls to the
-stub (seccomp_unotify(2)), which keeps aside what they ask for (`records`).  The program is not
-trusted.  Its paths are looked up by the kernel from its own root and working directory, without
-magic links, into a descriptor, and only what lies on the mount of the container's root is touched:
-no volume, no /proc.  All else is given back to the kernel, which does as it would without us, with
-the program's own rights.  So a program that changes a path or its memory meanwhile has another
-file of its own container changed, as it could have asked for.
-The standard library alone: the stub can import nothing once its root is the container's.
+The kernel has no other owner there and makes no devices, so the seccomp filter hands these calls to
+the shim (seccomp_unotify(2)), which records the owner and the device in ownership override xattrs
+(`ownership`).  The program is not trusted.  The kernel looks its paths up from its own root and
+working directory, without magic links, into a descriptor, and only files on the mount of the
+container's root are changed: no volume, no /proc.  All other calls go back to the kernel, which
+executes them with the program's own rights.  A program that changes a path or its memory meanwhile
+can only have another file of its own container changed, which it could have asked for directly.
+
+The standard library alone: the shim can import nothing once its root is the container's.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ import stat
 from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.files import mount_id, status
 from ocitool_runtime.sandbox.notify import ownership, unotify
-from ocitool_runtime.sandbox.notify.request import UNCHANGED, Asked, split
-from ocitool_runtime.sandbox.notify.unotify import Call, Left
+from ocitool_runtime.sandbox.notify.request import UNCHANGED, Request, split
+from ocitool_runtime.sandbox.notify.unotify import Call, LeftToKernel
 
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class OwnershipHandler:
-    """Answers in a thread of its own, which may wait for a caller who has been killed.
+    """Answers in a thread of its own, so that a slow caller blocks nothing else.
 
-    It is made before the stub's children get a PID namespace, in which it could have no thread.
+    The thread is started before unshare(2) of the PID namespace, after which none can be.
     """
 
     def __init__(self) -> None:
@@ -56,7 +57,7 @@ class OwnershipHandler:
             poll.register(self._listener, select.POLLIN)
             while poll.poll()[0][1] & select.POLLIN:
                 self._answer()
-        finally:  # nobody is left who could ask; or else nobody may wait for an answer
+        finally:  # no caller is left, or after an error none may wait for an answer
             os.close(self._listener)
 
     def _answer(self) -> None:
@@ -66,7 +67,7 @@ class OwnershipHandler:
         try:
             self._execute(call)
             call.answer()
-        except Left:
+        except LeftToKernel:
             call.leave()
         except OSError as error:
             call.answer(error.errno or errno.EPERM)
@@ -75,88 +76,88 @@ class OwnershipHandler:
 
     def _execute(self, call: Call) -> None:
         call.check()
-        asked = Asked(call.machine, call.number, call.arguments, call.caller)
+        request = Request(call.machine, call.number, call.arguments, call.caller)
         call.check()
-        if asked.makes:
-            self._make_device(asked, call.caller)
+        if request.makes:
+            self._make_device(request, call.caller)
         else:
-            self._change_owner(asked, call.caller)
+            self._change_owner(request, call.caller)
 
     # -- the calls --------------------------------------------------------------------------
 
-    def _change_owner(self, asked: Asked, caller: int) -> None:
-        if asked.uid == asked.gid == UNCHANGED:
-            raise Left
-        fd = self._find(asked, caller, asked.path, follow=asked.follow)
+    def _change_owner(self, request: Request, caller: int) -> None:
+        if request.uid == request.gid == UNCHANGED:
+            raise LeftToKernel
+        fd = self._find(request, caller, request.path, follow=request.follow)
         try:
             state = os.stat(fd)
             if stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode):
-                self._give(fd, asked)
+                self._give(fd, request)
             elif stat.S_ISLNK(state.st_mode) or stat.S_ISFIFO(state.st_mode):
-                self._give_child(asked, caller, state)
+                self._give_child(request, caller, state)
             else:
-                raise Left
+                raise LeftToKernel
         finally:
             os.close(fd)
 
-    def _give(self, fd: int, asked: Asked) -> None:
-        # The kernel's part: it clears setuid and file capabilities, and copies up.
+    def _give(self, fd: int, request: Request) -> None:
+        # A real chown: the kernel clears setuid and file capabilities, and copies up.
         os.chown(f"self/fd/{fd}", 0, 0, dir_fd=self._proc)
         opened = os.open(f"self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC,
                          dir_fd=self._proc)  # fmt: skip
         try:
-            ownership.give(opened, asked.uid, asked.gid)
+            ownership.give(opened, request.uid, request.gid)
         finally:
             os.close(opened)
 
-    def _give_child(self, asked: Asked, caller: int, state: os.stat_result) -> None:
-        parent, name = split(asked.path)
-        directory = self._find(asked, caller, parent, follow=True, directory=True)
+    def _give_child(self, request: Request, caller: int, state: os.stat_result) -> None:
+        parent, name = split(request.path)
+        directory = self._find(request, caller, parent, follow=True, directory=True)
         try:
             if not name or not os.path.samestat(_lstat(name, directory), state):
-                raise Left  # a link led there: its own directory is not known
+                raise LeftToKernel  # reached through a link: its own directory is not known
             os.chown(name, 0, 0, dir_fd=directory, follow_symlinks=False)
             mtime = _lstat(name, directory).st_mtime_ns
             opened = os.open(f"self/fd/{directory}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC,
                              dir_fd=self._proc)  # fmt: skip
             try:
-                ownership.give_child(opened, name, mtime, asked.uid, asked.gid)
+                ownership.give_child(opened, name, mtime, request.uid, request.gid)
             finally:
                 os.close(opened)
         finally:
             os.close(directory)
 
-    def _make_device(self, asked: Asked, caller: int) -> None:
-        kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(asked.mode))
-        parent, name = split(asked.path)
-        if kind is None or not asked.device or not name:  # 0:0 everybody may make
-            raise Left
-        mode = asked.mode & 0o7777 & ~int(status(caller)[b"Umask"][0], 8)
-        directory = self._find(asked, caller, parent, follow=True, directory=True)
+    def _make_device(self, request: Request, caller: int) -> None:
+        kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(request.mode))
+        parent, name = split(request.path)
+        if kind is None or not request.device or not name:  # everybody may make 0:0, a whiteout
+            raise LeftToKernel
+        mode = request.mode & 0o7777 & ~int(status(caller)[b"Umask"][0], 8)
+        directory = self._find(request, caller, parent, follow=True, directory=True)
         try:
             fd = os.open(name, _NEW, 0o600, dir_fd=directory)
         finally:
             os.close(directory)
         try:
             os.fchmod(fd, mode)
-            ownership.make_device(fd, kind, os.major(asked.device), os.minor(asked.device))
+            ownership.make_device(fd, kind, os.major(request.device), os.minor(request.device))
         finally:
             os.close(fd)
 
     # -- finding ----------------------------------------------------------------------------
 
     def _find(
-        self, asked: Asked, caller: int, path: bytes, *, follow: bool, directory: bool = False
+        self, request: Request, caller: int, path: bytes, *, follow: bool, directory: bool = False
     ) -> int:
-        """Open what *path* is for the caller; `Left` if it is not on the container's root."""
+        """Open *path* as the caller would; `LeftToKernel` if it is not on the container's root."""
         flags = _LOOK | (0 if follow else os.O_NOFOLLOW) | (os.O_DIRECTORY if directory else 0)
         try:
-            fd = self._look_up(caller, asked.start, path, flags)
+            fd = self._look_up(caller, request.start, path, flags)
         except OSError:
-            raise Left from None
+            raise LeftToKernel from None
         try:
             if mount_id(fd, self._proc) != self._mount:
-                raise Left
+                raise LeftToKernel
         except BaseException:
             os.close(fd)
             raise

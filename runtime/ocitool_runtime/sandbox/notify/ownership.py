@@ -1,7 +1,8 @@
-"""Owners of files in attributes, as a storage driver keeps them aside for users with a single id.
+"""Writing ownership override xattrs, as `ocitool.layer.ownership` reads and writes them.
 
-The form is that of docs/store-format.md, "Owners kept aside"; `ocitool.layer.ownership` reads it.
-The standard library alone: the stub uses it.
+Their format is in docs/store-format.md.
+
+The standard library alone: the shim uses it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _UNCHANGED = 0xFFFFFFFF  # -1 of chown(2)
 
 
 def give(fd: int, uid: int, gid: int) -> None:
-    """Make *uid*:*gid* the owner of an open file or directory; a device stays one."""
+    """Record *uid*:*gid* as the owner of an open file or directory; a device stays a device."""
     fields = _get(fd, OWNER).split(b":")
     if len(fields) not in (2, 5):
         fields = [b"0", b"0"]
@@ -28,12 +29,12 @@ def give(fd: int, uid: int, gid: int) -> None:
 
 
 def make_device(fd: int, kind: str, major: int, minor: int) -> None:
-    """Make the empty file *fd* stand for a device of root's; *kind* is "c" or "b"."""
+    """Record that the empty file *fd* is a device, owned by root; *kind* is "c" or "b"."""
     os.setxattr(fd, OWNER, b"0:0:%s:%d:%d" % (kind.encode(), major, minor))
 
 
 def give_child(directory: int, name: bytes, mtime: int, uid: int, gid: int) -> None:
-    """Make *uid*:*gid* the owner of the link or pipe *name* in the open *directory*.
+    """Record *uid*:*gid* as the owner of the link or pipe *name* in the open *directory*.
 
     *mtime* is its time, in nanoseconds since the epoch.
     """
@@ -68,5 +69,5 @@ def _groups(data: bytes) -> dict[tuple[int, int], list[bytes]]:
 def _get(fd: int, name: str) -> bytes:
     try:
         return os.getxattr(fd, name)
-    except OSError:  # there is none
+    except OSError:  # the file has none
         return b""

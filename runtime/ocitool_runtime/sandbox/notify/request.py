@@ -1,13 +1,13 @@
-"""What a system call asks for that the filter has handed to the stub: read once, from its caller.
+"""Arguments of a system call that the filter has handed to the shim, read once from its caller.
 
-The standard library alone: the stub can import nothing once its root is the container's.
+The standard library alone: the shim can import nothing once its root is the container's.
 """
 
 from __future__ import annotations
 
 import os
 
-from ocitool_runtime.sandbox.notify.unotify import Left
+from ocitool_runtime.sandbox.notify.unotify import LeftToKernel
 
 UNCHANGED = 0xFFFFFFFF  # -1 for an id
 _AT_FDCWD = -100
@@ -26,15 +26,15 @@ _CALLS = {
 }  # fmt: skip
 
 
-class Asked:
-    """What a call asks for; its texts are read from the caller's memory, once."""
+class Request:
+    """What a call asks for; its path is read from the caller's memory, once."""
 
     __slots__ = ("device", "follow", "gid", "makes", "mode", "path", "start", "uid")
 
     def __init__(self, machine: int, number: int, arguments: list[int], caller: int) -> None:
         call = _CALLS.get((machine, number))
         if call is None:
-            raise Left  # a filter of the program's own
+            raise LeftToKernel  # from a filter of the program itself
         self.makes = call.startswith("mknod")
         first, *rest = arguments
         self.start = "cwd"
@@ -55,14 +55,14 @@ class Asked:
         self.uid, self.gid = rest[0] & 0xFFFFFFFF, rest[1] & 0xFFFFFFFF
         flags = rest[2] & 0xFFFFFFFF if call == "fchownat" else 0
         if flags & ~(_AT_SYMLINK_NOFOLLOW | _AT_EMPTY_PATH):
-            raise Left
+            raise LeftToKernel
         if not self.path and call != "fchown" and not flags & _AT_EMPTY_PATH:
-            raise Left  # ENOENT
+            raise LeftToKernel  # ENOENT
         self.follow = self.follow and not flags & _AT_SYMLINK_NOFOLLOW
 
 
 def _start(number: int) -> str:
-    """Return where a relative path begins, in the caller's directory of /proc."""
+    """Return the start of relative paths, as a name in the caller's directory of /proc."""
     fd = number & 0xFFFFFFFF
     return "cwd" if fd == _AT_FDCWD & 0xFFFFFFFF else f"fd/{fd}"
 
@@ -71,7 +71,7 @@ def _text(caller: int, address: int) -> bytes:
     try:
         memory = os.open("mem", os.O_RDONLY | os.O_CLOEXEC, dir_fd=caller)
     except OSError:
-        raise Left from None
+        raise LeftToKernel from None
     try:
         text = b""
         while len(text) < _LONGEST:  # a page at a time: the next may not be there
@@ -83,15 +83,15 @@ def _text(caller: int, address: int) -> bytes:
             if not data:
                 break
             address += len(data)
-    except (OSError, OverflowError):  # EFAULT is for the kernel to say
-        raise Left from None
+    except (OSError, OverflowError):  # the kernel will return EFAULT
+        raise LeftToKernel from None
     finally:
         os.close(memory)
-    raise Left
+    raise LeftToKernel
 
 
 def split(path: bytes) -> tuple[bytes, bytes]:
-    """Return directory and last name of a path; no name if it ends in none."""
+    """Return the directory and the last name of a path; no name if it ends in ``.`` or ``..``."""
     parent, slash, name = path.rpartition(b"/")
     if name in (b".", b".."):
         return path, b""

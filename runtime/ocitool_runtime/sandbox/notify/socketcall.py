@@ -20,7 +20,7 @@ import struct
 from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.files import status
 from ocitool_runtime.sandbox.notify import unotify
-from ocitool_runtime.sandbox.notify.unotify import Call, Left
+from ocitool_runtime.sandbox.notify.unotify import Call, LeftToKernel
 
 _I386, _SOCKETCALL, _SYS_SOCKET = 0x40000003, 102, 1
 _TYPE = 0xF  # SOCK_TYPE_MASK; the rest are flags
@@ -34,13 +34,13 @@ _MADE = {
 
 
 class Sockets:
-    """Answers one sandbox's calls, as they come in."""
+    """Answers the calls of one sandbox, as they come in."""
 
     def __init__(self) -> None:
         self._proc = unotify.open_proc()
 
     def serve(self, listener: int) -> bool:
-        """Answer the next call on the filter's *listener*; False once nobody is left to call."""
+        """Answer the next call on the filter's *listener*; False once no caller is left."""
         poll = select.poll()
         poll.register(listener, select.POLLIN)
         events = poll.poll(0)
@@ -56,10 +56,10 @@ class Sockets:
 
 
 def answer(call: Call) -> None:
-    """Make the socket that is asked for, or refuse it; nothing is left to the kernel."""
+    """Make the socket that the call asks for, or refuse it; nothing is left to the kernel."""
     try:
         made = _make(call)
-    except Left:  # the caller was killed, or its pointer leads nowhere
+    except LeftToKernel:  # the caller was killed, or its pointer leads nowhere
         call.answer(errno.EFAULT)
     except OSError as error:
         call.answer(error.errno or errno.EPERM)
@@ -70,12 +70,12 @@ def answer(call: Call) -> None:
 def _make(call: Call) -> int:
     subcall = call.arguments[0] & 0xFFFFFFFF
     if (call.machine, call.number, subcall) != (_I386, _SOCKETCALL, _SYS_SOCKET):
-        raise PermissionError(errno.EPERM, "is not answered")  # a filter of the program's own
+        raise PermissionError(errno.EPERM, "is not answered")  # from a filter of the program itself
     family, kind, protocol = struct.unpack("=iii", call.memory(call.arguments[1], 12))
     if (kind & _TYPE, protocol) not in _MADE.get(family, ()):
-        raise PermissionError(errno.EPERM, "is not made for others")
-    uid, gid = _identity(call)
-    try:  # a socket belongs to whom it is made as
+        raise PermissionError(errno.EPERM, "is not a socket for unprivileged users")
+    uid, gid = _file_ids(call)
+    try:  # a socket belongs to the IDs of its maker
         syscalls.set_file_ids(uid, gid)
         made = _socket.socket(family, kind & _TYPE | kind & _NONBLOCK, protocol).detach()
     finally:
@@ -90,8 +90,8 @@ def _make(call: Call) -> int:
     return made
 
 
-def _identity(call: Call) -> tuple[int, int]:
-    """Return the caller's file system ids; they change by itself alone, and it waits."""
+def _file_ids(call: Call) -> tuple[int, int]:
+    """Return the caller's file system IDs, which cannot change while it waits."""
     fields = status(call.caller)
     call.check()
     return int(fields[b"Uid"][3]), int(fields[b"Gid"][3])

@@ -1,6 +1,6 @@
 """System calls that a seccomp filter hands to the shim, received and answered.
 
-The caller is not trusted, and may be killed at any moment.
+The caller is not trusted, and may be killed at any time.
 The standard library alone: the shim can import nothing once its root is the container's.
 Source: seccomp_unotify(2); linux/seccomp.h.
 """
@@ -23,8 +23,8 @@ _RESPONSE = struct.Struct("=QqiI")  # id, value, error, flags
 _DESCRIPTOR = struct.Struct("=QIIII")  # id, flags, descriptor, number in the caller, its flags
 
 
-class Left(Exception):
-    """The call is left to the kernel, which does as it would without us."""
+class LeftToKernel(Exception):
+    """The call is left to the kernel, which executes it as if there were no filter."""
 
 
 class Call:
@@ -41,30 +41,30 @@ class Call:
             self.caller = -1
 
     def check(self) -> None:
-        """Raise `Left` unless the caller still waits.
+        """Raise `LeftToKernel` unless the caller still waits.
 
         If it does, ``caller`` is its directory, and not that of a later process of its number.
         """
         if self.caller < 0:
-            raise Left
+            raise LeftToKernel
         try:
             fcntl.ioctl(self._listener, _ID_VALID, struct.pack("=Q", self.id))
         except OSError:
-            raise Left from None
+            raise LeftToKernel from None
 
     def memory(self, address: int, size: int) -> bytes:
-        """Return *size* bytes of the caller's memory, read once; `Left` if they are not there."""
+        """Return *size* bytes of the caller's memory, read once, or raise `LeftToKernel`."""
         try:
             memory = os.open("mem", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.caller)
             try:
                 data = os.pread(memory, size, address)
             finally:
                 os.close(memory)
-        except (OSError, OverflowError):  # EFAULT is for the kernel to say
-            raise Left from None
+        except (OSError, OverflowError):  # the kernel will return EFAULT
+            raise LeftToKernel from None
         self.check()
         if len(data) != size:
-            raise Left
+            raise LeftToKernel
         return data
 
     def answer(self, error: int = 0) -> None:
@@ -72,7 +72,7 @@ class Call:
         self._send(_RESPONSE.pack(self.id, 0, -error, 0))
 
     def leave(self) -> None:
-        """Let the kernel carry the call out."""
+        """Let the kernel execute the call."""
         self._send(_RESPONSE.pack(self.id, 0, 0, _CONTINUE))
 
     def answer_descriptor(self, fd: int, *, close_on_exec: bool) -> None:
@@ -111,7 +111,7 @@ def open_proc() -> int:
     """Return an open /proc; raises OSError unless it is that of this PID namespace."""
     proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
     if os.readlink("self", dir_fd=proc) != str(os.getpid()):
-        # A caller's number would be that of a stranger there.
+        # A caller's PID would be that of an unrelated process there.
         os.close(proc)
         raise OSError(errno.EXDEV, "is not that of this PID namespace", "/proc")
     return proc

@@ -1,8 +1,8 @@
 """The container's /dev: a small tmpfs with the nodes of the runtime specification.
 
-Whoever may call mknod(2) can make the host's disks there.  Where the sandbox's cgroup filters
-devices they cannot be opened; elsewhere the tmpfs is mounted ``nodev``, and each node is a bind
-mount of its own, which `rm` cannot remove then.
+A container with CAP_MKNOD can make nodes of the host's disks there.  Where the sandbox's cgroup
+filters devices they cannot be opened.  Elsewhere the tmpfs is mounted ``nodev``, and each node is
+a bind mount of its own, which `rm` cannot remove.
 
 The standard library alone: this runs inside the sandbox.
 Source: OCI runtime-spec v1.2, config-linux.md, "Default Devices" and "Default Filesystems".
@@ -67,9 +67,9 @@ class Devices:
 
     @staticmethod
     def make(*, filtered: bool) -> int:
-        """Return the file system that is /dev, not yet attached; with nodes, if they can be opened.
+        """Return the detached file system for /dev; with nodes, if they can be opened there.
 
-        They are made where devices are *filtered*, unless the filter of a cgroup above refuses it.
+        Nodes are made where devices are *filtered*, unless a filter of a parent cgroup refuses it.
         """
         options: list[tuple[str, str | None]] = [("mode", "0755"), ("size", "64m")]
         if filtered:
@@ -82,7 +82,7 @@ class Devices:
         return mounts.filesystem("tmpfs", NOSUID | NODEV, options)
 
     def fill(self, shm_size: int) -> int:
-        """Make nodes, links and the file systems beneath /dev; return /dev/null, verified."""
+        """Make nodes, links and the file systems beneath /dev; return an open /dev/null."""
         if not os.access("null", os.F_OK, dir_fd=self.fd):
             self._bind_nodes()
         for name, target in LINKS.items():
@@ -93,7 +93,7 @@ class Devices:
         return os.open("null", _LOOK, dir_fd=self.fd)
 
     def _bind_nodes(self) -> None:
-        """Bind nodes that no path of the container leads to, or the host's where none can be made.
+        """Bind nodes from a hidden tmpfs, or the host's nodes where none can be made.
 
         In a user namespace mknod(2) of a device is refused.
         """
@@ -174,7 +174,7 @@ def _clone(path: str, directory: int | None = None) -> int:
         found = os.stat(source)
         wanted = os.makedev(*NODES[os.path.basename(path)])
         if not stat.S_ISCHR(found.st_mode) or found.st_rdev != wanted:
-            raise Refused(errno.ENODEV, "openat", f"{path} of the host is not that device:")
+            raise Refused(errno.ENODEV, "openat", f"{path} of the host is another device")
         return mounts.clone(source, 0, recursive=False)
     finally:
         os.close(source)

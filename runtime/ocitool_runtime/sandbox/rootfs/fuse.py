@@ -1,10 +1,10 @@
-"""Overlays that the program fuse-overlayfs serves, where the kernel's own cannot be had.
+"""Overlays that the program fuse-overlayfs serves, for users who cannot mount the kernel's.
 
 The mount is made here and detached, as every other; the program gets the open /dev/fuse and the
-directories.  It lives outside of the container's PID namespace, and in a mount namespace of its
-own: in ours it would keep that, and so the mount, and so itself alive.  When the container's mount
-namespace dies, however that comes about, the kernel writes back what is left and ends the
-connection, and the program ends.
+directories.  It runs outside of the container's PID namespace, and in a mount namespace of its
+own: otherwise it would keep the container's mount namespace alive, and with it its own mount.
+When the container's mount namespace ends, for whatever reason, the kernel writes back what is left
+and closes the connection, and the program ends.
 
 The standard library alone: this runs inside the sandbox.
 Source: fuse-overlayfs(1); libfuse's fuse_session_mount (``/dev/fd/N`` as the mount point); the
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from ocitool_runtime.sandbox.plan import MountPlan
 
 TYPE = "fuse-overlayfs"  # of the mount, and the name of the program
-# By default it takes a file that was copied up for the one below and, where that has a second
-# name, shows the old content in the next mount.  This way inode numbers are what they are; they
-# tell files apart as long as all directories are on one file system.
+# By default it gives a copied-up file the inode number of the lower one and, where that has a
+# second name, shows the old content in the next mount.  With fast_ino the numbers are those of the
+# file system below, which are unique as long as all directories are on one file system.
 _OPTIONS = "fast_ino=1"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SIGKILL = 9
@@ -37,16 +37,16 @@ _SAID = 4096  # bytes
 _LAST_WRITES = 60_000  # milliseconds
 
 
-class Servers:
-    """The programs of one sandbox."""
+class FuseServers:
+    """The fuse-overlayfs processes of one sandbox."""
 
     def __init__(self) -> None:
         self._pids: list[int] = []
-        self._outside = -1  # the mount namespace of one of them
-        self._before: set[int] = set()  # descriptors that hold none of the mounts
+        self._outside = -1  # the mount namespace of one of the processes
+        self._before: set[int] = set()  # descriptors from before the mounts
 
     def start(self, plans: list[MountPlan]) -> None:
-        """Make every mount of *plans* that is of this type, with a program that answers.
+        """Make every mount of *plans* that is of this type, and start a process that serves it.
 
         Call it in a new mount namespace, and before there is a new PID namespace: the first
         process that is started there would be its init.
@@ -58,9 +58,9 @@ class Servers:
             plan["served"] = self._serve(plan)
 
     def end(self) -> None:
-        """Wait until every program has written what the sandbox wrote, and has ended.
+        """Wait until every process has written what the sandbox wrote, and has ended.
 
-        The container must be dead.  All descriptors that were opened since `start` are closed,
+        The container must have ended.  All descriptors that were opened since `start` are closed,
         and the mount namespace is left: nothing may hold the mounts.
         """
         if self._outside < 0:
@@ -76,7 +76,7 @@ class Servers:
                 os.kill(pid, _SIGKILL)
             os.waitpid(pid, 0)
             if not ended:
-                raise Refused(errno.ETIMEDOUT, TYPE, "what was written last may be lost:")
+                raise Refused(errno.ETIMEDOUT, TYPE, "the last writes may be lost")
 
     def _serve(self, plan: MountPlan) -> int:
         device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
@@ -89,7 +89,7 @@ class Servers:
         finally:
             os.close(device)
         try:
-            os.stat(mounted)  # waits until it has answered, or has died
+            os.stat(mounted)  # waits until the process has answered, or has died
         except OSError as error:
             os.kill(pid, _SIGKILL)
             os.waitpid(pid, 0)
@@ -110,7 +110,7 @@ def _open_descriptors() -> set[int]:
 def _is_open(fd: int) -> bool:
     try:
         os.fstat(fd)
-    except OSError:  # it was that of the listing
+    except OSError:  # the descriptor of the listing itself
         return False
     return True
 
@@ -129,7 +129,7 @@ def _mount(device: int, attributes: int) -> int:
 
 
 def _become(plan: MountPlan, device: int, said: int) -> NoReturn:
-    """Become the program; what hinders is written to *said*."""
+    """Execute fuse-overlayfs; an error goes to *said*, as its own messages do."""
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -143,7 +143,7 @@ def _become(plan: MountPlan, device: int, said: int) -> NoReturn:
         path = os.environ.get("PATH") or _PATH
         arguments = [TYPE, "-f", "-o", options, f"/dev/fd/{device}"]
         os.execvpe(TYPE, arguments, {"PATH": path})
-    except BaseException as error:  # nothing may unwind into the stub's code
+    except BaseException as error:  # nothing may unwind into the shim's code
         os.write(said, str(error).encode("utf-8", "replace"))
     finally:
         os._exit(127)

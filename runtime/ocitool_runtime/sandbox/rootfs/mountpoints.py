@@ -1,8 +1,8 @@
-"""Mount points in a foreign tree: found, made where missing, and removed again.
+"""Mount points in an untrusted root file system: opened, made if missing, and removed again.
 
 Every path is walked one component at a time on descriptors, links are read and resolved here,
 and ``..`` ends at the root: an image whose ``/etc/resolv.conf`` is a link to ``/etc/shadow``
-names its own file.  No process runs in the tree while it is walked.
+names its own file.  No process of the container runs yet.
 
 The standard library alone: this runs inside the sandbox.
 """
@@ -21,8 +21,8 @@ _LINKS = 40  # as the kernel's MAXSYMLINKS
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Made:
-    """One mount point that was made: enough to know it again and to leave no trace of it."""
+class MadePoint:
+    """A mount point that was made here, and what removing it without a trace takes."""
 
     __slots__ = ("after", "before", "identity", "name", "parent")
 
@@ -58,17 +58,17 @@ class Made:
             os.close(opened)
 
 
-class Points:
-    """The mount points of one tree; *root* is an open directory, and is not closed here."""
+class MountPoints:
+    """The mount points below *root*, an open directory that is not closed here."""
 
     def __init__(self, root: int) -> None:
         self.root = root
         self._mount = mount_id(root)
-        self._made: list[Made] = []
+        self._made: list[MadePoint] = []
         self._closed: set[tuple[int, int]] = set()
 
     def close_off(self, fd: int) -> None:
-        """Let no later path lead into the directory *fd*: what is in /proc is not for mounts."""
+        """Refuse later paths into the directory *fd*: nothing may be mounted in /proc."""
         found = os.stat(fd)
         self._closed.add((found.st_dev, found.st_ino))
 
@@ -85,7 +85,7 @@ class Points:
     def open(self, path: str, *, directory: bool, keep: bool = False) -> int:
         """Return an O_PATH descriptor of *path*, made as a directory or empty file if missing.
 
-        With *keep* what is made is there to stay.  Raises OSError: EXDEV for a path into a
+        With *keep* what is made stays.  Raises OSError: EXDEV for a path into a
         directory that was closed off, ELOOP, ENOTDIR.
         """
         made = len(self._made)
@@ -142,13 +142,13 @@ class Points:
         else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             os.close(os.open(name, flags, 0o644, dir_fd=parent))
-        # What lies in a volume stays: another container may have mounted on it by now.
+        # A mount point in a volume stays: another container may use it by now.
         if mount_id(parent) == self._mount:
-            self._made.append(Made(parent, name, before))
+            self._made.append(MadePoint(parent, name, before))
         return os.open(name, _LOOK, dir_fd=parent)
 
     def clean(self) -> None:
-        """Remove what was made, last first; what a program took over is left as it is."""
+        """Remove what was made, the last first, unless the container has changed it."""
         for made in reversed(self._made):
             try:
                 made.remove()

@@ -1,7 +1,7 @@
-"""The container's file tree: root, /dev, /sys, volumes, files of the sandbox, /proc, the pivot.
+"""The container's root file system: root, /dev, /sys, volumes, own files, /proc, the pivot.
 
-All but /proc is made by the stub, which stays outside the new PID namespace; /proc shows the
-namespace of its mounter, so process 1 mounts it.
+All but /proc is mounted by the shim, which stays outside the new PID namespace.  A /proc shows the
+PID namespace of the process that mounts it, so the container init does that.
 The standard library alone: this runs inside the sandbox.
 """
 
@@ -14,7 +14,7 @@ import stat
 from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.sandbox.rootfs import mounts
-from ocitool_runtime.sandbox.rootfs.mountpoints import Points
+from ocitool_runtime.sandbox.rootfs.mountpoints import MountPoints
 from ocitool_runtime.sandbox.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Rootfs:
-    """One tree under construction.  ``fd`` is its root, ``null`` its /dev/null."""
+    """A root file system under construction; ``fd`` is its root, ``null`` its /dev/null."""
 
     def __init__(self, plan: Plan, cgroup: Cgroup, notes: list[str]) -> None:
         self._plan = plan
@@ -55,7 +55,7 @@ class Rootfs:
         self.fd = first[1]
         # On top of "/": the process root is below it, so no directory of the host is needed.
         self.attach(self.fd, os.open("/", os.O_PATH | os.O_CLOEXEC))
-        self.points = Points(self.fd)
+        self.points = MountPoints(self.fd)
         for other in others:
             self._volume(*other)
 
@@ -66,7 +66,7 @@ class Rootfs:
         return mounted
 
     def make_proc_point(self) -> int:
-        """Return the directory /proc, and let no volume be mounted beneath it."""
+        """Return the mount point /proc, beneath which no volume may be mounted."""
         point = self.points.plain("proc")
         self.points.close_off(point)
         return point
@@ -74,7 +74,7 @@ class Rootfs:
     # -- volumes -----------------------------------------------------------------------------
 
     def mount_volumes(self) -> None:
-        """Mount what the caller asked for, in order."""
+        """Mount the volumes of the sandbox, in order."""
         for plan, mounted in self._volumes:
             self._volume(plan, mounted)
 
@@ -84,11 +84,11 @@ class Rootfs:
         directory = stat.S_ISDIR(os.stat(mounted).st_mode)
         target = self.points.open(plan["target"], directory=directory)
         if os.path.samestat(os.stat(target), os.stat(self.fd)):
-            raise Refused(errno.EINVAL, "move_mount", f"{plan['target']} is the root itself")
+            raise Refused(errno.EINVAL, "move_mount", f"{plan['target']} is the root directory")
         self.attach(mounted, target)
 
     def _narrow(self, mounted: int, plan: MountPlan) -> int:
-        """Return a bind of a path within a new mount; only an attached one can be cloned."""
+        """Return a bind mount of a path within *mounted*, which has to be attached for that."""
         syscalls.move_mount(mounted, self.fd)
         part = mounts.clone(mounted, plan["attributes"], recursive=False, subpath=plan["subpath"])
         self._unstack(mounted)
@@ -99,7 +99,7 @@ class Rootfs:
         os.chdir("/")
 
     def mount_files(self) -> None:
-        """Mount the sandbox's own files (/etc/hosts ...), which live in memory and die with it."""
+        """Mount the sandbox's own files (/etc/hosts ...), which are in memory and end with it."""
         files = self._plan["files"]
         attributes = RDONLY if self._plan["readonly"] else 0
         if not files:
@@ -127,13 +127,13 @@ class Rootfs:
                 raise
 
     def make_read_only(self) -> None:
-        """Make the root read-only; what is mounted on it keeps its own mode."""
+        """Make the root read-only; mounts below it keep their own attributes."""
         syscalls.mount_setattr(self.fd, add=RDONLY)
 
     # -- /sys --------------------------------------------------------------------------------
 
     def mount_sys(self) -> None:
-        """Mount /sys and the cgroup tree read-only; note it where the machine refuses."""
+        """Mount /sys and the cgroup file system read-only; note it if the kernel refuses."""
         point = self.points.plain("sys")
         try:
             mounted = self._sysfs()
@@ -147,9 +147,9 @@ class Rootfs:
         self._mount_cgroup(mounted)
 
     def _sysfs(self) -> int:
-        """Return a new mount where there is a network namespace of our own, sysfs is bound to it.
+        """Return a new sysfs, or else a recursive bind mount of the host's.
 
-        Else the host's is bound, with all that is mounted on it.
+        A new one can only be mounted by the owner of the network namespace.
         """
         attributes = RDONLY | NOSUID | NODEV | NOEXEC
         if self._plan["network"] == "none" or not self._plan["userns"]:
@@ -160,7 +160,7 @@ class Rootfs:
         return mounts.bind("/sys", attributes, recursive=True)
 
     def _mount_cgroup(self, sys: int) -> None:
-        """Mount the cgroup of this sandbox; without one nothing of the caller's is shown."""
+        """Mount the cgroup of this sandbox; without one mask the host's."""
         if not self._cgroup.unified:
             self._mask(sys, "fs/cgroup")
             return
@@ -172,10 +172,10 @@ class Rootfs:
             self._mask(sys, "fs/cgroup")
             self._notes.append(f"/sys/fs/cgroup is empty: {error.strerror}")
 
-    # -- process 1 ---------------------------------------------------------------------------
+    # -- container init ---------------------------------------------------------------------------
 
     def mount_proc(self, point: int) -> None:
-        """Mount the /proc of this PID namespace, with what tells of the host covered."""
+        """Mount the /proc of this PID namespace, with information on the host masked."""
         mounted = mounts.filesystem("proc", NOSUID | NODEV | NOEXEC, [])
         self.attach(mounted, point)
         for name in _READ_ONLY_IN_PROC:
@@ -191,7 +191,7 @@ class Rootfs:
         self.attach(mounts.clone(target, RDONLY, recursive=True), target)
 
     def _mask(self, parent: int, name: str) -> None:
-        """Cover a directory with an empty one and a file with the /dev/null made by us.
+        """Cover a directory with an empty one, and a file with our own /dev/null.
 
         The image's own /dev/null may be a link to anything (CVE-2025-31133).
         """
@@ -207,14 +207,14 @@ class Rootfs:
         self.attach(cover, target)
 
     def pivot(self) -> None:
-        """Make the tree the root of this process, and drop the host's."""
+        """Make this the root of the process, and detach the host's."""
         os.fchdir(self.fd)
         syscalls.pivot_root_here()
 
     # -- the end -----------------------------------------------------------------------------
 
     def clean(self) -> None:
-        """Remove the mount points that were made, once process 1, and all with it, is gone."""
+        """Remove the mount points that were made, once the container has ended."""
         if self._plan["readonly"]:
             syscalls.mount_setattr(self.fd, add=0, clear=RDONLY)
         self.points.clean()

@@ -1,14 +1,14 @@
 """Images that are mounted on the host once, for all containers that stand on them.
 
-Containers that share a mount share its page cache.  Who needs an image holds the lock of its
-place, which the kernel drops with its process; the last one takes the mount off.  What a killed
-process has left is taken off by `sweep`.
+Containers that share a mount share its page cache.  Every shim that uses a mount holds its lock,
+which the kernel drops when the shim ends; the last one unmounts.  What a killed shim has left
+mounted, `sweep` unmounts.
 
-    DIRECTORY/            its lock is held while places are taken or given back
-    DIRECTORY/NAME        where the image is shown
-    DIRECTORY/NAME.lock   locked by all who need it
+    DIRECTORY/            locked while an image is mounted or unmounted
+    DIRECTORY/NAME        where the image is mounted
+    DIRECTORY/NAME.lock   locked (shared) by all who use the mount
 
-The standard library alone: this runs before the sandbox is made.
+The standard library locked: this runs before the sandbox is made.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _LOCK = ".lock"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class Shared:
-    """The images that one sandbox needs, from `hold` to `release`."""
+class SharedMounts:
+    """The images that one sandbox uses, from `hold` to `release`."""
 
     def __init__(self, plans: list[SharedPlan]) -> None:
         self._plans = plans
@@ -36,45 +36,45 @@ class Shared:
         self._home = -1
 
     def hold(self) -> None:
-        """Show the images that are not shown yet, and keep all of them."""
+        """Mount the images that are not mounted, and keep all of them mounted."""
         if self._plans:
             self._home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         for plan in self._plans:
             target = plan["target"]
-            directory = _alone(os.path.dirname(target))
+            directory = _lock_directory(os.path.dirname(target))
             try:
                 lock = os.open(target + _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 self._held.append((target, lock))
                 fcntl.flock(lock, fcntl.LOCK_SH)
                 if not _is_mounted(target):
-                    _show(plan)
+                    _mount(plan)
             finally:
                 os.close(directory)
 
     def release(self) -> None:
-        """Take off what nobody needs any more, on the host, wherever this process is by now."""
+        """Go back to the host's mount namespace, and unmount what nobody else uses."""
         if self._home >= 0:
             syscalls.join_mounts(self._home)
             os.close(self._home)
             self._home = -1
         while self._held:
             target, lock = self._held.pop()
-            directory = _alone(os.path.dirname(target))
+            directory = _lock_directory(os.path.dirname(target))
             try:
-                _take_off(target, lock)
+                _unmount_unused(target, lock)
             finally:
                 os.close(lock)
                 os.close(directory)
 
 
-def is_left_behind(target: str) -> bool:
-    """Say whether *target* is still mounted, and nobody needs it.
+def is_orphaned(target: str) -> bool:
+    """Say whether *target* is mounted although nobody uses it.
 
-    The directory is locked meanwhile: nobody is about to mount or unmount, and a last user who
-    lets go does not take the lock that this looks at for that of another user.
+    The directory is locked meanwhile, so that nobody mounts or unmounts: the lock that is tried
+    here would look like that of another user of the mount.
     """
     try:
-        directory = _alone(os.path.dirname(target))
+        directory = _lock_directory(os.path.dirname(target))
     except FileNotFoundError:
         return False
     try:
@@ -98,25 +98,25 @@ def _is_held(target: str) -> bool:
 
 
 def sweep(directory: str) -> int:
-    """Take off what killed processes have left in *directory*; returns how many mounts."""
+    """Unmount what killed shims have left in *directory*; returns how many mounts."""
     count = 0
-    alone = _alone(directory)
+    locked = _lock_directory(directory)
     try:
         names = {name.removesuffix(_LOCK) for name in os.listdir(directory)}
         for name in sorted(names):
             target = f"{directory}/{name}"
             lock = os.open(target + _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                count += _take_off(target, lock)
+                count += _unmount_unused(target, lock)
             finally:
                 os.close(lock)
     finally:
-        os.close(alone)
+        os.close(locked)
     return count
 
 
-def _show(plan: SharedPlan) -> None:
-    if not os.path.isdir(plan["target"]):  # it is, after the machine was switched off
+def _mount(plan: SharedPlan) -> None:
+    if not os.path.isdir(plan["target"]):  # it exists after a power cut
         os.mkdir(plan["target"], 0o755)
     mounted = mounts.image(plan["source"], plan["devices"])
     target = os.open(plan["target"], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -127,7 +127,7 @@ def _show(plan: SharedPlan) -> None:
         os.close(mounted)
 
 
-def _take_off(target: str, lock: int) -> bool:
+def _unmount_unused(target: str, lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -147,8 +147,8 @@ def _is_mounted(target: str) -> bool:
         return False
 
 
-def _alone(directory: str) -> int:
-    """Return the locked *directory*: places are taken and given back by one at a time."""
+def _lock_directory(directory: str) -> int:
+    """Return an open descriptor of *directory*, locked: one process at a time changes mounts."""
     fd = os.open(directory, _DIRECTORY)
     fcntl.flock(fd, fcntl.LOCK_EX)
     return fd

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ocitool.builder.attributes import parse_chmod, parse_chown
 from ocitool.builder.dockerfile.durations import parse_duration
 from ocitool.builder.dockerfile.values import (
-    parse_chmod,
-    parse_chown,
     parse_port,
     parse_stop_signal,
     source_kind,

@@ -63,7 +63,7 @@ def test_a_cached_and_a_failed_step() -> None:
     ) == ("#1 FROM x\n#1 CACHED\n\n#2 RUN false\n#2 0.250 partial\n#2 ERROR: exit code: 1\n\n")
 
 
-def test_steps_side_by_side_are_told_apart() -> None:
+def test_parallel_steps_are_distinguished() -> None:
     assert plain(
         StepStarted(step=1, name="A"),
         StepStarted(step=2, name="B"),

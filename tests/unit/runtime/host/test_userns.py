@@ -123,7 +123,7 @@ def test_maps_that_are_not_ours_are_refused(some_maps):
         ids = (IdMap(container=0, host=0, count=1), IdMap(container=0, host=9, count=1))
     else:
         ids = (IdMap(container=0, host=0, count=1),)
-    with pytest.raises(SandboxError, match="map ids"):
+    with pytest.raises(SandboxError, match="map IDs"):
         userns.spawn(["true"], maps=Maps(uid_maps=ids, gid_maps=ids))
 
 

@@ -18,9 +18,9 @@ from tests.unit.layer.tars import file, mine
 
 HOLD = """
 import sys
-from ocitool_runtime.sandbox.rootfs.shared_mounts import Shared
+from ocitool_runtime.sandbox.rootfs.shared_mounts import SharedMounts
 source, target, device = sys.argv[1:]
-shared = Shared([{"source": source, "target": target, "devices": [device]}])
+shared = SharedMounts([{"source": source, "target": target, "devices": [device]}])
 shared.hold()
 print(open(target + "/f").read(), flush=True)
 sys.stdin.read()
@@ -126,10 +126,10 @@ def test_a_place_that_a_switched_off_machine_left_is_no_mount(image):
 
 FAULT = """
 import sys
-from ocitool_runtime.sandbox.rootfs.shared_mounts import Shared
+from ocitool_runtime.sandbox.rootfs.shared_mounts import SharedMounts
 source, target, device, broken = sys.argv[1:]
 plan = {"source": source, "target": target, "devices": [device]}
-shared = Shared([plan, {**plan, "source": broken, "target": target + "b"}])
+shared = SharedMounts([plan, {**plan, "source": broken, "target": target + "b"}])
 try:
     shared.hold()
 except OSError as error:

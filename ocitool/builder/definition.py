@@ -1,0 +1,198 @@
+"""A build as values: what a frontend makes of its source, and what the solver executes.
+
+A definition is a graph of vertices with the image's configuration beside it.  A vertex is named by
+its number, its position in `Definition.vertices`, and stands behind the vertices it names.
+Nothing here touches a store, a registry or the machine.
+
+Source: BuildKit, docs/dev/solver.md and solver/pb/ops.proto, whose model this is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from ocitool.errors import BuildError, DockerfileError, FormatError, OcitoolError
+from ocitool.oci.config import ImageConfig, RunConfig
+from ocitool.oci.digest import Digest
+from ocitool.oci.platform import Platform
+from ocitool_runtime.spec import Network
+
+#: Directory of the container in which a heredoc that is a program is mounted.
+SCRIPTS: Final = "/dev/pipes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scratch:
+    """The empty image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceImage:
+    """An image of the store or of a registry."""
+
+    reference: str
+    platform: Platform
+    digest: Digest  # of its manifest for the platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalContext:
+    """A directory of the builder, the build context, without the files that are ignored."""
+
+    name: str = "context"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A command, executed on the file system of ``base``."""
+
+    base: int
+    platform: str
+    args: tuple[str, ...]
+    env: Mapping[str, str] = field(hash=False)
+    cwd: str
+    user: str
+    network: Network = Network.HOST
+    script: str = ""  # content of the program that ``args[-1]`` names, below `SCRIPTS`
+    #: Set for the command, without being a part of the cache key.
+    secret_env: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """Files of ``source``, and ``texts``, copied onto the file system of ``base``."""
+
+    base: int
+    platform: str
+    source: int  # a `LocalContext`, or what has a file system
+    paths: tuple[str, ...]  # of the source; may have wildcards
+    dest: str  # absolute; a directory if it ends with a slash
+    texts: tuple[tuple[str, bytes], ...] = ()  # names and contents of further files
+    chown: str = ""  # user[:group], names or IDs of the image
+    chmod: str = ""  # octal or symbolic
+    unpack: bool = False  # ADD: whether archives are unpacked
+    source_name: str = ""  # of an image or a stage, for messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workdir:
+    """A directory, created on the file system of ``base`` if it is missing."""
+
+    base: int
+    platform: str
+    path: str
+    user: str  # who owns the directories that are created
+
+
+Step: TypeAlias = Run | Copy | Workdir
+"""The vertices that make a layer."""
+
+Vertex: TypeAlias = Scratch | SourceImage | LocalContext | Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """The lines of a file that a vertex comes from."""
+
+    file: str
+    line: int  # the first one, from 1
+    excerpt: tuple[str, ...] = ()  # the lines themselves
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    @contextlib.contextmanager
+    def in_errors(self) -> Iterator[None]:
+        """Add this location to the errors that are raised within the block."""
+        try:
+            yield
+        except DockerfileError:
+            raise
+        except FormatError as error:
+            raise DockerfileError(
+                error.message,
+                name=self.file,
+                line=self.line,
+                excerpt=self.excerpt,
+                hint=error.hint,
+            ) from error
+        except OcitoolError as error:
+            if not error.where.startswith(str(self)):
+                error.where = f"{self}: {error.where}" if error.where else str(self)
+            raise
+        except OSError as error:  # of the build context: the store raises errors of its own
+            if error.filename is None or not error.strerror:
+                raise
+            raise BuildError(
+                f"{error.filename}: {error.strerror}",
+                where=str(self),
+                hint="make it readable, or name it in .dockerignore",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One entry of the image's history; ``vertex`` is the one whose layer it describes."""
+
+    created_by: str
+    vertex: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDefinition:
+    """What the image has beside its layers."""
+
+    platform: Platform
+    run: RunConfig
+    history: tuple[HistoryEntry, ...] = ()  # since the base image
+    author: str = ""
+    base: ImageConfig | None = None  # None: scratch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A whole build."""
+
+    vertices: tuple[Vertex, ...]
+    result: int  # the vertex whose file system the image has
+    image: ImageDefinition
+    epoch: int | None  # SOURCE_DATE_EPOCH: the latest time of anything new, in seconds
+    names: Mapping[int, str] = field(hash=False)  # for progress; a vertex without one is not shown
+    locations: Mapping[int, Location] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedImage:
+    """What a reference stands for on one platform."""
+
+    digest: Digest  # of the manifest
+    config: ImageConfig
+
+
+Resolver: TypeAlias = Callable[[str, Platform], ResolvedImage]
+"""Resolves a reference for a platform without fetching any layer; raises `OcitoolError`.
+
+This is all that a frontend learns about images.
+"""
+
+
+class Graph:
+    """Collects the vertices of a definition."""
+
+    def __init__(self) -> None:
+        self.vertices: list[Vertex] = []
+        self.names: dict[int, str] = {}
+        self.locations: dict[int, Location] = {}
+
+    def add(self, vertex: Vertex, location: Location | None = None, name: str = "") -> int:
+        """Add *vertex* and return its number; *name* is what progress calls it."""
+        number = len(self.vertices)
+        self.vertices.append(vertex)
+        if location is not None:
+            self.locations[number] = location
+        if name:
+            self.names[number] = name
+        return number

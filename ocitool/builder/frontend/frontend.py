@@ -1,0 +1,243 @@
+"""A Dockerfile to a definition: the stages that the target needs, evaluated line by line.
+
+Nothing is executed here, and of images only the configuration is looked at, through a `Resolver`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from ocitool.builder.definition import (
+    Definition,
+    Graph,
+    ImageDefinition,
+    LocalContext,
+    Location,
+    Resolver,
+    Scratch,
+    SourceImage,
+    Step,
+)
+from ocitool.builder.dockerfile import instructions as do
+from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.parser import Dockerfile
+from ocitool.builder.frontend import steps
+from ocitool.builder.frontend.evaluate import StageState, configure, is_configuration
+from ocitool.builder.frontend.stages import Stage, global_scope, needed, resolve, target_of
+from ocitool.builder.frontend.variables import (
+    EPOCH,
+    PREDEFINED,
+    Scope,
+    platform_args,
+    source_date_epoch,
+)
+from ocitool.oci.config import ImageConfig, RunConfig
+from ocitool.oci.platform import Platform
+from ocitool_runtime.spec import DEFAULT_PATH
+
+_SCRATCH: Final = "scratch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """What a Dockerfile is evaluated with."""
+
+    platform: Platform  # of the image
+    build_platform: Platform  # of this machine
+    target: str = ""  # a stage; default: the last one
+    build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
+    epoch: int | None = None  # SOURCE_DATE_EPOCH, unless the build arguments have it
+
+
+def define(
+    file: Dockerfile,
+    arguments: Arguments,
+    resolver: Resolver,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Definition:
+    """Evaluate *file* and return what has to be built; *warn* gets each warning.
+
+    Raises:
+        DockerfileError: a value is invalid once its variables are expanded; with the line.
+        BuildError: a stage is missing, or needs itself.
+        OcitoolError: what *resolver* raises, with the line.
+    """
+    for text in file.warnings:
+        warn(text)
+    return _Frontend(file, arguments, resolver, warn).define()
+
+
+class _Frontend:
+    def __init__(
+        self,
+        file: Dockerfile,
+        arguments: Arguments,
+        resolver: Resolver,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._file = file
+        self._resolver = resolver
+        self._warn = warn
+        self._target = arguments.target
+        self._platform = arguments.platform
+        given = dict(arguments.build_args)
+        epoch = source_date_epoch(given, arguments.epoch)
+        if epoch is not None:
+            given[EPOCH] = str(epoch)  # an ARG may ask for it
+        automatic = platform_args(arguments.platform, arguments.build_platform, arguments.target)
+        self._globals = global_scope(file, automatic, given)
+        declared = self._globals.values.get(EPOCH)
+        self._epoch = source_date_epoch(arguments.build_args, arguments.epoch, declared)
+        self._graph = Graph()
+        self._context = self._graph.add(LocalContext())
+        self._scratch = self._graph.add(Scratch())
+        self._images: dict[tuple[str, Platform], int] = {}  # of COPY --from
+        self._done: dict[int, StageState] = {}
+
+    def define(self) -> Definition:
+        stages = resolve(self._file, self._globals)
+        target = target_of(stages, self._target)
+        for stage in needed(self._file, stages, target):
+            self._done[stage.index] = self._stage(stage)
+        self._warn_of_unused()
+        state = self._done[target.index]
+        base = state.base
+        return Definition(
+            vertices=tuple(self._graph.vertices),
+            result=state.vertex,
+            image=ImageDefinition(
+                platform=base.platform if base is not None else state.platform,
+                run=state.config,
+                history=tuple(state.history),
+                author=state.author,
+                base=base,
+            ),
+            epoch=self._epoch,
+            names=self._graph.names,
+            locations=self._graph.locations,
+        )
+
+    # -- a stage ----------------------------------------------------------------------------
+
+    def _stage(self, stage: Stage) -> StageState:
+        state = self._begin(stage)
+        at = int(_starts_from_image(stage))
+        total = _count_steps(stage)
+        for instruction in stage.parsed.instructions:
+            if is_configuration(instruction):
+                configure(state, instruction)
+            else:
+                at += 1
+                text = " ".join(instruction.span.text.split())
+                self._step(stage, state, instruction, f"[{stage.name} {at}/{total}] {text}")
+            for variable in sorted(state.unset):
+                where = f"{self._file.name}:{instruction.span.first}"
+                self._warn(f"{where}: ${variable} is used and has no value")
+            state.unset.clear()
+        return state
+
+    def _begin(self, stage: Stage) -> StageState:
+        scope = Scope(
+            given=self._globals.given,
+            globals=self._globals.values,
+            consumed=self._globals.consumed,
+            allowance=self._globals.allowance,
+        )
+        if isinstance(stage.base, int):
+            before = self._done[stage.base]
+            scope.inherit(before.scope.env, before.scope.args)
+            return replace(
+                before, scope=scope, history=list(before.history), has_cmd=False, unset=set()
+            )
+        platform = self._platform
+        if stage.platform:
+            with self._location(stage.parsed.from_.span).in_errors():
+                platform = Platform.parse(stage.platform)
+        run, base, vertex = RunConfig(working_dir="/"), None, self._scratch
+        if _starts_from_image(stage):
+            vertex, base = self._from(stage, stage.base, platform)
+            run = base.run
+            self._refuse_triggers(stage, run)
+        if "PATH" not in run.environment():
+            run = run.with_env({"PATH": DEFAULT_PATH})
+        scope.inherit(run.environment(), {})
+        return StageState(
+            file=self._file, scope=scope, platform=platform, run=run, base=base, vertex=vertex
+        )
+
+    def _from(self, stage: Stage, reference: str, platform: Platform) -> tuple[int, ImageConfig]:
+        location = self._location(stage.parsed.from_.span)
+        with location.in_errors():
+            image = self._resolver(reference, platform)
+        vertex = SourceImage(reference=reference, platform=platform, digest=image.digest)
+        name = f"[{stage.name} 1/{_count_steps(stage)}] FROM {reference}"
+        return self._graph.add(vertex, location, name), image.config
+
+    def _refuse_triggers(self, stage: Stage, run: RunConfig) -> None:
+        if run.on_build:
+            raise self._file.error(
+                stage.parsed.from_.span,
+                f"the base image has ONBUILD triggers ({run.on_build[0]}), which are not supported",
+                hint="write the triggers out in this Dockerfile, on a base without them",
+            )
+
+    def _step(
+        self, stage: Stage, state: StageState, instruction: do.Instruction, name: str
+    ) -> None:
+        location = self._location(instruction.span)
+        with location.in_errors():
+            vertex: Step
+            if isinstance(instruction, do.Run):
+                vertex, created_by = steps.run(state, instruction)
+            elif isinstance(instruction, do.Workdir):
+                vertex, created_by = steps.workdir(state, instruction)
+            elif isinstance(instruction, do.Copy | do.Add):
+                source, called = self._source(stage, state, instruction, location)
+                vertex = steps.copy(state, instruction, source, called)
+                created_by = name.partition("] ")[2]
+            else:
+                raise AssertionError(f"neither configuration nor a step: {instruction}")
+            state.vertex = self._graph.add(vertex, location, name)
+            state.add_history(created_by, state.vertex)
+
+    def _source(
+        self, stage: Stage, state: StageState, instruction: do.Copy | do.Add, location: Location
+    ) -> tuple[int, str]:
+        """Return the vertex that COPY takes files from, and what messages call it."""
+        if isinstance(instruction, do.Add) or instruction.from_ is None:
+            return self._context, ""
+        source = stage.sources[instruction.from_]
+        if isinstance(source, int):
+            return self._done[source].vertex, f"stage {instruction.from_}"
+        if source == _SCRATCH:
+            return self._scratch, source
+        key = (source, state.platform)
+        if key not in self._images:
+            digest = self._resolver(source, state.platform).digest
+            vertex = SourceImage(reference=source, platform=state.platform, digest=digest)
+            self._images[key] = self._graph.add(vertex, location)
+        return self._images[key], source
+
+    def _location(self, span: Span) -> Location:
+        return Location(
+            file=self._file.name,
+            line=span.first,
+            excerpt=self._file.physical[span.first - 1 : span.last],
+        )
+
+    def _warn_of_unused(self) -> None:
+        unused = set(self._globals.given) - self._globals.consumed - PREDEFINED - {EPOCH}
+        if unused:
+            names = ", ".join(sorted(unused))
+            self._warn(f"one or more build args were not consumed: {names}")
+
+
+def _starts_from_image(stage: Stage) -> bool:
+    return isinstance(stage.base, str) and stage.base != _SCRATCH
+
+
+def _count_steps(stage: Stage) -> int:
+    count = sum(not is_configuration(each) for each in stage.parsed.instructions)
+    return count + _starts_from_image(stage)

@@ -1,0 +1,106 @@
+"""What a COPY or ADD takes, by digest: all that the cache has to know.
+
+What reads images and archives is imported where that is done: a cached build does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from ocitool.builder.context.context import Context, Item
+from ocitool.builder.definition import Copy
+from ocitool.builder.solver.keys import contents_key
+from ocitool.errors import BuildError
+from ocitool.store.build_cache import Content
+from ocitool.store.layer_content import Layer
+from ocitool.store.store import Store
+
+if TYPE_CHECKING:
+    from ocitool.builder.copy.sources import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySource:
+    """A copy step with what its ``source`` came to: a build context, or the layers of an image."""
+
+    step: Copy
+    store: Store
+    context: Context | None
+    layers: tuple[Layer, ...] = ()
+
+    def contents(self) -> tuple[Content, ...]:
+        """Return name, kind and digest of each thing that is copied.
+
+        Raises:
+            BuildError: a path is missing, or there are several for a destination that is one.
+        """
+        found: list[Content] = []
+        for path in self.step.paths:
+            if self.context is not None:
+                found.extend(self._of_context(self.context, path))
+            else:
+                found.extend(self._of_image(path))
+        for name, text in self.step.texts:
+            found.append(Content(name, "text", sha256(text).hexdigest()))
+        if len(found) > 1 and not self.step.dest.endswith("/"):
+            word = "ADD" if self.step.unpack else "COPY"
+            raise BuildError(
+                f"When using {word} with more than one source file, the destination must be a "
+                "directory and end with a /"
+            )
+        return tuple(found)
+
+    def source(self) -> Source:
+        """Return what the files are read from."""
+        from ocitool.builder.copy.sources import FromContext, FromImage
+
+        if self.context is not None:
+            return FromContext(self.context)
+        from ocitool.store.image_fs import LayeredTree
+
+        tree = LayeredTree(self.store.layers, self.layers)
+        return FromImage(tree, self.step.source_name, lambda: self.store.lease().path)
+
+    def archive(self, item: Item) -> str | None:
+        """Return the host path of *item* if ADD unpacks it: a regular file that is an archive."""
+        if self.context is None or not self.step.unpack or item.is_directory:
+            return None
+        from ocitool.builder.copy.archive import is_archive
+
+        path = f"{self.context.top}/{item.path}"
+        return path if is_archive(path) else None
+
+    def _of_context(self, context: Context, path: str) -> Iterator[Content]:
+        for item in context.find(path):
+            kind = "dir" if item.is_directory else "file"
+            if self.archive(item) is not None:
+                kind = "archive"
+            # The name of a directory does not count: its content is copied.
+            name = "" if item.is_directory else item.name
+            yield Content(name, kind, context.digest(item))
+
+    def _of_image(self, path: str) -> tuple[Content, ...]:
+        """Return digests of an image's files; kept by its layers, for they have to be read."""
+        key = contents_key(self.layers, path)
+        known = self.store.build_cache.contents(key)
+        if known is not None:
+            return known
+        source = self.source()
+        contents = tuple(
+            Content("" if item.is_directory else item.name, "owned", source.digest(item))
+            for item in source.find(path)
+        )
+        self.store.build_cache.put_contents(key, contents)
+        return contents
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What the vertices that a step names came to."""
+
+    parents: tuple[Layer, ...]  # the file system that it stands on, lowest layer first
+    source: CopySource | None = None  # COPY: what it takes files from,
+    contents: tuple[Content, ...] = ()  # and which

@@ -1,0 +1,138 @@
+"""Images that a build starts from or copies from: in the store, or pulled into it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+
+from ocitool.builder.definition import ResolvedImage, SourceImage
+from ocitool.errors import BuildError, ImageNotFound, NotFound, RegistryError
+from ocitool.image.image import Image, image_of
+from ocitool.image.store_content import local_image
+from ocitool.oci.content import ContentSource, Stream
+from ocitool.oci.digest import Digest
+from ocitool.oci.manifest import Descriptor
+from ocitool.oci.platform import Platform
+from ocitool.oci.reference import Reference
+from ocitool.progress import Notice, ProgressSink
+from ocitool.store.layer_content import Layer
+from ocitool.store.store import Store
+
+
+class SourceImages:
+    """Resolves and fetches images; each is looked up once in a build.
+
+    With *pull* the registry is asked even for what the store has.  *insecure* and *authfile* are
+    as for `ocitool.image.transfer.pull`.
+    """
+
+    def __init__(
+        self, store: Store, progress: ProgressSink, *, pull: bool, insecure: bool, authfile: str
+    ) -> None:
+        self._store = store
+        self._progress = progress
+        self._pull = pull
+        self._insecure = insecure
+        self._authfile = authfile or None
+        self._found: dict[tuple[str, Platform], Image] = {}
+        self._remote: set[tuple[str, Platform]] = set()  # found in a registry
+        self._fetched: set[tuple[str, Platform]] = set()
+
+    def resolve(self, reference: str, platform: Platform) -> ResolvedImage:
+        """Return digest and configuration of an image; fetches no layer.
+
+        Raises:
+            BuildError: there is no such image.
+            RegistryError: the registry, or the way to it, failed.
+        """
+        image = self._find(reference, platform)
+        return ResolvedImage(digest=image.digest, config=image.config)
+
+    def fetch(self, vertex: SourceImage) -> tuple[tuple[Layer, ...], bool]:
+        """Return the layers of an image, whose blobs are in the store then; and if they were."""
+        image = self._find(vertex.reference, vertex.platform)
+        key = (vertex.reference, vertex.platform)
+        if key in self._remote and key not in self._fetched:
+            with _explained(vertex.reference):
+                self._copy(image, Reference.parse(vertex.reference))
+            self._fetched.add(key)
+        return image.layers, key not in self._remote
+
+    def _find(self, name: str, platform: Platform) -> Image:
+        key = (name, platform)
+        if key not in self._found:
+            self._found[key] = self._local(name, platform) or self._in_registry(name, platform)
+        return self._found[key]
+
+    def _local(self, name: str, platform: Platform) -> Image | None:
+        if self._pull:
+            return None
+        try:
+            image = local_image(self._store, name, platform)
+        except ImageNotFound:
+            return None
+        same = image.config.platform.architecture == platform.architecture
+        return image if same else None
+
+    def _in_registry(self, name: str, platform: Platform) -> Image:
+        from ocitool_registry.client.content import RegistrySource, connect
+
+        with _explained(name):
+            reference = Reference.parse(name)
+            client = connect(
+                reference, insecure=self._insecure, authfile=self._authfile, note=self._debug
+            )
+            source = _Documents(RegistrySource(client, reference))
+            image = image_of(source, platform)
+            source.root = image.descriptor
+            _ = image.config  # fetched here, where its faults are explained
+        self._remote.add((name, platform))
+        return image
+
+    def _copy(self, image: Image, reference: Reference) -> None:
+        from ocitool.image.copy import copy
+        from ocitool.image.store_content import StoreSink
+
+        sink = StoreSink(self._store, str(reference))
+        name = str(reference)
+        copy(image.source, sink, name=name, progress=self._progress, action="pull")
+        for layer in image.manifest.layers:
+            self._store.note_origin(layer.digest, reference.repository)
+
+    def _debug(self, text: str) -> None:
+        self._progress.emit(Notice(text=text, level="debug"))
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except NotFound as error:
+        raise BuildError(
+            f"the base image {name} does not exist: {error}", hint=error.hint
+        ) from error
+    except RegistryError as error:
+        error.hint = error.hint or f"{name} is not in the store, so its registry was asked"
+        raise
+
+
+class _Documents:
+    """A source that fetches each document once; with ``root`` it stands for that manifest."""
+
+    def __init__(self, source: ContentSource) -> None:
+        self._source = source
+        self._fetched: dict[Digest, bytes] = {}
+        self.root: Descriptor | None = None
+
+    def resolve(self) -> Descriptor:
+        return self.root or self._source.resolve()
+
+    def fetch(self, descriptor: Descriptor) -> bytes:
+        if descriptor.digest not in self._fetched:
+            self._fetched[descriptor.digest] = self._source.fetch(descriptor)
+        return self._fetched[descriptor.digest]
+
+    def open(self, descriptor: Descriptor) -> Stream:
+        known = self._fetched.get(descriptor.digest)
+        return self._source.open(descriptor) if known is None else io.BytesIO(known)

@@ -1,0 +1,54 @@
+"""Cache keys: the digest of everything that the result of a step depends on, and of nothing else.
+
+Inputs are framed and typed by JSON: no two different lists of them have the same text.  The file
+system that a step stands on counts by its chain ID, never by how it came about, so a base image
+that was rebuilt with equal content still hits.  Times and the names of machines do not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ocitool.builder.definition import Copy, Run, Step
+from ocitool.store.build_cache import Content
+from ocitool.store.layer_content import Layer, chain_ids
+
+_VERSION: Final = 1  # of the keys; raised when a step comes to mean something else
+
+
+def key_of(kind: str, *inputs: Any) -> str:
+    """Return the key of a step of *kind* with *inputs*: strings, numbers, flags, None, lists."""
+    framed = json.dumps([_VERSION, kind, *inputs], ensure_ascii=True, sort_keys=True)
+    return hashlib.sha256(framed.encode("ascii")).hexdigest()
+
+
+def step_key(
+    step: Step, base: Sequence[Layer], epoch: int | None, contents: Sequence[Content] = ()
+) -> str:
+    """Return the key of *step* on *base*; *contents* is what a COPY takes.
+
+    The kinds are stored data: a store that was written by an earlier version knows them.
+    """
+    common = (chain(base), step.platform, epoch)
+    if isinstance(step, Run):
+        env = sorted(step.env.items())
+        inputs = (list(step.args), env, step.cwd, step.user, step.network, step.script)
+        return key_of("RunOp", *common, *inputs)
+    if isinstance(step, Copy):
+        files = [list(content) for content in contents]
+        return key_of("CopyOp", *common, step.dest, files, step.chown, step.chmod)
+    return key_of("WorkdirOp", *common, step.path, step.user)
+
+
+def contents_key(source: Sequence[Layer], path: str) -> str:
+    """Return the key of what *path* names in an image of the layers *source*."""
+    return key_of("from", chain(source), path)
+
+
+def chain(layers: Sequence[Layer]) -> str:
+    """Return the chain ID of *layers* as hexadecimal digits; empty without any."""
+    ids = chain_ids(layers)
+    return ids[-1] if ids else ""

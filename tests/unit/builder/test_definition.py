@@ -1,0 +1,215 @@
+"""A Dockerfile to a definition without a store, and a definition to layers without a Dockerfile."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import pytest
+
+from ocitool.builder.definition import (
+    Copy,
+    Definition,
+    Graph,
+    HistoryEntry,
+    ImageDefinition,
+    LocalContext,
+    Location,
+    ResolvedImage,
+    Run,
+    Scratch,
+    SourceImage,
+    Workdir,
+)
+from ocitool.builder.dockerfile.parser import parse
+from ocitool.builder.frontend.frontend import Arguments, define
+from ocitool.builder.solver.cache import LocalCache
+from ocitool.builder.solver.images import SourceImages
+from ocitool.builder.solver.solver import Solver
+from ocitool.errors import BuildError, DockerfileError, ImageNotFound, LayerError
+from ocitool.oci.config import ImageConfig, RunConfig
+from ocitool.oci.digest import Digest
+from ocitool.oci.platform import Platform
+from ocitool.progress import SILENT
+from ocitool_runtime.spec import DEFAULT_PATH, Network
+
+AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
+DIGEST = Digest.parse(f"sha256:{'a' * 64}")
+BASE = ImageConfig(platform=AMD64, run=RunConfig(env=("PATH=/base", "B=1"), user="me"))
+
+
+def resolve(reference, platform):
+    if reference == "gone":
+        raise ImageNotFound("there is no image gone")
+    return ResolvedImage(digest=DIGEST, config=dataclasses.replace(BASE, platform=platform))
+
+
+def definition(*lines, warn=lambda _: None, resolver=resolve, **arguments):
+    file = parse("\n".join(lines).encode())
+    given = Arguments(platform=AMD64, build_platform=AMD64, **arguments)
+    return define(file, given, resolver, warn)
+
+
+def steps(made):
+    return [each for each in made.vertices if isinstance(each, Run | Copy | Workdir)]
+
+
+def test_each_instruction_that_makes_a_layer_is_a_vertex_on_the_one_before():
+    made = definition("FROM base", "WORKDIR /w", "RUN --network=none make", "COPY a b c/", "CMD x")
+    image, workdir, run, copy = made.vertices[-4:]
+    assert image == SourceImage(reference="base", platform=AMD64, digest=DIGEST)
+    at = made.vertices.index(image)
+    assert workdir == Workdir(base=at, platform="linux/amd64", path="/w", user="me")
+    assert run.base == at + 1 and run.args == ("/bin/sh", "-c", "make") and run.cwd == "/w"
+    assert run.network is Network.NONE and run.env == {"PATH": "/base", "B": "1"}
+    assert copy.base == at + 2 and copy.paths == ("a", "b") and copy.dest == "/w/c/"
+    assert isinstance(made.vertices[copy.source], LocalContext)
+    assert made.result == at + 3 and made.image.run.cmd == ("/bin/sh", "-c", "x")
+
+
+def test_vertices_stand_behind_those_they_name():
+    made = definition("FROM scratch AS a", "COPY f /", "FROM base", "COPY --from=a /f /", "RUN x")
+    for number, vertex in enumerate(made.vertices):
+        named = {getattr(vertex, "base", None), getattr(vertex, "source", None)} - {None}
+        assert all(each < number for each in named)
+
+
+def test_names_and_locations_lead_back_to_the_dockerfile():
+    made = definition("FROM base AS one", "ENV A=1", "RUN a \\", "  b", "COPY <<EOF /f", "x", "EOF")
+    at = made.vertices.index(steps(made)[0])
+    assert made.names[at - 1] == "[one 1/3] FROM base" and made.names[at] == "[one 2/3] RUN a b"
+    assert made.locations[at] == Location(file="Dockerfile", line=3, excerpt=("RUN a \\", "  b"))
+    assert made.locations[at + 1].excerpt == ("COPY <<EOF /f", "x", "EOF")
+
+
+def test_the_history_names_the_vertices_that_make_layers():
+    made = definition("FROM scratch", "ENV A=1", "WORKDIR /w", "LABEL l=1")
+    assert made.image.history == (
+        HistoryEntry(created_by="ENV A=1"),
+        HistoryEntry(created_by="WORKDIR /w", vertex=made.result),
+        HistoryEntry(created_by="LABEL l=1"),
+    )
+    assert made.image.base is None and made.image.run.environment()["PATH"] == DEFAULT_PATH
+
+
+def test_a_stage_as_base_and_as_source():
+    made = definition(
+        "FROM base AS a", "RUN one", "FROM a AS b", "RUN two", "FROM scratch", "COPY --from=b /x /y"
+    )
+    one, two, copy = steps(made)
+    assert made.vertices[two.base] is one and made.vertices[copy.source] is two
+    assert isinstance(made.vertices[copy.base], Scratch) and copy.source_name == "stage b"
+
+
+def test_stages_that_the_target_does_not_need_are_not_evaluated():
+    made = definition("FROM gone AS a", "FROM scratch AS b", "RUN b", "FROM a", target="b")
+    assert [step.args[-1] for step in steps(made)] == ["b"]
+    assert not any(isinstance(each, SourceImage) for each in made.vertices)
+
+
+def test_images_are_resolved_for_the_platform_of_their_stage():
+    asked = []
+
+    def record(reference, platform):
+        asked.append((reference, platform))
+        return resolve(reference, platform)
+
+    made = definition(
+        "FROM --platform=linux/arm64 base", "COPY --from=tools /a /", "COPY --from=tools /b /",
+        resolver=record,
+    )  # fmt: skip
+    assert asked == [("base", ARM64), ("tools", ARM64)]
+    first, second = steps(made)
+    assert first.source == second.source and first.platform == "linux/arm64"
+    assert made.image.platform == ARM64
+
+
+def test_an_image_that_cannot_be_resolved_is_named_with_its_line():
+    with pytest.raises(ImageNotFound, match="Dockerfile:2: there is no image gone"):
+        definition("# a comment", "FROM gone")
+
+
+def test_everything_is_expanded_and_checked_before_anything_is_executed():
+    with pytest.raises(DockerfileError, match="Dockerfile:3: invalid chmod"):
+        definition("FROM base", "RUN never", "COPY --chmod=abc f /")
+    warnings = []
+    made = definition(
+        "FROM base", "ARG D=/d", "COPY f $D/$E", warn=warnings.append, build_args={"Z": "1"}
+    )
+    assert steps(made)[0].dest == "/d/"
+    assert warnings == [
+        "Dockerfile:3: $E is used and has no value",
+        "one or more build args were not consumed: Z",
+    ]
+
+
+def test_a_definition_is_a_value_that_can_be_sent_elsewhere():
+    lines = ("FROM base", *(f"RUN {number}" for number in range(3000)))
+    made = definition(*lines)
+    assert pickle.loads(pickle.dumps(made)) == made == definition(*lines)
+
+
+# -- solving -------------------------------------------------------------------------------
+
+
+def solve(kitchen, graph, result):
+    made = Definition(
+        vertices=tuple(graph.vertices),
+        result=result,
+        image=ImageDefinition(platform=AMD64, run=RunConfig()),
+        epoch=5,
+        names=graph.names,
+        locations=graph.locations,
+    )
+    images = SourceImages(kitchen.store, SILENT, pull=False, insecure=False, authfile="")
+    return Solver(
+        made,
+        store=kitchen.store,
+        cache=LocalCache(kitchen.store),
+        images=images,
+        contexts={},
+        progress=SILENT,
+    ).solve()
+
+
+def test_a_graph_is_solved_without_any_dockerfile(kitchen):
+    graph = Graph()
+    empty = graph.add(Scratch())
+    made = graph.add(Workdir(base=empty, platform="p", path="/w", user=""), name="make /w")
+    text = Copy(
+        base=empty, platform="p", source=empty, paths=(), dest="/f", texts=(("f", b"text"),)
+    )
+    files = graph.add(text, name="write /f")
+    both = Copy(base=made, platform="p", source=files, paths=("/f",), dest="/w/")
+    result = graph.add(both, name="copy /f")
+    first = solve(kitchen, graph, result)
+    assert (first.steps, first.cached, len(first.layers)) == (3, 0, 2)
+    assert sorted(first.records) == [made, files, result]
+    types = [first.records[number].layer.blob.media_type for number in (made, files, result)]
+    # What the image does not get is not compressed.
+    assert [each.rpartition(".")[2] for each in types] == ["tar+gzip", "tar", "tar+gzip"]
+    second = solve(kitchen, graph, result)
+    assert (second.steps, second.cached, second.layers) == (3, 3, first.layers)
+
+
+def test_errors_of_a_step_have_the_location_of_its_vertex(kitchen):
+    graph = Graph()
+    empty = graph.add(Scratch())
+    location = Location(file="build.py", line=7, excerpt=("copy('/gone')",))
+    copy = Copy(
+        base=empty, platform="p", source=empty, paths=("/gone",), dest="/x", source_name="empty"
+    )
+    number = graph.add(copy, location, "copy /gone")
+    with pytest.raises(BuildError, match=r'build\.py:7: "/gone": not found') as caught:
+        solve(kitchen, graph, number)
+    assert caught.value.hint == "looked for in empty"
+
+
+def test_a_location_is_added_once_and_keeps_what_an_error_says():
+    location = Location(file="f", line=3, excerpt=("x",))
+    again = location.in_errors()
+    with pytest.raises(LayerError, match=r"^f:3: a/b: bad$"), location.in_errors(), again:
+        raise LayerError("bad", where="a/b")
+    with pytest.raises(DockerfileError) as caught, location.in_errors():
+        Platform.parse("a/b/c/d/e")
+    assert caught.value.line == 3 and caught.value.excerpt == ("x",)

@@ -1,0 +1,81 @@
+"""The two phases of a build meet in the definition alone, however a module is imported."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import ocitool.builder
+
+HERE = Path(ocitool.builder.__file__).parent
+BUILDER = "ocitool.builder"
+#: What each part of the builder may import of the product, itself apart.
+ALLOWED = {
+    "definition.py": ("ocitool.errors", "ocitool.oci", "ocitool_runtime.spec"),
+    "attributes.py": ("ocitool.errors",),
+    "dockerfile": ("ocitool.errors", "ocitool_runtime.spec"),
+    "frontend": (
+        f"{BUILDER}.attributes",
+        f"{BUILDER}.definition",
+        f"{BUILDER}.dockerfile",
+        "ocitool.errors",
+        "ocitool.oci",
+        "ocitool_runtime.spec",  # values: nothing of it touches the machine
+    ),
+    "context": ("ocitool.errors", "ocitool.layer", "ocitool.store"),
+    "copy": (
+        f"{BUILDER}.attributes",
+        f"{BUILDER}.context",
+        "ocitool.errors",
+        "ocitool.image",
+        "ocitool.layer",
+        "ocitool.oci",
+        "ocitool.store",
+    ),
+    "solver": (
+        f"{BUILDER}.attributes",
+        f"{BUILDER}.context",
+        f"{BUILDER}.copy",
+        f"{BUILDER}.definition",
+        "ocitool.errors",
+        "ocitool.image",
+        "ocitool.layer",
+        "ocitool.oci",
+        "ocitool.progress",
+        "ocitool.store",
+        "ocitool_registry",
+        "ocitool_runtime",
+    ),
+}
+
+
+def imported(path: Path) -> list[str]:
+    """Return the modules of the product that *path* imports, in functions too."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    return [name for name in found if name.startswith("ocitool")]
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_a_part_of_the_builder_imports_what_it_may(part):
+    files = [HERE / part] if part.endswith(".py") else sorted((HERE / part).glob("*.py"))
+    allowed = (*ALLOWED[part], f"{BUILDER}.{part.removesuffix('.py')}")
+    seen = [(path.name, name) for path in files for name in imported(path)]
+    assert seen  # it is found, and imports something
+    wrong = [
+        f"{where}: {name}"
+        for where, name in seen
+        if not any(f"{name}.".startswith(f"{each}.") for each in allowed)
+    ]
+    assert wrong == []
+
+
+def test_every_package_of_the_builder_has_its_rule():
+    packages = {path.parent.name for path in HERE.glob("*/__init__.py")}
+    assert packages == {part for part in ALLOWED if not part.endswith(".py")}
