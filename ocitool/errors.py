@@ -10,7 +10,7 @@
     ├─ RegistryError                 TransportError (ConnectError Timeout)  AuthError  ResponseError
     ├─ BuildError                    StageCycle  UnknownStage  StepFailed
     ├─ ContainerError
-    ├─ SandboxError                  SandboxUnavailable  SetupFailed  ResourceLimit
+    ├─ SandboxError                  SandboxUnavailable  SetupFailed
     └─ PluginError
 
 No ``OSError``, socket, TLS or JSON error leaves the library: they are translated (``raise X from
@@ -265,10 +265,6 @@ class SandboxUnavailable(SandboxError):
 
 class SetupFailed(SandboxError):
     """One step of the sandbox setup failed."""
-
-
-class ResourceLimit(SandboxError):
-    """A resource limit could not be set, or was exceeded."""
 
 
 class PluginError(OcitoolError):

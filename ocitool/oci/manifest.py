@@ -141,15 +141,8 @@ class Manifest:
         media_type: str = mediatypes.OCI_MANIFEST,
     ) -> Self:
         """Write a new manifest; the same arguments give the same bytes."""
-        fields: dict[str, Any] = {
-            "schemaVersion": 2,
-            "mediaType": media_type,
-            "config": config.to_json(),
-            "layers": [layer.to_json() for layer in layers],
-        }
-        if annotations:
-            fields["annotations"] = dict(sorted(annotations.items()))
-        return cls.parse(dump(fields), media_type)
+        parts = {"config": config.to_json(), "layers": [layer.to_json() for layer in layers]}
+        return cls.parse(_new(media_type, parts, annotations), media_type)
 
     def with_parts(self, config: Descriptor, layers: Sequence[Descriptor]) -> Self:
         """Return an OCI manifest with other parts, and all other fields of this one."""
@@ -204,14 +197,8 @@ class Index:
         media_type: str = mediatypes.OCI_INDEX,
     ) -> Self:
         """Write a new index; the same arguments give the same bytes."""
-        fields: dict[str, Any] = {
-            "schemaVersion": 2,
-            "mediaType": media_type,
-            "manifests": [manifest.to_json() for manifest in manifests],
-        }
-        if annotations:
-            fields["annotations"] = dict(sorted(annotations.items()))
-        return cls.parse(dump(fields), media_type)
+        parts = {"manifests": [manifest.to_json() for manifest in manifests]}
+        return cls.parse(_new(media_type, parts, annotations), media_type)
 
     @property
     def descriptor(self) -> Descriptor:
@@ -251,6 +238,13 @@ def dump(fields: Mapping[str, Any]) -> bytes:
     # What is not a character (a byte of another encoding) is written as an escape of JSON.
     text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace")
+
+
+def _new(media_type: str, parts: Mapping[str, Any], annotations: Mapping[str, str] | None) -> bytes:
+    fields = {"schemaVersion": 2, "mediaType": media_type, **parts}
+    if annotations:
+        fields["annotations"] = dict(sorted(annotations.items()))
+    return dump(fields)
 
 
 def _document(

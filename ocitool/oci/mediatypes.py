@@ -16,7 +16,6 @@ OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP: Final = OCI_LAYER + "+gzip"
 OCI_LAYER_ZSTD: Final = OCI_LAYER + "+zstd"
 OCI_LAYER_NONDISTRIBUTABLE: Final = "application/vnd.oci.image.layer.nondistributable.v1.tar"
-OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
 
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -98,9 +97,6 @@ def is_layer(media_type: str) -> bool:
     return media_type in _CODECS
 
 
-def layer_type(codec: str, *, docker: bool = False) -> str:
-    """Return the media type of a layer compressed with *codec*."""
-    base = DOCKER_LAYER if docker else OCI_LAYER
-    if codec == "none":
-        return base
-    return f"{base}{'.' if docker else '+'}{codec}"
+def layer_type(codec: str) -> str:
+    """Return OCI's media type of a layer compressed with *codec*."""
+    return OCI_LAYER if codec == "none" else f"{OCI_LAYER}+{codec}"
