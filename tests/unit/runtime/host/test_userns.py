@@ -128,7 +128,7 @@ def test_maps_that_are_not_ours_are_refused(some_maps):
 
 
 def test_a_container_in_a_user_namespace_as_root(run, image, scratch, some_maps):
-    """Root may use one, too: the container's ids are then nobody's outside."""
+    """Root may use one, too: the container's IDs belong to no user outside then."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     root = replace(overlay(scratch, image), options=("userxattr",))
