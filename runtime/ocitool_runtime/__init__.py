@@ -1,8 +1,8 @@
-"""The namespace sandbox: a program, its file tree and its limits in; an exit code out.
+"""Running a program in a sandbox of Linux namespaces.
 
     get_isolation().start(Sandbox(rootfs=..., args=("true",)), Stdio()).wait()
 
-The names are imported when they are first asked for: the child starts without them.
+The names are imported when they are first used: the shim starts without them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a sandbox is, as values: nothing here touches the machine."""
+"""The description of a sandbox, as values."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdMap:
-    """*count* ids from *container* on are those from *host* on outside (user_namespaces(7))."""
+    """*count* IDs, from *container* inside and from *host* outside (user_namespaces(7))."""
 
     container: int
     host: int
@@ -113,7 +113,7 @@ class Sandbox:
     shm_size: int = 64 << 20  # bytes of /dev/shm
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
     gid_maps: tuple[IdMap, ...] = ()
-    owners_aside: bool = False  # chown and mknod on the root are kept in attributes, for one id
+    owners_aside: bool = False  # chown and mknod are recorded in ownership override xattrs
 
 
 def environment(variables: Mapping[str, str]) -> tuple[str, ...]:

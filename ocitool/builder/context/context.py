@@ -216,7 +216,7 @@ class Context:
             if change is None:
                 continue
             if not is_directory:
-                yield change.entry, change.place
+                yield change.entry, change.host_path
                 continue
             content = self._walk(child, relative, below, links)
             if below.ignored:

@@ -81,7 +81,7 @@ class SourceImages:
         with _explained(name):
             reference = Reference.parse(name)
             client = connect(
-                reference, insecure=self._insecure, authfile=self._authfile, note=self._debug
+                reference, insecure=self._insecure, authfile=self._authfile, log=self._debug
             )
             source = _Documents(RegistrySource(client, reference))
             image = image_of(source, platform)
