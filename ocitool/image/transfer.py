@@ -48,7 +48,7 @@ def pull(
     into.layout.require_writable()  # told before anything is fetched
     reference = Reference.parse(name)
     note = partial(_tell, progress)
-    client = connect(reference, insecure=insecure, authfile=authfile, note=note)
+    client = connect(reference, insecure=insecure, authfile=authfile, log=note)
     source = RegistrySource(client, reference)
     sink = StoreSink(into, str(reference))
 
@@ -131,7 +131,7 @@ def push(
                 hint="push it by a tag",
             )
     note = partial(_tell, progress)
-    client = connect(reference, insecure=insecure, authfile=authfile, note=note)
+    client = connect(reference, insecure=insecure, authfile=authfile, log=note)
 
     def origins(digest: Digest) -> Sequence[str]:
         prefix = f"{reference.domain}/"

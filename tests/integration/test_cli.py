@@ -142,7 +142,7 @@ def test_build_prints_ids_and_writes_them(cli, tmp_path):
     assert (tmp_path / "id").read_text() == image
     lines = cli("build", "--progress", "json", tmp_path / "context", env=epoch).ok().stderr
     assert all(isinstance(json.loads(line), dict) for line in lines.splitlines())
-    failed(cli("build", "/no/where"), 1, "/no/where: there is no such directory")
+    failed(cli("build", "/no/where"), 1, 'path "/no/where" not found')
     failed(cli("build", "-f", "/no/file", tmp_path / "context"), 1, "/no/file")
     failed(cli("build", tmp_path / "context", env={"SOURCE_DATE_EPOCH": "now"}), 1, "'now'")
 
@@ -272,4 +272,4 @@ def test_of_several_names_each_is_looked_at(cli):
 def test_from_is_no_change(cli, tmp_path):
     (tmp_path / "fs.tar").write_bytes(bytes(1024))
     done = cli("import", "-c", "CMD a", "-c", "FROM b", tmp_path / "fs.tar", "x:1")
-    failed(done, 1, "FROM is no change")
+    failed(done, 1, "FROM is not supported in --change")

@@ -166,7 +166,7 @@ def test_a_damaged_layer_is_unpacked_again(store, name):
     assert f"layer {names[0][:12]} of driver {driver.name} differs from its tar" in problem.what
     if driver.tar(names[0]):
         assert [each.fault.digest for each in blobs] == [layers[0].diff_id]
-        assert "its tar differs between byte 0 and" in problem.what
+        assert "its file tar differs between byte 0 and" in problem.what
     else:
         assert blobs == []
         assert "/f: has 7 bytes instead of 50000" in problem.what

@@ -62,7 +62,7 @@ def test_a_file_that_is_named_is_the_only_one(home, environment, tmp_path):
 
 
 def test_a_file_that_is_named_must_be_there(environment):
-    with pytest.raises(RegistryError, match="not there"):
+    with pytest.raises(RegistryError, match="authentication file not found"):
         default_source("/nowhere/auth.json", environment)
 
 

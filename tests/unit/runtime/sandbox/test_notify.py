@@ -1,4 +1,4 @@
-"""chown and mknod of a container with a single id: kept aside, and nothing outside is touched."""
+"""chown and mknod in single-ID mode: recorded in xattrs, and nothing outside is touched."""
 
 from __future__ import annotations
 
