@@ -82,7 +82,10 @@ def test_no_instruction_makes_more_of_variables(project, last):
 
 def test_a_history_that_no_config_can_hold_is_stopped_at_its_line(project):
     lines = [*(f"LABEL a{number}={'x' * 60_000}" for number in range(80)), "LABEL last=1"]
-    with within(20), pytest.raises(DockerfileError, match="history of the image is larger") as caught:
+    with (
+        within(20),
+        pytest.raises(DockerfileError, match="history of the image is larger") as caught,
+    ):
         project.build(scratch(*lines))
     assert 60 < caught.value.line < 75
 

@@ -107,7 +107,7 @@ def test_an_index_keeps_its_images(fresh):
     assert blobs(store) == {*all_of(image), str(index.descriptor.digest)}
 
 
-def test_a_damaged_image_does_not_stop_it(fresh):
+def test_a_corrupt_image_does_not_stop_it(fresh):
     store = fresh()
     put_image(store, "r/good:1", BASE)
     bad = put_image(store, "r/bad:1", MINE)
