@@ -191,7 +191,7 @@ def test_a_port_in_use(cli):
     failed(cli("registry", "serve", "--addr", "nothing"), 1, "expected HOST:PORT")
 
 
-def test_a_server_that_is_told_to_end_many_times_ends_once(tmp_path):
+def test_a_server_that_is_stopped_many_times_ends_once(tmp_path):
     """A signal that comes while it ends must not leave it half ended, with its threads waiting."""
     words = (sys.executable, "-m", "ocitool", "--root", str(tmp_path), "registry", "serve")
     with subprocess.Popen(

@@ -35,7 +35,7 @@ from tests.conformance.registry.rules import (
 )
 
 
-def test_a_pull_is_proved(registry: Any) -> None:
+def test_a_pull_is_verified(registry: Any) -> None:
     assert read(source(registry).open(registry.add(DATA))) == DATA
 
 

@@ -1,4 +1,4 @@
-"""Credential helpers: programs that are asked, told and bidden to forget."""
+"""Credential helpers: programs that get, store and erase credentials."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ def test_a_broken_helper_is_an_error(helper, config, environment, fault):
     assert "hush" not in str(caught.value)
 
 
-def test_a_helper_is_told_and_bidden_to_forget(helper, config, environment):
+def test_a_helper_stores_and_erases(helper, config, environment):
     config.write_text('{"credsStore":"fake"}')
     credential = Credential(username="me", password="hush")
     where = store_credential("r.example", credential, environment=environment)
     assert where == "docker-credential-fake"
-    told = json.loads((helper / "stored").read_text())
-    assert told == {"ServerURL": "r.example", "Username": "me", "Secret": "hush"}
+    stored = json.loads((helper / "stored").read_text())
+    assert stored == {"ServerURL": "r.example", "Username": "me", "Secret": "hush"}
     assert "hush" not in config.read_text()
     assert authfile.load(str(config)).knows("r.example")
     (helper / "stored").rename(helper / "r.example")

@@ -160,7 +160,7 @@ def test_headers_have_a_limit(raw):
     assert receive(raw, b"\r\n\r\n").startswith(b"HTTP/1.1 413")
 
 
-def test_tls_on_this_port_is_told_so(raw):
+def test_a_client_that_speaks_tls_gets_a_reason(raw):
     raw.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
     assert b"uses plain HTTP" in receive(raw, b"not TLS")
 
