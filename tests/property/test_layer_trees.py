@@ -36,7 +36,7 @@ CHANGES = st.one_of(
     st.tuples(st.just("dir"), PATHS, MODES),
     st.tuples(st.just("symlink"), PATHS, st.sampled_from(["a", "../b", "/a/b", "nowhere"])),
     st.tuples(st.just("fifo"), PATHS, st.none()),
-    st.tuples(st.just("white"), PATHS, st.none()),
+    st.tuples(st.just("whiteout"), PATHS, st.none()),
     st.tuples(st.just("opaque"), PATHS | st.just(""), st.none()),
 )
 LAYERS = st.lists(CHANGES, max_size=6)
@@ -50,7 +50,7 @@ def layer(changes: list[Change], below: Path) -> bytes:
     for number, (kind, path, value) in enumerate(changes):
         mtime = (number + 1) * 10**9
         parent, name = split(path)
-        if kind == "white":
+        if kind == "whiteout":
             whiteout = f"{parent}/{WHITEOUT}{name}" if parent else WHITEOUT + name
             whiteouts[whiteout] = Entry(whiteout, Kind.FILE)
         elif kind == "opaque":
@@ -137,8 +137,8 @@ def looked_up(image: ImageTree) -> dict[str, object]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(LAYERS, min_size=1, max_size=4))
-@example([[("dir", "a/b", 0o700)], [("opaque", "a/b", None), ("white", "a", None)]])
-@example([[("dir", "a/b", 0o700)], [("white", "a", None), ("opaque", "a/b", None)]])
+@example([[("dir", "a/b", 0o700)], [("opaque", "a/b", None), ("whiteout", "a", None)]])
+@example([[("dir", "a/b", 0o700)], [("whiteout", "a", None), ("opaque", "a/b", None)]])
 @example([[("dir", "a/b", 0o700)], [("file", "a/b/b", b""), ("opaque", "a", None)]])
 def test_all_ways_to_see_a_stack_agree(layers: list[list[Change]]) -> None:
     with scratch() as top:
@@ -181,7 +181,7 @@ def as_it_is(changes: list[Change]) -> bytes:
     for number, (kind, path, value) in enumerate(changes):
         mtime = (number + 1) * 10**9
         directory, name = split(path)
-        if kind == "white":
+        if kind == "whiteout":
             members.append(Entry(f"{directory}/{WHITEOUT}{name}".lstrip("/"), Kind.FILE))
         elif kind == "opaque":
             members.append(Entry(f"{path}/{OPAQUE}".lstrip("/"), Kind.FILE))
