@@ -128,7 +128,7 @@ class _Copier:
 
     def _attributes(self, source: str, target: str, state: os.stat_result) -> None:
         is_link = stat.S_ISLNK(state.st_mode)
-        ownership.here().copy(source, target, state)
+        ownership.current().copy(source, target, state)
         if not is_link:  # after chown, which clears setuid
             os.chmod(target, stat.S_IMODE(state.st_mode))
         xattrs.write(target, xattrs.read(source))

@@ -26,7 +26,8 @@ from ocitool.layer.beneath import remove_tree
 from ocitool.layer.changeset import Applied
 from ocitool_runtime.host import userns
 from ocitool_runtime.isolation import get_isolation
-from ocitool_runtime.spec import Mount, Network, Sandbox, Stdio
+from ocitool_runtime.spec import Mount, Sandbox, Stdio
+from ocitool_runtime.vocabulary import Network
 
 
 class DriverBench(ABC):
@@ -143,10 +144,10 @@ _LIBRARY: Final = os.path.realpath(f"{ownership.__file__}/../../..")
 LIST: Final = rf"""
 import hashlib, json, os, stat, sys
 sys.path.append({_LIBRARY!r})
-from ocitool.layer.ownership import here
+from ocitool.layer.ownership import current
 found = {{}}
 def look(path):
-    state = here().seen(path, os.lstat(path))
+    state = current().effective(path, os.lstat(path))
     name = os.path.relpath(path, ".")
     mode = state.st_mode
     entry = {{"mode": oct(mode), "owner": [state.st_uid, state.st_gid]}}
