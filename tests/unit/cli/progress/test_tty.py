@@ -122,7 +122,7 @@ def test_transfers_of_unknown_size_and_ended_ones() -> None:
     ]
 
 
-def test_events_of_unknown_steps_are_passed_over() -> None:
+def test_events_of_unknown_steps_are_ignored() -> None:
     events = (StepOutput(step=9, data=b"x"), StepErred(step=9, message="x"))
     assert picture(board(*((0.0, event) for event in events)), 0.0) == []
 
