@@ -10,22 +10,22 @@
     ├─ RegistryError                 TransportError (ConnectError Timeout)  AuthError  ResponseError
     ├─ BuildError                    StageCycle  UnknownStage  StepFailed
     ├─ ContainerError
-    ├─ SandboxError                  SandboxUnavailable  SetupFailed  ResourceLimit
+    ├─ SandboxError                  SandboxUnavailable  SetupFailed
     └─ PluginError
 
-A border translates: no ``OSError``, socket, TLS or JSON error leaves a seam untranslated
-(``raise X from error``).  Each error says what happened, ``where`` says at which place of the
-input, and ``hint`` says what to do about it.  Nothing here prints or exits; the command line
-turns ``exit_code`` into the exit status in one place.
+No ``OSError``, socket, TLS or JSON error leaves the library: they are translated (``raise X from
+error``).  The message is a sentence by itself, lower case and without a full stop.  ``where`` adds
+the path, URL or field that it is about, and ``hint`` says what to do.  The library never prints or
+exits; the command line uses ``exit_code`` as its exit status.
 """
 
 from __future__ import annotations
 
 
 class OcitoolError(Exception):
-    """Root of the tree.  ``str(error)`` is one line without the hint."""
+    """Base class of all errors.  ``str(error)`` is one line, without the hint."""
 
-    exit_code: int = 1  # a command may give an error another one, as `run` does with 125
+    exit_code: int = 1  # `run` uses 125 for some
 
     def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(message)
@@ -53,13 +53,13 @@ class BadDigest(FormatError):
 
 
 class BadManifest(FormatError):
-    """A manifest, index or config is not what its media type promises."""
+    """A manifest, index or config does not follow the format of its media type."""
 
 
 class DockerfileError(FormatError):
-    """A Dockerfile is wrong at one place.
+    """A Dockerfile has an error.
 
-    ``line`` counts from 1; ``excerpt`` holds the physical lines that are to blame, for display.
+    ``line`` counts from 1; ``excerpt`` has the lines of the file that cause it, for display.
     """
 
     def __init__(
@@ -77,30 +77,30 @@ class DockerfileError(FormatError):
         self.excerpt = excerpt
 
 
-# -- things that are not there -------------------------------------------------------------
+# -- missing things ------------------------------------------------------------------------
 
 
 class NotFound(OcitoolError, LookupError):
-    """Something that was asked for by name is not there."""
+    """Something that was asked for by its name does not exist."""
 
 
 class BlobNotFound(NotFound):
-    """No blob of this digest."""
+    """There is no blob with this digest."""
 
 
 class ImageNotFound(NotFound):
-    """No image of this name."""
+    """There is no image with this name."""
 
 
 class LayerNotFound(NotFound):
-    """No unpacked layer of this chain id."""
+    """There is no unpacked layer with this chain ID."""
 
 
 # -- content -------------------------------------------------------------------------------
 
 
 class DigestMismatch(OcitoolError):
-    """Content is not what its descriptor says.  ``size`` is the number of bytes read."""
+    """Content does not match its descriptor.  ``size`` is the number of bytes read."""
 
     def __init__(self, wanted: str, got: str, *, size: int, where: str = "") -> None:
         super().__init__(
@@ -120,23 +120,23 @@ class LayerError(OcitoolError):
 
 
 class UnsafePath(LayerError):
-    """A layer entry would leave the tree it belongs to."""
+    """A layer entry points outside of the root directory."""
 
 
 class UnsupportedEntry(LayerError):
-    """A layer entry of a type or form that cannot be represented."""
+    """A layer entry has a type or form that is not supported."""
 
 
 class TooLarge(LayerError):
-    """A layer exceeds one of the limits that keep a hostile one from filling the machine."""
+    """A layer exceeds one of the limits that protect from hostile layers."""
 
 
 class StoreError(OcitoolError):
-    """The store cannot do what was asked."""
+    """An operation of the store failed."""
 
 
 class StoreLocked(StoreError):
-    """Another process holds what is needed, and did not let go in time."""
+    """Another process holds a lock, and did not release it in time."""
 
 
 class StoreReadOnly(StoreError):
@@ -144,7 +144,7 @@ class StoreReadOnly(StoreError):
 
 
 class StoreVersion(StoreError):
-    """The store on disk has a format this program does not know."""
+    """The store on disk has an unsupported format."""
 
 
 class DriverError(OcitoolError):
@@ -152,18 +152,18 @@ class DriverError(OcitoolError):
 
 
 class DriverUnavailable(DriverError):
-    """A storage driver cannot work here; the message is the reason."""
+    """A storage driver does not work on this system; the message is the reason."""
 
 
 # -- registries ----------------------------------------------------------------------------
 
 
 class RegistryError(OcitoolError):
-    """A registry, or the way to it, failed."""
+    """A registry, or the connection to it, failed."""
 
 
 class TransportError(RegistryError):
-    """No answer came."""
+    """There was no response."""
 
 
 class ConnectError(TransportError):
@@ -171,11 +171,11 @@ class ConnectError(TransportError):
 
 
 class Timeout(TransportError):
-    """An answer did not come in time."""
+    """There was no response in time."""
 
 
 class AuthError(RegistryError):
-    """The registry wants other credentials."""
+    """The registry refused the credentials, or needs some."""
 
 
 class ResponseError(RegistryError):
@@ -210,7 +210,7 @@ class ResponseError(RegistryError):
 
 
 class BuildError(OcitoolError):
-    """A build cannot go on."""
+    """A build failed."""
 
 
 class StageCycle(BuildError):
@@ -218,14 +218,14 @@ class StageCycle(BuildError):
 
 
 class UnknownStage(BuildError):
-    """A stage is named that the Dockerfile does not have."""
+    """The Dockerfile has no stage with this name."""
 
 
 class StepFailed(BuildError):
     """A RUN command ended with an exit code other than 0.
 
-    ``status`` is that code, ``log`` the last lines it printed, ``excerpt`` the Dockerfile lines.
-    The command line passes ``status`` on as its own exit status.
+    ``status`` is that code, ``log`` the last lines of its output, ``excerpt`` the Dockerfile lines.
+    The command line exits with ``status``.
     """
 
     def __init__(
@@ -248,28 +248,24 @@ class StepFailed(BuildError):
 
 
 class ContainerError(OcitoolError):
-    """A container cannot be made or used as asked."""
+    """A container cannot be created or used as requested."""
 
     exit_code = 125
 
 
 class SandboxError(OcitoolError):
-    """The sandbox itself failed, not the program in it."""
+    """The sandbox failed, not the program in it."""
 
     exit_code = 125
 
 
 class SandboxUnavailable(SandboxError):
-    """No isolation works here; the message is the probe's reason."""
+    """No isolation mode works on this system; the message is the reason."""
 
 
 class SetupFailed(SandboxError):
-    """One step of setting the sandbox up failed."""
-
-
-class ResourceLimit(SandboxError):
-    """A limit could not be set, or was exceeded."""
+    """One step of the sandbox setup failed."""
 
 
 class PluginError(OcitoolError):
-    """A plugin is absent, broken, or takes a name that is not its own."""
+    """A plugin is missing, cannot be loaded, or uses a name that is already taken."""

@@ -1,4 +1,4 @@
-"""Files that a user names and that are read whole: regular ones, up to a size."""
+"""Reading whole files that the user names: only regular files, up to a size limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KINDS: Final = {
 
 
 def read_input_file(path: str, limit: int, *, where: str = "", hint: str = "") -> bytes:
-    """Return the content of *path*; *where* is what errors call it, *hint* what they advise.
+    """Return the content of *path*; errors get *where* (by default *path*) and *hint*.
 
     Raises:
         FormatError: it is a pipe, a socket or a device, or has more than *limit* bytes.
@@ -27,7 +27,7 @@ def read_input_file(path: str, limit: int, *, where: str = "", hint: str = "") -
     """
     where = where or path
     try:
-        # Without O_NONBLOCK a pipe without a writer would hold us here for good.
+        # Without O_NONBLOCK, opening a pipe without a writer would wait forever.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket cannot be opened

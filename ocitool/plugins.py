@@ -1,7 +1,7 @@
-"""Built-ins and plugins by name: one literal table, one look-up.
+"""Built-ins and plugins by name: one table, one look-up.
 
-A built-in is written ``"module:attribute"`` and imported when it is first asked for.  Installed
-distributions add to a group by an entry point of the same name; none may take a built-in's name.
+A built-in is written as ``"module:attribute"``, and imported when it is first used.  Installed
+distributions add to a group by an entry point of that group; built-in names cannot be replaced.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def names(group: str) -> tuple[str, ...]:
 
 
 def _entry_points(group: str) -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points  # 15 ms that a built-in does not need
+    from importlib.metadata import entry_points  # takes 15 ms, which a built-in does not need
 
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):

@@ -1,6 +1,6 @@
-"""What happens, as values: the library emits events, a `ProgressSink` shows them.
+"""Progress as values: the library emits events, and a `ProgressSink` shows them.
 
-Events may come from several threads at once; a sink takes care of its own locking.
+Events may come from several threads at once; a sink does its own locking.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """Bytes moved for one blob.  ``total`` is 0 where it is not known.
+    """Bytes of one blob that were transferred.  ``total`` is 0 if it is unknown.
 
-    ``state`` goes from ``"running"`` to one of ``"done"``, ``"exists"`` (nothing had to move),
+    ``state`` goes from ``"running"`` to one of ``"done"``, ``"exists"`` (nothing to transfer),
     ``"mounted"`` (taken from another repository of the same registry) or ``"failed"``.
     """
 
@@ -26,7 +26,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted:
-    """A build step begins.  ``step`` is unique in the build and counts from 1."""
+    """A build step started.  ``step`` is unique in the build and counts from 1."""
 
     step: int
     name: str  # "[build 2/5] RUN make"
@@ -34,7 +34,7 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOutput:
-    """Bytes a step printed, as they came; a chunk may end inside a line or a character."""
+    """Output of a step; a piece may end in the middle of a line or of a character."""
 
     step: int
     data: bytes
@@ -43,7 +43,7 @@ class StepOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished:
-    """A step ended well; ``cached`` if its result was there already."""
+    """A step succeeded; ``cached`` if its result was in the build cache."""
 
     step: int
     seconds: float
@@ -60,7 +60,7 @@ class StepErred:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something worth a line: ``level`` is ``"debug"``, ``"info"`` or ``"warning"``."""
+    """A message; ``level`` is ``"debug"``, ``"info"`` or ``"warning"``."""
 
     text: str
     level: str = "info"
@@ -70,14 +70,14 @@ Event = Transfer | StepStarted | StepOutput | StepFinished | StepErred | Notice
 
 
 class ProgressSink(Protocol):
-    """Takes events; must not raise."""
+    """Receives events; must not raise."""
 
     def emit(self, event: Event) -> None:
-        """Take one event, from any thread."""
+        """Receive one event, in any thread."""
 
 
 class Silent:
-    """A sink that drops everything: the default of every library call."""
+    """A sink that ignores all events: the default of every function."""
 
     def emit(self, event: Event) -> None:
         return None

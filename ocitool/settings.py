@@ -1,4 +1,4 @@
-"""Settings: from files, then the environment, then flags; each knows where it came from.
+"""Settings from files, then the environment, then flags; the origin of each is known.
 
 Files are TOML, ``/etc/ocitool/config.toml`` and then ``$XDG_CONFIG_HOME/ocitool/config.toml``,
 with the names of the fields below as keys.
@@ -26,13 +26,13 @@ _ENVIRONMENT: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that is set once for a whole run."""
+    """The settings of one process."""
 
     root: str  # the store's directory, absolute
     driver: str = ""  # a storage driver's name; "" chooses the first that works
-    background: bool = True  # whether a process may outlive the command, to remove files
+    background: bool = True  # whether a process may go on removing files after the command
     shared_stores: tuple[str, ...] = ()  # directories, absolute; written with ":" between them
-    trusted_owner: str = ""  # the id of a user whose store root may use, too; decimal
+    trusted_owner: str = ""  # decimal user ID; root may use the store of this user, too
     #: name of a field -> "default", a file's path, "OCITOOL_ROOT", "--root"
     origins: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -43,7 +43,7 @@ class Settings:
         flags: Mapping[str, str | None] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Self:
-        """Read the settings; `FormatError` names a file with a key or value that is wrong."""
+        """Read the settings; the ``where`` of `FormatError` is a wrong file or variable."""
         environ = os.environ if environ is None else environ
         values = {"root": default_root(environ)}
         origins = {"root": "default"}
@@ -83,7 +83,7 @@ def _absolute(path: str) -> str:
 
 
 def default_root(environ: Mapping[str, str]) -> str:
-    """Return where the store lies when nothing says otherwise."""
+    """Return the default directory of the store."""
     if os.geteuid() == 0:
         return "/var/lib/ocitool"
     data = environ.get("XDG_DATA_HOME") or os.path.join(_home(environ), ".local/share")
@@ -102,7 +102,7 @@ def _files(environ: Mapping[str, str]) -> tuple[str, ...]:
 def _read(path: str) -> dict[str, str]:
     try:
         text = read_input_file(path, _LARGEST)
-        import tomllib  # 4 ms that a machine without a file does not spend
+        import tomllib  # takes 4 ms, only spent if there is a file
 
         fields: dict[str, Any] = tomllib.loads(text.decode())
     except (FileNotFoundError, NotADirectoryError, PermissionError):

@@ -12,7 +12,7 @@ from ocitool.image.image import Image
 from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import parse_time
 from ocitool.store.image_summaries import ImageSummary
-from ocitool.store.refs import Refs, name_of
+from ocitool.store.refs import NamedDigest, Refs, name_of
 from ocitool.store.store import Store
 
 NONE = "<none>"
@@ -29,7 +29,7 @@ def image_rows(
     """
     seen: set[str] = set()
     for refs, root in [(store.refs, ""), *((each.refs, each.root) for each in store.shared)]:
-        names = [known for known in _names(refs, pattern) if known[0] not in seen]
+        names = [known for known in _names(refs, pattern) if known.name not in seen]
         summaries = store.summaries.of(digest for _, digest in names)
         for name, digest in reversed(names):
             yield {**_row(name, digest, summaries.get(digest), timestamps), "Store": root}
@@ -37,13 +37,15 @@ def image_rows(
             seen.update(name for name, _ in names if name)
 
 
-def _names(refs: Refs, pattern: str) -> list[tuple[str, str]]:
+def _names(refs: Refs, pattern: str) -> list[NamedDigest]:
     if not pattern:
         return refs.names()
     wanted = Reference.parse(pattern)
     has_tag = ":" in pattern.rpartition("/")[2]
     found = refs.beginning(str(wanted) if has_tag else f"{wanted.repository}:")
-    return [(name_of(e), str(e.digest)) for e in found if not has_tag or name_of(e) == str(wanted)]
+    if has_tag:
+        found = tuple(entry for entry in found if name_of(entry) == str(wanted))
+    return [NamedDigest(name_of(entry), str(entry.digest)) for entry in found]
 
 
 def _row(name: str, digest: str, summary: ImageSummary | None, timestamps: bool) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class DirectoryDriver:
             os.rename(snapshot, self._committed(layer))
         except FileNotFoundError:
             if not os.path.isdir(self._committed(layer)):
-                raise DriverError(f"there is no snapshot {key!r} to commit") from None
+                raise DriverError(f"cannot commit snapshot {key!r}: it does not exist") from None
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
@@ -121,7 +121,7 @@ class DirectoryDriver:
         try:
             os.mkdir(self._snapshot(key), 0o700)
         except FileExistsError:
-            raise DriverError(f"the snapshot {key!r} exists already") from None
+            raise DriverError(f"snapshot {key!r} exists already") from None
         return self._snapshot(key)
 
     def _make_root(self, key: str, parents: Sequence[str]) -> str:

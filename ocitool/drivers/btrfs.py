@@ -1,8 +1,8 @@
-"""Each layer as a subvolume of btrfs, which begins as a snapshot of the one below.
+"""Each layer as a subvolume of btrfs, which begins as a btrfs snapshot of its parent.
 
-A snapshot takes no longer for a large tree than for a small one, and shares all of its blocks.
-It keeps change times, so that what is younger than the snapshot is what was changed in it.
-A committed layer is read-only for everybody.
+A btrfs snapshot takes the same time whatever its size, and shares all blocks with its source.  It
+keeps change times, so files with a later change time are those that were changed in it.  A
+committed layer is read-only for everybody.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ocitool.layer.beneath import remove_tree
 
 
 class BtrfsDriver(FullCopyDriver):
-    """One subvolume a layer and a tree."""
+    """One subvolume a layer, and one a snapshot."""
 
     name: ClassVar[str] = "btrfs"
     mapped: ClassVar[frozenset[str]] = frozenset(
@@ -32,8 +32,8 @@ class BtrfsDriver(FullCopyDriver):
         if not btrfs_subvolumes.on_btrfs(home):
             return Support(
                 ok=False,
-                reason="the store does not lie on btrfs",
-                hint="give --root a place on btrfs, or use another --driver",
+                reason="the store is not on btrfs",
+                hint="use a --root on btrfs, or another --driver",
                 quiet=True,
             )
         import tempfile
@@ -42,7 +42,7 @@ class BtrfsDriver(FullCopyDriver):
         try:
             return _try(place)
         except OSError as error:
-            return Support(ok=False, reason=f"subvolumes cannot be had here: {error.strerror}")
+            return Support(ok=False, reason=f"btrfs subvolumes do not work here: {error.strerror}")
         finally:
             remove_tree(place)
 
@@ -62,7 +62,7 @@ class BtrfsDriver(FullCopyDriver):
         *,
         clamp: int | None = None,
     ) -> int:
-        btrfs_subvolumes.flatten(self._root(key))  # a snapshot of something older may be among them
+        btrfs_subvolumes.flatten(self._root(key))  # a container may have made subvolumes within
         return super().diff(key, parents, sink, clamp=clamp)
 
     def commit(self, key: str, layer: str) -> None:
@@ -84,7 +84,7 @@ class BtrfsDriver(FullCopyDriver):
         super().remove(layer)
 
     def usage(self, layer: str) -> Usage:
-        """Measure what was written since the snapshot; of a file that was changed, all of it."""
+        """Measure the files that were changed since the btrfs snapshot, each in full."""
         since = btrfs_subvolumes.made_at(self._layer(layer))
         return self._measure(layer, since)
 
@@ -102,17 +102,17 @@ def _try(place: str) -> Support:
     os.rmdir(f"{two}/directory")
     destroyed = [btrfs_subvolumes.destroy(each) for each in (two, one)]
     if all(destroyed):
-        return Support(ok=True, reason="snapshots work here")
+        return Support(ok=True, reason="btrfs snapshots work here")
     return Support(
         ok=True,
-        reason="snapshots work here; this user has to remove them file by file",
-        hint="the mount option user_subvol_rm_allowed lets every user remove its own at once",
+        reason="btrfs snapshots work here, but this user can only remove them file by file",
+        hint="the mount option user_subvol_rm_allowed lets users remove their own at once",
     )
 
 
 def _destroy(place: str) -> None:
-    """Destroy the subvolume of a tree or layer, or have it ready to be removed file by file."""
+    """Destroy the subvolume of a snapshot or layer, or prepare it for removal file by file."""
     top = f"{place}/{FS}"
-    with contextlib.suppress(FileNotFoundError):  # somebody else removes it, too
+    with contextlib.suppress(FileNotFoundError):  # another process removes it, too
         if btrfs_subvolumes.is_subvolume(top):
             btrfs_subvolumes.destroy(top)

@@ -1,4 +1,4 @@
-"""Subvolumes of btrfs: made, snapshot, frozen and destroyed by ioctl(2), without a program.
+"""Subvolumes of btrfs: made, copied, set read-only and destroyed by ioctl(2).
 
 Source: linux/btrfs.h; btrfs-ioctl(2); btrfs-subvolume(8).
 """
@@ -17,11 +17,13 @@ from ocitool.drivers.fullcopy import copy_tree
 from ocitool.layer.beneath import remove_tree
 
 _MAGIC: Final = 0x9123683E  # statfs(2)
-_TOP: Final = 256  # the inode number of the top of every subvolume, and of no other directory
+_TOP: Final = 256  # the inode number of the root of every subvolume, and of no other directory
 _ARGUMENTS: Final = 4096  # bytes; three of the structures fill a page
 _INFO: Final = 504  # bytes of struct btrfs_ioctl_get_subvol_info_args
-_OTIME: Final = 392  # where in it the time stands at which the subvolume was made
-_COUNT: Final = 8 + 255 * 16  # where in ..._get_subvol_rootref_args the number of subvolumes stands
+_OTIME: Final = 392  # the offset of the time at which the subvolume was made
+_COUNT: Final = (
+    8 + 255 * 16
+)  # the offset of the number of subvolumes in ..._get_subvol_rootref_args
 _READ_ONLY: Final = 1 << 1  # BTRFS_SUBVOL_RDONLY
 _FLAGS: Final = struct.Struct("=Q")
 
@@ -41,7 +43,7 @@ _GET_ROOTREF: Final = _number(_READ | _WRITE, 61, _ARGUMENTS)
 
 
 def on_btrfs(path: str) -> bool:
-    """Say whether the directory *path* lies on btrfs."""
+    """Say whether the directory *path* is on btrfs."""
     from ocitool_runtime.sandbox.syscalls import filesystem_type
 
     with _opened(path) as fd:
@@ -56,7 +58,7 @@ def create(path: str) -> None:
 
 
 def snapshot(source: str, path: str) -> None:
-    """Make the subvolume *path* with what is in the subvolume *source*, and share all of it.
+    """Make the subvolume *path* as a btrfs snapshot of the subvolume *source*.
 
     Subvolumes within *source* are empty directories in it.
     """
@@ -83,7 +85,7 @@ def made_at(path: str) -> int:
 
 
 def set_read_only(path: str, wanted: bool) -> None:
-    """Let nobody write into the subvolume *path*, or everybody who may."""
+    """Set whether the subvolume *path* is read-only."""
     with _opened(path) as fd:
         answer = bytearray(_FLAGS.size)
         fcntl.ioctl(fd, _GET_FLAGS, answer)
@@ -94,14 +96,14 @@ def set_read_only(path: str, wanted: bool) -> None:
 
 
 def destroy(path: str) -> bool:
-    """Remove the subvolume *path* with all that is in it, at once; False if that is not allowed.
+    """Remove the subvolume *path* with all its files, at once; False if that is not allowed.
 
-    It takes root, or the mount option ``user_subvol_rm_allowed``.  For anybody else everything in
+    It needs root, or the mount option ``user_subvol_rm_allowed``.  For other users everything in
     it is made writable, so that it can be removed file by file: an empty subvolume is removed by
     rmdir(2) as any directory (Linux 4.18).
     """
     set_read_only(path, False)
-    gone = [destroy(inner) for inner in list(_within(path))]  # all, whatever comes of the first
+    gone = [destroy(inner) for inner in list(_within(path))]  # all, even if the first fails
     if not all(gone):
         return False
     parent, name = os.path.split(path)
@@ -119,7 +121,7 @@ def destroy(path: str) -> bool:
 def flatten(path: str) -> None:
     """Make the subvolumes within the subvolume *path* plain directories; blocks stay shared.
 
-    A program in a container may have made them, and no snapshot of *path* would hold them.
+    A program in a container may have made them, and no btrfs snapshot of *path* would contain them.
     """
     for inner in list(_within(path)):
         parent = os.path.dirname(inner)
@@ -138,7 +140,7 @@ def flatten(path: str) -> None:
 
 
 def is_subvolume(path: str) -> bool:
-    """Say whether *path*, which lies on btrfs, is the top of a subvolume."""
+    """Say whether *path*, which is on btrfs, is the root of a subvolume."""
     try:
         return _is_top(os.lstat(path))
     except FileNotFoundError:
@@ -150,7 +152,7 @@ def _is_top(state: os.stat_result) -> bool:
 
 
 def _within(path: str) -> Iterator[str]:
-    """Yield the subvolumes beneath *path* that lie in no other; walks only if there are some."""
+    """Yield the subvolumes directly within the subvolume *path*."""
     if not _has_any(path):
         return
     todo = [path]
@@ -171,7 +173,7 @@ def _has_any(path: str) -> bool:
         with _opened(path) as fd:
             fcntl.ioctl(fd, _GET_ROOTREF, answer)
     except OSError as error:
-        if error.errno != errno.EOVERFLOW:  # more than the answer has room for
+        if error.errno != errno.EOVERFLOW:  # more than fit into the answer
             raise
         return True
     return answer[_COUNT] > 0

@@ -1,4 +1,4 @@
-"""The seam between the store and the ways to keep unpacked layers."""
+"""The interface between the store and the drivers that keep unpacked layers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Support:
-    """Whether a driver can work here; ``reason`` says why, ``hint`` what would change it.
+    """Whether a driver works here; ``reason`` says why, ``hint`` what would change it.
 
-    ``quiet`` says that another driver is as good for those who cannot have this one: `info` tells
-    of it, and no warning does.
+    ``quiet``: no warning is needed where this driver does not work, because the next one is as good
+    for users who cannot have this one.
     """
 
     ok: bool
@@ -28,27 +28,27 @@ class Support:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What one layer takes on disk by itself."""
+    """The disk usage of one layer, without its parents."""
 
-    size: int  # bytes of the files that hold it, without directories
-    inodes: int  # that it shows, its root directory included
+    size: int  # bytes of its files, without directories
+    inodes: int  # its root directory included
 
 
 class Driver(Protocol):
-    """Keeps unpacked layers on disk and stacks them into trees.
+    """Keeps unpacked layers on disk, and describes the mounts that stack them.
 
-    Two kinds of things have names.  A *layer* is named by its chain id (64 hexadecimal digits) and
-    never changes once `commit` has returned.  A *tree* is writable, named by a key that the caller
-    chooses, and stands on a list of layers, ``parents``, the lowest first, which must all have
-    been committed.  `begin` makes a tree; `apply` or a sandbox fills it; `commit` freezes it into
-    a layer on top of its parents, or `discard` drops it.
+    A *layer* is a committed snapshot: it is named by its chain ID (64 hexadecimal digits) and never
+    changes once `commit` has returned.  An active *snapshot* is writable, is named by a key that
+    the caller chooses, and has a list of layers, ``parents``, the lowest first, which must all have
+    been committed.  `begin` makes a snapshot; `apply` or a container fills it; `commit` turns it
+    into a layer on top of its parents, or `discard` removes it.
 
-    A driver describes mounts and never mounts; what it shares among containers (`Mount.shared`) is
-    shown in ``mounts`` of its directory, from where the store takes what killed processes left.
-    It locks nothing: the store calls it for one tree or layer from one place at a time.  What was
-    half done when a process died is named by `trees` and dropped by `discard`.  Every method may
-    raise `DriverError` or `LayerError`; the `OSError` of a full or failing disk passes through,
-    for the store to translate.
+    A driver never mounts.  Mounts that containers share (`Mount.shared`) are made in ``mounts`` of
+    its directory, where the store unmounts what killed processes have left.  A driver locks
+    nothing: the store makes one call at a time for each snapshot or layer.  What a killed process
+    has left unfinished is listed by `trees` and removed by `discard`.  Every method may raise
+    `DriverError` or `LayerError`; the `OSError` of a full or failing disk passes through, for the
+    store to translate.
 
     A driver is made by calling its class with the directory it may use, which exists.  What takes
     long to remove it may rename into ``trash`` there (`ocitool.drivers.trash`).
@@ -56,46 +56,46 @@ class Driver(Protocol):
 
     @property
     def name(self) -> str:
-        """As in ``--driver NAME`` and the entry point."""
+        """The name, as in ``--driver NAME`` and the entry point."""
 
     @property
     def mapped(self) -> frozenset[str]:
-        """The methods that touch the content of layers.
+        """The methods that read or write files of layers.
 
-        Where container ids are mapped to others they run inside a user namespace, in a process of
-        their own; the others run in the caller.
+        Where container IDs are mapped to others, these methods run inside a user namespace, in a
+        separate process; the others run in the caller.
         """
 
     @property
     def durable(self) -> bool:
         """Whether a layer survives a power cut once `commit` has returned.
 
-        Otherwise the store does not believe it in the next boot of the machine, unless it was
-        synced since.
+        Otherwise the store does not use the layer after the next boot of the machine, unless the
+        file system was synced after `commit`.
         """
 
     def probe(self) -> Support:
-        """Say whether this driver can work in its directory; leaves nothing behind."""
+        """Say whether this driver works in its directory; leave nothing in it."""
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
-        """Make the empty tree *key* on *parents*.
+        """Make the snapshot *key* on *parents*, without changes of its own.
 
         Raises:
-            DriverError: there is a tree of that key; it is left as it is.
-            LayerNotFound: one of *parents* is not there; nothing was made.
+            DriverError: a snapshot with this key exists; it is not changed.
+            LayerNotFound: one of *parents* does not exist; nothing was made.
         """
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        """Unpack a layer's tar into the tree *key*, and read *tar* to its end."""
+        """Unpack a layer's tar into the snapshot *key*, and read *tar* to its end."""
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
-        """Return the mounts that show the tree *key* for reading and writing, outermost first.
+        """Return the mounts of the snapshot *key* for reading and writing, outermost first.
 
-        After `apply` a tree may refuse to be written to.
+        After `apply` a driver may refuse this.
         """
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
-        """Return the mounts that show *parents* read-only, outermost first; of none, nothing."""
+        """Return read-only mounts of *parents*, outermost first; without parents an empty root."""
 
     def diff(
         self,
@@ -105,63 +105,63 @@ class Driver(Protocol):
         *,
         clamp: int | None = None,
     ) -> int:
-        """Write what the tree *key* changes in *parents* to *sink*, as a layer's tar.
+        """Write the changes of the snapshot *key* against *parents* to *sink*, as a layer's tar.
 
-        *clamp* is the latest time an entry gets, in seconds since the epoch; the files in the
-        tree get it, too.  Returns the number of entries.  The same changes give the same bytes.
-        Nothing may write to the tree between the last `diff` and `commit`.
+        *clamp* is the latest time that an entry gets, in seconds since the epoch; the files in the
+        snapshot get it, too.  Returns the number of entries.  The same changes give the same bytes.
+        Nothing may write to the snapshot between the last `diff` and `commit`.
         """
 
     def commit(self, key: str, layer: str) -> None:
-        """Freeze the tree *key* as *layer*: one rename, so that the layer is whole or not there.
+        """Turn the snapshot *key* into *layer* by one rename, so that there is no partial layer.
 
-        If the layer is there already the tree is dropped, so that a second commit does nothing.
+        If the layer exists already, the snapshot is removed: a second commit does nothing.
 
         Raises:
-            DriverError: there is neither such a tree nor such a layer.
+            DriverError: neither the snapshot nor the layer exists.
         """
 
     def discard(self, key: str) -> None:
-        """Drop the tree *key*; nothing happens if there is no such tree.
+        """Remove the snapshot *key*; do nothing if it does not exist.
 
-         Where `mapped` names the method it is tried in
-        the caller first, and a `PermissionError` sends it to the user namespace.
+        If `mapped` names this method it is tried in the caller first, and after a
+        `PermissionError` again in the user namespace.
         """
 
     def remove(self, layer: str) -> None:
-        """Remove *layer*, on which no other layer or tree may stand; none is fine, too."""
+        """Remove *layer*, which is no parent of anything; do nothing if it does not exist."""
 
     def tar(self, layer: str) -> str:
-        """Return the file that is the plain tar of *layer*, byte for byte; ``""`` if none is kept.
+        """Return the path of the plain tar of *layer*, byte for byte; ``""`` if none is kept.
 
-        It may get further names (hard links), and is never written to again.
+        The file may get further names (hard links), and is never written to again.
         """
 
     def has(self, layer: str) -> bool:
-        """Say whether *layer* is committed and, as far as a look tells, all there.
+        """Say whether *layer* is committed, by a check that is cheap in a store of many layers.
 
-        It is asked for each layer that is used: one look, however many layers there are.
+        It is called for each layer that is used.
         """
 
     def layers(self) -> Iterator[str]:
         """Yield the names of all committed layers."""
 
     def trees(self) -> Iterator[str]:
-        """Yield the keys of all trees."""
+        """Yield the keys of all active snapshots."""
 
     def usage(self, layer: str) -> Usage:
-        """Measure *layer*; `LayerNotFound` if it is not there."""
+        """Measure *layer*; `LayerNotFound` if it does not exist."""
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
-        """Compare what is kept of *layer* with the tar it was made of; a line for each fault.
+        """Compare *layer* with the tar that it was made of, and yield a line for each difference.
 
-        Changes nothing, and reads *tar* to its end.  *parents* are the layers below, the lowest
-        first.  What the machine may refuse (device nodes, attributes) is no fault.
+        Changes nothing, and reads *tar* to its end.  What the machine may have refused to make
+        (device nodes, attributes) is no difference.
 
         Raises:
-            LayerNotFound: *layer*, or one of *parents*, is not there.
+            LayerNotFound: *layer*, or one of *parents*, does not exist.
             LayerError: *tar* is corrupt.
         """
 
     def close(self) -> None:
-        """Give back processes and descriptors that the driver holds; a second call does nothing."""
+        """End processes and close descriptors of the driver; a second call does nothing."""

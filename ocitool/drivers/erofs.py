@@ -1,14 +1,14 @@
-"""Layers that are never unpacked: the plain tar stays, and an EROFS image shows it.
+"""Layers that are never unpacked: an EROFS image has the inodes, and the plain tar the content.
 
 HOME/layers/<chain id>/tar     the layer's tar, byte for byte
-HOME/layers/<chain id>/image   inodes and directories; the content of files is where the tar has it
-HOME/layers/<chain id>/holes   content of files with holes, where there are any
+HOME/layers/<chain id>/image   inodes and directories; the content of files is read from the tar
+HOME/layers/<chain id>/holes   content of sparse files, if there are any
 HOME/merged/<chain id>         an image of all layers up to this one, over their tars
 HOME/mounts/                   images mounted by the runtime (`sandbox.rootfs.shared_mounts`)
-HOME/trees/<key>/fs, work      an overlay's upper directory
+HOME/trees/<key>/fs, work      the upper and work directory of an active snapshot
 
-For root alone: the kernel mounts no image for a user namespace.  Only images that were written
-here, from tars whose digest was proved, are ever mounted; none that came from outside.
+For root only: the kernel mounts no image in a user namespace.  Only images that were written here,
+from tars whose digest was verified, are mounted; never one that came from outside.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 IMAGE: Final = "image"
 TAR: Final = "tar"
 HOLES: Final = "holes"
-_PARENTS: Final = "parents"  # of a tree: the names of the layers below it, as JSON
+_PARENTS: Final = "parents"  # of a snapshot: the names of its parents, as JSON
 _OPTIONS: Final = ("index=off",)
-#: More images than this are merged into one.  A look-up in vain asks every layer of a stack, and a
-#: merged image costs as much as indexing all its layers: so a build's 30 steps make three of them.
+#: More images than this are merged into one.  The lookup of a missing name asks every layer of a
+#: stack, and merging costs as much as indexing all the layers: 30 build steps merge three times.
 _MOST_STACKED: Final = 8
 
 
 class ErofsDriver(DirectoryDriver):
-    """One tar and one image a layer; a tree is an overlay's upper directory on images."""
+    """One tar and one image a layer; a snapshot is an upper directory on mounted images."""
 
     name: ClassVar[str] = "erofs"
     mapped: ClassVar[frozenset[str]] = frozenset()
@@ -55,7 +55,7 @@ class ErofsDriver(DirectoryDriver):
     def probe(self) -> Support:
         return probes.try_erofs(self._home, _OPTIONS)
 
-    # -- trees ------------------------------------------------------------------------------
+    # -- snapshots --------------------------------------------------------------------------
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
         top = self._make_root(key, parents)
@@ -72,20 +72,20 @@ class ErofsDriver(DirectoryDriver):
             os.utime(top, ns=(like.mtime, like.mtime))
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        from ocitool.drivers.erofs_files import HolesFile, Kept, write_durably
+        from ocitool.drivers.erofs_files import CopiedStream, HolesFile, write_durably
         from ocitool.layer.erofs.convert import index
 
         place = self._snapshot(key)
         with (
-            contextlib.closing(Kept(tar, f"{place}/{TAR}")) as kept,
+            contextlib.closing(CopiedStream(tar, f"{place}/{TAR}")) as kept,
             contextlib.closing(HolesFile(f"{place}/{HOLES}")) as holes,
-            self._below(parents) as below,
+            self._opened(parents) as lower,
         ):
-            done = index(kept, below, holes)
+            done = index(kept, lower, holes)
             kept.finish()
             holes.finish()
         write_durably(f"{place}/{IMAGE}", done.image)
-        os.rmdir(f"{place}/{FS}")  # it is a layer now, and no longer to be written to
+        os.rmdir(f"{place}/{FS}")  # the snapshot can no longer be written to
         return done.applied
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
@@ -95,7 +95,7 @@ class ErofsDriver(DirectoryDriver):
             Mount(
                 type="overlay",
                 target="/",
-                # Trees are made anew after a crash, never mended; syncing them buys nothing.
+                # After a crash snapshots are discarded, so nothing needs to be synced.
                 options=(*_OPTIONS, "volatile"),
                 lower=tuple(image.target for image in shared) or (self._empty(),),
                 upper=upper,
@@ -109,7 +109,7 @@ class ErofsDriver(DirectoryDriver):
         empty = self._empty()
         if not shared:
             return (Mount(type="bind", source=empty, target="/", options=("ro",)),)
-        # Alone an image would show its whiteouts: the kernel hides them in a stack.
+        # A single image would show its whiteouts: the kernel hides them only in a stack.
         lower = (*(image.target for image in shared), empty)
         return (Mount(type="overlay", target="/", options=_OPTIONS, lower=lower, shared=shared),)
 
@@ -126,15 +126,15 @@ class ErofsDriver(DirectoryDriver):
         from ocitool.layer.erofs.node import OPAQUE
 
         place = self._snapshot(key)
-        if not os.path.isdir(f"{place}/{FS}"):  # what was unpacked is told as it came
+        if not os.path.isdir(f"{place}/{FS}"):  # `apply` has kept the tar
             return copy_tar(f"{place}/{TAR}", sink)
-        with self._below(parents) as below, open(f"{place}/{TAR}", "wb") as tar:
+        with self._opened(parents) as lower, open(f"{place}/{TAR}", "wb") as tar:
 
             def both(data: bytes) -> None:
                 tar.write(data)
                 sink(data)
 
-            changes = changes_in_upper(f"{place}/{FS}", OPAQUE, below.look)
+            changes = changes_in_upper(f"{place}/{FS}", OPAQUE, lower.look)
             count = write_changes(changes, both, clamp=clamp)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{place}/{IMAGE}")  # of an earlier call
@@ -148,7 +148,7 @@ class ErofsDriver(DirectoryDriver):
         self._sync(layer)
 
     def _freeze(self, key: str) -> None:
-        """Make the image of what `diff` has written, or would write."""
+        """Write the image of the tar that `diff` has written, or writes now."""
         from ocitool.drivers.erofs_files import HolesFile, write_durably
         from ocitool.layer.erofs.convert import index
 
@@ -157,8 +157,8 @@ class ErofsDriver(DirectoryDriver):
             parents = json.load(file)
         if not os.path.exists(f"{place}/{TAR}"):
             self.diff(key, parents, len)
-        with open(f"{place}/{TAR}", "rb", buffering=0) as tar, self._below(parents) as below:
-            done = index(tar, below, HolesFile(f"{place}/{HOLES}"))  # `diff` writes none
+        with open(f"{place}/{TAR}", "rb", buffering=0) as tar, self._opened(parents) as lower:
+            done = index(tar, lower, HolesFile(f"{place}/{HOLES}"))  # `diff` writes none
             os.fdatasync(tar.fileno())
         write_durably(f"{place}/{IMAGE}", done.image)
 
@@ -175,10 +175,12 @@ class ErofsDriver(DirectoryDriver):
 
     def tar(self, layer: str) -> str:
         place = os.path.dirname(self._layer(layer))
-        return "" if os.path.islink(place) else f"{place}/{TAR}"  # another store's is left alone
+        if os.path.islink(place):  # an additional store's, which may not be linked
+            return ""
+        return f"{place}/{TAR}"
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
-        from ocitool.drivers.erofs_files import Compared, ComparedHoles
+        from ocitool.drivers.erofs_files import ComparedHoles, ComparedStream
         from ocitool.layer.erofs.convert import index
         from ocitool.layer.files import read_noatime
 
@@ -186,21 +188,21 @@ class ErofsDriver(DirectoryDriver):
         place = os.path.dirname(path)
         holes = ComparedHoles(f"{place}/{HOLES}")
         with (
-            contextlib.closing(Compared(tar, f"{place}/{TAR}")) as kept,
-            self._below(parents) as below,
+            contextlib.closing(ComparedStream(tar, f"{place}/{TAR}")) as kept,
+            self._opened(parents) as lower,
         ):
-            wanted = index(kept, below, holes).image
+            wanted = index(kept, lower, holes).image
         for name, differs in ((TAR, kept.differs), (HOLES, holes.differs)):
             if differs:
-                yield f"its {name} {differs}"
+                yield f"its file {name} {differs}"
         if read_noatime(path) != wanted:
-            yield "its image shows something else"
+            yield "its EROFS image differs from the tar"
         try:
             kept_merged = read_noatime(self._merged(layer))
         except FileNotFoundError:
             return
         if kept_merged != self._merged_image([*parents, layer]):
-            yield "the image of all layers up to it shows something else"
+            yield "the merged EROFS image of the layers up to it differs from their tars"
 
     def usage(self, layer: str) -> Usage:
         path = self._layer(layer)
@@ -208,7 +210,7 @@ class ErofsDriver(DirectoryDriver):
         with ErofsImage(path) as image:
             inodes = image.inodes
         files = [self._merged(layer)]
-        if not os.path.islink(place):  # or it takes another store's room
+        if not os.path.islink(place):  # an additional store's take no space here
             files += [f"{place}/{name}" for name in (IMAGE, TAR, HOLES)]
         size = 0
         for each in files:
@@ -221,7 +223,7 @@ class ErofsDriver(DirectoryDriver):
     def _upper(self, key: str) -> str:
         upper = f"{self._snapshot(key)}/{FS}"
         if not os.path.isdir(upper):
-            raise DriverError(f"the tree {key!r} is not there, or was unpacked already")
+            raise DriverError(f"snapshot {key!r} does not exist, or has been unpacked already")
         return upper
 
     def _shared(self, parents: Sequence[str]) -> tuple[SharedImage, ...]:
@@ -257,7 +259,7 @@ class ErofsDriver(DirectoryDriver):
         return SharedImage(source=one.path, target=target, devices=devices)
 
     def _merge(self, parents: Sequence[str], images: Sequence[LayerImage]) -> None:
-        """Write the image of all *parents*, which *images* show."""
+        """Write the merged image of *parents*, made of *images*."""
         from ocitool.drivers.erofs_files import write_whole
 
         data = merged_image(images)
@@ -265,13 +267,14 @@ class ErofsDriver(DirectoryDriver):
         write_whole(f"{self._home}/merged", parents[-1], data)
 
     def _merged_image(self, layers: Sequence[str]) -> bytes:
-        """Return the image of all *layers*, made from theirs: from another merged one it would
-        be the same.
+        """Return the image of all *layers*, made of the images of each.
+
+        It would be the same if it was made of another merged image.
         """
         return merged_image([LayerImage(name, self._layer(name)) for name in reversed(layers)])
 
     def _merged(self, name: str) -> str:
         return f"{self._home}/merged/{name}"
 
-    def _below(self, parents: Sequence[str]) -> contextlib.AbstractContextManager[Stack]:
+    def _opened(self, parents: Sequence[str]) -> contextlib.AbstractContextManager[Stack]:
         return opened(self._images(parents))

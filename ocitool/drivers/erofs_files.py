@@ -1,4 +1,4 @@
-"""Files of the EROFS driver: a tar that is kept while it is read, images whole or absent."""
+"""Files of the EROFS driver: a tar that is copied while it is read, and images."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _FLUSHED: Final = 8 * CHUNK  # bytes at a time
 _SYNC_FILE_RANGE_WRITE: Final = 2  # linux/fs.h
 
 
-class Kept:
-    """A stream whose bytes go to the new file *path*, too, by a thread of their own."""
+class CopiedStream:
+    """A stream whose bytes are also written to the new file *path*, by a separate thread."""
 
     def __init__(self, stream: Stream, path: str) -> None:
         self._stream = stream
@@ -40,12 +40,12 @@ class Kept:
         return data
 
     def finish(self) -> None:
-        """Wait until all that was read, to its end, is in the file and durable."""
+        """Wait until all bytes that were read are in the file and durable."""
         self._open = False
         self._lane.close()
 
     def close(self) -> None:
-        """Close the file; after a fault it holds what came."""
+        """Close the file; after an error it has the bytes that were read until then."""
         try:
             if self._open:
                 self._open = False
@@ -54,17 +54,17 @@ class Kept:
             self._file.close()
 
     def _write(self, data: bytes) -> None:
-        if not data:  # the end: it is synced while the image is made
+        if not data:  # at the end: synced while the image is made
             os.fdatasync(self._file.fileno())
         write_all(self._file.fileno(), data)
         self._size += len(data)
-        if self._size - self._flushed >= _FLUSHED:  # or all of it would wait for the end
+        if self._size - self._flushed >= _FLUSHED:  # otherwise all of it would wait for the end
             _begin_writing(self._file.fileno(), self._flushed, self._size - self._flushed)
             self._flushed = self._size
 
 
 class HolesFile:
-    """Content of files with holes, in a file with the same holes; made when it is first needed."""
+    """The content of sparse files, in a file with the same holes; made when first needed."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -72,7 +72,7 @@ class HolesFile:
         self.size = 0
 
     def take(self, reader: TarReader, size: int) -> int:
-        """Keep the content of the member that *reader* is at; returns where it begins."""
+        """Copy the content of the member that *reader* is at; return its offset."""
         if self._fd < 0:
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
         start = self.size
@@ -83,7 +83,7 @@ class HolesFile:
         return start
 
     def finish(self) -> None:
-        """Make it durable."""
+        """Make the file durable."""
         if self._fd >= 0:
             os.fdatasync(self._fd)
 
@@ -94,8 +94,8 @@ class HolesFile:
             self._fd = -1
 
 
-class Compared:
-    """A stream that is compared with the file *path*; ``differs`` tells of the first difference."""
+class ComparedStream:
+    """A stream that is compared with the file *path*; ``differs`` is the first difference."""
 
     def __init__(self, stream: Stream, path: str) -> None:
         self._stream = stream
@@ -116,7 +116,7 @@ class Compared:
 
 
 class ComparedHoles:
-    """Stands for a `HolesFile` that was written before, and compares it with its members."""
+    """In the place of a `HolesFile`: compares the members with one that was written before."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -124,7 +124,7 @@ class ComparedHoles:
         self.differs = ""
 
     def take(self, reader: TarReader, size: int) -> int:
-        """Compare the content of the member that *reader* is at; returns where it begins."""
+        """Compare the content of the member that *reader* is at; return its offset."""
         start = self.size
         try:
             with open_noatime(self._path) as file:
@@ -140,7 +140,7 @@ class ComparedHoles:
 
 
 def copy_tar(path: str, sink: Callable[[bytes], object]) -> int:
-    """Give the tar *path* to *sink*; returns the number of its members."""
+    """Send the tar *path* to *sink*; return the number of its members."""
 
     with open(path, "rb", buffering=0) as file:
         reader = TarReader(Tee(file, sink))
@@ -158,13 +158,13 @@ def write_durably(path: str, data: bytes) -> None:
 
 
 def write_whole(directory: str, name: str, data: bytes) -> None:
-    """Make the file *name* in *directory*; nothing is left of it unless it is whole and durable.
+    """Make the file *name* in *directory*, complete and durable, or not at all.
 
-    One that is there already stays.
+    A file of that name that exists already is not changed.
     """
     place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # Without a name until it is whole (open(2), "O_TMPFILE").
+        # It has no name until it is complete (open(2), "O_TMPFILE").
         fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=place)
         with open(fd, "wb") as file:
             file.write(data)
@@ -177,7 +177,7 @@ def write_whole(directory: str, name: str, data: bytes) -> None:
 
 
 def _begin_writing(fd: int, offset: int, size: int) -> None:
-    """Ask the kernel to write a part of a file now; it does not matter if it does not."""
+    """Ask the kernel to start writing a part of a file to disk; errors do not matter."""
     import ctypes
 
     from ocitool_runtime.sandbox.syscalls import libc
@@ -194,7 +194,7 @@ class LayerImage(NamedTuple):
 
 @contextlib.contextmanager
 def opened(images: Sequence[LayerImage]) -> Iterator[Stack]:
-    """Open *images*, the topmost first, for looking into them."""
+    """Open *images*, the topmost first, for lookups."""
     from ocitool.layer.erofs.lower import Below, Stack
 
     with contextlib.ExitStack() as stack:
@@ -206,7 +206,7 @@ def opened(images: Sequence[LayerImage]) -> Iterator[Stack]:
 
 
 def merged_image(images: Sequence[LayerImage]) -> bytes:
-    """Return one image of what *images* show together; the same ones give the same bytes."""
+    """Return one image that shows what a stack of *images* shows; deterministic."""
     from ocitool.layer.erofs.merge import merge
     from ocitool.layer.erofs.writer import write
 

@@ -1,4 +1,4 @@
-"""Drivers whose layers are whole trees, of which nothing is stacked, and exact copies of trees."""
+"""Drivers whose layers are complete, so that nothing is stacked; exact copies of directories."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class FullCopyDriver(DirectoryDriver, ABC):
-    """A snapshot begins as a copy of its parent; its changes are what was touched since."""
+    """A snapshot begins as a copy of its parent; its changes are found by later change times."""
 
     @abstractmethod
     def _since(self, key: str) -> int:
         """Return the time (ctime, in nanoseconds) at which the snapshot *key* was complete."""
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        from ocitool.layer.unpack.extract import apply  # starting a container does without
+        from ocitool.layer.unpack.extract import apply  # starting a container does not need it
 
         return apply(tar, self._root(key), Removal())
 
@@ -128,7 +128,7 @@ class _Copier:
 
     def _attributes(self, source: str, target: str, state: os.stat_result) -> None:
         is_link = stat.S_ISLNK(state.st_mode)
-        ownership.here().copy(source, target, state)
+        ownership.current().copy(source, target, state)
         if not is_link:  # after chown, which clears setuid
             os.chmod(target, stat.S_IMODE(state.st_mode))
         xattrs.write(target, xattrs.read(source))

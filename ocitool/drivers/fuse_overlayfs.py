@@ -1,4 +1,4 @@
-"""Overlays served by the program fuse-overlayfs: for kernels that give a user no overlay.
+"""Overlays served by the program fuse-overlayfs, for users whose kernel refuses them overlayfs.
 
 Layers are those of `ocitool.drivers.overlay`.  The program copies up whole files and never
 redirects, so that an upper directory is complete by itself, as the kernel's is.  Its whiteouts
@@ -80,10 +80,10 @@ def _normalize(place: str, path: str, lower: Sequence[str]) -> None:
     """
     before = os.stat(place)
     below = lower
-    if path and _take_marks(place):
+    if path and _unmark_opaque(place):
         below = ()
         if find(lower, path) is not None:
-            _mark(place)
+            _mark_opaque(place)
     with os.scandir(place) as found:
         entries = list(found)
     for entry in entries:
@@ -94,38 +94,40 @@ def _normalize(place: str, path: str, lower: Sequence[str]) -> None:
         elif is_whiteout(state):
             if find(below, child) is None:
                 os.unlink(entry.path)
-        elif stat.S_ISREG(state.st_mode) and _is_spare_copy(entry.path, state, find(below, child)):
+        elif stat.S_ISREG(state.st_mode) and _is_needless_copy(
+            entry.path, state, find(below, child)
+        ):
             os.unlink(entry.path)
     os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def _is_spare_copy(
+def _is_needless_copy(
     place: str, state: os.stat_result, found: tuple[str, os.stat_result] | None
 ) -> bool:
-    """Say whether the file is *found* below just so, with further names there."""
+    """Say whether the file is an unchanged copy of the lower file *found*, which has more names."""
     if found is None or found[1].st_nlink < 2 or state.st_nlink > 1:
         return False
     below, was = found
     for name in ("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns"):
         if getattr(state, name) != getattr(was, name):
             return False
-    import filecmp  # seldom
+    import filecmp  # rarely needed
 
     return xattrs.read(place) == xattrs.read(below) and filecmp.cmp(place, below, shallow=False)
 
 
-def _mark(place: str) -> None:
+def _mark_opaque(place: str) -> None:
     try:
         os.setxattr(place, _TRUSTED, b"y")
     except PermissionError:  # in a user namespace
         os.setxattr(place, _USER, b"y")
 
 
-def _take_marks(place: str) -> bool:
-    """Remove whatever marks the directory as opaque; say whether something did."""
+def _unmark_opaque(place: str) -> bool:
+    """Remove what marks the directory as opaque; say whether anything did."""
     marked = False
     for name in _ATTRIBUTES:
-        with contextlib.suppress(OSError):  # not there, or not allowed here
+        with contextlib.suppress(OSError):  # missing, or not allowed here
             marked = os.getxattr(place, name) == b"y" or marked
             os.removexattr(place, name)
     for name in _FILES:

@@ -1,8 +1,9 @@
 """Layers as directories, stacked by the kernel's overlayfs.
 
-As root its marks are trusted.* attributes; in a user namespace the kernel wants user.* ones and
-the option ``userxattr``.  ``metacopy`` and ``redirect_dir`` stay off, so that an upper directory
-is complete by itself and its changes can be read without the trees below it.
+For root whiteouts and opaque directories are marked by trusted.* attributes; in a user namespace
+the kernel uses user.* attributes and needs the option ``userxattr``.  ``metacopy`` and
+``redirect_dir`` stay off, so that an upper directory is complete by itself and its changes can be
+read without the lower directories.
 
 Source: the kernel's Documentation/filesystems/overlayfs.rst.
 """
@@ -28,7 +29,7 @@ _MOST_LAYERS: Final = 500  # OVL_MAX_STACK
 
 
 class OverlayDriver(DirectoryDriver):
-    """One directory a layer; a tree is an upper directory on those of its parents."""
+    """One directory a layer; a snapshot is an upper directory on those of its parents."""
 
     name: ClassVar[str] = "overlay"
     mapped: ClassVar[frozenset[str]] = frozenset(
@@ -37,7 +38,7 @@ class OverlayDriver(DirectoryDriver):
 
     def __init__(self, home: str) -> None:
         super().__init__(home)
-        # In a user namespace of its own this process is root, too; there trusted.* is refused.
+        # In a user namespace this process is root, too, but may not set trusted.* attributes.
         self._trusted = os.geteuid() == 0 and probes.initial_user_namespace()
         self._marks = OverlayWhiteouts("trusted" if self._trusted else "user")
         self._options = ("index=off",) if self._trusted else ("index=off", "userxattr")
@@ -48,14 +49,14 @@ class OverlayDriver(DirectoryDriver):
     def begin(self, key: str, parents: Sequence[str]) -> None:
         if len(parents) >= _MOST_LAYERS:
             raise DriverError(
-                f"{len(parents)} layers are more than the {_MOST_LAYERS} that overlayfs stacks",
+                f"the image has {len(parents)} layers, and overlayfs stacks at most {_MOST_LAYERS}",
                 hint="use --driver vfs, or flatten the image",
             )
         self._make_root_like(key, parents)
         os.mkdir(f"{self._snapshot(key)}/work", 0o700)
 
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
-        from ocitool.layer.unpack.extract import apply  # starting a container does without
+        from ocitool.layer.unpack.extract import apply  # starting a container does not need it
 
         return apply(tar, self._root(key), self._marks, lower=self._lower(parents))
 
@@ -64,7 +65,7 @@ class OverlayDriver(DirectoryDriver):
             Mount(
                 type="overlay",
                 target="/",
-                # Trees are made anew after a crash, never mended; syncing them buys nothing.
+                # After a crash snapshots are discarded, so nothing needs to be synced.
                 options=(*self._options, "volatile"),
                 lower=self._lower(parents) or (self._empty(),),
                 upper=self._root(key),
@@ -74,7 +75,7 @@ class OverlayDriver(DirectoryDriver):
 
     def view(self, parents: Sequence[str]) -> tuple[Mount, ...]:
         lower = self._lower(parents)
-        if len(lower) < 2:  # the kernel does not stack less where nothing can be written
+        if len(lower) < 2:  # without an upper directory the kernel needs two lower ones
             lower = (*lower, self._empty())
         if len(lower) < 2:
             return (Mount(type="bind", source=lower[0], target="/", options=("ro",)),)

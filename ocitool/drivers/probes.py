@@ -1,4 +1,4 @@
-"""Trying out what the kernel and the file system can do, in a process that leaves nothing."""
+"""Probes of what the kernel and the file system can do, in a process that leaves nothing."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ with open("merged/file", "a") as file:
 """
 )
 _REASONS: Final = {
-    "Block device required": "this kernel or file system mounts no images from files: it takes "
-    "Linux 6.12 and a store on ext4, XFS or btrfs, not on a tmpfs or another overlayfs",
-    "No such device": "this kernel has no EROFS",
+    "Block device required": "this kernel or file system cannot mount images from files: "
+    "that needs Linux 6.12 and a store on ext4, XFS or btrfs, not on tmpfs or overlayfs",
+    "No such device": "this kernel does not support EROFS",
 }
 
 #: Has an overlay served, and removes a file through it.
@@ -87,13 +87,12 @@ if not stat.S_ISCHR(found.st_mode):
 """
 )
 _ON_OVERLAY: Final = (
-    "the store may lie on another overlayfs, as in a container: give --root a place on a volume or "
-    "a tmpfs"
+    "the store may be on another overlayfs, as in a container: use a --root on a volume or a tmpfs"
 )
 
 
 def initial_user_namespace() -> bool:
-    """Say whether this process is in the machine's first user namespace, where root is root."""
+    """Say whether this process is in the initial user namespace."""
     try:
         with open("/proc/self/uid_map", "rb") as maps:
             return maps.read().split() == [b"0", b"0", b"4294967295"]
@@ -110,7 +109,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
     from ocitool.layer.tar.writer import TarWriter
 
     if os.geteuid() != 0 or not initial_user_namespace():
-        return Support(ok=False, reason="only root may mount EROFS images", quiet=True)
+        return Support(ok=False, reason="only root can mount EROFS images", quiet=True)
 
     def write_image(place: str) -> None:
         with open(f"{place}/tar", "wb") as file:
@@ -140,14 +139,14 @@ def try_overlay(home: str, options: Sequence[str]) -> Support:
 
 
 def try_fuse(home: str) -> Support:
-    """Have the program fuse-overlayfs serve an overlay beneath *home*, and use it."""
+    """Have fuse-overlayfs serve an overlay beneath *home*, and use it."""
     import shutil
 
     if ":" in os.path.realpath(home):  # it joins the real paths of its directories with colons
         return Support(
             ok=False,
-            reason="fuse-overlayfs takes no path with a colon, and the path of the store has one",
-            hint="give --root a path without a colon",
+            reason="fuse-overlayfs does not support a colon in the path of the store",
+            hint="use a --root without a colon in its path",
         )
     if shutil.which("fuse-overlayfs") is None:
         return Support(

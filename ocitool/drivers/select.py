@@ -32,7 +32,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The driver in use and why it works; what was tried before it and why it was passed over."""
+    """The driver in use and why it works; the drivers that were tried before it and do not work."""
 
     name: str
     reason: str = ""

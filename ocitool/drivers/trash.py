@@ -1,11 +1,11 @@
-"""Removing for good what was taken out of use, in a process that nobody waits for.
+"""The trash: directories that are out of use are removed by a process that nobody waits for.
 
 A driver's ``remove`` and ``discard`` may rename what takes long to remove into the directory
-``trash`` of its home, under any name that is free; so does the store with blobs.  Whatever lies
-there belongs to nobody any more.
+``trash`` of its own directory, under any free name; so does the store with blobs.  Nothing refers
+to what is there.
 
-Called as ``python -m ocitool.drivers.trash DIRECTORY...``.  If the process is killed, what is left
-waits for the next one; several at once do each other no harm.
+Called as ``python -m ocitool.drivers.trash DIRECTORY...``.  If the process is killed, the next one
+removes what is left; several may run at once.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ocitool.errors import SandboxError
 from ocitool.layer.beneath import remove_tree
 
 NAME: Final = "trash"  # of the directory in a driver's home
-_LOWEST: Final = 19  # nice(2), which the kernel's schedulers of disks heed, too
+_LOWEST: Final = 19  # nice(2), which I/O schedulers respect, too
 _FEW: Final = 500  # files and directories; some milliseconds
 _PORTION: Final = 128  # blocks of 512 bytes, which take about as long as one file more
-_started: list[int] = []  # processes whose end nobody has asked for
+_started: list[int] = []  # processes that were not waited for
 
 
 def start(directories: Sequence[str]) -> int:
-    """Empty *directories* in a process that outlives this one; returns its id.
+    """Empty *directories* in a process that outlives this one; return its PID.
 
-    It has no terminal and no stream of ours, so nobody who reads our output waits for it.
+    It has no terminal and none of our streams, so whoever reads our output does not wait for it.
     """
-    for process in list(_started):  # none stays a zombie for long
+    for process in list(_started):  # so that none stays a zombie for long
         with contextlib.suppress(ChildProcessError):
             if os.waitpid(process, os.WNOHANG) == (0, 0):
                 continue
@@ -59,25 +59,25 @@ def is_small(directory: str) -> bool:
                         return False
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
-        except FileNotFoundError:  # another removes it
+        except FileNotFoundError:  # another process removes it
             continue
-        except PermissionError:  # of another id, or a directory that is closed even to its owner
+        except PermissionError:  # of another ID, or a directory without permissions
             return False
     return True
 
 
 def empty(directory: str) -> None:
-    """Remove all that is in *directory* now and until the end; nothing if another is at it.
+    """Remove all that is in *directory*; do nothing if another process is doing that.
 
-    As an ordinary user what belongs to the ids of containers is removed in a user namespace.
+    For an ordinary user, files of subordinate IDs are removed in a user namespace.
     """
     try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        # Who comes while another holds the lock leaves it to that one: so it looks once more
-        # after it let go.
+        # A process that finds the lock taken leaves the work to its holder, which therefore looks
+        # once more after it has released the lock.
         while os.listdir(directory) and _locked(fd):
             try:
                 _remove_all(directory)
@@ -104,7 +104,7 @@ def _remove_all(directory: str) -> None:
                 raise
             _remove_in_user_namespace(f"{directory}/{name}")
         except OSError as error:
-            # A worker whose owner was killed may write its last bytes there: once more, then.
+            # A worker whose owner was killed may still write there: the next round removes it.
             if error.errno != errno.ENOTEMPTY:
                 raise
 
@@ -127,7 +127,7 @@ def _remove_in_user_namespace(place: str) -> None:
     except SandboxError as error:
         raise PermissionError(errno.EPERM, str(error), place) from error
     if process.wait():
-        raise PermissionError(errno.EPERM, "cannot be removed in a user namespace", place)
+        raise PermissionError(errno.EPERM, "removal in a user namespace failed", place)
 
 
 def _command(directories: Sequence[str]) -> list[str]:
@@ -139,14 +139,14 @@ def _environment() -> dict[str, str]:
 
 
 def main() -> None:
-    """Empty what the command line names."""
-    os.closerange(3, 1 << 20)  # what the caller of our command left open to its children
+    """Empty the directories on the command line."""
+    os.closerange(3, 1 << 20)  # descriptors that our caller has left inheritable
     with contextlib.suppress(PermissionError):  # it leads a group already
         os.setsid()
-    os.chdir("/")  # holds no file system
+    os.chdir("/")  # keeps no file system mounted
     os.nice(_LOWEST)
     for directory in sys.argv[1:]:
-        with contextlib.suppress(OSError):  # nobody would read it; the next one tries again
+        with contextlib.suppress(OSError):  # nobody would read it; the next process tries again
             empty(directory)
 
 

@@ -1,7 +1,7 @@
-"""Each layer as a whole tree, copied from the one below: works on every file system.
+"""Each layer as a complete copy of its parent with its changes: works on every file system.
 
-A copy shares its blocks where the file system can (reflinks, on btrfs and XFS).  Changes are found
-by comparing the trees, but only what was touched since the copy is looked at.
+A copy shares its blocks if the file system can do that (reflinks, on btrfs and XFS).  Changes are
+found by comparing files with the parent's, but only those that changed after the copy.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import ClassVar, Final
 from ocitool.drivers.driver import Support
 from ocitool.drivers.fullcopy import FullCopyDriver
 
-_COPIED: Final = "copied"  # a file whose change time is that of the end of the copy
+_COPIED: Final = "copied"  # a file made right after the copy: its change time
 
 
 class VfsDriver(FullCopyDriver):
-    """One complete tree a layer; slow to make, but nothing is ever stacked."""
+    """One complete directory a layer; slow to make, but nothing is stacked."""
 
     name: ClassVar[str] = "vfs"
     mapped: ClassVar[frozenset[str]] = frozenset(

@@ -1,4 +1,4 @@
-"""Copying an image from a source to a sink: children first, nothing twice, blobs in parallel."""
+"""Copying an image from a source to a sink: children first, each blob once, in parallel."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def copy(
 
     Of an index, the image for *platform* (this machine's by default) is copied, or with
     *all_platforms* everything.  Bytes are never changed, so neither are digests.  *on_blobs* is
-    called while the blobs of a manifest come in, with a future for each layer, in order.  Errors
-    call the image *name*.
+    called while the blobs of a manifest are copied, with a future for each layer, in order.  *name*
+    is used for errors.
 
     Raises:
-        NotFound: something the image names is not there.
-        BadManifest: a document is announced as too large, or has too many parts
-            (`ocitool.oci.limits`); nothing of it was fetched.
-        DigestMismatch: content is not what its descriptor says.
+        NotFound: a manifest or blob of the image does not exist.
+        BadManifest: a document is too large, or has too many parts (`ocitool.oci.limits`); nothing
+            of it was fetched.
+        DigestMismatch: content does not match its descriptor.
         OcitoolError: what the source or the sink raises.
     """
     root = source.resolve()
@@ -89,7 +89,7 @@ class _Job:
             for child in document.manifests:
                 limits.require_document(child, self._name)
             for child in document.manifests:
-                if child.digest not in self._done:  # or a few kilobytes name it 2^40 times
+                if child.digest not in self._done:  # small indexes could name it 2^40 times
                     self._require_few()
                     raw = self._source.fetch(child)
                     self.document(parse_any(raw, child.media_type), root=False, depth=depth + 1)
@@ -108,7 +108,7 @@ class _Job:
         self._sink.expect((manifest.config, *manifest.layers))
         self._blob(manifest.config)
         with _workers() as pool:
-            # One descriptor may stand several times in a manifest; its blob moves once.
+            # A manifest may name a descriptor several times; its blob is copied once.
             futures = {layer.digest: pool.submit(self._blob, layer) for layer in manifest.layers}
             layers = [futures[layer.digest] for layer in manifest.layers]
             if self._on_blobs is not None:
@@ -134,12 +134,12 @@ def _workers() -> Iterator[ThreadPoolExecutor]:
     try:
         yield pool
     finally:
-        # After a fault what has not begun must not begin any more.
+        # After a failure, copies that have not started must not start.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Counter:
-    """Tells how far one blob has come."""
+    """Emits the progress of one blob."""
 
     def __init__(self, progress: ProgressSink, action: str, descriptor: Descriptor) -> None:
         self._progress = progress
@@ -147,25 +147,25 @@ class _Counter:
         self._key = str(descriptor.digest)
         self._total = descriptor.size
         self._done = 0
-        self._told = 0
+        self._emitted = 0
 
     def over(self, stream: Stream) -> Stream:
-        self._done = self._told = 0
-        self._tell("running")
+        self._done = self._emitted = 0
+        self._emit("running")
         return Tee(stream, self._count)
 
     def _count(self, data: bytes) -> None:
         self._done += len(data)
-        if self._done - self._told >= _STEP:
-            self._told = self._done
-            self._tell("running")
+        if self._done - self._emitted >= _STEP:
+            self._emitted = self._done
+            self._emit("running")
 
     def end(self, state: str) -> None:
         if state != "failed":
             self._done = self._total
-        self._tell(state)
+        self._emit(state)
 
-    def _tell(self, state: str) -> None:
+    def _emit(self, state: str) -> None:
         self._progress.emit(
             Transfer(
                 key=self._key, action=self._action, done=self._done, total=self._total, state=state

@@ -1,4 +1,4 @@
-"""A tar that somebody hands in: found out by its first bytes, and inflated."""
+"""Tars from the user: their compression is detected by the first bytes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _XZ: Final = b"\xfd7zXZ\0"
 
 
 def plain(stream: Stream, where: str) -> Stream:
-    """Return the tar *stream*, inflated if it is compressed with gzip, zstd, xz or bzip2.
+    """Return the tar *stream*, decompressed if it is compressed with gzip, zstd, xz or bzip2.
 
-    *where* is what errors call it.
+    *where* is used for errors.
 
     Raises:
-        FormatError: it is empty, or no tar.
-        LayerError: what it is compressed with is damaged.
+        FormatError: it is empty, or not a tar.
+        LayerError: the compressed data is corrupt.
     """
     peeked = Peeked(stream, len(_XZ))
     if not peeked.head:
@@ -42,14 +42,14 @@ def plain(stream: Stream, where: str) -> Stream:
 
 
 def inflated(head: bytes, stream: Stream) -> Stream:
-    """Return *stream*, which begins with *head* (6 bytes, if it has them), without compression.
+    """Return *stream*, which begins with *head* (its first 6 bytes), decompressed.
 
-    Reading raises `LayerError` where what it is compressed with is damaged.
+    Reading raises `LayerError` if the compressed data is corrupt.
     """
     codec = sniff(head)
     if codec is not None:
         return codec.decompress(stream)
-    source: Any = stream  # all that is asked of it is to be read
+    source: Any = stream  # only its `read` is called
     if head.startswith(_BZIP2):
         return _Translated(cast(Stream, bz2.BZ2File(source)))
     if head.startswith(_XZ):
@@ -58,7 +58,7 @@ def inflated(head: bytes, stream: Stream) -> Stream:
 
 
 class _Translated:
-    """The standard library's readers with our errors."""
+    """A reader of the standard library, with translated errors."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -67,15 +67,15 @@ class _Translated:
         try:
             return self._stream.read(size)
         except (lzma.LZMAError, EOFError) as error:
-            raise _damaged(error) from error
-        except OSError as error:  # bz2 says "Invalid data stream" this way, without a number
+            raise _corrupt(error) from error
+        except OSError as error:  # bz2 raises "Invalid data stream" as one without a number
             if error.errno is not None:
                 raise
-            raise _damaged(error) from error
+            raise _corrupt(error) from error
 
     def close(self) -> None:
         self._stream.close()
 
 
-def _damaged(error: Exception) -> LayerError:
+def _corrupt(error: Exception) -> LayerError:
     return LayerError(f"compressed data is corrupt: {error}")

@@ -1,4 +1,4 @@
-"""Image: a lazy, immutable view of one image, wherever its content lies."""
+"""Image: a lazy, immutable view of one image in a store, registry or archive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocitool.store.layer_content import Layer
 
 
 class Image:
-    """One image for one platform.  Documents are fetched when they are first looked at.
+    """One image for one platform.  Documents are fetched when they are first needed.
 
     ``descriptor`` is that of its manifest.
     """
@@ -26,17 +26,17 @@ class Image:
 
     @property
     def digest(self) -> Digest:
-        """The manifest's digest: what a registry calls the image."""
+        """The digest of the manifest: the image's digest in a registry."""
         return self.descriptor.digest
 
     @property
     def id(self) -> Digest:
-        """The config's digest: what docker calls the image's id."""
+        """The digest of the config: the image ID of docker."""
         return self.manifest.config.digest
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The manifest; `BadManifest` if it is something else."""
+        """The manifest; `BadManifest` if the document is something else."""
         limits.require_document(self.descriptor)
         raw = self.source.fetch(self.descriptor)
         manifest = Manifest.parse(raw, self.descriptor.media_type)
@@ -50,7 +50,7 @@ class Image:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers, lowest first; `BadManifest` if config and manifest tell of different ones."""
+        """The layers, lowest first; `BadManifest` if config and manifest have different numbers."""
         diff_ids, blobs = self.config.diff_ids, self.manifest.layers
         if len(diff_ids) != len(blobs):
             raise BadManifest(
@@ -61,7 +61,7 @@ class Image:
 
     @property
     def size(self) -> int:
-        """Bytes of all its blobs, as they are sent."""
+        """Bytes of the manifest and of all its blobs."""
         parts = (self.manifest.config, *self.manifest.layers)
         return self.descriptor.size + sum(part.size for part in parts)
 
@@ -72,7 +72,7 @@ def image_of(source: ContentSource, platform: Platform | None = None) -> Image:
     *platform* is this machine's by default.
 
     Raises:
-        ImageNotFound: the index has none for that platform.
+        ImageNotFound: the index has no image for that platform.
     """
     root = source.resolve()
     limits.require_document(root)
@@ -83,11 +83,11 @@ def image_of(source: ContentSource, platform: Platform | None = None) -> Image:
 
 
 def choose(index: Index, platform: Platform) -> Descriptor:
-    """Return the entry of *index* that suits *platform* best."""
+    """Return the entry of *index* that fits *platform* best; `ImageNotFound` without one."""
     offers = [entry.platform for entry in index.manifests]
     at = best(platform, offers)
     if at is None and len(index.manifests) == 1 and offers[0] is None:
-        at = 0  # an index over one image that does not say what it is for
+        at = 0  # an index with one image that does not say its platform
     if at is None:
         there = ", ".join(str(offer) for offer in offers if offer and offer.os != "unknown")
         raise ImageNotFound(

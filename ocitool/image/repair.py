@@ -1,4 +1,4 @@
-"""Mending a store: what can be fetched or made again is, and only what is verified damaged goes."""
+"""Repairing a store: corrupt content is fetched or made again.  Nothing else is removed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DOCUMENTS = mediatypes.MANIFESTS | mediatypes.INDEXES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repaired:
-    """A problem that is no more, and what was done about it."""
+    """A problem that was repaired, and what was done."""
 
     problem: Problem
     done: str
@@ -49,28 +49,28 @@ def repair(
     insecure: bool = False,
     authfile: str | None = None,
 ) -> Iterator[Repaired | Problem]:
-    """Check *store* and mend what is wrong; yields what was mended, and what could not be.
+    """Check *store* and repair it; yields what was repaired, and what could not be repaired.
 
-    A damaged blob is moved aside, into ``damaged/``, before it is fetched from a registry that its
-    image was pulled from, pushed to or named after; it is dropped when the fetched one is there.
-    Damaged layers and indexes go, and are made again when they are needed.  When nothing is
-    wrong any more, orphaned data (`maintenance.orphans`) is removed, too; never from a
-    store that a registry server keeps its content in.
+    A corrupt blob is moved into the directory ``damaged/`` and fetched again: from a registry that
+    its image was pulled from, pushed to or named after.  When it has been fetched, the corrupt one
+    is removed.  Corrupt layers and indexes are removed, and made again when they are needed.  If no
+    problem is left, unreferenced data (`maintenance.orphans`) is removed, too; but never from the
+    store of a registry server.
     """
     work = _Repair(store, insecure, authfile)
-    # What is mended lets more be seen: what a manifest names, what a layer should hold.
+    # A repair may show further problems: those of a manifest's blobs, or of a blob's layers.
     while work.goes_on:
         work.goes_on = False
         for problem in _topmost_first(list(check(store, progress))):
-            if (result := work.mend(problem)) is not None:
+            if (result := work.repair(problem)) is not None:
                 yield result
-    # While a manifest cannot be read nobody knows what is of no use.
+    # While a manifest cannot be read, it is unknown what is unreferenced.
     if not work.left and not is_served(store):
         prune(store, cache=False, dangling=False)
 
 
 def _topmost_first(problems: list[Problem]) -> list[Problem]:
-    """Return *problems* with those of layers turned round: none goes on which another stands."""
+    """Return *problems* with those of layers in reverse: children before their parents."""
     layers = [each for each in problems if isinstance(each.fault, BadLayer)]
     return [*(each for each in problems if each not in layers), *reversed(layers)]
 
@@ -81,39 +81,39 @@ class _Repair:
         self._insecure = insecure
         self._authfile = authfile
         self._tried: set[object] = set()
-        self._mended: set[object] = set()
-        self._stood_on: set[tuple[str, str]] = set()  # layers below those that could not go
-        self.goes_on = True  # whether another look is worth while
-        self.left = False  # whether there is something that could not be mended
+        self._repaired: set[object] = set()
+        self._in_use: set[tuple[str, str]] = set()  # layers with a child that could not be removed
+        self.goes_on = True  # whether another check makes sense
+        self.left = False  # whether there is something that could not be repaired
 
-    def mend(self, problem: Problem) -> Repaired | Problem | None:
-        """Mend *problem*; None if that was tried before, and told."""
+    def repair(self, problem: Problem) -> Repaired | Problem | None:
+        """Repair *problem*; None if that was tried, and reported, before."""
         subject = _subject(problem)
         if subject in self._tried:
             return self._again(problem, subject)
         self._tried.add(subject)
         try:
-            done = self._mend(problem)
+            done = self._repair(problem)
         except OcitoolError as error:
             hint = f" ({error.hint})" if error.hint else ""
             problem = Problem(what=problem.what, remedy=f"could not be repaired: {error}{hint}")
             done = ""
         if done:
-            self._mended.add(subject)
+            self._repaired.add(subject)
             self.goes_on = True
             return Repaired(problem=problem, done=done)
         self.left = True
         return problem
 
     def _again(self, problem: Problem, subject: object) -> Problem | None:
-        """Tell of what was mended and is wrong once more; of what was told already, nothing."""
-        if subject not in self._mended:
+        """Report what was repaired and is corrupt again; nothing for what was reported before."""
+        if subject not in self._repaired:
             return None
-        self._mended.discard(subject)
+        self._repaired.discard(subject)
         self.left = True
         return Problem(what=problem.what, remedy="could not be repaired: it is corrupt again")
 
-    def _mend(self, problem: Problem) -> str:
+    def _repair(self, problem: Problem) -> str:
         match problem.fault:
             case BadBlob() as fault:
                 return self._blob(fault)
@@ -137,7 +137,7 @@ class _Repair:
                         hint="restore it from a backup; or remove it with its -wal and -shm, and "
                         "push the images again",
                     )
-                self._store.sweep()  # the dead do not count as users of it
+                self._store.sweep()  # processes that have ended do not count as users
                 self._store.remove_database()
                 return "removed; layers are unpacked and steps built again"
             case None:
@@ -147,18 +147,18 @@ class _Repair:
 
     def _blob(self, fault: BadBlob) -> str:
         blobs = self._store.blobs
-        self._store.refs.all()  # must be readable, or nobody knows what is needed
-        aside = blobs.quarantine(fault.digest)
+        self._store.refs.all()  # must be readable, or it is unknown what is needed
+        quarantined = blobs.quarantine(fault.digest)
         if fault.descriptor is None or not fault.names:
             blobs.remove_quarantined(fault.digest)
-            return "removed; no image needs it, and a build step that does is done again"
+            return "removed; no image needs it, and a build step that needs it is executed again"
         repository = self._fetch(fault.descriptor, fault.names)
-        if aside:
+        if quarantined:
             blobs.remove_quarantined(fault.digest)
         return f"fetched again from {repository}"
 
     def _fetch(self, wanted: Descriptor, names: tuple[str, ...]) -> str:
-        """Fetch a blob or manifest, verified by its digest; returns where it was to be had."""
+        """Fetch a blob or manifest and verify it; returns the repository that had it."""
         failure: OcitoolError = NotFound(
             f"no registry is known to have {wanted.digest}", hint="build the image again"
         )
@@ -172,9 +172,9 @@ class _Repair:
         raise failure
 
     def _repositories(self, digest: Digest, names: tuple[str, ...]) -> list[str]:
-        """Return where a blob may be: first where it is known to have been.
+        """Return the repositories that may have a blob, those that are known to have it first.
 
-        What a served registry calls its own has no domain, and is nowhere else.
+        Names without a domain are repositories of a registry server in this store.
         """
         found = [name for name in self._store.origins(digest) if _has_domain(f"{name}:latest")]
         found += [Reference.parse(name).repository for name in names if _has_domain(name)]
@@ -200,11 +200,11 @@ class _Repair:
             cutoff = oldest_lease(self._store.layout)
             if (
                 driver is None
-                or which in self._stood_on
+                or which in self._in_use
                 or not drop_layer(self._store, driver, chain, cutoff)
             ):
                 if record is not None:
-                    self._stood_on.add((name, record.parent))
+                    self._in_use.add((name, record.parent))
                 raise StoreError(
                     f"layer {chain[:12]} may be in use by a process",
                     hint="stop it, and repair again",
@@ -213,10 +213,10 @@ class _Repair:
 
 
 def _subject(problem: Problem) -> object:
-    """Return what *problem* is about: by it one is known when it is met again."""
+    """Return what *problem* is about, by which it is recognized when it occurs again."""
     fault = problem.fault
     if isinstance(fault, BadBlob):
-        # Of a lost manifest's blobs nobody knew that they are needed.
+        # While their manifest was missing, it was unknown that its blobs are needed.
         return fault.digest, bool(fault.names)
     return fault or problem.what
 

@@ -1,4 +1,4 @@
-"""A file system as one tar: written from the tree of an image, or made an image of one layer."""
+"""A root file system as one tar: exported from an image, or imported as an image of one layer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ from ocitool.store.store import Store
 
 
 def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> None:
-    """Write what a container of *image*, which is in *store*, would find to *sink* as a tar.
+    """Write the root file system of *image*, which is in *store*, to *sink* as a tar.
 
-    It is in order of the paths, or GNU tar would not keep the times of directories; so contents
-    wait in a temporary file.  The tree's top has no member: unpacking would change the directory
-    it is done in.  The same layers give the same bytes.
+    Its members are sorted by path, because GNU tar would otherwise not keep the timestamps of
+    directories; so contents are kept in a temporary file.  There is no member for the root
+    directory: unpacking would change the attributes of the target directory.  The same layers give
+    the same bytes.
 
     Raises:
-        LayerError: a layer is damaged.
+        LayerError: a layer is corrupt.
     """
     tree = LayeredTree(store.layers, image.layers)
     shown = [(found, tree.tree.original(found)) for found in tree.tree.walk("")]
@@ -57,7 +58,7 @@ def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> N
 
 @contextlib.contextmanager
 def _scratch(store: Store) -> Iterator[str]:
-    """Give a directory for temporary files: the lease's, or for a read-only store another."""
+    """Yield a directory for temporary files: that of the lease, or of a read-only store another."""
     if not store.layout.readonly:
         yield store.lease().path
         return
@@ -74,18 +75,18 @@ def import_tar(
     message: str = "",
     epoch: int | None = None,
 ) -> Descriptor:
-    """Make an image of the tar *stream* (perhaps compressed) and keep it as *name*.
+    """Make an image of the tar *stream*, which may be compressed, with the name *name*.
 
-    It was made at *epoch* (seconds since 1970, SOURCE_DATE_EPOCH), by default now.
+    *epoch* is its time of creation (seconds since 1970, SOURCE_DATE_EPOCH), by default now.
 
     Raises:
-        LayerError: it is not a tar that could be unpacked.
+        LayerError: it is not a tar, or cannot be unpacked.
     """
     tar = plain(stream, "file system")
 
     def write(sink: Callable[[bytes], object]) -> None:
         reader = TarReader(Tee(tar, sink))
-        for _ in reader:  # every member is looked at: a bad one must not get in
+        for _ in reader:  # every member is checked: an invalid one must not get into the store
             continue
         reader.drain()
 

@@ -16,7 +16,7 @@ from ocitool.store.store import Store
 
 
 class StoreSource:
-    """What *store* has; *root* is what it stands for."""
+    """The content of *store*; *root* is the manifest or index that it stands for."""
 
     def __init__(self, store: Store, root: Descriptor) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class StoreSource:
 
 
 class StoreSink:
-    """Takes an image into *store* under *name* (``""`` for none)."""
+    """Stores an image in *store* under *name* (``""`` for none)."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class StoreSink:
     def put_blob(self, descriptor: Descriptor, open: Opener) -> str:
         if self.has(descriptor):
             return "exists"
-        # Two processes may bring the same blob; the second sees that it is there.
+        # If two processes store the same blob, the second sees that it exists.
         with self._store.layout.work_lock("blob", descriptor.digest.encoded):
             if self.has(descriptor):
                 return "exists"
@@ -76,7 +76,7 @@ class StoreSink:
 
 
 def local_image(store: Store, name: str, platform: Platform | None = None) -> Image:
-    """Return the image *name* of *store*; `ImageNotFound` if it is not there."""
+    """Return the image *name* of *store*; `ImageNotFound` if it is not in the store."""
     source = StoreSource(store, store.find(name))
     image = image_of(source, platform)
     if store.blobs.size(image.digest) is None:

@@ -32,22 +32,21 @@ def pull(
     unpack: bool = True,
     progress: ProgressSink = SILENT,
 ) -> Image:
-    """Bring the image *name* into a store, under its name.
+    """Pull the image *name* into a store, under this name.
 
-    With *unpack* its layers are unpacked as they arrive, so that it is ready to run; where this
-    user cannot unpack they stay blobs, and a notice says so.  *platform* is this machine's by
-    default.
+    With *unpack* its layers are unpacked as they arrive, so that it is ready to run; if this user
+    cannot unpack layers, a notice is emitted instead.  *platform* is this machine's by default.
 
     Raises:
         ImageNotFound: the registry has no such image, or none for the platform.
-        RegistryError: the registry, or the way to it, failed.
-        DigestMismatch: content arrived damaged; nothing of it was kept.
+        RegistryError: the registry, or the connection to it, failed.
+        DigestMismatch: the registry sent corrupt content; nothing of it is kept.
     """
     from ocitool_registry.client.content import RegistrySource, connect
 
-    into.layout.require_writable()  # told before anything is fetched
+    into.layout.require_writable()  # before anything is fetched
     reference = Reference.parse(name)
-    note = partial(_tell, progress)
+    note = partial(_debug, progress)
     client = connect(reference, insecure=insecure, authfile=authfile, log=note)
     source = RegistrySource(client, reference)
     sink = StoreSink(into, str(reference))
@@ -71,14 +70,14 @@ def pull(
     return image
 
 
-def _tell(progress: ProgressSink, text: str) -> None:
+def _debug(progress: ProgressSink, text: str) -> None:
     progress.emit(Notice(text=text, level="debug"))
 
 
 def _unpack(
     store: Store, manifest: Manifest, blobs: Sequence[Future[str]], progress: ProgressSink
 ) -> None:
-    """Unpack the layers one by one, each as soon as its blob is there."""
+    """Unpack the layers one by one, each as soon as its blob has arrived."""
     if not all(is_layer(blob.media_type) for blob in manifest.layers):
         return  # an artifact
     config = ImageConfig.parse(store.blobs.read(manifest.config))
@@ -117,7 +116,7 @@ def push(
         FormatError: *compression* is not supported; or the image would no longer have the
             digest that it is to be pushed by.
         ImageNotFound: the store has no such image.
-        RegistryError: the registry, or the way to it, failed.
+        RegistryError: the registry, or the connection to it, failed.
     """
     from ocitool_registry.client.content import RegistrySink, connect
 
@@ -130,7 +129,7 @@ def push(
                 f"cannot push {reference}: its digest would change with its compression",
                 hint="push it by a tag",
             )
-    note = partial(_tell, progress)
+    note = partial(_debug, progress)
     client = connect(reference, insecure=insecure, authfile=authfile, log=note)
 
     def origins(digest: Digest) -> Sequence[str]:

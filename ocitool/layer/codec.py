@@ -64,7 +64,7 @@ class Codec(Protocol):
         """Return a new compressor; `LayerError` for a level that there is not."""
 
     def decompress(self, stream: Stream) -> Stream:
-        """Return the plain content of *stream*; damaged input raises `LayerError` on `read`.
+        """Return the plain content of *stream*; corrupt input raises `LayerError` on `read`.
 
         Memory stays bounded whatever the input claims, and closing closes *stream*.
         """

@@ -1,14 +1,14 @@
-"""Whose the files of a tree are: as the kernel keeps it, or aside in attributes of the files.
+"""Owners of the files of a tree: as the kernel keeps them, or in ownership override xattrs.
 
-In a user namespace of a single id the kernel knows no owner but that one, and makes no devices.
-What a layer says is kept beside then, and read back by whoever looks at the tree:
+In a user namespace of a single id (single-ID rootless mode) the kernel knows no other owner and
+makes no devices.  What a layer says is then kept in xattrs, and read back with the tree:
 
 - ``user.ocitool.owner`` of a file or directory: ``UID:GID``; of an empty file that stands for a
   device ``UID:GID:c:MAJOR:MINOR``, or ``b``.
 - ``user.ocitool.children`` of a directory, for its links and pipes, which take no attributes of
-  users: groups of UID, GID, COUNT (32 bits each, little endian) and COUNT marks of 32 bits, each
-  the CRC-32 of a name, a NUL, and the entry's time in nanoseconds as digits.  So a link that was
-  made anew under an old name has no owner there, and what overlayfs copies stays true.
+  users: groups of UID, GID, COUNT (32 bits each, little endian) and COUNT checksums of 32 bits,
+  each the CRC-32 of a name, a NUL, and the entry's time in nanoseconds as digits.  So a link that
+  was made anew under an old name has no owner there, and what overlayfs copies stays true.
 
 What has neither belongs to 0:0.
 
@@ -32,8 +32,8 @@ from ocitool.layer.entry import Entry, Kind, encode
 OWNER: Final = "user.ocitool.owner"
 CHILDREN: Final = "user.ocitool.children"
 _RECORD: Final = re.compile(rb"(\d{1,10}):(\d{1,10})(?::([bc]):(\d{1,4}):(\d{1,7}))?")
-_GROUP: Final = struct.Struct("<III")  # uid, gid, how many marks follow
-_MARK: Final = struct.Struct("<I")
+_GROUP: Final = struct.Struct("<III")  # uid, gid, how many checksums follow
+_CHECKSUM: Final = struct.Struct("<I")
 _LARGEST_ID: Final = (1 << 32) - 2
 _NONE: Final = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.EACCES})
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.E2BIG, errno.ERANGE})
@@ -46,11 +46,11 @@ _TIMES: Final = (
 _Owner = tuple[int, int]
 
 
-class Owners(Protocol):
-    """Gives files to their owners, and tells whose they are."""
+class Ownership(Protocol):
+    """Sets and reads the owners of files."""
 
-    #: Who owns a new file without being told; () if everything is told.
-    given: tuple[int, ...]
+    #: The owner of a new file for which none is set; () if it has to be set for every file.
+    default: tuple[int, ...]
 
     def give(self, fd: int, uid: int, gid: int) -> None:
         """Make *uid*:*gid* the owner of an open file or directory."""
@@ -59,26 +59,26 @@ class Owners(Protocol):
         """Make that of *entry* the owner of *name*, which is not opened: a link, a device."""
 
     def make_device(self, name: str, mode: int, device: int, dir_fd: int) -> None:
-        """Make what mknod(2) makes; its owner is given by `give_node`."""
+        """Make what mknod(2) makes; its owner is set by `give_node`."""
 
     def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> None:
         """Note that *name* has become another name of *other*."""
 
-    def date(self, place: str, entry: Entry) -> None:
-        """Give the file *place*, which *entry* describes, the time of that."""
+    def date(self, host_path: str, entry: Entry) -> None:
+        """Give the file *host_path* the time of *entry*, which describes it."""
 
     def copy(self, source: str, target: str, state: os.stat_result) -> None:
         """Give *target*, a copy of *source* whose state is *state*, the owner of that."""
 
-    def seen(self, place: str | int, state: os.stat_result) -> os.stat_result:
-        """Return *state*, that of the file *place*, as the layer has it."""
+    def effective(self, host_path: str | int, state: os.stat_result) -> os.stat_result:
+        """Return *state* of *host_path* with the owner and the type that the layer gave it."""
 
 
-class Real:
-    """As the kernel keeps it."""
+class KernelOwnership:
+    """Owners as the kernel keeps them."""
 
     def __init__(self) -> None:
-        self.given: tuple[int, ...] = (os.geteuid(), os.getegid())
+        self.default: tuple[int, ...] = (os.geteuid(), os.getegid())
 
     give = staticmethod(os.fchown)
 
@@ -91,29 +91,29 @@ class Real:
     def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> None:
         return None
 
-    def date(self, place: str, entry: Entry) -> None:
-        os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+    def date(self, host_path: str, entry: Entry) -> None:
+        os.utime(host_path, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
 
     def copy(self, source: str, target: str, state: os.stat_result) -> None:
         os.chown(target, state.st_uid, state.st_gid, follow_symlinks=False)
 
-    def seen(self, place: str | int, state: os.stat_result) -> os.stat_result:
+    def effective(self, host_path: str | int, state: os.stat_result) -> os.stat_result:
         return state
 
 
-class Aside:
-    """In attributes."""
+class XattrOwnership:
+    """Owners in ownership override xattrs, for single-ID rootless mode."""
 
-    given: tuple[int, ...] = ()
+    default: tuple[int, ...] = ()
 
     def give(self, fd: int, uid: int, gid: int) -> None:
         os.setxattr(fd, OWNER, b"%d:%d" % (uid, gid))
 
     def give_node(self, name: str, entry: Entry, dir_fd: int | None = None) -> None:
         if entry.kind in (Kind.CHAR, Kind.BLOCK):
-            place = name if dir_fd is None else f"/proc/self/fd/{dir_fd}/{name}"
+            host_path = name if dir_fd is None else f"/proc/self/fd/{dir_fd}/{name}"
             values = (entry.uid, entry.gid, entry.kind[0].encode(), *entry.device)
-            os.setxattr(place, OWNER, b"%d:%d:%s:%d:%d" % values, follow_symlinks=False)
+            os.setxattr(host_path, OWNER, b"%d:%d:%s:%d:%d" % values, follow_symlinks=False)
             return
         # The time as this file system keeps it, which may be a coarser one.
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=dir_fd, follow_symlinks=False)
@@ -136,24 +136,24 @@ class Aside:
             owner = _child_owner(other_fd, other, state.st_mtime_ns)
             _note_child(dir_fd, name, state.st_mtime_ns, owner)
 
-    def date(self, place: str, entry: Entry) -> None:
-        if _is_child(os.lstat(place).st_mode):
-            self.give_node(place, entry)  # it is known by its time
+    def date(self, host_path: str, entry: Entry) -> None:
+        if _is_child(os.lstat(host_path).st_mode):
+            self.give_node(host_path, entry)  # it is known by its time
         else:
-            os.utime(place, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+            os.utime(host_path, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
 
     def copy(self, source: str, target: str, state: os.stat_result) -> None:
         if not _is_child(state.st_mode):
             copy_records(source, target)
 
-    def seen(self, place: str | int, state: os.stat_result) -> os.stat_result:
+    def effective(self, host_path: str | int, state: os.stat_result) -> os.stat_result:
         mode, device = state.st_mode, state.st_rdev
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-            owner, kind, device = _parsed(_get(place, OWNER))
+            owner, kind, device = _parsed(_get(host_path, OWNER))
             if kind and stat.S_ISREG(mode):
                 mode = kind | stat.S_IMODE(mode)
-        elif _is_child(mode) and isinstance(place, str):
-            directory, name = os.path.split(place)
+        elif _is_child(mode) and isinstance(host_path, str):
+            directory, name = os.path.split(host_path)
             owner = _child_owner(directory, name, state.st_mtime_ns)
         else:
             return state  # overlay's whiteouts, sockets
@@ -161,9 +161,9 @@ class Aside:
 
 
 @cache
-def here() -> Owners:
-    """Return how the owners of a tree that this process makes or reads are kept."""
-    return Aside() if single_id() else Real()
+def current() -> Ownership:
+    """Return how this process keeps the owners of the trees that it makes and reads."""
+    return XattrOwnership() if single_id() else KernelOwnership()
 
 
 def single_id() -> bool:
@@ -176,16 +176,16 @@ def single_id() -> bool:
 
 
 def copy_records(source: str, target: str) -> None:
-    """Copy what is kept aside of a file or directory, if anything is, as it stands."""
+    """Copy the ownership override xattrs of a file or directory, if it has any."""
     for name in (OWNER, CHILDREN):
         value = _get(source, name)
         if value:
             os.setxattr(target, name, value, follow_symlinks=False)
 
 
-def _get(place: str | int, name: str) -> bytes:
+def _get(host_path: str | int, name: str) -> bytes:
     try:
-        return os.getxattr(place, name, follow_symlinks=isinstance(place, int))
+        return os.getxattr(host_path, name, follow_symlinks=isinstance(host_path, int))
     except OSError as error:
         if error.errno not in _NONE:
             raise
@@ -195,7 +195,7 @@ def _get(place: str | int, name: str) -> bytes:
 def _parsed(record: bytes) -> tuple[_Owner, int, int]:
     """Return owner, kind (as in st_mode, 0 for no device) and device number of a record.
 
-    What is no record, because a program in a container wrote it, is none.
+    Anything else, which a program in a container may have written, stands for no record.
     """
     match = _RECORD.fullmatch(record)
     if match is None:
@@ -224,27 +224,27 @@ def _is_child(mode: int) -> bool:
     return stat.S_ISLNK(mode) or stat.S_ISFIFO(mode)
 
 
-def _mark(name: str, mtime: int) -> bytes:
-    return _MARK.pack(zlib.crc32(encode(name) + b"\0%d" % mtime))
+def _checksum(name: str, mtime: int) -> bytes:
+    return _CHECKSUM.pack(zlib.crc32(encode(name) + b"\0%d" % mtime))
 
 
 def _child_owner(directory: str | int, name: str, mtime: int) -> _Owner:
-    mark = _mark(name, mtime)
-    for owner, marks in _groups(directory).items():
-        if mark in marks:
+    checksum = _checksum(name, mtime)
+    for owner, checksums in _groups(directory).items():
+        if checksum in checksums:
             return owner
     return 0, 0
 
 
 def _note_child(directory: str | int, name: str, mtime: int, owner: _Owner) -> None:
-    mark = _mark(name, mtime)
+    checksum = _checksum(name, mtime)
     groups = _groups(directory)
-    before = {key: list(marks) for key, marks in groups.items()}
-    for marks in groups.values():
-        if mark in marks:
-            marks.remove(mark)
+    before = {key: list(checksums) for key, checksums in groups.items()}
+    for checksums in groups.values():
+        if checksum in checksums:
+            checksums.remove(checksum)
     if owner != (0, 0):
-        groups.setdefault(owner, []).append(mark)
+        groups.setdefault(owner, []).append(checksum)
     if groups != before:
         _keep(directory, groups, name)
 
@@ -261,19 +261,19 @@ def _groups(directory: str | int) -> dict[_Owner, list[bytes]]:
     while at + _GROUP.size <= len(data):
         uid, gid, count = _GROUP.unpack_from(data, at)
         at += _GROUP.size
-        end = at + count * _MARK.size
+        end = at + count * _CHECKSUM.size
         if end > len(data) or max(uid, gid) > _LARGEST_ID:
             break  # not ours
-        found[uid, gid] = [data[i : i + _MARK.size] for i in range(at, end, _MARK.size)]
+        found[uid, gid] = [data[i : i + _CHECKSUM.size] for i in range(at, end, _CHECKSUM.size)]
         at = end
     return found
 
 
 def _keep(directory: str | int, groups: dict[_Owner, list[bytes]], name: str) -> None:
     parts = [
-        _GROUP.pack(*owner, len(marks)) + b"".join(marks)
-        for owner, marks in groups.items()
-        if marks
+        _GROUP.pack(*owner, len(checksums)) + b"".join(checksums)
+        for owner, checksums in groups.items()
+        if checksums
     ]
     try:
         os.setxattr(directory, CHILDREN, b"".join(parts))
@@ -285,5 +285,5 @@ def _keep(directory: str | int, groups: dict[_Owner, list[bytes]], name: str) ->
             "without subordinate ids keep",
             where=name,
             hint="give this user a range of 65536 ids in /etc/subuid and /etc/subgid, or --root a "
-            "place on XFS or btrfs",
+            "directory on XFS or btrfs",
         ) from error

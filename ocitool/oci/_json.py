@@ -25,8 +25,8 @@ _NAMES = {
 def parse_object(data: bytes, where: str) -> dict[str, Any]:
     """Parse *data* as one JSON object without duplicate names; `BadManifest` otherwise.
 
-    Duplicate names are refused because two readers may see two documents (RFC 8259, section 4),
-    and so is any encoding but UTF-8, which Python would guess and nobody else reads.
+    Duplicate names are refused, because two readers may understand them differently (RFC 8259,
+    section 4).  So is any encoding but UTF-8, which Python would detect and other readers do not.
     """
     try:
         parsed = json.loads(
@@ -52,7 +52,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def required(fields: Mapping[str, Any], name: str, kind: type[T], where: str) -> T:
-    """Return ``fields[name]``, which must be there and of *kind*."""
+    """Return ``fields[name]``; `BadManifest` if it is missing or not of *kind*."""
     value = fields.get(name)
     if value is None:
         raise BadManifest("missing required field", where=_join(where, name))

@@ -1,7 +1,6 @@
-"""The image configuration: what runs, on which platform, made of which layers, by which steps.
+"""The image configuration: the command, the platform, the layers and the history.
 
-Unknown fields survive a change, at the top, in ``config`` and in ``history``, because every value
-keeps those of the object it was read from.
+Unknown fields are kept when a value is changed: at the top, in ``config`` and in ``history``.
 
 Source: OCI image-spec v1.1, config.md; Docker's extras: Healthcheck, Shell, OnBuild, ArgsEscaped.
 """
@@ -22,7 +21,7 @@ from ocitool.oci.platform import Platform
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """One step that made the image; ``empty_layer`` if it left no layer."""
+    """One step of the image's history; ``empty_layer`` if it made no layer."""
 
     created: str = ""  # RFC 3339
     created_by: str = ""
@@ -113,12 +112,12 @@ class RunConfig:
         return {**{name: value for name, value in fields.items() if value}, **self.unknown}
 
     def environment(self) -> dict[str, str]:
-        """Return ``env`` as a dictionary; of a name that stands twice the last wins."""
+        """Return ``env`` as a dictionary; of two values of a name the last is used."""
         pairs = (entry.partition("=") for entry in self.env)
         return {name: value for name, _, value in pairs}
 
     def with_env(self, changes: Mapping[str, str]) -> Self:
-        """Return this with *changes* set; a known name keeps its place."""
+        """Return this with *changes* set; the order of known names is kept."""
         return replace(
             self, env=tuple(f"{k}={v}" for k, v in {**self.environment(), **changes}.items())
         )
@@ -153,7 +152,7 @@ class ImageConfig:
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Read a configuration; `BadManifest` names the place of the first fault."""
+        """Read a configuration; the ``where`` of `BadManifest` is the wrong field."""
         fields = parse_object(raw, "config")
         diff_ids = _diff_ids(fields)
         return cls(
@@ -170,7 +169,7 @@ class ImageConfig:
         )
 
     def dump(self) -> bytes:
-        """Serialise; the same value gives the same bytes on every machine."""
+        """Serialise: the same value gives the same bytes on every machine."""
         fields: dict[str, Any] = {
             **({"created": self.created} if self.created else {}),
             **({"author": self.author} if self.author else {}),
@@ -183,7 +182,7 @@ class ImageConfig:
 
 
 def diff_ids_of(raw: bytes) -> tuple[Digest, ...]:
-    """Return the diff ids of a configuration, in a third of the time that all of it takes."""
+    """Return the diff IDs of a configuration, three times as fast as `ImageConfig.parse`."""
     return _diff_ids(parse_object(raw, "config"))
 
 
@@ -207,7 +206,7 @@ def _command(fields: Mapping[str, Any], name: str, where: str) -> tuple[str, ...
 
 
 def chain_id(diff_ids: Sequence[Digest]) -> Digest:
-    """Return the digest that names the tree these layers make, the lowest first.
+    """Return the chain ID of a stack of layers, the lowest first.
 
     Source: OCI image-spec v1.1, config.md, "Layer ChainID".
     """

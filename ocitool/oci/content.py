@@ -1,6 +1,6 @@
-"""Where content comes from and goes to: the two Protocols that registry, store and archives share.
+"""The two protocols of content that registry, store and archives have in common: source and sink.
 
-They let `ocitool.image.copy` be written once.  Implementations may be called from several threads.
+With them `ocitool.image.copy` is written once.  Implementations may be called from several threads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Stream(Protocol):
-    """A readable stream that is closed by its context."""
+    """A readable stream; the one who opened it closes it."""
 
     def read(self, size: int = -1, /) -> bytes: ...
     def close(self) -> None: ...
@@ -24,41 +24,43 @@ Opener = Callable[[], Stream]
 
 
 class ContentSource(Protocol):
-    """Manifests and blobs to be had."""
+    """Gives manifests and blobs."""
 
     def resolve(self) -> Descriptor:
-        """Return the manifest or index this source stands for; `NotFound` if it is gone."""
+        """Return the manifest or index that this source stands for; `NotFound` if it is missing."""
 
     def fetch(self, descriptor: Descriptor) -> bytes:
-        """Return a document (manifest, index, config) whole, verified, at most 4 MiB.
+        """Return a verified document (manifest, index, config) of at most 4 MiB.
 
         Raises:
             DigestMismatch: it is not what *descriptor* says.
-            NotFound: it is not there.
+            NotFound: it does not exist.
         """
 
     def open(self, descriptor: Descriptor) -> Stream:
-        """Return a blob as a stream that proves it: wrong content raises `DigestMismatch` while
-        it is read, at the latest at its end."""
+        """Return a blob as a stream that verifies it.
+
+        Wrong content raises `DigestMismatch` while it is read, at the latest at its end.
+        """
 
 
 class ContentSink(Protocol):
-    """A place that takes manifests and blobs, children before parents."""
+    """Takes manifests and blobs, children before parents."""
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Say whether the content is there already."""
+        """Say whether the sink has the content already."""
 
     def expect(self, descriptors: Sequence[Descriptor]) -> None:
-        """Learn which blobs come next, before the first byte of them does.
+        """Prepare for these blobs, before the first of them is sent.
 
-        A sink that knows that it cannot take them raises its error now.
+        A sink that cannot take them raises its error now.
         """
 
     def put_blob(self, descriptor: Descriptor, open: Opener) -> str:
-        """Take one blob, verified on the way; *open* may be called again after a fault.
+        """Take one blob and verify it; *open* may be called again after a failure.
 
-        Returns how it came in: ``"done"``, ``"exists"`` or ``"mounted"``.  Idempotent: content
-        that is there is not taken again.
+        Returns ``"done"``, ``"exists"`` or ``"mounted"``.  Idempotent: a blob that the sink has is
+        not taken again.
         """
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes, *, root: bool) -> None:

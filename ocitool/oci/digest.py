@@ -1,4 +1,4 @@
-"""Digests, and reading content while proving it."""
+"""Digests, and reading content while verifying it."""
 
 from __future__ import annotations
 

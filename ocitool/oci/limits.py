@@ -1,7 +1,7 @@
-"""How large the documents of an image may be, and how many parts it may have; checked before work.
+"""Limits of an image: the size of its documents and the number of its parts.
 
-What a descriptor announces is refused here before anything is fetched; that no more comes than it
-announces is the business of `ocitool.oci.streams.VerifiedReader`.  Limits of the registry protocol
+A descriptor that exceeds them is refused before anything is fetched.  That no more is read than the
+descriptor says is checked by `ocitool.oci.streams.VerifiedReader`.  Limits of the registry protocol
 are in `ocitool_registry.limits`.
 """
 
@@ -13,17 +13,17 @@ from ocitool.errors import BadManifest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest
 
 CONFIG: Final = 4 * 1024 * 1024  # bytes
-LAYERS: Final = 500  # of one image; overlayfs stacks no more either
-MANIFESTS: Final = 1000  # of one index, and of all that are copied with it
+LAYERS: Final = 500  # of one image; overlayfs has the same limit
+MANIFESTS: Final = 1000  # of one index, and of all indexes that are copied together
 
 
 def require_document(document: Descriptor, image: str = "") -> None:
-    """Refuse a manifest or an index that is announced as too large; `BadManifest`."""
+    """Refuse a manifest or an index that is too large by its descriptor; `BadManifest`."""
     _require_size(document, "manifest", MANIFEST_LIMIT, image)
 
 
 def require_config(config: Descriptor, image: str = "") -> None:
-    """Refuse a config that is announced as too large; `BadManifest`."""
+    """Refuse a config that is too large by its descriptor; `BadManifest`."""
     _require_size(config, "config", CONFIG, image)
 
 

@@ -1,7 +1,7 @@
 """Descriptors, manifests and indexes: parsed once, the raw bytes kept.
 
-A digest is always of the bytes received, never of a re-serialisation, and fields we do not know
-survive because the bytes do.
+A digest is always that of the bytes received, never of a new serialisation.  Unknown fields are
+kept, because the bytes are.
 
 Source: OCI image-spec v1.1, descriptor.md, manifest.md, image-index.md.
 """
@@ -44,12 +44,12 @@ class Descriptor:
     platform: Platform | None = None
     artifact_type: str = ""
     urls: tuple[str, ...] = ()
-    data: bytes | None = None  # the content itself, embedded; verified against digest and size
+    data: bytes | None = None  # the embedded content; verified
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], where: str = "") -> Self:
-        """Read one descriptor; `BadManifest` names the place, as ``layers[2].size``."""
+        """Read one descriptor; the errors' ``where`` is as ``layers[2].size``."""
         size = required(fields, "size", int, where)
         if not 0 <= size < 1 << 63:
             raise BadManifest("size must be between 0 and 2^63", where=f"{where}.size")
@@ -87,7 +87,7 @@ class Descriptor:
         return {**fields, **self.unknown}
 
     def annotated(self, **annotations: str) -> Self:
-        """Return this descriptor with *annotations* added (keys written out in full)."""
+        """Return this descriptor with *annotations* added (full keys)."""
         return replace(self, annotations={**self.annotations, **annotations})
 
 
@@ -141,15 +141,8 @@ class Manifest:
         media_type: str = mediatypes.OCI_MANIFEST,
     ) -> Self:
         """Write a new manifest; the same arguments give the same bytes."""
-        fields: dict[str, Any] = {
-            "schemaVersion": 2,
-            "mediaType": media_type,
-            "config": config.to_json(),
-            "layers": [layer.to_json() for layer in layers],
-        }
-        if annotations:
-            fields["annotations"] = dict(sorted(annotations.items()))
-        return cls.parse(dump(fields), media_type)
+        parts = {"config": config.to_json(), "layers": [layer.to_json() for layer in layers]}
+        return cls.parse(_new(media_type, parts, annotations), media_type)
 
     def with_parts(self, config: Descriptor, layers: Sequence[Descriptor]) -> Self:
         """Return an OCI manifest with other parts, and all other fields of this one."""
@@ -182,7 +175,7 @@ class Index:
     def parse(cls, raw: bytes, media_type: str = "", *, limit: int = MANIFEST_LIMIT) -> Self:
         """Read an index; *media_type* is what the sender said it is, or ``""``.
 
-        *limit* is its greatest size in bytes: that of a layout on disk may be larger.
+        *limit* is its maximum size in bytes: the index of a layout on disk may be larger.
         """
         fields = _document(raw, media_type, mediatypes.OCI_INDEX, mediatypes.INDEXES, limit)
         subject = optional(fields, "subject", dict, {}, "")
@@ -204,14 +197,8 @@ class Index:
         media_type: str = mediatypes.OCI_INDEX,
     ) -> Self:
         """Write a new index; the same arguments give the same bytes."""
-        fields: dict[str, Any] = {
-            "schemaVersion": 2,
-            "mediaType": media_type,
-            "manifests": [manifest.to_json() for manifest in manifests],
-        }
-        if annotations:
-            fields["annotations"] = dict(sorted(annotations.items()))
-        return cls.parse(dump(fields), media_type)
+        parts = {"manifests": [manifest.to_json() for manifest in manifests]}
+        return cls.parse(_new(media_type, parts, annotations), media_type)
 
     @property
     def descriptor(self) -> Descriptor:
@@ -247,16 +234,23 @@ def parse_any(raw: bytes, media_type: str = "") -> Manifest | Index:
 
 
 def dump(fields: Mapping[str, Any]) -> bytes:
-    """Serialise a document of ours: the same fields give the same bytes on every machine."""
-    # What is not a character (a byte of a foreign encoding) is written as JSON's escape for it.
+    """Serialise a document: the same fields give the same bytes on every machine."""
+    # What is not a character (a byte of another encoding) is written as an escape of JSON.
     text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace")
+
+
+def _new(media_type: str, parts: Mapping[str, Any], annotations: Mapping[str, str] | None) -> bytes:
+    fields = {"schemaVersion": 2, "mediaType": media_type, **parts}
+    if annotations:
+        fields["annotations"] = dict(sorted(annotations.items()))
+    return dump(fields)
 
 
 def _document(
     raw: bytes, said: str, default: str, allowed: frozenset[str], limit: int = MANIFEST_LIMIT
 ) -> dict[str, Any]:
-    """Parse and check what manifests and indexes have in common; sets ``mediaType``."""
+    """Parse and check the common fields of manifests and indexes; sets ``mediaType``."""
     where = "index" if default == mediatypes.OCI_INDEX else "manifest"
     if len(raw) > limit:
         raise BadManifest(f"the {where} is larger than {limit} bytes", where=where)
@@ -266,7 +260,7 @@ def _document(
         raise BadManifest(f"unsupported schema version {version}", where="schemaVersion")
     said = mediatypes.bare(said)
     body = optional(fields, "mediaType", str, "", "")
-    # CVE-2021-41190: a document must not mean one thing by its header and another by its body.
+    # CVE-2021-41190: header and body of a document must not give it two meanings.
     if said in _TYPES and body and body != said:
         raise BadManifest(
             f"the document says {body!r}, but was sent as {said!r}", where="mediaType"

@@ -1,4 +1,4 @@
-"""Media types: names, families, and the way between Docker's and OCI's.
+"""Media types of OCI and of Docker.
 
 Source: OCI image-spec v1.1, media-types.md, "Compatibility Matrix".
 """
@@ -16,7 +16,6 @@ OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP: Final = OCI_LAYER + "+gzip"
 OCI_LAYER_ZSTD: Final = OCI_LAYER + "+zstd"
 OCI_LAYER_NONDISTRIBUTABLE: Final = "application/vnd.oci.image.layer.nondistributable.v1.tar"
-OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
 
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -36,7 +35,7 @@ INDEXES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
 MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
-#: What a client accepts, most wanted first.  GHCR, ACR and GitLab answer 404 for a manifest
+#: What a client accepts, the preferred first.  GHCR, ACR and GitLab answer 404 for a manifest
 #: whose stored type is not listed.
 ACCEPT: Final = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, "*/*")
 
@@ -86,7 +85,7 @@ def bare(media_type: str) -> str:
 
 
 def codec_of(media_type: str) -> str:
-    """Return the codec's name for a layer; `UnsupportedEntry` if it is not a layer type we read."""
+    """Return the codec's name for a layer; `UnsupportedEntry` if its type is not supported."""
     try:
         return _CODECS[media_type]
     except KeyError:
@@ -94,13 +93,10 @@ def codec_of(media_type: str) -> str:
 
 
 def is_layer(media_type: str) -> bool:
-    """Say whether *media_type* is a file-system layer we can read."""
+    """Say whether *media_type* is that of a supported file-system layer."""
     return media_type in _CODECS
 
 
-def layer_type(codec: str, *, docker: bool = False) -> str:
-    """Return the media type of a layer compressed with *codec*."""
-    base = DOCKER_LAYER if docker else OCI_LAYER
-    if codec == "none":
-        return base
-    return f"{base}{'.' if docker else '+'}{codec}"
+def layer_type(codec: str) -> str:
+    """Return OCI's media type of a layer compressed with *codec*."""
+    return OCI_LAYER if codec == "none" else f"{OCI_LAYER}+{codec}"

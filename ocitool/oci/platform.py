@@ -46,7 +46,7 @@ class Platform:
     architecture: str
     variant: str = ""
     os_version: str = ""
-    os_features: tuple[str, ...] = ()  # what an image needs of the system, as "win32k"
+    os_features: tuple[str, ...] = ()  # that an image needs, as "win32k"
 
     @classmethod
     def of(
@@ -112,7 +112,7 @@ class Platform:
         return fields
 
     def runs(self) -> tuple[Self, ...]:
-        """Return the platforms whose images run here, the best first."""
+        """Return the platforms whose images can run on this one, the best first."""
         return tuple(
             type(self).of(self.os, architecture, variant, self.os_version, self.os_features)
             for architecture, variant in _compatible(self.architecture, self.variant)
@@ -135,9 +135,9 @@ def best(wanted: Platform, offered: Iterable[Platform | None]) -> int | None:
     for at, offer in enumerate(offered):
         if offer is None or not _system_suits(wanted, offer):
             continue
-        place = rank.get((offer.os, offer.architecture, offer.variant))
-        if place is not None and (found is None or place < found[0]):
-            found = (place, at)
+        position = rank.get((offer.os, offer.architecture, offer.variant))
+        if position is not None and (found is None or position < found[0]):
+            found = (position, at)
     return None if found is None else found[1]
 
 
@@ -146,7 +146,7 @@ def _system_suits(wanted: Platform, offer: Platform) -> bool:
     builds = [tuple(p.os_version.split(".")[:3]) for p in (wanted, offer) if p.os_version]
     if wanted.os == "windows" and len(set(builds)) > 1:
         return False
-    # What an image needs is looked at only where somebody said what there is.
+    # Features are compared only if *wanted* says which ones the system has.
     return not wanted.os_features or set(offer.os_features) <= set(wanted.os_features)
 
 
@@ -158,7 +158,7 @@ def _compatible(architecture: str, variant: str) -> list[tuple[str, str]]:
         own = [("arm64", variant)] if variant and major not in (8, 9) else []
         if major == 9:
             own = [("arm64", f"v9.{at}") for at in range(minor, -1, -1)]
-            minor += 5  # 9.0 was made of 8.5
+            minor += 5  # 9.0 includes 8.5
         older = [("arm64", f"v8.{at}") for at in range(minor, 0, -1)]
         return [*own, *older, ("arm64", ""), *(("arm", f"v{at}") for at in range(8, 4, -1))]
     if architecture == "arm":

@@ -27,10 +27,10 @@ _LONGEST_PATH: Final = 255  # characters
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A name of an image, complete: ``domain`` and ``path`` are always there.
+    """A complete image name: ``domain`` and ``path`` are always set.
 
-    ``tag`` is ``""`` when only a digest was given.  With both, the digest decides and the tag is
-    kept for display.
+    ``tag`` is ``""`` when only a digest was given.  With both, the digest is used, and the tag is
+    only shown.
     """
 
     domain: str
@@ -72,7 +72,7 @@ class Reference:
 
     @property
     def familiar(self) -> str:
-        """The short form that people write: without docker.io and ``library/``."""
+        """The short form for users: without docker.io and ``library/``."""
         return self.familiar_repository + self._suffix()
 
     @property
@@ -82,7 +82,7 @@ class Reference:
             return self.repository
         first, slash, rest = self.path.partition("/")
         if slash and (_is_domain(first) or (first == "library" and "/" not in rest)):
-            # Short only as far as it reads back as the same name.
+            # Shortened only if it can be parsed to the same name.
             return rest if first == "library" else self.repository
         return self.path
 
@@ -128,5 +128,5 @@ def _split_domain(name: str) -> tuple[str, str]:
 
 
 def _is_domain(first: str) -> bool:
-    """Say whether the first part of a name with several is a registry's."""
+    """Say whether the first part of a name is the domain of a registry."""
     return first == "localhost" or "." in first or ":" in first or first != first.lower()

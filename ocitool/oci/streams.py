@@ -1,6 +1,6 @@
-"""Streams over streams.
+"""Streams that wrap other streams.
 
-What decompresses, reads ahead or resumes a download is with what it belongs to.
+Those that decompress, read ahead or resume a download are in the packages of these subjects.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ocitool.oci.digest import Digest
 
 
 class Tee:
-    """A stream of which every piece that is read goes to *sink*, too."""
+    """A stream that also passes every piece that is read to *sink*."""
 
     def __init__(self, stream: Stream, sink: Callable[[bytes], object]) -> None:
         self._stream = stream
@@ -52,10 +52,10 @@ class Peeked:
 
 
 class VerifiedReader:
-    """A stream that verifies its content: reading past a fault raises, as does a short end.
+    """A stream that verifies its content: `DigestMismatch` if it is wrong, too short or too long.
 
-    Reads at most ``size + 1`` bytes of *source*, so that a peer that sends without end costs one
-    byte too many and no more.  What was read is verified only once ``read`` has returned ``b""``.
+    It reads at most ``size + 1`` bytes of *source*, even from a peer that sends without end.  What
+    was read is verified only when ``read`` has returned ``b""``.
 
     Source: OCI image-spec v1.1, descriptor.md, "Digests": verify size, then digest.
     """

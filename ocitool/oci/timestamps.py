@@ -1,6 +1,7 @@
-"""Moments in image configs: RFC 3339 text with up to nine digits of a second.
+"""Timestamps of image configs: RFC 3339, with up to nine digits of a second.
 
-A moment is an ``int``: nanoseconds since 1970-01-01T00:00:00Z; ``datetime`` has three digits less.
+They are parsed into an ``int``, nanoseconds since 1970-01-01T00:00:00Z, because ``datetime`` only
+has microseconds.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ _RFC3339 = re.compile(
 
 
 def parse_time(text: str, where: str = "") -> int:
-    """Return the moment an RFC 3339 *text* names; digits below a nanosecond are dropped.
+    """Return the time of an RFC 3339 *text*, in nanoseconds since 1970; further digits are dropped.
 
     Raises:
-        FormatError: *text* is not RFC 3339, or names a day that does not exist.
+        FormatError: *text* is not RFC 3339, or its date does not exist.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise FormatError(f"invalid RFC 3339 time {text!r}", where=where)
     *numbers, fraction, _, sign, offset_hours, offset_minutes = match.groups()
     try:
-        return _moment([int(number) for number in numbers], fraction or "") - _offset(
+        return _nanoseconds([int(number) for number in numbers], fraction or "") - _offset(
             sign, offset_hours, offset_minutes
         )
     except ValueError as error:
         raise FormatError(f"invalid RFC 3339 time {text!r}: {error}", where=where) from error
 
 
-def _moment(numbers: list[int], fraction: str) -> int:
+def _nanoseconds(numbers: list[int], fraction: str) -> int:
     year, month, day, hour, minute, second = numbers
     leap = second == 60  # RFC 3339 allows it, datetime does not
     start = datetime(year, month, day, hour, minute, 59 if leap else second, tzinfo=UTC)
@@ -66,7 +67,7 @@ def parse_epoch(text: str) -> int:
     """Read SOURCE_DATE_EPOCH: seconds since 1970, of a year of four digits.
 
     Raises:
-        FormatError: it is something else.
+        FormatError: *text* is something else.
     """
     if not (text.isascii() and text.isdecimal() and len(text) < 13 and int(text) < _YEAR_10000):
         raise FormatError(

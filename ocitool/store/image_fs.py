@@ -15,7 +15,7 @@ from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import ReadAhead
 from ocitool.layer.entry import Kind
 from ocitool.layer.files import write_all_at
-from ocitool.layer.index.links import settled
+from ocitool.layer.index.links import resolve_links
 from ocitool.layer.index.merged import Found, ImageTree
 from ocitool.layer.tar.sparse import Filler, Sparse
 from ocitool.store.layer_content import Layer
@@ -34,7 +34,7 @@ class LayeredTree:
     @functools.cached_property
     def tree(self) -> ImageTree:
         """The entries."""
-        return ImageTree(settled(self._store.index(layer) for layer in self._layers))
+        return ImageTree(resolve_links(self._store.index(layer) for layer in self._layers))
 
     def read(self, path: str) -> bytes:
         """Return a small file, links followed inside the image.

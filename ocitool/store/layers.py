@@ -226,10 +226,10 @@ class Layers:
         boot = "" if self.driver.durable else boot_id()
         self._records.put(self.driver.name, name, layer.diff_id, parent, boot)
 
-    def view(self, layers: Sequence[Layer], progress: ProgressSink = SILENT) -> tuple[Mount, ...]:
+    def view(self, layers: Sequence[Layer]) -> tuple[Mount, ...]:
         """Return the mounts of a read-only view of *layers*."""
         with full_disk(self._layout.root):
-            return self.driver.view(self.ensure(layers, progress))
+            return self.driver.view(self.ensure(layers))
 
     @contextlib.contextmanager
     def prepare(

@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from ocitool.errors import StoreError
 from ocitool.layer.files import read_noatime
@@ -36,6 +36,13 @@ _REMEDY: Final = (
 )
 
 Entries = tuple[Descriptor, ...]
+
+
+class NamedDigest(NamedTuple):
+    """The name of an entry (``""`` for none), and the digest that it points to."""
+
+    name: str
+    digest: str
 
 
 class Refs:
@@ -63,10 +70,10 @@ class Refs:
         """Return the entries that point to *digest*, oldest first."""
         return tuple(e for e in self._having(str(digest)) if e.digest == digest)
 
-    def names(self) -> list[tuple[str, str]]:
-        """Return name and digest of every entry, oldest first: `all` in a tenth of its time."""
+    def names(self) -> list[NamedDigest]:
+        """Return name and digest of every entry, oldest first; ten times as fast as `all`."""
         with self._errors_translated():
-            return [(name_in(line), digest_of(line)) for line in self._lines()]
+            return [NamedDigest(name_in(line), digest_of(line)) for line in self._lines()]
 
     def set(self, name: str, target: Descriptor) -> None:
         """Point *name* (``""`` for none) to *target*; what it pointed to loses this name."""

@@ -1,14 +1,12 @@
-"""What a sandbox is, as values: nothing here touches the machine."""
+"""The description of a sandbox, as values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
-#: What Docker gives to a container whose image has no PATH (moby, oci/defaults.go).
-DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from ocitool_runtime.vocabulary import Network
 
 # What Docker leaves to a container (moby, oci/caps/defaults.go).
 DEFAULT_CAPABILITIES: Final = (
@@ -27,13 +25,6 @@ DEFAULT_CAPABILITIES: Final = (
     "CAP_KILL",
     "CAP_AUDIT_WRITE",
 )
-
-
-class Network(StrEnum):
-    """Which network a sandbox has.  ``Network("none")`` reads what a user has written."""
-
-    HOST = "host"  # that of the host
-    NONE = "none"  # a network namespace with nothing in it but the loopback device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +63,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdMap:
-    """*count* ids from *container* on are those from *host* on outside (user_namespaces(7))."""
+    """*count* IDs, from *container* inside and from *host* outside (user_namespaces(7))."""
 
     container: int
     host: int
@@ -99,7 +90,7 @@ class Stdio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """One program and all that it is to see."""
+    """One program and everything that it sees."""
 
     rootfs: tuple[Mount, ...]  # outermost first, as a storage driver returned them
     args: tuple[str, ...]  # args[0] is looked up on the container's PATH
@@ -122,7 +113,7 @@ class Sandbox:
     shm_size: int = 64 << 20  # bytes of /dev/shm
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
     gid_maps: tuple[IdMap, ...] = ()
-    owners_aside: bool = False  # chown and mknod on the root are kept in attributes, for one id
+    owners_aside: bool = False  # chown and mknod are recorded in ownership override xattrs
 
 
 def environment(variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -140,5 +131,5 @@ class Exit:
 
     code: int
     signal: int = 0
-    notes: tuple[str, ...] = field(default=())  # what the machine refused and was survived
+    notes: tuple[str, ...] = field(default=())  # warnings: what the machine does not support
     error: str = ""

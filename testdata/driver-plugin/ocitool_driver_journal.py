@@ -1,9 +1,8 @@
-"""An example of a third party's storage driver: whole trees, and a journal of what was done.
+"""An example of a third party's storage driver: full copies, and a journal of layers.
 
-It is a wrapper: everything is left to `ocitool.drivers.vfs.VfsDriver`, and each change of a layer
-or tree is written down in HOME/journal.  A driver of your own has the methods of
-`ocitool.drivers.driver.Driver`, whose docstring is the contract, and passes
-`ocitool.drivers.conformance.DriverConformance`.
+It is a wrapper around `ocitool.drivers.vfs.VfsDriver`; HOME/journal lists which layers were
+committed and removed.  A driver of your own has the methods of `ocitool.drivers.driver.Driver`,
+whose docstring is the contract, and passes `ocitool.drivers.conformance.DriverConformance`.
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def load_again(run_cli, path, tmp_path, image):
 def test_docker_loads_and_saves(docker, image, archive, run_cli, tmp_path):
     assert "archived:1" in docker("load", "-i", archive).stdout
     try:
-        told = json.loads(docker("image", "inspect", "archived:1").stdout)[0]
-        assert told["RootFS"]["Layers"] == diff_ids(image)
+        output = json.loads(docker("image", "inspect", "archived:1").stdout)[0]
+        assert output["RootFS"]["Layers"] == diff_ids(image)
         back = tmp_path / "docker.tar"
         with open(back, "wb") as out:
             subprocess.run(docker.command("save", "archived:1"), stdout=out, check=True)
@@ -67,8 +67,8 @@ def test_docker_loads_and_saves(docker, image, archive, run_cli, tmp_path):
 def test_podman_loads_and_saves(podman, image, archive, run_cli, tmp_path):
     podman("load", "-i", archive)
     try:
-        told = json.loads(podman("image", "inspect", NAME).stdout)[0]
-        assert told["RootFS"]["Layers"] == diff_ids(image)
+        output = json.loads(podman("image", "inspect", NAME).stdout)[0]
+        assert output["RootFS"]["Layers"] == diff_ids(image)
         for kind in ("docker-archive", "oci-archive"):
             back = tmp_path / f"{kind}.tar"
             podman("save", "--format", kind, "-o", back, NAME)
@@ -82,8 +82,8 @@ def test_podman_loads_and_saves(podman, image, archive, run_cli, tmp_path):
 
 @pytest.mark.parametrize("kind", ["oci-archive", "docker-archive"])
 def test_skopeo_reads_and_writes(skopeo, image, archive, run_cli, tmp_path, kind):
-    told = skopeo("inspect", "--config", f"{kind}:{archive}").stdout
-    assert json.loads(told)["rootfs"]["diff_ids"] == diff_ids(image)
+    output = skopeo("inspect", "--config", f"{kind}:{archive}").stdout
+    assert json.loads(output)["rootfs"]["diff_ids"] == diff_ids(image)
     back = tmp_path / "skopeo.tar"
     skopeo("copy", f"oci-archive:{archive}", f"{kind}:{back}:{NAME}")
     load_again(run_cli, back, tmp_path, image)
@@ -111,8 +111,8 @@ def test_podman_imports_what_is_exported_and_the_reverse(
         with tarfile.open(path) as tar:
             files = {each.name: tar.extractfile(each).read() for each in tar if each.isreg()}
         assert {"d/f": b"content", "g": b"more"}.items() <= files.items()
-    told = run_cli("import", theirs, "back:1", root=store_root).ok().stdout
-    assert told.startswith("sha256:")
+    output = run_cli("import", theirs, "back:1", root=store_root).ok().stdout
+    assert output.startswith("sha256:")
     run_cli("export", "-o", ours, "back:1", root=store_root).ok()
     with tarfile.open(ours) as tar:
         assert tar.extractfile("d/f").read() == b"content"

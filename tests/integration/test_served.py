@@ -86,7 +86,7 @@ def test_prune_is_refused_while_a_registry_is_served(run_cli, store_root, words)
         done = run_cli("system", "prune", *words, root=store_root / "registry")
         failed(done, 1, f"{store_root}/registry: the store holds the content of a registry server")
         is_whole(address, DIGEST)
-    # The store that the server's lies below is nobody's but its user's.
+    # The store that contains the server's store belongs to its user alone.
     run_cli("system", "prune", "-f", root=store_root).ok()
 
 
@@ -128,11 +128,11 @@ def test_the_store_of_an_older_server_is_known(run_cli, pushed):
 def test_a_repair_keeps_the_database_of_a_registry(run_cli, pushed):
     for end in ("-wal", "-shm"):
         (pushed / f"db.sqlite{end}").unlink(missing_ok=True)
-    (pushed / "db.sqlite").write_bytes(b"damaged" * 1000)
+    (pushed / "db.sqlite").write_bytes(b"corrupt" * 1000)
     done = run_cli("system", "check", "--repair", root=pushed)
     assert done.code == 1
-    assert "which repository of the registry holds what" in done.stdout
-    assert (pushed / "db.sqlite").read_bytes() == b"damaged" * 1000
+    assert "what each repository of the registry has" in done.stdout
+    assert (pushed / "db.sqlite").read_bytes() == b"corrupt" * 1000
 
 
 def test_a_store_may_be_made_after_its_registry(run_cli, store_root):

@@ -33,9 +33,9 @@ def test_skopeo_reads_a_store_in_place(skopeo, store_root):
         made = put_image(store, NAME, [file("f", b"content")])
         layers = [str(layer.blob.digest) for layer in made.layers]
         digest = str(made.digest)
-    told = skopeo("inspect", f"oci:{store_root}/oci:{NAME}")
-    assert json.loads(told.stdout)["Layers"] == layers
-    assert json.loads(told.stdout)["Digest"] == digest
+    output = skopeo("inspect", f"oci:{store_root}/oci:{NAME}")
+    assert json.loads(output.stdout)["Layers"] == layers
+    assert json.loads(output.stdout)["Digest"] == digest
     with tempfile.TemporaryDirectory() as place:
         skopeo("copy", f"oci:{store_root}/oci:{NAME}", f"oci:{place}/copy:1")
         assert digest.removeprefix("sha256:") in os.listdir(f"{place}/copy/blobs/sha256")
@@ -112,7 +112,7 @@ def small_disk(root_only, session_tree):
     place.rmdir()
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(small_disk):
+def test_a_full_disk_is_reported_and_leaves_nothing(small_disk):
     with Store.open(str(small_disk / "store")) as store:
         kept = put_image(store, "r/kept:1", [file("f", os.urandom(1 << 20))])
         before = files_below(store.layout.oci), store.refs.all()

@@ -100,15 +100,15 @@ def test_a_killed_unpacking_leaves_whole_layers_alone(image, store_root, lines):
         assert all(400 * 9000 <= size < 2 * 400 * 9000 for size in sizes)
 
 
-def kill_at(process, moment):
-    """Kill *process* at a moment when *moment* is true: it is stopped while that is looked at."""
+def kill_at(process, condition):
+    """Kill *process* as soon as *condition* is true; it is stopped while that is checked."""
     with process:
         assert process.stdout.readline(), process.stderr.read()
         while True:
             process.send_signal(signal.SIGSTOP)
             state = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
             assert state is not None and state.si_code == os.CLD_STOPPED, "it ended before"
-            if moment():
+            if condition():
                 break
             process.send_signal(signal.SIGCONT)
             time.sleep(0.001)  # or it would hardly ever go on

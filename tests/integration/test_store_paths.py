@@ -57,7 +57,7 @@ def test_a_driver_works_or_says_what_it_does_not_take(
 
     done = run("build", "-q", "-t", "app:1", "-f", dockerfile, tools_context)
     if driver == "fuse-overlayfs" and ":" in path:
-        failed(done, 1, "driver fuse-overlayfs: fuse-overlayfs takes no path with a colon")
+        failed(done, 1, "driver fuse-overlayfs: fuse-overlayfs does not support a colon")
         assert "hint: give --root a path without a colon" in done.stderr
         return
     done.ok()
@@ -65,7 +65,7 @@ def test_a_driver_works_or_says_what_it_does_not_take(
     assert run("system", "check").ok().stdout == "No problems found\n"
 
 
-def test_the_longest_path_works_and_a_longer_one_is_told(store_root, run_cli):
+def test_the_longest_path_works_and_a_longer_one_is_reported(store_root, run_cli):
     room = 494 - len(os.fsencode(store_root)) - 1
     parts = [part for part in ("y" * 200, "z" * 200) if len(part) + 1 < room]
     room -= sum(len(part) + 1 for part in parts)

@@ -139,7 +139,7 @@ def test_files_of_foreign_ids_go_as_well(ordinary_user, store_root, run_cli, tmp
 def test_what_a_killed_process_has_left_goes_with_the_next_command(
     unpacked, store_root, run_cli, monkeypatch
 ):
-    monkeypatch.setattr(trash, "start", lambda places: 0)  # one that dies before its first file
+    monkeypatch.setattr(trash, "start", lambda paths: 0)  # one that dies before its first file
     monkeypatch.setattr(trash, "_FEW", 0)  # nothing is so little that none is started
     monkeypatch.setenv("OCITOOL_BACKGROUND", "yes")
     with Store.open(str(store_root)) as store:

@@ -1,4 +1,4 @@
-"""A damaged store is mended from a real registry, and nothing goes that is not damaged."""
+"""A corrupt store is repaired from a real registry, and only corrupt content is removed."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def store(store_root, name):
         yield opened
 
 
-def damage(store, digest):
+def corrupt(store, digest):
     with open(store.blobs.path(digest), "r+b") as file:
         byte = file.read(1)
         file.seek(0)
         file.write(bytes([byte[0] ^ 1]))
 
 
-def mended(store):
-    """Repair; returns how many problems were mended.  There were no others."""
+def repaired(store):
+    """Repair; returns how many problems were repaired.  There were no others."""
     results = list(repair(store))
     assert [result for result in results if not isinstance(result, Repaired)] == []
     assert list(check(store)) == []
@@ -66,18 +66,18 @@ def parts(store, name):
     return [image.descriptor, image.manifest.config, *image.manifest.layers]
 
 
-@pytest.mark.parametrize("act", ["damage", "remove", "cut"])
+@pytest.mark.parametrize("act", ["corrupt", "remove", "cut"])
 @pytest.mark.parametrize("which", range(4))
 def test_any_blob_is_fetched_again(store, name, act, which):
     part = parts(store, name)[which]
     before = files_below(store.layout.oci)
-    if act == "damage":
-        damage(store, part.digest)
+    if act == "corrupt":
+        corrupt(store, part.digest)
     elif act == "remove":
         os.unlink(store.blobs.path(part.digest))
     else:
         os.truncate(store.blobs.path(part.digest), part.size // 2)
-    assert mended(store) == 1
+    assert repaired(store) == 1
     assert files_below(store.layout.oci) == before
     assert not os.path.exists(store.layout.quarantine) or os.listdir(store.layout.quarantine) == []
 
@@ -86,7 +86,7 @@ def test_all_of_them_at_once(store, name):
     """What a lost manifest names is known only when that is there again."""
     for part in parts(store, name):
         os.unlink(store.blobs.path(part.digest))
-    assert mended(store) == 4
+    assert repaired(store) == 4
 
 
 def test_the_tag_may_have_moved_meanwhile(store, name, tmp_path):
@@ -94,15 +94,15 @@ def test_the_tag_may_have_moved_meanwhile(store, name, tmp_path):
     with Store.open(str(tmp_path / "maker")) as maker:
         put_image(maker, name, [file("other", b"o")])
         push(name, source=maker)
-    damage(store, part.digest)
-    assert mended(store) == 1
+    corrupt(store, part.digest)
+    assert repaired(store) == 1
     assert local_image(store, name).digest == part.digest
 
 
-def test_what_cannot_be_fetched_is_kept_and_told(store, name, run_cli):
+def test_what_cannot_be_fetched_is_kept_and_reported(store, name, run_cli):
     image = put_image(store, f"{name.partition('/')[0]}/only-here:1", [file("x", os.urandom(999))])
     digest = image.manifest.layers[0].digest
-    damage(store, digest)
+    corrupt(store, digest)
     with open(store.blobs.path(digest), "rb") as blob:
         wrong = blob.read()
     done = run_cli("system", "check", "--repair", "--progress=quiet", root=store.layout.root)
@@ -124,19 +124,19 @@ def test_what_a_registry_of_ours_holds_is_asked_of_nobody(tmp_path, address, nam
     """Its names have no domain: they must not be taken for those of a registry far away."""
     with Store.open(str(tmp_path / "served")) as served:
         (entry,) = served.refs.all()
-        damage(served, entry.digest)
+        corrupt(served, entry.digest)
         (result,) = repair(served)
         assert "no registry is known to have sha256:" in result.remedy
 
 
-def test_nothing_goes_that_is_not_damaged(store, name):
+def test_nothing_goes_that_is_not_corrupt(store, name):
     """Without its manifest an image's layers look like those of none."""
     only = f"{name.partition('/')[0]}/only-here:1"
     image = put_image(store, only, [file("x", os.urandom(999))])
     layer, index = image.layers[0], store.layout.indexes
     store.layers.index(layer)
     age(store)
-    damage(store, image.digest)
+    corrupt(store, image.digest)
     root = store.layout.root
     store.close()
     with Store.open(root) as again:
@@ -152,7 +152,7 @@ def content(store, layer):
     return store.driver().tar(layer) or place
 
 
-def test_a_damaged_layer_is_unpacked_again(store, name):
+def test_a_corrupt_layer_is_unpacked_again(store, name):
     try:
         driver = store.driver()
     except DriverUnavailable as error:
@@ -166,20 +166,20 @@ def test_a_damaged_layer_is_unpacked_again(store, name):
     assert f"layer {names[0][:12]} of driver {driver.name} differs from its tar" in problem.what
     if driver.tar(names[0]):
         assert [each.fault.digest for each in blobs] == [layers[0].diff_id]
-        assert "its tar differs between byte 0 and" in problem.what
+        assert "its file tar differs between byte 0 and" in problem.what
     else:
         assert blobs == []
         assert "/f: has 7 bytes instead of 50000" in problem.what
     assert f"{names[1][:12]} of driver {driver.name} has the parent {names[0][:12]}" in above.what
     age(store)
-    assert mended(store) == 2 + len(blobs)
+    assert repaired(store) == 2 + len(blobs)
     assert list(driver.layers()) == []
     assert store.layers.ensure(layers) == names
     assert os.stat(place).st_size == size
     assert list(check(store)) == []
 
 
-def test_a_layer_in_use_is_told_and_spared(store, name):
+def test_a_layer_in_use_is_reported_and_spared(store, name):
     try:
         names = store.layers.ensure(local_image(store, name).layers)
     except DriverUnavailable as error:
@@ -192,24 +192,24 @@ def test_a_layer_in_use_is_told_and_spared(store, name):
     assert os.stat(place).st_size == 7
 
 
-def test_a_damaged_index_and_database_are_made_again(store, name):
+def test_a_corrupt_index_and_database_are_made_again(store, name):
     layer = local_image(store, name).layers[0]
     store.layers.index(layer)
     (index,) = os.listdir(store.layout.indexes)
     with open(f"{store.layout.indexes}/{index}", "r+b") as file:
         file.write(b'["x"')
-    assert mended(store) == 1
+    assert repaired(store) == 1
     assert os.listdir(store.layout.indexes) == []
     store.close()
     with open(store.layout.database, "r+b") as file:
         file.write(bytes(4096))
     with Store.open(store.layout.root) as again:
-        assert mended(again) == 1
+        assert repaired(again) == 1
         assert again.layers.index(layer).get("f") is not None
 
 
 @pytest.mark.parametrize("words", [(), ("--repair",)])
-def test_damaged_names_are_told_and_kept(store, run_cli, words):
+def test_corrupt_names_are_reported_and_kept(store, run_cli, words):
     path = f"{store.layout.oci}/index.json"
     with open(path, "w") as file:
         file.write("{")
@@ -221,28 +221,28 @@ def test_damaged_names_are_told_and_kept(store, run_cli, words):
     assert files_below(store.layout.oci) == before
 
 
-def test_a_damaged_blob_is_named_when_its_layer_is_unpacked(store, name):
+def test_a_corrupt_blob_is_named_when_its_layer_is_unpacked(store, name):
     layer = local_image(store, name).layers[0]
     if store.blobs.size(layer.diff_id) is not None:  # the plain tar would be read instead
         os.unlink(store.blobs.path(layer.diff_id))
     with open(store.blobs.path(layer.blob.digest), "r+b") as file:
         file.seek(20_000)
-        file.write(b"damage")
+        file.write(b"corruption")
     with pytest.raises(StoreError, match=f"blob {layer.blob.digest} is corrupt") as caught:
         store.layers.index(layer)
     assert "system check --repair" in caught.value.hint
 
 
-def test_a_damaged_plain_tar_is_named_and_done_without(store, name):
+def test_a_corrupt_plain_tar_is_named_and_done_without(store, name):
     layer = local_image(store, name).layers[0]
     if store.blobs.size(layer.diff_id) is None:
         os.link(store.blobs.path(layer.blob.digest), store.blobs.path(layer.diff_id))  # as if kept
     else:
-        damage(store, layer.diff_id)
+        corrupt(store, layer.diff_id)
     with pytest.raises(StoreError, match=f"blob {layer.diff_id} is corrupt"):
         store.layers.index(layer)
     age(store)
-    assert mended(store) >= 1
+    assert repaired(store) >= 1
     assert store.layers.index(layer).get("f") is not None
 
 

@@ -10,12 +10,12 @@ import pytest
 
 def lose_empty_directories(root):
     """Leave what a tar of the store's files alone would bring back; of layers, all."""
-    places = []
+    paths = []
     for place, folders, _ in os.walk(root):
         if Path(place).name == "layers":
             folders.clear()
-        places.append(place)
-    for place in reversed(places):
+        paths.append(place)
+    for place in reversed(paths):
         if not os.listdir(place):
             os.rmdir(place)
     assert not os.path.exists(f"{root}/tmp")

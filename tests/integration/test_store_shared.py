@@ -55,7 +55,7 @@ def shared(session_tree):
 
 @pytest.fixture
 def untouched(shared):
-    """The same; it is proved at the end that nothing was changed."""
+    """The same; it is verified at the end that nothing was changed."""
     before = look(shared)
     yield shared
     assert look(shared) == before

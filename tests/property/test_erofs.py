@@ -87,7 +87,7 @@ def scratch() -> Iterator[Path]:
         yield Path(name)
 
 
-def facts(entry: Entry) -> tuple:
+def expected(entry: Entry) -> tuple:
     """What the kernel must say of an entry: times in layers are whole seconds."""
     seconds = entry.mtime // 10**9
     return entry.mode, entry.uid, entry.gid, seconds, entry.size, entry.link, entry.device
@@ -118,7 +118,7 @@ def test_the_kernel_shows_what_is_in_the_tar(drawn: list) -> None:
             for member in wanted:
                 entry, content = member if type(member) is tuple else (member, b"")
                 place = target / entry.path
-                assert seen(place) == facts(entry)
+                assert seen(place) == expected(entry)
                 if entry.kind == Kind.FILE:
                     assert place.read_bytes() == content
                     found = {name: os.getxattr(place, name) for name in os.listxattr(place)}
@@ -149,7 +149,7 @@ def test_fsck_finds_no_fault_and_the_same_entries(drawn: list) -> None:
         assert (done.returncode, done.stderr) == (0, b"")
         for member in wanted:
             entry = member[0] if type(member) is tuple else member
-            assert seen(top / "out" / entry.path) == facts(entry)
+            assert seen(top / "out" / entry.path) == expected(entry)
 
 
 NODES = st.recursive(
@@ -207,7 +207,7 @@ def test_an_image_is_read_back_as_it_was_written(named: dict[str, Node]) -> None
 
 @settings(max_examples=150, deadline=None)
 @given(ENTRIES, st.data())
-def test_a_damaged_image_is_refused(drawn: list, data: st.DataObject) -> None:
+def test_a_corrupt_image_is_refused(drawn: list, data: st.DataObject) -> None:
     with scratch() as top:
         whole = Images(top).add(mine(*members(drawn))).image
         at = data.draw(st.integers(0, len(whole) - 1))

@@ -23,7 +23,7 @@ from ocitool.layer.index.merged import ImageTree
 from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import OverlayWhiteouts, Removal
 from tests.fixtures.erofs import Images
-from tests.unit.layer.conftest import OPAQUE as MARK
+from tests.unit.layer.conftest import OPAQUE as OPAQUE_XATTR
 from tests.unit.layer.conftest import describe, merged
 from tests.unit.layer.tars import mine
 
@@ -44,15 +44,15 @@ Change = tuple[str, str, object]
 def layer(changes: list[Change], below: Path) -> bytes:
     """The tar of *changes*, made consistent: what is in a directory makes it one."""
     entries: dict[str, tuple[Entry, bytes]] = {}
-    marks: dict[str, Entry] = {}
+    whiteouts: dict[str, Entry] = {}
     for number, (kind, path, value) in enumerate(changes):
         mtime = (number + 1) * 10**9
         parent, name = split(path)
         if kind == "white":
-            mark = f"{parent}/{WHITEOUT}{name}" if parent else WHITEOUT + name
-            marks[mark] = Entry(mark, Kind.FILE)
+            whiteout = f"{parent}/{WHITEOUT}{name}" if parent else WHITEOUT + name
+            whiteouts[whiteout] = Entry(whiteout, Kind.FILE)
         elif kind == "opaque":
-            marks[f"{path}/{OPAQUE}" if path else OPAQUE] = Entry(
+            whiteouts[f"{path}/{OPAQUE}" if path else OPAQUE] = Entry(
                 f"{path}/{OPAQUE}" if path else OPAQUE, Kind.FILE
             )
         elif isinstance(value, bytes):
@@ -63,7 +63,11 @@ def layer(changes: list[Change], below: Path) -> bytes:
             entries[path] = (Entry(path, Kind.SYMLINK, 0o777, mtime=mtime, link=value), b"")
         else:
             entries[path] = (Entry(path, Kind.FIFO, 0o600, mtime=mtime), b"")
-    used = [path for mark, path in [(m, split(m)[0]) for m in marks] if mark.endswith(OPAQUE)]
+    used = [
+        path
+        for whiteout, path in [(m, split(m)[0]) for m in whiteouts]
+        if whiteout.endswith(OPAQUE)
+    ]
     for each in [*entries, *(f"{path}/x" for path in used if path)]:
         parent = split(each)[0]
         while parent:
@@ -74,17 +78,18 @@ def layer(changes: list[Change], below: Path) -> bytes:
                 entries[parent] = (Entry(parent, Kind.DIRECTORY, 0o755, mtime=10**9), b"")
             parent = split(parent)[0]
     # Whiteouts in what is a link below would be followed there.
-    for mark in list(marks):
-        if any(os.path.islink(below / path) for path in prefixes(split(mark)[0])):
-            del marks[mark]
-    for mark in list(marks):
-        there = [entries[p][0].kind for p in prefixes(split(mark)[0]) if p in entries]
+    for whiteout in list(whiteouts):
+        if any(os.path.islink(below / path) for path in prefixes(split(whiteout)[0])):
+            del whiteouts[whiteout]
+    for whiteout in list(whiteouts):
+        there = [entries[p][0].kind for p in prefixes(split(whiteout)[0]) if p in entries]
         if any(kind != Kind.DIRECTORY for kind in there):
-            del marks[mark]
+            del whiteouts[whiteout]
     members = [entries[path] for path in sorted(entries)]
-    whiteouts = list(marks.values())
     plain = [one if one[1] else one[0] for one in members]
-    return mine(*whiteouts, *plain) if len(plain) % 2 else mine(*plain, *whiteouts)
+    return (
+        mine(*whiteouts.values(), *plain) if len(plain) % 2 else mine(*plain, *whiteouts.values())
+    )
 
 
 def prefixes(path: str) -> Iterator[str]:
@@ -100,8 +105,8 @@ def scratch() -> Iterator[Path]:
         top = Path(name)
         (top / "whole").mkdir()
         try:
-            os.setxattr(top, MARK, b"y")
-            os.removexattr(top, MARK)
+            os.setxattr(top, OPAQUE_XATTR, b"y")
+            os.removexattr(top, OPAQUE_XATTR)
         except OSError as error:
             pytest.skip(f"needs a file system with user attributes: {error}")
         yield top
@@ -238,13 +243,13 @@ def test_an_overlay_upper_is_what_its_layer_unpacks_to(
         lower, upper, again = top / "whole", top / "upper", top / "again"
         for place in (upper, again):
             place.mkdir()
-        marks = OverlayWhiteouts("user")
+        whiteouts = OverlayWhiteouts("user")
         apply(io.BytesIO(layer(base, lower)), str(lower), Removal())
         data = layer(changes, lower)
-        apply(io.BytesIO(data), str(upper), marks, lower=[str(lower)])
+        apply(io.BytesIO(data), str(upper), whiteouts, lower=[str(lower)])
         written = bytearray()
-        write_changes(changes_in_upper(str(upper), MARK), written.extend)
-        apply(io.BytesIO(bytes(written)), str(again), marks, lower=[str(lower)])
+        write_changes(changes_in_upper(str(upper), OPAQUE_XATTR), written.extend)
+        apply(io.BytesIO(bytes(written)), str(again), whiteouts, lower=[str(lower)])
         assert shown([lower, again]) == shown([lower, upper])
         apply(io.BytesIO(bytes(written)), str(lower), Removal())
         assert shown([lower], times=False) == shown([lower, upper], times=False)

@@ -16,11 +16,11 @@ def install(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def install(name, **entries):
-        told = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
-        told.mkdir()
-        (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        metadata = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         lines = "".join(f"{key} = {value}\n" for key, value in entries.items())
-        (told / "entry_points.txt").write_text(f"[{DRIVERS}]\n{lines}")
+        (metadata / "entry_points.txt").write_text(f"[{DRIVERS}]\n{lines}")
 
     return install
 

@@ -25,7 +25,7 @@ def config(tmp_path):
     return write
 
 
-def test_the_nearest_wins_and_is_told(config):
+def test_the_nearest_wins_and_is_reported(config):
     environ = config('root = "/from/file"\ndriver = "vfs"\n')
     file = f"{environ['XDG_CONFIG_HOME']}/ocitool/config.toml"
     settings = Settings.load(environ=environ)
@@ -97,14 +97,14 @@ def test_the_default_depends_on_the_user(tmp_path):
         ("[root]\n", "value of 'root' must be a string"),
     ],
 )
-def test_a_wrong_file_is_told(config, text, message):
+def test_a_wrong_file_is_reported(config, text, message):
     environ = config(text)
     with pytest.raises(FormatError, match=message) as caught:
         Settings.load(environ=environ)
     assert caught.value.where.endswith("ocitool/config.toml")
 
 
-def test_a_directory_in_its_place_is_told(config, tmp_path):
+def test_a_directory_in_its_place_is_reported(config, tmp_path):
     environ = config("")
     path = tmp_path / "config" / "ocitool" / "config.toml"
     path.unlink()

@@ -26,11 +26,12 @@ def save(app: App, names: tuple[str, ...], output: str | None) -> None:
 
     docker, podman, skopeo and containerd can load the archive.
     """
+    from ocitool.image.archive.archive import NamedImage
     from ocitool.image.archive.archive import save as save_images
     from ocitool.image.store_content import local_image
 
     with app.store() as store:
-        images = [(local_image(store, name), _kept_name(store, name)) for name in names]
+        images = [NamedImage(local_image(store, n), _kept_name(store, n)) for n in names]
         with archive_to(output) as sink:
             save_images(images, sink)
 

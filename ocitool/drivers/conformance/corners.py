@@ -1,4 +1,4 @@
-"""Layers that are odd, though nothing is wrong with them: a part of the conformance suite."""
+"""Layers that are valid but unusual: a part of the conformance suite."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MANY: Final = 3000
 
 
 class DriverCorners(DriverBench):
-    """What a driver must make of odd layers."""
+    """How a driver must unpack unusual layers."""
 
-    def test_a_whiteout_of_nothing_leaves_nothing(self) -> None:
+    def test_a_whiteout_without_a_lower_entry_leaves_nothing(self) -> None:
         me = self.owner
         odd = [
             directory("new", me),
@@ -55,7 +55,7 @@ class DriverCorners(DriverBench):
             assert {seen[path]["time"] for path in ("a", "a/b", "a/c")} == {0}
             assert {seen[path]["mode"] for path in ("a", "a/b", "a/c")} == {oct(0o40755)}
 
-    def test_a_directory_after_a_file_of_its_name_shows_nothing_from_below(self) -> None:
+    def test_a_directory_after_a_file_of_its_name_shows_no_lower_entries(self) -> None:
         me = self.owner
         low = [
             directory("a", me),
@@ -74,7 +74,7 @@ class DriverCorners(DriverBench):
             self.layer(driver, B, (A,), [*twice, directory("b", me)])
             assert sorted(self.look(driver, (A, B))) == ["a", "a/f", "b"]
 
-    def test_the_top_keeps_what_a_layer_said_of_it(self) -> None:
+    def test_the_root_directory_keeps_the_attributes_of_its_layer(self) -> None:
         top = layers.directory("", self.owner, 0o711)
         top = (top[0]._replace(xattrs={"user.top": b"1"}), b"")
         with self.driver() as driver:
@@ -102,12 +102,12 @@ class DriverCorners(DriverBench):
         data = tar(members).getvalue()
         whole = data[: len(data) - 2 * BLOCK]  # without the blocks that end an archive
         assert whole[-BLOCK:][:1] == b"g"
-        cut = data[: 2 * BLOCK]  # in the midst of a file
+        cut = data[: 2 * BLOCK]  # in the middle of a file
         with self.driver() as driver:
             driver.begin("t", ())
             driver.apply("t", (), layers.stream(whole))
             driver.commit("t", A)
-            assert self.look(driver, (A,)) == layers.facts(members)
+            assert self.look(driver, (A,)) == layers.described(members)
             self.refuses(driver, cut)
 
     def test_names_and_links_may_be_as_long_as_linux_has_them(self) -> None:
@@ -122,8 +122,8 @@ class DriverCorners(DriverBench):
         ]
         with self.driver() as driver:
             self.layer(driver, A, (), members)
-            assert self.look(driver, (A,)) == layers.facts(members)
-            # In bytes this is too long, though it is not in characters.
+            assert self.look(driver, (A,)) == layers.described(members)
+            # Too long in bytes, though not in characters.
             self.refuses(driver, tar([symlink("link", "\u00e4" * 4095, me)]).getvalue())
 
     def test_a_directory_may_hold_thousands(self) -> None:
@@ -132,12 +132,12 @@ class DriverCorners(DriverBench):
         members += [file(f"d/{at:05}{'n' * (at % 200)}", b"%d" % at, me) for at in range(_MANY)]
         with self.driver() as driver:
             self.layer(driver, A, (), members)
-            assert self.look(driver, (A,)) == layers.facts(members)
+            assert self.look(driver, (A,)) == layers.described(members)
 
     def test_a_file_may_have_thousands_of_names(self) -> None:
         me = self.owner
         members = [file("f", b"f", me), *(hardlink(f"l{at}", "f", me) for at in range(_MANY))]
         with self.driver() as driver:
             self.layer(driver, A, (), members)
-            assert self.look(driver, (A,)) == layers.facts(members)
+            assert self.look(driver, (A,)) == layers.described(members)
             assert driver.usage(A).inodes == 2

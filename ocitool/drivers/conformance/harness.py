@@ -1,6 +1,6 @@
-"""What tests of a driver work with: a driver in a home of its own, layers, and looks from inside.
+"""What the tests of a driver use: a driver in a directory of its own, and views from inside.
 
-The runtime mounts a tree, and a program in it describes every file.
+The runtime mounts a snapshot, and a program in it describes every file.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from ocitool.layer.beneath import remove_tree
 from ocitool.layer.changeset import Applied
 from ocitool_runtime.host import userns
 from ocitool_runtime.isolation import get_isolation
-from ocitool_runtime.spec import Mount, Network, Sandbox, Stdio
+from ocitool_runtime.spec import Mount, Sandbox, Stdio
+from ocitool_runtime.vocabulary import Network
 
 
 class DriverBench(ABC):
-    """A test class of a driver.  Every test has a driver and a home of its own."""
+    """A test class of a driver.  Every test has a driver in a directory of its own."""
 
-    #: False where the driver has no ids but the user's own.
+    #: False if the driver has no IDs but the user's own.
     foreign_ids: ClassVar[bool] = True
-    #: True where nothing can be mounted: trees that are plain directories are looked at in place.
+    #: True if nothing can be mounted: snapshots that are plain directories are read in place.
     in_place: ClassVar[bool] = False
 
     @abstractmethod
@@ -43,7 +44,7 @@ class DriverBench(ABC):
 
     @contextlib.contextmanager
     def driver(self) -> Iterator[Driver]:
-        """Make a driver in an empty home; at the end all it has can be dropped and removed."""
+        """Make a driver in an empty directory; at the end discard and remove all that it has."""
         home = tempfile.mkdtemp(prefix="driver-")
         made = self.make(home)
         try:
@@ -60,12 +61,12 @@ class DriverBench(ABC):
 
     @property
     def owner(self) -> tuple[int, int]:
-        """Whose files the layers hold."""
+        """The owner of the files in the layers."""
         return (1234, 60_000) if self.foreign_ids else (os.geteuid(), os.getegid())
 
     @property
     def everything(self) -> list[Member]:
-        """A layer with everything in it that may be made here."""
+        """A layer with every kind of entry that can be made here."""
         return full(self.owner) + (closed(self.owner) if self.foreign_ids else [])
 
     def layer(
@@ -78,7 +79,7 @@ class DriverBench(ABC):
         return done
 
     def inside(self, driver: Driver, key: str, parents: Sequence[str], code: str) -> Any:
-        """Run Python in the tree *key*."""
+        """Run Python in the snapshot *key*."""
         return run_inside(driver.mounts(key, parents), code, in_place=self.in_place)
 
     def look(self, driver: Driver, parents: Sequence[str]) -> dict[str, Any]:
@@ -90,11 +91,11 @@ class DriverBench(ABC):
     def top(self, driver: Driver, parents: Sequence[str]) -> dict[str, Any]:
         """Return what a view of *parents* shows of its root directory."""
         found = run_inside(driver.view(parents), LIST, in_place=self.in_place)
-        facts: dict[str, Any] = found["."]
-        return facts
+        entry: dict[str, Any] = found["."]
+        return entry
 
     def refuses(self, driver: Driver, data: bytes, parents: Sequence[str] = ()) -> None:
-        """Have the layer *data* refused; nothing is left of it."""
+        """Assert that the layer *data* is refused, and discard its snapshot."""
         driver.begin("refused", parents)
         raises(LayerError, lambda: driver.apply("refused", parents, stream(data)))
         driver.discard("refused")
@@ -110,7 +111,7 @@ class DriverBench(ABC):
 
 
 class Broken:
-    """A stream that breaks when it is read."""
+    """A stream that fails when it is read."""
 
     def read(self, size: int = -1, /) -> bytes:
         raise OcitoolError("the source broke")
@@ -129,10 +130,10 @@ def raises(kind: type[OcitoolError], call: Callable[[], object]) -> OcitoolError
 
 
 def timeless(found: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the times of directories: a layer tells only of those that it changes."""
+    """Leave out the times of directories: a layer has only those of directories that it changes."""
     return {
-        path: {key: value for key, value in facts.items() if key != "time" or "content" in facts}
-        for path, facts in found.items()
+        path: {key: value for key, value in entry.items() if key != "time" or "content" in entry}
+        for path, entry in found.items()
     }
 
 
@@ -143,28 +144,28 @@ _LIBRARY: Final = os.path.realpath(f"{ownership.__file__}/../../..")
 LIST: Final = rf"""
 import hashlib, json, os, stat, sys
 sys.path.append({_LIBRARY!r})
-from ocitool.layer.ownership import here
+from ocitool.layer.ownership import current
 found = {{}}
 def look(path):
-    state = here().seen(path, os.lstat(path))
+    state = current().effective(path, os.lstat(path))
     name = os.path.relpath(path, ".")
     mode = state.st_mode
-    facts = {{"mode": oct(mode), "owner": [state.st_uid, state.st_gid]}}
+    entry = {{"mode": oct(mode), "owner": [state.st_uid, state.st_gid]}}
     if stat.S_ISLNK(mode):
-        facts["link"] = os.readlink(path)
+        entry["link"] = os.readlink(path)
     else:
-        facts["time"] = state.st_mtime_ns // 10**9
+        entry["time"] = state.st_mtime_ns // 10**9
     if stat.S_ISREG(mode):
         with open(path, "rb") as file:
-            facts["content"] = hashlib.sha256(file.read()).hexdigest()
-        facts["linked"] = state.st_nlink > 1
+            entry["content"] = hashlib.sha256(file.read()).hexdigest()
+        entry["linked"] = state.st_nlink > 1
     names = () if stat.S_ISLNK(mode) else os.listxattr(path, follow_symlinks=False)
     for key in sorted(names):
         if key.startswith("user.ocitool."):
-            continue  # what a driver keeps aside
+            continue  # ownership override xattrs
         if key.startswith("user.") or key == "security.capability":
-            facts.setdefault("xattrs", {{}})[key] = os.getxattr(path, key).hex()
-    found[name] = facts
+            entry.setdefault("xattrs", {{}})[key] = os.getxattr(path, key).hex()
+    found[name] = entry
     if stat.S_ISDIR(mode):
         for child in sorted(os.listdir(path)):
             look(f"{{path}}/{{child}}")
@@ -174,17 +175,16 @@ print(json.dumps(found))
 
 
 def run_inside(mounts: Sequence[Mount], code: str, *, in_place: bool = False) -> Any:
-    """Run Python *code* with the tree that *mounts* show as its directory; returns its JSON.
+    """Run Python *code* in the directory that *mounts* make; return the JSON that it prints.
 
-    With *in_place* nothing is mounted: a tree that is a single bind mount is looked at where it
-    lies.
+    With *in_place* nothing is mounted: the code runs in the source of a single bind mount.
 
     Raises:
-        SkipTest: nothing can be mounted here, or the tree is more than a bind mount.
+        SkipTest: nothing can be mounted here, or *mounts* are more than a bind mount.
     """
     if in_place:
         if [mount.type for mount in mounts] != ["bind"]:
-            raise SkipTest("nothing may be mounted here, and the tree is no plain directory")
+            raise SkipTest("nothing may be mounted here, and the snapshot is no plain directory")
         done = subprocess.run(
             _python(code),
             cwd=mounts[0].source,
@@ -197,7 +197,7 @@ def run_inside(mounts: Sequence[Mount], code: str, *, in_place: bool = False) ->
     else:
         status, out, err = _run_mounted(mounts, code)
     if status != 0:
-        raise AssertionError(f"inside the tree: exit status {status}\n{out}{err}")
+        raise AssertionError(f"inside the snapshot: exit status {status}\n{out}{err}")
     return json.loads(out or "null")
 
 
@@ -218,7 +218,7 @@ def _run_mounted(mounts: Sequence[Mount], code: str) -> tuple[int, str, str]:
         open(os.devnull) as nothing,
     ):
         sandbox = Sandbox(
-            # This machine's own tree is there for its Python; the driver's lies beneath it.
+            # The root is this machine's, for its Python; the snapshot is mounted beneath it.
             rootfs=(Mount(type="bind", source="/", options=("rbind", "ro")),),
             mounts=tuple(
                 replace(mount, target=f"{place}{mount.target}".rstrip("/")) for mount in mounts

@@ -1,7 +1,7 @@
-"""Layers made to do harm: a part of the conformance suite.
+"""Hostile layers: a part of the conformance suite.
 
-Whatever a driver makes of a layer, nothing outside of its own directory is written, read or linked,
-what it refuses it refuses with an error of ours, and a refused layer leaves nothing.
+A driver writes, reads and links nothing outside of its own directory, whatever a layer contains.
+It refuses a layer with an `OcitoolError`, and a refused layer leaves nothing.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class DriverHostile(DriverBench):
             self.layer(driver, B, (A,), members[:1])
             assert self.look(driver, (A, B))["l"]["link"] == f"{out}/{_SECRET}"
 
-    def test_marks_of_a_driver_cannot_be_forged(self) -> None:
+    def test_xattrs_of_a_driver_cannot_be_forged(self) -> None:
         me = self.owner
         names = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque",
                  "trusted.overlay.redirect", "user.overlay.whiteout", "trusted.x")  # fmt: skip
@@ -124,7 +124,7 @@ class DriverHostile(DriverBench):
             self.layer(driver, B, (A,), [(marked, b""), file("g", b"", me, xattrs=forged)])
             seen = self.look(driver, (A, B))
             assert sorted(seen) == ["d", "d/f", "g"]
-            assert not any("xattrs" in facts for facts in seen.values())
+            assert not any("xattrs" in entry for entry in seen.values())
 
     def test_an_image_of_a_file_system_is_no_layer(self) -> None:
         with self.driver() as driver:

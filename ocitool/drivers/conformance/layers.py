@@ -1,4 +1,4 @@
-"""Layers that the conformance suite unpacks, and what they must look like from inside."""
+"""Layers that the conformance suite unpacks, and how they must look when they are mounted."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def fifo(path: str, owner: Owner = (0, 0)) -> Member:
 
 
 def whiteout(path: str, owner: Owner = (0, 0)) -> Member:
-    """Return the mark that removes *path* of the layers below."""
+    """Return the whiteout of *path*."""
     parent, _, name = path.rpartition("/")
     return file(f"{parent}/{WHITEOUT}{name}".lstrip("/"), owner=owner)
 
 
 def opaque(path: str, owner: Owner = (0, 0)) -> Member:
-    """Return the mark that hides what the layers below have in the directory *path*."""
+    """Return the opaque whiteout of the directory *path*."""
     return file(f"{path}/{OPAQUE}", owner=owner)
 
 
@@ -105,8 +105,8 @@ def closed(owner: Owner) -> list[Member]:
     return [directory("closed", owner, 0o555), file("closed/in", b"in", owner)]
 
 
-def facts(members: Iterable[Member]) -> dict[str, dict[str, Any]]:
-    """Return what `harness.LIST` must print of the layer with *members*."""
+def described(members: Iterable[Member]) -> dict[str, dict[str, Any]]:
+    """Return what `harness.LIST` must print for the layer with *members*."""
     found: dict[str, dict[str, Any]] = {}
     for entry, content in members:
         if entry.kind == Kind.HARDLINK:

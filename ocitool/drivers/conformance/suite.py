@@ -1,4 +1,4 @@
-"""The suite every `Driver` passes; a third party runs it over its own.
+"""The conformance suite that every `Driver` passes, also those of third parties.
 
 A test class inherits from `DriverConformance` and says how to make a driver in a directory::
 
@@ -6,9 +6,9 @@ A test class inherits from `DriverConformance` and says how to make a driver in 
         def make(self, home):
             return MyDriver(home)
 
-`ocitool.drivers.select.make(NAME, home)` instead of the class itself makes a driver that works for
-an ordinary user, too.  Any runner that calls methods named ``test_*`` and knows
-`unittest.SkipTest` will do; nothing but ``assert`` is used.
+With `ocitool.drivers.select.make(NAME, home)` instead of the class the driver works for an ordinary
+user, too.  The suite uses only ``assert``: it runs with any test runner that calls methods named
+``test_*`` and knows `unittest.SkipTest`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             done = self.layer(driver, A, (), members)
             assert (done.entries, done.notes) == (len(members), ())
             assert done.size == sum(len(content) for _, content in members)
-            assert self.look(driver, (A,)) == layers.facts(members)
+            assert self.look(driver, (A,)) == layers.described(members)
             assert list(driver.check(A, (), tar(members))) == []
 
     def test_layers_cover_each_other(self) -> None:
@@ -83,10 +83,10 @@ class DriverConformance(DriverCorners, DriverHostile):
             self.layer(driver, B, (A,), high)
             self.layer(driver, C, (A, B), [directory("gone", me), file("away", b"3", me)])
             assert list(driver.check(B, (A,), tar(high))) == []
-            assert self.look(driver, (A,)) == layers.facts(low)
+            assert self.look(driver, (A,)) == layers.described(low)
             both = self.look(driver, (A, B))
             assert tuple(sorted(both)) == wanted
-            assert both["here"] == layers.facts(high)["here"]
+            assert both["here"] == layers.described(high)["here"]
             assert both["hidden"]["mode"] == oct(0o40755)
             assert sorted({*self.look(driver, (A, B, C))} - {*wanted}) == ["away", "gone"]
 
@@ -123,7 +123,7 @@ class DriverConformance(DriverCorners, DriverHostile):
                 driver.begin(key, (A,))
             self.inside(driver, "one", (A,), "open('d/f', 'w').close()")
             self.inside(driver, "two", (A,), "import os; assert os.path.getsize('d/f') == 40000")
-            assert self.look(driver, (A,)) == layers.facts(low)
+            assert self.look(driver, (A,)) == layers.described(low)
 
     def test_a_diff_is_what_was_done(self) -> None:
         edit = (
@@ -148,7 +148,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             assert not {"same", "same/f", "away", "gone", "gone/f"} & {*found}
             assert found["twin"].link == "new"
             assert (found["f"].size, found["f"].mtime) == (5, 10**9)
-            # What was written is what was there: from a committed tree, and from its layer.
+            # The committed snapshot and the layer that was written show the same.
             driver.commit("t", B)
             driver.begin("again", (A,))
             driver.apply("again", (A,), io.BytesIO(data))
@@ -164,7 +164,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             assert times == {layers.TIME * 10**9}
             assert self.diff(driver, "t", ()) == data
             driver.commit("t", A)
-            assert {facts["time"] for facts in self.look(driver, (A,)).values()} == {layers.TIME}
+            assert {seen["time"] for seen in self.look(driver, (A,)).values()} == {layers.TIME}
 
     def test_a_key_is_begun_once(self) -> None:
         with self.driver() as driver:
@@ -191,7 +191,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             driver.apply("late", (), tar(second))
             driver.commit("late", A)
             assert (list(driver.layers()), list(driver.trees())) == ([A], [])
-            assert self.look(driver, (A,)) == layers.facts(first)
+            assert self.look(driver, (A,)) == layers.described(first)
             raises(DriverError, lambda: driver.commit("never", B))
 
     def test_a_tree_is_discarded_whatever_is_in_it(self) -> None:
@@ -216,7 +216,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             driver.remove(A)
             assert (list(driver.layers()), driver.has(A)) == ([], False)
 
-    def test_a_damaged_or_hostile_layer_is_refused(self) -> None:
+    def test_a_corrupt_or_hostile_layer_is_refused(self) -> None:
         good = tar(self.everything).getvalue()
         outside = tempfile.mkdtemp(prefix="outside-")
         link = layers.symlink("d", outside, self.owner)
@@ -248,7 +248,7 @@ class DriverConformance(DriverCorners, DriverHostile):
             self.layer(driver, A, (), content)
             other = [file("f", b"CONTENT", me), directory("d", me, 0o700), file("g", b"", me)]
             found = list(driver.check(A, (), tar(other)))
-            # Who keeps the tar tells that it is another; others name what is not the same.
+            # A driver that keeps the tar reports that it differs; others name the entries.
             named = {line.partition(":")[0] for line in found}
             assert found if driver.tar(A) else named >= {"/f", "/d", "/g"}, found
             assert list(driver.check(A, (), tar(content))) == []
@@ -288,7 +288,7 @@ class DriverConformance(DriverCorners, DriverHostile):
                 self.layer(driver, name, names[:at], members)
             seen = self.look(driver, names)
             assert len(seen) == 61
-            assert seen["top"] == layers.facts(members)["top"]
+            assert seen["top"] == layers.described(members)["top"]
 
 
 def _applying(driver: Driver, key: str, data: Stream) -> Callable[[], object]:

@@ -1,1 +1,1 @@
-"""Drivers for ordinary users: through a worker in a user namespace, or with one id alone."""
+"""Drivers for ordinary users: through a worker in a user namespace, or with a single ID."""

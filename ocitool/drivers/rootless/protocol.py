@@ -15,7 +15,7 @@ _LENGTH: Final = 4  # bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What was received; ``fd`` is -1 where no descriptor came along."""
+    """A received message; ``fd`` is -1 if no descriptor came with it."""
 
     body: list[Any]
     fd: int = -1
@@ -33,7 +33,7 @@ def send(channel: socket.socket, body: list[Any], fd: int | None = None) -> None
 
 
 def receive(channel: socket.socket) -> Message | None:
-    """Receive one message; None when the other end is gone."""
+    """Receive one message; None when the other end is closed."""
     try:
         head, fds, _, _ = socket.recv_fds(channel, _LENGTH, 1)
         if len(head) < _LENGTH:
@@ -67,7 +67,7 @@ def error_to(error: BaseException) -> dict[str, Any]:
 
 
 def error_from(fields: dict[str, Any]) -> BaseException:
-    """Return the error that was sent."""
+    """Return the error of a received value."""
     if "errno" in fields:
         return OSError(fields["errno"], fields["message"], fields["where"])
     kind = getattr(errors, fields["type"], errors.DriverError)
@@ -75,6 +75,6 @@ def error_from(fields: dict[str, Any]) -> BaseException:
         error: BaseException = kind(
             fields["message"], where=fields.get("where", ""), hint=fields.get("hint", "")
         )
-    except TypeError:  # a kind with fields of its own
+    except TypeError:  # a class with other arguments
         return errors.DriverError(fields["message"])
     return error

@@ -31,13 +31,13 @@ _SET_PIPE_SIZE: Final = 1031  # F_SETPIPE_SZ, linux/fcntl.h
 
 
 class _Died(Exception):
-    """The worker is gone."""
+    """The worker has ended."""
 
 
 class RootlessDriver:
-    """Has the interface of `Driver` and does its work through *driver*, here or in the worker.
+    """A `Driver` that calls the methods of *driver* in this process or in the worker.
 
-    *name* is what it is called by the store.  The worker is started by the first call that needs it
+    *name* is its name in the store.  The worker is started by the first call that needs it
     (about 80 ms) and ends with this process.
     """
 
@@ -51,7 +51,7 @@ class RootlessDriver:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._answered = True  # whether the last question was
+        self._answered = True  # whether the last request was
 
     # -- calls ------------------------------------------------------------------------------
 
@@ -60,7 +60,7 @@ class RootlessDriver:
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
         if "begin" not in self.mapped:
-            try:  # nearly always the top of a tree is this user's own
+            try:  # nearly always the root directory is this user's own
                 self._driver.begin(key, parents)
                 return
             except PermissionError:
@@ -99,7 +99,7 @@ class RootlessDriver:
             self._ask("commit", key, layer)
 
     def discard(self, key: str) -> None:
-        try:  # often all of it is this user's own, and the worker need not be started
+        try:  # often all files are this user's own, and no worker is needed
             self._driver.discard(key)
         except PermissionError:
             self._ask("discard", key)
@@ -156,7 +156,9 @@ class RootlessDriver:
                     _send(channel, [method, *arguments], theirs)
                 finally:
                     os.close(theirs)
-                with contextlib.suppress(BrokenPipeError):  # it gave up, and its reply says why
+                with contextlib.suppress(
+                    BrokenPipeError
+                ):  # the worker has failed, and its reply says why
                     move(ours)
             finally:
                 os.close(ours)
@@ -164,10 +166,10 @@ class RootlessDriver:
 
     @contextlib.contextmanager
     def _conversation(self) -> Iterator[socket.socket]:
-        """Have the worker to oneself for a question and its answer.
+        """Lock the worker for one request and its reply.
 
-        A worker that did not come to answer, because it died or because we broke off, is ended:
-        its answer would be taken for that to the next question.  The next one starts another.
+        A worker that has not replied, because it died or because of an error here, is killed: its
+        late reply would be taken for that to the next request, which starts a new worker.
         """
         with self._lock:
             channel = self._worker()
@@ -176,8 +178,8 @@ class RootlessDriver:
                 yield channel
             except _Died as error:
                 raise DriverError(
-                    "the process that works on the layers died",
-                    hint="was it out of memory? try again with --debug",
+                    "the process that unpacks layers in the user namespace ended unexpectedly",
+                    hint="check whether the machine is out of memory, and try again with --debug",
                 ) from error
             finally:
                 if not self._answered:
@@ -185,7 +187,7 @@ class RootlessDriver:
 
     def _worker(self) -> socket.socket:
         if self._process is not None and self._process.poll() is not None:
-            self._drop()  # it died while nobody asked it anything
+            self._drop()  # it died between requests
         if self._socket is None:
             ours, theirs = socket.socketpair()
             try:
@@ -211,12 +213,12 @@ class RootlessDriver:
             )
         except SandboxError as error:
             raise DriverUnavailable(
-                f"there is no user namespace to unpack layers in: {error}", hint=error.hint
+                f"layers cannot be unpacked in a user namespace: {error}", hint=error.hint
             ) from error
 
     def _drop(self) -> None:
         if self._socket is not None:
-            self._socket.close()  # the worker ends when it has done what it was told
+            self._socket.close()  # the worker ends after its last request
             self._socket = None
         if self._process is not None:
             if not self._answered:

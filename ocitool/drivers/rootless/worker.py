@@ -1,4 +1,4 @@
-"""The process that `RootlessDriver` talks to: a driver, inside a user namespace.
+"""The worker of a `RootlessDriver`: the process with a driver inside a user namespace.
 
 Called as ``python -m ocitool.drivers.rootless.worker DRIVER HOME FD``; it ends when FD is closed.
 """
@@ -21,11 +21,11 @@ from ocitool.layer.files import write_all
 
 
 def serve(driver: Driver, channel: socket.socket) -> None:
-    """Carry out one call after the other until the other end is gone."""
+    """Execute one call after the other until the other end is closed."""
     while (message := protocol.receive(channel)) is not None:
         try:
             result = _call(driver, message)
-        except Exception as error:  # goes to the caller, whatever it is
+        except Exception as error:  # sent to the caller, whatever it is
             reply = ["error", protocol.error_to(error)]
         else:
             reply = ["ok", result]
@@ -34,7 +34,7 @@ def serve(driver: Driver, channel: socket.socket) -> None:
                 os.close(message.fd)
         try:
             protocol.send(channel, reply)
-        except ConnectionError:  # whoever asked was killed
+        except ConnectionError:  # the caller was killed
             return
 
 
@@ -68,11 +68,11 @@ class _Pipe:
         return os.read(self._fd, size)
 
     def close(self) -> None:
-        return None  # its owner closes it
+        return None  # closed by `serve`
 
 
 def main() -> None:
-    """Serve what the command line names."""
+    """Serve the driver that the command line names."""
     name, home, fd = sys.argv[1:]
     driver: Driver = plugins.lookup("ocitool.drivers", name)(home)
     with closing(driver), socket.socket(fileno=int(fd)) as channel:

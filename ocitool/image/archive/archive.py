@@ -1,7 +1,7 @@
-"""Images in one file: written so that docker, podman, skopeo and containerd all load it.
+"""Image archives, which docker, podman, skopeo and containerd can load.
 
-The file is an OCI layout in a tar, with docker's ``manifest.json`` beside it over the same blobs.
-Read is either, and docker's older form, whose layers are plain tars in folders.
+An archive is a tar of an OCI image layout, with docker's ``manifest.json`` for the same blobs.
+Both forms can be loaded, and docker's older form with layers as plain tars in directories.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from ocitool.errors import BadManifest
 from ocitool.image.archive.docker import blob_path, read_docker, spool
-from ocitool.image.archive.layout import DirectorySource, read_layout
+from ocitool.image.archive.layout import ArchivedImage, DirectorySource, read_layout
 from ocitool.image.copy import copy
 from ocitool.image.decompress import plain
 from ocitool.image.image import Image
@@ -31,8 +32,15 @@ from ocitool.store.refs import CONTAINERD_NAME, REF_NAME
 from ocitool.store.store import Store
 
 
-def save(images: Sequence[tuple[Image, str]], sink: Callable[[bytes], object]) -> None:
-    """Write *images*, each with its name (``""`` for none), as one tar to *sink*."""
+class NamedImage(NamedTuple):
+    """An image to save, with its name (``""`` for none)."""
+
+    image: Image
+    name: str
+
+
+def save(images: Sequence[NamedImage], sink: Callable[[bytes], object]) -> None:
+    """Write *images* as one tar to *sink*."""
     writer = TarWriter(sink)
     blobs: dict[Digest, tuple[Image, Descriptor]] = {}
     entries, docker = [], []
@@ -60,7 +68,7 @@ def save(images: Sequence[tuple[Image, str]], sink: Callable[[bytes], object]) -
 def _named(descriptor: Descriptor, name: str) -> Descriptor:
     if not name:
         return descriptor
-    # By the image-spec the tag alone; containerd's annotation has all of it.
+    # By the image-spec only the tag; containerd's annotation has the full name.
     tag = Reference.parse(name).tag
     return descriptor.annotated(**{CONTAINERD_NAME: name, **({REF_NAME: tag} if tag else {})})
 
@@ -81,12 +89,12 @@ def _write_blob(writer: TarWriter, image: Image, part: Descriptor) -> None:
 
 
 def load(stream: Stream, *, into: Store, progress: ProgressSink = SILENT) -> tuple[str, ...]:
-    """Bring every image of an archive into a store; returns their names, or ids without one.
+    """Load every image of an archive into a store; returns their names, or digests without one.
 
     Raises:
         LayerError: it is not a tar.
-        BadManifest: it is not an archive of images.
-        DigestMismatch: a blob is not what it should be.
+        BadManifest: it is not an image archive.
+        DigestMismatch: a blob is corrupt.
         StoreError: the disk is full, or fails.
     """
     directory = f"{into.lease().file()}.d"
@@ -107,7 +115,7 @@ def load(stream: Stream, *, into: Store, progress: ProgressSink = SILENT) -> tup
         remove_tree(directory)
 
 
-def _images(directory: str) -> list[tuple[str, Descriptor]]:
+def _images(directory: str) -> list[ArchivedImage]:
     if os.path.exists(f"{directory}/index.json"):
         return read_layout(directory)
     if os.path.exists(f"{directory}/manifest.json"):

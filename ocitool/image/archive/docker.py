@@ -1,7 +1,7 @@
-"""What is in an archive of images, spooled to a directory; docker's older form made a layout.
+"""Image archives unpacked to a directory, and docker's older form converted to an image layout.
 
 Docker's ``manifest.json`` lists images by the paths of their config and layers in the archive.
-Nothing here reads or writes outside the directory, whatever the archive says.
+Nothing outside of the directory is read or written, whatever the archive contains.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import cache, partial
 from typing import Any, Final, TypeGuard
 
 from ocitool.errors import BadManifest, ImageNotFound, LayerError
+from ocitool.image.archive.layout import ArchivedImage
 from ocitool.layer.compression.codecs import CHUNK, sniff
 from ocitool.layer.entry import Entry, Kind, split
 from ocitool.layer.tar.reader import TarReader
@@ -26,7 +27,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, layer_type
 
-#: What names that do not fit each other give: a file where a directory should be, and so on.
+#: Errors of members that conflict with each other: a file where a directory should be, and so on.
 _CONFUSED: Final = frozenset(
     {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
      errno.EINVAL}
@@ -34,15 +35,15 @@ _CONFUSED: Final = frozenset(
 
 
 def blob_path(digest: Digest) -> str:
-    """Return where a layout keeps a blob."""
+    """Return the path of a blob in a layout."""
     return f"blobs/{digest.algorithm}/{digest.encoded}"
 
 
 def spool(stream: Stream, directory: str) -> None:
-    """Unpack an archive's files; paths were verified by the reader, links are remade as links.
+    """Unpack an archive's files.  The tar reader has checked the paths; links stay links.
 
     Raises:
-        LayerError: it is not a tar, or one whose members do not fit together.
+        LayerError: it is not a tar, or its members conflict with each other.
     """
     reader = TarReader(stream)
     for entry in reader:
@@ -64,7 +65,7 @@ def spool(stream: Stream, directory: str) -> None:
 
 
 def _link(directory: str, entry: Entry) -> None:
-    # docker's older archives say so that a layer is there already; only that is followed.
+    # Older archives of docker have links to layers that are in the archive already.
     target = entry.link
     if entry.kind == Kind.SYMLINK:
         target = os.path.join(split(entry.path)[0], entry.link)
@@ -75,19 +76,19 @@ def _link(directory: str, entry: Entry) -> None:
 
 
 def _inside(path: str) -> str | None:
-    """Return *path* without detours, None if it leads out of the archive."""
+    """Return *path* normalised, None if it points outside of the archive."""
     normal = os.path.normpath(path)
     if "\0" in normal or normal == ".." or normal.startswith(("/", "../")):
         return None
     return normal
 
 
-def read_docker(directory: str) -> Iterator[tuple[str, Descriptor]]:
-    """Make manifests for docker's older form, and put everything where a layout has it.
+def read_docker(directory: str) -> Iterator[ArchivedImage]:
+    """Convert docker's older form to an image layout: write manifests, and link the blobs.
 
-    Yields the name and the manifest of each image.
+    Yields an image for each of its names.
     """
-    adopt = cache(partial(_adopt, directory))  # each file is hashed once, however often it is named
+    adopt = cache(partial(_adopt, directory))  # each file is hashed once
     for at, image in enumerate(_documents(directory)):
         where = f"manifest.json[{at}]"
         config, layers, names = _fields(image, where)
@@ -106,7 +107,7 @@ def read_docker(directory: str) -> Iterator[tuple[str, Descriptor]]:
             with open(path, "xb") as out:
                 out.write(manifest.raw)
         for name in names:
-            yield name, manifest.descriptor
+            yield ArchivedImage(name, manifest.descriptor)
 
 
 def _documents(directory: str) -> list[Any]:
@@ -139,7 +140,7 @@ def _are_strings(value: Any) -> TypeGuard[list[str]]:
 
 
 def _require_small(directory: str, config: str, where: str) -> None:
-    with contextlib.suppress(OSError):  # what is missing is told later
+    with contextlib.suppress(OSError):  # a missing file is reported later
         size = os.stat(f"{directory}/{_inside(config)}").st_size
         if size > limits.CONFIG:
             message = f"the config {config} has {size} bytes, and the limit is {limits.CONFIG}"
@@ -147,7 +148,7 @@ def _require_small(directory: str, config: str, where: str) -> None:
 
 
 def _adopt(directory: str, path: str, media_type: str) -> Descriptor:
-    """Give a file of the archive its name as a blob; returns its descriptor."""
+    """Link a file of the archive as a blob of the layout; returns its descriptor."""
     inside = _inside(path)
     if inside is None:
         raise BadManifest(f"path {path!r} points outside of the archive", where="manifest.json")

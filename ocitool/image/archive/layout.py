@@ -1,6 +1,8 @@
-"""An OCI image layout in a directory as a source of content."""
+"""An OCI image layout in a directory, as a source of content."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from ocitool.errors import BadManifest, BlobNotFound
 from ocitool.oci.content import Stream
@@ -10,8 +12,15 @@ from ocitool.oci.streams import VerifiedReader
 from ocitool.store.refs import name_of
 
 
+class ArchivedImage(NamedTuple):
+    """An image in an archive, with its name (``""`` for none)."""
+
+    name: str
+    root: Descriptor
+
+
 class DirectorySource:
-    """What the layout in *directory* has; *root* is what it stands for."""
+    """The content of the layout in *directory*; *root* is the manifest or index it stands for."""
 
     def __init__(self, directory: str, root: Descriptor) -> None:
         self._directory = directory
@@ -38,17 +47,17 @@ class DirectorySource:
         return VerifiedReader(file, digest, size, where="archive")
 
 
-def read_layout(directory: str) -> list[tuple[str, Descriptor]]:
-    """Return the names and roots of a layout; a name may be ``""``, or a tag alone."""
+def read_layout(directory: str) -> list[ArchivedImage]:
+    """Return the images of a layout."""
     try:
         with open(f"{directory}/index.json", "rb") as file:
             raw = file.read(MANIFEST_LIMIT + 1)
     except OSError as error:
         raise BadManifest(f"cannot read the file: {error.strerror}", where="index.json") from error
     index = Index.parse(raw, OCI_INDEX)
-    return [(_full(name_of(entry)), entry) for entry in index.manifests]
+    return [ArchivedImage(_full(name_of(entry)), entry) for entry in index.manifests]
 
 
 def _full(name: str) -> str:
-    # A bare tag names no repository: such an image is loaded without a name.
+    # A tag alone has no repository: such an image is loaded without a name.
     return name if "/" in name or ":" in name else ""

@@ -37,7 +37,7 @@ class Change(NamedTuple):
     """An entry, and the path of the file it describes; ``""`` where there is none of its own."""
 
     entry: Entry
-    place: str
+    host_path: str
 
 
 #: The first name of every file that has several, and its state.
@@ -47,9 +47,9 @@ Links = dict[tuple[int, int], tuple[str, os.stat_result]]
 def changes_in_upper(upper: str, opaque: str, look: Look = lambda path: None) -> Iterator[Change]:
     """Yield what the overlay directory *upper* adds, replaces and removes.
 
-    *opaque* is the name of the attribute that marks opaque directories.  *look* tells what the
-    layers below have: a directory that overlay has copied up, and in which nothing has changed in
-    the end, is left out.
+    *opaque* is the name of the xattr of opaque directories.  *look* returns what the layers below
+    have: a directory that overlayfs has copied up, and in which nothing has changed in the end, is
+    left out.
     """
     yield from _Upper(opaque, {}, look).walk(upper, "")
 
@@ -62,12 +62,12 @@ class _Upper:
 
     def walk(self, directory: str, path: str) -> Iterator[Change]:
         for name, state in _listing(directory):
-            place = f"{directory}/{name}"
+            host_path = f"{directory}/{name}"
             child = _child(path, name)
             if is_whiteout(state):
                 yield _removed(path, name)
                 continue
-            change = describe(place, child, state, self._links)
+            change = describe(host_path, child, state, self._links)
             if change is None:
                 continue
             if change.entry.kind != Kind.DIRECTORY:
@@ -76,11 +76,11 @@ class _Upper:
                 yield from self._directory(change, state)
 
     def _directory(self, change: Change, state: os.stat_result) -> Iterator[Change]:
-        path, place = change.entry.path, change.place
-        is_opaque = self._is_opaque(place)
-        inside = self.walk(place, path)
+        path, host_path = change.entry.path, change.host_path
+        is_opaque = self._is_opaque(host_path)
+        inside = self.walk(host_path, path)
         first = next(inside, None)
-        if first is None and not is_opaque and self._unchanged(path, place, state):
+        if first is None and not is_opaque and self._unchanged(path, host_path, state):
             return
         yield change
         if is_opaque:
@@ -89,20 +89,20 @@ class _Upper:
             yield first
             yield from inside
 
-    def _unchanged(self, path: str, place: str, state: os.stat_result) -> bool:
+    def _unchanged(self, path: str, host_path: str, state: os.stat_result) -> bool:
         known = self._look(path)
         return (
             known is not None
             and known.kind == Kind.DIRECTORY
             and known[2:5] == (stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid)
             and known.mtime == state.st_mtime_ns
-            and known.xattrs == xattrs.read(place)
+            and known.xattrs == xattrs.read(host_path)
         )
 
-    def _is_opaque(self, place: str) -> bool:
+    def _is_opaque(self, host_path: str) -> bool:
         try:
-            # "x" marks a directory that may hold whiteouts as files; it hides nothing itself.
-            return os.getxattr(place, self._opaque, follow_symlinks=False) == b"y"
+            # "x" stands for a directory that may hold whiteouts as files; it hides nothing itself.
+            return os.getxattr(host_path, self._opaque, follow_symlinks=False) == b"y"
         except OSError:
             return False
 
@@ -130,30 +130,30 @@ class _Copy:
             for name in sorted(set(os.listdir(before)) - found, key=encode):
                 yield _removed(path, name)
         for name, state in now:
-            place, old = f"{tree}/{name}", f"{before}/{name}" if before else ""
+            host_path, old = f"{tree}/{name}", f"{before}/{name}" if before else ""
             child = _child(path, name)
             young = moved or state.st_ctime_ns >= self._since
-            if young and not (old and self._same(place, state, old)):
-                change = describe(place, child, state, self._links)
+            if young and not (old and self._same(host_path, state, old)):
+                change = describe(host_path, child, state, self._links)
                 if change is not None:
                     yield change
             if stat.S_ISDIR(state.st_mode):
                 inner = old if old and _is_directory(old) else ""
-                yield from self.walk(place, inner, child, moved=young)
+                yield from self.walk(host_path, inner, child, moved=young)
 
-    def _same(self, place: str, state: os.stat_result, old: str) -> bool:
+    def _same(self, host_path: str, state: os.stat_result, old: str) -> bool:
         try:
-            was = ownership.here().seen(old, os.lstat(old))
+            was = ownership.current().effective(old, os.lstat(old))
         except (FileNotFoundError, NotADirectoryError):
             return False
-        if not _same_attributes(state, was) or xattrs.read(place) != xattrs.read(old):
+        if not _same_attributes(state, was) or xattrs.read(host_path) != xattrs.read(old):
             return False
         if stat.S_ISREG(state.st_mode):
-            return state.st_size == was.st_size and same_content(place, old)
-        return not stat.S_ISLNK(state.st_mode) or os.readlink(place) == os.readlink(old)
+            return state.st_size == was.st_size and same_content(host_path, old)
+        return not stat.S_ISLNK(state.st_mode) or os.readlink(host_path) == os.readlink(old)
 
 
-def describe(place: str, path: str, state: os.stat_result, links: Links) -> Change | None:
+def describe(host_path: str, path: str, state: os.stat_result, links: Links) -> Change | None:
     """Return the change for one file; None for sockets.
 
     *links* remembers those that have several names.
@@ -167,10 +167,10 @@ def describe(place: str, path: str, state: os.stat_result, links: Links) -> Chan
         if first != path:
             linked = _entry(path, Kind.HARDLINK, state, 0, first, NO_XATTRS)
             # A link or pipe may be known by each of its names, and by its time.
-            return Change(linked, place if kind in (Kind.SYMLINK, Kind.FIFO) else "")
+            return Change(linked, host_path if kind in (Kind.SYMLINK, Kind.FIFO) else "")
     size = state.st_size if kind == Kind.FILE else 0
-    link = os.readlink(place) if kind == Kind.SYMLINK else ""
-    return Change(_entry(path, kind, state, size, link, xattrs.read(place)), place)
+    link = os.readlink(host_path) if kind == Kind.SYMLINK else ""
+    return Change(_entry(path, kind, state, size, link, xattrs.read(host_path)), host_path)
 
 
 def _entry(
@@ -194,28 +194,28 @@ def write_changes(
     """
     writer = TarWriter(sink)
     count = 0
-    for entry, place in changes:
+    for entry, host_path in changes:
         count += 1
         if clamp is not None and entry.mtime > clamp * _SECOND:
             entry = entry._replace(mtime=clamp * _SECOND)
-            if place:
-                ownership.here().date(place, entry)
+            if host_path:
+                ownership.current().date(host_path, entry)
         writer.add(entry)
         if entry.size:
-            copy_content(writer, place, entry.size)
+            copy_content(writer, host_path, entry.size)
     writer.close()
     return count
 
 
-def copy_content(writer: TarWriter, place: str, size: int) -> None:
-    """Write the content of the file *place*, which must still have *size* bytes."""
-    fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def copy_content(writer: TarWriter, host_path: str, size: int) -> None:
+    """Write the content of the file *host_path*, which must still have *size* bytes."""
+    fd = os.open(host_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         left = size
         while left:
             data = os.read(fd, min(left, CHUNK))
             if not data:
-                raise LayerError("shrank while it was read", where=place)
+                raise LayerError("shrank while it was read", where=host_path)
             writer.content(data)
             left -= len(data)
     finally:
@@ -231,9 +231,10 @@ def _same_attributes(now: os.stat_result, was: os.stat_result) -> bool:
 
 def _listing(directory: str) -> list[tuple[str, os.stat_result]]:
     with os.scandir(directory) as found:
-        seen = ownership.here().seen
+        effective = ownership.current().effective
         listing = [
-            (entry.name, seen(entry.path, entry.stat(follow_symlinks=False))) for entry in found
+            (entry.name, effective(entry.path, entry.stat(follow_symlinks=False)))
+            for entry in found
         ]
     listing.sort(key=lambda item: encode(item[0]))
     return listing
@@ -248,8 +249,8 @@ def _is_directory(path: str) -> bool:
 
 
 def _removed(path: str, name: str) -> Change:
-    mark = f"{path}/{WHITEOUT}{name}" if path else WHITEOUT + name
-    return Change(Entry(mark, Kind.FILE, 0), "")
+    whiteout = f"{path}/{WHITEOUT}{name}" if path else WHITEOUT + name
+    return Change(Entry(whiteout, Kind.FILE, 0), "")
 
 
 def _child(path: str, name: str) -> str:

@@ -127,7 +127,7 @@ class _GzipReader:
             try:
                 data: bytes = self._inflater.decompress(self._left, size)
             except Exception as error:  # isal raises its own type, zlib another
-                raise LayerError(f"the gzip stream is damaged: {error}") from error
+                raise LayerError(f"the gzip stream is corrupt: {error}") from error
             self._left = b""
             if data:
                 return data

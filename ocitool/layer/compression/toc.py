@@ -112,13 +112,13 @@ def _items(file: File) -> Iterator[dict[str, Any]]:
 
 
 def parse(data: bytes) -> tuple[File, ...]:
-    """Read a table that was proved; `LayerError` if it does not follow its format."""
+    """Read a verified table; `LayerError` if it does not follow its format."""
     try:
         table = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise LayerError(f"a layer's table of contents is damaged: {error}") from error
+        raise LayerError(f"a layer's table of contents is corrupt: {error}") from error
     if not isinstance(table, dict) or table.get("version") != _VERSION:
-        raise LayerError("a layer's table of contents is of no version that is known")
+        raise LayerError("unsupported version of a layer's table of contents")
     files: list[File] = []
     chunks: list[Chunk] = []  # of the last file
     for item in _get(table, "entries", list, []):
@@ -205,13 +205,13 @@ def _time(text: str) -> int:
     if not text:
         return 0
     try:
-        moment = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
         raise LayerError(f"{text!r:.40} is not a time", where="table of contents") from None
-    if moment.tzinfo is None:
+    if parsed.tzinfo is None:
         raise LayerError(f"{text!r:.40} has no time zone", where="table of contents")
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    passed = moment - epoch
+    passed = parsed - epoch
     return (passed.days * 86_400 + passed.seconds) * _SECOND + passed.microseconds * 1000
 
 
@@ -228,11 +228,11 @@ Fetch = Callable[[int, int], bytes]
 
 
 def contents(blob: Descriptor, fetch: Fetch) -> tuple[File, ...] | None:
-    """Return what a layer holds, file by file; None if its descriptor tells of no table.
+    """Return what a layer holds, file by file; None if its descriptor names no table.
 
     Raises:
         DigestMismatch: the table is not the one of which the manifest has the digest.
-        LayerError: the blob has no such table, or a damaged one.
+        LayerError: the blob has no such table, or a corrupt one.
     """
     if DIGEST_ANNOTATION in blob.annotations:
         return parse(_estargz(blob, fetch))
@@ -245,9 +245,9 @@ def _estargz(blob: Descriptor, fetch: Fetch) -> bytes:
     footer = fetch(max(0, blob.size - _GZIP_FOOTER), _GZIP_FOOTER)
     digits = footer[16:32]
     if footer[:4] != b"\x1f\x8b\x08\x04" or footer[12:14] != b"SG" or footer[32:38] != b"STARGZ":
-        raise LayerError("a blob that should be eStargz has no footer of it")
+        raise LayerError("an eStargz blob has no eStargz footer")
     if not set(digits) <= set(b"0123456789abcdef"):
-        raise LayerError("the footer of an eStargz blob is damaged")
+        raise LayerError("the footer of an eStargz blob is corrupt")
     start = int(digits, 16)
     packed = _part(fetch, start, blob.size - _GZIP_FOOTER - start)
     limits = replace(DEFAULT_LIMITS, total=_LARGEST)
@@ -256,17 +256,17 @@ def _estargz(blob: Descriptor, fetch: Fetch) -> bytes:
         if entry.path != TABLE:
             break
         table = reader.read()
-        _prove(table, blob.annotations[DIGEST_ANNOTATION])
+        _verify(table, blob.annotations[DIGEST_ANNOTATION])
         return table
-    raise LayerError("a blob that should be eStargz has no table of contents")
+    raise LayerError("an eStargz blob has no table of contents")
 
 
 def _zstd_chunked(blob: Descriptor, fetch: Fetch) -> bytes:
     start, packed_size, size, kind = _position(blob.annotations, blob.size, fetch)
     if kind != 1 or size > _LARGEST:
-        raise LayerError("the table of contents of a zstd:chunked blob is of no kind that is known")
+        raise LayerError("unsupported type of table of contents in a zstd:chunked blob")
     packed = _part(fetch, start, packed_size)
-    _prove(packed, blob.annotations[CHECKSUM_ANNOTATION])  # of the compressed table, that is
+    _verify(packed, blob.annotations[CHECKSUM_ANNOTATION])  # of the compressed table, that is
     table = _bounded(ZSTD.decompress(io.BytesIO(packed)), size)
     if len(table) != size:
         raise LayerError("the table of contents of a zstd:chunked blob is not as long as it says")
@@ -275,15 +275,15 @@ def _zstd_chunked(blob: Descriptor, fetch: Fetch) -> bytes:
 
 def _position(annotations: Mapping[str, str], size: int, fetch: Fetch) -> tuple[int, ...]:
     """Return where the table is, how long it is packed and plain, and its kind."""
-    if told := annotations.get(POSITION_ANNOTATION):
-        numbers = told.split(":")
+    if position := annotations.get(POSITION_ANNOTATION):
+        numbers = position.split(":")
         if len(numbers) != 4 or not all(n.isascii() and n.isdigit() for n in numbers):
-            raise LayerError(f"{told!r:.80} is not the position of a table of contents")
+            raise LayerError(f"{position!r:.80} is not the position of a table of contents")
         return tuple(int(number) for number in numbers)
     whole = len(_FRAME) + _ZSTD_FOOTER
     footer = fetch(max(0, size - whole), whole)
     if not footer.startswith(_FRAME) or not footer.endswith(_MAGIC):
-        raise LayerError("a blob that should be zstd:chunked has no footer of it")
+        raise LayerError("a zstd:chunked blob has no zstd:chunked footer")
     footer = footer[len(_FRAME) :]
     return tuple(int.from_bytes(footer[at : at + 8], "little") for at in range(0, 32, 8))
 
@@ -305,7 +305,7 @@ def _bounded(stream: Stream, size: int) -> bytes:
     return bytes(data)
 
 
-def _prove(data: bytes, wanted: str) -> None:
+def _verify(data: bytes, wanted: str) -> None:
     digest = Digest.parse(wanted, "annotations")
     got = Digest.of(data, digest.algorithm)
     if got != digest:

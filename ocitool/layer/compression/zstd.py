@@ -56,7 +56,7 @@ class Zstd:
 ZSTD: Final[Codec] = Zstd()
 
 
-class _Marked:
+class _EndMarked:
     """A stream with `_ZSTD_END` behind its end, in one piece with what comes last.
 
     In a piece of its own the library may take it for the frame that it was waiting for.
@@ -98,7 +98,7 @@ class _ZstdReader:
         self._error = zstandard.ZstdError
         decompressor = zstandard.ZstdDecompressor(max_window_size=self._WINDOW)
         # Only `read` is called on it, which is all a Stream promises.
-        marked = cast(IO[bytes], _Marked(stream))
+        marked = cast(IO[bytes], _EndMarked(stream))
         self._reader = decompressor.stream_reader(marked, read_across_frames=True)
         self._held = b""  # what may be the end mark
 
@@ -109,7 +109,7 @@ class _ZstdReader:
             try:
                 data: bytes = self._reader.read(size)
             except self._error as error:
-                raise LayerError(f"the zstd stream is damaged: {error}") from error
+                raise LayerError(f"the zstd stream is corrupt: {error}") from error
             if not data:
                 if self._held != _END_MARK:
                     raise LayerError("the zstd stream ends too early")

@@ -28,7 +28,7 @@ def index(tar: Stream, below: Stack, holes: Holes, *, limits: Limits = DEFAULT_L
     The same tar on the same layers gives the same image, and the same *holes*.
 
     Raises:
-        LayerError: the archive is damaged, hostile, or cannot be represented.
+        LayerError: the archive is corrupt, hostile, or cannot be represented.
     """
     reader = TarReader(tar, limits)
     target = ErofsTarget(below, reader, holes)

@@ -40,11 +40,11 @@ HIDDEN = Hidden()
 
 
 class Stack:
-    """Images, the topmost first; each is proved when it is first looked into."""
+    """Images, the topmost first; each is verified when it is first looked into."""
 
     def __init__(self, images: Sequence[Below]) -> None:
         self.images = tuple(images)
-        self._proved: set[int] = set()
+        self._verified: set[int] = set()
         self._names: dict[tuple[int, int], dict[bytes, int]] = {}
 
     def find(self, parts: Sequence[bytes]) -> Seen | None:
@@ -65,17 +65,17 @@ class Stack:
     def root_names(self) -> Iterator[bytes]:
         """Yield the names in the root directories of all layers."""
         for at, below in enumerate(self.images):
-            self._prove(at)
+            self._verify(at)
             yield from self._listing(at, below.image.root)
 
-    def _prove(self, at: int) -> None:
-        if at not in self._proved:
+    def _verify(self, at: int) -> None:
+        if at not in self._verified:
             self.images[at].image.verify()
-            self._proved.add(at)
+            self._verified.add(at)
 
     def _look(self, at: int, image: ErofsImage, parts: Sequence[bytes]) -> Node | Hidden | None:
         """Return what one layer says of a path; None if nothing."""
-        self._prove(at)
+        self._verify(at)
         number = image.root
         node = image.node(number)
         hidden = False

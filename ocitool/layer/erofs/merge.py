@@ -52,7 +52,7 @@ def _cover(low: Node, high: Node) -> None:
 
 
 def _clean(directory: Node) -> None:
-    """Take out the marks: beneath *directory* there is nothing that they could hide."""
+    """Remove whiteouts and opaque xattrs: below *directory* there is nothing to hide."""
     if directory.is_opaque:
         kept = {name: value for name, value in directory.xattrs.items() if name != OPAQUE}
         directory.xattrs = kept or NO_XATTRS

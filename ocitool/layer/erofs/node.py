@@ -16,10 +16,9 @@ _OPAQUE_VALUE: Final = b"y"
 
 
 class Node:
-    """One inode.  With several names it stands in several places, as the same object.
+    """One inode.  With several names it is in the tree several times, as the same object.
 
-    A plain class and changeable, unlike the house's other values: a tree has 50,000 of them and
-    is folded in place.
+    Mutable and no dataclass, unlike other values: a tree has 50,000 of them.
     """
 
     __slots__ = (
@@ -61,13 +60,13 @@ class Node:
         return self.mode & 0o170000 == stat.S_IFDIR
 
     @property
-    def is_link(self) -> bool:
+    def is_symlink(self) -> bool:
         """Say whether it is a symbolic link."""
         return self.mode & 0o170000 == stat.S_IFLNK
 
     @property
     def is_whiteout(self) -> bool:
-        """Say whether it is overlay's mark for a removed name."""
+        """Say whether it is a whiteout, as overlayfs has them."""
         return self.mode & 0o170000 == _WHITEOUT and self.rdev == (0, 0)
 
     @property
@@ -96,7 +95,7 @@ class Node:
 
 
 def whiteout() -> Node:
-    """Return the mark that hides a name of the layers below."""
+    """Return a whiteout, as overlayfs has them."""
     return Node(_WHITEOUT)
 
 

@@ -42,7 +42,7 @@ class ErofsImage:
         end = (slot + count) * format.DEVICE.size
         if (magic, bits, features) != known or max(blocks * BLOCK, end) > len(self._data):
             self._data.close()
-            raise self._damaged()
+            raise self._corrupt()
         self.root = root  # the number of its inode
         self._bases: list[int] = []
         self.devices: tuple[Device, ...] = tuple(self._read_devices(slot, count))
@@ -54,18 +54,18 @@ class ErofsImage:
             self._bases.append(base)
             name = tag.rstrip(b"\0").decode("ascii", "replace")
             if not _TAG.fullmatch(name):  # it becomes a part of a path
-                raise self._damaged()
+                raise self._corrupt()
             yield Device(tag=name, size=blocks * BLOCK)
 
-    def _damaged(self) -> LayerError:
-        return LayerError("the layer's EROFS image is damaged", where=self._path, hint=_REMEDY)
+    def _corrupt(self) -> LayerError:
+        return LayerError("the layer's EROFS image is corrupt", where=self._path, hint=_REMEDY)
 
     def verify(self) -> Self:
-        """Prove that the image is as it was written; `LayerError` if not."""
+        """Verify that the image is as it was written; `LayerError` if not."""
         data = bytearray(self._data)
         data[format.UUID] = bytes(16)
         if hashlib.sha256(data).digest()[:16] != self._data[format.UUID]:
-            raise self._damaged()
+            raise self._corrupt()
         return self
 
     def node(self, number: int) -> Node:
@@ -73,7 +73,7 @@ class ErofsImage:
         data = self._data
         at = number * format.SLOT
         if at + INODE.size > len(data):
-            raise self._damaged()
+            raise self._corrupt()
         (layout, words, mode, _, size, address, _, uid, gid, seconds, nanoseconds,
          _) = INODE.unpack_from(data, at)  # fmt: skip
         node = Node(mode, uid, gid, seconds * _SECOND + nanoseconds)

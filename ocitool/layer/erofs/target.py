@@ -133,7 +133,7 @@ class ErofsTarget:
 
     def copy_up(self, path: str) -> bool:
         found = self._find(path)
-        if found is None or found.below is None or not (_is_file(found.node) or found.node.is_link):
+        if found is None or found.below is None or not _is_linkable(found.node):
             return False
         children, key = self._place(path)
         children[key] = node = found.node
@@ -210,5 +210,5 @@ class ErofsTarget:
         return kept
 
 
-def _is_file(node: Node) -> bool:
-    return stat.S_ISREG(node.mode)
+def _is_linkable(node: Node) -> bool:
+    return stat.S_ISREG(node.mode) or node.is_symlink

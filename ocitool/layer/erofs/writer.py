@@ -26,7 +26,7 @@ _HAS_MTIME: Final = 0x2  # a compatible feature: times are those of content, not
 def write(root: Node, devices: Sequence[Device]) -> bytes:
     """Return the image of *root*; ``Node.device`` counts *devices* from 0.
 
-    Its UUID tells of its content, as `ErofsImage.verify` wants it.
+    Its UUID is a digest of its content, which `ErofsImage.verify` compares.
 
     Raises:
         LayerError: a node has more attributes than an image can hold.
@@ -46,8 +46,8 @@ class _Image:
         self._end = DEVICES_AT + len(devices) * format.DEVICE.size
 
     def dump(self) -> bytes:
-        self._place()
-        starts, blocks = self._place_plain()
+        self._lay_out()
+        starts, blocks = self._lay_out_plain()
         bases = self._bases(blocks)
         out = bytearray(blocks * BLOCK)
         self._super(out, bases, blocks)
@@ -58,7 +58,7 @@ class _Image:
 
     # -- where everything goes --------------------------------------------------------------
 
-    def _place(self) -> None:
+    def _lay_out(self) -> None:
         """Give every node a place, directories before what is in them."""
         todo = [self._root]
         met: set[int] = set()
@@ -106,7 +106,7 @@ class _Image:
         if size and not inline:
             self._plain.append((node, size))
 
-    def _place_plain(self) -> tuple[dict[int, int], int]:
+    def _lay_out_plain(self) -> tuple[dict[int, int], int]:
         """Return the first blocks of what is not inline, by the node's place, and all blocks."""
         block = _aligned(self._end, BLOCK) // BLOCK
         starts: dict[int, int] = {}

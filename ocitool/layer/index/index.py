@@ -26,7 +26,7 @@ _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _DIRECTORY: Final = f'","{Kind.DIRECTORY}",'.encode("ascii")
 
 
-class Placed(NamedTuple):
+class IndexEntry(NamedTuple):
     """An entry and the offset of its content in the uncompressed tar.
 
     ``sparse`` is as of a `TarReader`: None unless only these runs of data are there.
@@ -63,10 +63,10 @@ class IndexWriter:
         """Return the index."""
         if self._ordered:  # as our own layers are
             return bytes(self._text)
-        sequel = Sequel()
+        replay = Replay()
         for line in self._text.splitlines():
-            sequel.add(bytes(line))
-        return sequel.dump()
+            replay.add(bytes(line))
+        return replay.dump()
 
 
 def index_of(stream: Stream) -> bytes:
@@ -82,7 +82,7 @@ def index_of(stream: Stream) -> bytes:
 class LayerIndex:
     """An index that was read: look-ups by path, names by directory.
 
-    Whiteouts are not among the entries; `hides` tells of them.
+    Whiteouts are not among the entries; see `hides`.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -129,7 +129,7 @@ class LayerIndex:
             self._names[path] = []
             self._names.setdefault(parent, []).append(name)
 
-    def get(self, path: str) -> Placed | None:
+    def get(self, path: str) -> IndexEntry | None:
         """Return the entry of *path*, None if the layer has none."""
         line = self._lines.get(path)
         if line is None:
@@ -137,7 +137,7 @@ class LayerIndex:
         *fields, device, values, offset = (read := json.loads(line))[:11]
         decoded = {name: base64.b64decode(value) for name, value in values.items()}
         entry = Entry._make([*fields, tuple(device), decoded])
-        return Placed(entry, offset, *(tuple(map(tuple, runs)) for runs in read[11:]))
+        return IndexEntry(entry, offset, *(tuple(map(tuple, runs)) for runs in read[11:]))
 
     def is_directory(self, path: str) -> bool:
         """Say whether *path* is a directory of this layer, implied or with an entry."""
@@ -187,18 +187,20 @@ class LayerIndex:
             else:
                 yield directory
 
-    def moved(self, places: Mapping[str, str]) -> LayerIndex:
-        """Return the index of this layer with what is in some directories in others instead."""
+    def moved(self, directories: Mapping[str, str]) -> LayerIndex:
+        """Return this index with the contents of *directories* moved: old path to new path."""
         moved = LayerIndex(b"")
-        marks = [(each, OPAQUE) for each in self._opaque]
-        marks += [(each, WHITEOUT + name) for each in self._hidden for name in self._hidden[each]]
-        for directory, name in marks:
-            moved._take(f"{places.get(directory, directory)}/{name}".lstrip("/"), b"")
+        whiteouts = [(each, OPAQUE) for each in self._opaque]
+        whiteouts += [
+            (each, WHITEOUT + name) for each in self._hidden for name in self._hidden[each]
+        ]
+        for directory, name in whiteouts:
+            moved._take(f"{directories.get(directory, directory)}/{name}".lstrip("/"), b"")
         lines: dict[str, bytes] = {}
         for path, line in self._lines.items():
             directory, name = split(path)
-            if directory in places:
-                path = f"{places[directory]}/{name}".lstrip("/")
+            if directory in directories:
+                path = f"{directories[directory]}/{name}".lstrip("/")
                 line = _encode([path, *json.loads(line)[1:]]).encode("ascii")
             lines[path] = line
         for path in sorted(lines, key=order):
@@ -218,21 +220,21 @@ def _is_directory(line: bytes) -> bool:
 
 
 def parse(data: bytes) -> LayerIndex:
-    """Read an index; `LayerError` if it is damaged."""
+    """Read an index; `LayerError` if it is corrupt."""
     try:
         return LayerIndex(data)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise LayerError(f"the layer's index is damaged: {error}") from error
+        raise LayerError(f"the layer's index is corrupt: {error}") from error
 
 
-_LINK: Final = 7  # the place of a link's target among the fields of a line
+_LINK: Final = 7  # the field of a line with a link's target
 _OFFSET: Final = 10
 #: The offset of a hard link to a file of the layers below, whatever the layer itself has there.
 BELOW: Final = -1
 
 
-class Sequel:
-    """Takes lines of an index as the layer has them, and keeps what is left of them at its end.
+class Replay:
+    """Applies the lines of an index, in the layer's order, to those before them.
 
     Of a path that comes twice the last entry counts.  The other names of a file that is replaced
     keep it; what was in a directory goes with it; a directory in the place of anything else hides
@@ -282,10 +284,10 @@ class Sequel:
         if split(path)[1].startswith(WHITEOUT):
             return
         if before != Kind.DIRECTORY:
-            self._pass_on(path)
+            self._keep_links(path)
             if kind == Kind.DIRECTORY:
-                mark = [f"{path}/{OPAQUE}", Kind.FILE, 0o644, 0, 0, 0, 0, "", (0, 0), {}, 0]
-                self.add(_encode(mark).encode("ascii"))
+                opaque = [f"{path}/{OPAQUE}", Kind.FILE, 0o644, 0, 0, 0, 0, "", (0, 0), {}, 0]
+                self.add(_encode(opaque).encode("ascii"))
         elif kind != Kind.DIRECTORY:
             self._empty(path)
 
@@ -296,10 +298,10 @@ class Sequel:
     def _remove(self, path: str) -> None:
         self._empty(path)
         if path in self._lines:
-            self._pass_on(path)
+            self._keep_links(path)
             del self._lines[path]
 
-    def _pass_on(self, path: str) -> None:
+    def _keep_links(self, path: str) -> None:
         """Let the hard links to *path* keep the file that it has been so far."""
         names = [name for name in self._links.pop(path, ()) if self._leads(name) == path]
         fields = self._fields(path)

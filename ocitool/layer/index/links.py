@@ -11,10 +11,10 @@ from ocitool.layer.index.merged import Found, ImageTree
 from ocitool.layer.symlinks import resolve
 
 
-def settled(indexes: Iterable[LayerIndex]) -> list[LayerIndex]:
-    """Return *indexes*, lowest first, with every entry where unpacking would put it.
+def resolve_links(indexes: Iterable[LayerIndex]) -> list[LayerIndex]:
+    """Return *indexes*, lowest first, with every entry at the path where unpacking puts it.
 
-    An index does not say in which order its layer had what: where a layer has one place by two
+    An index does not say in which order its layer had what: where a layer has one path by two
     names, or replaces a link that it has put something through, the last in the index's order
     counts, and links lead where they do in the end.
 
@@ -24,13 +24,13 @@ def settled(indexes: Iterable[LayerIndex]) -> list[LayerIndex]:
     """
     done: list[LayerIndex] = []
     for index in indexes:
-        places = _Places(index, done).found()
-        done.append(index.moved(places) if places else index)
+        moved = _LinkedDirectories(index, done).moved()
+        done.append(index.moved(moved) if moved else index)
     return done
 
 
-class _Places:
-    """Where the directories of *index* are that lead through links; *below* are settled."""
+class _LinkedDirectories:
+    """The directories of *index* that lead through links, on *below*, which are resolved."""
 
     def __init__(self, index: LayerIndex, below: Sequence[LayerIndex]) -> None:
         self._index = index
@@ -38,17 +38,17 @@ class _Places:
         self._below = ImageTree(below)
         self._whole = ImageTree([*below, index])
 
-    def found(self) -> dict[str, str]:
-        """Return the places of those that are elsewhere."""
-        places: dict[str, str] = {}
+    def moved(self) -> dict[str, str]:
+        """Return the directories that links lead elsewhere, with the paths they lead to."""
+        moved: dict[str, str] = {}
         for directory in self._index.through():
             parent, name = split(directory)
-            place = f"{places.get(parent, parent)}/{name}".lstrip("/")
+            target = f"{moved.get(parent, parent)}/{name}".lstrip("/")
             if self._index.get(directory) is None or not self._index.is_directory(directory):
-                place = self._followed(directory)
-            if place != directory:
-                places[directory] = place
-        return places
+                target = self._followed(directory)
+            if target != directory:
+                moved[directory] = target
+        return moved
 
     def _followed(self, directory: str) -> str:
         try:
@@ -58,9 +58,9 @@ class _Places:
             return resolve(directory, lambda path: self._target(below.get(path)), strict=True)
 
     def _look(self, path: str) -> Found | None:
-        placed = self._index.get(path)
-        if placed is not None:
-            return Found(placed.entry, self._layer, placed.offset, placed.sparse)
+        own = self._index.get(path)
+        if own is not None:
+            return Found(own.entry, self._layer, own.offset, own.sparse)
         return None if self._hides(path) else self._below.get(path)
 
     def _hides(self, path: str) -> bool:

@@ -47,7 +47,7 @@ class Headers:
         self._owners: dict[bytes, tuple[int, int, int]] = {}
 
     def plain(self, buffer: bytes, at: int) -> Entry | None:
-        """Return what the header at *at* says if that is quickly told; None leaves it to `entry`.
+        """Return the entry of the header at *at* if it is a simple one; None leaves it to `entry`.
 
         Nothing is taken here that `verify` and `entry` would refuse or read in another way: it is
         for the files and directories that nearly all of a layer consists of.

@@ -81,7 +81,7 @@ def parse(data: bytes) -> dict[str, bytes]:
         elif name == _REPEATED[len(repeated) % 2]:
             repeated.append(value)
         else:
-            raise LayerError("the map of a sparse file is damaged")
+            raise LayerError("the map of a sparse file is corrupt")
     if repeated:
         records[SPARSE_MAP] = b",".join(repeated)
     return records

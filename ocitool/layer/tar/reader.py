@@ -135,7 +135,7 @@ class TarReader:
     # -- headers ----------------------------------------------------------------------------
 
     def _plain(self) -> Entry | None:
-        """Read the next header if it is whole in the buffer and quickly told."""
+        """Read the next header if it is whole in the buffer and a simple one."""
         at = self._at + self._left + self._padding
         if at + BLOCK > len(self._buffer):
             return None
@@ -228,6 +228,6 @@ class TarReader:
 
     def _block_of_content(self) -> bytes:
         if self._left < BLOCK:
-            raise LayerError("the map of a sparse file is damaged")
+            raise LayerError("the map of a sparse file is corrupt")
         self._left -= BLOCK
         return self._exactly(BLOCK)

@@ -118,7 +118,7 @@ def _listed(block: Callable[[], bytes], most: int) -> list[int]:
         if len(numbers) == wanted:
             return numbers[1:]
         if len(rest) > _LONGEST:
-            raise LayerError("the map of a sparse file is damaged")
+            raise LayerError("the map of a sparse file is corrupt")
 
 
 def _bound(runs: int, most: int) -> None:
@@ -131,7 +131,7 @@ def _sparse(size: int, numbers: Sequence[int]) -> Sparse:
     spans = tuple(zip(numbers[::2], numbers[1::2], strict=False))
     rises = all(at + length <= after for (at, length), (after, _) in pairwise(spans))
     if len(numbers) % 2 or not rises or (spans and sum(spans[-1]) > size):
-        raise LayerError("the map of a sparse file is damaged")
+        raise LayerError("the map of a sparse file is corrupt")
     return Sparse(size, tuple(span for span in spans if span[1]))
 
 

@@ -102,7 +102,7 @@ class TarWriter:
 
     def _extended(self, name: bytes, records: list[tuple[str, bytes]]) -> None:
         data = pax.dump(records)
-        # The name of the extended header itself is of no account; it must only be stable.
+        # The name of the extended header itself does not matter; it must only be stable.
         label = b"PaxHeaders/" + name.rstrip(b"/").rpartition(b"/")[2][:80]
         self._write(_header(label, b"", 0o644, 0, 0, len(data), 0, b"x", b"", (0, 0)))
         self._write(data + bytes(-len(data) % _BLOCK))

@@ -49,7 +49,7 @@ def apply(
 
 
 _LISTS: Final = "system.posix_acl_"  # acl(5)
-_DAMAGED: Final = frozenset(
+_REFUSED: Final = frozenset(
     {
         errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EMLINK,
         errno.EISDIR, errno.E2BIG, errno.ERANGE, errno.EFBIG,
@@ -70,6 +70,6 @@ def _translated(error: OSError, entry: Entry) -> Exception:
             where=entry.path,
             hint="give this user a range of 65536 ids in /etc/subuid and /etc/subgid",
         )
-    if error.errno in _DAMAGED:
+    if error.errno in _REFUSED:
         return LayerError(f"cannot be unpacked: {error.strerror}", where=entry.path)
     return error

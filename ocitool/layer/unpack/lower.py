@@ -25,8 +25,8 @@ def look(trees: Sequence[str], path: str) -> Entry | None:
     return None if found is None else entry_of(path, *found)
 
 
-def entry_of(path: str, place: str, state: os.stat_result) -> Entry:
-    """Return the entry of the file *place*, which `find` has found at *path*."""
+def entry_of(path: str, host_path: str, state: os.stat_result) -> Entry:
+    """Return the entry of the file *host_path*, which `find` has found at *path*."""
     return Entry(
         path,
         kind_of(state.st_mode),
@@ -34,13 +34,13 @@ def entry_of(path: str, place: str, state: os.stat_result) -> Entry:
         state.st_uid,
         state.st_gid,
         mtime=state.st_mtime_ns,
-        link=os.readlink(place) if stat.S_ISLNK(state.st_mode) else "",
-        xattrs=xattrs.read(place),
+        link=os.readlink(host_path) if stat.S_ISLNK(state.st_mode) else "",
+        xattrs=xattrs.read(host_path),
     )
 
 
 def find(lower: Sequence[str], path: str) -> tuple[str, os.stat_result] | None:
-    """Return place and state of *path* in the topmost tree that shows it, None if none does.
+    """Return host path and state of *path* in the topmost tree that shows it; None if none does.
 
     *path* holds no links: each of its components is looked at without following.
     """
@@ -49,8 +49,8 @@ def find(lower: Sequence[str], path: str) -> tuple[str, os.stat_result] | None:
         if state is _HIDDEN:
             return None
         if isinstance(state, os.stat_result):
-            place = f"{tree}/{path}"
-            return place, ownership.here().seen(place, state)
+            host_path = f"{tree}/{path}"
+            return host_path, ownership.current().effective(host_path, state)
     return None
 
 
@@ -58,10 +58,10 @@ def covers(lower: Sequence[str], tree: str, path: str) -> bool:
     """Say whether the trees *lower* have something at *path* that *tree*, on them, could hide."""
     if not lower:
         return False
-    place = tree
+    host_path = tree
     for part in path.split("/")[:-1]:
-        place = f"{place}/{part}"
-        if _opaque(place):
+        host_path = f"{host_path}/{part}"
+        if _opaque(host_path):
             return False
     return find(lower, path) is not None
 
@@ -77,30 +77,30 @@ _HIDDEN = object()
 
 def _state(tree: str, path: str) -> object:
     """The state of *path* in one tree; None if it says nothing, `_HIDDEN` if it hides it."""
-    place = tree
+    host_path = tree
     hidden = False
     parent, name = split(path)
     for part in [*parent.split("/"), name] if parent else [name]:
-        if _opaque(place):
+        if _opaque(host_path):
             hidden = True
-        place = f"{place}/{part}"
+        host_path = f"{host_path}/{part}"
         try:
-            state = os.lstat(place)
+            state = os.lstat(host_path)
         except FileNotFoundError:
             return _HIDDEN if hidden else None
         except NotADirectoryError:
             return _HIDDEN  # a file hides what a directory below it holds
         if is_whiteout(state):
             return _HIDDEN
-        if stat.S_ISLNK(state.st_mode) and place != f"{tree}/{path}":
+        if stat.S_ISLNK(state.st_mode) and host_path != f"{tree}/{path}":
             return _HIDDEN  # below a link there is nothing of this path
     return state
 
 
-def _opaque(place: str) -> bool:
+def _opaque(host_path: str) -> bool:
     for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
         try:
-            if os.getxattr(place, name, follow_symlinks=False) == b"y":
+            if os.getxattr(host_path, name, follow_symlinks=False) == b"y":
                 return True
         except OSError:
             continue

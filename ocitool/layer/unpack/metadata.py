@@ -25,8 +25,8 @@ class Attributes:
         # Bits that open(2) does not set by itself.  The umask is read, not set: it belongs to the
         # whole process, and other threads make files, too.
         self._chmod_bits = _SPECIAL_BITS | current_umask()
-        self.owners = ownership.here()
-        self._uid, self._gid = self.owners.given or (-1, -1)
+        self.owners = ownership.current()
+        self._uid, self._gid = self.owners.default or (-1, -1)
         #: Whether new files get the group of their directory, which has the setgid bit: inode(7).
         self.inherits_group = False
 
@@ -75,4 +75,4 @@ def current_umask() -> int:
         for line in status:
             if line.startswith(b"Umask:"):
                 return int(line.split()[1], 8)
-    return 0o777  # not told: set every mode
+    return 0o777  # unknown: set every mode

@@ -138,8 +138,8 @@ class DirectoryTarget:
         found = trees.find(self._stack, path)
         if found is None:
             return False
-        place, state = found
-        entry = trees.entry_of(path, place, state)
+        host_path, state = found
+        entry = trees.entry_of(path, host_path, state)
         fd = self._root.directory(directory)
         self._attributes.inherits_group = directory in self._setgid
         if entry.kind == Kind.SYMLINK:
@@ -148,7 +148,7 @@ class DirectoryTarget:
         elif entry.kind == Kind.FILE:
             mode = entry.mode & 0o777
             with (
-                open(place, "rb") as source,
+                open(host_path, "rb") as source,
                 open(os.open(name, _NEW_FILE, mode, dir_fd=fd), "wb") as file,
             ):
                 shutil.copyfileobj(source, file, 1 << 20)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ocitool.errors import LayerError, LayerNotFound
 from ocitool.oci.digest import Digest
@@ -19,17 +19,24 @@ if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
 
 
+class UnpackedLayer(NamedTuple):
+    """A layer that a driver has unpacked."""
+
+    driver: str
+    chain_id: str  # digits
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """Sizes in bytes: of blobs, of layers by driver and name, of indexes by the diff's digits."""
+    """Sizes in bytes: of blobs, of unpacked layers, and of indexes by the digits of the diff ID."""
 
     blobs: dict[Digest, int]
-    layers: dict[tuple[str, str], int]
+    layers: dict[UnpackedLayer, int]
     indexes: dict[str, int]
 
     def layer(self, chain: str) -> int:
         """Return the bytes that a layer takes with all drivers."""
-        return sum(size for (_, name), size in self.layers.items() if name == chain)
+        return sum(size for layer, size in self.layers.items() if layer.chain_id == chain)
 
 
 def measure(store: Store) -> Space:
@@ -53,12 +60,13 @@ def _blobs(store: Store) -> dict[Digest, int]:
     return sizes
 
 
-def _layers(store: Store) -> dict[tuple[str, str], int]:
-    sizes: dict[tuple[str, str], int] = {}
+def _layers(store: Store) -> dict[UnpackedLayer, int]:
+    sizes: dict[UnpackedLayer, int] = {}
     for name in drivers_of(store.layout):
         with open_driver(store.make_driver, name) as driver:
             if driver is not None:
-                sizes |= {(name, chain): layer_size(driver, chain) for chain in driver.layers()}
+                for chain in driver.layers():
+                    sizes[UnpackedLayer(name, chain)] = layer_size(driver, chain)
     return sizes
 
 

@@ -61,7 +61,7 @@ def usage(store: Store) -> Usage:
 
     others = set(space.blobs) - everything.blobs  # of the build cache, or of nothing
     known = {digest.encoded for digest in kept.diffs}
-    unused = {key: size for key, size in space.layers.items() if key[1] not in kept.layers}
+    unused = {at: size for at, size in space.layers.items() if at.chain_id not in kept.layers}
     rows: tuple[Row, ...] = (
         Row(
             kind="Images",

@@ -257,7 +257,7 @@ def _await(
     sockets: Sockets | None,
     listeners: list[int],
 ) -> int:
-    """Wait for the container init, and answer its calls; kill it if the parent is gone."""
+    """Wait for the container init, and answer its calls; kill it if the host process is gone."""
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     poll.register(control.fileno(), select.POLLIN | select.POLLHUP)

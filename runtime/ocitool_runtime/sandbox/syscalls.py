@@ -101,7 +101,7 @@ _syscall.restype = c_long
 
 
 class Refused(OSError):
-    """The kernel refused *syscall*; ``filename`` is what it was about."""
+    """The kernel refused *syscall*; ``filename`` is the file, option or file system concerned."""
 
     def __init__(self, number: int, syscall: str, path: str = "") -> None:
         super().__init__(number, os.strerror(number), path or None)
@@ -129,12 +129,12 @@ def unshare(flags: int) -> None:
 
 
 def join_mounts(namespace: int) -> None:
-    """Go (back) to the mount namespace that *namespace* is open on; root and cwd are its root."""
+    """Enter the mount namespace that *namespace* has open; root and cwd become its root."""
     _libcall("setns", namespace, CLONE_NEWNS)
 
 
 def set_file_ids(uid: int, gid: int) -> None:
-    """Set the ids with which this thread makes files and sockets (setfsuid(2), no others)."""
+    """Set the IDs with which this thread makes files and sockets (setfsuid(2)), and no others."""
     for name, number in (("setfsgid", gid), ("setfsuid", uid)):
         _call(name, number)
         if _call(name, number) != number:  # it returns what was before, and no error
@@ -214,7 +214,7 @@ def filesystem_type(fd: int) -> int:
 
 
 def reset_signal(number: int) -> None:
-    """Give a signal its default action, whatever the C library thinks of it."""
+    """Give a signal its default action, also if the C library refuses to."""
     _call("rt_sigaction", number, _DEFAULT_ACTION, None, 8)
 
 
@@ -222,12 +222,12 @@ def reset_signal(number: int) -> None:
 
 
 def make_slave() -> None:
-    """Let no mount of this namespace reach the host (mount_namespaces(7), MS_SLAVE)."""
+    """Propagate no mount of this namespace to the host (mount_namespaces(7), MS_SLAVE)."""
     _libcall("mount", None, b"/", None, c_long(_MS_REC | _MS_SLAVE), None, path="/")
 
 
 def mount(source: str, target: str, kind: str, data: str) -> None:
-    """Mount the old way, for kernels before fsopen; *data* holds one page at most."""
+    """Mount with mount(2), for kernels before fsopen(2); *data* is one page at most."""
     arguments = (os.fsencode(source), os.fsencode(target), kind.encode(), c_long(0), data.encode())
     _libcall("mount", *arguments, path=target)
 
@@ -272,7 +272,7 @@ def fsconfig(fd: int, key: str, value: str | None = None) -> None:
 
 
 def fsconfig_fd(fd: int, key: str, value: int) -> None:
-    """Set a parameter to an open directory (overlay takes layers so from Linux 6.13 on)."""
+    """Set a parameter to an open directory (for overlayfs from Linux 6.13 on)."""
     _call("fsconfig", fd, _FSCONFIG_SET_FD, key.encode(), None, value, path=key)
 
 
@@ -302,12 +302,12 @@ def mount_setattr(fd: int, *, add: int, clear: int = 0, recursive: bool = False)
 
 
 def open_in_root(root: int, path: str) -> int:
-    """Open *path* as if *root* were ``/``: no link, ``..`` or /proc trick leads out of it."""
+    """Open *path* as if *root* was ``/``: no link and no ``..`` leads out of it."""
     how = (c_uint64 * 3)(os.O_PATH | _CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     return _call("openat2", root, os.fsencode(path), ctypes.byref(how), 24, path=path)
 
 
 def open_here(path: bytes, flags: int) -> int:
-    """Open *path* by openat2(2), and through no magic link, as those in /proc/PID/fd are."""
+    """Open *path* by openat2(2), but not through magic links like those in /proc/PID/fd."""
     how = (c_uint64 * 3)(flags | _CLOEXEC, 0, _RESOLVE_NO_MAGICLINKS)
     return _call("openat2", _AT_FDCWD, path, ctypes.byref(how), 24, path=os.fsdecode(path))

@@ -1,6 +1,6 @@
 """Docker's ``user[:group]`` resolved by the container's own /etc/passwd and /etc/group.
 
-Runs after the pivot, so the files are the container's whatever their names link to.
+This runs after the pivot, so that links in these paths stay in the container.
 The standard library alone: this runs inside the sandbox.
 Source: moby/sys/user, GetExecUser.
 """

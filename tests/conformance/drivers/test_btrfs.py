@@ -145,7 +145,7 @@ def test_elsewhere_it_is_refused(session_tree):
     if btrfs_subvolumes.on_btrfs(place):
         pytest.skip("needs temporary files on something else than btrfs")
     found = select.probe("btrfs", f"{place}/home")
-    assert (found.ok, found.reason) == (False, "the store does not lie on btrfs")
+    assert (found.ok, found.reason) == (False, "the store is not on btrfs")
     assert found.hint
     assert os.listdir(f"{place}/home") == []
 
@@ -175,5 +175,5 @@ def test_a_crowd_of_subvolumes_is_seen():
 
 def test_root_destroys_at_once():
     place = tempfile.mkdtemp()
-    assert BtrfsDriver(place).probe().reason == "snapshots work here"
+    assert BtrfsDriver(place).probe().reason == "btrfs snapshots work here"
     os.rmdir(place)

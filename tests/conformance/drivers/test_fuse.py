@@ -97,7 +97,7 @@ def test_marks_that_are_forged_in_a_layer_are_left_out(tmp_path):
     assert os.listxattr(tmp_path / "d") == ["user.a"]
 
 
-def test_a_machine_without_the_program_is_told_what_to_install(tmp_path, monkeypatch):
+def test_without_the_program_the_hint_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     found = FuseOverlayDriver(str(tmp_path)).probe()
     assert (found.ok, found.hint) == (False, "install the package fuse-overlayfs")

@@ -1,4 +1,4 @@
-"""A third party's driver: installed, found by its name, proved by the suite, used by the program.
+"""A third party's driver: installed, found by its name, tested by the suite, used by the program.
 
 Everything happens in a virtual environment of its own, which sees this checkout and what the
 tests' own Python has, and nothing of which is seen by anybody else.
@@ -66,8 +66,8 @@ def installed(environment, session_tree):
 
 def _wheel(place):
     """Put the plugin's wheel together as its pyproject.toml says, as a build backend would."""
-    told = tomllib.loads((PLUGIN / "pyproject.toml").read_text())
-    project = told["project"]
+    metadata = tomllib.loads((PLUGIN / "pyproject.toml").read_text())
+    project = metadata["project"]
     name, version = project["name"].replace("-", "_"), project["version"]
     lines = []
     for group, entries in project["entry-points"].items():
@@ -80,14 +80,14 @@ def _wheel(place):
     }
     wheel = place / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        for module in told["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]:
+        for module in metadata["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]:
             archive.write(PLUGIN / module, module)
         for member, text in members.items():
             archive.writestr(f"{name}-{version}.dist-info/{member}", text)
     return wheel
 
 
-def test_the_driver_proves_itself_from_outside(installed):
+def test_the_driver_passes_the_suite_from_outside(installed):
     if installed.run("-c", "import pytest").code != 0:
         pytest.skip("needs pytest in the tests' own Python")
     probe = (
@@ -153,10 +153,12 @@ def test_a_driver_that_is_gone_stops_nobody(installed, store_root, run_cli):
 
 
 def test_a_taken_name_is_refused_with_its_distribution(environment, tmp_path):
-    told = tmp_path / "rude_driver-1.0.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: rude-driver\nVersion: 1.0\n")
-    (told / "entry_points.txt").write_text("[ocitool.drivers]\noverlay = os:PathLike\n")
+    distribution = tmp_path / "rude_driver-1.0.dist-info"
+    distribution.mkdir()
+    (distribution / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: rude-driver\nVersion: 1.0\n"
+    )
+    (distribution / "entry_points.txt").write_text("[ocitool.drivers]\noverlay = os:PathLike\n")
     ask = (
         "import sys; sys.path.append(sys.argv[1])\n"
         "from ocitool import plugins\n"

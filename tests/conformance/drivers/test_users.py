@@ -134,7 +134,7 @@ def test_an_ordinary_user_has_snapshots(ordinary_user, request, disk):
     os.chown(place, user.uid, user.gid)
     env = {**user.env, "TMPDIR": place}
     support = user.run(user.python, "-c", PROBE, "btrfs", env=env).ok().stdout.strip()
-    if "snapshots work here" not in support:
+    if "btrfs snapshots work here" not in support:
         pytest.skip(f"needs btrfs for an ordinary user: {support}")
     assert ("file by file" in support) == (disk == "btrfs")
     assert passed(user.run(user.python, "-c", RUN, "btrfs", "mapped", env=env)) >= 20
@@ -150,7 +150,7 @@ def test_a_user_without_ranges_has_snapshots(rangeless_user, btrfs):
     os.chown(place, user.uid, user.gid)
     env = {**user.env, "TMPDIR": place}
     support = user.run(user.python, "-c", PROBE, "btrfs.aside", env=env).ok().stdout.strip()
-    if "snapshots work here" not in support:
+    if "btrfs snapshots work here" not in support:
         pytest.skip(f"needs btrfs for a user with a single id: {support}")
     assert passed(user.run(user.python, "-c", RUN, "btrfs", "aside", env=env)) >= 20
     assert os.listdir(place) == []
@@ -190,7 +190,7 @@ def test_a_user_has_fuse_where_its_device_is_open(request, who, mode):
     assert passed(run(RUN, "fuse-overlayfs", mode)) >= 20
 
 
-def test_a_closed_device_is_told_to_the_user(ordinary_user):
+def test_a_closed_device_is_the_reason_and_has_a_hint(ordinary_user):
     if not os.path.exists("/dev/fuse"):
         pytest.skip("needs /dev/fuse")
     if os.stat("/dev/fuse").st_mode & 0o006 == 0o006:

@@ -41,9 +41,9 @@ def test_what_cannot_work_is_passed_over_with_its_reason(drivers, monkeypatch):
     assert choice.name == "vfs"
     (passed,) = choice.passed_over
     assert (passed.name, passed.support.ok) == ("fuse-overlayfs", False)
-    assert "takes no path with a colon" in passed.support.reason
+    assert "does not support a colon" in passed.support.reason
     assert passed.support.hint
-    with pytest.raises(DriverUnavailable, match="takes no path with a colon") as caught:
+    with pytest.raises(DriverUnavailable, match="does not support a colon") as caught:
         select.choose(place, "fuse-overlayfs")  # what is wanted is never replaced
     assert caught.value.hint
 

@@ -1,4 +1,4 @@
-"""Drivers that keep owners aside: their names, who has them, and what they cannot keep."""
+"""Drivers that keep owners in xattrs: their names, who has them, and what they cannot keep."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_who_has_none_gets_it_for_every_name(tmp_path, monkeypatch, user_namespa
     assert os.listdir(tmp_path / choice.name) == []
 
 
-def test_a_file_system_without_attributes_is_told(tmp_path, monkeypatch, user_namespaces):
+def test_a_file_system_without_xattrs_is_the_reason(tmp_path, monkeypatch, user_namespaces):
     def refuse(*arguments, **options):
         raise OSError(95, "Operation not supported")
 

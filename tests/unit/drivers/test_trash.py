@@ -88,8 +88,8 @@ def test_the_process_holds_nothing_of_ours(monkeypatch, tmp_path):
     assert report.read_text().split() == ["True", "19", "/", *["/dev/null"] * 3]
 
 
-@pytest.mark.parametrize("moment", [0, 1, 50, 400])
-def test_one_that_is_killed_leaves_the_rest_to_the_next(full, moment, monkeypatch):
+@pytest.mark.parametrize("unlinks", [0, 1, 50, 400])
+def test_one_that_is_killed_leaves_the_rest_to_the_next(full, unlinks, monkeypatch):
     """Killed when so many files are gone; files that are none of its business stay."""
     outside = os.path.join(os.path.dirname(full), "outside")
     with open(outside, "w") as file:
@@ -97,7 +97,7 @@ def test_one_that_is_killed_leaves_the_rest_to_the_next(full, moment, monkeypatc
     os.symlink(outside, f"{full}/link")
     pid = os.fork()
     if pid == 0:  # the fork of a test: it stops in the middle of its work, wherever that is
-        unlink, left = os.unlink, [moment]
+        unlink, left = os.unlink, [unlinks]
 
         def counted(*args, **options):
             if left[0] == 0:

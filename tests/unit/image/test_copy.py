@@ -99,7 +99,7 @@ def test_a_fault_leaves_no_name_and_nothing_unfinished(store, other, at):
     assert other.refs.get(NAME).digest == image.digest
 
 
-def test_damaged_content_leaves_no_name(store, other):
+def test_corrupt_content_leaves_no_name(store, other):
     image = put_image(store, NAME, *LAYERS)
     with open(store.blobs.path(image.layers[2].blob.digest), "r+b") as blob:
         blob.seek(15)
@@ -110,7 +110,7 @@ def test_damaged_content_leaves_no_name(store, other):
     assert other.blobs.size(image.layers[2].blob.digest) is None
 
 
-def test_what_is_missing_is_told(store, other):
+def test_what_is_missing_is_reported(store, other):
     image = put_image(store, NAME, *LAYERS)
     store.blobs.collect(image.layers[1].blob.digest, 2**62)
     with pytest.raises(NotFound):

@@ -1,4 +1,4 @@
-"""Digests, and streams that prove what they carry."""
+"""Digests, and streams that verify what they carry."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_right_content_passes(content, step):
     assert stream.read(step) == b""
 
 
-def test_reading_all_proves_all_even_from_a_source_that_dribbles():
+def test_reading_all_verifies_all_even_from_a_source_that_dribbles():
     assert reader(Dribble(b"hello world"), b"hello world").read() == b"hello world"
     with pytest.raises(DigestMismatch):
         reader(Dribble(b"hello World"), b"hello world").read()
@@ -125,7 +125,7 @@ def test_the_size_decides_before_the_digest():
         reader(b"hello", b"hello", size=3).read()
 
 
-def test_reading_nothing_proves_nothing_and_closing_closes():
+def test_reading_nothing_verifies_nothing_and_closing_closes():
     source = io.BytesIO(b"wrong")
     with reader(source, b"right") as stream:
         assert stream.read(0) == b""

@@ -34,7 +34,13 @@ def test_the_codec_of_a_layer(media_type, codec):
 
 @pytest.mark.parametrize(
     "media_type",
-    ["", types.OCI_CONFIG, types.OCI_EMPTY, f"{OCI}.v1.tar+encrypted", f"{OCI}.v1.tar+gzip+x"],
+    [
+        "",
+        types.OCI_CONFIG,
+        "application/vnd.oci.empty.v1+json",
+        f"{OCI}.v1.tar+encrypted",
+        f"{OCI}.v1.tar+gzip+x",
+    ],
 )
 def test_what_is_no_layer_is_refused_by_name(media_type):
     assert not types.is_layer(media_type)
@@ -44,12 +50,30 @@ def test_what_is_no_layer_is_refused_by_name(media_type):
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])
-@pytest.mark.parametrize("docker", [False, True])
-def test_a_layer_s_type_says_its_codec(codec, docker):
-    media_type = types.layer_type(codec, docker=docker)
+def test_a_layer_s_type_says_its_codec(codec):
+    media_type = types.layer_type(codec)
     assert types.codec_of(media_type) == codec
-    assert media_type.startswith(DOCKER if docker else OCI)
+    assert media_type.startswith(OCI)
     assert "nondistributable" not in media_type
+
+
+@pytest.mark.parametrize(
+    ("media_type", "oci"),
+    [
+        (types.DOCKER_LAYER, types.OCI_LAYER),
+        (types.DOCKER_LAYER_GZIP, types.OCI_LAYER_GZIP),
+        (types.DOCKER_LAYER_ZSTD, types.OCI_LAYER_ZSTD),
+        (types.DOCKER_FOREIGN, types.OCI_LAYER_NONDISTRIBUTABLE),
+        (f"{types.DOCKER_FOREIGN}.gzip", f"{types.OCI_LAYER_NONDISTRIBUTABLE}+gzip"),
+        (types.OCI_LAYER_ZSTD, types.OCI_LAYER_ZSTD),
+        (f"{types.OCI_LAYER}+other", f"{types.OCI_LAYER}+other"),
+    ],
+)
+def test_docker_s_types_have_one_of_oci(media_type, oci):
+    assert types.as_oci(media_type) == oci
+    if types.is_layer(media_type):
+        assert types.codec_of(media_type) == types.codec_of(oci)
+        assert (media_type in types.NONDISTRIBUTABLE) == (oci in types.NONDISTRIBUTABLE)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A container whose owners are kept aside: Python on a root of its own, beside a volume."""
+"""A container in single-ID mode: Python on a root of its own, beside a volume."""
 
 from __future__ import annotations
 

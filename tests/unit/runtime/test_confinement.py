@@ -102,7 +102,7 @@ print(old(20) > 0, old(310), old(21), old(286), old(500))
     assert ran.ok() == "True -1 -1 -1 -38\n"
 
 
-def test_what_tells_of_the_host_is_masked(run):
+def test_information_on_the_host_is_masked(run):
     script = "; ".join(
         f"cat /proc/{name} 2>/dev/null; ls /proc/{name}/ 2>/dev/null" for name in MASKED
     )
@@ -152,7 +152,7 @@ def test_no_descriptor_leaks(run, host_python):
 
 def test_with_init_nothing_leaks_either(run):
     out = run("ls -l /proc/1/fd /proc/1/exe 2>&1; true", init=True).ok()
-    assert "denied" in out or out == ""  # process 1 cannot be looked into
+    assert "denied" in out or out == ""  # the container init cannot be inspected
     assert "->" not in out
 
 

@@ -13,9 +13,9 @@ from tests.unit.runtime.conftest import overlay
 
 #: The loop driver's control and the first loop device: who opens them can read the host's files.
 NODES = {"character": ("c", 10, 237), "block": ("b", 7, 0)}
-PLACES = ("/x", "/tmp/x", "/dev/x", "/dev/shm/x", "/dev/pts/x", "/dev/mqueue/x", "/t/x", "/v/x")
-OPENED = 'for path in $PLACES; do (exec 3<"$path") 2>/dev/null && echo "$path opened"; done; true'
-MADE = 'for path in $PLACES; do mknod "$path" $NODE 2>/dev/null; done; ' + OPENED
+PATHS = ("/x", "/tmp/x", "/dev/x", "/dev/shm/x", "/dev/pts/x", "/dev/mqueue/x", "/t/x", "/v/x")
+OPENED = 'for path in $PATHS; do (exec 3<"$path") 2>/dev/null && echo "$path opened"; done; true'
+MADE = 'for path in $PATHS; do mknod "$path" $NODE 2>/dev/null; done; ' + OPENED
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def disk(tmp_path_factory):
     execute(["losetup", "--detach", device]).ok()
 
 
-def environment(kind="character", places=PLACES):
+def environment(kind="character", paths=PATHS):
     node, major, minor = NODES[kind]
-    return ("PATH=/bin", f"PLACES={' '.join(places)}", f"NODE={node} {major} {minor}")
+    return ("PATH=/bin", f"PATHS={' '.join(paths)}", f"NODE={node} {major} {minor}")
 
 
 def test_the_attack_would_work_outside_of_a_sandbox(root_only, tmp_path):
@@ -80,15 +80,15 @@ def test_devices_that_an_image_or_a_volume_brings_cannot_be_opened(
             kind = stat.S_IFCHR if node == "c" else stat.S_IFBLK
             os.mknod(directory / name, kind, os.makedev(major, minor))
             (directory / name).chmod(0o666)
-    places = [f"{top}/{name}" for top in ("", "/dev", "/v", "/w") for name in NODES]
+    paths = [f"{top}/{name}" for top in ("", "/dev", "/v", "/w") for name in NODES]
     only = Mount(type="bind", source=str(tmp_path / "block"), target="/w/block")
     given = {
         "rootfs": (overlay(scratch, layer, image),),
         "mounts": (*volumes, only),
-        "env": environment(places=places),
+        "env": environment(paths=paths),
         "user": user,
     }
-    seen = "for path in $PLACES; do test -e $path && echo $path; done"
+    seen = "for path in $PATHS; do test -e $path && echo $path; done"
     assert "/character\n/block\n" in run(seen, **given).ok()
     assert run(OPENED, **given).ok() == ""
 
@@ -97,7 +97,7 @@ def test_devices_that_an_image_or_a_volume_brings_cannot_be_opened(
 def test_a_disk_of_the_host_is_not_written_to(run, disk, volumes):
     number, image = disk
     node = f"b {os.major(number)} {os.minor(number)}"
-    script = f'for path in $PLACES; do mknod $path {node} 2>/dev/null; echo P > "$path"; done; true'
+    script = f'for path in $PATHS; do mknod $path {node} 2>/dev/null; echo P > "$path"; done; true'
     run(script, env=environment(), mounts=volumes)
     os.sync()
     assert not any(image.read_bytes())

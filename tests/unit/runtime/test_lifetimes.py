@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from ocitool_runtime import Stdio, get_isolation
 from tests.fixtures.programs import CHECKOUT, python_environment
 from tests.unit.runtime.conftest import finish, overlay
 
-KEEPER = """
+OWNER_PROGRAM = """
 import pickle, sys
 from ocitool_runtime import Stdio, get_isolation
 process = get_isolation().start(pickle.loads(bytes.fromhex(sys.argv[1])), Stdio())
@@ -28,18 +27,20 @@ process.wait()
 
 
 @pytest.fixture
-def keeper(make):
-    """Start a program that keeps a sandbox; give (keeper, pid of process 1, pid of the stub)."""
+def start_owner(make):
+    """Start a program that has a sandbox; give (it, pidfd of the container init, of the shim)."""
     started = []
 
     def start(**fields):
         words = pickle.dumps(make(("sleep", "1000"), **fields)).hex()
         process = subprocess.Popen(
-            [sys.executable, "-c", KEEPER, words], env=python_environment(), stdout=subprocess.PIPE
+            [sys.executable, "-c", OWNER_PROGRAM, words],
+            env=python_environment(),
+            stdout=subprocess.PIPE,
         )
         started.append(process)
-        pid, stub = map(int, process.stdout.readline().split())
-        return process, os.pidfd_open(pid), os.pidfd_open(stub)
+        pid, shim = map(int, process.stdout.readline().split())
+        return process, os.pidfd_open(pid), os.pidfd_open(shim)
 
     yield start
     for process in started:
@@ -57,25 +58,25 @@ def ends(handle):
 
 
 @pytest.mark.parametrize("init", [False, True])
-def test_kill_9_of_the_parent_ends_the_container_and_cleans_up(keeper, scratch, init):
-    process, first, stub = keeper(init=init)
+def test_kill_9_of_the_parent_ends_the_container_and_cleans_up(start_owner, scratch, init):
+    process, first, shim = start_owner(init=init)
     process.kill()
     assert ends(first)
-    assert ends(stub)
+    assert ends(shim)
     left = [path.name for path in (scratch / "upper").rglob("*")]
     assert [name for name in left if name != "etc"] == []
 
 
 @pytest.mark.parametrize("init", [False, True])
 @pytest.mark.parametrize("user", ["", "ann"])
-def test_kill_9_of_the_stub_ends_the_container(keeper, init, user):
-    _, first, stub = keeper(init=init, user=user)
-    signal.pidfd_send_signal(stub, signal.SIGKILL)
+def test_kill_9_of_the_shim_ends_the_container(start_owner, init, user):
+    _, first, shim = start_owner(init=init, user=user)
+    signal.pidfd_send_signal(shim, signal.SIGKILL)
     assert ends(first)
-    assert ends(stub)
+    assert ends(shim)
 
 
-def test_a_killed_stub_is_an_error(make):
+def test_a_killed_shim_is_an_error(make):
     process = get_isolation().start(make(("sleep", "1000")), Stdio())
     process._shim.process.kill()
     with pytest.raises(SandboxError, match="was killed"):
@@ -84,9 +85,9 @@ def test_a_killed_stub_is_an_error(make):
 
 
 @pytest.mark.alone
-def test_nothing_is_left_of_a_hundred(image, scratch, make):
+def test_nothing_is_left_of_a_hundred(mount_table, make):
     """No mount, process or descriptor, whether they end, fail or are killed."""
-    mounts = Path("/proc/self/mountinfo").read_text()
+    mounts = mount_table()
     get_isolation().start(make("true"), Stdio()).wait()
     before = os.listdir("/proc/self/fd")
     for number in range(25):
@@ -96,7 +97,7 @@ def test_nothing_is_left_of_a_hundred(image, scratch, make):
         with pytest.raises(SandboxError):
             get_isolation().start(make("true", user="nobody-knows"), Stdio())
     assert os.listdir("/proc/self/fd") == before
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert mount_table() == mounts
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

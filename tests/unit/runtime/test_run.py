@@ -43,7 +43,7 @@ def test_a_program_that_cannot_be_executed_is_126(run):
     assert run(("/bin",)).code == 126
 
 
-def test_a_script_without_its_interpreter_is_told_apart(image, run, scratch):
+def test_a_script_without_its_interpreter_has_an_error_of_its_own(image, run, scratch):
     (scratch / "upper").mkdir()
     (scratch / "upper/script").write_text("#!/no/such/shell\n")
     (scratch / "upper/script").chmod(0o755)
@@ -57,7 +57,7 @@ def test_streams_pass_straight_through(run):
     assert (ran.out, ran.err) == ("to stdin\n", "to stderr\n")
 
 
-def test_a_pipe_ends_with_the_program_not_with_the_stub(make):
+def test_a_pipe_ends_with_the_program_not_with_the_shim(make):
     read, write = os.pipe()
     process = get_isolation().start(
         make("echo hello; exec >/dev/null; sleep 1000"), Stdio(stdin=0, stdout=write, stderr=2)
@@ -140,7 +140,7 @@ def test_limits_are_set_and_what_cannot_be_raised_is_noted(run):
     assert len(noted) <= 1  # none where the right to raise it is there
 
 
-def test_the_shell_is_process_1_without_init_and_not_with_it(run):
+def test_the_shell_is_pid_1_without_init_and_not_with_it(run):
     assert run("echo $$").ok() == "1\n"
     assert run("echo $$", init=True).ok() != "1\n"
 
@@ -148,7 +148,7 @@ def test_the_shell_is_process_1_without_init_and_not_with_it(run):
 def test_init_passes_exit_codes_and_signals_on(run, make):
     assert run("exit 7", init=True).code == 7
     assert run("kill -KILL $$", init=True).code == 137
-    # The program has no handler for it: as process 1 itself it would ignore the signal.
+    # The program has no handler for it: as PID 1 itself it would ignore the signal.
     process = get_isolation().start(make(("sleep", "1000"), init=True), Stdio())
     process.kill(signal.SIGTERM)
     assert process.wait(60).code == 143
@@ -196,7 +196,7 @@ def test_a_process_ends_with_its_last_reference(make):
         {"cwd": "relative"},
         {"env": ("NOVALUE",)},
         {"capabilities": ("CAP_FLY",)},
-        {"rlimits": (Rlimit(name="wings", soft=1, hard=1),)},
+        {"rlimits": (Rlimit(name="unknown", soft=1, hard=1),)},
         {"init": True, "capabilities": ("CAP_SYS_PTRACE",)},
         {"args": ("a\0b",)},
         {"args": ()},

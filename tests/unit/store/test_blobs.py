@@ -89,13 +89,13 @@ def test_a_second_put_writes_nothing(store):
     assert os.stat(store.blobs.path(digest)).st_ino == before
 
 
-def test_an_absent_blob_is_told_with_a_remedy(store):
+def test_an_absent_blob_is_reported_with_a_remedy(store):
     with pytest.raises(BlobNotFound) as caught:
         store.blobs.open(Digest.of(b"nothing"))
     assert "pull, load or build" in caught.value.hint
 
 
-def test_a_damaged_document_is_not_returned(store):
+def test_a_corrupt_document_is_not_returned(store):
     digest = store.blobs.put(DATA, store.lease())
     with open(store.blobs.path(digest), "r+b") as file:
         file.write(b"x")
@@ -107,7 +107,7 @@ def test_a_blob_of_a_wrong_size_is_not_there(store):
     digest = store.blobs.put(DATA, store.lease())
     os.truncate(store.blobs.path(digest), 5)
     assert not store.blobs.claim(describe(DATA))
-    store.blobs.put(DATA, store.lease())  # and is mended by the next that brings it
+    store.blobs.put(DATA, store.lease())  # and is repaired by the next that brings it
     assert store.blobs.read(describe(DATA)) == DATA
 
 

@@ -39,10 +39,10 @@ CODEC = Deflate()
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     """A distribution that adds the codec "zlib", installed for this test."""
-    told = tmp_path / "a_codec-1.0.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: a-codec\nVersion: 1.0\n")
-    (told / "entry_points.txt").write_text("[ocitool.codecs]\nzlib = a_codec_of_others:CODEC\n")
+    metadata = tmp_path / "a_codec-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: a-codec\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[ocitool.codecs]\nzlib = a_codec_of_others:CODEC\n")
     (tmp_path / "a_codec_of_others.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -91,7 +91,7 @@ def test_a_push_compresses_with_a_plugin_s_codec(store):
     assert caught.value.hint == "supported: gzip, zstd, estargz, zlib, uncompressed"
 
 
-def test_an_estargz_layer_is_unpacked_and_says_what_proves_its_table(unpacking):
+def test_an_estargz_layer_is_unpacked_and_says_what_verifies_its_table(unpacking):
     data = tar(file("f", b"content", uid=os.geteuid(), gid=os.getegid()))
     layer = unpacking.layers.pack(lambda sink: sink(data), "estargz")
     assert layer.blob.media_type == types.OCI_LAYER_GZIP

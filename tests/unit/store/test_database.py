@@ -1,4 +1,4 @@
-"""The database: versions, damage, transactions."""
+"""The database: versions, corruption, transactions."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def test_an_older_version_is_brought_forward(path):
 
 
 @pytest.mark.parametrize(
-    "damage", [b"no database at all" * 100, b"SQLite format 3\0" + b"x" * 4080]
+    "corruption", [b"no database at all" * 100, b"SQLite format 3\0" + b"x" * 4080]
 )
-def test_a_damaged_file_is_told_with_a_remedy(path, damage):
+def test_a_corrupt_file_is_reported_with_a_remedy(path, corruption):
     with open(path, "wb") as file:
-        file.write(damage)
+        file.write(corruption)
     with pytest.raises(StoreError) as caught:
         Database(path)
     assert caught.value.where == path
@@ -66,7 +66,7 @@ def test_a_damaged_file_is_told_with_a_remedy(path, damage):
     Database(path).close()
 
 
-def test_damage_that_shows_later_is_told_with_a_remedy(path):
+def test_corruption_that_shows_later_is_reported_with_a_remedy(path):
     database = Database(path)
     database.run_many(INSERT, [(f"k{at}", "x" * 500, 0.0) for at in range(200)])
     database.close()  # the last to close it writes everything to the one file

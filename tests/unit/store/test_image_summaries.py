@@ -76,13 +76,13 @@ def test_an_image_is_found_by_the_beginning_of_its_id_or_digest(store):
         store.find("0" * 12)
 
 
-@pytest.mark.parametrize("damage", ["database", "index"])
-def test_a_listing_goes_on_without_what_was_remembered(store, run_cli, damage):
+@pytest.mark.parametrize("corruption", ["database", "index"])
+def test_a_listing_goes_on_without_what_was_remembered(store, run_cli, corruption):
     image = put_image(store, "docker.io/library/a:1", MEMBERS)
     root = store.layout.root
     run_cli("images", root=root).ok()
     store.close()
-    if damage == "database":
+    if corruption == "database":
         with open(f"{root}/db.sqlite", "r+b") as broken:
             broken.write(bytes(4096))
     else:
@@ -90,5 +90,5 @@ def test_a_listing_goes_on_without_what_was_remembered(store, run_cli, damage):
         with open(f"{root}/oci/index.json", "w") as file:
             json.dump({"schemaVersion": 2, "manifests": [foreign.to_json()]}, file)
     shown = run_cli("images", "--format", "{{.Repository}} {{.Tag}} {{.ID}}", root=root)
-    name = {"database": "a 1", "index": "Not A Name <none>"}[damage]
+    name = {"database": "a 1", "index": "Not A Name <none>"}[corruption]
     assert shown.ok().stdout == f"{name} {image.id.short}\n"

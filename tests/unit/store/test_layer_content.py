@@ -1,4 +1,4 @@
-"""A layer's plain tar is proved while it is read."""
+"""A layer's plain tar is verified while it is read."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def test_a_bomb_is_stopped_long_before_its_end(monkeypatch):
         read(0, monkeypatch)
 
 
-def test_another_tar_is_told_at_its_end(monkeypatch):
+def test_another_tar_is_reported_at_its_end(monkeypatch):
     with pytest.raises(DigestMismatch):
         read(500, monkeypatch, digest=b"other")

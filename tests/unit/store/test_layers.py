@@ -56,7 +56,7 @@ def test_a_layer_that_is_not_its_diff_id_is_refused(unpacking):
 
 
 @pytest.mark.parametrize("keep", [0, 1, 40, -9], ids=["nothing", "a byte", "the head", "a tail"])
-def test_a_damaged_blob_leaves_nothing(unpacking, keep):
+def test_a_corrupt_blob_leaves_nothing(unpacking, keep):
     layer = put_layer(unpacking, [*LOW, file("large", os.urandom(100_000))])
     path = unpacking.blobs.path(layer.blob.digest)
     os.truncate(path, keep if keep >= 0 else layer.blob.size + keep)
@@ -107,7 +107,7 @@ def test_what_is_settled_survives_a_boot(with_driver):
     assert (rows[names[1]] == "") == unpacking.driver().durable  # it was synced at once
 
 
-def test_a_crash_between_rename_and_row_is_mended(unpacking):
+def test_a_crash_between_rename_and_row_is_repaired(unpacking):
     image = put_image(unpacking, "r/a:1", LOW, HIGH)
     names = unpacking.layers.ensure(image.layers)
     unpacking.database.run("DELETE FROM layers")
@@ -151,13 +151,13 @@ def test_a_tree_may_stand_on_nothing(unpacking):
     assert list(unpacking.layers.index(layer).paths()) == ["f"]
 
 
-def test_the_index_of_a_layer_is_kept_and_mended(store):
+def test_the_index_of_a_layer_is_kept_and_repaired(store):
     layer = put_layer(store, LOW)
     path = f"{store.layout.indexes}/{layer.diff_id.encoded}"
     first = store.layers.index(layer)
     assert os.path.exists(path)
     with open(path, "wb") as out:
-        out.write(b"damaged")
+        out.write(b"corrupt")
     again = store.layers.index(layer)
     assert again.get("d/f") == first.get("d/f")
     assert again.get("d/f").entry.size == 3
@@ -175,7 +175,7 @@ def test_a_choice_of_driver_is_remembered(unpacking, store_root):
     with Store.open(str(store_root)) as again:
         assert again.choose_driver() == choice
     with open(f"{unpacking.layout.drivers}/choice.json", "w") as file:
-        file.write("damaged")
+        file.write("corrupt")
     with Store.open(str(store_root)) as again:
         assert again.choose_driver() == choice
     assert isinstance(LayerError("x"), OcitoolError)

@@ -49,14 +49,14 @@ def test_a_directory_of_others_is_refused_and_left(tmp_path):
 
 
 @pytest.mark.parametrize("root", ["/proc/store", "{}/file", "{}/file/store"])
-def test_a_root_that_cannot_be_is_told(tmp_path, root):
+def test_a_root_that_cannot_be_is_reported(tmp_path, root):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError) as caught:
         opened(root.format(tmp_path))
     assert caught.value.hint
 
 
-def test_a_store_of_somebody_else_is_told(ordinary_user, store_root, run_cli):
+def test_a_store_of_somebody_else_is_reported(ordinary_user, store_root, run_cli):
     opened(store_root)
     done = run_cli("images", root=store_root, user=ordinary_user)
     assert (done.code, done.stdout) == (1, "")
@@ -101,7 +101,7 @@ def test_a_lock_is_held_by_one(store, tmp_path):
     assert files_below(store.layout.locks) == []
 
 
-def test_a_lock_that_is_held_is_told_of(store):
+def test_a_lock_that_is_held_is_reported(store):
     with store.layout.lock("x"):
         with pytest.raises(StoreLocked, match="'x'"), store.layout.lock("x", patience=0):
             pass

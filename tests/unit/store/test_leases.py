@@ -59,7 +59,7 @@ def test_without_a_lease_it_is_now(store):
 @pytest.mark.parametrize(
     "name", [f"{time.time_ns() + 10**18:016x}00000000", "not-of-ours"], ids=["later", "other"]
 )
-def test_what_cannot_be_told_spares_everything(store, name):
+def test_a_lease_of_unknown_time_keeps_everything(store, name):
     os.mkdir(f"{store.layout.tmp}/{name}")
     assert oldest_lease(store.layout) == 0
 

@@ -1,4 +1,4 @@
-"""Whose a store is: root keeps out of the stores of others, and says what to do instead."""
+"""Whose a store is: root keeps out of the stores of other users, and says what to do instead."""
 
 from __future__ import annotations
 

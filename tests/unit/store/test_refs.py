@@ -92,18 +92,18 @@ def test_the_file_is_that_of_the_image_layout(store):
         assert json.load(file) == {"imageLayoutVersion": "1.0.0"}
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"manifests": 1}', b"\xff"])
-def test_a_damaged_file_is_told_and_kept(store, damage):
+@pytest.mark.parametrize("corruption", [b"", b"{", b"[]", b'{"manifests": 1}', b"\xff"])
+def test_a_corrupt_file_is_reported_and_kept(store, corruption):
     store.refs.set("r/a:1", ONE)
     path = f"{store.layout.oci}/index.json"
     with open(path, "wb") as file:
-        file.write(damage)
+        file.write(corruption)
     with pytest.raises(StoreError) as caught:
         store.refs.set("r/b:1", ONE)
     assert caught.value.where == path
     assert caught.value.hint
     with open(path, "rb") as file:
-        assert file.read() == damage
+        assert file.read() == corruption
 
 
 def foreign(store, *entries, **fields):

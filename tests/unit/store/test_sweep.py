@@ -23,8 +23,8 @@ with (
 """
 
 
-def held(store, *places):
-    return [name for place in places for name in os.listdir(f"{store.layout.root}/{place}")]
+def held(store, *paths):
+    return [name for place in paths for name in os.listdir(f"{store.layout.root}/{place}")]
 
 
 def test_locks_and_containers_go_with_their_processes(store):

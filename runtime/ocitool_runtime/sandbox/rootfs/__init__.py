@@ -1,1 +1,1 @@
-"""The container's file tree: its mounts, mount points and devices."""
+"""The container's root file system: its mounts, mount points and devices."""

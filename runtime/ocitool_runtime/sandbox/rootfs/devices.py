@@ -168,7 +168,7 @@ def _make_nodes(directory: int) -> None:
 
 
 def _clone(path: str, directory: int | None = None) -> int:
-    """Return a bind mount of the node *path*, which must be the device of its name."""
+    """Return a bind mount of the node *path*, after checking its device number."""
     source = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
     try:
         found = os.stat(source)

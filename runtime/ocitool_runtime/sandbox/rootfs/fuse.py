@@ -150,7 +150,7 @@ def _become(plan: MountPlan, device: int, said: int) -> NoReturn:
 
 
 def _directory(path: str) -> str:
-    """Return a name for *path* that holds no colon and no comma, and is short."""
+    """Return a short name for *path*, without colons and commas."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     os.set_inheritable(fd, True)
     return f"/proc/self/fd/{fd}"

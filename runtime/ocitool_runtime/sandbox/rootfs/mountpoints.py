@@ -35,9 +35,9 @@ class MadePoint:
         self.identity = (found.st_dev, found.st_ino)
 
     def remove(self) -> None:
-        """Unmount and remove it, if it is itself and empty; the directory's times go back, too.
+        """Unmount and remove it if it is unchanged and empty, and restore the directory's times.
 
-        A cleaner that goes by name alone deletes what a container put there instead
+        Removing it by its name alone could delete what a container has put there
         (CVE-2024-23652).
         """
         syscalls.unmount(self.parent, self.name)
@@ -100,7 +100,7 @@ class MountPoints:
                 os.close(fd)
 
     def _walk(self, stack: list[int], path: str, *, directory: bool) -> None:
-        """Leave the descriptors from the root down to *path* on *stack*."""
+        """Put the descriptors from the root down to *path* on *stack*."""
         rest = path.split("/")[::-1]
         links = 0
         while rest:

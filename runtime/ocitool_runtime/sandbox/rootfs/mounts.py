@@ -1,4 +1,4 @@
-"""Detached mounts from their descriptions: overlay, bind and tmpfs, by descriptor.
+"""Detached mounts from their descriptions: overlay, bind and tmpfs.
 
 Nothing is attached here, so nothing can be left behind on the host.
 The standard library alone: this runs inside the sandbox.
@@ -27,7 +27,7 @@ def make(plan: MountPlan) -> int:
         return plan["served"]
     if kind == "overlay" and (plan["upper"] or len(plan["lower"]) > 1):
         return _overlay(plan)
-    if kind == "overlay":  # one layer and nothing to write to: a read-only bind shows the same
+    if kind == "overlay":  # one layer, read-only: a bind mount shows the same
         attributes = plan["attributes"] | syscalls.RDONLY
         return bind(plan["lower"][0], attributes, recursive=False)
     if kind == "bind":
@@ -96,7 +96,7 @@ def _create(context: int, kind: str, attributes: int) -> int:
 
 
 def _log(context: int) -> str:
-    """Return what the kernel has to say on a failed mount (fsopen(2), "message retrieval")."""
+    """Return the kernel's message on a failed mount (fsopen(2), "message retrieval")."""
     try:
         text = os.read(context, 1000)
     except OSError:
@@ -105,7 +105,7 @@ def _log(context: int) -> str:
 
 
 def _overlay(plan: MountPlan) -> int:
-    """Return an overlay; layers are given by descriptor, as far as the kernel takes them so.
+    """Return an overlay; layers are passed as descriptors if the kernel supports that.
 
     A path in an option is cut at 256 bytes by fsconfig, and all of them together at one page by
     mount(2); a descriptor has no length.
@@ -148,7 +148,7 @@ def _layer(context: int, key: str, fd: int) -> None:
 
 
 def _overlay_old(plan: MountPlan, layers: list[int], over: list[int], first: Refused) -> int:
-    """Mount with mount(2), on the topmost layer's own directory, and take it off again."""
+    """Mount with mount(2) on the topmost layer's directory, clone that mount, and unmount."""
     options = ["lowerdir=" + ":".join(f"/proc/self/fd/{fd}" for fd in layers)]
     options += [
         f"{k}=/proc/self/fd/{fd}" for k, fd in zip(("upperdir", "workdir"), over, strict=False)
@@ -160,7 +160,7 @@ def _overlay_old(plan: MountPlan, layers: list[int], over: list[int], first: Ref
     try:
         syscalls.mount("overlay", plan["lower"][0], "overlay", data)
     except Refused as error:
-        # The new way names the cause in words: keep its message.
+        # fsconfig(2) has named the cause in words: keep its message.
         raise Refused(error.errno or 0, error.syscall, first.filename or "overlay") from error
     attached = os.open(plan["lower"][0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     mounted = clone(attached, plan["attributes"], recursive=False)

@@ -1,4 +1,4 @@
-"""Images that are mounted on the host once, for all containers that stand on them.
+"""Images that are mounted on the host once, for all containers that use them.
 
 Containers that share a mount share its page cache.  Every shim that uses a mount holds its lock,
 which the kernel drops when the shim ends; the last one unmounts.  What a killed shim has left

@@ -113,11 +113,11 @@ def docker_parts(layers=(ONE, TWO), **changes):
     diff_ids = tuple(Digest.of(data) for data in tars)
     config = ImageConfig(platform=this_platform(), diff_ids=diff_ids).dump()
     name = f"{Digest.of(config).encoded}.json"
-    places = [f"{at}{'a' * 60}/layer.tar" for at in range(len(tars))]
-    image = {"Config": name, "RepoTags": ["a:1", "b:2"], "Layers": places, **changes}
+    paths = [f"{at}{'a' * 60}/layer.tar" for at in range(len(tars))]
+    image = {"Config": name, "RepoTags": ["a:1", "b:2"], "Layers": paths, **changes}
     return [
         (name, config),
-        *zip(places, tars, strict=True),
+        *zip(paths, tars, strict=True),
         ("manifest.json", json.dumps([image]).encode()),
     ]
 
@@ -171,7 +171,7 @@ def test_a_wrong_manifest_is_refused(store, changes):
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"{}", b"[1]", b"[[]]", b"\xff", b"[" * 100_000])
-def test_a_manifest_that_is_none_is_refused(store, text):
+def test_an_invalid_manifest_is_refused(store, text):
     with pytest.raises(OcitoolError):
         load(io.BytesIO(archive(("manifest.json", text))), into=store)
     with pytest.raises(OcitoolError):
@@ -264,7 +264,7 @@ def test_what_is_no_file_system_is_not_imported(store, data):
         (bz2.compress(tar(ONE).getvalue())[:40], "compressed data is corrupt"),
     ],
 )
-def test_what_is_handed_in_is_told_from_a_tar(store, data, said):
+def test_what_is_handed_in_is_distinguished_from_a_tar(store, data, said):
     with pytest.raises(OcitoolError, match=said):
         load(io.BytesIO(data), into=store)
     with pytest.raises(OcitoolError, match=said):

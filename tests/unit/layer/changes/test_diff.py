@@ -18,7 +18,7 @@ from tests.unit.layer.tars import members
 
 
 class Copy:
-    """A tree, a copy of it, and the moment the copy was done."""
+    """A tree, a copy of it, and the time when the copy was done."""
 
     def __init__(self, top):
         self.before, self.tree, self._mark = top / "before", top / "tree", top / "mark"
@@ -97,7 +97,7 @@ def test_a_directory_that_was_moved_takes_its_files_along(copy):
     assert copy.changes() == [".wh.d", "e/", "e/a", "e/s/", "e/s/b"]
 
 
-def test_directories_that_were_exchanged_are_told_apart_by_content(copy):
+def test_directories_that_were_exchanged_are_distinguished_by_content(copy):
     for name in ("v1", "v2"):
         (copy.before / name / "in").mkdir(parents=True)
         (copy.before / name / "in/version").write_text(name)
@@ -198,13 +198,13 @@ def upper(tmp_path):
 def test_an_overlay_upper(upper):
     found = [e for e, _ in changes_in_upper(str(upper), OPAQUE)]
     assert [e.path for e in found] == ["d", "d/f", "d/.wh.gone", "d/s", "d/s/.wh..wh..opq"]
-    assert all(not e.xattrs for e in found)  # overlay's own marks stay with it
+    assert all(not e.xattrs for e in found)  # overlayfs's own xattrs stay with it
     assert [e.size for e in found] == [0, 1, 0, 0, 0]
 
 
 def test_whiteouts_have_no_time_and_no_owner(upper):
-    (mark,) = (e for e, _ in changes_in_upper(str(upper), OPAQUE) if e.path == "d/.wh.gone")
-    assert (mark.mtime, mark.uid, mark.gid, mark.kind) == (0, 0, 0, Kind.FILE)
+    (whiteout,) = (e for e, _ in changes_in_upper(str(upper), OPAQUE) if e.path == "d/.wh.gone")
+    assert (whiteout.mtime, whiteout.uid, whiteout.gid, whiteout.kind) == (0, 0, 0, Kind.FILE)
 
 
 def written(changes, **options):

@@ -1,4 +1,4 @@
-"""A tree is compared with its tar: each kind of damage is told, and nothing that is none."""
+"""A tree is compared with its tar: each kind of difference is reported, and nothing else."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ def replaced_by(make):
         ("x", os.mkdir, "is not in the layer"),
     ],
 )
-def test_damage_is_told(layer, path, act, said):
+def test_differences_are_reported(layer, path, act, said):
     times = {place: place.stat().st_mtime_ns for place in (layer.tree, layer.tree / "d")}
     act(layer.tree / path)
-    for place, time in times.items():  # the damage shall be one
+    for place, time in times.items():  # one difference is wanted
         os.utime(place, ns=(time, time))
     faults = layer.faults()
     assert any(f"/{path}: {said}" in fault for fault in faults), faults
@@ -189,6 +189,6 @@ def test_names_are_one_line_each(layer):
     assert layer.faults()[0].startswith("/two\\nlines: has")
 
 
-def test_a_damaged_tar_is_told_as_such(layer):
+def test_a_corrupt_tar_is_reported_as_such(layer):
     with pytest.raises(LayerError):
         layer.faults(layer.data[:700])

@@ -35,10 +35,19 @@ def test_what_is_no_codec(text):
         parse(text)
 
 
-@pytest.mark.parametrize("name", ["none", "gzip", "zstd"])
-@pytest.mark.parametrize("docker", [True, False])
-def test_a_media_type_s_codec(name, docker):
-    assert for_type(types.layer_type(name, docker=docker)).name == name
+@pytest.mark.parametrize(
+    ("media_type", "name"),
+    [
+        (types.OCI_LAYER, "none"),
+        (types.OCI_LAYER_GZIP, "gzip"),
+        (types.OCI_LAYER_ZSTD, "zstd"),
+        (types.DOCKER_LAYER, "none"),
+        (types.DOCKER_LAYER_GZIP, "gzip"),
+        (types.DOCKER_LAYER_ZSTD, "zstd"),
+    ],
+)
+def test_a_media_type_s_codec(media_type, name):
+    assert for_type(media_type).name == name
 
 
 @pytest.mark.parametrize("ending", ["+zlib", "+", "+gzip+encrypted", "x"])

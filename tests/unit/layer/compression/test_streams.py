@@ -1,4 +1,4 @@
-"""Codecs: whole, in parts, cut off, damaged, and without isal."""
+"""Codecs: whole, in parts, cut off, corrupt, and without isal."""
 
 from __future__ import annotations
 
@@ -141,11 +141,11 @@ def test_cut_off_anywhere_it_is_an_error(codec, data):
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("codec", PACKED, ids=lambda codec: codec.name)
-def test_damaged_anywhere_it_is_an_error(codec):
+def test_corrupt_anywhere_it_is_an_error(codec):
     data = TEXT[:20_000]
     packed = pack(codec, data)
-    places = [*range(4), *range(12, len(packed), 97), len(packed) - 1]
-    for at in places:
+    offsets = [*range(4), *range(12, len(packed), 97), len(packed) - 1]
+    for at in offsets:
         broken = bytearray(packed)
         broken[at] ^= 0x55
         with pytest.raises(LayerError):

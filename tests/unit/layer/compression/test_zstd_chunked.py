@@ -71,9 +71,9 @@ def build(change=lambda table: table, **notes):
     footer = b"".join(number.to_bytes(8, "little") for number in numbers) + b"GNUlInUx"
     blob = body + skippable(packed) + skippable(split) + skippable(footer)
     position = ":".join(str(number) for number in numbers[:4])
-    told = {"manifest-checksum": digest(packed), "manifest-position": position, **notes}
+    described = {"manifest-checksum": digest(packed), "manifest-position": position, **notes}
     fields = {"mediaType": OCI_LAYER_ZSTD, "digest": digest(blob), "size": len(blob)}
-    annotations = {NOTES + key: value for key, value in told.items() if value}
+    annotations = {NOTES + key: value for key, value in described.items() if value}
     return blob, Descriptor.from_json({**fields, "annotations": annotations})
 
 
@@ -136,7 +136,7 @@ def test_a_table_of_another_length_is_refused(wrong):
 @pytest.mark.parametrize("cut", [1, 8, 64, 72])
 def test_a_footer_that_is_cut_off_is_refused(cut):
     blob, descriptor = build(**{"manifest-position": ""})
-    with pytest.raises(LayerError, match="no footer"):
+    with pytest.raises(LayerError, match="footer"):
         read(blob[:-cut], descriptor)
 
 

@@ -55,7 +55,7 @@ def test_one_attribute_fits_or_is_refused(size):
         (SUPER_AT, b"\0"),  # the magic
         (SUPER_AT + 14, b"\xff\xff"),  # where the root is
         (SUPER_AT + 86, b"\xff\xff"),  # how many devices there are
-        (SUPER_AT + 88, b"\xff\xff"),  # where they are told
+        (SUPER_AT + 88, b"\xff\xff"),  # where they are
         (SUPER_AT + 36, b"\xff\xff\xff\xff"),  # how many blocks there are
         (DEVICES_AT, b"../../../x"),  # what a device is called
         (DEVICES_AT, b"a" * 63),

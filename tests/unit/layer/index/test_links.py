@@ -9,7 +9,7 @@ import pytest
 from ocitool.errors import LayerError
 from ocitool.layer.entry import Kind
 from ocitool.layer.index.index import index_of, parse
-from ocitool.layer.index.links import settled
+from ocitool.layer.index.links import resolve_links
 from ocitool.layer.index.merged import ImageTree
 from tests.unit.layer.tars import directory, file, link, symlink, tar
 
@@ -51,33 +51,33 @@ def test_members_go_where_links_lead():
         directory("usr"), directory("usr/lib"), file("usr/lib/f"), symlink("lib", "usr/lib")
     )
     above = indexed(file("lib/g"), file("lib/.wh.f"), file("lib/sub/.wh..wh..opq"))
-    seen = ImageTree(settled([below, above]))
+    seen = ImageTree(resolve_links([below, above]))
     assert [found.entry.path for found in seen.walk("")] == [
         "lib", "usr", "usr/lib", "usr/lib/g", "usr/lib/sub",
     ]  # fmt: skip
     own = indexed(symlink("a", "b"), directory("b"), file("a/x"))
-    assert list(settled([own])[0].paths()) == ["a", "b", "b/x"]
+    assert list(resolve_links([own])[0].paths()) == ["a", "b", "b/x"]
 
 
 def test_a_link_that_the_layer_removes_leads_nowhere():
     below = indexed(symlink("lib", "usr"))
-    seen = ImageTree(settled([below, indexed(file(".wh.lib"), file("lib/g"))]))
+    seen = ImageTree(resolve_links([below, indexed(file(".wh.lib"), file("lib/g"))]))
     assert [found.entry.path for found in seen.walk("")] == ["lib", "lib/g"]
 
 
 def test_nothing_is_copied_where_no_link_is_met():
     plain = [indexed(directory("d"), file("d/x")), indexed(file("d/y"))]
-    assert all(one is two for one, two in zip(settled(plain), plain, strict=True))
+    assert all(one is two for one, two in zip(resolve_links(plain), plain, strict=True))
 
 
 @pytest.mark.parametrize("target", ["../..", "a"])
 def test_links_out_of_the_tree_and_in_circles_are_refused(target):
     with pytest.raises(LayerError):
-        settled([indexed(symlink("a", target)), indexed(file("a/x"))])
+        resolve_links([indexed(symlink("a", target)), indexed(file("a/x"))])
 
 
 def stack(*layers):
-    return ImageTree(settled([indexed(*layer) for layer in layers]))
+    return ImageTree(resolve_links([indexed(*layer) for layer in layers]))
 
 
 USR = [directory("usr"), directory("usr/lib"), file("usr/lib/low"), symlink("lib", "usr/lib")]

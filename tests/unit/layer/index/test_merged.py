@@ -54,8 +54,8 @@ def test_the_order_of_the_tar_does_not_matter():
 
 
 @pytest.mark.parametrize("raw", [b"x", b"[]", b'["a\xff",1]', b'["a\\"', b'"a",', b"[1,2]"])
-def test_a_damaged_index_is_a_layer_error(raw):
-    with pytest.raises(LayerError, match="damaged"):
+def test_a_corrupt_index_is_a_layer_error(raw):
+    with pytest.raises(LayerError, match="corrupt"):
         parse(raw)
 
 
@@ -105,7 +105,7 @@ def test_an_opaque_top():
     assert [found.entry.path for found in tree.walk("")] == ["d", "d/new"]
 
 
-def test_aufs_leftovers_are_not_there():
+def test_aufs_metadata_is_not_there():
     tree = image(
         [directory(".wh..wh.plnk"), file(".wh..wh.plnk/1.2"), file(".wh..wh.aufs"), file("a")]
     )

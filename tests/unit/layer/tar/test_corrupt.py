@@ -1,4 +1,4 @@
-"""Damaged and hostile tars: always one of our errors, and never more than was allowed."""
+"""Corrupt and hostile tars: always one of our errors, and never more than was allowed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ END = bytes(1024)
 LONG = "/".join(["a-name-with-some-length"] * 10)
 
 
-def test_cut_off_anywhere_it_is_damaged_but_between_two_members():
+def test_cut_off_anywhere_it_is_corrupt_but_between_two_members():
     parts = (file(LONG, b"x" * 700), directory("d"), link("l", LONG), file("e"))
     whole = tar(*parts, end=False)
     between = {len(tar(*parts[:count], end=False)) for count in range(4)}
@@ -102,7 +102,7 @@ def test_a_cut_is_found_where_the_stream_comes_in_bits():
         extended(b"a\0b\0", b"L") + header(),
     ],
 )
-def test_what_is_damaged_is_a_layer_error(data):
+def test_what_is_corrupt_is_a_layer_error(data):
     with pytest.raises(LayerError):
         members(data + END)
 

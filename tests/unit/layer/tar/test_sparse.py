@@ -163,7 +163,7 @@ def test_limits(form):
         b"1\n" + b"0" * 600, b"1\n0\n4\n" * 200, b"99999999999999999999\n",
     ],
 )  # fmt: skip
-def test_damaged_maps_of_version_1_0(content):
+def test_corrupt_maps_of_version_1_0(content):
     records = record(b"GNU.sparse.major", b"1") + record(b"GNU.sparse.minor", b"0")
     records += record(b"GNU.sparse.realsize", b"4")
     data = padded(content)

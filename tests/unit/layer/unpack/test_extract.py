@@ -22,7 +22,7 @@ def white(path):
 
 
 def opaque(path):
-    """The mark of an opaque directory."""
+    """An opaque whiteout for the directory *path*."""
     return file(f"{path}/{OPAQUE}" if path else OPAQUE)
 
 

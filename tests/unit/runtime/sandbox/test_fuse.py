@@ -19,7 +19,7 @@ from ocitool_runtime import Mount, Stdio, get_isolation
 from tests.fixtures.programs import python_environment
 from tests.unit.runtime.conftest import finish, overlay
 
-KEEPER = """
+OWNER_PROGRAM = """
 import pickle, sys
 from ocitool_runtime import Stdio, get_isolation
 process = get_isolation().start(pickle.loads(bytes.fromhex(sys.argv[1])), Stdio())
@@ -121,20 +121,22 @@ def test_a_part_of_it_can_be_a_volume(run, served, scratch, image, servers):
 
 def test_kill_9_of_the_parent_ends_the_program(make, served, scratch, servers):
     words = pickle.dumps(make(("sleep", "1000"), rootfs=(served,))).hex()
-    keeper = subprocess.Popen(
-        [sys.executable, "-c", KEEPER, words], env=python_environment(), stdout=subprocess.PIPE
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER_PROGRAM, words],
+        env=python_environment(),
+        stdout=subprocess.PIPE,
     )
-    with keeper:
-        pid = int(keeper.stdout.readline())
+    with owner:
+        pid = int(owner.stdout.readline())
         handles = [os.pidfd_open(int(each)) for each in servers()]
         assert len(handles) == 1
         handles.append(os.pidfd_open(pid))
-        keeper.kill()
+        owner.kill()
     for handle in handles:
         assert ends(handle)
 
 
-def test_kill_9_of_the_stub_ends_the_program(make, served, servers):
+def test_kill_9_of_the_shim_ends_the_program(make, served, servers):
     process = get_isolation().start(make(("sleep", "1000"), rootfs=(served,)), Stdio())
     handles = [os.pidfd_open(int(each)) for each in servers()]
     assert len(handles) == 1
@@ -158,7 +160,7 @@ def test_a_program_that_is_missing_is_named_with_the_remedy(make, served, scratc
     assert "install the package fuse-overlayfs" in caught.value.hint
 
 
-def test_what_the_program_says_is_told(make, served, scratch):
+def test_what_the_program_says_is_in_the_error(make, served, scratch):
     with pytest.raises(SetupFailed, match="no/such/layer"):
         get_isolation().start(
             make("true", rootfs=(replace(served, lower=("/no/such/layer",)),)), Stdio()

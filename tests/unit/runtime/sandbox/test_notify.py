@@ -1,4 +1,4 @@
-"""chown and mknod of a container with a single id: kept aside, and nothing outside is touched."""
+"""chown and mknod in single-ID mode: recorded in xattrs, and nothing outside is touched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from ocitool.errors import SandboxError
 from ocitool.layer.entry import Entry, Kind
-from ocitool.layer.ownership import Aside
+from ocitool.layer.ownership import XattrOwnership
 from ocitool_runtime import Mount, Sandbox
 from ocitool_runtime.host import seccomp
 from ocitool_runtime.host.plan import make_plan
@@ -118,9 +118,9 @@ def test_what_is_recorded_is_what_a_driver_reads(tmp_path, ids):
     except OSError as error:
         pytest.skip(f"needs a file system with user attributes: {error}")
     (tmp_path / "l").symlink_to("x")
-    aside = Aside()
+    in_xattrs = XattrOwnership()
     mtime = os.lstat(tmp_path / "l").st_mtime_ns
-    aside.give_node(str(tmp_path / "l"), Entry("", Kind.SYMLINK, uid=7, gid=8, mtime=mtime))
+    in_xattrs.give_node(str(tmp_path / "l"), Entry("", Kind.SYMLINK, uid=7, gid=8, mtime=mtime))
     os.mknod(tmp_path / "null")
     null = os.open(tmp_path / "null", os.O_RDONLY)
     ownership.make_device(null, "b", 4095, 1_048_575)
@@ -134,8 +134,8 @@ def test_what_is_recorded_is_what_a_driver_reads(tmp_path, ids):
     wanted = (7 if ids[0] == -1 else ids[0], 8 if ids[1] == -1 else ids[1])
     for name in (".", "l"):
         place = str(tmp_path / name)
-        state = aside.seen(os.path.normpath(place), os.lstat(place))
+        state = in_xattrs.effective(os.path.normpath(place), os.lstat(place))
         assert (state.st_uid, state.st_gid) == wanted
-    state = aside.seen(str(tmp_path / "null"), os.lstat(tmp_path / "null"))
+    state = in_xattrs.effective(str(tmp_path / "null"), os.lstat(tmp_path / "null"))
     assert stat.S_ISBLK(state.st_mode)
     assert state.st_rdev == os.makedev(4095, 1_048_575)

@@ -1,4 +1,4 @@
-"""Programs that try to have the stub touch what lies outside of their container's root."""
+"""Programs that try to have the shim touch what lies outside of their container's root."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_volumes_and_proc_are_left_to_the_kernel(run):
 
 
 def test_magic_links_are_left_to_the_kernel(run):
-    """Those of another process, of the stub, and of process 1's root and working directory."""
+    """Those of another process, of the shim, and of the root and cwd of the container init."""
     assert (
         run(
             "fd = os.open('/f', os.O_RDONLY)\n"
@@ -95,7 +95,7 @@ def test_bad_arguments_are_the_kernels_to_tell(run):
 
 
 def test_renaming_meanwhile_reaches_nothing_outside(run):
-    """A directory and a link to the volume change places all the time."""
+    """A directory and a link to the volume are exchanged all the time."""
     found = run(
         "os.symlink('/volume', '/link'); os.mkdir('/a'); open('/a/f', 'w').close()\n"
         "exchange = lambda: libc.renameat2(-100, b'/a', -100, b'/link', 2)\n"

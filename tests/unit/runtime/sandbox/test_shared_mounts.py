@@ -1,4 +1,4 @@
-"""Images that containers share: shown once, taken off by the last, swept after a kill."""
+"""Images that containers share: mounted once, unmounted by the last, swept after a kill."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def let_go(process):
     process.stdout.close()
 
 
-def test_it_is_shown_once_and_taken_off_by_the_last(image):
+def test_it_is_mounted_once_and_unmounted_by_the_last(image):
     first, second = holder(image), holder(image)
     assert mounts_below(image["target"]) == 1
     let_go(first)

@@ -1,4 +1,4 @@
-"""A check finds what is damaged or missing, and its remedy mends it."""
+"""A check finds what is corrupt or missing, and its remedy repairs it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_lost_layer_is_found_and_unpacked_again(unpacking):
     assert set(driver.layers()) == set(names)
 
 
-def test_a_driver_that_is_gone_is_told(store):
+def test_a_driver_that_is_gone_is_reported(store):
     store.database.run("INSERT INTO layers VALUES ('c', 'gone', 'd', '', '', 1, 1)")
     (problem,) = problems(store)
     assert "driver gone" in problem
@@ -105,7 +105,7 @@ def test_a_store_survives_the_loss_of_what_can_be_made_again(unpacking, run_cli)
         shutil.rmtree(f"{root}/drivers", ignore_errors=True)
     os.makedirs(f"{root}/drivers", exist_ok=True)
     assert run_cli("images", "-q", root=root).ok().stdout.strip() == image.id.short
-    # The plain tars that a driver kept are nobody's any more, and no fault.
+    # The plain tars that a driver kept are unreferenced now, which is not a problem.
     assert run_cli("system", "check", root=root).ok().stdout.endswith("No problems found\n")
 
 
@@ -128,7 +128,7 @@ def test_a_layer_that_has_lost_a_part_is_made_again(store, part):
     assert os.listdir(f"{store.layout.drivers}/erofs/layers") == []
 
 
-def test_damage_here_is_mended_here(store):
+def test_corruption_here_is_repaired_here(store):
     image = put_image(store, "r/a:1", *LAYERS)
     with open(store.blobs.path(image.digest), "r+b") as blob:
         blob.write(b" ")
@@ -140,5 +140,5 @@ def test_damage_here_is_mended_here(store):
 def test_a_store_without_its_names_is_not_whole(store):
     put_image(store, "r/a:1", *LAYERS)
     os.unlink(f"{store.layout.oci}/index.json")
-    told = problems(store)
-    assert any("no image has a name any more / restore a copy of it" in each for each in told)
+    reported = problems(store)
+    assert any("no image has a name any more / restore a copy of it" in each for each in reported)

@@ -1,4 +1,4 @@
-"""What is damaged in unpacked layers and in the database is told, and what stands on it."""
+"""What is corrupt in unpacked layers and in the database is reported, and what stands on it."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def place(store, layer):
     return f"{home}/image" if store.driver().name == "erofs" else f"{home}/fs/same"
 
 
-def told(store):
+def reported(store):
     return [problem.what for problem in check(store)]
 
 
-def mended(root, driver):
+def repaired(root, driver):
     """Repair in one run; nothing is left, and the image can be shown again."""
     with Store.open(root, driver=driver) as store:
         results = list(repair(store))
         assert [each for each in results if not isinstance(each, Repaired)] == []
-        assert told(store) == []
+        assert reported(store) == []
         store.layers.view(local_image(store, NAME).layers)
-        assert told(store) == []
+        assert reported(store) == []
     return results
 
 
@@ -65,27 +65,27 @@ def test_three_layers_at_once(with_driver, act):
     names = stacked(with_driver)
     for layer in names[::2]:
         path = place(with_driver, layer)
-        with open(path, "r+b") as damaged:
+        with open(path, "r+b") as corrupt:
             if act == "cut":
-                damaged.truncate(os.stat(path).st_size // 2)
+                corrupt.truncate(os.stat(path).st_size // 2)
             elif act == "flip":
-                damaged.write(b"?")
+                corrupt.write(b"?")
             elif act == "other":
                 with open(place(with_driver, names[1]), "rb") as other:
-                    damaged.write(other.read())
+                    corrupt.write(other.read())
         if act == "remove":
             os.unlink(path)
-    found = told(with_driver)
+    found = reported(with_driver)
     assert all(any(f"layer {layer[:12]} " in each for each in found) for layer in names)
     root, driver = with_driver.layout.root, with_driver.driver().name
     with_driver.close()
-    mended(root, driver)
+    repaired(root, driver)
 
 
-def test_what_stands_on_a_damaged_layer_goes_with_it(with_driver):
+def test_what_stands_on_a_corrupt_layer_goes_with_it(with_driver):
     names = stacked(with_driver)
     os.unlink(place(with_driver, names[2]))
-    found = told(with_driver)
+    found = reported(with_driver)
     assert [each.split()[1] for each in found] == [layer[:12] for layer in names[2:]]
     assert [f"has the parent {names[at][:12]}, which is corrupt" in found[at - 1] for at in (2, 3)]
     root, driver = with_driver.layout.root, with_driver.driver().name
@@ -93,7 +93,7 @@ def test_what_stands_on_a_damaged_layer_goes_with_it(with_driver):
     with Store.open(root, driver=driver) as store:
         list(repair(store))
         assert sorted(store.driver().layers()) == sorted(names[:2])
-    mended(root, driver)
+    repaired(root, driver)
 
 
 def test_a_layer_without_its_tree_is_unpacked_again(with_driver):
@@ -101,12 +101,12 @@ def test_a_layer_without_its_tree_is_unpacked_again(with_driver):
         pytest.skip("has no trees")
     names = stacked(with_driver, 2)
     os.rename(os.path.dirname(place(with_driver, names[1])), f"{with_driver.layout.root}/tmp/gone")
-    assert f"layer {names[1][:12]}" in told(with_driver)[0]
+    assert f"layer {names[1][:12]}" in reported(with_driver)[0]
     with_driver.layers.view(local_image(with_driver, NAME).layers)
-    assert told(with_driver) == []
+    assert reported(with_driver) == []
 
 
-def test_a_merged_image_of_other_layers_is_told(store, monkeypatch):
+def test_a_merged_image_of_other_layers_is_reported(store, monkeypatch):
     if store.driver().name != "erofs":
         pytest.skip("of erofs")
     monkeypatch.setattr(erofs, "_MOST_STACKED", 1)
@@ -115,12 +115,12 @@ def test_a_merged_image_of_other_layers_is_told(store, monkeypatch):
     store.layers.view(local_image(store, NAME).layers)
     merged = f"{store.layout.drivers}/erofs/merged"
     assert sorted(os.listdir(merged)) == sorted((names[1], names[3]))
-    assert told(store) == []  # whether it was made from layers or from another merged one
+    assert reported(store) == []  # whether it was made from layers or from another merged one
     with open(f"{merged}/{names[1]}", "rb") as other:
         data = other.read()
-    with open(f"{merged}/{names[3]}", "wb") as damaged:
-        damaged.write(data)
-    assert [names[3][:12] in each for each in told(store)] == [True]
+    with open(f"{merged}/{names[3]}", "wb") as corrupt:
+        corrupt.write(data)
+    assert [names[3][:12] in each for each in reported(store)] == [True]
 
 
 def test_what_stands_on_nothing_is_no_use_and_goes(with_driver):
@@ -136,7 +136,7 @@ def test_what_stands_on_nothing_is_no_use_and_goes(with_driver):
     with held(lease):
         prune(with_driver)
     assert sorted(with_driver.driver().layers()) == sorted(names[1:])
-    assert told(with_driver) == []
+    assert reported(with_driver) == []
     with_driver.database.run("UPDATE layers SET used = 1")
     with_driver.close()
     assert any(
@@ -178,10 +178,10 @@ def test_a_row_that_holds_what_is_not_so(unpacking, change):
     names = stacked(unpacking, 3)
     unpacking.database.run(change.format(7))
     blobs = files_below(unpacking.layout.blobs)
-    assert told(unpacking) != []
+    assert reported(unpacking) != []
     root, driver = unpacking.layout.root, unpacking.driver().name
     unpacking.close()
-    mended(root, driver)
+    repaired(root, driver)
     assert len(names) == 3
     assert set(blobs) - set(files_below(f"{root}/oci/blobs")) == set()
 
@@ -198,7 +198,7 @@ def test_a_step_that_is_said_to_have_made_another_layer(unpacking):
         "name": "",
     }
     unpacking.database.run("INSERT INTO cache VALUES ('k', ?, 1)", (json.dumps(record),))
-    assert told(unpacking) == ["wrong row in the database: cache, key k"]
+    assert reported(unpacking) == ["wrong row in the database: cache, key k"]
     (result,) = repair(unpacking)
     assert isinstance(result, Repaired)
     assert unpacking.database.rows("SELECT * FROM cache") == []
@@ -229,8 +229,8 @@ def test_a_database_that_is_whole_and_not_ours_is_made_again(unpacking, change):
         database.execute(change)
         database.commit()
     with Store.open(root, driver=driver) as again:
-        assert [each.partition(":")[0] for each in told(again)] == ["the database is corrupt"]
-    mended(root, driver)
+        assert [each.partition(":")[0] for each in reported(again)] == ["the database is corrupt"]
+    repaired(root, driver)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b'{"imageLayoutVersion":"2"}'])
@@ -242,7 +242,7 @@ def test_the_layout_file_is_written_again(store, content):
     if content is not None:
         with open(path, "wb") as file:
             file.write(content)
-    (problem,) = told(store)
+    (problem,) = reported(store)
     assert problem.startswith(path)
     (result,) = repair(store)
     assert isinstance(result, Repaired)
@@ -258,7 +258,7 @@ def test_without_names_the_rest_is_looked_at_and_kept(store):
         names.write("{")
     age(store)
     before = files_below(store.layout.blobs)
-    index, layout, blob = told(store)
+    index, layout, blob = reported(store)
     assert "index.json" in index
     assert "oci-layout" in layout
     assert str(image.layers[0].blob.digest) in blob

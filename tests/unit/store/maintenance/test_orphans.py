@@ -1,4 +1,4 @@
-"""What nobody uses is told with its names, and is not taken for damage."""
+"""Unreferenced data is reported with its names, and is not a problem."""
 
 from __future__ import annotations
 
@@ -77,21 +77,21 @@ def test_many_are_counted_and_some_are_named(store, store_root):
 @pytest.fixture
 def mounted(root_only, store_root):
     """Return a function that mounts a tmpfs below the store."""
-    places = []
+    paths = []
 
     def mount(place):
         os.makedirs(f"{store_root}/{place}")
         done = execute(["mount", "-t", "tmpfs", "none", f"{store_root}/{place}"])
         if done.code != 0:
             pytest.skip(f"needs to mount a tmpfs: {done.stderr.strip()}")
-        places.append(f"{store_root}/{place}")
+        paths.append(f"{store_root}/{place}")
 
     yield mount
-    for place in places:
+    for place in paths:
         execute(["umount", place]).ok()
 
 
-def test_a_mount_that_was_left_is_told(store, mounted):
+def test_a_mount_that_was_left_is_reported(store, mounted):
     mounted("drivers/overlay/trees/0badc0de-1/a b")
     (problem,) = leaked_mounts(store.layout)
     place = f"{store.layout.root}/drivers/overlay/trees/0badc0de-1/a b"

@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from ocitool import Store
-from ocitool.builder.solver.cache import LocalCache, Record
+from ocitool.builder.solver.cache import LocalCache, step_record
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import StoreError
 from ocitool.oci.manifest import Index
@@ -107,7 +107,7 @@ def test_an_index_keeps_its_images(fresh):
     assert blobs(store) == {*all_of(image), str(index.descriptor.digest)}
 
 
-def test_a_damaged_image_does_not_stop_it(fresh):
+def test_a_corrupt_image_does_not_stop_it(fresh):
     store = fresh()
     put_image(store, "r/good:1", BASE)
     bad = put_image(store, "r/bad:1", MINE)
@@ -122,7 +122,7 @@ def test_a_damaged_image_does_not_stop_it(fresh):
 def test_the_build_cache_goes_when_asked(fresh):
     store = fresh()
     layer = put_layer(store, BASE)
-    LocalCache(store).put("key", Record(layer=layer, created=""), ())
+    LocalCache(store).put("key", step_record(layer, "", []))
     store = fresh()
     assert prune(store, cache=False).cache == 0
     assert blobs(store) == {str(layer.blob.digest)}

@@ -81,14 +81,14 @@ def entries(root):
 
 
 @pytest.fixture(scope="module")
-def kept_aside(run_cli, rangeless_user, containers):
+def single_id_builds(run_cli, rangeless_user, containers):
     """Skip where this user can unpack nothing."""
     done = run_cli("info", root=rangeless_user.home / "store", user=rangeless_user).ok()
     if ".aside" not in done.stdout:
         pytest.skip(f"needs user namespaces for every user: {done.stdout}")
 
 
-@pytest.mark.usefixtures("kept_aside")
+@pytest.mark.usefixtures("single_id_builds")
 @pytest.mark.parametrize("driver", [(), ("--driver", "vfs")])
 @pytest.mark.parametrize("steps", [PLAIN, OWNED])
 def test_an_image_has_roots_bytes(both, context, driver, steps):
@@ -100,7 +100,7 @@ def test_an_image_has_roots_bytes(both, context, driver, steps):
     assert ours == theirs
 
 
-@pytest.mark.usefixtures("kept_aside")
+@pytest.mark.usefixtures("single_id_builds")
 def test_what_was_built_is_run_and_checked(both, context, run_cli, rangeless_user):
     build, _, store = both
     build(context, FILES + PLAIN)
@@ -116,7 +116,7 @@ def test_what_was_built_is_run_and_checked(both, context, run_cli, rangeless_use
     assert {p.name.rpartition(".")[2] for p in (store / "drivers").iterdir()} == {"aside", "json"}
 
 
-@pytest.mark.usefixtures("kept_aside")
+@pytest.mark.usefixtures("single_id_builds")
 def test_root_of_a_namespace_of_one_id_is_such_a_user(both, context, rangeless_user):
     build, _, store = both
     build(context, FILES)
@@ -142,14 +142,14 @@ with Store.open(sys.argv[1]) as store:
 """
 
 
-@pytest.mark.usefixtures("kept_aside")
+@pytest.mark.usefixtures("single_id_builds")
 def test_the_driver_is_chosen_anew_when_ranges_are_given(rangeless_user):
     user = rangeless_user
     done = user.run(user.python, "-c", CHOOSE, user.home / "chosen").ok()
     assert done.stdout.startswith("True\nlayers cannot be unpacked by this user with their owners:")
 
 
-@pytest.mark.usefixtures("kept_aside")
+@pytest.mark.usefixtures("single_id_builds")
 def test_another_id_needs_ranges(both, context, run_cli, rangeless_user):
     build, _, store = both
     build(context, FILES)
