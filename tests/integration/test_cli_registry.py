@@ -86,12 +86,12 @@ def test_login_push_pull_logout(cli, tmp_path):
         failed(
             cli("pull", f"{address}/none:1", env=inline),
             1,
-            f"image not found in the registry: {address}/none:1",
+            f"Error: pulling {address}/none:1: image not found in the registry: {address}/none:1\n",
         )
 
 
 def test_missing_images_are_reported(cli, free_port):
-    failed(cli("push", "none:1"), 1, "'none:1' is not in the store")
+    failed(cli("push", "none:1"), 1, "Error: pushing none:1: 'none:1' is not in the store\n")
     failed(cli("pull", f"127.0.0.1:{free_port}/x:1"), 1, "Connection refused")
 
 
