@@ -10,7 +10,7 @@
 # Campaigns, of which the tests hold a short form each:
 #
 #   make crash     kills and power cuts            make soak   many processes in one store
-#   make damage    files of stores damaged, and repaired
+#   make corruption   files of stores corrupted, and repaired
 #
 # Another environment: make test VENV=/somewhere.  One that is ready and is not to be touched:
 # make test VENV=/somewhere PREPARED=1.
@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A worker takes whole files, in the order of tests/fixtures/workers.py.
 pytest := $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check test lint types bench conformance crash damage soak docs clean
+.PHONY: demo check test lint types bench conformance crash corruption soak docs clean
 
 demo: $(ready)
 	$(python) testdata/demo/demo.py $(ARGS)
@@ -52,8 +52,8 @@ conformance: $(ready)
 crash: $(ready)
 	$(python) -m tests.crash $(ARGS)
 
-damage: $(ready)
-	$(python) -m tests.crash damage $(ARGS)
+corruption: $(ready)
+	$(python) -m tests.crash corruption $(ARGS)
 
 soak: $(ready)
 	$(python) -m tests.crash soak $(ARGS)

@@ -1,1 +1,1 @@
-"""Dockerfile text -> stages -> plan -> layers -> image."""
+"""Building images: a frontend makes a definition of a Dockerfile, a solver its layers."""

@@ -46,7 +46,7 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
 
     directory = inputs.context_directory(options)
     path, text = inputs.read_dockerfile(options, directory)
-    file = parse(text, name=inputs.shown(path))
+    file = parse(text, name=inputs.display_name(path))
     images = SourceImages(
         store,
         progress,

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ocitool.builder.definition import Definition, HistoryEntry
-from ocitool.builder.solver.cache import Record
 from ocitool.builder.solver.keys import key_of
 from ocitool.builder.solver.solver import Solution
 from ocitool.errors import BuildError
@@ -19,7 +18,7 @@ from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_typ
 from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.build_cache import ImageRecord
+from ocitool.store.build_cache import ImageRecord, StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
@@ -111,7 +110,7 @@ def _config(definition: Definition, solution: Solution, created: str) -> ImageCo
     )
 
 
-def _history(entry: HistoryEntry, records: Mapping[int, Record], created: str) -> History:
+def _history(entry: HistoryEntry, records: Mapping[int, StepRecord], created: str) -> History:
     """Return an entry with the time at which its layer was made, else *created*."""
     record = None if entry.vertex is None else records[entry.vertex]
     empty = record is None or record.layer is None
@@ -126,14 +125,14 @@ def _history(entry: HistoryEntry, records: Mapping[int, Record], created: str) -
 def _base_history(old: ImageConfig | None) -> tuple[History, ...]:
     if old is None:
         return ()
-    # Every layer must have its entry, or readers count wrong; some bases come without a history.
+    # Each layer needs an entry, or readers count wrong; some base images have no history.
     known = sum(not entry.empty_layer for entry in old.history)
     missing = len(old.diff_ids) - known
     return (*(History(comment="imported"),) * max(missing, 0), *old.history)
 
 
 def _kept(old: ImageConfig | None) -> dict[str, object]:
-    # Docker's old bookkeeping describes the container that made the base, not this image.
+    # Docker's old fields describe the container that made the base, not this image.
     dropped = {"container", "container_config", "docker_version", "id", "parent", "Size"}
     fields = {} if old is None else old.unknown
     return {name: value for name, value in fields.items() if name not in dropped}

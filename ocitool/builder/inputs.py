@@ -15,13 +15,12 @@ _LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file
 
 
 def context_directory(options: BuildOptions) -> str:
-    """Return the context as an absolute path; `BuildError` if there is none."""
+    """Return the context as an absolute path; `BuildError` if it is missing."""
     top = os.path.abspath(options.context)
     if not os.path.isdir(top):
-        missing = not os.path.lexists(top)
+        fault = "is not a directory" if os.path.lexists(top) else "not found"
         raise BuildError(
-            "there is no such directory" if missing else "is not a directory",
-            where=options.context,
+            f'unable to prepare context: path "{options.context}" {fault}',
             hint="the build context is the directory whose files COPY may take",
         )
     return top
@@ -40,13 +39,11 @@ def read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:
             continue
         except OSError as error:
             raise BuildError(
-                f"cannot be read: {error.strerror}",
-                where=path,
+                f"failed to read dockerfile: open {display_name(path)}: {error.strerror}",
                 hint="-f names the Dockerfile, and the last argument the context",
             ) from error
     raise BuildError(
-        "there is no such file" if options.file else "there is no Dockerfile",
-        where=options.file or options.context,
+        f"failed to read dockerfile: open {display_name(names[0])}: no such file or directory",
         hint="name the Dockerfile by -f",
     )
 
@@ -58,11 +55,11 @@ def read_stdin(stream: BinaryIO) -> bytes:
 
 def _read(path: str) -> bytes:
     hint = "a Dockerfile can be given on standard input: -f -"
-    return read_input_file(path, _LARGEST, where=shown(path), hint=hint)
+    return read_input_file(path, _LARGEST, where=display_name(path), hint=hint)
 
 
-def shown(path: str) -> str:
-    """Return how messages call the Dockerfile *path*."""
+def display_name(path: str) -> str:
+    """Return what messages call the Dockerfile *path*."""
     if not path:
         return "Dockerfile"
     relative = os.path.relpath(path)
@@ -74,13 +71,12 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
     own = [f"{dockerfile}.dockerignore"] if dockerfile else []
     for path in (*own, f"{top}/.dockerignore"):
         try:
-            return IgnoreRules.parse(_read(path), name=shown(path))
+            return IgnoreRules.parse(_read(path), name=display_name(path))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            continue  # a directory of this name means nothing to BuildKit either
+            continue  # BuildKit ignores a directory of this name, too
         except OSError as error:
             raise BuildError(
-                f"cannot be read: {error.strerror}",
-                where=shown(path),
+                f"failed to read ignore file {display_name(path)}: {error.strerror}",
                 hint="make it readable: without it, files that it keeps out would be copied",
             ) from error
     return IgnoreRules()

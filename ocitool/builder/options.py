@@ -1,4 +1,4 @@
-"""What a build is asked to do, and what came of it."""
+"""Options and result of a build."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ocitool.oci.manifest import Descriptor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """One build.  The fields are the command's options."""
+    """Options of one build; the fields are those of the command."""
 
     context: str = "."  # a directory
     file: str = ""  # the Dockerfile; default: Dockerfile or Containerfile in the context
@@ -20,11 +20,11 @@ class BuildOptions:
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
     target: str = ""  # a stage; default: the last one
     no_cache: bool = False
-    pull: bool = False  # ask the registry for newer bases
+    pull: bool = False  # pull base images even if they are in the store
     platform: str = ""  # default: this machine's
-    insecure: bool = False  # registries: plain HTTP, and certificates that are not checked
+    insecure: bool = False  # registries: plain HTTP, and certificates that are not verified
     authfile: str = ""  # credentials; default: where docker and podman have them
-    #: Seconds since the epoch: the latest time of anything new.  None: as the clock says.
+    #: Seconds since the epoch: the latest time of anything new.  None: the current time.
     source_date_epoch: int | None = None
 
 
@@ -36,7 +36,7 @@ class BuildResult:
     image_id: Digest  # the digest of the config
     tags: tuple[str, ...]
     steps: int
-    cached: int  # of the steps, how many had been done before
+    cached: int  # how many of the steps were cached
     warnings: tuple[str, ...] = ()
 
     @property

@@ -16,6 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
 import click
@@ -58,6 +59,16 @@ def raise_all(errors: Sequence[OcitoolError]) -> None:
         raise errors[0]
     if errors:
         raise ExceptionGroup("several errors", errors)
+
+
+@contextmanager
+def during(action: str) -> Iterator[None]:
+    """Put *action* in front of errors, such as ``pulling docker.io/library/debian:12``."""
+    try:
+        yield
+    except OcitoolError as error:
+        error.where = f"{action}: {error.where}" if error.where else action
+        raise
 
 
 def _report(error: BaseException, debug: bool, stream: TextIO) -> int:

@@ -1,1 +1,1 @@
-"""Containers: an image, a writable tree on it, and a sandbox."""
+"""Containers: an image, a writable snapshot on it, and a sandbox."""

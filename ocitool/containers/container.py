@@ -1,4 +1,4 @@
-"""One container's state on disk: a directory, locked by the kernel while it lives."""
+"""One container's state on disk: a directory, locked while the container runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ocitool.store.layout import Layout
 
 
 class Container:
-    """A container while it is in use; closing it removes its state.
+    """A running container; closing it removes its state.
 
-    ``id`` has 64 hexadecimal digits.  Another process sees that it lives by the lock on its
-    directory, which the kernel drops with the process that holds it.
+    ``id`` has 64 hexadecimal digits.  Other processes see by the lock on its directory
+    that it runs; the kernel releases it with the process that holds it.
     """
 
     def __init__(self, layout: Layout, *, name: str, image: str, layers: Sequence[str]) -> None:
@@ -37,8 +37,8 @@ class Container:
         for state, alive in states(layout):
             if state.get("name") == self.name and alive:
                 raise ContainerError(
-                    f'the container name "{self.name}" is in use by {state["id"][:12]}',
-                    hint="choose another --name, or end that container",
+                    f'the container name "{self.name}" is already in use by {state["id"][:12]}',
+                    hint="choose another --name, or stop that container",
                 )
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Container:
 
 
 def states(layout: Layout) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Yield the state of each container, and whether it lives; dead ones are removed."""
+    """Yield the state of each container, and whether it runs; the others are removed."""
     for name in os.listdir(layout.containers):
         path = f"{layout.containers}/{name}"
         try:

@@ -18,17 +18,18 @@ from ocitool.store.store import Store
 from ocitool_runtime.host.idmap import usable_maps
 from ocitool_runtime.host.terminal import run_foreground
 from ocitool_runtime.isolation import get_isolation
-from ocitool_runtime.spec import Exit, Mount, Network, Sandbox, environment
+from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
+from ocitool_runtime.vocabulary import Network
 
 
 def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -> Exit:
-    """Run a container to its end; nothing of it stays.
+    """Run a container until it exits, and remove it.
 
-    Its streams are this process's own, and so are the signals that come in meanwhile.  An image
-    that is not in the store is pulled.
+    It has the streams of this process and gets its signals.  An image that is not in the store is
+    pulled.
 
     Raises:
-        ContainerError: it cannot be made as asked.
+        ContainerError: an option is invalid, or not supported.
         SandboxError: the sandbox failed, not the program in it.
         ImageNotFound: there is no such image.
     """
@@ -107,7 +108,7 @@ def _command(options: RunOptions, config: RunConfig) -> tuple[str, ...]:
         command = (*(config.entrypoint or ()), *(options.args or config.cmd or ()))
     if not command:
         raise ContainerError(
-            "no command is given, and the image has none",
+            "no command specified, and the image has none",
             hint=f"ocitool run {options.image} COMMAND",
         )
     return command

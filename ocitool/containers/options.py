@@ -1,4 +1,4 @@
-"""What a container is asked to be, in the words of ``docker run``."""
+"""Options of a container, as ``docker run`` has them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ocitool.errors import ContainerError
-from ocitool_runtime.spec import Mount, Network
+from ocitool_runtime.spec import Mount
+from ocitool_runtime.vocabulary import Network
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62})?")
@@ -37,19 +38,19 @@ class RunOptions:
     init: bool = False
 
     def check(self) -> None:
-        """Refuse what is wrong before anything is done; `ContainerError`."""
+        """Raise `ContainerError` for an invalid option."""
         parse_network(self.network)
         if self.name and not _NAME.fullmatch(self.name):
             raise ContainerError(
-                f"{self.name!r} is not a container's name",
+                f"invalid container name {self.name!r}",
                 hint="letters, digits, _ . and -, two or more, beginning with a letter or digit",
             )
         if self.hostname and not _HOSTNAME.fullmatch(self.hostname):
-            raise ContainerError(f"{self.hostname!r} is not a hostname")
+            raise ContainerError(f"invalid hostname format: {self.hostname!r}")
         if self.workdir and not self.workdir.startswith("/"):
             raise ContainerError(
-                f"the working directory {self.workdir!r} is invalid",
-                hint="it needs to be an absolute path",
+                f"the working directory {self.workdir!r} is invalid, "
+                "it needs to be an absolute path"
             )
 
 
@@ -75,7 +76,9 @@ def variables(
     for entry in options.env:
         name, equals, value = entry.partition("=")
         if not name:
-            raise ContainerError(f"{entry!r} is not a variable", hint="write NAME=value")
+            raise ContainerError(
+                f"invalid environment variable: {entry!r}", hint="write NAME=value"
+            )
         if equals:
             env[name] = value
         elif name in caller:
@@ -95,7 +98,8 @@ def bind_mount(text: str) -> Mount:
         )
     if len(parts) > 3 or not parts[1].startswith("/"):
         raise ContainerError(
-            f"-v {text}: is not SOURCE:TARGET[:ro]", hint="the target is an absolute path"
+            f"invalid volume specification: {text!r}",
+            hint="use SOURCE:TARGET[:ro]; the target is an absolute path",
         )
     options = _mount_options(text, parts[2] if len(parts) == 3 else "rw")
     source = os.path.abspath(parts[0])
@@ -122,7 +126,7 @@ def tmpfs_mount(text: str) -> Mount:
     """Read ``/path[:size=64m,mode=1777,...]``."""
     path, _, words = text.partition(":")
     if not path.startswith("/"):
-        raise ContainerError(f"--tmpfs {text}: the path is not absolute")
+        raise ContainerError(f"--tmpfs {text}: mount path must be absolute")
     options = tuple(word for word in words.split(",") if word)
     safe = ("nosuid", "nodev", "noexec")
     defaults = tuple(each for each in safe if each.removeprefix("no") not in options)
@@ -136,5 +140,5 @@ def tmpfs_mount(text: str) -> Mount:
 def _target(text: str, path: str) -> str:
     target = posixpath.normpath(path)
     if target in ("/", "//"):
-        raise ContainerError(f"{text}: the container's root cannot be mounted over")
+        raise ContainerError(f"invalid volume specification: {text!r}: destination can't be '/'")
     return target

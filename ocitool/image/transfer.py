@@ -47,7 +47,7 @@ def pull(
     into.layout.require_writable()  # before anything is fetched
     reference = Reference.parse(name)
     note = partial(_debug, progress)
-    client = connect(reference, insecure=insecure, authfile=authfile, note=note)
+    client = connect(reference, insecure=insecure, authfile=authfile, log=note)
     source = RegistrySource(client, reference)
     sink = StoreSink(into, str(reference))
 
@@ -130,7 +130,7 @@ def push(
                 hint="push it by a tag",
             )
     note = partial(_debug, progress)
-    client = connect(reference, insecure=insecure, authfile=authfile, note=note)
+    client = connect(reference, insecure=insecure, authfile=authfile, log=note)
 
     def origins(digest: Digest) -> Sequence[str]:
         prefix = f"{reference.domain}/"

@@ -76,7 +76,7 @@ class StoreBackend:
     def append_upload(
         self, repository: str, upload: str, data: Stream, *, offset: int | None = None
     ) -> int:
-        with self._uploads.alone(repository, upload) as writer:
+        with self._uploads.locked(repository, upload) as writer:
             if offset is not None and offset != writer.size:
                 raise UploadConflict("the upload ends elsewhere", size=writer.size)
             try:
@@ -87,7 +87,7 @@ class StoreBackend:
             return writer.size
 
     def commit_upload(self, repository: str, upload: str, digest: Digest) -> int:
-        with self._uploads.alone(repository, upload) as writer:
+        with self._uploads.locked(repository, upload) as writer:
             size = writer.size
             try:
                 writer.commit(Descriptor(media_type="", digest=digest, size=size))
@@ -97,7 +97,7 @@ class StoreBackend:
         return size
 
     def cancel_upload(self, repository: str, upload: str) -> None:
-        with self._uploads.alone(repository, upload):
+        with self._uploads.locked(repository, upload):
             self._uploads.end(upload)
 
     # -- manifests and tags -----------------------------------------------------------------

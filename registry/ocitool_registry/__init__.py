@@ -1,7 +1,7 @@
 """The OCI distribution protocol, both ends: a client of any registry, and a registry.
 
-The names below load what they need when they are first asked for; importing the package itself
-costs nothing.  ``ocitool_registry.server.serve.serve`` starts a server.
+The names below are imported when they are first used, so that importing the package is cheap.
+``ocitool_registry.server.serve.serve`` starts a server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ocitool_registry.transport.requests import RequestsTransport, Transport
     from ocitool_registry.transport.retry import RetryPolicy
 
-_HOMES = {
+_MODULES = {
     "Backend": "server.backend",
     "Credential": "auth.credential",
     "CredentialSource": "auth.keychain",
@@ -68,7 +68,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    return getattr(import_module(f"{__name__}.{module}"), name)

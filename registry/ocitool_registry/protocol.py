@@ -1,4 +1,4 @@
-"""What both ends of the protocol share: paths, header names, error codes, ranges and links.
+"""What client and server share: paths, header names, error codes, ranges and links.
 
 Source: OCI distribution-spec v1.1, "Endpoints", "Error Codes"; RFC 9110 section 14 (ranges).
 """
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from ocitool.oci.digest import Digest
@@ -28,7 +28,7 @@ REPOSITORY: Final = re.compile(
 TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 LONGEST_NAME: Final = 255
 
-#: error code -> status, and the message that goes with it by default
+#: error code -> status and default message
 CODES: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
     {
         "BLOB_UNKNOWN": (404, "blob unknown to registry"),
@@ -66,7 +66,7 @@ def blob_path(repository: str, digest: Digest) -> str:
 
 
 def uploads_path(repository: str) -> str:
-    # The slash at the end is the spec's; some registries answer nothing without it.
+    # The trailing slash is in the spec, and some registries require it.
     return f"/v2/{repository}/blobs/uploads/"
 
 
@@ -75,7 +75,7 @@ def tags_path(repository: str) -> str:
 
 
 def with_query(url: str, **parameters: str) -> str:
-    """Add query parameters behind those a Location already has, which may be session state."""
+    """Append query parameters to those that a Location already has (they may be session state)."""
     added = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
     head, mark, fragment = url.partition("#")
     return f"{head}{'&' if '?' in head else '?'}{added}{mark}{fragment}"
@@ -85,23 +85,23 @@ def with_query(url: str, **parameters: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class WireError:
-    """One error of the spec's JSON."""
+class ErrorInfo:
+    """Code and message of one error in an error response."""
 
     code: str
     message: str
 
 
 def dump_error(code: str, message: str = "", detail: Any = None) -> bytes:
-    """Return the spec's JSON for one error."""
+    """Return the body of an error response (distribution-spec, "Error Codes")."""
     fields: dict[str, Any] = {"code": code, "message": message or CODES[code][1]}
     if detail is not None:
         fields["detail"] = detail
     return json.dumps({"errors": [fields]}).encode()
 
 
-def parse_error(body: bytes) -> WireError | None:
-    """Return the first error of a body, or ``None`` where it is not the spec's JSON."""
+def parse_error(body: bytes) -> ErrorInfo | None:
+    """Return the first error of an error response, ``None`` if the body has another format."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
@@ -110,7 +110,7 @@ def parse_error(body: bytes) -> WireError | None:
     if not isinstance(errors, list) or not errors or not isinstance(errors[0], dict):
         return None
     first = errors[0]
-    return WireError(str(first.get("code") or ""), str(first.get("message") or ""))
+    return ErrorInfo(str(first.get("code") or ""), str(first.get("message") or ""))
 
 
 # -- ranges --------------------------------------------------------------------------------
@@ -120,14 +120,21 @@ _CONTENT_RANGE: Final = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?
 
 
 class BadRange(ValueError):
-    """A range that cannot be satisfied: status 416."""
+    """A malformed or unsatisfiable range: status 416."""
 
 
-def parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """Return *header* as (first, last + 1) within *size* bytes; `BadRange` if it lies outside.
+class ByteRange(NamedTuple):
+    """Bytes from *start* up to, but not including, *stop*."""
 
-    ``None`` for a header that is to be ignored: of another unit, or of several ranges, which a
-    server may answer with the whole (RFC 9110, section 14.2).
+    start: int
+    stop: int
+
+
+def parse_range(header: str, size: int) -> ByteRange | None:
+    """Parse a ``Range`` header for *size* bytes; `BadRange` if it cannot be satisfied.
+
+    Returns ``None`` for a header to ignore: another unit, or several ranges.  A server may then
+    send the whole content (RFC 9110, section 14.2).
     """
     match = _RANGE.fullmatch(header.strip())
     if match is None or match.groups() == ("", ""):
@@ -139,13 +146,13 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
         start, stop = int(first), min(int(last) + 1, size) if last else size
     if start >= stop:
         raise BadRange(header)
-    return start, stop
+    return ByteRange(start, stop)
 
 
-def parse_content_range(header: str) -> tuple[int, int]:
-    """Return (first, last + 1) of a ``Content-Range``; `BadRange` if it is not one.
+def parse_content_range(header: str) -> ByteRange:
+    """Parse a ``Content-Range`` header; `BadRange` if it is malformed.
 
-    In an upload it has neither unit nor total (distribution-spec, "Pushing a blob in chunks").
+    In an upload it has no unit and no total size (distribution-spec, "Pushing a blob in chunks").
     """
     match = _CONTENT_RANGE.fullmatch(header.strip())
     if match is None:
@@ -153,7 +160,7 @@ def parse_content_range(header: str) -> tuple[int, int]:
     first, last = int(match[1]), int(match[2])
     if last < first:
         raise BadRange(header)
-    return first, last + 1
+    return ByteRange(first, last + 1)
 
 
 # -- links ---------------------------------------------------------------------------------
@@ -165,7 +172,7 @@ _RELATION: Final = re.compile(r';\s*rel\s*=\s*"?([^";]*)"?', re.IGNORECASE)
 
 
 def next_link(header: str) -> str:
-    """Return the target of ``rel="next"`` in a ``Link`` header, verbatim, or ``""``."""
+    """Return the target of ``rel="next"`` in a ``Link`` header, unchanged, or ``""``."""
     for target, relations in _links(header):
         if "next" in relations:
             return target

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from ocitool_runtime.host.terminal import run_foreground
     from ocitool_runtime.isolation import Isolation, Process, Support, get_isolation
-    from ocitool_runtime.spec import Exit, IdMap, Mount, Network, Rlimit, Sandbox, Stdio
+    from ocitool_runtime.spec import Exit, IdMap, Mount, Rlimit, Sandbox, Stdio
+    from ocitool_runtime.vocabulary import Network
 
 __all__ = [
     "Exit",
@@ -32,7 +33,8 @@ __all__ = [
 
 _HOMES = {
     "isolation": ("Isolation", "Process", "Support", "get_isolation"),
-    "spec": ("Exit", "IdMap", "Mount", "Network", "Rlimit", "Sandbox", "Stdio"),
+    "spec": ("Exit", "IdMap", "Mount", "Rlimit", "Sandbox", "Stdio"),
+    "vocabulary": ("Network",),
     "host.terminal": ("run_foreground",),
 }
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
-#: What Docker gives to a container whose image has no PATH (moby, oci/defaults.go).
-DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from ocitool_runtime.vocabulary import Network
 
 # What Docker leaves to a container (moby, oci/caps/defaults.go).
 DEFAULT_CAPABILITIES: Final = (
@@ -27,13 +25,6 @@ DEFAULT_CAPABILITIES: Final = (
     "CAP_KILL",
     "CAP_AUDIT_WRITE",
 )
-
-
-class Network(StrEnum):
-    """Which network a sandbox has.  ``Network("none")`` reads what a user has written."""
-
-    HOST = "host"  # that of the host
-    NONE = "none"  # a network namespace with nothing in it but the loopback device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +90,7 @@ class Stdio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """One program and all that it can see."""
+    """One program and everything that it sees."""
 
     rootfs: tuple[Mount, ...]  # outermost first, as a storage driver returned them
     args: tuple[str, ...]  # args[0] is looked up on the container's PATH
@@ -140,7 +131,5 @@ class Exit:
 
     code: int
     signal: int = 0
-    notes: tuple[str, ...] = field(
-        default=()
-    )  # what the machine refused; the program ran without it
+    notes: tuple[str, ...] = field(default=())  # warnings: what the machine does not support
     error: str = ""

@@ -66,8 +66,8 @@ def base() -> Path:
 
 def libraries(program: str) -> list[str]:
     """Return the libraries of *program* and its loader, none if it is static."""
-    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
-    return sorted(set(re.findall(r"(?:=>\s+|^\s*)(/\S+) \(0x", told.stdout, re.MULTILINE)))
+    output = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
+    return sorted(set(re.findall(r"(?:=>\s+|^\s*)(/\S+) \(0x", output.stdout, re.MULTILINE)))
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A small web server for the tests: it answers, shows where it runs, and ends as it is told.
+"""A small web server for the tests: it responds, shows its environment, and stops on request.
 
     PORT         where to listen (8080)
     BIND         on which address (0.0.0.0)

@@ -109,7 +109,7 @@ def arguments() -> argparse.Namespace:
 
 
 def table(contexts: dict[str, Path], base: str, image: str) -> list[Row]:
-    """Return the rows, each with what the house asks of ours."""
+    """Return the rows, each with the target for ours."""
     a, b = contexts["a"], contexts["b"]
     return [
         Row("cached-a", "cached", "cached rebuild, like a Python", a, target="<= buildkit"),

@@ -184,8 +184,8 @@ class PodmanStore(Layered):
     missing = Podman.missing
 
     def program(self) -> list[str]:
-        places = ["--root", f"{self.place}/root", "--runroot", f"{self.place}/run"]
-        return ["podman", *places, "--storage-driver", "overlay"] if self.place else ["podman"]
+        roots = ["--root", f"{self.place}/root", "--runroot", f"{self.place}/run"]
+        return ["podman", *roots, "--storage-driver", "overlay"] if self.place else ["podman"]
 
     def prepare(self, row: Row) -> None:
         self.made()

@@ -27,7 +27,7 @@ class Row:
     title: str
     context: Path | None = None
     image: str = ""
-    target: str = ""  # what the house asks of ours
+    target: str = ""  # what ours must reach
 
 
 @dataclass(slots=True)
@@ -129,7 +129,7 @@ class Removals:
 def empty(path: Path) -> None:
     """Remove a folder with all that is mounted in it."""
     with open("/proc/self/mountinfo", encoding="utf-8") as lines:
-        places = [line.split()[4] for line in lines]
-    for place in reversed([place for place in places if f"{place}/".startswith(f"{path}/")]):
+        mounts = [line.split()[4] for line in lines]
+    for place in reversed([mount for mount in mounts if f"{mount}/".startswith(f"{path}/")]):
         subprocess.run(["umount", "--lazy", place], check=True)
     subprocess.run(["rm", "-rf", "--one-file-system", str(path)], check=False)

@@ -135,8 +135,8 @@ class Containers(Tool):
         return "" if shutil.which(self.name) and shutil.which("runc") else "not installed"
 
     def program(self) -> list[str]:
-        places = ["--root", f"{self.place}/root", "--runroot", f"{self.place}/run"]
-        return [self.name, *places, "--storage-driver", "overlay"] if self.place else [self.name]
+        roots = ["--root", f"{self.place}/root", "--runroot", f"{self.place}/run"]
+        return [self.name, *roots, "--storage-driver", "overlay"] if self.place else [self.name]
 
     def pull(self, image: str) -> list[str]:
         """Return the words of a pull from a plain registry."""

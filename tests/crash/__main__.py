@@ -1,11 +1,12 @@
-"""Kills commands, cuts the power, damages stores, lets many work at once; prints what broke.
+"""Kills commands, cuts the power, corrupts stores, lets many work at once; prints what broke.
 
 ``python -m tests.crash`` kills commands on stores of every driver: at each change they make on the
-disk, and at random moments; and it cuts the power.  After each crash the store must open, be clean,
-hold all that was finished, and do the same command well.  ``python -m tests.crash damage`` damages
-files and rows of stores: a check tells of each, and one repair leaves a whole store.  ``python -m
-tests.crash soak`` lets many processes work in one store at once.  Needs root, a static busybox,
-mkfs.xfs, and mkfs.btrfs for the driver of that name.
+disk, and at random times; and it cuts the power.  After each crash the store must open, be clean,
+hold all that was finished, and do the same command well.  ``python -m tests.crash corruption``
+corrupts files and rows of stores: a check reports each, and one repair leaves a whole store.
+``python -m tests.crash soak`` lets many processes work in one store at once.
+
+Needs root, a static busybox, mkfs.xfs, and mkfs.btrfs for the driver of that name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 from tests.crash import calls
-from tests.crash.damage import Damage
+from tests.crash.corruption import CorruptionCampaign
 from tests.crash.descendants import adopt
 from tests.crash.disk import Disk
 from tests.crash.judge import Judge, Outcomes
@@ -49,10 +50,10 @@ def main() -> int:
         stage.set_up()
         if options.campaign == "soak":
             soak(options, stage, table)
-        elif options.campaign == "damage":
+        elif options.campaign == "corruption":
             for driver in options.drivers:
                 cases = options.cases // len(options.drivers)
-                Damage(stage, driver, table, options.seed).run(cases, options.first)
+                CorruptionCampaign(stage, driver, table, options.seed).run(cases, options.first)
         else:
             kills(options, stage, table)
             if not options.at:
@@ -115,11 +116,15 @@ def arguments() -> argparse.Namespace:
     def words(text: str) -> list[str]:
         return text.split(",")
 
-    parser.add_argument("campaign", nargs="?", choices=("crash", "damage", "soak"), default="crash")
+    parser.add_argument(
+        "campaign", nargs="?", choices=("crash", "corruption", "soak"), default="crash"
+    )
     parser.add_argument("--kills", type=int, default=1000, help="over all drivers")
     parser.add_argument("--cuts", type=int, default=120, help="power cuts, over all drivers")
-    parser.add_argument("--cases", type=int, default=200, help="of damage, over all drivers")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case of damage")
+    parser.add_argument("--cases", type=int, default=200, help="of corruption, over all drivers")
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first case of corruption"
+    )
     parser.add_argument("--quick", action="store_true", help="few of both: does it all work?")
     parser.add_argument("--drivers", type=words, default=["erofs", "overlay", "vfs", "btrfs"])
     parser.add_argument("--operations", type=words, help="only these, such as pull,build")

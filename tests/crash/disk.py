@@ -1,4 +1,4 @@
-"""A disk whose power can be cut while it is written to: a file that is cloned at one moment.
+"""A disk whose power can be cut while it is written to: a file that is cloned at one time.
 
     outer.img    on the machine's disk, holds XFS, which clones a file in one step (reflinks)
     outer/       that XFS, mounted by a loop device
@@ -50,7 +50,7 @@ class Disk:
         make(self._outer / "inner.img", _INNER, self.inner, *self._make)
 
     def cut(self) -> None:
-        """Take what the disk holds at this moment."""
+        """Take what the disk holds now."""
         clone = self._outer / "cut.img"
         clone.unlink(missing_ok=True)
         with open(self._outer / "inner.img", "rb") as disk, open(clone, "xb") as file:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.crash.descendants import await_orphans, children
+from tests.crash.invariants import Proof, digests, residue
 from tests.crash.operation import Operation
-from tests.crash.proof import Proof, digests, residue
 from tests.crash.stage import Stage, copy_store
 from tests.crash.table import Fault, Table
 
@@ -62,7 +62,7 @@ class Judge:
         self.table.add(Fault(driver=self.driver, work=work, how=how, wrong=wrong, kept=kept))
 
     def survived(self, case: Case) -> bool:
-        """Prove that the store survived *case*; it is kept if it did not."""
+        """Verify that the store survived *case*; it is kept if it did not."""
         self.count += 1
         operation, root = case.operation, case.root
         wrong = [*case.wrong, *await_orphans(self._own)]
@@ -72,7 +72,7 @@ class Judge:
         if case.returned:
             images.pop(operation.removes, None)
         parts = [
-            lambda: [] if operation.mends else self.proof.recovered(root, images, doubtful),
+            lambda: [] if operation.repairs else self.proof.recovered(root, images, doubtful),
             lambda: self.again(operation, root),
         ]
         for part in reversed(parts) if case.again_first else parts:
@@ -114,7 +114,7 @@ class Judge:
         wrong += await_orphans(self._own)  # large trash is removed by a process of its own
         wrong += [f"after prune -a: {left}" for left in residue(root)]
         if not wrong and refill:
-            self.stage.stock(root, self.driver)
+            self.stage.fill(root, self.driver)
         return wrong
 
 

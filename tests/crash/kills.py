@@ -1,4 +1,4 @@
-"""The campaign of kills: commands killed at each change they make, and at random moments."""
+"""The campaign of kills: commands killed at each change they make, and at random times."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.crash.invariants import digests
 from tests.crash.judge import Case, Judge
 from tests.crash.operation import Operation
-from tests.crash.proof import digests
 from tests.crash.stage import Stage, copy_store
 from tests.crash.tracer import Tracer, Whom
 from tests.fixtures.trees import remove_tree
@@ -77,7 +77,7 @@ class Kills:
         copy_store(self.stage.template(self.driver), template)
         operation.prepare(self.stage, template, self.driver)
         wrong = self.judge.proof.recovered(template, digests(template))
-        if wrong and not operation.mends:
+        if wrong and not operation.repairs:
             raise SystemExit(f"{operation.name} cannot begin: {wrong}")
         return template
 
@@ -108,7 +108,7 @@ class Kills:
     def _fresh(self, operation: Operation, template: Path) -> Path:
         if not self.copied:
             if not template.exists():  # at the beginning, and after a fault
-                self.stage.stock(template, self.driver)
+                self.stage.fill(template, self.driver)
             operation.prepare(self.stage, template, self.driver)
             return template
         root = self.stage.work / f"store-{self.driver}"
@@ -120,10 +120,10 @@ class Kills:
     # -- random -----------------------------------------------------------------------------
 
     def randomly(self, every: Sequence[Operation], kills: int) -> None:
-        """Kill operations, chosen among *every*, at random moments, all in one store."""
+        """Kill operations, chosen among *every*, at random times, all in one store."""
         dice = random.Random(f"{self.seed} {self.driver}")
         root = self.stage.home(self.driver) / f"long-{self.driver}"
-        self.stage.stock(root, self.driver)
+        self.stage.fill(root, self.driver)
         usual: dict[str, float] = {}
         for number in range(kills):
             operation = dice.choice(every)
@@ -149,7 +149,7 @@ class Kills:
                 goes_on=True,
             )
             if not self.judge.survived(case):
-                self.stage.stock(root, self.driver)
+                self.stage.fill(root, self.driver)
 
     def _kill_after(self, operation: Operation, root: Path, after: float, everybody: bool) -> str:
         words = self.stage.command(root, self.driver, *operation.words)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.crash.proof import digests
+from tests.crash.invariants import digests
 from tests.crash.stage import SPARE, Stage
 
 Commands = tuple[tuple[str, ...], ...]
@@ -21,7 +21,7 @@ class Operation:
     before: Commands = ()  # may fail: what they remove need not be there
     makes: str = ""  # the name of the image that is there afterwards
     removes: str = ""  # the name that is there before, and not afterwards
-    mends: str = ""  # the name of an image with a damaged layer, which this makes whole
+    repairs: str = ""  # the name of an image with a corrupted layer, which this makes whole
     writes: str = ""  # a file outside of the store
     fresh: bool = False  # begins without a store
     timed: bool = False  # the image says when it was made, and is another each time
@@ -33,15 +33,15 @@ class Operation:
             Path(self.writes).unlink(missing_ok=True)
         for words in self.before:
             stage.run(root, driver, *words)
-        if self.mends:
-            _damage(root, digests(root)[self.mends])
+        if self.repairs:
+            _corrupt(root, digests(root)[self.repairs])
 
 
-def _damage(root: Path, manifest: str) -> None:
+def _corrupt(root: Path, manifest: str) -> None:
     blobs = root / "oci" / "blobs" / "sha256"
     document = json.loads((blobs / manifest.removeprefix("sha256:")).read_bytes())
     with open(blobs / document["layers"][-1]["digest"].removeprefix("sha256:"), "r+b") as file:
-        file.write(b"damaged")
+        file.write(b"corrupted")
 
 
 def operations(stage: Stage) -> list[Operation]:
@@ -103,7 +103,7 @@ def operations(stage: Stage) -> list[Operation]:
             name="repair",
             words=("system", "check", "--repair"),
             before=(("rmi", stage.pulled), ("pull", "-q", stage.pulled)),
-            mends=stage.pulled,
+            repairs=stage.pulled,
         ),
         Operation(
             name="save",

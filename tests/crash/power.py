@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.crash.disk import Disk
+from tests.crash.invariants import digests
 from tests.crash.judge import Case, Judge
 from tests.crash.operation import Operation
-from tests.crash.proof import digests
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Cuts:
         stage, driver = self.judge.stage, self.judge.driver
         dice = random.Random(f"{self.seed} {driver}")
         root = self.disk.inner / f"store-{driver}"
-        stage.stock(root, driver)
+        stage.fill(root, driver)
         # SQLite syncs when the last connection ends: with one more that comes late, if at all.
         with contextlib.closing(sqlite3.connect(root / "db.sqlite")) as another:
             another.execute("SELECT COUNT(*) FROM layers").fetchall()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.crash.descendants import await_orphans, children
-from tests.crash.proof import Proof, contents, digests
+from tests.crash.invariants import Proof, contents, digests
 from tests.crash.stage import FINISHED, Stage
 from tests.crash.table import Fault, Table
 from tests.fixtures.programs import Finished
@@ -32,14 +32,14 @@ class Soak:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, minutes: float, users: int) -> None:
-        """Let so many users work so long, and prove that the store is what it was."""
+        """Let so many users work so long, and verify that the store is what it was."""
         own = children()
         self.root = self.stage.home(self.driver) / f"soak-{self.driver}"
-        self.stage.stock(self.root, self.driver)
+        self.stage.fill(self.root, self.driver)
         names = [self._settle(user) for user in range(users)]
         images = {name: digests(self.root)[name] for name in (*FINISHED, *names)}
         proof = Proof(self.driver)
-        self._prove(proof.recovered(self.root, images))  # and makes the indexes that it reads
+        self._verify(proof.recovered(self.root, images))  # and makes the indexes that it reads
         self._tidy(own)
         before = contents(self.root)
         threads = [threading.Thread(target=self._work, args=(user,)) for user in range(users)]
@@ -49,13 +49,13 @@ class Soak:
         self._stop.set()
         for thread in threads:
             thread.join()
-        self._prove(await_orphans(own))
-        self._prove(proof.recovered(self.root, images))
+        self._verify(await_orphans(own))
+        self._verify(proof.recovered(self.root, images))
         self._tidy(own)
         after = contents(self.root)
-        self._prove([f"has grown by {path}" for path in sorted(after - before)])
-        self._prove([f"has lost {path}" for path in sorted(before - after)])
-        self._prove(proof.recovered(self.root, images))
+        self._verify([f"has grown by {path}" for path in sorted(after - before)])
+        self._verify([f"has lost {path}" for path in sorted(before - after)])
+        self._verify(proof.recovered(self.root, images))
 
     # -- users ------------------------------------------------------------------------------
 
@@ -78,11 +78,11 @@ class Soak:
             action = dice.choice(_ACTIONS)
             try:
                 wrong = action(self, user)
-            except Exception as error:  # whatever it is, it is to be told, and the others go on
+            except Exception as error:  # whatever it is, it is to be reported, and the others go on
                 wrong = [repr(error)]
             with self._lock:
                 self.table.done[(self.driver, action.__name__.strip("_"))] += 1
-            self._prove(wrong, action.__name__.strip("_"))
+            self._verify(wrong, action.__name__.strip("_"))
 
     def _call(self, *words: str) -> Finished:
         return self.stage.run(self.root, self.driver, *words)
@@ -136,7 +136,7 @@ class Soak:
         return _well(self._call("system", "prune", "-f"))
 
     def _check(self, user: int) -> list[str]:
-        """What moves is not damaged: nothing may ever be wrong."""
+        """What moves is not corrupted: nothing may ever be wrong."""
         return _well(self._call("system", "check", "--progress", "quiet"))
 
     # -- proof ------------------------------------------------------------------------------
@@ -144,10 +144,10 @@ class Soak:
     def _tidy(self, own: set[int]) -> None:
         """Remove what is shared, and all that nobody uses; wait until it is gone."""
         self._remove(0)
-        self._prove(self._prune(0))
-        self._prove(await_orphans(own))
+        self._verify(self._prune(0))
+        self._verify(await_orphans(own))
 
-    def _prove(self, wrong: list[str], work: str = "the store") -> None:
+    def _verify(self, wrong: list[str], work: str = "the store") -> None:
         if wrong:
             how = f"seed {self.seed}"
             with self._lock:

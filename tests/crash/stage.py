@@ -66,7 +66,7 @@ class Stage:
         for name in ("base", "kept", "spare", "loaded", "pulled"):
             self.run(yard, "vfs", "build", "-q", "-t", f"{name}:1", f"{self.work}/{name}").ok()
         save = ("save", "-o")
-        self.run(yard, "vfs", *save, f"{self.work}/stock.tar", *FINISHED).ok()
+        self.run(yard, "vfs", *save, f"{self.work}/images.tar", *FINISHED).ok()
         for name in ("spare", "loaded"):
             self.run(yard, "vfs", *save, f"{self.work}/{name}.tar", f"{name}:1").ok()
         self._serve()
@@ -80,7 +80,7 @@ class Stage:
             try:
                 self._server.wait(timeout=30)
             except subprocess.TimeoutExpired:
-                print("the registry does not end when it is told to", flush=True)
+                print("the registry does not end when it is asked to", flush=True)
                 self._server.kill()
                 self._server.wait()
         if not keep:
@@ -101,13 +101,13 @@ class Stage:
         if driver not in self._templates:
             root = self.work / "templates" / driver
             root.parent.mkdir(exist_ok=True)
-            self.stock(root, driver)
+            self.fill(root, driver)
             self._templates[driver] = root
         return self._templates[driver]
 
-    def stock(self, root: Path, driver: str) -> None:
+    def fill(self, root: Path, driver: str) -> None:
         """Bring the finished images and the spare one into a store, and unpack them."""
-        for name in ("stock", "spare"):
+        for name in ("images", "spare"):
             self.run(root, driver, "load", "-q", "-i", f"{self.work}/{name}.tar").ok()
         for name in FINISHED:
             self.run(root, driver, "run", "--rm", "--network", "none", name, "true").ok()

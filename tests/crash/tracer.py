@@ -95,7 +95,7 @@ class Tracer:
             if self._count == self._at:
                 self._place = _place(pid)
                 self._strike(pid)
-        if pid not in self._known:  # its first stop, whatever it is told with
+        if pid not in self._known:  # its first stop, whatever it is reported with
             self._known.add(pid)
             number = signal.SIGSTOP
             if self._place and self._whom == "all":
@@ -137,7 +137,7 @@ def _spawn(words: Sequence[str], env: Mapping[str, str], log: str) -> int:
 
 
 def _ptrace(request: int, pid: int, data: int) -> None:
-    """Do one thing to a traced process; one that was killed meanwhile is told by waitpid(2)."""
+    """Do one thing to a traced process; one that was killed meanwhile is reported by waitpid(2)."""
     if _libc.ptrace(request, pid, None, data) < 0 and request != _CONT:
         raise OSError(ctypes.get_errno(), f"ptrace {request:#x} of {pid}")
 

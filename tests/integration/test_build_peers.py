@@ -23,7 +23,7 @@ CASES: dict[str, str] = yaml.safe_load((RECIPES / "cases.yaml").read_text())
 DIFFERS: dict[str, dict[str, str]] = yaml.safe_load((RECIPES / "differs.yaml").read_text())
 
 #: buildah leaves the mount points of a RUN in the layer, and scratch without a directory.
-STUBS = ("etc/hostname", "etc/hosts", "etc/resolv.conf", "run")
+MOUNT_POINTS = ("etc/hostname", "etc/hosts", "etc/resolv.conf", "run")
 
 Built = tuple[dict[str, str], dict[str, Any]]
 
@@ -96,9 +96,9 @@ def test_as_buildah(case, ours, buildah, context, dockerfile, tmp_path):
     config, layers = images.directory_image(tmp_path)
     tree, fields = images.tree(layers), images.configuration(config)
     mine, wanted = ours(case)
-    for stub in STUBS:
-        if stub not in mine:
-            tree.pop(stub, None)
+    for path in MOUNT_POINTS:
+        if path not in mine:
+            tree.pop(path, None)
     if wanted.get("WorkingDir") == "/":
         fields.setdefault("WorkingDir", "/")
     _compare(case, "buildah", (mine, wanted), (tree, fields))

@@ -59,7 +59,7 @@ def test_names_come_and_go(cli):
     failed(cli("tag", "none", "x"), 1, "'none' is not in the store")
 
 
-def test_a_name_that_is_none(cli):
+def test_an_invalid_name(cli):
     failed(cli("tag", "app:1", "UPPER:1"), 1, "invalid repository name 'UPPER'")
 
 
@@ -142,7 +142,7 @@ def test_build_prints_ids_and_writes_them(cli, tmp_path):
     assert (tmp_path / "id").read_text() == image
     lines = cli("build", "--progress", "json", tmp_path / "context", env=epoch).ok().stderr
     assert all(isinstance(json.loads(line), dict) for line in lines.splitlines())
-    failed(cli("build", "/no/where"), 1, "/no/where: there is no such directory")
+    failed(cli("build", "/no/where"), 1, 'path "/no/where" not found')
     failed(cli("build", "-f", "/no/file", tmp_path / "context"), 1, "/no/file")
     failed(cli("build", tmp_path / "context", env={"SOURCE_DATE_EPOCH": "now"}), 1, "'now'")
 
@@ -204,7 +204,7 @@ def test_closed_streams(cli, store_root):
         assert done.stderr == ""
 
 
-def test_a_full_disk_is_told(cli, store_root):
+def test_a_full_disk_is_an_error(cli, store_root):
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
     done = shell("ocitool version > /dev/full", store_root)
@@ -265,11 +265,11 @@ def test_of_several_names_each_is_looked_at(cli):
         "Error: 'nope' is not in the store", "Error: 'gone' is not in the store",
     ]  # fmt: skip
     assert "Untagged: app:1" in done.stdout
-    told = cli("rmi", "-f", "nope").ok().stderr  # as docker's
-    assert told == "Error: 'nope' is not in the store\n"
+    warning = cli("rmi", "-f", "nope").ok().stderr  # as docker's
+    assert warning == "Error: 'nope' is not in the store\n"
 
 
 def test_from_is_no_change(cli, tmp_path):
     (tmp_path / "fs.tar").write_bytes(bytes(1024))
     done = cli("import", "-c", "CMD a", "-c", "FROM b", tmp_path / "fs.tar", "x:1")
-    failed(done, 1, "FROM is no change")
+    failed(done, 1, "FROM is not supported in --change")

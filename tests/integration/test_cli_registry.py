@@ -8,13 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
+import uuid
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 
+from ocitool.oci.digest import Digest
 from ocitool_registry import MemoryBackend, application
 from tests.fixtures.commands import failed
 from tests.fixtures.programs import python_environment
@@ -56,7 +59,7 @@ def test_login_push_pull_logout(cli, tmp_path):
     with guarded("ann", "s3cret") as address:
         name = f"{address}/app:1"
         cli("tag", "app:1", name).ok()
-        failed(cli("push", name), 1, f"hint: log in: ocitool login {address}")
+        failed(cli("push", name), 1, f"hint: run `ocitool login {address}`")
         failed(
             cli("login", "-u", "ann", "-p", "wrong", address),
             1,
@@ -68,7 +71,7 @@ def test_login_push_pull_logout(cli, tmp_path):
         config = tmp_path / ".docker" / "config.json"
         assert config.stat().st_mode & 0o077 == 0
         pushed = cli("--debug", "push", name).ok()
-        assert f"{address}: credentials: {config}" in pushed.stderr
+        assert f"{address}: credentials: from {config}" in pushed.stderr
         digest = pushed.stdout.split()[2]
         assert cli("pull", name).ok().stdout == f"Digest: {digest}\n{name}\n"
         assert cli("pull", "-q", name).ok().stdout == f"{name}\n"
@@ -79,13 +82,92 @@ def test_login_push_pull_logout(cli, tmp_path):
         failed(cli("logout", address), 1, f"not logged in to {address}")
         failed(cli("pull", name), 1, "401")
         pulled = cli("--debug", "pull", name, env=inline).ok()
-        assert f"{address}: credentials: DOCKER_AUTH_CONFIG" in pulled.stderr
-        failed(cli("pull", f"{address}/none:1", env=inline), 1, f"has no image {address}/none:1")
+        assert f"{address}: credentials: from DOCKER_AUTH_CONFIG" in pulled.stderr
+        failed(
+            cli("pull", f"{address}/none:1", env=inline),
+            1,
+            f"image not found in the registry: {address}/none:1",
+        )
 
 
 def test_what_is_not_there(cli, free_port):
     failed(cli("push", "none:1"), 1, "'none:1' is not in the store")
     failed(cli("pull", f"127.0.0.1:{free_port}/x:1"), 1, "Connection refused")
+
+
+FORMS = {
+    "gzip:9": "application/vnd.oci.image.layer.v1.tar+gzip",
+    "zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
+    "zstd:19": "application/vnd.oci.image.layer.v1.tar+zstd",
+    "estargz": "application/vnd.oci.image.layer.v1.tar+gzip",
+    "uncompressed": "application/vnd.oci.image.layer.v1.tar",
+}
+
+
+@pytest.mark.parametrize("compression", FORMS)
+def test_a_push_with_compression(cli, store_root, skopeo, tmp_path, compression):
+    stored = cli("inspect", "app:1").ok().stdout
+    with served(store_root / "served") as (_, address):
+        name = f"{address}/app:1"
+        pushed = cli("push", "--compression", compression, "app:1", name).ok()
+        raw = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}").stdout
+        # skopeo verifies the digests of the blobs, and of what it decompresses
+        copied = f"dir:{tmp_path / 'copied'}"
+        skopeo("copy", "--src-tls-verify=false", "--dest-decompress", f"docker://{name}", copied)
+        other = ("--root", str(tmp_path / "other"))
+        cli(*other, "pull", name).ok()
+    assert pushed.stdout == f"1: digest: {Digest.of(raw.encode())} size: {len(raw)}\n"
+    layers = json.loads(raw)["layers"]
+    assert {layer["mediaType"] for layer in layers} == {FORMS[compression]}
+    toc = [key for layer in layers for key in layer.get("annotations", {}) if "toc.digest" in key]
+    assert bool(toc) == (compression == "estargz")
+    assert cli("inspect", "app:1").ok().stdout == stored
+    cli("export", "-o", tmp_path / "before.tar", "app:1").ok()
+    cli(*other, "export", "-o", tmp_path / "after.tar", name).ok()
+    assert _files(tmp_path / "after.tar") == _files(tmp_path / "before.tar")
+
+
+def _files(path):
+    """Return the files of an exported image, without those that eStargz adds."""
+    with tarfile.open(path) as archive:
+        return {
+            member.name: (member.mode, member.mtime, archive.extractfile(member).read())
+            for member in archive
+            if member.isfile() and "stargz" not in member.name and "prefetch" not in member.name
+        }
+
+
+@pytest.mark.parametrize("compression", ["gzip:1", "estargz", "uncompressed"])  # zstd: docker 23
+def test_docker_pulls_what_was_pushed_with_compression(cli, docker, registry, compression):
+    name = f"{registry}/ocitool-test/{uuid.uuid4().hex[:8]}:1"
+    digest = cli("push", "--compression", compression, "app:1", name).ok().stdout.split()[2]
+    docker("pull", name)
+    try:
+        found = docker("image", "inspect", "--format", "{{json .RepoDigests}}", name).stdout
+        assert json.loads(found) == [f"{name.rpartition(':')[0]}@{digest}"]
+    finally:
+        docker("image", "rm", name)
+
+
+@pytest.mark.parametrize("compression", ["gzip:1", "zstd:3", "estargz", "uncompressed"])
+def test_podman_pulls_what_was_pushed_with_compression(cli, podman, registry, compression):
+    name = f"{registry}/ocitool-test/{uuid.uuid4().hex[:8]}:1"
+    digest = cli("push", "--compression", compression, "app:1", name).ok().stdout.split()[2]
+    podman("pull", f"{name.rpartition(':')[0]}@{digest}")  # verifies all digests
+
+
+@pytest.mark.parametrize(
+    ("compression", "message"),
+    [
+        ("brotli", "unsupported compression 'brotli' (supported: gzip, zstd, estargz, "),
+        ("zstd:99", "invalid compression level '99' for zstd"),
+        ("gzip:fast", "invalid compression level 'fast' for gzip"),
+        ("uncompressed:1", "invalid compression level '1' for uncompressed"),
+        ("", "unsupported compression ''"),
+    ],
+)
+def test_an_invalid_compression_is_a_usage_error(cli, compression, message):
+    failed(cli("push", "--compression", compression, "app:1"), 2, message)
 
 
 # -- registry serve ------------------------------------------------------------------------
@@ -109,7 +191,7 @@ def test_a_port_in_use(cli):
     failed(cli("registry", "serve", "--addr", "nothing"), 1, "expected HOST:PORT")
 
 
-def test_a_server_that_is_told_to_end_many_times_ends_once(tmp_path):
+def test_a_server_that_is_stopped_many_times_ends_once(tmp_path):
     """A signal that comes while it ends must not leave it half ended, with its threads waiting."""
     words = (sys.executable, "-m", "ocitool", "--root", str(tmp_path), "registry", "serve")
     with subprocess.Popen(

@@ -131,7 +131,7 @@ def test_of_docker(asked, docker, busybox_base):
         return execute([*docker.words, "run", "--rm", *options, busybox_base, *script]).ok().stdout
 
     if f"docker {version}" not in columns(PAGE.read_text(encoding="utf-8")) and not REWRITE:
-        pytest.skip(f"the page tells of another docker than {version}")
+        pytest.skip(f"the page describes another docker than {version}")
     compare(f"docker {version}", asked(run))
 
 
@@ -145,7 +145,7 @@ def test_of_podman(asked, podman, busybox_base):
         return execute([*words, busybox_base, *script]).ok().stdout
 
     if f"podman {version}" not in columns(PAGE.read_text(encoding="utf-8")) and not REWRITE:
-        pytest.skip(f"the page tells of another podman than {version}")
+        pytest.skip(f"the page describes another podman than {version}")
     compare(f"podman {version}", asked(run))
 
 

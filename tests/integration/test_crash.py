@@ -1,4 +1,4 @@
-"""The campaigns of ``tests/crash``, each for a moment, and what they have found."""
+"""The campaigns of ``tests/crash``, each shortly, and what they have found."""
 
 from __future__ import annotations
 

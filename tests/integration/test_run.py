@@ -182,7 +182,7 @@ def test_a_name_that_is_in_use(run, tools_store):
         assert running.stdout.readline() == "ready\n"
         done = run("--name", "first", "tools:1", "true")
         assert done.code == 125
-        assert 'the container name "first" is in use by' in done.stderr
+        assert 'the container name "first" is already in use by' in done.stderr
         running.stdin.close()
     assert running.returncode == 0
     run("--name", "first", "tools:1", "true").ok()
@@ -208,13 +208,17 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
         (125, ("--network", "bridge", "tools:1", "true"), "--network bridge is not supported"),
         (125, ("--net", "mine", "tools:1", "true"), "--network mine is not supported"),
         (125, ("-u", "nobody-here", "tools:1", "true"), "nobody-here"),
-        (125, ("-w", "relative", "tools:1", "true"), "'relative' is invalid"),
+        (
+            125,
+            ("-w", "relative", "tools:1", "true"),
+            "'relative' is invalid, it needs to be an absolute path",
+        ),
         (125, ("-v", "named:/data", "tools:1", "true"), "named and anonymous volumes"),
         (125, ("-v", "/no/where:/data", "tools:1", "true"), "/no/where: no such file or directory"),
-        (125, ("-v", "/:/", "tools:1", "true"), "cannot be mounted over"),
+        (125, ("-v", "/:/", "tools:1", "true"), "destination can't be '/'"),
         (125, ("--tmpfs", "data", "tools:1", "true"), "not absolute"),
-        (125, ("--name", "!", "tools:1", "true"), "is not a container's name"),
-        (125, ("-e", "=x", "tools:1", "true"), "is not a variable"),
+        (125, ("--name", "!", "tools:1", "true"), "invalid container name"),
+        (125, ("-e", "=x", "tools:1", "true"), "invalid environment variable"),
         (2, ("-p", "80:80", "tools:1"), "No such option '-p'"),
         (2, ("--detach", "tools:1"), "No such option '--detach'"),
         (2, (), "Missing argument 'IMAGE'"),
@@ -238,6 +242,6 @@ def test_an_image_without_a_command(run_cli, store_root, tmp_path):
     run_cli("build", "-t", "bare:1", tmp_path, root=store_root).ok()
     done = run_cli("run", "--rm", "bare:1", root=store_root)
     assert done.code == 125
-    assert "no command is given, and the image has none" in done.stderr
+    assert "no command specified, and the image has none" in done.stderr
     config = json.loads(run_cli("inspect", "bare:1", root=store_root).ok().stdout)[0]["Config"]
     assert (config["Cmd"], config["Entrypoint"]) == (None, None)

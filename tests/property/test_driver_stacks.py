@@ -25,7 +25,7 @@ from ocitool.drivers.conformance.layers import (
     whiteout,
 )
 from ocitool.errors import LayerError
-from tests.fixtures.looking import LOOK
+from tests.fixtures.tree_listing import LOOK
 from tests.fixtures.trees import remove_tree
 
 PATHS = st.lists(st.sampled_from("ab\u00e4"), min_size=1, max_size=3).map("/".join)
@@ -75,8 +75,8 @@ def unpack(driver, layers):
 def shown(driver, names):
     """What a sandbox sees, but for which names are one file: overlays know that of a layer only."""
     found = run_inside(driver.view(names), LOOK)
-    for facts in found.values():
-        facts.pop("same", None)
+    for listing in found.values():
+        listing.pop("same", None)
     found["."]["time"] = 0
     return found
 

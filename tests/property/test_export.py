@@ -15,17 +15,17 @@ from ocitool.drivers.conformance.layers import Member
 from ocitool.image.rootfs_tar import export_tar
 from ocitool.layer.entry import WHITEOUT, Kind, order, split
 from ocitool.layer.tar.reader import TarReader
-from tests.fixtures.looking import LOOK, Facts
 from tests.fixtures.stores import put_image
+from tests.fixtures.tree_listing import LOOK, Listing
 from tests.fixtures.trees import remove_tree
 from tests.property.test_driver_stacks import LAYERS, unpack
 
 KINDS = {"-": Kind.FILE, "d": Kind.DIRECTORY, "l": Kind.SYMLINK}
 
 
-def told(archive: bytes) -> Facts:
+def archived(archive: bytes) -> Listing:
     """What the members of a tar are."""
-    found: Facts = {}
+    found: Listing = {}
     reader = TarReader(io.BytesIO(archive))
     for entry in reader:
         data = reader.read()
@@ -43,8 +43,8 @@ def told(archive: bytes) -> Facts:
     return found
 
 
-def seen(facts: Facts) -> Facts:
-    """What a sandbox sees, in the words of `told`."""
+def seen(listing: Listing) -> Listing:
+    """What a sandbox sees, in the words of `archived`."""
     return {
         path: {
             "kind": KINDS[each["kind"]],
@@ -54,7 +54,7 @@ def seen(facts: Facts) -> Facts:
             "content": each.get("content", ""),
             "xattrs": each.get("xattrs", {}),
         }
-        for path, each in facts.items()
+        for path, each in listing.items()
         if path != "."
     }
 
@@ -90,6 +90,6 @@ def test_what_is_exported_is_the_tree(layers) -> None:
             kept = [members for at, members in enumerate(layers) if at not in refused]
             export_tar(put_image(store, "", *kept), store, out.write)
             shown = run_inside(store.driver().view(names), LOOK) if names else {}
-        assert told(out.getvalue()) == seen(shown)
+        assert archived(out.getvalue()) == seen(shown)
     finally:
         remove_tree(home)

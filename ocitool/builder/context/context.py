@@ -22,7 +22,7 @@ from ocitool.store.build_cache import BuildCache
 if TYPE_CHECKING:
     from ocitool.layer.changes.diff import Links
 
-_DEEPEST: Final = 400  # directories in each other, below Python's own limit of nested calls
+_DEEPEST: Final = 400  # levels of directories, below Python's own limit of nested calls
 
 
 class Item(NamedTuple):
@@ -114,7 +114,7 @@ class Context:
     # -- digests ----------------------------------------------------------------------------
 
     def digest(self, item: Item) -> str:
-        """Return a digest of an item's content: names, types, modes, owners aside, and data.
+        """Return a digest of an item's content: names, types, modes and data, without owners.
 
         Times do not count.  Hard links to one file differ from copies of it.
         """
@@ -200,7 +200,7 @@ class Context:
         self, path: str, inside: str, verdict: Verdict, links: Links
     ) -> Iterator[tuple[Entry, str]]:
         from ocitool.layer.changes.diff import (
-            describe,  # digests alone, of a cached build, do without
+            describe,  # a cached build needs digests alone
         )
 
         host_path = f"{self.top}/{path}" if path else self.top
@@ -238,11 +238,11 @@ class Context:
         found = os.lstat(host_path)
         change = describe(host_path, item.name, found, {})
         if change is None:
-            raise BuildError("is a socket, which cannot be copied", where=item.path)
+            raise BuildError(f'"/{item.path}": sockets cannot be copied')
         return change.entry, host_path
 
     def close(self) -> None:
-        """Keep what was found out about the files."""
+        """Store what is known of the files for the next build."""
         if self._cache is not None:
             self._cache.save()
 

@@ -5,7 +5,7 @@ A line is a pattern; the last one that matches a path, or any directory above it
 of directories, none included.  Lines that begin with ``#`` are comments.
 
 Since what matched a directory matches everything beneath it, a walk needs no path but only the
-last pattern that matched so far and what later patterns still want to see: a `State`.  Names are
+last pattern that matched so far and what later patterns still need: a `State`.  Names are
 looked up in it with a set, `str.startswith`, `str.endswith` and one regular expression, so that a
 context of tens of thousands of files costs tens of milliseconds.
 
@@ -36,7 +36,7 @@ class Pattern:
     line: int = field(compare=False)
 
 
-# What a pattern is worth (its place in the file), the pattern, and where it is.
+# The precedence of a pattern (its number in the file), the pattern, and its position.
 _Route = tuple[int, PathPattern, int]
 
 
@@ -204,7 +204,7 @@ def _parse_line(line: str, number: int) -> Pattern | None:
         if exception:
             raise FormatError('illegal exclusion pattern: "!"', hint="name what is to be kept")
         return None
-    path_pattern(text)  # refuses what cannot be one
+    path_pattern(text)  # refuses an invalid pattern
     return Pattern(text=text, exception=exception, line=number)
 
 

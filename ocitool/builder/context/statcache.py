@@ -79,7 +79,7 @@ class StatCache:
         return contents
 
     def save(self) -> None:
-        """Keep what was found out."""
+        """Write the new records."""
         if self._fresh:
             self._records.put_directories(self._rules, self._fresh)
             self._fresh = []

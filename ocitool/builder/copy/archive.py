@@ -1,4 +1,4 @@
-"""ADD of an archive: found out by its content, unpacked into the layer that is being written."""
+"""ADD of an archive: recognised by its content, unpacked into the layer that is being written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Member(NamedTuple):
 def is_archive(path: str) -> bool:
     """Say whether a file is a tar, plain or compressed: it must begin with a member.
 
-    Docker goes by content, never by the name; only regular files count.
+    Docker decides by the content, never by the name; only regular files count.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         return False  # opening a FIFO would wait for whoever writes to it
@@ -102,7 +102,7 @@ class Spooled:
         while size:
             data = os.pread(self._file.fileno(), min(size, CHUNK), offset)
             if not data:
-                raise LayerError("a temporary file was cut off")
+                raise LayerError("a temporary file was truncated")
             offset += len(data)
             size -= len(data)
             yield data

@@ -32,10 +32,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where things go and how they shall be."""
+    """The destination, and the attributes of what is copied."""
 
     dest: str  # absolute; with a trailing slash a directory
-    tree: ImageTree  # what is there before
+    tree: ImageTree  # of the image before
     owner: tuple[int, int] | None = None  # --chown
     chmod: Chmod | None = None
     now: int = 0  # nanoseconds: the time of what the builder makes itself
@@ -112,7 +112,7 @@ class _Plan:
         self.entries.put(self._changed(entry, path, part.source.keeps_owners), number, handle)
 
     def _unpack(self, number: int, archive: Spooled) -> None:
-        """Put an archive's members in; unlike COPY, they replace what is in their way."""
+        """Add the members of an archive; unlike COPY, they replace files and directories."""
         self._refuse_non_directory(self._base, self._at(self._base))
         self.make_directories(self._base)
         own = {member.entry.path for member in archive.members}
@@ -129,7 +129,7 @@ class _Plan:
             self.entries.put(entry._replace(path=path), number, offset)
 
     def _behind_links(self, path: str, own: set[str]) -> str:
-        """Return where a member goes: links that the image has on the way are followed."""
+        """Return the path of a member: symbolic links of the image in it are followed."""
         parent, name = split(path)
         if parent and parent not in own:
             known = self._resolved.get(parent)
@@ -145,7 +145,7 @@ class _Plan:
         path = self._behind_links(entry.link, own)
         target = self._at(path)
         if target is None or target.kind == Kind.DIRECTORY:
-            raise LayerError("a hard link to nothing", where=entry.path)
+            raise LayerError("hard link to a missing file", where=entry.path)
         earlier = self.entries.get(path)
         return earlier.link if earlier and earlier.kind == Kind.HARDLINK else path
 
@@ -215,7 +215,7 @@ def make_directories(path: str, target: Target) -> list[LayerEntry]:
         return []
     if found is not None:
         raise BuildError(
-            f"/{resolved} is there, and is no directory: the image has a {found.entry.kind} there",
+            f"cannot create directory /{resolved}: the image has a {found.entry.kind} there",
             hint="remove it in a RUN before, or choose another directory",
         )
     plan.make_directories(resolved)

@@ -77,11 +77,11 @@ def read_file(path: str, size: int) -> Iterator[bytes]:
         while size:
             data = os.read(fd, min(size, CHUNK))
             if not data:
-                raise LayerError("shrank while it was read", where=path)
+                raise LayerError("the file shrank while it was read", where=path)
             size -= len(data)
             yield data
         if os.read(fd, 1):
-            raise LayerError("grew while it was read", where=path)
+            raise LayerError("the file grew while it was read", where=path)
     finally:
         os.close(fd)
 
@@ -164,7 +164,7 @@ class FromImage:
 
 
 class FromText:
-    """Heredocs: files of 0644 that the Dockerfile holds itself."""
+    """Heredocs: files of mode 0644 whose content is in the Dockerfile."""
 
     keeps_owners: Final = False
     random_access: Final = True

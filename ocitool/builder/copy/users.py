@@ -14,12 +14,12 @@ Read = Callable[[str], bytes]
 
 
 def owner_of(text: str, read: Read) -> tuple[int, int]:
-    """Return the ids that ``user[:group]`` means in an image whose files *read* returns.
+    """Return the IDs that ``user[:group]`` means in an image whose files *read* returns.
 
     A user's name alone brings its primary group, a number alone the group of that number.
 
     Raises:
-        BuildError: a name that the image does not know.
+        BuildError: a name that the image does not have.
     """
     user, group = parse_chown(text)
     number = _number(user)
@@ -41,7 +41,9 @@ def _number(text: str) -> int | None:
         return None
     number = int(text)
     if number > _LARGEST_ID:
-        raise BuildError(f"{text} is no user or group id", hint=f"ids go up to {_LARGEST_ID}")
+        raise BuildError(
+            f"invalid user or group ID: {text}", hint=f"the largest ID is {_LARGEST_ID}"
+        )
     return number
 
 
@@ -50,15 +52,19 @@ def _look_up(name: str, path: str, read: Read) -> list[str]:
         lines = read(path).decode("utf-8", "surrogateescape").splitlines()
     except NotFound:
         raise BuildError(
-            f"no {path} to look up {name!r} in", hint="the image has none; write numbers"
+            _unknown(name, path), hint=f"the image has no {path}; use numeric IDs"
         ) from None
     for line in lines:
         fields = line.split(":")
         if fields[0] == name:
             return fields
-    raise BuildError(
-        f"{name!r} is not in the image's {path}", hint="create it in an earlier RUN, or use ids"
-    )
+    raise BuildError(_unknown(name, path), hint="create it in an earlier RUN, or use numeric IDs")
+
+
+def _unknown(name: str, path: str) -> str:
+    """Return the message of runc and docker for a name that is not in *path*."""
+    kind = {"/etc/passwd": "user", "/etc/group": "group"}[path]
+    return f"unable to find {kind} {name}: no matching entries in {path.removeprefix('/etc/')} file"
 
 
 def _field(fields: list[str], at: int, path: str) -> int:

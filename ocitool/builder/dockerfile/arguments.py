@@ -69,7 +69,7 @@ def _flag_word(text: str, at: int) -> tuple[str, int]:
 def parse_array(text: str) -> tuple[str, ...] | None:
     """Read a JSON array of strings; None if it is no JSON array, and so meant for a shell.
 
-    Raises `FormatError` if it is one that holds something else: that is never what was meant.
+    Raises `FormatError` for a JSON array of anything else, which is never intended.
     """
     if not text.startswith("["):
         return None

@@ -273,7 +273,7 @@ class Scanner:
 
     def defaulted(self, name: str, operator: str) -> str:
         word = self.argument("}", raw_escapes=False, missing="syntax error: missing '}'")
-        value = self.lookup.get(name)  # that it may be unset is thought of
+        value = self.lookup.get(name)  # the text provides for a variable that is not set
         if value is None and self.keep_unset:
             return f"${{{name}{operator}{word}}}"
         present = bool(value) if operator[0] == ":" else value is not None

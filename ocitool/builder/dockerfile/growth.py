@@ -28,7 +28,7 @@ class Allowance:
         self.spent += len(text)
         if self.spent > self.limit:
             raise WordError(
-                f"the variables come to more than {self.limit // _MIB} MiB of text",
+                f"the variables expand to more than {self.limit // _MIB} MiB of text",
                 hint="does a variable hold itself more than once?",
             )
         return text

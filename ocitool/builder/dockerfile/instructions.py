@@ -1,7 +1,7 @@
 """One frozen dataclass an instruction.
 
 Values are text as it was written, quotes and variables included, unless the language does not
-expand them; the docstrings say which.  `words.expand` turns one into its value.
+expand them; the docstrings say which.  `expand.expand` turns one into its value.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ocitool.builder.dockerfile.lines import Heredoc, Span
-from ocitool_runtime.spec import Network
+from ocitool_runtime.vocabulary import Network
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -78,7 +78,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """Everything is expanded but ``from_``; heredocs come behind ``sources``."""
+    """Everything but ``from_`` is expanded; heredocs come behind ``sources``."""
 
     span: Span
     sources: tuple[str, ...]
@@ -151,7 +151,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expose:
-    """Each word is expanded with `words.split_words`, and is then one for `values.parse_port`."""
+    """Each word is expanded with `expand.split_words`, and is then one for `values.parse_port`."""
 
     span: Span
     ports: tuple[str, ...]

@@ -171,7 +171,7 @@ class _Splitter:
             raise self.source.error(
                 first,
                 self.at,
-                "holds bytes that are not UTF-8 text",
+                "invalid UTF-8 text",
                 hint="save the file as UTF-8",
             )
 
@@ -241,7 +241,7 @@ def add_directive(directives: dict[str, str], name: str, value: str) -> None:
         raise FormatError(f"invalid escape token '{value}' does not match ` or \\")
     if name == "syntax" and not _FRONTEND.fullmatch(value):
         raise FormatError(
-            f"the frontend {value} is not there",
+            f"the frontend {value} is not supported",
             hint="frontends are never fetched and run; docker/dockerfile is built in, in whatever "
             "version the line asks for: remove the line if the file is a plain Dockerfile",
         )

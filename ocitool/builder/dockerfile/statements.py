@@ -34,7 +34,7 @@ from ocitool.builder.dockerfile.instructions import (
 from ocitool.builder.dockerfile.lines import Heredoc, Line, Span, parse_opening
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.errors import FormatError
-from ocitool_runtime.spec import Network
+from ocitool_runtime.vocabulary import Network
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _MAX_RETRIES = 2**31 - 1
@@ -229,7 +229,7 @@ def _retries(text: str | None) -> int | None:
     if not text:
         return None
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or abs(int(text)) > _MAX_RETRIES:
-        raise FormatError(f"--retries is no number: {text}")
+        raise FormatError(f"--retries is not a number: {text}")
     if int(text) < 0:
         raise FormatError(f"--retries cannot be negative ({int(text)})")
     return int(text)
@@ -261,7 +261,7 @@ def parse_run(statement: Statement) -> Run:
     network = flags.get("network") or "default"
     if network not in _NETWORKS:
         raise FormatError(
-            f"--network={network} is not known", hint=f"one of {', '.join(_NETWORKS)}"
+            f"--network={network} is not supported", hint=f"one of {', '.join(_NETWORKS)}"
         )
     command, heredocs = _script(statement)
     return Run(span=statement.span, command=command, heredocs=heredocs, network=_NETWORKS[network])

@@ -54,7 +54,7 @@ def _range(ports: str, kind: str, text: str) -> range:
     begin = _port(first, kind, text)
     end = _port(last, kind, text) if dash else begin
     if end < begin:
-        raise FormatError(f"invalid {kind}: {text}: the range runs backwards")
+        raise FormatError(f"invalid {kind}: {text}: the range ends before it begins")
     return range(begin, end + 1)
 
 

@@ -1,1 +1,1 @@
-"""From the instructions of a Dockerfile to what has to be done: stages, variables, steps."""
+"""The frontend for Dockerfiles: instructions to a definition."""

@@ -28,7 +28,7 @@ DEFAULT_SHELL = ("/bin/sh", "-c")
 
 @dataclass(slots=True)
 class StageState:
-    """What a stage has come to, at one line."""
+    """The state of a stage at one line."""
 
     file: Dockerfile
     scope: Scope
@@ -40,7 +40,7 @@ class StageState:
     history: list[HistoryEntry] = field(default_factory=list)
     history_size: int = 0  # characters
     has_cmd: bool = False  # whether CMD was given in this stage
-    unset: set[str] = field(default_factory=set)  # variables that were used and not there
+    unset: set[str] = field(default_factory=set)  # undefined variables that were used
 
     def expand(self, text: str) -> str:
         """Expand variables as they are now."""
@@ -48,13 +48,13 @@ class StageState:
 
     @property
     def config(self) -> RunConfig:
-        """What containers of the image are to be, with the environment as it is now."""
+        """The configuration, with the environment as it is now."""
         env = self.scope.env
         return self.run if env == self.run.environment() else self.run.with_env(env)
 
     @property
     def shell(self) -> tuple[str, ...]:
-        """What shell forms are given to."""
+        """The shell of shell forms."""
         return self.run.shell or DEFAULT_SHELL
 
     @property
@@ -67,7 +67,7 @@ class StageState:
         self.history_size += len(created_by)
         if self.history_size > CONFIG:
             raise FormatError(
-                f"the image's history comes to more than {CONFIG} bytes with this line",
+                f"the history of the image is larger than {CONFIG} bytes with this line",
                 hint="an image's config may not be larger; is a variable very long?",
             )
         self.history.append(HistoryEntry(created_by=created_by, vertex=vertex))
@@ -86,7 +86,7 @@ def configure(state: StageState, instruction: do.Instruction) -> None:
     """Apply an instruction that changes the configuration alone.
 
     Raises:
-        DockerfileError: a value is wrong once its variables are expanded.
+        DockerfileError: a value is invalid once its variables are expanded.
     """
     try:
         _TABLE[type(instruction)](state, instruction)
@@ -237,7 +237,7 @@ def changed(changes: Sequence[str], run: RunConfig | None = None) -> RunConfig:
     """Return *run* with the instructions *changes* applied.
 
     Raises:
-        DockerfileError: an instruction is wrong, or one that does more than configure.
+        DockerfileError: an instruction is invalid, or changes more than the configuration.
     """
     run = run or RunConfig()
     if not changes:
@@ -252,9 +252,11 @@ def changed(changes: Sequence[str], run: RunConfig | None = None) -> RunConfig:
     )
     state.scope.inherit(run.environment(), {})
     if len(file.stages) > 1:
-        raise file.error(file.stages[1].from_.span, "FROM is no change: it begins another image")
+        raise file.error(file.stages[1].from_.span, "FROM is not supported in --change")
     for instruction in file.stages[0].instructions:
         if not is_configuration(instruction):
-            raise file.error(instruction.span, "makes a layer, which --change cannot do")
+            raise file.error(
+                instruction.span, "an instruction that makes a layer is not supported in --change"
+            )
         configure(state, instruction)
     return state.config

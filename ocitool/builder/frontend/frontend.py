@@ -35,7 +35,7 @@ from ocitool.builder.frontend.variables import (
 )
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.platform import Platform
-from ocitool_runtime.spec import DEFAULT_PATH
+from ocitool_runtime.vocabulary import DEFAULT_PATH
 
 _SCRATCH: Final = "scratch"
 
@@ -55,7 +55,7 @@ def define(
     file: Dockerfile,
     arguments: Arguments,
     resolver: Resolver,
-    warn: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None],
 ) -> Definition:
     """Evaluate *file* and return what has to be built; *warn* gets each warning.
 
@@ -134,7 +134,7 @@ class _Frontend:
                 self._step(stage, state, instruction, f"[{stage.name} {at}/{total}] {text}")
             for variable in sorted(state.unset):
                 where = f"{self._file.name}:{instruction.span.first}"
-                self._warn(f"{where}: ${variable} is used and has no value")
+                self._warn(f"{where}: usage of undefined variable '${variable}'")
             state.unset.clear()
         return state
 

@@ -18,7 +18,7 @@ class Stage:
     """One stage with its FROM expanded.
 
     ``base`` is an earlier stage's number or an image's name; ``"scratch"`` is the empty image.
-    ``sources`` tells for each ``--from`` text in it which stage or image that is.
+    ``sources`` has for each ``--from`` text the stage or image that it names.
     """
 
     parsed: ParsedStage
@@ -57,7 +57,7 @@ def resolve(file: Dockerfile, scope: Scope) -> tuple[Stage, ...]:
     """Expand each FROM, and find out what every stage refers to.
 
     Raises:
-        DockerfileError: a FROM that comes to nothing.
+        DockerfileError: a FROM that expands to nothing.
         UnknownStage: a ``--from`` number that no earlier stage has.
         StageCycle: a stage that needs itself.
     """
@@ -131,15 +131,15 @@ def target_of(stages: tuple[Stage, ...], target: str) -> Stage:
 def needed(file: Dockerfile, stages: tuple[Stage, ...], target: Stage) -> tuple[Stage, ...]:
     """Return the stages that *target* needs, itself last, each after what it needs."""
     done: dict[int, Stage] = {}
-    # The way to the stage that is looked at, each with what it still wants.
-    way = {target.index: iter(_wanted(target))}
-    while way:
-        index, wanted = next(reversed(way.items()))
+    # The path from the target to the current stage, each with what it still refers to.
+    path = {target.index: iter(_wanted(target))}
+    while path:
+        index, wanted = next(reversed(path.items()))
         other = next(wanted, None)
         if other is None:
             done[index] = stages[index]
-            del way[index]
-        elif other in way:
+            del path[index]
+        elif other in path:
             stage = stages[other]
             raise StageCycle(
                 f"circular dependency detected on stage: {stage.name}",
@@ -147,7 +147,7 @@ def needed(file: Dockerfile, stages: tuple[Stage, ...], target: Stage) -> tuple[
                 hint="a stage may take files only from stages that do not need it",
             )
         elif other not in done:
-            way[other] = iter(_wanted(stages[other]))
+            path[other] = iter(_wanted(stages[other]))
     return tuple(done.values())
 
 

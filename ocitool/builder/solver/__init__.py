@@ -1,1 +1,1 @@
-"""From steps to layers: cache keys, the cache, and the execution of what it misses."""
+"""The solver: a definition to layers, by cache keys, the cache, and execution of what it misses."""

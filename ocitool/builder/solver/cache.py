@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
+from ocitool.builder.solver.keys import chain
 from ocitool.errors import StoreError
 from ocitool.store.build_cache import StepRecord
-from ocitool.store.layer_content import Layer, chain_ids
+from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """The layer that a step made, None if it changed nothing; and when."""
-
-    layer: Layer | None
-    created: str  # RFC 3339
+def step_record(layer: Layer | None, created: str, parents: Sequence[Layer]) -> StepRecord:
+    """Return the record of a step that has made *layer* on *parents*, at the time *created*."""
+    chain_id = chain([*parents, layer]) if layer is not None else ""
+    return StepRecord(layer=layer, created=created, chain_id=chain_id)
 
 
 class Cache(Protocol):
-    """Remembers records by key; may forget any of them at any time."""
+    """Keeps records by key; may forget any of them at any time."""
 
-    def get(self, key: str) -> Record | None:
-        """Return the record of *key* if its layer is at hand."""
+    def get(self, key: str) -> StepRecord | None:
+        """Return the record of *key* if the blob of its layer is in the store."""
 
-    def put(self, key: str, record: Record, parents: tuple[Layer, ...]) -> None:
-        """Remember *record*, whose layer stands on *parents*."""
+    def put(self, key: str, record: StepRecord) -> None:
+        """Keep *record*."""
 
 
 class LocalCache:
@@ -36,7 +35,7 @@ class LocalCache:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def get(self, key: str) -> Record | None:
+    def get(self, key: str) -> StepRecord | None:
         record = self._store.build_cache.step(key)
         if record is None:
             return None
@@ -44,14 +43,10 @@ class LocalCache:
             return None
         with contextlib.suppress(StoreError):  # on a full disk only the order of pruning suffers
             self._store.build_cache.touch(key)
-        return Record(layer=record.layer, created=record.created)
+        return record
 
-    def put(self, key: str, record: Record, parents: tuple[Layer, ...]) -> None:
-        layer, created = record.layer, record.created
-        chain_id = chain_ids([*parents, layer])[-1] if layer is not None else ""
-        self._store.build_cache.put_step(
-            key, StepRecord(layer=layer, created=created, chain_id=chain_id)
-        )
+    def put(self, key: str, record: StepRecord) -> None:
+        self._store.build_cache.put_step(key, record)
 
 
 class NoCache:
@@ -61,10 +56,10 @@ class NoCache:
         self._behind = behind
         self._fresh: set[str] = set()
 
-    def get(self, key: str) -> Record | None:
+    def get(self, key: str) -> StepRecord | None:
         # The same step twice in one build is still executed once.
         return self._behind.get(key) if key in self._fresh else None
 
-    def put(self, key: str, record: Record, parents: tuple[Layer, ...]) -> None:
+    def put(self, key: str, record: StepRecord) -> None:
         self._fresh.add(key)
-        self._behind.put(key, record, parents)
+        self._behind.put(key, record)

@@ -81,7 +81,7 @@ class SourceImages:
         with _explained(name):
             reference = Reference.parse(name)
             client = connect(
-                reference, insecure=self._insecure, authfile=self._authfile, note=self._debug
+                reference, insecure=self._insecure, authfile=self._authfile, log=self._debug
             )
             source = _Documents(RegistrySource(client, reference))
             image = image_of(source, platform)
@@ -110,7 +110,7 @@ def _explained(name: str) -> Iterator[None]:
         yield
     except NotFound as error:
         raise BuildError(
-            f"the base image {name} does not exist: {error}", hint=error.hint
+            f"failed to resolve source metadata for {name}: {error}", hint=error.hint
         ) from error
     except RegistryError as error:
         error.hint = error.hint or f"{name} is not in the store, so its registry was asked"

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from ocitool.builder.context.context import Context
 from ocitool.builder.definition import Copy, Definition, LocalContext, Scratch, SourceImage, Step
-from ocitool.builder.solver.cache import Cache, Record
+from ocitool.builder.solver.cache import Cache, step_record
 from ocitool.builder.solver.contents import CopySource, Inputs
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.keys import step_key
-from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import OcitoolError, StepFailed
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import ProgressSink, StepErred, StepFinished, StepStarted
+from ocitool.store.build_cache import StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
@@ -30,7 +30,7 @@ class Solution:
     """What a definition came to."""
 
     layers: tuple[Layer, ...]  # of the image, lowest first
-    records: Mapping[int, Record]  # of the steps, by vertex
+    records: Mapping[int, StepRecord]  # of the steps, by vertex
     steps: int  # that were shown
     cached: int  # of these
 
@@ -56,7 +56,7 @@ class Solver:
         self._progress = progress
         self._exported = _exported(definition)
         self._layers: dict[int, tuple[Layer, ...]] = {}  # of file systems, by vertex
-        self._records: dict[int, Record] = {}
+        self._records: dict[int, StepRecord] = {}
         self._steps = 0
         self._cached = 0
 
@@ -121,7 +121,7 @@ class Solver:
                     cached = record is not None
                     if record is None:
                         record = self._execute(number, step, vertex, inputs)
-                        self._cache.put(key, record, inputs.parents)
+                        self._cache.put(key, record)
             except BaseException as error:
                 message = str(error) or "canceled"  # an interrupt has no text
                 self._progress.emit(StepErred(step=step, message=message))
@@ -130,8 +130,9 @@ class Solver:
         self._records[number] = record
         return inputs.parents if record.layer is None else (*inputs.parents, record.layer)
 
-    def _execute(self, number: int, step: int, vertex: Step, inputs: Inputs) -> Record:
+    def _execute(self, number: int, step: int, vertex: Step, inputs: Inputs) -> StepRecord:
         from ocitool.builder.solver.execute import execute
+        from ocitool.builder.solver.step_context import StepContext
 
         context = StepContext(
             store=self._store,
@@ -142,7 +143,7 @@ class Solver:
             compression="gzip" if number in self._exported else "none",
         )
         layer = execute(context, vertex, inputs)
-        return Record(layer=layer, created=timestamp(self._definition.epoch))
+        return step_record(layer, timestamp(self._definition.epoch), inputs.parents)
 
     def _inputs(self, vertex: Step) -> Inputs:
         parents = self._layers[vertex.base]

@@ -17,7 +17,7 @@ from ocitool.cli.options import (
 from ocitool.cli.output import write_line
 
 
-@click.command(name="build", short_help="Build an image from a Dockerfile.")
+@click.command(name="build")
 @click.argument("context", metavar="CONTEXT")
 @click.option(
     "-t",
@@ -25,22 +25,22 @@ from ocitool.cli.output import write_line
     "tags",
     multiple=True,
     metavar="NAME",
-    help="Name of the image, with an optional tag.",
+    help="Name and optionally a tag of the image",
 )
 @click.option(
-    "-f", "--file", metavar="FILE", help="Path of the Dockerfile.  [default: CONTEXT/Dockerfile]"
+    "-f", "--file", metavar="FILE", help="Path of the Dockerfile  [default: CONTEXT/Dockerfile]"
 )
 @click.option(
     "--build-arg", "build_args", multiple=True, metavar="NAME[=VALUE]",
-    help="Set a build argument; without a value, from the environment.",
+    help="Build argument; without VALUE, taken from the environment",
 )  # fmt: skip
 @click.option(
-    "--target", metavar="STAGE", default="", help="Target build stage.  [default: the last one]"
+    "--target", metavar="STAGE", default="", help="Target build stage  [default: the last one]"
 )
-@click.option("--no-cache", is_flag=True, help="Execute every step, without the build cache.")
-@click.option("--pull", is_flag=True, help="Pull base images even if they are in the store.")
-@click.option("--iidfile", metavar="FILE", help="Write the image ID to FILE.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only the image ID.")
+@click.option("--no-cache", is_flag=True, help="Do not use the build cache")
+@click.option("--pull", is_flag=True, help="Always attempt to pull newer versions of base images")
+@click.option("--iidfile", metavar="FILE", help="Write the image ID to FILE")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the image ID")
 @progress_option
 @insecure_option
 @authfile_option
@@ -60,10 +60,12 @@ def command(
     tls_verify: bool,
     authfile: str | None,
 ) -> None:
-    """Build an image from the Dockerfile in the directory CONTEXT.
+    """Build an image from a Dockerfile
 
-    SOURCE_DATE_EPOCH in the environment is the latest timestamp of everything the build makes,
-    so that equal builds give equal bytes.
+    CONTEXT is the directory with the files for COPY and ADD, and the Dockerfile by default.
+
+    With SOURCE_DATE_EPOCH in the environment (seconds since 1970), no timestamp in the image is
+    later, so that builds are reproducible.
     """
     from ocitool.builder.build import build
     from ocitool.builder.inputs import read_stdin

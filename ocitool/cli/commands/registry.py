@@ -7,6 +7,7 @@ import sys
 import click
 
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.errors import during
 from ocitool.cli.options import (
     authfile_option,
     insecure_option,
@@ -43,7 +44,11 @@ def pull(
     from ocitool.oci.platform import Platform
     from ocitool.oci.reference import Reference
 
-    with app.progress("quiet" if quiet else progress) as sink, app.store(sink) as store:
+    with (
+        during(f"pulling {name}"),
+        app.progress("quiet" if quiet else progress) as sink,
+        app.store(sink) as store,
+    ):
         image = pull_image(
             name,
             into=store,
@@ -57,9 +62,27 @@ def pull(
     write_line(str(Reference.parse(name)))
 
 
+def _checked_compression(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    if value is not None:
+        from ocitool.image.compress import Compression
+
+        try:
+            Compression.parse(value)
+        except FormatError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            raise click.BadParameter(f"{error.message}{hint}", context, parameter) from error
+    return value
+
+
 @click.command()
 @click.argument("name", metavar="IMAGE")
 @click.argument("target", required=False, metavar="[NAME[:TAG]]")
+@click.option(
+    "--compression", metavar="FORMAT[:LEVEL]", callback=_checked_compression,
+    help="Compress layers as gzip, zstd, estargz or uncompressed before pushing them",
+)  # fmt: skip
 @silent_option
 @progress_option
 @insecure_option
@@ -69,6 +92,7 @@ def push(
     app: App,
     name: str,
     target: str | None,
+    compression: str | None,
     quiet: bool,
     progress: str,
     tls_verify: bool,
@@ -76,16 +100,25 @@ def push(
 ) -> None:
     """Push an image to a registry
 
-    IMAGE is pushed to the repository that its name says, or to NAME.
+    IMAGE is pushed to the registry in its name, or under the name NAME.
+
+    With --compression the layers that do not have this form are compressed again.  Their digests
+    and the digest of the image change; the image in the store does not.  docker reads zstd since
+    version 23.
     """
     from ocitool.image.transfer import push as push_image
     from ocitool.oci.reference import Reference
 
-    with app.progress("quiet" if quiet else progress) as sink, app.store(sink) as store:
+    with (
+        during(f"pushing {target or name}"),
+        app.progress("quiet" if quiet else progress) as sink,
+        app.store(sink) as store,
+    ):
         descriptor = push_image(
             name,
             source=store,
             to=target or "",
+            compression=compression or "",
             insecure=not tls_verify,
             authfile=authfile,
             progress=sink,
@@ -140,11 +173,12 @@ def login(
     password = password or click.prompt("Password", hide_input=True, err=True)
     credential = Credential(username=username or "", password=password or "")
     client = RegistryClient(registry, credentials=Fixed(credential), insecure=not tls_verify)
-    try:
-        client.ping()
-    except AuthError as error:
-        error.hint = "check the user name and the password"
-        raise
+    with during(f"logging in to {registry}"):
+        try:
+            client.ping()
+        except AuthError as error:
+            error.hint = "check the user name and the password"
+            raise
     path = store_credential(registry, credential, authfile)
     write_line(f"Login succeeded; credentials stored in {path}")
 

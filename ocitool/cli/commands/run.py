@@ -14,38 +14,41 @@ from ocitool.errors import ContainerError, OcitoolError
 
 @click.command(
     name="run",
-    short_help="Run a command in a new container.",
     context_settings={"allow_interspersed_args": False},
 )
 @click.argument("image", metavar="IMAGE")
 @click.argument("args", nargs=-1, metavar="[COMMAND] [ARG...]", type=click.UNPROCESSED)
-@click.option("--rm", "remove", is_flag=True, help="Remove the container when it exits; required.")
-@click.option("-i", "--interactive", is_flag=True, help="Keep stdin open.")
-@click.option("-t", "--tty", "terminal", is_flag=True, help="Allocate a terminal.")
+@click.option("--rm", "remove", is_flag=True, help="Remove the container when it exits (required)")
+@click.option("-i", "--interactive", is_flag=True, help="Keep stdin open")
+@click.option("-t", "--tty", "terminal", is_flag=True, help="Allocate a pseudo-TTY")
 @click.option(
-    "-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set an environment variable."
+    "-e",
+    "--env",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Environment variable; without VALUE, taken from the environment",
 )
 @click.option("-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:ro]",
-              help="Bind mount a file or directory of the host.")  # fmt: skip
-@click.option("--tmpfs", multiple=True, metavar="PATH[:OPTIONS]", help="Mount a tmpfs at PATH.")
+              help="Bind mount a file or directory of the host")  # fmt: skip
+@click.option("--tmpfs", multiple=True, metavar="PATH[:OPTIONS]", help="Mount a tmpfs at PATH")
 @click.option(
-    "-w", "--workdir", default="", metavar="DIR", help="Working directory inside the container."
+    "-w", "--workdir", default="", metavar="DIR", help="Working directory inside the container"
 )
 @click.option(
-    "-u", "--user", default="", metavar="USER[:GROUP]", help="User and group, as names or IDs."
+    "-u", "--user", default="", metavar="USER[:GROUP]", help="User and group, as names or IDs"
 )
 @click.option(
     "--entrypoint",
     metavar="PROGRAM",
-    help="Program instead of the image's entrypoint; '' for none.",
+    help="Overwrite the ENTRYPOINT of the image; '' removes it",
 )
-@click.option("-h", "--hostname", default="", metavar="NAME", help="Host name of the container.")
-@click.option("--name", default="", metavar="NAME", help="Name of the container.")
+@click.option("-h", "--hostname", default="", metavar="NAME", help="Host name of the container")
+@click.option("--name", default="", metavar="NAME", help="Name of the container")
 @click.option("--network", "--net", default="host", show_default=True, metavar="host|none",
-              help="Network of the container.")  # fmt: skip
-@click.option("--read-only", is_flag=True, help="Mount the root file system read-only.")
+              help="Network of the container")  # fmt: skip
+@click.option("--read-only", is_flag=True, help="Mount the root file system read-only")
 @click.option(
-    "--init", is_flag=True, help="Run an init as PID 1 that reaps processes and forwards signals."
+    "--init", is_flag=True, help="Run an init as PID 1 that forwards signals and reaps processes"
 )
 @click.help_option("--help")
 @pass_app
@@ -68,18 +71,18 @@ def command(
     read_only: bool,
     init: bool,
 ) -> int:
-    """Run COMMAND in a new container of IMAGE, in the foreground.
+    """Run a command in a new container
 
-    The exit code is that of COMMAND; 125 if the container could not be created, 126 if COMMAND
-    cannot be executed, 127 if it is not found.
+    The container runs in the foreground.  The exit code is that of COMMAND; 125 if the container
+    could not be created, 126 if COMMAND cannot be executed, 127 if COMMAND is not found.
     """
     from ocitool.containers.lifecycle import run
     from ocitool.containers.options import RunOptions, parse_network
 
     if not remove:
-        raise ContainerError("containers without --rm are not supported", hint="add --rm")
+        raise ContainerError("running a container without --rm is not supported", hint="add --rm")
     if terminal and interactive and not sys.stdin.isatty():
-        raise ContainerError("the input device is not a TTY", hint="leave out -t")
+        raise ContainerError("the input device is not a TTY", hint="remove --tty")
     options = RunOptions(
         image=image,
         args=args,
@@ -101,12 +104,12 @@ def command(
         with app.progress() as sink, app.store(sink) as store:
             done = run(options, store=store, progress=sink)
     except OcitoolError as error:
-        error.exit_code = 125  # docker's: nothing of the container ran
+        error.exit_code = 125  # as docker: the container was not started
         raise
     except BrokenPipeError:  # the reader of the progress is gone
         raise
     except OSError as error:
         raise ContainerError(f"cannot create the container: {error}") from error
     if done.error:
-        write_line(shortened(f"ocitool: {done.error}"), sys.stderr)
+        write_line(shortened(f"Error: {done.error}"), sys.stderr)
     return done.code

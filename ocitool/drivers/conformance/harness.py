@@ -26,7 +26,8 @@ from ocitool.layer.beneath import remove_tree
 from ocitool.layer.changeset import Applied
 from ocitool_runtime.host import userns
 from ocitool_runtime.isolation import get_isolation
-from ocitool_runtime.spec import Mount, Network, Sandbox, Stdio
+from ocitool_runtime.spec import Mount, Sandbox, Stdio
+from ocitool_runtime.vocabulary import Network
 
 
 class DriverBench(ABC):

@@ -1,7 +1,7 @@
-"""Credential files: docker's config.json and containers' auth.json, which share a form.
+"""Authentication files: docker's config.json and podman's auth.json, which have the same format.
 
-Within a file, ``credHelpers`` come before ``credsStore`` before ``auths``, and the most specific
-key decides: ``host/namespace/repository`` before ``host/namespace`` before ``host``.
+In a file, ``credHelpers`` take precedence over ``credsStore``, that over ``auths``, and the most
+specific key wins: ``host/namespace/repository`` before ``host/namespace`` before ``host``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HUB_KEY: Final = "https://index.docker.io/v1/"
 
 @dataclass(frozen=True, slots=True)
 class AuthFile:
-    """The parts of one file that concern credentials; its secrets are never shown."""
+    """The content of one file; its secrets are not in its ``repr``."""
 
     path: str
     fields: Mapping[str, Any]
@@ -39,7 +39,7 @@ class AuthFile:
         return f"AuthFile({self.path!r})"
 
     def get(self, registry: str, repository: str, *, ask_helpers: bool = True) -> Credential | None:
-        """Return the credential for a repository; *ask_helpers*: whether programs may be asked."""
+        """Return the credential for a repository; with *ask_helpers* helpers may be run."""
         if ask_helpers and (found := self._ask_helper(registry)):
             return found
         auths = self._object("auths")
@@ -50,14 +50,14 @@ class AuthFile:
         return None
 
     def knows(self, registry: str) -> bool:
-        """Say whether the file, not a helper that it names, has an entry for *registry*."""
+        """Return whether the file itself, not a helper, has an entry for *registry*."""
         key = _key(registry)
         return registry in self._object("credHelpers") or any(
             _same(written, key) for written in self._object("auths")
         )
 
     def helper(self, registry: str) -> str:
-        """Return the name of the helper that is in charge of *registry*, or ``""``."""
+        """Return the name of the helper configured for *registry*, or ``""``."""
         return str(self._object("credHelpers").get(registry) or self.fields.get("credsStore") or "")
 
     def _ask_helper(self, registry: str) -> Credential | None:
@@ -67,12 +67,12 @@ class AuthFile:
     def _object(self, name: str) -> Mapping[str, Any]:
         value = self.fields.get(name) or {}
         if not isinstance(value, dict):
-            raise RegistryError(f"{name} is not an object", where=self.path)
+            raise RegistryError(f"expected an object in {name}", where=self.path)
         return value
 
     def _entry(self, entry: Any, key: str) -> Credential | None:
         if not isinstance(entry, dict):
-            raise RegistryError("is not an object", where=f"{self.path}: auths.{key}")
+            raise RegistryError("expected an object", where=f"{self.path}: auths.{key}")
         username, password = self._pair(entry, key)
         found = Credential(
             username=username,
@@ -81,7 +81,7 @@ class AuthFile:
             registry_token=str(entry.get("registrytoken") or ""),
             origin=self.path,
         )
-        # docker leaves an empty entry where a helper keeps the secret.
+        # docker writes an empty entry if a helper stores the secret.
         return None if found == Credential() else found
 
     def _pair(self, entry: Mapping[str, Any], key: str) -> tuple[str, str]:
@@ -91,61 +91,68 @@ class AuthFile:
         try:
             pair = base64.b64decode(str(text), validate=True).decode()
         except (binascii.Error, ValueError) as error:
-            raise RegistryError("is not base64", where=f"{self.path}: auths.{key}.auth") from error
+            raise RegistryError("invalid base64", where=f"{self.path}: auths.{key}.auth") from error
         username, colon, password = pair.partition(":")
         if not colon:
-            raise RegistryError("has no colon", where=f"{self.path}: auths.{key}.auth")
+            raise RegistryError(
+                "missing colon between user name and password",
+                where=f"{self.path}: auths.{key}.auth",
+            )
         return username, password.rstrip("\0")
 
 
 def load(path: str) -> AuthFile:
-    """Read a file; one that is absent or may not be read counts as empty.
+    """Read a file; a missing or unreadable one is treated as empty.
 
     Raises:
-        RegistryError: it is not JSON of the right form, or no regular file, or too large.
+        RegistryError: the file has an invalid format, is not a regular file, or is too large.
     """
     try:
         data = _read(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return AuthFile(path, {})
     except OSError as error:
-        raise RegistryError(f"cannot be read: {error}", where=path) from error
+        raise RegistryError(
+            f"cannot read the authentication file: {error.strerror}", where=path
+        ) from error
     return parse(data, path)
 
 
 def _read(path: str) -> bytes:
-    # Without O_NONBLOCK a pipe without a writer would hold us here for good.
+    # Without O_NONBLOCK, opening a pipe without a writer would block forever.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         state = os.fstat(file.fileno())
         if stat.S_ISCHR(state.st_mode) and state.st_rdev == os.makedev(1, 3):
             return b""  # /dev/null
         if not stat.S_ISREG(state.st_mode):
-            raise RegistryError("is not a regular file", where=path)
+            raise RegistryError("authentication file is not a regular file", where=path)
         data = file.read(limits.AUTHFILE + 1)
     if len(data) > limits.AUTHFILE:
-        raise RegistryError(f"has more than {limits.AUTHFILE} bytes", where=path)
+        raise RegistryError(
+            f"authentication file is larger than {limits.AUTHFILE} bytes", where=path
+        )
     return data
 
 
 def parse(data: bytes, path: str) -> AuthFile:
-    """Read the text of a file; an empty one is like none."""
+    """Parse the content of a file; *path* is for errors.  An empty file has no credentials."""
     try:
         fields = json.loads(data) if data.strip() else {}
     except (ValueError, RecursionError) as error:
-        # The text of the error may hold a piece of the file, and the file holds secrets.
-        raise RegistryError("is not valid JSON", where=path) from error
+        # The text of the error may contain a part of the file, which contains secrets.
+        raise RegistryError("invalid JSON", where=path) from error
     if not isinstance(fields, dict):
-        raise RegistryError("is not a JSON object", where=path)
+        raise RegistryError("expected a JSON object", where=path)
     return AuthFile(path, fields)
 
 
 def store(path: str, registry: str, credential: Credential) -> str:
-    """Put *credential* into the file, or into the helper it names; returns which of them."""
+    """Store *credential* in the file or in its helper; returns the path or the helper's name."""
     file = load(path)
     key = server_of(registry)
     if helper := file.helper(registry):
         helpers.store(helper, key, credential)
-        _write(path, _with_entry(file, key, {}))  # as docker does: the file lists who is known
+        _write(path, _with_entry(file, key, {}))  # an empty entry, as docker writes it
         return f"docker-credential-{helper}"
     pair = f"{credential.username}:{credential.password}".encode()
     entry = {"auth": base64.b64encode(pair).decode()}
@@ -156,7 +163,7 @@ def store(path: str, registry: str, credential: Credential) -> str:
 
 
 def erase(path: str, registry: str) -> bool:
-    """Take *registry* out of the file and the helper it names; returns whether one knew it."""
+    """Remove *registry* from the file and its helper; returns whether there was a credential."""
     file = load(path)
     helper = file.helper(registry)
     removed = helpers.erase(helper, server_of(registry)) if helper else False
@@ -170,7 +177,7 @@ def erase(path: str, registry: str) -> bool:
 
 
 def server_of(registry: str) -> str:
-    """Return the name under which files and helpers know *registry*."""
+    """Return the key of *registry* in files and helpers."""
     return _HUB_KEY if registry in _HUB_NAMES else registry
 
 
@@ -184,7 +191,7 @@ def _with_entry(file: AuthFile, key: str, entry: Mapping[str, str]) -> dict[str,
 
 
 def _write(path: str, fields: Mapping[str, Any]) -> None:
-    path = os.path.realpath(path)  # a link into a dotfiles repository stays one
+    path = os.path.realpath(path)  # a symlink, as into a dotfiles repository, is kept
     directory = os.path.dirname(path)
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -201,7 +208,9 @@ def _write(path: str, fields: Mapping[str, Any]) -> None:
                 os.unlink(temporary)
             raise
     except OSError as error:
-        raise RegistryError(f"cannot be written: {error}", where=path) from error
+        raise RegistryError(
+            f"cannot write the authentication file: {error.strerror}", where=path
+        ) from error
 
 
 def _keys(registry: str, repository: str) -> Iterator[str]:
@@ -212,7 +221,7 @@ def _keys(registry: str, repository: str) -> Iterator[str]:
 
 
 def _key(name: str) -> str:
-    """Return a key without the scheme and version that old files write it with."""
+    """Return a key without scheme and version, which old files have."""
     for scheme in ("https://", "http://"):
         name = name.removeprefix(scheme)
     name = name.removesuffix("/").removesuffix("/v1").removesuffix("/v2")

@@ -1,4 +1,4 @@
-"""Requests with the right ``Authorization``: challenges answered, tokens kept and renewed."""
+"""Authorization of requests: answers challenges, and caches and renews tokens."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ Scopes = tuple[str, ...]
 
 
 def scope(repository: str, *actions: str) -> str:
-    """Return a token's scope, as ``repository:library/debian:pull,push``."""
+    """Return the scope of a token, such as ``repository:library/debian:pull,push``."""
     return f"repository:{repository}:{','.join(actions)}"
 
 
 class Authorizer:
-    """Sends the requests of one registry as whoever its credentials say.
+    """Sends requests to one registry with its credentials.
 
-    The registry's first challenge is remembered, so that later requests carry their authorization
-    at once and a body is never sent only to be refused.  Tokens are kept by their scopes.
+    The first challenge is remembered, so that later requests are authorized when they are first
+    sent, and a body is not sent twice.  Tokens are cached by their scopes.
 
     Args:
         transport: sends requests, to the registry and to the token server.
-        registry: the name credentials are looked up by.
-        base: the registry's address, as ``https://ghcr.io``.
-        credentials: where credentials come from.
-        insecure: whether a token server may be asked in plain HTTP.
+        registry: the name in the authentication files.
+        base: the registry's URL, such as ``https://ghcr.io``.
+        credentials: the source of credentials.
+        insecure: whether the token server may use plain HTTP.
     """
 
     def __init__(
@@ -54,67 +54,67 @@ class Authorizer:
         self._base = base
         self._credentials = credentials
         self._insecure = insecure
-        # Held while a token is fetched, too: four parallel blobs need one token, not four.
+        # Also held while a token is fetched: four parallel blobs need one token, not four.
         self._lock = threading.RLock()
         self._challenge: Challenge | None = None
-        self._named: dict[Scopes, Scopes] = {}  # scopes the registry itself named for ours
-        self._found: dict[str, Credential | None] = {}
+        self._challenge_scopes: dict[Scopes, Scopes] = {}  # our scopes -> those of the challenge
+        self._credential_cache: dict[str, Credential | None] = {}
         self._tokens: dict[tuple[str, str, Scopes, str], Token] = {}
 
     def learn(self, response: Response) -> None:
-        """Remember what a response asks for, to answer it before it is asked again."""
+        """Remember the challenge of a response, to authorize further requests in advance."""
         challenge = _challenge(response)
         if challenge is not None:
             with self._lock:
                 self._challenge = challenge
 
     def credential(self, repository: str) -> Credential | None:
-        """Return who we are to *repository*; its source is asked once."""
+        """Return the credential for *repository*; it is looked up once."""
         with self._lock:
-            if repository not in self._found:
-                self._found[repository] = self._credentials.get(self._registry, repository)
-            return self._found[repository]
+            if repository not in self._credential_cache:
+                self._credential_cache[repository] = self._credentials.get(
+                    self._registry, repository
+                )
+            return self._credential_cache[repository]
 
     def send(self, request: Request, repository: str = "", scopes: Sequence[str] = ()) -> Response:
-        """Send *request*, which needs *scopes*, and once more with new credentials if refused.
+        """Send *request*, which needs *scopes*; if denied, repeat it once with new credentials.
 
-        The response may still be a refusal: it is returned as it came.
+        The response is returned even if access is still denied.
 
         Raises:
-            AuthError: the token server refuses.
-            TransportError: no answer came.
+            AuthError: the token server denied the request.
+            TransportError: there was no response.
         """
         if origin(request.url) != origin(self._base):
-            # An upload's Location on a storage host, say: no business of our credentials.
+            # For example an upload's Location on a storage host: it gets no credentials.
             return self._transport.send(request)
         wanted = tuple(scopes)
         used = self._authorization(repository, wanted)
         response = self._transport.send(_authorized(request, used))
-        if not _refused(request, response):
+        if not _is_denied(request, response):
             return response
-        challenged = self._reconsider(response, repository, wanted)
-        # Some registries say 403, without a challenge, of a token that has expired.
-        renewed = (
-            self._authorization(repository, wanted, refused=used) if challenged or used else ""
-        )
+        challenged = self._update(response, repository, wanted)
+        # Some registries answer 403 without a challenge if a token has expired.
+        renewed = self._authorization(repository, wanted, denied=used) if challenged or used else ""
         if not renewed or renewed == used:
             return response
         response.close()
         return self._transport.send(_authorized(request, renewed))
 
-    def _reconsider(self, response: Response, repository: str, wanted: Scopes) -> bool:
-        """Take in what a refusal says; returns whether it says anything."""
+    def _update(self, response: Response, repository: str, wanted: Scopes) -> bool:
+        """Remember the challenge of a denied request; returns whether there is one."""
         challenge = _challenge(response)
         with self._lock:
-            self._found.pop(repository, None)  # a helper may have a newer secret by now
+            self._credential_cache.pop(repository, None)  # a helper may return a new secret
             if challenge is None:
                 return False
             self._challenge = challenge
-            self._named[wanted] = tuple(challenge.get("scope").split())
+            self._challenge_scopes[wanted] = tuple(challenge.get("scope").split())
             return True
 
-    def _authorization(self, repository: str, wanted: Scopes, *, refused: str = "") -> str:
-        """Return the value of ``Authorization``, other than *refused* if there is any."""
+    def _authorization(self, repository: str, wanted: Scopes, *, denied: str = "") -> str:
+        """Return the ``Authorization`` value; a token equal to *denied* is renewed."""
         with self._lock:
             challenge = self._challenge
             if challenge is None:
@@ -124,17 +124,17 @@ class Authorizer:
                 return credential.basic if credential is not None else ""
             if credential is not None and credential.registry_token:
                 return f"Bearer {credential.registry_token}"
-            return self._bearer(challenge, credential, wanted, refused)
+            return self._bearer(challenge, credential, wanted, denied)
 
     def _bearer(
-        self, challenge: Challenge, credential: Credential | None, wanted: Scopes, refused: str
+        self, challenge: Challenge, credential: Credential | None, wanted: Scopes, denied: str
     ) -> str:
-        # What the registry itself asks for stands first: some token servers grant only that.
-        scopes = tuple(dict.fromkeys((*self._named.get(wanted, ()), *wanted)))
+        # The scopes of the challenge come first: some token servers grant only those.
+        scopes = tuple(dict.fromkeys((*self._challenge_scopes.get(wanted, ()), *wanted)))
         user = credential.username if credential is not None else ""
         key = (challenge.get("realm"), challenge.get("service"), scopes, user)
         kept = self._tokens.get(key)
-        if kept is None or not kept.fresh or f"Bearer {kept.value}" == refused:
+        if kept is None or not kept.fresh or f"Bearer {kept.value}" == denied:
             kept = fetch(
                 self._transport,
                 self._base,
@@ -152,8 +152,8 @@ def _challenge(response: Response) -> Challenge | None:
     return choose(parse_challenges(header)) if len(header) <= limits.FIELD else None
 
 
-def _refused(request: Request, response: Response) -> bool:
-    # A host we were redirected to gets no credentials of ours, whatever it asks.
+def _is_denied(request: Request, response: Response) -> bool:
+    # The target of a redirect to another host gets no credentials.
     return response.status in (401, 403) and origin(response.url) == origin(request.url)
 
 

@@ -1,7 +1,7 @@
-"""``WWW-Authenticate``: the challenges a registry answers 401 with.
+"""``WWW-Authenticate``: the challenges of a 401 response.
 
-Source: RFC 9110, section 11.6.1: one field may hold several challenges, whose own parameters are
-separated by the same comma.
+Source: RFC 9110, section 11.6.1: one field may contain several challenges, separated by commas as
+their parameters are.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Challenge:
 
 
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
-    """Return all challenges of a header in their order; what cannot be read is left out."""
+    """Return all challenges of a header in their order; malformed parts are ignored."""
     found: list[Challenge] = []
     at = _past_gap(header, 0)
     while at < len(header):
-        # "name=" belongs to the challenge before it, a bare word begins the next one.
+        # "name=" belongs to the current challenge, a word alone begins the next one.
         parameter = _PARAMETER.match(header, at)
         if parameter is not None and found:
             _add(found[-1], parameter)
@@ -57,7 +57,7 @@ def _past_gap(header: str, at: int) -> int:
 
 
 def choose(challenges: tuple[Challenge, ...]) -> Challenge | None:
-    """Return the challenge to answer: Bearer before Basic, the schemes registries use."""
+    """Return the challenge to answer: Bearer is preferred to Basic; others are not supported."""
     for scheme in ("bearer", "basic"):
         for challenge in challenges:
             if challenge.scheme == scheme:

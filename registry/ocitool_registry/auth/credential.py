@@ -1,4 +1,4 @@
-"""A credential as a value that does not show itself."""
+"""A credential; its secrets are not in its ``repr``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """A user with a password, or an identity token that token servers exchange."""
+    """A user name with a password, an identity token (OAuth2 refresh token), or a bearer token."""
 
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
-    registry_token: str = field(default="", repr=False)  # sent as it is, exchanged by nobody
-    origin: str = field(default="", compare=False)  # where it was found; nothing secret
+    registry_token: str = field(default="", repr=False)  # a bearer token, sent unchanged
+    origin: str = field(default="", compare=False)  # the file or helper it is from; not secret
 
     @property
     def basic(self) -> str:
-        """The value of an ``Authorization`` field of the scheme Basic (RFC 7617)."""
+        """The value of an ``Authorization`` header with the scheme Basic (RFC 7617)."""
         pair = f"{self.username}:{self.password}".encode()
         return f"Basic {base64.b64encode(pair).decode()}"

@@ -1,6 +1,7 @@
-"""Credential helpers: the programs ``docker-credential-*`` and how to talk to them.
+"""Credential helpers: runs the programs ``docker-credential-*``.
 
-Source: the protocol of docker-credential-helpers: a verb as argument, JSON on the pipes.
+Source: the protocol of docker-credential-helpers: the verb is the argument, stdin and stdout are
+JSON.
 """
 
 from __future__ import annotations
@@ -16,29 +17,35 @@ from ocitool.errors import RegistryError
 from ocitool_registry import limits
 from ocitool_registry.auth.credential import Credential
 
-#: What helpers print where they know nothing of a registry; they exit with 1 then.
-_NOTHING: Final = ("credentials not found", "no credentials server url", "no credentials username")
-#: The user's name that marks the secret as an identity token.
+#: What helpers print if they have no credentials for a registry; they exit with 1 then.
+_NOT_FOUND: Final = (
+    "credentials not found",
+    "no credentials server url",
+    "no credentials username",
+)
+#: The user name that marks the secret as an identity token.
 _TOKEN_USER: Final = "<token>"
 
 
 def get(helper: str, server: str) -> Credential | None:
-    """Return what *helper* knows of *server*; ``None`` if nothing, or if it is not installed.
+    """Return the credential for *server*; ``None`` if there is none, or no such helper.
 
     Raises:
-        RegistryError: it fails in any other way.
+        RegistryError: the helper failed.
     """
     try:
         output = _run(helper, "get", server)
     except FileNotFoundError:
-        return None  # a config copied from another machine names helpers this one has not
+        return None  # a file copied from another machine may name missing helpers
     if output is None:
         return None
     try:
         fields = json.loads(output)
         username, secret = str(fields["Username"]), str(fields["Secret"])
     except (ValueError, KeyError, TypeError) as error:
-        raise _failed(helper, "get", "does not answer in JSON") from error
+        raise _failed(
+            helper, "get", "invalid output: expected JSON with Username and Secret"
+        ) from error
     origin = _program(helper)
     if username == _TOKEN_USER:
         return Credential(identity_token=secret, origin=origin)
@@ -46,7 +53,7 @@ def get(helper: str, server: str) -> Credential | None:
 
 
 def store(helper: str, server: str, credential: Credential) -> None:
-    """Have *helper* keep *credential*; `RegistryError` if it does not."""
+    """Store *credential* in *helper*; `RegistryError` if it fails."""
     token = credential.identity_token
     fields = {
         "ServerURL": server,
@@ -57,7 +64,7 @@ def store(helper: str, server: str, credential: Credential) -> None:
 
 
 def erase(helper: str, server: str) -> bool:
-    """Have *helper* forget *server*; returns whether it knew it."""
+    """Erase *server* from *helper*; returns whether there was a credential."""
     if get(helper, server) is None:
         return False
     _required(helper, "erase", server)
@@ -69,14 +76,14 @@ def _required(helper: str, verb: str, text: str) -> None:
         _run(helper, verb, text)
     except FileNotFoundError as error:
         raise RegistryError(
-            f"{_program(helper)} is not installed",
-            hint="install it, or take it out of the credentials file",
+            f"credential helper not found: {_program(helper)}",
+            hint="install it, or remove it from the authentication file",
         ) from error
 
 
 def _run(helper: str, verb: str, text: str) -> bytes | None:
     try:
-        status, output = _answer(helper, verb, text.encode())
+        status, output = _communicate(helper, verb, text.encode())
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -85,15 +92,15 @@ def _run(helper: str, verb: str, text: str) -> bytes | None:
         return output
     # Errors come on standard output, where the answer would be; it holds no secret then.
     said = output.decode(errors="replace").strip() or f"exit status {status}"
-    if any(text in said.lower() for text in _NOTHING):
+    if any(text in said.lower() for text in _NOT_FOUND):
         return None
     raise _failed(helper, verb, said[:200])
 
 
-def _answer(helper: str, verb: str, text: bytes) -> tuple[int, bytes]:
-    """Return a helper's exit status and what it printed; one that does not end is killed."""
+def _communicate(helper: str, verb: str, text: bytes) -> tuple[int, bytes]:
+    """Return exit status and output of a helper; it is killed after `limits.HELPER_TIME`."""
     end = time.monotonic() + limits.HELPER_TIME
-    # Not a pipe, which a helper that does not read would fill; and no secret goes to a disk.
+    # Not a pipe, which blocks if the helper does not read it, nor a file on disk: it has secrets.
     with open(os.memfd_create("stdin"), "w+b") as given:
         given.write(text)
         given.seek(0)
@@ -108,17 +115,17 @@ def _answer(helper: str, verb: str, text: bytes) -> tuple[int, bytes]:
             output = _output(process, end)
             status = process.wait(max(end - time.monotonic(), 0))
         except subprocess.TimeoutExpired as error:
-            reason = f"takes more than {limits.HELPER_TIME:g} seconds"
+            reason = f"no result after {limits.HELPER_TIME:g} seconds"
             raise _failed(helper, verb, reason) from error
         finally:
-            process.kill()  # does nothing once it has ended
+            process.kill()  # no effect if it has ended
     if len(output) > limits.HELPER_OUTPUT:
-        raise _failed(helper, verb, f"prints more than {limits.HELPER_OUTPUT} bytes")
+        raise _failed(helper, verb, f"output is larger than {limits.HELPER_OUTPUT} bytes")
     return status, output
 
 
 def _output(process: subprocess.Popen[bytes], end: float) -> bytes:
-    """Return what a process prints, with one byte too many at most."""
+    """Return the output of a process, at most one byte more than `limits.HELPER_OUTPUT`."""
     assert process.stdout is not None
     output = b""
     while len(output) <= limits.HELPER_OUTPUT:

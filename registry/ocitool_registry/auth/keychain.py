@@ -1,7 +1,7 @@
-"""Who we are to a registry: the `CredentialSource` Protocol, and the sources in their order.
+"""The keychain: where credentials for a registry are looked up, and in which order.
 
-Looked through are, first to last: the file given by argument or REGISTRY_AUTH_FILE (and then no
-other); the JSON in DOCKER_AUTH_CONFIG; $DOCKER_CONFIG/config.json;
+The order is: the file given as argument or in REGISTRY_AUTH_FILE (then no other source is used);
+the JSON in DOCKER_AUTH_CONFIG; $DOCKER_CONFIG/config.json;
 $XDG_RUNTIME_DIR/containers/auth.json; $XDG_CONFIG_HOME/containers/auth.json;
 ~/.docker/config.json; plugins of the group ``ocitool.credentials``.
 """
@@ -23,7 +23,7 @@ __all__ = [
     "Credential",
     "CredentialSource",
     "Fixed",
-    "Noted",
+    "Logged",
     "default_source",
     "remove_credential",
     "store_credential",
@@ -33,19 +33,21 @@ GROUP: Final = "ocitool.credentials"
 
 
 class CredentialSource(Protocol):
-    """Knows credentials of registries.  Called from several threads, and each time one is needed:
-    a source that is slow keeps what it found."""
+    """Finds credentials for registries.
+
+    It is called from several threads, for each repository; a slow source should cache its results.
+    """
 
     def get(self, registry: str, repository: str) -> Credential | None:
         """Return the credential for *repository* of *registry* (``host[:port]``), if any.
 
         Raises:
-            RegistryError: the source is there, and broken.
+            RegistryError: the source exists but cannot be used.
         """
 
 
 class Anonymous:
-    """Knows nobody."""
+    """Has no credentials."""
 
     def get(self, registry: str, repository: str) -> Credential | None:
         return None
@@ -53,7 +55,7 @@ class Anonymous:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Gives one credential to whoever asks: for credentials given by hand."""
+    """Returns the same credential for every registry."""
 
     credential: Credential
 
@@ -63,7 +65,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Asks the files and the variable of the look-up order, then the plugins."""
+    """Looks in the variable and the files of the look-up order, then in the plugins."""
 
     paths: tuple[str, ...]
     inline: str = field(default="", repr=False)  # the JSON of DOCKER_AUTH_CONFIG
@@ -82,38 +84,38 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
-    """Tells *note* where the credential that another source gives was found; nothing secret."""
+class Logged:
+    """Passes to *log* where a credential of another source was found; no secrets."""
 
     source: CredentialSource
-    note: Callable[[str], object]
+    log: Callable[[str], object]
 
     def get(self, registry: str, repository: str) -> Credential | None:
         found = self.source.get(registry, repository)
-        whose = (found.origin or "a plugin") if found is not None else "none found, going without"
-        self.note(f"{registry}: credentials: {whose}")
+        origin = f"from {found.origin or 'a plugin'}" if found is not None else "none found"
+        self.log(f"{registry}: credentials: {origin}")
         return found
 
 
 def default_source(
     authfile: str | None = None, environment: Mapping[str, str] | None = None
 ) -> CredentialSource:
-    """Return the source that the look-up order describes; *authfile* alone, if given.
+    """Return the source with the default look-up order; if given, *authfile* is the only file.
 
     Raises:
-        RegistryError: *authfile* or REGISTRY_AUTH_FILE names a file that is not there.
+        RegistryError: *authfile* or the file in REGISTRY_AUTH_FILE does not exist.
     """
     environment = os.environ if environment is None else environment
     paths = lookup_paths(authfile, environment)
     if authfile or environment.get("REGISTRY_AUTH_FILE"):
         if not os.path.exists(paths[0]):
-            raise RegistryError(f"the credentials file {paths[0]} is not there")
+            raise RegistryError(f"authentication file not found: {paths[0]}")
         return Files(paths, with_plugins=False)
     return Files(paths, inline=environment.get("DOCKER_AUTH_CONFIG", ""))
 
 
 def lookup_paths(authfile: str | None, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the files of the look-up order, whether they are there or not."""
+    """Return the files of the look-up order, whether they exist or not."""
     only = authfile or environment.get("REGISTRY_AUTH_FILE", "")
     if only:
         return (only,)
@@ -136,13 +138,13 @@ def store_credential(
     *,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Keep *credential* for *registry* and return where: a file, or the helper it names.
+    """Store *credential* for *registry*; returns the path of the file, or the name of its helper.
 
-    It goes to *authfile*, REGISTRY_AUTH_FILE, the file that has an entry for *registry* already
-    (an older one would hide a newer), $DOCKER_CONFIG, or ~/.docker/config.json, in this order.
+    It is stored in *authfile*, REGISTRY_AUTH_FILE, the first file that has an entry for *registry*
+    (which would hide a later one), $DOCKER_CONFIG, or ~/.docker/config.json, in this order.
 
     Raises:
-        RegistryError: the file cannot be read or written, or the helper refuses.
+        RegistryError: the file cannot be read or written, or the helper failed.
     """
     environment = os.environ if environment is None else environment
     paths = lookup_paths(authfile, environment)
@@ -157,10 +159,10 @@ def remove_credential(
     *,
     environment: Mapping[str, str] | None = None,
 ) -> bool:
-    """Forget *registry* in every file of the look-up order; returns whether one knew it.
+    """Remove *registry* from every file of the look-up order; returns whether one had it.
 
     Raises:
-        RegistryError: a file cannot be read or written, or a helper refuses.
+        RegistryError: a file cannot be read or written, or a helper failed.
     """
     environment = os.environ if environment is None else environment
     removed = [files.erase(path, registry) for path in lookup_paths(authfile, environment)]
@@ -172,7 +174,7 @@ def _from_plugins(registry: str, repository: str) -> Credential | None:
         source = plugins.lookup(GROUP, name)
         source = source() if isinstance(source, type) else source
         if not hasattr(source, "get"):
-            raise PluginError(f"{name!r} is not a source of credentials", where=GROUP)
+            raise PluginError(f"plugin {name!r} has no method `get`", where=GROUP)
         found: Credential | None = source.get(registry, repository)
         if found is not None:
             return found

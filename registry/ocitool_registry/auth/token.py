@@ -1,4 +1,4 @@
-"""Bearer tokens: asked for at the realm a challenge names, kept while they last."""
+"""Bearer tokens: fetched from the token server (realm) of a challenge."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ocitool_registry.client.responses import bounded
 from ocitool_registry.protocol import with_query
 from ocitool_registry.transport.errors import failure
 from ocitool_registry.transport.http import Headers, Request, Response, redacted
-from ocitool_registry.transport.urls import guard, is_loopback, split
+from ocitool_registry.transport.urls import is_loopback, require_safe_target, split_url
 
 if TYPE_CHECKING:
     from ocitool_registry.auth.challenge import Challenge
     from ocitool_registry.transport.requests import Transport
 
-_SHORTEST: Final = 60.0  # seconds; also the life of a token that does not say (docker's token spec)
-_LONGEST: Final = 1e9  # seconds; what claims to last longer is not believed
-_USED: Final = 0.8  # of a token's life; the rest is for requests that are under way
+_SHORTEST: Final = 60.0  # seconds; the default lifetime of a token (docker's token spec)
+_LONGEST: Final = 1e9  # seconds; a longer lifetime is ignored
+_USED: Final = 0.8  # of a token's lifetime; the rest is a margin for running requests
 _CLIENT: Final = "ocitool"
-#: Token servers that do not take a POST say so by these; a GET is asked then.
+#: Statuses of token servers that do not support POST; GET is used then.
 _NO_POST: Final = frozenset({400, 401, 404, 405})
-#: The user that Azure's token servers take an identity token from in a GET.
-_NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+#: The user name for an identity token in a GET request (Azure).
+_TOKEN_USER: Final = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token and until when, on this machine's monotonic clock, it is used."""
+    """A bearer token, and until when it is used."""
 
     value: str = field(repr=False)
-    until: float  # seconds
+    until: float  # seconds of the monotonic clock
 
     @property
     def fresh(self) -> bool:
@@ -53,26 +53,26 @@ def fetch(
     *,
     insecure: bool,
 ) -> Token:
-    """Ask the realm of *challenge* for a token that is good for *scopes*.
+    """Fetch a token for *scopes* from the token server of *challenge*.
 
     Args:
-        base: the registry's own address, which decides where a realm may be.
-        credential: who asks; ``None`` for nobody in particular.
-        insecure: whether a realm may be asked in plain HTTP.
+        base: the registry's URL; it determines which URLs of a token server are allowed.
+        credential: ``None`` for anonymous access.
+        insecure: whether the token server may use plain HTTP.
 
     Raises:
-        AuthError: the realm refuses, or is no place to send credentials to.
-        TransportError: the realm cannot be reached.
+        AuthError: the token server denied the request, or its URL is not allowed.
+        TransportError: the token server cannot be reached.
     """
     realm = _realm(base, challenge, insecure=insecure)
     service = challenge.get("service")
     if credential is not None and credential.identity_token:
-        request = _exchange(realm, service, scopes, credential.identity_token)
+        request = _oauth_request(realm, service, scopes, credential.identity_token)
         response = transport.send(request)
         if response.status not in _NO_POST:
             return _token(request, response, credential)
         response.close()
-    request = _ask(realm, service, scopes, credential)
+    request = _token_request(realm, service, scopes, credential)
     return _token(request, transport.send(request), credential)
 
 
@@ -80,23 +80,23 @@ def _realm(base: str, challenge: Challenge, *, insecure: bool) -> str:
     realm = challenge.get("realm")
     where = redacted(base)
     try:
-        parts = split(realm)
-        # From an https registry this also refuses a realm without encryption.
-        guard(base, realm)
+        parts = split_url(realm)
+        # This also rejects plain HTTP for a token server of a registry that uses HTTPS.
+        require_safe_target(base, realm)
     except RegistryError as error:
         raise AuthError(error.message, where=where, hint=error.hint) from error
-    near = is_loopback(parts.hostname or "")
-    if parts.scheme != "https" and not (insecure or near):
+    loopback = is_loopback(parts.hostname or "")
+    if parts.scheme != "https" and not (insecure or loopback):
         raise AuthError(
-            f"the token server {redacted(realm)} is not encrypted",
+            f"the token server {redacted(realm)} does not use HTTPS",
             where=where,
-            hint="credentials are sent there; if that is meant, give --tls-verify=false",
+            hint="use --tls-verify=false to send credentials over plain HTTP",
         )
     return realm
 
 
-def _exchange(realm: str, service: str, scopes: Sequence[str], secret: str) -> Request:
-    """Return the POST that turns an identity token into a bearer token (OAuth2, RFC 6749)."""
+def _oauth_request(realm: str, service: str, scopes: Sequence[str], secret: str) -> Request:
+    """Return the POST request for a bearer token, with an identity token (OAuth2, RFC 6749)."""
     form = {
         "grant_type": "refresh_token",
         "service": service,
@@ -106,17 +106,19 @@ def _exchange(realm: str, service: str, scopes: Sequence[str], secret: str) -> R
     }
     headers = Headers([("Content-Type", "application/x-www-form-urlencoded")])
     body = urlencode(form).encode()
-    return Request(method="POST", url=realm, headers=headers, body=body, stays=True)
+    return Request(method="POST", url=realm, headers=headers, body=body, same_host=True)
 
 
-def _ask(realm: str, service: str, scopes: Sequence[str], credential: Credential | None) -> Request:
+def _token_request(
+    realm: str, service: str, scopes: Sequence[str], credential: Credential | None
+) -> Request:
     url = with_query(realm, service=service) if service else realm
     for scope in scopes:
         url = with_query(url, scope=scope)
     if credential is None:
         return Request(method="GET", url=url)
     if credential.identity_token:
-        user = credential.username or _NOBODY
+        user = credential.username or _TOKEN_USER
         credential = Credential(username=user, password=credential.identity_token)
     url = with_query(url, account=credential.username)
     headers = Headers([("Authorization", credential.basic)])
@@ -126,24 +128,26 @@ def _ask(realm: str, service: str, scopes: Sequence[str], credential: Credential
 def _token(request: Request, response: Response, credential: Credential | None) -> Token:
     if not response.ok:
         error = failure(request, response)
-        who = "an unknown user" if credential is None else f"the credentials of {credential.origin}"
+        user = (
+            "anonymous access" if credential is None else f"the credentials of {credential.origin}"
+        )
         raise AuthError(
-            f"the token server refuses {who}: {error.message}",
+            f"token server denied {user}: {error.message}",
             where=error.where,
-            hint="log in again: ocitool login" if credential is not None else "log in first",
+            hint="run `ocitool login`",
         ) from error
     where = f"{request.method} {request.safe_url}"
     with response:
         fields = _object(bounded(response, limits.TOKEN_REPLY), where)
-    # Both names are in use, and either may be there and empty.
+    # Both names are in use, and either may be empty.
     value = fields.get("token") or fields.get("access_token")
     if not value or not isinstance(value, str):
-        raise AuthError("the token server's answer holds no token", where=where)
-    lasts = fields.get("expires_in")
+        raise AuthError("missing token in the response of the token server", where=where)
+    lifetime = fields.get("expires_in")
     seconds = _SHORTEST
-    if isinstance(lasts, int | float) and _SHORTEST < lasts < _LONGEST:
-        seconds = float(lasts)
-    # issued_at is by the server's clock, which may be wrong; ours began at the answer.
+    if isinstance(lifetime, int | float) and _SHORTEST < lifetime < _LONGEST:
+        seconds = float(lifetime)
+    # Counted from now: issued_at is of the server's clock, which may be wrong.
     return Token(value, time.monotonic() + seconds * _USED)
 
 
@@ -151,7 +155,7 @@ def _object(body: bytes, where: str) -> dict[str, Any]:
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise AuthError("the token server's answer is not JSON", where=where) from error
+        raise AuthError("invalid JSON in the response of the token server", where=where) from error
     if not isinstance(fields, dict):
-        raise AuthError("the token server's answer is not a JSON object", where=where)
+        raise AuthError("expected a JSON object in the response of the token server", where=where)
     return fields

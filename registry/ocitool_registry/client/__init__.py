@@ -1,1 +1,1 @@
-"""The client of a registry: its endpoints, uploads, downloads, and repositories as content."""
+"""The client of a registry: endpoints, uploads, downloads, and a repository as a content source."""

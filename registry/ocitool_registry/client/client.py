@@ -1,4 +1,4 @@
-"""`RegistryClient`: one registry, one method an endpoint.
+"""`RegistryClient`: a client of one registry, with a method for each endpoint.
 
 Source: OCI distribution-spec v1.1, "Endpoints".
 """
@@ -17,16 +17,16 @@ from ocitool_registry import limits, protocol
 from ocitool_registry.auth.authorizer import scope
 from ocitool_registry.client.responses import (
     bounded,
+    content_digest,
+    content_length,
     json_object,
     media_type,
-    said_digest,
-    said_length,
 )
 from ocitool_registry.client.session import Session
 from ocitool_registry.transport.http import Body, Response
 from ocitool_registry.transport.requests import RequestsTransport
 from ocitool_registry.transport.retry import RetryPolicy
-from ocitool_registry.transport.urls import follow
+from ocitool_registry.transport.urls import resolve_location
 
 if TYPE_CHECKING:
     from ocitool.oci.content import Opener
@@ -37,16 +37,16 @@ _ACCEPT: Final = ", ".join(mediatypes.ACCEPT)
 
 
 class RegistryClient:
-    """Speaks to one registry; may be used from several threads.
+    """A client of one registry; may be used from several threads.
 
-    The first request finds out how the registry is to be reached and who it wants us to be.
+    The first request detects whether the registry uses HTTPS, and how it authenticates.
 
     Args:
-        host: the registry as references name it, as ``docker.io`` or ``localhost:5000``.
-        transport: sends one request; default: `RequestsTransport`.
-        credentials: who we are; default: the look-up order of `credentials.default_source`.
-        insecure: whether plain HTTP and certificates that nobody vouches for will do.
-        retry: how often to try again.
+        host: the registry as in a reference, such as ``docker.io`` or ``localhost:5000``.
+        transport: sends requests; default: `RequestsTransport`.
+        credentials: the source of credentials; default: `keychain.default_source`.
+        insecure: whether plain HTTP and untrusted certificates are accepted.
+        retry: how often failed requests are repeated.
     """
 
     def __init__(
@@ -71,20 +71,21 @@ class RegistryClient:
     # -- the registry itself ---------------------------------------------------------------
 
     def ping(self) -> None:
-        """Prove that the registry is there and accepts who we are.
+        """Check that the registry can be reached and accepts the credentials.
 
         Raises:
-            AuthError: it wants other credentials.
+            AuthError: it denied the credentials.
+            RegistryError: it cannot be reached.
         """
         self._session.send("GET", protocol.API, "", ()).close()
 
     def credential_origin(self, repository: str = "") -> str:
-        """Say where the credentials for *repository* come from, or ``""``; nothing secret."""
-        found = self._session.identity(repository)
+        """Return where the credentials for *repository* were found, or ``""``; no secrets."""
+        found = self._session.credential(repository)
         return found.origin if found is not None else ""
 
     def repositories(self) -> Iterator[str]:
-        """Yield the names of all repositories; not every registry tells."""
+        """Yield the names of all repositories; not every registry supports this."""
         yield from self._pages(protocol.CATALOG, "", ("registry:catalog:*",), "repositories")
 
     def tags(self, repository: str) -> Iterator[str]:
@@ -97,17 +98,19 @@ class RegistryClient:
     def get_manifest(
         self, repository: str, target: Digest | str, *, limit: int = MANIFEST_LIMIT
     ) -> tuple[Descriptor, bytes]:
-        """Return a manifest or index, proved against its digest where *target* is one.
+        """Return a manifest or index; it is verified if *target* is a digest.
 
-        No more than *limit* bytes are read.
+        At most *limit* bytes are read.
 
         Raises:
-            ImageNotFound: it is not there.
-            DigestMismatch: other content came.
+            ImageNotFound: the registry has no such manifest.
+            DigestMismatch: the content has another digest.
         """
         with self._manifest("GET", repository, target) as response:
             raw = bounded(response, limit)
-        digest = target if isinstance(target, Digest) else said_digest(response) or Digest.of(raw)
+        digest = (
+            target if isinstance(target, Digest) else content_digest(response) or Digest.of(raw)
+        )
         got = Digest.of(raw, digest.algorithm)
         if got != digest:
             where = f"{self.host}/{repository}"
@@ -115,22 +118,22 @@ class RegistryClient:
         return Descriptor(media_type=media_type(response), digest=digest, size=len(raw)), raw
 
     def head_manifest(self, repository: str, target: Digest | str) -> Descriptor:
-        """Return the descriptor of a manifest without fetching it, if the registry tells it.
+        """Return the descriptor of a manifest; it is fetched only if a HEAD request is not enough.
 
         Raises:
-            ImageNotFound: it is not there.
+            ImageNotFound: the registry has no such manifest.
         """
         try:
             response = self._manifest("HEAD", repository, target)
         except ResponseError:
-            # A registry that does not do HEAD; and an answer to HEAD has no text to show.
+            # The registry may not support HEAD, and a response to HEAD has no error message.
             return self.get_manifest(repository, target)[0]
         response.close()
-        said = said_digest(response)
-        size = said_length(response)
-        if said is None or size is None or (isinstance(target, Digest) and said != target):
+        digest = content_digest(response)
+        size = content_length(response)
+        if digest is None or size is None or (isinstance(target, Digest) and digest != target):
             return self.get_manifest(repository, target)[0]
-        return Descriptor(media_type=media_type(response), digest=said, size=size)
+        return Descriptor(media_type=media_type(response), digest=digest, size=size)
 
     def put_manifest(
         self, repository: str, target: Digest | str, raw: bytes, media_type: str
@@ -138,7 +141,8 @@ class RegistryClient:
         """Put a manifest under a tag or its digest.
 
         Raises:
-            ResponseError: the registry does not take it, or took other content for it.
+            ResponseError: the registry rejected it.
+            DigestMismatch: the registry stored other content.
         """
         response = self._session.send(
             "PUT",
@@ -149,17 +153,17 @@ class RegistryClient:
             body=raw,
         )
         response.close()
-        said = said_digest(response)
-        if said is not None and said != Digest.of(raw, said.algorithm):
+        digest = content_digest(response)
+        if digest is not None and digest != Digest.of(raw, digest.algorithm):
             raise DigestMismatch(
-                str(Digest.of(raw, said.algorithm)),
-                str(said),
+                str(Digest.of(raw, digest.algorithm)),
+                str(digest),
                 size=len(raw),
                 where=f"{self.host}/{repository}",
             )
 
     def delete_manifest(self, repository: str, target: Digest | str) -> None:
-        """Delete a tag, or by digest a manifest and all its tags; `ImageNotFound`."""
+        """Delete a tag, or a manifest by digest with all its tags; `ImageNotFound`."""
         path = protocol.manifest_path(repository, target)
         scopes = (scope(repository, "pull", "delete"),)
         self._session.send("DELETE", path, repository, scopes, missing=ImageNotFound).close()
@@ -177,30 +181,25 @@ class RegistryClient:
     # -- blobs -----------------------------------------------------------------------------
 
     def head_blob(self, repository: str, digest: Digest) -> int | None:
-        """Return the size of a blob, ``None`` if the registry keeps it to itself.
+        """Return the size of a blob, ``None`` if the response does not contain it.
 
         Raises:
-            BlobNotFound: it is not there.
+            BlobNotFound: the repository has no such blob.
         """
         response = self._blob("HEAD", repository, digest, {})
         response.close()
-        return said_length(response)
+        return content_length(response)
 
-    def get_blob(
-        self, repository: str, digest: Digest, offset: int = 0, *, length: int | None = None
-    ) -> Response:
-        """Return a blob, not proved, from *offset* on and at most *length* bytes.
+    def get_blob(self, repository: str, digest: Digest, offset: int = 0) -> Response:
+        """Return a blob, not verified, from *offset* on.
 
-        The status tells what came: 206 for the part that was asked for, 200 for the whole, which a
-        registry may send instead.  The caller closes the response.
+        The status is 206 for the range requested, and 200 for the whole blob, which a registry may
+        send instead.  The caller closes the response.
 
         Raises:
-            BlobNotFound: it is not there.
+            BlobNotFound: the repository has no such blob.
         """
-        headers = {}
-        if offset or length is not None:
-            last = "" if length is None else str(offset + length - 1)
-            headers["Range"] = f"bytes={offset}-{last}"
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
         return self._blob("GET", repository, digest, headers)
 
     def delete_blob(self, repository: str, digest: Digest) -> None:
@@ -224,15 +223,15 @@ class RegistryClient:
     # -- uploads ---------------------------------------------------------------------------
 
     def start_upload(self, repository: str) -> str:
-        """Begin an upload and return the address to put the blob to."""
+        """Start an upload and return its URL."""
         with self._post(repository, protocol.uploads_path(repository), ()) as response:
             return self._location(response)
 
     def mount(self, repository: str, digest: Digest, origin: str) -> str | None:
-        """Take a blob over from the repository *origin* of this registry.
+        """Mount a blob from the repository *origin* of the same registry.
 
-        Returns ``None`` when it is there now, else the address of the upload that the registry
-        began instead.
+        Returns ``None`` if it was mounted, or the URL of the upload that the registry started
+        instead.
         """
         path = protocol.uploads_path(repository) + f"?mount={digest}&from={quote(origin, safe='/')}"
         with self._post(repository, path, (scope(origin, "pull"),)) as response:
@@ -241,13 +240,13 @@ class RegistryClient:
     def put_upload(
         self, repository: str, location: str, digest: Digest, size: int, open: Opener
     ) -> None:
-        """Put a whole blob to the address of an upload, which ends it.
+        """Send a whole blob to the URL of an upload and complete it.
 
-        It is sent once only, since nobody knows what a broken attempt leaves of the upload.
+        The request is not repeated, since the state of the upload is unknown after a failure.
 
         Raises:
-            ResponseError: the registry does not take it; ``DIGEST_INVALID`` for other content.
-            TransportError: the connection broke.
+            ResponseError: the registry rejected it; ``DIGEST_INVALID`` for other content.
+            TransportError: the connection failed.
         """
         response = self._session.send(
             "PUT",
@@ -267,24 +266,24 @@ class RegistryClient:
     def _location(self, response: Response) -> str:
         location = response.headers.get("Location", "")
         if not location:
-            raise RegistryError(f"{self.host} began an upload and does not say where")
-        return follow(response.url, location)
+            raise RegistryError(f"missing Location in the response of {self.host} to an upload")
+        return resolve_location(response.url, location)
 
     def _pages(
         self, path: str, repository: str, scopes: tuple[str, ...], name: str
     ) -> Iterator[str]:
         seen: set[str] = set()
         left = limits.LISTING
-        while path and path not in seen:  # a registry that links in a circle must not hold us
+        while path and path not in seen:  # links of a registry may form a loop
             with self._session.send("GET", path, repository, scopes) as response:
                 seen.update((path, response.url))
                 body = bounded(response, min(left, limits.LISTING_PAGE))
                 fields = json_object(response, body)
             left -= len(body)
             if len(seen) > 2 * limits.LISTING_PAGES:
-                message = f"the listing has more than {limits.LISTING_PAGES} pages"
+                message = f"listing has more than {limits.LISTING_PAGES} pages"
                 raise RegistryError(message, where=f"{self.host}/{repository}")
             yield from (str(entry) for entry in fields.get(name) or ())
-            # The link is followed as it stands: cursors are the registry's own business.
+            # The link is used unchanged: it may contain a cursor in any format.
             link = protocol.next_link(response.headers.get("Link", "")[: limits.FIELD])
-            path = follow(response.url, link) if link else ""
+            path = resolve_location(response.url, link) if link else ""

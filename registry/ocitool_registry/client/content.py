@@ -1,4 +1,4 @@
-"""A repository as source and sink of content, as `ocitool.image.copy` wants them."""
+"""A repository as `ContentSource` and `ContentSink`, for `ocitool.image.copy`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
 from ocitool.oci.streams import VerifiedReader
-from ocitool_registry.auth.keychain import Noted, default_source
+from ocitool_registry.auth.keychain import Logged, default_source
 from ocitool_registry.client.client import RegistryClient
 from ocitool_registry.client.download import ResumingStream
 from ocitool_registry.client.upload import has_blob, push_blob
@@ -29,20 +29,20 @@ def connect(
     *,
     insecure: bool = False,
     authfile: str | None = None,
-    note: Callable[[str], object] | None = None,
+    log: Callable[[str], object] | None = None,
 ) -> RegistryClient:
-    """Return a client of a registry, or of the one that a reference names.  Sends nothing yet.
+    """Return a client of a registry, or of the registry in a reference.  Sends no request yet.
 
     Args:
-        host_or_reference: a reference, or as text without a slash a host: ``docker.io``,
+        host_or_reference: a reference, or a host, which is text without a slash: ``docker.io``,
             ``localhost:5000``, ``ghcr.io/org/image:tag``.
-        insecure: whether plain HTTP and certificates that nobody vouches for will do.
-        authfile: the one file that credentials are taken from.
-        note: is told, where credentials are needed, which source gave them.
+        insecure: whether plain HTTP and untrusted certificates are accepted.
+        authfile: the only authentication file to use.
+        log: receives a message about where the credentials were found.
 
     Raises:
-        BadReference: it is neither.
-        RegistryError: *authfile* is not there.
+        BadReference: *host_or_reference* is invalid.
+        RegistryError: *authfile* does not exist.
     """
     if isinstance(host_or_reference, Reference):
         host = host_or_reference.domain
@@ -51,9 +51,9 @@ def connect(
     elif _HOST.fullmatch(host_or_reference):
         host = host_or_reference
     else:
-        raise BadReference(f"{host_or_reference!r} is not a registry's name")
+        raise BadReference(f"invalid registry name {host_or_reference!r}")
     source = default_source(authfile)
-    credentials = source if note is None else Noted(source, note)
+    credentials = source if log is None else Logged(source, log)
     return RegistryClient(host, credentials=credentials, insecure=insecure)
 
 
@@ -65,19 +65,19 @@ class RegistrySource:
         self._reference = reference
 
     def resolve(self) -> Descriptor:
-        """Return the descriptor of what the reference names; `ImageNotFound`."""
+        """Return the descriptor of the image or index; `ImageNotFound`."""
         target = self._reference.digest or self._reference.tag
         try:
             return self._client.head_manifest(self._reference.path, target)
         except ImageNotFound as error:
-            raise ImageNotFound(f"the registry has no image {self._reference}") from error
+            raise ImageNotFound(f"image not found in the registry: {self._reference}") from error
 
     def fetch(self, descriptor: Descriptor) -> bytes:
-        """Return a manifest, index or config whole and proved, at most 4 MiB.
+        """Return a whole manifest, index or config, verified; at most 4 MiB.
 
         Raises:
-            NotFound: it is not there.
-            DigestMismatch: it is not what *descriptor* says.
+            NotFound: the repository does not have it.
+            DigestMismatch: digest or size differ from *descriptor*.
         """
         if descriptor.data is not None:
             return descriptor.data
@@ -89,7 +89,7 @@ class RegistrySource:
             if len(raw) != descriptor.size:
                 raise DigestMismatch(
                     str(descriptor.digest),
-                    f"another size than {descriptor.size}",
+                    f"a size other than {descriptor.size}",
                     size=len(raw),
                     where=self._reference.repository,
                 )
@@ -97,14 +97,14 @@ class RegistrySource:
         return self._document(descriptor)
 
     def open(self, descriptor: Descriptor) -> Stream:
-        """Return a blob as a stream that proves it, and that goes on after a broken connection.
+        """Return a blob as a verified stream, which is resumed if the connection fails.
 
         Raises:
-            BlobNotFound: it is not there.
+            BlobNotFound: the repository has no such blob.
         """
         stream = ResumingStream(self._client, self._reference.path, descriptor)
         return VerifiedReader(
-            cast("BinaryIO", stream),  # of which it uses read and close
+            cast("BinaryIO", stream),  # only read and close are used
             descriptor.digest,
             descriptor.size,
             where=f"{self._reference.repository}@{descriptor.digest}",
@@ -122,16 +122,16 @@ class RegistrySource:
             stream.close()
 
 
-def _nowhere(digest: Digest) -> Sequence[str]:
+def _no_origins(digest: Digest) -> Sequence[str]:
     return ()
 
 
 class RegistrySink:
-    """A repository, with the name an image gets in it, as a `ContentSink`.
+    """A repository and the name of an image in it, as a `ContentSink`.
 
     Args:
-        origins: names the repositories of the same registry that are known to hold a blob, which
-            is then mounted from there.
+        origins: returns repositories of the same registry that have a blob; it is mounted from
+            there if possible.
     """
 
     def __init__(
@@ -139,14 +139,14 @@ class RegistrySink:
         client: RegistryClient,
         reference: Reference,
         *,
-        origins: Callable[[Digest], Sequence[str]] = _nowhere,
+        origins: Callable[[Digest], Sequence[str]] = _no_origins,
     ) -> None:
         self._client = client
         self._reference = reference
         self._origins = origins
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Say whether the repository holds the content."""
+        """Return whether the repository has the content."""
         if descriptor.media_type not in _DOCUMENTS:
             return has_blob(self._client, self._reference.path, descriptor.digest)
         try:
@@ -156,18 +156,18 @@ class RegistrySink:
         return True
 
     def expect(self, descriptors: Sequence[Descriptor]) -> None:
-        """Do nothing: a registry tells nobody how much room it has."""
+        """Do nothing: the protocol has no way to ask a registry for its free space."""
 
     def put_blob(self, descriptor: Descriptor, open: Opener) -> str:
-        """Take one blob; returns ``"done"``, ``"exists"`` or ``"mounted"``.
+        """Push one blob; returns ``"done"``, ``"exists"`` or ``"mounted"``.
 
-        The registry proves it, from the digest it is told at the end.
+        The registry verifies it with the digest sent at the end.
         """
         origins = self._origins(descriptor.digest)
         return push_blob(self._client, self._reference.path, descriptor, open, origins)
 
     def put_manifest(self, descriptor: Descriptor, raw: bytes, *, root: bool) -> None:
-        """Take a manifest or index: by its digest, the *root* under the reference's tag."""
+        """Push a manifest or index by its digest, the *root* by the tag of the reference."""
         tag = self._reference.tag if root else ""
         target = tag or descriptor.digest
         self._client.put_manifest(self._reference.path, target, raw, descriptor.media_type)

@@ -1,4 +1,4 @@
-"""A blob as a stream that outlives its connection."""
+"""The download of a blob, resumed if the connection fails."""
 
 from __future__ import annotations
 
@@ -12,38 +12,37 @@ if TYPE_CHECKING:
     from ocitool_registry.client.client import RegistryClient
     from ocitool_registry.transport.http import Response
 
-#: A connection that brought this much before it broke was worth having: the count of faults
-#: begins anew.
+#: After this many bytes without a failure, the count of failures starts again.
 _PROGRESS: Final = 1024 * 1024  # bytes
-_SKIP: Final = 256 * 1024  # bytes read at once where a registry sends again what we have
+_SKIP: Final = 256 * 1024  # bytes read at once of content that is already downloaded
 
 
 class ResumingStream:
-    """Reads a blob, and goes on where it was when the connection breaks.
+    """Reads a blob, and resumes the download if the connection fails.
 
-    After as many faults in a row as the client's retry policy has attempts, the last one is
-    raised.  Nothing is proved here: `ocitool.oci.digest.VerifiedReader` does that.
+    After as many failures in a row as the client's retry policy has attempts, the last one is
+    raised.  The content is not verified here: `ocitool.oci.streams.VerifiedReader` does that.
     """
 
     def __init__(self, client: RegistryClient, repository: str, descriptor: Descriptor) -> None:
         self._client = client
         self._repository = repository
         self._descriptor = descriptor
-        self._at = 0  # bytes handed out
-        self._since = 0  # bytes handed out since the last fault
-        self._faults = 0
-        # The first request is made here, so that a blob that is not there fails at once.
+        self._at = 0  # bytes returned
+        self._since = 0  # bytes returned since the last failure
+        self._failures = 0
+        # The first request is sent here, so that a missing blob is an error at once.
         self._response: Response | None = client.get_blob(repository, descriptor.digest)
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to *size* bytes; `RegistryError` once resuming is of no use."""
+        """Return up to *size* bytes; `RegistryError` after too many failures."""
         while True:
             try:
                 data = self._next(size)
             except TransportError as error:
                 self._drop()
                 if self._at == self._descriptor.size:
-                    return b""  # what broke was only the end of what we have whole
+                    return b""  # the blob is complete
                 self._count(error)
                 continue
             self._at += len(data)
@@ -58,7 +57,9 @@ class ResumingStream:
             self._response = self._reopen()
         data = self._response.stream.read(size)
         if not data and size and self._at < self._descriptor.size:
-            raise TransportError(f"the body ends after {self._at} bytes", where=self._where())
+            raise TransportError(
+                f"unexpected end of the response after {self._at} bytes", where=self._where()
+            )
         return data
 
     def _reopen(self) -> Response:
@@ -71,21 +72,21 @@ class ResumingStream:
         return response
 
     def _skip(self, response: Response, count: int) -> None:
-        """Read *count* bytes that we have: a registry without ranges sends all of them again."""
+        """Skip *count* bytes: a registry that does not support ranges sends the whole blob."""
         if count < 0:
-            raise RegistryError("the registry sent another range", where=self._where())
+            raise RegistryError("unexpected range in registry response", where=self._where())
         while count:
             data = response.stream.read(min(count, _SKIP))
             if not data:
-                raise TransportError("the body ends before the place to go on", where=self._where())
+                raise TransportError("unexpected end of the response", where=self._where())
             count -= len(data)
 
     def _count(self, error: TransportError) -> None:
-        self._faults = 1 if self._since >= _PROGRESS else self._faults + 1
+        self._failures = 1 if self._since >= _PROGRESS else self._failures + 1
         self._since = 0
-        if self._faults >= self._client.retry.attempts:
+        if self._failures >= self._client.retry.attempts:
             raise error
-        self._client.retry.wait(self._faults)
+        self._client.retry.wait(self._failures)
 
     def _drop(self) -> None:
         response, self._response = self._response, None
@@ -100,6 +101,6 @@ def _start(response: Response) -> int:
     if response.status != 206:
         return 0
     try:
-        return protocol.parse_content_range(response.headers.get("Content-Range", ""))[0]
+        return protocol.parse_content_range(response.headers.get("Content-Range", "")).start
     except protocol.BadRange as error:
-        raise TransportError("the registry does not say which range it sent") from error
+        raise TransportError("missing or invalid Content-Range in registry response") from error

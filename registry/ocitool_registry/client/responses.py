@@ -1,4 +1,4 @@
-"""What is read from a response that says yes: its body within bounds, its digest, its type."""
+"""The content of a successful response: its body, digest, length and media type."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
 def bounded(response: Response, limit: int) -> bytes:
-    """Return the whole body, at most *limit* bytes; `RegistryError` if there are more."""
+    """Return the whole body, at most *limit* bytes; `RegistryError` if it is larger."""
     parts: list[bytes] = []
     left = limit + 1
     while left and (part := response.stream.read(left)):
         parts.append(part)
         left -= len(part)
     if not left:
-        raise RegistryError(f"the answer has more than {limit} bytes", where=_where(response))
+        raise RegistryError(f"response is larger than {limit} bytes", where=_where(response))
     return b"".join(parts)
 
 
 def json_object(response: Response, body: bytes) -> dict[str, Any]:
-    """Return the *body* of a response as a JSON object; `RegistryError` if it is none."""
+    """Return the *body* of a response as a JSON object; `RegistryError` otherwise."""
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RegistryError("the answer is not JSON", where=_where(response)) from error
+        raise RegistryError("invalid JSON in registry response", where=_where(response)) from error
     if not isinstance(fields, dict):
-        raise RegistryError("the answer is not a JSON object", where=_where(response))
+        raise RegistryError("expected a JSON object in registry response", where=_where(response))
     return fields
 
 
-def said_digest(response: Response) -> Digest | None:
-    """Return the digest the registry says content has, where it says one we can check."""
+def content_digest(response: Response) -> Digest | None:
+    """Return the digest in the response header, ``None`` if it is missing or invalid."""
     try:
         return Digest.parse(response.headers.get(protocol.CONTENT_DIGEST, "").strip())
     except BadDigest:
         return None
 
 
-def said_length(response: Response) -> int | None:
-    """Return the length the registry says the body has, where it says one."""
+def content_length(response: Response) -> int | None:
+    """Return the length in the response header, ``None`` if it is missing or invalid."""
     text = response.headers.get("Content-Length", "").strip()
     return int(text) if _LENGTH.fullmatch(text) else None
 
 
 def media_type(response: Response) -> str:
-    """Return the type without parameters, which some registries add."""
+    """Return the media type without parameters, which some registries add."""
     return mediatypes.bare(response.headers.get("Content-Type", ""))
 
 

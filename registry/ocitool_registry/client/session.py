@@ -1,6 +1,6 @@
-"""A session with one registry: probed once (HTTPS or HTTP, how it authenticates), then authorized.
+"""A session with one registry: protocol and authentication are detected with the first request.
 
-Responses that refuse a request are raised as errors.
+Responses with an error status are raised as errors.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ class Session:
         repeatable: bool = True,
         missing: Callable[[str], NotFound] = ImageNotFound,
     ) -> Response:
-        """Send one request and return a response that says yes.
+        """Send one request and return its successful response.
 
         Args:
-            path: what follows the host, or a whole address that the registry gave.
-            scopes: what a token must allow.
-            missing: the error for a GET, HEAD or DELETE that is answered 404.
+            path: the path at the registry, or a whole URL that the registry returned.
+            scopes: the scopes that a token needs.
+            missing: the error for status 404 of a GET, HEAD or DELETE.
 
         Raises:
-            AuthError: other credentials are needed.
-            ResponseError: the registry says no.
-            TransportError: there is no answer.
+            AuthError: access is denied.
+            ResponseError: the response has an error status.
+            TransportError: there is no response.
         """
         base, authorizer = self._open()
         request = Request(
@@ -83,20 +83,20 @@ class Session:
             return response
         error = failure(request, response)
         if response.status == 404 and method in ("GET", "HEAD", "DELETE"):
-            raise missing(f"{request.safe_url} is not there") from error
+            raise missing(f"not found: {request.safe_url}") from error
         raise error
 
-    def identity(self, repository: str) -> Credential | None:
-        """Return who we are to *repository*."""
+    def credential(self, repository: str) -> Credential | None:
+        """Return the credential for *repository*."""
         return self._open()[1].credential(repository)
 
     def _open(self) -> tuple[str, Authorizer]:
         with self._lock:
             if self._opened is None:
-                self._opened = self._reach()
+                self._opened = self._connect()
             return self._opened
 
-    def _reach(self) -> tuple[str, Authorizer]:
+    def _connect(self) -> tuple[str, Authorizer]:
         probed = probe(connect_host(self._host), self._transport, insecure=self._insecure)
         authorizer = Authorizer(
             self._transport,
@@ -111,51 +111,51 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """A registry that answered."""
+    """How a registry can be reached."""
 
-    base: str  # as "https://ghcr.io"
+    base: str  # such as "https://ghcr.io"
     response: Response  # closed; to ``GET /v2/`` without credentials
 
 
 def probe(host: str, transport: Transport, *, insecure: bool) -> Probed:
-    """Ask ``/v2/`` of *host* without credentials, and return how it answered.
+    """Send ``GET /v2/`` to *host* without credentials, and return the response.
 
-    Only https is tried, unless *host* is this machine, which is asked in plain HTTP first, or
-    *insecure* is given, which lets plain HTTP follow where TLS fails.
+    Only HTTPS is tried, with two exceptions: on a loopback address plain HTTP is tried first, and
+    with *insecure* plain HTTP is tried if TLS fails.
 
     Raises:
-        TransportError: it does not answer.
+        TransportError: there is no response.
     """
     if is_loopback(hostname(host)):
-        return _loopback(host, transport)
+        return _probe_loopback(host, transport)
     try:
-        return _ask(f"https://{host}", transport)
+        return _ping(f"https://{host}", transport)
     except ConnectError as error:
         if not insecure:
             raise
         try:
-            return _ask(f"http://{host}", transport)
+            return _ping(f"http://{host}", transport)
         except TransportError:
-            # The first failure tells more, unless it was that there is no TLS.
+            # The first error is more helpful, unless it was that the host has no TLS.
             if isinstance(error, PlainHttpError):
                 raise
             raise error from None
 
 
-def _loopback(host: str, transport: Transport) -> Probed:
-    # Plain HTTP first: a server that waits for a line would never answer a TLS handshake.
+def _probe_loopback(host: str, transport: Transport) -> Probed:
+    # Plain HTTP first: a server that waits for a line never responds to a TLS handshake.
     try:
-        probed = _ask(f"http://{host}", transport)
+        probed = _ping(f"http://{host}", transport)
     except ConnectError:
         raise
     except TransportError:
-        return _ask(f"https://{host}", transport)
-    if probed.response.status == 400:  # "a plain request was sent to a TLS port", in many words
-        return _ask(f"https://{host}", transport)
+        return _ping(f"https://{host}", transport)
+    if probed.response.status == 400:  # servers respond so to plain HTTP on a TLS port
+        return _ping(f"https://{host}", transport)
     return probed
 
 
-def _ask(base: str, transport: Transport) -> Probed:
+def _ping(base: str, transport: Transport) -> Probed:
     response = transport.send(Request(method="GET", url=base + protocol.API))
     response.close()
     return Probed(base=base, response=response)

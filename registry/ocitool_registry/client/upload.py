@@ -1,4 +1,4 @@
-"""The push of one blob: not at all if it is there, by a mount if it is near, else in one body."""
+"""The push of one blob: skipped if it exists, mounted if possible, otherwise uploaded."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ocitool.oci.manifest import Descriptor
     from ocitool_registry.client.client import RegistryClient
 
-#: An upload that the registry has forgotten, or that a broken attempt left half full: a new one
-#: may do.
+#: The upload has expired, or a failed attempt has left a part of the blob in it: a new upload may
+#: succeed.
 _STALE: Final = frozenset({404, 416})
 
 
@@ -31,17 +31,18 @@ def push_blob(
     open: Opener,
     origins: Sequence[str] = (),
 ) -> str:
-    """Make *descriptor* a blob of *repository*; returns ``"exists"``, ``"mounted"`` or ``"done"``.
+    """Push a blob to *repository*; returns ``"exists"``, ``"mounted"`` or ``"done"``.
 
-    POST and then one PUT is what every registry takes; its body is opened anew for each attempt.
+    It is sent with POST and one PUT, which every registry supports; *open* is called again for each
+    attempt.
 
     Args:
-        origins: repositories of the same registry that are thought to hold the blob.
+        origins: repositories of the same registry that probably have the blob.
 
     Raises:
-        ResponseError: the registry does not take it; ``DIGEST_INVALID`` where it received other
-            content than *descriptor* says.
-        RegistryError: the registry cannot be reached, or lets us not in.
+        ResponseError: the registry rejected it; ``DIGEST_INVALID`` if the content does not match
+            *descriptor*.
+        RegistryError: the registry cannot be reached, or denied access.
     """
     if has_blob(client, repository, descriptor.digest):
         return "exists"
@@ -55,18 +56,18 @@ def push_blob(
             client.put_upload(repository, location, descriptor.digest, descriptor.size, open)
             return "done"
         except (TransportError, ResponseError) as error:
-            if attempt >= client.retry.attempts or not _may_help(error):
+            if attempt >= client.retry.attempts or not _is_retryable(error):
                 raise
         client.retry.wait(attempt)
         attempt += 1
         location = ""
-        # The answer may have been lost, and not the blob.
+        # The upload may have succeeded although its response was lost.
         if has_blob(client, repository, descriptor.digest):
             return "done"
 
 
 def has_blob(client: RegistryClient, repository: str, digest: Digest) -> bool:
-    """Say whether *repository* holds a blob."""
+    """Return whether *repository* has a blob."""
     try:
         client.head_blob(repository, digest)
     except BlobNotFound:
@@ -77,20 +78,20 @@ def has_blob(client: RegistryClient, repository: str, digest: Digest) -> bool:
 def _mount(
     client: RegistryClient, repository: str, digest: Digest, origins: Sequence[str]
 ) -> tuple[bool, str]:
-    """Return whether the blob was mounted, and else the upload that was begun, or ``""``."""
+    """Return whether the blob was mounted, and if not the URL of a started upload, or ``""``."""
     for origin in origins:
         if origin == repository:
             continue
         try:
             location = client.mount(repository, digest, origin)
         except (AuthError, ResponseError):
-            # Registries refuse mounts with 401, 403, 404, 405 and 500 where they only mean no.
+            # Registries that cannot mount respond with 401, 403, 404, 405 or 500.
             continue
         return location is None, location or ""
     return False, ""
 
 
-def _may_help(error: RegistryError) -> bool:
+def _is_retryable(error: RegistryError) -> bool:
     if isinstance(error, ResponseError):
         return error.retryable or error.status in _STALE
     return isinstance(error, TransportError)

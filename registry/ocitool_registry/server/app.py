@@ -1,4 +1,4 @@
-"""The server as a WSGI application: the route table, and the way from and to WSGI."""
+"""The server as a WSGI application: the route table, and the conversion from and to WSGI."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 
 from ocitool.errors import OcitoolError, RegistryError, StoreReadOnly, TransportError
 from ocitool_registry import protocol
-from ocitool_registry.server.exchange import Call, Refusal, Reply
 from ocitool_registry.server.handlers import blobs, listings, manifests, parameters, uploads
+from ocitool_registry.server.messages import ApiError, Request, Response
 from ocitool_registry.transport.http import Headers
 
 if TYPE_CHECKING:
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 CHUNK: Final = 512 * 1024  # bytes written at once
 _LOG: Final = logging.getLogger("ocitool.registry")
 
-Handler = Callable[..., Reply]
+Handler = Callable[..., Response]
 
 
-def _ping(backend: Backend, call: Call) -> Reply:
-    return Reply(status=200, headers={"Content-Type": "application/json"}, body=b"{}", length=2)
+def _ping(backend: Backend, request: Request) -> Response:
+    return Response(status=200, headers={"Content-Type": "application/json"}, body=b"{}", length=2)
 
 
-def _referrers(backend: Backend, call: Call, repository: str, name: str) -> Reply:
+def _referrers(backend: Backend, request: Request, repository: str, name: str) -> Response:
     # 404 is how a client learns to use the fallback tag (distribution-spec, "Listing Referrers").
-    raise Refusal("UNSUPPORTED", "referrers are not served", status=404)
+    raise ApiError("UNSUPPORTED", "referrers are not supported", status=404)
 
 
-# The end of a path decides: a repository's own name may have "blobs" or "tags" among its parts.
+# Matched from the end of the path: a repository name may contain "blobs" or "tags".
 _ROUTES: Final[tuple[tuple[re.Pattern[str], dict[str, Handler]], ...]] = tuple(
     (re.compile(pattern), methods)
     for pattern, methods in (
@@ -74,59 +74,61 @@ _ROUTES: Final[tuple[tuple[re.Pattern[str], dict[str, Handler]], ...]] = tuple(
 def application(backend: Backend) -> WSGIApplication:
     """Return a WSGI application that serves *backend*.
 
-    The server it runs on must hand on bodies that are chunked (``wsgi.input_terminated``).
+    The WSGI server must pass on chunked bodies (``wsgi.input_terminated``).
     """
 
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        call = _call(environ)
-        reply = handle(backend, call)
-        headers = {protocol.API_VERSION: "registry/2.0", **reply.headers}
-        if reply.status != http.HTTPStatus.NO_CONTENT:  # RFC 9110, section 8.6
-            headers["Content-Length"] = str(reply.length)
-        phrase = http.HTTPStatus(reply.status).phrase
-        start_response(f"{reply.status} {phrase}", list(headers.items()))
-        if call.method == "HEAD":
-            _close(reply.body)
+    def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request = _request(environ)
+        response = handle(backend, request)
+        headers = {protocol.API_VERSION: "registry/2.0", **response.headers}
+        if response.status != http.HTTPStatus.NO_CONTENT:  # RFC 9110, section 8.6
+            headers["Content-Length"] = str(response.length)
+        phrase = http.HTTPStatus(response.status).phrase
+        start_response(f"{response.status} {phrase}", list(headers.items()))
+        if request.method == "HEAD":
+            _close(response.body)
             return []
-        if isinstance(reply.body, bytes):
-            return [reply.body]
-        return _Chunks(reply.body, reply.length)
+        if isinstance(response.body, bytes):
+            return [response.body]
+        return _Chunks(response.body, response.length)
 
-    return answer
+    return respond
 
 
-def handle(backend: Backend, call: Call) -> Reply:
-    """Answer one call; every error becomes a reply."""
+def handle(backend: Backend, request: Request) -> Response:
+    """Return the response to one request; all errors become responses."""
     try:
-        return _route(backend, call)
-    except Refusal as refusal:
-        return refusal.reply()
+        return _route(backend, request)
+    except ApiError as error:
+        return error.response()
     except BodyCut as error:
-        # After a time-out, as after other faults on the way, a client may try again.
+        # A client may retry after a timeout (408).
         status = 408 if isinstance(error.__cause__, TimeoutError) else 0
-        return Refusal("SIZE_INVALID", error.message, status=status).reply()
+        return ApiError("SIZE_INVALID", error.message, status=status).response()
     except StoreReadOnly:  # no client should try again, as it does after 500
-        return Refusal("UNSUPPORTED", "the registry is read-only").reply()
+        return ApiError("UNSUPPORTED", "the registry is read-only").response()
     except OcitoolError as error:
-        _LOG.error("%s %s: %s", call.method, call.path, error)
-        return Refusal("UNKNOWN", "the registry's storage failed").reply()
+        _LOG.error("%s %s: %s", request.method, request.path, error)
+        return ApiError("UNKNOWN", "registry storage failed").response()
 
 
-def _route(backend: Backend, call: Call) -> Reply:
+def _route(backend: Backend, request: Request) -> Response:
     for pattern, methods in _ROUTES:
-        match = pattern.fullmatch(call.path)
+        match = pattern.fullmatch(request.path)
         if match is None:
             continue
-        handler = methods.get(call.method)
+        handler = methods.get(request.method)
         if handler is None:
             allow = {"Allow": ", ".join(methods)}
-            raise Refusal("UNSUPPORTED", f"{call.method} is not supported here", headers=allow)
+            raise ApiError(
+                "UNSUPPORTED", f"method {request.method} is not supported", headers=allow
+            )
         repository = [parameters.repository(name) for name in match.groups()[:1]]
-        return handler(backend, call, *repository, *match.groups()[1:])
-    raise Refusal("UNSUPPORTED", f"there is nothing at {call.path}", status=404)
+        return handler(backend, request, *repository, *match.groups()[1:])
+    raise ApiError("UNSUPPORTED", f"no such endpoint: {request.path}", status=404)
 
 
-def _call(environ: WSGIEnvironment) -> Call:
+def _request(environ: WSGIEnvironment) -> Request:
     query: dict[str, tuple[str, ...]] = {}
     for name, value in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True):
         query[name] = (*query.get(name, ()), value)
@@ -136,7 +138,7 @@ def _call(environ: WSGIEnvironment) -> Call:
         if name.startswith("HTTP_")
     )
     length = _length(environ)
-    return Call(
+    return Request(
         method=environ["REQUEST_METHOD"],
         path=environ.get("PATH_INFO", ""),
         query=query,
@@ -153,11 +155,11 @@ def _length(environ: WSGIEnvironment) -> int | None:
 
 
 class BodyCut(TransportError):
-    """The client went away, or sent what is not a body, before its body was whole."""
+    """The client disconnected before the end of the body, or sent a malformed one."""
 
 
 class _Body:
-    """A request's body that knows a cut from an end, whichever WSGI server it comes from."""
+    """The body of a request; read raises `BodyCut` if it is cut off, with any WSGI server."""
 
     def __init__(self, source: Stream, length: int | None) -> None:
         self._source = source
@@ -169,10 +171,10 @@ class _Body:
         try:
             data = self._source.read(size)
         except (OSError, ValueError, TransportError) as error:
-            raise BodyCut(f"the body cannot be read: {error}") from error
+            raise BodyCut(f"cannot read the body: {error}") from error
         if self._left is not None:
             if size and not data:
-                raise BodyCut(f"the body ends {self._left} bytes early")
+                raise BodyCut(f"body ends {self._left} bytes early")
             self._left -= len(data)
         return data
 
@@ -181,7 +183,7 @@ class _Body:
 
 
 class _Chunks:
-    """The bytes of a stream as WSGI wants them; closing closes the stream."""
+    """A stream as an iterable of chunks, for WSGI; its close method closes the stream."""
 
     def __init__(self, stream: Stream, length: int) -> None:
         self._stream = stream
@@ -191,7 +193,7 @@ class _Chunks:
         while self._left:
             chunk = self._stream.read(min(CHUNK, self._left))
             if not chunk:
-                # The length is promised already: only hanging up tells the client.
+                # The headers are sent: the client notices only a closed connection.
                 raise RegistryError(f"stored content ends {self._left} bytes early")
             self._left -= len(chunk)
             yield chunk

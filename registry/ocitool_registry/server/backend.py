@@ -1,7 +1,7 @@
-"""Where the server keeps things: the `Backend` Protocol and the values that cross it.
+"""The storage of the server: the `Backend` Protocol, its values and its errors.
 
-The server knows HTTP and no storage; a backend knows storage and no HTTP.  A fake that keeps all
-in memory is `ocitool_registry.server.memory.MemoryBackend`.
+The server handles HTTP, a backend stores content.  `ocitool_registry.server.memory.MemoryBackend`
+is one that stores everything in memory.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ocitool.oci.digest import Digest
 
 
 class RepositoryNotFound(NotFound):
-    """No repository of this name: nothing was ever put into it."""
+    """There is no repository with this name: nothing was ever pushed to it."""
 
 
 class UploadNotFound(NotFound):
-    """No upload of this id in this repository; it may be finished, cancelled or expired."""
+    """There is no such upload in the repository; it may be complete, cancelled or expired."""
 
 
 class UploadConflict(RegistryError):
-    """Bytes were offered for another place than the end of an upload, or it is being written.
+    """The offset is not the end of the upload, or another request is writing to it.
 
-    ``size`` is the number of bytes the upload holds: where the next ones belong.
+    ``size`` is the number of bytes of the upload, which is the next offset.
     """
 
     def __init__(self, message: str, *, size: int) -> None:
@@ -35,12 +35,12 @@ class UploadConflict(RegistryError):
 
 
 class TooManyUploads(RegistryError):
-    """As many uploads are under way as a backend keeps; it takes others later."""
+    """The maximum number of uploads is reached; the client may retry later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredManifest:
-    """A manifest as it was put: the exact bytes, their address, and the type they came with."""
+    """A manifest as it was pushed: the exact bytes, their digest, and the media type."""
 
     digest: Digest
     media_type: str  # without parameters
@@ -48,16 +48,15 @@ class StoredManifest:
 
 
 class Backend(Protocol):
-    """Keeps the blobs, manifests and tags of all repositories.
+    """Stores the blobs, manifests and tags of all repositories.
 
-    Repository names and tags arrive checked against the spec's grammar; digests are values.
-    Every method may be called from several threads at once, may raise `OcitoolError`, and lets no
-    bare ``OSError`` out.  What a method has returned from survives a crash; what was cut off in
-    the middle shows either wholly or not at all.  A repository comes into being with the first
-    thing put into it.
+    The caller has checked repository names and tags against the grammar of the spec.  Methods may
+    be called from several threads; they may raise `OcitoolError`, and never ``OSError``.  Changes
+    are durable when a method returns, and atomic if the process is killed before.  A repository
+    exists once something was pushed to it.
 
-    A blob belongs to the repositories it was pushed to or mounted into: one that only another
-    repository holds is `BlobNotFound` here.  Source: OCI distribution-spec v1.1.
+    A blob belongs to the repositories to which it was pushed or mounted: `BlobNotFound` is raised
+    for a blob that only another repository has.  Source: OCI distribution-spec v1.1.
     """
 
     # -- blobs -----------------------------------------------------------------------------
@@ -68,80 +67,79 @@ class Backend(Protocol):
     def open_blob(self, repository: str, digest: Digest, offset: int = 0) -> Stream:
         """Return the bytes of a blob from *offset* on; `BlobNotFound`.
 
-        0 <= *offset* <= size.  The caller closes it; a delete meanwhile does not disturb it.
+        0 <= *offset* <= size.  The caller closes the stream, which stays readable after a delete.
         """
 
     def delete_blob(self, repository: str, digest: Digest) -> None:
-        """Take a blob out of *repository*, and of no other; `BlobNotFound`."""
+        """Remove a blob from *repository* only; `BlobNotFound`."""
 
     def mount_blob(self, repository: str, digest: Digest, origin: str) -> bool:
-        """Make a blob of the repository *origin* one of *repository* too, without copying.
+        """Add a blob of the repository *origin* to *repository*, without copying.
 
-        *origin* ``""`` means any repository.  Returns whether it is there now; a blob that no
-        such repository holds is no error.
+        *origin* ``""`` stands for any repository.  Returns whether the blob was found.
         """
 
     # -- uploads ---------------------------------------------------------------------------
 
     def begin_upload(self, repository: str, algorithm: str = "sha256") -> str:
-        """Begin an empty upload and return its id: unguessable, of letters, digits, ``-``, ``_``.
+        """Start an empty upload and return its id: unguessable, of letters, digits, ``-``, ``_``.
 
-        *algorithm* is that of the digest which is expected at the end, so that the hash can run
-        along; a digest of another algorithm is still taken, at the cost of a second reading.
+        *algorithm* is the expected digest algorithm, so that the hash can be computed during the
+        upload.  A digest of another algorithm is accepted, but the content is read again for it.
 
-        An upload that waits for its next bytes costs no descriptor.  One that nobody goes on with
-        may be given up after a while, as if it had been cancelled.
+        An idle upload must not use a file descriptor.  It may expire after some time, as if it had
+        been cancelled.
 
         Raises:
-            TooManyUploads: no more are taken now.
+            TooManyUploads: the maximum number of uploads is reached.
         """
 
     def upload_size(self, repository: str, upload: str) -> int:
-        """Return the number of bytes an upload holds; `UploadNotFound`."""
+        """Return the number of bytes of an upload; `UploadNotFound`."""
 
     def append_upload(
         self, repository: str, upload: str, data: Stream, *, offset: int | None = None
     ) -> int:
-        """Append all of *data* and return the number of bytes the upload holds now.
+        """Append all of *data* and return the number of bytes of the upload.
 
-        *offset*, when given, must be where the upload ends.  If reading *data* raises, the bytes
-        that came before are kept, the upload stays usable, and the error goes on unchanged.
+        *offset*, if given, must be the end of the upload.  If reading *data* raises, the bytes
+        before are kept, the upload stays usable, and the error is raised unchanged.
 
         Raises:
             UploadNotFound: there is no such upload.
-            UploadConflict: it does not end at *offset*, or another call is appending to it.
-                Nothing of *data* was read.
+            UploadConflict: it does not end at *offset*, or another call is appending to it;
+                *data* was not read.
         """
 
     def commit_upload(self, repository: str, upload: str, digest: Digest) -> int:
-        """Make an upload the blob *digest* and end it; returns the blob's size in bytes.
+        """Complete an upload as the blob *digest*; returns the size of the blob in bytes.
 
-        A blob that is there already is success.
+        It is no error if the blob exists.
 
         Raises:
             UploadNotFound: there is no such upload.
             UploadConflict: another call is appending to it; the upload stays.
-            DigestMismatch: it holds other content; nothing is published, the upload is gone.
+            DigestMismatch: the content has another digest; the upload is removed.
         """
 
     def cancel_upload(self, repository: str, upload: str) -> None:
-        """Drop an upload and its bytes; `UploadNotFound`."""
+        """Remove an upload and its bytes; `UploadNotFound`."""
 
     # -- manifests and tags ----------------------------------------------------------------
 
     def put_manifest(
         self, repository: str, manifest: StoredManifest, tags: Sequence[str] = ()
     ) -> None:
-        """Keep *manifest*, whose bytes are proved, and point all of *tags* at it at once."""
+        """Store *manifest*, which the caller has verified, and set all *tags* to it atomically."""
 
     def get_manifest(self, repository: str, target: Digest | str) -> StoredManifest:
         """Return a manifest by its digest or by a tag (a ``str``); `ImageNotFound`."""
 
     def delete_manifest(self, repository: str, digest: Digest) -> None:
-        """Remove a manifest and every tag that points at it; `ImageNotFound`."""
+        """Remove a manifest and all its tags; `ImageNotFound`."""
 
     def delete_tag(self, repository: str, tag: str) -> None:
-        """Remove a tag and leave its manifest; `ImageNotFound`."""
+        """Remove a tag, but not its manifest; `ImageNotFound`."""
 
     def tags(self, repository: str) -> Sequence[str]:
         """Return all tags in ASCII order; `RepositoryNotFound`."""

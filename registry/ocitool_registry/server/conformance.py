@@ -1,12 +1,12 @@
-"""The suite every `Backend` passes; a third party runs it over its own.
+"""A conformance suite for implementations of `Backend`.
 
-A test class inherits from `BackendConformance` and says how to make an empty backend::
+A test class inherits from `BackendConformance` and creates an empty backend::
 
     class TestMine(BackendConformance):
         def make(self):
             return MyBackend(...)
 
-Any runner that calls methods named ``test_*`` will do; nothing but ``assert`` is used.
+Any runner that calls methods named ``test_*`` can be used; the tests only use ``assert``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _read(stream: Stream) -> bytes:
 
 
 class _Broken:
-    """A stream that breaks after some bytes."""
+    """A stream that raises after some bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -72,7 +72,7 @@ class _Broken:
 
 
 class BackendConformance(ABC):
-    """What `Backend` promises, one promise a method."""
+    """One method for each property that `Backend` requires."""
 
     @abstractmethod
     def make(self) -> Backend:
@@ -92,7 +92,7 @@ class BackendConformance(ABC):
         assert _read(backend.open_blob("a/b", _DIGEST, 9990)) == b"0123456789"
         assert _read(backend.open_blob("a/b", _DIGEST, len(_DATA))) == b""
 
-    def test_an_absent_blob_is_said_to_be(self) -> None:
+    def test_a_missing_blob_is_reported(self) -> None:
         backend = self._pushed()
         for call in (backend.blob_size, backend.open_blob, backend.delete_blob):
             _raises(BlobNotFound, lambda call=call: call("a/b", _OTHER))  # type: ignore[misc]
@@ -106,7 +106,7 @@ class BackendConformance(ABC):
         assert backend.append_upload("a", upload, io.BytesIO(_DATA[10:]), offset=10) == len(_DATA)
         assert backend.commit_upload("a", upload, _DIGEST) == len(_DATA)
 
-    def test_bytes_for_another_place_are_refused_and_change_nothing(self) -> None:
+    def test_a_wrong_offset_is_rejected_and_changes_nothing(self) -> None:
         backend = self.make()
         upload = backend.begin_upload("a")
         backend.append_upload("a", upload, io.BytesIO(b"12345"))
@@ -121,7 +121,7 @@ class BackendConformance(ABC):
             assert error.size == 5
         assert backend.upload_size("a", upload) == 5
 
-    def test_what_came_before_a_break_is_kept(self) -> None:
+    def test_bytes_before_a_failure_are_kept(self) -> None:
         backend = self.make()
         upload = backend.begin_upload("a")
         error = _raises(OcitoolError, lambda: backend.append_upload("a", upload, _Broken(b"123")))
@@ -144,7 +144,7 @@ class BackendConformance(ABC):
         backend.append_upload("a/b", upload, io.BytesIO(_DATA))
         assert backend.commit_upload("a/b", upload, _DIGEST) == len(_DATA)
 
-    def test_another_algorithm_than_announced_is_taken(self) -> None:
+    def test_another_algorithm_than_expected_is_accepted(self) -> None:
         backend = self.make()
         upload = backend.begin_upload("a")
         digest = Digest.of(_DATA, "sha512")
@@ -156,7 +156,7 @@ class BackendConformance(ABC):
         backend = self._pushed(data=b"")
         assert backend.blob_size("a/b", Digest.of(b"")) == 0
 
-    def test_an_upload_that_has_ended_is_gone(self) -> None:
+    def test_a_completed_upload_does_not_exist(self) -> None:
         backend = self.make()
         upload = backend.begin_upload("a")
         backend.cancel_upload("a", upload)
@@ -169,7 +169,7 @@ class BackendConformance(ABC):
         for call in calls:
             _raises(UploadNotFound, call)
 
-    def test_uploads_that_nobody_goes_on_with_cost_no_descriptor(self) -> None:
+    def test_idle_uploads_use_no_descriptor(self) -> None:
         backend = self._pushed()
         before = len(os.listdir("/proc/self/fd"))
         begun: list[str] = []
@@ -196,7 +196,7 @@ class BackendConformance(ABC):
         assert _read(backend.open_blob("c", _DIGEST)) == _DATA
         _raises(BlobNotFound, lambda: backend.blob_size("a/b", _DIGEST))
 
-    def test_a_mount_of_what_is_not_there_is_no_error(self) -> None:
+    def test_a_mount_of_a_missing_blob_is_no_error(self) -> None:
         backend = self._pushed()
         assert not backend.mount_blob("c", _OTHER, "a/b")
         assert not backend.mount_blob("c", _DIGEST, "nobody")
@@ -231,7 +231,7 @@ class BackendConformance(ABC):
         assert backend.get_manifest("a", stored.digest) == stored
         _raises(ImageNotFound, lambda: backend.delete_tag("a", "one"))
 
-    def test_deleting_a_manifest_takes_its_tags(self) -> None:
+    def test_deleting_a_manifest_removes_its_tags(self) -> None:
         backend, stored = self._tagged("one", "two")
         backend.delete_manifest("a", stored.digest)
         assert list(backend.tags("a")) == []

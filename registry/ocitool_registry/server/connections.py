@@ -1,8 +1,8 @@
-"""The connections of the server that no thread is at: waiting for a request, bounded in number.
+"""The connections that wait for a request; their number is limited.
 
-A thread gets a connection once the head of a request is whole.  So a client that is silent, or
-sends a head byte by byte, costs a descriptor and no thread, and only until its deadline; where
-there are too many connections, the one that has waited longest is closed for a new one.
+A connection is passed to a thread once the head of a request is complete.  So a client that sends
+nothing, or sends the head byte by byte, uses a descriptor but no thread, and only until its
+deadline.  If there are too many connections, the one with the earliest deadline is closed.
 """
 
 from __future__ import annotations
@@ -18,38 +18,44 @@ from cheroot import server as http
 from cheroot.connections import ConnectionManager
 
 from ocitool_registry import limits
-from ocitool_registry.server.sockets import Pace, SocketReader, SocketWriter
+from ocitool_registry.server.sockets import SocketReader, SocketWriter, StallTimer
 
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\n"
     b"Connection: close\r\n\r\n"
 )
-_BREATH: Final = 0.05  # seconds until another connection is tried where there is no descriptor
+_ACCEPT_DELAY: Final = 0.05  # seconds until the next accept if there is no free descriptor
 
 
 class Connection(http.HTTPConnection):
-    """One connection; *server* counts those that are open."""
+    """One connection; it registers itself with *server* while it is open."""
 
     def __init__(self, server: Any, sock: socket.socket, makefile: Any = None) -> None:
-        self.pace = Pace(server.patience, server.is_crowded)
+        self.stall_timer = StallTimer(server.stall_timeout, server.is_crowded)
 
         def file(sock: socket.socket, mode: str, size: int) -> SocketReader | SocketWriter:
-            return SocketReader(sock, self.pace) if "r" in mode else SocketWriter(sock, self.pace)
+            return (
+                SocketReader(sock, self.stall_timer)
+                if "r" in mode
+                else SocketWriter(sock, self.stall_timer)
+            )
 
         super().__init__(server, sock, file)
-        sock.settimeout(server.patience / limits.HURRY)  # how often the pace is looked at
+        sock.settimeout(
+            server.stall_timeout / limits.STALL_DIVISOR
+        )  # how often the stall timer is checked
         server.open_connections.add(self)
         self.deadline = 0.0  # seconds of the monotonic clock
         self.await_request()
 
     def await_request(self) -> None:
-        """Begin to wait for the head of a request."""
+        """Start to wait for the head of a request."""
         self._in_head = self.rfile.has_data()
         self._set_deadline()
 
     def fill(self) -> bool:
-        """Take what has come of a head; returns whether a thread can go on with it."""
+        """Read the available bytes of a head; returns whether a thread can continue with it."""
         whole: bool = self.rfile.fill()
         if self.rfile.has_data() and not self._in_head:
             self._in_head = True
@@ -57,11 +63,11 @@ class Connection(http.HTTPConnection):
         return whole
 
     def _set_deadline(self) -> None:
-        lasts = self.server.patience if self._in_head else self.server.timeout
-        self.deadline = time.monotonic() + lasts
+        timeout = self.server.stall_timeout if self._in_head else self.server.timeout
+        self.deadline = time.monotonic() + timeout
 
     def refuse(self) -> None:
-        """Say that there is no room, as far as the client takes it at once, and close."""
+        """Send status 503 without waiting for the client, and close."""
         with contextlib.suppress(OSError):
             self.socket.settimeout(0)
             self.socket.send(_FULL)
@@ -69,7 +75,7 @@ class Connection(http.HTTPConnection):
 
     def close(self) -> None:
         self.server.open_connections.discard(self)
-        with contextlib.suppress(OSError):  # the client may have gone
+        with contextlib.suppress(OSError):  # the client may have disconnected
             super().close()
 
 
@@ -81,7 +87,7 @@ class Connections(ConnectionManager):
     _stop_requested: bool
 
     def put(self, conn: Connection) -> None:
-        """Take back a connection that a thread has answered a request on."""
+        """Take back a connection after a thread has served a request."""
         conn.await_request()
         if conn.rfile.has_data():  # the next request, or its beginning
             self.server.process_conn(conn)
@@ -89,26 +95,26 @@ class Connections(ConnectionManager):
             self.wait_for(conn)
 
     def wait_for(self, conn: Connection) -> None:
-        """Wait until something comes on *conn*."""
+        """Wait for data on *conn*."""
         self._selector.register(conn.socket.fileno(), selectors.EVENT_READ, data=conn)
 
     def _run(self, expiration_interval: float) -> None:
-        looked = time.monotonic()
+        checked = time.monotonic()
         while not self._stop_requested:
             listening = False
             for number, conn in list(self._selector.select(timeout=expiration_interval)):
                 if conn is self.server:
-                    listening = True  # last: it may close connections that are in this list
+                    listening = True  # last, since it may close connections of this list
                 else:
                     self._selector.unregister(number)
                     self.server.process_conn(conn)
             if listening:
                 self._accept()
             now = time.monotonic()
-            if now - looked > expiration_interval:
-                looked = now
+            if now - checked > expiration_interval:
+                checked = now
                 for conn in [each for each in self._waiting() if each.deadline < now]:
-                    self._hang_up(conn)
+                    self._close(conn)
 
     def _accept(self) -> None:
         try:
@@ -117,11 +123,14 @@ class Connections(ConnectionManager):
             if error.errno not in _NO_DESCRIPTORS:
                 raise
             if not self._make_room():
-                time.sleep(_BREATH)
+                time.sleep(_ACCEPT_DELAY)
             return
         if conn is None:
             return
-        if len(self.server.open_connections) > self.server.most and not self._make_room():
+        if (
+            len(self.server.open_connections) > self.server.max_connections
+            and not self._make_room()
+        ):
             conn.refuse()
             return
         self.server.process_conn(conn)
@@ -129,12 +138,12 @@ class Connections(ConnectionManager):
     def _make_room(self) -> bool:
         waiting = self._waiting()
         if waiting:
-            self._hang_up(min(waiting, key=lambda conn: conn.deadline))
+            self._close(min(waiting, key=lambda conn: conn.deadline))
         return bool(waiting)
 
     def _waiting(self) -> list[Connection]:
         return [conn for _, conn in self._selector.connections if conn is not self.server]
 
-    def _hang_up(self, conn: Connection) -> None:
+    def _close(self, conn: Connection) -> None:
         self._selector.unregister(conn.socket.fileno())
         conn.close()

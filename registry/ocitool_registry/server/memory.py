@@ -1,4 +1,4 @@
-"""A registry's storage in memory: the fake for tests, and a registry that forgets."""
+"""A registry's storage in memory, for tests and temporary registries."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Repository:
 
 
 class MemoryBackend:
-    """A `Backend` that keeps everything in memory; see there for what each method promises."""
+    """A `Backend` that stores everything in memory."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -50,7 +50,7 @@ class MemoryBackend:
         return len(self._blob(repository, digest))
 
     def open_blob(self, repository: str, digest: Digest, offset: int = 0) -> Stream:
-        stream = io.BytesIO(self._blob(repository, digest))  # shares the bytes: no copy
+        stream = io.BytesIO(self._blob(repository, digest))  # no copy
         stream.seek(offset)
         return stream
 
@@ -58,7 +58,7 @@ class MemoryBackend:
         with self._lock:
             found = self._repositories.get(repository)
             if found is None or digest not in found.blobs:
-                raise BlobNotFound(f"no blob {digest} in {repository}")
+                raise BlobNotFound(f"no such blob in {repository}: {digest}")
             found.blobs.remove(digest)
             if not any(digest in other.blobs for other in self._repositories.values()):
                 del self._content[digest]
@@ -79,7 +79,7 @@ class MemoryBackend:
         with self._lock:
             found = self._repositories.get(repository)
             if found is None or digest not in found.blobs:
-                raise BlobNotFound(f"no blob {digest} in {repository}")
+                raise BlobNotFound(f"no such blob in {repository}: {digest}")
             return self._content[digest]
 
     # -- uploads ---------------------------------------------------------------------------
@@ -93,16 +93,16 @@ class MemoryBackend:
     def append_upload(
         self, repository: str, upload: str, data: Stream, *, offset: int | None = None
     ) -> int:
-        with self._uploads.alone(repository, upload) as found:
+        with self._uploads.locked(repository, upload) as found:
             if offset is not None and offset != found.size:
-                message = f"the upload ends at {found.size}, not at {offset}"
+                message = f"upload ends at {found.size}, not at {offset}"
                 raise UploadConflict(message, size=found.size)
             while chunk := data.read(_CHUNK):
                 found.data += chunk
             return found.size
 
     def commit_upload(self, repository: str, upload: str, digest: Digest) -> int:
-        with self._uploads.alone(repository, upload) as found:
+        with self._uploads.locked(repository, upload) as found:
             data = bytes(found.data)
             self._uploads.end(upload)
         got = Digest.of(data, digest.algorithm)
@@ -114,7 +114,7 @@ class MemoryBackend:
         return len(data)
 
     def cancel_upload(self, repository: str, upload: str) -> None:
-        with self._uploads.alone(repository, upload):
+        with self._uploads.locked(repository, upload):
             self._uploads.end(upload)
 
     # -- manifests and tags ----------------------------------------------------------------
@@ -132,14 +132,14 @@ class MemoryBackend:
             found = self._repositories.get(repository, _Repository())
             digest = found.tags.get(target) if isinstance(target, str) else target
             if digest is None or digest not in found.manifests:
-                raise ImageNotFound(f"no manifest {target} in {repository}")
+                raise ImageNotFound(f"no such manifest in {repository}: {target}")
             return found.manifests[digest]
 
     def delete_manifest(self, repository: str, digest: Digest) -> None:
         with self._lock:
             found = self._repositories.get(repository)
             if found is None or digest not in found.manifests:
-                raise ImageNotFound(f"no manifest {digest} in {repository}")
+                raise ImageNotFound(f"no such manifest in {repository}: {digest}")
             del found.manifests[digest]
             found.tags = {tag: at for tag, at in found.tags.items() if at != digest}
 
@@ -147,13 +147,13 @@ class MemoryBackend:
         with self._lock:
             found = self._repositories.get(repository)
             if found is None or tag not in found.tags:
-                raise ImageNotFound(f"no tag {tag} in {repository}")
+                raise ImageNotFound(f"no such tag in {repository}: {tag}")
             del found.tags[tag]
 
     def tags(self, repository: str) -> Sequence[str]:
         with self._lock:
             if repository not in self._repositories:
-                raise RepositoryNotFound(f"no repository {repository}")
+                raise RepositoryNotFound(f"no such repository: {repository}")
             return sorted(self._repositories[repository].tags)
 
     def repositories(self) -> Sequence[str]:

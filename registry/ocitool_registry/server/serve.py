@@ -1,4 +1,4 @@
-"""The server's sockets and threads: a WSGI server, hardened where large bodies need it."""
+"""The WSGI server: sockets and threads, hardened for large bodies and slow clients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DRAIN_CHUNK: Final = 256 * 1024  # bytes
 
 
 class Server:
-    """A registry on a TCP port.  As a context it runs from its beginning to its end."""
+    """A registry on a TCP port.  In a ``with`` block it runs from its start to its end."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Server:
         *,
         threads: int,
         timeout: float,
-        patience: float = limits.PATIENCE,
+        stall_timeout: float = limits.STALL_TIMEOUT,
     ) -> None:
         self._http = _HttpServer(
             (host, port),
@@ -50,25 +50,25 @@ class Server:
             request_queue_size=_BACKLOG,
             timeout=timeout,
         )
-        self._http.patience = patience
-        # A half for connections leaves each thread one or two for files.
-        self._http.most = min(limits.CONNECTIONS, _descriptors() // 2)
+        self._http.stall_timeout = stall_timeout
+        # The other half leaves each thread one or two for files.
+        self._http.max_connections = min(limits.CONNECTIONS, _descriptors() // 2)
         self._thread: threading.Thread | None = None
 
     @property
     def address(self) -> str:
-        """``host:port`` as a client writes it; the port is a real one once `start` returned."""
+        """``host:port`` for clients; with port 0 the real port is known after `start`."""
         host, port = self._http.bind_addr[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def start(self) -> None:
-        """Bind, listen and serve from threads of its own; `RegistryError` if it cannot."""
+        """Listen and serve in threads; `RegistryError` if the address cannot be used."""
         try:
             self._http.prepare()
         except OSError as error:
             raise RegistryError(
                 f"cannot listen on {self.address}: {error}",
-                hint="choose another address or port, or stop what listens there",
+                hint="use another address or port, or stop the process that listens there",
             ) from error
         self._thread = threading.Thread(target=self._http.serve, name="registry", daemon=True)
         self._thread.start()
@@ -79,7 +79,7 @@ class Server:
             self._thread.join()
 
     def stop(self) -> None:
-        """Accept no more, let requests that are under way finish for a few seconds, and end."""
+        """Accept no more connections, wait a few seconds for running requests, and stop."""
         self._http.stop()
         self.wait()
 
@@ -97,15 +97,15 @@ def serve(
     port: int = 0,
     *,
     threads: int | None = None,
-    timeout: float = limits.IDLE,
-    patience: float = limits.PATIENCE,
+    timeout: float = limits.IDLE_TIMEOUT,
+    stall_timeout: float = limits.STALL_TIMEOUT,
 ) -> Server:
     """Return a server of *backend*, not started yet.
 
-    *port* 0 takes a free one.  *threads* requests are served at once, by default as many as the
-    descriptors of this process allow, at most `limits.THREADS`.  *timeout* is how many seconds a
-    connection may rest between two requests, *patience* how many seconds a client is waited for:
-    for all of a request's head, and for each `limits.STRETCH` bytes of a body.
+    *port* 0 selects a free port.  *threads* requests are served at the same time; the default is a
+    quarter of RLIMIT_NOFILE, at most `limits.THREADS`.  A connection may be idle for *timeout*
+    seconds between two requests.  A client gets *stall_timeout* seconds to send the head of a
+    request, and for each `limits.STALL_BYTES` bytes of a body that it sends or receives.
     """
     return Server(
         application(backend),
@@ -113,7 +113,7 @@ def serve(
         port,
         threads=threads or min(limits.THREADS, _descriptors() // 4),
         timeout=timeout,
-        patience=patience,
+        stall_timeout=stall_timeout,
     )
 
 
@@ -122,11 +122,11 @@ def _descriptors() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
-# -- cheroot, adjusted ---------------------------------------------------------------------
+# -- subclasses of cheroot -----------------------------------------------------------------
 
 
 class _HeaderReader(http.HeaderReader):
-    """Keeps cheroot from inviting a body before the application has seen the request."""
+    """Prevents a 100 Continue of cheroot before the application has read the request."""
 
     def __call__(self, rfile: Any, hdict: Any = None) -> Any:
         headers = super().__call__(rfile, hdict)
@@ -139,9 +139,9 @@ class _Request(http.HTTPRequest):
     header_reader = _HeaderReader()
 
     def parse_request(self) -> None:
-        if self.conn.rfile.speaks_tls():
-            # Without an answer both sides would wait for a line that never ends.
-            self.simple_response("400 Bad Request", "this port speaks plain HTTP, not TLS\n")
+        if self.conn.rfile.is_tls():
+            # Without a response, both sides would wait for the end of a line.
+            self.simple_response("400 Bad Request", "this port uses plain HTTP, not HTTPS\n")
             return
         super().parse_request()
 
@@ -149,15 +149,15 @@ class _Request(http.HTTPRequest):
         if not super().read_request_headers():  # type: ignore[no-untyped-call]
             return False
         length = self.inheaders.get(b"Content-Length", b"0")
-        # Two lengths are how requests are smuggled past a proxy (RFC 9112, section 6.3).
+        # Two lengths allow request smuggling past a proxy (RFC 9112, section 6.3).
         if not length.isdigit() or (self.chunked_read and b"Content-Length" in self.inheaders):
-            self.simple_response("400 Bad Request", "the length of the body is not clear\n")
+            self.simple_response("400 Bad Request", "invalid or ambiguous length of the body\n")
             return False
         return True
 
     def respond(self) -> None:
-        self.conn.pace.begin()
-        begin = self._invite if b"Expect-Later" in self.inheaders else None
+        self.conn.stall_timer.begin()
+        begin = self._send_continue if b"Expect-Later" in self.inheaders else None
         length = int(self.inheaders.get(b"Content-Length", 0))
         self.rfile = (
             ChunkedBody(self.conn.rfile, begin)
@@ -171,19 +171,19 @@ class _Request(http.HTTPRequest):
             self.conn.wfile.write(b"0\r\n\r\n")
 
     def send_headers(self) -> None:
-        if not self.rfile.finished and not _drained(self.rfile):
+        if not self.rfile.finished and not _drain(self.rfile):
             self.close_connection = True
         super().send_headers()
 
-    def _invite(self) -> None:
+    def _send_continue(self) -> None:
         self.conn.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _drained(body: SizedBody | ChunkedBody) -> bool:
-    """Read the rest of a body nobody wants, so that its sender comes to read the answer."""
-    if body.awaited:
+def _drain(body: SizedBody | ChunkedBody) -> bool:
+    """Read the rest of a body that is not used, so that the client reads the response."""
+    if body.expects_continue:
         return False
-    left, end = limits.DRAIN, time.monotonic() + limits.PATIENCE
+    left, end = limits.DRAIN, time.monotonic() + limits.STALL_TIMEOUT
     with contextlib.suppress(BodyError, OSError):
         while left > 0 and time.monotonic() < end and (data := body.read(_DRAIN_CHUNK)):
             left -= len(data)
@@ -196,13 +196,13 @@ class _RegistryConnection(Connection):
 
 class _HttpServer(wsgi.Server):
     ConnectionClass = _RegistryConnection
-    max_request_header_size = limits.HEAD
-    keep_alive_conn_limit = limits.CONNECTIONS  # idle ones cost a descriptor each, and no thread
-    expiration_interval = 0.1  # seconds; stopping waits for as long
+    max_request_header_size = limits.REQUEST_HEAD
+    keep_alive_conn_limit = limits.CONNECTIONS  # an idle one uses a descriptor, but no thread
+    expiration_interval = 0.1  # seconds; stop waits for this time
     version = "ocitool"
     _connections: Any
-    patience = limits.PATIENCE
-    most = limits.CONNECTIONS
+    stall_timeout = limits.STALL_TIMEOUT
+    max_connections = limits.CONNECTIONS
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -214,7 +214,7 @@ class _HttpServer(wsgi.Server):
         self._connections = Connections(self)
 
     def process_conn(self, conn: Connection) -> None:
-        """Hand *conn* to a thread if it has a request, or wait for one."""
+        """Pass *conn* to a thread if it has a request, otherwise wait for one."""
         try:
             whole = conn.fill()
         except OSError:  # reset by the client
@@ -228,7 +228,7 @@ class _HttpServer(wsgi.Server):
             self._connections.wait_for(conn)
 
     def is_crowded(self) -> bool:
-        """Say whether requests wait for a thread."""
+        """Return whether requests wait for a thread."""
         return bool(self.requests.qsize)
 
     @staticmethod
@@ -236,7 +236,7 @@ class _HttpServer(wsgi.Server):
         try:
             return wsgi.Server.bind_socket(socket_, bind_addr)  # type: ignore[no-untyped-call]
         except OSError:
-            socket_.close()  # which cheroot leaves to the garbage collector
+            socket_.close()  # cheroot does not close it
             raise
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:

@@ -1,8 +1,8 @@
-"""Socket files and request bodies for the server: large reads, bounded memory, nothing lost.
+"""Socket files and request bodies of the server: large reads, bounded memory, timeouts.
 
-cheroot's own are written in Python over 8 KiB buffers, hold a whole chunk of a chunked body in
-memory whatever its size, take a dropped connection for the end of a body, and wait without end for
-a client that sends a byte now and then.
+Those of cheroot use buffers of 8 KiB, read a whole chunk of a chunked body into memory whatever
+its size, treat a lost connection as the end of a body, and wait forever for a client that sends a
+byte from time to time.
 """
 
 from __future__ import annotations
@@ -27,61 +27,63 @@ _TLS_HANDSHAKE: Final = 0x16  # the first byte of a TLS record that begins a han
 
 
 class BodyError(TransportError):
-    """A request's body is cut off or malformed."""
+    """The body of a request is cut off or malformed."""
 
 
-class Pace:
-    """How long a client may keep a thread waiting: *patience* seconds for each stretch of bytes.
+class StallTimer:
+    """Limits how long a client may block a thread: *stall_timeout* seconds per `STALL_BYTES`.
 
-    Only the time counts that a thread waits, not what the server itself takes.  A socket's own
-    timeout is of no use here: a client that sends one byte a second is never silent for long.
+    Only time spent waiting for the client counts.  A timeout of the socket is not enough, since a
+    client that sends one byte per second never reaches it.
 
     Args:
-        crowded: whether requests wait for a thread; a part of the patience must do then.
+        crowded: returns whether requests wait for a thread; the timeout is shorter then.
     """
 
-    def __init__(self, patience: float, crowded: Callable[[], bool]) -> None:
-        self._patience = patience
+    def __init__(self, stall_timeout: float, crowded: Callable[[], bool]) -> None:
+        self._patience = stall_timeout
         self._crowded = crowded
         self.begin()
 
     def begin(self) -> None:
-        """Begin a request."""
+        """Start again, for a new request."""
         self._bytes = 0
         self._waited = 0.0  # seconds
 
-    def took(self, seconds: float, count: int) -> None:
-        """Note that *count* bytes took *seconds*; `TimeoutError` if that is too slow."""
+    def add(self, seconds: float, count: int) -> None:
+        """Count *seconds* of waiting for *count* bytes; `TimeoutError` if that is too slow."""
         self._waited += seconds
         self._bytes += count
-        if self._bytes >= limits.STRETCH:
+        if self._bytes >= limits.STALL_BYTES:
             self.begin()
         elif self._waited > self._patience or (
-            self._waited > self._patience / limits.HURRY and self._crowded()
+            self._waited > self._patience / limits.STALL_DIVISOR and self._crowded()
         ):
-            raise TimeoutError("timed out")  # the words that cheroot knows
+            raise TimeoutError("timed out")  # the text that cheroot expects
 
 
 class SocketReader:
-    """What comes from a socket, buffered for lines and direct for large reads.
+    """Reads from a socket: buffered for lines, unbuffered for large reads.
 
-    The socket's timeout is how often the *pace* is looked at where nothing comes.
+    After each timeout of the socket the *stall_timer* is checked.
     """
 
-    def __init__(self, sock: socket.socket, pace: Pace) -> None:
+    def __init__(self, sock: socket.socket, stall_timer: StallTimer) -> None:
         self._sock = sock
-        self._pace = pace
+        self._stall_timer = stall_timer
         self._buffer = bytearray()
-        self._searched = 0  # bytes of the buffer that hold no end of a head
+        self._searched = 0  # bytes of the buffer that do not contain the end of a head
         self.closed = False
 
     def fill(self) -> bool:
-        """Take what has come, without waiting; returns whether a thread can go on with it.
+        """Read available bytes without waiting; returns whether a thread can continue.
 
-        That is when a request's head is whole, or will never be.
+        That is if the head of a request is complete, or can no longer become so.
         """
         try:
-            data = os.read(self._sock.fileno(), _BUFFER)  # it does not block: it has a timeout
+            data = os.read(
+                self._sock.fileno(), _BUFFER
+            )  # does not block: a socket with a timeout is non-blocking
         except BlockingIOError:
             return self._has_head()
         self._buffer += data
@@ -89,26 +91,26 @@ class SocketReader:
 
     def _has_head(self) -> bool:
         buffer = self._buffer
-        if len(buffer) > limits.HEAD or buffer[:1] == bytes((_TLS_HANDSHAKE,)):
+        if len(buffer) > limits.REQUEST_HEAD or buffer[:1] == bytes((_TLS_HANDSHAKE,)):
             return True
         found = _END_OF_HEAD.search(buffer, self._searched)
         self._searched = max(len(buffer) - 2, 0)
         return found is not None
 
     def has_data(self) -> bool:
-        """Say whether bytes are buffered: the selector does not see those."""
+        """Return whether bytes are buffered, which the selector cannot see."""
         return bool(self._buffer)
 
-    def speaks_tls(self) -> bool:
-        """Say whether the client began a TLS handshake."""
+    def is_tls(self) -> bool:
+        """Return whether the client has started a TLS handshake."""
         return self._buffer[:1] == bytes((_TLS_HANDSHAKE,))
 
     def read(self, size: int) -> bytes:
-        """Return up to *size* bytes, none only at the end; `TimeoutError` by the pace."""
+        """Return up to *size* bytes, none only at the end; `TimeoutError` if the client stalls."""
         return self._take(min(size, len(self._buffer))) if self._buffer else self._receive(size)
 
     def readline(self, size: int) -> bytes:
-        """Return one line, or *size* bytes of it, or what there is before the end."""
+        """Return one line, or at most *size* bytes of it, or the rest before the end."""
         searched = 0
         while (end := self._buffer.find(b"\n", searched, size)) < 0:
             searched = len(self._buffer)
@@ -129,9 +131,9 @@ class SocketReader:
             try:
                 data = self._sock.recv(min(size, _LARGEST_READ))
             except TimeoutError:
-                self._pace.took(time.monotonic() - began, 0)
+                self._stall_timer.add(time.monotonic() - began, 0)
                 continue
-            self._pace.took(time.monotonic() - began, len(data))
+            self._stall_timer.add(time.monotonic() - began, len(data))
             return data
 
     def close(self) -> None:
@@ -139,11 +141,11 @@ class SocketReader:
 
 
 class SocketWriter:
-    """What goes to a socket, at once and without a copy; `TimeoutError` by the *pace*."""
+    """Writes to a socket, without a copy; `TimeoutError` if the client stalls."""
 
-    def __init__(self, sock: socket.socket, pace: Pace) -> None:
+    def __init__(self, sock: socket.socket, stall_timer: StallTimer) -> None:
         self._sock = sock
-        self._pace = pace
+        self._stall_timer = stall_timer
 
     def write(self, data: bytes) -> int:
         left = memoryview(data)
@@ -152,7 +154,7 @@ class SocketWriter:
             count = 0
             with contextlib.suppress(TimeoutError):
                 count = self._sock.send(left)
-            self._pace.took(time.monotonic() - began, count)
+            self._stall_timer.add(time.monotonic() - began, count)
             left = left[count:]
         return len(data)
 
@@ -164,18 +166,18 @@ class SocketWriter:
 
 
 class _Body:
-    """A request's body; *begin* tells a client that waits for it to send (100 Continue)."""
+    """The body of a request; *begin* sends 100 Continue if the client waits for it."""
 
     def __init__(self, source: SocketReader, begin: Callable[[], None] | None) -> None:
         self._source = source
         self._begin = begin
 
     @property
-    def awaited(self) -> bool:
-        """Whether the client still waits to be told to send."""
+    def expects_continue(self) -> bool:
+        """Whether the client still waits for 100 Continue."""
         return self._begin is not None
 
-    def _invite(self) -> None:
+    def _send_continue(self) -> None:
         begin, self._begin = self._begin, None
         if begin is not None:
             begin()
@@ -185,7 +187,7 @@ class _Body:
 
 
 class SizedBody(_Body):
-    """A request body of known length."""
+    """A body with a Content-Length."""
 
     def __init__(self, source: SocketReader, size: int, begin: Callable[[], None] | None) -> None:
         super().__init__(source, begin)
@@ -193,32 +195,32 @@ class SizedBody(_Body):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing of the body is left on the socket."""
+        """Whether the whole body has been read."""
         return self._left == 0
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to *size* bytes; `BodyError` where the connection ends too early."""
+        """Return up to *size* bytes; `BodyError` if the connection ends too early."""
         want = self._left if size < 0 else min(size, self._left)
         if not want:
             return b""
-        self._invite()
+        self._send_continue()
         data = self._source.read(want)
         if not data:
-            raise BodyError(f"the body ends {self._left} bytes early")
+            raise BodyError(f"body ends {self._left} bytes early")
         self._left -= len(data)
         return data
 
 
 class ChunkedBody(_Body):
-    """A request body in chunks (RFC 9112, section 7.1); a chunk may be larger than memory."""
+    """A chunked body (RFC 9112, section 7.1); a chunk may be larger than memory."""
 
     def __init__(self, source: SocketReader, begin: Callable[[], None] | None) -> None:
         super().__init__(source, begin)
-        self._left = 0  # bytes of the present chunk
-        self.finished = False  # whether nothing of the body is left on the socket
+        self._left = 0  # bytes of the current chunk
+        self.finished = False  # whether the whole body has been read
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to *size* bytes; `BodyError` where it is cut off or malformed."""
+        """Return up to *size* bytes; `BodyError` if the body is cut off or malformed."""
         parts: list[bytes] = []
         want = size if size >= 0 else 1 << 62
         while want:
@@ -226,24 +228,24 @@ class ChunkedBody(_Body):
                 break
             data = self._source.read(min(want, self._left))
             if not data:
-                if parts:  # hand out what came; the next read meets the end again
+                if parts:  # return these bytes; the next read raises
                     break
-                raise BodyError("the body ends in the middle of a chunk")
+                raise BodyError("body ends in the middle of a chunk")
             parts.append(data)
             want -= len(data)
             self._left -= len(data)
             if not self._left and self._line():
-                raise BodyError("a chunk does not end where it said")
+                raise BodyError("chunk is longer than its size")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _next_chunk(self) -> bool:
         if self.finished:
             return False
-        self._invite()
+        self._send_continue()
         text = self._line().partition(b";")[0].strip()
-        # int() would also take "-1", "0x1" and "1_0".
+        # int() would also accept "-1", "0x1" and "1_0".
         if not text or not set(text) <= set(b"0123456789abcdefABCDEF"):
-            raise BodyError(f"{text[:20]!r} is not a chunk's size")
+            raise BodyError(f"invalid chunk size {text[:20]!r}")
         self._left = int(text, 16)
         if not self._left:
             self._skip_trailers()
@@ -259,5 +261,5 @@ class ChunkedBody(_Body):
     def _line(self) -> bytes:
         line = self._source.readline(_LONGEST_LINE)
         if not line.endswith(b"\r\n"):
-            raise BodyError("a line of a chunked body is cut off or too long")
+            raise BodyError("line of a chunked body is cut off or too long")
         return line[:-2]

@@ -1,4 +1,4 @@
-"""Upload sessions, as every backend keeps them: bounded in number, and given up when abandoned."""
+"""Upload sessions, for all backends: their number is limited, and idle ones expire."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocitool_registry.server.backend import TooManyUploads, UploadConflict, Uplo
 
 
 class Content(Protocol):
-    """What an upload holds so far."""
+    """The content of an upload."""
 
     @property
     def size(self) -> int:
@@ -29,20 +29,20 @@ C = TypeVar("C", bound=Content)
 class _Session(Generic[C]):
     repository: str
     content: C
-    used: float  # when a byte was last added, by the clock
+    used: float  # seconds of the clock, when bytes were last added
     busy: bool = False
 
 
 class UploadSessions(Generic[C]):
-    """The uploads that are under way; safe for threads.
+    """The open uploads; thread-safe.
 
-    Whoever begins one removes those that nobody has gone on with for `limits.UPLOAD_IDLE` seconds,
-    or `limits.UPLOAD_EMPTY` if they hold nothing.
+    Starting one removes those without new bytes for `limits.UPLOAD_IDLE` seconds, or
+    `limits.UPLOAD_EMPTY` if they are empty.
 
     Args:
-        drop: removes what an upload holds when it ends.
-        most: how many may be open at once.
-        clock: tells the time in seconds.
+        drop: removes the content of an upload that has ended.
+        most: how many may be open at the same time.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -62,37 +62,37 @@ class UploadSessions(Generic[C]):
         return len(self._open)
 
     def begin(self, repository: str, content: C) -> str:
-        """Open a session for *content* and return its id; `TooManyUploads`."""
+        """Start a session for *content* and return its id; `TooManyUploads`."""
         name = secrets.token_urlsafe(24)
         with self._lock:
             stale = [each for each, session in self._open.items() if self._is_stale(session)]
-            gone = [self._open.pop(each).content for each in stale]
+            expired = [self._open.pop(each).content for each in stale]
             free = len(self._open) < self._most
             if free:
                 self._open[name] = _Session(repository, content, self._clock())
-        for each in gone:
+        for each in expired:
             self._drop(each)
         if not free:
-            raise TooManyUploads(f"{self._most} uploads are under way; try again later")
+            raise TooManyUploads(f"too many uploads: at most {self._most} may be open")
         return name
 
     def size(self, repository: str, name: str) -> int:
-        """Return how many bytes an upload holds; `UploadNotFound`."""
+        """Return the number of bytes of an upload; `UploadNotFound`."""
         with self._lock:
             return self._find(repository, name).content.size
 
     @contextmanager
-    def alone(self, repository: str, name: str) -> Iterator[C]:
-        """Keep all others from an upload.
+    def locked(self, repository: str, name: str) -> Iterator[C]:
+        """Lock an upload against other requests.
 
         Raises:
             UploadNotFound: there is no such upload.
-            UploadConflict: another call is at it.
+            UploadConflict: another request has locked it.
         """
         with self._lock:
             found = self._find(repository, name)
             if found.busy:
-                raise UploadConflict("the upload is being written", size=found.content.size)
+                raise UploadConflict("upload is in use by another request", size=found.content.size)
             found.busy = True
         try:
             yield found.content
@@ -102,22 +102,22 @@ class UploadSessions(Generic[C]):
                 found.used = self._clock()
 
     def end(self, name: str) -> None:
-        """Close a session that the caller has alone, and drop what it holds."""
+        """Remove a session that the caller has locked, and its content."""
         with self._lock:
             session = self._open.pop(name)
         self._drop(session.content)
 
     def close(self) -> None:
-        """End them all."""
+        """Remove all sessions."""
         for name in list(self._open):
             self.end(name)
 
     def _find(self, repository: str, name: str) -> _Session[C]:
         found = self._open.get(name)
         if found is None or found.repository != repository:
-            raise UploadNotFound(f"{repository} has no upload {name!r}")
+            raise UploadNotFound(f"no such upload in {repository}: {name!r}")
         return found
 
     def _is_stale(self, session: _Session[C]) -> bool:
-        lasts = limits.UPLOAD_IDLE if session.content.size else limits.UPLOAD_EMPTY
-        return not session.busy and self._clock() - session.used > lasts
+        lifetime = limits.UPLOAD_IDLE if session.content.size else limits.UPLOAD_EMPTY
+        return not session.busy and self._clock() - session.used > lifetime

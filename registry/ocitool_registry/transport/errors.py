@@ -1,4 +1,4 @@
-"""Responses that say no, turned into errors that say who, where, why, and what to do."""
+"""Errors for responses with an error status, with the reason and a hint."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ocitool_registry.transport.urls import origin, registry_name
 if TYPE_CHECKING:
     from ocitool_registry.transport.http import Request, Response
 
-_LONGEST_TEXT: Final = 200  # characters of a body that is not the spec's JSON
+_LONGEST_TEXT: Final = 200  # characters of a body that is not in the format of the spec
 _TAGS: Final = re.compile(rb"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 
 _HINTS: Final = {
-    408: "the registry was too slow; try again",
-    413: "the registry, or a proxy before it, limits how large a request may be",
-    429: "the registry limits how often it is asked; wait, or log in if you have not",
+    408: "the registry timed out; try again",
+    413: "the registry, or a proxy in front of it, limits the size of requests",
+    429: "the registry limits the rate of requests; wait, or log in for a higher limit",
     503: "the registry is overloaded or under maintenance; try again later",
 }
 
 
 def failure(request: Request, response: Response) -> RegistryError:
-    """Read and close *response* and return it as an error.
+    """Read and close *response*, and return the error for it.
 
-    `AuthError` for 401 and 403, otherwise `ResponseError`.
+    `AuthError` for status 401 and 403, otherwise `ResponseError`.
     """
     body = _body(response)
     error = protocol.parse_error(body)
     code = error.code if error else ""
     detail = error.message if error else _text(body)
-    said = ": ".join(part for part in (code, detail) if part)
+    reason = ": ".join(part for part in (code, detail) if part)
     where = f"{request.method} {request.safe_url}"
-    message = f"status {response.status}" + (f", {said}" if said else "")
+    message = f"status {response.status}" + (f", {reason}" if reason else "")
     if response.status in (401, 403):
         return AuthError(message, where=where, hint=_auth_hint(request, response))
     return ResponseError(
@@ -57,11 +57,11 @@ def _body(response: Response) -> bytes:
         with response:
             return response.error_body()
     except TransportError:
-        return b""  # the status is known; that its text was cut off is no news
+        return b""  # the status is enough for an error
 
 
 def _text(body: bytes) -> str:
-    """Return the words of a page or text that a proxy sent, shortened."""
+    """Return the text of an HTML page or a plain text, as proxies send it, shortened."""
     words = _TAGS.sub(b" ", body).decode(errors="replace").split()
     text = " ".join(words)
     text = "".join(sign for sign in text if sign.isprintable())
@@ -69,11 +69,10 @@ def _text(body: bytes) -> str:
 
 
 def _auth_hint(request: Request, response: Response) -> str:
-    _, host, _ = origin(request.url)
-    _, answered, _ = origin(response.url)
-    if answered != host:
-        return f"{answered}, where {host} sent us, refuses; the registry's storage is at fault"
+    host, target = origin(request.url).host, origin(response.url).host
+    if target != host:
+        return f"{host} redirected to {target}, which denied access; check the registry's storage"
     if response.status == 403:
-        return "the credentials in use do not allow this"
+        return "the credentials do not have permission for this operation"
     name = registry_name(urlsplit(request.url).netloc)
-    return f"log in: ocitool login {name}; some registries say this of what does not exist, too"
+    return f"run `ocitool login {name}`, and check that the repository exists"

@@ -1,4 +1,4 @@
-"""Requests and responses as values, with bodies that stream: what a `Transport` carries."""
+"""HTTP requests and responses as values; bodies are streams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Headers(Mapping[str, str]):
-    """Header fields: any case of a name finds it, and repeated ones are joined by commas."""
+    """Header fields: names are case-insensitive, repeated fields are joined with commas."""
 
     __slots__ = ("_fields",)
 
@@ -40,19 +40,19 @@ class Headers(Mapping[str, str]):
         return f"Headers({list(self._fields)})"  # the values may be secret
 
     def plus(self, fields: Mapping[str, str]) -> Headers:
-        """Return these with *fields* set."""
+        """Return a copy with *fields* set."""
         added = {name.lower(): value for name, value in fields.items()}
         return Headers(({**self._fields, **added}).items())
 
     def without(self, *names: str) -> Headers:
-        """Return these without *names*."""
+        """Return a copy without *names*."""
         dropped = {name.lower() for name in names}
         return Headers((name, value) for name, value in self.items() if name not in dropped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """Bytes to send: opened anew for every attempt, so that a retry begins at the start."""
+    """Bytes to send; opened again for every attempt, so that a retry sends them from the start."""
 
     open: Opener
     size: int  # bytes
@@ -66,23 +66,23 @@ class Request:
     url: str
     headers: Headers = field(default_factory=Headers)
     body: Body | bytes = b""
-    #: Whether it may be sent again after a fault without knowing if the first one arrived.
+    #: Whether it may be sent again after a failure, although it may have been received.
     repeatable: bool = True
-    #: Whether no redirect may take it to another host, because its body is secret.
-    stays: bool = False
+    #: Whether redirects to another host are an error, because the body is secret.
+    same_host: bool = False
 
     @property
     def safe_url(self) -> str:
-        """The address without anything secret, for messages."""
+        """The URL without secrets, for messages."""
         return redacted(self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """One HTTP response; whoever receives it closes it, its context does so too."""
+    """One HTTP response; the receiver must close it, or use it in a ``with`` block."""
 
     status: int
-    url: str  # the address that answered, after redirects
+    url: str  # after redirects
     headers: Headers
     stream: Stream = field(repr=False)
 
@@ -91,7 +91,7 @@ class Response:
         return 200 <= self.status < 300
 
     def error_body(self) -> bytes:
-        """Return the beginning of the body, for the text of an error."""
+        """Return the beginning of the body, for an error message."""
         return self.stream.read(limits.ERROR_TEXT)
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class Response:
 
 
 def redacted(url: str) -> str:
-    """Return *url* without user, password and query, which hold signatures and upload state."""
+    """Return *url* without user, password and query, which may contain secrets and signatures."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))

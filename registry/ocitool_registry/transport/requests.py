@@ -1,7 +1,7 @@
-"""The way to a registry: the `Transport` Protocol, and the one that speaks HTTP by requests.
+"""The `Transport` Protocol, and its implementation with the requests library.
 
-`RequestsTransport` sends once.  What follows redirects and what tries again are transports around
-it (`ocitool_registry.transport.redirect`, `ocitool_registry.transport.retry`).
+`RequestsTransport` sends a request once.  Redirects and retries are done by transports that wrap it
+ (`ocitool_registry.transport.redirect`, `ocitool_registry.transport.retry`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     import requests
 
 CHUNK: Final = 1024 * 1024  # bytes sent at once
-_DRAIN: Final = 64 * 1024  # bytes that are read rather than a connection given up
+_DRAIN: Final = 64 * 1024  # bytes that are read in order to keep a connection
+_CONNECTIONS: Final = 8  # kept open for one host
 _AGENT: Final = "ocitool"
 
-#: What urllib3 puts around the system's own words.
+#: What urllib3 adds to the system's error message.
 _NOISE: Final = re.compile(
     r"HTTPS?Connection\([^()]*\): |Failed to establish a new connection: |\(?\[Errno -?\d+\] "
 )
@@ -32,10 +33,11 @@ _CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 class Transport(Protocol):
-    """Carries one request to its host and the response back.
+    """Sends a request and returns the response.
 
-    Called from several threads at once.  A response of any status is a success; raises
-    `TransportError` where none came, and nothing of requests, urllib3, socket or ssl.
+    It is called from several threads.  Responses with an error status are returned, too.
+    `TransportError` is raised if there is no response; no exception of requests, urllib3, socket
+    or ssl is.
     """
 
     def send(self, request: Request) -> Response:
@@ -43,23 +45,22 @@ class Transport(Protocol):
 
 
 class TlsError(ConnectError):
-    """TLS failed; trying again would be of no use."""
+    """TLS failed; the request is not repeated."""
 
 
 class PlainHttpError(TlsError):
-    """TLS was spoken to a host that answers in plain HTTP."""
+    """The host uses plain HTTP instead of TLS."""
 
 
 class RequestsTransport:
-    """Sends by the requests library: verified TLS, proxies and CA bundle of the environment.
+    """Sends with the requests library; proxies and CA certificates are from the environment.
 
-    No cookie is kept, no ``.netrc`` is read, no redirect is followed, nothing is decoded.
+    Cookies and ``.netrc`` are not used, redirects are not followed, bodies are not decoded.
 
     Args:
-        verify: whether certificates are checked.
-        connect_timeout: seconds until a connection stands, TLS included.
-        read_timeout: seconds a connection may be silent.
-        connections: connections kept for one host.
+        verify: whether certificates are verified.
+        connect_timeout: seconds to establish a connection, TLS included.
+        read_timeout: seconds without data on a connection.
     """
 
     def __init__(
@@ -68,22 +69,20 @@ class RequestsTransport:
         verify: bool = True,
         connect_timeout: float = 10.0,
         read_timeout: float = 120.0,
-        connections: int = 8,
     ) -> None:
         self._verify = verify
         self._timeout = (connect_timeout, read_timeout)
-        self._connections = connections
         self._session: requests.Session | None = None
         self._lock = threading.Lock()
 
     def send(self, request: Request) -> Response:
         """Send *request* once; see `Transport`."""
-        import requests  # 100 ms that only a real request is worth
+        import requests  # takes 100 ms: only for a real request
 
         session = self._open()
         headers = {
             "User-Agent": _AGENT,
-            "Accept-Encoding": "identity",  # content is named by the digest of what is stored
+            "Accept-Encoding": "identity",  # digests are of the bytes as they are stored
             "Accept": "*/*",
             **request.headers.plus({}),
         }
@@ -94,22 +93,22 @@ class RequestsTransport:
             settings: Any = session.merge_environment_settings(
                 request.url, {}, True, self._certificates(), None
             )
-            # Not session.send: it follows the Location of a redirect even where told not to.
+            # Not session.send: it parses the Location of a redirect even without following it.
             adapter = session.get_adapter(request.url)
-            answer = adapter.send(prepared, timeout=self._timeout, **settings)
+            response = adapter.send(prepared, timeout=self._timeout, **settings)
         except requests.RequestException as error:
             raise _translated(request, error) from error
-        except OSError as error:  # such as a CA bundle that is not there
+        except OSError as error:  # such as a missing CA bundle
             raise ConnectError(str(error), where=_where(request)) from error
         return Response(
-            status=answer.status_code,
+            status=response.status_code,
             url=request.url,
-            headers=Headers(answer.raw.headers.iteritems()),
-            stream=_Stream(answer, request),
+            headers=Headers(response.raw.headers.iteritems()),
+            stream=_Stream(response, request),
         )
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the idle connections."""
         with self._lock:
             session, self._session = self._session, None
         if session is not None:
@@ -118,35 +117,35 @@ class RequestsTransport:
     def _open(self) -> requests.Session:
         with self._lock:
             if self._session is None:
-                self._session = _session(self._connections, verify=self._verify)
+                self._session = _session(verify=self._verify)
             return self._session
 
     def _certificates(self) -> bool | str:
         if not self._verify:
             return False
-        # requests itself does not know SSL_CERT_FILE.
+        # requests does not support SSL_CERT_FILE.
         return next((value for name in _CA_VARIABLES if (value := os.environ.get(name))), True)
 
 
-def _session(connections: int, *, verify: bool) -> requests.Session:
+def _session(*, verify: bool) -> requests.Session:
     from http.cookiejar import DefaultCookiePolicy
 
     import requests
     import urllib3
 
-    if not verify:  # was asked for by name: no need to print it with every request
+    if not verify:  # the user has chosen this: no warning for every request
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     session = requests.Session()
-    adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections, max_retries=0)
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
-    session.auth = _keep  # without an auth of its own, requests takes one from .netrc
+    session.auth = _unchanged  # without one, requests uses .netrc
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
 
 
-def _keep(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+def _unchanged(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
     return prepared
 
 
@@ -158,7 +157,7 @@ def _titled(headers: dict[str, str]) -> dict[str, str]:
 
 
 class _Chunks:
-    """A body as requests sends it in large pieces: iterable and of known length, not a file."""
+    """A body as an iterable of known length, which requests sends in large chunks."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -170,21 +169,25 @@ class _Chunks:
         left = self._body.size
         stream = self._body.open()
         try:
-            # A byte more or less than was announced would be read as part of the next request.
+            # With a wrong Content-Length, bytes would be read as part of the next request.
             while chunk := stream.read(CHUNK):
                 left -= len(chunk)
                 if left < 0:
-                    raise RegistryError(f"there are more than the {self._body.size} bytes promised")
+                    raise RegistryError(
+                        f"content is larger than the expected {self._body.size} bytes"
+                    )
                 yield chunk
             if left:
-                raise RegistryError(f"{left} of the {self._body.size} bytes promised are missing")
+                raise RegistryError(
+                    f"content ends {left} bytes before the expected {self._body.size} bytes"
+                )
         finally:
             stream.close()
 
 
 def _data(request: Request) -> Any:
     if isinstance(request.body, Body):
-        # An empty iterable would be sent chunked; empty bytes have their length said.
+        # An empty iterable would be sent chunked, empty bytes with a Content-Length.
         return _Chunks(request.body) if request.body.size else b""
     return request.body or None
 
@@ -192,25 +195,25 @@ def _data(request: Request) -> Any:
 class _Stream:
     """A response's body, raw."""
 
-    def __init__(self, answer: requests.Response, request: Request) -> None:
-        self._answer = answer
+    def __init__(self, response: requests.Response, request: Request) -> None:
+        self._response = response
         self._request = request
 
     def read(self, size: int = -1) -> bytes:
         try:
-            data: bytes = self._answer.raw.read(None if size < 0 else size, decode_content=False)
+            data: bytes = self._response.raw.read(None if size < 0 else size, decode_content=False)
         except Exception as error:
-            raise _cut(self._request, error) from error
+            raise _read_error(self._request, error) from error
         return data
 
     def close(self) -> None:
-        raw = self._answer.raw
+        raw = self._response.raw
         left = getattr(raw, "length_remaining", None)
         with contextlib.suppress(OSError):
             if left is not None and left <= _DRAIN:
-                raw.drain_conn()  # a connection is used again once its answer is read to the end
+                raw.drain_conn()  # a connection is reused once its response has been read
             else:
-                self._answer.close()
+                self._response.close()
 
 
 # -- errors --------------------------------------------------------------------------------
@@ -220,14 +223,14 @@ def _where(request: Request) -> str:
     return f"{request.method} {request.safe_url}"
 
 
-def _cut(request: Request, error: Exception) -> TransportError:
+def _read_error(request: Request, error: Exception) -> TransportError:
     import urllib3
 
     if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
-        return Timeout("the registry stopped sending", where=_where(request))
+        return Timeout("timeout while reading the response", where=_where(request))
     if isinstance(error, urllib3.exceptions.HTTPError | OSError):
-        return TransportError(f"the connection broke: {error}", where=_where(request))
-    return TransportError(f"the response cannot be read: {error}", where=_where(request))
+        return TransportError(f"connection failed: {error}", where=_where(request))
+    return TransportError(f"cannot read the response: {error}", where=_where(request))
 
 
 def _translated(request: Request, error: Exception) -> TransportError:
@@ -239,41 +242,41 @@ def _translated(request: Request, error: Exception) -> TransportError:
     if isinstance(error, requests.exceptions.SSLError):
         return _tls(where, text)
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return Timeout("no connection in time", where=where, hint="is the host name right?")
+        return Timeout("timeout while connecting", where=where, hint="check the host name")
     if isinstance(error, requests.exceptions.Timeout):
-        return Timeout("no answer in time", where=where)
+        return Timeout("timeout while waiting for the response", where=where)
     if isinstance(error, requests.exceptions.ProxyError):
-        hint = "HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide over the proxy"
-        return ConnectError(f"the proxy does not let through: {text}", where=where, hint=hint)
+        hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+        return ConnectError(f"cannot connect through the proxy: {text}", where=where, hint=hint)
     if isinstance(error, requests.exceptions.ConnectionError):
-        # MaxRetryError is what urllib3 raises before a connection stands; the rest is after.
+        # urllib3 raises MaxRetryError if no connection was established.
         if error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError):
             plain = _NOISE.sub("", text).rstrip(")")
-            hint = "is the host's name right, and does a registry listen there?"
-            return ConnectError(f"no connection: {plain}", where=where, hint=hint)
-        return TransportError(f"the connection broke: {text}", where=where)
-    return TransportError(f"the request failed: {text}", where=where)
+            hint = "check the host name and the port, and that the registry is running"
+            return ConnectError(f"cannot connect: {plain}", where=where, hint=hint)
+        return TransportError(f"connection failed: {text}", where=where)
+    return TransportError(f"request failed: {text}", where=where)
 
 
 def _tls(where: str, text: str) -> TlsError:
-    # OpenSSL's ways to say that what came back was no TLS record.
+    # OpenSSL's errors for data that is not a TLS record.
     if any(sign in text.upper() for sign in ("WRONG_VERSION", "RECORD_LAYER", "UNKNOWN_PROTOCOL")):
         return PlainHttpError(
-            "the registry speaks plain HTTP, not TLS",
+            "the registry uses plain HTTP, not HTTPS",
             where=where,
-            hint="if that is meant, give --tls-verify=false (in the library: insecure=True)",
+            hint="use --tls-verify=false to allow plain HTTP (in the library: insecure=True)",
         )
     if "CERTIFICATE_VERIFY_FAILED" in text.upper():
         return TlsError(
             f"the registry's certificate is not trusted: {text}",
             where=where,
-            hint="name the CA's certificates in SSL_CERT_FILE, or give --tls-verify=false",
+            hint="set SSL_CERT_FILE to the CA certificates, or use --tls-verify=false",
         )
     return TlsError(f"TLS failed: {text}", where=where)
 
 
 def _cause(error: BaseException) -> str:
-    """Return the innermost reason: requests and urllib3 wrap it in text about pools."""
+    """Return the innermost reason: requests and urllib3 wrap it several times."""
     seen: BaseException = error
     while True:
         inner = getattr(seen, "reason", None) or next(

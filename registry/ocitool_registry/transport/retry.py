@@ -1,4 +1,4 @@
-"""A transport that tries again: backoff with jitter, and what the registry asks to wait."""
+"""A transport that repeats failed requests: backoff with jitter, and ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ocitool_registry.transport.http import Request, Response
     from ocitool_registry.transport.requests import Transport
 
-#: 499 and 522 are proxies' words for "the other side was too slow".
+#: 499 and 522 are statuses of proxies for a timeout of the server.
 RETRYABLE: Final = frozenset({408, 429, 499, 500, 502, 503, 504, 522})
 
 _CONNECT_ATTEMPTS: Final = 3
@@ -24,33 +24,33 @@ _CONNECT_ATTEMPTS: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and after how long to try again."""
+    """How often, and after how long, a request is repeated."""
 
-    attempts: int = 5  # in all
-    first: float = 0.5  # seconds before the second attempt; doubled for each further one
-    longest: float = 30.0  # seconds, the most one wait takes
-    longest_asked: float = 120.0  # seconds; a registry that asks for more gets no retry
+    attempts: int = 5  # including the first
+    first: float = 0.5  # seconds before the second attempt; doubled for each further attempt
+    longest: float = 30.0  # seconds, maximum of one wait
+    longest_asked: float = 120.0  # seconds; with a longer Retry-After there is no retry
     sleep: Callable[[float], None] = time.sleep
 
     def wait(self, attempt: int, asked: float | None = None) -> None:
-        """Wait after *attempt* (from 1) failed, at least the seconds the registry *asked* for."""
+        """Wait after the failed *attempt* (from 1), at least the seconds in ``Retry-After``."""
         most = min(self.first * 2 ** (attempt - 1), self.longest)
-        # Half of it is chance, so that many clients do not come back in step.
+        # Half of it is random, so that many clients do not retry at the same time.
         self.sleep(max(most * random.uniform(0.5, 1.0), asked or 0.0))
 
 
 class Retrying:
-    """Sends again what failed and may succeed later; bodies are opened anew."""
+    """Repeats requests that failed for a temporary reason; bodies are opened again."""
 
     def __init__(self, inner: Transport, policy: RetryPolicy | None = None) -> None:
         self._inner = inner
         self.policy = policy or RetryPolicy()
 
     def send(self, request: Request) -> Response:
-        """Send *request* until it is answered for good or the attempts are used up.
+        """Send *request* until there is a final response, or no attempt is left.
 
-        A request that is not repeatable is sent again only where the registry refused it before
-        doing anything (429, 503), which is what these statuses say.
+        A request that is not repeatable is sent again only after a status 429 or 503, since the
+        registry has not processed it then.
         """
         for attempt in range(1, self.policy.attempts + 1):
             last = attempt == self.policy.attempts
@@ -59,8 +59,8 @@ class Retrying:
             except TlsError:
                 raise
             except ConnectError:
-                # Nothing was sent, so any request may be repeated; but a host that is not there
-                # seldom comes to be.
+                # Nothing was sent, so any request may be repeated; but this rarely succeeds for a
+                # host that cannot be reached.
                 if last or attempt >= _CONNECT_ATTEMPTS:
                     raise
                 self.policy.wait(attempt)
@@ -71,13 +71,13 @@ class Retrying:
                 self.policy.wait(attempt)
                 continue
             asked = retry_after(response.headers.get("Retry-After", ""))
-            if last or not self._again(request, response.status, asked):
+            if last or not self._should_retry(request, response.status, asked):
                 return response
             response.close()
             self.policy.wait(attempt, asked)
-        raise RegistryError("a retry policy needs at least one attempt")
+        raise RegistryError("invalid retry policy: at least one attempt is required")
 
-    def _again(self, request: Request, status: int, asked: float | None) -> bool:
+    def _should_retry(self, request: Request, status: int, asked: float | None) -> bool:
         if asked is not None and asked > self.policy.longest_asked:
             return False
         if status in (429, 503):
@@ -86,7 +86,7 @@ class Retrying:
 
 
 def retry_after(text: str, now: float | None = None) -> float | None:
-    """Return the seconds a ``Retry-After`` asks for, or ``None``; a date in the past is 0.
+    """Return the seconds in a ``Retry-After`` header, or ``None``; 0 for a date in the past.
 
     Source: RFC 9110, section 10.2.3: seconds or an HTTP date.
     """
@@ -96,7 +96,7 @@ def retry_after(text: str, now: float | None = None) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
-        moment = parsedate_to_datetime(text).timestamp()
+        timestamp = parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return None
-    return max(0.0, moment - (time.time() if now is None else now))
+    return max(0.0, timestamp - (time.time() if now is None else now))

@@ -1,9 +1,9 @@
-"""Hosts: which address a registry answers at, and which jumps between hosts are refused."""
+"""URLs: the host of a registry, and which redirects between hosts are not allowed."""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from ocitool.errors import RegistryError
@@ -14,14 +14,14 @@ _DOCKER_HUB_HOST: Final = "registry-1.docker.io"
 
 
 def connect_host(registry: str) -> str:
-    """Return the host to connect to for the *registry* that references name."""
+    """Return the host to connect to for the *registry* of a reference."""
     if registry in (DOCKER_HUB, "index.docker.io"):
         return _DOCKER_HUB_HOST
     return registry
 
 
 def registry_name(host: str) -> str:
-    """Return the name that references give the registry at *host*."""
+    """Return the name in references of the registry at *host*."""
     return DOCKER_HUB if host == _DOCKER_HUB_HOST else host
 
 
@@ -31,99 +31,109 @@ def hostname(netloc: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether *host* (without port) is this machine: localhost, 127/8 or ::1."""
+    """Return whether *host* (without port) is localhost, in 127.0.0.0/8, or ::1."""
     if host == "localhost":
         return True
-    address = _literal(host)
+    address = _ip_address(host)
     return address is not None and address.is_loopback
 
 
-def split(url: str) -> SplitResult:
-    """Return the parts of *url*; `RegistryError` if it is no address at all."""
+def split_url(url: str) -> SplitResult:
+    """Return the parts of *url*; `RegistryError` if it is invalid."""
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise RegistryError("the registry gives an address that is none") from error
+        raise RegistryError("invalid URL in registry response") from error
 
 
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port: what a credential is bound to."""
-    parts = split(url)
+class Origin(NamedTuple):
+    """Scheme, host and port of a URL (RFC 6454); credentials are only sent to the same origin."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+
+def origin(url: str) -> Origin:
+    """Return the origin of *url*; `RegistryError` if it is invalid."""
+    parts = split_url(url)
     default = {"http": 80, "https": 443}.get(parts.scheme)
     try:
         port = parts.port
     except ValueError as error:
-        raise RegistryError(f"{redacted(url)} has no valid port") from error
-    return parts.scheme, parts.hostname or "", port or default
+        raise RegistryError(f"invalid port in URL {redacted(url)}") from error
+    return Origin(parts.scheme, parts.hostname or "", port or default)
 
 
-def follow(base: str, location: str) -> str:
-    """Return the address a ``Location`` or ``Link`` means, seen from *base*.
+def resolve_location(base: str, location: str) -> str:
+    """Return the absolute URL of a ``Location`` or ``Link`` in the response from *base*.
 
-    It may be absolute, a path, relative to *base*, or lack its scheme.  Which jump is refused,
-    and why, is said by `guard`.
+    It may be absolute, a path, relative to *base*, or without a scheme.  `RegistryError` if
+    `require_safe_target` does not allow it.
     """
     if "://" not in location and not location.startswith(("/", "?", ".")):
         first = location.partition("/")[0]
         if first == urlsplit(base).netloc or ("." in first and "/v2/" in location):
-            location = f"//{location}"  # "host:port/v2/...", as some proxies write it
+            location = f"//{location}"  # "host:port/v2/...", as some proxies send it
     try:
         target = urljoin(base, location)
     except ValueError as error:
-        raise RegistryError(f"{redacted(base)} points to what is no address") from error
-    target = _encrypted(base, target)
-    guard(base, target)
+        raise RegistryError(f"invalid redirect from {redacted(base)}") from error
+    target = _upgraded(base, target)
+    require_safe_target(base, target)
     return target
 
 
-def _encrypted(base: str, target: str) -> str:
-    """Return *target* in https where it is on the same host as *base*, which is.
+def _upgraded(base: str, target: str) -> str:
+    """Return *target* with https if it is on the same host as *base* and that uses https.
 
-    A registry behind a proxy that ends TLS may not know that its address is an https one.
+    A registry behind a proxy that terminates TLS may send URLs with http.
     """
-    here, there = split(base), split(target)
-    same = here.hostname == there.hostname and origin(target)[2] in (80, here.port)
+    here, there = split_url(base), split_url(target)
+    same = here.hostname == there.hostname and origin(target).port in (80, here.port)
     if here.scheme == "https" and there.scheme == "http" and same:
         return urlunsplit(("https", here.netloc, there.path, there.query, there.fragment))
     return target
 
 
-def guard(base: str, target: str) -> None:
-    """Refuse to go from *base* to *target* where that would open a door; `RegistryError`.
+def require_safe_target(base: str, target: str) -> None:
+    """Raise `RegistryError` if a redirect from *base* to *target* is not allowed.
 
-    Refused is the way from https to http, and from a host to an address that is written as
-    private, link-local or loopback, unless it is the same host or equally near: otherwise any
-    registry could have us ask this network's own machines on its behalf.
+    Not allowed are redirects from https to http, and those to a private, link-local or loopback
+    address, unless *base* is the same host or has an address of the same kind.  Otherwise a
+    registry could make the client send requests to hosts of the local network.
     """
-    here, there = split(base), split(target)
+    here, there = split_url(base), split_url(target)
     if there.scheme not in ("http", "https") or not there.hostname:
-        raise RegistryError(f"{redacted(base)} points to {redacted(target)}, which is not HTTP")
+        raise RegistryError(
+            f"invalid URL {redacted(target)!r} from {redacted(base)}: expected http or https"
+        )
     if here.scheme == "https" and there.scheme == "http":
         raise RegistryError(
-            f"{redacted(base)} points to {redacted(target)}, which is not encrypted",
-            hint="the registry, or a proxy before it, should be told its own https address",
+            f"URL {redacted(target)} from {redacted(base)} is not allowed: plain HTTP",
+            hint="configure the external https URL of the registry, or of the proxy in front of it",
         )
-    if here.hostname != there.hostname and _nearness(there.hostname) > _nearness(here.hostname):
+    if here.hostname != there.hostname and _locality(there.hostname) > _locality(here.hostname):
         raise RegistryError(
-            f"{redacted(base)} points to {redacted(target)}, an address of a private network",
-            hint="a registry outside that network has no business there",
+            f"URL {redacted(target)} from {redacted(base)} is not allowed: private address",
+            hint="only a registry in the same network may refer to it",
         )
 
 
-def _nearness(host: str | None) -> int:
+def _locality(host: str | None) -> int:
     if host is None:
         return 0
     if is_loopback(host):
         return 3
-    address = _literal(host)
+    address = _ip_address(host)
     if address is None:
         return 0
     if address.is_link_local:
-        return 2  # where clouds serve credentials to their machines
+        return 2  # clouds serve credentials there (169.254.169.254)
     return 1 if address.is_private or address.is_unspecified else 0
 
 
-def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

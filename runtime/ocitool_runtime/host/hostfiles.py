@@ -9,7 +9,8 @@ import posixpath
 from typing import Final
 
 from ocitool_runtime.sandbox.plan import FilePlan
-from ocitool_runtime.spec import Network, Sandbox
+from ocitool_runtime.spec import Sandbox
+from ocitool_runtime.vocabulary import Network
 
 _LARGEST: Final = 1 << 20  # bytes
 _LOOPBACK: Final = (

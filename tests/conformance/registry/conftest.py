@@ -1,4 +1,4 @@
-"""A registry that misbehaves as told: our server, with faults laid before it."""
+"""A registry that misbehaves by rules: our server, with faults laid before it."""
 
 from __future__ import annotations
 

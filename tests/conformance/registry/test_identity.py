@@ -114,7 +114,7 @@ def test_basic_credentials_are_sent_when_asked_for(registry: Any) -> None:
     assert base64.b64decode(SECRET.basic[6:]) == b"user:pa:ss"
     with pytest.raises(AuthError) as caught:
         source(registry).resolve()
-    assert f"ocitool login {registry.address};" in caught.value.hint
+    assert f"`ocitool login {registry.address}`" in caught.value.hint
     with pytest.raises(AuthError):
         registry.client().ping()
 
@@ -129,10 +129,10 @@ def test_a_challenge_on_a_later_request_is_answered(registry: Any) -> None:
 @pytest.mark.parametrize(
     ("realm", "message"),
     [
-        ("http://tokens.example/token", "not encrypted"),
-        ("http://[::1", "none"),
-        ("ftp://tokens.example/", "not HTTP"),
-        ("", "not HTTP"),
+        ("http://tokens.example/token", "does not use HTTPS"),
+        ("http://[::1", "invalid URL"),
+        ("ftp://tokens.example/", "expected http or https"),
+        ("", "expected http or https"),
     ],
 )
 def test_a_realm_that_is_no_place_for_credentials_is_refused(
@@ -168,7 +168,7 @@ def test_a_token_without_end_is_refused(registry: Any) -> None:
     registry.rules.insert(
         0, when("GET", "/token", answer("200 OK", b" " * (limits.TOKEN_REPLY + 1)))
     )
-    with pytest.raises(RegistryError, match="more than 1048576 bytes"):
+    with pytest.raises(RegistryError, match="larger than 1048576 bytes"):
         registry.client().get_manifest("a", "1")
 
 

@@ -1,4 +1,4 @@
-"""A kitchen: a context, a store, and builds whose results are read with the stdlib alone."""
+"""A build context, a store, and builds whose results are read with the stdlib alone."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.fixtures import images
 
 
 @dataclass
-class Seen:
-    """A progress sink that keeps what it is told."""
+class RecordedEvents:
+    """A progress sink that keeps every event."""
 
     events: list[Event] = field(default_factory=list)
 
@@ -31,8 +31,8 @@ class Seen:
         self.events.append(event)
 
     @property
-    def done(self) -> list[str]:
-        """The instructions that were carried out and not taken from the cache."""
+    def executed(self) -> list[str]:
+        """The instructions that were executed and not taken from the cache."""
         names = {e.step: e.name for e in self.events if isinstance(e, StepStarted)}
         ended = [e for e in self.events if isinstance(e, StepFinished) and not e.cached]
         return [names[e.step].partition("] ")[2] for e in ended]
@@ -51,8 +51,18 @@ class Built:
     digest: str
     document: dict[str, Any]
     tars: list[bytes]
-    seen: Seen
+    events: RecordedEvents
     warnings: tuple[str, ...]
+
+    @property
+    def executed(self) -> list[str]:
+        """The instructions that were not taken from the cache."""
+        return self.events.executed
+
+    @property
+    def output(self) -> str:
+        """What the commands printed."""
+        return self.events.output
 
     @property
     def config(self) -> dict[str, Any]:
@@ -87,7 +97,7 @@ class Built:
         raise AssertionError(f"{path} is in no layer")
 
 
-class Kitchen:
+class BuildFixture:
     """Builds from one context into one store."""
 
     def __init__(self, top: Path, store: Store) -> None:
@@ -100,16 +110,16 @@ class Kitchen:
 
     def build(self, dockerfile: str, *tags: str, **options: Any) -> Built:
         """Build *dockerfile* in the context."""
-        seen = Seen()
+        events = RecordedEvents()
         given = BuildOptions(
             context=str(self.top), dockerfile=dockerfile.encode(), tags=tags, **options
         )
-        result = build(given, store=self.store, progress=seen)
+        result = build(given, store=self.store, progress=events)
         layout = Path(self.store.layout.root) / "oci"
         document, tars = images.layout_image(layout, str(result.digest))
-        told = sum(not entry.get("empty_layer") for entry in document["history"])
-        assert told == len(tars) == len(document["rootfs"]["diff_ids"])
-        return Built(str(result.digest), document, tars, seen, result.warnings)
+        with_layer = sum(not entry.get("empty_layer") for entry in document["history"])
+        assert with_layer == len(tars) == len(document["rootfs"]["diff_ids"])
+        return Built(str(result.digest), document, tars, events, result.warnings)
 
     def image(self, name: str, *recipes: Mapping[str, Any], **fields: Any) -> None:
         """Put an image into the store: a layer for each recipe, ``config`` and more in *fields*."""
@@ -133,18 +143,18 @@ class Kitchen:
 
 
 @pytest.fixture
-def kitchen(tmp_path, store_root) -> Iterator[Kitchen]:
+def project(tmp_path, store_root) -> Iterator[BuildFixture]:
     """An empty context and an empty store."""
     top = tmp_path / "context"
     top.mkdir()
     with Store.open(os.fspath(store_root)) as store:
-        yield Kitchen(top, store)
+        yield BuildFixture(top, store)
 
 
 @pytest.fixture
-def stocked(kitchen: Kitchen) -> Kitchen:
-    """A kitchen with files, directories and links of several modes in its context."""
-    kitchen.put(
+def sources(project: BuildFixture) -> BuildFixture:
+    """A project with files, directories and links of several modes in its context."""
+    project.put(
         {
             "f": "a file\n",
             "run.sh": {"text": "#!/bin/sh\n", "mode": 0o755},
@@ -156,7 +166,7 @@ def stocked(kitchen: Kitchen) -> Kitchen:
             "d/out": {"link": "/etc/passwd"},
         }
     )
-    return kitchen
+    return project
 
 
 def scratch(*lines: str) -> str:

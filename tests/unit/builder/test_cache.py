@@ -13,7 +13,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.store.maintenance.prune import prune
-from tests.unit.builder.conftest import Kitchen
+from tests.unit.builder.conftest import BuildFixture
 
 DOCKERFILE = """\
 FROM scratch AS made
@@ -31,27 +31,27 @@ ONE, D, TWO, SUB, FROM_ONE = [line for line in DOCKERFILE.splitlines() if line.s
 
 
 @pytest.fixture
-def stocked(kitchen: Kitchen) -> Kitchen:
-    kitchen.put(
+def sources(project: BuildFixture) -> BuildFixture:
+    project.put(
         {"one": "1", "two": "2", "d/a": "a", "d/b": "b", "d/sub/c": "c", "d/l": {"link": "a"}}
     )
-    return kitchen
+    return project
 
 
-def test_a_second_build_does_nothing(stocked):
-    first = stocked.build(DOCKERFILE)
-    assert first.seen.done == [ONE, D, TWO, SUB, FROM_ONE]
-    second = stocked.build(DOCKERFILE)
-    assert second.seen.done == [] and second.digest == first.digest
+def test_a_second_build_does_nothing(sources):
+    first = sources.build(DOCKERFILE)
+    assert first.executed == [ONE, D, TWO, SUB, FROM_ONE]
+    second = sources.build(DOCKERFILE)
+    assert second.executed == [] and second.digest == first.digest
 
 
-def test_times_are_of_no_account(stocked):
-    first = stocked.build(DOCKERFILE)
-    for folder, _, files in os.walk(stocked.top):
+def test_times_do_not_count(sources):
+    first = sources.build(DOCKERFILE)
+    for folder, _, files in os.walk(sources.top):
         for name in (*files, "."):
             os.utime(os.path.join(folder, name), (7, 7), follow_symlinks=False)
-    second = stocked.build(DOCKERFILE)
-    assert second.seen.done == [] and second.digest == first.digest
+    second = sources.build(DOCKERFILE)
+    assert second.executed == [] and second.digest == first.digest
 
 
 def _rename(top):
@@ -85,22 +85,22 @@ def _link(top):
         (lambda top: (top / "three").write_text("not copied"), []),
     ],
 )
-def test_a_change_reruns_what_depends_on_it(stocked, change, done):
-    stocked.build(DOCKERFILE)
-    change(stocked.top)
-    again = stocked.build(DOCKERFILE)
-    assert again.seen.done == done
-    fresh = stocked.build(DOCKERFILE, no_cache=True)
+def test_a_change_reruns_what_depends_on_it(sources, change, done):
+    sources.build(DOCKERFILE)
+    change(sources.top)
+    again = sources.build(DOCKERFILE)
+    assert again.executed == done
+    fresh = sources.build(DOCKERFILE, no_cache=True)
     assert fresh.tree == again.tree
 
 
-def test_a_change_that_is_undone_is_found_again(stocked):
-    first = stocked.build(DOCKERFILE)
-    (stocked.top / "one").write_text("x")
-    stocked.build(DOCKERFILE)
-    (stocked.top / "one").write_text("1")
-    again = stocked.build(DOCKERFILE)
-    assert again.seen.done == [] and again.digest == first.digest
+def test_a_change_that_is_undone_is_found_again(sources):
+    first = sources.build(DOCKERFILE)
+    (sources.top / "one").write_text("x")
+    sources.build(DOCKERFILE)
+    (sources.top / "one").write_text("1")
+    again = sources.build(DOCKERFILE)
+    assert again.executed == [] and again.digest == first.digest
 
 
 @pytest.mark.parametrize(
@@ -119,119 +119,119 @@ def test_a_change_that_is_undone_is_found_again(stocked):
         ("COPY two /two", "WORKDIR /w\nCOPY two /two", ["WORKDIR /w", TWO, SUB, FROM_ONE]),
     ],
 )
-def test_a_changed_line_reruns_what_depends_on_it(stocked, old, new, done):
-    first = stocked.build(DOCKERFILE)
-    second = stocked.build(DOCKERFILE.replace(old, new))
-    assert second.seen.done == done
+def test_a_changed_line_reruns_what_depends_on_it(sources, old, new, done):
+    first = sources.build(DOCKERFILE)
+    second = sources.build(DOCKERFILE.replace(old, new))
+    assert second.executed == done
     if not done:
         assert second.document["rootfs"] == first.document["rootfs"]
         assert second.digest != first.digest
 
 
-def test_an_expanded_variable_counts_and_its_name_does_not(stocked):
-    stocked.build("FROM scratch\nARG A=/x\nCOPY one $A/y")
-    assert stocked.build("FROM scratch\nARG B=/x/y\nCOPY one $B").seen.done == []
-    again = stocked.build("FROM scratch\nARG B=/x/y\nCOPY one $B", build_args={"B": "/z"})
-    assert again.seen.done == ["COPY one $B"]
+def test_an_expanded_variable_counts_and_its_name_does_not(sources):
+    sources.build("FROM scratch\nARG A=/x\nCOPY one $A/y")
+    assert sources.build("FROM scratch\nARG B=/x/y\nCOPY one $B").executed == []
+    again = sources.build("FROM scratch\nARG B=/x/y\nCOPY one $B", build_args={"B": "/z"})
+    assert again.executed == ["COPY one $B"]
 
 
-def test_a_base_with_other_content_reruns_and_one_rebuilt_the_same_does_not(stocked):
-    stocked.image("base:1", {"b": "1"})
-    stocked.build("FROM base:1\nCOPY one /")
-    stocked.image("base:1", {"b": "1"}, config={"User": "another"})
-    assert stocked.build("FROM base:1\nCOPY one /").seen.done == []
-    stocked.image("base:1", {"b": "2"})
-    assert stocked.build("FROM base:1\nCOPY one /").seen.done == ["COPY one /"]
+def test_a_base_with_other_content_reruns_and_one_rebuilt_the_same_does_not(sources):
+    sources.image("base:1", {"b": "1"})
+    sources.build("FROM base:1\nCOPY one /")
+    sources.image("base:1", {"b": "1"}, config={"User": "another"})
+    assert sources.build("FROM base:1\nCOPY one /").executed == []
+    sources.image("base:1", {"b": "2"})
+    assert sources.build("FROM base:1\nCOPY one /").executed == ["COPY one /"]
 
 
-def test_what_names_mean_in_the_image_counts(stocked):
+def test_what_names_mean_in_the_image_counts(sources):
     """The same --chown text on two bases gives two owners."""
     for uid in (5, 6):
-        stocked.image("base:1", {"etc/passwd": f"me:x:{uid}:{uid}::/:\n"})
-        tree = stocked.build("FROM base:1\nCOPY --chown=me one /").tree
+        sources.image("base:1", {"etc/passwd": f"me:x:{uid}:{uid}::/:\n"})
+        tree = sources.build("FROM base:1\nCOPY --chown=me one /").tree
         assert f" {uid}:{uid} " in tree["one"]
 
 
-def test_keys_are_framed(kitchen):
+def test_keys_are_framed(project):
     """Neighbouring names and contents never run together."""
-    kitchen.put({"ab/c": "d", "a/bc": "d", "a2/b": "cd"})
-    digests = {kitchen.build(f"FROM scratch\nCOPY {d} /x").digest for d in ("ab", "a", "a2")}
+    project.put({"ab/c": "d", "a/bc": "d", "a2/b": "cd"})
+    digests = {project.build(f"FROM scratch\nCOPY {d} /x").digest for d in ("ab", "a", "a2")}
     assert len(digests) == 3
 
 
-def test_heredocs_count(kitchen):
-    first = kitchen.build("FROM scratch\nCOPY <<a /x/\n1\na\n")
-    assert kitchen.build("FROM scratch\nCOPY <<a /x/\n1\na\n").digest == first.digest
-    assert kitchen.build("FROM scratch\nCOPY <<a /x/\n2\na\n").seen.done
-    assert kitchen.build("FROM scratch\nCOPY <<b /x/\n1\nb\n").seen.done
+def test_heredocs_count(project):
+    first = project.build("FROM scratch\nCOPY <<a /x/\n1\na\n")
+    assert project.build("FROM scratch\nCOPY <<a /x/\n1\na\n").digest == first.digest
+    assert project.build("FROM scratch\nCOPY <<a /x/\n2\na\n").executed
+    assert project.build("FROM scratch\nCOPY <<b /x/\n1\nb\n").executed
 
 
-def test_ignore_rules_count_by_what_they_leave(stocked):
-    stocked.put({".dockerignore": "gone\n"})
-    stocked.build("FROM scratch\nCOPY d /d")
-    stocked.put({".dockerignore": "# another\nlost\n"})
-    assert stocked.build("FROM scratch\nCOPY d /d").seen.done == []
-    stocked.put({".dockerignore": "d/a\n"})
-    again = stocked.build("FROM scratch\nCOPY d /d")
-    assert again.seen.done and "d/a" not in again.tree
-    stocked.put({".dockerignore": ""})
-    assert "d/a" in stocked.build("FROM scratch\nCOPY d /d").tree
+def test_ignore_rules_count_by_what_they_leave(sources):
+    sources.put({".dockerignore": "gone\n"})
+    sources.build("FROM scratch\nCOPY d /d")
+    sources.put({".dockerignore": "# another\nlost\n"})
+    assert sources.build("FROM scratch\nCOPY d /d").executed == []
+    sources.put({".dockerignore": "d/a\n"})
+    again = sources.build("FROM scratch\nCOPY d /d")
+    assert again.executed and "d/a" not in again.tree
+    sources.put({".dockerignore": ""})
+    assert "d/a" in sources.build("FROM scratch\nCOPY d /d").tree
 
 
-def test_no_cache_does_all_again_and_is_found_by_the_next(stocked):
-    stocked.build(DOCKERFILE)
-    again = stocked.build(DOCKERFILE, no_cache=True)
-    assert again.seen.done == [ONE, D, TWO, SUB, FROM_ONE]
-    after = stocked.build(DOCKERFILE)
-    assert after.seen.done == [] and after.digest == again.digest
+def test_no_cache_does_all_again_and_is_found_by_the_next(sources):
+    sources.build(DOCKERFILE)
+    again = sources.build(DOCKERFILE, no_cache=True)
+    assert again.executed == [ONE, D, TWO, SUB, FROM_ONE]
+    after = sources.build(DOCKERFILE)
+    assert after.executed == [] and after.digest == again.digest
 
 
-def test_two_builds_from_nothing_are_the_same_to_the_byte(stocked):
+def test_two_builds_from_nothing_are_the_same_to_the_byte(sources):
     epoch = 1_700_000_000
-    first = stocked.build(DOCKERFILE, no_cache=True, source_date_epoch=epoch)
-    for folder, _, files in os.walk(stocked.top):
+    first = sources.build(DOCKERFILE, no_cache=True, source_date_epoch=epoch)
+    for folder, _, files in os.walk(sources.top):
         for name in (*files, "."):
             os.utime(os.path.join(folder, name), follow_symlinks=False)
-    second = stocked.build(DOCKERFILE, no_cache=True, source_date_epoch=epoch)
+    second = sources.build(DOCKERFILE, no_cache=True, source_date_epoch=epoch)
     assert second.digest == first.digest
     assert max(member.mtime for layer in second.layers for member in layer) <= epoch
 
 
-def test_blobs_that_are_gone_are_made_again(stocked):
-    first = stocked.build(DOCKERFILE)
-    for path in _layer_blobs(stocked):
+def test_blobs_that_are_gone_are_made_again(sources):
+    first = sources.build(DOCKERFILE)
+    for path in _layer_blobs(sources):
         path.unlink()
-    second = stocked.build(DOCKERFILE)
-    assert second.seen.done == [ONE, D, TWO, SUB, FROM_ONE]
+    second = sources.build(DOCKERFILE)
+    assert second.executed == [ONE, D, TWO, SUB, FROM_ONE]
     assert second.tree == first.tree
 
 
-def test_one_missing_blob_reruns_its_step_alone(stocked):
-    first = stocked.build(DOCKERFILE)
+def test_one_missing_blob_reruns_its_step_alone(sources):
+    first = sources.build(DOCKERFILE)
     members = {layer[0].name: at for at, layer in enumerate(first.layers)}
     diff = first.document["rootfs"]["diff_ids"][members["two"]]
-    (path,) = [path for path in _layer_blobs(stocked) if _diff_id(path) == diff]
+    (path,) = [path for path in _layer_blobs(sources) if _diff_id(path) == diff]
     path.unlink()
-    second = stocked.build(DOCKERFILE)
-    assert second.seen.done == [TWO] and second.tree == first.tree
+    second = sources.build(DOCKERFILE)
+    assert second.executed == [TWO] and second.tree == first.tree
 
 
-def test_after_a_prune(stocked):
-    first = stocked.build(DOCKERFILE, "kept:1")
-    prune(stocked.store, cache=True)
-    assert stocked.build(DOCKERFILE).tree == first.tree
+def test_after_a_prune(sources):
+    first = sources.build(DOCKERFILE, "kept:1")
+    prune(sources.store, cache=True)
+    assert sources.build(DOCKERFILE).tree == first.tree
 
 
-def test_the_context_may_move(stocked):
-    stocked.build(DOCKERFILE)
-    moved = stocked.top.parent / "moved"
-    shutil.move(stocked.top, moved)
-    stocked.top = moved
-    assert stocked.build(DOCKERFILE).seen.done == []
+def test_the_context_may_move(sources):
+    sources.build(DOCKERFILE)
+    moved = sources.top.parent / "moved"
+    shutil.move(sources.top, moved)
+    sources.top = moved
+    assert sources.build(DOCKERFILE).executed == []
 
 
-def _layer_blobs(kitchen: Kitchen) -> list[Path]:
-    blobs = (Path(kitchen.store.layout.root) / "oci/blobs/sha256").iterdir()
+def _layer_blobs(project: BuildFixture) -> list[Path]:
+    blobs = (Path(project.store.layout.root) / "oci/blobs/sha256").iterdir()
     return [path for path in blobs if path.read_bytes()[:1] != b"{"]
 
 
@@ -241,14 +241,14 @@ def _diff_id(path: Path) -> str:
     return f"sha256:{hashlib.sha256(plain).hexdigest()}"
 
 
-def test_builds_at_the_same_time_give_one_image(stocked, store_root):
+def test_builds_at_the_same_time_give_one_image(sources, store_root):
     """What makes no layer has the time of the image, which is that of the first."""
     line, digests = threading.Barrier(4), []
 
     def build_one():
         with Store.open(str(store_root)) as store:
             line.wait()
-            digests.append(Kitchen(stocked.top, store).build(DOCKERFILE).digest)
+            digests.append(BuildFixture(sources.top, store).build(DOCKERFILE).digest)
 
     threads = [threading.Thread(target=build_one) for _ in range(4)]
     for thread in threads:

@@ -14,7 +14,7 @@ from ocitool.oci.digest import Digest
 from ocitool.store.maintenance.check import check
 from ocitool.store.maintenance.prune import prune
 from tests.fixtures.stores import age
-from tests.unit.builder.conftest import Kitchen
+from tests.unit.builder.conftest import BuildFixture
 
 STAGES = """\
 FROM scratch AS base
@@ -26,11 +26,11 @@ COPY --from=tools /tools /out
 """
 
 
-def forms(kitchen):
+def forms(project):
     """How many blobs are gzip, and how many plain tars."""
     found = {"gzip": 0, "plain": 0}
-    for digest in kitchen.store.blobs.all():
-        with kitchen.store.blobs.open(digest) as file:
+    for digest in project.store.blobs.all():
+        with project.store.blobs.open(digest) as file:
             head = file.read(512)
         if not head.startswith(b"{"):
             codec = sniff(head)
@@ -38,50 +38,51 @@ def forms(kitchen):
     return found
 
 
-def test_what_no_image_gets_stays_as_it_is(stocked):
-    built = stocked.build(STAGES)
-    assert forms(stocked) == {"gzip": 2, "plain": 1}  # base and out; tools
+def test_what_no_image_gets_stays_as_it_is(sources):
+    built = sources.build(STAGES)
+    assert forms(sources) == {"gzip": 2, "plain": 1}  # base and out; tools
     assert "out/sub/c" in built.tree
-    assert list(check(stocked.store)) == []
+    assert list(check(sources.store)) == []
 
 
-def test_a_stage_that_an_image_gets_later_is_compressed_then_once(stocked, tmp_path):
+def test_a_stage_that_an_image_gets_later_is_compressed_then_once(sources, tmp_path):
     epoch = {"source_date_epoch": 0}
-    stocked.build(STAGES, **epoch)
-    late = stocked.build(STAGES, target="tools", **epoch)
-    assert late.seen.done == []
-    assert forms(stocked) == {"gzip": 3, "plain": 1}
-    before = {digest: stocked.store.blobs.size(digest) for digest in stocked.store.blobs.all()}
-    assert stocked.build(STAGES, target="tools", **epoch).digest == late.digest
+    sources.build(STAGES, **epoch)
+    late = sources.build(STAGES, target="tools", **epoch)
+    assert late.executed == []
+    assert forms(sources) == {"gzip": 3, "plain": 1}
+    before = {digest: sources.store.blobs.size(digest) for digest in sources.store.blobs.all()}
+    assert sources.build(STAGES, target="tools", **epoch).digest == late.digest
     assert {
-        digest: stocked.store.blobs.size(digest) for digest in stocked.store.blobs.all()
+        digest: sources.store.blobs.size(digest) for digest in sources.store.blobs.all()
     } == before
     with Store.open(str(tmp_path / "other")) as store:  # the digest does not say how it came to be
         assert (
-            Kitchen(stocked.top, store).build(STAGES, target="tools", **epoch).digest == late.digest
+            BuildFixture(sources.top, store).build(STAGES, target="tools", **epoch).digest
+            == late.digest
         )
 
 
-def test_after_a_prune_a_plain_tar_is_a_drivers_or_not_there(stocked):
-    stocked.build(STAGES)
-    stocked.build(STAGES, "kept:1", target="tools")
+def test_after_a_prune_a_plain_tar_is_a_drivers_or_not_there(sources):
+    sources.build(STAGES)
+    sources.build(STAGES, "kept:1", target="tools")
     try:
-        stocked.store.layers.ensure(local_image(stocked.store, "kept:1").layers)
+        sources.store.layers.ensure(local_image(sources.store, "kept:1").layers)
     except DriverUnavailable as error:
         pytest.skip(str(error))
-    age(stocked.store)
-    prune(stocked.store, cache=True)
-    for path in Path(stocked.store.layout.blobs, "sha256").iterdir():
+    age(sources.store)
+    prune(sources.store, cache=True)
+    for path in Path(sources.store.layout.blobs, "sha256").iterdir():
         head = path.read_bytes()[:2]
         assert head in (b"\x1f\x8b", b'{"') or path.stat().st_nlink == 2
-    assert list(check(stocked.store)) == []
+    assert list(check(sources.store)) == []
 
 
-def test_a_compressed_blob_that_is_gone_is_made_again(stocked):
-    first = stocked.build(STAGES, target="tools", source_date_epoch=0)
-    stocked.build(STAGES, source_date_epoch=0, no_cache=True)  # the step has a plain blob by now
-    rows = stocked.store.database.rows("SELECT digest FROM packed WHERE codec LIKE 'gzip:%'")
+def test_a_compressed_blob_that_is_gone_is_made_again(sources):
+    first = sources.build(STAGES, target="tools", source_date_epoch=0)
+    sources.build(STAGES, source_date_epoch=0, no_cache=True)  # the step has a plain blob by now
+    rows = sources.store.database.rows("SELECT digest FROM packed WHERE codec LIKE 'gzip:%'")
     for (digest,) in rows:
-        Path(stocked.store.blobs.path(Digest.parse(digest))).unlink()
-    again = stocked.build(STAGES, target="tools", source_date_epoch=0)
+        Path(sources.store.blobs.path(Digest.parse(digest))).unlink()
+    again = sources.build(STAGES, target="tools", source_date_epoch=0)
     assert (again.digest, again.tree) == (first.digest, first.tree)

@@ -10,16 +10,16 @@ from ocitool.errors import BuildError
 from tests.unit.builder.conftest import scratch
 
 
-def test_file_renamed_and_into_directories(stocked):
-    tree = stocked.build(scratch("COPY f /x/y/new", "COPY f x/", "COPY f run.sh .")).tree
+def test_file_renamed_and_into_directories(sources):
+    tree = sources.build(scratch("COPY f /x/y/new", "COPY f x/", "COPY f run.sh .")).tree
     assert sorted(tree) == ["f", "run.sh", "x", "x/f", "x/y", "x/y/new"]
     assert tree["x"] == tree["x/y"] == "5 755 0:0"
     assert tree["x/f"] == tree["x/y/new"] == tree["f"]
     assert tree["run.sh"].startswith("0 755 0:0 ")
 
 
-def test_directory_gives_its_content_and_keeps_nested_links(stocked):
-    tree = stocked.build(scratch("COPY d /new")).tree
+def test_directory_gives_its_content_and_keeps_nested_links(sources):
+    tree = sources.build(scratch("COPY d /new")).tree
     assert sorted(tree) == ["new", "new/a", "new/link", "new/out", "new/sub", "new/sub/c"]
     assert tree["new"] == "5 755 0:0"  # the directory's own attributes are not copied
     assert tree["new/sub"] == "5 700 0:0"
@@ -27,187 +27,187 @@ def test_directory_gives_its_content_and_keeps_nested_links(stocked):
     assert tree["new/out"] == "2 0:0 -> /etc/passwd"
 
 
-def test_trailing_slash_makes_a_directory(stocked):
-    assert sorted(stocked.build(scratch("COPY f /x/")).tree) == ["x", "x/f"]
-    assert sorted(stocked.build(scratch("COPY f /x")).tree) == ["x"]
-    assert sorted(stocked.build(scratch("WORKDIR /w", "COPY f ./")).tree) == ["w", "w/f"]
-    assert sorted(stocked.build(scratch("WORKDIR /w", "COPY f ..")).tree) == ["f", "w"]
+def test_trailing_slash_makes_a_directory(sources):
+    assert sorted(sources.build(scratch("COPY f /x/")).tree) == ["x", "x/f"]
+    assert sorted(sources.build(scratch("COPY f /x")).tree) == ["x"]
+    assert sorted(sources.build(scratch("WORKDIR /w", "COPY f ./")).tree) == ["w", "w/f"]
+    assert sorted(sources.build(scratch("WORKDIR /w", "COPY f ..")).tree) == ["f", "w"]
 
 
-def test_several_sources_need_a_directory(stocked):
+def test_several_sources_need_a_directory(sources):
     with pytest.raises(BuildError, match="must be a directory and end with a /") as caught:
-        stocked.build(scratch("COPY f run.sh /x"))
+        sources.build(scratch("COPY f run.sh /x"))
     assert caught.value.where == "Dockerfile:2"
 
 
-def test_wildcards(kitchen):
-    kitchen.put(
+def test_wildcards(project):
+    project.put(
         {"one.txt": "1", "two.txt": "2", "a[b]c": "3", "s/deep/x.c": "4", "t/deep/y.c": "5"}
     )
-    tree = kitchen.build(scratch("COPY *.txt /t/", "COPY */deep/?.c /c/", "COPY a[[]b]c /b/")).tree
+    tree = project.build(scratch("COPY *.txt /t/", "COPY */deep/?.c /c/", "COPY a[[]b]c /b/")).tree
     assert {path for path in tree if "." in path or "[" in path} == {
         *("t/one.txt", "t/two.txt", "c/x.c", "c/y.c", "b/a[b]c"),
     }
 
 
-def test_wildcard_without_match_copies_nothing(stocked):
-    built = stocked.build(scratch("COPY f /f", "COPY *.none /x/"))
+def test_wildcard_without_match_copies_nothing(sources):
+    built = sources.build(scratch("COPY f /f", "COPY *.none /x/"))
     assert sorted(built.tree) == ["f"]
 
 
-def test_wildcard_names_a_link_by_its_own_name(kitchen):
-    kitchen.put({"lib.so.1": "code", "lib.so": {"link": "lib.so.1"}})
-    tree = kitchen.build(scratch("COPY lib* /l/")).tree
+def test_wildcard_names_a_link_by_its_own_name(project):
+    project.put({"lib.so.1": "code", "lib.so": {"link": "lib.so.1"}})
+    tree = project.build(scratch("COPY lib* /l/")).tree
     assert tree["l/lib.so"] == tree["l/lib.so.1"]
     assert tree["l/lib.so"].startswith("0 644")
 
 
-def test_wildcard_goes_through_links_inside_the_context_alone(kitchen, tmp_path):
+def test_wildcard_goes_through_links_inside_the_context_alone(project, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_text("host")
-    kitchen.put({"real/f": "1", "in": {"link": "/real"}, "out": {"link": str(outside)}})
-    tree = kitchen.build(scratch("COPY [io]*/* /x/")).tree
+    project.put({"real/f": "1", "in": {"link": "/real"}, "out": {"link": str(outside)}})
+    tree = project.build(scratch("COPY [io]*/* /x/")).tree
     assert sorted(tree) == ["x", "x/f"]
 
 
 @pytest.mark.parametrize("source", ["../../f", "/f", "/../f", "x/../../f"])
-def test_sources_stay_inside_the_context(stocked, source):
-    (stocked.top.parent / "f").write_text("of the host\n")
-    built = stocked.build(scratch(f"COPY {source} /copied"))
+def test_sources_stay_inside_the_context(sources, source):
+    (sources.top.parent / "f").write_text("of the host\n")
+    built = sources.build(scratch(f"COPY {source} /copied"))
     assert built.read("copied") == "a file\n"
 
 
-def test_top_link_is_followed_inside_the_context(stocked):
-    (stocked.top.parent / "secret").write_text("of the host\n")
-    stocked.put({"l": {"link": "/f"}, "ld": {"link": "d"}, "out": {"link": "../secret"}})
-    built = stocked.build(scratch("COPY l /l", "COPY ld /ld", "COPY ld/sub/c /c"))
+def test_top_link_is_followed_inside_the_context(sources):
+    (sources.top.parent / "secret").write_text("of the host\n")
+    sources.put({"l": {"link": "/f"}, "ld": {"link": "d"}, "out": {"link": "../secret"}})
+    built = sources.build(scratch("COPY l /l", "COPY ld /ld", "COPY ld/sub/c /c"))
     assert built.read("l") == "a file\n"
     assert "ld/sub/c" in built.tree and built.read("c") == "c\n"
     with pytest.raises(BuildError, match='"/out": not found'):
-        stocked.build(scratch("COPY out /x"))
+        sources.build(scratch("COPY out /x"))
 
 
-def test_links_in_a_circle(kitchen):
-    kitchen.put({"a": {"link": "b"}, "b": {"link": "a"}})
+def test_links_in_a_circle(project):
+    project.put({"a": {"link": "b"}, "b": {"link": "a"}})
     with pytest.raises(BuildError, match="too many levels of symbolic links"):
-        kitchen.build(scratch("COPY a /x"))
+        project.build(scratch("COPY a /x"))
 
 
-def test_hard_links_stay(kitchen):
-    kitchen.put({"h/one": "data", "h/two": {"hardlink": "h/one"}, "h/z/3": {"hardlink": "h/one"}})
-    members = {member.name: member for member in kitchen.build(scratch("COPY h /h")).layers[0]}
+def test_hard_links_stay(project):
+    project.put({"h/one": "data", "h/two": {"hardlink": "h/one"}, "h/z/3": {"hardlink": "h/one"}})
+    members = {member.name: member for member in project.build(scratch("COPY h /h")).layers[0]}
     assert members["h/one"].isreg()
     assert members["h/two"].linkname == members["h/z/3"].linkname == "h/one"
 
 
-def test_names_of_one_file_that_is_replaced_keep_the_old_content(kitchen):
-    kitchen.put({"a/1": "old", "a/2": {"hardlink": "a/1"}, "a/3": {"hardlink": "a/1"}})
-    kitchen.put({"b/1": "new"})
-    built = kitchen.build(scratch("COPY a b /x/"))
+def test_names_of_one_file_that_is_replaced_keep_the_old_content(project):
+    project.put({"a/1": "old", "a/2": {"hardlink": "a/1"}, "a/3": {"hardlink": "a/1"}})
+    project.put({"b/1": "new"})
+    built = project.build(scratch("COPY a b /x/"))
     assert built.read("x/1") == "new" and built.read("x/2") == "old"
     assert built.tree["x/3"] == built.tree["x/2"]
 
 
-def test_later_sources_win_and_directories_merge(kitchen):
-    kitchen.put({"a/x": "1", "a/s": {"mode": 0o700}, "a/s/p": "p", "b/x": "2"})
-    kitchen.put({"b/s": {"mode": 0o711}, "b/s/q": "q"})
-    built = kitchen.build(scratch("COPY a b /m/"))
+def test_later_sources_win_and_directories_merge(project):
+    project.put({"a/x": "1", "a/s": {"mode": 0o700}, "a/s/p": "p", "b/x": "2"})
+    project.put({"b/s": {"mode": 0o711}, "b/s/q": "q"})
+    built = project.build(scratch("COPY a b /m/"))
     assert built.read("m/x") == "2"
     assert built.tree["m/s"] == "5 711 0:0"
     assert {"m/s/p", "m/s/q"} <= built.tree.keys()
 
 
-def test_sources_that_disagree_are_refused(kitchen):
-    kitchen.put({"a/x/y": "1", "b/x": "2", "c/x": {"link": "y"}})
+def test_sources_that_disagree_are_refused(project):
+    project.put({"a/x/y": "1", "b/x": "2", "c/x": {"link": "y"}})
     with pytest.raises(BuildError, match="cannot replace to directory /m/x with file"):
-        kitchen.build(scratch("COPY a b /m/"))
+        project.build(scratch("COPY a b /m/"))
     with pytest.raises(BuildError, match="cannot copy to non-directory: /m/x"):
-        kitchen.build(scratch("COPY b a /m/"))
+        project.build(scratch("COPY b a /m/"))
     with pytest.raises(BuildError, match="cannot copy to non-directory: /m/x"):
-        kitchen.build(scratch("COPY c a /m/"))
+        project.build(scratch("COPY c a /m/"))
 
 
-def test_directory_and_file_do_not_replace_each_other(stocked):
-    stocked.put({"e/a/x": "1"})
+def test_directory_and_file_do_not_replace_each_other(sources):
+    sources.put({"e/a/x": "1"})
     with pytest.raises(BuildError, match="cannot copy to non-directory: /m/a") as caught:
-        stocked.build(scratch("COPY d /m", "COPY e /m"))
+        sources.build(scratch("COPY d /m", "COPY e /m"))
     assert caught.value.where == "Dockerfile:3" and "RUN" in caught.value.hint
     with pytest.raises(BuildError, match="cannot replace to directory /m/f with file"):
-        stocked.build(scratch("COPY d /m/f", "COPY f /m/"))
+        sources.build(scratch("COPY d /m/f", "COPY f /m/"))
     with pytest.raises(BuildError, match="cannot copy to non-directory: /f"):
-        stocked.build(scratch("COPY f /f", "COPY run.sh /f/"))
+        sources.build(scratch("COPY f /f", "COPY run.sh /f/"))
     with pytest.raises(BuildError, match="cannot copy to non-directory: /f"):
-        stocked.build(scratch("COPY f /f", "COPY run.sh /f/deep/x"))
+        sources.build(scratch("COPY f /f", "COPY run.sh /f/deep/x"))
 
 
-def test_existing_parents_are_repeated_as_they_are(kitchen):
-    kitchen.put({"f": "1"})
-    kitchen.image("base:1", {"p": {"mode": 0o2770, "uid": 5, "gid": 6}, "p/q": {"mode": 0o700}})
-    built = kitchen.build("FROM base:1\nCOPY --chown=9:9 f /p/q/r/f")
+def test_existing_parents_are_repeated_as_they_are(project):
+    project.put({"f": "1"})
+    project.image("base:1", {"p": {"mode": 0o2770, "uid": 5, "gid": 6}, "p/q": {"mode": 0o700}})
+    built = project.build("FROM base:1\nCOPY --chown=9:9 f /p/q/r/f")
     assert built.names() == ["p", "p/q", "p/q/r", "p/q/r/f"]
     assert built.tree["p"] == "5 2770 5:6"
     assert built.tree["p/q"] == "5 700 0:0"
     assert built.tree["p/q/r"] == "5 755 9:9"
 
 
-def test_links_of_the_image_are_followed_inside_it(kitchen, tmp_path):
-    kitchen.put({"f": "1", "d/g": "2"})
+def test_links_of_the_image_are_followed_inside_it(project, tmp_path):
+    project.put({"f": "1", "d/g": "2"})
     host = tmp_path / "host"
     host.mkdir()
     links = {"real": {}, "real/in": {}, "abs": {"link": "/real"}, "rel": {"link": "real/in"},
              "up": {"link": "../../../real"}, "host": {"link": str(host)},
              "file": {"link": "real/target"}}  # fmt: skip
-    kitchen.image("base:1", links)
+    project.image("base:1", links)
     copies = ("COPY f /abs/", "COPY f /rel/x", "COPY d /up/d", "COPY f /host/f", "COPY f /file")
-    built = kitchen.build("\n".join(["FROM base:1", *copies]))
+    built = project.build("\n".join(["FROM base:1", *copies]))
     assert {"real/f", "real/in/x", "real/d/g", "real/target"} <= built.tree.keys()
     assert built.tree["abs"] == "2 0:0 -> /real"
     assert f"{host}/f".lstrip("/") in built.tree  # made in the image
     assert os.listdir(host) == []
 
 
-def test_a_link_in_the_destination_directory_is_replaced(kitchen):
-    kitchen.put({"f": "new", "d/a": "new"})
-    kitchen.image(
+def test_a_link_in_the_destination_directory_is_replaced(project):
+    project.put({"f": "new", "d/a": "new"})
+    project.image(
         "base:1", {"t": {}, "t/real": "old", "t/f": {"link": "real"}, "t/a": {"link": "f"}}
     )
-    built = kitchen.build("FROM base:1\nCOPY f /t/\nCOPY d /t/")
+    built = project.build("FROM base:1\nCOPY f /t/\nCOPY d /t/")
     assert built.read("t/real") == "old" and built.read("t/f") == "new"
     assert built.tree["t/a"] == built.tree["t/f"]
 
 
-def test_attributes_of_context_files(kitchen):
-    kitchen.put({"s": {"text": "1", "mode": 0o6755}, "x": {"text": "2", "xattrs": {"user.n": "v"}}})
-    os.mkfifo(kitchen.top / "pipe")
-    tree = kitchen.build(scratch("COPY . /")).tree
+def test_attributes_of_context_files(project):
+    project.put({"s": {"text": "1", "mode": 0o6755}, "x": {"text": "2", "xattrs": {"user.n": "v"}}})
+    os.mkfifo(project.top / "pipe")
+    tree = project.build(scratch("COPY . /")).tree
     assert tree["s"].startswith("0 6755 0:0 ")
     assert tree["x"].endswith(" user.n=v")
     assert tree["pipe"].startswith("6 ")
 
 
-def test_missing_and_ignored_sources(stocked):
+def test_missing_and_ignored_sources(sources):
     with pytest.raises(BuildError, match='"/gone": not found') as caught:
-        stocked.build(scratch("COPY f /", "COPY gone /"))
-    assert caught.value.where == "Dockerfile:3" and str(stocked.top) in caught.value.hint
-    stocked.put({".dockerignore": "f\nd\n!d/sub\n", "alias": {"link": "f"}})
+        sources.build(scratch("COPY f /", "COPY gone /"))
+    assert caught.value.where == "Dockerfile:3" and str(sources.top) in caught.value.hint
+    sources.put({".dockerignore": "f\nd\n!d/sub\n", "alias": {"link": "f"}})
     for source in ("f", "alias"):
         with pytest.raises(BuildError, match=f'"/{source}": not found') as caught:
-            stocked.build(scratch(f"COPY {source} /"))
+            sources.build(scratch(f"COPY {source} /"))
         assert "ignore file" in caught.value.hint
-    assert sorted(stocked.build(scratch("COPY d /d")).tree) == ["d", "d/sub", "d/sub/c"]
-    assert sorted(stocked.build(scratch("COPY [f]* /x/", "COPY run.sh /")).tree) == ["run.sh"]
+    assert sorted(sources.build(scratch("COPY d /d")).tree) == ["d", "d/sub", "d/sub/c"]
+    assert sorted(sources.build(scratch("COPY [f]* /x/", "COPY run.sh /")).tree) == ["run.sh"]
 
 
-def test_a_name_that_means_a_removal_in_a_layer(kitchen):
-    kitchen.put({"d/.wh.f": "1"})
+def test_a_name_that_means_a_removal_in_a_layer(project):
+    project.put({"d/.wh.f": "1"})
     with pytest.raises(BuildError, match=r"/x/\.wh\.f: a name that begins with \.wh\."):
-        kitchen.build(scratch("COPY d /x"))
+        project.build(scratch("COPY d /x"))
 
 
-def test_heredocs(kitchen):
-    kitchen.put({"f": "1"})
-    built = kitchen.build(
+def test_heredocs(project):
+    project.put({"f": "1"})
+    built = project.build(
         "FROM scratch\nARG WHO=me\n"
         'COPY --chmod=700 --chown=1:2 <<one <<"two" f /d/\nfor $WHO \\$x\none\n$WHO stays\ntwo\n'
         "COPY <<-three /single\n\ttabs go\n\tthree\n"

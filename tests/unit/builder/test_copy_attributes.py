@@ -8,43 +8,45 @@ from ocitool.errors import BuildError, DockerfileError
 from tests.unit.builder.conftest import owner, scratch
 
 
-def test_chown(kitchen):
-    kitchen.put({"f": "1"})
+def test_chown(project):
+    project.put({"f": "1"})
     passwd = "root:x:0:0::/:/bin/sh\nweb:x:33:44::/:/bin/sh\n"
-    kitchen.image("base:1", {"etc/passwd": passwd, "etc/group": "staff:x:50:\n"})
+    project.image("base:1", {"etc/passwd": passwd, "etc/group": "staff:x:50:\n"})
     given = {"web": "33:44", "web:staff": "33:50", "7": "7:7", "7:8": "7:8", ":staff": "0:50",
              "web:9": "33:9", "$U:staff": "33:50"}  # fmt: skip
     lines = [f"COPY --chown={text} f /f{at}" for at, text in enumerate(given)]
-    tree = kitchen.build("\n".join(["FROM base:1", "ENV U=web", *lines])).tree
+    tree = project.build("\n".join(["FROM base:1", "ENV U=web", *lines])).tree
     assert [owner(tree[f"f{at}"]) for at in range(len(given))] == list(given.values())
 
 
 @pytest.mark.parametrize(
     ("chown", "message"),
     [
-        ("nobody", "'nobody' is not in the image's /etc/passwd"),
-        ("0:games", "'games' is not in the image's /etc/group"),
-        ("4294967295", "no user or group id"),
+        ("nobody", "unable to find user nobody: no matching entries in passwd file"),
+        ("0:games", "unable to find group games: no matching entries in group file"),
+        ("4294967295", "invalid user or group ID"),
     ],
 )
-def test_chown_to_nobody_known(kitchen, chown, message):
-    kitchen.put({"f": "1"})
-    kitchen.image("base:1", {"etc/passwd": "root:x:0:0::/:\n", "etc/group": "root:x:0:\n"})
+def test_chown_to_nobody_known(project, chown, message):
+    project.put({"f": "1"})
+    project.image("base:1", {"etc/passwd": "root:x:0:0::/:\n", "etc/group": "root:x:0:\n"})
     with pytest.raises(BuildError, match=message) as caught:
-        kitchen.build(f"FROM base:1\nCOPY --chown={chown} f /")
+        project.build(f"FROM base:1\nCOPY --chown={chown} f /")
     assert caught.value.where == "Dockerfile:2" and caught.value.hint
 
 
-def test_chown_by_name_in_an_image_without_passwd(kitchen):
-    kitchen.put({"f": "1"})
-    with pytest.raises(BuildError, match="no /etc/passwd to look up 'web' in"):
-        kitchen.build(scratch("COPY --chown=web f /"))
+def test_chown_by_name_in_an_image_without_passwd(project):
+    project.put({"f": "1"})
+    with pytest.raises(
+        BuildError, match="unable to find user web: no matching entries in passwd file"
+    ):
+        project.build(scratch("COPY --chown=web f /"))
 
 
-def test_chmod(stocked):
+def test_chmod(sources):
     lines = ("COPY --chmod=4701 f /octal", "COPY --chmod=u=rwX,go=rX d /symbolic",
              "COPY --chmod=640 d /all", "COPY --chmod=$M f run.sh /x/")  # fmt: skip
-    tree = stocked.build(scratch("ARG M=600", *lines)).tree
+    tree = sources.build(scratch("ARG M=600", *lines)).tree
     assert tree["octal"].startswith("0 4701 ")
     assert tree["symbolic/a"].startswith("0 644 ") and tree["symbolic/sub"] == "5 755 0:0"
     assert tree["all/sub"] == "5 640 0:0" and tree["all/sub/c"].startswith("0 640 ")
@@ -53,7 +55,7 @@ def test_chmod(stocked):
 
 
 @pytest.mark.parametrize("mode", ["8", "77777", "u+q", "rw"])
-def test_wrong_chmod(stocked, mode):
+def test_wrong_chmod(sources, mode):
     with pytest.raises(DockerfileError, match="invalid chmod parameter") as caught:
-        stocked.build(scratch(f"COPY --chmod={mode} f /"))
+        sources.build(scratch(f"COPY --chmod={mode} f /"))
     assert caught.value.line == 2

@@ -15,9 +15,9 @@ def owner(said: str) -> str:
     return said.split()[2]
 
 
-def test_from_stages(kitchen):
-    kitchen.put({"f": "1", "g": "2"})
-    built = kitchen.build(
+def test_from_stages(project):
+    project.put({"f": "1", "g": "2"})
+    built = project.build(
         "FROM scratch AS One\nCOPY --chown=3:4 --chmod=750 f /d/f\n"
         "FROM scratch\nCOPY g /g\n"
         "FROM scratch\nCOPY --from=one /d /by-name\nCOPY --from=1 g /by-number\n"
@@ -29,7 +29,7 @@ def test_from_stages(kitchen):
     assert owner(tree["by-number"]) == "0:0" and owner(tree["given/f"]) == "9:9"
 
 
-def test_from_an_image_with_everything(kitchen):
+def test_from_an_image_with_everything(project):
     tree = {
         "o": {"mode": 0o2750, "uid": 3, "gid": 4},
         "o/one": {"text": "data", "mode": 0o4755, "uid": 5, "gid": 6},
@@ -38,8 +38,8 @@ def test_from_an_image_with_everything(kitchen):
         "o/pipe": {"fifo": True},
         "o/tty": {"device": (5, 0)},
     }
-    kitchen.image("things:1", tree)
-    built = kitchen.build(scratch("COPY --from=things:1 /o /x", "COPY --from=things:1 /o/li* /y/"))
+    project.image("things:1", tree)
+    built = project.build(scratch("COPY --from=things:1 /o /x", "COPY --from=things:1 /o/li* /y/"))
     assert owner(built.tree["x/one"]) == "5:6" and built.tree["x/two"] == built.tree["x/one"]
     assert built.tree["x/link"] == "2 0:0 -> one"
     assert built.tree["x/pipe"].startswith("6 ") and built.tree["x/tty"].endswith(" 5,0")
@@ -47,21 +47,21 @@ def test_from_an_image_with_everything(kitchen):
     assert next(m for m in built.layers[0] if m.name == "x/two").linkname == "x/one"
 
 
-def test_from_an_image_without_the_file(kitchen):
-    kitchen.image("things:1", {"f": "1"})
+def test_from_an_image_without_the_file(project):
+    project.image("things:1", {"f": "1"})
     with pytest.raises(BuildError, match='"/gone": not found') as caught:
-        kitchen.build(scratch("COPY --from=things:1 /gone /x"))
+        project.build(scratch("COPY --from=things:1 /gone /x"))
     assert caught.value.where == "Dockerfile:2" and "things:1" in caught.value.hint
     with pytest.raises(BuildError, match='"/f": not found'):
-        kitchen.build(scratch("COPY --from=scratch /f /x"))
+        project.build(scratch("COPY --from=scratch /f /x"))
 
 
-def test_from_a_stage_number_that_is_not_there(kitchen):
+def test_from_a_stage_number_that_is_not_there(project):
     with pytest.raises(UnknownStage, match="invalid stage index 1") as caught:
-        kitchen.build("FROM scratch\nFROM scratch\nCOPY --from=1 /f /f")
+        project.build("FROM scratch\nFROM scratch\nCOPY --from=1 /f /f")
     assert caught.value.where == "Dockerfile:3"
 
 
-def test_what_was_removed_in_a_stage_is_not_copied(kitchen):
-    kitchen.image("base:1", {"d": {}, "d/a": "1", "d/b": "2"}, {"d/.wh.a": "", "d/c": "3"})
-    assert sorted(kitchen.build(scratch("COPY --from=base:1 /d /d")).tree) == ["d", "d/b", "d/c"]
+def test_what_was_removed_in_a_stage_is_not_copied(project):
+    project.image("base:1", {"d": {}, "d/a": "1", "d/b": "2"}, {"d/.wh.a": "", "d/c": "3"})
+    assert sorted(project.build(scratch("COPY --from=base:1 /d /d")).tree) == ["d", "d/b", "d/c"]

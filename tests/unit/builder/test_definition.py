@@ -31,7 +31,7 @@ from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
 from ocitool.progress import SILENT
-from ocitool_runtime.spec import DEFAULT_PATH, Network
+from ocitool_runtime.vocabulary import DEFAULT_PATH, Network
 
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
 DIGEST = Digest.parse(f"sha256:{'a' * 64}")
@@ -138,7 +138,7 @@ def test_everything_is_expanded_and_checked_before_anything_is_executed():
     )
     assert steps(made)[0].dest == "/d/"
     assert warnings == [
-        "Dockerfile:3: $E is used and has no value",
+        "Dockerfile:3: usage of undefined variable '$E'",
         "one or more build args were not consumed: Z",
     ]
 
@@ -152,7 +152,7 @@ def test_a_definition_is_a_value_that_can_be_sent_elsewhere():
 # -- solving -------------------------------------------------------------------------------
 
 
-def solve(kitchen, graph, result):
+def solve(project, graph, result):
     made = Definition(
         vertices=tuple(graph.vertices),
         result=result,
@@ -161,18 +161,18 @@ def solve(kitchen, graph, result):
         names=graph.names,
         locations=graph.locations,
     )
-    images = SourceImages(kitchen.store, SILENT, pull=False, insecure=False, authfile="")
+    images = SourceImages(project.store, SILENT, pull=False, insecure=False, authfile="")
     return Solver(
         made,
-        store=kitchen.store,
-        cache=LocalCache(kitchen.store),
+        store=project.store,
+        cache=LocalCache(project.store),
         images=images,
         contexts={},
         progress=SILENT,
     ).solve()
 
 
-def test_a_graph_is_solved_without_any_dockerfile(kitchen):
+def test_a_graph_is_solved_without_any_dockerfile(project):
     graph = Graph()
     empty = graph.add(Scratch())
     made = graph.add(Workdir(base=empty, platform="p", path="/w", user=""), name="make /w")
@@ -182,17 +182,17 @@ def test_a_graph_is_solved_without_any_dockerfile(kitchen):
     files = graph.add(text, name="write /f")
     both = Copy(base=made, platform="p", source=files, paths=("/f",), dest="/w/")
     result = graph.add(both, name="copy /f")
-    first = solve(kitchen, graph, result)
+    first = solve(project, graph, result)
     assert (first.steps, first.cached, len(first.layers)) == (3, 0, 2)
     assert sorted(first.records) == [made, files, result]
     types = [first.records[number].layer.blob.media_type for number in (made, files, result)]
     # What the image does not get is not compressed.
     assert [each.rpartition(".")[2] for each in types] == ["tar+gzip", "tar", "tar+gzip"]
-    second = solve(kitchen, graph, result)
+    second = solve(project, graph, result)
     assert (second.steps, second.cached, second.layers) == (3, 3, first.layers)
 
 
-def test_errors_of_a_step_have_the_location_of_its_vertex(kitchen):
+def test_errors_of_a_step_have_the_location_of_its_vertex(project):
     graph = Graph()
     empty = graph.add(Scratch())
     location = Location(file="build.py", line=7, excerpt=("copy('/gone')",))
@@ -201,7 +201,7 @@ def test_errors_of_a_step_have_the_location_of_its_vertex(kitchen):
     )
     number = graph.add(copy, location, "copy /gone")
     with pytest.raises(BuildError, match=r'build\.py:7: "/gone": not found') as caught:
-        solve(kitchen, graph, number)
+        solve(project, graph, number)
     assert caught.value.hint == "looked for in empty"
 
 

@@ -1,4 +1,4 @@
-"""What a build reads beside its context: the epoch's three places, and a context that moves."""
+"""What a build reads beside its context: the epoch's three sources, and a context that moves."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ocitool.builder.solver.keys import contents_key, key_of, step_key
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.store.layer_content import Layer
-from ocitool_runtime.spec import Network
+from ocitool_runtime.vocabulary import Network
 
 LAYER = Layer(
     diff_id=Digest.parse(f"sha256:{'1' * 64}"),
@@ -57,20 +57,20 @@ KEYS = {
 }
 
 
-def test_the_keys_of_a_build(kitchen):
+def test_the_keys_of_a_build(project):
     """As the version before the definition stored them; the image's own key, which holds digests
     of compressed layers, apart."""
-    kitchen.put(
+    project.put(
         {"f": "a file\n", "d": {"mode": 0o755}, "d/g": {"text": "g\n", "mode": 0o600},
          "d/l": {"link": "g"}}
     )  # fmt: skip
-    with tarfile.open(kitchen.top / "a.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+    with tarfile.open(project.top / "a.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
         member = tarfile.TarInfo("m")
         member.size = 2
         archive.addfile(member, io.BytesIO(b"m\n"))
-    (kitchen.top / "a.tar").chmod(0o644)
-    kitchen.build(DOCKERFILE, platform="linux/amd64", source_date_epoch=1_700_000_000)
-    rows = kitchen.store.database.rows("SELECT key FROM cache WHERE record NOT LIKE '%\"image\"%'")
+    (project.top / "a.tar").chmod(0o644)
+    project.build(DOCKERFILE, platform="linux/amd64", source_date_epoch=1_700_000_000)
+    rows = project.store.database.rows("SELECT key FROM cache WHERE record NOT LIKE '%\"image\"%'")
     assert {key for (key,) in rows} == KEYS
 
 

@@ -11,25 +11,25 @@ from ocitool.errors import StepFailed
 from ocitool_runtime import get_isolation
 from tests.fixtures import images
 from tests.fixtures.tools import GROUP, PASSWD, install_tools
-from tests.unit.builder.conftest import Kitchen
+from tests.unit.builder.conftest import BuildFixture
 
 
 @pytest.fixture
-def cook(kitchen: Kitchen) -> Kitchen:
-    """A kitchen with the image ``base``: a shell and a few tools of this machine."""
+def tools(project: BuildFixture) -> BuildFixture:
+    """A project with the image ``base``: a shell and a few tools of this machine."""
     support = get_isolation().probe()
     if not support.ok:
         pytest.skip(f"no namespaces here: {support.reason}")
-    kitchen.put({"base": {}, "base/bin": {}, "base/etc": {}, "base/tmp": {"mode": 0o1777}})
-    kitchen.put({"base/etc/passwd": PASSWD, "base/etc/group": GROUP})
-    kitchen.put({"base/root": {"mode": 0o700}})
-    install_tools(kitchen.top / "base")
-    kitchen.build('FROM scratch\nCOPY base /\nENV PATH=/bin\nCMD ["sh"]', "base:1")
-    return kitchen
+    project.put({"base": {}, "base/bin": {}, "base/etc": {}, "base/tmp": {"mode": 0o1777}})
+    project.put({"base/etc/passwd": PASSWD, "base/etc/group": GROUP})
+    project.put({"base/root": {"mode": 0o700}})
+    install_tools(project.top / "base")
+    project.build('FROM scratch\nCOPY base /\nENV PATH=/bin\nCMD ["sh"]', "base:1")
+    return project
 
 
-def run(cook: Kitchen, *lines: str, **options):
-    return cook.build("\n".join(["FROM base:1", *lines]), **options)
+def run(tools: BuildFixture, *lines: str, **options):
+    return tools.build("\n".join(["FROM base:1", *lines]), **options)
 
 
 def changed(built, layer: int) -> list[str]:
@@ -40,9 +40,9 @@ def changed(built, layer: int) -> list[str]:
     return sorted(set(built.names(layer)) - same)
 
 
-def test_environment_user_and_directory(cook):
+def test_environment_user_and_directory(tools):
     built = run(
-        cook,
+        tools,
         "ARG A=arg B=b",
         "ENV A=env C='two words'",
         "ARG B=later",
@@ -52,31 +52,31 @@ def test_environment_user_and_directory(cook):
         "USER 0",
         'RUN ["sh", "-c", "echo $HOME $0", "zero"]',
     )
-    assert built.seen.output.splitlines() == [
+    assert built.output.splitlines() == [
         "env|later|two words|/bin|/somewhere/deep|12:34|none",
         "/root zero",
     ]
 
 
-def test_stdin_is_empty_and_the_hostname_says_nothing(cook):
-    built = run(cook, "RUN cat; echo end; cat /proc/sys/kernel/hostname")
-    assert built.seen.output == "end\nbuildkitsandbox\n"
+def test_stdin_is_empty_and_the_hostname_says_nothing(tools):
+    built = run(tools, "RUN cat; echo end; cat /proc/sys/kernel/hostname")
+    assert built.output == "end\nbuildkitsandbox\n"
 
 
-def test_predefined_proxies_reach_it_and_leave_no_trace(cook):
+def test_predefined_proxies_reach_it_and_leave_no_trace(tools):
     text = 'RUN echo "[$http_proxy]" > /seen'
-    first = run(cook, text, build_args={"http_proxy": "http://secret"})
+    first = run(tools, text, build_args={"http_proxy": "http://secret"})
     assert first.read("seen") == "[http://secret]\n"
-    second = run(cook, text, build_args={"http_proxy": "http://other"})
-    assert second.seen.done == []
+    second = run(tools, text, build_args={"http_proxy": "http://other"})
+    assert second.executed == []
     assert "secret" not in str(first.document)
-    declared = run(cook, "ARG http_proxy", text, build_args={"http_proxy": "http://other"})
+    declared = run(tools, "ARG http_proxy", text, build_args={"http_proxy": "http://other"})
     assert declared.read("seen") == "[http://other]\n"
 
 
-def test_only_what_changed_is_in_the_layer(cook):
+def test_only_what_changed_is_in_the_layer(tools):
     built = run(
-        cook,
+        tools,
         "RUN mkdir /d && echo 1 > /d/f && chmod 640 /d/f && ln -s f /d/l",
         "RUN rm /d/f; echo 2 > /new",
         "RUN true",
@@ -87,94 +87,94 @@ def test_only_what_changed_is_in_the_layer(cook):
     assert "d/f" not in built.tree and built.tree["d/l"] == "2 0:0 -> f"
 
 
-def test_nothing_of_the_sandbox_is_left(cook):
-    built = run(cook, "RUN cat /etc/hosts /etc/resolv.conf /proc/self/status > /dev/null; "
+def test_nothing_of_the_sandbox_is_left(tools):
+    built = run(tools, "RUN cat /etc/hosts /etc/resolv.conf /proc/self/status > /dev/null; "
                 "echo x > /dev/null; echo own > /etc/motd")  # fmt: skip
     assert set(built.names()) <= {"etc", "etc/motd"}
     assert not {"proc", "sys", "dev", "etc/hosts", "etc/resolv.conf"} & built.tree.keys()
 
 
-def test_stubs_that_the_image_has_stay(cook):
-    built = run(cook, "COPY <<hosts /etc/hosts\nown\nhosts", "RUN cat /etc/hosts > /dev/null")
+def test_mount_points_that_the_image_has_are_kept(tools):
+    built = run(tools, "COPY <<hosts /etc/hosts\nown\nhosts", "RUN cat /etc/hosts > /dev/null")
     assert built.read("etc/hosts") == "own\n"
     assert "etc/hosts" not in built.names()
 
 
-def test_volumes_keep_what_is_written(cook):
-    built = run(cook, "RUN mkdir /v", "VOLUME /v", "RUN echo kept > /v/f")
+def test_volumes_keep_what_is_written(tools):
+    built = run(tools, "RUN mkdir /v", "VOLUME /v", "RUN echo kept > /v/f")
     assert built.read("v/f") == "kept\n"
 
 
-def test_shell(cook):
-    built = run(cook, 'SHELL ["sh", "-c", "echo $0 has $1 > /said; eval \\"$1\\"", "mine"]',
+def test_shell(tools):
+    built = run(tools, 'SHELL ["sh", "-c", "echo $0 has $1 > /said; eval \\"$1\\"", "mine"]',
                 "RUN echo $0 > /ran")  # fmt: skip
     assert built.read("said") == "mine has echo $0 > /ran\n" and built.read("ran") == "mine\n"
 
 
-def test_heredocs(cook):
+def test_heredocs(tools):
     built = run(
-        cook,
+        tools,
         "ARG A=1",
         "RUN <<one\necho $A \\\n  two\necho '$A'\none",
         'RUN cat <<a && cat <<"b"\nx$A\na\ny$A\nb',
         "RUN <<-tabs\n\techo tabs\n\ttabs",
     )
-    assert built.seen.output == "1 two\n$A\nx1\ny$A\ntabs\n"
+    assert built.output == "1 two\n$A\nx1\ny$A\ntabs\n"
 
 
-def test_a_heredoc_that_is_a_program(cook):
-    built = run(cook, "RUN <<prog\n#!/bin/sh -e\necho $0 $(id -u)\nprog")
-    assert built.seen.output == "/dev/pipes/prog 0\n"
+def test_a_heredoc_that_is_a_program(tools):
+    built = run(tools, "RUN <<prog\n#!/bin/sh -e\necho $0 $(id -u)\nprog")
+    assert built.output == "/dev/pipes/prog 0\n"
     assert changed(built, -1) == []
 
 
-def test_output_comes_in_order(cook):
+def test_output_comes_in_order(tools):
     loop = "i=0; while [ $i -lt 300 ]; do echo o$i; echo e$i >&2; i=$((i+1)); done"
-    built = run(cook, f"RUN {loop}")
-    assert built.seen.output.split() == [f"{s}{i}" for i in range(300) for s in "oe"]
+    built = run(tools, f"RUN {loop}")
+    assert built.output.split() == [f"{s}{i}" for i in range(300) for s in "oe"]
 
 
-def test_a_user_may_write_to_its_own_output(cook):
-    built = run(cook, "USER 12", "RUN echo to stdout > /dev/stdout; echo to stderr > /dev/stderr")
-    assert built.seen.output == "to stdout\nto stderr\n"
+def test_a_user_may_write_to_its_own_output(tools):
+    built = run(tools, "USER 12", "RUN echo to stdout > /dev/stdout; echo to stderr > /dev/stderr")
+    assert built.output == "to stdout\nto stderr\n"
 
 
-def test_what_runs_on_in_the_background_ends(cook):
-    built = run(cook, "RUN sleep 1000 & echo started")
-    assert built.seen.output == "started\n"
+def test_what_runs_on_in_the_background_ends(tools):
+    built = run(tools, "RUN sleep 1000 & echo started")
+    assert built.output == "started\n"
     assert " 1000" not in _sleeping()
 
 
 def _sleeping() -> str:
     words = ["ps", "-eo", "ppid,args"]
-    told = subprocess.run(words, capture_output=True, text=True, check=False).stdout
-    return "".join(line for line in told.splitlines() if f"{os.getpid()} " in line)
+    listing = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    return "".join(line for line in listing.splitlines() if f"{os.getpid()} " in line)
 
 
-def test_without_network_there_is_only_loopback(cook):
-    built = run(cook, "RUN --network=none cat /proc/net/dev")
-    devices = [line.split(":")[0].strip() for line in built.seen.output.splitlines()[2:]]
+def test_without_network_there_is_only_loopback(tools):
+    built = run(tools, "RUN --network=none cat /proc/net/dev")
+    devices = [line.split(":")[0].strip() for line in built.output.splitlines()[2:]]
     assert devices == ["lo"]
 
 
-def test_a_failing_step(cook):
+def test_a_failing_step(tools):
     lines = ["COPY base/etc/passwd /first", "RUN for i in 1 2 3; do echo line $i; done; \\",
              "    echo bad >&2; \\", "    exit 7", "RUN echo never"]  # fmt: skip
     with pytest.raises(StepFailed) as caught:
-        run(cook, *lines)
+        run(tools, *lines)
     error = caught.value
     assert error.status == 7 and error.where == "Dockerfile:3"
     assert error.log == ("line 1", "line 2", "line 3", "bad")
     assert error.excerpt == tuple(lines[1:4])
     assert "\n" not in str(error) and "exit code: 7" in str(error)
-    again = run(cook, lines[0], "RUN true")
-    assert again.seen.done == ["RUN true"]  # what was finished stays
+    again = run(tools, lines[0], "RUN true")
+    assert again.executed == ["RUN true"]  # what was finished stays
 
 
-def test_the_last_lines_of_much_output(cook):
+def test_the_last_lines_of_much_output(tools):
     loop = "i=0; while [ $i -lt 500 ]; do echo l$i; i=$((i+1)); done"
     with pytest.raises(StepFailed) as caught:
-        run(cook, f"RUN {loop}; printf 'a\\rb\\rlast state'; exit 1")
+        run(tools, f"RUN {loop}; printf 'a\\rb\\rlast state'; exit 1")
     assert len(caught.value.log) == 21 and caught.value.log[-2:] == ("l499", "last state")
 
 
@@ -187,44 +187,44 @@ def test_the_last_lines_of_much_output(cook):
         ("RUN sh -c 'kill -TERM $$; :'; exit $?", 143),
     ],
 )
-def test_commands_that_cannot_run(cook, line, status):
+def test_commands_that_cannot_run(tools, line, status):
     with pytest.raises(StepFailed) as caught:
-        run(cook, line)
+        run(tools, line)
     assert caught.value.status == status and caught.value.where == "Dockerfile:2"
 
 
-def test_an_unknown_user(cook):
+def test_an_unknown_user(tools):
     with pytest.raises(Exception, match="ghost") as caught:
-        run(cook, "USER ghost", "RUN true")
+        run(tools, "USER ghost", "RUN true")
     assert "Dockerfile:3" in str(caught.value)
 
 
-def test_what_reruns_a_command(cook):
+def test_what_reruns_a_command(tools):
     lines = ["ARG A=1", "ENV B=1", "LABEL l=1", "RUN echo $RANDOM > /f"]
-    first = run(cook, *lines)
-    assert first.seen.done and run(cook, *lines).digest == first.digest
+    first = run(tools, *lines)
+    assert first.executed and run(tools, *lines).digest == first.digest
     step = [lines[3]]
-    assert run(cook, *lines, build_args={"A": "2"}).seen.done == step
-    assert run(cook, lines[0], "ENV B=2", *lines[2:]).seen.done == step
-    assert run(cook, *lines[:2], "LABEL l=2", lines[3]).seen.done == []
-    assert run(cook, *lines[1:]).seen.done == step  # without the ARG
-    assert run(cook, *lines[:3], "USER 1", lines[3].replace("/f", "/tmp/f")).seen.done
-    assert run(cook, *lines[:3], "EXPOSE 1", 'CMD ["x"]', lines[3]).seen.done == []
+    assert run(tools, *lines, build_args={"A": "2"}).executed == step
+    assert run(tools, lines[0], "ENV B=2", *lines[2:]).executed == step
+    assert run(tools, *lines[:2], "LABEL l=2", lines[3]).executed == []
+    assert run(tools, *lines[1:]).executed == step  # without the ARG
+    assert run(tools, *lines[:3], "USER 1", lines[3].replace("/f", "/tmp/f")).executed
+    assert run(tools, *lines[:3], "EXPOSE 1", 'CMD ["x"]', lines[3]).executed == []
 
 
-def test_the_same_from_nothing_twice(cook):
+def test_the_same_from_nothing_twice(tools):
     lines = ["RUN mkdir /d && echo 1 > /d/f && ln /d/f /d/g", "RUN rm -r /d; echo 2 > /e"]
     options = {"no_cache": True, "source_date_epoch": 1_700_000_000}
-    assert run(cook, *lines, **options).digest == run(cook, *lines, **options).digest
+    assert run(tools, *lines, **options).digest == run(tools, *lines, **options).digest
 
 
-def test_a_blob_that_is_gone_is_made_again(cook):
-    first = run(cook, "RUN echo 1 > /f", "RUN cat /f > /g")
-    for path in os.scandir(f"{cook.store.layout.root}/oci/blobs/sha256"):
+def test_a_blob_that_is_gone_is_made_again(tools):
+    first = run(tools, "RUN echo 1 > /f", "RUN cat /f > /g")
+    for path in os.scandir(f"{tools.store.layout.root}/oci/blobs/sha256"):
         with open(path, "rb") as blob:
             if blob.read(2) == b"\x1f\x8b" and path.stat().st_size < 1000:
                 os.unlink(path)
-    assert run(cook, "RUN echo 1 > /f", "RUN cat /f > /g").tree == first.tree
+    assert run(tools, "RUN echo 1 > /f", "RUN cat /f > /g").tree == first.tree
 
 
 @pytest.mark.parametrize(
@@ -237,9 +237,9 @@ def test_a_blob_that_is_gone_is_made_again(cook):
     ],
     ids=["argument", "program", "environment", "variable"],
 )
-def test_what_the_kernel_finds_too_long_is_a_failed_step(cook, lines):
+def test_what_the_kernel_finds_too_long_is_a_failed_step(tools, lines):
     with pytest.raises(StepFailed, match=r"(argument list|file name) too long") as caught:
-        run(cook, *lines)
+        run(tools, *lines)
     assert caught.value.status == 126
     assert caught.value.excerpt[0].startswith("RUN ")
     assert len(caught.value.message) < 2000

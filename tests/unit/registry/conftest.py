@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+import tests.fixtures.examples  # noqa: F401  no deadline for examples
+
 
 @dataclass(frozen=True)
 class TlsPeer:

@@ -10,7 +10,7 @@ from ocitool_registry.transport.errors import _text
 from ocitool_registry.transport.requests import _NOISE
 from tests.fixtures.deadlines import within
 
-SIZE = 300_000
+SIZE = 150_000
 PIECES = [
     "<",
     "<a>;",

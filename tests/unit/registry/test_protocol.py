@@ -12,7 +12,7 @@ from ocitool_registry.protocol import BadRange
 
 def test_an_error_comes_back_as_it_was_written():
     found = protocol.parse_error(protocol.dump_error("NAME_UNKNOWN", "no such", {"name": "a"}))
-    assert found == protocol.WireError("NAME_UNKNOWN", "no such")
+    assert found == protocol.ErrorInfo("NAME_UNKNOWN", "no such")
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,19 @@ def host_python(maps: Maps, scratch: Path) -> Callable[..., Ran]:
 
 
 @pytest.fixture
+def mount_table(session_tree: Path) -> Callable[[], list[str]]:
+    """Return a function that lists the mounts, but those in temporary folders of other programs."""
+
+    def table() -> list[str]:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        others, ours = f"{tempfile.gettempdir()}/", f"{session_tree}/"
+        points = [(line, f"{line.split()[4]}/") for line in lines]
+        return [line for line, at in points if at.startswith(ours) or not at.startswith(others)]
+
+    return table
+
+
+@pytest.fixture
 def own_cgroup() -> None:
     """Skip unless sandboxes of this user get a cgroup of their own."""
     for path, _ in cgroups.own_cgroups():

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -86,9 +85,9 @@ def test_a_killed_shim_is_an_error(make):
 
 
 @pytest.mark.alone
-def test_nothing_is_left_of_a_hundred(image, scratch, make):
+def test_nothing_is_left_of_a_hundred(mount_table, make):
     """No mount, process or descriptor, whether they end, fail or are killed."""
-    mounts = Path("/proc/self/mountinfo").read_text()
+    mounts = mount_table()
     get_isolation().start(make("true"), Stdio()).wait()
     before = os.listdir("/proc/self/fd")
     for number in range(25):
@@ -98,7 +97,7 @@ def test_nothing_is_left_of_a_hundred(image, scratch, make):
         with pytest.raises(SandboxError):
             get_isolation().start(make("true", user="nobody-knows"), Stdio())
     assert os.listdir("/proc/self/fd") == before
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert mount_table() == mounts
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

@@ -1,1 +1,1 @@
-"""The server's answers: a `Call` and a `Backend` in, a `Reply` out; no sockets."""
+"""The handlers of the server: from a `Request` and a `Backend` to a `Response`."""

@@ -10,37 +10,37 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Index, Manifest, parse_any
 from ocitool_registry import protocol
 from ocitool_registry.server.backend import StoredManifest
-from ocitool_registry.server.exchange import Call, Refusal, Reply
 from ocitool_registry.server.handlers import parameters
+from ocitool_registry.server.messages import ApiError, Request, Response
 
 if TYPE_CHECKING:
     from ocitool_registry.server.backend import Backend
 
 
-def read(backend: Backend, call: Call, repository: str, name: str) -> Reply:
-    """GET or HEAD: the exact bytes that were put (distribution-spec, "Pulling manifests")."""
+def read(backend: Backend, request: Request, repository: str, name: str) -> Response:
+    """GET or HEAD: the exact bytes that were pushed (distribution-spec, "Pulling manifests")."""
     target = parameters.target(name)
     try:
         stored = backend.get_manifest(repository, target)
     except ImageNotFound as error:
-        raise Refusal("MANIFEST_UNKNOWN", error.message) from error
+        raise ApiError("MANIFEST_UNKNOWN", error.message) from error
     headers = {
         "Content-Type": stored.media_type,
         "Etag": f'"{stored.digest}"',
         protocol.CONTENT_DIGEST: str(stored.digest),
     }
-    body = b"" if call.method == "HEAD" else stored.raw
-    return Reply(status=200, headers=headers, body=body, length=len(stored.raw))
+    body = b"" if request.method == "HEAD" else stored.raw
+    return Response(status=200, headers=headers, body=body, length=len(stored.raw))
 
 
-def put(backend: Backend, call: Call, repository: str, name: str) -> Reply:
-    """PUT: keep the exact bytes (distribution-spec, "Pushing Manifests")."""
+def put(backend: Backend, request: Request, repository: str, name: str) -> Response:
+    """PUT: store the exact bytes (distribution-spec, "Pushing Manifests")."""
     target = parameters.target(name)
-    raw = _body(call)
+    raw = _body(request)
     digest = target if isinstance(target, Digest) else Digest.of(raw)
     if Digest.of(raw, digest.algorithm) != digest:
-        raise Refusal("DIGEST_INVALID")
-    media_type = mediatypes.bare(call.headers.get("Content-Type", ""))
+        raise ApiError("DIGEST_INVALID")
+    media_type = mediatypes.bare(request.headers.get("Content-Type", ""))
     parsed = _parse(raw, media_type)
     if isinstance(parsed, Manifest):
         _require_blobs(backend, repository, parsed)
@@ -50,11 +50,11 @@ def put(backend: Backend, call: Call, repository: str, name: str) -> Reply:
         "Location": protocol.manifest_path(repository, digest),
         protocol.CONTENT_DIGEST: str(digest),
     }
-    return Reply(status=201, headers=headers, length=0)
+    return Response(status=201, headers=headers, length=0)
 
 
-def delete(backend: Backend, call: Call, repository: str, name: str) -> Reply:
-    """DELETE: by tag only the tag goes, by digest the manifest and all tags on it."""
+def delete(backend: Backend, request: Request, repository: str, name: str) -> Response:
+    """DELETE: of a tag, or by digest of a manifest with all its tags."""
     target = parameters.target(name)
     try:
         if isinstance(target, Digest):
@@ -62,16 +62,16 @@ def delete(backend: Backend, call: Call, repository: str, name: str) -> Reply:
         else:
             backend.delete_tag(repository, target)
     except ImageNotFound as error:
-        raise Refusal("MANIFEST_UNKNOWN", error.message) from error
-    return Reply(status=202)
+        raise ApiError("MANIFEST_UNKNOWN", error.message) from error
+    return Response(status=202)
 
 
-def _body(call: Call) -> bytes:
-    if call.length is not None and call.length > MANIFEST_LIMIT:
+def _body(request: Request) -> bytes:
+    if request.length is not None and request.length > MANIFEST_LIMIT:
         raise _too_large()
     parts: list[bytes] = []
     left = MANIFEST_LIMIT + 1
-    while left and (part := call.body.read(left)):
+    while left and (part := request.body.read(left)):
         parts.append(part)
         left -= len(part)
     if not left:
@@ -79,24 +79,24 @@ def _body(call: Call) -> bytes:
     return b"".join(parts)
 
 
-def _too_large() -> Refusal:
-    return Refusal("SIZE_INVALID", f"a manifest has at most {MANIFEST_LIMIT} bytes", status=413)
+def _too_large() -> ApiError:
+    return ApiError("SIZE_INVALID", f"manifest is larger than {MANIFEST_LIMIT} bytes", status=413)
 
 
 def _parse(raw: bytes, media_type: str) -> Manifest | Index:
     if media_type not in mediatypes.MANIFESTS | mediatypes.INDEXES:
-        raise Refusal("MANIFEST_INVALID", f"media type {media_type!r} is not a manifest's")
+        raise ApiError("MANIFEST_INVALID", f"unsupported media type {media_type!r}")
     try:
         return parse_any(raw, media_type)
     except FormatError as error:
-        raise Refusal("MANIFEST_INVALID", str(error)) from error
+        raise ApiError("MANIFEST_INVALID", str(error)) from error
 
 
 def _require_blobs(backend: Backend, repository: str, manifest: Manifest) -> None:
-    """Refuse an image whose parts are not there: a push went wrong, and pulls would too.
+    """Raise `ApiError` if a blob of an image is missing, since the image could not be pulled.
 
-    Layers that may not be distributed are exempt, and so are the children of an index (an index
-    may be copied without all its platforms) and a ``subject``.
+    Exempt are non-distributable layers, the manifests of an index (it may be copied without some
+    of its platforms), and a ``subject``.
     """
     for descriptor in (manifest.config, *manifest.layers):
         if "nondistributable" in descriptor.media_type or "foreign" in descriptor.media_type:
@@ -104,4 +104,4 @@ def _require_blobs(backend: Backend, repository: str, manifest: Manifest) -> Non
         try:
             backend.blob_size(repository, descriptor.digest)
         except BlobNotFound as error:
-            raise Refusal("MANIFEST_BLOB_UNKNOWN", error.message) from error
+            raise ApiError("MANIFEST_BLOB_UNKNOWN", error.message) from error

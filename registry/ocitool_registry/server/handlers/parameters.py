@@ -1,17 +1,17 @@
-"""Turns the words of an address into values, or refuses them by name."""
+"""Parses the parameters in a path; `ApiError` if one is invalid."""
 
 from __future__ import annotations
 
 from ocitool.errors import BadDigest
 from ocitool.oci.digest import Digest
 from ocitool_registry import protocol
-from ocitool_registry.server.exchange import Refusal
+from ocitool_registry.server.messages import ApiError
 
 
 def repository(text: str) -> str:
-    """Return *text* if it is a repository's name."""
+    """Return *text* if it is a valid repository name."""
     if len(text) > protocol.LONGEST_NAME or not protocol.REPOSITORY.fullmatch(text):
-        raise Refusal("NAME_INVALID", f"{text!r} is not the name of a repository")
+        raise ApiError("NAME_INVALID", f"invalid repository name {text!r}")
     return text
 
 
@@ -20,16 +20,16 @@ def digest(text: str) -> Digest:
     try:
         return Digest.parse(text)
     except BadDigest as error:
-        raise Refusal("DIGEST_INVALID", error.message) from error
+        raise ApiError("DIGEST_INVALID", error.message) from error
 
 
 def tag(text: str) -> str:
-    """Return *text* if it is a tag."""
+    """Return *text* if it is a valid tag."""
     if not protocol.TAG.fullmatch(text):
-        raise Refusal("TAG_INVALID", f"{text!r} is not a tag")
+        raise ApiError("TAG_INVALID", f"invalid tag {text!r}")
     return text
 
 
 def target(text: str) -> Digest | str:
-    """Return *text* as a digest, which has a colon, or as a tag, which has none."""
+    """Return *text* as a digest if it has a colon, otherwise as a tag."""
     return digest(text) if ":" in text else tag(text)

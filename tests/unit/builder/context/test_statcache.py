@@ -129,7 +129,7 @@ def test_ways_to_change_a_file_that_keep_size_and_mtime(digest, settled, top):
     assert digest() == known[0]
 
 
-def test_names_that_change_places(digest, settled, top):
+def test_names_that_are_swapped(digest, settled, top):
     first = digest()
     (top / "d/a").rename(top / "d/t")
     (top / "d/b").rename(top / "d/a")
@@ -137,7 +137,7 @@ def test_names_that_change_places(digest, settled, top):
     assert digest() != first
 
 
-def test_directories_that_change_places(digest, settled, top):
+def test_directories_that_are_swapped(digest, settled, top):
     (top / "e").mkdir()
     (top / "e/a").write_text("eee")
     d, e = digest("d"), digest("e")
@@ -147,7 +147,7 @@ def test_directories_that_change_places(digest, settled, top):
     assert (digest("d"), digest("e")) == (e, d)
 
 
-def test_hard_links_are_told_from_copies(digest, settled, top):
+def test_hard_links_differ_from_copies(digest, settled, top):
     (top / "d/b").write_text("aaa")
     copies = digest()
     (top / "d/b").unlink()

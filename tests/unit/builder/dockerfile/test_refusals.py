@@ -32,7 +32,7 @@ def test_is_refused_with_its_line(text: str, line: int, message: str) -> None:
 
 
 @pytest.mark.parametrize("flag", ["mount", "security", "device"])
-def test_what_is_not_there_yet_says_what_to_do(flag: str) -> None:
+def test_what_is_not_supported_says_what_to_do(flag: str) -> None:
     with pytest.raises(DockerfileError) as caught:
         parse(f"FROM a\nRUN --{flag}=x y".encode())
     assert caught.value.hint

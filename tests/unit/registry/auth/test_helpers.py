@@ -1,4 +1,4 @@
-"""Credential helpers: programs that are asked, told and bidden to forget."""
+"""Credential helpers: programs that get, store and erase credentials."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ def test_a_broken_helper_is_an_error(helper, config, environment, fault):
     assert "hush" not in str(caught.value)
 
 
-def test_a_helper_is_told_and_bidden_to_forget(helper, config, environment):
+def test_a_helper_stores_and_erases(helper, config, environment):
     config.write_text('{"credsStore":"fake"}')
     credential = Credential(username="me", password="hush")
     where = store_credential("r.example", credential, environment=environment)
     assert where == "docker-credential-fake"
-    told = json.loads((helper / "stored").read_text())
-    assert told == {"ServerURL": "r.example", "Username": "me", "Secret": "hush"}
+    stored = json.loads((helper / "stored").read_text())
+    assert stored == {"ServerURL": "r.example", "Username": "me", "Secret": "hush"}
     assert "hush" not in config.read_text()
     assert authfile.load(str(config)).knows("r.example")
     (helper / "stored").rename(helper / "r.example")
@@ -120,7 +120,7 @@ def test_a_helper_is_told_and_bidden_to_forget(helper, config, environment):
 
 def test_storing_with_a_helper_that_is_not_installed_is_an_error(config, environment):
     config.write_text('{"credsStore":"absent-helper"}')
-    with pytest.raises(RegistryError, match="not installed"):
+    with pytest.raises(RegistryError, match="credential helper not found"):
         store_credential("r.example", Credential(username="me"), environment=environment)
 
 
@@ -142,14 +142,16 @@ def careless(helper, config, environment):
 
 def test_a_helper_that_prints_without_end_is_killed(careless):
     source = careless('while :; do printf "%01000d" 1; done')
-    with pytest.raises(RegistryError, match="docker-credential-fake get: prints more than 1048576"):
+    with pytest.raises(
+        RegistryError, match="docker-credential-fake get: output is larger than 1048576"
+    ):
         source.get("r.example", "")
 
 
 def test_a_helper_that_complains_without_end_is_killed(careless, monkeypatch):
     monkeypatch.setattr(limits, "HELPER_TIME", 0.5)
     source = careless('while :; do printf "%01000d" 1 >&2; done')
-    with pytest.raises(RegistryError, match="takes more than 0"):
+    with pytest.raises(RegistryError, match="no result after 0"):
         source.get("r.example", "")
 
 
@@ -160,7 +162,7 @@ def test_a_helper_that_does_not_end_is_killed(careless, monkeypatch, script):
     monkeypatch.setattr(limits, "HELPER_TIME", 0.5)
     source = careless(script)
     began = time.monotonic()
-    with pytest.raises(RegistryError, match="docker-credential-fake get: takes more than"):
+    with pytest.raises(RegistryError, match="docker-credential-fake get: no result after"):
         source.get("r.example", "")
     assert time.monotonic() - began < 60
 
@@ -199,5 +201,5 @@ def test_devices_as_authfile():
 
 def test_a_credentials_file_has_a_limit(config, environment):
     config.write_bytes(b" " * (limits.AUTHFILE + 1))
-    with pytest.raises(RegistryError, match="has more than 4194304 bytes"):
+    with pytest.raises(RegistryError, match="authentication file is larger than 4194304 bytes"):
         default_source(environment=environment).get("r.example", "")

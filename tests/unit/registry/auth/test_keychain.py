@@ -39,7 +39,7 @@ def user(source, registry="r.example", repository="a/b"):
 
 
 def test_files_are_looked_through_in_their_order(home, environment, tmp_path):
-    places = [
+    paths = [
         home / ".docker/config.json",
         home / ".config/containers/auth.json",
         tmp_path / "run/containers/auth.json",
@@ -47,10 +47,10 @@ def test_files_are_looked_through_in_their_order(home, environment, tmp_path):
     ]
     environment["DOCKER_CONFIG"] = str(tmp_path / "docker")
     assert user(default_source(environment=environment)) is None
-    for number, place in enumerate(places):
-        write(place, {"r.example": auth(f"user{number}")})
+    for number, path in enumerate(paths):
+        write(path, {"r.example": auth(f"user{number}")})
         found = default_source(environment=environment).get("r.example", "a")
-        assert (found.username, found.origin) == (f"user{number}", str(place))
+        assert (found.username, found.origin) == (f"user{number}", str(path))
 
 
 def test_a_file_that_is_named_is_the_only_one(home, environment, tmp_path):
@@ -62,7 +62,7 @@ def test_a_file_that_is_named_is_the_only_one(home, environment, tmp_path):
 
 
 def test_a_file_that_is_named_must_be_there(environment):
-    with pytest.raises(RegistryError, match="not there"):
+    with pytest.raises(RegistryError, match="authentication file not found"):
         default_source("/nowhere/auth.json", environment)
 
 

@@ -88,10 +88,10 @@ def test_what_a_registry_asks_to_wait(text, want):
     assert retry_after(text, now=90.0) == want
 
 
-def request(*, repeatable: bool = True, stays: bool = False) -> Request:
+def request(*, repeatable: bool = True, same_host: bool = False) -> Request:
     fields = Headers([("Authorization", "secret")])
     return Request(
-        method="PUT", url="https://a/x", headers=fields, repeatable=repeatable, stays=stays
+        method="PUT", url="https://a/x", headers=fields, repeatable=repeatable, same_host=same_host
     )
 
 
@@ -139,4 +139,4 @@ def test_credentials_stay_with_their_origin():
 
 def test_a_secret_body_goes_nowhere_else():
     with pytest.raises(RegistryError, match="another host"):
-        Redirecting(Table(https=(307, {"Location": "https://b/"}))).send(request(stays=True))
+        Redirecting(Table(https=(307, {"Location": "https://b/"}))).send(request(same_host=True))

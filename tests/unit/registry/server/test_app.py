@@ -11,8 +11,8 @@ import pytest
 from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
 from ocitool_registry.server.app import handle
-from ocitool_registry.server.exchange import Call
 from ocitool_registry.server.memory import MemoryBackend
+from ocitool_registry.server.messages import Request
 from ocitool_registry.transport.http import Headers
 
 DATA = b"0123456789" * 1000
@@ -32,7 +32,7 @@ def ask(backend):
     def send(method, url, body=b"", **headers):
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)
-        call = Call(
+        request = Request(
             method=method,
             path=parts.path,
             query={name: tuple(values) for name, values in query.items()},
@@ -40,17 +40,19 @@ def ask(backend):
             body=io.BytesIO(body),
             length=len(body),
         )
-        return handle(backend, call)
+        return handle(backend, request)
 
     return send
 
 
-def code(reply):
-    return reply.status, json.loads(reply.body)["errors"][0]["code"]
+def code(response):
+    return response.status, json.loads(response.body)["errors"][0]["code"]
 
 
-def body(reply):
-    return reply.body if isinstance(reply.body, bytes) else reply.body.read(reply.length)
+def body(response):
+    return (
+        response.body if isinstance(response.body, bytes) else response.body.read(response.length)
+    )
 
 
 def test_the_ping(ask):
@@ -73,8 +75,8 @@ def test_a_blob_in_one_request(ask):
 
 
 def test_a_blob_in_one_request_that_is_wrong_leaves_nothing(ask, backend):
-    reply = ask("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}", b"other")
-    assert code(reply) == (400, "DIGEST_INVALID")
+    response = ask("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}", b"other")
+    assert code(response) == (400, "DIGEST_INVALID")
     assert len(backend._uploads) == 0
 
 
@@ -130,25 +132,25 @@ def test_a_mount(ask):
 )
 def test_ranges_of_a_blob(ask, header, want, place):
     ask("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}", DATA)
-    reply = ask("GET", f"/v2/a/blobs/{DIGEST}", Range=header)
-    assert (reply.status, reply.headers["Content-Range"]) == (206, place)
-    assert (reply.length, body(reply)) == (len(want), want)
+    response = ask("GET", f"/v2/a/blobs/{DIGEST}", Range=header)
+    assert (response.status, response.headers["Content-Range"]) == (206, place)
+    assert (response.length, body(response)) == (len(want), want)
 
 
 @pytest.mark.parametrize("header", ["bytes=500-0", "bytes=10000-"])
 def test_ranges_outside_a_blob(ask, header):
     ask("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}", DATA)
-    reply = ask("GET", f"/v2/a/blobs/{DIGEST}", Range=header)
-    assert code(reply) == (416, "RANGE_INVALID")
-    assert reply.headers["Content-Range"] == "bytes */10000"
+    response = ask("GET", f"/v2/a/blobs/{DIGEST}", Range=header)
+    assert code(response) == (416, "RANGE_INVALID")
+    assert response.headers["Content-Range"] == "bytes */10000"
 
 
 def test_a_range_of_other_content_gets_the_whole(ask):
     ask("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}", DATA)
-    reply = ask("GET", f"/v2/a/blobs/{DIGEST}", Range="bytes=5-", If_Range='"older"')
-    assert (reply.status, reply.length) == (200, len(DATA))
-    reply = ask("GET", f"/v2/a/blobs/{DIGEST}", Range="bytes=5-", If_Range=f'"{DIGEST}"')
-    assert reply.status == 206
+    response = ask("GET", f"/v2/a/blobs/{DIGEST}", Range="bytes=5-", If_Range='"older"')
+    assert (response.status, response.length) == (200, len(DATA))
+    response = ask("GET", f"/v2/a/blobs/{DIGEST}", Range="bytes=5-", If_Range=f'"{DIGEST}"')
+    assert response.status == 206
 
 
 def test_a_blob_is_deleted(ask):
@@ -162,8 +164,8 @@ def test_a_manifest_by_digest(ask, algorithm):
     digest = Digest.of(INDEX, algorithm)
     put = ask("PUT", f"/v2/a/manifests/{digest}", INDEX, Content_Type=INDEX_TYPE)
     assert (put.status, put.headers["Docker-Content-Digest"]) == (201, str(digest))
-    reply = ask("GET", put.headers["Location"])
-    assert (body(reply), reply.headers["Content-Type"]) == (INDEX, INDEX_TYPE)
+    response = ask("GET", put.headers["Location"])
+    assert (body(response), response.headers["Content-Type"]) == (INDEX, INDEX_TYPE)
     assert ask("DELETE", put.headers["Location"]).status == 202
     assert code(ask("GET", put.headers["Location"])) == (404, "MANIFEST_UNKNOWN")
 
@@ -191,8 +193,8 @@ def test_what_is_not_a_manifest_is_refused(ask, raw, content_type, want):
 
 
 def test_a_manifest_that_is_not_its_digest_is_refused(ask):
-    reply = ask("PUT", f"/v2/a/manifests/{DIGEST}", INDEX, Content_Type=INDEX_TYPE)
-    assert code(reply) == (400, "DIGEST_INVALID")
+    response = ask("PUT", f"/v2/a/manifests/{DIGEST}", INDEX, Content_Type=INDEX_TYPE)
+    assert code(response) == (400, "DIGEST_INVALID")
 
 
 def test_an_image_without_its_layers_is_refused(ask):
@@ -254,7 +256,7 @@ def test_a_storage_that_fails_is_not_explained_to_strangers(ask, backend, monkey
         raise StoreError("/srv/secret is full")
 
     monkeypatch.setattr(backend, "tags", fail)
-    reply = ask("GET", "/v2/a/tags/list")
-    assert code(reply) == (500, "UNKNOWN")
-    assert b"secret" not in reply.body
+    response = ask("GET", "/v2/a/tags/list")
+    assert code(response) == (500, "UNKNOWN")
+    assert b"secret" not in response.body
     assert "secret" in caplog.text

@@ -160,9 +160,9 @@ def test_headers_have_a_limit(raw):
     assert receive(raw, b"\r\n\r\n").startswith(b"HTTP/1.1 413")
 
 
-def test_tls_on_this_port_is_told_so(raw):
+def test_a_client_that_speaks_tls_gets_a_reason(raw):
     raw.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-    assert b"speaks plain HTTP" in receive(raw, b"not TLS")
+    assert b"uses plain HTTP" in receive(raw, b"not TLS")
 
 
 def test_content_that_ends_early_ends_the_connection(connection, backend, monkeypatch):
@@ -199,7 +199,7 @@ def test_a_request_under_way_is_finished_before_the_server_stops(backend):
 @pytest.fixture
 def hasty(backend):
     """A server that waits for nobody longer than 0.6 seconds."""
-    with serve(backend, threads=4, patience=0.6) as running:
+    with serve(backend, threads=4, stall_timeout=0.6) as running:
         host, _, port = running.address.partition(":")
         with socket.create_connection((host, int(port)), timeout=30) as opened:
             yield opened
@@ -246,7 +246,7 @@ def test_a_refused_body_that_comes_byte_by_byte_is_not_waited_for(hasty):
 
 def test_a_body_that_is_slow_and_steady_is_taken(backend):
     """Its bytes come fast enough, though it takes longer than the patience in all."""
-    with serve(backend, threads=2, patience=2) as running:
+    with serve(backend, threads=2, stall_timeout=2) as running:
         client = http.client.HTTPConnection(running.address, timeout=30)
         client.putrequest("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}")
         client.putheader("Content-Length", str(len(DATA)))
@@ -260,7 +260,7 @@ def test_a_body_that_is_slow_and_steady_is_taken(backend):
 
 def test_too_many_connections_close_the_one_that_waited_longest(backend, monkeypatch):
     with serve(backend, threads=2) as running:
-        monkeypatch.setattr(running._http, "most", 3)
+        monkeypatch.setattr(running._http, "max_connections", 3)
         host, _, port = running.address.partition(":")
         with contextlib.ExitStack() as stack:
             silent = []

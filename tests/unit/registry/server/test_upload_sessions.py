@@ -32,9 +32,9 @@ def content(size):
 
 def test_no_more_than_the_bound_are_open(sessions):
     first, _ = sessions.begin("a", content(0)), sessions.begin("a", content(0))
-    with pytest.raises(TooManyUploads, match="2 uploads are under way"):
+    with pytest.raises(TooManyUploads, match="at most 2 may be open"):
         sessions.begin("a", content(0))
-    with sessions.alone("a", first):
+    with sessions.locked("a", first):
         sessions.end(first)
     sessions.begin("a", content(0))
 
@@ -56,7 +56,7 @@ def test_an_abandoned_one_goes_when_another_begins(sessions, now, dropped, size,
 def test_one_that_is_used_stays(sessions, now):
     old = sessions.begin("a", content(1))
     now.time += limits.UPLOAD_IDLE
-    with sessions.alone("a", old):
+    with sessions.locked("a", old):
         now.time += limits.UPLOAD_IDLE * 2
         sessions.begin("a", content(0))  # it is being written, however long that takes
     now.time += limits.UPLOAD_IDLE
@@ -66,8 +66,8 @@ def test_one_that_is_used_stays(sessions, now):
 
 def test_two_are_never_at_one(sessions):
     name = sessions.begin("a", content(5))
-    with sessions.alone("a", name):
-        with pytest.raises(UploadConflict) as caught, sessions.alone("a", name):
+    with sessions.locked("a", name):
+        with pytest.raises(UploadConflict) as caught, sessions.locked("a", name):
             pass
         assert caught.value.size == 5
 

@@ -14,6 +14,7 @@ import pytest
 from ocitool.errors import ConnectError, RegistryError, Timeout, TransportError
 from ocitool_registry.transport.http import Body, Headers, Request
 from ocitool_registry.transport.requests import PlainHttpError, RequestsTransport, TlsError
+from tests.fixtures.programs import python_environment
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -214,5 +215,7 @@ def test_importing_the_package_loads_no_http():
         "import ocitool_registry.server.app;"
         "print(*({'requests', 'urllib3', 'cheroot', 'ssl'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=python_environment()
+    )
     assert (done.stdout.strip(), done.stderr) == ("", "")

@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from ocitool import Store
-from ocitool.builder.solver.cache import LocalCache, Record
+from ocitool.builder.solver.cache import LocalCache, step_record
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import StoreError
 from ocitool.oci.manifest import Index
@@ -122,7 +122,7 @@ def test_a_corrupt_image_does_not_stop_it(fresh):
 def test_the_build_cache_goes_when_asked(fresh):
     store = fresh()
     layer = put_layer(store, BASE)
-    LocalCache(store).put("key", Record(layer=layer, created=""), ())
+    LocalCache(store).put("key", step_record(layer, "", []))
     store = fresh()
     assert prune(store, cache=False).cache == 0
     assert blobs(store) == {str(layer.blob.digest)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.builder.solver.cache import LocalCache, Record
+from ocitool.builder.solver.cache import LocalCache, step_record
 from ocitool.drivers.conformance.layers import file, hardlink
 from ocitool.store.maintenance.cache_usage import prune_records, size_of
 from ocitool.store.maintenance.prune import prune
@@ -53,7 +53,7 @@ def filled(unpacking, store_root):
     cache = LocalCache(unpacking)
     for at, layer in enumerate((mine, put_layer(unpacking, content(11_000)))):
         unpacking.layers.ensure([base, layer])
-        cache.put(f"step{at}", Record(layer=layer, created=""), (base,))
+        cache.put(f"step{at}", step_record(layer, "", [base]))
         unpacking.layers.index(layer)
     put_layer(unpacking, content(13_000))
     with reopened(unpacking, store_root) as store:
@@ -108,7 +108,7 @@ def steps(store, *sizes):
     """Put steps with layers of so many bytes, the first one used longest ago."""
     for at, size in enumerate(sizes):
         layer = put_layer(store, [file(f"f{at}", os.urandom(size))])
-        LocalCache(store).put(f"step{at}", Record(layer=layer, created=""), ())
+        LocalCache(store).put(f"step{at}", step_record(layer, "", []))
         store.database.run("UPDATE cache SET used = ? WHERE key = ?", (1000.0 + at, f"step{at}"))
 
 

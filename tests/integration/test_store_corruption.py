@@ -1,4 +1,4 @@
-"""Stores damaged at random (``tests/crash/damage.py``), a few with each driver."""
+"""Stores corrupted at random (``tests/crash/corruption.py``), a few with each driver."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.damage import Damage
+from tests.crash.corruption import CorruptionCampaign
 from tests.crash.stage import Stage
 from tests.crash.table import Table
 from tests.fixtures.trees import remove_tree
@@ -22,7 +22,7 @@ def stage(root_only):
     """What a campaign works with."""
     if shutil.which("busybox") is None:
         pytest.skip("needs busybox")
-    made = Stage(Path(tempfile.mkdtemp(prefix="damage-")).resolve())
+    made = Stage(Path(tempfile.mkdtemp(prefix="corruption-")).resolve())
     made.work.chmod(0o755)
     try:
         made.set_up()
@@ -34,7 +34,7 @@ def stage(root_only):
 @pytest.mark.parametrize("driver", ["erofs", "overlay", "vfs"])
 def test_one_repair_leaves_a_whole_store(stage, driver):
     table = Table()
-    Damage(stage, driver, table, SEED).run(3)
+    CorruptionCampaign(stage, driver, table, SEED).run(3)
     assert table.faults == []
 
 
@@ -45,7 +45,7 @@ def test_so_it_does_for_an_ordinary_user(stage, ordinary_user, driver):
     os.chown(place, ordinary_user.uid, ordinary_user.gid)
     stage.user, stage.stores = ordinary_user, place
     try:
-        Damage(stage, driver, table, SEED).run(2)
+        CorruptionCampaign(stage, driver, table, SEED).run(2)
     finally:
         stage.user, stage.stores = None, None
         remove_tree(place)

@@ -30,8 +30,8 @@ from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.plugins import BUILT_IN
 from tests.fixtures import stacks
-from tests.fixtures.looking import LOOK, Facts, look
 from tests.fixtures.programs import CHECKOUT
+from tests.fixtures.tree_listing import LOOK, Listing, look
 from tests.fixtures.trees import remove_tree
 
 RECIPES = CHECKOUT / "testdata/trees"
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.usefixtures("root_only", "wide_umask")
 ENGINES = ("docker", "podman", "export")
 
 #: What an engine puts into every container.
-STUBS = ("busybox", ".dockerenv", "dev", "etc", "proc", "sys")
+MOUNT_POINTS = ("busybox", ".dockerenv", "dev", "etc", "proc", "sys")
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,9 @@ def layout(session_tree, layers) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="module")
-def ours(session_tree, layout, request) -> Callable[[str, str], Facts]:
+def ours(session_tree, layout, request) -> Callable[[str, str], Listing]:
     """Return a function that says what a sandbox sees of a case with one of our drivers."""
-    known: dict[tuple[str, str], Facts] = {}
+    known: dict[tuple[str, str], Listing] = {}
     roots: dict[str, Path] = {}
 
     def root_of(driver: str) -> Path:
@@ -102,7 +102,7 @@ def ours(session_tree, layout, request) -> Callable[[str, str], Facts]:
             roots[driver] = Path(tempfile.mkdtemp(prefix="t", dir=parent))
         return roots[driver]
 
-    def unpack(driver: str, case: str) -> Facts:
+    def unpack(driver: str, case: str) -> Listing:
         if (driver, case) not in known:
             root = root_of(driver)
             support = select.probe(driver, f"{root}/probe")
@@ -220,7 +220,7 @@ def _names(data: bytes) -> list[str]:
     return [entry.path for entry in TarReader(io.BytesIO(data))]
 
 
-def _extracted(data: bytes, place: Path) -> Facts:
+def _extracted(data: bytes, place: Path) -> Listing:
     place.mkdir(mode=0o755)
     command = ["tar", "-x", "-p", "--same-owner", "--numeric-owner", "--xattrs"]
     subprocess.run([*command, "--xattrs-include=*", "-C", place], input=data, check=True)
@@ -228,16 +228,20 @@ def _extracted(data: bytes, place: Path) -> Facts:
 
 
 def _compare(
-    case: str, peer: str, ours: Facts, theirs: Facts | None, layers: Callable[[str], list[bytes]]
+    case: str,
+    peer: str,
+    ours: Listing,
+    theirs: Listing | None,
+    layers: Callable[[str], list[bytes]],
 ) -> None:
     """Compare what we show with what *peer* shows, None if it refuses the image."""
     if theirs is None:
         _check(case, peer, {"*": {}})
         return
     mine, found = _seconds(ours), _seconds(theirs)
-    for stub in STUBS:
-        if stub not in mine:
-            found = {p: f for p, f in found.items() if f"{p}/".partition("/")[0] != stub}
+    for mount_point in MOUNT_POINTS:
+        if mount_point not in mine:
+            found = {p: f for p, f in found.items() if f"{p}/".partition("/")[0] != mount_point}
     described = {path for data in layers(case) for path in _names(data)}
     for path in {*mine} & {*found} - described:
         mine[path]["time"] = found[path]["time"] = 0
@@ -253,8 +257,8 @@ def _check(case: str, peer: str, differs: dict[str, dict[str, Any]]) -> None:
     assert differs.keys() == listed.keys(), "some agree by now: take them out of differs.yaml"
 
 
-def _differences(mine: Facts, other: Facts) -> dict[str, dict[str, Any]]:
-    """Return what is not the same: by path the facts that differ, ours first."""
+def _differences(mine: Listing, other: Listing) -> dict[str, dict[str, Any]]:
+    """Return what is not the same: by path what is listed of each, ours first."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted({*mine, *other}):
         one, two = mine.get(path, {}), other.get(path, {})
@@ -264,8 +268,8 @@ def _differences(mine: Facts, other: Facts) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _seconds(facts: Facts) -> Facts:
-    return {path: {**each, "time": each["time"] // 10**9} for path, each in facts.items()}
+def _seconds(listing: Listing) -> Listing:
+    return {path: {**each, "time": each["time"] // 10**9} for path, each in listing.items()}
 
 
 def _rooted(case: str) -> str:

@@ -1,4 +1,4 @@
-"""Whatever a layer holds: with its owners kept aside it is written again with root's bytes."""
+"""Whatever a layer holds: with ownership overrides it is written again with root's bytes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ocitool.layer.beneath import remove_tree
 from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
 
 A, B = "a" * 64, "b" * 64
-PLACES = [f"{top}{name}" for top in ("", "d/", "d/e/", "i/") for name in ("d", "e", "f", "é", "x")]
+PATHS = [f"{top}{name}" for top in ("", "d/", "d/e/", "i/") for name in ("d", "e", "f", "é", "x")]
 IDS = st.sampled_from([0, 1, 33, 1000, 65_534, (1 << 32) - 2])
 KINDS = st.sampled_from(
     [Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK, Kind.FIFO, Kind.CHAR, Kind.BLOCK,
      Kind.HARDLINK, WHITEOUT],
 )  # fmt: skip
 PICKS = st.tuples(
-    st.sampled_from(PLACES),
+    st.sampled_from(PATHS),
     KINDS,
     st.integers(0, 0o7777),
     IDS,

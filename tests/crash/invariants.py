@@ -90,7 +90,7 @@ def digests(root: Path) -> dict[str, str]:
 
 def unfinished(root: Path, lease: str) -> Iterator[str]:
     """Yield what dead processes have left, for one who holds *lease* alone in the store."""
-    yield from (f"mount {place}" for place in mounts_below(root))
+    yield from (f"mount {mount}" for mount in mounts_below(root))
     for place, _, files in os.walk(root):
         inside = os.path.relpath(place, root)
         yield from (f"{inside}/{name}" for name in files if name.endswith(".tmp"))
@@ -106,7 +106,7 @@ def unfinished(root: Path, lease: str) -> Iterator[str]:
 
 def residue(root: Path) -> Iterator[str]:
     """Yield what is in a store from which everything was removed, but for its skeleton."""
-    yield from (f"mount {place}" for place in mounts_below(root))
+    yield from (f"mount {mount}" for mount in mounts_below(root))
     for place, folders, files in os.walk(root):
         for name in (*(f"{folder}/" for folder in folders), *files):
             path = os.path.relpath(f"{place}/{name}", root) + ("/" if name.endswith("/") else "")
@@ -127,7 +127,7 @@ def contents(root: Path) -> set[str]:
 
     Temporary names are as good as others: nobody works there now.
     """
-    found = {f"mount {place}" for place in mounts_below(root)}
+    found = {f"mount {mount}" for mount in mounts_below(root)}
     for path in root.rglob("*"):
         inside = str(path.relative_to(root))
         if inside.startswith("db.sqlite"):
@@ -140,8 +140,8 @@ def contents(root: Path) -> set[str]:
 def mounts_below(root: Path) -> list[str]:
     """Return the mount points in a store."""
     with open("/proc/self/mountinfo", encoding="utf-8") as lines:
-        places = [line.split()[4] for line in lines]
-    return [place for place in places if place.startswith(f"{root}/")]
+        mounts = [line.split()[4] for line in lines]
+    return [mount for mount in mounts if mount.startswith(f"{root}/")]
 
 
 def _names(place: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Damage done to a store that nobody uses: any of its files, and any row of its database."""
+"""Corruptions of a store that nobody uses: any of its files, and any row of its database."""
 
 from __future__ import annotations
 
@@ -23,42 +23,44 @@ _TABLES: Final = ("layers", "packed", "cache", "images", "origins")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruin:
-    """One thing that was damaged, and what a check must say of it; ``""`` if it does not matter."""
+class Corruption:
+    """One thing that was corrupted, and what a check must report of it; ``""``: nothing."""
 
     what: str
-    told: str = ""
+    reported: str = ""
 
 
-class Ruins:
-    """Damages the store *root*, and knows what it did."""
+class Corruptor:
+    """Corrupts the store *root*, and knows what it did."""
 
     def __init__(self, root: Path, dice: random.Random) -> None:
         self._root = root
         self._dice = dice
         self._needed = _needed(root)
         self._victims: set[Path] = set()
-        self.names = False  # whether index.json was damaged
+        self.names = False  # whether index.json was corrupted
         self.rows = False  # whether the database was, or rows of it
         self._documents = False  # whether it may not be known what is needed
-        self._unproved: set[str] = set()  # diff ids and chain ids of layers whose blob is damaged
+        self._unverified: set[str] = set()  # diff and chain IDs of layers whose blob is corrupt
 
-    def make(self, count: int) -> list[Ruin]:
-        """Damage so many things, each once."""
+    def make(self, count: int) -> list[Corruption]:
+        """Corrupt so many things, each once."""
         made = [
             self._row() if self._dice.random() < 0.15 else self._file(self._victim())
             for _ in range(count)
         ]
-        return [each if self._is_told(each) else Ruin(what=each.what) for each in made]
+        return [each if self._is_reported(each) else Corruption(what=each.what) for each in made]
 
-    def _is_told(self, ruin: Ruin) -> bool:
-        """Say whether a first look can tell of it; what that mends lets the next one see more."""
-        if self.names or (self.rows and "drivers" in ruin.what):
+    def _is_reported(self, corruption: Corruption) -> bool:
+        """Say whether a first look can report it; what that repairs lets the next one see more."""
+        if self.names or (self.rows and "drivers" in corruption.what):
             return False
-        if self._documents and not (" oci/blobs" in ruin.what and "remove" not in ruin.what):
-            return ruin.told == "oci-layout"
-        # What a blob holds cannot be compared with the blob when that is damaged.
-        return not any(word in ruin.told for word in self._unproved)
+        if self._documents and not (
+            " oci/blobs" in corruption.what and "remove" not in corruption.what
+        ):
+            return corruption.reported == "oci-layout"
+        # What a blob holds cannot be compared with the blob when that is corrupted.
+        return not any(word in corruption.reported for word in self._unverified)
 
     # -- files ------------------------------------------------------------------------------
 
@@ -73,7 +75,7 @@ class Ruins:
         self._victims.add(victim)
         return victim
 
-    def _file(self, path: Path) -> Ruin:
+    def _file(self, path: Path) -> Corruption:
         acts = [_remove]
         if stat.S_ISREG(path.lstat().st_mode):
             acts += [self._cut, self._flip, self._overwrite, self._replace]
@@ -83,8 +85,8 @@ class Ruins:
             act(path)
             name = act.__name__.strip("_")
             if _content(path) == before:
-                return Ruin(what=f"{name} {path.relative_to(self._root)}, to no effect")
-        return self._told(name, path.relative_to(self._root))
+                return Corruption(what=f"{name} {path.relative_to(self._root)}, to no effect")
+        return self._reported(name, path.relative_to(self._root))
 
     def _cut(self, path: Path) -> None:
         with _same_time(path):
@@ -118,32 +120,32 @@ class Ruins:
         near = [each for each in files if each.parent == path.parent and each != path]
         return self._dice.choice(alike or near or files).read_bytes()
 
-    def _told(self, act: str, path: Path) -> Ruin:
+    def _reported(self, act: str, path: Path) -> Corruption:
         what, parts = f"{act} {path}", path.parts
         if parts[:2] == ("oci", "blobs"):
             digest = f"{parts[2]}:{parts[3]}"
             self._documents |= digest in self._needed.documents
-            self._unproved |= self._needed.layers.get(digest, set())
-            told = digest if act != "remove" or digest in self._needed.all else ""
-            return Ruin(what=what, told=told)
+            self._unverified |= self._needed.layers.get(digest, set())
+            reported = digest if act != "remove" or digest in self._needed.all else ""
+            return Corruption(what=what, reported=reported)
         if what.endswith("index.json"):
             self.names = True
         elif parts[0] == "db.sqlite":
             self.rows = True
         elif path.name == "oci-layout":
-            return Ruin(what=what, told="oci-layout")
+            return Corruption(what=what, reported="oci-layout")
         elif parts[0] == "indexes" and act != "remove":
-            return Ruin(what=what, told=parts[1])
+            return Corruption(what=what, reported=parts[1])
         elif parts[0] == "drivers" and (
             parts[2:3] == ("layers",) or (parts[2:3] == ("merged",) and act != "remove")
         ):
-            return Ruin(what=what, told=f"layer {parts[3][:12]}")
-        return Ruin(what=what)
+            return Corruption(what=what, reported=f"layer {parts[3][:12]}")
+        return Corruption(what=what)
 
     # -- rows -------------------------------------------------------------------------------
 
-    def _row(self) -> Ruin:
-        """Damage a row: what a check can say of it depends on what it still says itself."""
+    def _row(self) -> Corruption:
+        """Corrupt a row: what a check can say of it depends on what it still says itself."""
         self.rows = True
         table = self._dice.choice(_TABLES)
         try:
@@ -151,8 +153,8 @@ class Ruins:
                 what = self._change(database, table)
                 database.commit()
         except sqlite3.Error as error:
-            return Ruin(what=f"no row of {table}: {error}")
-        return Ruin(what=what)
+            return Corruption(what=f"no row of {table}: {error}")
+        return Corruption(what=what)
 
     def _change(self, database: sqlite3.Connection, table: str) -> str:
         rows = database.execute(f"SELECT * FROM {table}").fetchall()
@@ -256,7 +258,7 @@ def _same_time(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _writable(path: Path) -> Iterator[None]:
-    """Let what is in a read-only subvolume be damaged."""
+    """Let what is in a read-only subvolume be corrupted."""
     tops = [
         each
         for each in path.parents

@@ -1,4 +1,4 @@
-"""Damages stores at random: a check tells of it, and one repair leaves a store that is whole."""
+"""Corrupts stores at random: a check reports it, and one repair leaves a store that is whole."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from ocitool.drivers import btrfs_subvolumes
-from tests.crash.ruin import Ruin, Ruins
+from tests.crash.corruptor import Corruption, Corruptor
 from tests.crash.stage import Stage, copy_store
 from tests.crash.table import Fault, Table
 from tests.fixtures.programs import Finished
 from tests.fixtures.trees import remove_tree
 
-_MOST: Final = 6  # things damaged at once
+_MOST: Final = 6  # things corrupted at once
 _CHECK: Final = ("system", "check", "--progress", "quiet")
 #: Enough steps for an erofs stack to be merged, with what only comparing a layer's parents shows.
 _STEPS: Final = """
@@ -37,7 +37,7 @@ _ALL: Final = (
 
 
 @dataclass(slots=True)
-class Damage:
+class CorruptionCampaign:
     """A campaign with one driver."""
 
     stage: Stage
@@ -48,11 +48,11 @@ class Damage:
     _shown: dict[str, str] = field(default_factory=dict)
 
     def run(self, cases: int, first: int = 0) -> None:
-        """Damage a copy of a store so many times."""
+        """Corrupt a copy of a store so many times."""
         for number in range(first, first + cases):
             root = self._store()
-            wrong, ruins = self._case(root, number)
-            self.table.done[(self.driver, "damage")] += 1
+            wrong, corruptions = self._case(root, number)
+            self.table.done[(self.driver, "corruption")] += 1
             if not wrong:
                 for each in root.glob("drivers/btrfs/*/*/fs"):
                     btrfs_subvolumes.destroy(str(each))  # they are read-only
@@ -60,23 +60,29 @@ class Damage:
                 continue
             kept = root.with_name(f"fault-{self.driver}-{number}")
             root.rename(kept)
-            how = f"--seed {self.seed} --first {number}: " + "; ".join(each.what for each in ruins)
-            fault = Fault(driver=self.driver, work="damage", how=how, wrong=wrong, kept=str(kept))
+            how = f"--seed {self.seed} --first {number}: " + "; ".join(
+                each.what for each in corruptions
+            )
+            fault = Fault(
+                driver=self.driver, work="corruption", how=how, wrong=wrong, kept=str(kept)
+            )
             self.table.add(fault)
 
     # -- one case ---------------------------------------------------------------------------
 
-    def _case(self, root: Path, number: int) -> tuple[list[str], list[Ruin]]:
+    def _case(self, root: Path, number: int) -> tuple[list[str], list[Corruption]]:
         dice = random.Random(f"{self.seed} {number}")
         names = (root / "oci" / "index.json").read_bytes()
-        ruins = Ruins(root, dice)
-        made = ruins.make(dice.randint(1, _MOST))
+        corruptions = Corruptor(root, dice)
+        made = corruptions.make(dice.randint(1, _MOST))
         first = self._call(root, *_CHECK)
         wrong = [f"traceback: {first}"] if "Traceback" in first.stderr else []
-        wrong += [f"not told: {each}\n{first}" for each in made if each.told not in first.stdout]
-        if any(each.told for each in made) and first.code != 1:
+        wrong += [
+            f"not reported: {each}\n{first}" for each in made if each.reported not in first.stdout
+        ]
+        if any(each.reported for each in made) and first.code != 1:
             wrong.append(f"no problem: {first}")
-        if ruins.names:  # the one thing that a human has to put back
+        if corruptions.names:  # the one thing that a human has to put back
             (root / "oci" / "index.json").write_bytes(names)
         wrong += self._good(root, *_CHECK, "--repair", "--tls-verify", "false")
         wrong += self._good(root, *_CHECK)
@@ -94,7 +100,7 @@ class Damage:
         return [] if done.code == 0 else [str(done)]
 
     def _shows(self, root: Path, name: str) -> Iterator[str]:
-        """Prove that a container sees what it saw before the damage."""
+        """Verify that a container sees what it saw before the corruption."""
         done = self._call(root, "run", "--rm", "--network", "none", name, "sh", "-c", _ALL)
         if done.code != 0 or done.stdout != self._shown.setdefault(name, done.stdout):
             yield f"shows something else: {done.code}, {done.stdout[-300:]}, {done.stderr}"
@@ -113,17 +119,17 @@ class Damage:
         return self.stage.run(root, self.driver, *words, debug=False)
 
     def _store(self) -> Path:
-        root = self.stage.home(self.driver) / f"damaged-{self.driver}"
+        root = self.stage.home(self.driver) / f"corrupted-{self.driver}"
         if self.driver == "btrfs":  # a copy would have no subvolumes
-            self._stock(root)
+            self._fill(root)
             return root
         if self._template is None:
             self._template = root.with_name(f"whole-{self.driver}")
-            self._stock(self._template)
+            self._fill(self._template)
         copy_store(self._template, root)
         return root
 
-    def _stock(self, root: Path) -> None:
+    def _fill(self, root: Path) -> None:
         """Make a store all of whose images a registry has, unpacked, with indexes and rows."""
         context = Path(self._context)
         if not context.exists():

@@ -1,4 +1,4 @@
-"""What a handler takes and gives: a `Call`, a `Reply`, and a `Refusal` that turns into one."""
+"""Values of the handlers: `Request`, `Response`, and `ApiError`, which becomes a response."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ OCTETS: Final = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One request as a handler sees it."""
+class Request:
+    """One request, as a handler receives it."""
 
     method: str
     path: str
     query: Mapping[str, tuple[str, ...]]
     headers: Headers
-    body: Stream = field(repr=False)  # ends at the request's end; truncation raises
+    body: Stream = field(repr=False)  # read raises if the request is cut off
     length: int | None  # bytes; None where the body is chunked
 
     def argument(self, name: str) -> str:
@@ -34,17 +34,17 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """One response as a handler gives it; a `Stream` as body is sent and closed by the caller."""
+class Response:
+    """One response, as a handler returns it; the caller sends and closes a `Stream` as body."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Stream = field(default=b"", repr=False)
-    length: int = 0  # bytes of the body, or of the one that a HEAD leaves out
+    length: int = 0  # bytes of the body; also for HEAD, which has none
 
 
-class Refusal(Exception):
-    """Ends the handling of a call with an error of the spec."""
+class ApiError(Exception):
+    """An error response of the distribution spec; ends the handling of a request."""
 
     def __init__(
         self,
@@ -60,10 +60,10 @@ class Refusal(Exception):
         self.status = status or protocol.CODES[code][0]
         self.headers = dict(headers or {})
 
-    def reply(self) -> Reply:
-        """Return the error as the spec's JSON (distribution-spec, "Error Codes")."""
+    def response(self) -> Response:
+        """Return the response for it (distribution-spec, "Error Codes")."""
         body = protocol.dump_error(self.code, self.message)
-        return Reply(
+        return Response(
             status=self.status,
             headers={**self.headers, "Content-Type": JSON},
             body=body,
