@@ -285,7 +285,7 @@ class Changeset:
         if found is not None and found.kind == Kind.SYMLINK:
             return self._link_target(found)
         if path in self._ours:
-            raise LayerError("cannot be unpacked: Not a directory", where=path)
+            raise LayerError("cannot unpack the entry: Not a directory", where=path)
         inherits = found is not None and found.kind == Kind.DIRECTORY
         try:
             self._target.make_directory(path)

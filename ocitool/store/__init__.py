@@ -1,1 +1,1 @@
-"""The content-addressed store: blobs, names, unpacked layers, and what may go."""
+"""The content-addressed store: blobs, names, unpacked layers, leases and the database."""

@@ -1,6 +1,6 @@
 """Blobs by digest: written to a temporary file, verified, synced, renamed.
 
-A blob that can be seen is whole and durable.  The directory is that of an OCI image layout.
+Every blob in the directory is complete and durable.  It is that of an OCI image layout.
 """
 
 from __future__ import annotations
@@ -155,9 +155,7 @@ class Blobs:
             except FileNotFoundError:
                 return False
             try:
-                fcntl.flock(
-                    fd, fcntl.LOCK_EX
-                )  # as in a garbage collection: a process that replaces it waits
+                fcntl.flock(fd, fcntl.LOCK_EX)  # a process that replaces the blob waits
                 if not is_same(path, fd) or self.hash(digest) == digest:
                     return False
                 os.makedirs(self._layout.quarantine, mode=0o700, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The build cache in the database: what steps made, what COPY found, images, and the stat cache.
+"""The build cache: records of steps, of files that COPY found, and of images; and the stat cache.
 
-The first three stand in the table ``cache``, as JSON under the key of a step; the last in the
-table ``files``, one row for each directory of a build context.  All of it can be made again.
+The table ``cache`` has the records, as JSON, by cache key.  The table ``files`` is the stat cache,
+with a row for each directory of a build context.  All of them can be made again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class StepRecord:
 
 
 class Content(NamedTuple):
-    """One thing that COPY or ADD names."""
+    """A file or directory that COPY or ADD names."""
 
     name: str  # in the destination; "" for a directory, whose content is copied
     kind: str  # "file", "dir", "archive", "text", "owned"
@@ -39,7 +39,7 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
-    """The image that was made of a stage."""
+    """The image that was committed at the end of a stage."""
 
     manifest: Descriptor
     config: Descriptor
@@ -50,7 +50,7 @@ Record = StepRecord | ImageRecord | tuple[Content, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheUse:
-    """A record by what it keeps in the store: a step's layer, or nothing."""
+    """A record, and the layer that it uses: that of a step, or None."""
 
     key: str
     used: float  # seconds since the epoch
@@ -59,10 +59,10 @@ class CacheUse:
 
 
 class DirectoryRecord(NamedTuple):
-    """What is known of the files of one directory of a build context."""
+    """A row of the stat cache: the files of one directory of a build context."""
 
     directory: str
-    state: bytes  # the fingerprint of what ``stat`` said of them
+    state: bytes  # fingerprint of their stat(2)
     digest: str  # of their content
     content: bytes  # each file's state and digest, as the stat cache writes them
 
@@ -76,12 +76,12 @@ class BuildCache:
     # -- records of steps -------------------------------------------------------------------
 
     def step(self, key: str) -> StepRecord | None:
-        """Return what the step *key* made."""
+        """Return the record of a step, None without one."""
         text = self._text(key)
         return None if text is None else _step(json.loads(text))
 
     def put_step(self, key: str, record: StepRecord) -> None:
-        """Remember what the step *key* made."""
+        """Store the record of a step."""
         fields: dict[str, Any] = {"created": record.created}
         if record.layer is not None:
             blob = record.layer.blob
@@ -95,21 +95,21 @@ class BuildCache:
         self._put(key, fields)
 
     def contents(self, key: str) -> tuple[Content, ...] | None:
-        """Return what the sources of a COPY from an image are."""
+        """Return the files that the sources of a COPY from an image name, None without a record."""
         text = self._text(key)
         return None if text is None else _contents(json.loads(text))
 
     def put_contents(self, key: str, contents: Sequence[Content]) -> None:
-        """Remember what the sources of a COPY from an image are."""
+        """Store the files that the sources of a COPY from an image name."""
         self._put(key, {"contents": contents})
 
     def image(self, key: str) -> ImageRecord | None:
-        """Return the image that was made of the same things before."""
+        """Return the image that was made with the same key, None without a record."""
         text = self._text(key)
         return None if text is None else _image(json.loads(text))
 
     def put_image(self, key: str, record: ImageRecord) -> None:
-        """Remember the image that was made."""
+        """Store the record of an image."""
         self._put(key, {"image": [record.manifest.to_json(), record.config.to_json()]})
 
     def _text(self, key: str) -> str | None:
@@ -122,11 +122,11 @@ class BuildCache:
     # -- all records ------------------------------------------------------------------------
 
     def touch(self, key: str) -> None:
-        """Note that a record was used now: the least recently used are pruned first."""
+        """Set the time of use of a record: the least recently used are pruned first."""
         self._database.run("UPDATE cache SET used = ? WHERE key = ?", (time.time(), key))
 
     def uses(self) -> list[CacheUse]:
-        """Return every record by what it keeps in the store, the most recently used first."""
+        """Return every record with the layer it uses, the most recently used first."""
         rows = self._database.rows("SELECT key, used, record FROM cache ORDER BY used DESC, key")
         return [_use(key, used, json.loads(text)) for key, used, text in rows]
 
@@ -153,7 +153,7 @@ class BuildCache:
     def directories(self, rules: str, top: str) -> list[DirectoryRecord]:
         """Return the records of *top* and all below it under one set of ignore *rules*.
 
-        Their ``content`` is left out (`directory_content`): most are not needed.
+        Their ``content`` is empty: it is seldom needed (`directory_content`).
         """
         below = f"{top.rstrip('/')}/"
         rows = self._database.rows(
@@ -171,7 +171,7 @@ class BuildCache:
         return rows[0][0] if rows else b""
 
     def put_directories(self, rules: str, records: Sequence[DirectoryRecord]) -> None:
-        """Remember *records*, all or none."""
+        """Store *records*, all or none."""
         self._database.run_many(
             "INSERT OR REPLACE INTO files (directory, rules, state, digest, content)"
             " VALUES (?, ?, ?, ?, ?)",

@@ -106,7 +106,7 @@ class Database:
             self._upgrade(path)
 
     def _upgrade(self, path: str) -> None:
-        """Make the tables, or bring those of an older version up to date."""
+        """Create the tables, or upgrade those of an older version."""
         # The change to WAL fails at once, whatever busy_timeout is, while another process does
         # the same: so a lock on the directory lets only one do it at a time.
         with _alone(os.path.dirname(path)):
@@ -202,8 +202,8 @@ class Database:
 def rows_of_file(data: bytes, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Return the rows that *query* finds in the bytes of a database file, none if it is corrupt.
 
-    To open the file where it lies would make others beside it.  What is not yet in it, but in its
-    log (-wal), is not found.
+    Opening the file itself would create others next to it.  Rows that are only in its log (-wal)
+    are not found.
     """
     raw = bytearray(data)
     raw[18:20] = b"\1\1"  # no write-ahead log, as SQLite's file format has it
@@ -223,7 +223,7 @@ def _copy(path: str, into: sqlite3.Connection) -> None:
 
     Source: sqlite.org/wal.html, "Read-Only Databases"; sqlite.org/uri.html, "immutable".
     """
-    from urllib.parse import quote  # only a read-only store pays for it
+    from urllib.parse import quote  # only a read-only store needs it
 
     uri = f"file:{quote(path)}"
     try:

@@ -1,6 +1,6 @@
-"""What listings show of images, remembered so that it is not read from each manifest again.
+"""Image summaries: what listings show, stored so that they need not read each manifest.
 
-A row belongs to a digest, so it is never out of date; all of them can be made again.
+A row belongs to a digest, so it is never out of date.  All rows can be made again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _MANY = 500  # values that one query names; SQLite takes at least 999
 
 
 class ImageSummary(NamedTuple):
-    """What is known of the image of a manifest; of an index only that it is one."""
+    """The summary of an image; that of an index has only its digest."""
 
     id: str  # the config's digest, as docker's; of an index its own
-    created: str  # RFC 3339, "" if not said
+    created: str  # RFC 3339, "" if unknown
     platform: str
-    size: int  # bytes of all its blobs, as they are sent
+    size: int  # bytes of all its blobs
 
 
 class ImageSummaries:
@@ -54,14 +54,14 @@ class ImageSummaries:
         return known
 
     def beginning(self, digits: str) -> set[str]:
-        """Return the digests of the entries whose digest or image's id begins with *digits*."""
+        """Return the digests of the entries whose digest or image's ID begins with *digits*."""
         digests = {digest for refs in self._refs for _, digest in refs.names()}
         summaries = self.of(digests)
         images = {digest for digest, known in summaries.items() if _begins(known.id, digits)}
         return images | {digest for digest in digests if _begins(digest, digits)}
 
     def wrong(self) -> Iterator[str]:
-        """Yield the digests of which something else is remembered than their manifests say."""
+        """Yield the digests whose summary differs from their manifest."""
         for entry in (entry for refs in self._refs for entry in refs.all()):
             for digest, summary in self._known({str(entry.digest)}).items():
                 with contextlib.suppress(OcitoolError):
@@ -81,7 +81,7 @@ class ImageSummaries:
         if len(digests) <= _MANY:
             query += f" WHERE digest IN ({','.join('?' * len(digests))})"
             values = tuple(digests)
-        # A database that cannot be read takes nothing from a listing but its speed.
+        # Without a readable database a listing is only slower.
         with contextlib.suppress(StoreError):
             rows = self._database().rows(query, values)
             here = {row[0]: ImageSummary._make(row[1:]) for row in rows if row[0] in digests}
@@ -92,7 +92,7 @@ class ImageSummaries:
         return self._blobs.size(Digest.parse(digest)) is not None
 
     def _read(self, entry: Descriptor) -> ImageSummary:
-        from ocitool.oci.config import ImageConfig  # tagging does without
+        from ocitool.oci.config import ImageConfig  # not needed for tagging
 
         document = parse_any(self._blobs.read(entry), entry.media_type)
         if isinstance(document, Index):
@@ -107,7 +107,7 @@ class ImageSummaries:
         )
 
     def _remember(self, made: dict[str, ImageSummary]) -> None:
-        # On a full disk the listing goes on, and reads the manifests again next time.
+        # On a full disk nothing is stored: the next listing reads the manifests again.
         with contextlib.suppress(StoreError):
             self._database().run_many(
                 "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)",

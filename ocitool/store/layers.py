@@ -145,7 +145,7 @@ class Layers:
         """Unpack those of *layers* (lowest first) that are not unpacked; returns their chain IDs.
 
         Raises:
-            DigestMismatch: a blob does not hold what its diff id says.
+            DigestMismatch: a blob does not hold what its diff ID says.
             LayerError: a layer cannot be unpacked; nothing of it is left.
         """
         names = chain_ids(layers)

@@ -1,7 +1,7 @@
-"""Whose a store is: what root finds in a store of somebody else, that user has put there.
+"""The owner of a store: another user could have put anything into a store that root uses.
 
-As git does with "dubious ownership" and ssh with its files: refused by name, with the way out.
-The directories above a store are not looked at: in containers their owners are anybody.
+Such a store is refused with a remedy, as git does for "dubious ownership", and ssh for its files.
+The directories above a store are not checked: in containers they may have any owner.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from ocitool.errors import StoreError
 
 
 def require_own(root: str, trusted: str = "") -> None:
-    """Refuse the directory *root*, if it is there, where others decide what is in it.
+    """Refuse the directory *root*, if it exists, if another user decides what is in it.
 
-    That is for root the directory of another user, unless *trusted* is that user's id; for
-    everybody a symbolic link of another user but root.
+    For root this is a directory of another user, unless *trusted* is that user's ID.  For every
+    user it is a symbolic link of another user, except root's.
 
     Raises:
-        StoreError: it is one of them.
+        StoreError: it is one of these.
     """
     try:
         link, state = os.lstat(root), os.stat(root)
-    except OSError:  # whoever opens it tells
+    except OSError:  # opening it raises the error
         return
     me = os.geteuid()
     if stat.S_ISLNK(link.st_mode) and str(link.st_uid) not in (str(me), "0", trusted):

@@ -1,4 +1,4 @@
-"""What the database knows of unpacked layers and of blobs, beside what the layout on disk says."""
+"""Records of unpacked layers and of blobs in the database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNSYNCED: Final = "boot = ? AND made < ?"
 
 
 class LayerRecord(NamedTuple):
-    """One unpacked layer.  The values are those of the row: `check` finds the wrong ones."""
+    """The record of an unpacked layer.  Values are as in the row; only `check` verifies them."""
 
     chain_id: str  # digits
     diff_id: str
@@ -60,9 +60,9 @@ class LayerRecords:
         return [row[0] for row in rows]
 
     def claim(self, driver: str, chain_ids: Sequence[str], since: float) -> list[LayerRecord]:
-        """Return the records of *chain_ids*, and note that they are used now.
+        """Return the records of *chain_ids*, and set their time of use to now.
 
-        Those that were claimed after *since* (seconds since the epoch) are left as they are.
+        If all of them were claimed after *since* (seconds since the epoch), nothing is changed.
         """
         which = f"driver = ? AND chain IN ({','.join('?' * len(chain_ids))})"
         values = (driver, *chain_ids)
@@ -73,14 +73,14 @@ class LayerRecords:
                 self._database.run(
                     f"UPDATE layers SET used = ? WHERE {which}", (time.time(), *values)
                 )
-                # A collection may have been faster.
+                # A garbage collection may have been faster.
                 rows = list(map(LayerRecord._make, self._database.rows(query, values)))
         return rows
 
     def remove(self, driver: str, chain_id: str, before: float) -> bool:
-        """Remove the record of a layer that was not claimed since *before*, and say if it is gone.
+        """Remove the record of a layer if it was last claimed before *before*; True if it is gone.
 
-        Durably: a power cut must not bring back the row of a directory that is removed.
+        This is durable: a power cut must not bring back the row of a directory that is removed.
         """
         self._database.run_durably(
             f"DELETE FROM layers WHERE {_ONE} AND used < ?", (driver, chain_id, before)
@@ -98,13 +98,13 @@ class LayerRecords:
 
 
 def layers_of_file(database: bytes, driver: str) -> list[LayerRecord]:
-    """Return the layers of *driver* that the bytes of another store's database file record."""
+    """Return the records of *driver* in the bytes of another store's database file."""
     query = f"SELECT {_COLUMNS} FROM layers WHERE driver = ?"
     return list(map(LayerRecord._make, rows_of_file(database, query, (driver,))))
 
 
 class BlobRecords:
-    """What is known of blobs: verified layers in compressed form, and repositories that have them.
+    """Records of blobs: which layer a blob holds, and which repositories have it.
 
     Every method may raise `StoreError`, as `Database` does.
     """
@@ -119,7 +119,7 @@ class BlobRecords:
         )
 
     def compressed(self, diff_id: Digest, codec: str) -> list[Digest]:
-        """Return the blobs that hold a layer in one form; they may have been removed since."""
+        """Return the blobs of a layer with this *codec*; they may have been removed meanwhile."""
         query = "SELECT digest FROM packed WHERE diff = ? AND codec = ?"
         return [Digest.parse(row[0]) for row in self._database.rows(query, (str(diff_id), codec))]
 
@@ -141,11 +141,11 @@ class BlobRecords:
         )
 
     def put_repository(self, repository: str) -> None:
-        """Record a repository of a registry server, which stays when what it had is gone."""
+        """Record a repository of a registry server; it stays when its content is deleted."""
         self._database.run("INSERT OR IGNORE INTO origins VALUES ('', ?)", (repository,))
 
     def repositories(self) -> list[str]:
-        """Return every repository that is known, also those that only manifests name."""
+        """Return every recorded repository."""
         return [row[0] for row in self._database.rows("SELECT DISTINCT repository FROM origins")]
 
     def has_served(self) -> bool:
@@ -153,6 +153,6 @@ class BlobRecords:
         return bool(self._database.rows("SELECT 1 FROM origins WHERE digest = '' LIMIT 1"))
 
     def remove(self, digest: Digest) -> None:
-        """Remove all that is known of a blob that is gone."""
+        """Remove the records of a blob that was removed, and its image summary."""
         for table in ("packed", "origins", "images"):
             self._database.run(f"DELETE FROM {table} WHERE digest = ?", (str(digest),))

@@ -148,7 +148,7 @@ _NAME: Final = re.compile(rb'"io\.containerd\.image\.name":"([^"\\]+)"')
 
 
 def split(raw: bytes) -> list[bytes]:
-    """Return the lines of the entries; `BadManifest` if *raw* is no index."""
+    """Return the lines of the entries; `BadManifest` if *raw* is not an index."""
     if raw.startswith(_HEAD) and raw.endswith(_TAIL):
         lines = raw[len(_HEAD) : -len(_TAIL)].split(_BETWEEN)
         if all(line.startswith(_BEGIN) and line.endswith(b"}") for line in lines):
@@ -192,7 +192,7 @@ def name_in(line: bytes) -> str:
 
 
 def having(lines: Sequence[bytes], text: str) -> dict[int, Descriptor]:
-    """Return the entries whose lines hold *text*, wherever that is, by the number of the line."""
+    """Return the entries whose lines contain *text* anywhere, by the number of the line."""
     wanted = _quoted(text)
     return {at: entry_of(line) for at, line in enumerate(lines) if wanted in line}
 

@@ -169,7 +169,7 @@ class Store:
         """Return the manifest that *name* stands for: a reference, or the first digits of an ID.
 
         Raises:
-            ImageNotFound: nothing here has that name.
+            ImageNotFound: there is no such image, or several have such an ID.
         """
         with contextlib.suppress(ValueError):
             reference = Reference.parse(name)

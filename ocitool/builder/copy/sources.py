@@ -180,7 +180,7 @@ class FromText:
         return sha256(self._files[item.path]).hexdigest()
 
     def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
-        raise BuildError("is not a directory", where=item.path)
+        raise BuildError("source is not a directory", where=item.path)
 
     def file(self, item: Item) -> tuple[Entry, Any]:
         data = self._files[item.path]

@@ -261,7 +261,7 @@ def _child(path: str, name: str) -> str:
     child = f"{path}/{name}" if path else name
     if child.count("/") >= DEFAULT_LIMITS.depth:
         raise LayerError(
-            f"is more than {DEFAULT_LIMITS.depth} directories deep", where=child[:80] + "..."
+            f"path is more than {DEFAULT_LIMITS.depth} directories deep", where=child[:80] + "..."
         )
     return child
 

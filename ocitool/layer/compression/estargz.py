@@ -134,7 +134,7 @@ class _EstargzCompressor:
 
     def _begin(self, entry: Entry) -> None:
         if entry.path in _RESERVED and not self._ended:
-            raise LayerError("is a name that eStargz has for itself", where=entry.path)
+            raise LayerError("name is reserved for eStargz", where=entry.path)
         if not entry.size:
             self._files.append(File(entry))
             return

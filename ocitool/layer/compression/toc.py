@@ -143,7 +143,7 @@ def _file(item: Mapping[str, Any]) -> File:
     path = clean_path(_get(item, "name", str, ""))
     kind = _KINDS.get(_get(item, "type", str, ""))
     if kind is None:
-        raise LayerError("is of no type that is known", where=path)
+        raise LayerError("unsupported type of entry", where=path)
     values = _get(item, "xattrs", dict, {})
     entry = Entry(
         path,

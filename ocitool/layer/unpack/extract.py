@@ -71,5 +71,5 @@ def _translated(error: OSError, entry: Entry) -> Exception:
             hint="give this user a range of 65536 ids in /etc/subuid and /etc/subgid",
         )
     if error.errno in _REFUSED:
-        return LayerError(f"cannot be unpacked: {error.strerror}", where=entry.path)
+        return LayerError(f"cannot unpack the entry: {error.strerror}", where=entry.path)
     return error

@@ -160,12 +160,12 @@ def _names_layer(chain: Any) -> bool:
 
 
 def _is_chain(chain: str, row: LayerRecord) -> bool:
-    """Say whether the chain id is that of the row's diff id on its parent."""
+    """Say whether the chain ID is that of the row's diff ID on its parent."""
     try:
         diff_id = Digest.parse(row.diff_id)
         if not row.parent:
             return diff_id.encoded == chain
-        # Of the lowest layer the chain id is the diff id, of whatever algorithm.
+        # Of the lowest layer the chain ID is the diff ID, of whatever algorithm.
         below = Digest("sha512" if len(row.parent) == 128 else "sha256", row.parent)
         return chain_id((below, diff_id)).encoded == chain
     except (OcitoolError, ValueError, TypeError, AttributeError):

@@ -16,9 +16,9 @@ from ocitool_runtime.sandbox.rootfs.shared_mounts import is_orphaned
 
 
 def leaked_mounts(layout: Layout) -> Iterator[Problem]:
-    """Yield the mounts of this namespace that no living process of ours has below *layout*.
+    """Yield the mounts below *layout*, in this namespace, that belong to no running process.
 
-    What the machine's owner may have mounted there (the store itself, its blobs) is none.
+    Mounts of the administrator (the store itself, its blobs) are not among them.
     """
     root = os.path.realpath(layout.root)
     with open("/proc/self/mountinfo", "rb") as file:
@@ -30,7 +30,7 @@ def leaked_mounts(layout: Layout) -> Iterator[Problem]:
 
 
 def _is_work(parts: list[str]) -> bool:
-    """Say whether *parts* of a path lie where only ocitool makes directories."""
+    """Say whether *parts* are those of a path where only ocitool creates directories."""
     return len(parts) > 1 and (
         parts[0] in ("tmp", "containers") or (parts[0] == "drivers" and len(parts) > 3)
     )

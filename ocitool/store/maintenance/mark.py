@@ -37,9 +37,9 @@ def mark(
 ) -> Marks:
     """Find what the names, the containers and the build cache use.
 
-    Without *dangling* the images that have no name are left out, without *cache* the build cache.
-    With *among* only these blobs matter: images with none of them are skipped.  Then a layer that
-    such an image uses, with the same blob on other parents, is not marked.
+    Without *dangling*, images without a name are left out; without *cache*, the build cache.  With
+    *among* only these blobs matter: images that have none of them are skipped, and their layers
+    are not marked.
     """
     marks = Marks()
     for entry in store.refs.all():
@@ -75,7 +75,7 @@ def _mentions(store: Store, entry: Descriptor, blobs: frozenset[Digest]) -> bool
 
 
 def mark_image(store: Store, entry: Descriptor, marks: Marks) -> None:
-    """Mark one image: its manifest, config, layers; of an index, whatever of it is here."""
+    """Mark one image: its manifest, config, layers; of an index, all of it that is in the store."""
     for part in documents(store, entry):
         marks.blobs.add(part.digest)
         if store.blobs.size(part.digest) is None:

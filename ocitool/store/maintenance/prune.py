@@ -111,7 +111,7 @@ def release(store: Store, mine: Marks) -> None:
 
 
 def id_of(store: Store, entry: Descriptor) -> Digest:
-    """Return the id of the image *entry*, or its digest if its manifest is corrupt or missing."""
+    """Return the ID of the image *entry*, or its digest if its manifest is corrupt or missing."""
     try:
         return store.image_id(entry)
     except OcitoolError:
@@ -204,8 +204,8 @@ def _topmost_first(store: Store, driver: str, here: set[str]) -> list[str]:
 def orphans(store: Store, driver: str) -> list[str]:
     """Return the layers of a driver whose parents are no longer unpacked.
 
-    They are left where the parent was older, or where only the build cache used them.  They cannot
-    be compared with anything, and are unpacked again with their parents.
+    This happens if the parent was claimed earlier, or if only the build cache used both.  Such
+    layers cannot be compared with their tars; they are unpacked again with their parents.
     """
     parents = {each.chain_id: each.parent for each in store.layer_records.of_driver(driver)}
     above: dict[str, list[str]] = {}

@@ -33,7 +33,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
 
     Raises:
         ImageNotFound: there is no such image.
-        StoreError: the id has several names, and *force* is not given; or the store holds the
+        StoreError: the ID has several names, and *force* is not given; or the store holds the
             content of a registry server (`ocitool.store.maintenance.served`).
     """
     free_reserve(store.layout.reserve)

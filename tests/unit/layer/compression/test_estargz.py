@@ -189,7 +189,7 @@ def test_a_tar_that_ends_too_early(cut):
 
 @pytest.mark.parametrize("name", [LANDMARK, ".prefetch.landmark", "stargz.index.json"])
 def test_names_that_it_has_for_itself(name):
-    with pytest.raises(LayerError, match="eStargz has for itself"):
+    with pytest.raises(LayerError, match="name is reserved for eStargz"):
         pack(tar(file(name, b"x")))
 
 
