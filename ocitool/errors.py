@@ -108,7 +108,7 @@ class DigestMismatch(OcitoolError):
             where=where,
             hint="run `ocitool system check --repair`"
             if where == "store"
-            else "the content is corrupt at its source, or was changed on the way: fetch it again",
+            else "the content is corrupt at its source, or was changed in transit: fetch it again",
         )
         self.wanted = wanted
         self.got = got

@@ -129,7 +129,7 @@ class Location:
             raise BuildError(
                 f"{error.filename}: {error.strerror}",
                 where=str(self),
-                hint="make it readable, or name it in .dockerignore",
+                hint="make it readable, or add it to .dockerignore",
             ) from error
 
 

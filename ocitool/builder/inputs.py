@@ -21,7 +21,7 @@ def context_directory(options: BuildOptions) -> str:
         fault = "is not a directory" if os.path.lexists(top) else "not found"
         raise BuildError(
             f'unable to prepare context: path "{options.context}" {fault}',
-            hint="the build context is the directory whose files COPY may take",
+            hint="the build context must be a directory with the files for COPY and ADD",
         )
     return top
 
@@ -40,11 +40,11 @@ def read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:
         except OSError as error:
             raise BuildError(
                 f"failed to read dockerfile: open {display_name(path)}: {error.strerror}",
-                hint="-f names the Dockerfile, and the last argument the context",
+                hint="pass the Dockerfile with -f, and the context as the last argument",
             ) from error
     raise BuildError(
         f"failed to read dockerfile: open {display_name(names[0])}: no such file or directory",
-        hint="name the Dockerfile by -f",
+        hint="pass the Dockerfile with -f",
     )
 
 
@@ -77,6 +77,6 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
         except OSError as error:
             raise BuildError(
                 f"failed to read ignore file {display_name(path)}: {error.strerror}",
-                hint="make it readable: without it, files that it keeps out would be copied",
+                hint="make it readable; otherwise files that it excludes would be copied",
             ) from error
     return IgnoreRules()

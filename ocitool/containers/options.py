@@ -67,7 +67,7 @@ def parse_network(text: str) -> Network:
 def variables(
     options: RunOptions, base: Mapping[str, str], caller: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the container's environment: the image's, then what was asked for."""
+    """Return the container's environment: the image's, then that of the options."""
     env = dict(base)
     if options.hostname:
         env.setdefault("HOSTNAME", options.hostname)
@@ -118,7 +118,7 @@ def _mount_options(text: str, words: str) -> tuple[str, ...]:
                 f"-v {text}: the option {word!r} is not supported", hint="use ro or rw"
             )
     if len(found) != 1:
-        raise ContainerError(f"-v {text}: ro and rw exclude each other")
+        raise ContainerError(f"-v {text}: ro and rw are mutually exclusive")
     return ("rbind", *found)
 
 

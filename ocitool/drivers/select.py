@@ -77,7 +77,7 @@ def _ranges(name: str) -> userns.Maps:
             f"layers cannot be unpacked by this user with their owners: {error}",
             where=name,
             hint=f"{error.hint}; or use --driver {single_id.named(name)}, "
-            "which keeps the owners in extended attributes",
+            "which stores the owners in extended attributes",
         ) from error
 
 
@@ -114,7 +114,7 @@ def choose(drivers: str, wanted: str = "") -> Choice:
     single = bool(single_id.reason())
     if single_id.is_aside(wanted) and not single:
         raise DriverUnavailable(
-            "ownership override xattrs are for users with a single ID, and this user has more",
+            "ownership override is only for users with a single ID, and this user has several",
             where=f"driver {wanted}",
             hint=f"use --driver {single_id.plugin(wanted)}",
         )

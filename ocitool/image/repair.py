@@ -133,7 +133,7 @@ class _Repair:
             case BadDatabase():
                 if os.path.exists(self._store.layout.served):
                     raise StoreError(
-                        "the database records what each repository of the registry has",
+                        "only this database records the content of each repository of the registry",
                         hint="restore it from a backup; or remove it with its -wal and -shm, and "
                         "push the images again",
                     )
@@ -160,7 +160,7 @@ class _Repair:
     def _fetch(self, wanted: Descriptor, names: tuple[str, ...]) -> str:
         """Fetch a blob or manifest and verify it; returns the repository that had it."""
         failure: OcitoolError = NotFound(
-            f"no registry is known to have {wanted.digest}", hint="build the image again"
+            f"no source registry is recorded for {wanted.digest}", hint="build the image again"
         )
         for repository in self._repositories(wanted.digest, names):
             try:

@@ -81,7 +81,7 @@ class Root:
                 return _openat2(self.fd, path)
             except OSError as error:
                 if error.errno == errno.EXDEV:
-                    raise UnsafePath("a link leads out of the tree", where=path) from None
+                    raise UnsafePath("a symlink points outside of the tree", where=path) from None
                 if error.errno == errno.ELOOP:
                     raise _not_a_directory(path) from None
                 if error.errno not in (errno.ENOSYS, errno.EPERM):

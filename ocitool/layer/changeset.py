@@ -186,14 +186,14 @@ class Changeset:
             directory = self._resolve(directory)
         source = f"{directory}/{name}" if directory else name
         if source == path:
-            raise LayerError("a hard link to itself", where=path)
+            raise LayerError("the hard link points to itself", where=path)
         if source in self._left_out:
             return self._leave_out(path)
         kind = target.kind(source)
         linkable = kind not in (Kind.DIRECTORY, Kind.WHITEOUT) if kind else target.copy_up(source)
         if not linkable or source.startswith(f"{path}/"):  # which it would take the place of
             raise LayerError(
-                f"a hard link to {entry.link!r}, which is no file of this layer or those below",
+                f"the hard link's target {entry.link!r} is not a file of this layer or a lower one",
                 where=path,
             )
         try:
@@ -228,7 +228,7 @@ class Changeset:
         if name == OPAQUE:
             self._hide_all(parent)
         elif name in NO_WHITEOUTS:
-            raise LayerError("a whiteout without a name", where=entry.path)
+            raise LayerError("the whiteout has no name", where=entry.path)
         elif not name.startswith(AUFS) and self._shows_directory(parent):
             parent = self._resolve(parent)
             name = name.removeprefix(WHITEOUT)
@@ -298,7 +298,7 @@ class Changeset:
         # An absolute target starts at the root of the image.  Engines write members to their real
         # paths, never through a link of the same layer: that would be an attack.
         if found.link.startswith("/") and found.path in self._ours:
-            raise UnsafePath("a link leads out of the tree", where=found.path)
+            raise UnsafePath("a symlink points outside of the tree", where=found.path)
         return found.link
 
     def _shows_directory(self, path: str) -> bool:

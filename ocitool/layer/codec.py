@@ -76,6 +76,7 @@ def chosen(codec: Codec, level: int | None, levels: range) -> int:
         return codec.level
     if level not in levels:
         raise LayerError(
-            f"{codec.name} has no level {level}", hint=f"there are {levels[0]} to {levels[-1]}"
+            f"{codec.name} has no compression level {level}",
+            hint=f"supported levels: {levels[0]} to {levels[-1]}",
         )
     return level

@@ -88,7 +88,7 @@ def clean_path(name: str, limits: Limits = DEFAULT_LIMITS) -> str:
     if plain and not odd and name.count("/") < limits.depth:
         return name.removesuffix("/")
     if "\0" in name:
-        raise UnsafePath("a name holds a NUL byte", where=repr(name))
+        raise UnsafePath("a name contains a NUL byte", where=repr(name))
     if name.startswith("/"):
         raise UnsafePath("a name is absolute", where=name)
     if len(name) > limits.path // 4 and len(encode(name)) > limits.path:
@@ -98,7 +98,7 @@ def clean_path(name: str, limits: Limits = DEFAULT_LIMITS) -> str:
     if ".." in parts:
         raise UnsafePath("a name contains '..'", where=name)
     if len(parts) > limits.depth:
-        raise TooLarge(f"a path of more than {limits.depth} names", where=name[:80] + "...")
+        raise TooLarge(f"a path has more than {limits.depth} components", where=name[:80] + "...")
     if len(name) > limits.name // 4:
         for part in parts:
             if len(encode(part)) > limits.name:

@@ -21,7 +21,7 @@ def resolve(
     *strict* refuses ``..`` at the root, where it otherwise stays.
 
     Raises:
-        UnsafePath: with *strict*, a link leads out of the tree.
+        UnsafePath: with *strict*, a symlink points outside of the tree.
         LayerError: there are more than `MAX_SYMLINKS` links, as ELOOP.
     """
     done = ""
@@ -33,7 +33,7 @@ def resolve(
             continue
         if name == "..":
             if strict and not done:
-                raise UnsafePath("a link leads out of the tree", where=shown(path))
+                raise UnsafePath("a symlink points outside of the tree", where=shown(path))
             done = done.rpartition("/")[0]
             continue
         here = f"{done}/{name}" if done else name

@@ -70,7 +70,7 @@ def write(path: str | int, values: Mapping[str, bytes]) -> tuple[str, ...]:
             if error.errno == errno.ENOSPC and _has_room(path):  # ext4 gives a file 4 KiB for them
                 raise LayerError(
                     f"the attribute {name} of {len(value)} bytes is too large for this file system",
-                    hint="the driver erofs, or a store on XFS or btrfs, has room for it",
+                    hint="use the driver erofs, or a store on XFS or btrfs",
                 ) from error
             if error.errno not in _UNSUPPORTED:
                 raise

@@ -31,14 +31,14 @@ def require_own(root: str, trusted: str = "") -> None:
         raise StoreError(
             f"path is a symbolic link of the user {_named(link.st_uid)}",
             where=root,
-            hint=f"give --root the directory that it leads to: {os.path.realpath(root)}",
+            hint=f"give --root the directory that it points to: {os.path.realpath(root)}",
         )
     if me == 0 and str(state.st_uid) not in ("0", trusted):
         raise StoreError(
-            f"directory belongs to the user {_named(state.st_uid)}, who decides what root finds in "
-            "it: root does not use the stores of other users",
+            f"directory belongs to the user {_named(state.st_uid)}, who controls its content: "
+            "root does not use the stores of other users",
             where=root,
-            hint="run as that user, or give --root a directory of root's; if nobody but you has "
+            hint="run as that user, or give --root a directory of root's; if only you have "
             f"that user's rights, as on a container's volume, set OCITOOL_TRUSTED_OWNER="
             f"{state.st_uid}",
         )
@@ -48,7 +48,7 @@ def require_closed(root: str) -> None:
     """Refuse the store *root* if all users may write to it; `StoreError` has the remedy."""
     if stat.S_IMODE(os.stat(root).st_mode) & stat.S_IWOTH:
         raise StoreError(
-            "directory is writable by every user, who may have put anything there",
+            "directory is writable by all users, so that its content cannot be trusted",
             where=root,
             hint=f"check its content, then run `chmod o-w {root}`",
         )

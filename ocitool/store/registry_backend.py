@@ -78,7 +78,7 @@ class StoreBackend:
     ) -> int:
         with self._uploads.locked(repository, upload) as writer:
             if offset is not None and offset != writer.size:
-                raise UploadConflict("the upload ends elsewhere", size=writer.size)
+                raise UploadConflict("the upload has another size", size=writer.size)
             try:
                 while piece := data.read(CHUNK):
                     writer.write(piece)
@@ -156,7 +156,7 @@ class StoreBackend:
 
     def tags(self, repository: str) -> Sequence[str]:
         if repository not in self.repositories():
-            raise RepositoryNotFound(f"there is no repository {repository}")
+            raise RepositoryNotFound(f"no such repository: {repository}")
         prefix = f"{repository}:"
         entries = self._store.refs.beginning(prefix)
         return sorted(name_of(entry).removeprefix(prefix) for entry in entries)

@@ -127,7 +127,7 @@ def test_an_unreadable_file(run_cli, ordinary_user, context):
     done = run_cli("build", ".", root=store, cwd=context, user=ordinary_user)
     assert done.code == 1
     assert "Dockerfile:2" in done.stderr and "d/g: Permission denied" in done.stderr
-    assert "hint: make it readable, or name it in .dockerignore" in done.stderr
+    assert "hint: make it readable, or add it to .dockerignore" in done.stderr
     (context / "d/g").chmod(0o644)
     (context / ".dockerignore").write_text("f\n")
     (context / ".dockerignore").chmod(0)

@@ -56,7 +56,7 @@ class Context:
         """Return what the COPY source *source* names; a wildcard may name nothing.
 
         Raises:
-            BuildError: a name without wildcards is not there, or is ignored.
+            BuildError: a name without wildcards is missing or ignored.
         """
         segments = segments_of(source)
         if any(has_wildcard(segment) for segment in segments):
@@ -107,7 +107,7 @@ class Context:
         if ignored:
             return BuildError(
                 f'"/{path}": not found',
-                hint="the ignore file keeps it out of the context; add an exception, as !" + path,
+                hint="it is excluded by the ignore file; add an exception such as !" + path,
             )
         return BuildError(f'"/{path}": not found', hint=f"the context is {self.top}")
 

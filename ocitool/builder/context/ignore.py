@@ -202,7 +202,7 @@ def _parse_line(line: str, number: int) -> Pattern | None:
     text = text.lstrip("/")
     if not text:
         if exception:
-            raise FormatError('illegal exclusion pattern: "!"', hint="name what is to be kept")
+            raise FormatError('illegal exclusion pattern: "!"', hint="write a pattern after the !")
         return None
     path_pattern(text)  # refuses an invalid pattern
     return Pattern(text=text, exception=exception, line=number)

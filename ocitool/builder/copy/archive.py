@@ -90,7 +90,7 @@ class Spooled:
             )
         while parent:
             if parent in links:
-                raise UnsafePath("a member lies behind a link of the archive", where=entry.path)
+                raise UnsafePath("a member is below a symbolic link", where=entry.path)
             parent = split(parent)[0]
         if entry.kind == Kind.SYMLINK:
             links.add(entry.path)

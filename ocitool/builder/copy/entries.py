@@ -17,11 +17,11 @@ class LayerEntry(NamedTuple):
 
 
 def refuse_whiteout(path: str) -> None:
-    """Refuse a name that means something else in a layer; `BuildError`."""
+    """Raise `BuildError` for a name that would be a whiteout in a layer."""
     if split(path)[1].startswith(WHITEOUT):
         raise BuildError(
             f"/{path}: a name that begins with {WHITEOUT} cannot be in a layer",
-            hint="in a layer it says that a file was removed; rename it",
+            hint="this prefix marks removed files in a layer; rename the file",
         )
 
 

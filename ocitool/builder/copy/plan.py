@@ -202,7 +202,7 @@ class _Plan:
         if entry is not None and entry.kind != Kind.DIRECTORY:
             raise BuildError(
                 f"cannot copy to non-directory: /{path}",
-                hint=f"the image has a {entry.kind} there; remove it in a RUN before",
+                hint=f"the image has a {entry.kind} at this path; remove it in an earlier RUN",
             )
 
 
@@ -216,7 +216,7 @@ def make_directories(path: str, target: Target) -> list[LayerEntry]:
     if found is not None:
         raise BuildError(
             f"cannot create directory /{resolved}: the image has a {found.entry.kind} there",
-            hint="remove it in a RUN before, or choose another directory",
+            hint="remove it in an earlier RUN, or choose another directory",
         )
     plan.make_directories(resolved)
     return plan.entries.sorted()

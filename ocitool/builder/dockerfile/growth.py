@@ -29,7 +29,7 @@ class Allowance:
         if self.spent > self.limit:
             raise WordError(
                 f"the variables expand to more than {self.limit // _MIB} MiB of text",
-                hint="does a variable hold itself more than once?",
+                hint="check for a variable whose value contains itself several times",
             )
         return text
 

@@ -242,8 +242,8 @@ def add_directive(directives: dict[str, str], name: str, value: str) -> None:
     if name == "syntax" and not _FRONTEND.fullmatch(value):
         raise FormatError(
             f"the frontend {value} is not supported",
-            hint="frontends are never fetched and run; docker/dockerfile is built in, in whatever "
-            "version the line asks for: remove the line if the file is a plain Dockerfile",
+            hint="only the built-in docker/dockerfile frontend is supported; remove the "
+            "syntax line if the file is a plain Dockerfile",
         )
     directives[name] = value
 

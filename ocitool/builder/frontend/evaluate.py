@@ -177,7 +177,7 @@ def _expose(state: StageState, expose: do.Expose) -> None:
     for word in words:
         ports += parse_port(word)
         if len(ports) > _MOST_PORTS:
-            raise FormatError("EXPOSE names more ports than there are")
+            raise FormatError("EXPOSE has too many ports")
     known = dict.fromkeys((*state.run.exposed_ports, *ports))
     state.run = replace(state.run, exposed_ports=tuple(known))
     state.add_history(f"EXPOSE {' '.join(f'map[{port}:{{}}]' for port in ports)}")

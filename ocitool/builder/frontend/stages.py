@@ -124,7 +124,9 @@ def target_of(stages: tuple[Stage, ...], target: str) -> Stage:
     near = difflib.get_close_matches(target.lower(), names, n=1)
     raise UnknownStage(
         f'target stage "{target}" could not be found',
-        hint=f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}",
+        hint=f"did you mean {near[0]}?"
+        if near
+        else f"available stages: {', '.join(names) or 'none'}",
     )
 
 

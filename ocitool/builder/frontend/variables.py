@@ -87,7 +87,7 @@ class Scope:
         self._values[name] = value
 
     def declare(self, name: str, default: str | None) -> None:
-        """ARG: given value > default > global value; with none of them nothing changes."""
+        """ARG: given value > default > global value; without any of them it is unchanged."""
         if name in self.given:
             self.consumed.add(name)
             value: str | None = self.given[name]

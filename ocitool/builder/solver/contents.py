@@ -1,6 +1,6 @@
-"""What a COPY or ADD takes, by digest: all that the cache has to know.
+"""Digests of what a COPY or ADD copies, which the cache keys are made of.
 
-What reads images and archives is imported where that is done: a cached build does without.
+Modules that read images and archives are imported on use: a cached build needs none.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def _copy(context: StepContext, step: Copy, inputs: Inputs) -> Layer:
     if source.context is not None and source.contents() != inputs.contents:
         raise BuildError(
             "the context changed while it was copied",
-            hint="build again, or keep what changes out of it by an ignore file",
+            hint="build again, or exclude the changing files in .dockerignore",
         )
     return layer
 

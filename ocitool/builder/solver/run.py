@@ -131,7 +131,7 @@ def _failure(step: Run, done: Exit, output: _Output) -> StepFailed:
 
 @contextlib.contextmanager
 def _script(step: Run, directory: str) -> Iterator[tuple[Mount, ...]]:
-    """Put a heredoc that is a program where the sandbox can see it, read-only."""
+    """Mount a heredoc that is a script into the sandbox, read-only."""
     if not step.script:
         yield ()
         return

@@ -70,7 +70,7 @@ class Run:
 
     def _assign(self, pipe: Pipe, value: object, names: ChainMap[str, object]) -> None:
         if len(pipe.names) > 1:
-            fail("only range declares two variables")
+            fail("only range can declare two variables")
         name = pipe.names[0]
         scope = next((m for m in names.maps if name in m), None)
         if not pipe.declares and scope is None:

@@ -57,7 +57,7 @@ REFUSED: Final[dict[str, Attack]] = {
     ],
     "another name for a directory": lambda out, me: [directory("e", me), hardlink("l", "e", me)],
     "a file that is a link to itself": lambda out, me: [directory("e", me), hardlink("l", "l", me)],
-    "a whiteout without a name": lambda out, me: [directory("e", me), file("e/.wh.", b"", me)],
+    "the whiteout has no name": lambda out, me: [directory("e", me), file("e/.wh.", b"", me)],
     "a whiteout of the directory above": lambda out, me: [
         directory("e", me), file("e/.wh...", b"", me)
     ],

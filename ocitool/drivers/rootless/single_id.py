@@ -57,8 +57,8 @@ def probe(home: str) -> Support:
             return Support(
                 ok=False,
                 reason=f"layers cannot be unpacked by this user: {reason()}; and the file system "
-                "of the store has no extended attributes of users to keep file owners in: "
+                "of the store does not support user extended attributes for file owners: "
                 f"{error.strerror}",
                 hint=WITHOUT,
             )
-    return Support(ok=True, reason=f"file owners are kept in extended attributes: {reason()}")
+    return Support(ok=True, reason=f"file owners are stored in extended attributes: {reason()}")

@@ -215,7 +215,7 @@ def copy_content(writer: TarWriter, host_path: str, size: int) -> None:
         while left:
             data = os.read(fd, min(left, CHUNK))
             if not data:
-                raise LayerError("shrank while it was read", where=host_path)
+                raise LayerError("the file shrank while it was read", where=host_path)
             writer.content(data)
             left -= len(data)
     finally:

@@ -54,7 +54,7 @@ def parse(text: str) -> tuple[Codec, int]:
     if not colon:
         return codec, codec.level
     if not (level.isascii() and level.isdigit() and len(level) < 4):
-        raise LayerError(f"{level!r} is not a level of compression", where=text)
+        raise LayerError(f"invalid compression level {level!r}", where=text)
     return codec, int(level)
 
 

@@ -112,7 +112,7 @@ class _EstargzCompressor:
         return True
 
     def _header(self) -> bool:
-        """Take the next member's headers if they are there, and what fills up the last content."""
+        """Read the padding of the last content and, if complete, the next member's headers."""
         padding = self._cut(min(self._padding, len(self._buffer)))
         self._between += padding
         self._padding -= len(padding)

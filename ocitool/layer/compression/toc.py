@@ -79,7 +79,7 @@ def dump(files: Iterable[File]) -> bytes:
     except UnicodeEncodeError as error:
         place = text[max(0, error.start - 20) : error.end]
         raise LayerError(
-            "a name is not UTF-8, which its table must be", where=ascii(place)
+            "a name is not valid UTF-8, which the table of contents requires", where=ascii(place)
         ) from None
 
 
@@ -123,7 +123,7 @@ def parse(data: bytes) -> tuple[File, ...]:
     chunks: list[Chunk] = []  # of the last file
     for item in _get(table, "entries", list, []):
         if not isinstance(item, dict):
-            raise LayerError("an entry of a layer's table of contents is no object")
+            raise LayerError("an entry of a layer's table of contents is not an object")
         if item.get("type") != _CHUNK:
             if files:
                 files[-1] = _whole(files[-1], chunks)
@@ -133,7 +133,7 @@ def parse(data: bytes) -> tuple[File, ...]:
         elif files and clean_path(_get(item, "name", str, "")) == files[-1].entry.path:
             chunks.append(_chunk(item, files[-1].entry))
         else:
-            raise LayerError("a part of a file stands without it", where=str(item.get("name")))
+            raise LayerError("a chunk does not follow its file", where=str(item.get("name")))
     if files:
         files[-1] = _whole(files[-1], chunks)
     return tuple(files)
@@ -177,10 +177,10 @@ def _whole(file: File, chunks: Sequence[Chunk]) -> File:
     at = 0
     for chunk in chunks:
         if chunk.at != at or chunk.size <= 0 or not (chunk.digest or chunk.hole):
-            raise LayerError("its parts do not fit together", where=file.entry.path)
+            raise LayerError("the chunks of a file overlap or leave gaps", where=file.entry.path)
         at += chunk.size
     if at != file.entry.size:
-        raise LayerError("its parts do not make it up", where=file.entry.path)
+        raise LayerError("the chunks of a file do not add up to its size", where=file.entry.path)
     return file._replace(chunks=tuple(chunks))
 
 
@@ -190,7 +190,7 @@ def _get(item: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
         return default
     negative = isinstance(value, int) and value < 0
     if not isinstance(value, kind) or isinstance(value, bool) or negative:
-        raise LayerError(f"{name} is not what it must be: {value!r:.40}", where="table of contents")
+        raise LayerError(f"invalid value of {name}: {value!r:.40}", where="table of contents")
     return value
 
 
@@ -198,7 +198,7 @@ def _bytes(value: object) -> bytes:
     try:
         return base64.b64decode(str(value), validate=True)
     except binascii.Error:
-        raise LayerError("an attribute is not base64", where="table of contents") from None
+        raise LayerError("an attribute is not valid base64", where="table of contents") from None
 
 
 def _time(text: str) -> int:
@@ -269,7 +269,9 @@ def _zstd_chunked(blob: Descriptor, fetch: Fetch) -> bytes:
     _verify(packed, blob.annotations[CHECKSUM_ANNOTATION])  # of the compressed table, that is
     table = _bounded(ZSTD.decompress(io.BytesIO(packed)), size)
     if len(table) != size:
-        raise LayerError("the table of contents of a zstd:chunked blob is not as long as it says")
+        raise LayerError(
+            "the table of contents of a zstd:chunked blob differs from its size in the footer"
+        )
     return table
 
 
@@ -278,7 +280,7 @@ def _position(annotations: Mapping[str, str], size: int, fetch: Fetch) -> tuple[
     if position := annotations.get(POSITION_ANNOTATION):
         numbers = position.split(":")
         if len(numbers) != 4 or not all(n.isascii() and n.isdigit() for n in numbers):
-            raise LayerError(f"{position!r:.80} is not the position of a table of contents")
+            raise LayerError(f"invalid position of a table of contents: {position!r:.80}")
         return tuple(int(number) for number in numbers)
     whole = len(_FRAME) + _ZSTD_FOOTER
     footer = fetch(max(0, size - whole), whole)
@@ -290,10 +292,10 @@ def _position(annotations: Mapping[str, str], size: int, fetch: Fetch) -> tuple[
 
 def _part(fetch: Fetch, start: int, size: int) -> bytes:
     if not 0 < size <= _LARGEST:
-        raise TooLarge(f"a layer's table of contents of {size} bytes is not taken")
+        raise TooLarge(f"a layer's table of contents is too large: {size} bytes")
     data = fetch(start, size)
     if len(data) != size:
-        raise LayerError("the blob ends before its table of contents does")
+        raise LayerError("the blob ends within its table of contents")
     return data
 
 

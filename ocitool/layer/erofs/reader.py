@@ -34,7 +34,7 @@ class ErofsImage:
         self._path = path
         with open_noatime(path) as file:
             if os.fstat(file.fileno()).st_size < DEVICES_AT:
-                raise LayerError("the layer's EROFS image is cut off", where=path, hint=_REMEDY)
+                raise LayerError("the layer's EROFS image is truncated", where=path, hint=_REMEDY)
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         (magic, _, _, bits, _, root, self.inodes, _, _, blocks, *_, features, _, count, slot,
          _) = SUPER.unpack_from(self._data, SUPER_AT)  # fmt: skip

@@ -201,7 +201,7 @@ class ErofsTarget:
             if not xattrs.belongs(name):
                 continue
             if name.endswith(".") or len(encode(name)) > _LONGEST_NAME:
-                raise LayerError(f"there can be no attribute {name[:40]!r}", where=entry.path)
+                raise LayerError(f"invalid extended attribute name {name[:40]!r}", where=entry.path)
             if format.split_xattr(name) is None:
                 text = f"the attribute {name} was left out: the file system does not take it"
                 self.notes[text] = self.notes.get(text, 0) + 1

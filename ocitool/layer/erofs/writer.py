@@ -222,13 +222,13 @@ def _xattrs(node: Node) -> bytes:
         value = node.xattrs[name]
         found = format.split_xattr(name)
         if found is None or len(value) > 0xFFFF or len(found[1]) > 0xFF:
-            raise LayerError(f"the attribute {name!r} cannot be in an EROFS image")
+            raise LayerError(f"the extended attribute {name!r} cannot be stored in an EROFS image")
         prefix, rest = found
         entry = format.XATTR.pack(len(rest), prefix, len(value)) + rest + value
         parts.append(entry.ljust(_aligned(len(entry), 4), b"\0"))
     data = b"".join(parts)
     if len(data) > format.LONGEST_XATTRS:
-        raise LayerError("a file has more attributes than an EROFS image holds")
+        raise LayerError("a file has more extended attributes than an EROFS image can store")
     return format.XATTRS.pack(0, 0) + data if data else b""
 
 

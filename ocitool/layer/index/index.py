@@ -302,7 +302,7 @@ class Replay:
             del self._lines[path]
 
     def _keep_links(self, path: str) -> None:
-        """Let the hard links to *path* keep the file that it has been so far."""
+        """Let the hard links to *path* keep its current file, before the path is replaced."""
         names = [name for name in self._links.pop(path, ()) if self._leads(name) == path]
         fields = self._fields(path)
         target = fields[_LINK]

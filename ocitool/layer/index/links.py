@@ -19,7 +19,7 @@ def resolve_links(indexes: Iterable[LayerIndex]) -> list[LayerIndex]:
     counts, and links lead where they do in the end.
 
     Raises:
-        UnsafePath: a link leads out of the tree.
+        UnsafePath: a symlink points outside of the tree.
         LayerError: there are too many of them.
     """
     done: list[LayerIndex] = []

@@ -108,7 +108,7 @@ class ImageTree:
         while found.entry.kind == Kind.HARDLINK:
             here = (found.layer, found.entry.path)
             if here in self._busy or here in met:
-                raise LayerError("hard links in a circle", where=found.entry.path)
+                raise LayerError("the hard links form a cycle", where=found.entry.path)
             met.add(here)
             self._busy.add(here)  # what it leads through may lead here
             try:
@@ -116,7 +116,7 @@ class ImageTree:
             finally:
                 self._busy.remove(here)
             if target is None or target.entry.kind == Kind.DIRECTORY:
-                raise LayerError("a hard link to nothing", where=found.entry.path)
+                raise LayerError("the target of a hard link is missing", where=found.entry.path)
             found = target
         return found
 

@@ -124,12 +124,12 @@ class Headers:
             # Absolute hard links stand in layers of kaniko; they mean the layer's own root.
             target = clean_path(target.lstrip("/"), self._limits)
             if not target:
-                raise LayerError("a hard link without a target", where=path)
+                raise LayerError("the hard link has no target", where=path)
             return target
         if kind != Kind.SYMLINK:
             return ""
         if not target or len(encode(target)) > self._limits.path or "\0" in target:
-            raise LayerError("a symlink's target is empty, too long or holds a NUL", where=path)
+            raise LayerError("a symlink's target is empty, too long or contains a NUL", where=path)
         return target
 
 
@@ -144,7 +144,7 @@ def verify(header: bytes, offset: int) -> None:
         return
     signed = sum(struct.unpack("512b", header)) - sum(struct.unpack("8b", field)) + 8 * 32
     if signed != stored:  # old Sun tars sum signed bytes
-        raise LayerError(f"the header at byte {offset} has a wrong checksum; this is not a tar")
+        raise LayerError(f"the header at byte {offset} has a wrong checksum: not a tar archive")
 
 
 def _value(extended: Mapping[str, bytes], name: str, field: bytes) -> int:
@@ -155,7 +155,7 @@ def _value(extended: Mapping[str, bytes], name: str, field: bytes) -> int:
 
 def _bounded(value: int, most: int, what: str) -> int:
     if value > most:
-        raise LayerError(f"a header's {what} is beyond what Linux has: {value}")
+        raise LayerError(f"a header's {what} is out of range: {value}")
     return value
 
 

@@ -73,7 +73,7 @@ def parse(data: bytes) -> dict[str, bytes]:
         if end > len(data) or end <= space + 1 or data[end - 1 : end] != b"\n" or not equals:
             raise LayerError("a PAX record is malformed")
         if b"\0" in key:
-            raise LayerError("the name of a PAX record holds a NUL byte")
+            raise LayerError("the name of a PAX record contains a NUL byte")
         at = end
         name = decode(key)
         if name not in _REPEATED:
@@ -101,7 +101,7 @@ def dump(records: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def merge(records: dict[str, bytes], later: Mapping[str, bytes]) -> None:
-    """Add *later* to *records*; an empty value takes a record back (POSIX pax)."""
+    """Add *later* to *records*; an empty value removes a record (POSIX pax)."""
     for key, value in later.items():
         if value or key.startswith(_XATTR):
             records[key] = value

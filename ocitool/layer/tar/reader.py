@@ -193,7 +193,7 @@ class TarReader:
                 return None
             header = self._exactly(BLOCK)
             if header == _ZEROS:
-                raise LayerError("an extended header stands alone at the archive's end")
+                raise LayerError("no member follows the extended header at the archive's end")
 
     def _content(self, header: bytes, extended: dict[str, bytes]) -> Entry:
         """Return the member that *header* begins, ready for its content to be read."""
@@ -214,7 +214,7 @@ class TarReader:
 
     def _with_holes(self, entry: Entry, header: bytes, extended: dict[str, bytes]) -> Entry:
         if entry.kind != Kind.FILE:
-            raise LayerError("only a file can have holes")
+            raise LayerError("only a regular file can be sparse")
         most = self._limits.spans
         if header[156:157] == b"S":
             found = sparse.of_header(header, lambda: self._exactly(BLOCK), most)

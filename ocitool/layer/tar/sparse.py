@@ -49,7 +49,7 @@ def of_header(header: bytes, block: Callable[[], bytes], most: int) -> Sparse:
     *most* is how many runs it may have, here and in `of_records`.
     """
     if header[257:265] != _GNU:
-        raise UnsupportedEntry("sparse members of this form cannot be read")
+        raise UnsupportedEntry("this format of sparse members is not supported")
     numbers, goes_on = _fields(header, 386, 4)
     while goes_on:
         more, goes_on = _fields(block(), 0, 21)
@@ -68,14 +68,14 @@ def of_records(records: Mapping[str, bytes], block: Callable[[], bytes], most: i
     version = records.get(_PREFIX + "major", b"0"), records.get(_PREFIX + "minor", b"0")
     size = records.get(_PREFIX + "realsize") or records.get(_PREFIX + "size")
     if size is None:
-        raise LayerError("a sparse file without a size")
+        raise LayerError("the sparse file has no size")
     if version == (b"1", b"0"):
         numbers = _listed(block, most)
     elif version in ((b"0", b"0"), (b"0", b"1")):
         numbers = _mapped(records, most)
     else:
         shown = b".".join(version).decode("ascii", "replace")[:40]
-        raise UnsupportedEntry(f"sparse members of version {shown} cannot be read")
+        raise UnsupportedEntry(f"version {shown} of sparse members is not supported")
     return _sparse(pax.decimal(size, "sparse size"), numbers)
 
 
@@ -95,7 +95,7 @@ def _mapped(records: Mapping[str, bytes], most: int) -> list[int]:
     text = records.get(pax.SPARSE_MAP)
     if text is None:
         if records.get(_PREFIX + "numblocks") != b"0":
-            raise LayerError("a sparse file without a map")
+            raise LayerError("the sparse file has no map")
         return []
     _bound(text.count(b",") // 2, most)
     return [pax.decimal(part, "sparse map") for part in text.split(b",")]
@@ -123,7 +123,7 @@ def _listed(block: Callable[[], bytes], most: int) -> list[int]:
 
 def _bound(runs: int, most: int) -> None:
     if runs > most:
-        raise TooLarge(f"a sparse file of more than {most} runs of data")
+        raise TooLarge(f"a sparse file has more than {most} runs of data")
 
 
 def _sparse(size: int, numbers: Sequence[int]) -> Sparse:

@@ -90,7 +90,7 @@ class TarWriter:
     def content(self, data: bytes) -> None:
         """Write a part of the file's content; `LayerError` beyond its size."""
         if len(data) > self._left:
-            raise LayerError("grew while it was read", where=self._name)
+            raise LayerError("the file grew while it was read", where=self._name)
         self._left -= len(data)
         self._write(data)
 
@@ -109,7 +109,7 @@ class TarWriter:
 
     def _finish(self) -> None:
         if self._left:
-            raise LayerError("shrank while it was read", where=self._name)
+            raise LayerError("the file shrank while it was read", where=self._name)
         if self._padding:
             self._write(_ZEROS[: self._padding])
             self._padding = 0

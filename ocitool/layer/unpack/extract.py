@@ -60,13 +60,13 @@ _REFUSED: Final = frozenset(
 def _translated(error: OSError, entry: Entry) -> Exception:
     if error.errno == errno.EINVAL and any(name.startswith(_LISTS) for name in entry.xattrs):
         return LayerError(
-            "its access list names ids that are not among those you may use",
+            "its ACL contains IDs that are not mapped for this user",
             where=entry.path,
             hint="give this user a range of 65536 ids in /etc/subuid and /etc/subgid",
         )
     if error.errno in (errno.EINVAL, errno.EPERM) and (entry.uid or entry.gid):
         return LayerError(
-            f"its owner {entry.uid}:{entry.gid} is not among the ids you may use",
+            f"its owner {entry.uid}:{entry.gid} is not mapped for this user",
             where=entry.path,
             hint="give this user a range of 65536 ids in /etc/subuid and /etc/subgid",
         )

@@ -13,7 +13,7 @@ _SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
 class Attributes:
-    """Sets what entries say, in the order that the kernel needs.
+    """Sets the metadata of entries, in the order that the kernel requires.
 
     chown clears setuid and file capabilities, and writing clears both: so content comes first,
     then the owner, the mode, the attributes, and the time last.  ``notes`` counts what the machine

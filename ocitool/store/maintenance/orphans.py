@@ -15,7 +15,7 @@ from ocitool.store.sweep import drivers_of, open_driver
 
 
 def unreferenced_data(store: Store) -> Iterator[str]:
-    """Yield a line for each kind of it, with the first names.
+    """Yield a line for each kind of unreferenced data, with the first names.
 
     What is younger than the oldest active lease may belong to unfinished work, and is skipped.
     Nothing is yielded for the store of a registry server, where nothing may be removed.

@@ -143,7 +143,7 @@ def _filter(sandbox: Sandbox, *, notify: bool = False) -> bytes:
     if program is None:
         machine = os.uname().machine
         raise SandboxError(
-            f"there is no seccomp filter for {machine}", where="seccomp", hint="run without it"
+            f"no seccomp filter is available for {machine}", where="seccomp", hint="run without it"
         )
     return program
 

@@ -44,7 +44,7 @@ def test_a_file_system_without_xattrs_is_the_reason(tmp_path, monkeypatch, user_
 
     monkeypatch.setattr(single_id, "reason", lambda: "there are no ranges")
     monkeypatch.setattr(os, "setxattr", refuse)
-    with pytest.raises(DriverUnavailable, match="no extended attributes of users") as caught:
+    with pytest.raises(DriverUnavailable, match="not support user extended attributes") as caught:
         select.choose(str(tmp_path), "vfs")
     assert "there are no ranges" in caught.value.message
     assert caught.value.hint == single_id.WITHOUT
@@ -74,7 +74,7 @@ def test_an_access_list_of_other_ids_is_refused_by_name(tmp_path, user_namespace
     driver = select.make("vfs.aside", str(tmp_path))
     try:
         driver.begin("t", ())
-        with pytest.raises(LayerError, match="its access list names ids") as caught:
+        with pytest.raises(LayerError, match="its ACL contains IDs") as caught:
             driver.apply("t", (), tar([listed]))
         assert caught.value.where == "f"
         driver.discard("t")

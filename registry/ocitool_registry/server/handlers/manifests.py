@@ -54,7 +54,7 @@ def put(backend: Backend, request: Request, repository: str, name: str) -> Respo
 
 
 def delete(backend: Backend, request: Request, repository: str, name: str) -> Response:
-    """DELETE: of a tag, or by digest of a manifest with all its tags."""
+    """DELETE a tag, or a manifest by its digest, with all its tags."""
     target = parameters.target(name)
     try:
         if isinstance(target, Digest):

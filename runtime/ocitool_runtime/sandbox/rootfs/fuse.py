@@ -129,7 +129,7 @@ def _mount(device: int, attributes: int) -> int:
 
 
 def _become(plan: MountPlan, device: int, said: int) -> NoReturn:
-    """Execute fuse-overlayfs; an error goes to *said*, as its own messages do."""
+    """Execute fuse-overlayfs; an error is written to *said*, as its own messages are."""
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)

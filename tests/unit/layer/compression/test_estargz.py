@@ -200,7 +200,7 @@ def test_sparse_files_are_refused(form):
 
 
 def test_names_that_json_cannot_hold_are_refused():
-    with pytest.raises(LayerError, match="not UTF-8"):
+    with pytest.raises(LayerError, match="not valid UTF-8"):
         pack(tar(file("caf\udce9")))
 
 

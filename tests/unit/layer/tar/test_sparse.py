@@ -206,7 +206,7 @@ def test_star_s_form_is_refused_by_name():
 @pytest.mark.parametrize("kind", [b"1", b"2", b"5", b"6"])
 def test_only_files_have_holes(kind):
     records = record(b"GNU.sparse.size", b"0") + record(b"GNU.sparse.map", b"0,0")
-    with pytest.raises(LayerError, match="only a file can have holes"):
+    with pytest.raises(LayerError, match="only a regular file can be sparse"):
         members(extended(records) + header(b"f", kind=kind, link=b"t") + END)
 
 

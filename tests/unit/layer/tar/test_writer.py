@@ -151,9 +151,9 @@ def test_a_file_that_grows_or_shrinks_is_refused_by_name():
     writer.content(b"ab")
     with pytest.raises(LayerError, match=r"^log: grew"):
         writer.content(b"cd")
-    with pytest.raises(LayerError, match=r"^log: shrank"):
+    with pytest.raises(LayerError, match=r"^log: the file shrank"):
         writer.add(Entry("next", Kind.FILE))
-    with pytest.raises(LayerError, match=r"^log: shrank"):
+    with pytest.raises(LayerError, match=r"^log: the file shrank"):
         writer.close()
 
 

@@ -79,7 +79,7 @@ def test_what_was_whited_out_stays_hidden_when_its_name_comes_back(stack):
 
 def test_a_whiteout_without_a_name(stack):
     for path in (".wh.", "d/.wh."):
-        with pytest.raises(LayerError, match="whiteout without a name"):
+        with pytest.raises(LayerError, match="whiteout has no name"):
             stack.apply(directory("d"), file(path))
 
 
