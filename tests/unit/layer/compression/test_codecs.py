@@ -25,7 +25,7 @@ def test_a_codec_and_its_level(text, wanted):
 
 @pytest.mark.parametrize("text", ["gzip:", "gzip:x", "gzip:-1", "gzip:²", "gzip:1000", "gzip:1:2"])
 def test_what_is_no_level(text):
-    with pytest.raises(LayerError, match="is not a level"):
+    with pytest.raises(LayerError, match="invalid compression level"):
         parse(text)
 
 

@@ -151,7 +151,7 @@ def test_limits(form):
     data = sparse(form, 1 << 40, RUNS) + END
     with pytest.raises(TooLarge, match="when unpacked"):
         members(data)
-    with pytest.raises(TooLarge, match=r"^f: a sparse file of more than 3 runs"):
+    with pytest.raises(TooLarge, match=r"^f: a sparse file has more than 3 runs"):
         members(sparse(form, 100_000, MANY) + END, Limits(spans=3))
     assert members(sparse(form, 100_000, MANY) + END, Limits(spans=len(MANY)))
 
@@ -194,12 +194,12 @@ def test_records_that_do_not_go_together(records):
 def test_other_versions_are_refused_by_name(version):
     records = record(b"GNU.sparse.major", version[0]) + record(b"GNU.sparse.minor", version[1])
     records += record(b"GNU.sparse.name", b"hole") + record(b"GNU.sparse.size", b"0")
-    with pytest.raises(UnsupportedEntry, match=r"^hole: sparse members of version"):
+    with pytest.raises(UnsupportedEntry, match=r"^hole: version .* of sparse members"):
         members(extended(records) + header(b"GNUSparseFile.0/hole") + END)
 
 
 def test_star_s_form_is_refused_by_name():
-    with pytest.raises(UnsupportedEntry, match=r"^hole: sparse members of this form"):
+    with pytest.raises(UnsupportedEntry, match=r"^hole: this format of sparse members"):
         members(header(b"hole", kind=b"S") + END)
 
 

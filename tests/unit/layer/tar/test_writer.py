@@ -149,7 +149,7 @@ def test_a_file_that_grows_or_shrinks_is_refused_by_name():
     writer = TarWriter(bytearray().extend)
     writer.add(Entry("log", Kind.FILE, size=3))
     writer.content(b"ab")
-    with pytest.raises(LayerError, match=r"^log: grew"):
+    with pytest.raises(LayerError, match=r"^log: the file grew"):
         writer.content(b"cd")
     with pytest.raises(LayerError, match=r"^log: the file shrank"):
         writer.add(Entry("next", Kind.FILE))
