@@ -112,7 +112,7 @@ def test_what_was_built_is_run_and_checked(both, context, run_cli, rangeless_use
     assert run("run", "--rm", "made:1", "id", "-u").ok().stdout == "0\n"
     assert run("system", "check").ok()
     shown = run("info").ok().stdout
-    assert ".aside" in shown and "kept in extended attributes" in shown and "subuid" in shown
+    assert ".aside" in shown and "stored in extended attributes" in shown and "subuid" in shown
     assert {p.name.rpartition(".")[2] for p in (store / "drivers").iterdir()} == {"aside", "json"}
 
 
