@@ -146,7 +146,7 @@ def test_a_hard_link_to_a_file_of_the_image(project):
     [
         ({"../f": "1"}, UnsafePath, r"contains '\.\.'"),
         ({"/etc/f": "1"}, UnsafePath, "absolute"),
-        ({"l": {"link": "/etc"}, "l/f": "1"}, UnsafePath, "behind a link"),
+        ({"l": {"link": "/etc"}, "l/f": "1"}, UnsafePath, "below a symbolic link"),
         ({"h": {"hardlink": "../../etc/passwd"}}, UnsafePath, r"contains '\.\.'"),
         ({"h": {"hardlink": "gone"}}, LayerError, "hard link to a missing file"),
         ({".wh.f": "1"}, LayerError, r"begins with \.wh\."),
