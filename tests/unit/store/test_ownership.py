@@ -81,7 +81,7 @@ def test_a_store_that_all_may_write_to_is_refused(store_root):
     opened(store_root)
     for mode in (0o777, 0o1777, 0o702):
         store_root.chmod(mode)
-        with pytest.raises(StoreError, match="writable by every user") as caught:
+        with pytest.raises(StoreError, match="writable by all users") as caught:
             opened(store_root)
         assert f"chmod o-w {store_root}" in caught.value.hint
     store_root.chmod(0o770)  # a group is chosen, and storage systems set it on volumes
