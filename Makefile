@@ -1,7 +1,7 @@
 # Everything runs in .venv, which is made when it is missing or pyproject.toml has changed.
 #
 #   make demo      build, push, pull and run a small image; no root, no network but for .venv
-#   make check     lint, types, house rules and unit tests, in a minute: before every commit
+#   make check     lint, types, house rules, unit tests but slow ones: a minute, before a commit
 #   make test      all tests, on all CPUs; ARGS goes to pytest: make test ARGS='-x tests/unit/oci'
 #   make lint      ruff: rules and format          make types   mypy
 #   make docs      writes docs/cli.md from --help, and what docs/drivers.md quotes
@@ -31,7 +31,7 @@ demo: $(ready)
 	$(python) testdata/demo/demo.py $(ARGS)
 
 check: lint types
-	$(pytest) -q tests/house tests/unit
+	$(pytest) -q -m 'not slow' tests/house tests/unit
 
 test: $(ready)
 	$(pytest) $(ARGS)

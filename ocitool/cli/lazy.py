@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -19,6 +19,11 @@ def _broken_pipes_raised() -> Iterator[None]:
         yield
     except BrokenPipeError as error:
         raise OutputGone from error
+
+
+#: click's own text ends with a full stop, unlike those of docker and podman.
+HELP: Final = "Show this message and exit"
+help_option = click.help_option("-h", "--help", help=HELP)
 
 
 class Entry(NamedTuple):
@@ -56,6 +61,7 @@ class LazyGroup(click.Group):
         module, _, attribute = entry.target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         command.short_help = entry.short_help
+        _add_help_option(command)
         return command
 
     def resolve_command(
@@ -76,3 +82,12 @@ class LazyGroup(click.Group):
         rows = [(name, self._table[name].short_help) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _add_help_option(command: click.Command) -> None:
+    """Add the help option to *command* and its subcommands, except where it is defined."""
+    if not any("--help" in option.opts for option in command.params):
+        help_option(command)
+    if isinstance(command, click.Group):
+        for subcommand in command.commands.values():
+            _add_help_option(subcommand)

@@ -11,7 +11,7 @@ import click
 from ocitool import __version__
 from ocitool.cli.app import App
 from ocitool.cli.errors import run_guarded
-from ocitool.cli.lazy import Entry, LazyGroup
+from ocitool.cli.lazy import Entry, LazyGroup, help_option
 
 _PACKAGE: Final = "ocitool.cli.commands"
 _COMMANDS: Final = {
@@ -43,7 +43,7 @@ _COMMANDS: Final = {
 @click.group(
     cls=LazyGroup,
     table=_COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"max_content_width": 100},
 )
 @click.option("--root", metavar="DIR", help="Storage directory  [env: OCITOOL_ROOT]")
 @click.option("--driver", metavar="NAME", help="Storage driver  [env: OCITOOL_DRIVER]")
@@ -56,6 +56,7 @@ _COMMANDS: Final = {
     __version__, "-v", "--version",
     message="ocitool version %(version)s", help="Show the version and exit",
 )  # fmt: skip
+@help_option
 @click.pass_context
 def cli(
     context: click.Context,

@@ -82,7 +82,7 @@ def sandbox_for(
     rootfs: Sequence[Mount],
     mounts: Sequence[Mount],
 ) -> Sandbox:
-    """Return the sandbox of a container: what was asked for, and the rest from the image."""
+    """Return the sandbox of a container: *options*, and what they leave open from the image."""
     sandbox = Sandbox(
         rootfs=tuple(rootfs),
         mounts=tuple(mounts),

@@ -33,18 +33,18 @@ class BtrfsDriver(FullCopyDriver):
             return Support(
                 ok=False,
                 reason="the store is not on btrfs",
-                hint="use a --root on btrfs, or another --driver",
+                hint="give --root a directory on btrfs, or use another --driver",
                 quiet=True,
             )
         import tempfile
 
-        place = tempfile.mkdtemp(prefix="probe-", dir=home)
+        directory = tempfile.mkdtemp(prefix="probe-", dir=home)
         try:
-            return _try(place)
+            return _try(directory)
         except OSError as error:
             return Support(ok=False, reason=f"btrfs subvolumes do not work here: {error.strerror}")
         finally:
-            remove_tree(place)
+            remove_tree(directory)
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
         top = f"{self._make(key, parents)}/{FS}"
@@ -92,8 +92,8 @@ class BtrfsDriver(FullCopyDriver):
         return btrfs_subvolumes.made_at(self._root(key))
 
 
-def _try(place: str) -> Support:
-    one, two = f"{place}/one", f"{place}/two"
+def _try(directory: str) -> Support:
+    one, two = f"{directory}/one", f"{directory}/two"
     btrfs_subvolumes.create(one)
     os.mkdir(f"{one}/directory")
     btrfs_subvolumes.set_read_only(one, True)
@@ -110,9 +110,9 @@ def _try(place: str) -> Support:
     )
 
 
-def _destroy(place: str) -> None:
+def _destroy(directory: str) -> None:
     """Destroy the subvolume of a snapshot or layer, or prepare it for removal file by file."""
-    top = f"{place}/{FS}"
+    top = f"{directory}/{FS}"
     with contextlib.suppress(FileNotFoundError):  # another process removes it, too
         if btrfs_subvolumes.is_subvolume(top):
             btrfs_subvolumes.destroy(top)

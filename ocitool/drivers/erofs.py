@@ -59,9 +59,9 @@ class ErofsDriver(DirectoryDriver):
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
         top = self._make_root(key, parents)
-        place = self._snapshot(key)
-        os.mkdir(f"{place}/work", 0o700)
-        with open(f"{place}/{_PARENTS}", "w", encoding="ascii") as file:
+        directory = self._snapshot(key)
+        os.mkdir(f"{directory}/work", 0o700)
+        with open(f"{directory}/{_PARENTS}", "w", encoding="ascii") as file:
             json.dump(list(parents), file)
         if parents:
             with ErofsImage(self._layer(parents[-1])) as image:
@@ -75,17 +75,17 @@ class ErofsDriver(DirectoryDriver):
         from ocitool.drivers.erofs_files import CopiedStream, HolesFile, write_durably
         from ocitool.layer.erofs.convert import index
 
-        place = self._snapshot(key)
+        directory = self._snapshot(key)
         with (
-            contextlib.closing(CopiedStream(tar, f"{place}/{TAR}")) as kept,
-            contextlib.closing(HolesFile(f"{place}/{HOLES}")) as holes,
+            contextlib.closing(CopiedStream(tar, f"{directory}/{TAR}")) as kept,
+            contextlib.closing(HolesFile(f"{directory}/{HOLES}")) as holes,
             self._opened(parents) as lower,
         ):
             done = index(kept, lower, holes)
             kept.finish()
             holes.finish()
-        write_durably(f"{place}/{IMAGE}", done.image)
-        os.rmdir(f"{place}/{FS}")  # the snapshot can no longer be written to
+        write_durably(f"{directory}/{IMAGE}", done.image)
+        os.rmdir(f"{directory}/{FS}")  # the snapshot can no longer be written to
         return done.applied
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
@@ -125,24 +125,24 @@ class ErofsDriver(DirectoryDriver):
         from ocitool.layer.changes.diff import changes_in_upper, write_changes
         from ocitool.layer.erofs.node import OPAQUE
 
-        place = self._snapshot(key)
-        if not os.path.isdir(f"{place}/{FS}"):  # `apply` has kept the tar
-            return copy_tar(f"{place}/{TAR}", sink)
-        with self._opened(parents) as lower, open(f"{place}/{TAR}", "wb") as tar:
+        directory = self._snapshot(key)
+        if not os.path.isdir(f"{directory}/{FS}"):  # `apply` has kept the tar
+            return copy_tar(f"{directory}/{TAR}", sink)
+        with self._opened(parents) as lower, open(f"{directory}/{TAR}", "wb") as tar:
 
             def both(data: bytes) -> None:
                 tar.write(data)
                 sink(data)
 
-            changes = changes_in_upper(f"{place}/{FS}", OPAQUE, lower.look)
+            changes = changes_in_upper(f"{directory}/{FS}", OPAQUE, lower.look)
             count = write_changes(changes, both, clamp=clamp)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{place}/{IMAGE}")  # of an earlier call
+            os.unlink(f"{directory}/{IMAGE}")  # of an earlier call
         return count
 
     def commit(self, key: str, layer: str) -> None:
-        place = self._snapshot(key)
-        if os.path.isdir(place) and not os.path.exists(f"{place}/{IMAGE}"):
+        directory = self._snapshot(key)
+        if os.path.isdir(directory) and not os.path.exists(f"{directory}/{IMAGE}"):
             self._freeze(key)
         super().commit(key, layer)
         self._sync(layer)
@@ -152,15 +152,15 @@ class ErofsDriver(DirectoryDriver):
         from ocitool.drivers.erofs_files import HolesFile, write_durably
         from ocitool.layer.erofs.convert import index
 
-        place = self._snapshot(key)
-        with open(f"{place}/{_PARENTS}", encoding="ascii") as file:
+        directory = self._snapshot(key)
+        with open(f"{directory}/{_PARENTS}", encoding="ascii") as file:
             parents = json.load(file)
-        if not os.path.exists(f"{place}/{TAR}"):
+        if not os.path.exists(f"{directory}/{TAR}"):
             self.diff(key, parents, len)
-        with open(f"{place}/{TAR}", "rb", buffering=0) as tar, self._opened(parents) as lower:
-            done = index(tar, lower, HolesFile(f"{place}/{HOLES}"))  # `diff` writes none
+        with open(f"{directory}/{TAR}", "rb", buffering=0) as tar, self._opened(parents) as lower:
+            done = index(tar, lower, HolesFile(f"{directory}/{HOLES}"))  # `diff` writes none
             os.fdatasync(tar.fileno())
-        write_durably(f"{place}/{IMAGE}", done.image)
+        write_durably(f"{directory}/{IMAGE}", done.image)
 
     # -- layers -----------------------------------------------------------------------------
 
@@ -170,14 +170,14 @@ class ErofsDriver(DirectoryDriver):
         super().remove(layer)
 
     def has(self, layer: str) -> bool:
-        place = f"{self._home}/layers/{layer}"
-        return os.path.exists(f"{place}/{IMAGE}") and os.path.exists(f"{place}/{TAR}")
+        directory = f"{self._home}/layers/{layer}"
+        return os.path.exists(f"{directory}/{IMAGE}") and os.path.exists(f"{directory}/{TAR}")
 
     def tar(self, layer: str) -> str:
-        place = os.path.dirname(self._layer(layer))
-        if os.path.islink(place):  # an additional store's, which may not be linked
+        directory = os.path.dirname(self._layer(layer))
+        if os.path.islink(directory):  # an additional store's, which may not be linked
             return ""
-        return f"{place}/{TAR}"
+        return f"{directory}/{TAR}"
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         from ocitool.drivers.erofs_files import ComparedHoles, ComparedStream
@@ -185,10 +185,10 @@ class ErofsDriver(DirectoryDriver):
         from ocitool.layer.files import read_noatime
 
         path = self._layer(layer)
-        place = os.path.dirname(path)
-        holes = ComparedHoles(f"{place}/{HOLES}")
+        directory = os.path.dirname(path)
+        holes = ComparedHoles(f"{directory}/{HOLES}")
         with (
-            contextlib.closing(ComparedStream(tar, f"{place}/{TAR}")) as kept,
+            contextlib.closing(ComparedStream(tar, f"{directory}/{TAR}")) as kept,
             self._opened(parents) as lower,
         ):
             wanted = index(kept, lower, holes).image
@@ -206,12 +206,12 @@ class ErofsDriver(DirectoryDriver):
 
     def usage(self, layer: str) -> Usage:
         path = self._layer(layer)
-        place = os.path.dirname(path)
+        directory = os.path.dirname(path)
         with ErofsImage(path) as image:
             inodes = image.inodes
         files = [self._merged(layer)]
-        if not os.path.islink(place):  # an additional store's take no space here
-            files += [f"{place}/{name}" for name in (IMAGE, TAR, HOLES)]
+        if not os.path.islink(directory):  # an additional store's take no space here
+            files += [f"{directory}/{name}" for name in (IMAGE, TAR, HOLES)]
         size = 0
         for each in files:
             with contextlib.suppress(FileNotFoundError):

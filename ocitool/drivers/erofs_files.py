@@ -116,7 +116,7 @@ class ComparedStream:
 
 
 class ComparedHoles:
-    """In the place of a `HolesFile`: compares the members with one that was written before."""
+    """Instead of a `HolesFile`: compares the members with one that was written before."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -162,18 +162,18 @@ def write_whole(directory: str, name: str, data: bytes) -> None:
 
     A file of that name that exists already is not changed.
     """
-    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # It has no name until it is complete (open(2), "O_TMPFILE").
-        fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=place)
+        fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=parent)
         with open(fd, "wb") as file:
             file.write(data)
             file.flush()
             os.fdatasync(fd)
             with contextlib.suppress(FileExistsError):
-                os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=place, follow_symlinks=True)
+                os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
     finally:
-        os.close(place)
+        os.close(parent)
 
 
 def _begin_writing(fd: int, offset: int, size: int) -> None:

@@ -71,67 +71,67 @@ _USER: Final = "user.overlay.opaque"
 _ATTRIBUTES: Final = (_TRUSTED, _USER, "user.fuseoverlayfs.opaque")
 
 
-def _normalize(place: str, path: str, lower: Sequence[str]) -> None:
-    """Mark the directory *place* of an upper directory as the kernel's overlayfs would have.
+def _normalize(directory: str, path: str, lower: Sequence[str]) -> None:
+    """Mark *directory* of an upper directory as the kernel's overlayfs would have.
 
     *path* is its path in the upper directory.  *lower* are the lower directories, the topmost
     first.  Only what hides something stays marked.  What a mount shows stays the same, and so do
     the times of directories.
     """
-    before = os.stat(place)
-    below = lower
-    if path and _unmark_opaque(place):
-        below = ()
+    before = os.stat(directory)
+    visible = lower
+    if path and _unmark_opaque(directory):
+        visible = ()
         if find(lower, path) is not None:
-            _mark_opaque(place)
-    with os.scandir(place) as found:
+            _mark_opaque(directory)
+    with os.scandir(directory) as found:
         entries = list(found)
     for entry in entries:
         state = entry.stat(follow_symlinks=False)
         child = f"{path}/{entry.name}" if path else entry.name
         if stat.S_ISDIR(state.st_mode):
-            _normalize(entry.path, child, below)
+            _normalize(entry.path, child, visible)
         elif is_whiteout(state):
-            if find(below, child) is None:
+            if find(visible, child) is None:
                 os.unlink(entry.path)
         elif stat.S_ISREG(state.st_mode) and _is_needless_copy(
-            entry.path, state, find(below, child)
+            entry.path, state, find(visible, child)
         ):
             os.unlink(entry.path)
-    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _is_needless_copy(
-    place: str, state: os.stat_result, found: tuple[str, os.stat_result] | None
+    copy: str, state: os.stat_result, found: tuple[str, os.stat_result] | None
 ) -> bool:
     """Say whether the file is an unchanged copy of the lower file *found*, which has more names."""
     if found is None or found[1].st_nlink < 2 or state.st_nlink > 1:
         return False
-    below, was = found
+    original, was = found
     for name in ("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns"):
         if getattr(state, name) != getattr(was, name):
             return False
     import filecmp  # rarely needed
 
-    return xattrs.read(place) == xattrs.read(below) and filecmp.cmp(place, below, shallow=False)
+    return xattrs.read(copy) == xattrs.read(original) and filecmp.cmp(copy, original, shallow=False)
 
 
-def _mark_opaque(place: str) -> None:
+def _mark_opaque(directory: str) -> None:
     try:
-        os.setxattr(place, _TRUSTED, b"y")
+        os.setxattr(directory, _TRUSTED, b"y")
     except PermissionError:  # in a user namespace
-        os.setxattr(place, _USER, b"y")
+        os.setxattr(directory, _USER, b"y")
 
 
-def _unmark_opaque(place: str) -> bool:
+def _unmark_opaque(directory: str) -> bool:
     """Remove what marks the directory as opaque; say whether anything did."""
     marked = False
     for name in _ATTRIBUTES:
         with contextlib.suppress(OSError):  # missing, or not allowed here
-            marked = os.getxattr(place, name) == b"y" or marked
-            os.removexattr(place, name)
+            marked = os.getxattr(directory, name) == b"y" or marked
+            os.removexattr(directory, name)
     for name in _FILES:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{place}/{name}")
+            os.unlink(f"{directory}/{name}")
             marked = True
     return marked

@@ -40,7 +40,7 @@ class OverlayDriver(DirectoryDriver):
         super().__init__(home)
         # In a user namespace this process is root, too, but may not set trusted.* attributes.
         self._trusted = os.geteuid() == 0 and probes.initial_user_namespace()
-        self._marks = OverlayWhiteouts("trusted" if self._trusted else "user")
+        self._whiteouts = OverlayWhiteouts("trusted" if self._trusted else "user")
         self._options = ("index=off",) if self._trusted else ("index=off", "userxattr")
 
     def probe(self) -> Support:
@@ -58,7 +58,7 @@ class OverlayDriver(DirectoryDriver):
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
         from ocitool.layer.unpack.extract import apply  # starting a container does not need it
 
-        return apply(tar, self._root(key), self._marks, lower=self._lower(parents))
+        return apply(tar, self._root(key), self._whiteouts, lower=self._lower(parents))
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
         return (
@@ -93,7 +93,7 @@ class OverlayDriver(DirectoryDriver):
         from ocitool.layer.unpack.lower import in_directories
 
         look = in_directories(self._lower(parents))
-        changes = changes_in_upper(self._root(key), self._marks.opaque_xattr, look)
+        changes = changes_in_upper(self._root(key), self._whiteouts.opaque_xattr, look)
         return write_changes(changes, sink, clamp=clamp)
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:

@@ -87,7 +87,8 @@ if not stat.S_ISCHR(found.st_mode):
 """
 )
 _ON_OVERLAY: Final = (
-    "the store may be on another overlayfs, as in a container: use a --root on a volume or a tmpfs"
+    "the store may be on another overlayfs, as in a container: give --root a directory on a volume "
+    "or a tmpfs"
 )
 
 
@@ -111,14 +112,17 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
     if os.geteuid() != 0 or not initial_user_namespace():
         return Support(ok=False, reason="only root can mount EROFS images", quiet=True)
 
-    def write_image(place: str) -> None:
-        with open(f"{place}/tar", "wb") as file:
+    def write_image(directory: str) -> None:
+        with open(f"{directory}/tar", "wb") as file:
             writer = TarWriter(file.write)
             writer.add(Entry("file", Kind.FILE, size=7))
             writer.content(b"content")
             writer.close()
-        with open(f"{place}/tar", "rb", buffering=0) as tar, open(f"{place}/image", "wb") as file:
-            file.write(index(tar, Stack(()), HolesFile(f"{place}/holes")).image)
+        with (
+            open(f"{directory}/tar", "rb", buffering=0) as tar,
+            open(f"{directory}/image", "wb") as file,
+        ):
+            file.write(index(tar, Stack(()), HolesFile(f"{directory}/holes")).image)
 
     error = _run(_EROFS, home, options, prepare=write_image)
     if not error:
@@ -146,7 +150,7 @@ def try_fuse(home: str) -> Support:
         return Support(
             ok=False,
             reason="fuse-overlayfs does not support a colon in the path of the store",
-            hint="use a --root without a colon in its path",
+            hint="give --root a path without a colon",
         )
     if shutil.which("fuse-overlayfs") is None:
         return Support(
@@ -174,19 +178,19 @@ def _run(
     home: str,
     options: Sequence[str] = (),
     *,
-    prepare: Callable[[str], None] = lambda place: None,
+    prepare: Callable[[str], None] = lambda directory: None,
 ) -> str:
     """Run Python code in a process and a directory of its own; return its last error, or ``""``."""
     import subprocess
     import tempfile
 
-    place = tempfile.mkdtemp(prefix="probe-", dir=home)
+    directory = tempfile.mkdtemp(prefix="probe-", dir=home)
     try:
-        prepare(place)
-        words = [sys.executable, "-I", "-S", "-c", program, LIBRARY, place, ",".join(options)]
+        prepare(directory)
+        words = [sys.executable, "-I", "-S", "-c", program, LIBRARY, directory, ",".join(options)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
     finally:
-        remove_tree(place)
+        remove_tree(directory)
     if done.returncode == 0:
         return ""
     return (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -109,7 +109,7 @@ def _remove_all(directory: str) -> None:
                 raise
 
 
-def _remove_in_user_namespace(place: str) -> None:
+def _remove_in_user_namespace(path: str) -> None:
     from subprocess import DEVNULL
 
     from ocitool_runtime.host import userns
@@ -117,7 +117,7 @@ def _remove_in_user_namespace(place: str) -> None:
     code = "import sys; from ocitool.layer.beneath import remove_tree; remove_tree(sys.argv[1])"
     try:
         process = userns.spawn(
-            [sys.executable, "-c", code, place],
+            [sys.executable, "-c", code, path],
             maps=userns.current_maps(),
             stdin=DEVNULL,
             stdout=DEVNULL,
@@ -125,9 +125,9 @@ def _remove_in_user_namespace(place: str) -> None:
             env=_environment(),
         )
     except SandboxError as error:
-        raise PermissionError(errno.EPERM, str(error), place) from error
+        raise PermissionError(errno.EPERM, str(error), path) from error
     if process.wait():
-        raise PermissionError(errno.EPERM, "removal in a user namespace failed", place)
+        raise PermissionError(errno.EPERM, "removal in a user namespace failed", path)
 
 
 def _command(directories: Sequence[str]) -> list[str]:

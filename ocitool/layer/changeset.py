@@ -1,7 +1,7 @@
-"""Applying a layer: what each of its entries does to a tree, whatever the tree is kept in.
+"""Applying a layer's entries to a tree: the rules, whatever form the tree has.
 
-The rules are here alone.  A `Target` keeps a tree: `ocitool.layer.unpack.target` a directory of a
-file system, `ocitool.layer.erofs.target` the nodes of an EROFS image.
+The two forms are a directory of a file system (`ocitool.layer.unpack.target`) and an EROFS image
+(`ocitool.layer.erofs.target`).
 
 Source: OCI image-spec v1.1, layer.md, "Applying Changesets"; the kernel's overlayfs.rst.
 """
@@ -32,14 +32,15 @@ class Target(Protocol):
     """A tree that a layer is applied to; it may lie on the trees of the layers below.
 
     Paths are clean (`Entry.path`), and no directory in them is a symbolic link.  `find`, `covers`
-    and `root_names` look at the tree and the layers below; all others at the tree alone.
+    and `root_names` consider the layers below; all others the tree alone.  Before anything is
+    changed in a directory, `enter` has returned True for it.
     """
 
     notes: dict[str, int]
     """What was left out, and how often."""
 
     def enter(self, path: str) -> bool:
-        """Say whether *path* is a directory; changes in it then leave its time as it is."""
+        """Say whether *path* is a directory; if so, changes in it will not change its time."""
 
     def kind(self, path: str) -> str:
         """Return the `Kind` of *path*, `Kind.WHITEOUT` for a whiteout, and ``""`` if missing."""
@@ -51,7 +52,7 @@ class Target(Protocol):
         """Return *path* as the tree shows it with the layers below; no link is followed."""
 
     def covers(self, path: str) -> bool:
-        """Say whether the layers below show something at *path*; its directory is entered."""
+        """Say whether the layers below have something at *path* that this tree could hide."""
 
     def root_names(self) -> Iterable[str]:
         """Return all names in the root directories of the tree and of the layers below."""
@@ -59,7 +60,7 @@ class Target(Protocol):
     def create(self, directory: str, name: str, entry: Entry) -> bool:
         """Make the file, symbolic link or special file *entry*, with its content.
 
-        False if this user may not make it: it is a device.  *directory* is entered.
+        False if this user may not make it: it is a device.
 
         Raises:
             FileExistsError: there is something at its path; nothing is done.
@@ -81,7 +82,7 @@ class Target(Protocol):
         """Make *path* another name of the file *source*; FileExistsError as `create`."""
 
     def remove(self, path: str) -> None:
-        """Remove *path* with all that is in it, if it is there; its directory is entered."""
+        """Remove *path* with all that is in it, if it is there."""
 
     def whiteout(self, path: str) -> None:
         """Make *path*, which is missing, a whiteout."""
@@ -248,7 +249,7 @@ class Changeset:
         """Hide what the layers below have at *path*; what this layer has there stays."""
         if path not in self._ours:
             self._target.remove(path)  # made only for what is in it, or copied up for a link
-            if self._target.covers(path):  # overlayfs lists a whiteout where it merges nothing
+            if self._target.covers(path):  # or overlayfs would list the whiteout
                 self._target.whiteout(path)
         elif self._target.enter(path):  # a file hides what is below by itself
             self._target.make_opaque(path)
@@ -266,7 +267,7 @@ class Changeset:
                 self._keep_ours(child)
 
     def _forget_below(self, path: str) -> None:
-        """Let the directory *path* look as if the layers below had none: they show none now."""
+        """Reset what the directory *path* has from the layers below, if it has no entry."""
         if not self._ours[path]:
             self._target.set_attributes(path, None, new=False)
 
@@ -277,7 +278,7 @@ class Changeset:
         return path if self._target.enter(path) else resolve(path, self._step, strict=True)
 
     def _step(self, path: str) -> str:
-        """Return where *path* leads; what is no link is made a directory of the tree."""
+        """Return the target of the link *path*; anything else is made a directory of the tree."""
         if self._target.enter(path):
             return ""
         found = self._target.find(path)
@@ -294,8 +295,8 @@ class Changeset:
         return ""
 
     def _link_target(self, found: Entry) -> str:
-        # In an image the top is the tree's.  Engines write members where they are, not behind a
-        # link of the same layer: that is how an attack looks.
+        # An absolute target starts at the root of the image.  Engines write members to their real
+        # paths, never through a link of the same layer: that would be an attack.
         if found.link.startswith("/") and found.path in self._ours:
             raise UnsafePath("a link leads out of the tree", where=found.path)
         return found.link

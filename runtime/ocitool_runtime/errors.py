@@ -58,8 +58,8 @@ _NO_NAMESPACE: Final = (
 )
 _OLD_KERNEL: Final = "this needs Linux 5.12 or later (openat2, mount_setattr)"
 _NO_OVERLAY_HERE: Final = (
-    "the upper directory of overlayfs cannot be on overlayfs or NFS: use a --root on ext4, XFS, "
-    "btrfs or tmpfs, or --driver vfs"
+    "the upper directory of overlayfs cannot be on overlayfs or NFS: give --root a directory "
+    "on ext4, XFS, btrfs or tmpfs, or use --driver vfs"
 )
 _FEW_IDS: Final = (
     "the user namespace does not map this ID: give the user more subordinate IDs in /etc/subuid "

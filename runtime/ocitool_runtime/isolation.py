@@ -35,7 +35,7 @@ class Process(Protocol):
 
         Raises:
             StillRunning: it has not ended.
-            SandboxError: the sandbox broke down.
+            SandboxError: the sandbox itself failed.
         """
 
     def kill(self, signum: int) -> None:
@@ -58,7 +58,7 @@ class Isolation(Protocol):
 
         Raises:
             SetupFailed: the machine refused a step.
-            SandboxError: the sandbox asks for what this isolation does not have.
+            SandboxError: *sandbox* is invalid, or needs what this isolation does not support.
         """
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What ``make demo`` does: build, push, pull and run an image, each step as one would type it.
+"""The commands of ``make demo``: build, push, pull and run an image.
 
-The base image holds this machine's own shell and its libraries, so nothing is downloaded.  All
-of it lies in ``.demo``, which goes before the next demo.  Needs no root: a user namespace will
-do, and where there is none the RUN says so.
+The base image contains the shell of the host and its libraries, so that nothing is downloaded.  All
+files are in ``.demo``, which is removed before the next demo.  Root is not needed, but RUN needs a
+user namespace, and is an error without one.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PLACE = HERE.parents[1] / ".demo"
+DIRECTORY = HERE.parents[1] / ".demo"
 PROGRAM = [sys.executable, "-m", "ocitool"]
 
 
 def say(text: str) -> None:
-    """Print a step's heading."""
+    """Print the heading of a step."""
     print(f"\n# {text}", flush=True)
 
 
 def ocitool(*words: str | Path, root: str = "first") -> None:
-    """Show a command, run it on the store *root*, and end the demo if it fails."""
+    """Print a command and run it with the store *root*; end the demo if it fails."""
     shown = ["ocitool", "--root", f".demo/{root}", *map(str, words)]
     print(f"$ {shlex.join(shown).replace(f'{HERE.parents[1]}/', '')}", flush=True)
-    done = subprocess.run([*PROGRAM, "--root", str(PLACE / root), *words], check=False)
+    done = subprocess.run([*PROGRAM, "--root", str(DIRECTORY / root), *words], check=False)
     if done.returncode != 0:
         sys.exit(done.returncode)
 
 
 def clear() -> None:
-    """Remove what the last demo left; files of subordinate ids go from a user namespace."""
-    remove = f"chmod -R u+rwX {shlex.quote(str(PLACE))}; rm -rf {shlex.quote(str(PLACE))}"
-    for ahead in ([], ["unshare", "--user", "--map-root-user", "--map-auto"]):
-        if PLACE.exists():
-            subprocess.run([*ahead, "sh", "-c", remove], stderr=subprocess.DEVNULL, check=False)
+    """Remove the files of the last demo; those of subordinate ids in a user namespace."""
+    remove = f"chmod -R u+rwX {shlex.quote(str(DIRECTORY))}; rm -rf {shlex.quote(str(DIRECTORY))}"
+    for prefix in ([], ["unshare", "--user", "--map-root-user", "--map-auto"]):
+        if DIRECTORY.exists():
+            subprocess.run([*prefix, "sh", "-c", remove], stderr=subprocess.DEVNULL, check=False)
 
 
 def base() -> Path:
-    """Put a build context together that holds this machine's shell and what it loads."""
-    context = PLACE / "base"
+    """Create a build context with the shell of the host and its libraries."""
+    context = DIRECTORY / "base"
     tree = context / "tree"
     for name in ("bin", "etc", "tmp"):
         (tree / name).mkdir(parents=True)
@@ -72,12 +72,12 @@ def libraries(program: str) -> list[str]:
 
 @contextlib.contextmanager
 def registry() -> Iterator[str]:
-    """Serve a registry of our own on a free port while the demo goes on."""
+    """Run a registry server on a free port during the demo."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    words = ["--root", str(PLACE / "served"), "registry", "serve", "--addr", address]
+    words = ["--root", str(DIRECTORY / "served"), "registry", "serve", "--addr", address]
     print(f"$ ocitool --root .demo/served registry serve --addr {address} &", flush=True)
-    with open(PLACE / "registry.log", "wb") as log:
+    with open(DIRECTORY / "registry.log", "wb") as log:
         server = subprocess.Popen([*PROGRAM, *words], stdout=log, stderr=log)
     try:
         host, port = address.split(":")
@@ -86,7 +86,7 @@ def registry() -> Iterator[str]:
                 socket.create_connection((host, int(port)), timeout=1).close()
                 break
             if server.poll() is not None:
-                sys.exit((PLACE / "registry.log").read_text())
+                sys.exit((DIRECTORY / "registry.log").read_text())
             time.sleep(0.1)
         yield address
     finally:
@@ -95,28 +95,28 @@ def registry() -> Iterator[str]:
 
 
 def main() -> None:
-    """Show it."""
+    """Run the demo."""
     began = time.monotonic()
     clear()
-    PLACE.mkdir()
+    DIRECTORY.mkdir()
     with registry() as address:
         small, demo = f"{address}/base:1", f"{address}/demo:1"
-        say("A base image from this machine's shell")
+        say("Build a base image with the shell of the host")
         ocitool("build", "-t", small, base())
-        say("A build with a RUN on it")
+        say("Build an image on it, with a RUN step")
         who = os.environ.get("USER", "you")
         arguments = ("--build-arg", f"BASE={small}", "--build-arg", f"WHO={who}")
         ocitool("build", "-t", demo, *arguments, HERE)
-        say("Again: every step comes from the cache")
+        say("Build it again: all steps are cached")
         ocitool("build", "-t", demo, *arguments, HERE)
-        say("To a registry, which is ours too")
+        say("Push it to the registry")
         ocitool("push", demo)
-        say("Into an empty store")
+        say("Pull it into an empty store")
         ocitool("pull", demo, root="second")
         ocitool("images", root="second")
-        say("And it runs")
+        say("Run it")
         ocitool("run", "--rm", "--network", "none", demo, root="second")
-    print(f"\nDone in {time.monotonic() - began:.1f} seconds; all of it lies in .demo.")
+    print(f"\nDone in {time.monotonic() - began:.1f} seconds; the stores are in .demo.")
 
 
 if __name__ == "__main__":

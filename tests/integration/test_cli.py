@@ -204,7 +204,7 @@ def test_closed_streams(cli, store_root):
         assert done.stderr == ""
 
 
-def test_a_full_disk_is_an_error(cli, store_root):
+def test_a_full_disk_is_reported(cli, store_root):
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
     done = shell("ocitool version > /dev/full", store_root)

@@ -86,12 +86,12 @@ def test_login_push_pull_logout(cli, tmp_path):
         failed(
             cli("pull", f"{address}/none:1", env=inline),
             1,
-            f"image not found in the registry: {address}/none:1",
+            f"Error: pulling {address}/none:1: image not found in the registry: {address}/none:1\n",
         )
 
 
-def test_what_is_not_there(cli, free_port):
-    failed(cli("push", "none:1"), 1, "'none:1' is not in the store")
+def test_missing_images_are_reported(cli, free_port):
+    failed(cli("push", "none:1"), 1, "Error: pushing none:1: 'none:1' is not in the store\n")
     failed(cli("pull", f"127.0.0.1:{free_port}/x:1"), 1, "Connection refused")
 
 
@@ -191,7 +191,7 @@ def test_a_port_in_use(cli):
     failed(cli("registry", "serve", "--addr", "nothing"), 1, "expected HOST:PORT")
 
 
-def test_a_server_that_is_stopped_many_times_ends_once(tmp_path):
+def test_many_signals_end_a_server_once(tmp_path):
     """A signal that comes while it ends must not leave it half ended, with its threads waiting."""
     words = (sys.executable, "-m", "ocitool", "--root", str(tmp_path), "registry", "serve")
     with subprocess.Popen(

@@ -36,7 +36,7 @@ def test_every_image_and_build_step(cli):
     )
 
 
-def test_filters_say_what_goes(cli, tmp_path):
+def test_filters_select_what_is_removed(cli, tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM app:1\nLABEL stage=test\n")
     cli("build", "-q", "-t", "labelled:1", tmp_path).ok()
     cli("system", "prune", "-af", "--filter", "label=stage", "--filter", "label!=stage=live").ok()

@@ -216,7 +216,7 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
         (125, ("-v", "named:/data", "tools:1", "true"), "named and anonymous volumes"),
         (125, ("-v", "/no/where:/data", "tools:1", "true"), "/no/where: no such file or directory"),
         (125, ("-v", "/:/", "tools:1", "true"), "destination can't be '/'"),
-        (125, ("--tmpfs", "data", "tools:1", "true"), "not absolute"),
+        (125, ("--tmpfs", "data", "tools:1", "true"), "must be absolute"),
         (125, ("--name", "!", "tools:1", "true"), "invalid container name"),
         (125, ("-e", "=x", "tools:1", "true"), "invalid environment variable"),
         (2, ("-p", "80:80", "tools:1"), "No such option '-p'"),

@@ -57,6 +57,7 @@ PIECES = [
 SIZE = 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARSERS)
 def test_no_value_takes_long(name):
     with within(20):

@@ -83,7 +83,7 @@ class SourceImages:
             client = connect(
                 reference, insecure=self._insecure, authfile=self._authfile, log=self._debug
             )
-            source = _Documents(RegistrySource(client, reference))
+            source = _Documents(RegistrySource(client, reference), self._store)
             image = image_of(source, platform)
             source.root = image.descriptor
             _ = image.config  # fetched here, where its faults are explained
@@ -118,10 +118,14 @@ def _explained(name: str) -> Iterator[None]:
 
 
 class _Documents:
-    """A source that fetches each document once; with ``root`` it stands for that manifest."""
+    """A source that fetches each document once, and none that *store* has.
 
-    def __init__(self, source: ContentSource) -> None:
+    With ``root`` it stands for that manifest.
+    """
+
+    def __init__(self, source: ContentSource, store: Store) -> None:
         self._source = source
+        self._store = store
         self._fetched: dict[Digest, bytes] = {}
         self.root: Descriptor | None = None
 
@@ -129,9 +133,12 @@ class _Documents:
         return self.root or self._source.resolve()
 
     def fetch(self, descriptor: Descriptor) -> bytes:
-        if descriptor.digest not in self._fetched:
-            self._fetched[descriptor.digest] = self._source.fetch(descriptor)
-        return self._fetched[descriptor.digest]
+        digest = descriptor.digest
+        if digest not in self._fetched:
+            stored = self._store.blobs.size(digest) is not None
+            fetch = self._store.blobs.read if stored else self._source.fetch
+            self._fetched[digest] = fetch(descriptor)
+        return self._fetched[digest]
 
     def open(self, descriptor: Descriptor) -> Stream:
         known = self._fetched.get(descriptor.digest)

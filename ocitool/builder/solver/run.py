@@ -1,4 +1,4 @@
-"""RUN: a command in a sandbox on a writable tree, whose changes become a layer."""
+"""RUN: a command in a sandbox on a writable snapshot, whose changes become a layer."""
 
 from __future__ import annotations
 
@@ -33,30 +33,33 @@ def run(context: StepContext, step: Run, parents: tuple[Layer, ...]) -> Layer:
     """
     store, progress = context.store, context.progress
     with (
-        store.layers.prepare(parents, progress) as tree,
+        store.layers.prepare(parents, progress) as snapshot,
         _script(step, store.lease().path) as mounts,
     ):
-        sandbox = usable_maps().applied_to(
-            Sandbox(
-                rootfs=tree.mounts,
-                mounts=mounts,
-                args=step.args,
-                env=environment({**step.secret_env, **step.env}),
-                cwd=step.cwd,
-                user=step.user,
-                hostname=_HOSTNAME,
-                network=step.network,
-            )
-        )
         output = _Output(progress, context.number)
-        done = _run(sandbox, output)
+        done = _run(sandbox_for(step, snapshot.mounts, mounts), output)
         for note in done.notes:
             progress.emit(Notice(text=note, level="debug"))
         if done.code:
             raise _failure(step, done, output)
         return store.layers.commit(
-            tree, parents, clamp=context.epoch, compression=context.compression
+            snapshot, parents, clamp=context.epoch, compression=context.compression
         )
+
+
+def sandbox_for(step: Run, rootfs: tuple[Mount, ...], mounts: tuple[Mount, ...]) -> Sandbox:
+    """Return the sandbox of a RUN on *rootfs*, with *mounts* beside it."""
+    sandbox = Sandbox(
+        rootfs=rootfs,
+        mounts=mounts,
+        args=step.args,
+        env=environment({**step.secret_env, **step.env}),
+        cwd=step.cwd,
+        user=step.user,
+        hostname=_HOSTNAME,
+        network=step.network,
+    )
+    return usable_maps().applied_to(sandbox)
 
 
 def _run(sandbox: Sandbox, output: _Output) -> Exit:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.lazy import HELP
 from ocitool.cli.output import write_line
 from ocitool.cli.text import shortened
 from ocitool.errors import ContainerError, OcitoolError
@@ -50,7 +51,7 @@ from ocitool.errors import ContainerError, OcitoolError
 @click.option(
     "--init", is_flag=True, help="Run an init as PID 1 that forwards signals and reaps processes"
 )
-@click.help_option("--help")
+@click.help_option("--help", help=HELP)
 @pass_app
 def command(
     app: App,

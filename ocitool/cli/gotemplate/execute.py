@@ -1,4 +1,4 @@
-"""Runs a parsed template over one value."""
+"""Executes a parsed template for one value."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RECORD_KEY = re.compile(r"[A-Z][A-Za-z0-9]*")
 
 
 class Run:
-    """One rendering; *root* is known to be a record, whatever its keys look like."""
+    """One rendering of a template; *root* is always a record, also if it has other keys."""
 
     def __init__(self, root: object) -> None:
         self._root = root
@@ -105,7 +105,7 @@ class Run:
         dot: object,
         names: ChainMap[str, object],
     ) -> object:
-        """Evaluate ``and``/``or`` only as far as needed: ``{{if and .X .X.Y}}`` is a guard."""
+        """Evaluate ``and``/``or`` with short circuit, as in ``{{if and .X .X.Y}}``."""
         value: object = None
         for operand in operands:
             value = self._value(operand, dot, names)
@@ -155,7 +155,7 @@ def _pairs(value: object) -> list[tuple[object, object]]:
 
 def _field(value: object, name: str, *, known: bool) -> object:
     if not isinstance(value, Mapping):
-        fail(f"{show(value)!r} has no field {name!r}", hint="guard it: {{if .X}}{{.X.Y}}{{end}}")
+        fail(f"{show(value)!r} has no field {name!r}", hint="use {{if .X}}{{.X.Y}}{{end}}")
     if name in value:
         return value[name]
     if known or (value and all(_RECORD_KEY.fullmatch(str(key)) for key in value)):
@@ -164,5 +164,5 @@ def _field(value: object, name: str, *, known: bool) -> object:
 
 
 def unknown(name: str, known: Mapping[str, object]) -> NoReturn:
-    """Refuse the field *name*, and say which there are."""
+    """Raise `FormatError` for the unknown field *name*; the hint lists the *known* fields."""
     fail(f"unknown field {name!r}", hint=f"known fields: {', '.join(sorted(map(str, known)))}")

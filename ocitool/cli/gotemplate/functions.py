@@ -1,4 +1,4 @@
-"""The functions a template may call: Go's own, and those docker adds."""
+"""The functions of templates: those of Go, and those that docker adds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from ocitool.cli.gotemplate.parse import fail
 from ocitool.cli.gotemplate.values import is_list, show, to_json
+from ocitool.errors import FormatError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +26,21 @@ def call(name: str, arguments: list[object]) -> object:
     """Call the function *name*.
 
     Raises:
-        FormatError: no such function, or it cannot work on these arguments.
+        FormatError: there is no such function, or the arguments are invalid.
     """
     function = FUNCTIONS.get(name)
     if function is None:
         fail(f"function {name!r} is not supported", hint=f"supported: {', '.join(FUNCTIONS)}")
     count = len(arguments)
     if count < function.least or (function.most is not None and count > function.most):
-        fail(f"{name} cannot take {count} argument{'' if count == 1 else 's'}")
+        fail(f"wrong number of arguments for {name}: {count}")
     try:
         return function.body(*arguments)
+    except FormatError:
+        raise
     except (TypeError, ValueError, AttributeError) as error:
-        fail(f"{name} cannot work on {', '.join(_kind(value) for value in arguments)}: {error}")
+        kinds = ", ".join(_kind(value) for value in arguments)
+        fail(f"invalid arguments for {name}: {kinds}: {error}")
 
 
 def _kind(value: object) -> str:
@@ -58,13 +62,13 @@ def _index(value: object, *keys: object) -> object:
         elif is_list(value):
             value = _item(value, key)
         else:
-            fail(f"index cannot look into {_kind(value)}")
+            fail(f"cannot index {_kind(value)}")
     return value
 
 
 def _item(value: Any, key: object) -> object:
     if not isinstance(key, int) or isinstance(key, bool):
-        fail(f"index of a list is a number, not {_kind(key)}")
+        fail(f"expected a number as index of a list, got {_kind(key)}")
     if not 0 <= key < len(value):
         fail(f"index out of range: {key} of {len(value)}")
     return value[key]
@@ -75,7 +79,7 @@ def _len(value: object) -> int:
         return len(value.encode())  # Go counts bytes
     if isinstance(value, Mapping) or is_list(value):
         return len(value)
-    return fail(f"len cannot count {_kind(value)}")
+    return fail(f"invalid argument for len: {_kind(value)}")
 
 
 def _slice(value: Any, start: int = 0, stop: int | None = None) -> object:
@@ -95,7 +99,7 @@ def _text(value: object) -> str:
 
 def _join(values: Any, separator: object) -> str:
     if values is not None and not is_list(values):
-        fail(f"join needs a list, got {_kind(values)}")
+        fail(f"expected a list for join, got {_kind(values)}")
     return _text(separator).join(show(value) for value in values or ())
 
 
@@ -113,7 +117,7 @@ _WIDEST = 1_000_000  # Go's own limit for a width or a precision of printf
 
 def _pad(value: object, left: int, right: int) -> str:
     if max(left, right) > _WIDEST:
-        fail(f"pad: {max(left, right)} is more than {_WIDEST}")
+        fail(f"pad: width {max(left, right)} is larger than {_WIDEST}")
     return " " * left + _text(value) + " " * right if value else ""
 
 
@@ -155,15 +159,15 @@ def _printf(form: object, *values: object) -> str:
         if verb not in _VERBS:
             fail(f"printf: %{verb} is not supported", hint=f"supported: {' '.join(_VERBS)} %")
         if not left:
-            fail(f"printf: no value for %{verb}")
+            fail(f"printf: missing value for %{verb}")
         if max(_count(width), _count(precision[1:])) > _WIDEST:
-            fail(f"printf: a width of more than {_WIDEST}")
+            fail(f"printf: width is larger than {_WIDEST}")
         value = _VERBS[verb](left.popleft())
         python_verb = "s" if verb in "svtq" else verb
         return f"%{flags}{width}{precision}{python_verb}" % (value,)
 
     text = _VERB.sub(replace, _text(form))
-    return text if not left else fail(f"printf: {len(left)} values too many")
+    return text if not left else fail(f"printf: {len(left)} unused values")
 
 
 # -- comparing -----------------------------------------------------------------------------
@@ -172,7 +176,7 @@ def _printf(form: object, *values: object) -> str:
 def _equal(first: object, *others: object) -> bool:
     for other in others:
         if None not in (first, other) and isinstance(first, str) != isinstance(other, str):
-            fail(f"eq cannot compare {_kind(first)} with {_kind(other)}")
+            fail(f"cannot compare {_kind(first)} with {_kind(other)}")
     return any(first == other for other in others)
 
 

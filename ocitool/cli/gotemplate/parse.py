@@ -1,7 +1,7 @@
 """The grammar of ``--format`` templates: text to actions to tokens to frozen nodes.
 
 A subset of Go's text/template.  Not in it: ``define``, ``template``, ``block``, ``break``,
-``continue``, ``call``; each is refused by name.
+``continue``, ``call``; each is an error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TOKEN = re.compile(
 
 
 def fail(message: str, column: int = 0, hint: str = "") -> NoReturn:
-    """Refuse the template; *column* counts from 1."""
+    """Raise `FormatError` for the template; *column* counts from 1."""
     where = f"--format, column {column}" if column else "--format"
     raise FormatError(message, where=where, hint=hint)
 
@@ -54,19 +54,23 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What stands between ``{{`` and ``}}``."""
+    """The text between ``{{`` and ``}}``."""
 
     tokens: tuple[Token, ...]
     column: int
 
 
 def pieces(text: str) -> Iterator[str | Action]:
-    """Cut *text* at its actions; the trim markers are done with afterwards."""
+    """Split *text* into text and actions; trim markers are applied."""
     position, trim = 0, False
     while (start := text.find("{{", position)) >= 0:
         match = _ACTION.match(text, start)
         if match is None:
-            fail("unclosed action", start + 1, hint="an action is {{...}}, its strings closed")
+            fail(
+                "unclosed action",
+                start + 1,
+                hint="close the action with }}, and strings with quotes",
+            )
         before = text[position:start].lstrip() if trim else text[position:start]
         yield before.rstrip() if match["left"] else before
         if match["inside"] is not None:
@@ -88,7 +92,7 @@ def _tokens(inside: str, offset: int) -> Iterator[Token]:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Characters that go out as they are."""
+    """Text that is printed unchanged."""
 
     text: str
 
@@ -229,7 +233,7 @@ class _Words:
         self._skip_space()
 
     def word(self) -> str:
-        """Return the word that stands next, or ``""``."""
+        """Return the next word, or ``""``."""
         token = self._peek()
         return token.text if token is not None and token.kind == "word" else ""
 
@@ -269,7 +273,7 @@ class _Words:
         return Pipe(tuple(commands), names, declares)
 
     def _declaration(self) -> tuple[tuple[str, ...], bool]:
-        """Read ``$x :=``, ``$k, $v :=`` or ``$x =`` where one stands, else nothing."""
+        """Read ``$x :=``, ``$k, $v :=`` or ``$x =``, if one follows."""
         visible = list(islice((each for each in self._tokens if each.kind != "space"), 4))
         shape = "".join("$" if t.kind == "variable" else t.text for t in visible)
         for form, count in (("$:=", 1), ("$=", 1), ("$,$:=", 2), ("$,$=", 2)):
@@ -287,7 +291,7 @@ class _Words:
         return tuple(operands)
 
     def _operand(self) -> Operand:
-        """Read one value and the fields that stand on it without a space between."""
+        """Read one value and the fields that follow it without a space."""
         token = self._tokens.popleft()
         base: Operand
         path: list[str] = []

@@ -1,13 +1,12 @@
-"""docker's ``--format``: a template once parsed, rendered over as many values as come.
+"""docker's ``--format``: a template is parsed once and rendered for each value.
 
     Template.parse("{{.Repository}}:{{.Tag}}").render(row)
     Template.parse("json").render(row)          # the same as {{json .}}
     Template.parse("Config.Env").render(image)  # the same as {{.Config.Env}}
 
-Values are what JSON holds.  A field that a record does not have is an error that names the
-fields it has; a key that a map of strings does not have is ``<no value>``.  Which is which: the
-value given to ``render`` is a record, and so is each mapping below it whose keys are all
-spelled like Go's fields, ``Env`` but not ``com.example.version``.
+Values are those of JSON.  An unknown field of a record is an error that lists the known fields; an
+unknown key of a map is ``<no value>``.  The value passed to ``render`` is a record, and so is each
+mapping in it whose keys are all spelled like Go's fields, ``Env`` but not ``com.example.version``.
 """
 
 from __future__ import annotations
@@ -36,20 +35,20 @@ _PATH = re.compile(r"\.?([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed template; ``table`` says that it began with the word, and wants columns."""
+    """A parsed template; ``table`` is whether it begins with ``table``, for aligned columns."""
 
     nodes: tuple[Node, ...]
     table: bool = False
 
     @classmethod
     def parse(cls, text: str, *, escapes: bool = True) -> Template:
-        r"""Return the template that *text* spells.
+        r"""Parse *text*.
 
         *escapes* turns ``\t`` and ``\n`` outside of actions into a tab and a newline, as
         docker does for lists; docker's ``inspect`` does not.
 
         Raises:
-            FormatError: *text* does not follow the grammar, or calls an unknown function.
+            FormatError: *text* is malformed, or calls an unknown function.
         """
         body = text.strip()
         table = body == "table" or body.startswith("table ")
@@ -63,12 +62,12 @@ class Template:
         """Return the text for *value*, without a newline at its end.
 
         Raises:
-            FormatError: a field is unknown, or a function cannot work on its arguments.
+            FormatError: a field is unknown, or a function has invalid arguments.
         """
         return Run(value).block(self.nodes, value, ChainMap({"$": value}))
 
     def headings(self, headers: Mapping[str, str]) -> str:
-        """Return the line above a table: each action as the header of the field it shows.
+        """Return the header line of a table: each action becomes the header of its field.
 
         Raises:
             FormatError: a field has no header.
@@ -98,7 +97,7 @@ def _unescaped_node(node: Node) -> Node:
 
 
 def _calls(nodes: Iterable[Node]) -> Iterator[str]:
-    """Yield the functions that *nodes* name, so that they are refused before any output."""
+    """Yield the functions in *nodes*, so that unknown ones are an error before any output."""
     for node in nodes:
         if not isinstance(node, Text):
             yield from _called(node.pipe)

@@ -16,7 +16,7 @@ def show(value: object) -> str:
 
 
 def is_list(value: object) -> TypeGuard[Sequence[object]]:
-    """Say whether *value* is what Go would hold in a slice."""
+    """Return whether *value* would be a slice in Go."""
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
 
 
@@ -36,7 +36,7 @@ def _inner(value: object) -> str:
 
 
 def _float(value: float) -> str:
-    """Return the fewest digits that name *value*; with an exponent below 1e-4 and from 1e6 on."""
+    """Return *value* with as few digits as possible; with an exponent below 1e-4 and from 1e6."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else f"{value:+}".replace("inf", "Inf")
     scientific = next(text for digits in range(18) if float(text := f"{value:.{digits}e}") == value)

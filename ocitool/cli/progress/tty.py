@@ -1,6 +1,6 @@
 """Progress on a terminal, redrawn in place several times a second.
 
-Events only update the `Board`.  It is drawn by a thread at a fixed rate, so that a step with
+Events only update the `ProgressState`.  A thread draws it at a fixed rate, so that a step with
 megabytes of output is not slowed down by the terminal.  The last state stays visible at the end.
 
 Locks: the drawing thread takes the lock of rich and then the one of the renderer.  So rich must
@@ -21,9 +21,9 @@ from rich.live import Live
 from rich.text import Text
 
 from ocitool.cli.output import write_raw
-from ocitool.cli.progress.board import Board
-from ocitool.cli.progress.picture import Row, picture
 from ocitool.cli.progress.renderer import Renderer
+from ocitool.cli.progress.rows import Row, rows_of
+from ocitool.cli.progress.state import ProgressState
 from ocitool.cli.text import escaped
 from ocitool.progress import Event
 
@@ -31,7 +31,7 @@ _FRAMES = 8  # a second
 
 
 class Tty(Renderer):
-    """Draws the board with rich, from the first event on."""
+    """Draws the state with rich, from the first event on."""
 
     def __init__(
         self,
@@ -47,14 +47,14 @@ class Tty(Renderer):
             file=cast(Any, _IgnoreErrors(stream)), highlight=False, markup=False, emoji=False
         )
         self._clock = clock
-        self._board = Board(clock())
+        self._state = ProgressState(clock())
         self._pending: deque[str] = deque()
         self._live: Live | None = None
         self._starting = threading.Lock()
         self._final = False
 
     def show(self, event: Event) -> None:
-        self._board.take(event, self._clock())
+        self._state.take(event, self._clock())
 
     def notice(self, text: str) -> None:
         self._pending.append(text)
@@ -76,7 +76,7 @@ class Tty(Renderer):
 
     def _start(self) -> None:
         with self._starting:
-            if self._live is None and not self._final and self._has_picture():
+            if self._live is None and not self._final and self._has_rows():
                 self._live = Live(
                     self,
                     console=self._console,
@@ -86,8 +86,8 @@ class Tty(Renderer):
                 )
                 self._live.start()
 
-    def _has_picture(self) -> bool:
-        return bool(self._board.steps or self._board.transfers)
+    def _has_rows(self) -> bool:
+        return bool(self._state.steps or self._state.transfers)
 
     def _print_pending(self) -> None:
         while self._pending:
@@ -101,8 +101,8 @@ class Tty(Renderer):
         height = 0 if self._final else max(1, console.height - 1)
         fancy = options.encoding.startswith("utf")
         with self._lock:
-            rows = picture(
-                self._board, self._clock(), height=height, final=self._final, fancy=fancy
+            rows = rows_of(
+                self._state, self._clock(), height=height, final=self._final, fancy=fancy
             )
         # One cell short of the edge: terminals differ on what a full line does to the cursor.
         for row in rows:

@@ -67,12 +67,16 @@ class AuthFile:
     def _object(self, name: str) -> Mapping[str, Any]:
         value = self.fields.get(name) or {}
         if not isinstance(value, dict):
-            raise RegistryError(f"expected an object in {name}", where=self.path)
+            raise RegistryError(
+                f"expected an object in {name} of the authentication file", where=self.path
+            )
         return value
 
     def _entry(self, entry: Any, key: str) -> Credential | None:
         if not isinstance(entry, dict):
-            raise RegistryError("expected an object", where=f"{self.path}: auths.{key}")
+            raise RegistryError(
+                "expected an object for a registry", where=f"{self.path}: auths.{key}"
+            )
         username, password = self._pair(entry, key)
         found = Credential(
             username=username,
@@ -91,7 +95,9 @@ class AuthFile:
         try:
             pair = base64.b64decode(str(text), validate=True).decode()
         except (binascii.Error, ValueError) as error:
-            raise RegistryError("invalid base64", where=f"{self.path}: auths.{key}.auth") from error
+            raise RegistryError(
+                "invalid base64 encoding of credentials", where=f"{self.path}: auths.{key}.auth"
+            ) from error
         username, colon, password = pair.partition(":")
         if not colon:
             raise RegistryError(
@@ -140,9 +146,9 @@ def parse(data: bytes, path: str) -> AuthFile:
         fields = json.loads(data) if data.strip() else {}
     except (ValueError, RecursionError) as error:
         # The text of the error may contain a part of the file, which contains secrets.
-        raise RegistryError("invalid JSON", where=path) from error
+        raise RegistryError("authentication file is not valid JSON", where=path) from error
     if not isinstance(fields, dict):
-        raise RegistryError("expected a JSON object", where=path)
+        raise RegistryError("expected a JSON object in the authentication file", where=path)
     return AuthFile(path, fields)
 
 

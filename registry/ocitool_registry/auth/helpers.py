@@ -90,11 +90,11 @@ def _run(helper: str, verb: str, text: str) -> bytes | None:
         raise _failed(helper, verb, str(error)) from error
     if status == 0:
         return output
-    # Errors come on standard output, where the answer would be; it holds no secret then.
-    said = output.decode(errors="replace").strip() or f"exit status {status}"
-    if any(text in said.lower() for text in _NOT_FOUND):
+    # Helpers print errors to standard output; they contain no secrets.
+    message = output.decode(errors="replace").strip() or f"exit status {status}"
+    if any(text in message.lower() for text in _NOT_FOUND):
         return None
-    raise _failed(helper, verb, said[:200])
+    raise _failed(helper, verb, message[:200])
 
 
 def _communicate(helper: str, verb: str, text: bytes) -> tuple[int, bytes]:

@@ -6,7 +6,7 @@ Source: OCI distribution-spec v1.1, "Endpoints".
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
 from ocitool.errors import BlobNotFound, DigestMismatch, ImageNotFound, RegistryError, ResponseError
@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from ocitool_registry.transport.requests import Transport
 
 _ACCEPT: Final = ", ".join(mediatypes.ACCEPT)
+
+
+class FetchedManifest(NamedTuple):
+    """A manifest or index, with its descriptor."""
+
+    descriptor: Descriptor
+    raw: bytes
 
 
 class RegistryClient:
@@ -97,7 +104,7 @@ class RegistryClient:
 
     def get_manifest(
         self, repository: str, target: Digest | str, *, limit: int = MANIFEST_LIMIT
-    ) -> tuple[Descriptor, bytes]:
+    ) -> FetchedManifest:
         """Return a manifest or index; it is verified if *target* is a digest.
 
         At most *limit* bytes are read.
@@ -115,7 +122,8 @@ class RegistryClient:
         if got != digest:
             where = f"{self.host}/{repository}"
             raise DigestMismatch(str(digest), str(got), size=len(raw), where=where)
-        return Descriptor(media_type=media_type(response), digest=digest, size=len(raw)), raw
+        descriptor = Descriptor(media_type=media_type(response), digest=digest, size=len(raw))
+        return FetchedManifest(descriptor, raw)
 
     def head_manifest(self, repository: str, target: Digest | str) -> Descriptor:
         """Return the descriptor of a manifest; it is fetched only if a HEAD request is not enough.
@@ -127,12 +135,12 @@ class RegistryClient:
             response = self._manifest("HEAD", repository, target)
         except ResponseError:
             # The registry may not support HEAD, and a response to HEAD has no error message.
-            return self.get_manifest(repository, target)[0]
+            return self.get_manifest(repository, target).descriptor
         response.close()
         digest = content_digest(response)
         size = content_length(response)
         if digest is None or size is None or (isinstance(target, Digest) and digest != target):
-            return self.get_manifest(repository, target)[0]
+            return self.get_manifest(repository, target).descriptor
         return Descriptor(media_type=media_type(response), digest=digest, size=size)
 
     def put_manifest(

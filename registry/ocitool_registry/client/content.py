@@ -83,9 +83,9 @@ class RegistrySource:
             return descriptor.data
         if descriptor.media_type in _DOCUMENTS:
             limits.require_document(descriptor, self._reference.repository)
-            _, raw = self._client.get_manifest(
+            raw = self._client.get_manifest(
                 self._reference.path, descriptor.digest, limit=descriptor.size
-            )
+            ).raw
             if len(raw) != descriptor.size:
                 raise DigestMismatch(
                     str(descriptor.digest),

@@ -1,7 +1,7 @@
 """The `Transport` Protocol, and its implementation with the requests library.
 
 `RequestsTransport` sends a request once.  Redirects and retries are done by transports that wrap it
- (`ocitool_registry.transport.redirect`, `ocitool_registry.transport.retry`).
+(`ocitool_registry.transport.redirect`, `ocitool_registry.transport.retry`).
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def spawn(
             stdout=streams[1],
             stderr=streams[2],
             pass_fds=(theirs.fileno(), memory, *pass_fds),
-            start_new_session=True,  # Ctrl-C is forwarded, not delivered behind our back
+            start_new_session=True,  # Ctrl-C is forwarded by us, not by the terminal
             cwd="/",
         )
     except OSError as error:

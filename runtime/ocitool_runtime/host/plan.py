@@ -217,7 +217,7 @@ def _mount(mount: Mount) -> MountPlan:
 
 def _options(mount: Mount, known: re.Pattern[str], where: str) -> tuple[int, list[str]]:
     """Return the mount's attributes and the rest; nothing unknown passes (CVE-2024-9407)."""
-    attributes = _ATTRIBUTES["nodev"]  # docker's device list cannot be relied on everywhere
+    attributes = _ATTRIBUTES["nodev"]  # a cgroup cannot filter devices everywhere
     own: list[str] = []
     for option in mount.options:
         if option in _ATTRIBUTES:

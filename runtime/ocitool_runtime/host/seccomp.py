@@ -1,7 +1,7 @@
 """Docker's default seccomp profile as a BPF program (seccomp(2), Documentation/networking/filter).
 
 The program is a binary search over ranges of call numbers, one tree for each machine, so that a
-call costs about eight comparisons.  It is built in the parent and handed to the child as bytes.
+call costs about eight comparisons.  The host process builds it and sends it to the shim as bytes.
 
 i386 programs on x86_64 have a tree of their own, as Docker's sub-architecture; x32 calls and
 32-bit ARM calls are refused with ENOSYS.
@@ -78,7 +78,7 @@ def _machine(name: str, capabilities: frozenset[str], notify: bool, single_id: b
 
 
 def _verdicts(name: str, capabilities: frozenset[str]) -> dict[int, int | str]:
-    """Map every number up to the newest to an action, or to the call that is judged."""
+    """Map every number up to the newest to an action, or to a call with rules for arguments."""
     column = _COLUMNS.index(name)
     found: dict[int, int | str] = dict.fromkeys(range(NEWEST + 1), ALLOW)
     for first, last in HOLES[name]:
@@ -102,7 +102,7 @@ def _ranges(verdicts: dict[int, int | str]) -> list[tuple[int, int | str]]:
 
 
 def _search(ranges: list[tuple[int, int | str]], blocks: dict[str, Code]) -> Code:
-    """Return a binary search; jumps are short, so the false side stands right behind."""
+    """Return a binary search; jumps are short, so the code for "below" follows directly."""
     if len(ranges) == 1:
         verdict = ranges[0][1]
         return list(blocks[verdict]) if isinstance(verdict, str) else [(_RETURN, 0, 0, verdict)]

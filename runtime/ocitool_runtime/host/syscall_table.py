@@ -1,4 +1,4 @@
-"""System calls that a container may not make, and the capability that frees each.
+"""System calls that a container may not make, and the capabilities that allow each.
 
 Numbers are the kernel's: arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl,
 include/uapi/asm-generic/unistd.h for aarch64; -1 where the machine has no such call.
@@ -13,14 +13,14 @@ from __future__ import annotations
 # The last call the list was checked against (removexattrat, Linux 6.13).
 NEWEST = 466
 
-# Numbers the machines leave unused: a hole must not become an open door later.
+# Numbers that the machines do not use: they stay refused if a later kernel uses them.
 HOLES = {
     "x86_64": ((336, 423),),
     "i386": ((222, 223), (251, 251), (285, 285), (387, 392), (415, 415)),
     "aarch64": ((244, 259), (295, 423)),
 }
 
-# name, capabilities (any one frees it; none: always refused), x86_64, i386, aarch64
+# name, capabilities (any one allows it; none: always refused), x86_64, i386, aarch64
 REFUSED = (
     ("_sysctl", "", 156, 149, -1),
     ("acct", "SYS_PACCT", 163, 51, 89),
@@ -118,7 +118,7 @@ REFUSED = (
     ("lsm_list_modules", "SYS_ADMIN", 461, 461, 461),
 )
 
-# Calls that are judged by their arguments: x86_64, i386, aarch64; -1 where there is none
+# Calls that are decided by their arguments: x86_64, i386, aarch64; -1 where there is none
 JUDGED = {
     "clone": (56, 120, 220),
     "clone3": (435, 435, 435),

@@ -143,7 +143,7 @@ def _raw(fd: int) -> Iterator[None]:
 
 
 def _pump(master: int, stdin: int, stdout: int) -> None:
-    """Copy until *master* ends.  Input waits for room, so that a stuck program blocks no output."""
+    """Copy until *master* hangs up.  Input that is not read does not block output."""
     waiting = b""
     while True:
         polled = poll()

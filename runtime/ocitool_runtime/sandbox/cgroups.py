@@ -104,7 +104,7 @@ class Cgroup:
 
 
 def _filter_devices(made: int, controllers: frozenset[str]) -> bool:
-    """Restrict the devices of a new cgroup, if its hierarchy can; it takes CAP_SYS_ADMIN."""
+    """Restrict the devices of a new cgroup, if its hierarchy can; needs CAP_SYS_ADMIN."""
     try:
         if not controllers:
             device_filter.restrict_v2(made)
@@ -171,7 +171,7 @@ def own_cgroups() -> list[tuple[str, frozenset[str]]]:
 def _wanted(
     own: dict[frozenset[str], str], kind: str, options: frozenset[str]
 ) -> frozenset[str] | None:
-    """Return which of *own* a mount shows, if it is a hierarchy that a sandbox joins."""
+    """Return the key in *own* of a mount, if it is a hierarchy that a sandbox joins."""
     if kind == "cgroup2":
         return frozenset[str]() if frozenset() in own else None
     if kind == "cgroup":
@@ -184,7 +184,7 @@ def _names(text: str) -> frozenset[str]:
 
 
 def _beneath(path: str, top: str) -> str | None:
-    """Return *path* from *top*, which is the part of a hierarchy that is mounted, or None."""
+    """Return *path* relative to *top*, the mounted part of a hierarchy; None if outside."""
     if ".." in path.split("/"):  # outside of the cgroup namespace
         return None
     if top == "/":

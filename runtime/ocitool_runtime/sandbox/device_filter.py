@@ -30,7 +30,7 @@ ALLOWED = (
 _PROG_LOAD, _PROG_ATTACH = 5, 8  # commands of bpf(2)
 _CGROUP_DEVICE = 15  # BPF_PROG_TYPE_CGROUP_DEVICE
 _ATTACH_DEVICE = 6  # BPF_CGROUP_DEVICE
-_ALLOW_MULTI = 2  # what the cgroups above refuse stays refused
+_ALLOW_MULTI = 2  # what the parent cgroups refuse stays refused
 _READ_OR_WRITE = 2 | 4  # BPF_DEVCG_ACC_READ, BPF_DEVCG_ACC_WRITE
 _CHARACTER = 2  # BPF_DEVCG_DEV_CHAR
 _DENY = [(0xB7, 0, 0, 0), (0x95, 0, 0, 0)]  # r0 = 0; exit
@@ -40,7 +40,7 @@ _ALLOW = [(0xB7, 0, 0, 1), (0x95, 0, 0, 0)]
 def restrict_v1(cgroup: int) -> None:
     """Set the list of an open, empty directory of the v1 controller ``devices``.
 
-    What the cgroup above does not allow cannot be allowed here, and is left out.  Raises OSError.
+    What the parent cgroup does not allow cannot be allowed here, and is left out.  Raises OSError.
     """
     _write(cgroup, "devices.deny", b"a")
     rules: list[tuple[bytes, ...]] = [(b"b *:* m",), (b"c *:* m",)]

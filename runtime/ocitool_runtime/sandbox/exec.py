@@ -25,7 +25,7 @@ class NotRunnable(Exception):
 
 
 def candidates(name: bytes, path: bytes) -> list[bytes]:
-    """Return where *name* may be: itself if it has a slash, else in each directory of *path*.
+    """Return the paths to try for *name*: itself if it has a slash, else in each entry of *path*.
 
     An empty entry is the working directory for a shell; here it is nothing, as in Docker.
     """

@@ -169,7 +169,7 @@ def test_a_taken_name_is_refused_with_its_distribution(environment, tmp_path):
     )
     done = environment.run("-c", ask, tmp_path).ok()
     refusal, builtin = done.stdout.splitlines()
-    assert "rude-driver takes the name 'overlay'" in refusal
+    assert "plugin name 'overlay' of rude-driver is already in use" in refusal
     assert "uninstall it" in refusal
     assert builtin == "vfs"  # what is built in can be had all the same
 

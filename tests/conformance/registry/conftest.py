@@ -1,4 +1,4 @@
-"""A registry that misbehaves by rules: our server, with faults laid before it."""
+"""A registry with faults: the server, behind an application that injects them."""
 
 from __future__ import annotations
 

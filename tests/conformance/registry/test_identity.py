@@ -27,7 +27,7 @@ from tests.conformance.registry.rules import (
 
 
 @pytest.mark.parametrize("name", ["token", "access_token"])
-def test_a_token_is_asked_for_and_kept(registry: Any, name: str) -> None:
+def test_a_token_is_fetched_and_cached(registry: Any, name: str) -> None:
     asked = token_server(registry, user=True, name=name)
     blob = registry.add(DATA)
     src = source(registry, credentials=Fixed(SECRET))
@@ -36,13 +36,13 @@ def test_a_token_is_asked_for_and_kept(registry: Any, name: str) -> None:
     assert asked == [{"service": ['a, "b"'], "scope": ["repository:a:pull"], "account": ["user"]}]
 
 
-def test_a_token_is_asked_for_by_nobody(registry: Any) -> None:
+def test_an_anonymous_token(registry: Any) -> None:
     asked = token_server(registry)
     assert read(source(registry).open(registry.add(DATA))) == DATA
     assert "account" not in asked[0]
 
 
-def test_a_push_asks_for_both_scopes_of_a_mount(registry: Any) -> None:
+def test_a_mount_needs_both_scopes(registry: Any) -> None:
     asked = token_server(registry)
     blob = registry.add(DATA, "b")
     target = RegistrySink(registry.client(), reference(registry), origins=lambda _: ["b"])
@@ -72,7 +72,7 @@ def test_a_token_that_expires_before_a_body_is_renewed_and_the_body_rewound(regi
     assert target.put_blob(describe(DATA), lambda: io.BytesIO(DATA)) == "done"
 
 
-def test_the_scope_a_registry_names_stands_first(registry: Any) -> None:
+def test_the_scope_of_the_challenge_comes_first(registry: Any) -> None:
     asked = token_server(registry, scope="repository:other/name:pull")
     blob = registry.add(DATA)
     src = source(registry)
@@ -83,7 +83,7 @@ def test_the_scope_a_registry_names_stands_first(registry: Any) -> None:
 
 
 @pytest.mark.parametrize("post", [True, False])
-def test_an_identity_token_is_exchanged(registry: Any, post: bool) -> None:
+def test_an_identity_token_is_sent_to_the_token_server(registry: Any, post: bool) -> None:
     asked = token_server(registry, post=post)
     blob = registry.add(DATA)
     credential = Credential(identity_token="refresh")
@@ -93,7 +93,7 @@ def test_an_identity_token_is_exchanged(registry: Any, post: bool) -> None:
         assert asked[0]["refresh_token"] == ["refresh"]
 
 
-def test_a_token_server_that_refuses_names_the_credentials(registry: Any) -> None:
+def test_an_error_of_the_token_server_names_the_credentials(registry: Any) -> None:
     token_server(registry, user=True)
     wrong = Credential(username="user", password="wrong", origin="some file")
     with pytest.raises(AuthError, match="some file") as caught:
@@ -101,7 +101,7 @@ def test_a_token_server_that_refuses_names_the_credentials(registry: Any) -> Non
     assert "wrong" not in str(caught.value)
 
 
-def test_basic_credentials_are_sent_when_asked_for(registry: Any) -> None:
+def test_basic_credentials_are_sent_after_a_challenge(registry: Any) -> None:
     def basic(environ: dict[str, Any], start: Any) -> Any:
         if environ.get("HTTP_AUTHORIZATION") == SECRET.basic:
             return None
@@ -119,7 +119,7 @@ def test_basic_credentials_are_sent_when_asked_for(registry: Any) -> None:
         registry.client().ping()
 
 
-def test_a_challenge_on_a_later_request_is_answered(registry: Any) -> None:
+def test_a_challenge_of_a_later_request_is_answered(registry: Any) -> None:
     """Harbor and zot let anybody ping and ask only where it matters."""
     token_server(registry)
     registry.rules.insert(0, lambda e, s: registry.well(e, s) if e["PATH_INFO"] == "/v2/" else None)
@@ -135,9 +135,7 @@ def test_a_challenge_on_a_later_request_is_answered(registry: Any) -> None:
         ("", "expected http or https"),
     ],
 )
-def test_a_realm_that_is_no_place_for_credentials_is_refused(
-    registry: Any, realm: str, message: str
-) -> None:
+def test_an_unsafe_realm_is_rejected(registry: Any, realm: str, message: str) -> None:
     challenge = f'Bearer realm="{realm}",service="s"'
     registry.rules.append(answer("401 Unauthorized", WWW_Authenticate=challenge))
     with pytest.raises(AuthError, match=message):
@@ -163,7 +161,7 @@ def test_parallel_blobs_share_a_token(registry: Any) -> None:
 # -- answers without measure ---------------------------------------------------------------
 
 
-def test_a_token_without_end_is_refused(registry: Any) -> None:
+def test_an_endless_token_is_an_error(registry: Any) -> None:
     token_server(registry)
     registry.rules.insert(
         0, when("GET", "/token", answer("200 OK", b" " * (limits.TOKEN_REPLY + 1)))
@@ -188,7 +186,7 @@ def test_a_token_of_an_absurd_lifetime_is_used(registry: Any, lasts: str) -> Non
     assert len(valid) == 1
 
 
-def test_a_challenge_without_measure_is_passed_over(registry: Any) -> None:
+def test_a_huge_challenge_is_ignored(registry: Any) -> None:
     asked = token_server(registry, scope="repository:a:pull " * 3000)
     with pytest.raises(AuthError):
         registry.client().get_manifest("a", "1")

@@ -40,7 +40,7 @@ def test_a_pull_is_verified(registry: Any) -> None:
 
 
 @pytest.mark.parametrize("status", ["429 X", "500 X", "502 X", "503 X", "504 X", "408 X"])
-def test_a_passing_fault_is_tried_again(registry: Any, slept: list[float], status: str) -> None:
+def test_a_temporary_failure_is_retried(registry: Any, slept: list[float], status: str) -> None:
     blob = registry.add(DATA)
     registry.rules.append(when("GET", "/blobs/", answer(status), times=2))
     assert read(source(registry).open(blob)) == DATA
@@ -48,9 +48,7 @@ def test_a_passing_fault_is_tried_again(registry: Any, slept: list[float], statu
 
 
 @pytest.mark.parametrize("asked", ["7", "Wed, 21 Oct 2015 07:28:00 GMT"])
-def test_a_registry_that_asks_to_wait_is_obeyed(
-    registry: Any, slept: list[float], asked: str
-) -> None:
+def test_retry_after_is_respected(registry: Any, slept: list[float], asked: str) -> None:
     registry.add(DATA)
     rule = answer("429 Too Many Requests", Retry_After=asked)
     registry.rules.append(when("GET", "/tags/", rule, times=1))
@@ -58,7 +56,7 @@ def test_a_registry_that_asks_to_wait_is_obeyed(
     assert slept == [7.0 if asked == "7" else 0.0]
 
 
-def test_a_registry_that_asks_to_wait_for_long_is_not(registry: Any, slept: list[float]) -> None:
+def test_a_long_retry_after_ends_the_retries(registry: Any, slept: list[float]) -> None:
     registry.rules.append(when("GET", "/tags/", answer("429 X", Retry_After="86400")))
     with pytest.raises(ResponseError, match="429") as caught:
         list(registry.client().tags("a"))
@@ -67,7 +65,7 @@ def test_a_registry_that_asks_to_wait_for_long_is_not(registry: Any, slept: list
     assert slept == []
 
 
-def test_faults_that_do_not_pass_are_raised(registry: Any, slept: list[float]) -> None:
+def test_permanent_failures_are_raised(registry: Any, slept: list[float]) -> None:
     registry.rules.append(when("GET", "/tags/", answer("503 X")))
     with pytest.raises(ResponseError) as caught:
         list(registry.client().tags("a"))
@@ -129,12 +127,12 @@ def test_too_few_bytes_are_found(registry: Any) -> None:
         read(source(registry).open(blob))
 
 
-def test_an_absent_blob_is_said_to_be(registry: Any) -> None:
+def test_a_missing_blob_is_reported(registry: Any) -> None:
     with pytest.raises(BlobNotFound):
         source(registry).open(describe(b"nothing"))
 
 
-def test_an_absent_image_is_said_to_be(registry: Any) -> None:
+def test_a_missing_image_is_reported(registry: Any) -> None:
     with pytest.raises(ImageNotFound):
         source(registry).resolve()
 
@@ -149,7 +147,7 @@ def test_content_types_may_have_parameters(registry: Any) -> None:
 
 
 @pytest.mark.parametrize("head", ["200 OK", "405 Method Not Allowed"])
-def test_a_head_that_does_not_say_enough_becomes_a_get(registry: Any, head: str) -> None:
+def test_a_head_response_without_digest_or_size_becomes_a_get(registry: Any, head: str) -> None:
     registry.rules.append(when("HEAD", "/manifests/", answer(head)))
     rule = answer("200 OK", MANIFEST, Content_Type=INDEX)
     registry.rules.append(when("GET", "/manifests/", rule))
@@ -158,13 +156,13 @@ def test_a_head_that_does_not_say_enough_becomes_a_get(registry: Any, head: str)
     assert found.size == len(MANIFEST)
 
 
-def test_a_manifest_that_is_not_its_digest_is_found(registry: Any) -> None:
+def test_a_manifest_with_another_digest_is_an_error(registry: Any) -> None:
     registry.rules.append(when("GET", "/manifests/", answer("200 OK", MANIFEST)))
     with pytest.raises(DigestMismatch):
         registry.client().get_manifest("a", Digest.of(b"another"))
 
 
-def test_a_manifest_without_end_is_bounded(registry: Any) -> None:
+def test_an_endless_manifest_is_an_error(registry: Any) -> None:
     registry.rules.append(when("GET", "/manifests/", answer("200 OK", b" " * (5 << 20))))
     with pytest.raises(RegistryError, match="larger than"):
         registry.client().get_manifest("a", "1")
@@ -180,7 +178,7 @@ def test_a_web_page_is_shortened(registry: Any) -> None:
     assert "<" not in caught.value.detail
 
 
-def test_an_error_says_method_address_status_and_code(registry: Any) -> None:
+def test_an_error_has_method_url_status_and_code(registry: Any) -> None:
     body = b'{"errors":[{"code":"NAME_INVALID","message":"bad name"}]}'
     registry.rules.append(when("GET", "/tags/", answer("400 X", body)))
     with pytest.raises(ResponseError) as caught:
@@ -190,7 +188,7 @@ def test_an_error_says_method_address_status_and_code(registry: Any) -> None:
     assert str(error).startswith(f"GET http://{registry.address}/v2/a/tags/list: status 400")
 
 
-def test_links_are_followed_as_they_stand(registry: Any) -> None:
+def test_links_are_used_unchanged(registry: Any) -> None:
     def paged(environ: dict[str, Any], start: Any) -> Any:
         query = parse_qs(environ["QUERY_STRING"])
         last = not query.get("next_page")
@@ -230,21 +228,21 @@ def endless(registry: Any, names: list[str]) -> None:
     registry.rules.append(when("GET", "/tags/", page))
 
 
-def test_pages_without_end_are_given_up(registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_pages_are_an_error(registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LISTING_PAGES", 20)
     endless(registry, [])
     with pytest.raises(RegistryError, match="more than 20 pages"):
         list(registry.client().tags("a"))
 
 
-def test_a_listing_without_end_is_given_up(registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_listing_is_an_error(registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LISTING", 1000)
     endless(registry, ["x" * 100])
     with pytest.raises(RegistryError, match="response is larger than"):
         list(registry.client().tags("a"))
 
 
-def test_a_link_without_measure_is_passed_over(registry: Any) -> None:
+def test_a_huge_link_is_ignored(registry: Any) -> None:
     rule = answer("200 OK", b'{"tags":["a"]}', Link="<" * 60_000)
     registry.rules.append(when("GET", "/tags/", rule))
     began = time.monotonic()
@@ -252,7 +250,7 @@ def test_a_link_without_measure_is_passed_over(registry: Any) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_more_than_was_announced_is_not_read(registry: Any) -> None:
+def test_no_more_than_the_announced_size_is_read(registry: Any) -> None:
     raw = b" " * 100_000
     registry.rules.append(when("GET", "/manifests/", answer("200 OK", raw)))
     announced = Descriptor(media_type=INDEX, digest=Digest.of(raw[:10]), size=10)
@@ -261,7 +259,7 @@ def test_more_than_was_announced_is_not_read(registry: Any) -> None:
 
 
 @pytest.mark.parametrize("media_type", [INDEX, OCI_CONFIG])
-def test_what_is_announced_as_too_large_is_not_asked_for(registry: Any, media_type: str) -> None:
+def test_content_announced_as_too_large_is_not_fetched(registry: Any, media_type: str) -> None:
     announced = Descriptor(media_type=media_type, digest=Digest.of(b""), size=(4 << 20) + 1)
     with pytest.raises(BadManifest, match="4194305 bytes, and the limit is 4194304") as caught:
         source(registry).fetch(announced)

@@ -44,7 +44,7 @@ def test_credentials_do_not_follow_a_redirect(start_registry: Any) -> None:
     assert read(source(front, credentials=Fixed(SECRET)).open(blob)) == DATA
 
 
-def test_a_redirect_in_a_circle_ends(registry: Any) -> None:
+def test_a_redirect_loop_ends(registry: Any) -> None:
     registry.rules.append(when("GET", "/tags/", answer("302 X", Location="/v2/a/tags/list")))
     with pytest.raises(RegistryError, match="redirects"):
         list(registry.client().tags("a"))
@@ -63,7 +63,7 @@ def test_a_redirected_upload_stays_an_upload(start_registry: Any) -> None:
     assert storage.backend.blob_size("a", Digest.of(DATA)) == len(DATA)
 
 
-def test_addresses_in_a_descriptor_are_never_asked(start_registry: Any) -> None:
+def test_urls_of_a_descriptor_are_not_used(start_registry: Any) -> None:
     """CVE-2020-15157: whoever made an image would be sent the reader's credentials."""
     front, elsewhere = start_registry(), start_registry()
     blob = elsewhere.add(DATA)

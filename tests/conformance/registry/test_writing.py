@@ -38,7 +38,7 @@ def test_an_empty_blob_is_pushed(registry: Any) -> None:
     assert sink(registry).put_blob(describe(b""), lambda: io.BytesIO(b"")) == "done"
 
 
-def test_a_blob_next_door_is_mounted(registry: Any) -> None:
+def test_a_blob_of_another_repository_is_mounted(registry: Any) -> None:
     blob = registry.add(DATA, "b")
     target = RegistrySink(registry.client(), reference(registry), origins=lambda _: ["a", "b"])
     assert target.put_blob(blob, lambda: io.BytesIO(b"never read")) == "mounted"
@@ -46,7 +46,7 @@ def test_a_blob_next_door_is_mounted(registry: Any) -> None:
 
 
 @pytest.mark.parametrize("status", ["401 X", "403 X", "404 X", "405 X", "500 X"])
-def test_a_refused_mount_becomes_an_upload(registry: Any, status: str) -> None:
+def test_a_denied_mount_becomes_an_upload(registry: Any, status: str) -> None:
     def refuse(environ: dict[str, Any], start: Any) -> Any:
         if "mount=" not in environ["QUERY_STRING"]:
             return None
@@ -91,14 +91,14 @@ def test_locations_take_many_forms(registry: Any, form: str) -> None:
     assert queries == [f"_state=a%2Bb%3D&{digest}" if "_state" in form else digest]
 
 
-def test_an_upload_without_a_place_is_an_error(registry: Any) -> None:
+def test_an_upload_without_location_is_an_error(registry: Any) -> None:
     registry.rules.append(when("POST", "/uploads/", answer("202 Accepted")))
     with pytest.raises(RegistryError, match="missing Location"):
         sink(registry).put_blob(describe(DATA), lambda: io.BytesIO(DATA))
 
 
 @pytest.mark.parametrize("status", ["500 X", "502 X", "404 X", "416 X"])
-def test_a_broken_put_begins_a_new_upload(registry: Any, status: str) -> None:
+def test_a_failed_put_starts_a_new_upload(registry: Any, status: str) -> None:
     registry.rules.append(when("PUT", "/uploads/", answer(status), times=1))
     opened = []
 
@@ -111,7 +111,7 @@ def test_a_broken_put_begins_a_new_upload(registry: Any, status: str) -> None:
     assert registry.requests("POST") == 2
 
 
-def test_an_answer_that_was_lost_is_found_out(registry: Any) -> None:
+def test_a_lost_response_is_detected(registry: Any) -> None:
     def lose(environ: dict[str, Any], start: Any) -> Any:
         list(registry.well(environ, lambda *_: None))
         return answer("504 Gateway Timeout")(environ, start)
@@ -129,7 +129,7 @@ def test_a_body_too_large_for_a_proxy_is_an_error_at_once(registry: Any) -> None
     assert registry.requests("PUT") == 1
 
 
-def test_wrong_content_is_refused_by_the_registry(registry: Any) -> None:
+def test_wrong_content_is_rejected_by_the_registry(registry: Any) -> None:
     wrong = b"x" + DATA[1:]
     with pytest.raises(ResponseError) as caught:
         sink(registry).put_blob(describe(DATA), lambda: io.BytesIO(wrong))
@@ -148,7 +148,7 @@ def test_content_that_is_too_long_is_an_error(registry: Any) -> None:
         sink(registry).put_blob(describe(DATA), lambda: io.BytesIO(DATA + b"x"))
 
 
-def test_a_registry_that_stored_other_bytes_is_found(registry: Any) -> None:
+def test_a_registry_that_stored_other_bytes_is_detected(registry: Any) -> None:
     rule = answer("201 Created", Docker_Content_Digest=str(Digest.of(b"other")))
     registry.rules.append(when("PUT", "/manifests/", rule))
     with pytest.raises(DigestMismatch):

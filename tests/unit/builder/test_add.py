@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
+from functools import partial
 
 import pytest
 import zstandard
@@ -20,7 +21,7 @@ CODECS = {
     "plain": bytes,
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
-    "xz": lzma.compress,
+    "xz": partial(lzma.compress, preset=0),
     "zstd": zstandard.ZstdCompressor().compress,
 }
 

@@ -101,6 +101,7 @@ def test_ports_without_number_are_refused(project):
         project.build(scratch(f"EXPOSE {'0-65535 ' * 5000}"))
 
 
+@pytest.mark.slow
 def test_a_long_text_is_read_in_one_go(project):
     lines = "\n".join(["word $none 'quoted' \"$none\" \\$x and/more}"] * 40_000)
     project.put({"f": "1"})
@@ -155,6 +156,7 @@ def test_a_directive_with_blanks_takes_no_longer(project):
         project.build(f"# syntax=a{' ' * 60_000}b\nFROM scratch\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["ENV A{}=1", "ARG A{}=1", "LABEL A{}=1"])
 def test_thousands_of_variables_are_no_more_than_their_number(project, line):
     lines = [line.format(number) for number in range(20_000)]

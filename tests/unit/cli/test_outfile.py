@@ -29,7 +29,7 @@ def form(request, monkeypatch):
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
-def test_the_file_is_there_when_it_is_whole(tmp_path, before):
+def test_the_file_exists_once_it_is_complete(tmp_path, before):
     path = tmp_path / "out.tar"
     if before is not None:
         path.write_bytes(before)
@@ -52,7 +52,7 @@ def test_it_has_the_mode_of_new_files(tmp_path):
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
-def test_what_failed_leaves_what_was_there(tmp_path, before):
+def test_a_failure_keeps_the_old_file(tmp_path, before):
     path = tmp_path / "out.tar"
     if before is not None:
         path.write_bytes(before)
@@ -63,7 +63,7 @@ def test_what_failed_leaves_what_was_there(tmp_path, before):
     assert len(os.listdir(tmp_path)) == (before is not None)
 
 
-def test_a_link_stays_one(tmp_path):
+def test_a_symlink_is_kept(tmp_path):
     (tmp_path / "link").symlink_to("real")
     with archive_to(str(tmp_path / "link")) as write:
         write(b"x")
@@ -98,7 +98,7 @@ def test_a_pipe_without_a_name_is_written_to(tmp_path):
     os.close(writer)
 
 
-def test_what_cannot_take_its_name_leaves_nothing(tmp_path, monkeypatch):
+def test_a_failed_rename_leaves_nothing(tmp_path, monkeypatch):
     """A file that is mounted over, or another's in a sticky directory."""
     (tmp_path / "out").write_bytes(b"old")
 
@@ -141,7 +141,7 @@ def test_a_killed_writer_leaves_nothing(tmp_path, form):
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o444])
-def test_what_is_replaced_gives_its_mode(tmp_path, mode):
+def test_the_mode_of_the_replaced_file_is_kept(tmp_path, mode):
     path = tmp_path / "out"
     path.write_bytes(b"old")
     path.chmod(mode)

@@ -12,8 +12,8 @@ import pytest
 from ocitool.cli.errors import describe
 from ocitool.cli.output import emit_documents, write, write_line
 from ocitool.cli.progress import choose
-from ocitool.cli.progress.board import Board
-from ocitool.cli.progress.picture import picture
+from ocitool.cli.progress.rows import rows_of
+from ocitool.cli.progress.state import ProgressState
 from ocitool.cli.progress.tty import Tty
 from ocitool.cli.text import escaped, one_line, shortened
 from ocitool.errors import DockerfileError, OcitoolError, StepFailed
@@ -80,7 +80,7 @@ def test_progress_is_escaped(mode: str) -> None:
     assert "\nhint" not in out.getvalue()
 
 
-def test_the_picture_on_a_terminal_is_escaped() -> None:
+def test_the_rows_on_a_terminal_is_escaped() -> None:
     out = io.StringIO()
     with Tty(out) as sink:
         sink.emit(StepStarted(step=1, name=HOSTILE))
@@ -140,7 +140,7 @@ def test_the_reason_at_the_end_of_a_long_line_is_kept() -> None:
     assert describe(OcitoolError("is not there", where=LONG)).endswith("xx: is not there\n")
 
 
-def test_a_long_name_costs_a_picture_little() -> None:
-    board = Board(0)
-    board.take(StepStarted(step=1, name=LONG), 0)
-    assert len(picture(board, 1)[1].text) < 700
+def test_a_long_name_takes_little_room_in_a_row() -> None:
+    state = ProgressState(0)
+    state.take(StepStarted(step=1, name=LONG), 0)
+    assert len(rows_of(state, 1)[1].text) < 700

@@ -30,6 +30,7 @@ PIECES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("begin", ["", "<a>;b=", "Bearer ", 'Bearer realm="'])
 def test_no_header_takes_long(begin, piece):

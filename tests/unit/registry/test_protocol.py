@@ -10,7 +10,7 @@ from ocitool_registry import protocol
 from ocitool_registry.protocol import BadRange
 
 
-def test_an_error_comes_back_as_it_was_written():
+def test_an_error_response_is_parsed():
     found = protocol.parse_error(protocol.dump_error("NAME_UNKNOWN", "no such", {"name": "a"}))
     assert found == protocol.ErrorInfo("NAME_UNKNOWN", "no such")
 
@@ -18,7 +18,7 @@ def test_an_error_comes_back_as_it_was_written():
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"[]", b"{}", b'{"errors":{}}', b'{"errors":[]}', b'{"errors":["a"]}']
 )
-def test_what_is_not_an_error_of_the_spec_is_none(body):
+def test_other_bodies_are_not_error_responses(body):
     assert protocol.parse_error(body) is None
 
 
@@ -37,23 +37,23 @@ def test_what_is_not_an_error_of_the_spec_is_none(body):
         ("bytes=0-1,5-6", None),
     ],
 )
-def test_ranges_are_read(header, want):
+def test_ranges_are_parsed(header, want):
     assert protocol.parse_range(header, 1000) == want
 
 
 @pytest.mark.parametrize("header", ["bytes=1000-", "bytes=500-0", "bytes=5000-10000", "bytes=-0"])
-def test_ranges_outside_are_refused(header):
+def test_unsatisfiable_ranges_are_rejected(header):
     with pytest.raises(BadRange):
         protocol.parse_range(header, 1000)
 
 
 @pytest.mark.parametrize("header", ["0-9", "bytes 0-9/100", "bytes 0-9/*", "bytes=0-9"])
-def test_content_ranges_are_read(header):
+def test_content_ranges_are_parsed(header):
     assert protocol.parse_content_range(header) == (0, 10)
 
 
 @pytest.mark.parametrize("header", ["", "9-0", "a-b", "0-", "-9"])
-def test_what_is_not_a_content_range_is_refused(header):
+def test_malformed_content_ranges_are_rejected(header):
     with pytest.raises(BadRange):
         protocol.parse_content_range(header)
 
@@ -82,12 +82,12 @@ def test_the_next_link_is_found(header, want):
         ("http://h/p#f", "http://h/p?digest=a%3Ab#f"),
     ],
 )
-def test_a_query_is_added_behind_what_is_there(url, want):
+def test_a_query_is_appended_to_an_existing_one(url, want):
     assert protocol.with_query(url, digest="a:b") == want
 
 
 @given(st.text(alphabet="bytes=0123456789-/* ") | st.text() | st.just("bytes=" + "9" * 5000))
-def test_any_range_is_within_or_refused(header):
+def test_any_range_is_satisfiable_or_rejected(header):
     try:
         found = protocol.parse_range(header, 100)
         protocol.parse_content_range(header)
@@ -97,7 +97,7 @@ def test_any_range_is_within_or_refused(header):
 
 
 @given(st.text(alphabet='<>;,="\\ relnxt') | st.text())
-def test_any_link_is_read(header):
+def test_any_link_can_be_parsed(header):
     protocol.next_link(header)
 
 

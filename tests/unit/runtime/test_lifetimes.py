@@ -84,6 +84,7 @@ def test_a_killed_shim_is_an_error(make):
     process.close()
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_nothing_is_left_of_a_hundred(mount_table, make):
     """No mount, process or descriptor, whether they end, fail or are killed."""

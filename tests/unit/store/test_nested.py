@@ -73,6 +73,7 @@ def test_what_is_in_use_is_found_once(deep):
     assert store.blobs.size(image.digest) is not None
 
 
+@pytest.mark.slow
 def test_a_check_ends(deep):
     store, _, image = deep
     assert list(check(store)) == []

@@ -144,7 +144,7 @@ class OwnershipHandler:
         finally:
             os.close(fd)
 
-    # -- finding ----------------------------------------------------------------------------
+    # -- lookups ----------------------------------------------------------------------------
 
     def _find(
         self, request: Request, caller: int, path: bytes, *, follow: bool, directory: bool = False

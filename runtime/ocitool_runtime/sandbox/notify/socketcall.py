@@ -1,10 +1,11 @@
 """socketcall(2) of i386 programs, which hides the address family behind a pointer.
 
-The filter cannot read it, so ``socketcall(SYS_SOCKET, ...)`` would open what ``socket`` refuses;
-and to refuse it takes the network from 32-bit programs, whose C library knows no other way.  So
-the shim reads the family, once, and makes the socket itself: what the caller writes there
-afterwards changes nothing.  It makes those that need no privilege, in the container's network and
-as the caller's user.
+A seccomp filter cannot read it, so ``socketcall(SYS_SOCKET, ...)`` could open families that are
+refused for ``socket``.  Refusing the call would leave 32-bit programs without a network, because
+their C library uses no other call.  So the shim reads the family once and makes the socket itself:
+what the caller writes there afterwards has no effect.  It makes only sockets that need no
+privilege, in the container's network namespace and with the caller's IDs.
+
 The standard library alone: the shim can import nothing once its root is the container's.
 Source: socketcall(2); socket(2); seccomp_unotify(2), "BUGS" on time of check.
 """

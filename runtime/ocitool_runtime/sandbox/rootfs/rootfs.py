@@ -122,7 +122,7 @@ class Rootfs:
         try:
             os.close(self.points.open(self._plan["cwd"], directory=True, keep=True))
         except OSError as error:
-            # Into /proc, through a file, on a read-only image: chdir(2) will say it later on.
+            # Into /proc, through a file, on a read-only image: chdir(2) will fail with the reason.
             if error.errno not in (errno.EXDEV, errno.ENOTDIR, errno.EROFS):
                 raise
 
@@ -211,7 +211,7 @@ class Rootfs:
         os.fchdir(self.fd)
         syscalls.pivot_root_here()
 
-    # -- the end -----------------------------------------------------------------------------
+    # -- removal -----------------------------------------------------------------------------
 
     def clean(self) -> None:
         """Remove the mount points that were made, once the container has ended."""

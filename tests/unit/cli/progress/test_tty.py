@@ -1,4 +1,4 @@
-"""The drawing renderer: its state, its picture, and itself on a pseudo terminal."""
+"""The drawing renderer: its state, its rows, and its output on a pseudo terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import time
 import pytest
 from rich.console import Console
 
-from ocitool.cli.progress.board import Board
-from ocitool.cli.progress.picture import picture
+from ocitool.cli.progress.rows import rows_of
+from ocitool.cli.progress.state import ProgressState
 from ocitool.cli.progress.tty import Tty
 from ocitool.progress import (
     Event,
@@ -33,8 +33,8 @@ from ocitool.progress import (
 BLOB = "sha256:" + "0123456789ab" * 5 + "cdef"
 
 
-def board(*events: tuple[float, Event]) -> Board:
-    result = Board(0.0)
+def progress_state(*events: tuple[float, Event]) -> ProgressState:
+    result = ProgressState(0.0)
     for now, event in events:
         result.take(event, now)
     return result
@@ -49,7 +49,7 @@ BUILD = (
 
 
 def test_a_running_build() -> None:
-    rows = picture(board(*BUILD), 2.0)
+    rows = rows_of(progress_state(*BUILD), 2.0)
     assert [(row.text, row.right) for row in rows] == [
         ("[+] Building 2.0s (1/2)", ""),
         (" => CACHED [1/3] FROM x", "0.0s"),
@@ -59,26 +59,26 @@ def test_a_running_build() -> None:
 
 
 def test_the_output_of_a_failed_step_stays() -> None:
-    failed = board(*BUILD, (3.0, StepErred(step=2, message="exit code: 1")))
-    rows = picture(failed, 3.0, final=True)
+    failed = progress_state(*BUILD, (3.0, StepErred(step=2, message="exit code: 1")))
+    rows = rows_of(failed, 3.0, final=True)
     assert rows[0].text == "[+] Building 3.0s FAILED"
     assert rows[2].text == " => ERROR [2/3] RUN make"
     assert [row.text for row in rows[3:]] == [f" => => # line {n}" for n in range(10, 30)]
 
 
 def test_the_end_of_a_build() -> None:
-    ended = board(*BUILD, (3.0, StepFinished(step=2, seconds=3.0)))
-    assert [row.text for row in picture(ended, 3.0, final=True)] == [
+    ended = progress_state(*BUILD, (3.0, StepFinished(step=2, seconds=3.0)))
+    assert [row.text for row in rows_of(ended, 3.0, final=True)] == [
         "[+] Building 3.0s FINISHED",
         " => CACHED [1/3] FROM x",
         " => [2/3] RUN make",
     ]
-    stopped = picture(board(*BUILD), 3.0, final=True)
+    stopped = rows_of(progress_state(*BUILD), 3.0, final=True)
     assert [row.text for row in stopped[-1:]] == [" => CANCELED [2/3] RUN make"]
 
 
 def test_a_low_terminal_loses_finished_steps_first() -> None:
-    rows = picture(board(*BUILD), 2.0, height=5)
+    rows = rows_of(progress_state(*BUILD), 2.0, height=5)
     assert [row.text for row in rows] == [
         "[+] Building 2.0s (1/2)",
         " => [2/3] RUN make",
@@ -86,27 +86,27 @@ def test_a_low_terminal_loses_finished_steps_first() -> None:
         " => => # line 28",
         " => => # line 29",
     ]
-    assert len(picture(board(*BUILD), 2.0, height=1)) == 1
+    assert len(rows_of(progress_state(*BUILD), 2.0, height=1)) == 1
 
 
 def test_a_transfer_shows_speed_and_time_left() -> None:
-    running = board(
+    running = progress_state(
         (0.0, Transfer(key=BLOB, action="pull", done=0, total=30_000_000)),
         (1.0, Transfer(key=BLOB, action="pull", done=5_000_000, total=30_000_000)),
         (2.0, Transfer(key=BLOB, action="pull", done=10_000_000, total=30_000_000)),
     )
-    (row,) = picture(running, 2.0, fancy=False)
+    (row,) = rows_of(running, 2.0, fancy=False)
     assert row.text == "sha256:0123456789ab  pull    ========----------------  33%"
     assert row.right == "10MB / 30MB  5MB/s  ETA 4.0s"
-    (row,) = picture(running, 2.0)
+    (row,) = rows_of(running, 2.0)
     assert "━" in row.text
-    (row,) = picture(running, 2.0, final=True)
+    (row,) = rows_of(running, 2.0, final=True)
     assert row.text.endswith("canceled")
 
 
 def test_transfers_of_unknown_size_and_ended_ones() -> None:
-    rows = picture(
-        board(
+    rows = rows_of(
+        progress_state(
             (0.0, Transfer(key=BLOB, action="pull", done=7)),
             (0.0, Transfer(key="a", action="push", state="mounted")),
             (0.0, Transfer(key="b", action="pull", done=9, total=9, state="done")),
@@ -122,9 +122,9 @@ def test_transfers_of_unknown_size_and_ended_ones() -> None:
     ]
 
 
-def test_events_of_unknown_steps_are_passed_over() -> None:
+def test_events_of_unknown_steps_are_ignored() -> None:
     events = (StepOutput(step=9, data=b"x"), StepErred(step=9, message="x"))
-    assert picture(board(*((0.0, event) for event in events)), 0.0) == []
+    assert rows_of(progress_state(*((0.0, event) for event in events)), 0.0) == []
 
 
 def drawn(*events: Event, **flags: bool) -> str:
@@ -148,7 +148,7 @@ def test_rows_fit_the_width() -> None:
     assert len(final[2]) == 59
 
 
-def test_warnings_come_below_the_last_picture() -> None:
+def test_warnings_come_below_the_last_rows() -> None:
     events = (Notice(text="[bold]odd", level="warning"), StepStarted(step=1, name="A"))
     text = drawn(*events, Notice(text="hello"), StepFinished(step=1, seconds=0), build=True)
     last, warning = text.splitlines()[-2:]

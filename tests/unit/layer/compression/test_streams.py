@@ -56,6 +56,7 @@ def test_what_was_packed_is_unpacked(codec, data):
     assert pack(codec, data) == packed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("kind", [Gzip, Zstd])
 @pytest.mark.parametrize("level", [1, 3, 5])
@@ -67,6 +68,7 @@ def test_any_number_of_threads_gives_the_same_bytes(kind, level, data):
     assert unpack(kind(), alone) == data
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize(("codec", "levels"), [(GZIP, 9), (ZSTD, 19)])
 def test_levels(codec, levels):

@@ -70,6 +70,7 @@ def test_a_crafted_image_is_refused_before_anything_is_made_of_it(tmp_path, at, 
         image.node(image.root)
 
 
+@pytest.mark.slow
 def test_a_file_may_have_more_names_than_16_bits_count(tmp_path):
     if reason := unmountable(str(tmp_path.parent)):
         pytest.skip(reason)

@@ -15,7 +15,7 @@ D, F = ("dir", "0o755"), ("file", "0o644")
 BASE = (directory("d"), file("d/a", b"a"), directory("d/s"), file("d/s/b", b"b"), file("f", b"f"))
 
 
-def white(path):
+def whiteout(path):
     """A whiteout of *path*."""
     parent, _, name = path.rpartition("/")
     return file(f"{parent}/.wh.{name}" if parent else f".wh.{name}")
@@ -41,23 +41,23 @@ def test_a_layer_adds_and_replaces(stack):
 @pytest.mark.parametrize(
     ("upper", "names"),
     [
-        ([white("f")], ["d", "d/a", "d/s", "d/s/b"]),
-        ([white("d")], ["f"]),
-        ([white("d/s")], ["d", "d/a", "f"]),
-        ([white("missing"), white("no/such/thing"), white("f/x")], None),
+        ([whiteout("f")], ["d", "d/a", "d/s", "d/s/b"]),
+        ([whiteout("d")], ["f"]),
+        ([whiteout("d/s")], ["d", "d/a", "f"]),
+        ([whiteout("missing"), whiteout("no/such/thing"), whiteout("f/x")], None),
         ([opaque("d")], ["d", "f"]),
         ([opaque("d"), file("d/n")], ["d", "d/n", "f"]),
         ([opaque("d"), directory("d"), file("d/s/n")], ["d", "d/s", "d/s/n", "f"]),
-        ([opaque("d/s"), white("d/a")], ["d", "d/s", "f"]),
+        ([opaque("d/s"), whiteout("d/a")], ["d", "d/s", "f"]),
         ([opaque("")], []),
         ([opaque(""), file("n"), file("d/n")], ["d", "d/n", "n"]),
-        ([white("d"), directory("d"), file("d/n")], ["d", "d/n", "f"]),
-        ([white("d"), file("d/n")], ["d", "d/n", "f"]),
-        ([white("d"), file("d/s/n"), white("f")], ["d", "d/s", "d/s/n"]),
-        ([white("d/a"), file("d/a", b"new"), white("f"), directory("f")], None),
-        ([white("d"), symlink("d", "f")], ["d", "f"]),
-        ([white("d/s"), white("d")], ["f"]),
-        ([white("d/s/b"), opaque("d"), directory("d")], ["d", "f"]),
+        ([whiteout("d"), directory("d"), file("d/n")], ["d", "d/n", "f"]),
+        ([whiteout("d"), file("d/n")], ["d", "d/n", "f"]),
+        ([whiteout("d"), file("d/s/n"), whiteout("f")], ["d", "d/s", "d/s/n"]),
+        ([whiteout("d/a"), file("d/a", b"new"), whiteout("f"), directory("f")], None),
+        ([whiteout("d"), symlink("d", "f")], ["d", "f"]),
+        ([whiteout("d/s"), whiteout("d")], ["f"]),
+        ([whiteout("d/s/b"), opaque("d"), directory("d")], ["d", "f"]),
         ([file(".wh..wh.aufs"), directory(".wh..wh.plnk"), file(".wh..wh.plnk/1.2")], None),
         ([directory(".wh..wh.orph"), file("d/.wh..wh.x/y/z", b"z")], None),
     ],
@@ -73,7 +73,7 @@ def test_whiteouts_hide_what_is_below_and_nothing_else_in_any_order(stack, tmp_p
 
 
 def test_what_was_whited_out_stays_hidden_when_its_name_comes_back(stack):
-    stack.apply(*BASE).apply(white("d")).apply(directory("d", 0o700))
+    stack.apply(*BASE).apply(whiteout("d")).apply(directory("d", 0o700))
     assert stack.shows() == {"d": ("dir", "0o700"), "f": (*F, b"f")}
 
 
@@ -153,13 +153,13 @@ def test_missing_directories_are_made_and_look_as_below(stack):
 @pytest.mark.parametrize(
     ("upper", "modes"),
     [
-        ([white("a"), opaque("a/b")], ["0o755", "0o755"]),
-        ([white("a"), file("a/b/f")], ["0o755", "0o755"]),
+        ([whiteout("a"), opaque("a/b")], ["0o755", "0o755"]),
+        ([whiteout("a"), file("a/b/f")], ["0o755", "0o755"]),
         ([opaque("a"), file("a/b/f")], ["0o750", "0o755"]),
         ([opaque(""), file("a/b/f")], ["0o755", "0o755"]),
-        ([white("a/b"), file("a/b/f")], ["0o750", "0o755"]),
+        ([whiteout("a/b"), file("a/b/f")], ["0o750", "0o755"]),
         ([opaque("a/b"), file("a/b/f")], ["0o750", "0o2711"]),
-        ([white("a"), directory("a", 0o700), file("a/b/f")], ["0o700", "0o755"]),
+        ([whiteout("a"), directory("a", 0o700), file("a/b/f")], ["0o700", "0o755"]),
     ],
 )
 def test_a_missing_directory_takes_nothing_from_what_the_layer_removes(
@@ -183,7 +183,7 @@ def test_a_missing_directory_that_is_a_link_below_is_followed(stack):
         symlink("alias", "lib/../lib"),
     )
     stack.apply(
-        file("lib/new", b"n"), file("var/run/pid", b"1"), file("alias/x/y"), white("lib/no")
+        file("lib/new", b"n"), file("var/run/pid", b"1"), file("alias/x/y"), whiteout("lib/no")
     )
     shown = stack.shows()
     assert shown["lib"] == ("symlink", "usr/lib")
@@ -191,7 +191,7 @@ def test_a_missing_directory_that_is_a_link_below_is_followed(stack):
     assert shown["usr/lib/new"] == (*F, b"n")
     assert shown["run/pid"] == (*F, b"1")
     assert {"usr/lib/libc", "usr/lib/x/y"} <= set(shown)
-    stack.apply(white("lib/libc"), link("var/run/hard", "lib/new"))
+    stack.apply(whiteout("lib/libc"), link("var/run/hard", "lib/new"))
     assert "usr/lib/libc" not in stack.names()
     assert stack.shows()["run/hard"] == (*F, b"n")
 
@@ -224,8 +224,8 @@ def test_a_link_to_a_symlink_is_the_symlink(stack):
         [file("l"), link("l", "l")],
         [directory("x"), link("l", "x")],
         [link("l", "d")],
-        [white("f"), link("l", "f")],
-        [white("d"), link("l", "d/a")],
+        [whiteout("f"), link("l", "f")],
+        [whiteout("d"), link("l", "d/a")],
         [directory("x"), file("x/f"), link("x", "x/f")],
         [file("x"), file("x/y")],
         [file("x"), directory("x/y/z")],
@@ -245,13 +245,13 @@ def test_times_of_directories_are_those_of_the_layer_whatever_comes_after(stack,
         *(file("a/b/c", b"c", mtime=3 * 10**9 + 7 * 10**8), symlink("a/l", "b", mtime=4 * 10**9)),
     ]
     stack.apply(*(reversed(parts) if reverse else parts))
-    stack.apply(white("a/missing"), file("a/b/new", mtime=9 * 10**9))
+    stack.apply(whiteout("a/missing"), file("a/b/new", mtime=9 * 10**9))
     times = {path: os.lstat(stack.place(path)).st_mtime_ns // 10**9 for path in stack.names()}
     assert times == {"a": 1, "a/b": 2, "a/b/c": 3, "a/l": 4, "a/b/new": 9}
 
 
 def test_a_directory_that_loses_what_is_below_keeps_its_time(stack):
     stack.apply(symlink("a/b/l", "x"), directory("a/c/d"))
-    stack.apply(file("a/c/f", b"f"), white("a"))
+    stack.apply(file("a/c/f", b"f"), whiteout("a"))
     assert stack.names() == ["a", "a/c", "a/c/f"]
     assert [stack.place(path).stat().st_mtime_ns for path in ("a", "a/c")] == [0, 0]

@@ -151,6 +151,7 @@ def test_limits(stack, limits, members):
         stack.apply(*members, limits=limits)
 
 
+@pytest.mark.slow
 def test_the_deepest_path_that_is_allowed(stack):
     deep = "/".join("d" * 255)
     stack.apply(file(f"{deep}/f", b"f"))

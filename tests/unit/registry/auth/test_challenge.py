@@ -37,7 +37,7 @@ from ocitool_registry.auth.challenge import Challenge, choose, parse_challenges
         (', , Basic realm="x",', [("basic", {"realm": "x"})]),
     ],
 )
-def test_challenges_are_read(header, want):
+def test_challenges_are_parsed(header, want):
     found = parse_challenges(header)
     assert [(one.scheme, dict(one.parameters)) for one in found] == want
 
@@ -46,7 +46,7 @@ def test_a_quote_that_does_not_end_keeps_the_scheme():
     assert parse_challenges('Basic realm="unfinished')[0].scheme == "basic"
 
 
-def test_bearer_is_answered_before_basic():
+def test_bearer_is_preferred_to_basic():
     basic, bearer = Challenge("basic"), Challenge("bearer")
     assert choose((Challenge("negotiate"), basic, bearer)) == bearer
     assert choose((basic,)) == basic
@@ -54,10 +54,10 @@ def test_bearer_is_answered_before_basic():
 
 
 @given(st.text())
-def test_any_text_is_read(header):
+def test_any_text_can_be_parsed(header):
     parse_challenges(header)
 
 
 @given(st.text(alphabet='aB ,="\\:/'))
-def test_any_punctuation_is_read(header):
+def test_any_punctuation_can_be_parsed(header):
     parse_challenges(header)

@@ -1,4 +1,4 @@
-"""Credential helpers: programs that get, store and erase credentials."""
+"""Credential helpers: get, store and erase."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def secret(user: str) -> str:
     return json.dumps({"ServerURL": "x", "Username": user, "Secret": "hush"})
 
 
-def test_a_helper_of_the_host_is_asked(helper, config, environment):
+def test_the_helper_for_a_host_is_used(helper, config, environment):
     config.write_text('{"credHelpers":{"r.example":"fake"}}')
     (helper / "r.example").write_text(secret("me"))
     source = default_source(environment=environment)
@@ -72,7 +72,7 @@ def test_a_helper_of_the_host_is_asked(helper, config, environment):
     assert source.get("s.example", "a") is None
 
 
-def test_a_store_is_asked_for_all_and_the_file_comes_after(helper, config, environment):
+def test_the_default_helper_comes_before_the_file(helper, config, environment):
     config.write_text('{"credsStore":"fake","auths":{"s.example":{"username":"file"}}}')
     (helper / "https:__index.docker.io_v1_").write_text(secret("hub"))
     source = default_source(environment=environment)
@@ -87,7 +87,7 @@ def test_the_token_user_marks_an_identity_token(helper, config, environment):
     assert (found.username, found.identity_token) == ("", "hush")
 
 
-def test_a_helper_that_is_not_installed_is_passed_over(config, environment):
+def test_a_helper_that_is_not_installed_is_ignored(config, environment):
     config.write_text('{"credsStore":"absent-helper","auths":{"r.example":{"username":"file"}}}')
     assert default_source(environment=environment).get("r.example", "").username == "file"
 
@@ -140,7 +140,7 @@ def careless(helper, config, environment):
     return make
 
 
-def test_a_helper_that_prints_without_end_is_killed(careless):
+def test_a_helper_with_endless_output_is_killed(careless):
     source = careless('while :; do printf "%01000d" 1; done')
     with pytest.raises(
         RegistryError, match="docker-credential-fake get: output is larger than 1048576"
@@ -148,7 +148,7 @@ def test_a_helper_that_prints_without_end_is_killed(careless):
         source.get("r.example", "")
 
 
-def test_a_helper_that_complains_without_end_is_killed(careless, monkeypatch):
+def test_a_helper_with_endless_error_output_is_killed(careless, monkeypatch):
     monkeypatch.setattr(limits, "HELPER_TIME", 0.5)
     source = careless('while :; do printf "%01000d" 1 >&2; done')
     with pytest.raises(RegistryError, match="no result after 0"):
@@ -167,14 +167,14 @@ def test_a_helper_that_does_not_end_is_killed(careless, monkeypatch, script):
     assert time.monotonic() - began < 60
 
 
-def test_a_helper_that_reads_nothing_holds_nobody(careless, environment):
+def test_a_helper_that_reads_nothing_does_not_block(careless, environment):
     careless("exit 0")
     long = Credential(username="u", password="x" * 500_000)
     assert store_credential("r.example", long, environment=environment) == "docker-credential-fake"
 
 
 @pytest.mark.parametrize("verb", ["get", "store", "erase"])
-def test_a_pipe_is_no_credentials_file(config, environment, verb):
+def test_a_pipe_is_not_an_authentication_file(config, environment, verb):
     os.mkfifo(config)
     calls = {
         "get": lambda: default_source(environment=environment).get("r.example", ""),
@@ -187,7 +187,7 @@ def test_a_pipe_is_no_credentials_file(config, environment, verb):
         calls[verb]()
 
 
-def test_a_pipe_as_authfile_is_refused(tmp_path):
+def test_a_pipe_as_authfile_is_rejected(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(RegistryError, match="is not a regular file"):
         default_source(str(tmp_path / "pipe")).get("r.example", "")
@@ -199,7 +199,7 @@ def test_devices_as_authfile():
         default_source("/dev/zero").get("r.example", "")
 
 
-def test_a_credentials_file_has_a_limit(config, environment):
+def test_the_size_of_an_authentication_file_is_limited(config, environment):
     config.write_bytes(b" " * (limits.AUTHFILE + 1))
     with pytest.raises(RegistryError, match="authentication file is larger than 4194304 bytes"):
         default_source(environment=environment).get("r.example", "")

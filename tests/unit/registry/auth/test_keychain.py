@@ -38,7 +38,7 @@ def user(source, registry="r.example", repository="a/b"):
     return found.username if found else None
 
 
-def test_files_are_looked_through_in_their_order(home, environment, tmp_path):
+def test_files_are_searched_in_their_order(home, environment, tmp_path):
     paths = [
         home / ".docker/config.json",
         home / ".config/containers/auth.json",
@@ -53,7 +53,7 @@ def test_files_are_looked_through_in_their_order(home, environment, tmp_path):
         assert (found.username, found.origin) == (f"user{number}", str(path))
 
 
-def test_a_file_that_is_named_is_the_only_one(home, environment, tmp_path):
+def test_a_given_file_is_the_only_one_used(home, environment, tmp_path):
     write(home / ".docker/config.json", {"r.example": auth("home")})
     write(tmp_path / "other.json", {})
     named = str(tmp_path / "other.json")
@@ -61,7 +61,7 @@ def test_a_file_that_is_named_is_the_only_one(home, environment, tmp_path):
     assert user(default_source(environment={**environment, "REGISTRY_AUTH_FILE": named})) is None
 
 
-def test_a_file_that_is_named_must_be_there(environment):
+def test_a_given_file_must_exist(environment):
     with pytest.raises(RegistryError, match="authentication file not found"):
         default_source("/nowhere/auth.json", environment)
 
@@ -74,7 +74,7 @@ def test_the_variable_comes_before_the_files_and_falls_through(home, environment
     assert user(source, "s.example") == "s"
 
 
-def test_the_most_specific_key_decides():
+def test_the_most_specific_key_wins():
     auths = {"r.example": auth("host"), "r.example/a": auth("space"), "r.example/a/b": auth("repo")}
     file = authfile.parse(json.dumps({"auths": auths}).encode(), "x")
     wanted = {"a/b": "repo", "a/c": "space", "ab": "host", "": "host"}
@@ -117,19 +117,19 @@ def test_entries_take_several_forms():
     "text",
     ['{"auths":{"a":{"auth":"%%"}}}', "{", "[]", '{"auths":[1]}', '{"auths":{"a":"secret"}}'],
 )
-def test_a_broken_file_is_an_error_that_shows_nothing_secret(text):
+def test_an_invalid_file_is_an_error_without_secrets(text):
     with pytest.raises(RegistryError) as caught:
         authfile.parse(text.encode(), "the file").get("a", "")
     assert str(caught.value).startswith("the file")
     assert "secret" not in str(caught.value)
 
 
-def test_a_credential_does_not_show_itself():
+def test_the_repr_of_a_credential_has_no_secrets():
     shown = repr(Credential(username="u", password="hush", identity_token="hush"))
     assert "hush" not in shown
 
 
-def test_what_is_stored_is_found_and_removed(home, environment):
+def test_a_stored_credential_is_found_and_removed(home, environment):
     where = store_credential(
         "r.example", Credential(username="me", password="p:w"), environment=environment
     )
@@ -142,7 +142,7 @@ def test_what_is_stored_is_found_and_removed(home, environment):
     assert user(default_source(environment=environment)) is None
 
 
-def test_other_entries_and_settings_stay(home, environment):
+def test_other_entries_and_settings_are_kept(home, environment):
     path = home / ".docker/config.json"
     write(path, {"s.example": auth("s"), "https://r.example/": auth("old")}, psFormat="x")
     store_credential("r.example", Credential(username="new"), environment=environment)
@@ -159,7 +159,7 @@ def test_a_newer_credential_is_not_hidden_by_an_older_one(environment, tmp_path)
     assert user(default_source(environment=environment)) == "new"
 
 
-def test_a_link_to_the_file_stays_a_link(home, environment, tmp_path):
+def test_a_symlink_to_the_file_is_kept(home, environment, tmp_path):
     write(tmp_path / "dotfiles.json", {})
     (home / ".docker").mkdir(parents=True)
     (home / ".docker/config.json").symlink_to(tmp_path / "dotfiles.json")

@@ -38,13 +38,13 @@ def base(host: str, *, insecure: bool = False, **answers: object) -> str:
     return probe(host, Table(**answers), insecure=insecure).base
 
 
-def test_a_host_elsewhere_is_asked_in_https_only():
+def test_only_https_is_used_for_other_hosts():
     assert base("r.example", https=401) == "https://r.example"
     with pytest.raises(PlainHttpError):
         base("r.example", https=PlainHttpError("no"), http=200)
 
 
-def test_plain_http_follows_where_it_may():
+def test_plain_http_is_tried_after_https_if_insecure():
     assert base("r.example", insecure=True, https=PlainHttpError("no"), http=200) == (
         "http://r.example"
     )
@@ -54,7 +54,7 @@ def test_plain_http_follows_where_it_may():
 
 
 @pytest.mark.parametrize("host", ["localhost:5000", "127.0.0.1:5000", "[::1]:5000"])
-def test_this_machine_is_asked_in_http_first(host):
+def test_plain_http_is_tried_first_on_loopback(host):
     assert base(host, http=200) == f"http://{host}"
     assert base(host, http=400, https=200) == f"https://{host}"
     assert base(host, http=TransportError("no HTTP"), https=200) == f"https://{host}"
@@ -84,7 +84,7 @@ def test_backoff_grows_and_is_bounded():
         ("Thu, 01 Jan 99999 00:00:00 GMT", None),
     ],
 )
-def test_what_a_registry_asks_to_wait(text, want):
+def test_retry_after_is_parsed(text, want):
     assert retry_after(text, now=90.0) == want
 
 
@@ -107,19 +107,19 @@ def retrying(answers: list[object]) -> tuple[Retrying, list[float]]:
     return Retrying(Table(https=next_answer), RetryPolicy(sleep=waits.append)), waits
 
 
-def test_what_may_not_be_repeated_is_not():
+def test_a_request_that_is_not_repeatable_is_sent_once():
     with pytest.raises(TransportError):
         retrying([TransportError("cut")])[0].send(request(repeatable=False))
     assert retrying([500])[0].send(request(repeatable=False)).status == 500
 
 
-def test_what_the_registry_put_off_is_repeated_all_the_same():
+def test_a_request_is_repeated_after_429_and_503():
     sender, waits = retrying([429, 503, 201])
     assert sender.send(request(repeatable=False)).status == 201
     assert len(waits) == 2
 
 
-def test_a_host_that_is_not_there_is_soon_given_up():
+def test_a_host_that_cannot_be_reached_has_few_retries():
     sender, waits = retrying([ConnectError("no")] * 9)
     with pytest.raises(ConnectError):
         sender.send(request())
@@ -137,6 +137,6 @@ def test_credentials_stay_with_their_origin():
     assert [asked.method for asked in table.asked] == ["PUT", "PUT"]
 
 
-def test_a_secret_body_goes_nowhere_else():
+def test_a_secret_body_is_not_redirected_to_another_host():
     with pytest.raises(RegistryError, match="another host"):
         Redirecting(Table(https=(307, {"Location": "https://b/"}))).send(request(same_host=True))

@@ -74,7 +74,7 @@ def test_a_blob_in_one_request(ask):
     assert ask("HEAD", f"/v2/a/blobs/{DIGEST}").status == 200
 
 
-def test_a_blob_in_one_request_that_is_wrong_leaves_nothing(ask, backend):
+def test_wrong_content_in_one_request_leaves_nothing(ask, backend):
     response = ask("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}", b"other")
     assert code(response) == (400, "DIGEST_INVALID")
     assert len(backend._uploads) == 0
@@ -107,7 +107,7 @@ def test_wrong_content_is_not_published(ask):
 
 
 @pytest.mark.parametrize("text", ["", "x", "sha256:1", "md5:" + "0" * 32])
-def test_what_is_not_a_digest_is_refused(ask, text):
+def test_an_invalid_digest_is_rejected(ask, text):
     place = ask("POST", "/v2/a/blobs/uploads/").headers["Location"]
     assert code(ask("PUT", f"{place}?digest={text}", DATA)) == (400, "DIGEST_INVALID")
 
@@ -145,7 +145,7 @@ def test_ranges_outside_a_blob(ask, header):
     assert response.headers["Content-Range"] == "bytes */10000"
 
 
-def test_a_range_of_other_content_gets_the_whole(ask):
+def test_a_range_with_another_entity_tag_returns_the_whole_blob(ask):
     ask("POST", f"/v2/a/blobs/uploads/?digest={DIGEST}", DATA)
     response = ask("GET", f"/v2/a/blobs/{DIGEST}", Range="bytes=5-", If_Range='"older"')
     assert (response.status, response.length) == (200, len(DATA))
@@ -188,16 +188,16 @@ def test_a_manifest_by_tag(ask):
         (b" " * (4 * 1024 * 1024 + 1), INDEX_TYPE, (413, "SIZE_INVALID")),
     ],
 )
-def test_what_is_not_a_manifest_is_refused(ask, raw, content_type, want):
+def test_an_invalid_manifest_is_rejected(ask, raw, content_type, want):
     assert code(ask("PUT", "/v2/a/manifests/1", raw, Content_Type=content_type)) == want
 
 
-def test_a_manifest_that_is_not_its_digest_is_refused(ask):
+def test_a_manifest_with_another_digest_is_rejected(ask):
     response = ask("PUT", f"/v2/a/manifests/{DIGEST}", INDEX, Content_Type=INDEX_TYPE)
     assert code(response) == (400, "DIGEST_INVALID")
 
 
-def test_an_image_without_its_layers_is_refused(ask):
+def test_an_image_with_missing_layers_is_rejected(ask):
     blob = {"mediaType": "application/x", "digest": str(DIGEST), "size": len(DATA)}
     foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar"
     far = {"mediaType": foreign, "digest": str(Digest.of(b"x")), "size": 1}
@@ -234,24 +234,24 @@ def test_repositories_come_in_pages(ask):
 
 
 @pytest.mark.parametrize("name", ["A", "a//b", "a/../b", "-a", "a" * 256, "a_"])
-def test_what_is_not_a_name_is_refused(ask, name):
+def test_an_invalid_repository_name_is_rejected(ask, name):
     assert code(ask("GET", f"/v2/{name}/tags/list")) == (400, "NAME_INVALID")
 
 
-def test_a_name_may_hold_the_words_of_the_protocol(ask):
+def test_a_repository_name_may_contain_words_of_the_protocol(ask):
     ask("PUT", "/v2/a/blobs/tags/list/manifests/1", INDEX, Content_Type=INDEX_TYPE)
     assert ask("GET", "/v2/a/blobs/tags/list/manifests/1").status == 200
     assert ask("GET", "/v2/a/blobs/tags/list/tags/list").status == 200
 
 
-def test_what_is_not_served_says_so(ask):
+def test_unsupported_endpoints_are_reported(ask):
     assert code(ask("GET", f"/v2/a/referrers/{DIGEST}")) == (404, "UNSUPPORTED")
     assert code(ask("GET", "/v2/a/nothing")) == (404, "UNSUPPORTED")
     refused = ask("PUT", "/v2/a/tags/list")
     assert (code(refused), refused.headers["Allow"]) == ((405, "UNSUPPORTED"), "GET")
 
 
-def test_a_storage_that_fails_is_not_explained_to_strangers(ask, backend, monkeypatch, caplog):
+def test_a_storage_failure_is_not_explained_to_clients(ask, backend, monkeypatch, caplog):
     def fail(repository):
         raise StoreError("/srv/secret is full")
 

@@ -100,7 +100,7 @@ def test_a_malformed_chunk_ends_the_connection(connection, raw, body):
     assert receive(raw, b"SIZE_INVALID").startswith(b"HTTP/1.1 400")
 
 
-def test_trailers_are_passed_over(connection, raw):
+def test_trailers_are_ignored(connection, raw):
     place = begin(connection)
     head = f"PATCH {place} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     raw.sendall(head.encode() + b"5;ext=1\r\nabcde\r\n0\r\nX-Sum: 1\r\n\r\n")
@@ -110,7 +110,7 @@ def test_trailers_are_passed_over(connection, raw):
     assert data.count(b"HTTP/1.1 ") == 2
 
 
-def test_a_body_is_invited_when_it_is_wanted(connection, raw):
+def test_100_continue_is_sent_when_the_body_is_read(connection, raw):
     place = begin(connection)
     digest = Digest.of(SMALL)
     head = f"PUT {place}?digest={digest} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n"
@@ -120,7 +120,7 @@ def test_a_body_is_invited_when_it_is_wanted(connection, raw):
     assert receive(raw, b"\r\n\r\n").startswith(b"HTTP/1.1 201")
 
 
-def test_a_body_that_is_refused_is_not_invited(raw):
+def test_no_100_continue_is_sent_for_a_rejected_body(raw):
     head = "PUT /v2/a/blobs/uploads/none?digest=x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n"
     raw.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
     data = receive(raw, b"DIGEST_INVALID")
@@ -129,7 +129,7 @@ def test_a_body_that_is_refused_is_not_invited(raw):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_refused_body_is_read_so_that_the_answer_arrives(connection, chunked):
+def test_a_rejected_body_is_read_so_that_the_response_arrives(connection, chunked):
     body = iter([DATA] * 5) if chunked else DATA * 5
     path = f"/v2/a/blobs/uploads/none?digest={DIGEST}"
     response, text = answer(connection, "PUT", path, body, encode_chunked=chunked)
@@ -137,7 +137,7 @@ def test_a_refused_body_is_read_so_that_the_answer_arrives(connection, chunked):
     assert answer(connection, "GET", "/v2/")[0].status == 200
 
 
-def test_what_came_of_a_cut_body_is_kept(connection, raw):
+def test_bytes_of_a_body_that_is_cut_off_are_kept(connection, raw):
     place = begin(connection)
     raw.sendall(f"PATCH {place} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode())
     raw.sendall(SMALL)
@@ -150,7 +150,7 @@ def test_what_came_of_a_cut_body_is_kept(connection, raw):
     "lengths",
     ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Content-Length: -5", "Content-Length: +5"],
 )
-def test_a_body_without_one_clear_length_is_refused(raw, lengths):
+def test_a_body_of_ambiguous_length_is_rejected(raw, lengths):
     raw.sendall(f"PATCH /v2/a/blobs/uploads/x HTTP/1.1\r\nHost: x\r\n{lengths}\r\n\r\n".encode())
     assert receive(raw, b"\r\n\r\n").startswith(b"HTTP/1.1 400")
 
@@ -160,7 +160,7 @@ def test_headers_have_a_limit(raw):
     assert receive(raw, b"\r\n\r\n").startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_speaks_tls_gets_a_reason(raw):
+def test_a_tls_handshake_gets_an_error_response(raw):
     raw.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
     assert b"uses plain HTTP" in receive(raw, b"not TLS")
 
@@ -175,7 +175,7 @@ def test_content_that_ends_early_ends_the_connection(connection, backend, monkey
         connection.getresponse().read()
 
 
-def test_a_request_under_way_is_finished_before_the_server_stops(backend):
+def test_a_running_request_is_finished_before_the_server_stops(backend):
     running = serve(backend, threads=2, timeout=5)
     running.start()
     client = http.client.HTTPConnection(running.address, timeout=10)
@@ -222,29 +222,29 @@ def drip(sock, data=b"x"):
     pytest.fail("the server waits without end")
 
 
-def test_a_head_that_comes_byte_by_byte_is_given_up(hasty):
+def test_a_head_sent_byte_by_byte_times_out(hasty):
     hasty.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-")
     assert drip(hasty) == b""
 
 
-def test_a_body_that_comes_byte_by_byte_is_given_up(hasty):
+def test_a_body_sent_byte_by_byte_times_out(hasty):
     hasty.sendall(b"POST /v2/a/blobs/uploads/?digest=%s HTTP/1.1\r\n" % str(DIGEST).encode())
     hasty.sendall(b"Host: x\r\nContent-Length: 1000\r\n\r\n")
     assert drip(hasty).startswith(b"HTTP/1.1 408")
 
 
-def test_chunks_that_come_byte_by_byte_are_given_up(hasty):
+def test_chunks_sent_byte_by_byte_time_out(hasty):
     hasty.sendall(b"POST /v2/a/blobs/uploads/?digest=%s HTTP/1.1\r\n" % str(DIGEST).encode())
     hasty.sendall(b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     assert drip(hasty, b"1\r\nx\r\n").startswith(b"HTTP/1.1 408")
 
 
-def test_a_refused_body_that_comes_byte_by_byte_is_not_waited_for(hasty):
+def test_the_server_does_not_wait_for_a_rejected_body_sent_byte_by_byte(hasty):
     hasty.sendall(b"PUT /v2/a/manifests/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
     assert drip(hasty).startswith(b"HTTP/1.1 413")
 
 
-def test_a_body_that_is_slow_and_steady_is_taken(backend):
+def test_a_slow_and_steady_body_is_accepted(backend):
     """Its bytes come fast enough, though it takes longer than the patience in all."""
     with serve(backend, threads=2, stall_timeout=2) as running:
         client = http.client.HTTPConnection(running.address, timeout=30)
@@ -273,7 +273,7 @@ def test_too_many_connections_close_the_one_that_waited_longest(backend, monkeyp
             assert silent[0].recv(1) == b""
 
 
-def test_a_port_that_is_taken_is_an_error(server, backend):
+def test_a_port_in_use_is_an_error(server, backend):
     port = int(server.address.rpartition(":")[2])
     with pytest.raises(RegistryError, match="cannot listen"):
         serve(backend, port=port).start()

@@ -30,7 +30,7 @@ def content(size):
     return SimpleNamespace(size=size)
 
 
-def test_no_more_than_the_bound_are_open(sessions):
+def test_the_number_of_open_sessions_is_limited(sessions):
     first, _ = sessions.begin("a", content(0)), sessions.begin("a", content(0))
     with pytest.raises(TooManyUploads, match="at most 2 may be open"):
         sessions.begin("a", content(0))
@@ -40,7 +40,7 @@ def test_no_more_than_the_bound_are_open(sessions):
 
 
 @pytest.mark.parametrize("size, lasts", [(0, limits.UPLOAD_EMPTY), (1, limits.UPLOAD_IDLE)])
-def test_an_abandoned_one_goes_when_another_begins(sessions, now, dropped, size, lasts):
+def test_an_idle_session_expires_when_another_begins(sessions, now, dropped, size, lasts):
     held = content(size)
     old = sessions.begin("a", held)
     now.time += lasts
@@ -53,7 +53,7 @@ def test_an_abandoned_one_goes_when_another_begins(sessions, now, dropped, size,
         sessions.size("a", old)
 
 
-def test_one_that_is_used_stays(sessions, now):
+def test_a_session_in_use_does_not_expire(sessions, now):
     old = sessions.begin("a", content(1))
     now.time += limits.UPLOAD_IDLE
     with sessions.locked("a", old):
@@ -64,7 +64,7 @@ def test_one_that_is_used_stays(sessions, now):
     assert sessions.size("a", old) == 1
 
 
-def test_two_are_never_at_one(sessions):
+def test_a_session_is_locked_by_one_request(sessions):
     name = sessions.begin("a", content(5))
     with sessions.locked("a", name):
         with pytest.raises(UploadConflict) as caught, sessions.locked("a", name):
@@ -72,7 +72,7 @@ def test_two_are_never_at_one(sessions):
         assert caught.value.size == 5
 
 
-def test_all_end_with_the_server(sessions, dropped):
+def test_close_ends_all_sessions(sessions, dropped):
     sessions.begin("a", content(0))
     sessions.begin("b", content(1))
     sessions.close()

@@ -97,7 +97,7 @@ def test_repeated_headers_are_joined(peer, transport):
         assert response.headers["www-authenticate"] == "A, B"
 
 
-def test_content_that_is_labelled_as_encoded_stays_as_it_is(peer, transport):
+def test_encoded_content_is_not_decoded(peer, transport):
     answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok"
     with transport.send(get(peer(answer).address)) as response:
         assert response.stream.read(100) == b"ok"
@@ -107,14 +107,14 @@ def test_content_that_is_labelled_as_encoded_stays_as_it_is(peer, transport):
     ("body", "length"),
     [(b"", b"0"), (b"abc", b"3"), (Body(open=lambda: io.BytesIO(b"abc"), size=3), b"3")],
 )
-def test_a_body_says_its_length(peer, transport, body, length):
+def test_a_body_has_a_content_length(peer, transport, body, length):
     there = peer(enough=lambda heard: heard.endswith(b"abc" if length == b"3" else b"\r\n\r\n"))
     transport.send(Request(method="PUT", url=f"http://{there.address}/", body=body)).close()
     assert b"content-length: " + length in there.heard.lower()
     assert b"chunked" not in there.heard.lower()
 
 
-def test_an_answer_that_comes_before_the_body_was_sent_is_read(peer, transport):
+def test_a_response_before_the_end_of_the_body_is_read(peer, transport):
     there = peer(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
     size = 64 * 1024 * 1024
     body = Body(open=lambda: io.BytesIO(bytes(size)), size=size)
@@ -126,7 +126,7 @@ def test_an_answer_that_comes_before_the_body_was_sent_is_read(peer, transport):
     response.close()
 
 
-def test_an_error_of_the_body_comes_out_as_it_is(peer, transport):
+def test_an_error_of_the_body_is_raised_unchanged(peer, transport):
     class Broken:
         def read(self, size: int = -1) -> bytes:
             raise RegistryError("the source broke")
@@ -140,7 +140,7 @@ def test_an_error_of_the_body_comes_out_as_it_is(peer, transport):
         transport.send(Request(method="PUT", url=f"http://{there.address}/", body=body))
 
 
-def test_tls_to_plain_http_tells_the_remedy(peer, transport):
+def test_tls_to_a_plain_http_server_has_a_hint(peer, transport):
     there = peer(b"HTTP/1.1 400 Bad Request\r\n\r\n", enough=lambda heard: len(heard) > 5)
     with pytest.raises(PlainHttpError) as caught:
         transport.send(Request(method="GET", url=f"https://{there.address}/v2/?secret=1"))
@@ -148,7 +148,7 @@ def test_tls_to_plain_http_tells_the_remedy(peer, transport):
     assert "secret" not in str(caught.value)
 
 
-def test_nobody_there(transport):
+def test_a_refused_connection(transport):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(ConnectError, match="refused") as caught:
@@ -157,7 +157,7 @@ def test_nobody_there(transport):
     assert "Connection(" not in str(caught.value)  # the words of a library below
 
 
-def test_no_answer_in_time():
+def test_a_response_timeout():
     transport = RequestsTransport(read_timeout=0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Timeout):
         transport.send(get(f"127.0.0.1:{silent.getsockname()[1]}"))
@@ -171,7 +171,7 @@ def test_a_body_that_is_cut_off(peer, transport):
             pass
 
 
-def test_a_peer_that_hangs_up_is_no_absent_one(peer, transport):
+def test_a_closed_connection_is_not_a_connect_error(peer, transport):
     # The difference decides whether a request that is not repeatable is sent again.
     with pytest.raises(TransportError) as caught:
         transport.send(get(peer(b"").address))
@@ -183,26 +183,26 @@ def test_what_is_not_http(peer, transport):
         transport.send(get(peer(b"SSH-2.0-OpenSSH\r\n").address))
 
 
-def test_certificates_that_are_not_there(transport, monkeypatch):
+def test_a_missing_ca_file(transport, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     with pytest.raises(ConnectError, match=r"/nowhere/ca\.pem"):
         transport.send(Request(method="GET", url="https://127.0.0.1:9/v2/"))
 
 
-def test_a_certificate_that_nobody_vouches_for(transport, tls_peer):
+def test_an_untrusted_certificate(transport, tls_peer):
     url = f"https://{tls_peer.address}/v2/"
     with pytest.raises(TlsError, match="not trusted") as caught:
         transport.send(Request(method="GET", url=url))
     assert "SSL_CERT_FILE" in caught.value.hint
 
 
-def test_a_certificate_that_the_environment_vouches_for(transport, tls_peer, monkeypatch):
+def test_a_certificate_trusted_by_the_environment(transport, tls_peer, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", tls_peer.certificate)
     with transport.send(Request(method="GET", url=f"https://{tls_peer.address}/v2/")) as response:
         assert response.status == 200
 
 
-def test_a_certificate_that_need_not_be_vouched_for(tls_peer):
+def test_certificates_are_not_verified_if_insecure(tls_peer):
     transport = RequestsTransport(verify=False)
     with transport.send(Request(method="GET", url=f"https://{tls_peer.address}/v2/")) as response:
         assert response.status == 200

@@ -51,17 +51,17 @@ def test_locations_are_followed(base, location, want):
         "https:///x",
     ],
 )
-def test_jumps_that_open_a_door_are_refused(target):
+def test_unsafe_redirects_are_rejected(target):
     with pytest.raises(RegistryError):
         require_safe_target("https://registry.example/v2/", target)
 
 
-def test_a_private_registry_may_not_point_to_the_metadata_service():
+def test_a_private_registry_cannot_redirect_to_the_metadata_service():
     with pytest.raises(RegistryError):
         require_safe_target("http://10.0.0.1/v2/", "http://169.254.169.254/")
 
 
-def test_an_error_shows_nothing_secret():
+def test_an_error_has_no_secrets():
     with pytest.raises(RegistryError) as caught:
         require_safe_target("https://u:secret@r.example/v2/", "http://o.example/x?sig=secret")
     assert "secret" not in str(caught.value)
@@ -83,7 +83,7 @@ def test_hosts():
 
 
 @given(st.text(alphabet="ab:/?#[]@.%-1 \\") | st.text())
-def test_any_location_is_an_address_or_our_error(location):
+def test_any_location_is_a_url_or_a_registry_error(location):
     try:
         found = resolve_location("https://r.example/v2/", location)
     except RegistryError:

@@ -127,6 +127,7 @@ def test_without_a_cgroup_none_is_shown_and_devices_are_closed(root_only, tools_
     assert execute(command, env=python_environment()).ok().stdout == "null\nurandom\n"
 
 
+@pytest.mark.slow
 def test_a_user_gets_one_where_it_is_delegated(root_only, ordinary_user, run_cli, tools_context):
     unified = [path for path, controllers in cgroups.own_cgroups() if not controllers]
     if not unified:

@@ -94,6 +94,7 @@ def test_bad_arguments_are_the_kernels_to_tell(run):
     )
 
 
+@pytest.mark.slow
 def test_renaming_meanwhile_reaches_nothing_outside(run):
     """A directory and a link to the volume are exchanged all the time."""
     found = run(
@@ -118,6 +119,7 @@ def test_renaming_meanwhile_reaches_nothing_outside(run):
     assert {path for path, _ in found if path.startswith("/volume")} == set()
 
 
+@pytest.mark.slow
 def test_memory_that_changes_meanwhile_reaches_nothing_outside(run):
     found = run(
         "text = ctypes.create_string_buffer(b'/d/f', 20); done = threading.Event()\n"

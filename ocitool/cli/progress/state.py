@@ -74,7 +74,7 @@ class TransferState:
 
 
 @dataclass(slots=True)
-class Board:
+class ProgressState:
     """Steps by number and transfers by blob, in the order of their start."""
 
     began: float

@@ -1,12 +1,12 @@
-"""The rows of text that the terminal shows for a `Board`, limited to its height."""
+"""The rows of text that the terminal shows for a `ProgressState`, limited to its height."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ocitool.cli.progress.board import Board, Step, TransferState
 from ocitool.cli.progress.plain import short_key
+from ocitool.cli.progress.state import ProgressState, Step, TransferState
 from ocitool.cli.units import clock, human_size
 
 _LIVE_LINES = 5  # last lines shown of a running step
@@ -26,15 +26,15 @@ class Row:
     rank: int = 0
 
 
-def picture(
-    board: Board, now: float, *, height: int = 0, final: bool = False, fancy: bool = True
+def rows_of(
+    state: ProgressState, now: float, *, height: int = 0, final: bool = False, fancy: bool = True
 ) -> list[Row]:
     """Return the rows to show, at most *height* of them unless that is 0.
 
     With *final*, steps and transfers that have not ended are marked as canceled.  *fancy* permits
     non-ASCII characters.
     """
-    rows = [*_steps(board, now, final), *_transfers(board, now, final, fancy)]
+    rows = [*_steps(state, now, final), *_transfers(state, now, final, fancy)]
     return _fit(rows, height) if height else rows
 
 
@@ -53,15 +53,15 @@ def _fit(rows: list[Row], height: int) -> list[Row]:
 # -- steps ---------------------------------------------------------------------------------
 
 
-def _steps(board: Board, now: float, final: bool) -> Iterator[Row]:
-    if not board.steps:
+def _steps(state: ProgressState, now: float, final: bool) -> Iterator[Row]:
+    if not state.steps:
         return
-    ended = sum(step.seconds is not None for step in board.steps.values())
-    failed = final and any(step.error for step in board.steps.values())
-    whole = final and not failed and ended == len(board.steps)
-    state = "FINISHED" if whole else "FAILED" if failed else f"({ended}/{len(board.steps)})"
-    yield Row(f"[+] Building {clock(now - board.began)} {state}", style="bold")
-    for step in board.steps.values():
+    ended = sum(step.seconds is not None for step in state.steps.values())
+    failed = final and any(step.error for step in state.steps.values())
+    whole = final and not failed and ended == len(state.steps)
+    label = "FINISHED" if whole else "FAILED" if failed else f"({ended}/{len(state.steps)})"
+    yield Row(f"[+] Building {clock(now - state.began)} {label}", style="bold")
+    for step in state.steps.values():
         yield from _step(step, now, final)
 
 
@@ -83,8 +83,8 @@ def _step(step: Step, now: float, final: bool) -> Iterator[Row]:
 # -- transfers -----------------------------------------------------------------------------
 
 
-def _transfers(board: Board, now: float, final: bool, fancy: bool) -> Iterator[Row]:
-    for transfer in board.transfers.values():
+def _transfers(state: ProgressState, now: float, final: bool, fancy: bool) -> Iterator[Row]:
+    for transfer in state.transfers.values():
         head = f"{short_key(transfer.latest.key)}  {transfer.latest.action:<6}"
         if transfer.latest.state != "running":
             yield _ended(transfer, head)

@@ -1,0 +1,111 @@
+"""Base images of a registry: resolved without a layer, fetched once, and not again."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import pytest
+
+from ocitool import Store, push
+from ocitool.builder.definition import SourceImage
+from ocitool.builder.solver.images import SourceImages
+from ocitool.errors import BuildError, RegistryError
+from ocitool.oci.platform import this_platform
+from ocitool.progress import SILENT
+from ocitool_registry import MemoryBackend, application
+from tests.unit.builder.conftest import BuildFixture
+
+
+class ThreadingServer(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, format, *args):
+        pass
+
+
+@contextmanager
+def counting_registry():
+    """Serve a registry in memory; gives ``HOST:PORT`` and a count of its GETs by path."""
+    inner, requests = application(MemoryBackend()), Counter()
+
+    def app(environ, start):
+        if environ["REQUEST_METHOD"] == "GET":
+            requests[environ["PATH_INFO"]] += 1
+        return inner(environ, start)
+
+    with make_server("127.0.0.1", 0, app, ThreadingServer, QuietHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}", requests
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def published(project, tmp_path):
+    """A registry with an image of two layers, its name, and another store to build in."""
+    project.put({"f": "1", "g": "2"})
+    project.build("FROM scratch\nCOPY f /\nCOPY g /\nENV A=1", "base:1", source_date_epoch=0)
+    with counting_registry() as (address, requests), Store.open(str(tmp_path / "other")) as store:
+        name = f"{address}/base:1"
+        pushed = push("base:1", source=project.store, to=name)
+        requests.clear()
+        yield name, pushed.digest, requests, BuildFixture(project.top, store)
+
+
+def blobs(requests):
+    return [path for path in requests if "/blobs/" in path]
+
+
+def source_images(store, *, pull=False):
+    return SourceImages(store, SILENT, pull=pull, insecure=False, authfile="")
+
+
+def test_resolving_fetches_no_layer(published):
+    name, digest, requests, other = published
+    images = source_images(other.store)
+    image = images.resolve(name, this_platform())
+    assert image.digest == digest and image.config.run.environment()["A"] == "1"
+    assert len(blobs(requests)) == 1  # the config
+    assert list(other.store.blobs.all()) == []
+    vertex = SourceImage(reference=name, platform=this_platform(), digest=digest)
+    layers, cached = images.fetch(vertex)
+    assert len(layers) == 2 and not cached
+    assert max(requests.values()) == 1 and len(blobs(requests)) == 3
+    assert images.fetch(vertex) == (layers, False) and max(requests.values()) == 1
+
+
+def test_a_build_fetches_what_the_store_does_not_have(published):
+    name, _, requests, other = published
+    built = other.build(
+        f"FROM {name} AS a\nFROM {name}\nCOPY --from={name} f /h\nCOPY --from=a g /i"
+    )
+    assert {"f", "g", "h", "i"} <= set(built.tree)
+    assert max(requests.values()) == 1 and len(blobs(requests)) == 3
+    requests.clear()
+    assert other.build(f"FROM {name}\nCOPY --from={name} f /h").executed == []
+    assert not requests
+    again = other.build(f"FROM {name}\nCOPY --from={name} f /h", pull=True)
+    assert blobs(requests) == [] and again.executed == [f"FROM {name}"]
+
+
+def test_a_failed_build_that_only_resolved_leaves_no_image(published):
+    name, _, _, other = published
+    with pytest.raises(BuildError, match="failed to resolve source metadata"):
+        other.build(f"FROM {name}\nCOPY --from={name.replace('base', 'gone')} f /")
+    assert list(other.store.refs.names()) == []
+    assert list(other.store.blobs.all()) == []
+
+
+def test_an_unreachable_registry_is_named_with_the_line(project):
+    with pytest.raises(RegistryError, match=r"^Dockerfile:1: .*127\.0\.0\.1:1") as caught:
+        project.build("FROM 127.0.0.1:1/x:1")
+    assert caught.value.hint
