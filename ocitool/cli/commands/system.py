@@ -69,7 +69,8 @@ def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
     with contextlib.suppress(StoreError):  # the index or the database is corrupt, as reported
         if found := list(unreferenced_data(store)):
             lines += map(one_line, found)
-            lines += ["  unreferenced data: run `ocitool system prune` to remove it"]
+            before = "after a repair, " if problems else ""
+            lines += [f"  unreferenced data: {before}run `ocitool system prune` to remove it"]
     return lines if problems else [*lines, "No problems found"], bool(problems)
 
 
@@ -90,7 +91,9 @@ def _repaired(
         else:
             wrong = True
             lines.append(_entry(result.what, result.remedy))
-    return lines if wrong else [*lines, "No problems found"], wrong
+    if not wrong:
+        lines.append("All problems were repaired" if lines else "No problems found")
+    return lines, wrong
 
 
 @click.command()
