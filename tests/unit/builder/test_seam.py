@@ -14,10 +14,10 @@ BUILDER = "ocitool.builder"
 #: What each part of the builder may import of the product, itself apart.
 ALLOWED = {
     "definition.py": ("ocitool.errors", "ocitool.oci", "ocitool_runtime.defaults"),
-    "attributes.py": ("ocitool.errors",),
+    "chown_chmod.py": ("ocitool.errors",),
     "dockerfile": ("ocitool.errors", "ocitool_runtime.defaults"),
     "frontend": (
-        f"{BUILDER}.attributes",
+        f"{BUILDER}.chown_chmod",
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
         "ocitool.errors",
@@ -26,7 +26,7 @@ ALLOWED = {
     ),
     "context": ("ocitool.errors", "ocitool.layer", "ocitool.store"),
     "copy": (
-        f"{BUILDER}.attributes",
+        f"{BUILDER}.chown_chmod",
         f"{BUILDER}.context",
         "ocitool.errors",
         "ocitool.image",
@@ -35,7 +35,7 @@ ALLOWED = {
         "ocitool.store",
     ),
     "solver": (
-        f"{BUILDER}.attributes",
+        f"{BUILDER}.chown_chmod",
         f"{BUILDER}.context",
         f"{BUILDER}.copy",
         f"{BUILDER}.definition",
