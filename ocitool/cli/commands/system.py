@@ -62,7 +62,7 @@ def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progre
 def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
     from ocitool.errors import StoreError
     from ocitool.store.maintenance.check import check as check_store
-    from ocitool.store.maintenance.orphans import unreferenced_data
+    from ocitool.store.maintenance.unreferenced import unreferenced_data
 
     problems = list(check_store(store, sink))
     lines = [_entry(problem.what, problem.remedy) for problem in problems]
@@ -187,9 +187,9 @@ def version(format_: str | None) -> None:
 @pass_app
 def df(app: App, verbose: bool, format_: str | None) -> None:
     """Show disk usage, and how much `ocitool system prune` can reclaim"""
+    from ocitool.store.drivers import drivers_of
     from ocitool.store.maintenance.cache_usage import size_of
     from ocitool.store.maintenance.usage import usage
-    from ocitool.store.sweep import drivers_of
 
     if verbose and format_:
         raise click.UsageError("--verbose and --format are mutually exclusive")
