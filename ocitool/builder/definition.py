@@ -18,7 +18,7 @@ from ocitool.errors import BuildError, DockerfileError, FormatError, OcitoolErro
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
-from ocitool_runtime.vocabulary import Network
+from ocitool_runtime.defaults import Network
 
 #: Directory of the container in which a heredoc that is a program is mounted.
 SCRIPTS: Final = "/dev/pipes"

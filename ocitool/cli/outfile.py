@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from ocitool.errors import NotFound
-from ocitool.layer.files import write_all
+from ocitool.layer.fileio import write_all
 
 _DESCRIPTORS: Final = "/proc/self/fd"  # to give a file opened with O_TMPFILE a name: open(2)
 #: errors of file systems and kernels without O_TMPFILE, open(2)

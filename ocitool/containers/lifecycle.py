@@ -15,11 +15,11 @@ from ocitool.oci.config import RunConfig
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer_content import chain_ids
 from ocitool.store.store import Store
+from ocitool_runtime.defaults import Network
 from ocitool_runtime.host.idmap import usable_maps
 from ocitool_runtime.host.terminal import run_foreground
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
-from ocitool_runtime.vocabulary import Network
 
 
 def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -> Exit:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ocitool.errors import ContainerError
+from ocitool_runtime.defaults import Network
 from ocitool_runtime.spec import Mount
-from ocitool_runtime.vocabulary import Network
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62})?")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from ocitool.drivers import btrfs_subvolumes
-from ocitool.drivers.base import FS
+from ocitool.drivers.directory_driver import FS
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.fullcopy import FullCopyDriver
 from ocitool.layer.beneath import remove_tree

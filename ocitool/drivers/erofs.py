@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ocitool.drivers import probes
-from ocitool.drivers.base import FS, DirectoryDriver
+from ocitool.drivers.directory_driver import FS, DirectoryDriver
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.erofs_files import LayerImage, merged_image, opened
 from ocitool.errors import DriverError
@@ -30,8 +30,8 @@ from ocitool.layer.erofs.reader import ErofsImage
 from ocitool_runtime.spec import Mount, SharedImage
 
 if TYPE_CHECKING:
-    from ocitool.layer.changeset import Applied
-    from ocitool.layer.erofs.lower import Stack
+    from ocitool.layer.apply import Applied
+    from ocitool.layer.erofs.lower_layers import Stack
     from ocitool.oci.content import Stream
 
 IMAGE: Final = "image"
@@ -182,7 +182,7 @@ class ErofsDriver(DirectoryDriver):
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:
         from ocitool.drivers.erofs_files import ComparedHoles, ComparedStream
         from ocitool.layer.erofs.convert import index
-        from ocitool.layer.files import read_noatime
+        from ocitool.layer.fileio import read_noatime
 
         path = self._layer(layer)
         directory = os.path.dirname(path)

@@ -11,13 +11,13 @@ from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import Lane
 from ocitool.layer.erofs.format import BLOCK
 from ocitool.layer.erofs.reader import ErofsImage
-from ocitool.layer.files import open_noatime, write_all, write_all_at
+from ocitool.layer.fileio import open_noatime, write_all, write_all_at
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
 from ocitool.oci.streams import Tee
 
 if TYPE_CHECKING:
-    from ocitool.layer.erofs.lower import Stack
+    from ocitool.layer.erofs.lower_layers import Stack
 
 
 _FLUSHED: Final = 8 * CHUNK  # bytes at a time
@@ -195,7 +195,7 @@ class LayerImage(NamedTuple):
 @contextlib.contextmanager
 def opened(images: Sequence[LayerImage]) -> Iterator[Stack]:
     """Open *images*, the topmost first, for lookups."""
-    from ocitool.layer.erofs.lower import Below, Stack
+    from ocitool.layer.erofs.lower_layers import Below, Stack
 
     with contextlib.ExitStack() as stack:
         below = []

@@ -10,13 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from ocitool.drivers.base import DirectoryDriver
+from ocitool.drivers.directory_driver import DirectoryDriver
 from ocitool.layer import ownership, xattrs
 from ocitool.layer.whiteouts import Removal
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:
-    from ocitool.layer.changeset import Applied
+    from ocitool.layer.apply import Applied
     from ocitool.oci.content import Stream
 
 

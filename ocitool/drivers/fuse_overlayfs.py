@@ -27,7 +27,7 @@ from ocitool.drivers import probes
 from ocitool.drivers.driver import Support
 from ocitool.drivers.overlay import OverlayDriver
 from ocitool.layer import xattrs
-from ocitool.layer.unpack.lower import find
+from ocitool.layer.unpack.lower_layers import find
 from ocitool.layer.whiteouts import is_whiteout
 from ocitool_runtime.sandbox.rootfs.fuse import TYPE
 

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ocitool.drivers import probes
-from ocitool.drivers.base import DirectoryDriver
+from ocitool.drivers.directory_driver import DirectoryDriver
 from ocitool.drivers.driver import Support
 from ocitool.errors import DriverError
 from ocitool.layer.whiteouts import OverlayWhiteouts
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:
-    from ocitool.layer.changeset import Applied
+    from ocitool.layer.apply import Applied
     from ocitool.oci.content import Stream
 
 _MOST_LAYERS: Final = 500  # OVL_MAX_STACK
@@ -90,7 +90,7 @@ class OverlayDriver(DirectoryDriver):
         clamp: int | None = None,
     ) -> int:
         from ocitool.layer.changes.diff import changes_in_upper, write_changes
-        from ocitool.layer.unpack.lower import in_directories
+        from ocitool.layer.unpack.lower_layers import in_directories
 
         look = in_directories(self._lower(parents))
         changes = changes_in_upper(self._root(key), self._whiteouts.opaque_xattr, look)

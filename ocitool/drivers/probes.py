@@ -106,7 +106,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
     from ocitool.drivers.erofs_files import HolesFile
     from ocitool.layer.entry import Entry, Kind
     from ocitool.layer.erofs.convert import index
-    from ocitool.layer.erofs.lower import Stack
+    from ocitool.layer.erofs.lower_layers import Stack
     from ocitool.layer.tar.writer import TarWriter
 
     if os.geteuid() != 0 or not initial_user_namespace():

@@ -14,7 +14,8 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.disk import full_disk
+from ocitool.store.drivers import open_driver
+from ocitool.store.full_disk import full_disk
 from ocitool.store.leases import oldest_lease
 from ocitool.store.maintenance.check import check
 from ocitool.store.maintenance.problems import (
@@ -27,9 +28,8 @@ from ocitool.store.maintenance.problems import (
     Problem,
 )
 from ocitool.store.maintenance.prune import drop_layer, prune
-from ocitool.store.maintenance.served import is_served
+from ocitool.store.maintenance.served_stores import is_served
 from ocitool.store.store import Store
-from ocitool.store.sweep import open_driver
 
 _DOCUMENTS = mediatypes.MANIFESTS | mediatypes.INDEXES
 

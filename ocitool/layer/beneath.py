@@ -33,6 +33,7 @@ class Root:
         self.fd = os.open(path, _FLAGS | os.O_NOFOLLOW)
         self._open: OrderedDict[str, int] = OrderedDict()
         self._openat2 = True
+        self._last: tuple[str, int] = ("", self.fd)
 
     def directory(self, path: str) -> int:
         """Return a descriptor of the directory *path*; it stays valid until the next call.
@@ -42,20 +43,25 @@ class Root:
             FileNotFoundError: it is not there.
             NotADirectoryError: it is none, or a link is on the way.
         """
+        last, fd = self._last
+        if path == last:
+            return fd
         if not path:
             return self.fd
-        fd = self._open.get(path)
-        if fd is not None:
+        known = self._open.get(path)
+        if known is not None:
             self._open.move_to_end(path)
-            return fd
-        fd = self._resolve(path)
-        self._open[path] = fd
-        if len(self._open) > _CACHED:
-            os.close(self._open.popitem(last=False)[1])
+            fd = known
+        else:
+            fd = self._open[path] = self._resolve(path)
+            if len(self._open) > _CACHED:
+                os.close(self._open.popitem(last=False)[1])
+        self._last = path, fd
         return fd
 
     def forget(self, path: str) -> None:
         """Drop what is known of *path* and below, after it was removed or replaced."""
+        self._last = "", self.fd
         below = path + "/"
         for known in [key for key in self._open if key == path or key.startswith(below)]:
             os.close(self._open.pop(known))

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from ocitool.layer.files import write_all
+from ocitool.layer.fileio import write_all
 
 _TEMPORARY: Final = ".tmp"
 

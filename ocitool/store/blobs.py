@@ -15,12 +15,12 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import BinaryIO, Final, Self
 
 from ocitool.errors import BadDigest, BlobNotFound, DigestMismatch
-from ocitool.layer.files import open_noatime, write_all
+from ocitool.layer.fileio import open_noatime, write_all
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
 from ocitool.oci.streams import VerifiedReader
 from ocitool.store.atomic import is_same, sync_directory, try_lock
-from ocitool.store.disk import full_disk
+from ocitool.store.full_disk import full_disk
 from ocitool.store.layout import Layout
 from ocitool.store.leases import Lease
 

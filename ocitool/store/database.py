@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ocitool.errors import StoreError, StoreVersion
-from ocitool.store.disk import full_error, is_full
+from ocitool.store.full_disk import full_error, is_full
 
 VERSION: Final = 3
 _IMAGES: Final = """

@@ -14,7 +14,7 @@ from ocitool.errors import LayerError, NotFound
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import ReadAhead
 from ocitool.layer.entry import Kind
-from ocitool.layer.files import write_all_at
+from ocitool.layer.fileio import write_all_at
 from ocitool.layer.index.links import resolve_links
 from ocitool.layer.index.merged import Found, ImageTree
 from ocitool.layer.tar.sparse import Filler, Sparse

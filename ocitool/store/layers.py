@@ -16,7 +16,7 @@ from ocitool.oci.mediatypes import layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
 from ocitool.store.atomic import sync_file_system, write_file
 from ocitool.store.blobs import Blobs
-from ocitool.store.disk import full_disk
+from ocitool.store.full_disk import full_disk
 from ocitool.store.layer_content import (
     Layer,
     chain_ids,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
     from ocitool.layer.index.index import LayerIndex
     from ocitool.oci.content import Stream
-    from ocitool.store.shared import SharedStore
+    from ocitool.store.additional_stores import SharedStore
     from ocitool_runtime.spec import Mount
 
 # Imports of what reads and writes tars are local: starting a container does not need them.

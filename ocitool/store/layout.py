@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from ocitool.errors import StoreError, StoreLocked, StoreReadOnly, StoreVersion
-from ocitool.layer.files import open_noatime
+from ocitool.layer.fileio import open_noatime
 from ocitool.store.atomic import is_same, is_temporary, try_lock, write_file, write_new_file
-from ocitool.store.disk import full_disk
+from ocitool.store.full_disk import full_disk
 from ocitool.store.ownership import require_closed, require_own
 
 FORMAT: Final = 1

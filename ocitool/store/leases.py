@@ -12,7 +12,7 @@ from typing import Final
 
 from ocitool.layer.beneath import remove_tree
 from ocitool.store.atomic import is_locked, is_same, try_lock
-from ocitool.store.disk import full_disk, keep_reserve
+from ocitool.store.full_disk import full_disk, keep_reserve
 from ocitool.store.layout import Layout
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

@@ -20,12 +20,12 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ocitool.errors import StoreError
-from ocitool.layer.files import read_noatime
+from ocitool.layer.fileio import read_noatime
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, dump
 from ocitool.oci.mediatypes import OCI_INDEX
 from ocitool.store.atomic import write_file
-from ocitool.store.disk import full_disk
+from ocitool.store.full_disk import full_disk
 from ocitool.store.layout import Layout
 
 __all__ = ["CONTAINERD_NAME", "REF_NAME", "Entries", "Refs", "name_of"]

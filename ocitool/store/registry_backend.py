@@ -17,8 +17,8 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.settings import Settings
 from ocitool.store.blobs import BlobWriter
-from ocitool.store.disk import full_disk
-from ocitool.store.maintenance.served import mark_served
+from ocitool.store.full_disk import full_disk
+from ocitool.store.maintenance.served_stores import mark_served
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 from ocitool_registry.server.backend import RepositoryNotFound, StoredManifest, UploadConflict

@@ -17,7 +17,7 @@ from ocitool.settings import Settings
 from ocitool.store.atomic import write_file
 from ocitool.store.blobs import Blobs
 from ocitool.store.database import Database
-from ocitool.store.disk import full_disk
+from ocitool.store.full_disk import full_disk
 from ocitool.store.image_summaries import ImageSummaries
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
@@ -27,9 +27,9 @@ from ocitool.store.refs import Refs
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.drivers.driver import Driver
     from ocitool.drivers.select import Choice
+    from ocitool.store.additional_stores import SharedStore
     from ocitool.store.build_cache import BuildCache
     from ocitool.store.layers import Layers
-    from ocitool.store.shared import SharedStore
 
 
 class Store:
@@ -235,7 +235,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove the unfinished work of processes that have ended; committed layers are kept."""
-        from ocitool.store.sweep import sweep
+        from ocitool.store.maintenance.stale_work import sweep
 
         self.layout.require_writable()
         self._swept = True
@@ -255,7 +255,7 @@ class Store:
                 self._database = None
             self._layers = None
             if self._swept:  # the trash may have something, of this process or of an earlier one
-                from ocitool.store.sweep import empty_trash
+                from ocitool.store.maintenance.stale_work import empty_trash
 
                 self._swept = False
                 with contextlib.suppress(OcitoolError):  # the next process removes the rest
@@ -271,7 +271,7 @@ class Store:
 def _open_shared(settings: Settings) -> Sequence[SharedStore]:
     if not settings.shared_stores:
         return ()
-    from ocitool.store.shared import open_shared
+    from ocitool.store.additional_stores import open_shared
 
     return open_shared(settings.shared_stores, settings.root)
 

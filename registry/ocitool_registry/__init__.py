@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ocitool_registry.client.content import RegistrySink, RegistrySource, connect
     from ocitool_registry.server.app import application
     from ocitool_registry.server.backend import Backend, StoredManifest
-    from ocitool_registry.server.memory import MemoryBackend
+    from ocitool_registry.server.memory_backend import MemoryBackend
     from ocitool_registry.server.serve import Server
     from ocitool_registry.transport.requests import RequestsTransport, Transport
     from ocitool_registry.transport.retry import RetryPolicy
@@ -30,7 +30,7 @@ _MODULES = {
     "Backend": "server.backend",
     "Credential": "auth.credential",
     "CredentialSource": "auth.keychain",
-    "MemoryBackend": "server.memory",
+    "MemoryBackend": "server.memory_backend",
     "RegistryClient": "client.client",
     "RegistrySink": "client.content",
     "RegistrySource": "client.content",

@@ -11,10 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocitool_runtime.defaults import Network
     from ocitool_runtime.host.terminal import run_foreground
     from ocitool_runtime.isolation import Isolation, Process, Support, get_isolation
     from ocitool_runtime.spec import Exit, IdMap, Mount, Rlimit, Sandbox, Stdio
-    from ocitool_runtime.vocabulary import Network
 
 __all__ = [
     "Exit",
@@ -34,7 +34,7 @@ __all__ = [
 _HOMES = {
     "isolation": ("Isolation", "Process", "Support", "get_isolation"),
     "spec": ("Exit", "IdMap", "Mount", "Rlimit", "Sandbox", "Stdio"),
-    "vocabulary": ("Network",),
+    "defaults": ("Network",),
     "host.terminal": ("run_foreground",),
 }
 

@@ -204,6 +204,19 @@ def test_closed_streams(cli, store_root):
         assert done.stderr == ""
 
 
+def test_a_repair_on_the_command_line(cli, store_root, tmp_path):
+    cli("export", "-o", tmp_path / "x.tar", "app:1").ok()  # makes an index
+    (index,) = (store_root / "indexes").iterdir()
+    index.chmod(0o600)
+    index.write_text("garbage")
+    found = cli("system", "check")
+    assert (found.code, f"layer index {index} is corrupt\n  run " in found.stdout) == (1, True)
+    repaired = cli("system", "check", "--repair").ok().stdout
+    assert repaired.startswith(f"layer index {index} is corrupt\n  removed")
+    assert repaired.endswith("\nAll problems were repaired\n")
+    assert cli("system", "check").ok().stdout == "No problems found\n"
+
+
 def test_a_full_disk_is_reported(cli, store_root):
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")

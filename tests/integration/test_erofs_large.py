@@ -9,7 +9,7 @@ import pytest
 
 from ocitool.drivers.erofs_files import HolesFile
 from ocitool.layer.erofs.convert import index
-from ocitool.layer.erofs.lower import Stack
+from ocitool.layer.erofs.lower_layers import Stack
 from tests.fixtures.erofs import shown, unmountable
 from tests.unit.layer.tars import file, header, tar
 

@@ -138,7 +138,8 @@ def test_what_writes_is_refused(readonly, words, session_tree):
         pass
     before = pictured(root)
     done = run(*(word.replace("CONTEXT", str(context)) for word in words))
-    failed(done, 125 if words[0] == "run" else 1, f"Error: {root}: the store is read-only: ")
+    doing = f"pulling {words[1]}: " if words[0] == "pull" else ""
+    failed(done, 125 if words[0] == "run" else 1, f"Error: {doing}{root}: the store is read-only: ")
     assert "hint: " in done.stderr
     assert pictured(root) == before
 

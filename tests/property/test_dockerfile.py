@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocitool.builder.attributes import parse_chmod, parse_chown
+from ocitool.builder.chown_chmod import parse_chmod, parse_chown
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.dockerfile import expand as words
 from ocitool.builder.dockerfile import values

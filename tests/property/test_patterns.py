@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.builder.context.path_pattern import Glued, path_pattern
-from ocitool.builder.context.patterns import matches
+from ocitool.builder.context.ignore_pattern import Glued, path_pattern
+from ocitool.builder.context.name_patterns import matches
 from tests.fixtures.deadlines import within
 
 # A token is an escape, a class, or one character.

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from ocitool.builder.attributes import parse_chmod, parse_chown
+from ocitool.builder.chown_chmod import parse_chmod, parse_chown
 from ocitool.builder.dockerfile import durations, values
 from ocitool.cli.gotemplate.functions import FUNCTIONS
 from ocitool.cli.text import plain_text, visible_line

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.context.ignore import State as Verdict
-from ocitool.builder.context.patterns import find_matches, has_wildcard, segments_of
+from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
 from ocitool.builder.context.statcache import StatCache, State
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer.entry import Entry, encode

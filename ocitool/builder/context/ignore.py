@@ -19,8 +19,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ocitool.builder.context.path_pattern import MAGIC, PathPattern, path_pattern
-from ocitool.builder.context.patterns import name_regex
+from ocitool.builder.context.ignore_pattern import MAGIC, PathPattern, path_pattern
+from ocitool.builder.context.name_patterns import name_regex
 from ocitool.errors import FormatError
 
 MAX_LINE = 65535  # bytes, without the newline; a longer one stops BuildKit, too

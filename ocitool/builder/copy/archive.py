@@ -13,7 +13,7 @@ from ocitool.errors import LayerError, UnsafePath
 from ocitool.image.decompress import inflated
 from ocitool.layer.compression.codecs import CHUNK
 from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
-from ocitool.layer.files import write_all_at
+from ocitool.layer.fileio import write_all_at
 from ocitool.layer.tar.header import BLOCK
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream

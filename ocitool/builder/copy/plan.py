@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ocitool.builder.attributes import Chmod
+from ocitool.builder.chown_chmod import Chmod
 from ocitool.builder.context.context import Item
 from ocitool.builder.copy.archive import Spooled
 from ocitool.builder.copy.entries import Entries, LayerEntry, refuse_whiteout

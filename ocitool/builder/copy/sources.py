@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Final, Protocol
 
 from ocitool.builder.context.context import Context, Item
-from ocitool.builder.context.patterns import find_matches, has_wildcard, segments_of
+from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import Entry, Kind

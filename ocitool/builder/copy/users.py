@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ocitool.builder.attributes import parse_chown
+from ocitool.builder.chown_chmod import parse_chown
 from ocitool.errors import BuildError, NotFound
 
 _LARGEST_ID = 2**32 - 2

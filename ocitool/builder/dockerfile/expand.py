@@ -14,8 +14,15 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 
-from ocitool.builder.dockerfile import patterns
-from ocitool.builder.dockerfile.growth import Allowance, Result, WordError
+from ocitool.builder.dockerfile.expansion_limit import Allowance, Result, WordError
+from ocitool.builder.dockerfile.substitution_patterns import (
+    Pattern,
+    compile_glob,
+    replace_all,
+    replace_first,
+    trim_prefix,
+    trim_suffix,
+)
 from ocitool.errors import FormatError
 
 __all__ = ["Allowance", "WordError", "expand", "expand_raw", "shell_words", "split_words"]
@@ -293,7 +300,7 @@ class Scanner:
             return f"${{{name}{operator}{word}}}"
         longest = word.startswith(operator)
         pattern = _glob(word[1:] if longest else word)
-        trim = patterns.trim_prefix if operator == "#" else patterns.trim_suffix
+        trim = trim_prefix if operator == "#" else trim_suffix
         return trim(value or "", pattern, longest=longest)
 
     def replaced(self, name: str) -> str:
@@ -306,15 +313,15 @@ class Scanner:
         if value is None and self.keep_unset:
             return f"${{{name}/{word}/{replacement}}}"
         if not everywhere:
-            return patterns.replace_first(value or "", _glob(word), replacement)
-        pieces = patterns.replace_all(value or "", _glob(word), replacement)
+            return replace_first(value or "", _glob(word), replacement)
+        pieces = replace_all(value or "", _glob(word), replacement)
         bounded = Allowance(limit=self.allowance.limit)  # one match may come to all of the value
         return "".join(map(bounded.spend, pieces))
 
 
-def _glob(text: str) -> patterns.Pattern:
+def _glob(text: str) -> Pattern:
     try:
-        return patterns.compile_glob(text)
+        return compile_glob(text)
     except FormatError as error:
         raise WordError(error.message) from error
 

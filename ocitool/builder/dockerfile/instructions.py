@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ocitool.builder.dockerfile.lines import Heredoc, Span
-from ocitool_runtime.vocabulary import Network
+from ocitool_runtime.defaults import Network
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 

@@ -34,7 +34,7 @@ from ocitool.builder.dockerfile.instructions import (
 from ocitool.builder.dockerfile.lines import Heredoc, Line, Span, parse_opening
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.errors import FormatError
-from ocitool_runtime.vocabulary import Network
+from ocitool_runtime.defaults import Network
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _MAX_RETRIES = 2**31 - 1

@@ -35,7 +35,7 @@ from ocitool.builder.frontend.variables import (
 )
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.platform import Platform
-from ocitool_runtime.vocabulary import DEFAULT_PATH
+from ocitool_runtime.defaults import DEFAULT_PATH
 
 _SCRATCH: Final = "scratch"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ocitool.builder.attributes import parse_chmod
+from ocitool.builder.chown_chmod import parse_chmod
 from ocitool.builder.definition import SCRIPTS, Copy, Run, Workdir
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.expand import expand_raw

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ocitool.builder.attributes import parse_chmod
+from ocitool.builder.chown_chmod import parse_chmod
 from ocitool.builder.context.context import Item
 from ocitool.builder.copy.archive import Spooled
 from ocitool.builder.copy.entries import LayerEntry
@@ -13,7 +13,7 @@ from ocitool.builder.copy.plan import Part, Target, make_directories, plan
 from ocitool.builder.copy.sources import Content, FromText
 from ocitool.builder.copy.users import owner_of
 from ocitool.builder.definition import Copy, Run, Step, Workdir
-from ocitool.builder.solver.contents import CopySource, Inputs
+from ocitool.builder.solver.copy_digests import CopySource, Inputs
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import BuildError
 from ocitool.layer.entry import Kind

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ocitool.builder.context.context import Context
 from ocitool.builder.definition import Copy, Definition, LocalContext, Scratch, SourceImage, Step
 from ocitool.builder.solver.cache import Cache, step_record
-from ocitool.builder.solver.contents import CopySource, Inputs
+from ocitool.builder.solver.copy_digests import CopySource, Inputs
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.keys import step_key
 from ocitool.errors import OcitoolError, StepFailed

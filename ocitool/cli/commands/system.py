@@ -62,14 +62,15 @@ def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progre
 def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
     from ocitool.errors import StoreError
     from ocitool.store.maintenance.check import check as check_store
-    from ocitool.store.maintenance.orphans import unreferenced_data
+    from ocitool.store.maintenance.unreferenced import unreferenced_data
 
     problems = list(check_store(store, sink))
     lines = [_entry(problem.what, problem.remedy) for problem in problems]
     with contextlib.suppress(StoreError):  # the index or the database is corrupt, as reported
         if found := list(unreferenced_data(store)):
             lines += map(one_line, found)
-            lines += ["  unreferenced data: run `ocitool system prune` to remove it"]
+            before = "after a repair, " if problems else ""
+            lines += [f"  unreferenced data: {before}run `ocitool system prune` to remove it"]
     return lines if problems else [*lines, "No problems found"], bool(problems)
 
 
@@ -90,7 +91,9 @@ def _repaired(
         else:
             wrong = True
             lines.append(_entry(result.what, result.remedy))
-    return lines if wrong else [*lines, "No problems found"], wrong
+    if not wrong:
+        lines.append("All problems were repaired" if lines else "No problems found")
+    return lines, wrong
 
 
 @click.command()
@@ -184,9 +187,9 @@ def version(format_: str | None) -> None:
 @pass_app
 def df(app: App, verbose: bool, format_: str | None) -> None:
     """Show disk usage, and how much `ocitool system prune` can reclaim"""
+    from ocitool.store.drivers import drivers_of
     from ocitool.store.maintenance.cache_usage import size_of
     from ocitool.store.maintenance.usage import usage
-    from ocitool.store.sweep import drivers_of
 
     if verbose and format_:
         raise click.UsageError("--verbose and --format are mutually exclusive")

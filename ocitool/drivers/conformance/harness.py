@@ -22,12 +22,12 @@ from ocitool.drivers.conformance.layers import Member, closed, entries_of, full,
 from ocitool.drivers.driver import Driver
 from ocitool.errors import LayerError, OcitoolError
 from ocitool.layer import ownership
+from ocitool.layer.apply import Applied
 from ocitool.layer.beneath import remove_tree
-from ocitool.layer.changeset import Applied
+from ocitool_runtime.defaults import Network
 from ocitool_runtime.host import userns
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Mount, Sandbox, Stdio
-from ocitool_runtime.vocabulary import Network
 
 
 class DriverBench(ABC):

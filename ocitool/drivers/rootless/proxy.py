@@ -20,9 +20,9 @@ from typing import Any, Final
 from ocitool.drivers.driver import Driver, Support, Usage
 from ocitool.drivers.rootless import protocol
 from ocitool.errors import DriverError, DriverUnavailable, SandboxError
-from ocitool.layer.changeset import Applied
+from ocitool.layer.apply import Applied
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.files import write_all
+from ocitool.layer.fileio import write_all
 from ocitool.oci.content import Stream
 from ocitool_runtime.host import userns
 from ocitool_runtime.spec import Mount

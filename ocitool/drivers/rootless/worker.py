@@ -17,7 +17,7 @@ from ocitool import plugins
 from ocitool.drivers.driver import Driver
 from ocitool.drivers.rootless import protocol
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.files import write_all
+from ocitool.layer.fileio import write_all
 
 
 def serve(driver: Driver, channel: socket.socket) -> None:

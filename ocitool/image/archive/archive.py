@@ -27,7 +27,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.disk import full_disk
+from ocitool.store.full_disk import full_disk
 from ocitool.store.refs import CONTAINERD_NAME, REF_NAME
 from ocitool.store.store import Store
 

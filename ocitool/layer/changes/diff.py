@@ -27,7 +27,7 @@ from ocitool.layer.entry import (
     kind_of,
 )
 from ocitool.layer.tar.writer import TarWriter
-from ocitool.layer.unpack.lower import Look
+from ocitool.layer.unpack.lower_layers import Look
 from ocitool.layer.whiteouts import is_whiteout
 
 _SECOND: Final = 1_000_000_000

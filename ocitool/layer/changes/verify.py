@@ -15,12 +15,12 @@ from typing import Final
 
 from ocitool.layer import ownership, xattrs
 from ocitool.layer.beneath import Root
-from ocitool.layer.changes.inherited import Inherited
+from ocitool.layer.changes.verify_lower import Inherited
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, Kind, kind_of, shown, split
 from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.reader import TarReader
-from ocitool.layer.unpack.lower import readlink
+from ocitool.layer.unpack.lower_layers import readlink
 from ocitool.oci.content import Stream
 
 _SECOND: Final = 1_000_000_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 from dataclasses import dataclass
 
-from ocitool.layer.changeset import Applied, Changeset
+from ocitool.layer.apply import Applied, Changeset
 from ocitool.layer.entry import DEFAULT_LIMITS, Limits
-from ocitool.layer.erofs.lower import Stack
+from ocitool.layer.erofs.lower_layers import Stack
 from ocitool.layer.erofs.target import ErofsTarget, Holes
 from ocitool.layer.erofs.writer import write
 from ocitool.layer.tar.reader import TarReader

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ocitool.layer.entry import NO_XATTRS
-from ocitool.layer.erofs.lower import Below
+from ocitool.layer.erofs.lower_layers import Below
 from ocitool.layer.erofs.node import OPAQUE, Device, Node
 
 

@@ -15,11 +15,11 @@ from ocitool.layer.entry import NO_XATTRS
 from ocitool.layer.erofs import format
 from ocitool.layer.erofs.format import BLOCK, DEVICES_AT, INODE, SUPER, SUPER_AT
 from ocitool.layer.erofs.node import Device, Node
-from ocitool.layer.files import open_noatime
+from ocitool.layer.fileio import open_noatime
 
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _PREFIXES: Final = dict(format.PREFIXES)
-#: As `ocitool.layer.erofs.lower` makes them: the layer's own, another layer's tar or holes.
+#: As `ocitool.layer.erofs.lower_layers` makes them: the layer's own, another layer's tar or holes.
 _TAG: Final = re.compile(r"(\+|[0-9a-f]{64}|[g-v]{64})?")
 _REMEDY: Final = "run `ocitool system check --repair`"
 

@@ -10,7 +10,7 @@ from ocitool.errors import LayerError
 from ocitool.layer import xattrs
 from ocitool.layer.entry import NO_XATTRS, Entry, Kind, decode, encode, kind_of, split
 from ocitool.layer.erofs import format
-from ocitool.layer.erofs.lower import Seen, Stack, belonging, entry_of
+from ocitool.layer.erofs.lower_layers import Seen, Stack, belonging, entry_of
 from ocitool.layer.erofs.node import HOLES, Device, Node, directory, whiteout
 from ocitool.layer.tar.reader import TarReader
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from ocitool.errors import LayerError
+from ocitool.layer.apply import Applied, Changeset
 from ocitool.layer.beneath import Root
-from ocitool.layer.changeset import Applied, Changeset
 from ocitool.layer.entry import DEFAULT_LIMITS, Entry, Limits
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.unpack.target import DirectoryTarget

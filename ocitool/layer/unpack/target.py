@@ -11,9 +11,9 @@ from typing import Final
 
 from ocitool.layer.beneath import Root, remove_tree
 from ocitool.layer.entry import Entry, Kind, kind_of, split
-from ocitool.layer.files import write_all_at
+from ocitool.layer.fileio import write_all_at
 from ocitool.layer.tar.reader import TarReader
-from ocitool.layer.unpack import lower as trees
+from ocitool.layer.unpack import lower_layers as trees
 from ocitool.layer.unpack.metadata import Attributes
 from ocitool.layer.whiteouts import Whiteouts, is_whiteout
 

@@ -15,6 +15,7 @@ from ocitool.errors import OcitoolError, StoreError
 from ocitool.oci.config import chain_id
 from ocitool.oci.digest import Digest
 from ocitool.progress import Notice, ProgressSink, Transfer
+from ocitool.store.drivers import drivers_of, is_hidden, open_driver
 from ocitool.store.layer_content import Layer, open_plain
 from ocitool.store.layout import boot_id
 from ocitool.store.maintenance.check_blobs import plain_layer
@@ -22,7 +23,6 @@ from ocitool.store.maintenance.check_database import wrong_row
 from ocitool.store.maintenance.problems import REPAIR, BadLayer, BadRow, Problem
 from ocitool.store.records import LayerRecord
 from ocitool.store.store import Store
-from ocitool.store.sweep import drivers_of, is_hidden, open_driver
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -110,7 +110,7 @@ class _Unpacked:
         if row.parent in self._wrong:
             return f"has the parent {row.parent[:12]}, which is corrupt"
         parents = self._parents(chain)
-        # A layer whose parents prune has removed is orphaned (`ocitool.store.maintenance.orphans`).
+        # A layer whose parents prune has removed is orphaned (`maintenance.unreferenced`).
         if not all(each in self._rows and self._driver.has(each) for each in parents):
             return ""
         # Layers of an earlier boot may be incomplete on the disk: they are unpacked again.

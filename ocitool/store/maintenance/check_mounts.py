@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ocitool.store.layout import Layout
 from ocitool.store.leases import is_alive, lease_of
 from ocitool.store.maintenance.problems import Problem
-from ocitool_runtime.sandbox.rootfs.shared_mounts import is_orphaned
+from ocitool_runtime.sandbox.rootfs.image_mounts import is_orphaned
 
 
 def leaked_mounts(layout: Layout) -> Iterator[Problem]:

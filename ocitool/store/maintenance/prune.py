@@ -17,16 +17,16 @@ from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.timestamps import parse_time
-from ocitool.store.disk import free_reserve, full_disk
+from ocitool.store.drivers import drivers_of, open_driver
+from ocitool.store.full_disk import free_reserve, full_disk
 from ocitool.store.leases import oldest_lease
 from ocitool.store.maintenance.cache_usage import prune_records
 from ocitool.store.maintenance.filters import Filters
 from ocitool.store.maintenance.mark import Marks, mark
-from ocitool.store.maintenance.served import require_not_served
+from ocitool.store.maintenance.served_stores import require_not_served
 from ocitool.store.maintenance.sizes import layer_size
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
-from ocitool.store.sweep import drivers_of, open_driver
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver

@@ -10,10 +10,10 @@ from ocitool.errors import ImageNotFound, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
-from ocitool.store.disk import free_reserve
+from ocitool.store.full_disk import free_reserve
 from ocitool.store.maintenance.mark import Marks, mark_image
 from ocitool.store.maintenance.prune import id_of, release
-from ocitool.store.maintenance.served import require_not_served
+from ocitool.store.maintenance.served_stores import require_not_served
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 
@@ -34,7 +34,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> Removed:
     Raises:
         ImageNotFound: there is no such image.
         StoreError: the ID has several names, and *force* is not given; or the store holds the
-            content of a registry server (`ocitool.store.maintenance.served`).
+            content of a registry server (`ocitool.store.maintenance.served_stores`).
     """
     free_reserve(store.layout.reserve)
     require_not_served(store, "rmi")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ocitool.errors import LayerError, LayerNotFound
 from ocitool.oci.digest import Digest
 from ocitool.store.atomic import is_temporary
+from ocitool.store.drivers import drivers_of, open_driver
 from ocitool.store.store import Store
-from ocitool.store.sweep import drivers_of, open_driver
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ocitool.oci.digest import Digest
 from ocitool.store.maintenance.cache_usage import CacheRecord, cache_records
 from ocitool.store.maintenance.mark import Marks, container_layers, mark, mark_image
-from ocitool.store.maintenance.served import is_served
+from ocitool.store.maintenance.served_stores import is_served
 from ocitool.store.maintenance.sizes import measure
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store

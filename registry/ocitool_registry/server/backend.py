@@ -1,7 +1,7 @@
 """The storage of the server: the `Backend` Protocol, its values and its errors.
 
-The server handles HTTP, a backend stores content.  `ocitool_registry.server.memory.MemoryBackend`
-is one that stores everything in memory.
+The server handles HTTP, a backend stores content; `memory_backend.MemoryBackend` is one that
+stores everything in memory.
 """
 
 from __future__ import annotations

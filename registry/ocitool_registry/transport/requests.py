@@ -26,7 +26,7 @@ _AGENT: Final = "ocitool"
 
 #: What urllib3 adds to the system's error message.
 _NOISE: Final = re.compile(
-    r"HTTPS?Connection\([^()]*\): |Failed to establish a new connection: |\(?\[Errno -?\d+\] "
+    r"HTTPS?Connection\([^()]*\): |Failed to establish a new connection: |\[Errno -?\d+\] "
 )
 
 _CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -251,7 +251,7 @@ def _translated(request: Request, error: Exception) -> TransportError:
     if isinstance(error, requests.exceptions.ConnectionError):
         # urllib3 raises MaxRetryError if no connection was established.
         if error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError):
-            plain = _NOISE.sub("", text).rstrip(")")
+            plain = _NOISE.sub("", text.replace(" ([Errno", ": [Errno")).rstrip(")")
             hint = "check the host name and the port, and that the registry is running"
             return ConnectError(f"cannot connect: {plain}", where=where, hint=hint)
         return TransportError(f"connection failed: {text}", where=where)

@@ -10,11 +10,11 @@ import re
 from typing import Final
 
 from ocitool.errors import SandboxError
+from ocitool_runtime.defaults import DEFAULT_PATH, Network
 from ocitool_runtime.host import capabilities, seccomp
-from ocitool_runtime.host.hostfiles import host_files
+from ocitool_runtime.host.etc_files import host_files
 from ocitool_runtime.sandbox.plan import LimitPlan, MountPlan, Plan, SharedPlan
 from ocitool_runtime.spec import Mount, Rlimit, Sandbox
-from ocitool_runtime.vocabulary import DEFAULT_PATH, Network
 
 _PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
 _ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}

@@ -5,7 +5,7 @@ kills the caller's cgroup kills the sandbox.  One is made in the hierarchy of cg
 of the v1 controllers named here.  Users can make one where their own cgroup has been delegated to
 them.  Where none can be made the sandbox runs in the caller's.
 
-The standard library alone: this runs before the sandbox is made.
+Runs in: shim.  Imports the standard library alone.
 Source: cgroups(7); Documentation/admin-guide/cgroup-v2.rst, "Delegation".
 """
 

@@ -1,6 +1,6 @@
 """The program: found on the container's PATH, checked not to be the host's Python, executed.
 
-The standard library alone: this runs inside the sandbox.
+Runs in: container init.  Imports the standard library alone.
 """
 
 from __future__ import annotations

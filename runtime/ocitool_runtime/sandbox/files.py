@@ -1,6 +1,6 @@
 """Files by descriptor, and files of /proc.
 
-The standard library alone: this runs inside the sandbox.
+Runs in: host process, shim, container init.  Imports the standard library alone.
 """
 
 from __future__ import annotations

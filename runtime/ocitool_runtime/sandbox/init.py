@@ -2,7 +2,7 @@
 
 With `Sandbox.init` it stays, reaps orphans and passes on signals, and its child is the program.
 
-The standard library alone: this runs inside the sandbox.
+Runs in: container init.  Imports the standard library alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The messages between the host process, the shim and the container init.
 
 Each travels as a tuple of its name and its fields, which marshal can carry.
-The standard library alone: this runs inside the sandbox.
+Runs in: host process, shim, container init.  Imports the standard library alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A network namespace with a loopback interface only.
 
-The standard library alone: this runs inside the sandbox.
+Runs in: shim.  Imports the standard library alone.
 """
 
 from __future__ import annotations

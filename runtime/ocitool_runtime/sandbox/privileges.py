@@ -1,6 +1,6 @@
 """Privileges of the program: IDs, capabilities, no_new_privs, seccomp, limits.
 
-The standard library alone: this runs inside the sandbox.
+Runs in: container init.  Imports the standard library alone.
 """
 
 from __future__ import annotations

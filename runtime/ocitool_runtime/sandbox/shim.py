@@ -7,7 +7,7 @@ mount points that it made, and kills the container init when the host process is
 as ``python -I -S -E``.  After the pivot nothing may be imported: the container's root is that of
 the shim, too, by then.
 
-The standard library alone: this runs inside the sandbox.
+Runs in: shim.  Imports the standard library alone.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from ocitool_runtime.sandbox.network import raise_loopback
 from ocitool_runtime.sandbox.notify.socketcall import Sockets
 from ocitool_runtime.sandbox.rootfs.devices import Devices, Terminal
 from ocitool_runtime.sandbox.rootfs.fuse import FuseServers
+from ocitool_runtime.sandbox.rootfs.image_mounts import SharedMounts
 from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
-from ocitool_runtime.sandbox.rootfs.shared_mounts import SharedMounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.notify.notify import OwnershipHandler
+    from ocitool_runtime.sandbox.notify.chown_mknod import OwnershipHandler
     from ocitool_runtime.sandbox.plan import Plan
 
 _KILL = 9
@@ -145,11 +145,9 @@ def _sandbox(control: _socket.socket, plan: Plan, cgroup: Cgroup, notes: list[st
 
 
 def _ownership_handler() -> OwnershipHandler:
-    from ocitool_runtime.sandbox.notify import (
-        notify,  # few need it, and after the pivot nothing can be imported
-    )
+    from ocitool_runtime.sandbox.notify import chown_mknod
 
-    return notify.OwnershipHandler()
+    return chown_mknod.OwnershipHandler()
 
 
 def _sockets(plan: Plan) -> Sockets | None:

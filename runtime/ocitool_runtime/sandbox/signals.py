@@ -1,6 +1,6 @@
 """Resetting, blocking and waiting for signals.
 
-The standard library alone: this runs inside the sandbox.
+Runs in: shim, container init.  Imports the standard library alone.
 """
 
 from __future__ import annotations

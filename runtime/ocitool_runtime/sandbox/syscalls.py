@@ -1,6 +1,6 @@
 """Linux system calls that Python lacks, as functions that raise `Refused`.
 
-The standard library alone: this runs before and inside the sandbox.
+Runs in: host process, shim, container init.  Imports the standard library alone.
 """
 
 from __future__ import annotations

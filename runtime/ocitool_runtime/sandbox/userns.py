@@ -1,6 +1,6 @@
 """User namespaces from inside: the handshake for ID maps, a program in one, the probe.
 
-The standard library alone: this runs inside the sandbox.
+Runs in: shim.  Imports the standard library alone.
 """
 
 from __future__ import annotations

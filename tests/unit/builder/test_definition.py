@@ -31,7 +31,7 @@ from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
 from ocitool.progress import SILENT
-from ocitool_runtime.vocabulary import DEFAULT_PATH, Network
+from ocitool_runtime.defaults import DEFAULT_PATH, Network
 
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
 DIGEST = Digest.parse(f"sha256:{'a' * 64}")

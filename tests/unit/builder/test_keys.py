@@ -13,7 +13,7 @@ from ocitool.builder.solver.keys import contents_key, key_of, step_key
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.store.layer_content import Layer
-from ocitool_runtime.vocabulary import Network
+from ocitool_runtime.defaults import Network
 
 LAYER = Layer(
     diff_id=Digest.parse(f"sha256:{'1' * 64}"),

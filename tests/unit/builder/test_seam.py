@@ -13,20 +13,20 @@ HERE = Path(ocitool.builder.__file__).parent
 BUILDER = "ocitool.builder"
 #: What each part of the builder may import of the product, itself apart.
 ALLOWED = {
-    "definition.py": ("ocitool.errors", "ocitool.oci", "ocitool_runtime.vocabulary"),
-    "attributes.py": ("ocitool.errors",),
-    "dockerfile": ("ocitool.errors", "ocitool_runtime.vocabulary"),
+    "definition.py": ("ocitool.errors", "ocitool.oci", "ocitool_runtime.defaults"),
+    "chown_chmod.py": ("ocitool.errors",),
+    "dockerfile": ("ocitool.errors", "ocitool_runtime.defaults"),
     "frontend": (
-        f"{BUILDER}.attributes",
+        f"{BUILDER}.chown_chmod",
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
         "ocitool.errors",
         "ocitool.oci",
-        "ocitool_runtime.vocabulary",  # values: nothing of it touches the machine
+        "ocitool_runtime.defaults",  # values: nothing of it touches the machine
     ),
     "context": ("ocitool.errors", "ocitool.layer", "ocitool.store"),
     "copy": (
-        f"{BUILDER}.attributes",
+        f"{BUILDER}.chown_chmod",
         f"{BUILDER}.context",
         "ocitool.errors",
         "ocitool.image",
@@ -35,7 +35,7 @@ ALLOWED = {
         "ocitool.store",
     ),
     "solver": (
-        f"{BUILDER}.attributes",
+        f"{BUILDER}.chown_chmod",
         f"{BUILDER}.context",
         f"{BUILDER}.copy",
         f"{BUILDER}.definition",

@@ -12,7 +12,7 @@ from ocitool.drivers import select
 from ocitool.drivers.conformance.harness import LIST, run_inside
 from ocitool.drivers.conformance.layers import file, tar, whiteout
 from ocitool.errors import LayerNotFound
-from ocitool_runtime.sandbox.rootfs.shared_mounts import sweep
+from ocitool_runtime.sandbox.rootfs.image_mounts import sweep
 from tests.fixtures.stores import finish, start
 from tests.fixtures.trees import remove_tree
 

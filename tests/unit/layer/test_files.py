@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from ocitool.layer.files import write_all, write_all_at
+from ocitool.layer.fileio import write_all, write_all_at
 
 DATA = bytes(range(256))
 

@@ -2,7 +2,7 @@
 
 Their format is in docs/store-format.md.
 
-The standard library alone: the shim uses it.
+Runs in: shim.  Imports the standard library alone.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Arguments of a system call that the filter has handed to the shim, read once from its caller.
 
-The standard library alone: the shim can import nothing once its root is the container's.
+Runs in: shim.  Imports the standard library alone.
 """
 
 from __future__ import annotations
 
 import os
 
-from ocitool_runtime.sandbox.notify.unotify import LeftToKernel
+from ocitool_runtime.sandbox.notify.seccomp_notify import LeftToKernel
 
 UNCHANGED = 0xFFFFFFFF  # -1 for an id
 _AT_FDCWD = -100

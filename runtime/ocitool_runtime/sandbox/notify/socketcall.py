@@ -6,7 +6,7 @@ their C library uses no other call.  So the shim reads the family once and makes
 what the caller writes there afterwards has no effect.  It makes only sockets that need no
 privilege, in the container's network namespace and with the caller's IDs.
 
-The standard library alone: the shim can import nothing once its root is the container's.
+Runs in: shim.  Imports the standard library alone.
 Source: socketcall(2); socket(2); seccomp_unotify(2), "BUGS" on time of check.
 """
 
@@ -20,8 +20,8 @@ import struct
 
 from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.files import status
-from ocitool_runtime.sandbox.notify import unotify
-from ocitool_runtime.sandbox.notify.unotify import Call, LeftToKernel
+from ocitool_runtime.sandbox.notify import seccomp_notify
+from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 
 _I386, _SOCKETCALL, _SYS_SOCKET = 0x40000003, 102, 1
 _TYPE = 0xF  # SOCK_TYPE_MASK; the rest are flags
@@ -38,7 +38,7 @@ class Sockets:
     """Answers the calls of one sandbox, as they come in."""
 
     def __init__(self) -> None:
-        self._proc = unotify.open_proc()
+        self._proc = seccomp_notify.open_proc()
 
     def serve(self, listener: int) -> bool:
         """Answer the next call on the filter's *listener*; False once no caller is left."""
@@ -47,7 +47,7 @@ class Sockets:
         events = poll.poll(0)
         if events and not events[0][1] & select.POLLIN:
             return False
-        call = unotify.receive(listener, self._proc) if events else None
+        call = seccomp_notify.receive(listener, self._proc) if events else None
         if call is not None:
             try:
                 answer(call)

@@ -4,7 +4,7 @@ Every path is walked one component at a time on descriptors, links are read and 
 and ``..`` ends at the root: an image whose ``/etc/resolv.conf`` is a link to ``/etc/shadow``
 names its own file.  No process of the container runs yet.
 
-The standard library alone: this runs inside the sandbox.
+Runs in: shim.  Imports the standard library alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Detached mounts from their descriptions: overlay, bind and tmpfs.
 
 Nothing is attached here, so nothing can be left behind on the host.
-The standard library alone: this runs inside the sandbox.
+Runs in: shim; /proc: container init.  Imports the standard library alone.
 """
 
 from __future__ import annotations

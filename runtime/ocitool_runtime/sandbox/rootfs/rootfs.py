@@ -2,7 +2,7 @@
 
 All but /proc is mounted by the shim, which stays outside the new PID namespace.  A /proc shows the
 PID namespace of the process that mounts it, so the container init does that.
-The standard library alone: this runs inside the sandbox.
+Runs in: shim; /proc and the pivot: container init.  Imports the standard library alone.
 """
 
 from __future__ import annotations

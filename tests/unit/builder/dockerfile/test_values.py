@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocitool.builder.attributes import parse_chmod, parse_chown
+from ocitool.builder.chown_chmod import parse_chmod, parse_chown
 from ocitool.builder.dockerfile.durations import parse_duration
 from ocitool.builder.dockerfile.values import (
     parse_port,

@@ -12,7 +12,7 @@ import pytest
 from ocitool.errors import LayerError
 from ocitool.layer.changes.diff import changes_in_upper, changes_since, describe, write_changes
 from ocitool.layer.entry import Kind
-from ocitool.layer.unpack.lower import in_directories
+from ocitool.layer.unpack.lower_layers import in_directories
 from tests.unit.layer.conftest import OPAQUE
 from tests.unit.layer.tars import members
 

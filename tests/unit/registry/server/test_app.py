@@ -11,7 +11,7 @@ import pytest
 from ocitool.errors import StoreError
 from ocitool.oci.digest import Digest
 from ocitool_registry.server.app import handle
-from ocitool_registry.server.memory import MemoryBackend
+from ocitool_registry.server.memory_backend import MemoryBackend
 from ocitool_registry.server.messages import Request
 from ocitool_registry.transport.http import Headers
 

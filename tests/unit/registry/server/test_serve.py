@@ -12,7 +12,7 @@ import pytest
 
 from ocitool.errors import RegistryError
 from ocitool.oci.digest import Digest
-from ocitool_registry.server.memory import MemoryBackend
+from ocitool_registry.server.memory_backend import MemoryBackend
 from ocitool_registry.server.serve import serve
 
 DATA = b"0123456789" * 100_000

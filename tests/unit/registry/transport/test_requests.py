@@ -157,6 +157,11 @@ def test_a_refused_connection(transport):
     assert "Connection(" not in str(caught.value)  # the words of a library below
 
 
+def test_an_unknown_host(transport):
+    with pytest.raises(ConnectError, match=r"cannot connect: Failed to resolve 'no.invalid': \w"):
+        transport.send(get("no.invalid"))
+
+
 def test_a_response_timeout():
     transport = RequestsTransport(read_timeout=0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Timeout):

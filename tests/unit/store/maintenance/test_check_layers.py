@@ -19,9 +19,9 @@ from ocitool.image.repair import Repaired, repair
 from ocitool.image.store_content import local_image
 from ocitool.oci.digest import Digest
 from ocitool.store.maintenance.check import check
-from ocitool.store.maintenance.orphans import unreferenced_data
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.remove import remove_image
+from ocitool.store.maintenance.unreferenced import unreferenced_data
 from tests.fixtures.stores import age, files_below, put_image
 
 DIGEST = Digest.of(b"a blob")

@@ -1,7 +1,7 @@
 """System calls that a seccomp filter hands to the shim, received and answered.
 
 The caller is not trusted, and may be killed at any time.
-The standard library alone: the shim can import nothing once its root is the container's.
+Runs in: shim.  Imports the standard library alone.
 Source: seccomp_unotify(2); linux/seccomp.h.
 """
 

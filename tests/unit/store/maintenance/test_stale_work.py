@@ -42,7 +42,7 @@ def test_locks_and_containers_go_with_their_processes(store):
 LOCK = """
 import os, sys
 from ocitool.store.layout import Layout
-from ocitool.store.sweep import sweep
+from ocitool.store.maintenance.stale_work import sweep
 layout = Layout(sys.argv[1])
 for _ in range(300):
     with layout.work_lock("step", "1"):

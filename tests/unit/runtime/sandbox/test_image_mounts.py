@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from ocitool_runtime.sandbox.rootfs.shared_mounts import sweep
+from ocitool_runtime.sandbox.rootfs.image_mounts import sweep
 from tests.fixtures.erofs import Images, unmountable
 from tests.fixtures.programs import python_environment
 from tests.unit.layer.tars import file, mine
 
 HOLD = """
 import sys
-from ocitool_runtime.sandbox.rootfs.shared_mounts import SharedMounts
+from ocitool_runtime.sandbox.rootfs.image_mounts import SharedMounts
 source, target, device = sys.argv[1:]
 shared = SharedMounts([{"source": source, "target": target, "devices": [device]}])
 shared.hold()
@@ -126,7 +126,7 @@ def test_a_place_that_a_switched_off_machine_left_is_no_mount(image):
 
 FAULT = """
 import sys
-from ocitool_runtime.sandbox.rootfs.shared_mounts import SharedMounts
+from ocitool_runtime.sandbox.rootfs.image_mounts import SharedMounts
 source, target, device, broken = sys.argv[1:]
 plan = {"source": source, "target": target, "devices": [device]}
 shared = SharedMounts([plan, {**plan, "source": broken, "target": target + "b"}])

@@ -8,9 +8,9 @@ from __future__ import annotations
 import posixpath
 from typing import Final
 
+from ocitool_runtime.defaults import Network
 from ocitool_runtime.sandbox.plan import FilePlan
 from ocitool_runtime.spec import Sandbox
-from ocitool_runtime.vocabulary import Network
 
 _LARGEST: Final = 1 << 20  # bytes
 _LOOPBACK: Final = (

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 
 from ocitool.errors import StoreError
-from ocitool.layer.files import read_noatime
+from ocitool.layer.fileio import read_noatime
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.records import layers_of_file
 from ocitool.store.refs import Refs

@@ -8,7 +8,7 @@ mounted, `sweep` unmounts.
     DIRECTORY/NAME        where the image is mounted
     DIRECTORY/NAME.lock   locked (shared) by all who use the mount
 
-The standard library locked: this runs before the sandbox is made.
+Runs in: shim; `sweep`: host process.  Imports the standard library alone.
 """
 
 from __future__ import annotations

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ocitool import plugins
-from ocitool.errors import DriverUnavailable, PluginError
 from ocitool.store.atomic import is_locked, remove_dead_files
-from ocitool.store.disk import full_disk
+from ocitool.store.drivers import MakeDriver, drivers_of, open_driver
+from ocitool.store.full_disk import full_disk
 from ocitool.store.layout import Layout
 from ocitool.store.leases import is_alive, lease_of, remove_dead
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
-
-
-MakeDriver = Callable[[str], "Driver"]
 
 
 def sweep(layout: Layout, make: MakeDriver) -> None:
@@ -52,7 +47,7 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
 def _unmount(mounts: str) -> None:
     """Unmount the images that killed processes have left mounted; the others are in use."""
     if _names(mounts):
-        from ocitool_runtime.sandbox.rootfs.shared_mounts import sweep as sweep_mounts
+        from ocitool_runtime.sandbox.rootfs.image_mounts import sweep as sweep_mounts
 
         sweep_mounts(mounts)
 
@@ -77,36 +72,6 @@ def empty_trash(layout: Layout, *, background: bool) -> None:
                 trash.empty(path)
         if large:
             trash.start(large)
-
-
-def drivers_of(layout: Layout, *, hidden: bool = False) -> list[str]:
-    """Return the names of the drivers that have a directory in the store.
-
-    With *hidden* those whose directory this user may not read, otherwise all others.
-    """
-    with os.scandir(layout.drivers) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    return [name for name in names if is_hidden(layout, name) == hidden]
-
-
-def is_hidden(layout: Layout, name: str) -> bool:
-    """Say whether this user may not read the directory of a driver, in another user's store."""
-    home = f"{layout.drivers}/{name}"
-    return not os.access(home, os.R_OK | os.X_OK, effective_ids=True) and os.path.isdir(home)
-
-
-@contextlib.contextmanager
-def open_driver(make: MakeDriver, name: str) -> Iterator[Driver | None]:
-    """Make a driver, and close it at the end; None if it is not available."""
-    try:
-        driver = make(name)
-    except (DriverUnavailable, PluginError):
-        yield None
-        return
-    try:
-        yield driver
-    finally:
-        driver.close()
 
 
 def _names(directory: str) -> list[str]:

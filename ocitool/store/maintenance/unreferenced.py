@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 
 from ocitool.store.atomic import is_temporary
+from ocitool.store.drivers import drivers_of, open_driver
 from ocitool.store.leases import is_alive, lease_of, oldest_lease
 from ocitool.store.maintenance.mark import mark
 from ocitool.store.maintenance.prune import is_young, orphans
-from ocitool.store.maintenance.served import is_served
+from ocitool.store.maintenance.served_stores import is_served
 from ocitool.store.store import Store
-from ocitool.store.sweep import drivers_of, open_driver
 
 
 def unreferenced_data(store: Store) -> Iterator[str]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final, Protocol
 
-from ocitool.builder.context.patterns import STAR, name_regex, name_tokens
+from ocitool.builder.context.name_patterns import STAR, name_regex, name_tokens
 
 MAGIC: Final = re.compile(r"[*?\[\\]")
 ANY_DEPTH: Final = "**"

@@ -8,7 +8,7 @@ container's root are changed: no volume, no /proc.  All other calls go back to t
 executes them with the program's own rights.  A program that changes a path or its memory meanwhile
 can only have another file of its own container changed, which it could have asked for directly.
 
-The standard library alone: the shim can import nothing once its root is the container's.
+Runs in: shim.  Imports the standard library alone.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import stat
 
 from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.files import mount_id, status
-from ocitool_runtime.sandbox.notify import ownership, unotify
+from ocitool_runtime.sandbox.notify import ownership, seccomp_notify
 from ocitool_runtime.sandbox.notify.request import UNCHANGED, Request, split
-from ocitool_runtime.sandbox.notify.unotify import Call, LeftToKernel
+from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 
 _LOOK = os.O_PATH | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -36,7 +36,7 @@ class OwnershipHandler:
     """
 
     def __init__(self) -> None:
-        self._proc = unotify.open_proc()
+        self._proc = seccomp_notify.open_proc()
         self._listener = self._root = -1
         self._mount = -1
         self._begun = _thread.allocate_lock()
@@ -61,7 +61,7 @@ class OwnershipHandler:
             os.close(self._listener)
 
     def _answer(self) -> None:
-        call = unotify.receive(self._listener, self._proc)
+        call = seccomp_notify.receive(self._listener, self._proc)
         if call is None:
             return
         try:
