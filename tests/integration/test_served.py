@@ -131,7 +131,7 @@ def test_a_repair_keeps_the_database_of_a_registry(run_cli, pushed):
     (pushed / "db.sqlite").write_bytes(b"corrupt" * 1000)
     done = run_cli("system", "check", "--repair", root=pushed)
     assert done.code == 1
-    assert "what each repository of the registry has" in done.stdout
+    assert "the registry (restore it from a backup" in done.stdout
     assert (pushed / "db.sqlite").read_bytes() == b"corrupt" * 1000
 
 

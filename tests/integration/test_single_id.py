@@ -162,4 +162,4 @@ def test_another_id_needs_ranges(both, context, run_cli, rangeless_user):
 
 def test_a_user_with_all_ids_keeps_nothing_aside(run_cli, tmp_path):
     done = run_cli("--driver", "vfs.aside", "info", root=tmp_path / "store")
-    assert "ownership override xattrs are for users with a single ID" in done.stdout
+    assert "ownership override is only for users with a single ID" in done.stdout

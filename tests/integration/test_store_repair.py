@@ -126,7 +126,7 @@ def test_what_a_registry_of_ours_holds_is_asked_of_nobody(tmp_path, address, nam
         (entry,) = served.refs.all()
         corrupt(served, entry.digest)
         (result,) = repair(served)
-        assert "no registry is known to have sha256:" in result.remedy
+        assert "no source registry is recorded for sha256:" in result.remedy
 
 
 def test_nothing_goes_that_is_not_corrupt(store, name):

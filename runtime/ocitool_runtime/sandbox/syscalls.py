@@ -53,6 +53,7 @@ _CLOEXEC = os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOVE_MOUNT_T_EMPTY_PATH = 0x40
 _RESOLVE_NO_MAGICLINKS = 0x02
+_ATTEMPTS = 128  # of openat2(2), which asks to repeat a call
 _RESOLVE_IN_ROOT = 0x10
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
@@ -301,19 +302,20 @@ def mount_setattr(fd: int, *, add: int, clear: int = 0, recursive: bool = False)
     _call("mount_setattr", fd, b"", _AT_EMPTY_PATH | recursive * _AT_RECURSIVE, value, 32)
 
 
-def open_in_root(root: int, path: str, attempts: int = 128) -> int:
+def open_in_root(root: int, path: str) -> int:
     """Open *path* as if *root* was ``/``: no link and no ``..`` leads out of it.
 
     If anything on the machine is renamed or mounted while the kernel resolves ``..``, it fails with
-    EAGAIN, and the caller is to try again (openat2(2)); *attempts* bounds how often.
+    EAGAIN, and the caller is to try again (openat2(2)).
     """
     how = (c_uint64 * 3)(os.O_PATH | _CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
-    try:
-        return _call("openat2", root, os.fsencode(path), ctypes.byref(how), 24, path=path)
-    except Refused as error:
-        if error.errno != errno.EAGAIN or attempts == 1:
-            raise
-    return open_in_root(root, path, attempts - 1)
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            return _call("openat2", root, os.fsencode(path), ctypes.byref(how), 24, path=path)
+        except Refused as error:
+            if error.errno != errno.EAGAIN or not left:
+                raise
+    raise AssertionError("the last attempt neither opened the path nor failed")
 
 
 def open_here(path: bytes, flags: int) -> int:

@@ -117,7 +117,7 @@ def test_a_user_without_ranges_has_every_driver(rangeless_user, name):
     support = user.run(user.python, "-c", PROBE, f"{name}.aside").ok().stdout.strip()
     if not support.startswith("True"):
         pytest.skip(f"needs {name} for a user with a single id: {support}")
-    assert "kept in extended attributes" in support
+    assert "stored in extended attributes" in support
     assert passed(user.run(user.python, "-c", RUN, name, "aside")) >= 20
 
 
