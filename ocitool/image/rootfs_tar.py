@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from ocitool.image.decompress import plain
 from ocitool.image.image import Image
+from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.entry import Kind
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.writer import TarWriter
@@ -18,7 +19,6 @@ from ocitool.oci.mediatypes import OCI_CONFIG
 from ocitool.oci.platform import this_platform
 from ocitool.oci.streams import Tee
 from ocitool.oci.timestamps import timestamp
-from ocitool.store.image_fs import LayeredTree
 from ocitool.store.store import Store
 
 

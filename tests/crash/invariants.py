@@ -10,8 +10,8 @@ from stat import S_ISREG
 
 from ocitool import Store
 from ocitool.errors import OcitoolError
+from ocitool.image.image_fs import LayeredTree
 from ocitool.image.store_content import local_image
-from ocitool.store.image_fs import LayeredTree
 from ocitool.store.maintenance.check import check
 
 Sizes = dict[tuple[str, str], tuple[int, int]]

@@ -16,10 +16,10 @@ from typing import Any, Final, Protocol
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
 from ocitool.errors import BuildError, LayerError
+from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.index.merged import Found
-from ocitool.store.image_fs import LayeredTree
 
 Content = Callable[[Any, int], Iterator[bytes]]
 """Given a handle and a size, yields the file's bytes."""

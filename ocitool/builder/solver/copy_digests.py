@@ -59,7 +59,7 @@ class CopySource:
 
         if self.context is not None:
             return FromContext(self.context)
-        from ocitool.store.image_fs import LayeredTree
+        from ocitool.image.image_fs import LayeredTree
 
         tree = LayeredTree(self.store.layers, self.layers)
         return FromImage(tree, self.step.source_name, lambda: self.store.lease().path)

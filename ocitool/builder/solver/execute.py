@@ -16,11 +16,11 @@ from ocitool.builder.definition import Copy, Run, Step, Workdir
 from ocitool.builder.solver.copy_digests import CopySource, Inputs
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import BuildError
+from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.entry import Kind
 from ocitool.layer.index.index import IndexWriter
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.oci.timestamps import SECOND
-from ocitool.store.image_fs import LayeredTree
 from ocitool.store.layer_content import Layer
 
 

@@ -28,12 +28,6 @@ HIGH = [file("g", b"other " * 1000)]
 
 
 @pytest.fixture
-def store(store_root):
-    with Store.open(str(store_root)) as opened:
-        yield opened
-
-
-@pytest.fixture
 def image(store):
     """An image of two gzip layers."""
     return put_image(store, NAME, LOW, HIGH)

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from ocitool import Store
 from ocitool.drivers.conformance.layers import file, tar
 from ocitool.errors import BadManifest
 from ocitool.image.archive.archive import load
@@ -23,12 +22,6 @@ from ocitool.oci.mediatypes import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFES
 from ocitool.oci.platform import this_platform
 
 NAME = "example.org/app:1"
-
-
-@pytest.fixture
-def store(store_root):
-    with Store.open(str(store_root)) as opened:
-        yield opened
 
 
 class Offered:

@@ -9,13 +9,6 @@ from ocitool.errors import DriverUnavailable
 
 
 @pytest.fixture
-def store(store_root):
-    """An empty store."""
-    with Store.open(str(store_root)) as opened:
-        yield opened
-
-
-@pytest.fixture
 def unpacking(store):
     """The same; skips where layers cannot be unpacked."""
     try:

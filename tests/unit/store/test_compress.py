@@ -11,10 +11,10 @@ import pytest
 from ocitool.drivers.conformance.layers import file as member
 from ocitool.errors import FormatError, LayerError
 from ocitool.image.compress import Compression, recompress
+from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.compression.toc import contents
 from ocitool.oci import mediatypes as types
 from ocitool.oci.digest import Digest
-from ocitool.store.image_fs import LayeredTree
 from tests.fixtures.stores import put_image
 from tests.unit.layer.tars import file, tar
 

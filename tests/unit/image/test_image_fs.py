@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.codec import CHUNK
-from ocitool.store.image_fs import LayeredTree
 from tests.unit.layer.holes import FORMS, sparse, whole
 from tests.unit.layer.tars import file, link, tar
 
