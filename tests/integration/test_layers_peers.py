@@ -32,7 +32,7 @@ from ocitool.plugins import BUILT_IN
 from tests.fixtures import stacks
 from tests.fixtures.programs import CHECKOUT
 from tests.fixtures.tree_listing import LOOK, Listing, look
-from tests.fixtures.trees import remove_tree
+from tests.fixtures.trees import new_directory, remove_tree
 
 RECIPES = CHECKOUT / "testdata/trees"
 STACKS = yaml.safe_load((RECIPES / "stacks.yaml").read_text())
@@ -79,7 +79,7 @@ def layers() -> Callable[[str], list[bytes]]:
 @pytest.fixture(scope="module")
 def layout(session_tree, layers) -> Callable[[str], Path]:
     """Return a function that puts a case into an OCI layout, once."""
-    top = Path(tempfile.mkdtemp(prefix="trees", dir=session_tree))
+    top = new_directory(session_tree, "trees")  # podman names the image after it
 
     def make(case: str) -> Path:
         place = top / case
