@@ -286,3 +286,8 @@ def test_from_is_no_change(cli, tmp_path):
     (tmp_path / "fs.tar").write_bytes(bytes(1024))
     done = cli("import", "-c", "CMD a", "-c", "FROM b", tmp_path / "fs.tar", "x:1")
     failed(done, 1, "FROM is not supported in --change")
+
+
+@pytest.mark.parametrize("option", ["--authfile=/dev/null", "--tls-verify=false"])
+def test_a_check_that_asks_no_registry_takes_no_options_for_one(cli, option):
+    failed(cli("system", "check", option), 2, f"{option.partition('=')[0]} requires --repair")

@@ -51,6 +51,10 @@ def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progre
     pulled from.  Corrupt layers and indexes are removed; they are created again when they are
     needed.  Unreferenced data is removed.  The exit code is 1 if a problem could not be repaired.
     """
+    given = click.get_current_context().get_parameter_source
+    for name in ("authfile", "tls_verify"):
+        if not repair and given(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} requires --repair")
     with app.progress(progress) as sink, app.store(sink) as store:
         lines, wrong = (
             _repaired(store, sink, not tls_verify, authfile) if repair else _checked(store, sink)
