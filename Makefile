@@ -2,12 +2,14 @@
 #
 #   make demo      build, push, pull and run a small image; no root, no network but for .venv
 #   make check     lint, types, house rules, unit tests but slow ones: a minute, before a commit
-#   make test      all tests, on all CPUs; ARGS goes to pytest: make test ARGS='-x tests/unit/oci'
+#   make test      all tests but campaigns, on all CPUs; ARGS goes to pytest:
+#                  make test ARGS='-x tests/unit/oci'
 #   make lint      ruff: rules and format          make types   mypy
 #   make docs      writes docs/cli.md from --help, and what docs/drivers.md quotes
 #   make bench     ours against the peers          make conformance   what each driver passes
 #
-# Campaigns, of which the tests hold a short form each:
+# Campaigns try much at random, or the same with every driver as every user.  Those of the tests
+# take two minutes together (make campaigns, which .ci/run calls); longer ones:
 #
 #   make crash     kills and power cuts            make soak   many processes in one store
 #   make corruption   files of stores corrupted, and repaired
@@ -25,16 +27,19 @@ unexport PYTHONDONTWRITEBYTECODE
 # A worker takes whole files, in the order of tests/fixtures/workers.py.
 pytest := $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check test lint types bench conformance crash corruption soak docs clean
+.PHONY: demo check test campaigns lint types bench conformance crash corruption soak docs clean
 
 demo: $(ready)
 	$(python) testdata/demo/demo.py $(ARGS)
 
 check: lint types
-	$(pytest) -q -m 'not slow' tests/house tests/unit
+	$(pytest) -q -m 'not slow and not campaign' tests/house tests/unit
 
 test: $(ready)
-	$(pytest) $(ARGS)
+	$(pytest) -m 'not campaign' $(ARGS)
+
+campaigns: $(ready)
+	$(pytest) -m campaign $(ARGS)
 
 lint: $(ready)
 	$(python) -m ruff check --no-cache .

@@ -65,6 +65,7 @@ def test_kills(crash):
     assert int(last[1]) >= 5  # each share is rounded down
 
 
+@pytest.mark.campaign
 def test_a_soak(crash):
     done = crash("soak", "--minutes", "0.03", "--processes", "3", "--drivers", "vfs").ok()
     assert done.stdout.splitlines()[-1].split()[2] == "0"

@@ -33,6 +33,7 @@ def large_tar(tmp_path):
     return path
 
 
+@pytest.mark.campaign
 def test_content_beyond_four_gibibytes(tmp_path, large_tar):
     if reason := unmountable(str(tmp_path.parent)):
         pytest.skip(reason)

@@ -93,7 +93,7 @@ def slow(address, count, begin):
             each.close()
 
 
-@pytest.mark.parametrize("count", [32, 200, 900])
+@pytest.mark.parametrize("count", [32, 200, pytest.param(900, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("begin", [SLOW_HEAD, b""], ids=["head", "silent"])
 def test_a_slow_head_keeps_nobody_from_pulling(server, begin, count):
     with slow(server.address, count, begin):

@@ -87,6 +87,7 @@ def _wheel(place):
     return wheel
 
 
+@pytest.mark.campaign
 def test_the_driver_passes_the_suite_from_outside(installed):
     if installed.run("-c", "import pytest").code != 0:
         pytest.skip("needs pytest in the tests' own Python")

@@ -102,7 +102,7 @@ def passed(done):
     return len(lines)
 
 
-@pytest.mark.parametrize("name", ["overlay", "vfs"])
+@pytest.mark.parametrize("name", ["overlay", pytest.param("vfs", marks=pytest.mark.campaign)])
 def test_an_ordinary_user_has_every_driver(ordinary_user, name):
     user = ordinary_user
     support = user.run(user.python, "-c", PROBE, name).ok().stdout.strip()
@@ -111,6 +111,7 @@ def test_an_ordinary_user_has_every_driver(ordinary_user, name):
     assert passed(user.run(user.python, "-c", RUN, name, "mapped")) >= 20
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", ["overlay", "vfs"])
 def test_a_user_without_ranges_has_every_driver(rangeless_user, name):
     user = rangeless_user
@@ -121,11 +122,13 @@ def test_a_user_without_ranges_has_every_driver(rangeless_user, name):
     assert passed(user.run(user.python, "-c", RUN, name, "aside")) >= 20
 
 
+@pytest.mark.campaign
 def test_plain_directories_need_no_privilege_at_all(ordinary_user):
     user = ordinary_user
     assert passed(user.run(user.python, "-c", RUN, "vfs", "own")) >= 20
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("disk", ["btrfs", "open_btrfs"])
 def test_an_ordinary_user_has_snapshots(ordinary_user, request, disk):
     top = request.getfixturevalue(disk)
@@ -144,6 +147,7 @@ def test_an_ordinary_user_has_snapshots(ordinary_user, request, disk):
     os.rmdir(place)
 
 
+@pytest.mark.campaign
 def test_a_user_without_ranges_has_snapshots(rangeless_user, btrfs):
     user = rangeless_user
     place = tempfile.mkdtemp(dir=btrfs)
@@ -169,6 +173,7 @@ exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
 """
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("who", "mode"), [("ordinary_user", "mapped"), ("rangeless_user", "aside")]
 )
