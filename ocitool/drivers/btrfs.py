@@ -33,7 +33,7 @@ class BtrfsDriver(FullCopyDriver):
             return Support(
                 ok=False,
                 reason="the store is not on btrfs",
-                hint="give --root a directory on btrfs, or use another --driver",
+                hint="use --root with a directory on btrfs, or use another --driver",
                 quiet=True,
             )
         import tempfile

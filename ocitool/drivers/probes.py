@@ -87,8 +87,8 @@ if not stat.S_ISCHR(found.st_mode):
 """
 )
 _ON_OVERLAY: Final = (
-    "the store may be on another overlayfs, as in a container: give --root a directory on a volume "
-    "or a tmpfs"
+    "the store may be on another overlayfs, as in a container: use --root with a directory on a "
+    "volume or a tmpfs"
 )
 
 
@@ -150,7 +150,7 @@ def try_fuse(home: str) -> Support:
         return Support(
             ok=False,
             reason="fuse-overlayfs does not support a colon in the path of the store",
-            hint="give --root a path without a colon",
+            hint="use --root with a path without a colon",
         )
     if shutil.which("fuse-overlayfs") is None:
         return Support(

@@ -57,9 +57,7 @@ class Compression:
         try:
             codec.compressor(int(level))
         except LayerError as error:
-            raise FormatError(
-                f"invalid compression level {level!r} for {name}: {error}", hint=error.hint
-            ) from error
+            raise FormatError(str(error), hint=error.hint) from error
         return cls(codec=codec, level=int(level), exact=True)
 
     @property

@@ -76,7 +76,7 @@ def chosen(codec: Codec, level: int | None, levels: range) -> int:
         return codec.level
     if level not in levels:
         raise LayerError(
-            f"{codec.name} has no compression level {level}",
+            f"invalid compression level {level} for {codec.name}",
             hint=f"supported levels: {levels[0]} to {levels[-1]}",
         )
     return level

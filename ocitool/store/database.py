@@ -30,7 +30,7 @@ _STEPS: Final = {  # from a version to the next
 _BUSY: Final = 60.0  # seconds
 #: The hint of the error for a corrupt file.
 CORRUPT: Final = "it is corrupt: remove it and its -wal and -shm; layers are unpacked again"
-_REFUSED: Final = "give --root a directory you may write to"
+_REFUSED: Final = "use --root with a directory you may write to"
 _FAILED: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _HINTS: Final = {
     # The statements are ours: where they do not fit the tables, the tables are corrupt.

@@ -42,7 +42,7 @@ def require_room(root: str, size: int) -> None:
         raise StoreError(
             f"not enough disk space: {size} bytes are needed, and {free} are left",
             where=root,
-            hint="free some space: `ocitool system prune -a`, or give --root another disk",
+            hint="free some space: `ocitool system prune -a`, or use --root with another disk",
         )
 
 
@@ -71,7 +71,7 @@ def disk_error(error: OSError, root: str) -> StoreError:
         return full_error(root)
     hint = ""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = "give --root a directory you may write to"
+        hint = "use --root with a directory you may write to"
     return StoreError(f"{error.strerror or error}", where=path, hint=hint)
 
 

@@ -69,7 +69,7 @@ class Layout:
             raise StoreReadOnly(
                 f"the store is read-only: {why}",
                 where=self.root,
-                hint="give --root a directory you may write to, and this one to --shared-stores",
+                hint="use --root with a directory you may write to, --shared-stores with this one",
             )
 
     def _prepare(self, make: bool) -> None:
@@ -86,7 +86,7 @@ class Layout:
             raise StoreError(
                 f"cannot read the store: {error.strerror}",
                 where=self.root,
-                hint="give --root a directory of your own, or run as its owner",
+                hint="use --root with a directory of your own, or run as its owner",
             ) from error
         if text != b"%d" % FORMAT:
             found = text.decode("ascii", "backslashreplace") or "unknown"
@@ -118,7 +118,7 @@ class Layout:
             raise StoreError(
                 f"path of the store has {length} bytes, and the limit is {_LONGEST}",
                 where=self.root,
-                hint="give --root a shorter path",
+                hint="use --root with a shorter path",
             )
         try:
             os.makedirs(self.root, mode=0o700, exist_ok=True)
@@ -129,7 +129,7 @@ class Layout:
                 raise StoreError(
                     f"directory is not empty and not a store (it contains {strangers[0]!r})",
                     where=self.root,
-                    hint="give --root an empty or a new directory",
+                    hint="use --root with an empty or a new directory",
                 )
             os.chmod(self.root, 0o700)
             self._make_directories()
@@ -142,7 +142,7 @@ class Layout:
             raise StoreError(
                 f"cannot create the store: {error.strerror}",
                 where=self.root,
-                hint="give --root a directory you may write to",
+                hint="use --root with a directory you may write to",
             ) from error
 
     def write_layout_file(self) -> None:

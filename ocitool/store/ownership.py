@@ -31,14 +31,14 @@ def require_own(root: str, trusted: str = "") -> None:
         raise StoreError(
             f"path is a symbolic link of the user {_named(link.st_uid)}",
             where=root,
-            hint=f"give --root the directory that it points to: {os.path.realpath(root)}",
+            hint=f"use --root with the directory that it points to: {os.path.realpath(root)}",
         )
     if me == 0 and str(state.st_uid) not in ("0", trusted):
         raise StoreError(
             f"directory belongs to the user {_named(state.st_uid)}, who controls its content: "
             "root does not use the stores of other users",
             where=root,
-            hint="run as that user, or give --root a directory of root's; if only you have "
+            hint="run as that user, or use --root with a directory of root's; if only you have "
             f"that user's rights, as on a container's volume, set OCITOOL_TRUSTED_OWNER="
             f"{state.st_uid}",
         )

@@ -180,7 +180,7 @@ class Store:
         if len(digits) >= 2 and set(digits) <= set("0123456789abcdef"):
             found = sorted(self.summaries.beginning(digits))
             if len(found) > 1:
-                raise ImageNotFound(f"{len(found)} images have ids that begin with {digits!r}")
+                raise ImageNotFound(f"{len(found)} images have IDs that begin with {digits!r}")
             for digest in found:
                 return self.pointing(Digest.parse(digest))[0]
         raise ImageNotFound(f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`")

@@ -58,7 +58,7 @@ _NO_NAMESPACE: Final = (
 )
 _OLD_KERNEL: Final = "this needs Linux 5.12 or later (openat2, mount_setattr)"
 _NO_OVERLAY_HERE: Final = (
-    "the upper directory of overlayfs cannot be on overlayfs or NFS: give --root a directory "
+    "the upper directory of overlayfs cannot be on overlayfs or NFS: use --root with a directory "
     "on ext4, XFS, btrfs or tmpfs, or use --driver vfs"
 )
 _FEW_IDS: Final = (

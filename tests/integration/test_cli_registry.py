@@ -160,7 +160,7 @@ def test_podman_pulls_what_was_pushed_with_compression(cli, podman, registry, co
     ("compression", "message"),
     [
         ("brotli", "unsupported compression 'brotli' (supported: gzip, zstd, estargz, "),
-        ("zstd:99", "invalid compression level '99' for zstd"),
+        ("zstd:99", "invalid compression level 99 for zstd"),
         ("gzip:fast", "invalid compression level 'fast' for gzip"),
         ("uncompressed:1", "invalid compression level '1' for uncompressed"),
         ("", "unsupported compression ''"),

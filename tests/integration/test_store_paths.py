@@ -58,7 +58,7 @@ def test_a_driver_works_or_says_what_it_does_not_take(
     done = run("build", "-q", "-t", "app:1", "-f", dockerfile, tools_context)
     if driver == "fuse-overlayfs" and ":" in path:
         failed(done, 1, "driver fuse-overlayfs: fuse-overlayfs does not support a colon")
-        assert "hint: give --root a path without a colon" in done.stderr
+        assert "hint: use --root with a path without a colon" in done.stderr
         return
     done.ok()
     assert run("run", "--rm", "app:1", "sh", "-c", "echo works").ok().stdout == "works\n"

@@ -75,7 +75,7 @@ class _EstargzCompressor:
 
     def flush(self) -> bytes:
         if self._buffer or self._file is not None or self._padding:
-            raise LayerError("the archive ends too early")
+            raise LayerError("unexpected end of the archive")
         self._ended = True
         self._buffer += _tar(Entry(_LANDMARK, Kind.FILE, 0o444), b"\x0f")
         self._advance()

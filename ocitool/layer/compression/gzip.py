@@ -137,7 +137,7 @@ class _GzipReader:
         if not self._left:
             self._left = self._stream.read(CHUNK // 4)
             if not self._left:
-                raise LayerError("the gzip stream ends too early")
+                raise LayerError("unexpected end of the gzip stream")
 
     def _next_member(self) -> bool:
         self._left = self._inflater.unused_data or self._stream.read(CHUNK // 4)

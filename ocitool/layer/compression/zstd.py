@@ -112,7 +112,7 @@ class _ZstdReader:
                 raise LayerError(f"the zstd stream is corrupt: {error}") from error
             if not data:
                 if self._held != _END_MARK:
-                    raise LayerError("the zstd stream ends too early")
+                    raise LayerError("unexpected end of the zstd stream")
                 break
             data = self._held + data
             self._held = data[-len(_END_MARK) :]

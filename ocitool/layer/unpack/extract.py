@@ -62,13 +62,13 @@ def _translated(error: OSError, entry: Entry) -> Exception:
         return LayerError(
             "its ACL contains IDs that are not mapped for this user",
             where=entry.path,
-            hint="give this user a range of 65536 ids in /etc/subuid and /etc/subgid",
+            hint="give this user a range of 65536 IDs in /etc/subuid and /etc/subgid",
         )
     if error.errno in (errno.EINVAL, errno.EPERM) and (entry.uid or entry.gid):
         return LayerError(
             f"its owner {entry.uid}:{entry.gid} is not mapped for this user",
             where=entry.path,
-            hint="give this user a range of 65536 ids in /etc/subuid and /etc/subgid",
+            hint="give this user a range of 65536 IDs in /etc/subuid and /etc/subgid",
         )
     if error.errno in _REFUSED:
         return LayerError(f"cannot unpack the entry: {error.strerror}", where=entry.path)

@@ -66,7 +66,7 @@ def test_a_store_of_somebody_else_is_reported(ordinary_user, store_root, run_cli
     assert run_cli("images", "-q", root=store_root, user=ordinary_user).ok().stdout == ""
     done = run_cli("import", "-", "a:1", root=store_root, user=ordinary_user, stdin="\0" * 1024)
     assert done.code == 1
-    assert "hint: give --root" in done.stderr
+    assert "hint: use --root" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -80,9 +80,9 @@ def test_levels(codec, levels):
     assert len(set(sizes)) > levels // 3
     assert pack(codec, TEXT, level=codec.level) == pack(codec, TEXT)
     for level in (-1, 0, levels + 1):
-        with pytest.raises(LayerError, match=f"{codec.name} has no compression level {level}"):
+        with pytest.raises(LayerError, match=f"invalid compression level {level} for {codec.name}"):
             codec.compressor(level)
-    with pytest.raises(LayerError, match="none has no compression level 1"):
+    with pytest.raises(LayerError, match="invalid compression level 1 for none"):
         NONE.compressor(1)
 
 
