@@ -40,6 +40,7 @@ VOCABULARY_MAY = {"ocitool.oci.platform": {"os": {"uname"}}}
 PROGRAMS = (
     "ocitool.__main__",
     "ocitool_runtime.sandbox.shim",  # the shim: it is spawned for one sandbox
+    "ocitool_runtime.sandbox.supervisor",  # the part of it that forks the container init
     "ocitool_runtime.sandbox.userns",
     "ocitool_runtime.sandbox.rootfs.fuse",  # the part of it that becomes fuse-overlayfs
     "ocitool_runtime.sandbox.init",  # the part of it that stays as process 1, and reaps

@@ -26,11 +26,11 @@ from ocitool_runtime.sandbox.exec import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from ocitool_runtime.sandbox.plan import Plan
     from ocitool_runtime.sandbox.rootfs.devices import Terminal
-    from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
     from ocitool_runtime.sandbox.users import User
 
 _TIOCSCTTY = 0x540E
@@ -40,11 +40,11 @@ _FORWARDED = sum(1 << number - 1 for number in range(1, 65) if number not in (9,
 
 
 def main(
-    plan: Plan, rootfs: Rootfs, proc: int, terminal: Terminal | None, shim: _socket.socket
+    plan: Plan, enter: Callable[[], None], terminal: Terminal | None, shim: _socket.socket
 ) -> NoReturn:
-    """Become the program, or send the shim the reason and exit."""
+    """Become the program, or send the shim the reason and exit; *enter* changes the root."""
     try:
-        _become(plan, rootfs, proc, terminal, shim)
+        _become(plan, enter, terminal, shim)
     except NotRunnable as error:
         channel.send(shim, messages.ProgramRefused(error.code, error.text))
     except BaseException as error:  # nothing may unwind into the shim's code
@@ -53,15 +53,12 @@ def main(
 
 
 def _become(
-    plan: Plan, rootfs: Rootfs, proc: int, terminal: Terminal | None, shim: _socket.socket
+    plan: Plan, enter: Callable[[], None], terminal: Terminal | None, shim: _socket.socket
 ) -> None:
     notes: list[str] = []
     interpreter = Interpreter()
     _import_nothing()
-    with step("mount /proc"):
-        rootfs.mount_proc(proc)
-    with step("pivot into the root"):
-        rootfs.pivot()
+    enter()
     with step("open the streams"):
         for stream in (0, 1, 2):
             if terminal is not None:

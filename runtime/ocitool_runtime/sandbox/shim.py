@@ -15,34 +15,25 @@ from __future__ import annotations
 import _socket
 import marshal
 import os
-import select
 import sys
 
-from ocitool_runtime.sandbox import channel, init, syscalls, userns
+from ocitool_runtime.sandbox import channel, syscalls, userns
 from ocitool_runtime.sandbox.cgroups import Cgroup
 from ocitool_runtime.sandbox.channel import failure, step
-from ocitool_runtime.sandbox.messages import (
-    Ended,
-    Listener,
-    Message,
-    Note,
-    ProgramRefused,
-    Started,
-    StepFailed,
-)
 from ocitool_runtime.sandbox.network import raise_loopback
 from ocitool_runtime.sandbox.notify.socketcall import Sockets
 from ocitool_runtime.sandbox.rootfs.devices import Devices, Terminal
 from ocitool_runtime.sandbox.rootfs.fuse import FuseServers
 from ocitool_runtime.sandbox.rootfs.image_mounts import SharedMounts
 from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
+from ocitool_runtime.sandbox.supervisor import Supervisor, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.messages import Message
     from ocitool_runtime.sandbox.notify.chown_mknod import OwnershipHandler
     from ocitool_runtime.sandbox.plan import Plan
 
-_KILL = 9
 _NAMESPACES = (
     syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
 )
@@ -60,7 +51,7 @@ def main() -> None:
         else:
             userns.main(mode, control, _read_plan(plan_fd))
     except BaseException as error:  # the host process must learn of every failure
-        _send(control, failure(error))
+        tell(control, failure(error))
         os._exit(125)
     os._exit(0)
 
@@ -70,13 +61,6 @@ def _read_plan(fd: int) -> Plan:
     plan: Plan = marshal.loads(os.pread(fd, size, 0))
     os.close(fd)
     return plan
-
-
-def _send(control: _socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
-    try:
-        channel.send(control, message, fds)
-    except OSError:  # the host process is gone
-        return
 
 
 def sandbox(control: _socket.socket, plan: Plan) -> None:
@@ -93,7 +77,7 @@ def sandbox(control: _socket.socket, plan: Plan) -> None:
         last = _in_namespaces(control, plan, notes)
     finally:
         shared.release()
-    _send(control, last)  # nothing is mounted any more: the host process may remove the layers now
+    tell(control, last)  # nothing is mounted any more: the host process may remove the layers now
 
 
 def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> Message:
@@ -168,35 +152,23 @@ def _run(
     sockets: Sockets | None,
 ) -> Message:
     proc, terminal = _furnish(plan, rootfs, cgroup, notes)
-    ours, theirs = channel.pair()
-    # The host's: after the pivot a path is one of the container's.
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    with step("fork the container init"):
-        pid = os.fork()
-    if pid == 0:
-        ours.close()
-        init.main(plan, rootfs, proc, terminal, theirs)
-    if refused := cgroup.leave():
-        notes.append(f"the shim stays in the container's cgroup: {refused}")
-    theirs.close()
-    _leave_stdio(null)
-    handle = os.pidfd_open(pid)
-    listeners: list[int] = []
-    ended = _until_exec(ours, notes, listeners)
-    if isinstance(ended, StepFailed):
-        os.waitpid(pid, 0)
-        return ended
-    if terminal is None:
-        _send(control, Started(pid), (handle,))
-    else:
-        _send(control, Started(pid), (handle, terminal.master))
-        terminal.close()  # else it would never hang up
-    if handler is not None and listeners:
-        handler.begin(listeners[0], rootfs.fd)
-        listeners.clear()
-    status = os.waitstatus_to_exitcode(_await(control, pid, handle, sockets, listeners))
-    code, text = (status, "") if ended is None else (ended.code, ended.text)
-    return Ended(code, tuple(dict.fromkeys(notes)), text)
+
+    def enter() -> None:
+        with step("mount /proc"):
+            rootfs.mount_proc(proc)
+        with step("pivot into the root"):
+            rootfs.pivot()
+
+    def forked() -> None:
+        if refused := cgroup.leave():
+            notes.append(f"the shim stays in the container's cgroup: {refused}")
+
+    supervisor = Supervisor(control, plan, terminal, notes)
+    if failed := supervisor.start(enter, forked):
+        return failed
+    if handler is not None and (listener := supervisor.take_listener()) >= 0:
+        handler.begin(listener, rootfs.fd)
+    return supervisor.wait(sockets)
 
 
 def _furnish(
@@ -222,52 +194,3 @@ def _furnish(
         if plan["readonly"]:
             rootfs.make_read_only()
     return proc, terminal
-
-
-def _leave_stdio(null: int) -> None:
-    """Close the program's streams here, so that their readers see the end of the program."""
-    for stream in (0, 1, 2):
-        os.dup2(null, stream)
-    os.close(null)
-
-
-def _until_exec(
-    ours: _socket.socket, notes: list[str], listeners: list[int]
-) -> StepFailed | ProgramRefused | None:
-    """Wait until the container init is the program: None; or return why it is not."""
-    ended: StepFailed | ProgramRefused | None = None
-    while True:
-        message, fds = channel.receive(ours)
-        if message is None:  # its end closes on exec
-            return ended
-        if isinstance(message, Note):
-            notes.append(message.text)
-        elif isinstance(message, Listener):
-            listeners += fds
-        elif isinstance(message, (StepFailed, ProgramRefused)):
-            ended = message
-
-
-def _await(
-    control: _socket.socket,
-    pid: int,
-    handle: int,
-    sockets: Sockets | None,
-    listeners: list[int],
-) -> int:
-    """Wait for the container init, and answer its calls; kill it if the host process is gone."""
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    poll.register(control.fileno(), select.POLLIN | select.POLLHUP)
-    for listener in listeners:
-        poll.register(listener, select.POLLIN)
-    while True:
-        for fd, _ in poll.poll():
-            if fd == handle:
-                return os.waitpid(pid, 0)[1]
-            if fd in listeners:
-                if sockets is None or not sockets.serve(fd):
-                    poll.unregister(fd)
-            elif channel.receive(control)[0] is None:
-                os.kill(pid, _KILL)
-                poll.unregister(control.fileno())

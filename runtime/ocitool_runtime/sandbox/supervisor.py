@@ -1,0 +1,141 @@
+"""Starting the container init, and waiting for it: what every way to isolate has in common.
+
+Runs in: shim.  Imports the standard library alone.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+
+from ocitool_runtime.sandbox import channel, init
+from ocitool_runtime.sandbox.channel import step
+from ocitool_runtime.sandbox.messages import (
+    Ended,
+    Listener,
+    Message,
+    Note,
+    ProgramRefused,
+    Started,
+    StepFailed,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.rootfs.devices import Terminal
+
+    class Answers(Protocol):
+        """Who answers the system calls that a filter hands over."""
+
+        def serve(self, listener: int) -> bool:
+            """Answer the next call on the filter's *listener*; False once no caller is left."""
+
+
+_KILL = 9
+
+
+def tell(control: _socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
+    """Send the host process a message, if it is still there."""
+    try:
+        channel.send(control, message, fds)
+    except OSError:
+        return
+
+
+class Supervisor:
+    """One container init, from its fork to its end."""
+
+    def __init__(
+        self, control: _socket.socket, plan: Plan, terminal: Terminal | None, notes: list[str]
+    ) -> None:
+        self._control = control
+        self._plan = plan
+        self._terminal = terminal
+        self._notes = notes
+        self._listeners: list[int] = []
+        self._pid = self._handle = -1
+        self._ended: StepFailed | ProgramRefused | None = None
+
+    def start(self, enter: Callable[[], None], forked: Callable[[], None]) -> StepFailed | None:
+        """Fork the container init, which calls *enter* to enter its root directory.
+
+        This process calls *forked* after the fork.  Returns once the program runs, or why it does
+        not.
+        """
+        ours, theirs = channel.pair()
+        # The host's: after a pivot a path is one of the container's.
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        with step("fork the container init"):
+            self._pid = os.fork()
+        if self._pid == 0:
+            ours.close()
+            init.main(self._plan, enter, self._terminal, theirs)
+        forked()
+        theirs.close()
+        _leave_stdio(null)
+        self._handle = os.pidfd_open(self._pid)
+        self._until_exec(ours)
+        if isinstance(self._ended, StepFailed):
+            os.waitpid(self._pid, 0)
+            return self._ended
+        if self._terminal is None:
+            tell(self._control, Started(self._pid), (self._handle,))
+        else:
+            tell(self._control, Started(self._pid), (self._handle, self._terminal.master))
+            self._terminal.close()  # else it would never hang up
+        return None
+
+    def take_listener(self) -> int:
+        """Return the descriptor of the filter, for somebody else to answer; -1: there is none."""
+        return self._listeners.pop() if self._listeners else -1
+
+    def wait(self, answers: Answers | None) -> Ended:
+        """Wait for the end of the program, and let *answers* answer its calls meanwhile."""
+        status = os.waitstatus_to_exitcode(self._await(answers))
+        notes = tuple(dict.fromkeys(self._notes))
+        if isinstance(self._ended, ProgramRefused):
+            return Ended(self._ended.code, notes, self._ended.text)
+        return Ended(status, notes, "")
+
+    def _until_exec(self, ours: _socket.socket) -> None:
+        """Wait until the container init is the program, or for the reason why it is not."""
+        while True:
+            message, fds = channel.receive(ours)
+            if message is None:  # its end closes on exec
+                return
+            if isinstance(message, Note):
+                self._notes.append(message.text)
+            elif isinstance(message, Listener):
+                self._listeners += fds
+            elif isinstance(message, (StepFailed, ProgramRefused)):
+                self._ended = message
+
+    def _await(self, answers: Answers | None) -> int:
+        """Return the status of the container init; kill it if the host process is gone."""
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        poll.register(self._control.fileno(), select.POLLIN | select.POLLHUP)
+        for listener in self._listeners:
+            poll.register(listener, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._handle:
+                    return os.waitpid(self._pid, 0)[1]
+                if fd in self._listeners:
+                    if answers is None or not answers.serve(fd):
+                        poll.unregister(fd)
+                elif channel.receive(self._control)[0] is None:
+                    os.kill(self._pid, _KILL)
+                    poll.unregister(self._control.fileno())
+
+
+def _leave_stdio(null: int) -> None:
+    """Close the program's streams here, so that their readers see the end of the program."""
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.close(null)
