@@ -33,22 +33,37 @@ def program() -> click.Group:
 
 
 def helps() -> dict[str, str]:
-    """Return the help of every command that is not hidden: ``ocitool image ls`` -> text."""
-    return dict(_walk(program(), None, "ocitool"))
+    """Return the help of every command that is not hidden, ``ocitool image`` -> text, once.
+
+    What is in several groups has the shortest of its names.
+    """
+    found: dict[str, str] = {}
+    seen: set[int] = set()
+    level: list[Named] = [(program(), None, "ocitool")]
+    while level:
+        contexts = [_context(*each) for each in level if id(each[0]) not in seen]
+        seen.update(id(context.command) for context in contexts)
+        found |= {each.command_path: f"{each.get_help().rstrip()}\n" for each in contexts}
+        level = [inner for context in contexts for inner in _inner(context)]
+    return dict(sorted(found.items()))
 
 
-def _walk(
-    command: click.Command, parent: click.Context | None, name: str
-) -> Iterator[tuple[str, str]]:
-    context = click.Context(
+Named = tuple[click.Command, click.Context | None, str]
+
+
+def _context(command: click.Command, parent: click.Context | None, name: str) -> click.Context:
+    return click.Context(
         command, parent=parent, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH
     )
-    yield context.command_path, f"{command.get_help(context).rstrip()}\n"
-    if isinstance(command, click.Group):
-        for inner in command.list_commands(context):
-            found = command.get_command(context, inner)
+
+
+def _inner(context: click.Context) -> Iterator[Named]:
+    group = context.command
+    if isinstance(group, click.Group):
+        for name in group.list_commands(context):
+            found = group.get_command(context, name)
             if found is not None and not found.hidden:
-                yield from _walk(found, context, inner)
+                yield found, context, name
 
 
 def page() -> str:

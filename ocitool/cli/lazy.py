@@ -9,7 +9,9 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+from ocitool.cli.goflags import normalized
 from ocitool.cli.output import OutputGone
+from ocitool.errors import OcitoolError
 
 
 @contextlib.contextmanager
@@ -27,21 +29,30 @@ help_option = click.help_option("-h", "--help", help=HELP)
 
 
 class Entry(NamedTuple):
-    """One command of a `LazyGroup`."""
+    """One command of a `LazyGroup`; with a *hidden* name it is not listed."""
 
     target: str  # "module:attribute"
     short_help: str
+    hidden: bool = False
 
 
 class LazyGroup(click.Group):
     """A command group whose *table* says where each command is: ``name -> Entry``.
 
     The table has the short help, so that listing the commands imports none of them.
+    *unsupported* are commands of docker that there are not: ``name -> why``.
     """
 
-    def __init__(self, *args: Any, table: Mapping[str, Entry], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        table: Mapping[str, Entry],
+        unsupported: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._table = table
+        self._unsupported = unsupported or {}
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _broken_pipes_raised():
@@ -52,7 +63,7 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self._table)
+        return sorted(name for name, entry in self._table.items() if not entry.hidden)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._table:
@@ -67,16 +78,25 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches
+        if not ctx.resilient_parsing:
+            self._require_known(ctx, args[0])
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            rest = normalized(command, rest)
+        return name, command, rest
 
-            near = get_close_matches(args[0], self._table, n=1)
-            if near:
-                text = f"{error.message} Did you mean {near[0]!r}?"
-                raise click.UsageError(text, ctx) from error
-            raise
+    def _require_known(self, ctx: click.Context, name: str) -> None:
+        """Refuse a command that there is not: with the reason, or with a similar name."""
+        if name in self._table or name.startswith("-"):
+            return
+        if name in self._unsupported:
+            path = f"{ctx.command_path} {name}".partition(" ")[2]
+            raise OcitoolError(f"{path!r} is not supported yet: {self._unsupported[name]}")
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, [*self._table, *self._unsupported], n=1)
+        hint = f" Did you mean {near[0]!r}?" if near and near[0] in self._table else ""
+        raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, self._table[name].short_help) for name in self.list_commands(ctx)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ocitool.cli.units import ago, human_size, local_time
+from ocitool.cli.units import ago, human_size, local_time, rfc3339
 from ocitool.errors import FormatError
 from ocitool.image.image import Image
 from ocitool.oci.reference import Reference
@@ -15,32 +15,75 @@ from ocitool.store.image_summaries import ImageSummary
 from ocitool.store.refs import NamedDigest, Refs, name_of
 from ocitool.store.store import Store
 
+if TYPE_CHECKING:
+    from ocitool.cli.image_filters import ImageFilters
+
 NONE = "<none>"
 
 
-def image_rows(
-    store: Store, pattern: str = "", *, timestamps: bool = True
-) -> Iterator[dict[str, Any]]:
-    """Yield a row for each name of each image, the newest first.
+class Listed(NamedTuple):
+    """An image under one of its names (``""`` for none)."""
 
-    *pattern* limits the rows to one repository, or to one name.  Images of additional image
-    stores come last, except those whose name exists in the store itself.  Without *timestamps*
-    the rows have no ``CreatedAt``, which saves a third of the time.
+    name: str
+    digest: str
+    summary: ImageSummary | None  # None if the image is corrupt
+    created: int | None  # nanoseconds since the epoch; None if unknown or invalid
+    store: str  # the directory of an additional image store, else ""
+
+
+def listed_images(
+    store: Store, pattern: str = "", filters: ImageFilters | None = None
+) -> Iterator[Listed]:
+    """Yield each name of each image, the image created last first.
+
+    *pattern* limits them to one repository, or to one name, or to those that match it.  Images of
+    additional image stores come last, except those whose name exists in the store itself.
     """
     seen: set[str] = set()
     for refs, root in [(store.refs, ""), *((each.refs, each.root) for each in store.shared)]:
         names = [known for known in _names(refs, pattern) if known.name not in seen]
         summaries = store.summaries.of(digest for _, digest in names)
-        for name, digest in reversed(names):
-            yield {**_row(name, digest, summaries.get(digest), timestamps), "Store": root}
+        created = {digest: _created(summary) for digest, summary in summaries.items()}
+        # Of images of the same time the name given last comes first.
+        names.reverse()
+        names.sort(key=lambda known: created.get(known.digest) or 0, reverse=True)
+        for name, digest in names:
+            when = created.get(digest)
+            if filters is None or filters.take(store, name, digest, when):
+                yield Listed(name, digest, summaries.get(digest), when, root)
         if store.shared:
             seen.update(name for name, _ in names if name)
+
+
+def image_row(image: Listed, *, timestamps: bool = True) -> dict[str, Any]:
+    """Return the row of one image.
+
+    Without *timestamps* it has no ``CreatedAt``, which saves a third of the time.
+    """
+    repository, tag = _shown(image.name)
+    summary, created = image.summary, image.created
+    return {
+        "Repository": repository,
+        "Tag": tag,
+        "Digest": image.digest,
+        "ID": summary.id if summary else image.digest,
+        "CreatedAt": local_time(created) if timestamps and created is not None else "",
+        "CreatedSince": "N/A" if created is None else ago(created),
+        "Size": human_size(summary.size, 3) if summary else "corrupt",
+        "Platform": summary.platform if summary else "",
+        "Store": image.store,
+    }
 
 
 def _names(refs: Refs, pattern: str) -> list[NamedDigest]:
     if not pattern:
         return refs.names()
-    wanted = Reference.parse(pattern)
+    try:
+        wanted = Reference.parse(pattern)
+    except FormatError:  # a pattern with stars, or what no name is
+        from ocitool.cli.image_filters import matches
+
+        return [known for known in refs.names() if matches(pattern, known.name)]
     has_tag = ":" in pattern.rpartition("/")[2]
     found = refs.beginning(str(wanted) if has_tag else f"{wanted.repository}:")
     if has_tag:
@@ -48,25 +91,11 @@ def _names(refs: Refs, pattern: str) -> list[NamedDigest]:
     return [NamedDigest(name_of(entry), str(entry.digest)) for entry in found]
 
 
-def _row(name: str, digest: str, summary: ImageSummary | None, timestamps: bool) -> dict[str, Any]:
-    repository, tag = _shown(name)
-    row = {
-        "Repository": repository,
-        "Tag": tag,
-        "Digest": digest,
-        "ID": summary.id if summary else digest,
-        "CreatedAt": "",
-        "CreatedSince": "N/A",
-        "Size": human_size(summary.size, 3) if summary else "corrupt",
-        "Platform": summary.platform if summary else "",
-    }
-    if summary and summary.created:
-        with contextlib.suppress(FormatError):  # an invalid time: "N/A"
-            timestamp = parse_time(summary.created)
-            row["CreatedSince"] = ago(timestamp)
-            if timestamps:
-                row["CreatedAt"] = local_time(timestamp)
-    return row
+def _created(summary: ImageSummary) -> int | None:
+    """Return the time of creation in nanoseconds; None if it is unknown or invalid."""
+    with contextlib.suppress(FormatError):
+        return parse_time(summary.created) if summary.created else None
+    return None
 
 
 def familiar(name: str) -> str:
@@ -121,8 +150,11 @@ def _config(fields: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def history_rows(image: Image) -> Iterator[dict[str, Any]]:
-    """Yield a row for each step of an image's history, the newest first."""
+def history_rows(image: Image, *, human: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield a row for each step of an image's history, the newest first.
+
+    Without *human*, sizes are in bytes.
+    """
     sizes = iter([layer.size for layer in image.manifest.layers])
     rows = []
     for entry in image.config.history:
@@ -131,10 +163,10 @@ def history_rows(image: Image) -> Iterator[dict[str, Any]]:
         rows.append(
             {
                 "ID": "<missing>",
-                "CreatedAt": local_time(timestamp) if timestamp is not None else "",
+                "CreatedAt": rfc3339(timestamp) if timestamp is not None else "",
                 "CreatedSince": ago(timestamp) if timestamp is not None else "N/A",
                 "CreatedBy": entry.created_by.replace("\t", " "),
-                "Size": human_size(size, 3),
+                "Size": human_size(size, 3) if human else str(size),
                 "Comment": entry.comment,
             }
         )

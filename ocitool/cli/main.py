@@ -12,15 +12,20 @@ from ocitool import __version__
 from ocitool.cli.app import App
 from ocitool.cli.errors import run_guarded
 from ocitool.cli.lazy import Entry, LazyGroup, help_option
+from ocitool.cli.unsupported import UNSUPPORTED
 
 _PACKAGE: Final = "ocitool.cli.commands"
 _COMMANDS: Final = {
     "build": Entry(f"{_PACKAGE}.build:command", "Build an image from a Dockerfile"),
+    "builder": Entry(f"{_PACKAGE}.groups:builder", "Manage builds"),
     "completion": Entry(f"{_PACKAGE}.completion:command", "Print a shell completion script"),
+    "container": Entry(f"{_PACKAGE}.groups:container", "Run containers"),
     "export": Entry(
         f"{_PACKAGE}.archives:export", "Export the root file system of an image as a tar archive"
     ),
+    "help": Entry(f"{_PACKAGE}.help:command", "Show the help of a command"),
     "history": Entry(f"{_PACKAGE}.images:history", "Show the history of an image"),
+    "image": Entry(f"{_PACKAGE}.groups:image", "Manage images"),
     "images": Entry(f"{_PACKAGE}.images:images", "List images"),
     "import": Entry(f"{_PACKAGE}.archives:import_", "Import a tar archive to create an image"),
     "info": Entry(f"{_PACKAGE}.system:info", "Display system-wide information"),
@@ -30,11 +35,11 @@ _COMMANDS: Final = {
     "logout": Entry(f"{_PACKAGE}.registry:logout", "Log out of a registry"),
     "pull": Entry(f"{_PACKAGE}.registry:pull", "Pull an image from a registry"),
     "push": Entry(f"{_PACKAGE}.registry:push", "Push an image to a registry"),
-    "registry": Entry(f"{_PACKAGE}.registry:registry", "Run a registry server"),
+    "registry": Entry(f"{_PACKAGE}.groups:registry", "Run a registry server"),
     "rmi": Entry(f"{_PACKAGE}.images:rmi", "Remove images"),
     "run": Entry(f"{_PACKAGE}.run:command", "Run a command in a new container"),
     "save": Entry(f"{_PACKAGE}.archives:save", "Save images to a tar archive"),
-    "system": Entry(f"{_PACKAGE}.system:system", "Manage storage"),
+    "system": Entry(f"{_PACKAGE}.groups:system", "Manage storage"),
     "tag": Entry(f"{_PACKAGE}.images:tag", "Add a name to an image"),
     "version": Entry(f"{_PACKAGE}.system:version", "Show version information"),
 }
@@ -43,6 +48,7 @@ _COMMANDS: Final = {
 @click.group(
     cls=LazyGroup,
     table=_COMMANDS,
+    unsupported=UNSUPPORTED,
     context_settings={"max_content_width": 100},
 )
 @click.option("--root", metavar="DIR", help="Storage directory  [env: OCITOOL_ROOT]")

@@ -53,6 +53,11 @@ format_option = click.option(
     help="Output format: 'json', a field name, or a Go template",
 )  # fmt: skip
 
+short_format_option = click.option(
+    "-f", "--format", "format_", metavar="FORMAT",
+    help="Output format: 'json', a field name, or a Go template",
+)  # fmt: skip
+
 no_trunc_option = click.option("--no-trunc", is_flag=True, help="Do not truncate output")
 
 

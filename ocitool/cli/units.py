@@ -100,3 +100,9 @@ def local_time(timestamp: int) -> str:
     """Return *timestamp* as docker's ``CreatedAt``: ``"2024-05-01 10:20:30 +0000 UTC"``."""
     local = (_EPOCH + timedelta(seconds=timestamp // SECOND)).astimezone()
     return f"{local:%Y-%m-%d %H:%M:%S %z %Z}"
+
+
+def rfc3339(timestamp: int) -> str:
+    """Return *timestamp* in seconds as docker's `history` has it: ``"2024-05-01T10:20:30Z"``."""
+    local = (_EPOCH + timedelta(seconds=timestamp // SECOND)).astimezone()
+    return local.isoformat().removesuffix("+00:00") + ("" if local.utcoffset() else "Z")

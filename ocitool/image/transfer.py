@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from ocitool.errors import DriverUnavailable, FormatError
+from ocitool.errors import DriverUnavailable, FormatError, ImageNotFound
 from ocitool.image.compress import Compression, recompress
 from ocitool.image.copy import copy
 from ocitool.image.image import Image, image_of
@@ -68,6 +68,30 @@ def pull(
     for layer in image.manifest.layers:
         into.note_origin(layer.digest, reference.repository)
     return image
+
+
+def tags_of(
+    repository: str,
+    *,
+    insecure: bool = False,
+    authfile: str | None = None,
+    progress: ProgressSink = SILENT,
+) -> list[str]:
+    """Return the names of all images that the registry has in *repository*, sorted.
+
+    Raises:
+        ImageNotFound: the registry has no such repository, or it has no tags.
+        RegistryError: the registry, or the connection to it, failed.
+    """
+    from ocitool_registry.client.content import connect
+
+    reference = Reference.parse(repository)
+    note = partial(_debug, progress)
+    client = connect(reference, insecure=insecure, authfile=authfile, log=note)
+    names = [str(reference.tagged(tag)) for tag in client.tags(reference.path)]
+    if not names:
+        raise ImageNotFound(f"the registry has no tags of {reference.repository}")
+    return sorted(names)
 
 
 def _debug(progress: ProgressSink, text: str) -> None:

@@ -240,7 +240,7 @@ def test_completion_in_bash(run_cli, tmp_path, store_root):
         try ocitool pu; try ocitool system ''; try ocitool build --progress ''
     """
     done = shell(script, store_root)
-    assert done.stdout == "pull push\ncheck df prune\nauto plain tty json quiet\n", done.stderr
+    assert done.stdout == "pull push\ncheck df info prune\nauto plain tty json quiet\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,25 @@ import click
 
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.errors import describe, raise_all
-from ocitool.cli.options import format_option, no_trunc_option, quiet_option
+from ocitool.cli.goflags import OptionalValue
+from ocitool.cli.options import (
+    format_option,
+    no_trunc_option,
+    quiet_option,
+    short_format_option,
+)
 from ocitool.cli.output import write, write_line
 from ocitool.errors import ImageNotFound, OcitoolError
 
 
 @click.command()
 @click.argument("repository", required=False, metavar="[REPOSITORY[:TAG]]")
+@click.option("-a", "--all", "all_", is_flag=True, help="Show all images, which is the default")
+@click.option(
+    "-f", "--filter", "filters", multiple=True, metavar="FILTER",
+    help="Condition: 'dangling=BOOL', 'label=KEY[=VALUE]', 'before=IMAGE', 'since=IMAGE', "
+    "'until=TIME' or 'reference=PATTERN'",
+)  # fmt: skip
 @quiet_option
 @click.option("--digests", is_flag=True, help="Show digests")
 @no_trunc_option
@@ -23,6 +35,8 @@ from ocitool.errors import ImageNotFound, OcitoolError
 def images(
     app: App,
     repository: str | None,
+    all_: bool,
+    filters: tuple[str, ...],
     quiet: bool,
     digests: bool,
     no_trunc: bool,
@@ -30,10 +44,19 @@ def images(
 ) -> None:
     """List images
 
+    The image created last comes first.  REPOSITORY may be a pattern, such as 'debian*'.  There are
+    no intermediate images, which docker hides without --all.
+
     Images of additional image stores are listed last, with the directory of their store.
     """
-    from ocitool.cli.listing import image_rows
+    from ocitool.cli.listing import image_row, listed_images
     from ocitool.cli.output import Column, emit_list, short_id
+
+    wanted = None
+    if filters:
+        from ocitool.cli.image_filters import ImageFilters
+
+        wanted = ImageFilters.parse(filters)
 
     columns = [
         Column("Repository", "REPOSITORY"),
@@ -46,7 +69,8 @@ def images(
         Column("Size", "SIZE"),
     ]
     with app.store() as store:
-        rows = list(image_rows(store, repository or "", timestamps=bool(format_)))
+        found = listed_images(store, repository or "", wanted)
+        rows = [image_row(image, timestamps=bool(format_)) for image in found]
         if store.shared:
             columns.append(Column("Store", "STORE"))
     if quiet:
@@ -56,14 +80,17 @@ def images(
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
-@format_option
+@short_format_option
+@click.option("--type", "kind", metavar="image", default="image", help="Type of what to inspect")
 @pass_app
-def inspect(app: App, names: tuple[str, ...], format_: str | None) -> None:
+def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) -> None:
     """Display detailed information on images, as JSON"""
     from ocitool.cli.listing import inspect_document
     from ocitool.cli.output import emit_documents
     from ocitool.image.store_content import local_image
 
+    if kind != "image":
+        raise click.UsageError(f"--type {kind} is not supported: there are only images")
     documents, failed = [], []
     with app.store() as store:
         for name in names:
@@ -78,11 +105,17 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None) -> None:
 
 @click.command()
 @click.argument("name", metavar="IMAGE")
+@click.option(
+    "-H", "--human", cls=OptionalValue, bare="true", type=click.BOOL, default=True, metavar="BOOL",
+    help="Print sizes and times for humans, otherwise bytes and dates  [default: true]",
+)  # fmt: skip
 @quiet_option
 @no_trunc_option
 @format_option
 @pass_app
-def history(app: App, name: str, quiet: bool, no_trunc: bool, format_: str | None) -> None:
+def history(
+    app: App, name: str, human: bool, quiet: bool, no_trunc: bool, format_: str | None
+) -> None:
     """Show the history of an image, the newest step first"""
     from ocitool.cli.listing import history_rows
     from ocitool.cli.output import Column, ellipsis, emit_list, short_id
@@ -90,14 +123,14 @@ def history(app: App, name: str, quiet: bool, no_trunc: bool, format_: str | Non
 
     columns = [
         Column("ID", "IMAGE", short=short_id),
-        Column("CreatedSince", "CREATED"),
-        Column("CreatedAt", "CREATED AT", shown=False),
+        Column("CreatedSince", "CREATED", shown=human),
+        Column("CreatedAt", "CREATED AT", shown=not human),
         Column("CreatedBy", "CREATED BY", short=ellipsis(45)),
         Column("Size", "SIZE"),
         Column("Comment", "COMMENT"),
     ]
     with app.store() as store:
-        rows = list(history_rows(local_image(store, name)))
+        rows = list(history_rows(local_image(store, name), human=human))
     emit_list(rows, columns=columns, format=format_, quiet=quiet, no_trunc=no_trunc)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,11 +17,15 @@ from ocitool.cli.options import (
     silent_option,
 )
 from ocitool.cli.output import write_line
-from ocitool.errors import AuthError, FormatError
+from ocitool.errors import AuthError, FormatError, ImageNotFound
+
+if TYPE_CHECKING:
+    from ocitool.store.store import Store
 
 
 @click.command()
 @click.argument("name", metavar="NAME[:TAG|@DIGEST]")
+@click.option("-a", "--all-tags", is_flag=True, help="Pull all tags of the repository NAME")
 @platform_option
 @silent_option
 @progress_option
@@ -30,6 +35,7 @@ from ocitool.errors import AuthError, FormatError
 def pull(
     app: App,
     name: str,
+    all_tags: bool,
     platform: str | None,
     quiet: bool,
     progress: str,
@@ -41,25 +47,40 @@ def pull(
     The layers are unpacked while they are downloaded, so that the image is ready to run.
     """
     from ocitool.image.transfer import pull as pull_image
+    from ocitool.image.transfer import tags_of
     from ocitool.oci.platform import Platform
     from ocitool.oci.reference import Reference
 
+    if all_tags:
+        _require_repository(name)
     with (
         during(f"pulling {name}"),
         app.progress("quiet" if quiet else progress) as sink,
         app.store(sink) as store,
     ):
-        image = pull_image(
-            name,
-            into=store,
-            platform=Platform.parse(platform) if platform else None,
-            insecure=not tls_verify,
-            authfile=authfile,
-            progress=sink,
-        )
-    if not quiet:
-        write_line(f"Digest: {image.digest}")
-    write_line(str(Reference.parse(name)))
+        names = [name]
+        if all_tags:
+            names = tags_of(name, insecure=not tls_verify, authfile=authfile, progress=sink)
+        images = [
+            pull_image(
+                each,
+                into=store,
+                platform=Platform.parse(platform) if platform else None,
+                insecure=not tls_verify,
+                authfile=authfile,
+                progress=sink,
+            )
+            for each in names
+        ]
+    for each, image in zip(names, images, strict=True):
+        if not quiet:
+            write_line(f"Digest: {image.digest}")
+        write_line(str(Reference.parse(each)))
+
+
+def _require_repository(name: str) -> None:
+    if "@" in name or ":" in name.rpartition("/")[2]:
+        raise click.UsageError("a tag or a digest cannot be used with --all-tags")
 
 
 def _checked_compression(
@@ -83,6 +104,9 @@ def _checked_compression(
     "--compression", metavar="FORMAT[:LEVEL]", callback=_checked_compression,
     help="Compress layers as gzip, zstd, estargz or uncompressed before pushing them",
 )  # fmt: skip
+@click.option(
+    "-a", "--all-tags", is_flag=True, help="Push all tags that the repository IMAGE has here"
+)
 @silent_option
 @progress_option
 @insecure_option
@@ -92,6 +116,7 @@ def push(
     app: App,
     name: str,
     target: str | None,
+    all_tags: bool,
     compression: str | None,
     quiet: bool,
     progress: str,
@@ -109,25 +134,45 @@ def push(
     from ocitool.image.transfer import push as push_image
     from ocitool.oci.reference import Reference
 
+    if all_tags:
+        _require_repository(name)
+        if target:
+            raise click.UsageError("--all-tags and a second name are mutually exclusive")
     with (
         during(f"pushing {target or name}"),
         app.progress("quiet" if quiet else progress) as sink,
         app.store(sink) as store,
     ):
-        descriptor = push_image(
-            name,
-            source=store,
-            to=target or "",
-            compression=compression or "",
-            insecure=not tls_verify,
-            authfile=authfile,
-            progress=sink,
-        )
-    reference = Reference.parse(target or name)
-    if quiet:
-        write_line(str(reference))
-    else:
-        write_line(f"{reference.tag}: digest: {descriptor.digest} size: {descriptor.size}")
+        names = _tags_here(store, name) if all_tags else [name]
+        pushed = [
+            push_image(
+                each,
+                source=store,
+                to=target or "",
+                compression=compression or "",
+                insecure=not tls_verify,
+                authfile=authfile,
+                progress=sink,
+            )
+            for each in names
+        ]
+    for each, descriptor in zip(names, pushed, strict=True):
+        reference = Reference.parse(target or each)
+        if quiet:
+            write_line(str(reference))
+        else:
+            write_line(f"{reference.tag}: digest: {descriptor.digest} size: {descriptor.size}")
+
+
+def _tags_here(store: Store, name: str) -> list[str]:
+    from ocitool.oci.reference import Reference
+    from ocitool.store.refs import name_of
+
+    repository = Reference.parse(name).repository
+    found = [name_of(e) for refs in store.all_refs for e in refs.beginning(f"{repository}:")]
+    if not found:
+        raise ImageNotFound(f"no image in the store has a tag of {name!r}")
+    return list(dict.fromkeys(found))
 
 
 @click.command()
@@ -198,12 +243,7 @@ def logout(registry: str, authfile: str | None) -> None:
     write_line(f"Removed login credentials for {registry}")
 
 
-@click.group()
-def registry() -> None:
-    """Run a registry server"""
-
-
-@registry.command(short_help="Start a registry server")
+@click.command()
 @click.option(
     "--addr", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT",
     help="Address to listen on; port 0 selects a free port",

@@ -1,4 +1,4 @@
-"""``system df|prune|check``, ``info``, ``version``."""
+"""``system df|check``, ``info``, ``version``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ocitool.cli.options import (
     format_option,
     insecure_option,
     progress_option,
+    short_format_option,
 )
 from ocitool.cli.output import Column, emit_list, short_id, write, write_line
 from ocitool.cli.text import one_line, shortened
@@ -29,12 +30,7 @@ if TYPE_CHECKING:
     from ocitool.store.store import Store
 
 
-@click.group()
-def system() -> None:
-    """Manage storage"""
-
-
-@system.command(short_help="Check the integrity of the store")
+@click.command()
 @click.option("--repair", is_flag=True, help="Repair problems, and remove unreferenced data")
 @insecure_option
 @authfile_option
@@ -101,7 +97,7 @@ def _repaired(
 
 
 @click.command()
-@format_option
+@short_format_option
 @pass_app
 def info(app: App, format_: str | None) -> None:
     """Display system-wide information
@@ -168,7 +164,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
 
 
 @click.command()
-@format_option
+@short_format_option
 def version(format_: str | None) -> None:
     """Show version information"""
     from ocitool.cli.output import emit_documents
@@ -185,7 +181,7 @@ def version(format_: str | None) -> None:
         write("".join(_lines(document)))
 
 
-@system.command(short_help="Show disk usage")
+@click.command()
 @click.option("-v", "--verbose", is_flag=True, help="Show each image and each build cache record")
 @format_option
 @pass_app
@@ -257,19 +253,21 @@ def _reclaimable(size: int, of: int) -> str:
 
 
 def _image_rows(store: Store, found: Usage) -> list[dict[str, Any]]:
-    from ocitool.cli.listing import image_rows
+    from ocitool.cli.listing import image_row, listed_images
 
-    rows = [row for row in image_rows(store) if not row["Store"]]
-    return [
-        {
-            **row,
-            "Size": human_size(image.shared + image.unique),
-            "SharedSize": human_size(image.shared),
-            "UniqueSize": human_size(image.unique),
-            "Containers": image.containers,
-        }
-        for row, image in zip(rows, found.images, strict=False)
-    ]
+    usage = {(image.name, image.digest): image for image in found.images}
+    rows = []
+    for listed in listed_images(store):
+        image = None if listed.store else usage.get((listed.name, listed.digest))
+        if image is not None:  # else it is in an additional store, or is newer than the usage
+            sizes = {
+                "Size": human_size(image.shared + image.unique),
+                "SharedSize": human_size(image.shared),
+                "UniqueSize": human_size(image.unique),
+                "Containers": image.containers,
+            }
+            rows.append(image_row(listed) | sizes)
+    return rows
 
 
 def _cache_rows(found: Usage) -> list[dict[str, Any]]:
@@ -282,70 +280,3 @@ def _cache_rows(found: Usage) -> list[dict[str, Any]]:
         }
         for record in found.cache
     ]
-
-
-@system.command(short_help="Remove unused data")
-@click.option(
-    "-a", "--all", "all_images", is_flag=True, help="Remove all images, not only dangling ones"
-)
-@click.option("-f", "--force", is_flag=True, help="Do not prompt for confirmation")
-@click.option(
-    "--filter", "filters", multiple=True, metavar="FILTER",
-    help="Condition: 'until=24h', 'until=TIME', 'label=KEY[=VALUE]' or 'label!=KEY[=VALUE]'",
-)  # fmt: skip
-@click.option(
-    "--max-used-space", "--keep-storage", "space", metavar="SIZE",
-    help="Amount of the build cache to keep; the most recently used records are kept",
-)  # fmt: skip
-@pass_app
-def prune(
-    app: App, all_images: bool, force: bool, filters: tuple[str, ...], space: str | None
-) -> int:
-    """Remove unused data
-
-    Removes dangling images (images without a name), the build cache, and all data that nothing
-    else uses.
-
-    The filter 'until' selects images created, and cache records last used, before that time.
-    Cache records have no labels: with a label filter the build cache is kept.
-
-    The files of unpacked layers and large blobs are removed in the background after the command
-    has ended, unless OCITOOL_BACKGROUND=no is set, or background = "no" in a configuration file.
-
-    Not supported for the store of a registry server: images pushed by digest have no name there,
-    but clients use them.  Delete them through the registry.
-    """
-    from ocitool.cli.listing import familiar
-    from ocitool.cli.options import parse_filters, parse_size
-    from ocitool.store.maintenance.prune import prune as collect
-
-    wanted = parse_filters(filters)
-    most = None if space is None else parse_size(space)
-    if not force and not _confirmed(_question(all_images, filters, space)):
-        write_line("Nothing was removed; use --force to remove without confirmation", sys.stderr)
-        return 1
-    with app.store() as store:
-        done = collect(store, all_images=all_images, filters=wanted, cache_space=most)
-        store.layers.make_durable(settled=0)  # so that the store may be handed on as it is now
-    for name in done.untagged:
-        write_line(f"Untagged: {familiar(name)}")
-    for image_id in done.images:
-        write_line(f"Deleted: {image_id}")
-    write_line(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records")
-    write_line(f"Total reclaimed space: {human_size(done.size)}")
-    return 0
-
-
-def _question(all_images: bool, filters: tuple[str, ...], space: str | None) -> str:
-    images = "ALL images" if all_images else "all dangling images"
-    cache = "the build cache" if space is None else f"the build cache beyond {space}"
-    only = f" that match {', '.join(filters)}" if filters else ""
-    return f"WARNING! This will remove {images} and {cache}{only}. Continue? [y/N] "
-
-
-def _confirmed(question: str) -> bool:
-    write(question, sys.stderr)
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        write("\n", sys.stderr)
-    return answer.strip().lower() in ("y", "yes")

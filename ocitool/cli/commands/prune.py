@@ -1,0 +1,152 @@
+"""``system prune``, ``image prune``, ``builder prune``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ocitool.cli.app import App, pass_app
+from ocitool.cli.options import parse_filters, parse_size
+from ocitool.cli.output import write, write_line
+from ocitool.cli.units import human_size
+
+force_option = click.option("-f", "--force", is_flag=True, help="Do not prompt for confirmation")
+
+filter_option = click.option(
+    "--filter", "filters", multiple=True, metavar="FILTER",
+    help="Condition: 'until=24h', 'until=TIME', 'label=KEY[=VALUE]' or 'label!=KEY[=VALUE]'",
+)  # fmt: skip
+
+space_option = click.option(
+    "--max-used-space", "--keep-storage", "space", metavar="SIZE",
+    help="Amount of the build cache to keep; the most recently used records are kept",
+)  # fmt: skip
+
+
+@click.command()
+@click.option(
+    "-a", "--all", "all_images", is_flag=True, help="Remove all images, not only dangling ones"
+)
+@force_option
+@filter_option
+@space_option
+@pass_app
+def everything(
+    app: App, all_images: bool, force: bool, filters: tuple[str, ...], space: str | None
+) -> int:
+    """Remove unused data
+
+    Removes dangling images (images without a name), the build cache, and all data that nothing
+    else uses.
+
+    The filter 'until' selects images created, and cache records last used, before that time.
+    Cache records have no labels: with a label filter the build cache is kept.
+
+    The files of unpacked layers and large blobs are removed in the background after the command
+    has ended, unless OCITOOL_BACKGROUND=no is set, or background = "no" in a configuration file.
+
+    Not supported for the store of a registry server: images pushed by digest have no name there,
+    but clients use them.  Delete them through the registry.
+    """
+    images = _images(all_images)
+    cache = "the build cache" if space is None else f"the build cache beyond {space}"
+    return _prune(
+        app, f"{images} and {cache}", filters, force=force, all_images=all_images, space=space
+    )
+
+
+@click.command()
+@click.option(
+    "-a", "--all", "all_images", is_flag=True, help="Remove all images, not only dangling ones"
+)
+@force_option
+@filter_option
+@pass_app
+def images(app: App, all_images: bool, force: bool, filters: tuple[str, ...]) -> int:
+    """Remove unused images
+
+    Removes dangling images (images without a name), and the data that no other image and no record
+    of the build cache uses.
+    """
+    what = _images(all_images)
+    return _prune(app, what, filters, force=force, all_images=all_images, cache=False)
+
+
+@click.command()
+@click.option("-a", "--all", is_flag=True, help="Remove all of it, which is the default")
+@force_option
+@click.option(
+    "--filter", "filters", multiple=True, metavar="FILTER",
+    help="Condition: 'until=24h' or 'until=TIME'",
+)  # fmt: skip
+@space_option
+@pass_app
+def build_cache(
+    app: App,
+    all: bool,
+    force: bool,
+    filters: tuple[str, ...],
+    space: str | None,
+) -> int:
+    """Remove the build cache
+
+    Removes the records of the build cache, and the data that no image uses.  With the filter
+    'until' only records last used before that time are removed.
+    """
+    if parse_filters(filters).by_label:
+        raise click.UsageError("records of the build cache have no labels: supported is until")
+    cache = "the build cache" if space is None else f"the build cache beyond {space}"
+    return _prune(app, cache, filters, force=force, space=space, dangling=False)
+
+
+def _images(all_images: bool) -> str:
+    return "ALL images" if all_images else "all dangling images"
+
+
+def _prune(
+    app: App,
+    what: str,
+    filters: tuple[str, ...],
+    *,
+    force: bool,
+    all_images: bool = False,
+    cache: bool = True,
+    dangling: bool = True,
+    space: str | None = None,
+) -> int:
+    from ocitool.cli.listing import familiar
+    from ocitool.store.maintenance.prune import prune
+
+    wanted = parse_filters(filters)
+    most = None if space is None else parse_size(space)
+    only = f" that match {', '.join(filters)}" if filters else ""
+    question = f"WARNING! This will remove {what}{only}. Continue? [y/N] "
+    if not force and not _confirmed(question):
+        write_line("Nothing was removed; use --force to remove without confirmation", sys.stderr)
+        return 1
+    with app.store() as store:
+        done = prune(
+            store,
+            all_images=all_images,
+            cache=cache,
+            dangling=dangling,
+            filters=wanted,
+            cache_space=most,
+        )
+        store.layers.make_durable(settled=0)  # so that the store may be handed on as it is now
+    for name in done.untagged:
+        write_line(f"Untagged: {familiar(name)}")
+    for image_id in done.images:
+        write_line(f"Deleted: {image_id}")
+    write_line(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records")
+    write_line(f"Total reclaimed space: {human_size(done.size)}")
+    return 0
+
+
+def _confirmed(question: str) -> bool:
+    write(question, sys.stderr)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        write("\n", sys.stderr)
+    return answer.strip().lower() in ("y", "yes")
