@@ -61,6 +61,8 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         target=options.target,
         build_args=options.build_args,
         epoch=options.source_date_epoch,
+        labels=options.labels,
+        no_cache_filter=options.no_cache_filter,
     )
     rules = inputs.ignore_rules(path, directory)
     definition = define(file, arguments, images.resolve, warn)
@@ -74,9 +76,8 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
             contexts={LocalContext().name: context},
             progress=progress,
         ).solve()
-    descriptor, image_id = commit(
-        store, definition, solution, fresh=options.no_cache, progress=progress
-    )
+    fresh = options.no_cache or bool(definition.uncached)
+    descriptor, image_id = commit(store, definition, solution, fresh=fresh, progress=progress)
     return BuildResult(
         descriptor=descriptor,
         image_id=image_id,

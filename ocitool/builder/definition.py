@@ -160,6 +160,7 @@ class Definition:
     result: int  # the vertex whose file system the image has
     image: ImageDefinition
     epoch: int | None  # SOURCE_DATE_EPOCH: the latest time of anything new, in seconds
+    uncached: frozenset[int] = frozenset()  # vertices to be executed again
     #: What progress calls a vertex; each step has a name, other vertices without one are not shown.
     names: Mapping[int, str] = field(hash=False)
     locations: Mapping[int, Location] = field(hash=False)

@@ -19,8 +19,11 @@ class BuildOptions:
     tags: tuple[str, ...] = ()  # references
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
     target: str = ""  # a stage; default: the last one
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
     no_cache: bool = False
-    pull: bool = False  # pull base images even if they are in the store
+    no_cache_filter: tuple[str, ...] = ()  # names of stages to build without the cache
+    #: Which base images are pulled: "missing", "always" all of them, "never" none.
+    pull: str = "missing"
     platform: str = ""  # default: this machine's
     insecure: bool = False  # registries: plain HTTP, and certificates that are not verified
     authfile: str = ""  # credentials; default: where docker and podman have them

@@ -1,4 +1,4 @@
-"""Archives that commands write: a file gets its name only once it is complete."""
+"""Files that commands write; an archive gets its name only once it is complete."""
 
 from __future__ import annotations
 
@@ -54,6 +54,15 @@ def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
         if temporary and temporary != target:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write *text* to the file *path*; `NotFound` if it cannot be written."""
+    try:
+        with open(path, "w") as out:
+            out.write(text)
+    except OSError as error:
+        raise NotFound(f"cannot write the file: {error.strerror}", where=path) from None
 
 
 @contextlib.contextmanager

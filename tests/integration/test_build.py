@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.programs import python_environment
-from tests.fixtures.servers import PASSWORD, USER, protected_registry
+from tests.fixtures.servers import PASSWORD, USER, protected_registry, served
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 
@@ -167,6 +168,51 @@ def test_a_dockerfile_on_stdin_and_what_is_printed(run_cli, store_root, context,
     assert "Digest " in second.stdout and second.stdout.endswith(first.stdout)
     quiet = run_cli("build", "-q", "-f", "-", ".", root=store_root, cwd=context, stdin=text).ok()
     assert quiet.stdout == f"{identity}\n" and "#1" not in quiet.stderr
+
+
+def test_labels_metadata_and_a_push(run_cli, store_root, context, tmp_path):
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY f /\nLABEL a=1\n")
+    with served(tmp_path / "served") as (_, address):
+        name = f"{address}/app:1"
+        words = ("--label", "a=2", "--label=b", "--push", "--metadata-file", tmp_path / "metadata")
+        done = run_cli("build", *words, "-t", name, root=store_root, cwd=context).ok()
+        assert f"Tagged {name}\nPushed {name}\n" in done.stdout
+        metadata = json.loads((tmp_path / "metadata").read_text())
+        digest = run_cli("inspect", "-f", "{{.Digest}}", name, root=store_root).ok().stdout.strip()
+        assert metadata["containerimage.digest"] == digest
+        assert metadata["containerimage.descriptor"]["digest"] == digest
+        assert f"Image {metadata['containerimage.config.digest']}\n" in done.stdout
+        assert metadata["image.name"] == name
+        run_cli("rmi", name, root=store_root).ok()
+        run_cli("pull", f"{name}@{digest}", root=store_root).ok()
+    labels = run_cli("inspect", "-f", "{{json .Config.Labels}}", digest, root=store_root)
+    assert json.loads(labels.ok().stdout) == {"a": "2", "b": ""}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--push", "--push requires --tag"),
+        ("--pull=sometimes", "'sometimes' is not one of"),
+        ("--platform=linux/amd64,linux/arm64", "building for several platforms is not supported"),
+        ("--label==x", "invalid label '=x'"),
+        ("--rm=false", "keeping the containers of a build is not supported"),
+    ],
+)
+def test_options_of_a_build_that_cannot_be_followed(run_cli, words, said):
+    done = run_cli("build", words, ".")
+    assert (done.code, said in done.stderr) == (2, True)
+
+
+def test_after_a_failure_there_is_no_id_of_another_build(run_cli, store_root, context, tmp_path):
+    (tmp_path / "id").write_text("sha256:old")
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY none /\n")
+    words = ("--rm", "--pull=missing", "--iidfile", tmp_path / "id")
+    assert run_cli("build", *words, root=store_root, cwd=context).code == 1
+    assert not (tmp_path / "id").exists()
+    (context / "Dockerfile").write_text("FROM scratch\n")
+    done = run_cli("build", "--iidfile", "/no/where/id", root=store_root, cwd=context)
+    assert (done.code, "/no/where/id: cannot write the file" in done.stderr) == (1, True)
 
 
 # -- other users ---------------------------------------------------------------------------

@@ -154,7 +154,6 @@ def test_build_prints_ids_and_writes_them(cli, tmp_path):
     ("words", "said"),
     [
         (("imags",), "No such command 'imags'. Did you mean 'images'?"),
-        (("build",), "Missing argument 'CONTEXT'"),
         (("build", "--wrong", "."), "No such option '--wrong'"),
         (("build", "--progress", "loud", "."), "'loud' is not one of"),
         (("system", "wrong"), "No such command 'wrong'"),

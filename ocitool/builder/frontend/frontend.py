@@ -5,7 +5,7 @@ Nothing is executed here, and of images only the configuration is looked at, thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -49,6 +49,8 @@ class Arguments:
     target: str = ""  # a stage; default: the last one
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
     epoch: int | None = None  # SOURCE_DATE_EPOCH, unless the build arguments have it
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
+    no_cache_filter: tuple[str, ...] = ()  # stages whose steps are executed again
 
 
 def define(
@@ -81,6 +83,9 @@ class _Frontend:
         self._resolver = resolver
         self._warn = warn
         self._target = arguments.target
+        self._labels = arguments.labels
+        self._no_cache_filter = {name.lower() for name in arguments.no_cache_filter}
+        self._uncached: set[int] = set()
         self._platform = arguments.platform
         given = dict(arguments.build_args)
         epoch = source_date_epoch(given, arguments.epoch)
@@ -102,6 +107,7 @@ class _Frontend:
         for stage in needed(self._file, stages, target):
             self._done[stage.index] = self._stage(stage)
         self._warn_of_unused()
+        self._warn_of_unknown(stages)
         state = self._done[target.index]
         base = state.base
         return Definition(
@@ -109,12 +115,13 @@ class _Frontend:
             result=state.vertex,
             image=ImageDefinition(
                 platform=base.platform if base is not None else state.platform,
-                run=state.config,
+                run=replace(state.config, labels={**state.config.labels, **self._labels}),
                 history=tuple(state.history),
                 author=state.author,
                 base=base,
             ),
             epoch=self._epoch,
+            uncached=frozenset(self._uncached),
             names=self._graph.names,
             locations=self._graph.locations,
         )
@@ -200,6 +207,8 @@ class _Frontend:
             else:
                 raise AssertionError(f"neither configuration nor a step: {instruction}")
             state.vertex = self._graph.add(vertex, location, name)
+            if stage.parsed.from_.name in self._no_cache_filter:
+                self._uncached.add(state.vertex)
             state.add_history(created_by, state.vertex)
 
     def _source(
@@ -232,6 +241,10 @@ class _Frontend:
         if unused:
             names = ", ".join(sorted(unused))
             self._warn(f"one or more build args were not consumed: {names}")
+
+    def _warn_of_unknown(self, stages: Sequence[Stage]) -> None:
+        for name in sorted(self._no_cache_filter - {stage.parsed.from_.name for stage in stages}):
+            self._warn(f"no stage is named {name!r}: --no-cache-filter has no effect on it")
 
 
 def _starts_from_image(stage: Stage) -> bool:

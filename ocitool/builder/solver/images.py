@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
+from typing import Final
 
 from ocitool.builder.definition import ResolvedImage, SourceImage
-from ocitool.errors import BuildError, ImageNotFound, NotFound, RegistryError
+from ocitool.errors import BuildError, FormatError, ImageNotFound, NotFound, RegistryError
 from ocitool.image.image import Image, image_of
 from ocitool.image.store_content import local_image
 from ocitool.oci.content import ContentSource, Stream
@@ -19,17 +20,26 @@ from ocitool.progress import Notice, ProgressSink
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
+PULL_POLICIES: Final = ("always", "missing", "never")
+
 
 class SourceImages:
     """Resolves and fetches images; each is looked up once in a build.
 
-    With *pull* the registry is asked even for what the store has.  *insecure* and *authfile* are
-    as for `ocitool.image.transfer.pull`.
+    The registry is asked if *pull* is "always", or if it is "missing" and the store does not have
+    the image; for "never" it is not asked.  *insecure* and *authfile* are as for
+    `ocitool.image.transfer.pull`.
+
+    Raises:
+        FormatError: *pull* is none of these.
     """
 
     def __init__(
-        self, store: Store, progress: ProgressSink, *, pull: bool, insecure: bool, authfile: str
+        self, store: Store, progress: ProgressSink, *, pull: str, insecure: bool, authfile: str
     ) -> None:
+        if pull not in PULL_POLICIES:
+            known = ", ".join(PULL_POLICIES)
+            raise FormatError(f"unknown pull policy {pull!r}", hint=f"supported: {known}")
         self._store = store
         self._progress = progress
         self._pull = pull
@@ -66,7 +76,7 @@ class SourceImages:
         return self._found[key]
 
     def _local(self, name: str, platform: Platform) -> Image | None:
-        if self._pull:
+        if self._pull == "always":
             return None
         try:
             image = local_image(self._store, name, platform)
@@ -78,6 +88,12 @@ class SourceImages:
     def _in_registry(self, name: str, platform: Platform) -> Image:
         from ocitool_registry.client.content import RegistrySource, connect
 
+        if self._pull == "never":
+            raise BuildError(
+                f"failed to resolve source metadata for {name}: it is not in the store, and base "
+                "images are not pulled",
+                hint="build without --pull=never",
+            )
         with _explained(name):
             reference = Reference.parse(name)
             client = connect(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ocitool.builder.context.context import Context
 from ocitool.builder.definition import Copy, Definition, LocalContext, Scratch, SourceImage, Step
-from ocitool.builder.solver.cache import Cache, step_record
+from ocitool.builder.solver.cache import Cache, NoCache, step_record
 from ocitool.builder.solver.copy_digests import CopySource, Inputs
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.keys import step_key
@@ -51,6 +51,7 @@ class Solver:
         self._definition = definition
         self._store = store
         self._cache = cache
+        self._empty_cache = NoCache(cache)  # for vertices that are executed again
         self._images = images
         self._contexts = contexts
         self._progress = progress
@@ -111,17 +112,18 @@ class Solver:
         inputs = self._inputs(vertex)
         key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents)
         step, began = self._begin(number), time.monotonic()
-        record = self._cache.get(key)
+        cache = self._empty_cache if number in self._definition.uncached else self._cache
+        record = cache.get(key)
         cached = record is not None
         if record is None:
             try:
                 # Another process may be executing the same step: then its result is taken.
                 with self._store.layout.work_lock("step", key):
-                    record = self._cache.get(key)
+                    record = cache.get(key)
                     cached = record is not None
                     if record is None:
                         record = self._execute(number, step, vertex, inputs)
-                        self._cache.put(key, record)
+                        cache.put(key, record)
             except BaseException as error:
                 message = str(error) or "canceled"  # an interrupt has no text
                 self._progress.emit(StepErred(step=step, message=message))

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.errors import during
+from ocitool.cli.goflags import OptionalValue
+from ocitool.cli.gotemplate.values import to_json
 from ocitool.cli.options import (
     authfile_option,
     insecure_option,
     progress_option,
     source_date_epoch,
 )
+from ocitool.cli.outfile import write_text
 from ocitool.cli.output import write_line
+
+if TYPE_CHECKING:
+    from ocitool.builder.options import BuildResult
+    from ocitool.progress import ProgressSink
+    from ocitool.store.store import Store
+
+
+def _policy(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Return a policy of `SourceImages`; docker's ``--pull`` is a flag with a value."""
+    policy = {"true": "always", "false": "missing"}.get(value, value)
+    if policy not in ("always", "missing", "never"):
+        raise click.BadParameter(
+            f"{value!r} is not one of 'always', 'missing', 'never'", context, parameter
+        )
+    return policy
+
+
+def _one_platform(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if "," in value:
+        raise click.BadParameter("building for several platforms is not supported")
+    return value
+
+
+def _removed(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    if not value:
+        raise click.BadParameter("keeping the containers of a build is not supported")
+    return value
 
 
 @click.command(name="build")
-@click.argument("context", metavar="CONTEXT")
+@click.argument("context", metavar="[CONTEXT]", default=".")
 @click.option(
     "-t",
     "--tag",
@@ -37,9 +71,33 @@ from ocitool.cli.output import write_line
 @click.option(
     "--target", metavar="STAGE", default="", help="Target build stage  [default: the last one]"
 )
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY[=VALUE]",
+    help="Label of the image; overrides LABEL of the Dockerfile",
+)  # fmt: skip
 @click.option("--no-cache", is_flag=True, help="Do not use the build cache")
-@click.option("--pull", is_flag=True, help="Always attempt to pull newer versions of base images")
+@click.option(
+    "--no-cache-filter", "stages", multiple=True, metavar="STAGE[,STAGE...]",
+    help="Do not use the build cache for these stages",
+)  # fmt: skip
+@click.option(
+    "--pull", cls=OptionalValue, bare="always", default="missing", callback=_policy,
+    metavar="[always|missing|never]",
+    help="Which base images to pull; without a value, newer versions of all  [default: missing]",
+)  # fmt: skip
+@click.option("--push", is_flag=True, help="Push the image under its names to their registries")
+@click.option(
+    "--platform", default="", metavar="OS/ARCH[/VARIANT]", callback=_one_platform,
+    help="Platform of the image  [default: this machine's]",
+)  # fmt: skip
+@click.option(
+    "--rm", "--force-rm", "remove", cls=OptionalValue, bare="true", type=click.BOOL, default=True,
+    metavar="BOOL", callback=_removed, help="Remove intermediate containers, as is always done",
+)  # fmt: skip
 @click.option("--iidfile", metavar="FILE", help="Write the image ID to FILE")
+@click.option(
+    "--metadata-file", metavar="FILE", help="Write digests and names of the image to FILE, as JSON"
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image ID")
 @progress_option
 @insecure_option
@@ -52,9 +110,15 @@ def command(
     file: str | None,
     build_args: tuple[str, ...],
     target: str,
+    labels: tuple[str, ...],
     no_cache: bool,
-    pull: bool,
+    stages: tuple[str, ...],
+    pull: str,
+    push: bool,
+    platform: str,
+    remove: bool,
     iidfile: str | None,
+    metadata_file: str | None,
     quiet: bool,
     progress: str,
     tls_verify: bool,
@@ -62,7 +126,8 @@ def command(
 ) -> None:
     """Build an image from a Dockerfile
 
-    CONTEXT is the directory with the files for COPY and ADD, and the Dockerfile by default.
+    CONTEXT is the directory with the files for COPY and ADD, and the Dockerfile by default.  It is
+    the current directory if it is not given.
 
     With SOURCE_DATE_EPOCH in the environment (seconds since 1970), no timestamp in the image is
     later, so that builds are reproducible.
@@ -71,6 +136,8 @@ def command(
     from ocitool.builder.inputs import read_stdin
     from ocitool.builder.options import BuildOptions
 
+    if push and not tags:
+        raise click.UsageError("--push requires --tag: the names to push the image to")
     options = BuildOptions(
         context=context,
         file=file or "",
@@ -78,17 +145,26 @@ def command(
         tags=tags,
         build_args=_arguments(build_args),
         target=target,
+        labels=dict(_pair(word) for word in labels),
         no_cache=no_cache,
+        no_cache_filter=tuple(filter(None, ",".join(stages).split(","))),
         pull=pull,
+        platform=platform,
         insecure=not tls_verify,
         authfile=authfile or "",
         source_date_epoch=source_date_epoch(),
     )
+    if iidfile:
+        with contextlib.suppress(OSError):
+            os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build
     with app.progress("quiet" if quiet else progress, build=True) as sink, app.store(sink) as store:
         result = build(options, store=store, progress=sink)
-    if iidfile:
-        with open(iidfile, "w") as out:
-            out.write(str(result.image_id))
+        if iidfile:
+            write_text(iidfile, str(result.image_id))
+        if push:
+            _push(store, sink, result.tags, insecure=not tls_verify, authfile=authfile)
+    if metadata_file:
+        write_text(metadata_file, to_json(_metadata(result), indent=2) + "\n")
     if quiet:
         write_line(str(result.image_id))
         return
@@ -98,6 +174,37 @@ def command(
     write_line(f"Digest {result.digest}")
     for tag in result.tags:
         write_line(f"Tagged {tag}")
+        if push:
+            write_line(f"Pushed {tag}")
+
+
+def _push(
+    store: Store, sink: ProgressSink, names: Sequence[str], *, insecure: bool, authfile: str | None
+) -> None:
+    from ocitool.image.transfer import push
+
+    for name in names:
+        with during(f"pushing {name}"):
+            push(name, source=store, insecure=insecure, authfile=authfile, progress=sink)
+
+
+def _metadata(result: BuildResult) -> dict[str, object]:
+    """Return what ``docker buildx build --metadata-file`` writes of an image."""
+    names = {"image.name": ",".join(result.tags)} if result.tags else {}
+    descriptor = result.descriptor
+    return {
+        "containerimage.config.digest": str(result.image_id),
+        "containerimage.descriptor": descriptor.to_json(),
+        "containerimage.digest": str(descriptor.digest),
+        **names,
+    }
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, _, value = word.partition("=")
+    if not key:
+        raise click.UsageError(f"invalid label {word!r}: expected KEY[=VALUE]")
+    return key, value
 
 
 def _arguments(words: tuple[str, ...]) -> dict[str, str]:

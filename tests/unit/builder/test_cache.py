@@ -256,3 +256,20 @@ def test_builds_at_the_same_time_give_one_image(sources, store_root):
     for thread in threads:
         thread.join()
     assert len(digests) == 4 and len(set(digests)) == 1
+
+
+def test_stages_without_the_cache(sources):
+    text = "FROM scratch AS One\nCOPY one /\nFROM scratch AS two\nCOPY d /d\nCOPY --from=one one /g"
+    first = sources.build(text)
+    assert sources.build(text, no_cache_filter=()).executed == []
+    again = sources.build(text, no_cache_filter=("ONE",))
+    assert again.executed == ["COPY one /"]
+    again = sources.build(text, no_cache_filter=("two", "one"))
+    assert len(again.executed) == 3
+    assert first.tree == again.tree
+    assert sources.build(text).executed == []  # what was made is kept
+
+
+def test_a_stage_without_the_cache_that_there_is_not(sources):
+    built = sources.build("FROM scratch AS one\nCOPY one /", no_cache_filter=("on",))
+    assert built.warnings == ("no stage is named 'on': --no-cache-filter has no effect on it",)

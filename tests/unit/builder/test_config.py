@@ -18,6 +18,16 @@ def test_scratch_has_a_path_and_a_directory(project):
     assert config(project) == {"Env": [PATH], "WorkingDir": "/"}
 
 
+def test_labels_given_override_those_of_the_dockerfile(project):
+    given = {"a": "given", "b": ""}
+    built = project.build("FROM scratch\nLABEL a=1 c=2", labels=given)
+    assert built.config["Labels"] == {"a": "given", "b": "", "c": "2"}
+    assert [entry["created_by"] for entry in built.history] == ["LABEL a=1 c=2"]  # as BuildKit's
+    plain = project.build("FROM scratch\nLABEL a=1 c=2")
+    assert plain.config["Labels"] == {"a": "1", "c": "2"}
+    assert plain.digest != built.digest
+
+
 def test_a_bases_own_path_stays(project):
     project.image("base:1", config={"Env": ["PATH=/mine", "A=1"]})
     assert config(project, base="base:1")["Env"] == ["PATH=/mine", "A=1"]

@@ -161,7 +161,7 @@ def solve(project, graph, result):
         names=graph.names,
         locations=graph.locations,
     )
-    images = SourceImages(project.store, SILENT, pull=False, insecure=False, authfile="")
+    images = SourceImages(project.store, SILENT, pull="missing", insecure=False, authfile="")
     return Solver(
         made,
         store=project.store,

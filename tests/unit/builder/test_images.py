@@ -13,7 +13,7 @@ import pytest
 from ocitool import Store, push
 from ocitool.builder.definition import SourceImage
 from ocitool.builder.solver.images import SourceImages
-from ocitool.errors import BuildError, RegistryError
+from ocitool.errors import BuildError, FormatError, RegistryError
 from ocitool.oci.platform import this_platform
 from ocitool.progress import SILENT
 from ocitool_registry import MemoryBackend, application
@@ -65,7 +65,7 @@ def blobs(requests):
     return [path for path in requests if "/blobs/" in path]
 
 
-def source_images(store, *, pull=False):
+def source_images(store, *, pull="missing"):
     return SourceImages(store, SILENT, pull=pull, insecure=False, authfile="")
 
 
@@ -93,7 +93,7 @@ def test_a_build_fetches_what_the_store_does_not_have(published):
     requests.clear()
     assert other.build(f"FROM {name}\nCOPY --from={name} f /h").executed == []
     assert not requests
-    again = other.build(f"FROM {name}\nCOPY --from={name} f /h", pull=True)
+    again = other.build(f"FROM {name}\nCOPY --from={name} f /h", pull="always")
     assert blobs(requests) == [] and again.executed == [f"FROM {name}"]
 
 
@@ -109,3 +109,23 @@ def test_an_unreachable_registry_is_named_with_the_line(project):
     with pytest.raises(RegistryError, match=r"^Dockerfile:1: .*127\.0\.0\.1:1") as caught:
         project.build("FROM 127.0.0.1:1/x:1")
     assert caught.value.hint
+
+
+def test_which_base_images_are_pulled(published):
+    name, _, requests, other = published
+    with pytest.raises(BuildError, match=f"{name}: it is not in the store") as caught:
+        other.build(f"FROM {name}", pull="never")
+    assert caught.value.hint == "build without --pull=never"
+    assert not requests
+    other.build(f"FROM {name}", pull="missing")
+    requests.clear()
+    other.build(f"FROM {name}", pull="never")
+    assert not requests
+    other.build(f"FROM {name}", pull="always")
+    assert requests
+
+
+@pytest.mark.parametrize("policy", ["newer", "", True])
+def test_an_unknown_pull_policy(project, policy):
+    with pytest.raises(FormatError, match="unknown pull policy"):
+        project.build("FROM scratch", pull=policy)
