@@ -37,7 +37,7 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
     """
     store.layout.require_writable()
     for tag in options.tags:
-        Reference.parse(tag)  # an invalid tag is refused before the work, not after it
+        Reference.parse_new(tag)  # an invalid tag is refused before the work, not after it
     warnings: list[str] = []
 
     def warn(text: str) -> None:

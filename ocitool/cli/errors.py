@@ -67,7 +67,8 @@ def during(action: str) -> Iterator[None]:
     try:
         yield
     except OcitoolError as error:
-        error.where = f"{action}: {error.where}" if error.where else action
+        more = error.where and not action.endswith(f" {error.where}")
+        error.where = f"{action}: {error.where}" if more else action
         raise
 
 

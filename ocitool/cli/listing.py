@@ -44,13 +44,16 @@ def listed_images(
         names = [known for known in _names(refs, pattern) if known.name not in seen]
         summaries = store.summaries.of(digest for _, digest in names)
         created = {digest: _created(summary) for digest, summary in summaries.items()}
+        tagged = {summaries[digest].id for name, digest in names if name and digest in summaries}
         # Of images of the same time the name given last comes first.
         names.reverse()
         names.sort(key=lambda known: created.get(known.digest) or 0, reverse=True)
         for name, digest in names:
-            when = created.get(digest)
+            summary, when = summaries.get(digest), created.get(digest)
+            if not name and summary is not None and summary.id in tagged:
+                continue  # another manifest of an image that has a name
             if filters is None or filters.take(store, name, digest, when):
-                yield Listed(name, digest, summaries.get(digest), when, root)
+                yield Listed(name, digest, summary, when, root)
         if store.shared:
             seen.update(name for name, _ in names if name)
 
@@ -117,12 +120,12 @@ def _shown(name: str) -> tuple[str, str]:
 def inspect_document(store: Store, image: Image) -> dict[str, Any]:
     """Return an image as ``docker image inspect`` shows it."""
     config = image.config
-    names = [name_of(e) for e in store.pointing(image.digest) if name_of(e)]
-    references = [Reference.parse(name) for name in names]
-    digests = sorted({f"{r.familiar_repository}@{image.digest}" for r in references})
+    entries = [e for digest in store.same_image(image.descriptor) for e in store.pointing(digest)]
+    named = [(Reference.parse(name_of(e)), e.digest) for e in entries if name_of(e)]
+    digests = sorted({f"{r.familiar_repository}@{digest}" for r, digest in named})
     return {
         "Id": str(image.id),
-        "RepoTags": [r.familiar for r in references if r.tag],
+        "RepoTags": list(dict.fromkeys(r.familiar for r, _ in named if r.digest is None)),
         "RepoDigests": digests,
         "Created": config.created,
         "Author": config.author,

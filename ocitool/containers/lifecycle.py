@@ -12,6 +12,8 @@ from ocitool.errors import ContainerError, ImageNotFound
 from ocitool.image.image import Image
 from ocitool.image.store_content import local_image
 from ocitool.oci.config import RunConfig
+from ocitool.oci.platform import this_platform
+from ocitool.oci.reference import is_image_id
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer_content import chain_ids
 from ocitool.store.store import Store
@@ -40,6 +42,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
         *(tmpfs_mount(text) for text in options.tmpfs),
     ]
     image = _image(options.image, store, progress)
+    warn_of_platform(image, progress)
     with (
         Container(
             store.layout,
@@ -70,10 +73,23 @@ def _image(name: str, store: Store, progress: ProgressSink) -> Image:
     try:
         return local_image(store, name)
     except ImageNotFound:
+        if is_image_id(name):  # which no registry knows
+            raise
         from ocitool.image.transfer import pull
 
         progress.emit(Notice(text=f"Unable to find image '{name}' locally"))
         return pull(name, into=store, progress=progress)
+
+
+def warn_of_platform(image: Image, progress: ProgressSink) -> None:
+    """Emit docker's warning of an image that was made for another machine."""
+    actual, here = image.config.platform, this_platform()
+    if not here.accepts(actual):
+        text = (
+            f"the requested image's platform ({actual}) does not match the detected host platform"
+            f" ({here}) and no specific platform was requested"
+        )
+        progress.emit(Notice(text=text, level="warning"))
 
 
 def sandbox_for(

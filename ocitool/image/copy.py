@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from ocitool.errors import BadManifest, FormatError
-from ocitool.image.image import choose
+from ocitool.image.image import Image, choose, require_platform
 from ocitool.oci import limits
 from ocitool.oci.content import ContentSink, ContentSource, Stream
 from ocitool.oci.digest import Digest
@@ -43,7 +43,8 @@ def copy(
     is used for errors.
 
     Raises:
-        NotFound: a manifest or blob of the image does not exist.
+        NotFound: a manifest or blob of the image does not exist; or there is no image for
+            *platform*.
         BadManifest: a document is too large, or has too many parts (`ocitool.oci.limits`); nothing
             of it was fetched.
         DigestMismatch: content does not match its descriptor.
@@ -58,6 +59,8 @@ def copy(
         limits.require_document(chosen, name)
         raw = source.fetch(chosen)
         document = parse_any(raw, chosen.media_type)
+    elif isinstance(document, Manifest) and platform is not None:
+        require_platform(Image(source, document.descriptor), platform, name)
     job = _Job(source, sink, progress, action, on_blobs, name)
     job.document(document, root=True)
     return document.descriptor

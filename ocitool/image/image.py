@@ -82,6 +82,16 @@ def image_of(source: ContentSource, platform: Platform | None = None) -> Image:
     return Image(source, choose(document, platform or this_platform()))
 
 
+def require_platform(image: Image, wanted: Platform, name: str) -> None:
+    """Refuse an image whose config says another platform than *wanted*; `ImageNotFound`."""
+    actual = image.config.platform
+    if not wanted.accepts(actual):
+        raise ImageNotFound(
+            f"image {name} was found but does not match the specified platform:"
+            f" wanted {wanted}, actual {actual}"
+        )
+
+
 def choose(index: Index, platform: Platform) -> Descriptor:
     """Return the entry of *index* that fits *platform* best; `ImageNotFound` without one."""
     offers = [entry.platform for entry in index.manifests]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ocitool.errors import ImageNotFound
-from ocitool.image.image import Image, image_of
+from ocitool.image.image import Image, image_of, require_platform
 from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Opener, Stream
 from ocitool.oci.manifest import Descriptor
@@ -76,11 +76,17 @@ class StoreSink:
 
 
 def local_image(store: Store, name: str, platform: Platform | None = None) -> Image:
-    """Return the image *name* of *store*; `ImageNotFound` if it is not in the store."""
-    source = StoreSource(store, store.find(name))
-    image = image_of(source, platform)
+    """Return the image *name* of *store*.
+
+    Raises:
+        ImageNotFound: it is not in the store; or *platform* is given, and it is for another one.
+    """
+    root = store.find(name)
+    image = image_of(StoreSource(store, root), platform)
     if store.blobs.size(image.digest) is None:
         raise ImageNotFound(
             f"{name!r} is not in the store for this platform", hint=f"try `ocitool pull {name}`"
         )
+    if platform is not None and image.digest == root.digest:  # not chosen from an index
+        require_platform(image, platform, name)
     return image

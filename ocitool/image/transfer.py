@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from ocitool.errors import DriverUnavailable, FormatError, ImageNotFound
+from ocitool.errors import BadReference, DriverUnavailable, ImageNotFound
 from ocitool.image.compress import Compression, recompress
 from ocitool.image.copy import copy
 from ocitool.image.image import Image, image_of
@@ -137,22 +137,17 @@ def push(
     Returns the descriptor of the manifest that was pushed.
 
     Raises:
-        FormatError: *compression* is not supported; or the image would no longer have the
-            digest that it is to be pushed by.
+        FormatError: *compression* is not supported.
+        BadReference: it would be pushed by a digest, or by an image ID, instead of a tag.
         ImageNotFound: the store has no such image.
         RegistryError: the registry, or the connection to it, failed.
     """
     from ocitool_registry.client.content import RegistrySink, connect
 
+    reference = _destination(name, to, source)
     image = local_image(source, name)
-    reference = Reference.parse(to or name)
     if compression:
         image = recompress(source, image, Compression.parse(compression), progress)
-        if reference.digest not in (None, image.digest):
-            raise FormatError(
-                f"cannot push {reference}: its digest would change with its compression",
-                hint="push it by a tag",
-            )
     note = partial(_debug, progress)
     client = connect(reference, insecure=insecure, authfile=authfile, log=note)
 
@@ -172,3 +167,16 @@ def push(
     for layer in image.manifest.layers:
         source.note_origin(layer.digest, reference.repository)
     return descriptor
+
+
+def _destination(name: str, to: str, source: Store) -> Reference:
+    """Return the tag to push to."""
+    text = to or name
+    if Reference.parse(text).digest is not None:
+        # By its own digest the image would have no name; by another one it would not be found.
+        raise BadReference("cannot push a digest reference", where=text, hint="push it by a tag")
+    if not to and source.find_id(name) is not None:
+        raise BadReference(
+            "cannot push an image ID", where=name, hint="write the name to push it by behind it"
+        )
+    return Reference.parse_new(text)

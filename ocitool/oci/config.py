@@ -16,7 +16,7 @@ from ocitool.errors import BadManifest
 from ocitool.oci._json import object_list, optional, parse_object, required, string_list, string_map
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import dump
-from ocitool.oci.platform import Platform
+from ocitool.oci.platform import Platform, this_platform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ class ImageConfig:
         fields = parse_object(raw, "config")
         diff_ids = _diff_ids(fields)
         return cls(
-            platform=Platform.from_json(fields),
+            platform=_platform(fields),
             created=optional(fields, "created", str, "", ""),
             author=optional(fields, "author", str, "", ""),
             run=RunConfig.from_json(optional(fields, "config", dict, {}, "")),
@@ -195,6 +195,13 @@ def _diff_ids(fields: Mapping[str, Any]) -> tuple[Digest, ...]:
         Digest.parse(text, f"rootfs.diff_ids[{at}]")
         for at, text in enumerate(string_list(rootfs, "diff_ids", "rootfs"))
     )
+
+
+def _platform(fields: Mapping[str, Any]) -> Platform:
+    """Return the platform; what is missing is that of this machine, as docker takes it."""
+    here = this_platform()
+    said = {name: value for name, value in fields.items() if value not in (None, "")}
+    return Platform.from_json({"os": here.os, "architecture": here.architecture, **said})
 
 
 def _others(fields: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:

@@ -35,6 +35,16 @@ _VARIANTS: Final = {
     ("arm64", "v9.0"): "v9",
     ("arm", ""): "v7",
 }
+#: what a word alone may be, in the spelling of Go (containerd/platforms, database.go)
+_KNOWN_OSES: Final = frozenset({
+    "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux",
+    "nacl", "netbsd", "openbsd", "plan9", "solaris", "wasip1", "windows", "zos",
+})  # fmt: skip
+_KNOWN_ARCHITECTURES: Final = frozenset({
+    "386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "loong64", "mips", "mipsle",
+    "mips64", "mips64le", "mips64p32", "mips64p32le", "ppc", "ppc64", "ppc64le", "riscv",
+    "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm",
+})  # fmt: skip
 _WORD: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -84,10 +94,16 @@ class Platform:
         here = this_platform()
         if len(parts) > 1:
             return cls.of(parts[0], parts[1], "".join(parts[2:]))
-        word = parts[0].lower()
-        if word in {"linux", "windows", "darwin", "macos", "freebsd"}:
-            return cls.of(word, here.architecture, here.variant)
-        return cls.of(here.os, word)
+        system = cls.of(text, here.architecture, here.variant)
+        if system.os in _KNOWN_OSES:
+            return system
+        processor = cls.of(here.os, text)
+        if processor.architecture in _KNOWN_ARCHITECTURES:
+            return processor
+        raise FormatError(
+            f"invalid platform {text!r}: unknown operating system or architecture",
+            hint="use OS/ARCH[/VARIANT], as linux/amd64",
+        )
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], where: str = "") -> Self:
@@ -117,6 +133,16 @@ class Platform:
             type(self).of(self.os, architecture, variant, self.os_version, self.os_features)
             for architecture, variant in _compatible(self.architecture, self.variant)
         )
+
+    def accepts(self, actual: Self) -> bool:
+        """Say whether an image whose config says *actual* is one for this platform.
+
+        Many images do not say their variant: they are accepted for any.
+
+        Source: docker's daemon, OnlyPlatformWithFallback.
+        """
+        unsaid = type(self).of(self.os, self.architecture)
+        return best(self, [actual]) is not None or actual == unsaid
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)

@@ -23,6 +23,10 @@ _PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH: Final = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _LONGEST_PATH: Final = 255  # characters
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ID: Final = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})")
+#: Docker refuses it as a new name: with digits as its tag it would read like an image ID.
+_LIKE_AN_ID: Final = "library/sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +44,21 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a reference; a missing domain is docker.io and a missing tag is ``latest``."""
+        """Read a reference; a missing domain is docker.io and a missing tag is ``latest``.
+
+        An image ID (64 digits, or ``sha256:`` and digits) is no reference.
+        """
+        if scheme := _SCHEME.match(text):
+            rest = text[scheme.end() :]
+            hint = f"leave out {scheme[0]}: {rest}" if rest else ""
+            raise BadReference("invalid reference format", where=text, hint=hint)
         name, at, digest_text = text.partition("@")
         digest = Digest.parse(digest_text, where=text) if at else None
         name, tag = _split_tag(name)
         if tag is not None and not _TAG.fullmatch(tag):
             raise BadReference(f"invalid tag {tag!r}", where=text)
-        if re.fullmatch(r"[a-f0-9]{64}", text):
-            raise BadReference(
-                "invalid repository name: 64 hexadecimal digits are an image ID",
-                where=text,
-                hint="use sha256:<digits>",
-            )
+        if is_image_id(text):
+            raise BadReference("invalid reference: it is an image ID", where=text)
         domain, path = _split_domain(name)
         if not _DOMAIN.fullmatch(domain):
             raise BadReference(f"invalid registry name {domain!r}", where=text)
@@ -64,6 +71,21 @@ class Reference:
                 f"repository name must not be longer than {_LONGEST_PATH} characters", where=text
             )
         return cls(domain, path, tag or ("" if digest else DEFAULT_TAG), digest)
+
+    @classmethod
+    def parse_new(cls, text: str) -> Self:
+        """Read the name that an image is to get, which cannot have a digest.
+
+        Source: docker's `tag`, `push`, `build` and `import`.
+        """
+        reference = cls.parse(text)
+        if reference.digest is not None:
+            raise BadReference(
+                "a new name cannot have a digest", where=text, hint="use NAME or NAME:TAG"
+            )
+        if (reference.domain, reference.path) == (DEFAULT_DOMAIN, _LIKE_AN_ID):
+            raise BadReference("the name of a digest algorithm is ambiguous", where=text)
+        return reference
 
     @property
     def repository(self) -> str:
@@ -79,6 +101,8 @@ class Reference:
     def familiar_repository(self) -> str:
         """The short form of the repository."""
         if self.domain != DEFAULT_DOMAIN:
+            return self.repository
+        if self.path == _LIKE_AN_ID:
             return self.repository
         first, slash, rest = self.path.partition("/")
         if slash and (_is_domain(first) or (first == "library" and "/" not in rest)):
@@ -105,6 +129,18 @@ class Reference:
     def _suffix(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         return f"{tag}@{self.digest}" if self.digest is not None else tag
+
+
+def id_digits(text: str) -> str:
+    """Return the digits of *text* if it may be an image ID or the beginning of one, else ``""``."""
+    match = _ID.fullmatch(text)
+    return match[1] if match else ""
+
+
+def is_image_id(text: str) -> bool:
+    """Say whether *text* can only be an image ID: 64 digits, or ``sha256:`` and some."""
+    digits = id_digits(text)
+    return len(digits) == 64 or (bool(digits) and digits != text)
 
 
 def _split_tag(name: str) -> tuple[str, str | None]:

@@ -53,12 +53,23 @@ class ImageSummaries:
             known |= made
         return known
 
-    def beginning(self, digits: str) -> set[str]:
-        """Return the digests of the entries whose digest or image's ID begins with *digits*."""
-        digests = {digest for refs in self._refs for _, digest in refs.names()}
-        summaries = self.of(digests)
-        images = {digest for digest, known in summaries.items() if _begins(known.id, digits)}
-        return images | {digest for digest in digests if _begins(digest, digits)}
+    def ids(self) -> dict[str, str]:
+        """Return the image ID of every manifest that has an entry, by the manifest's digest.
+
+        Several may have one ID: an image pulled, and loaded from an archive with other blobs.  The
+        ID of a manifest that cannot be read is its digest.
+        """
+        digests = {digest: digest for refs in self._refs for _, digest in refs.names()}
+        return digests | {digest: known.id for digest, known in self.of(digests).items()}
+
+    def beginning(self, digits: str) -> dict[str, str]:
+        """Return manifest's digest and image ID of each image whose ID begins with *digits*.
+
+        If there is none, *digits* may be those of manifests' digests.
+        """
+        ids = self.ids()
+        found = {digest: known for digest, known in ids.items() if _begins(known, digits)}
+        return found or {each: known for each, known in ids.items() if _begins(each, digits)}
 
     def wrong(self) -> Iterator[str]:
         """Yield the digests whose summary differs from their manifest."""

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
-from ocitool.errors import ImageNotFound, OcitoolError, StoreError
+from ocitool.errors import BadReference, ImageNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
-from ocitool.oci.reference import Reference
+from ocitool.oci.reference import Reference, id_digits, is_image_id
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
 from ocitool.store.atomic import write_file
@@ -22,7 +22,7 @@ from ocitool.store.image_summaries import ImageSummaries
 from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
 from ocitool.store.records import BlobRecords, LayerRecords
-from ocitool.store.refs import Refs
+from ocitool.store.refs import Refs, name_of
 
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.drivers.driver import Driver
@@ -169,21 +169,40 @@ class Store:
         """Return the manifest that *name* stands for: a reference, or the first digits of an ID.
 
         Raises:
-            ImageNotFound: there is no such image, or several have such an ID.
+            BadReference: it is neither; or several images have such an ID.
+            ImageNotFound: there is no such image.
         """
-        with contextlib.suppress(ValueError):
-            reference = Reference.parse(name)
-            for entry in self._candidates(reference):
-                if entry_matches(entry, reference):
-                    return entry
-        digits = name.removeprefix("sha256:")
-        if len(digits) >= 2 and set(digits) <= set("0123456789abcdef"):
-            found = sorted(self.summaries.beginning(digits))
-            if len(found) > 1:
-                raise ImageNotFound(f"{len(found)} images have IDs that begin with {digits!r}")
-            for digest in found:
-                return self.pointing(Digest.parse(digest))[0]
-        raise ImageNotFound(f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`")
+        found = self._named(name) or self.find_id(name)
+        if found is None:
+            hint = (
+                "" if is_image_id(name) else f"try `ocitool pull {name}`"
+            )  # no registry knows IDs
+            raise ImageNotFound(f"{name!r} is not in the store", hint=hint)
+        return found
+
+    def find_id(self, name: str) -> Descriptor | None:
+        """Return a manifest of the image whose ID begins with *name*; None if it is no such ID.
+
+        A reference comes first: None if an image has the name *name*.
+        """
+        digits = id_digits(name)
+        if not digits or self._named(name) is not None:
+            return None
+        found = self.summaries.beginning(digits)
+        if len(set(found.values())) > 1:
+            raise BadReference(
+                f"image ID {name!r} is ambiguous: {len(set(found.values()))} begin with it",
+                hint="write more digits",
+            )
+        entries = [entry for digest in found for entry in self.pointing(Digest.parse(digest))]
+        return min(entries, key=lambda entry: not name_of(entry), default=None)
+
+    def _named(self, name: str) -> Descriptor | None:
+        if is_image_id(name):
+            return None
+        reference = Reference.parse(name)
+        candidates = self._candidates(reference)
+        return next((entry for entry in candidates if entry_matches(entry, reference)), None)
 
     def _candidates(self, reference: Reference) -> Sequence[Descriptor]:
         if reference.digest is not None:
@@ -193,6 +212,13 @@ class Store:
     def pointing(self, digest: Digest) -> Sequence[Descriptor]:
         """Return the entries that point to *digest*, in this store and in shared ones."""
         return [entry for refs in self.all_refs for entry in refs.pointing(digest)]
+
+    def same_image(self, entry: Descriptor) -> list[Digest]:
+        """Return the manifests of the image that *entry* points to: those that have its ID."""
+        ids = self.summaries.ids()
+        wanted = ids.get(str(entry.digest))
+        same = [Digest.parse(digest) for digest, known in ids.items() if known == wanted]
+        return same or [entry.digest]
 
     def image_id(self, entry: Descriptor) -> Digest:
         """Return the image ID: the digest of the config, as docker's."""
@@ -278,8 +304,6 @@ def _open_shared(settings: Settings) -> Sequence[SharedStore]:
 
 def entry_matches(entry: Descriptor, reference: Reference) -> bool:
     """Say whether an entry of the index is what *reference* names."""
-    from ocitool.store.refs import name_of
-
     name = name_of(entry)
     if name == str(reference):
         return True

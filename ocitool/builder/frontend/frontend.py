@@ -178,6 +178,12 @@ class _Frontend:
         location = self._location(stage.parsed.from_.span)
         with location.in_errors():
             image = self._resolver(reference, platform)
+        actual = image.config.platform
+        if (actual.os, actual.architecture) != (platform.os, platform.architecture):
+            self._warn(
+                f"{location}: InvalidBaseImagePlatform: Base image {reference} was pulled with"
+                f' platform "{actual}", expected "{platform}" for current build'
+            )
         vertex = SourceImage(reference=reference, platform=platform, digest=image.digest)
         name = f"[{stage.name} 1/{_count_steps(stage)}] FROM {reference}"
         return self._graph.add(vertex, location, name), image.config

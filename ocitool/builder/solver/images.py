@@ -15,7 +15,7 @@ from ocitool.oci.content import ContentSource, Stream
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.platform import Platform
-from ocitool.oci.reference import Reference
+from ocitool.oci.reference import Reference, is_image_id
 from ocitool.progress import Notice, ProgressSink
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
@@ -72,29 +72,32 @@ class SourceImages:
     def _find(self, name: str, platform: Platform) -> Image:
         key = (name, platform)
         if key not in self._found:
-            self._found[key] = self._local(name, platform) or self._in_registry(name, platform)
+            self._found[key] = self._look_up(name, platform)
         return self._found[key]
 
-    def _local(self, name: str, platform: Platform) -> Image | None:
-        if self._pull == "always":
-            return None
-        try:
-            image = local_image(self._store, name, platform)
-        except ImageNotFound:
-            return None
-        same = image.config.platform.architecture == platform.architecture
-        return image if same else None
-
-    def _in_registry(self, name: str, platform: Platform) -> Image:
-        from ocitool_registry.client.content import RegistrySource, connect
-
+    def _look_up(self, name: str, platform: Platform) -> Image:
+        reason = ""
+        if self._pull != "always" or self._store.find_id(name) is not None:
+            try:
+                return local_image(self._store, name, platform)
+            except ImageNotFound as error:
+                if is_image_id(name):  # which no registry knows
+                    raise
+                reason = error.message
         if self._pull == "never":
             raise BuildError(
-                f"failed to resolve source metadata for {name}: it is not in the store, and base "
-                "images are not pulled",
+                f"failed to resolve source metadata for {name}: {reason}, and base images are not"
+                " pulled",
                 hint="build without --pull=never",
             )
-        with _explained(name):
+        image = self._in_registry(name, platform, reason and f"{reason}, so its registry was asked")
+        self._remote.add((name, platform))
+        return image
+
+    def _in_registry(self, name: str, platform: Platform, reason: str) -> Image:
+        from ocitool_registry.client.content import RegistrySource, connect
+
+        with _explained(name, reason):
             reference = Reference.parse(name)
             client = connect(
                 reference, insecure=self._insecure, authfile=self._authfile, log=self._debug
@@ -103,7 +106,6 @@ class SourceImages:
             image = image_of(source, platform)
             source.root = image.descriptor
             _ = image.config  # fetched here, where its faults are explained
-        self._remote.add((name, platform))
         return image
 
     def _copy(self, image: Image, reference: Reference) -> None:
@@ -121,15 +123,15 @@ class SourceImages:
 
 
 @contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _explained(name: str, reason: str = "") -> Iterator[None]:
     try:
         yield
     except NotFound as error:
         raise BuildError(
-            f"failed to resolve source metadata for {name}: {error}", hint=error.hint
+            f"failed to resolve source metadata for {name}: {error}", hint=error.hint or reason
         ) from error
     except RegistryError as error:
-        error.hint = error.hint or f"{name} is not in the store, so its registry was asked"
+        error.hint = error.hint or reason
         raise
 
 

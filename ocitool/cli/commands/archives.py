@@ -104,7 +104,7 @@ def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], mes
     from ocitool.image.rootfs_tar import import_tar
     from ocitool.oci.reference import Reference
 
-    full = str(Reference.parse(name)) if name else ""
+    full = str(Reference.parse_new(name)) if name else ""
     epoch = source_date_epoch()
     run = changed(changes)
     with _input(None if file == "-" else file) as stream, app.store() as store:

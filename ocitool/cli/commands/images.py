@@ -140,12 +140,10 @@ def history(
 @pass_app
 def tag(app: App, name: str, target: str) -> None:
     """Add a name to an image"""
-    from ocitool.errors import BadReference, ImageNotFound
+    from ocitool.errors import ImageNotFound
     from ocitool.oci.reference import Reference
 
-    reference = Reference.parse(target)
-    if reference.digest is not None:
-        raise BadReference("the new name must not have a digest", where=target)
+    reference = Reference.parse_new(target)
     with app.store() as store:
         found = store.find(name)
         if not store.refs.alias(str(reference), found):

@@ -70,8 +70,10 @@ def prune(
         require_not_served(store, "prune")
         cutoff = oldest_lease(store.layout)
         gone = _images_to_go(store, all_images, cutoff, filters) if dangling else ()
-        ids = tuple(dict.fromkeys(id_of(store, entry) for entry in gone))
+        before = dict.fromkeys(id_of(store, entry) for entry in gone)
         store.refs.drop([entry.digest for entry in gone])
+        left = set(store.summaries.ids().values())  # by another manifest an image may stay
+        ids = tuple(each for each in before if str(each) not in left)
         records = 0
         if cache and not filters.by_label:
             records = prune_records(store, until=filters.until, space=cache_space)

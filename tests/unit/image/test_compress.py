@@ -216,13 +216,6 @@ def test_what_was_pushed_compressed_is_pulled_and_whole(
     assert list(check(store)) == []
 
 
-def test_a_push_by_digest_is_not_pushed_under_another_digest(store, image, registry):
-    target = f"{registry}/app@{image.digest}"
-    with pytest.raises(FormatError, match="its digest would change"):
-        push(NAME, source=store, to=target, compression="zstd")
-    assert push(NAME, source=store, to=target, compression="gzip").digest == image.digest
-
-
 def test_a_read_only_store_compresses_nothing(store, image, monkeypatch):
     monkeypatch.setattr(store.layout, "readonly", True)
     assert in_form(store, image, "gzip") is image

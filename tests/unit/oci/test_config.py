@@ -11,6 +11,7 @@ import pytest
 from ocitool.errors import BadManifest, FormatError
 from ocitool.oci.config import History, ImageConfig, RunConfig, chain_id
 from ocitool.oci.digest import Digest
+from ocitool.oci.platform import this_platform
 
 A, B, C = (Digest.of(name) for name in (b"a", b"b", b"c"))
 
@@ -99,6 +100,17 @@ def test_docker_s_list_of_nothing_is_kept_apart_from_none():
     assert parse(config={"Cmd": []}).run.cmd == ()
 
 
+@pytest.mark.parametrize("missing", [None, ""])
+@pytest.mark.parametrize("name", ["os", "architecture"])
+def test_what_a_config_does_not_say_of_its_platform_is_this_machines(name, missing):
+    """As docker takes it; kaniko and `docker import` of old write such configs."""
+    here = this_platform()
+    said = {"os": "windows", "architecture": "arm", "variant": "v6", name: missing}
+    platform = parse(**said).platform
+    assert getattr(platform, name) == getattr(here, name)
+    assert platform.variant == "v6"
+
+
 def test_a_config_without_history_and_one_with_too_much_are_read():
     assert parse(rootfs={"diff_ids": [str(A)]}).history == ()
     assert len(parse(history=[{}, {}]).history) == 2
@@ -107,8 +119,7 @@ def test_a_config_without_history_and_one_with_too_much_are_read():
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
-        ({"architecture": None}, "architecture"),
-        ({"os": None}, "os"),
+        ({"architecture": 1}, "architecture"),
         ({"os": 1}, "os"),
         ({"rootfs": None}, "rootfs"),
         ({"rootfs": []}, "rootfs"),

@@ -55,10 +55,38 @@ def test_one_part_alone_is_completed_from_this_machine():
     assert P(str(here)) == here
 
 
-@pytest.mark.parametrize("text", ["", "/", "linux/", "/amd64", "a/b/c/d", "linux/amd64 ", "l;s/a"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "/", "linux/", "/amd64", "a/b/c/d", "linux/amd64 ", "l;s/a", "bogus", "v8", "amd64v2"],
+)
 def test_what_is_no_platform(text):
     with pytest.raises(FormatError):
         P(text)
+
+
+@pytest.mark.parametrize("text", ["riscv64", "wasm", "ppc64le", "windows", "illumos", "x86_64"])
+def test_a_word_that_is_known(text):
+    assert text in (P(text).os, P(text).architecture) or text == "x86_64"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "actual", "accepted"),
+    [
+        ("linux/amd64", "linux/amd64", True),
+        ("linux/amd64", "linux/386", True),
+        ("linux/amd64", "linux/arm64", False),
+        ("linux/amd64", "windows/amd64", False),
+        ("linux/bogus", "linux/amd64", False),
+        ("linux/arm64", "linux/arm/v7", True),
+        ("linux/arm/v6", "linux/arm/v5", True),
+        ("linux/arm/v5", "linux/arm/v6", False),
+        ("linux/arm/v6", "linux/arm", True),  # the image does not say its variant
+        ("linux/amd64/v3", "linux/amd64", True),
+        ("linux/amd64", "linux/amd64/v3", False),
+    ],
+)
+def test_which_image_is_one_for_a_platform(wanted, actual, accepted):
+    assert P(wanted).accepts(P(actual)) is accepted
 
 
 @pytest.mark.parametrize(

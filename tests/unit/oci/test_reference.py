@@ -6,7 +6,7 @@ import pytest
 
 from ocitool.errors import BadReference, FormatError
 from ocitool.oci.digest import Digest
-from ocitool.oci.reference import Reference
+from ocitool.oci.reference import Reference, is_image_id
 
 HEX = "0123456789abcdef" * 4
 DIGEST = f"sha256:{HEX}"
@@ -75,6 +75,37 @@ def test_what_is_no_reference(text):
         Reference.parse(text)
 
 
+@pytest.mark.parametrize("text", [HEX, DIGEST, "sha256:a", f"sha256:{HEX[:12]}"])
+def test_an_image_id_is_no_reference(text):
+    """Docker asks Docker Hub for the tag ``a`` of a repository ``sha256``."""
+    with pytest.raises(BadReference, match="it is an image ID"):
+        Reference.parse(text)
+    assert is_image_id(text)
+
+
+@pytest.mark.parametrize("text", [HEX[:12], "sha256:", "sha256:x", "sha256", "x/sha256:a", ""])
+def test_what_may_be_a_reference_is_not_only_an_image_id(text):
+    assert not is_image_id(text)
+
+
+@pytest.mark.parametrize("scheme", ["http://", "https://", "docker://", "oci-archive://"])
+def test_a_scheme_is_explained(scheme):
+    with pytest.raises(BadReference, match="invalid reference format") as caught:
+        Reference.parse(f"{scheme}host/app")
+    assert caught.value.hint == f"leave out {scheme}: host/app"
+
+
+@pytest.mark.parametrize("text", [f"a@{DIGEST}", f"a:1@{DIGEST}", "sha256", "sha256:x", DIGEST])
+def test_what_cannot_be_a_new_name(text):
+    with pytest.raises(BadReference):
+        Reference.parse_new(text)
+
+
+def test_what_can_be_a_new_name():
+    for text in ("a", "host:1/a:b", "x/sha256:a", HEX[:12]):
+        assert Reference.parse_new(text) == Reference.parse(text)
+
+
 def test_a_path_has_at_most_255_characters_whatever_the_domain():
     path = "a/" + "b" * 253
     assert Reference.parse(f"registry.example:5000/{path}").path == path
@@ -98,6 +129,7 @@ def test_upper_case_is_explained():
         ("docker.io/a.b/app:1", "docker.io/a.b/app:1"),
         ("quay.io/library/app:1", "quay.io/library/app:1"),
         (f"app@{DIGEST}", f"app@{DIGEST}"),
+        ("docker.io/library/sha256:a", "docker.io/library/sha256:a"),
     ],
 )
 def test_the_familiar_form_reads_back_as_the_same(text, familiar):
