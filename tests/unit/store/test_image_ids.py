@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from ocitool import Store, push
-from ocitool.cli.listing import image_rows, inspect_document
+from ocitool.cli.listing import inspect_document, listed_images
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import BadReference, ImageNotFound, StoreError
 from ocitool.image.image import Image
@@ -107,8 +107,8 @@ def test_a_manifest_that_lost_its_name_is_not_listed_beside_the_image(twins):
     store, pulled, loaded = twins
     store.refs.set(PULLED, loaded.descriptor)
     assert "" in names(store)
-    rows = [(row["Repository"], row["ID"]) for row in image_rows(store)]
-    assert rows == [("pulled", str(pulled.id)), ("loaded", str(pulled.id))]
+    rows = [(each.name, each.summary.id) for each in listed_images(store)]
+    assert rows == [(PULLED, str(pulled.id)), (LOADED, str(pulled.id))]
     done = prune(store)
     assert done.images == ()  # the image stays
     assert done.size > 0
