@@ -9,12 +9,21 @@ Source: Go's pflag, "Setting no option default values for flags", and strconv.Pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+
+
+class TypedWord(NamedTuple):
+    """The last word of a line that a shell completes, as it was typed: the context's object."""
+
+    text: str
 
 
 class OptionalValue(click.Option):
@@ -23,6 +32,14 @@ class OptionalValue(click.Option):
     def __init__(self, *args: Any, bare: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bare = bare
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete the value, or after the bare option what may follow it."""
+        if isinstance(ctx.obj, TypedWord) and ctx.obj.text.startswith(f"{_long(self)}="):
+            return super().shell_complete(ctx, incomplete)
+        arguments = [each for each in ctx.command.params if isinstance(each, click.Argument)]
+        follows = arguments[0] if arguments and not incomplete.startswith("-") else ctx.command
+        return follows.shell_complete(ctx, incomplete)
 
 
 def normalized(command: click.Command, args: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ import click
 
 from ocitool import __version__
 from ocitool.cli.app import App
+from ocitool.cli.completion_values import directories, drivers
 from ocitool.cli.errors import run_guarded
 from ocitool.cli.lazy import Entry, LazyGroup, help_option
 from ocitool.cli.unsupported import UNSUPPORTED
@@ -51,10 +52,16 @@ _COMMANDS: Final = {
     unsupported=UNSUPPORTED,
     context_settings={"max_content_width": 100},
 )
-@click.option("--root", metavar="DIR", help="Storage directory  [env: OCITOOL_ROOT]")
-@click.option("--driver", metavar="NAME", help="Storage driver  [env: OCITOOL_DRIVER]")
 @click.option(
-    "--shared-stores", metavar="DIR[:DIR...]",
+    "--root", metavar="DIR", shell_complete=directories,
+    help="Storage directory  [env: OCITOOL_ROOT]",
+)  # fmt: skip
+@click.option(
+    "--driver", metavar="NAME", shell_complete=drivers,
+    help="Storage driver  [env: OCITOOL_DRIVER]",
+)  # fmt: skip
+@click.option(
+    "--shared-stores", metavar="DIR[:DIR...]", shell_complete=directories,
     help="Additional read-only image stores  [env: OCITOOL_SHARED_STORES]",
 )  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show debug messages, and tracebacks of errors")
@@ -92,6 +99,10 @@ def _open_streams() -> None:
 def main() -> NoReturn:
     """Run the command line and exit."""
     _open_streams()
+    if "_OCITOOL_COMPLETE" in os.environ:
+        from ocitool.cli.completion import register
+
+        register()
     debug = "--debug" in sys.argv
     code = run_guarded(lambda: cli.main(prog_name="ocitool", standalone_mode=False), debug=debug)
 

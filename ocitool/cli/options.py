@@ -13,6 +13,7 @@ from datetime import datetime
 
 import click
 
+from ocitool.cli.completion_values import files
 from ocitool.oci.timestamps import SECOND, parse_epoch
 from ocitool.store.maintenance.filters import Filters, Label
 
@@ -35,6 +36,7 @@ insecure_option = click.option(
 authfile_option = click.option(
     "--authfile",
     metavar="FILE",
+    shell_complete=files,
     help="Path of the authentication file  [env: REGISTRY_AUTH_FILE]",
 )
 

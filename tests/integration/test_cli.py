@@ -224,35 +224,6 @@ def test_a_full_disk_is_reported(cli, store_root):
     assert "no space left" in done.stderr
 
 
-def test_completion_in_bash(run_cli, tmp_path, store_root):
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "ocitool"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ocitool "$@"\n')
-    program.chmod(0o755)
-    (tmp_path / "completion").write_text(run_cli("completion", "bash").ok().stdout)
-    script = f"""
-        unset -f ocitool; PATH={tmp_path}/bin:$PATH; source {tmp_path}/completion
-        try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-                 _ocitool_completion ocitool "${{COMP_WORDS[COMP_CWORD]}}" ""
-                 echo "${{COMPREPLY[*]}}"; }}
-        complete -p ocitool > /dev/null || exit 1
-        try ocitool pu; try ocitool system ''; try ocitool build --progress ''
-    """
-    done = shell(script, store_root)
-    assert done.stdout == "pull push\ncheck df info prune\nauto plain tty json quiet\n", done.stderr
-
-
-@pytest.mark.parametrize(
-    ("program", "marks"), [("zsh", "#compdef ocitool"), ("fish", "complete --no-files")]
-)
-def test_completion_elsewhere(run_cli, tmp_path, program, marks):
-    script = run_cli("completion", program).ok().stdout
-    assert marks in script
-    (tmp_path / "script").write_text(script)
-    if shutil.which(program) is not None:  # it reads it without a complaint
-        subprocess.run([program, "-n", tmp_path / "script"], check=True)
-
-
 def test_colours_only_where_they_are_wanted(store_root, screen):
     def error_on_the_screen(**extra):
         environment = {**python_environment({"TERM": "xterm"}), **extra}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.completion_values import files, images
 from ocitool.cli.options import progress_option, silent_option, source_date_epoch
 from ocitool.cli.outfile import archive_to
 from ocitool.cli.output import write_line
@@ -16,10 +17,14 @@ from ocitool.errors import FormatError, NotFound
 if TYPE_CHECKING:
     from ocitool.store.store import Store
 
+output_option = click.option(
+    "-o", "--output", metavar="FILE", shell_complete=files, help="Write to FILE instead of stdout"
+)
+
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=images)
+@output_option
 @pass_app
 def save(app: App, names: tuple[str, ...], output: str | None) -> None:
     """Save images to a tar archive
@@ -48,8 +53,8 @@ def _kept_name(store: Store, name: str) -> str:
 
 
 @click.command()
-@click.argument("image", metavar="IMAGE")
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout")
+@click.argument("image", metavar="IMAGE", shell_complete=images)
+@output_option
 @pass_app
 def export(app: App, image: str, output: str | None) -> None:
     """Export the root file system of an image as a tar archive
@@ -64,7 +69,10 @@ def export(app: App, image: str, output: str | None) -> None:
 
 
 @click.command()
-@click.option("-i", "--input", "input_", metavar="FILE", help="Read from FILE instead of stdin")
+@click.option(
+    "-i", "--input", "input_", metavar="FILE", shell_complete=files,
+    help="Read from FILE instead of stdin",
+)  # fmt: skip
 @silent_option
 @progress_option
 @pass_app
@@ -86,7 +94,7 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
 
 
 @click.command(name="import")
-@click.argument("file", metavar="FILE|-")
+@click.argument("file", metavar="FILE|-", shell_complete=files)
 @click.argument("name", required=False, metavar="[NAME[:TAG]]")
 @click.option(
     "-c", "--change", "changes", multiple=True, metavar="INSTRUCTION",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.completion_values import directories, files, images, pull_policies
 from ocitool.cli.errors import during
 from ocitool.cli.goflags import OptionalValue
 from ocitool.cli.gotemplate.values import to_json
@@ -52,18 +53,20 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
 
 
 @click.command(name="build")
-@click.argument("context", metavar="[CONTEXT]", default=".")
+@click.argument("context", metavar="[CONTEXT]", default=".", shell_complete=directories)
 @click.option(
     "-t",
     "--tag",
     "tags",
     multiple=True,
     metavar="NAME",
+    shell_complete=images,
     help="Name and optionally a tag of the image",
 )
 @click.option(
-    "-f", "--file", metavar="FILE", help="Path of the Dockerfile  [default: CONTEXT/Dockerfile]"
-)
+    "-f", "--file", metavar="FILE", shell_complete=files,
+    help="Path of the Dockerfile  [default: CONTEXT/Dockerfile]",
+)  # fmt: skip
 @click.option(
     "--build-arg", "build_args", multiple=True, metavar="NAME[=VALUE]",
     help="Build argument; without VALUE, taken from the environment",
@@ -82,6 +85,7 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
 )  # fmt: skip
 @click.option(
     "--pull", cls=OptionalValue, bare="always", default="missing", callback=_policy,
+    shell_complete=pull_policies,
     metavar="[always|missing|never]",
     help="Which base images to pull; without a value, newer versions of all  [default: missing]",
 )  # fmt: skip
@@ -94,10 +98,11 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
     "--rm", "--force-rm", "remove", cls=OptionalValue, bare="true", type=click.BOOL, default=True,
     metavar="BOOL", callback=_removed, help="Remove intermediate containers, as is always done",
 )  # fmt: skip
-@click.option("--iidfile", metavar="FILE", help="Write the image ID to FILE")
+@click.option("--iidfile", metavar="FILE", shell_complete=files, help="Write the image ID to FILE")
 @click.option(
-    "--metadata-file", metavar="FILE", help="Write digests and names of the image to FILE, as JSON"
-)
+    "--metadata-file", metavar="FILE", shell_complete=files,
+    help="Write digests and names of the image to FILE, as JSON",
+)  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image ID")
 @progress_option
 @insecure_option

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
 
 from ocitool.cli.output import write
 
@@ -13,13 +12,13 @@ from ocitool.cli.output import write
 def command(shell: str) -> None:
     """Print a shell completion script
 
-    \b
-    bash:  ocitool completion bash > ~/.local/share/bash-completion/completions/ocitool
-    zsh:   ocitool completion zsh > "${fpath[1]}/_ocitool"
-    fish:  ocitool completion fish > ~/.config/fish/completions/ocitool.fish
-    """
-    from ocitool.cli.main import cli
+    Commands, options, files, and the names of images are completed.
 
-    kind = get_completion_class(shell)
-    assert kind is not None  # the choice above allows none other
-    write(kind(cli, {}, "ocitool", "_OCITOOL_COMPLETE").source() + "\n")
+    \b
+    bash, in ~/.bashrc:  source <(ocitool completion bash)
+    zsh, in ~/.zshrc:    autoload -U compinit && compinit; source <(ocitool completion zsh)
+    fish, in ~/.config/fish/config.fish:  ocitool completion fish | source
+    """
+    from ocitool.cli.completion import SCRIPTS
+
+    write(SCRIPTS[shell])

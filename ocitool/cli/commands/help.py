@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from ocitool.cli.completion_values import commands
 from ocitool.cli.output import write
 from ocitool.errors import NotFound
 
 
 @click.command(name="help")
-@click.argument("names", nargs=-1, metavar="[COMMAND...]")
+@click.argument("names", nargs=-1, metavar="[COMMAND...]", shell_complete=commands)
 @click.pass_context
 def command(context: click.Context, names: tuple[str, ...]) -> None:
     """Show the help of a command"""

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from ocitool.cli import completion_values
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.errors import describe, raise_all
 from ocitool.cli.goflags import OptionalValue
@@ -20,7 +21,10 @@ from ocitool.errors import ImageNotFound, OcitoolError
 
 
 @click.command()
-@click.argument("repository", required=False, metavar="[REPOSITORY[:TAG]]")
+@click.argument(
+    "repository", required=False, metavar="[REPOSITORY[:TAG]]",
+    shell_complete=completion_values.images,
+)  # fmt: skip
 @click.option("-a", "--all", "all_", is_flag=True, help="Show all images, which is the default")
 @click.option(
     "-f", "--filter", "filters", multiple=True, metavar="FILTER",
@@ -79,7 +83,9 @@ def images(
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=completion_values.images
+)
 @short_format_option
 @click.option("--type", "kind", metavar="image", default="image", help="Type of what to inspect")
 @pass_app
@@ -104,7 +110,7 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) ->
 
 
 @click.command()
-@click.argument("name", metavar="IMAGE")
+@click.argument("name", metavar="IMAGE", shell_complete=completion_values.images)
 @click.option(
     "-H", "--human", cls=OptionalValue, bare="true", type=click.BOOL, default=True, metavar="BOOL",
     help="Print sizes and times for humans, otherwise bytes and dates  [default: true]",
@@ -135,8 +141,8 @@ def history(
 
 
 @click.command()
-@click.argument("name", metavar="IMAGE")
-@click.argument("target", metavar="NAME[:TAG]")
+@click.argument("name", metavar="IMAGE", shell_complete=completion_values.images)
+@click.argument("target", metavar="NAME[:TAG]", shell_complete=completion_values.images)
 @pass_app
 def tag(app: App, name: str, target: str) -> None:
     """Add a name to an image"""
@@ -155,7 +161,9 @@ def tag(app: App, name: str, target: str) -> None:
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=completion_values.images
+)
 @click.option("-f", "--force", is_flag=True, help="Remove an image that has several names")
 @pass_app
 def rmi(app: App, names: tuple[str, ...], force: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.completion_values import images
 from ocitool.cli.errors import during
 from ocitool.cli.options import (
     authfile_option,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name", metavar="NAME[:TAG|@DIGEST]")
+@click.argument("name", metavar="NAME[:TAG|@DIGEST]", shell_complete=images)
 @click.option("-a", "--all-tags", is_flag=True, help="Pull all tags of the repository NAME")
 @platform_option
 @silent_option
@@ -61,7 +62,7 @@ def pull(
         names = [name]
         if all_tags:
             names = tags_of(name, insecure=not tls_verify, authfile=authfile, progress=sink)
-        images = [
+        pulled = [
             pull_image(
                 each,
                 into=store,
@@ -72,7 +73,7 @@ def pull(
             )
             for each in names
         ]
-    for each, image in zip(names, images, strict=True):
+    for each, image in zip(names, pulled, strict=True):
         if not quiet:
             write_line(f"Digest: {image.digest}")
         write_line(str(Reference.parse(each)))
@@ -98,8 +99,8 @@ def _checked_compression(
 
 
 @click.command()
-@click.argument("name", metavar="IMAGE")
-@click.argument("target", required=False, metavar="[NAME[:TAG]]")
+@click.argument("name", metavar="IMAGE", shell_complete=images)
+@click.argument("target", required=False, metavar="[NAME[:TAG]]", shell_complete=images)
 @click.option(
     "--compression", metavar="FORMAT[:LEVEL]", callback=_checked_compression,
     help="Compress layers as gzip, zstd, estargz or uncompressed before pushing them",

@@ -7,6 +7,7 @@ import sys
 import click
 
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.completion_values import files, images, networks
 from ocitool.cli.lazy import HELP
 from ocitool.cli.output import write_line
 from ocitool.cli.text import shortened
@@ -17,8 +18,9 @@ from ocitool.errors import ContainerError, OcitoolError
     name="run",
     context_settings={"allow_interspersed_args": False},
 )
-@click.argument("image", metavar="IMAGE")
-@click.argument("args", nargs=-1, metavar="[COMMAND] [ARG...]", type=click.UNPROCESSED)
+@click.argument("image", metavar="IMAGE", shell_complete=images)
+@click.argument("args", nargs=-1, metavar="[COMMAND] [ARG...]", type=click.UNPROCESSED,
+                shell_complete=files)  # fmt: skip
 @click.option("--rm", "remove", is_flag=True, help="Remove the container when it exits (required)")
 @click.option("-i", "--interactive", is_flag=True, help="Keep stdin open")
 @click.option("-t", "--tty", "terminal", is_flag=True, help="Allocate a pseudo-TTY")
@@ -46,7 +48,7 @@ from ocitool.errors import ContainerError, OcitoolError
 @click.option("-h", "--hostname", default="", metavar="NAME", help="Host name of the container")
 @click.option("--name", default="", metavar="NAME", help="Name of the container")
 @click.option("--network", "--net", default="host", show_default=True, metavar="host|none",
-              help="Network of the container")  # fmt: skip
+              shell_complete=networks, help="Network of the container")  # fmt: skip
 @click.option("--read-only", is_flag=True, help="Mount the root file system read-only")
 @click.option(
     "--init", is_flag=True, help="Run an init as PID 1 that forwards signals and reaps processes"
