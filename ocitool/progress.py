@@ -6,7 +6,7 @@ Events may come from several threads at once; a sink does its own locking.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +52,11 @@ class StepFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepErred:
-    """A step failed."""
+    """A step failed, or was *canceled* because the build was interrupted."""
 
     step: int
     message: str
+    canceled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,15 @@ class ProgressSink(Protocol):
         """Receive one event, in any thread."""
 
 
+def wants_streams(sink: ProgressSink) -> bool:
+    """Say whether *sink* is to be told a step's stderr from its stdout.
+
+    The price is their order: what comes by two pipes at the same time has none.  So it is asked of
+    sinks that have ``streams = True``, and others get everything as stdout.
+    """
+    return getattr(sink, "streams", False) is True
+
+
 class Silent:
     """A sink that ignores all events: the default of every function."""
 
@@ -84,3 +94,41 @@ class Silent:
 
 
 SILENT = Silent()
+_STEP: Final = 1 << 19  # bytes between two events
+
+
+class TransferCounter:
+    """Emits the `Transfer`s of one blob from the bytes that are counted."""
+
+    def __init__(self, sink: ProgressSink, action: str, *, key: str, total: int) -> None:
+        self._sink = sink
+        self._action = action
+        self._key = key
+        self._total = total
+        self._done = 0
+        self._emitted = 0
+
+    def begin(self) -> None:
+        """Emit that the transfer begins, or begins again."""
+        self._done = self._emitted = 0
+        self._emit("running")
+
+    def count(self, data: bytes) -> None:
+        """Count *data*; the events are half a megabyte apart."""
+        self._done += len(data)
+        if self._done - self._emitted >= _STEP:
+            self._emitted = self._done
+            self._emit("running")
+
+    def end(self, state: str) -> None:
+        """Emit the last *state*."""
+        if state != "failed":
+            self._done = self._total
+        self._emit(state)
+
+    def _emit(self, state: str) -> None:
+        self._sink.emit(
+            Transfer(
+                key=self._key, action=self._action, done=self._done, total=self._total, state=state
+            )
+        )

@@ -26,6 +26,7 @@ from ocitool.cli.text import escaped, one_line, shortened, visible_line
 from ocitool.errors import DockerfileError, OcitoolError, StepFailed
 
 PREFIX = "Error: "
+_HINT = "hint: "
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as if the signal had ended the process
 
@@ -156,6 +157,24 @@ def describe(error: BaseException, *, debug: bool = False) -> str:
     return escaped(_traceback(error)) + text if debug and text else text
 
 
+def documents(error: BaseException, *, debug: bool = False) -> Iterator[dict[str, str]]:
+    """Yield a document for each error of *error*: ``message``, ``detail``, ``hint``.
+
+    The details are the further lines that `describe` prints.  *debug* adds ``traceback``.
+    """
+    for leaf in _leaves(error):
+        lines = [shortened(line) for line in _lines(leaf)]
+        hints = [line.removeprefix(_HINT) for line in lines[1:] if line.startswith(_HINT)]
+        details = [line for line in lines[1:] if not line.startswith(_HINT)]
+        if lines:
+            yield {
+                "message": lines[0].removeprefix(PREFIX),
+                "detail": "\n".join(details),
+                "hint": "\n".join(hints),
+                **({"traceback": _traceback(leaf)} if debug else {}),
+            }
+
+
 def _traceback(error: BaseException) -> str:
     import traceback  # slow to load, rarely wanted
 
@@ -182,7 +201,7 @@ def _own(error: OcitoolError) -> tuple[str, ...]:
     if full := _full_disk(error):
         lines[0] += "" if full in lines[0].lower() else f": {full}"
         hints = [_FULL_HINT]
-    return (*lines, *(f"hint: {hint}" for hint in hints))
+    return (*lines, *(f"{_HINT}{hint}" for hint in hints))
 
 
 def _excerpt(error: OcitoolError) -> Iterator[str]:

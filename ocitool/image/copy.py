@@ -15,10 +15,9 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, Manifest, parse_any
 from ocitool.oci.platform import Platform, this_platform
 from ocitool.oci.streams import Tee
-from ocitool.progress import SILENT, ProgressSink, Transfer
+from ocitool.progress import SILENT, ProgressSink, TransferCounter
 
 JOBS: Final = 4  # blobs at a time; more gains nothing with one registry
-_STEP: Final = 1 << 19  # bytes between two events
 _MOST_NESTED: Final = 8  # indexes in indexes; no tool makes more than two
 
 Arrived = Callable[[Manifest, Sequence["Future[str]"]], None]
@@ -120,12 +119,16 @@ class _Job:
                 future.result()
 
     def _blob(self, descriptor: Descriptor) -> str:
-        counter = _Counter(self._progress, self._action, descriptor)
+        key, total = str(descriptor.digest), descriptor.size
+        counter = TransferCounter(self._progress, self._action, key=key, total=total)
+
+        def opened() -> Stream:
+            counter.begin()
+            return Tee(self._source.open(descriptor), counter.count)
+
         state = "failed"
         try:
-            state = self._sink.put_blob(
-                descriptor, lambda: counter.over(self._source.open(descriptor))
-            )
+            state = self._sink.put_blob(descriptor, opened)
         finally:
             counter.end(state)
         return state
@@ -139,38 +142,3 @@ def _workers() -> Iterator[ThreadPoolExecutor]:
     finally:
         # After a failure, copies that have not started must not start.
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-class _Counter:
-    """Emits the progress of one blob."""
-
-    def __init__(self, progress: ProgressSink, action: str, descriptor: Descriptor) -> None:
-        self._progress = progress
-        self._action = action
-        self._key = str(descriptor.digest)
-        self._total = descriptor.size
-        self._done = 0
-        self._emitted = 0
-
-    def over(self, stream: Stream) -> Stream:
-        self._done = self._emitted = 0
-        self._emit("running")
-        return Tee(stream, self._count)
-
-    def _count(self, data: bytes) -> None:
-        self._done += len(data)
-        if self._done - self._emitted >= _STEP:
-            self._emitted = self._done
-            self._emit("running")
-
-    def end(self, state: str) -> None:
-        if state != "failed":
-            self._done = self._total
-        self._emit(state)
-
-    def _emit(self, state: str) -> None:
-        self._progress.emit(
-            Transfer(
-                key=self._key, action=self._action, done=self._done, total=self._total, state=state
-            )
-        )

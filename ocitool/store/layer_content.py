@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from ocitool.oci.config import chain_id
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
+from ocitool.oci.streams import Tee
 from ocitool.store.blobs import Blobs
 
 if TYPE_CHECKING:
@@ -37,12 +38,18 @@ def chain_ids(layers: Sequence[Layer]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def open_plain(blobs: Blobs, layer: Layer) -> Stream:
-    """Open the plain tar of a layer, which is verified at its end (`VerifiedTar`)."""
+def open_plain(
+    blobs: Blobs, layer: Layer, on_read: Callable[[bytes], object] | None = None
+) -> Stream:
+    """Open the plain tar of a layer, which is verified at its end (`VerifiedTar`).
+
+    *on_read* gets what is read of the blob, as it is stored.
+    """
     from ocitool.layer.compression.codecs import for_type
 
     codec = for_type(layer.blob.media_type)
-    return verified(codec.decompress(blobs.open(layer.blob.digest)), layer)
+    blob = blobs.open(layer.blob.digest)
+    return verified(codec.decompress(Tee(blob, on_read) if on_read else blob), layer)
 
 
 def verified(tar: Stream, layer: Layer) -> Stream:

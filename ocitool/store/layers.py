@@ -13,7 +13,7 @@ from ocitool.errors import BlobNotFound, LayerError, OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import layer_type
-from ocitool.progress import SILENT, Notice, ProgressSink, Transfer
+from ocitool.progress import SILENT, Notice, ProgressSink, TransferCounter
 from ocitool.store.atomic import sync_file_system, write_file
 from ocitool.store.blobs import Blobs
 from ocitool.store.full_disk import full_disk
@@ -188,23 +188,24 @@ class Layers:
 
         driver = self.driver
         key = self._lease().key()
-        step = Transfer(key=str(layer.blob.digest), action="unpack", total=layer.blob.size)
-        progress.emit(step)
+        blob = layer.blob
+        counter = TransferCounter(progress, "unpack", key=str(blob.digest), total=blob.size)
+        counter.begin()
         with full_disk(self._layout.root), self._discarding(key):
             driver.remove(name)  # left by a crash, or by an earlier boot
             driver.begin(key, parents)
             with (
                 reporting_corrupt_blob(self._blobs, layer),
-                contextlib.closing(ReadAhead(open_plain(self._blobs, layer))) as stream,
+                contextlib.closing(
+                    ReadAhead(open_plain(self._blobs, layer, counter.count))
+                ) as stream,
             ):
                 applied = driver.apply(key, parents, stream)
             driver.commit(key, name)
         for note in applied.notes:
             progress.emit(Notice(text=f"layer {layer.diff_id.short}: {note}", level="debug"))
         self._record(layer, name, parents)
-        progress.emit(
-            Transfer(key=step.key, action="unpack", done=step.total, total=step.total, state="done")
-        )
+        counter.end("done")
 
     @contextlib.contextmanager
     def _discarding(self, key: str) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import tempfile
 import threading
 from collections import deque
@@ -13,7 +14,7 @@ from typing import Final
 from ocitool.builder.definition import SCRIPTS, Run
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import StepFailed
-from ocitool.progress import Notice, ProgressSink, StepOutput
+from ocitool.progress import Notice, ProgressSink, StepOutput, wants_streams
 from ocitool.store.layer_content import Layer
 from ocitool_runtime.host.idmap import usable_maps
 from ocitool_runtime.isolation import get_isolation, start
@@ -64,11 +65,12 @@ def sandbox_for(step: Run, rootfs: tuple[Mount, ...], mounts: tuple[Mount, ...])
 
 def _run(sandbox: Sandbox, output: _Output) -> Exit:
     with contextlib.ExitStack() as stack:
-        pipe = output.pipe()
+        stdout, stderr = output.pipes()
         try:
-            process = start(get_isolation(), sandbox, stdin=None, stdout=pipe, stderr=pipe)
+            process = start(get_isolation(), sandbox, stdin=None, stdout=stdout, stderr=stderr)
         finally:
-            os.close(pipe)
+            for pipe in {stdout, stderr}:
+                os.close(pipe)
             # What the command has left running may hold the pipe open; `close` ends it first.
             stack.callback(output.wait)
         stack.callback(process.close)
@@ -79,22 +81,27 @@ class _Output:
     """Passes on what a step prints, and keeps the last lines of it.
 
     Both of its streams go through one pipe: through two, what it printed first could come last.
+    A sink may want them apart all the same (`ocitool.progress.wants_streams`).
     """
 
     def __init__(self, progress: ProgressSink, step: int) -> None:
         self._progress = progress
         self._step = step
         self._tail: deque[bytes] = deque(maxlen=_KEPT)
-        self._open = b""
+        self._open: dict[str, bytes] = {}  # the unfinished line of each stream
         self._thread: threading.Thread | None = None
 
-    def pipe(self) -> int:
-        """Return the writing end of a pipe that is read by a thread."""
-        read, write = os.pipe2(os.O_CLOEXEC)
-        os.fchmod(write, 0o666)  # whoever USER names may open /dev/stdout
-        self._thread = threading.Thread(target=self._read, args=(read,), daemon=True)
+    def pipes(self) -> tuple[int, int]:
+        """Return the writing ends for stdout and stderr, which may be one; a thread reads them."""
+        reading, writing = {}, []
+        for stream in ("stdout", "stderr") if wants_streams(self._progress) else ("stdout",):
+            read, write = os.pipe2(os.O_CLOEXEC)
+            os.fchmod(write, 0o666)  # whoever USER names may open /dev/stdout
+            reading[read] = stream
+            writing.append(write)
+        self._thread = threading.Thread(target=self._read, args=(reading,), daemon=True)
         self._thread.start()
-        return write
+        return writing[0], writing[-1]
 
     def wait(self) -> None:
         """Wait until everything that was printed has been passed on."""
@@ -103,19 +110,29 @@ class _Output:
 
     def lines(self) -> tuple[str, ...]:
         """Return the last lines."""
-        kept = [*self._tail, self._open] if self._open else list(self._tail)
+        kept = [*self._tail, *filter(None, self._open.values())]
         # Of a line that was written over, as progress bars do, the last state counts.
         return tuple(
             line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace") for line in kept
         )
 
-    def _read(self, fd: int) -> None:
-        with open(fd, "rb", buffering=0) as pipe:
-            while data := pipe.read(1 << 16):
-                self._progress.emit(StepOutput(step=self._step, data=data))
-                *whole, self._open = (self._open + data).split(b"\n")
-                self._tail.extend(whole)
-                self._open = self._open[-4096:]
+    def _read(self, streams: dict[int, str]) -> None:
+        with selectors.DefaultSelector() as selector:
+            for fd, stream in streams.items():
+                selector.register(fd, selectors.EVENT_READ, stream)
+            while selector.get_map():
+                for ready, _ in selector.select():
+                    if data := os.read(ready.fd, 1 << 16):
+                        self._take(data, ready.data)
+                    else:
+                        selector.unregister(ready.fd)
+                        os.close(ready.fd)
+
+    def _take(self, data: bytes, stream: str) -> None:
+        self._progress.emit(StepOutput(step=self._step, data=data, stream=stream))
+        *whole, rest = (self._open.get(stream, b"") + data).split(b"\n")
+        self._tail.extend(whole)
+        self._open[stream] = rest[-4096:]
 
 
 def _failure(step: Run, done: Exit, output: _Output) -> StepFailed:

@@ -17,7 +17,7 @@ from ocitool.builder.solver.cache import Cache, NoCache, step_record
 from ocitool.builder.solver.copy_digests import CopySource, Inputs
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.keys import step_key
-from ocitool.errors import OcitoolError, StepFailed
+from ocitool.errors import StepFailed
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import ProgressSink, StepErred, StepFinished, StepStarted
 from ocitool.store.build_cache import StepRecord
@@ -100,11 +100,8 @@ class Solver:
         if number not in self._definition.names:
             return self._images.fetch(vertex)[0]
         step, began = self._begin(number), time.monotonic()
-        try:
+        with self._failure_shown(step):
             layers, cached = self._images.fetch(vertex)
-        except OcitoolError as error:
-            self._progress.emit(StepErred(step=step, message=error.message))
-            raise
         self._end(step, began, cached=cached)
         return layers
 
@@ -113,10 +110,10 @@ class Solver:
         key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents)
         step, began = self._begin(number), time.monotonic()
         cache = self._empty_cache if number in self._definition.uncached else self._cache
-        record = cache.get(key)
-        cached = record is not None
-        if record is None:
-            try:
+        with self._failure_shown(step):
+            record = cache.get(key)
+            cached = record is not None
+            if record is None:
                 # Another process may be executing the same step: then its result is taken.
                 with self._store.layout.work_lock("step", key):
                     record = cache.get(key)
@@ -124,13 +121,19 @@ class Solver:
                     if record is None:
                         record = self._execute(number, step, vertex, inputs)
                         cache.put(key, record)
-            except BaseException as error:
-                message = str(error) or "canceled"  # an interrupt has no text
-                self._progress.emit(StepErred(step=step, message=message))
-                raise
         self._end(step, began, cached=cached)
         self._records[number] = record
         return inputs.parents if record.layer is None else (*inputs.parents, record.layer)
+
+    @contextlib.contextmanager
+    def _failure_shown(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            canceled = isinstance(error, KeyboardInterrupt)  # which has no text
+            message = "canceled" if canceled else str(error)
+            self._progress.emit(StepErred(step=step, message=message, canceled=canceled))
+            raise
 
     def _execute(self, number: int, step: int, vertex: Step, inputs: Inputs) -> StepRecord:
         from ocitool.builder.solver.execute import execute

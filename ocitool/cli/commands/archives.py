@@ -84,8 +84,8 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
     from ocitool.image.archive.archive import load as load_images
 
     with (
-        _input(input_) as stream,
         app.progress("quiet" if quiet else progress) as sink,
+        _input(input_) as stream,
         app.store(sink) as store,
     ):
         names = load_images(stream, into=store, progress=sink)

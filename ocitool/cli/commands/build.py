@@ -143,33 +143,34 @@ def command(
 
     if push and not tags:
         raise click.UsageError("--push requires --tag: the names to push the image to")
-    options = BuildOptions(
-        context=context,
-        file=file or "",
-        dockerfile=read_stdin(sys.stdin.buffer) if file == "-" else None,
-        tags=tags,
-        build_args=_arguments(build_args),
-        target=target,
-        labels=dict(_pair(word) for word in labels),
-        no_cache=no_cache,
-        no_cache_filter=tuple(filter(None, ",".join(stages).split(","))),
-        pull=pull,
-        platform=platform,
-        insecure=not tls_verify,
-        authfile=authfile or "",
-        source_date_epoch=source_date_epoch(),
-    )
     if iidfile:
         with contextlib.suppress(OSError):
             os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build
-    with app.progress("quiet" if quiet else progress, build=True) as sink, app.store(sink) as store:
-        result = build(options, store=store, progress=sink)
-        if iidfile:
-            write_text(iidfile, str(result.image_id))
-        if push:
-            _push(store, sink, result.tags, insecure=not tls_verify, authfile=authfile)
-    if metadata_file:
-        write_text(metadata_file, to_json(_metadata(result), indent=2) + "\n")
+    with app.progress("quiet" if quiet else progress, build=True) as sink:
+        options = BuildOptions(
+            context=context,
+            file=file or "",
+            dockerfile=read_stdin(sys.stdin.buffer) if file == "-" else None,
+            tags=tags,
+            build_args=_arguments(build_args),
+            target=target,
+            labels=dict(_pair(word) for word in labels),
+            no_cache=no_cache,
+            no_cache_filter=tuple(filter(None, ",".join(stages).split(","))),
+            pull=pull,
+            platform=platform,
+            insecure=not tls_verify,
+            authfile=authfile or "",
+            source_date_epoch=source_date_epoch(),
+        )
+        with app.store(sink) as store:
+            result = build(options, store=store, progress=sink)
+            if iidfile:
+                write_text(iidfile, str(result.image_id))
+            if push:
+                _push(store, sink, result.tags, insecure=not tls_verify, authfile=authfile)
+        if metadata_file:
+            write_text(metadata_file, to_json(_metadata(result), indent=2) + "\n")
     if quiet:
         write_line(str(result.image_id))
         return

@@ -55,8 +55,8 @@ def pull(
     if all_tags:
         _require_repository(name)
     with (
-        during(f"pulling {name}"),
         app.progress("quiet" if quiet else progress) as sink,
+        during(f"pulling {name}"),
         app.store(sink) as store,
     ):
         names = [name]
@@ -140,8 +140,8 @@ def push(
         if target:
             raise click.UsageError("--all-tags and a second name are mutually exclusive")
     with (
-        during(f"pushing {target or name}"),
         app.progress("quiet" if quiet else progress) as sink,
+        during(f"pushing {target or name}"),
         app.store(sink) as store,
     ):
         names = _tags_here(store, name) if all_tags else [name]

@@ -7,7 +7,9 @@ Every object has ``type`` and ``time`` (RFC 3339, UTC).  The other fields are th
     step_output    step stream data      (text; a character is never split, bytes that are
                                           not UTF-8 become U+FFFD)
     step_finished  step seconds cached
-    step_erred     step message
+    step_erred     step message canceled
+    error          message detail hint exit_code
+                                         (what ended the command; detail are further lines)
     notice         text level            (each text once; debug only with --debug)
 """
 
@@ -17,8 +19,13 @@ import codecs
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
+from types import TracebackType
 from typing import TextIO
 
+import click
+
+from ocitool.cli.errors import documents, exit_code
 from ocitool.cli.progress.renderer import Renderer
 from ocitool.cli.units import format_time
 from ocitool.progress import (
@@ -48,6 +55,23 @@ class JsonLines(Renderer):
         super().__init__(stream, debug=debug, build=build)
         self._decoders: dict[tuple[int, str], codecs.IncrementalDecoder] = {}
 
+    streams = True  # of steps: stderr is told from stdout
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write an error as events; then nothing is left to print but the exit code."""
+        super().__exit__(kind, error, trace)
+        if error is None or isinstance(error, (SystemExit, click.exceptions.Exit)):
+            return
+        code = exit_code(error)
+        for fields in documents(error, debug=self._debug):
+            self._put("error", {**fields, "exit_code": code})
+        raise click.exceptions.Exit(code) from error
+
     def emit(self, event: Event) -> None:
         with self._lock:
             if not isinstance(event, Notice):
@@ -55,7 +79,7 @@ class JsonLines(Renderer):
             elif event.level == "warning":
                 self._warn(event)
             elif event.level != "debug" or self._debug:
-                self._put(event, dataclasses.asdict(event))
+                self._put(_TYPES[type(event)], dataclasses.asdict(event))
 
     def show(self, event: Event) -> None:
         if isinstance(event, StepOutput):
@@ -63,7 +87,7 @@ class JsonLines(Renderer):
             return
         if isinstance(event, (StepFinished, StepErred)):
             self._rest(event.step)
-        self._put(event, dataclasses.asdict(event))
+        self._put(_TYPES[type(event)], dataclasses.asdict(event))
 
     def finish(self) -> None:
         for step in {step for step, _ in self._decoders}:
@@ -72,7 +96,7 @@ class JsonLines(Renderer):
     def _warn(self, event: Notice) -> None:
         if event.text not in self._warnings:
             self._warnings[event.text] = True
-            self._put(event, dataclasses.asdict(event))
+            self._put(_TYPES[type(event)], dataclasses.asdict(event))
 
     def _output(self, event: StepOutput, final: bool = False) -> None:
         key = (event.step, event.stream)
@@ -80,7 +104,9 @@ class JsonLines(Renderer):
         if decoder is None:
             decoder = self._decoders[key] = codecs.getincrementaldecoder("utf-8")("replace")
         if text := decoder.decode(event.data, final):
-            self._put(event, {"step": event.step, "stream": event.stream, "data": text})
+            self._put(
+                _TYPES[type(event)], {"step": event.step, "stream": event.stream, "data": text}
+            )
 
     def _rest(self, step: int) -> None:
         """Write the remaining bytes of an incomplete character."""
@@ -88,6 +114,6 @@ class JsonLines(Renderer):
             self._output(StepOutput(step=step, data=b"", stream=key[1]), final=True)
             del self._decoders[key]
 
-    def _put(self, event: Event, fields: dict[str, object]) -> None:
-        head = {"type": _TYPES[type(event)], "time": format_time(time.time_ns())}
-        self.line(json.dumps(head | fields, separators=(",", ":")))
+    def _put(self, kind: str, fields: Mapping[str, object]) -> None:
+        head = {"type": kind, "time": format_time(time.time_ns())}
+        self.line(json.dumps(head | dict(fields), separators=(",", ":")))

@@ -65,7 +65,8 @@ class Plain(Renderer):
             mark = "CACHED" if event.cached else f"DONE {event.seconds:.1f}s"
             self._end(event.step, mark)
         elif isinstance(event, StepErred):
-            self._end(event.step, f"ERROR: {shortened(_one_line(event.message))}")
+            text = f"ERROR: {shortened(_one_line(event.message))}"
+            self._end(event.step, "CANCELED" if event.canceled else text)
 
     def finish(self) -> None:
         for number, step in self._steps.items():

@@ -26,6 +26,7 @@ class Renderer:
         self._build = build
         self._warnings: dict[str, bool] = {}  # text -> was it shown?
         self._gone = False
+        self._error: BaseException | None = None  # that ended the ``with`` block
 
     # -- for subclasses ----------------------------------------------------------------
 
@@ -91,6 +92,7 @@ class Renderer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._error = error
         self.close()
 
 

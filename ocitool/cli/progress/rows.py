@@ -27,14 +27,20 @@ class Row:
 
 
 def rows_of(
-    state: ProgressState, now: float, *, height: int = 0, final: bool = False, fancy: bool = True
+    state: ProgressState,
+    now: float,
+    *,
+    height: int = 0,
+    final: bool = False,
+    fancy: bool = True,
+    error: BaseException | None = None,
 ) -> list[Row]:
     """Return the rows to show, at most *height* of them unless that is 0.
 
-    With *final*, steps and transfers that have not ended are marked as canceled.  *fancy* permits
-    non-ASCII characters.
+    With *final*, steps and transfers that have not ended are marked as canceled; *error* is what
+    has ended the command.  *fancy* permits non-ASCII characters.
     """
-    rows = [*_steps(state, now, final), *_transfers(state, now, final, fancy)]
+    rows = [*_steps(state, now, final, error), *_transfers(state, now, final, fancy)]
     return _fit(rows, height) if height else rows
 
 
@@ -53,27 +59,41 @@ def _fit(rows: list[Row], height: int) -> list[Row]:
 # -- steps ---------------------------------------------------------------------------------
 
 
-def _steps(state: ProgressState, now: float, final: bool) -> Iterator[Row]:
+def _steps(
+    state: ProgressState, now: float, final: bool, error: BaseException | None
+) -> Iterator[Row]:
     if not state.steps:
         return
-    ended = sum(step.seconds is not None for step in state.steps.values())
-    failed = final and any(step.error for step in state.steps.values())
-    whole = final and not failed and ended == len(state.steps)
-    label = "FINISHED" if whole else "FAILED" if failed else f"({ended}/{len(state.steps)})"
+    label = _outcome(state, error) if final else f"({_ended_steps(state)}/{len(state.steps)})"
     yield Row(f"[+] Building {clock(now - state.began)} {label}", style="bold")
     for step in state.steps.values():
         yield from _step(step, now, final)
+
+
+def _ended_steps(state: ProgressState) -> int:
+    return sum(step.seconds is not None for step in state.steps.values())
+
+
+def _outcome(state: ProgressState, error: BaseException | None) -> str:
+    steps = state.steps.values()
+    interrupted = isinstance(error, KeyboardInterrupt)
+    if any(step.error for step in steps) or (error is not None and not interrupted):
+        return "FAILED"
+    if interrupted or any(step.canceled or step.seconds is None for step in steps):
+        return "CANCELED"
+    return "FINISHED"
 
 
 def _step(step: Step, now: float, final: bool) -> Iterator[Row]:
     if step.error:
         yield Row(f" => ERROR {step.name}", clock(step.seconds or 0), "red")
         yield from (Row(f" => => # {line}", style="red", rank=1) for line in step.tail)
+    elif step.canceled or (final and step.seconds is None):
+        seconds = now - step.started if step.seconds is None else step.seconds
+        yield Row(f" => CANCELED {step.name}", clock(seconds), "yellow")
     elif step.seconds is not None:
         mark = "CACHED " if step.cached else ""
         yield Row(f" => {mark}{step.name}", clock(step.seconds), "blue", rank=2)
-    elif final:
-        yield Row(f" => CANCELED {step.name}", clock(now - step.started), "yellow")
     else:
         yield Row(f" => {step.name}", clock(now - step.started))
         for line in list(step.tail)[-_LIVE_LINES:]:

@@ -29,6 +29,7 @@ class Step:
     seconds: float | None = None
     cached: bool = False
     error: str = ""
+    canceled: bool = False
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL))
     _buffers: dict[str, LineBuffer] = field(default_factory=dict)
 
@@ -102,4 +103,5 @@ class ProgressState:
             step.cached = event.cached
         else:
             step.end(now - step.started)
-            step.error = event.message or "failed"
+            step.canceled = event.canceled
+            step.error = "" if event.canceled else event.message or "failed"

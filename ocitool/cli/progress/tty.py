@@ -102,7 +102,12 @@ class Tty(Renderer):
         fancy = options.encoding.startswith("utf")
         with self._lock:
             rows = rows_of(
-                self._state, self._clock(), height=height, final=self._final, fancy=fancy
+                self._state,
+                self._clock(),
+                height=height,
+                final=self._final,
+                fancy=fancy,
+                error=self._error,
             )
         # One cell short of the edge: terminals differ on what a full line does to the cursor.
         for row in rows:

@@ -7,11 +7,13 @@ import subprocess
 
 import pytest
 
+from ocitool import BuildOptions, build
 from ocitool.errors import StepFailed
+from ocitool.progress import StepOutput
 from ocitool_runtime import get_isolation
 from tests.fixtures import images
 from tests.fixtures.tools import GROUP, PASSWD, install_tools
-from tests.unit.builder.conftest import BuildFixture
+from tests.unit.builder.conftest import BuildFixture, RecordedEvents
 
 
 @pytest.fixture
@@ -132,6 +134,24 @@ def test_output_comes_in_order(tools):
     loop = "i=0; while [ $i -lt 300 ]; do echo o$i; echo e$i >&2; i=$((i+1)); done"
     built = run(tools, f"RUN {loop}")
     assert built.output.split() == [f"{s}{i}" for i in range(300) for s in "oe"]
+
+
+def test_a_sink_may_want_the_streams_apart(tools):
+    class Apart(RecordedEvents):
+        streams = True
+
+    text = "FROM base:1\nRUN printf out; printf err >&2; printf ' and out'"
+    for sink, expected in (
+        (Apart(), {"stdout": b"out and out", "stderr": b"err"}),
+        (RecordedEvents(), {"stdout": b"outerr and out"}),
+    ):
+        options = BuildOptions(context=str(tools.top), dockerfile=text.encode(), no_cache=True)
+        build(options, store=tools.store, progress=sink)
+        found: dict[str, bytes] = {}
+        for event in sink.events:
+            if isinstance(event, StepOutput):
+                found[event.stream] = found.get(event.stream, b"") + event.data
+        assert found == expected
 
 
 def test_a_user_may_write_to_its_own_output(tools):

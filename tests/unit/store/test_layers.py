@@ -14,6 +14,7 @@ from ocitool.drivers.conformance.harness import LIST, run_inside
 from ocitool.drivers.conformance.layers import directory, file, whiteout
 from ocitool.errors import DigestMismatch, LayerError, OcitoolError
 from ocitool.oci.digest import Digest
+from ocitool.progress import Transfer
 from ocitool.store.layer_content import Layer, chain_ids
 from ocitool.store.maintenance.prune import prune
 from tests.fixtures.stores import age, put_image, put_layer
@@ -37,6 +38,25 @@ def test_layers_are_unpacked_once(unpacking):
     assert unpacking.database.rows("SELECT chain, parent, made FROM layers ORDER BY made") == rows
     seen = run_inside(unpacking.layers.view(image.layers), LIST)
     assert sorted(seen) == [".", "d", "d/f", "d/g"]
+
+
+class Events(list):
+    def emit(self, event):
+        self.append(event)
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])
+def test_what_is_unpacked_of_a_large_layer_is_reported(unpacking, codec):
+    layer = put_layer(unpacking, [file("noise", os.urandom(3 << 20))], codec)
+    events = Events()
+    unpacking.layers.ensure([layer], events)
+    first, *between, last = (event for event in events if isinstance(event, Transfer))
+    assert (first.done, first.state, last.done, last.state) == (0, "running", last.total, "done")
+    done = [event.done for event in between]
+    assert len(done) >= 3
+    assert done == sorted(done)
+    assert {event.total for event in between} == {layer.blob.size}
+    assert done[-1] <= layer.blob.size
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])

@@ -9,14 +9,16 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import click
 import pytest
 
 from ocitool.cli.progress import choose
 from ocitool.cli.progress.jsonlines import JsonLines
 from ocitool.cli.progress.plain import Plain
 from ocitool.cli.progress.renderer import Quiet
-from ocitool.errors import FormatError
+from ocitool.errors import FormatError, OcitoolError, StepFailed
 from ocitool.progress import (
+    SILENT,
     Event,
     Notice,
     StepErred,
@@ -24,6 +26,7 @@ from ocitool.progress import (
     StepOutput,
     StepStarted,
     Transfer,
+    wants_streams,
 )
 
 BLOB = "sha256:" + "0123456789ab" * 5 + "cdef"
@@ -61,6 +64,12 @@ def test_a_cached_and_a_failed_step() -> None:
         StepOutput(step=2, data=b"partial"),
         StepErred(step=2, message="exit code:\n1"),
     ) == ("#1 FROM x\n#1 CACHED\n\n#2 RUN false\n#2 0.250 partial\n#2 ERROR: exit code: 1\n\n")
+
+
+def test_a_canceled_step() -> None:
+    assert plain(
+        StepStarted(step=1, name="RUN sleep"), StepErred(step=1, message="canceled", canceled=True)
+    ) == ("#1 RUN sleep\n#1 CANCELED\n\n")
 
 
 def test_parallel_steps_are_distinguished() -> None:
@@ -158,9 +167,49 @@ def test_json_is_an_object_an_event() -> None:
         {"type": "step_output", "step": 1, "stream": "stdout", "data": "\ufffd"},
         {"type": "step_finished", "step": 1, "seconds": 0.5, "cached": False},
         {"type": "step_output", "step": 2, "stream": "stderr", "data": "\ufffd"},
-        {"type": "step_erred", "step": 2, "message": "no"},
+        {"type": "step_erred", "step": 2, "message": "no", "canceled": False},
         {"type": "notice", "text": WARNING.text, "level": "warning"},
     ]
+
+
+def json_events(error: BaseException, *, debug: bool = False) -> tuple[int, list[dict[str, str]]]:
+    """Return the exit code and the events of a command that *error* ends."""
+    stream = io.StringIO()
+    with pytest.raises(click.exceptions.Exit) as caught, JsonLines(stream, debug=debug):
+        raise error
+    return caught.value.exit_code, [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_json_has_errors_as_events() -> None:
+    failure = StepFailed("exit code: 2", status=2, where="Dockerfile:3", hint="do", log=("a", "b"))
+    failure.excerpt = ("RUN make",)
+    code, (event,) = json_events(failure)
+    assert (code, event["exit_code"]) == (2, 2)
+    assert event["type"] == "error"
+    assert event["message"] == "Dockerfile:3: exit code: 2"
+    assert event["detail"] == "   3 | >>> RUN make\n------\na\nb\n------"
+    assert event["hint"] == "do"
+    assert "traceback" not in event
+
+
+def test_json_has_every_error_of_a_group_and_interrupts() -> None:
+    code, events = json_events(ExceptionGroup("x", [OcitoolError("a"), OcitoolError("b")]))
+    assert (code, [event["message"] for event in events]) == (1, ["a", "b"])
+    code, (event,) = json_events(KeyboardInterrupt(), debug=True)
+    assert (code, event["message"]) == (130, "interrupted")
+    assert "KeyboardInterrupt" in event["traceback"]
+    code, events = json_events(BrokenPipeError())
+    assert (code, events) == (141, [])
+
+
+def test_json_alone_wants_the_streams_of_steps() -> None:
+    stream = io.StringIO()
+    assert [wants_streams(sink(stream)) for sink in (JsonLines, Plain, Quiet)] == [
+        True,
+        False,
+        False,
+    ]
+    assert not wants_streams(SILENT)
 
 
 def test_quiet_shows_warnings_and_nothing_else() -> None:

@@ -73,8 +73,19 @@ def test_the_end_of_a_build() -> None:
         " => CACHED [1/3] FROM x",
         " => [2/3] RUN make",
     ]
+    stopped = progress_state(*BUILD, (3.0, StepErred(step=2, message="canceled", canceled=True)))
+    first, *_, last = rows_of(stopped, 9.0, final=True, error=KeyboardInterrupt())
+    assert first.text == "[+] Building 9.0s CANCELED"
+    assert (last.text, last.right) == (" => CANCELED [2/3] RUN make", "3.0s")
     stopped = rows_of(progress_state(*BUILD), 3.0, final=True)
     assert [row.text for row in stopped[-1:]] == [" => CANCELED [2/3] RUN make"]
+
+
+def test_a_build_that_ends_between_two_steps() -> None:
+    ended = progress_state(*BUILD, (3.0, StepFinished(step=2, seconds=3.0)))
+    labels = {KeyboardInterrupt(): "CANCELED", OSError(): "FAILED", None: "FINISHED"}
+    for error, label in labels.items():
+        assert rows_of(ended, 3.0, final=True, error=error)[0].text.endswith(f" {label}")
 
 
 def test_a_low_terminal_loses_finished_steps_first() -> None:
