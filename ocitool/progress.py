@@ -78,7 +78,7 @@ class ProgressSink(Protocol):
 
 
 def wants_streams(sink: ProgressSink) -> bool:
-    """Say whether *sink* is to be told a step's stderr from its stdout.
+    """Say whether *sink* gets a step's stderr apart from its stdout.
 
     The price is their order: what comes by two pipes at the same time has none.  So it is asked of
     sinks that have ``streams = True``, and others get everything as stdout.

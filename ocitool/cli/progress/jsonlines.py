@@ -55,7 +55,7 @@ class JsonLines(Renderer):
         super().__init__(stream, debug=debug, build=build)
         self._decoders: dict[tuple[int, str], codecs.IncrementalDecoder] = {}
 
-    streams = True  # of steps: stderr is told from stdout
+    streams = True  # of steps: stderr apart from stdout
 
     def __exit__(
         self,
