@@ -267,6 +267,34 @@ def test_a_user_without_namespaces_builds_and_pushes(ordinary_user, registry, bu
     assert "build without RUN, push, save and load need no unpacking and work" in failed.stderr
 
 
+def test_the_lines_of_the_readme_on_a_fresh_account(tmp_path):
+    readme = (CHECKOUT / "README.md").read_text()
+    (lines,) = re.findall(r"## Install\n\n((?:    .*\n)+)", readme)
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python3"  # makes what venv and pip make
+    python.write_text(
+        "#!/bin/sh\n"
+        'case "$1 $2" in\n'
+        '"-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/pip"; cp "$0" "$3/bin/ocitool" ;;\n'
+        '"install .") ;;\n'
+        "*) echo it runs ;;\n"
+        "esac\n"
+    )
+    python.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {"HOME": str(home), "PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+    for _ in range(2):  # a second time is an update
+        done = subprocess.run(
+            ["sh", "-eu", "-c", f"{lines}\nocitool"],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (0, "it runs\n"), done.stderr
+
+
 # -- 6: from Python ------------------------------------------------------------------------
 
 
@@ -280,7 +308,9 @@ def test_the_lines_of_python_in_the_readme(run_cli, tools_context, store_root, c
         base = f"{registry.address}/base:1"
         run_cli("build", "-q", "-t", base, tools_context, root=store_root / "base").ok()
         run_cli("push", "-q", base, root=store_root / "base").ok()
+        assert "docker.io/library/busybox:1.36" in code
         code = code.replace("localhost:5000", registry.address)
+        code = code.replace("docker.io/library/busybox:1.36", base)
         done = subprocess.run(
             [sys.executable, "-c", code.replace("/tmp/elsewhere", str(store_root / "elsewhere"))],
             env=python_environment({"OCITOOL_ROOT": str(store_root / "here")}),
