@@ -25,7 +25,10 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "fuse-overlayfs": "ocitool.drivers.fuse_overlayfs:FuseOverlayDriver",
             "vfs": "ocitool.drivers.vfs:VfsDriver",
         },
-        "ocitool.isolation": {"namespaces": "ocitool_runtime.host.namespaces:Namespaces"},
+        "ocitool.isolation": {
+            "namespaces": "ocitool_runtime.host.namespaces:Namespaces",
+            "chroot": "ocitool_runtime.host.chroot:Chroot",
+        },
         "ocitool.codecs": {
             "none": "ocitool.layer.compression.codecs:NONE",
             "gzip": "ocitool.layer.compression.codecs:GZIP",

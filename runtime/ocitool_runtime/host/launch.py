@@ -16,8 +16,15 @@ from typing import Any, Final, NamedTuple
 from ocitool.errors import SandboxError, SandboxUnavailable
 from ocitool_runtime.errors import refusal
 from ocitool_runtime.host.idmap import Maps, write_maps
+from ocitool_runtime.isolation import Support
 from ocitool_runtime.sandbox import channel
-from ocitool_runtime.sandbox.messages import MapsWanted, MapsWritten, Message, StepFailed
+from ocitool_runtime.sandbox.messages import (
+    MapsWanted,
+    MapsWritten,
+    Message,
+    ProbeDone,
+    StepFailed,
+)
 
 #: Of ``sys.path``: where a bare interpreter finds this package.
 LIBRARY: Final = os.path.realpath(f"{__file__}/../../..")
@@ -99,6 +106,23 @@ def converse(shim: Shim, maps: Maps) -> tuple[Message | None, list[int]]:
             return message, fds
         write_maps(shim.process.pid, maps)
         channel.send(shim.control, MapsWritten())
+
+
+def probe(mode: str, plan: Any, maps: Maps) -> Support:
+    """Say whether a shim can do what *mode* tries; changes nothing."""
+    null = subprocess.DEVNULL
+    try:
+        shim = spawn(mode, plan, streams=(null, null, null))
+        try:
+            message, _ = converse(shim, maps)
+        finally:
+            shim.control.close()
+            shim.process.wait()
+    except SandboxError as error:
+        return Support(ok=False, reason=str(error), hint=error.hint)
+    if not isinstance(message, ProbeDone):
+        return Support(ok=False, reason="the shim was killed during a probe")
+    return Support(ok=True)
 
 
 def wait_readable(fds: list[int], timeout: float | None) -> bool:

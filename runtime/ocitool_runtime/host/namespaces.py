@@ -8,11 +8,9 @@ import sys
 from ocitool.errors import SandboxError
 from ocitool_runtime.host import userns
 from ocitool_runtime.host.idmap import Maps
-from ocitool_runtime.host.launch import converse, spawn
 from ocitool_runtime.host.plan import make_plan
-from ocitool_runtime.host.process import ShimProcess
+from ocitool_runtime.host.process import ShimProcess, start
 from ocitool_runtime.isolation import Support
-from ocitool_runtime.sandbox.messages import Started
 from ocitool_runtime.spec import Sandbox, Stdio
 
 _MACHINES = ("x86_64", "aarch64")
@@ -40,18 +38,5 @@ class Namespaces:
                 where="uid_maps",
                 hint="pass the maps of ocitool_runtime.host.userns.usable_maps()",
             )
-        plan = make_plan(sandbox)
         maps = Maps(uid_maps=sandbox.uid_maps, gid_maps=sandbox.gid_maps)
-        streams = (stdio.stdin, stdio.stdout, stdio.stderr)
-        if sandbox.terminal:
-            streams = (-3, -3, -3)  # subprocess.DEVNULL
-        shim = spawn("sandbox", plan, streams=streams)
-        try:
-            message, fds = converse(shim, maps)
-            if not isinstance(message, Started):
-                raise SandboxError("the sandbox shim was killed during setup")
-        except BaseException:
-            shim.control.close()
-            shim.process.wait()
-            raise
-        return ShimProcess(shim, message.pid, fds)
+        return start("sandbox", make_plan(sandbox), stdio, maps)

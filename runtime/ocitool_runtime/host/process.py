@@ -10,10 +10,29 @@ from contextlib import suppress
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.errors import StillRunning, refusal
-from ocitool_runtime.host.launch import Shim, wait_readable
+from ocitool_runtime.host.idmap import Maps
+from ocitool_runtime.host.launch import Shim, converse, spawn, wait_readable
 from ocitool_runtime.sandbox import channel
-from ocitool_runtime.sandbox.messages import Ended, StepFailed
-from ocitool_runtime.spec import Exit
+from ocitool_runtime.sandbox.messages import Ended, Started, StepFailed
+from ocitool_runtime.sandbox.plan import Plan
+from ocitool_runtime.spec import Exit, Stdio
+
+
+def start(mode: str, plan: Plan, stdio: Stdio, maps: Maps) -> ShimProcess:
+    """Spawn a shim that executes *plan*; return once the program runs.  Raises SandboxError."""
+    streams = (stdio.stdin, stdio.stdout, stdio.stderr)
+    if plan["terminal"]:
+        streams = (-3, -3, -3)  # subprocess.DEVNULL
+    shim = spawn(mode, plan, streams=streams)
+    try:
+        message, fds = converse(shim, maps)
+        if not isinstance(message, Started):
+            raise SandboxError("the sandbox shim was killed during setup")
+    except BaseException:
+        shim.control.close()
+        shim.process.wait()
+        raise
+    return ShimProcess(shim, message.pid, fds)
 
 
 class ShimProcess:

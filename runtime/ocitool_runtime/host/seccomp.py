@@ -14,7 +14,15 @@ import struct
 from functools import cache
 from typing import Final
 
-from ocitool_runtime.host.syscall_table import ANSWERED, HOLES, JUDGED, NEWEST, PRETENDED, REFUSED
+from ocitool_runtime.host.syscall_table import (
+    ANSWERED,
+    FILES,
+    HOLES,
+    JUDGED,
+    NEWEST,
+    PRETENDED,
+    REFUSED,
+)
 
 ALLOW: Final = 0x7FFF0000
 EPERM: Final = 0x00050000 | 1
@@ -24,6 +32,8 @@ NOTIFY: Final = 0x7FC00000  # SECCOMP_RET_USER_NOTIF
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCH, _ARGUMENT_0 = 0, 4, 16  # offsets in struct seccomp_data, little endian
+_ARGUMENT_1, _ARGUMENT_2 = 24, 32
+_O_EXCL: Final = 0o200
 _AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7}
 _COLUMNS: Final = ("x86_64", "i386", "aarch64")
 _MACHINES: Final = {"x86_64": ("x86_64", "i386"), "aarch64": ("aarch64",)}
@@ -45,36 +55,43 @@ def program(
     *,
     notify: bool = False,
     single_id: bool = False,
+    files: bool = False,
 ) -> bytes | None:
     """Return the filter for a container with *capabilities*, or None for an unknown machine.
 
     The result is an array of ``struct sock_filter``.  Capabilities are named as CAP_SYS_ADMIN.
     With *notify* the sockets of i386 programs that hide their family are handed to whoever listens
     (`sockets`); otherwise they are not supported.  With *single_id*, as far as the capabilities go,
-    chown and mknod are handed over, too, and changes of ids succeed without effect.
+    chown and mknod are handed over, too, and changes of ids succeed without effect.  With *files*
+    the calls that open files or read links are handed over, but for those that make a new file.
     """
     columns = _MACHINES.get(machine or os.uname().machine)
     if columns is None:
         return None
     code: Code = [(_LOAD, 0, 0, _ARCH)]
     for name in columns:
-        tree = _machine(name, capabilities, notify, single_id)
+        verdicts = _verdicts(name, capabilities)
+        if single_id:
+            verdicts |= _single_id(name, capabilities)
+        if files:
+            verdicts |= {
+                number: call for call, numbers in FILES[name].items() for number in numbers
+            }
+        blocks = _judges("CAP_SYS_ADMIN" in capabilities, NOTIFY if notify else ENOSYS)
+        tree = [(_LOAD, 0, 0, _NUMBER), *_search(_ranges(verdicts), blocks)]
         # A conditional jump reaches 255 instructions: step over the tree with a long one.
         code += [(_JUMP_EQ, 1, 0, _AUDIT_ARCH[name]), (0x05, 0, 0, len(tree)), *tree]
     code.append((_RETURN, 0, 0, ENOSYS))
     return b"".join(struct.pack("<HBBI", *row) for row in code)
 
 
-def _machine(name: str, capabilities: frozenset[str], notify: bool, single_id: bool) -> Code:
-    """Return the code for one machine; every path ends in a return."""
-    verdicts = _verdicts(name, capabilities)
-    for action, calls in ((NOTIFY, ANSWERED), (_PRETEND, PRETENDED)) if single_id else ():
+def _single_id(name: str, capabilities: frozenset[str]) -> dict[int, int | str]:
+    found: dict[int, int | str] = {}
+    for action, calls in ((NOTIFY, ANSWERED), (_PRETEND, PRETENDED)):
         for capability, numbers in calls[name].items():
             if capability in capabilities:
-                verdicts.update(dict.fromkeys(numbers, action))
-    ranges = _ranges(verdicts)
-    blocks = _judges("CAP_SYS_ADMIN" in capabilities, NOTIFY if notify else ENOSYS)
-    return [(_LOAD, 0, 0, _NUMBER), *_search(ranges, blocks)]
+                found.update(dict.fromkeys(numbers, action))
+    return found
 
 
 def _verdicts(name: str, capabilities: frozenset[str]) -> dict[int, int | str]:
@@ -117,6 +134,7 @@ def _judges(admin: bool, hidden_socket: int) -> dict[str, Code]:
     """Return the code for the calls that depend on their first argument (32 bits of it)."""
     load = (_LOAD, 0, 0, _ARGUMENT_0)
     allow, refuse = (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, EPERM)
+    opens = [(_JUMP_SET, 0, 1, _O_EXCL), allow, (_RETURN, 0, 0, NOTIFY)]
     family = [
         load,
         (_JUMP_GE, 0, 1, _SOCKET_FAMILIES),
@@ -131,6 +149,10 @@ def _judges(admin: bool, hidden_socket: int) -> dict[str, Code]:
         "personality": [load, *_one_of(_PERSONALITIES, allow), refuse],
         "socket": family,
         "socketpair": family,
+        "open": [(_LOAD, 0, 0, _ARGUMENT_1), *opens],
+        "openat": [(_LOAD, 0, 0, _ARGUMENT_2), *opens],
+        "openat2": [(_RETURN, 0, 0, NOTIFY)],
+        "readlink": [(_RETURN, 0, 0, NOTIFY)],
         "socketcall": [load, (_JUMP_EQ, 0, 1, _SYS_SOCKET), (_RETURN, 0, 0, hidden_socket), allow],
     }
 

@@ -140,3 +140,10 @@ PRETENDED = {
     "i386": {"CAP_SETUID": (203, 208, 213, 215), "CAP_SETGID": (204, 206, 210, 214, 216)},
     "aarch64": {"CAP_SETUID": (145, 146, 147, 151), "CAP_SETGID": (143, 144, 149, 152, 159)},
 }
+
+# In a chroot: calls that the shim answers for paths in /proc, /sys and /dev.
+FILES: dict[str, dict[str, tuple[int, ...]]] = {
+    "x86_64": {"open": (2,), "openat": (257,), "openat2": (437,), "readlink": (89, 267)},
+    "i386": {"open": (5,), "openat": (295,), "openat2": (437,), "readlink": (85, 305)},
+    "aarch64": {"openat": (56,), "openat2": (437,), "readlink": (78,)},
+}

@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import IO
 
-from ocitool.errors import SandboxError
 from ocitool_runtime.host.idmap import Maps, current_maps, single_map, usable_maps
-from ocitool_runtime.host.launch import converse
+from ocitool_runtime.host.launch import converse, probe
 from ocitool_runtime.host.launch import spawn as _spawn_shim
 from ocitool_runtime.isolation import Support
-from ocitool_runtime.sandbox.messages import ProbeDone
 
 __all__ = [
     "Maps", "current_maps", "namespaces_work", "single_map", "spawn", "supported", "usable_maps",
@@ -37,20 +35,7 @@ def namespaces_work() -> Support:
 def _try(maps: Maps, *, user: bool) -> Support:
     if user and not maps.uid_maps:
         maps = single_map()
-    plan = {"userns": user, "args": [], "env": {}}
-    null = subprocess.DEVNULL
-    try:
-        shim = _spawn_shim("probe", plan, streams=(null, null, null))
-        try:
-            message, _ = converse(shim, maps)
-        finally:
-            shim.control.close()
-            shim.process.wait()
-    except SandboxError as error:
-        return Support(ok=False, reason=str(error), hint=error.hint)
-    if not isinstance(message, ProbeDone):
-        return Support(ok=False, reason="the probe of user namespaces was killed")
-    return Support(ok=True)
+    return probe("probe", {"userns": user, "args": [], "env": {}}, maps)
 
 
 def spawn(

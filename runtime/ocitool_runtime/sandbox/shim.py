@@ -48,6 +48,10 @@ def main() -> None:
     try:
         if mode == "sandbox":
             sandbox(control, _read_plan(plan_fd))
+        elif mode.startswith("chroot"):
+            from ocitool_runtime.sandbox.chroot import sandbox as chroot
+
+            chroot.serve(mode, control, _read_plan(plan_fd))
         else:
             userns.main(mode, control, _read_plan(plan_fd))
     except BaseException as error:  # the host process must learn of every failure

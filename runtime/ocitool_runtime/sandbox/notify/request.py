@@ -69,7 +69,20 @@ def _start(number: int) -> str:
 
 def _text(caller: int, address: int) -> bytes:
     try:
+        return read_text(caller, address)
+    except PermissionError:
+        raise LeftToKernel from None
+
+
+def read_text(caller: int, address: int) -> bytes:
+    """Return the text up to the NUL at *address* in the memory of *caller*, read once.
+
+    Raises `LeftToKernel` if it cannot be read, and PermissionError if this thread may not.
+    """
+    try:
         memory = os.open("mem", os.O_RDONLY | os.O_CLOEXEC, dir_fd=caller)
+    except PermissionError:
+        raise
     except OSError:
         raise LeftToKernel from None
     try:

@@ -23,7 +23,8 @@ from ocitool_runtime.sandbox.files import status
 from ocitool_runtime.sandbox.notify import seccomp_notify
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 
-_I386, _SOCKETCALL, _SYS_SOCKET = 0x40000003, 102, 1
+I386, SOCKETCALL = 0x40000003, 102
+_SYS_SOCKET = 1
 _TYPE = 0xF  # SOCK_TYPE_MASK; the rest are flags
 _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
 # Types and protocols by family: AF_UNIX, AF_INET, AF_INET6; 1 stream, 2 datagram, 5 seqpacket.
@@ -70,7 +71,7 @@ def answer(call: Call) -> None:
 
 def _make(call: Call) -> int:
     subcall = call.arguments[0] & 0xFFFFFFFF
-    if (call.machine, call.number, subcall) != (_I386, _SOCKETCALL, _SYS_SOCKET):
+    if (call.machine, call.number, subcall) != (I386, SOCKETCALL, _SYS_SOCKET):
         raise PermissionError(errno.EPERM, "is not answered")  # from a filter of the program itself
     family, kind, protocol = struct.unpack("=iii", call.memory(call.arguments[1], 12))
     if (kind & _TYPE, protocol) not in _MADE.get(family, ()):

@@ -1,0 +1,73 @@
+"""Isolation by chroot(2) alone, where namespaces are refused: root in a container of docker's
+defaults or in a pod.
+
+It isolates nothing between the program and the process that starts it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from typing import Final
+
+from ocitool.errors import SandboxError
+from ocitool_runtime.defaults import Network
+from ocitool_runtime.host import capabilities, seccomp
+from ocitool_runtime.host.idmap import Maps
+from ocitool_runtime.host.launch import probe
+from ocitool_runtime.host.plan import make_plan
+from ocitool_runtime.host.process import ShimProcess, start
+from ocitool_runtime.isolation import Support
+from ocitool_runtime.spec import Sandbox, Stdio
+
+#: The only place where a read-only bind mount is replaced by a copy: scripts of heredocs.
+_COPIED: Final = "/dev/"
+
+
+class Chroot:
+    """Programs in a root directory of their own, and in the namespaces of their caller."""
+
+    def probe(self) -> Support:
+        """Say whether this works here, for this user; changes nothing."""
+        if sys.platform != "linux" or os.geteuid() != 0:
+            return Support(ok=False, reason="only root can use chroot")
+        return probe("chroot-probe", {}, Maps())
+
+    def start(self, sandbox: Sandbox, stdio: Stdio) -> ShimProcess:
+        """Start the program and return once it is running; see `Isolation.start`."""
+        _check(sandbox)
+        # Without CAP_SYS_ADMIN only a program that gains no privileges may have a filter.
+        plan = make_plan(replace(sandbox, no_new_privileges=True))
+        if plan["seccomp"]:
+            kept = capabilities.normal(sandbox.capabilities)
+            plan["notifying"] = seccomp.program(kept, notify=True, files=True) or b""
+        return start("chroot", plan, stdio, Maps())
+
+
+def _check(sandbox: Sandbox) -> None:
+    first, *others = sandbox.rootfs
+    if others or first.type != "bind" or "ro" in first.options or sandbox.readonly:
+        raise SandboxError(
+            "isolation by chroot needs a root directory that is writable and not mounted",
+            where="rootfs",
+            hint="use --driver vfs, and a root file system that is not read-only",
+        )
+    for mount in sandbox.mounts:
+        if (
+            mount.type != "bind"
+            or "ro" not in mount.options
+            or not mount.target.startswith(_COPIED)
+        ):
+            raise SandboxError(
+                "isolation by chroot does not support volumes", where=f"mount {mount.target}",
+                hint="use --isolation namespaces",
+            )  # fmt: skip
+    if sandbox.network != Network.HOST:
+        raise SandboxError(
+            f"isolation by chroot does not support network {sandbox.network!r}",
+            where="network",
+            hint="use --network host, or --isolation namespaces",
+        )
+    if sandbox.uid_maps or sandbox.gid_maps:
+        raise SandboxError("isolation by chroot has no user namespace", where="uid_maps")

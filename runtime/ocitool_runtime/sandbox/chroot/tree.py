@@ -1,0 +1,146 @@
+"""The directory tree that becomes the root: what a container has in place of the image's own.
+
+Nothing can be mounted, so the image's /dev, /proc, /sys and files such as /etc/resolv.conf are
+moved aside while a program runs, and moved back afterwards, whatever became of their replacements.
+Modification times of directories stay as they are, so that a layer shows nothing of it.
+
+Runs in: shim.  Imports the standard library alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.files import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.plan import FilePlan
+
+_ASIDE = "aside"  # beside the tree, on the same file system
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Replacement:
+    """A name in an open directory, and the name under which what it had is kept, or ""."""
+
+    __slots__ = ("kept", "name", "parent")
+
+    def __init__(self, parent: int, name: str, kept: str) -> None:
+        self.parent = parent
+        self.name = name
+        self.kept = kept
+
+
+class Tree:
+    """A tree with replacements; ``fd`` is its root directory, ``path`` where it is."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.realpath(path)
+        self.fd = os.open(self.path, _DIRECTORY)
+        self._keep = os.path.join(os.path.dirname(self.path), _ASIDE)
+        os.mkdir(self._keep, 0o700)
+        self._kept = os.open(self._keep, _DIRECTORY)
+        self._replacements: list[_Replacement] = []
+        self._made: list[str] = []
+
+    def directory(self, name: str) -> int:
+        """Replace the entry *name* of the root by an empty directory; return that, open."""
+        with _TimesKept(self.fd):
+            self._move_aside(self.fd, name)
+            os.mkdir(name, 0o755, dir_fd=self.fd)
+        return os.open(name, _DIRECTORY, dir_fd=self.fd)
+
+    def files(self, plans: list[FilePlan]) -> None:
+        """Replace files in directories of the root; links to such directories are resolved."""
+        for plan in plans:
+            directory, _, name = plan["target"].strip("/").partition("/")
+            parent = self._open(directory)
+            if parent >= 0:
+                with _TimesKept(parent):
+                    self._move_aside(parent, name)
+                    _write(parent, name, plan["content"])
+
+    def restore(self) -> None:
+        """Remove the replacements, and move what was there before back."""
+        for each in reversed(self._replacements):
+            with _TimesKept(each.parent):
+                _remove(each.parent, each.name)
+                if each.kept:
+                    self._move_back(each)
+        for name in self._made:
+            with _TimesKept(self.fd):
+                try:
+                    os.rmdir(name, dir_fd=self.fd)
+                except OSError:  # the program has put something there
+                    continue
+        shutil.rmtree(self._keep)
+
+    def _open(self, name: str) -> int:
+        """Return the directory /*name*, made if missing; -1 if it is something else."""
+        try:
+            found = syscalls.open_in_root(self.fd, name)
+            return os.open(".", _DIRECTORY, dir_fd=found)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return -1
+        try:
+            with _TimesKept(self.fd):
+                os.mkdir(name, 0o755, dir_fd=self.fd)
+        except FileExistsError:  # a link that leads nowhere
+            return -1
+        self._made.append(name)
+        return os.open(name, _DIRECTORY, dir_fd=self.fd)
+
+    def _move_aside(self, parent: int, name: str) -> None:
+        kept = str(len(self._replacements))
+        try:
+            os.rename(name, kept, src_dir_fd=parent, dst_dir_fd=self._kept)
+        except FileNotFoundError:
+            kept = ""
+        self._replacements.append(_Replacement(parent, name, kept))
+
+    def _move_back(self, each: _Replacement) -> None:
+        try:
+            os.rename(each.kept, each.name, src_dir_fd=self._kept, dst_dir_fd=each.parent)
+        except FileNotFoundError:  # the program has removed the directory
+            return
+
+
+class _TimesKept:
+    """Restores the modification time of an open directory after entries of it were replaced."""
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+        self._state = os.stat(directory)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        times = (self._state.st_atime_ns, self._state.st_mtime_ns)
+        os.utime(self._directory, ns=times)
+
+
+def _write(parent: int, name: str, content: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    made = os.open(name, flags, 0o644, dir_fd=parent)
+    try:
+        write_all(made, content)
+    finally:
+        os.close(made)
+
+
+def _remove(parent: int, name: str) -> None:
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            shutil.rmtree(name, dir_fd=parent)
+        else:
+            os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        return
