@@ -28,6 +28,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "ocitool.isolation": {
             "namespaces": "ocitool_runtime.host.namespaces:Namespaces",
             "chroot": "ocitool_runtime.host.chroot:Chroot",
+            "auto": "ocitool_runtime.host.automatic:Automatic",
         },
         "ocitool.codecs": {
             "none": "ocitool.layer.compression.codecs:NONE",

@@ -18,6 +18,7 @@ _LARGEST: Final = 1024 * 1024  # bytes of a file
 _ENVIRONMENT: Final = {
     "root": "OCITOOL_ROOT",
     "driver": "OCITOOL_DRIVER",
+    "isolation": "OCITOOL_ISOLATION",
     "background": "OCITOOL_BACKGROUND",
     "shared_stores": "OCITOOL_SHARED_STORES",
     "trusted_owner": "OCITOOL_TRUSTED_OWNER",
@@ -30,6 +31,7 @@ class Settings:
 
     root: str  # the store's directory, absolute
     driver: str = ""  # a storage driver's name; "" chooses the first that works
+    isolation: str = "auto"  # how programs are isolated; "auto" chooses the first that works
     background: bool = True  # whether a process may go on removing files after the command
     shared_stores: tuple[str, ...] = ()  # directories, absolute; written with ":" between them
     trusted_owner: str = ""  # decimal user ID; root may use the store of this user, too
@@ -72,6 +74,7 @@ class Settings:
             root=_absolute(values["root"]),
             shared_stores=tuple(map(_absolute, shared)),
             driver=values.get("driver", ""),
+            isolation=values.get("isolation") or "auto",
             background=background == "yes",
             trusted_owner=trusted,
             origins=origins,

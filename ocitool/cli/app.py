@@ -25,6 +25,7 @@ class App:
     driver: str | None
     debug: bool
     shared_stores: str | None = None
+    isolation: str | None = None
 
     def settings(self) -> Settings:
         """Read the settings; options override the environment and configuration files."""
@@ -33,6 +34,7 @@ class App:
                 "root": self.root,
                 "driver": self.driver,
                 "shared_stores": self.shared_stores,
+                "isolation": self.isolation,
             }
         )
 

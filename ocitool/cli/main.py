@@ -64,6 +64,10 @@ _COMMANDS: Final = {
     "--shared-stores", metavar="DIR[:DIR...]", shell_complete=directories,
     help="Additional read-only image stores  [env: OCITOOL_SHARED_STORES]",
 )  # fmt: skip
+@click.option(
+    "--isolation", metavar="NAME",
+    help="Isolation of containers: auto, namespaces or chroot  [env: OCITOOL_ISOLATION]",
+)  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show debug messages, and tracebacks of errors")
 @click.version_option(
     __version__, "-v", "--version",
@@ -76,10 +80,13 @@ def cli(
     root: str | None,
     driver: str | None,
     shared_stores: str | None,
+    isolation: str | None,
     debug: bool,
 ) -> None:
     """Build, store, distribute and run OCI images without a daemon"""
-    context.obj = App(root=root, driver=driver, debug=debug, shared_stores=shared_stores)
+    context.obj = App(
+        root=root, driver=driver, debug=debug, shared_stores=shared_stores, isolation=isolation
+    )
 
 
 def _open_streams() -> None:

@@ -36,6 +36,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
         ImageNotFound: there is no such image.
     """
     options.check()
+    isolation = get_isolation(store.settings.isolation)
     store.layout.require_writable()
     mounts = [
         *(bind_mount(text) for text in options.volumes),
@@ -58,7 +59,9 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
             tree.mounts,
             mounts,
         )
-        done = run_foreground(get_isolation(), sandbox, interactive=options.interactive)
+        done = run_foreground(isolation, sandbox, interactive=options.interactive)
+    for warning in done.warnings:
+        progress.emit(Notice(text=warning, level="warning"))
     for note in done.notes:
         progress.emit(Notice(text=note, level="debug"))
     return done

@@ -126,10 +126,12 @@ class Exit:
     """How a program ended.
 
     ``code`` is its own exit code, 128+n for signal n, 126 if it could not be executed, 127 if
-    it was not found; ``error`` is the text for the last two.
+    it was not found; ``error`` is the text for the last two.  ``warnings`` are what a user has to
+    know of the isolation; it gives them once.
     """
 
     code: int
     signal: int = 0
     notes: tuple[str, ...] = field(default=())  # warnings: what the machine does not support
     error: str = ""
+    warnings: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput, wants_streams
 from ocitool.store.layer_content import Layer
 from ocitool_runtime.host.idmap import usable_maps
-from ocitool_runtime.isolation import get_isolation, start
+from ocitool_runtime.isolation import Isolation, start
 from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
 
 _KEPT: Final = 20  # lines of output that an error shows
@@ -38,7 +38,9 @@ def run(context: StepContext, step: Run, parents: tuple[Layer, ...]) -> Layer:
         _script(step, store.lease().path) as mounts,
     ):
         output = _Output(progress, context.number)
-        done = _run(sandbox_for(step, snapshot.mounts, mounts), output)
+        done = _run(context.isolation, sandbox_for(step, snapshot.mounts, mounts), output)
+        for warning in done.warnings:
+            progress.emit(Notice(text=warning, level="warning"))
         for note in done.notes:
             progress.emit(Notice(text=note, level="debug"))
         if done.code:
@@ -63,11 +65,11 @@ def sandbox_for(step: Run, rootfs: tuple[Mount, ...], mounts: tuple[Mount, ...])
     return usable_maps().applied_to(sandbox)
 
 
-def _run(sandbox: Sandbox, output: _Output) -> Exit:
+def _run(isolation: Isolation, sandbox: Sandbox, output: _Output) -> Exit:
     with contextlib.ExitStack() as stack:
         stdout, stderr = output.pipes()
         try:
-            process = start(get_isolation(), sandbox, stdin=None, stdout=stdout, stderr=stderr)
+            process = start(isolation, sandbox, stdin=None, stdout=stdout, stderr=stderr)
         finally:
             for pipe in {stdout, stderr}:
                 os.close(pipe)

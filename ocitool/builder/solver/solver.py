@@ -23,6 +23,7 @@ from ocitool.progress import ProgressSink, StepErred, StepFinished, StepStarted
 from ocitool.store.build_cache import StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
+from ocitool_runtime.isolation import get_isolation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Solver:
         self._images = images
         self._contexts = contexts
         self._progress = progress
+        self._isolation = get_isolation(store.settings.isolation)
         self._exported = _exported(definition)
         self._layers: dict[int, tuple[Layer, ...]] = {}  # of file systems, by vertex
         self._records: dict[int, StepRecord] = {}
@@ -146,6 +148,7 @@ class Solver:
             epoch=self._definition.epoch,
             # A layer that no image gets is stored as it is: compressing it would be wasted.
             compression="gzip" if number in self._exported else "none",
+            isolation=self._isolation,
         )
         layer = execute(context, vertex, inputs)
         return step_record(layer, timestamp(self._definition.epoch), inputs.parents)

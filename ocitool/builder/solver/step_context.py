@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ocitool.oci.timestamps import SECOND
 from ocitool.progress import ProgressSink
 from ocitool.store.store import Store
+from ocitool_runtime.isolation import Isolation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class StepContext:
     number: int  # of the step, in progress events
     epoch: int | None  # SOURCE_DATE_EPOCH
     compression: str  # of the layer
+    isolation: Isolation  # of a RUN
 
     def now(self) -> int:
         """Return the time of what the builder makes itself, in nanoseconds."""

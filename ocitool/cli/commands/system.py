@@ -116,7 +116,6 @@ def info(app: App, format_: str | None) -> None:
 
 def _information(app: App, store: Any) -> dict[str, Any]:
     from ocitool.errors import DriverUnavailable, StoreError
-    from ocitool_runtime.isolation import get_isolation
 
     settings = app.settings()
     document: dict[str, Any] = {
@@ -137,10 +136,22 @@ def _information(app: App, store: Any) -> dict[str, Any]:
     except (DriverUnavailable, StoreError) as error:
         document["Driver"] = "none"
         document["DriverWhy"] = f"{error} ({error.hint})" if error.hint else str(error)
-    support = get_isolation().probe()
-    document["Containers"] = "supported" if support.ok else f"not supported: {support.reason}"
-    if not support.ok and support.hint:
-        document["ContainersHint"] = support.hint
+    return document | _isolations(settings)
+
+
+def _isolations(settings: Settings) -> dict[str, str]:
+    """Return whether containers can be run, and what each isolation says of itself."""
+    from ocitool_runtime.host.automatic import each_support
+
+    found = dict(each_support())
+    wanted = [settings.isolation] if settings.isolation in found else list(found)
+    usable = next((name for name in wanted if found[name].ok), "")
+    first = found[wanted[0]]
+    document = {"Containers": f"supported ({usable})" if usable else "not supported"}
+    for name, support in found.items():
+        document[f"Isolation{name.capitalize()}"] = "supported" if support.ok else support.reason
+    if not usable and first.hint:
+        document["ContainersHint"] = first.hint
     return document
 
 

@@ -25,8 +25,17 @@ from ocitool_runtime.spec import Sandbox, Stdio
 _COPIED: Final = "/dev/"
 
 
+_WARNING: Final = (
+    "namespaces are refused here: programs run in a chroot, which does not isolate them from this "
+    "process, its network and its files"
+)
+
+
 class Chroot:
     """Programs in a root directory of their own, and in the namespaces of their caller."""
+
+    def __init__(self) -> None:
+        self._warnings: tuple[str, ...] = (_WARNING,)
 
     def probe(self) -> Support:
         """Say whether this works here, for this user; changes nothing."""
@@ -42,7 +51,8 @@ class Chroot:
         if plan["seccomp"]:
             kept = capabilities.normal(sandbox.capabilities)
             plan["notifying"] = seccomp.program(kept, notify=True, files=True) or b""
-        return start("chroot", plan, stdio, Maps())
+        warnings, self._warnings = self._warnings, ()
+        return start("chroot", plan, stdio, Maps(), warnings)
 
 
 def _check(sandbox: Sandbox) -> None:

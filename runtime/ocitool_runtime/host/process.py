@@ -18,8 +18,13 @@ from ocitool_runtime.sandbox.plan import Plan
 from ocitool_runtime.spec import Exit, Stdio
 
 
-def start(mode: str, plan: Plan, stdio: Stdio, maps: Maps) -> ShimProcess:
-    """Spawn a shim that executes *plan*; return once the program runs.  Raises SandboxError."""
+def start(
+    mode: str, plan: Plan, stdio: Stdio, maps: Maps, warnings: tuple[str, ...] = ()
+) -> ShimProcess:
+    """Spawn a shim that executes *plan*; return once the program runs.  Raises SandboxError.
+
+    The process gives *warnings* when it has ended.
+    """
     streams = (stdio.stdin, stdio.stdout, stdio.stderr)
     if plan["terminal"]:
         streams = (-3, -3, -3)  # subprocess.DEVNULL
@@ -32,14 +37,17 @@ def start(mode: str, plan: Plan, stdio: Stdio, maps: Maps) -> ShimProcess:
         shim.control.close()
         shim.process.wait()
         raise
-    return ShimProcess(shim, message.pid, fds)
+    return ShimProcess(shim, message.pid, fds, warnings)
 
 
 class ShimProcess:
     """A `Process` that a shim waits for.  Dropping the last reference ends the program."""
 
-    def __init__(self, shim: Shim, pid: int, handles: list[int]) -> None:
+    def __init__(
+        self, shim: Shim, pid: int, handles: list[int], warnings: tuple[str, ...] = ()
+    ) -> None:
         self._shim = shim
+        self._warnings = warnings
         self._pid = pid
         self._handle, *rest = handles
         self._terminal = rest[0] if rest else None
@@ -88,7 +96,7 @@ class ShimProcess:
         if isinstance(message, StepFailed):
             raise refusal(message)
         assert isinstance(message, Ended)
-        return _exit(message)
+        return _exit(message, self._warnings)
 
     def _release(self) -> None:
         self._shim.process.wait()
@@ -122,8 +130,8 @@ class ShimProcess:
             self.close()
 
 
-def _exit(message: Ended) -> Exit:
+def _exit(message: Ended, warnings: tuple[str, ...]) -> Exit:
     code, notes = message.code, message.notes
     if code < 0:
-        return Exit(code=128 - code, signal=-code, notes=notes)
-    return Exit(code=code, notes=notes, error=message.text)
+        return Exit(code=128 - code, signal=-code, notes=notes, warnings=warnings)
+    return Exit(code=code, notes=notes, error=message.text, warnings=warnings)

@@ -1,0 +1,60 @@
+"""The isolation that is used unless one is named: the first that works here.
+
+It starts a program in namespaces, and asks no other as long as the kernel does not refuse those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ocitool.plugins import names
+from ocitool_runtime.errors import StepRefused
+from ocitool_runtime.isolation import Isolation, Process, Support, get_isolation
+from ocitool_runtime.spec import Sandbox, Stdio
+
+_OWN_NAME = "auto"
+#: Steps that fail where namespaces are refused, and not because of the sandbox.
+_REFUSED = ("make namespaces", "make a mount namespace", "make a user namespace", "map IDs")
+
+
+class Automatic:
+    """Namespaces, or else chroot, or else an isolation that is installed as a plugin."""
+
+    def __init__(self) -> None:
+        self._chosen: Isolation | None = None
+
+    def probe(self) -> Support:
+        """Say whether any isolation works here; if not, why the first does not."""
+        found = [isolation.probe() for _, isolation in _candidates()]
+        return next((each for each in found if each.ok), found[0])
+
+    def start(self, sandbox: Sandbox, stdio: Stdio) -> Process:
+        """Start the program and return once it is running; see `Isolation.start`."""
+        if self._chosen is not None:
+            return self._chosen.start(sandbox, stdio)
+        candidates = _candidates()
+        _, first = next(candidates)
+        try:
+            process = first.start(sandbox, stdio)
+        except StepRefused as refused:
+            if refused.step not in _REFUSED:
+                raise
+            for _, other in candidates:
+                if other.probe().ok:
+                    self._chosen = other
+                    return other.start(sandbox, stdio)
+            raise
+        self._chosen = first
+        return process
+
+
+def each_support() -> Iterator[tuple[str, Support]]:
+    """Say of each isolation whether it works here."""
+    for name, isolation in _candidates():
+        yield name, isolation.probe()
+
+
+def _candidates() -> Iterator[tuple[str, Isolation]]:
+    for name in names("ocitool.isolation"):
+        if name != _OWN_NAME:
+            yield name, get_isolation(name)
