@@ -75,7 +75,7 @@ def _check(sandbox: Sandbox) -> None:
             )  # fmt: skip
     if sandbox.network != Network.HOST:
         raise SandboxError(
-            f"isolation by chroot does not support network {sandbox.network!r}",
+            f"isolation by chroot does not support network '{sandbox.network}'",
             where="network",
             hint="use --network host, or --isolation namespaces",
         )

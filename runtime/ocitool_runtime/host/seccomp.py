@@ -32,8 +32,9 @@ NOTIFY: Final = 0x7FC00000  # SECCOMP_RET_USER_NOTIF
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCH, _ARGUMENT_0 = 0, 4, 16  # offsets in struct seccomp_data, little endian
-_ARGUMENT_1, _ARGUMENT_2 = 24, 32
-_O_EXCL: Final = 0o200
+_ARGUMENT_1, _ARGUMENT_2, _ARGUMENT_3 = 24, 32, 40
+_O_EXCL: Final = 0o200  # the file is a new one
+_AT_EMPTY_PATH: Final = 0x1000  # the file is that of a descriptor
 _AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7}
 _COLUMNS: Final = ("x86_64", "i386", "aarch64")
 _MACHINES: Final = {"x86_64": ("x86_64", "i386"), "aarch64": ("aarch64",)}
@@ -63,7 +64,7 @@ def program(
     With *notify* the sockets of i386 programs that hide their family are handed to whoever listens
     (`sockets`); otherwise they are not supported.  With *single_id*, as far as the capabilities go,
     chown and mknod are handed over, too, and changes of ids succeed without effect.  With *files*
-    the calls that open files or read links are handed over, but for those that make a new file.
+    the calls that take a path of a file are handed over, but for those that make a new file.
     """
     columns = _MACHINES.get(machine or os.uname().machine)
     if columns is None:
@@ -74,9 +75,8 @@ def program(
         if single_id:
             verdicts |= _single_id(name, capabilities)
         if files:
-            verdicts |= {
-                number: call for call, numbers in FILES[name].items() for number in numbers
-            }
+            for call, numbers in FILES[name].items():
+                verdicts |= dict.fromkeys(numbers, call or NOTIFY)
         blocks = _judges("CAP_SYS_ADMIN" in capabilities, NOTIFY if notify else ENOSYS)
         tree = [(_LOAD, 0, 0, _NUMBER), *_search(_ranges(verdicts), blocks)]
         # A conditional jump reaches 255 instructions: step over the tree with a long one.
@@ -134,7 +134,6 @@ def _judges(admin: bool, hidden_socket: int) -> dict[str, Code]:
     """Return the code for the calls that depend on their first argument (32 bits of it)."""
     load = (_LOAD, 0, 0, _ARGUMENT_0)
     allow, refuse = (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, EPERM)
-    opens = [(_JUMP_SET, 0, 1, _O_EXCL), allow, (_RETURN, 0, 0, NOTIFY)]
     family = [
         load,
         (_JUMP_GE, 0, 1, _SOCKET_FAMILIES),
@@ -149,12 +148,18 @@ def _judges(admin: bool, hidden_socket: int) -> dict[str, Code]:
         "personality": [load, *_one_of(_PERSONALITIES, allow), refuse],
         "socket": family,
         "socketpair": family,
-        "open": [(_LOAD, 0, 0, _ARGUMENT_1), *opens],
-        "openat": [(_LOAD, 0, 0, _ARGUMENT_2), *opens],
-        "openat2": [(_RETURN, 0, 0, NOTIFY)],
-        "readlink": [(_RETURN, 0, 0, NOTIFY)],
+        "open": _unless(_O_EXCL, _ARGUMENT_1),
+        "openat": _unless(_O_EXCL, _ARGUMENT_2),
+        "statx": _unless(_AT_EMPTY_PATH, _ARGUMENT_2),
+        "newfstatat": _unless(_AT_EMPTY_PATH, _ARGUMENT_3),
         "socketcall": [load, (_JUMP_EQ, 0, 1, _SYS_SOCKET), (_RETURN, 0, 0, hidden_socket), allow],
     }
+
+
+def _unless(flag: int, argument: int) -> Code:
+    """Hand a call over unless it has *flag* in the argument at the offset *argument*."""
+    allow, notify = (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, NOTIFY)
+    return [(_LOAD, 0, 0, argument), (_JUMP_SET, 0, 1, flag), allow, notify]
 
 
 def _one_of(values: tuple[int, ...] | list[int], then: tuple[int, int, int, int]) -> Code:

@@ -141,9 +141,13 @@ PRETENDED = {
     "aarch64": {"CAP_SETUID": (145, 146, 147, 151), "CAP_SETGID": (143, 144, 149, 152, 159)},
 }
 
-# In a chroot: calls that the shim answers for paths in /proc, /sys and /dev.
+# In a chroot: calls that the shim answers for paths in /proc, /sys and /dev.  Those that are named
+# are judged by their flags; "" are open, openat2, readlink, stat and access, with their variants.
 FILES: dict[str, dict[str, tuple[int, ...]]] = {
-    "x86_64": {"open": (2,), "openat": (257,), "openat2": (437,), "readlink": (89, 267)},
-    "i386": {"open": (5,), "openat": (295,), "openat2": (437,), "readlink": (85, 305)},
-    "aarch64": {"openat": (56,), "openat2": (437,), "readlink": (78,)},
-}
+    "x86_64": {
+        "open": (2,), "openat": (257,), "newfstatat": (262,), "statx": (332,),
+        "": (4, 6, 21, 89, 267, 269, 437, 439),
+    },
+    "i386": {"open": (5,), "openat": (295,), "statx": (383,), "": (33, 85, 305, 307, 437, 439)},
+    "aarch64": {"openat": (56,), "newfstatat": (79,), "statx": (291,), "": (48, 78, 437, 439)},
+}  # fmt: skip

@@ -168,11 +168,11 @@ def _run(
             notes.append(f"the shim stays in the container's cgroup: {refused}")
 
     supervisor = Supervisor(control, plan, terminal, notes)
-    if failed := supervisor.start(enter, forked):
+    if failed := supervisor.start(enter, forked, sockets):
         return failed
     if handler is not None and (listener := supervisor.take_listener()) >= 0:
         handler.begin(listener, rootfs.fd)
-    return supervisor.wait(sockets)
+    return supervisor.wait()
 
 
 def _furnish(

@@ -58,15 +58,19 @@ class Supervisor:
         self._terminal = terminal
         self._notes = notes
         self._listeners: list[int] = []
+        self._answers: Answers | None = None
         self._pid = self._handle = -1
         self._ended: StepFailed | ProgramRefused | None = None
 
-    def start(self, enter: Callable[[], None], forked: Callable[[], None]) -> StepFailed | None:
+    def start(
+        self, enter: Callable[[], None], forked: Callable[[], None], answers: Answers | None
+    ) -> StepFailed | None:
         """Fork the container init, which calls *enter* to enter its root directory.
 
-        This process calls *forked* after the fork.  Returns once the program runs, or why it does
-        not.
+        This process calls *forked* after the fork, and *answers* answers calls from then on.
+        Returns once the program runs, or why it does not.
         """
+        self._answers = answers
         ours, theirs = channel.pair()
         # The host's: after a pivot a path is one of the container's.
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -94,9 +98,9 @@ class Supervisor:
         """Return the descriptor of the filter, for somebody else to answer; -1: there is none."""
         return self._listeners.pop() if self._listeners else -1
 
-    def wait(self, answers: Answers | None) -> Ended:
-        """Wait for the end of the program, and let *answers* answer its calls meanwhile."""
-        status = os.waitstatus_to_exitcode(self._await(answers))
+    def wait(self) -> Ended:
+        """Wait for the end of the program."""
+        status = os.waitstatus_to_exitcode(self._await())
         notes = tuple(dict.fromkeys(self._notes))
         if isinstance(self._ended, ProgramRefused):
             return Ended(self._ended.code, notes, self._ended.text)
@@ -104,18 +108,31 @@ class Supervisor:
 
     def _until_exec(self, ours: _socket.socket) -> None:
         """Wait until the container init is the program, or for the reason why it is not."""
+        poll = select.poll()
+        poll.register(ours.fileno(), select.POLLIN)
         while True:
-            message, fds = channel.receive(ours)
-            if message is None:  # its end closes on exec
-                return
-            if isinstance(message, Note):
-                self._notes.append(message.text)
-            elif isinstance(message, Listener):
-                self._listeners += fds
-            elif isinstance(message, (StepFailed, ProgramRefused)):
-                self._ended = message
+            for fd, _ in poll.poll():
+                if fd != ours.fileno():  # it looks for the program under its filter
+                    self._serve(fd, poll)
+                    continue
+                message, fds = channel.receive(ours)
+                if message is None:  # its end closes on exec
+                    return
+                if isinstance(message, Note):
+                    self._notes.append(message.text)
+                elif isinstance(message, Listener):
+                    self._listeners += fds
+                    for listener in fds if self._answers is not None else ():
+                        poll.register(listener, select.POLLIN)
+                elif isinstance(message, (StepFailed, ProgramRefused)):
+                    self._ended = message
 
-    def _await(self, answers: Answers | None) -> int:
+    def _serve(self, listener: int, poll: select.poll) -> None:
+        """Answer a call; do so no longer once no caller is left."""
+        if self._answers is None or not self._answers.serve(listener):
+            poll.unregister(listener)
+
+    def _await(self) -> int:
         """Return the status of the container init; kill it if the host process is gone."""
         poll = select.poll()
         poll.register(self._handle, select.POLLIN)
@@ -127,8 +144,7 @@ class Supervisor:
                 if fd == self._handle:
                     return os.waitpid(self._pid, 0)[1]
                 if fd in self._listeners:
-                    if answers is None or not answers.serve(fd):
-                        poll.unregister(fd)
+                    self._serve(fd, poll)
                 elif channel.receive(self._control)[0] is None:
                     os.kill(self._pid, _KILL)
                     poll.unregister(self._control.fileno())

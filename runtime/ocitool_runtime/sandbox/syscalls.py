@@ -72,6 +72,7 @@ _OWN_NUMBERS = {
         "setfsgid": 123,
         "setfsuid": 122,
         "bpf": 321,
+        "statx": 332,
     },
     "aarch64": {
         "pivot_root": 41,
@@ -82,6 +83,7 @@ _OWN_NUMBERS = {
         "setfsgid": 152,
         "setfsuid": 151,
         "bpf": 280,
+        "statx": 291,
     },
 }
 _NUMBERS = {
@@ -323,3 +325,10 @@ def open_here(path: bytes, flags: int) -> int:
     """Open *path* by openat2(2), but not through magic links like those in /proc/PID/fd."""
     how = (c_uint64 * 3)(flags | _CLOEXEC, 0, _RESOLVE_NO_MAGICLINKS)
     return _call("openat2", _AT_FDCWD, path, ctypes.byref(how), 24, path=os.fsdecode(path))
+
+
+def statx(path: bytes, flags: int, mask: int) -> bytes:
+    """Return the ``struct statx`` of *path*."""
+    answer = ctypes.create_string_buffer(256)
+    _call("statx", _AT_FDCWD, path, flags, mask, answer, path=os.fsdecode(path))
+    return answer.raw

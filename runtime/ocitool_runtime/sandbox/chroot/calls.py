@@ -1,10 +1,12 @@
-"""Arguments of the calls that open files and read links, read from their caller.
+"""Arguments of the calls that take a path of a file, read from their caller; stat's answers.
 
 Runs in: shim.  Imports the standard library alone.
+Source: arch/x86/include/uapi/asm/stat.h, include/uapi/asm-generic/stat.h.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 
 from ocitool_runtime.sandbox.notify.request import read_text
@@ -15,34 +17,33 @@ _X86_64, _I386, _AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 _CALLS = {
     (_X86_64, 2): ("open", 0), (_X86_64, 257): ("open", 1), (_X86_64, 437): ("openat2", 1),
     (_X86_64, 89): ("readlink", 0), (_X86_64, 267): ("readlink", 1),
+    (_X86_64, 4): ("stat", 0), (_X86_64, 6): ("lstat", 0), (_X86_64, 262): ("fstatat", 1),
+    (_X86_64, 332): ("statx", 1),
+    (_X86_64, 21): ("access", 0), (_X86_64, 269): ("access", 1), (_X86_64, 439): ("access", 1),
     (_I386, 5): ("open", 0), (_I386, 295): ("open", 1), (_I386, 437): ("openat2", 1),
-    (_I386, 85): ("readlink", 0), (_I386, 305): ("readlink", 1),
+    (_I386, 85): ("readlink", 0), (_I386, 305): ("readlink", 1), (_I386, 383): ("statx", 1),
+    (_I386, 33): ("access", 0), (_I386, 307): ("access", 1), (_I386, 439): ("access", 1),
     (_AARCH64, 56): ("open", 1), (_AARCH64, 437): ("openat2", 1), (_AARCH64, 78): ("readlink", 1),
+    (_AARCH64, 79): ("fstatat", 1), (_AARCH64, 291): ("statx", 1), (_AARCH64, 48): ("access", 1),
+    (_AARCH64, 439): ("access", 1),
 }  # fmt: skip
+_STAT = {_X86_64: struct.Struct("=QQQIIIxxxxQqqqqQqQqQ24x"),
+         _AARCH64: struct.Struct("=QQIIIIQ8xqixxxxqqQqQqQ8x")}  # fmt: skip
+_SECOND = 10**9
 
 
-class Opens:
-    """A call of open(2), openat(2) or openat2(2)."""
+class Request:
+    """A call: what it is, its path, and the arguments after that."""
 
-    __slots__ = ("flags", "path")
+    __slots__ = ("arguments", "kind", "path")
 
-    def __init__(self, path: bytes, flags: int) -> None:
+    def __init__(self, kind: str, path: bytes, arguments: list[int]) -> None:
+        self.kind = kind
         self.path = path
-        self.flags = flags
+        self.arguments = arguments
 
 
-class ReadsLink:
-    """A call of readlink(2) or readlinkat(2); *buffer* is an address in the caller's memory."""
-
-    __slots__ = ("buffer", "path", "size")
-
-    def __init__(self, path: bytes, buffer: int, size: int) -> None:
-        self.path = path
-        self.buffer = buffer
-        self.size = size
-
-
-def request(call: Call) -> Opens | ReadsLink:
+def request(call: Call) -> Request:
     """Return what *call* asks for.
 
     Raises `LeftToKernel` for a call that is none of these, and PermissionError if this thread may
@@ -52,13 +53,31 @@ def request(call: Call) -> Opens | ReadsLink:
     if not kind or call.caller < 0:
         raise LeftToKernel
     path = read_text(call.caller, call.arguments[at])
-    second, third = call.arguments[at + 1 : at + 3]
-    if kind == "readlink":
-        if not third & 0xFFFFFFFF:
-            raise LeftToKernel  # EINVAL
-        return ReadsLink(path, second, third & 0xFFFFFFFF)
+    rest = call.arguments[at + 1 :]
     if kind == "openat2":
-        second, _, resolve = struct.unpack("=QQQ", call.memory(second, 24))
+        flags, _, resolve = struct.unpack("=QQQ", call.memory(rest[0], 24))
         if resolve:  # how far a path may lead is for the kernel to judge
             raise LeftToKernel
-    return Opens(path, second & 0xFFFFFFFF)
+        return Request("open", path, [flags])
+    return Request(kind, path, rest)
+
+
+def stat_answer(machine: int, found: os.stat_result) -> bytes:
+    """Return *found* as the machine's ``struct stat``; `LeftToKernel` for i386's, of many forms."""
+    layout = _STAT.get(machine)
+    if layout is None:
+        raise LeftToKernel
+    counts = (found.st_nlink, found.st_mode)
+    times = (found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns)
+    return layout.pack(
+        found.st_dev,
+        found.st_ino,
+        *(counts if machine == _X86_64 else counts[::-1]),
+        found.st_uid,
+        found.st_gid,
+        found.st_rdev,
+        found.st_size,
+        found.st_blksize,
+        found.st_blocks,
+        *(part for time in times for part in divmod(time, _SECOND)),
+    )

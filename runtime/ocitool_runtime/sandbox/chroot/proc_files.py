@@ -17,7 +17,7 @@ import posixpath
 import select
 
 from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.chroot.calls import Opens, ReadsLink, request
+from ocitool_runtime.sandbox.chroot.calls import Request, request, stat_answer
 from ocitool_runtime.sandbox.files import status
 from ocitool_runtime.sandbox.notify import seccomp_notify, socketcall
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
@@ -26,8 +26,11 @@ _STREAMS = {b"/dev/stdin": b"0", b"/dev/stdout": b"1", b"/dev/stderr": b"2"}
 _NODES = frozenset(
     f"/dev/{name}".encode() for name in ("null", "zero", "full", "random", "urandom")
 )
+#: What the shim shows of itself: from a chroot nothing is seen of the mounts it lies on.
+_SHIMS = frozenset({b"/proc/self/mounts", b"/proc/self/mountinfo", b"/proc/self/mountstats"})
 #: How a path can begin that leads to /dev, /proc or /sys; a quick look, as every open is asked.
 _BEGINNINGS = (b"/p", b"/d", b"/s", b"//", b"/.")
+_AT_SYMLINK_NOFOLLOW = 0x100
 _PASSED_ON = ~(os.O_CREAT | os.O_EXCL)
 
 
@@ -42,6 +45,15 @@ class ProcFiles:
         self._proc = proc
         self._top = os.fsencode(top)
         self._nodes = frozenset() if nodes else _NODES
+        self._kinds = {
+            "open": self._open,
+            "readlink": self._read_link,
+            "stat": self._stat,
+            "lstat": self._stat,
+            "fstatat": self._stat,
+            "statx": self._statx,
+            "access": self._access,
+        }
 
     def serve(self, listener: int) -> bool:
         """Answer the next call on the filter's *listener*; False once no caller is left."""
@@ -76,23 +88,20 @@ class ProcFiles:
         if path is None:
             raise LeftToKernel
         owner = status(call.caller)
-        ids = int(owner[b"Uid"][3]), int(owner[b"Gid"][3])
         process, thread = owner[b"Tgid"][0], owner[b"Pid"][0]
-        if isinstance(asked, ReadsLink) and path == b"/proc/self":
-            call.answer_text(asked.buffer, process[: asked.size])
+        if asked.kind == "readlink" and path == b"/proc/self":
+            self._answer_link(call, asked, process)
             return
-        path = path.replace(b"/proc/thread-self", b"/proc/self/task/" + thread, 1)
-        path = path.replace(b"/proc/self", b"/proc/" + process, 1)
+        if path not in _SHIMS:
+            path = path.replace(b"/proc/thread-self", b"/proc/self/task/" + thread, 1)
+            path = path.replace(b"/proc/self", b"/proc/" + process, 1)
         try:
-            syscalls.set_file_ids(*ids)
-            if isinstance(asked, ReadsLink):
-                self._read_link(call, asked, path)
-            else:
-                self._open(call, asked, path)
+            syscalls.set_file_ids(int(owner[b"Uid"][3]), int(owner[b"Gid"][3]))
+            self._kinds[asked.kind](call, asked, path)
         finally:
             syscalls.set_file_ids(0, 0)
 
-    def _request(self, call: Call) -> Opens | ReadsLink:
+    def _request(self, call: Call) -> Request:
         """Read the call's arguments, with the caller's IDs if root may not read its memory."""
         try:
             return request(call)
@@ -106,23 +115,47 @@ class ProcFiles:
         finally:
             syscalls.set_file_ids(0, 0)
 
-    def _open(self, call: Call, asked: Opens, path: bytes) -> None:
+    def _open(self, call: Call, asked: Request, path: bytes) -> None:
+        wanted = asked.arguments[0] & 0xFFFFFFFF
         # Opening a pipe may block, which would hold every other caller.
-        waits = not asked.flags & os.O_NONBLOCK and not asked.flags & os.O_PATH
-        flags = asked.flags & _PASSED_ON | os.O_NOCTTY | os.O_CLOEXEC | waits * os.O_NONBLOCK
+        waits = not wanted & (os.O_NONBLOCK | os.O_PATH)
+        flags = wanted & _PASSED_ON | os.O_NOCTTY | os.O_CLOEXEC | waits * os.O_NONBLOCK
         opened = os.open(path, flags)
         try:
             if waits:
-                fcntl.fcntl(opened, fcntl.F_SETFL, asked.flags & ~os.O_NONBLOCK)
-            call.answer_descriptor(opened, close_on_exec=bool(asked.flags & os.O_CLOEXEC))
+                fcntl.fcntl(opened, fcntl.F_SETFL, wanted & ~os.O_NONBLOCK)
+            call.answer_descriptor(opened, close_on_exec=bool(wanted & os.O_CLOEXEC))
         finally:
             os.close(opened)
 
-    def _read_link(self, call: Call, asked: ReadsLink, path: bytes) -> None:
+    def _read_link(self, call: Call, asked: Request, path: bytes) -> None:
         target = os.readlink(path)
         if target == self._top or target.startswith(self._top + b"/"):
             target = target.removeprefix(self._top) or b"/"
-        call.answer_text(asked.buffer, target[: asked.size])
+        self._answer_link(call, asked, target)
+
+    def _answer_link(self, call: Call, asked: Request, target: bytes) -> None:
+        buffer, size = asked.arguments[:2]
+        if not 0 < size & 0xFFFFFFFF < 1 << 31:
+            raise LeftToKernel  # EINVAL
+        target = target[: size & 0xFFFFFFFF]
+        call.answer_data(buffer, target, len(target))
+
+    def _stat(self, call: Call, asked: Request, path: bytes) -> None:
+        flags = asked.arguments[1] if asked.kind == "fstatat" else 0
+        follow = asked.kind != "lstat" and not flags & _AT_SYMLINK_NOFOLLOW
+        answer = stat_answer(call.machine, os.stat(path, follow_symlinks=follow))
+        call.answer_data(asked.arguments[0], answer)
+
+    def _statx(self, call: Call, asked: Request, path: bytes) -> None:
+        flags, mask, buffer = asked.arguments[:3]
+        call.answer_data(buffer, syscalls.statx(path, flags & 0xFFFFFFFF, mask & 0xFFFFFFFF))
+
+    def _access(self, call: Call, asked: Request, path: bytes) -> None:
+        if not os.access(path, asked.arguments[0] & 7, effective_ids=True):
+            os.stat(path)  # raises that it is missing
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        call.answer()
 
 
 def located(path: bytes, nodes: frozenset[bytes] = frozenset()) -> bytes | None:

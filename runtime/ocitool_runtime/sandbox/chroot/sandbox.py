@@ -80,8 +80,8 @@ def _run(control: _socket.socket, plan: Plan, tree: Tree, proc: int) -> Message:
             _make_cwd(plan["cwd"])
 
     supervisor = Supervisor(control, plan, terminal, notes)
-    failed = supervisor.start(enter, lambda: None)
-    return failed or supervisor.wait(answers)
+    failed = supervisor.start(enter, lambda: None, answers)
+    return failed or supervisor.wait()
 
 
 def _terminal(rows: int, columns: int) -> Terminal:

@@ -9,6 +9,7 @@ Runs in: shim.  Imports the standard library alone.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -84,10 +85,9 @@ class Tree:
         try:
             found = syscalls.open_in_root(self.fd, name)
             return os.open(".", _DIRECTORY, dir_fd=found)
-        except FileNotFoundError:
-            pass
-        except OSError:
-            return -1
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                return -1
         try:
             with _TimesKept(self.fd):
                 os.mkdir(name, 0o755, dir_fd=self.fd)

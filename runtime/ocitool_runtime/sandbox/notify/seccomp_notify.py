@@ -71,18 +71,18 @@ class Call:
         """Let the call return 0, or fail with *error*."""
         self._send(_RESPONSE.pack(self.id, 0, -error, 0))
 
-    def answer_text(self, address: int, text: bytes) -> None:
-        """Write *text* to the caller's memory, and let the call return its length."""
+    def answer_data(self, address: int, data: bytes, value: int = 0) -> None:
+        """Write *data* to the caller's memory, and let the call return *value*."""
         try:
             memory = os.open("mem", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.caller)
             try:
                 self.check()
-                os.pwrite(memory, text, address)
+                os.pwrite(memory, data, address)
             finally:
                 os.close(memory)
         except (OSError, OverflowError):
             raise OSError(errno.EFAULT, os.strerror(errno.EFAULT)) from None
-        self._send(_RESPONSE.pack(self.id, len(text), 0, 0))
+        self._send(_RESPONSE.pack(self.id, value, 0, 0))
 
     def leave(self) -> None:
         """Let the kernel execute the call."""

@@ -1,0 +1,130 @@
+"""What a chroot has in place of the image's own entries leaves no trace in its tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+
+import pytest
+
+from ocitool_runtime.sandbox.chroot.tree import Tree
+
+HOSTS = [{"target": "/etc/hosts", "content": b"ours"}]
+
+
+@pytest.fixture
+def top(tmp_path):
+    """A tree with a /dev, an /etc, and times of long ago."""
+    top = tmp_path / "snapshot" / "fs"
+    (top / "dev").mkdir(parents=True)
+    (top / "dev/null").write_text("the image's")
+    (top / "etc").mkdir()
+    (top / "etc/hosts").write_text("theirs")
+    return top
+
+
+def state(top):
+    """Everything that a layer says of the tree, once all times are old."""
+    found = {}
+    for path in sorted([top, *top.rglob("*")]):
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else None
+        target = os.readlink(path) if path.is_symlink() else None
+        found[str(path.relative_to(top))] = (
+            status.st_mode, status.st_mtime_ns, status.st_ino, content, target
+        )  # fmt: skip
+    return found
+
+
+def aged(top):
+    for path in sorted([top, *top.rglob("*")], reverse=True):
+        os.utime(path, ns=(10**18, 10**18), follow_symlinks=False)
+    return state(top)
+
+
+def test_nothing_is_left(top):
+    before = aged(top)
+    tree = Tree(str(top))
+    os.close(os.open("node", os.O_CREAT | os.O_WRONLY, dir_fd=tree.directory("dev")))
+    tree.directory("proc")
+    tree.files(HOSTS)
+    assert (top / "etc/hosts").read_text() == "ours"
+    assert os.listdir(top / "dev") == ["node"]
+    assert (top.stat().st_mtime_ns, (top / "etc").stat().st_mtime_ns) == (10**18, 10**18)
+    tree.restore()
+    assert state(top) == before
+    assert os.listdir(top.parent) == ["fs"]
+
+
+def test_what_a_program_did_to_them_has_no_effect(top):
+    before = aged(top)
+    tree = Tree(str(top))
+    tree.directory("dev")
+    tree.directory("sys")
+    tree.files(HOSTS)
+    (top / "etc/hosts").unlink()
+    (top / "etc/hosts").symlink_to("/elsewhere")
+    shutil.rmtree(top / "dev")
+    (top / "dev").write_text("a file")
+    (top / "sys/deep/down").mkdir(parents=True)
+    tree.restore()
+    after = state(top)
+    for changed in (".", "etc"):  # their times are those of the program
+        assert after.pop(changed)[1] > before.pop(changed)[1]
+    assert after == before
+
+
+def test_directories_that_were_missing_are_removed_if_they_are_empty(tmp_path):
+    top = tmp_path / "snapshot" / "fs"
+    top.mkdir(parents=True)
+    before = aged(top)
+    tree = Tree(str(top))
+    tree.files(HOSTS)
+    assert (top / "etc/hosts").read_text() == "ours"
+    tree.restore()
+    assert state(top) == before
+
+    tree = Tree(str(top))
+    tree.files(HOSTS)
+    (top / "etc/passwd").write_text("made by the program")
+    tree.restore()
+    assert os.listdir(top / "etc") == ["passwd"]
+
+
+@pytest.mark.parametrize("target", ["/usr/etc", "usr/etc", "../../usr/etc"])
+def test_links_to_a_directory_are_those_of_the_tree(top, target):
+    shutil.rmtree(top / "etc")
+    (top / "usr/etc").mkdir(parents=True)
+    (top / "etc").symlink_to(target)
+    before = aged(top)
+    tree = Tree(str(top))
+    tree.files(HOSTS)
+    assert (top / "usr/etc/hosts").read_text() == "ours"
+    tree.restore()
+    assert state(top) == before
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "loop", "/etc"])
+def test_links_that_lead_nowhere_get_no_files(top, target):
+    shutil.rmtree(top / "etc")
+    (top / "etc").symlink_to(target)
+    (top / "loop").symlink_to("loop")
+    before = aged(top)
+    tree = Tree(str(top))
+    tree.files(HOSTS)
+    tree.restore()
+    assert state(top) == before
+
+
+@pytest.mark.parametrize("target", ["..", "/", "/etc", "nowhere"])
+def test_a_link_in_place_of_dev_leads_nowhere_else(top, target):
+    shutil.rmtree(top / "dev")
+    (top / "dev").symlink_to(target)
+    before = aged(top)
+    tree = Tree(str(top))
+    os.close(os.open("node", os.O_CREAT | os.O_WRONLY, dir_fd=tree.directory("dev")))
+    assert (top / "dev/node").exists()
+    assert not (top / "dev").is_symlink()
+    tree.restore()
+    assert state(top) == before
