@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ocitool.plugins import names
+from ocitool.plugins import BUILT_IN, names
 from ocitool_runtime.errors import StepRefused
 from ocitool_runtime.isolation import Isolation, Process, Support, get_isolation
 from ocitool_runtime.spec import Sandbox, Stdio
 
+_GROUP = "ocitool.isolation"
 _OWN_NAME = "auto"
 #: Steps that fail where namespaces are refused, and not because of the sandbox.
 _REFUSED = ("make namespaces", "make a mount namespace", "make a user namespace", "map IDs")
@@ -55,6 +56,10 @@ def each_support() -> Iterator[tuple[str, Support]]:
 
 
 def _candidates() -> Iterator[tuple[str, Isolation]]:
-    for name in names("ocitool.isolation"):
-        if name != _OWN_NAME:
+    """Yield the built-in isolations, and only then look for plugins, which takes time."""
+    built_in = [name for name in BUILT_IN[_GROUP] if name != _OWN_NAME]
+    for name in built_in:
+        yield name, get_isolation(name)
+    for name in names(_GROUP):
+        if name not in (*built_in, _OWN_NAME):
             yield name, get_isolation(name)

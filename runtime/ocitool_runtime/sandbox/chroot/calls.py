@@ -46,7 +46,7 @@ class Request:
 def request(call: Call) -> Request:
     """Return what *call* asks for.
 
-    Raises `LeftToKernel` for a call that is none of these, and PermissionError if this thread may
+    Raises `LeftToKernel` for any other call, and PermissionError if this thread may
     not read the caller's memory.
     """
     kind, at = _CALLS.get((call.machine, call.number), ("", 0))
