@@ -1,7 +1,8 @@
 """Every error ocitool raises, as one tree.
 
     OcitoolError
-    ├─ FormatError (ValueError)      BadReference  BadDigest  BadManifest  DockerfileError
+    ├─ FormatError (ValueError)      BadReference  BadDigest  BadManifest (NotAnImage)
+    │                                DockerfileError
     ├─ NotFound (LookupError)        BlobNotFound  ImageNotFound  LayerNotFound
     ├─ DigestMismatch
     ├─ LayerError                    UnsafePath  UnsupportedEntry  TooLarge
@@ -56,6 +57,10 @@ class BadManifest(FormatError):
     """A manifest, index or config does not follow the format of its media type."""
 
 
+class NotAnImage(BadManifest):
+    """A manifest is that of an artifact, which cannot be run."""
+
+
 class DockerfileError(FormatError):
     """A Dockerfile has an error.
 
@@ -100,19 +105,30 @@ class LayerNotFound(NotFound):
 
 
 class DigestMismatch(OcitoolError):
-    """Content does not match its descriptor.  ``size`` is the number of bytes read."""
+    """Content does not match its digest.  ``size`` is the number of bytes read.
 
-    def __init__(self, wanted: str, got: str, *, size: int, where: str = "") -> None:
+    *kind* is what the digest is called: ``digest``, or ``diff ID`` for that of a layer's tar.
+    """
+
+    def __init__(
+        self, wanted: str, got: str, *, size: int, where: str = "", kind: str = "digest"
+    ) -> None:
         super().__init__(
-            f"digest mismatch: expected {wanted}, got {got} after {size} bytes",
+            f"{kind} mismatch: expected {wanted}, got {got} after {size} bytes",
             where=where,
-            hint="run `ocitool system check --repair`"
-            if where == "store"
-            else "the content is corrupt at its source, or was changed in transit: fetch it again",
+            hint=_mismatch_hint(where, kind),
         )
         self.wanted = wanted
         self.got = got
         self.size = size
+
+
+def _mismatch_hint(where: str, kind: str) -> str:
+    if where == "store":
+        return "run `ocitool system check --repair`"
+    if kind == "diff ID":
+        return "the config of the image does not fit this layer: make the image again"
+    return "the content is corrupt at its source, or was changed in transit: fetch it again"
 
 
 class LayerError(OcitoolError):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from ocitool.errors import BadManifest, FormatError
 from ocitool.image.image import Image, choose, require_platform
@@ -20,7 +20,15 @@ from ocitool.progress import SILENT, ProgressSink, TransferCounter
 JOBS: Final = 4  # blobs at a time; more gains nothing with one registry
 _MOST_NESTED: Final = 8  # indexes in indexes; no tool makes more than two
 
-Arrived = Callable[[Manifest, Sequence["Future[str]"]], None]
+
+class Observer(Protocol):
+    """Is called while an image is copied; an error that it raises ends the copy."""
+
+    def has_config(self, manifest: Manifest) -> None:
+        """Take notice that the config has been copied, and that the layers will be."""
+
+    def copies(self, manifest: Manifest, blobs: Sequence[Future[str]]) -> None:
+        """Take notice of the copies of the layers, in order, which go on meanwhile."""
 
 
 def copy(
@@ -32,14 +40,13 @@ def copy(
     name: str = "",
     progress: ProgressSink = SILENT,
     action: str = "copy",
-    on_blobs: Arrived | None = None,
+    observer: Observer | None = None,
 ) -> Descriptor:
     """Copy the image that *source* stands for to *sink*; returns its descriptor there.
 
     Of an index, the image for *platform* (this machine's by default) is copied, or with
-    *all_platforms* everything.  Bytes are never changed, so neither are digests.  *on_blobs* is
-    called while the blobs of a manifest are copied, with a future for each layer, in order.  *name*
-    is used for errors.
+    *all_platforms* everything.  Bytes are never changed, so neither are digests.  *name* is
+    used for errors.
 
     Raises:
         NotFound: a manifest or blob of the image does not exist; or there is no image for
@@ -60,7 +67,7 @@ def copy(
         document = parse_any(raw, chosen.media_type)
     elif isinstance(document, Manifest) and platform is not None:
         require_platform(Image(source, document.descriptor), platform, name)
-    job = _Job(source, sink, progress, action, on_blobs, name)
+    job = _Job(source, sink, progress, action, observer, name)
     job.document(document, root=True)
     return document.descriptor
 
@@ -72,14 +79,14 @@ class _Job:
         sink: ContentSink,
         progress: ProgressSink,
         action: str,
-        on_blobs: Arrived | None,
+        observer: Observer | None,
         name: str,
     ) -> None:
         self._source = source
         self._sink = sink
         self._progress = progress
         self._action = action
-        self._on_blobs = on_blobs
+        self._observer = observer
         self._name = name
         self._done: set[Digest] = set()
 
@@ -109,12 +116,14 @@ class _Job:
         limits.require_parts(manifest, self._name)
         self._sink.expect((manifest.config, *manifest.layers))
         self._blob(manifest.config)
+        if self._observer is not None:
+            self._observer.has_config(manifest)
         with _workers() as pool:
             # A manifest may name a descriptor several times; its blob is copied once.
             futures = {layer.digest: pool.submit(self._blob, layer) for layer in manifest.layers}
             layers = [futures[layer.digest] for layer in manifest.layers]
-            if self._on_blobs is not None:
-                self._on_blobs(manifest, layers)
+            if self._observer is not None:
+                self._observer.copies(manifest, layers)
             for future in layers:
                 future.result()
 

@@ -17,12 +17,13 @@ from ocitool.store.layer_content import Layer
 class Image:
     """One image for one platform.  Documents are fetched when they are first needed.
 
-    ``descriptor`` is that of its manifest.
+    ``descriptor`` is that of its manifest, and ``name`` what errors call it.
     """
 
-    def __init__(self, source: ContentSource, descriptor: Descriptor) -> None:
+    def __init__(self, source: ContentSource, descriptor: Descriptor, name: str = "") -> None:
         self.source = source
         self.descriptor = descriptor
+        self.name = name
 
     @property
     def digest(self) -> Digest:
@@ -51,13 +52,7 @@ class Image:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The layers, lowest first; `BadManifest` if config and manifest have different numbers."""
-        diff_ids, blobs = self.config.diff_ids, self.manifest.layers
-        if len(diff_ids) != len(blobs):
-            raise BadManifest(
-                f"the config names {len(diff_ids)} layers, and the manifest {len(blobs)}",
-                where=str(self.digest),
-            )
-        return tuple(Layer(diff_id=d, blob=b) for d, b in zip(diff_ids, blobs, strict=True))
+        return layers_of(self.config, self.manifest, self.name or str(self.digest))
 
     @property
     def size(self) -> int:
@@ -66,10 +61,23 @@ class Image:
         return self.descriptor.size + sum(part.size for part in parts)
 
 
-def image_of(source: ContentSource, platform: Platform | None = None) -> Image:
+def layers_of(config: ImageConfig, manifest: Manifest, name: str) -> tuple[Layer, ...]:
+    """Return the layers of the image *name*; `BadManifest` if the two have different numbers."""
+    diff_ids, blobs = config.diff_ids, manifest.layers
+    if len(diff_ids) != len(blobs):
+        raise BadManifest(
+            f"the config names {len(diff_ids)} layers, and the manifest {len(blobs)}", where=name
+        )
+    return tuple(
+        Layer(diff_id=diff_id, blob=blob, place=f"layer {number} of {name}")
+        for number, (diff_id, blob) in enumerate(zip(diff_ids, blobs, strict=True), 1)
+    )
+
+
+def image_of(source: ContentSource, platform: Platform | None = None, *, name: str = "") -> Image:
     """Return the image that *source* stands for; of an index the one for *platform*.
 
-    *platform* is this machine's by default.
+    *platform* is this machine's by default; *name* is what errors call the image.
 
     Raises:
         ImageNotFound: the index has no image for that platform.
@@ -78,8 +86,8 @@ def image_of(source: ContentSource, platform: Platform | None = None) -> Image:
     limits.require_document(root)
     document = parse_any(source.fetch(root), root.media_type)
     if isinstance(document, Manifest):
-        return Image(source, document.descriptor)
-    return Image(source, choose(document, platform or this_platform()))
+        return Image(source, document.descriptor, name)
+    return Image(source, choose(document, platform or this_platform()), name)
 
 
 def require_platform(image: Image, wanted: Platform, name: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from ocitool.image.arrival import unpacking
 from ocitool.image.decompress import plain
 from ocitool.image.image import Image
 from ocitool.image.image_fs import LayeredTree
@@ -77,6 +79,8 @@ def import_tar(
 ) -> Descriptor:
     """Make an image of the tar *stream*, which may be compressed, with the name *name*.
 
+    It is unpacked, as when an image is loaded.
+
     *epoch* is its time of creation (seconds since 1970, SOURCE_DATE_EPOCH), by default now.
 
     Raises:
@@ -90,7 +94,8 @@ def import_tar(
             continue
         reader.drain()
 
-    layer = into.layers.pack(write)
+    layer = replace(into.layers.pack(write), place="the layer of the archive")
+    unpacking(into)([layer], 0)
     created = timestamp(epoch)
     config = ImageConfig(
         platform=this_platform(),

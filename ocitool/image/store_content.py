@@ -82,7 +82,7 @@ def local_image(store: Store, name: str, platform: Platform | None = None) -> Im
         ImageNotFound: it is not in the store; or *platform* is given, and it is for another one.
     """
     root = store.find(name)
-    image = image_of(StoreSource(store, root), platform)
+    image = image_of(StoreSource(store, root), platform, name=name)
     if store.blobs.size(image.digest) is None:
         raise ImageNotFound(
             f"{name!r} is not in the store for this platform", hint=f"try `ocitool pull {name}`"

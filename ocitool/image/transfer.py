@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from functools import partial
 
-from ocitool.errors import BadReference, DriverUnavailable, ImageNotFound
+from ocitool.errors import BadReference, ImageNotFound
+from ocitool.image.arrival import Arrival, unpacking
 from ocitool.image.compress import Compression, recompress
 from ocitool.image.copy import copy
 from ocitool.image.image import Image, image_of
 from ocitool.image.store_content import StoreSink, StoreSource, local_image
-from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor, Manifest
-from ocitool.oci.mediatypes import is_layer
+from ocitool.oci.manifest import Descriptor
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
-from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 
@@ -35,12 +32,16 @@ def pull(
     """Pull the image *name* into a store, under this name.
 
     With *unpack* its layers are unpacked as they arrive, so that it is ready to run; if this user
-    cannot unpack layers, a notice is emitted instead.  *platform* is this machine's by default.
+    cannot unpack layers, they are only read, with a notice.  *platform* is this machine's by
+    default.
 
     Raises:
         ImageNotFound: the registry has no such image, or none for the platform.
         RegistryError: the registry, or the connection to it, failed.
-        DigestMismatch: the registry sent corrupt content; nothing of it is kept.
+        BadManifest: it is not an image, or its documents are wrong (`ocitool.image.arrival`).
+        LayerError: a layer cannot be unpacked.
+        DigestMismatch: the registry sent corrupt content, of which nothing is kept; or a layer is
+            not what its diff ID says.
     """
     from ocitool_registry.client.content import RegistrySource, connect
 
@@ -49,22 +50,17 @@ def pull(
     note = partial(_debug, progress)
     client = connect(reference, insecure=insecure, authfile=authfile, log=note)
     source = RegistrySource(client, reference)
-    sink = StoreSink(into, str(reference))
-
-    def arrived(manifest: Manifest, blobs: Sequence[Future[str]]) -> None:
-        if unpack:
-            _unpack(into, manifest, blobs, progress)
-
+    observer = Arrival(into, reference.familiar, unpacking(into, progress) if unpack else None)
     descriptor = copy(
         source,
-        sink,
+        StoreSink(into, str(reference)),
         platform=platform,
         name=str(reference),
         progress=progress,
         action="pull",
-        on_blobs=arrived,
+        observer=observer,
     )
-    image = image_of(StoreSource(into, descriptor))
+    image = image_of(StoreSource(into, descriptor), name=reference.familiar)
     for layer in image.manifest.layers:
         into.note_origin(layer.digest, reference.repository)
     return image
@@ -96,25 +92,6 @@ def tags_of(
 
 def _debug(progress: ProgressSink, text: str) -> None:
     progress.emit(Notice(text=text, level="debug"))
-
-
-def _unpack(
-    store: Store, manifest: Manifest, blobs: Sequence[Future[str]], progress: ProgressSink
-) -> None:
-    """Unpack the layers one by one, each as soon as its blob has arrived."""
-    if not all(is_layer(blob.media_type) for blob in manifest.layers):
-        return  # an artifact
-    config = ImageConfig.parse(store.blobs.read(manifest.config))
-    layers: list[Layer] = []
-    try:
-        store.driver()
-    except DriverUnavailable as error:
-        progress.emit(Notice(text=f"layers are not unpacked: {error.message}", level="info"))
-        return
-    for diff_id, blob, future in zip(config.diff_ids, manifest.layers, blobs, strict=False):
-        future.result()
-        layers.append(Layer(diff_id=diff_id, blob=blob))
-        store.layers.ensure(layers, progress)
 
 
 def push(

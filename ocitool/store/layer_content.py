@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ocitool.errors import DigestMismatch, LayerError, StoreError, TooLarge
+from ocitool.errors import DigestMismatch, DriverError, LayerError, StoreError, TooLarge
 from ocitool.layer.entry import DEFAULT_LIMITS
 from ocitool.oci.config import chain_id
 from ocitool.oci.content import Stream
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One layer of an image: the digest of its plain tar, and the blob that holds it."""
+    """One layer of an image: the digest of its plain tar, and the blob that holds it.
+
+    ``place`` is what errors call it (``layer 2 of app:1``), and no part of its identity.
+    """
 
     diff_id: Digest
     blob: Descriptor
+    place: str = field(default="layer", compare=False)
 
 
 def chain_ids(layers: Sequence[Layer]) -> tuple[str, ...]:
@@ -58,6 +62,18 @@ def verified(tar: Stream, layer: Layer) -> Stream:
 
 
 @contextlib.contextmanager
+def naming(layer: Layer) -> Iterator[None]:
+    """Say in errors of a layer's content which layer of which image it is."""
+    try:
+        yield
+    except (LayerError, DigestMismatch, DriverError) as error:
+        place = f"{layer.place} ({layer.blob.digest})"
+        if not error.where.startswith(place):
+            error.where = f"{place}: {error.where}" if error.where else place
+        raise
+
+
+@contextlib.contextmanager
 def reporting_corrupt_blob(blobs: Blobs, layer: Layer) -> Iterator[None]:
     """Report a corrupt blob as the cause, if reading a layer fails because of it.
 
@@ -67,7 +83,8 @@ def reporting_corrupt_blob(blobs: Blobs, layer: Layer) -> Iterator[None]:
         StoreError: the content of the blob does not match its digest.
     """
     try:
-        yield
+        with naming(layer):
+            yield
     except (LayerError, DigestMismatch) as error:
         for digest in (layer.diff_id, layer.blob.digest):  # there may be no blob of the first
             if blobs.size(digest) is not None and blobs.hash(digest) != digest:
@@ -103,8 +120,7 @@ class VerifiedTar:
         elif size:
             got = f"{self._diff_id.algorithm}:{self._hash.hexdigest()}"
             if got != str(self._diff_id):
-                where = "layer"
-                raise DigestMismatch(str(self._diff_id), got, size=self._size, where=where)
+                raise DigestMismatch(str(self._diff_id), got, size=self._size, kind="diff ID")
         return data
 
     def close(self) -> None:

@@ -71,7 +71,7 @@ def test_save_and_load(cli, tmp_path):
     cli("save", "-o", tmp_path / "app.tar", "app:1").ok()
     cli("rmi", "app:1").ok()
     done = cli("load", "-i", tmp_path / "app.tar").ok()
-    assert done.stdout == "Loaded image: docker.io/library/app:1\n"
+    assert done.stdout == "Loaded image: app:1\n"
     assert cli("images", "-q", "--no-trunc").ok().stdout == image
     failed(cli("load", "-i", "/no/where"), 1, "/no/where: cannot read the archive")
     failed(cli("save", "-o", "/no/where/file", "app:1"), 1, "/no/where/file")

@@ -112,8 +112,8 @@ def ours(session_tree, layout, request) -> Callable[[str, str], Listing]:
             stacks.archive_of(layout(case), archive)
             with Store.open(f"{root}/store", driver=driver) as store:
                 with open(archive, "rb") as stream:
-                    (name,) = load(stream, into=store)
-                mounts = store.layers.view(local_image(store, name).layers)
+                    (loaded,) = load(stream, into=store)
+                mounts = store.layers.view(local_image(store, str(loaded.id)).layers)
                 known[driver, case] = run_inside(mounts, LOOK)
             archive.unlink()
         return known[driver, case]
@@ -159,8 +159,8 @@ def test_our_export_is_the_tree(case, layout, ours, layers, tmp_path):
     stacks.archive_of(layout(case), archive)
     with Store.open(str(tmp_path / "store"), driver="vfs") as store:
         with open(archive, "rb") as stream:
-            (name,) = load(stream, into=store)
-        export_tar(local_image(store, name), store, out.write)
+            (loaded,) = load(stream, into=store)
+        export_tar(local_image(store, str(loaded.id)), store, out.write)
     found = _extracted(out.getvalue(), tmp_path / "out")
     _compare(case, "export", ours("vfs", case), found, layers)
 

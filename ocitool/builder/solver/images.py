@@ -103,18 +103,24 @@ class SourceImages:
                 reference, insecure=self._insecure, authfile=self._authfile, log=self._debug
             )
             source = _Documents(RegistrySource(client, reference), self._store)
-            image = image_of(source, platform)
+            image = image_of(source, platform, name=name)
             source.root = image.descriptor
             _ = image.config  # fetched here, where its faults are explained
         return image
 
     def _copy(self, image: Image, reference: Reference) -> None:
+        from ocitool.image.arrival import Arrival, reading
         from ocitool.image.copy import copy
         from ocitool.image.store_content import StoreSink
 
-        sink = StoreSink(self._store, str(reference))
-        name = str(reference)
-        copy(image.source, sink, name=name, progress=self._progress, action="pull")
+        copy(
+            image.source,
+            StoreSink(self._store, str(reference)),
+            name=str(reference),
+            progress=self._progress,
+            action="pull",
+            observer=Arrival(self._store, reference.familiar, reading(self._store)),
+        )
         for layer in image.manifest.layers:
             self._store.note_origin(layer.digest, reference.repository)
 

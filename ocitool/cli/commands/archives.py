@@ -42,14 +42,14 @@ def save(app: App, names: tuple[str, ...], output: str | None) -> None:
 
 
 def _kept_name(store: Store, name: str) -> str:
-    """Return the full form of *name* if an image has this name, and "" for an ID or a digest."""
-    from ocitool.oci.reference import Reference
+    """Return the full form of *name* if it is the tag of an image, and "" for an ID or a digest."""
+    from ocitool.oci.reference import Reference, is_image_id
 
-    try:
-        full = str(Reference.parse(name))
-    except ValueError:
+    if is_image_id(name):
         return ""
-    return full if any(refs.get(full) for refs in store.all_refs) else ""
+    reference = Reference.parse(name)
+    named = any(refs.get(str(reference)) for refs in store.all_refs)
+    return str(reference) if named and reference.digest is None else ""
 
 
 @click.command()
@@ -81,6 +81,7 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
 
     Reads archives of `docker save` and `podman save`, and OCI image layouts in a tar archive.
     """
+    from ocitool.cli.listing import familiar
     from ocitool.image.archive.archive import load as load_images
 
     with (
@@ -88,9 +89,10 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
         _input(input_) as stream,
         app.store(sink) as store,
     ):
-        names = load_images(stream, into=store, progress=sink)
-    for name in names:
-        write_line(name if quiet else f"Loaded image: {name}")
+        images = load_images(stream, into=store, progress=sink)
+    for image in images:
+        shown = familiar(image.name) if image.name else str(image.id)
+        write_line(shown if quiet else f"Loaded image{'' if image.name else ' ID'}: {shown}")
 
 
 @click.command(name="import")

@@ -140,6 +140,7 @@ def command(
     from ocitool.builder.build import build
     from ocitool.builder.inputs import read_stdin
     from ocitool.builder.options import BuildOptions
+    from ocitool.oci.reference import Reference
 
     if push and not tags:
         raise click.UsageError("--push requires --tag: the names to push the image to")
@@ -178,7 +179,7 @@ def command(
         write_line(f"Nothing to do: all {result.steps} steps were cached.")
     write_line(f"Image {result.image_id}")
     write_line(f"Digest {result.digest}")
-    for tag in result.tags:
+    for tag in (Reference.parse(tag).familiar for tag in result.tags):
         write_line(f"Tagged {tag}")
         if push:
             write_line(f"Pushed {tag}")

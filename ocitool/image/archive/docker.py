@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any, Final, TypeGuard
 
-from ocitool.errors import BadManifest, ImageNotFound, LayerError
+from ocitool.errors import BadManifest, FormatError, ImageNotFound, LayerError
 from ocitool.image.archive.layout import ArchivedImage
 from ocitool.layer.compression.codecs import CHUNK, sniff
 from ocitool.layer.entry import Entry, Kind, split
@@ -94,8 +94,7 @@ def read_docker(directory: str) -> Iterator[ArchivedImage]:
         config, layers, names = _fields(image, where)
         _require_small(directory, config, where)
         descriptor = adopt(config, OCI_CONFIG)
-        with open(f"{directory}/{blob_path(descriptor.digest)}", "rb") as file:
-            diff_ids = ImageConfig.parse(file.read()).diff_ids
+        diff_ids = _diff_ids(f"{directory}/{blob_path(descriptor.digest)}", config)
         if len(diff_ids) != len(layers):
             raise BadManifest(
                 f"the config names {len(diff_ids)} layers, and the manifest {len(layers)}",
@@ -133,6 +132,16 @@ def _fields(image: Any, where: str) -> tuple[str, list[str], list[str]]:
     if names is not None and not _are_strings(names):
         raise BadManifest("expected a list of names", where=f"{where}.RepoTags")
     return config, layers, names or [""]
+
+
+def _diff_ids(path: str, name: str) -> tuple[Digest, ...]:
+    with open(path, "rb") as file:
+        raw = file.read()
+    try:
+        return ImageConfig.parse(raw).diff_ids
+    except FormatError as error:
+        error.where = f"{name}: {error.where}"
+        raise
 
 
 def _are_strings(value: Any) -> TypeGuard[list[str]]:

@@ -13,10 +13,14 @@ from ocitool.store.refs import name_of
 
 
 class ArchivedImage(NamedTuple):
-    """An image in an archive, with its name (``""`` for none)."""
+    """An image in an archive, with its name (``""`` for none).
+
+    It is *lenient* if tools write names there that are no references.
+    """
 
     name: str
     root: Descriptor
+    lenient: bool = False
 
 
 class DirectorySource:
@@ -55,7 +59,7 @@ def read_layout(directory: str) -> list[ArchivedImage]:
     except OSError as error:
         raise BadManifest(f"cannot read the file: {error.strerror}", where="index.json") from error
     index = Index.parse(raw, OCI_INDEX)
-    return [ArchivedImage(_full(name_of(entry)), entry) for entry in index.manifests]
+    return [ArchivedImage(_full(name_of(entry)), entry, True) for entry in index.manifests]
 
 
 def _full(name: str) -> str:

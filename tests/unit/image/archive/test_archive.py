@@ -48,10 +48,11 @@ def saved(*images):
 
 
 def loaded(data, store):
-    names = load(io.BytesIO(data), into=store)
+    """Return the names of what was loaded, or IDs without one."""
+    images = load(io.BytesIO(data), into=store)
     assert os.listdir(store.lease().path) == []
     assert list(check(store)) == []
-    return names
+    return tuple(image.name or str(image.id) for image in images)
 
 
 def archive(*members):
@@ -82,13 +83,13 @@ def test_what_is_saved_is_loaded_with_the_same_digests(store, other):
     second = put_image(store, "", first.layers[0])
     data = saved((first, NAME), (second, ""))
     assert data == saved((first, NAME), (second, ""))
-    assert loaded(data, other) == (NAME, str(second.digest))
+    assert loaded(data, other) == (NAME, str(second.id))
     assert {str(entry.digest): name_of(entry) for entry in other.refs.all()} == {
         str(first.digest): NAME,
         str(second.digest): "",
     }
-    assert sorted(map(str, other.blobs.all())) == sorted(map(str, store.blobs.all()))
-    assert loaded(gzip.compress(data), other) == (NAME, str(second.digest))
+    assert {*store.blobs.all()} <= {*other.blobs.all()}  # a driver may keep plain tars, too
+    assert loaded(gzip.compress(data), other) == (NAME, str(second.id))
 
 
 def test_an_archive_is_a_layout_and_dockers_in_one(store):
@@ -140,8 +141,8 @@ def test_a_layer_that_is_there_twice_comes_as_a_link(store):
 
 
 def test_an_image_without_a_name_is_loaded_by_its_id(store):
-    (digest,) = loaded(archive(*docker_parts(RepoTags=None)), store)
-    assert str(store.find(digest.removeprefix("sha256:")).digest) == digest
+    (image_id,) = loaded(archive(*docker_parts(RepoTags=None)), store)
+    assert str(local_image(store, image_id).id) == image_id
 
 
 @pytest.mark.parametrize(
