@@ -105,7 +105,7 @@ def _config(definition: Definition, solution: Solution, created: str) -> ImageCo
         author=image.author or (base.author if base is not None else ""),
         run=image.run,
         diff_ids=tuple(layer.diff_id for layer in solution.layers),
-        history=(*_base_history(base), *history),
+        history=(*(() if base is None else base.aligned_history), *history),
         unknown=_kept(base),
     )
 
@@ -120,15 +120,6 @@ def _history(entry: HistoryEntry, records: Mapping[int, StepRecord], created: st
         comment=COMMENT,
         empty_layer=empty,
     )
-
-
-def _base_history(old: ImageConfig | None) -> tuple[History, ...]:
-    if old is None:
-        return ()
-    # Each layer needs an entry, or readers count wrong; some base images have no history.
-    known = sum(not entry.empty_layer for entry in old.history)
-    missing = len(old.diff_ids) - known
-    return (*(History(comment="imported"),) * max(missing, 0), *old.history)
 
 
 def _kept(old: ImageConfig | None) -> dict[str, object]:

@@ -160,7 +160,7 @@ def history_rows(image: Image, *, human: bool = True) -> Iterator[dict[str, Any]
     """
     sizes = iter([layer.size for layer in image.manifest.layers])
     rows = []
-    for entry in image.config.history:
+    for entry in image.config.aligned_history:
         size = 0 if entry.empty_layer else next(sizes, 0)
         timestamp = parse_time(entry.created) if entry.created else None
         rows.append(

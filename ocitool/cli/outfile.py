@@ -15,6 +15,7 @@ import click
 from ocitool.errors import NotFound
 from ocitool.layer.fileio import write_all
 
+_MODE: Final = 0o600
 _DESCRIPTORS: Final = "/proc/self/fd"  # to give a file opened with O_TMPFILE a name: open(2)
 #: errors of file systems and kernels without O_TMPFILE, open(2)
 _NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
@@ -24,8 +25,9 @@ _NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
 def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
     """Yield a function that writes to the file *path*, or to stdout for None and ``-``.
 
-    A device or a pipe is written to directly.  An existing file is replaced at the end.  If the
-    process is killed before, nothing is left behind where the file system supports O_TMPFILE.
+    A device or a pipe is written to directly.  An existing file is replaced at the end.  The file
+    is private (mode 0600, as docker's): images may hold secrets.  If the process is killed before,
+    nothing is left behind where the file system supports O_TMPFILE.
 
     Raises:
         UsageError: stdout is a terminal.
@@ -76,24 +78,22 @@ def _errors_translated(path: str) -> Iterator[None]:
 
 def _open(path: str) -> tuple[str, int, str]:
     """Return the target without symlinks, a descriptor to write to, and its temporary name."""
-    mode = 0o666
     with contextlib.suppress(FileNotFoundError):
         before = os.stat(path)
         if not stat.S_ISREG(before.st_mode):
             # Not by its real path: /dev/stdout may lead to a pipe, which has none.
             return path, os.open(path, os.O_WRONLY | os.O_CLOEXEC), path
-        mode = 0o600  # private until it has the mode of the file that it replaces
     target = os.path.realpath(path)
     if not os.path.basename(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if os.path.exists(_DESCRIPTORS):
         try:
-            return target, os.open(os.path.dirname(target), os.O_TMPFILE | os.O_WRONLY, mode), ""
+            return target, os.open(os.path.dirname(target), os.O_TMPFILE | os.O_WRONLY, _MODE), ""
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
     temporary = _temporary_name(target)
-    return target, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), temporary
+    return target, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), temporary
 
 
 def _finish(fd: int, temporary: str, target: str) -> str:
@@ -108,20 +108,11 @@ def _finish(fd: int, temporary: str, target: str) -> str:
         finally:
             os.close(descriptors)
     try:
-        with contextlib.suppress(FileNotFoundError):
-            _copy_attributes(os.stat(target), fd)
         os.rename(temporary, target)
     except OSError:
         os.unlink(temporary)
         raise
     return target
-
-
-def _copy_attributes(replaced: os.stat_result, fd: int) -> None:
-    """Give the new file the mode of the replaced one, and its owner if that is permitted."""
-    with contextlib.suppress(PermissionError):
-        os.fchown(fd, replaced.st_uid, replaced.st_gid)
-    os.fchmod(fd, stat.S_IMODE(replaced.st_mode))
 
 
 def _temporary_name(path: str) -> str:

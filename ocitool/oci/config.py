@@ -168,6 +168,23 @@ class ImageConfig:
             unknown=_others(fields, _FIELDS),
         )
 
+    @property
+    def aligned_history(self) -> tuple[History, ...]:
+        """The history with one entry that is not empty for each layer.
+
+        Entries belong to the layers from the lowest up, as docker counts them: those that have no
+        layer left count as empty, and layers that have no entry get one at the end.
+
+        Source: image-spec v1.1, config.md, "history"; BuildKit, normalizeLayersAndHistory.
+        """
+        entries, left = [], len(self.diff_ids)
+        for entry in self.history:
+            if not entry.empty_layer and not left:
+                entry = replace(entry, empty_layer=True)
+            left -= not entry.empty_layer
+            entries.append(entry)
+        return (*entries, *(History(comment="imported"),) * left)
+
     def dump(self) -> bytes:
         """Serialise: the same value gives the same bytes on every machine."""
         fields: dict[str, Any] = {

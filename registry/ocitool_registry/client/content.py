@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from ocitool.errors import BadReference, DigestMismatch, ImageNotFound
 from ocitool.oci import limits, mediatypes
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor
+from ocitool.oci.manifest import Descriptor, parse_any
 from ocitool.oci.reference import Reference
 from ocitool.oci.streams import VerifiedReader
 from ocitool_registry.auth.keychain import Logged, default_source
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
 _DOCUMENTS: Final = mediatypes.MANIFESTS | mediatypes.INDEXES
+_KNOWN: Final = _DOCUMENTS | mediatypes.DOCKER_SCHEMA1
 
 
 def connect(
@@ -65,10 +67,17 @@ class RegistrySource:
         self._reference = reference
 
     def resolve(self) -> Descriptor:
-        """Return the descriptor of the image or index; `ImageNotFound`."""
-        target = self._reference.digest or self._reference.tag
+        """Return the descriptor of the image or index; `ImageNotFound`.
+
+        Static file servers send manifests as ``text/plain``: then the content says what it is.
+        """
+        path, target = self._reference.path, self._reference.digest or self._reference.tag
         try:
-            return self._client.head_manifest(self._reference.path, target)
+            found = self._client.head_manifest(path, target)
+            if found.media_type in _KNOWN:
+                return found
+            fetched = self._client.get_manifest(path, target)
+            return replace(fetched.descriptor, media_type=parse_any(fetched.raw).media_type)
         except ImageNotFound as error:
             raise ImageNotFound(f"image not found in the registry: {self._reference}") from error
 

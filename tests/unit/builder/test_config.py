@@ -172,6 +172,21 @@ def test_a_base_with_triggers_is_refused_by_name(project):
     assert caught.value.where == "Dockerfile:1" and caught.value.hint
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 4])
+def test_an_image_on_a_base_of_any_history_has_an_entry_for_each_layer(project, count):
+    """Docker loads no image with more, and takes the entry of another layer if there are fewer."""
+    project.put({"f": "1"})
+    history = [{"created_by": f"step {at}"} for at in range(count)]
+    project.image("base:1", {"a": "1"}, {"b": "1"}, history=history)
+    built = project.build("FROM base:1\nCOPY f /")
+    with_layer = [each for each in built.history if not each.get("empty_layer")]
+    assert len(with_layer) == 3
+    assert with_layer[-1]["created_by"] == "COPY f /"
+    assert [each["created_by"] for each in with_layer[: min(count, 2)]] == [
+        f"step {at}" for at in range(min(count, 2))
+    ]
+
+
 def test_history_has_an_entry_for_each_instruction(project):
     project.put({"f": "1", "d/f": "1"})
     project.image("base:1", {"a": "1"}, {"b": "1"}, history=[{"created_by": "only one"}])
@@ -184,8 +199,8 @@ def test_history_has_an_entry_for_each_instruction(project):
         (entry.get("created_by", ""), entry.get("empty_layer", False)) for entry in built.history
     ]
     assert entries == [
-        ("", False),  # the base has more layers than history
         ("only one", False),
+        ("", False),  # the base has more layers than history
         ("ARG A=1", True),
         ("ENV E=1", True),
         ("WORKDIR /new", False),

@@ -41,14 +41,19 @@ def test_the_file_exists_once_it_is_complete(tmp_path, before):
     assert os.listdir(tmp_path) == ["out.tar"]
 
 
-def test_it_has_the_mode_of_new_files(tmp_path):
-    before = os.umask(0o027)
+@pytest.mark.parametrize("replaced", [None, 0o644, 0o444])
+def test_it_is_private_as_dockers(tmp_path, replaced):
+    path = tmp_path / "f"
+    if replaced is not None:
+        path.write_bytes(b"old")
+        path.chmod(replaced)
+    before = os.umask(0)
     try:
-        with archive_to(str(tmp_path / "f")) as write:
+        with archive_to(str(path)) as write:
             write(b"x")
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
@@ -138,16 +143,6 @@ def test_a_killed_writer_leaves_nothing(tmp_path, form):
     command = [sys.executable, "-c", code, str(tmp_path / "out")]
     assert subprocess.run(command, env=python_environment(), check=False).returncode == -9
     assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o444])
-def test_the_mode_of_the_replaced_file_is_kept(tmp_path, mode):
-    path = tmp_path / "out"
-    path.write_bytes(b"old")
-    path.chmod(mode)
-    with archive_to(str(path)) as write:
-        write(b"new")
-    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_a_full_disk_is_reported_once():

@@ -117,6 +117,30 @@ def test_a_config_without_history_and_one_with_too_much_are_read():
 
 
 @pytest.mark.parametrize(
+    ("layers", "history", "aligned"),
+    [
+        (2, "ab", "ab"),
+        (2, "aEb", "aEb"),
+        (1, "abc", "aEE"),  # more entries than layers
+        (0, "a", "E"),
+        (2, "aEbEcE", "aEbEEE"),
+        (3, "aE", "aE??"),  # fewer: those of the upper layers are missing
+        (2, "", "??"),
+    ],
+)
+def test_history_is_aligned_with_the_layers_from_the_lowest_up(layers, history, aligned):
+    """A letter is an entry with a layer, E an empty one, ? one that was missing."""
+    entries = [
+        {"created_by": name, **({"empty_layer": True} if name == "E" else {})} for name in history
+    ]
+    config = parse(history=entries, rootfs={"diff_ids": [str(A)] * layers})
+    shown = ["E" if each.empty_layer else each.created_by or "?" for each in config.aligned_history]
+    assert "".join(shown) == aligned
+    named = [each.created_by for each in config.aligned_history if each.comment != "imported"]
+    assert "".join(named) == history
+
+
+@pytest.mark.parametrize(
     ("changes", "where"),
     [
         ({"architecture": 1}, "architecture"),
