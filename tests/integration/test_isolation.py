@@ -1,0 +1,124 @@
+"""A build has the same image ID in each isolation, also in a container of docker's defaults."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.programs import SOURCE_ROOTS, execute
+
+#: What a step can leave behind, beside what a container has in place of it.
+STEPS = r"""
+RUN mkdir -p /data && for i in 1 2 3; do echo $i > /data/$i; done && ln /data/1 /data/hard
+RUN chown 5:6 /data/2 && chmod 4711 /data/3 && ln -s /nowhere /data/link && mkfifo /data/pipe
+RUN mknod /data/null c 1 3 && touch -d '2001-02-03 04:05:06' /data/1 && rm /data/2
+RUN echo lost > /etc/hosts; echo lost > /etc/resolv.conf; echo lost > /dev/shm/file; true
+RUN echo kept > /etc/kept && rm -rf /etc/group
+RUN mkdir -p /var/run/app /dev/own /sys/own 2>/dev/null; rm -rf /tmp/* && chmod 700 /tmp; true
+WORKDIR /made/here
+RUN echo here > file && cat /proc/self/status > /dev/null && test -c /dev/null
+USER 7:8
+RUN echo mine > /var/run/mine 2>/dev/null; id -u > /made/id 2>/dev/null || id -u
+USER 0
+RUN <<END
+#!/bin/sh
+echo "from $0" > /script
+END
+"""
+ENV = {"SOURCE_DATE_EPOCH": "1700000000"}
+
+
+@pytest.fixture
+def context(tmp_path, busybox_base):
+    """A context whose Dockerfile stands on an image with files where a container has its own."""
+    (tmp_path / "context").mkdir()
+    text = (
+        f"FROM {busybox_base}\nCOPY hosts /etc/hosts\nCOPY node /dev/node\nCOPY node /proc/node\n"
+    )
+    for name in ("hosts", "node"):
+        (tmp_path / "context" / name).write_text("of the image\n")
+    (tmp_path / "context/Dockerfile").write_text(text + STEPS)
+    return tmp_path / "context"
+
+
+@pytest.fixture
+def built(run_cli, tmp_path, context):
+    """Return a function that builds in an isolation and prints the ID."""
+
+    def built(isolation):
+        root = tmp_path / isolation
+        how = ("--driver", "vfs", "--isolation", isolation)
+        words = ("build", "-q", "--no-cache", "-t", "a:1", context)
+        return run_cli(*how, *words, root=root, env=ENV)
+
+    return built
+
+
+@pytest.mark.usefixtures("root_only", "containers")
+def test_images_are_equal(built):
+    namespaces, chroot = built("namespaces").ok(), built("chroot").ok()
+    assert "does not isolate them from this process" in chroot.stderr
+    assert namespaces.stdout == chroot.stdout
+
+
+@pytest.mark.usefixtures("root_only")
+def test_an_isolation_that_does_not_exist_is_named(run_cli, tools_store):
+    done = run_cli("--isolation", "jail", "run", "--rm", "tools:1", "true", root=tools_store)
+    assert done.code == 125
+    assert "no plugin 'jail' in ocitool.isolation" in done.stderr
+    assert "namespaces, chroot, auto" in done.stderr
+
+
+@pytest.mark.usefixtures("containers", "root_only")
+def test_chroot_needs_plain_directories(run_cli, tools_store):
+    words = ("--driver", "overlay", "--isolation", "chroot", "run", "--rm", "tools:1", "true")
+    done = run_cli(*words, root=tools_store)
+    assert done.code == 125
+    assert "hint: use --driver vfs" in done.stderr
+
+
+@pytest.fixture
+def in_docker(docker, debian_base, tmp_path):
+    """Return a function that runs ocitool in a container of docker's defaults.
+
+    It sees this machine's files, read-only, and shares its PIDs, so that the files' /proc is that
+    of the container, too.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="docker-", dir=tmp_path))
+    script = 'cd "$1" && shift && exec "$@"'
+    env = {"PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS)), "HOME": str(scratch), **ENV}
+    python = os.path.abspath(os.path.join(sys.prefix, "bin/python"))
+
+    def run(*words, options=()):
+        inside = ["chroot", "/host", "/usr/bin/env", "-i", f"PATH={os.defpath}"]
+        inside += [f"{name}={value}" for name, value in env.items()]
+        inside += ["sh", "-c", script, "sh", str(scratch), python, "-m", "ocitool"]
+        mounts = ("-v", "/:/host:ro", "-v", f"{scratch}:/host{scratch}")
+        command = ("run", "--rm", "--pid", "host", *mounts, *options, debian_base)
+        place = ("--root", f"{scratch}/store")
+        return execute([*docker.command(*command), *inside, *place, *map(str, words)])
+
+    yield run
+    shutil.rmtree(scratch)
+
+
+def test_run_works_in_a_container_of_dockers_defaults(in_docker, built, context, root_only):
+    info = in_docker("info").ok().stdout
+    assert "supported (chroot)" in info
+    words = ("build", "-q", "--no-cache", "-t", "a:1", context)
+    done = in_docker(*words)
+    assert done.stdout == built("namespaces").ok().stdout, done
+    shown = in_docker("run", "--rm", "a:1", "sh", "-c", "cat /script; cat /proc/self/comm").ok()
+    assert shown.stdout == "from /dev/pipes/END\ncat\n"
+    in_docker("system", "check").ok()
+
+
+def test_with_namespaces_allowed_they_are_used(in_docker, root_only):
+    options = ("--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined")
+    info = in_docker("info", options=(*options, "--security-opt", "apparmor=unconfined")).ok()
+    assert "supported (namespaces)" in info.stdout
