@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import click
@@ -16,6 +17,20 @@ import click
 from ocitool.cli.completion_values import files
 from ocitool.oci.timestamps import SECOND, parse_epoch
 from ocitool.store.maintenance.filters import Filters, Label
+
+
+def _isolate(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.obj = replace(context.obj, isolation=value)
+
+
+isolation_option = click.option(
+    "--isolation",
+    metavar="NAME",
+    expose_value=False,
+    callback=_isolate,
+    help="Isolation of containers: auto, namespaces or chroot",
+)
 
 progress_option = click.option(
     "--progress",

@@ -56,6 +56,10 @@ _NO_NAMESPACE: Final = (
     "run as a user that may make namespaces; inside another container, run that one with "
     "--security-opt seccomp=unconfined and, for root, --cap-add SYS_ADMIN"
 )
+_FILTERED: Final = (
+    "a seccomp filter, as of an outer container, refuses it: run that container as root, so that "
+    "--isolation chroot works, or with --security-opt seccomp=unconfined, or without RUN and run"
+)
 _OLD_KERNEL: Final = "this needs Linux 5.12 or later (openat2, mount_setattr)"
 _NO_OVERLAY_HERE: Final = (
     "the upper directory of overlayfs cannot be on overlayfs or NFS: use --root with a directory "
@@ -94,7 +98,7 @@ def remedy(step: str, syscall: str, number: int, path: str) -> str:
         return _OLD_KERNEL
     for prefix, numbers, text in _BY_STEP:
         if step.startswith(prefix) and number in numbers:
-            return text
+            return _FILTERED if text == _NO_USER_NAMESPACE and _filtered() else text
     if path.startswith("overlay"):
         return _overlay(number)
     if number == errno.EINVAL and syscall == "open_tree":
@@ -104,6 +108,15 @@ def remedy(step: str, syscall: str, number: int, path: str) -> str:
     if number == errno.EXDEV:
         return "nothing can be mounted beneath /proc"
     return ""
+
+
+def _filtered() -> bool:
+    """Say whether a seccomp filter judges this process's system calls (proc(5))."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+            return any(line.split() == ["Seccomp:", "2"] for line in lines)
+    except OSError:
+        return False
 
 
 def _overlay(number: int) -> str:

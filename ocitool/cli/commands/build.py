@@ -18,6 +18,7 @@ from ocitool.cli.gotemplate.values import to_json
 from ocitool.cli.options import (
     authfile_option,
     insecure_option,
+    isolation_option,
     progress_option,
     source_date_epoch,
 )
@@ -104,6 +105,7 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
     help="Write digests and names of the image to FILE, as JSON",
 )  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image ID")
+@isolation_option
 @progress_option
 @insecure_option
 @authfile_option
