@@ -100,7 +100,7 @@ def in_docker(docker, debian_base, tmp_path):
         inside += ["sh", "-c", script, "sh", str(scratch), python, "-m", "ocitool"]
         mounts = ("-v", "/:/host:ro", "-v", f"{scratch}:/host{scratch}")
         command = ("run", "--rm", "--pid", "host", *mounts, *options, debian_base)
-        place = ("--root", f"{scratch}/store")
+        place = ("--root", f"{scratch}/store", "--driver", "vfs")
         return execute([*docker.command(*command), *inside, *place, *map(str, words)])
 
     yield run
@@ -122,3 +122,37 @@ def test_with_namespaces_allowed_they_are_used(in_docker, root_only):
     options = ("--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined")
     info = in_docker("info", options=(*options, "--security-opt", "apparmor=unconfined")).ok()
     assert "supported (namespaces)" in info.stdout
+
+
+def test_where_docker_refuses_pivot_root_the_program_cannot_leave_its_root(in_docker, context):
+    options = ("--cap-add", "SYS_ADMIN")
+    in_docker("build", "-q", "-t", "a:1", context, options=options).ok()
+    shown = in_docker("run", "--rm", "a:1", "cat", "/proc/self/status", options=options).ok()
+    fields = dict(line.split(":\t") for line in shown.stdout.splitlines())
+    assert (fields["NSpid"].split()[-1], fields["Pid"]) == ("1", "1")
+    assert int(fields["CapBnd"], 16) & 1 << 18 == 0  # CAP_SYS_CHROOT
+
+
+#: Masks a directory of /proc as docker does, and runs a program as another user.
+MASKED = """
+mount -t tmpfs none /proc/irq
+user=$1; shift
+exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
+"""
+
+
+@pytest.mark.parametrize("who", ["ordinary_user", "rangeless_user"])
+def test_a_user_has_the_outer_proc_where_parts_of_it_are_masked(request, tools_context, who):
+    user = request.getfixturevalue(who)
+    start = ["unshare", "--mount", "sh", "-c", MASKED, "sh", str(user.uid)]
+    root = user.home / "masked"
+
+    def run(*words):
+        command = [*start, user.python, "-m", "ocitool", "--root", root, *words]
+        return execute(command, env=user.env, cwd=user.home)
+
+    run("build", "-q", "-t", "tools:1", tools_context).ok()
+    shown = run("run", "--rm", "tools:1", "sh", "-c", "cat /proc/self/status; ls /proc/irq").ok()
+    assert shown.stdout.startswith("Name:")
+    outer = run("run", "--rm", "tools:1", "sh", "-c", f"ls /proc/{os.getpid()}/root").stderr
+    assert "Permission denied" in outer or "No such file" in outer

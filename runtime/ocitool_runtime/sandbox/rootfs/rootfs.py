@@ -38,6 +38,8 @@ _MASKED_IN_PROC = (
 _MASKED_IN_SYS = ("firmware", "devices/virtual/powercap")
 _READ_ONLY_IN_PROC = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 
+_CAP_SYS_CHROOT = 1 << 18
+
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -176,7 +178,15 @@ class Rootfs:
 
     def mount_proc(self, point: int) -> None:
         """Mount the /proc of this PID namespace, with information on the host masked."""
-        mounted = mounts.filesystem("proc", NOSUID | NODEV | NOEXEC, [])
+        attributes = NOSUID | NODEV | NOEXEC
+        try:
+            mounted = mounts.filesystem("proc", attributes, [])
+        except Refused as error:
+            if error.errno != errno.EPERM:
+                raise
+            # A user namespace may not mount a /proc that shows more than the outer one, of which
+            # parts are masked.  That one shows other processes, too, but gives no access to them.
+            mounted = mounts.bind("/proc", attributes, recursive=True)
         self.attach(mounted, point)
         for name in _READ_ONLY_IN_PROC:
             self._freeze(mounted, name)
@@ -207,9 +217,19 @@ class Rootfs:
         self.attach(cover, target)
 
     def pivot(self) -> None:
-        """Make this the root of the process, and detach the host's."""
+        """Make this the root of the process, and detach the host's.
+
+        Docker's seccomp profile refuses that to containers with CAP_SYS_ADMIN.  There the root is
+        changed without it, and the program has no CAP_SYS_CHROOT, with which it could leave it.
+        """
         os.fchdir(self.fd)
-        syscalls.pivot_root_here()
+        try:
+            syscalls.pivot_root_here()
+        except Refused as error:
+            if error.errno != errno.EPERM:
+                raise
+            os.chroot(".")
+            self._plan["capabilities"] &= ~_CAP_SYS_CHROOT
 
     # -- removal -----------------------------------------------------------------------------
 
