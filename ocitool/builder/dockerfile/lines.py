@@ -57,6 +57,7 @@ class Source:
     name: str
     physical: tuple[str, ...] = field(repr=False)
     directives: Mapping[str, str] = field(default_factory=dict, hash=False)
+    directive_lines: Mapping[str, int] = field(default_factory=dict, hash=False)  # from 1
     lines: tuple[Line, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -100,7 +101,7 @@ class _Splitter:
         self.warnings: list[str] = []
 
     def split(self) -> Source:
-        directives = self.directives()
+        directives, numbers = self.directives()
         escape = directives.get("escape", "\\")
         lines = []
         while self.at < len(self.physical):
@@ -111,24 +112,31 @@ class _Splitter:
             name=self.source.name,
             physical=self.source.physical,
             directives=directives,
+            directive_lines=numbers,
             lines=tuple(lines),
             warnings=tuple(self.warnings),
         )
 
-    def directives(self) -> dict[str, str]:
+    def directives(self) -> tuple[dict[str, str], dict[str, int]]:
+        """Return the value and the line of each directive, by its name."""
         found: dict[str, str] = {}
+        numbers: dict[str, int] = {}
         for number, line in enumerate(self.physical, start=1):
-            # A "#!" line may stand before the syntax directive; the others it ends.
-            if number == 1 and line.startswith("#!"):
+            # Behind a "#!" line BuildKit looks for syntax and check; escape is a comment there.
+            if number == 1 and self.shebang():
                 continue
             directive = parse_directive(line)
-            if directive is None or (directive[0] != "syntax" and self.shebang()):
+            if directive is None:
                 break
+            name, value = directive
+            if name == "escape" and self.shebang():
+                continue
             try:
-                add_directive(found, *directive)
+                add_directive(found, name, value)
             except FormatError as error:
                 raise self.source.error(number, number, error.message, hint=error.hint) from error
-        return found
+            numbers[name] = number
+        return found, numbers
 
     def shebang(self) -> bool:
         return self.physical[0].startswith("#!")

@@ -6,7 +6,8 @@ it is an error.  What the language has and this package does not is refused by n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ocitool.builder.dockerfile import statements
@@ -88,8 +89,11 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
         )
     global_args: list[Arg] = []
     stages: list[tuple[From, list[Instruction]]] = []
+    warnings = [*_unsupported_checks(source), *source.warnings]
     for line in source.lines:
         instruction = _instruction(source, line)
+        if isinstance(instruction, Arg):
+            warnings += _unusable_names(source, instruction)
         if isinstance(instruction, From):
             stages.append((instruction, []))
         elif stages:
@@ -116,7 +120,7 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
             ParsedStage(from_=from_, instructions=tuple(instructions), index=index)
             for index, (from_, instructions) in enumerate(stages)
         ),
-        warnings=source.warnings,
+        warnings=tuple(warnings),
         physical=source.physical,
     )
 
@@ -129,6 +133,43 @@ def _instruction(source: Source, line: Line) -> Instruction | From:
         raise source.error(
             line.span.first, line.span.last, error.message, hint=error.hint
         ) from error
+
+
+def _unsupported_checks(source: Source) -> Iterator[str]:
+    """Yield a warning for ``# check=``, which would be without effect silently."""
+    if "check" in source.directives:
+        line = source.directive_lines["check"]
+        yield (
+            f"{source.name}:{line}: check={source.directives['check']}: "
+            "build checks are not supported, and this line has no effect"
+        )
+
+
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+
+
+def _unusable_names(source: Source, arg: Arg) -> Iterator[str]:
+    """Yield a warning for each name that ``$`` cannot refer to.
+
+    Older builders expanded and unquoted the names of ARG; BuildKit takes them as they are.
+    """
+    for name, _ in arg.pairs:
+        if _IDENTIFIER.fullmatch(name):
+            continue
+        plain = name.translate(_QUOTES)
+        if "$" in name:
+            why = "variables are not replaced in the name of an ARG; write the name itself"
+        elif _IDENTIFIER.fullmatch(plain):
+            why = f"quotes are not removed from the name of an ARG; write ARG {plain}"
+        else:
+            why = "the name of a variable has letters, digits and underscores only"
+        yield (
+            f"{source.name}:{arg.span.first}: no instruction can refer to the variable "
+            f"that ARG {name} declares: {why}"
+        )
+
+
+_QUOTES = str.maketrans("", "", "'\"\\`")
 
 
 def _function(word: str) -> Callable[[Statement], Instruction | From]:

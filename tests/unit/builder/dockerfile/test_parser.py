@@ -8,6 +8,7 @@ import pytest
 
 from ocitool.builder.dockerfile.instructions import (
     Add,
+    Arg,
     Cmd,
     Copy,
     Entrypoint,
@@ -59,6 +60,55 @@ def test_an_empty_line_in_a_continuation_is_a_warning() -> None:
     assert [warning.split(": ")[:2] for warning in dockerfile.warnings] == [
         ["D:3", "NoEmptyContinuation"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "warning"),
+    [
+        ("${n}", "variables are not replaced in the name of an ARG; write the name itself"),
+        ("a$b", "variables are not replaced in the name of an ARG; write the name itself"),
+        ('"a"', "quotes are not removed from the name of an ARG; write ARG a"),
+        ("'a'", "quotes are not removed from the name of an ARG; write ARG a"),
+        ("\\a", "quotes are not removed from the name of an ARG; write ARG a"),
+        ("a-b", "the name of a variable has letters, digits and underscores only"),
+        ("1a", "the name of a variable has letters, digits and underscores only"),
+        ("_a1", None),
+        ("\u00e4", None),
+    ],
+)
+@pytest.mark.parametrize("before", ["", "FROM a\nRUN b \\\n c\n"])
+def test_a_name_of_arg_that_no_variable_has_is_a_warning(name, warning, before) -> None:
+    dockerfile = parse(f"{before}ARG fine=1 {name}=2\nFROM a".encode(), name="D")
+    args = [
+        each
+        for each in (*dockerfile.global_args, *dockerfile.stages[0].instructions)
+        if isinstance(each, Arg)
+    ]
+    assert [each.pairs for each in args] == [(("fine", "1"), (name, "2"))]
+    line = 4 if before else 1
+    expected = f"D:{line}: no instruction can refer to the variable that ARG {name} declares: "
+    assert dockerfile.warnings == (() if warning is None else (expected + warning,))
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        ("# Check = skip=all\n", 1),
+        ("#syntax=docker/dockerfile:1\n#check=skip=all\n", 2),
+        ("#!/usr/bin/x\n# check=skip=all\n", 2),
+        ("#!/usr/bin/x\n# escape=`\n# syntax=docker/dockerfile:1\n# check=skip=all\n", 4),
+        ("# a comment\n# check=skip=all\n", None),
+        ("\n# check=skip=all\n", None),
+        ("FROM b\n# check=skip=all\n", None),
+    ],
+)
+def test_checks_are_a_warning_where_they_would_count(before: str, line: int | None) -> None:
+    dockerfile = parse(f"{before}FROM a\nRUN b \\\n c".encode(), name="D")
+    assert dockerfile.stages[-1].instructions[0].span.text == "RUN b  c"
+    expected = (
+        f"D:{line}: check=skip=all: build checks are not supported, and this line has no effect"
+    )
+    assert dockerfile.warnings == (() if line is None else (expected,))
 
 
 @pytest.mark.parametrize(
