@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 from ocitool.errors import FormatError
 from ocitool.inputfile import read_input_file
+from ocitool.option_types import convert_fields
 
 _LARGEST: Final = 1024 * 1024  # bytes of a file
 _ENVIRONMENT: Final = {
@@ -37,6 +38,9 @@ class Settings:
     trusted_owner: str = ""  # decimal user ID; root may use the store of this user, too
     #: name of a field -> "default", a file's path, "OCITOOL_ROOT", "--root"
     origins: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        convert_fields(self)
 
     @classmethod
     def load(

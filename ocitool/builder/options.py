@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
+from ocitool.option_types import convert_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """Options of one build; the fields are those of the command."""
+    """Options of one build; the fields are those of the command.
+
+    Raises:
+        FormatError: a value is of another type; the Dockerfile may be a string, too.
+    """
 
     context: str = "."  # a directory
     file: str = ""  # the Dockerfile; default: Dockerfile or Containerfile in the context
@@ -29,6 +34,9 @@ class BuildOptions:
     authfile: str = ""  # credentials; default: where docker and podman have them
     #: Seconds since the epoch: the latest time of anything new.  None: the current time.
     source_date_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        convert_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

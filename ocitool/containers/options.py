@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ocitool.errors import ContainerError
+from ocitool.option_types import convert_fields
 from ocitool_runtime.defaults import Network
 from ocitool_runtime.spec import Mount
 
@@ -19,7 +20,11 @@ _HOSTNAME: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62})?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """One container.  What is not given comes from the image."""
+    """One container.  What is not given comes from the image.
+
+    Raises:
+        FormatError: a value is of another type.
+    """
 
     image: str
     args: tuple[str, ...] = ()
@@ -36,6 +41,9 @@ class RunOptions:
     interactive: bool = False
     terminal: bool = False
     init: bool = False
+
+    def __post_init__(self) -> None:
+        convert_fields(self)
 
     def check(self) -> None:
         """Raise `ContainerError` for an invalid option."""

@@ -22,6 +22,7 @@ LAYERS = {
     "ocitool.settings": 2,
     "ocitool.errors": 0,
     "ocitool.inputfile": 1,
+    "ocitool.option_types": 1,
     "ocitool.progress": 1,
 }
 #: The one name that lower layers may import from the top.

@@ -81,6 +81,9 @@ def make_plan(sandbox: Sandbox) -> Plan:
 
 
 def _check(sandbox: Sandbox) -> None:
+    for name in ("args", "env", "hosts", "capabilities"):
+        if isinstance(getattr(sandbox, name), str):  # which is a sequence of strings, too
+            raise SandboxError("expected a sequence of strings, got a string", where=name)
     if not sandbox.args:
         raise SandboxError("no command specified", where="args", hint="name a command to run")
     if not sandbox.rootfs or sandbox.rootfs[0].target != "/":
