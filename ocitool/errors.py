@@ -33,6 +33,9 @@ class OcitoolError(Exception):
         self.message = message
         self.where = where
         self.hint = hint
+        # Of a build: the lines of the Dockerfile at fault, and the number of the first, from 1.
+        self.excerpt: tuple[str, ...] = ()
+        self.line = 0
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
@@ -251,12 +254,14 @@ class StepFailed(BuildError):
         status: int,
         where: str = "",
         log: tuple[str, ...] = (),
+        line: int = 0,
         excerpt: tuple[str, ...] = (),
         hint: str = "",
     ) -> None:
         super().__init__(message, where=where, hint=hint)
         self.status = status
         self.log = log
+        self.line = line
         self.excerpt = excerpt
 
 

@@ -122,15 +122,19 @@ class Location:
         except OcitoolError as error:
             if not error.where.startswith(str(self)):
                 error.where = f"{self}: {error.where}" if error.where else str(self)
+            if not error.excerpt:
+                error.excerpt, error.line = self.excerpt, self.line
             raise
         except OSError as error:  # of the build context: the store raises errors of its own
             if error.filename is None or not error.strerror:
                 raise
-            raise BuildError(
+            unreadable = BuildError(
                 f"{error.filename}: {error.strerror}",
                 where=str(self),
                 hint="make it readable, or add it to .dockerignore",
-            ) from error
+            )
+            unreadable.excerpt, unreadable.line = self.excerpt, self.line
+            raise unreadable from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ import click
 
 from ocitool.cli.output import OutputGone, colour_wanted, write_raw
 from ocitool.cli.text import escaped, one_line, shortened, visible_line
-from ocitool.errors import DockerfileError, OcitoolError, StepFailed
+from ocitool.errors import OcitoolError, StepFailed
 
 PREFIX = "Error: "
 _HINT = "hint: "
@@ -205,16 +205,12 @@ def _own(error: OcitoolError) -> tuple[str, ...]:
 
 
 def _excerpt(error: OcitoolError) -> Iterator[str]:
-    """Yield the lines at fault as BuildKit shows them, with line numbers where they are known."""
-    if not isinstance(error, (DockerfileError, StepFailed)):
-        return
-    found = re.search(r":(\d+)(?::\d+)?$", error.where)
-    number = error.line if isinstance(error, DockerfileError) else int(found[1]) if found else 0
+    """Yield the lines at fault as BuildKit shows them, with their numbers."""
     for offset, line in enumerate(error.excerpt[:_EXCERPT]):
         if re.match(r"\s*\d+ \| ", line):  # numbered already
             yield line
         else:
-            yield f"{number + offset if number else '':>4} | >>> {line.rstrip()}"
+            yield f"{error.line + offset if error.line else '':>4} | >>> {line.rstrip()}"
     if len(error.excerpt) > _EXCERPT:
         yield f"     | ... ({len(error.excerpt) - _EXCERPT} more lines)"
 

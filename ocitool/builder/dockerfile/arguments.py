@@ -185,6 +185,12 @@ _FAR = 3  # edits; a name this far away is another name
 
 def suggest(word: str, names: Iterable[str]) -> str:
     """Return `` (did you mean NAME?)``, or nothing where no name is near."""
+    near = nearest(word, names)
+    return f" (did you mean {near}?)" if near else ""
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Return the name that was probably meant by *word*, ``""`` where none is near."""
     word = word.lower()
     # Of two names as near, the one with the same letters: two of them were swapped.
     ranked = (
@@ -192,7 +198,7 @@ def suggest(word: str, names: Iterable[str]) -> str:
         for name in names
     )
     distance, _, name = min(ranked, default=(_FAR, True, ""))
-    return f" (did you mean {name}?)" if distance < min(_FAR, len(name)) else ""
+    return name if distance < min(_FAR, len(name)) else ""
 
 
 def _distance(one: str, other: str) -> int:

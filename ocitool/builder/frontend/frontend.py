@@ -15,17 +15,26 @@ from ocitool.builder.definition import (
     ImageDefinition,
     LocalContext,
     Location,
+    ResolvedImage,
     Resolver,
     Scratch,
     SourceImage,
     Step,
 )
 from ocitool.builder.dockerfile import instructions as do
+from ocitool.builder.dockerfile.arguments import nearest
 from ocitool.builder.dockerfile.lines import Span
 from ocitool.builder.dockerfile.parser import Dockerfile
 from ocitool.builder.frontend import steps
 from ocitool.builder.frontend.evaluate import StageState, configure, is_configuration
-from ocitool.builder.frontend.stages import Stage, global_scope, needed, resolve, target_of
+from ocitool.builder.frontend.stages import (
+    ARG_HINT,
+    Stage,
+    global_scope,
+    needed,
+    resolve,
+    target_of,
+)
 from ocitool.builder.frontend.variables import (
     EPOCH,
     PREDEFINED,
@@ -33,6 +42,7 @@ from ocitool.builder.frontend.variables import (
     platform_args,
     source_date_epoch,
 )
+from ocitool.errors import BadDigest, BadReference, FormatError, OcitoolError
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.platform import Platform
 from ocitool_runtime.defaults import DEFAULT_PATH
@@ -177,7 +187,12 @@ class _Frontend:
     def _from(self, stage: Stage, reference: str, platform: Platform) -> tuple[int, ImageConfig]:
         location = self._location(stage.parsed.from_.span)
         with location.in_errors():
-            image = self._resolver(reference, platform)
+            try:
+                image = self._resolved(stage, reference, platform)
+            except (BadReference, BadDigest) as error:
+                message = f'failed to parse stage name "{reference}": {error.message}'
+                expanded = reference != stage.parsed.from_.image
+                raise FormatError(message, hint=ARG_HINT if expanded else error.hint) from error
         actual = image.config.platform
         if (actual.os, actual.architecture) != (platform.os, platform.architecture):
             self._warn(
@@ -187,6 +202,16 @@ class _Frontend:
         vertex = SourceImage(reference=reference, platform=platform, digest=image.digest)
         name = f"[{stage.name} 1/{_count_steps(stage)}] FROM {reference}"
         return self._graph.add(vertex, location, name), image.config
+
+    def _resolved(self, stage: Stage, reference: str, platform: Platform) -> ResolvedImage:
+        """Resolve an image that *stage* names; the hint of an error says which stage was meant."""
+        try:
+            return self._resolver(reference, platform)
+        except OcitoolError as error:
+            earlier = (each.from_.name or "" for each in self._file.stages[: stage.index])
+            if near := nearest(reference, earlier):
+                error.hint = f"did you mean {near}? No earlier stage is named {reference!r}"
+            raise
 
     def _refuse_triggers(self, stage: Stage, run: RunConfig) -> None:
         if run.on_build:
@@ -230,7 +255,7 @@ class _Frontend:
             return self._scratch, source
         key = (source, state.platform)
         if key not in self._images:
-            digest = self._resolver(source, state.platform).digest
+            digest = self._resolved(stage, source, state.platform).digest
             vertex = SourceImage(reference=source, platform=state.platform, digest=digest)
             self._images[key] = self._graph.add(vertex, location)
         return self._images[key], source

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from ocitool.builder.dockerfile.expand import WordError
 from ocitool.builder.dockerfile.instructions import Copy
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
 from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import StageCycle, UnknownStage
+
+#: What to do where a FROM expands to something that is no image's name.
+ARG_HINT: Final = "give the ARG a default before the first FROM, or set it by --build-arg"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,7 @@ def resolve(file: Dockerfile, scope: Scope) -> tuple[Stage, ...]:
             raise file.error(
                 origin.span,
                 f"base name ({origin.image}) should not be blank",
-                hint="give the ARG a default before the first FROM, or set it by --build-arg",
+                hint=ARG_HINT,
             )
         base: int | str = numbers.get(image.lower(), image)
         stages.append(Stage(parsed=parsed, base=base, platform=platform, sources={}))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from ocitool.builder.context.context import Context
@@ -17,7 +18,6 @@ from ocitool.builder.solver.cache import Cache, NoCache, step_record
 from ocitool.builder.solver.copy_digests import CopySource, Inputs
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.keys import step_key
-from ocitool.errors import StepFailed
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import ProgressSink, StepErred, StepFinished, StepStarted
 from ocitool.store.build_cache import StepRecord
@@ -85,18 +85,9 @@ class Solver:
             cached=self._cached,
         )
 
-    @contextlib.contextmanager
-    def _located(self, number: int) -> Iterator[None]:
+    def _located(self, number: int) -> AbstractContextManager[None]:
         location = self._definition.locations.get(number)
-        if location is None:
-            yield
-            return
-        with location.in_errors():
-            try:
-                yield
-            except StepFailed as error:
-                error.excerpt = location.excerpt
-                raise
+        return contextlib.nullcontext() if location is None else location.in_errors()
 
     def _fetch(self, number: int, vertex: SourceImage) -> tuple[Layer, ...]:
         if number not in self._definition.names:

@@ -177,8 +177,9 @@ def command(
     if quiet:
         write_line(str(result.image_id))
         return
-    if result.cached == result.steps:
-        write_line(f"Nothing to do: all {result.steps} steps were cached.")
+    if 0 < result.steps == result.cached:
+        steps = f"all {result.steps} steps were" if result.steps > 1 else "the only step was"
+        write_line(f"Nothing to do: {steps} cached.")
     write_line(f"Image {result.image_id}")
     write_line(f"Digest {result.digest}")
     for tag in (Reference.parse(tag).familiar for tag in result.tags):

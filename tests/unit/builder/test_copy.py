@@ -217,3 +217,11 @@ def test_heredocs(project):
     assert built.read("single") == "tabs go\n"
     assert built.tree["d/one"].startswith("0 700 1:2 ") and "d/f" in built.tree
     assert built.tree["single"].startswith("0 644 0:0 ")
+
+
+@pytest.mark.parametrize("line", ["COPY gone /", "COPY f /d", "COPY --chown=nobody f /"])
+def test_what_fails_shows_its_lines_of_the_dockerfile(sources, line):
+    with pytest.raises(BuildError) as caught:
+        sources.build(scratch("COPY d /d", f"{line.removesuffix('/')}\\", "  /d/../d"))
+    assert caught.value.line == 3
+    assert caught.value.excerpt == (f"{line.removesuffix('/')}\\", "  /d/../d")

@@ -23,6 +23,7 @@ from ocitool.builder.definition import (
 )
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.frontend.frontend import Arguments, define
+from ocitool.builder.frontend.stages import ARG_HINT
 from ocitool.builder.solver.cache import LocalCache
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.solver import Solver
@@ -30,6 +31,7 @@ from ocitool.errors import BuildError, DockerfileError, ImageNotFound, LayerErro
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
+from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT
 from ocitool_runtime.defaults import DEFAULT_PATH, Network
 
@@ -127,6 +129,45 @@ def test_images_are_resolved_for_the_platform_of_their_stage():
 def test_an_image_that_cannot_be_resolved_is_named_with_its_line():
     with pytest.raises(ImageNotFound, match="Dockerfile:2: there is no image gone"):
         definition("# a comment", "FROM gone")
+
+
+@pytest.mark.parametrize(
+    ("lines", "hint"),
+    [
+        (["FROM base AS gome", "FROM base", "COPY --from=gone a b"], "did you mean gome?"),
+        (["FROM base AS gonee", "FROM GONE"], "did you mean gonee?"),
+        (["FROM base AS other", "FROM gone"], ""),
+        (["FROM gone AS gone"], ""),
+        (["FROM gone AS gome", "FROM gome AS gonee"], ""),
+    ],
+)
+def test_a_name_near_that_of_an_earlier_stage_is_a_hint(lines, hint):
+    def gone(reference, platform):
+        return resolve(reference.lower(), platform)
+
+    with pytest.raises(ImageNotFound) as caught:
+        definition(*lines, resolver=gone)
+    assert caught.value.hint.startswith(hint) and bool(caught.value.hint) == bool(hint)
+    line = next(number for number, line in enumerate(lines, 1) if "gone" in line.lower().split()[1])
+    assert (caught.value.line, caught.value.excerpt) == (line, (lines[line - 1],))
+
+
+@pytest.mark.parametrize(
+    ("image", "hint"),
+    [("x:$V", ARG_HINT), ("$V:1", ARG_HINT), ("x@$V", ARG_HINT), ("$V", ARG_HINT), ("x:", "")],
+)
+def test_an_empty_variable_in_from_is_an_error_of_its_line(image, hint):
+    def parsed(reference, platform):
+        Reference.parse(reference)
+        return resolve(reference, platform)
+
+    with pytest.raises(DockerfileError) as caught:
+        definition("ARG V", f"FROM {image}", resolver=parsed)
+    blank = f"base name ({image}) should not be blank"
+    name = image.replace("$V", "")
+    wanted = f'failed to parse stage name "{name}": ' if name else blank
+    assert str(caught.value).startswith(f"Dockerfile:2: {wanted}")
+    assert caught.value.hint == hint and caught.value.excerpt == (f"FROM {image}",)
 
 
 def test_everything_is_expanded_and_checked_before_anything_is_executed():

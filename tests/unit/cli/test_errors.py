@@ -27,6 +27,7 @@ STEP = StepFailed(
     status=2,
     where="Dockerfile:3",
     log=("cc -c main.c", "make: *** [all] Error 1\n"),
+    line=3,
     excerpt=("RUN make \\", "    all"),
     hint="run it by hand",
 )

@@ -182,7 +182,7 @@ def json_events(error: BaseException, *, debug: bool = False) -> tuple[int, list
 
 def test_json_has_errors_as_events() -> None:
     failure = StepFailed("exit code: 2", status=2, where="Dockerfile:3", hint="do", log=("a", "b"))
-    failure.excerpt = ("RUN make",)
+    failure.excerpt, failure.line = ("RUN make",), 3
     code, (event,) = json_events(failure)
     assert (code, event["exit_code"]) == (2, 2)
     assert event["type"] == "error"
