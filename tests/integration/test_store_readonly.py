@@ -80,6 +80,7 @@ def fill_for(user, root, run_cli):
     try:
         fill(made)
         saved = run_cli("save", "-o", made / "saved.tar", "app:1", "packed:1", root=made).ok()
+        (made / "saved.tar").chmod(0o644)
         assert saved.code == 0
         made.chmod(0o755)
         run_cli("load", "-i", made / "saved.tar", root=root, user=user).ok()

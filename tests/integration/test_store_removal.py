@@ -121,6 +121,7 @@ def test_files_of_foreign_ids_go_as_well(ordinary_user, store_root, run_cli, tmp
         put_image(store, NAME, put_layer(store, members))
     archive = ordinary_user.home / f"{background}.tar"
     run_cli("save", "-o", archive, NAME, root=store_root).ok()
+    archive.chmod(0o644)
     root = ordinary_user.home / f"store-{background}"
     run_cli("load", "-i", archive, root=root, user=ordinary_user).ok()
     done = ordinary_user.run(ordinary_user.python, "-c", UNPACK, root, NAME)
