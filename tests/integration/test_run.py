@@ -140,6 +140,27 @@ def test_a_user(run, user, ids):
     assert shell(run, "echo $(id -u) $(id -g)", "-u", user) == f"{ids}\n"
 
 
+def test_digits_are_an_id_and_never_a_name(run_cli, tools_store, tmp_path):
+    """CVE-2016-3697: an image's line for a user called 1000 must not make root of it."""
+    (tmp_path / "Dockerfile").write_text(
+        "FROM tools:1\nRUN echo 1000:x:0:0::/:/bin/sh >> /etc/passwd"
+        " && echo 2000:x:0: >> /etc/group && chmod 777 /tmp\n"
+        "USER 1000\nWORKDIR /made\nRUN id -u > /tmp/step && id -g >> /tmp/step\n"
+        "USER ann:2000\nRUN id -u > /tmp/step2 && id -g >> /tmp/step2\n"
+    )
+    run_cli("build", "-q", "-t", "digits:1", tmp_path, root=tools_store).ok()
+
+    def said(script, *options):
+        words = ("run", "--rm", *options, "digits:1", "sh", "-c", script)
+        return run_cli(*words, root=tools_store).ok().stdout.split()
+
+    assert said("cat /tmp/step /tmp/step2") == ["1000", "0", "7", "2000"]
+    assert said("stat -c %u /made") == ["1000"]
+    assert said("id -u; id -g", "-u", "1000") == ["1000", "0"]
+    assert said("id -u; id -g", "-u", "ann:2000") == ["7", "2000"]
+    run_cli("rmi", "digits:1", root=tools_store).ok()
+
+
 def test_an_entrypoint(run):
     assert run("--entrypoint", "ls", "tools:1", "/etc/passwd").ok().stdout == "/etc/passwd\n"
     assert run("--entrypoint", "", "tools:1", "pwd").ok().stdout == "/\n"

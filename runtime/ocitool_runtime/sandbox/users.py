@@ -33,6 +33,9 @@ class User:
 def resolve(spec: str, passwd: str = "/etc/passwd", group: str = "/etc/group") -> User:
     """Return the user of *spec*; a number need not be in the files, a name must be.
 
+    Digits are an ID and never a name: an image's line for a user called 1000 would else be what
+    ``-u 1000`` means, with the ID 0 (CVE-2016-3697).
+
     Raises UnknownUser, also for malformed numbers: "+1", " 1", "0x1".
     """
     user, _, wanted_group = spec.partition(":")
@@ -64,19 +67,23 @@ def _number(text: str) -> int | None:
 
 def _find_user(rows: list[list[str]], name: str, uid: int | None) -> list[str] | None:
     for row in rows:
-        if row[0] == name or (uid is not None and row[2] == str(uid)):
+        if row[0] == name if uid is None else _same_id(row[2], uid):
             return row
     return None
 
 
+def _same_id(digits: str, wanted: int) -> bool:
+    return (digits.lstrip("0") or "0") == str(wanted)
+
+
 def _find_group(rows: list[list[str]], wanted: str) -> int:
     gid = _number(wanted)
+    if gid is not None:
+        return gid
     for row in rows:
-        if row[0] == wanted or (gid is not None and row[2] == wanted):
+        if row[0] == wanted:
             return _number(row[2]) or 0
-    if gid is None:
-        raise UnknownUser(f"unable to find group {wanted}: no matching entries in group file")
-    return gid
+    raise UnknownUser(f"unable to find group {wanted}: no matching entries in group file")
 
 
 def _memberships(rows: list[list[str]], name: str) -> list[int]:

@@ -21,9 +21,12 @@ def test_capabilities_by_any_spelling():
 @pytest.fixture
 def files(tmp_path):
     (tmp_path / "passwd").write_text(
-        "# a comment:x:1:1\nbroken\nneg:x:-1:0:::\nroot:x:0:0::/r:\n5:x:6:7:::\nann:x:7:8::/a:\n"
+        "# a comment:x:1:1\nbroken\nneg:x:-1:0:::\nroot:x:0:0::/r:\n5:x:0:0::/bad:\n"
+        "2000:x:0:0:::\nann:x:7:8::/a:\nzed:x:014:015::/z:\n"
     )
-    (tmp_path / "group").write_text("g:x:9:ann,root\nh:x:10:\nbad:x:y:ann\ni:x:11:ann\n")
+    (tmp_path / "group").write_text(
+        "g:x:9:ann,root\nh:x:10:\nbad:x:y:ann\n2000:x:0:5\ni:x:11:ann\n"
+    )
 
     def find(spec):
         found = resolve(spec, str(tmp_path / "passwd"), str(tmp_path / "group"))
@@ -39,8 +42,16 @@ def files(tmp_path):
         ("ann", (7, 8, [9, 11], "/a")),
         ("7:h", (7, 10, [], "/a")),
         (":h", (0, 10, [], "/r")),
-        ("5", (6, 7, [], "/")),  # a name of digits comes first, as it does in Docker
         ("12:13", (12, 13, [], "/")),
+        # Digits are an ID, whatever is called so (CVE-2016-3697).
+        ("5", (5, 0, [], "/")),
+        ("0", (0, 0, [9], "/r")),
+        ("00", (0, 0, [9], "/r")),
+        ("07", (7, 8, [9, 11], "/a")),
+        ("ann:2000", (7, 2000, [], "/a")),
+        ("5:2000", (5, 2000, [], "/")),
+        (":2000", (0, 2000, [], "/r")),
+        ("14", (14, 15, [], "/z")),  # also where the file writes the ID with a zero before it
     ],
 )
 def test_users(files, spec, expected):
