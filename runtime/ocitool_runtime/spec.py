@@ -105,7 +105,7 @@ class Sandbox:
     terminal: bool = False
     terminal_size: tuple[int, int] = (0, 0)  # rows, columns
     capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
-    no_new_privileges: bool = True
+    no_new_privileges: bool = False  # set in any case if `owners_aside`
     seccomp: bool = True
     rlimits: tuple[Rlimit, ...] = ()
     init: bool = False  # PID 1 is a reaper instead of the program

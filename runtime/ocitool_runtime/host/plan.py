@@ -69,7 +69,9 @@ def make_plan(sandbox: Sandbox) -> Plan:
         terminal=sandbox.terminal,
         terminal_size=sandbox.terminal_size,
         capabilities=mask,
-        no_new_privileges=sandbox.no_new_privileges,
+        # With a single ID there is no other user to become, and a filter that hands calls to the
+        # shim has to be the last step: the init's own change of IDs would wait for an answer.
+        no_new_privileges=sandbox.no_new_privileges or sandbox.owners_aside,
         seccomp=_filter(sandbox) if sandbox.seccomp else b"",
         notifying=_filter(sandbox, notify=True) if sandbox.seccomp else b"",
         owners_aside=sandbox.owners_aside,
@@ -101,10 +103,9 @@ def _check(sandbox: Sandbox) -> None:
         raise SandboxError("a user namespace cannot mount EROFS images", where="uid_maps")
     if bool(sandbox.uid_maps) != bool(sandbox.gid_maps):
         raise SandboxError("uid_maps and gid_maps must be given together", where="uid_maps")
-    if sandbox.owners_aside and not (sandbox.seccomp and sandbox.no_new_privileges):
+    if sandbox.owners_aside and not sandbox.seccomp:
         raise SandboxError(
-            "ownership override xattrs need the seccomp filter and no_new_privileges",
-            where="owners_aside",
+            "ownership override xattrs need the seccomp filter", where="owners_aside"
         )
     if sandbox.init and "CAP_SYS_PTRACE" in capabilities.normal(sandbox.capabilities):
         # /proc/1/exe would be the host's interpreter, open to be overwritten (CVE-2019-5736).

@@ -81,7 +81,7 @@ def _become(
         channel.send(shim, messages.Note(note))
     _live_with(shim)
     if plan["init"]:
-        _split(shim)
+        _split(shim, listener)
     os.setsid()
     if terminal is not None:
         fcntl.ioctl(0, _TIOCSCTTY, 0)
@@ -142,15 +142,16 @@ def _live_with(shim: _socket.socket) -> None:
         os._exit(125)
 
 
-def _split(shim: _socket.socket) -> None:
+def _split(shim: _socket.socket, listener: int) -> None:
     """Fork: the child becomes the program, this process stays as the init that reaps."""
     _block()
     pid = os.fork()
     if pid == 0:
         return
     shim.close()
-    for stream in (0, 1, 2):
-        os.close(stream)
+    for fd in (0, 1, 2, listener):
+        if fd >= 0:
+            os.close(fd)
     os._exit(_reap(pid))
 
 

@@ -40,7 +40,7 @@ def _limit(value: int) -> str:
 
 
 def drop(plan: Plan, user: User, notes: list[str]) -> int:
-    """Become *user* with the plan's capabilities, and with no way to gain others.
+    """Become *user* with the plan's capabilities, and with no way to gain others than these.
 
     Returns what `filter_calls` returns if the filter had to be installed here, else -1.
 
