@@ -63,7 +63,7 @@ platform_option = click.option(
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only image IDs")
 
-silent_option = click.option("-q", "--quiet", is_flag=True, help="Print only image names")
+silent_option = click.option("-q", "--quiet", is_flag=True, help="Print only the name")
 
 format_option = click.option(
     "--format", "format_", metavar="FORMAT",

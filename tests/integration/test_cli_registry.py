@@ -78,8 +78,9 @@ def test_login_push_pull_logout(cli, tmp_path):
         secret = base64.b64encode(b"ann:s3cret").decode()
         assert not {"s3cret", secret} & set(pushed.stderr.split())
         inline = {"DOCKER_AUTH_CONFIG": json.dumps({"auths": {address: {"auth": secret}}})}
-        cli("logout", address).ok()
-        failed(cli("logout", address), 1, f"not logged in to {address}")
+        removed = cli("logout", address).ok().stdout
+        assert removed == f"Removing login credentials for {address}\n"
+        assert cli("logout", address).ok().stdout == f"Not logged in to {address}\n"
         failed(cli("pull", name), 1, "401")
         pulled = cli("--debug", "pull", name, env=inline).ok()
         assert f"{address}: credentials: from DOCKER_AUTH_CONFIG" in pulled.stderr

@@ -167,7 +167,7 @@ def test_all_tags_are_pushed_and_pulled(cli, tmp_path):
         pushed = cli("push", "-a", repository).ok().stdout.splitlines()
         assert [line.split(":")[0] for line in pushed] == ["1", "2"]
         cli("rmi", f"{repository}:1", f"{repository}:2").ok()
-        assert names(cli("pull", "-qa", repository)) == [f"{repository}:1", f"{repository}:2"]
+        assert names(cli("pull", "-qa", repository)) == [repository]
         assert len(json.loads(cli("inspect", "app:1").ok().stdout)[0]["RepoTags"]) == 3
         failed(cli("pull", "-a", f"{address}/none"), 1, "not found")
     for command in ("pull", "push"):

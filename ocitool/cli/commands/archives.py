@@ -9,7 +9,7 @@ import click
 
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.completion_values import files, images
-from ocitool.cli.options import progress_option, silent_option, source_date_epoch
+from ocitool.cli.options import progress_option, source_date_epoch
 from ocitool.cli.outfile import archive_to
 from ocitool.cli.output import write_line
 from ocitool.errors import FormatError, NotFound
@@ -73,7 +73,7 @@ def export(app: App, image: str, output: str | None) -> None:
     "-i", "--input", "input_", metavar="FILE", shell_complete=files,
     help="Read from FILE instead of stdin",
 )  # fmt: skip
-@silent_option
+@click.option("-q", "--quiet", is_flag=True, help="Do not show progress")
 @progress_option
 @pass_app
 def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
@@ -92,7 +92,7 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
         images = load_images(stream, into=store, progress=sink)
     for image in images:
         shown = familiar(image.name) if image.name else str(image.id)
-        write_line(shown if quiet else f"Loaded image{'' if image.name else ' ID'}: {shown}")
+        write_line(f"Loaded image{'' if image.name else ' ID'}: {shown}")
 
 
 @click.command(name="import")

@@ -104,8 +104,8 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) ->
                 documents.append(inspect_document(store, local_image(store, name)))
             except OcitoolError as error:
                 failed.append(error)
-    if documents or not failed:
-        emit_documents(documents, format=format_)
+    if documents or not format_:
+        emit_documents(documents, format=format_)  # an empty list if there is no image, as docker
     raise_all(failed)
 
 

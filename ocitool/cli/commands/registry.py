@@ -73,6 +73,9 @@ def pull(
             )
             for each in names
         ]
+    if quiet and all_tags:
+        write_line(Reference.parse(name).repository)
+        return
     for each, image in zip(names, pulled, strict=True):
         if not quiet:
             write_line(f"Digest: {image.digest}")
@@ -157,6 +160,9 @@ def push(
             )
             for each in names
         ]
+    if quiet and all_tags:
+        write_line(Reference.parse(name).repository)
+        return
     for each, descriptor in zip(names, pushed, strict=True):
         reference = Reference.parse(target or each)
         if quiet:
@@ -239,9 +245,10 @@ def logout(registry: str, authfile: str | None) -> None:
     """
     from ocitool_registry.auth.keychain import remove_credential
 
-    if not remove_credential(registry, authfile):
-        raise AuthError(f"not logged in to {registry}")
-    write_line(f"Removed login credentials for {registry}")
+    if remove_credential(registry, authfile):
+        write_line(f"Removing login credentials for {registry}")
+    else:  # no error, so that a job may end with it whatever happened before
+        write_line(f"Not logged in to {registry}")
 
 
 @click.command()

@@ -22,6 +22,7 @@ from ocitool.cli.options import (
 from ocitool.cli.output import Column, emit_list, short_id, write, write_line
 from ocitool.cli.text import one_line, shortened
 from ocitool.cli.units import ago, human_size
+from ocitool.oci.platform import this_platform
 
 if TYPE_CHECKING:
     from ocitool.progress import ProgressSink
@@ -125,8 +126,10 @@ def _information(app: App, store: Any) -> dict[str, Any]:
         "Images": len(store.refs.names()),
         **_shared_stores(store, settings),
         "User": f"{os.geteuid()}:{os.getegid()}",
-        "Kernel": platform.release(),
+        "OSType": platform.system().lower(),
+        "KernelVersion": platform.release(),
         "Architecture": platform.machine(),
+        "NCPU": os.cpu_count(),
         "Python": platform.python_version(),
     }
     try:
@@ -180,14 +183,16 @@ def version(format_: str | None) -> None:
     """Show version information"""
     from ocitool.cli.output import emit_documents
 
+    here = this_platform()
     document = {
         "Version": __version__,
         "Python": platform.python_version(),
-        "Os": platform.system().lower(),
-        "Arch": platform.machine(),
+        "Os": here.os,
+        "Arch": here.architecture,
     }
     if format_:
-        emit_documents([document], format=format_)
+        # docker's document has these two; here one program is both.
+        emit_documents([{**document, "Client": document, "Server": document}], format=format_)
     else:
         write("".join(_lines(document)))
 

@@ -1,0 +1,158 @@
+"""A docker user's calls: the same exit code and output as docker's, or a difference with a reason.
+
+Every call of ``testdata/docker-calls.yaml`` is run by ocitool and, where there is one, by the real
+engine: so the table is true of both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tarfile
+import uuid
+
+import pytest
+
+from tests.fixtures.docker_calls import Caller, table
+from tests.fixtures.programs import python_environment
+
+CALLS = table()
+DOCKERFILE = """\
+FROM {base} AS first
+COPY hello /hello
+FROM first
+LABEL color=blue
+ENV A=1
+WORKDIR /w
+CMD ["cat", "/hello"]
+"""
+FAILING = "FROM {base}\nRUN exit 3\n"
+
+
+@pytest.fixture(scope="module")
+def directory(session_tree, busybox_base):
+    """The directory in which the calls are typed."""
+    top = session_tree / "docker-calls"
+    context = top / "app"
+    context.mkdir(parents=True)
+    (context / "Dockerfile").write_text(DOCKERFILE.format(base=busybox_base))
+    (context / "Failing").write_text(FAILING.format(base=busybox_base))
+    (context / "Wrong").write_text("FROM scratch\nCOPPY hello /\n")
+    # The image is nobody else's, who might remove it by its ID.
+    (context / "hello").write_text(f"hello {top.parent.name}\n")
+    (top / "variables").write_text("B=2\n# a comment\nC=3\n")
+    (top / "script").write_text("echo from stdin\n")
+    with tarfile.open(top / "tree.tar", "w") as tree:
+        tree.add(context / "hello", "hello")
+    (top / "garbage").write_text("no archive\n")
+    yield top
+    shutil.rmtree(top)
+
+
+def values(registry, base, directory, number):
+    return {
+        "repo": f"{registry}/docker-calls/{number}",
+        "none": f"{registry}/docker-calls/none",
+        "base": base,
+        "registry": registry,
+        "dir": str(directory),
+        "app": f"{registry}/docker-calls/app-{directory.parent.name}",
+        "number": number,
+        "unique": directory.parent.name,
+    }
+
+
+@pytest.fixture(scope="module")
+def ours(directory, registry, busybox_base, session_tree):
+    """Calls by ocitool, in a store of its own."""
+    root = session_tree / "docker-calls-store"
+    home = session_tree / "docker-calls-home"
+    home.mkdir()
+    start = (sys.executable, "-m", "ocitool", "--root", str(root))
+    environment = python_environment({"HOME": str(home), "DOCKER_CONFIG": str(home)})
+
+    def caller(number):
+        found = values(registry, busybox_base, directory, number)
+        return Caller(lambda words: [*start, *words], directory, found, environment)
+
+    _prepare(caller("app"))
+    return caller
+
+
+@pytest.fixture(scope="module")
+def theirs(directory, registry, busybox_base, docker, session_tree):
+    """Calls by docker, whose engine here has no network of its own."""
+    home = session_tree / "docker-calls-docker"
+    home.mkdir()
+    environment = {**os.environ, "DOCKER_CONFIG": str(home), "DOCKER_BUILDKIT": "0"}
+
+    def command(words):
+        words = list(words)
+        for verb in ("run", "build"):
+            if verb in words[:2] and not any(word.startswith("--net") for word in words):
+                words[words.index(verb) + 1 : words.index(verb) + 1] = ["--network", "host"]
+        return [*docker.words, *words]
+
+    def caller(number):
+        found = values(registry, busybox_base, directory, number)
+        return Caller(command, directory, found, environment)
+
+    _prepare(caller("app"))
+    yield caller
+    app = caller("app")
+    app.run(f"rmi -f {app.run('images -q --no-trunc @app@').stdout.split()[0]}")
+
+
+def _prepare(caller):
+    for call in ("pull -q @base@", "build -q -t @app@:1 app", "push @app@:1"):
+        done = caller.run(call)
+        assert done.returncode == 0, done.stderr
+
+
+def _clear(caller, name):
+    listed = caller.run(f"images --format {{{{.Repository}}}}:{{{{.Tag}}}} {name}").stdout.split()
+    if listed:
+        caller.run(f"rmi -f {' '.join(listed)}")
+
+
+def _unique():
+    return uuid.uuid4().hex[:8] + "x"  # no digits alone, which are taken for IDs
+
+
+@pytest.fixture(params=range(len(CALLS)), ids=[call.words for call in CALLS])
+def call(request):
+    return CALLS[request.param]
+
+
+@contextlib.contextmanager
+def named(caller, call):
+    """With the name ``@repo@:1`` for the image, if *call* has this name."""
+    if not any("@repo@" in words for words in (call.words, *call.before)):
+        yield
+        return
+    assert caller.run("tag @app@:1 @repo@:1").returncode == 0
+    try:
+        yield
+    finally:
+        _clear(caller, "@repo@")
+
+
+def test_a_call(call, ours, containers):
+    caller = ours(_unique())
+    with named(caller, call):
+        found = caller.outcome(call)
+    assert call.expected.matches(found), found
+
+
+def test_the_same_call_of_docker(call, theirs):
+    caller = theirs(_unique())
+    with named(caller, call):
+        found = caller.outcome(call)
+    assert call.docker.matches(found), found
+
+
+def test_the_table_has_a_reason_for_each_difference():
+    assert len({(call.words, call.stdin) for call in CALLS}) == len(CALLS) >= 80
+    assert [call.words for call in CALLS if (call.expected != call.docker) != bool(call.why)] == []
