@@ -17,6 +17,7 @@ from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput, wants_streams
 from ocitool.store.layer_content import Layer
 from ocitool_runtime.host.idmap import usable_maps
+from ocitool_runtime.host.terminal import interrupts_deferred
 from ocitool_runtime.isolation import Isolation, start
 from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
 
@@ -67,15 +68,16 @@ def sandbox_for(step: Run, rootfs: tuple[Mount, ...], mounts: tuple[Mount, ...])
 
 def _run(isolation: Isolation, sandbox: Sandbox, output: _Output) -> Exit:
     with contextlib.ExitStack() as stack:
-        stdout, stderr = output.pipes()
-        try:
-            process = start(isolation, sandbox, stdin=None, stdout=stdout, stderr=stderr)
-        finally:
-            for pipe in {stdout, stderr}:
-                os.close(pipe)
-            # What the command has left running may hold the pipe open; `close` ends it first.
-            stack.callback(output.wait)
-        stack.callback(process.close)
+        with interrupts_deferred():
+            stdout, stderr = output.pipes()
+            try:
+                process = start(isolation, sandbox, stdin=None, stdout=stdout, stderr=stderr)
+            finally:
+                for pipe in {stdout, stderr}:
+                    os.close(pipe)
+                # What the command has left running may hold the pipe open; `close` ends it first.
+                stack.callback(output.wait)
+            stack.callback(process.close)
         return process.wait()
 
 

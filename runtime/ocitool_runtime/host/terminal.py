@@ -86,6 +86,23 @@ def run_foreground(
 
 
 @contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Let an interrupt within the block come at its end.
+
+    Between the start of a process and the moment at which its caller is ready to end it, there is
+    nobody who would.
+    """
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+        yield
+        return
+    came: list[int] = []
+    with _handlers({signal.SIGINT: lambda number, _: came.append(number)}):
+        yield
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
 def _handlers(wanted: dict[signal.Signals, _Handler]) -> Iterator[None]:
     """Handle the signals so within the block; does nothing outside of the main thread."""
     if threading.current_thread() is not threading.main_thread():

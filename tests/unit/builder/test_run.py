@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 
 import pytest
 
 from ocitool import BuildOptions, build
+from ocitool.builder.solver import run as step
 from ocitool.errors import StepFailed
 from ocitool.progress import StepOutput
 from ocitool_runtime import get_isolation
@@ -157,6 +159,22 @@ def test_a_sink_may_want_the_streams_apart(tools):
 def test_a_user_may_write_to_its_own_output(tools):
     built = run(tools, "USER 12", "RUN echo to stdout > /dev/stdout; echo to stderr > /dev/stderr")
     assert built.output == "to stdout\nto stderr\n"
+
+
+def test_an_interrupt_while_a_command_starts_ends_it(tools, monkeypatch):
+    started = []
+
+    def start(*args, **kwargs):
+        started.append(begin(*args, **kwargs))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    begin = step.start
+    monkeypatch.setattr(step, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        run(tools, "RUN sleep 600")
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0].pid, 0)
 
 
 def test_what_runs_on_in_the_background_ends(tools):
