@@ -89,8 +89,7 @@ def run_foreground(
 def interrupts_deferred() -> Iterator[None]:
     """Let an interrupt within the block come at its end.
 
-    Between the start of a process and the moment at which its caller is ready to end it, there is
-    nobody who would.
+    Otherwise one that comes before a caller can end what it has started would leave it running.
     """
     if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
         yield
