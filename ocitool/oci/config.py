@@ -183,7 +183,7 @@ class ImageConfig:
                 entry = replace(entry, empty_layer=True)
             left -= not entry.empty_layer
             entries.append(entry)
-        return (*entries, *(History(comment="imported"),) * left)
+        return (*entries, *(History(comment="no history"),) * left)
 
     def dump(self) -> bytes:
         """Serialise: the same value gives the same bytes on every machine."""

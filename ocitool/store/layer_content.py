@@ -49,10 +49,15 @@ def open_plain(
 
     *on_read* gets what is read of the blob, as it is stored.
     """
-    from ocitool.layer.compression.codecs import for_type
+    from ocitool.layer.compression.codecs import for_layer
 
-    codec = for_type(layer.blob.media_type)
     blob = blobs.open(layer.blob.digest)
+    try:
+        codec = for_layer(layer.blob.media_type, blob.read(6))
+        blob.seek(0)
+    except BaseException:
+        blob.close()
+        raise
     return verified(codec.decompress(Tee(blob, on_read) if on_read else blob), layer)
 
 

@@ -47,7 +47,12 @@ def save(images: Sequence[NamedImage], sink: Callable[[bytes], object]) -> None:
     for image, _ in images:
         parts = (image.descriptor, image.manifest.config, *image.manifest.layers)
         blobs.update({part.digest: (image, part) for part in parts})
-    entries = {(i.digest, name): _named(i.descriptor, name) for i, name in images}
+    named = {image.digest for image, name in images if name}
+    entries = {
+        (image.digest, name): _named(image.descriptor, name)
+        for image, name in images
+        if name or image.digest not in named
+    }
     docker = _docker_images(images)
     for directory in ("blobs", "blobs/sha256"):
         writer.add(Entry(directory, Kind.DIRECTORY, 0o755))

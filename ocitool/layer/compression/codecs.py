@@ -12,7 +12,18 @@ from ocitool.layer.compression.zstd import ZSTD
 from ocitool.oci.content import Stream
 from ocitool.oci.mediatypes import OCI_LAYER, codec_of
 
-__all__ = ["CHUNK", "GZIP", "NONE", "ZSTD", "Codec", "Compressor", "for_type", "parse", "sniff"]
+__all__ = [
+    "CHUNK",
+    "GZIP",
+    "NONE",
+    "ZSTD",
+    "Codec",
+    "Compressor",
+    "for_layer",
+    "for_type",
+    "parse",
+    "sniff",
+]
 
 _GROUP: Final = "ocitool.codecs"
 
@@ -68,6 +79,19 @@ def for_type(media_type: str) -> Codec:
             raise
     codec: Codec = plugins.lookup(_GROUP, name)
     return codec
+
+
+def for_layer(media_type: str, head: bytes) -> Codec:
+    """Return the codec that reads a layer beginning with *head* (6 bytes, if it has as many).
+
+    The content decides, as for docker and podman: some tools write the media type of another
+    compression.  Only codecs of plugins are known by the media type alone.
+
+    Raises:
+        UnsupportedEntry: the media type is not that of a layer.
+    """
+    codec = for_type(media_type)
+    return codec if codec not in (NONE, GZIP, ZSTD) else sniff(head) or NONE
 
 
 def sniff(head: bytes) -> Codec | None:

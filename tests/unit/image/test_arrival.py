@@ -167,6 +167,26 @@ def test_a_layer_that_cannot_be_read_is_named(store, arrive, case):
     assert [entry for entry in store.refs.all() if entry.digest == parts.manifest.digest] == []
 
 
+@pytest.mark.parametrize(
+    ("packed", "media_type"),
+    [
+        (OTHER, GZIP),
+        (OTHER, f"{OCI_LAYER}+zstd"),
+        (gzip.compress(OTHER), OCI_LAYER),
+        (gzip.compress(OTHER), f"{OCI_LAYER}+zstd"),
+    ],
+    ids=["plain as gzip", "plain as zstd", "gzip as plain", "gzip as zstd"],
+)
+def test_a_compression_other_than_the_media_type_says_is_read(store, arrive, packed, media_type):
+    """As docker and podman do."""
+    arrive(Parts(packed, plain=OTHER, media_type=media_type), store)
+    out = io.BytesIO()
+    if arrive.way != "build":
+        export_tar(local_image(store, arrive.name), store, out.write)
+        with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as made:
+            assert made.getnames() == ["f", "good"]
+
+
 ARTIFACTS = {
     "helm": {"config": b'{"name":"chart"}', "kind": "application/vnd.cncf.helm.config.v1+json"},
     "empty": {"config": b"{}", "kind": "application/vnd.oci.empty.v1+json"},
@@ -294,6 +314,8 @@ def test_an_image_with_several_names_is_saved_once_with_all(store_root):
     with Store.open(str(store_root / "store")) as store:
         image, other = put_image(store, NAME, [file("f", b"1")]), put_image(store, "", [])
         second = NAME.replace(":1", ":2")
-        docker, index = saved((image, NAME), (other, ""), (image, second), (image, NAME))
+        docker, index = saved(
+            (image, NAME), (other, ""), (image, second), (image, NAME), (image, "")
+        )
     assert [each["RepoTags"] for each in docker] == [["app:1", "app:2"], None]
     assert len(index["manifests"]) == 3

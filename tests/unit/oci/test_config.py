@@ -136,7 +136,7 @@ def test_history_is_aligned_with_the_layers_from_the_lowest_up(layers, history, 
     config = parse(history=entries, rootfs={"diff_ids": [str(A)] * layers})
     shown = ["E" if each.empty_layer else each.created_by or "?" for each in config.aligned_history]
     assert "".join(shown) == aligned
-    named = [each.created_by for each in config.aligned_history if each.comment != "imported"]
+    named = [each.created_by for each in config.aligned_history if each.comment != "no history"]
     assert "".join(named) == history
 
 

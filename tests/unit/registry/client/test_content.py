@@ -81,7 +81,7 @@ def manifest(media_type=types.OCI_MANIFEST):
     ids=lambda document: document.media_type,
 )
 def test_a_manifest_of_no_type_is_read_by_its_content(document, sent):
-    """As skopeo does: static file servers send text/plain."""
+    """Static file servers send text/plain."""
     with registry(sent) as reference:
         push(reference, manifest(), document)
         for each in (reference, reference.at(document.descriptor.digest)):
