@@ -29,7 +29,8 @@ output_option = click.option(
 def save(app: App, names: tuple[str, ...], output: str | None) -> None:
     """Save images to a tar archive
 
-    docker, podman, skopeo and containerd can load the archive.
+    docker, podman, skopeo and containerd can load the archive.  An image saved by its ID or its
+    digest has no name in it.  FILE can be read by its owner alone.
     """
     from ocitool.image.archive.archive import NamedImage
     from ocitool.image.archive.archive import save as save_images
@@ -59,7 +60,8 @@ def _kept_name(store: Store, name: str) -> str:
 def export(app: App, image: str, output: str | None) -> None:
     """Export the root file system of an image as a tar archive
 
-    The layers are merged while the archive is written; none of them is unpacked to disk.
+    The layers are merged while the archive is written; none of them is unpacked to disk.  FILE can
+    be read by its owner alone.
     """
     from ocitool.image.rootfs_tar import export_tar
     from ocitool.image.store_content import local_image
@@ -79,7 +81,8 @@ def export(app: App, image: str, output: str | None) -> None:
 def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
     """Load images from a tar archive or stdin
 
-    Reads archives of `docker save` and `podman save`, and OCI image layouts in a tar archive.
+    Reads archives of `docker save` and `podman save`, and OCI image layouts in a tar archive.  The
+    layers are unpacked, so that the images are ready to run.
     """
     from ocitool.cli.listing import familiar
     from ocitool.image.archive.archive import load as load_images
@@ -107,7 +110,7 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
 def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], message: str) -> None:
     """Import a tar archive to create an image
 
-    The archive becomes the only layer of the image.  SOURCE_DATE_EPOCH in the environment, in
+    The archive becomes the only layer of the image, and is unpacked.  SOURCE_DATE_EPOCH in the environment, in
     seconds since 1970, sets the time of creation.
     """
     from ocitool.builder.frontend.evaluate import changed

@@ -169,8 +169,8 @@ def tag(app: App, name: str, target: str) -> None:
 def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
     """Remove images
 
-    Removes the names given.  An image is removed with its last name, together with the data that
-    no other image uses; the build cache is kept.
+    Removes the names given.  An image is removed with its last name, or by its ID, together with
+    the data that no other image uses; the build cache is kept.
 
     The files of unpacked layers and large blobs are removed in the background after the command
     has ended, unless OCITOOL_BACKGROUND=no is set, or background = "no" in a configuration file.
