@@ -110,8 +110,8 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
 def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], message: str) -> None:
     """Import a tar archive to create an image
 
-    The archive becomes the only layer of the image, and is unpacked.  SOURCE_DATE_EPOCH in the environment, in
-    seconds since 1970, sets the time of creation.
+    The archive becomes the only layer of the image, and is unpacked.  SOURCE_DATE_EPOCH in the
+    environment, in seconds since 1970, sets the time of creation.
     """
     from ocitool.builder.frontend.evaluate import changed
     from ocitool.image.rootfs_tar import import_tar
