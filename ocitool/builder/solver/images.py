@@ -15,12 +15,13 @@ from ocitool.oci.content import ContentSource, Stream
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.platform import Platform
-from ocitool.oci.reference import Reference, is_image_id
+from ocitool.oci.reference import Reference, id_digits, is_image_id
 from ocitool.progress import Notice, ProgressSink
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 PULL_POLICIES: Final = ("always", "missing", "never")
+_SHOWN: Final = 12  # digits of an ID that listings show
 
 
 class SourceImages:
@@ -77,7 +78,7 @@ class SourceImages:
 
     def _look_up(self, name: str, platform: Platform) -> Image:
         reason = ""
-        if self._pull != "always" or self._store.find_id(name) is not None:
+        if self._pull != "always" or self._is_id(name):
             try:
                 return local_image(self._store, name, platform)
             except ImageNotFound as error:
@@ -93,6 +94,15 @@ class SourceImages:
         image = self._in_registry(name, platform, reason and f"{reason}, so its registry was asked")
         self._remote.add((name, platform))
         return image
+
+    def _is_id(self, name: str) -> bool:
+        """Say whether the store has an image with this ID, which no registry knows.
+
+        Fewer digits than listings show may be a name: ``cafe``.
+        """
+        digits = id_digits(name)
+        likely = is_image_id(name) or len(digits) >= _SHOWN
+        return likely and self._store.find_id(name) is not None
 
     def _in_registry(self, name: str, platform: Platform, reason: str) -> Image:
         from ocitool_registry.client.content import RegistrySource, connect

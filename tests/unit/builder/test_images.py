@@ -13,7 +13,8 @@ import pytest
 from ocitool import Store, push
 from ocitool.builder.definition import SourceImage
 from ocitool.builder.solver.images import SourceImages
-from ocitool.errors import BuildError, FormatError, RegistryError
+from ocitool.errors import BuildError, FormatError, OcitoolError, RegistryError
+from ocitool.image.store_content import local_image
 from ocitool.oci.platform import this_platform
 from ocitool.progress import SILENT
 from ocitool_registry import MemoryBackend, application
@@ -123,6 +124,24 @@ def test_which_base_images_are_pulled(published):
     assert not requests
     other.build(f"FROM {name}", pull="always")
     assert requests
+
+
+@pytest.mark.parametrize("pull", ["always", "missing", "never"])
+def test_an_id_is_asked_of_no_registry(project, monkeypatch, pull):
+    project.put({"f": "1"})
+    project.image("base:1", {"a": "1"})
+    image = local_image(project.store, "base:1")
+
+    def asked(*_):
+        raise AssertionError("a registry was asked")
+
+    monkeypatch.setattr("ocitool_registry.client.content.connect", asked)
+    for name in (str(image.id), image.id.encoded, image.id.short, f"sha256:{image.id.short[:3]}"):
+        built = project.build(f"FROM {name}\nCOPY --from={name} /a /b", pull=pull)
+        assert set(built.tree) == {"a", "b"}
+    for name in ("0" * 64, "sha256:" + "0" * 64, "sha256:0123"):
+        with pytest.raises(OcitoolError, match=r"is not in the store|it is an image ID"):
+            project.build(f"FROM {name}", pull=pull)
 
 
 @pytest.mark.parametrize("policy", ["newer", ""])
