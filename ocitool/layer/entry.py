@@ -56,6 +56,15 @@ class Entry(NamedTuple):
     xattrs: Mapping[str, bytes] = NO_XATTRS
 
 
+def identity(entry: Entry, *, owners: bool) -> str:
+    """Return all that *entry* brings into a layer, as a text that no other entry has.
+
+    Every field counts that is not left out here: times, and owners unless *owners* is set.
+    """
+    kept = entry if owners else entry._replace(uid=0, gid=0)
+    return repr((*kept._replace(mtime=0, xattrs={}), sorted(entry.xattrs.items())))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a layer may have, so that a hostile one cannot fill the machine."""

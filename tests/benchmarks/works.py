@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ocitool import Store
-    from ocitool.layer.changes.diff import Change
+    from ocitool.layer.changes.describe import Change
 
     Sink = Callable[[bytes], object]
 

@@ -8,19 +8,18 @@ import stat
 import time
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.context.ignore import State as Verdict
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
 from ocitool.builder.context.statcache import StatCache, State
 from ocitool.errors import BuildError, LayerError
-from ocitool.layer.entry import Entry, encode
+from ocitool.layer.changes.describe import Links, describe
+from ocitool.layer.entry import Entry, encode, identity
 from ocitool.layer.symlinks import resolve
 from ocitool.store.build_cache import BuildCache
-
-if TYPE_CHECKING:
-    from ocitool.layer.changes.diff import Links
 
 _DEEPEST: Final = 400  # levels of directories, below Python's own limit of nested calls
 
@@ -63,12 +62,11 @@ class Context:
             return [
                 self._item(path, name)
                 for matched, path, name in find_matches(segments, self._names, self._resolve)
-                if not (self._ignored(matched) or self._ignored(path))
+                if self._sent(matched, path)
             ]
         named = "/".join(segments)
         path = self._resolve(named)
-        # Of a link both names count: neither it nor what it leads to may be ignored.
-        if path is None or any(each and self._ignored(each) for each in (named, path)):
+        if path is None or not self._sent(named, path):
             raise self._absent(named, ignored=path is not None)
         return [self._item(path, segments[-1] if segments else "")]
 
@@ -84,11 +82,33 @@ class Context:
         is_directory = stat.S_ISDIR(os.lstat(host_path).st_mode)
         return Item(path, name or path.rpartition("/")[2], is_directory)
 
-    def _ignored(self, path: str) -> bool:
-        if not self._rules.ignored(path):
+    def _sent(self, named: str, path: str) -> bool:
+        """Say whether neither *named* nor *path*, where its links lead, is ignored.
+
+        A directory that is ignored is sent with what is re-included below it, never alone.
+        """
+        if named != path and self._rules.ignored(named):
             return False
-        # A directory may be ignored and still hold something that is not.
-        return not (os.path.isdir(f"{self.top}/{path}") and self._rules.may_reinclude(path))
+        return not self._rules.ignored(path) or self._has_something(path)
+
+    def _has_something(self, directory: str) -> bool:
+        """Say whether *directory* is one, and anything below it is not ignored."""
+        if not stat.S_ISDIR(os.lstat(f"{self.top}/{directory}").st_mode):
+            return False
+        inside = [(directory, self._verdict(directory))]
+        while inside:
+            path, verdict = inside.pop()
+            if verdict.settled:
+                continue
+            with os.scandir(f"{self.top}/{path}") as entries:
+                for entry in entries:
+                    is_directory = entry.is_dir(follow_symlinks=False)
+                    below = self._walker.enter(verdict, entry.name, is_directory)
+                    if not below.ignored:
+                        return True
+                    if is_directory:
+                        inside.append((f"{path}/{entry.name}", below))
+        return False
 
     def _resolve(self, path: str) -> str | None:
         """Follow the links of *path* inside the context; None if it does not exist."""
@@ -114,9 +134,9 @@ class Context:
     # -- digests ----------------------------------------------------------------------------
 
     def digest(self, item: Item) -> str:
-        """Return a digest of an item's content: names, types, modes and data, without owners.
+        """Return a digest of an item's content: all that its entries have but owners and times.
 
-        Times do not count.  Hard links to one file differ from copies of it.
+        Hard links to one file differ from copies of it.
         """
         links: dict[tuple[int, int], list[str]] = {}
         if item.is_directory:
@@ -142,7 +162,7 @@ class Context:
         host_path = f"{self.top}/{path}" if path else self.top
         began = time.time_ns()
         files: list[State] = []
-        directories: list[tuple[str, int]] = []
+        directories: list[tuple[str, os.stat_result]] = []
         settled = verdict.settled
         enter = self._walker.enter
         is_dir_mode = stat.S_ISDIR
@@ -154,7 +174,7 @@ class Context:
                     found = entry.stat(follow_symlinks=False)
                     mode = found.st_mode
                     if is_dir_mode(mode):
-                        directories.append((name, mode))
+                        directories.append((name, found))
                         continue
                     if (verdict if settled else enter(verdict, name, False)).ignored:
                         continue
@@ -169,8 +189,8 @@ class Context:
             os.close(fd)
         files.sort()
         parts = [self.cache.digest(host_path, files, began)]
-        directories.sort()
-        for name, mode in directories:
+        directories.sort(key=itemgetter(0))
+        for name, found in directories:
             below = verdict if settled else enter(verdict, name, True)
             if below.ignored and below.settled:
                 continue
@@ -178,7 +198,9 @@ class Context:
             digest = self._directory(child, below, links)
             if below.ignored and digest == _EMPTY:
                 continue
-            parts.append(f"{mode & 0o7777:o} {digest} {name!r}")
+            change = describe(f"{host_path}/{name}", name, found, {})
+            assert change is not None  # only sockets have none
+            parts.append(f"{digest} {identity(change.entry, owners=False)}")
         return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
     def _verdict(self, path: str) -> Verdict:
@@ -199,10 +221,6 @@ class Context:
     def _walk(
         self, path: str, inside: str, verdict: Verdict, links: Links
     ) -> Iterator[tuple[Entry, str]]:
-        from ocitool.layer.changes.diff import (
-            describe,  # a cached build needs digests alone
-        )
-
         host_path = f"{self.top}/{path}" if path else self.top
         for name in sorted(os.listdir(host_path), key=encode):
             child = f"{path}/{name}" if path else name
@@ -232,8 +250,6 @@ class Context:
 
     def file(self, item: Item) -> tuple[Entry, str]:
         """Return the entry of a file (its path is its name), and where its content is."""
-        from ocitool.layer.changes.diff import describe
-
         host_path = f"{self.top}/{item.path}"
         found = os.lstat(host_path)
         change = describe(host_path, item.name, found, {})

@@ -17,10 +17,11 @@ from collections.abc import Iterable
 from hashlib import blake2b, sha256
 from typing import Final
 
-from ocitool.layer import xattrs
-from ocitool.layer.entry import Kind, kind_of
+from ocitool.layer.changes.describe import describe
+from ocitool.layer.entry import Kind, identity
 from ocitool.store.build_cache import BuildCache, DirectoryRecord
 
+_FORM: Final = 2  # of records; others, of another version, are made anew
 _CHUNK: Final = 1 << 20  # bytes
 _BATCH: Final = 256  # records that are written at once
 #: How old a change must be before it is trusted: a tick of the kernel's clock is at most 10 ms,
@@ -48,7 +49,7 @@ class StatCache:
         *key* is what the record is kept under, by default the directory.
         """
         key = key or directory
-        fingerprint = blake2b(marshal.dumps(states, 2), digest_size=16).digest()
+        fingerprint = blake2b(marshal.dumps((_FORM, states), 2), digest_size=16).digest()
         known = self._known.get(key)
         if known is not None and known.state == fingerprint:
             return known.digest
@@ -63,7 +64,7 @@ class StatCache:
         ).hexdigest()
         if not _racy(states, began):
             self._known[key] = DirectoryRecord(key, fingerprint, digest, b"")
-            content = marshal.dumps(fresh, 2)
+            content = marshal.dumps((_FORM, fresh), 2)
             self._fresh.append(DirectoryRecord(key, fingerprint, digest, content))
             if len(self._fresh) >= _BATCH:
                 self.save()
@@ -75,7 +76,10 @@ class StatCache:
         content = self._records.directory_content(self._rules, key)
         if not content:
             return {}
-        contents: dict[str, tuple[State, str]] = marshal.loads(content)
+        record = marshal.loads(content)
+        if not isinstance(record, tuple) or record[0] != _FORM:
+            return {}
+        contents: dict[str, tuple[State, str]] = record[1]
         return contents
 
     def save(self) -> None:
@@ -96,17 +100,13 @@ def _racy(states: Iterable[State], began: int) -> bool:
 
 def _describe(directory: str, state: State) -> str:
     """Return what a file is, in a way that two files have in common only if they are the same."""
-    name, mode, _, size, _, _ = state
+    name, *_ = state
     path = f"{directory}/{name}"
-    kind = kind_of(mode)
-    values = sorted(xattrs.read(path).items())
-    if kind == Kind.FILE:
-        content = _hash(path)
-    elif kind == Kind.SYMLINK:
-        content = os.readlink(path)
-    else:
-        content = f"{os.lstat(path).st_rdev}"
-    return repr((kind, mode & 0o7777, size if kind == Kind.FILE else 0, content, values))
+    change = describe(path, name, os.lstat(path), {})
+    if change is None:
+        return ""  # a socket, which no layer holds
+    content = _hash(path) if change.entry.kind == Kind.FILE else ""
+    return f"{identity(change.entry, owners=False)} {content}"
 
 
 def _hash(path: str) -> str:

@@ -18,7 +18,7 @@ from ocitool.builder.context.name_patterns import find_matches, has_wildcard, se
 from ocitool.errors import BuildError, LayerError
 from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.entry import Entry, Kind
+from ocitool.layer.entry import Entry, Kind, identity
 from ocitool.layer.index.merged import Found
 
 Content = Callable[[Any, int], Iterator[bytes]]
@@ -39,9 +39,6 @@ class Source(Protocol):
     def find(self, pattern: str) -> list[Item]:
         """Return what *pattern* names; a wildcard may name nothing."""
 
-    def digest(self, item: Item) -> str:
-        """Return a digest of what *item* is, without times."""
-
     def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
         """Yield what is in a directory, parents first, paths relative to it, with handles."""
 
@@ -61,7 +58,6 @@ class FromContext:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.find = context.find
-        self.digest = context.digest
         self.walk = context.walk
         self.file = context.file
 
@@ -118,12 +114,12 @@ class FromImage:
         is_directory = found is not None and found.entry.kind == Kind.DIRECTORY
         return Item(path, name or path.rpartition("/")[2], is_directory)
 
-    def digest(self, item: Item) -> str:
+    def digest(self, item: Item, *, owners: bool) -> str:
+        """Return a digest of what *item* is, without times, and without owners on request."""
         lines: list[str] = []
         files: list[Found] = []
         for entry, handle in self.walk(item) if item.is_directory else [self.file(item)]:
-            values = sorted(entry.xattrs.items())
-            lines.append(repr((entry._replace(mtime=0, xattrs={}), values)))
+            lines.append(identity(entry, owners=owners))
             if handle is not None and entry.size:
                 files.append(handle)
         digests = self._image.digests(files)
@@ -175,9 +171,6 @@ class FromText:
 
     def find(self, pattern: str) -> list[Item]:
         return [Item(pattern, pattern, False)]
-
-    def digest(self, item: Item) -> str:
-        return sha256(self._files[item.path]).hexdigest()
 
     def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
         raise BuildError("source is not a directory", where=item.path)

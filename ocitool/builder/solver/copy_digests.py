@@ -19,7 +19,7 @@ from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 if TYPE_CHECKING:
-    from ocitool.builder.copy.sources import Source
+    from ocitool.builder.copy.sources import FromImage, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,14 @@ class CopySource:
 
     def source(self) -> Source:
         """Return what the files are read from."""
-        from ocitool.builder.copy.sources import FromContext, FromImage
+        if self.context is None:
+            return self._image()
+        from ocitool.builder.copy.sources import FromContext
 
-        if self.context is not None:
-            return FromContext(self.context)
+        return FromContext(self.context)
+
+    def _image(self) -> FromImage:
+        from ocitool.builder.copy.sources import FromImage
         from ocitool.image.image_fs import LayeredTree
 
         tree = LayeredTree(self.store.layers, self.layers)
@@ -84,13 +88,16 @@ class CopySource:
 
     def _of_image(self, path: str) -> tuple[Content, ...]:
         """Return digests of an image's files; kept by its layers, for they have to be read."""
-        key = contents_key(self.layers, path)
+        owners = not self.step.chown  # which would set those of the files
+        key = contents_key(self.layers, path, owners=owners)
         known = self.store.build_cache.contents(key)
         if known is not None:
             return known
-        source = self.source()
+        source = self._image()
         contents = tuple(
-            Content("" if item.is_directory else item.name, "owned", source.digest(item))
+            Content(
+                "" if item.is_directory else item.name, "owned", source.digest(item, owners=owners)
+            )
             for item in source.find(path)
         )
         self.store.build_cache.put_contents(key, contents)

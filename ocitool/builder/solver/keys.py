@@ -16,7 +16,7 @@ from ocitool.builder.definition import Copy, Run, Step
 from ocitool.store.build_cache import Content
 from ocitool.store.layer_content import Layer, chain_ids
 
-_VERSION: Final = 1  # of the keys; raised when a step comes to mean something else
+_VERSION: Final = 2  # of the keys; raised when a step comes to mean something else
 
 
 def key_of(kind: str, *inputs: Any) -> str:
@@ -43,9 +43,9 @@ def step_key(
     return key_of("WorkdirOp", *common, step.path, step.user)
 
 
-def contents_key(source: Sequence[Layer], path: str) -> str:
-    """Return the key of what *path* names in an image of the layers *source*."""
-    return key_of("from", chain(source), path)
+def contents_key(source: Sequence[Layer], path: str, *, owners: bool) -> str:
+    """Return the key of what *path* names in an image; *owners* says whether they count."""
+    return key_of("from", chain(source), path, owners)
 
 
 def chain(layers: Sequence[Layer]) -> str:

@@ -225,3 +225,36 @@ def test_what_fails_shows_its_lines_of_the_dockerfile(sources, line):
         sources.build(scratch("COPY d /d", f"{line.removesuffix('/')}\\", "  /d/../d"))
     assert caught.value.line == 3
     assert caught.value.excerpt == (f"{line.removesuffix('/')}\\", "  /d/../d")
+
+
+@pytest.mark.parametrize(
+    ("files", "source", "copied"),
+    [
+        (["sub/a"], "sub", None),
+        (["sub/a"], "su*", set()),
+        (["sub/a", "zz"], ".", {"x/zz"}),
+        (["sub/a"], ".", set()),
+        (["sub/a", "sub/zz"], "sub", {"x/zz"}),
+        (["sub/a", "sub/d/e/zz"], "sub", {"x/d", "x/d/e", "x/d/e/zz"}),
+        (["sub/a", "sub/d/e/zz"], "su*", {"x/d", "x/d/e", "x/d/e/zz"}),
+        (["sub/d/b"], "sub/d", None),
+        (["sub/d/zz"], "sub/d", {"x/zz"}),
+        (["sub/zz/"], "sub", {"x/zz"}),
+        (["sub/a", "sub/zz"], "link", None),
+        (["sub/a", "sub/zz"], "lin*", set()),
+        (["file"], "file", None),
+    ],
+)
+def test_a_directory_that_is_ignored_is_there_with_what_is_re_included(
+    project, files, source, copied
+):
+    """BuildKit sends a parent only with a child."""
+    project.put({each: {} if each.endswith("/") else "1" for each in files})
+    project.put({".dockerignore": "*\n!**/zz\n", "link": {"link": "sub"}})
+    text = scratch(f"COPY {source} /x/")
+    if copied is None:
+        with pytest.raises(BuildError, match=f'"/{source}": not found') as caught:
+            project.build(text)
+        assert "excluded by the ignore file" in caught.value.hint
+    else:
+        assert set(project.build(text).tree) - {"x"} == copied

@@ -10,7 +10,8 @@ import socket
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer.changes.diff import changes_in_upper, changes_since, describe, write_changes
+from ocitool.layer.changes.describe import describe
+from ocitool.layer.changes.diff import changes_in_upper, changes_since, write_changes
 from ocitool.layer.entry import Kind
 from ocitool.layer.unpack.lower_layers import in_directories
 from tests.unit.layer.conftest import OPAQUE
