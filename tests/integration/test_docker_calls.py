@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import tarfile
 import uuid
@@ -16,7 +17,7 @@ import uuid
 import pytest
 
 from tests.fixtures.docker_calls import Caller, table
-from tests.fixtures.programs import python_environment
+from tests.fixtures.programs import Finished, python_environment
 
 CALLS = table()
 DOCKERFILE = """\
@@ -64,18 +65,31 @@ def values(registry, base, directory, number):
     }
 
 
+def execute(command, stdin, **how):
+    """Run *command* with the file *stdin* of its directory, or with nothing to read."""
+    with open(how["cwd"] / stdin if stdin else os.devnull, "rb") as stream:
+        done = subprocess.run(
+            command, stdin=stream, capture_output=True, text=True, errors="replace", **how
+        )
+    return Finished(tuple(command), done.returncode, done.stdout, done.stderr)
+
+
 @pytest.fixture(scope="module")
-def ours(directory, registry, busybox_base, session_tree):
+def ours(directory, registry, busybox_base, session_tree, run_cli):
     """Calls by ocitool, in a store of its own."""
     root = session_tree / "docker-calls-store"
     home = session_tree / "docker-calls-home"
     home.mkdir()
-    start = (sys.executable, "-m", "ocitool", "--root", str(root))
-    environment = python_environment({"HOME": str(home), "DOCKER_CONFIG": str(home)})
+    environment = {"HOME": str(home), "DOCKER_CONFIG": str(home), "XDG_RUNTIME_DIR": ""}
+
+    def call(words, stdin):
+        if not stdin:
+            return run_cli(*words, root=root, cwd=directory, env=environment)
+        command = (sys.executable, "-m", "ocitool", "--root", str(root), *words)
+        return execute(command, stdin, cwd=directory, env=python_environment(environment))
 
     def caller(number):
-        found = values(registry, busybox_base, directory, number)
-        return Caller(lambda words: [*start, *words], directory, found, environment)
+        return Caller(call, values(registry, busybox_base, directory, number))
 
     _prepare(caller("app"))
     return caller
@@ -88,27 +102,26 @@ def theirs(directory, registry, busybox_base, docker, session_tree):
     home.mkdir()
     environment = {**os.environ, "DOCKER_CONFIG": str(home), "DOCKER_BUILDKIT": "0"}
 
-    def command(words):
+    def call(words, stdin):
         words = list(words)
         for verb in ("run", "build"):
             if verb in words[:2] and not any(word.startswith("--net") for word in words):
                 words[words.index(verb) + 1 : words.index(verb) + 1] = ["--network", "host"]
-        return [*docker.words, *words]
+        return execute([*docker.words, *words], stdin, cwd=directory, env=environment)
 
     def caller(number):
-        found = values(registry, busybox_base, directory, number)
-        return Caller(command, directory, found, environment)
+        return Caller(call, values(registry, busybox_base, directory, number))
 
-    _prepare(caller("app"))
-    yield caller
     app = caller("app")
+    _prepare(app)
+    yield caller
     app.run(f"rmi -f {app.run('images -q --no-trunc @app@').stdout.split()[0]}")
 
 
 def _prepare(caller):
     for call in ("pull -q @base@", "build -q -t @app@:1 app", "push @app@:1"):
         done = caller.run(call)
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.stderr
 
 
 def _clear(caller, name):
@@ -132,7 +145,7 @@ def named(caller, call):
     if not any("@repo@" in words for words in (call.words, *call.before)):
         yield
         return
-    assert caller.run("tag @app@:1 @repo@:1").returncode == 0
+    assert caller.run("tag @app@:1 @repo@:1").code == 0
     try:
         yield
     finally:
