@@ -12,7 +12,7 @@ from ocitool.errors import ContainerError, ImageNotFound
 from ocitool.image.image import Image
 from ocitool.image.store_content import local_image
 from ocitool.oci.config import RunConfig
-from ocitool.oci.platform import this_platform
+from ocitool.oci.platform import Platform, this_platform
 from ocitool.oci.reference import is_image_id
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer_content import chain_ids
@@ -33,7 +33,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
     Raises:
         ContainerError: an option is invalid, or not supported.
         SandboxError: the sandbox failed, not the program in it.
-        ImageNotFound: there is no such image.
+        ImageNotFound: there is no such image, or none for the platform that *options* ask for.
     """
     options.check()
     isolation = get_isolation(store.settings.isolation)
@@ -42,8 +42,10 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
         *(bind_mount(text) for text in options.volumes),
         *(tmpfs_mount(text) for text in options.tmpfs),
     ]
-    image = _image(options.image, store, progress)
-    warn_of_platform(image, progress)
+    platform = Platform.parse(options.platform) if options.platform else None
+    image = _image(options.image, platform, store, progress)
+    if platform is None:
+        warn_of_platform(image, progress)
     with (
         Container(
             store.layout,
@@ -72,16 +74,17 @@ def _hostname(options: RunOptions, container_id: str) -> str:
     return os.uname().nodename if options.network == Network.HOST else container_id[:12]
 
 
-def _image(name: str, store: Store, progress: ProgressSink) -> Image:
+def _image(name: str, platform: Platform | None, store: Store, progress: ProgressSink) -> Image:
     try:
-        return local_image(store, name)
+        return local_image(store, name, platform)
     except ImageNotFound:
         if is_image_id(name):  # which no registry knows
             raise
         from ocitool.image.transfer import pull
 
-        progress.emit(Notice(text=f"Unable to find image '{name}' locally"))
-        return pull(name, into=store, progress=progress)
+        wanted = f" for {platform}" if platform is not None else ""
+        progress.emit(Notice(text=f"Unable to find image '{name}'{wanted} locally"))
+        return pull(name, into=store, platform=platform, progress=progress)
 
 
 def warn_of_platform(image: Image, progress: ProgressSink) -> None:

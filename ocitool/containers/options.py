@@ -41,6 +41,7 @@ class RunOptions:
     interactive: bool = False
     terminal: bool = False
     init: bool = False
+    platform: str = ""  # of the image; default: any, with a warning of another than this machine's
 
     def __post_init__(self) -> None:
         convert_fields(self)

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from ocitool.oci.platform import this_platform
 from tests.fixtures.programs import python_environment
 
 pytestmark = pytest.mark.usefixtures("containers")
@@ -266,3 +267,28 @@ def test_an_image_without_a_command(run_cli, store_root, tmp_path):
     assert "no command specified, and the image has none" in done.stderr
     config = json.loads(run_cli("inspect", "bare:1", root=store_root).ok().stdout)[0]["Config"]
     assert (config["Cmd"], config["Entrypoint"]) == (None, None)
+
+
+# -- platforms -----------------------------------------------------------------------------
+
+
+def test_the_platform_that_the_image_has(run):
+    here = str(this_platform())
+    done = run("--platform", here, "tools:1", "true").ok()
+    assert done.stderr == ""
+
+
+def test_another_platform_than_the_image_has_is_not_run(run, run_cli, tools_store):
+    """As docker: the image of the store is not taken, and its registry is asked."""
+    name, other = "127.0.0.1:9/app:1", "linux/s390x"
+    run_cli("tag", "tools:1", name, root=tools_store).ok()
+    done = run("--platform", other, name, "true")
+    assert (done.code, done.stdout) == (125, "")
+    assert f"Unable to find image '{name}' for {other} locally" in done.stderr
+    run_cli("rmi", name, root=tools_store).ok()
+
+
+def test_an_unknown_platform(run):
+    done = run("--platform", "bogus", "tools:1", "true")
+    assert (done.code, done.stdout) == (125, "")
+    assert "invalid platform 'bogus': unknown operating system or architecture" in done.stderr

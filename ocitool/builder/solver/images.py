@@ -147,7 +147,7 @@ def _explained(name: str, reason: str = "") -> Iterator[None]:
             f"failed to resolve source metadata for {name}: {error}", hint=error.hint or reason
         ) from error
     except RegistryError as error:
-        error.hint = error.hint or reason
+        error.hint = "; ".join(filter(None, (reason, error.hint)))
         raise
 
 

@@ -9,7 +9,7 @@ import click
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.completion_values import files, images, networks
 from ocitool.cli.lazy import HELP
-from ocitool.cli.options import isolation_option
+from ocitool.cli.options import isolation_option, platform_option
 from ocitool.cli.output import write_line
 from ocitool.cli.text import shortened
 from ocitool.errors import ContainerError, OcitoolError
@@ -54,6 +54,7 @@ from ocitool.errors import ContainerError, OcitoolError
 @click.option(
     "--init", is_flag=True, help="Run an init as PID 1 that forwards signals and reaps processes"
 )
+@platform_option
 @isolation_option
 @click.help_option("--help", help=HELP)
 @pass_app
@@ -73,6 +74,7 @@ def command(
     hostname: str,
     name: str,
     network: str,
+    platform: str | None,
     read_only: bool,
     init: bool,
 ) -> int:
@@ -104,6 +106,7 @@ def command(
         interactive=interactive,
         terminal=terminal,
         init=init,
+        platform=platform or "",
     )
     try:
         with app.progress() as sink, app.store(sink) as store:
