@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ocitool.errors import LayerError, UnsafePath
+from ocitool.errors import LayerError
 from ocitool.layer.entry import AUFS, NO_WHITEOUTS, OPAQUE, WHITEOUT, Entry, Kind, split
 from ocitool.layer.symlinks import resolve
 
@@ -275,7 +275,7 @@ class Changeset:
 
     def _resolve(self, path: str) -> str:
         """Return the directory *path* without links, made where it is missing."""
-        return path if self._target.enter(path) else resolve(path, self._step, strict=True)
+        return path if self._target.enter(path) else resolve(path, self._step)
 
     def _step(self, path: str) -> str:
         """Return the target of the link *path*; anything else is made a directory of the tree."""
@@ -283,7 +283,7 @@ class Changeset:
             return ""
         found = self._target.find(path)
         if found is not None and found.kind == Kind.SYMLINK:
-            return self._link_target(found)
+            return found.link
         if path in self._ours:
             raise LayerError("cannot unpack the entry: Not a directory", where=path)
         inherits = found is not None and found.kind == Kind.DIRECTORY
@@ -294,13 +294,6 @@ class Changeset:
         self._target.set_attributes(path, found if inherits else None, new=True)
         return ""
 
-    def _link_target(self, found: Entry) -> str:
-        # An absolute target starts at the root of the image.  Engines write members to their real
-        # paths, never through a link of the same layer: that would be an attack.
-        if found.link.startswith("/") and found.path in self._ours:
-            raise UnsafePath("a symlink points outside of the tree", where=found.path)
-        return found.link
-
     def _shows_directory(self, path: str) -> bool:
         """Say whether *path*, links followed, is a directory of the tree or of those below."""
 
@@ -309,13 +302,13 @@ class Changeset:
                 return ""
             found = self._target.find(path)
             if found is not None and found.kind == Kind.SYMLINK:
-                return self._link_target(found)
+                return found.link
             if found is None or found.kind != Kind.DIRECTORY:
                 raise _Missing
             return ""
 
         try:
-            resolve(path, step, strict=True)
+            resolve(path, step)
         except _Missing:
             return False
         return True

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ocitool.errors import LayerError, UnsafePath
+from ocitool.errors import LayerError
 from ocitool.layer.entry import shown
 
 MAX_SYMLINKS: Final = 40  # as the kernel, path_resolution(7)
 
 
-def resolve(
-    path: str, readlink: Callable[[str], str], *, last: bool = True, strict: bool = False
-) -> str:
+def resolve(path: str, readlink: Callable[[str], str], *, last: bool = True) -> str:
     """Return *path* without symbolic links; an absolute target starts at the tree's root.
 
     *readlink* returns the target of a path whose directories are no symbolic links, and ``""`` if
-    it is something else or missing.  *last* says whether the last component is followed, too;
-    *strict* refuses ``..`` at the root, where it otherwise stays.
+    it is something else or missing.  *last* says whether the last component is followed, too.
+    ``..`` stays at the root.
 
     Raises:
-        UnsafePath: with *strict*, a symlink points outside of the tree.
         LayerError: there are more than `MAX_SYMLINKS` links, as ELOOP.
     """
     done = ""
@@ -32,8 +29,6 @@ def resolve(
         if name in ("", "."):
             continue
         if name == "..":
-            if strict and not done:
-                raise UnsafePath("a symlink points outside of the tree", where=shown(path))
             done = done.rpartition("/")[0]
             continue
         here = f"{done}/{name}" if done else name

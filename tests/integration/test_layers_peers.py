@@ -220,11 +220,12 @@ def _names(data: bytes) -> list[str]:
     return [entry.path for entry in TarReader(io.BytesIO(data))]
 
 
-def _extracted(data: bytes, place: Path) -> Listing:
+def _extracted(data: bytes, place: Path) -> Listing | None:
+    """Return what GNU tar unpacks, None if it refuses a member."""
     place.mkdir(mode=0o755)
     command = ["tar", "-x", "-p", "--same-owner", "--numeric-owner", "--xattrs"]
-    subprocess.run([*command, "--xattrs-include=*", "-C", place], input=data, check=True)
-    return look(place)
+    done = subprocess.run([*command, "--xattrs-include=*", "-C", place], input=data)
+    return None if done.returncode else look(place)
 
 
 def _compare(

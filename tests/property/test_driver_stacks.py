@@ -32,13 +32,14 @@ PATHS = st.lists(st.sampled_from("ab\u00e4"), min_size=1, max_size=3).map("/".jo
 OWNERS = st.sampled_from([(0, 0), (7, 8)])
 MODES = st.sampled_from([0o644, 0o4755, 0o600])
 ATTRIBUTES = st.sampled_from([{}, {"user.a": b"1"}, {"user.b": b""}])
+TARGETS = st.sampled_from(["a", "../b", "/a/b", "/", "../../../a", "b/\u00e4"])
 MEMBERS = st.one_of(
     st.builds(
         lambda path, text, owner, mode, kept: file(path, text, owner, mode=mode, xattrs=kept),
         PATHS, st.binary(max_size=3), OWNERS, MODES, ATTRIBUTES,
     ),
     st.builds(directory, PATHS, OWNERS, st.sampled_from([0o755, 0o1700])),
-    st.builds(symlink, PATHS, st.sampled_from(["a", "../b", "/a/b", "b/\u00e4"]), OWNERS),
+    st.builds(symlink, PATHS, TARGETS, OWNERS),
     st.builds(hardlink, PATHS, PATHS),
     st.builds(whiteout, PATHS),
     st.builds(opaque, PATHS),

@@ -34,7 +34,11 @@ MODES = st.sampled_from([0o755, 0o700, 0o2711])
 CHANGES = st.one_of(
     st.tuples(st.just("file"), PATHS, st.binary(max_size=3)),
     st.tuples(st.just("dir"), PATHS, MODES),
-    st.tuples(st.just("symlink"), PATHS, st.sampled_from(["a", "../b", "/a/b", "nowhere"])),
+    st.tuples(
+        st.just("symlink"),
+        PATHS,
+        st.sampled_from(["a", "../b", "/a/b", "nowhere", "/", "../../../b"]),
+    ),
     st.tuples(st.just("fifo"), PATHS, st.none()),
     st.tuples(st.just("whiteout"), PATHS, st.none()),
     st.tuples(st.just("opaque"), PATHS | st.just(""), st.none()),

@@ -14,6 +14,7 @@ from ocitool.image.decompress import inflated
 from ocitool.layer.compression.codecs import CHUNK
 from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
 from ocitool.layer.fileio import write_all_at
+from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.header import BLOCK
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
@@ -71,31 +72,16 @@ class Spooled:
     def _read(self, path: str) -> Iterator[Member]:
         fd = self._file.fileno()
         end = 0
-        links: set[str] = set()
+        links: dict[str, str] = {}
         with _open(path) as stream:
             reader = TarReader(stream)
-            for entry in reader:
-                self._check(entry, links)
+            for member in reader:
+                entry = _placed(member, links)
                 yield Member(entry, end)
                 while data := reader.read(CHUNK):
                     write_all_at(fd, data, end)
                     end += len(data)
             reader.drain()
-
-    def _check(self, entry: Entry, links: set[str]) -> None:
-        parent, name = split(entry.path)
-        if name.startswith(WHITEOUT):
-            raise LayerError(
-                "a file whose name begins with .wh. cannot be in a layer", where=entry.path
-            )
-        while parent:
-            if parent in links:
-                raise UnsafePath("a member is below a symbolic link", where=entry.path)
-            parent = split(parent)[0]
-        if entry.kind == Kind.SYMLINK:
-            links.add(entry.path)
-        else:
-            links.discard(entry.path)
 
     def content(self, offset: int, size: int) -> Iterator[bytes]:
         """Yield *size* bytes of content."""
@@ -110,6 +96,30 @@ class Spooled:
     def close(self) -> None:
         """Remove the temporary file."""
         self._file.close()
+
+
+def _placed(entry: Entry, links: dict[str, str]) -> Entry:
+    """Return *entry* at the path that *links*, those of earlier members, lead to.
+
+    As docker unpacks it: the destination is the root to which links lead.
+    """
+    if split(entry.path)[1].startswith(WHITEOUT):
+        raise LayerError(
+            "a file whose name begins with .wh. cannot be in a layer", where=entry.path
+        )
+    if links:
+        entry = entry._replace(path=_resolved(entry.path, links))
+        if entry.kind == Kind.HARDLINK:
+            entry = entry._replace(link=_resolved(entry.link, links))
+    links.pop(entry.path, None)
+    if entry.kind == Kind.SYMLINK:
+        links[entry.path] = entry.link
+    return entry
+
+
+def _resolved(path: str, links: dict[str, str]) -> str:
+    """Return *path* with the links in its directories followed."""
+    return resolve(path, lambda each: links.get(each, ""), last=False)
 
 
 @contextlib.contextmanager

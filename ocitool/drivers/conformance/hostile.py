@@ -1,7 +1,8 @@
 """Hostile layers: a part of the conformance suite.
 
 A driver writes, reads and links nothing outside of its own directory, whatever a layer contains.
-It refuses a layer with an `OcitoolError`, and a refused layer leaves nothing.
+Names and links lead to the root of the layers, as in a chroot.  What cannot be is refused with an
+`OcitoolError`, and a refused layer leaves nothing.
 """
 
 from __future__ import annotations
@@ -25,27 +26,41 @@ from ocitool.drivers.conformance.layers import (
 )
 from ocitool.layer.entry import Entry, Kind
 
-A, B = (letter * 64 for letter in "ab")  # names of layers
+A, B, C = (letter * 64 for letter in "abc")  # names of layers
 _SECRET: Final = "secret"
 _UP: Final = "../" * 40
 
 #: Each takes the path of a directory outside and the owner of the layers.
 Attack = Callable[[str, tuple[int, int]], list[Member]]
 
+#: What stays in the layers, in one and when the first member lies in a layer below; the name is
+#: that of the file that is shown instead of one outside.
+INSIDE: Final[dict[str, tuple[Attack, str]]] = {
+    "a file through a link that leads up": (
+        lambda out, me: [symlink("e", f"{_UP}{out}", me), file(f"e/{_SECRET}", b"mine", me)],
+        _SECRET,
+    ),
+    "a file through an absolute link": (
+        lambda out, me: [symlink("e", out, me), file(f"e/{_SECRET}", b"mine", me)],
+        _SECRET,
+    ),
+    "a file through two links": (
+        lambda out, me: [symlink("e", f"x/{os.path.basename(out)}", me),
+                         symlink("x", f"{_UP}{out}/..", me), file("e/new", b"mine", me)],
+        "new",
+    ),
+    "a directory through a link that leads up": (
+        lambda out, me: [symlink("e", f"{_UP}{out}", me), directory("e/new", me)],
+        "new",
+    ),
+    "a pipe through a link that leads up": (
+        lambda out, me: [symlink("e", f"{_UP}{out}", me), fifo("e/new", me)],
+        "new",
+    ),
+}  # fmt: skip
+
 #: What is refused, in one layer and when the first member lies in a layer below.
 REFUSED: Final[dict[str, Attack]] = {
-    "a file through a link that leads up": lambda out, me: [
-        symlink("e", f"{_UP}{out}", me), file(f"e/{_SECRET}", b"owned", me)
-    ],
-    "a file through two links": lambda out, me: [
-        symlink("e", "x/y", me), symlink("x", f"{_UP}{out}/..", me), file("e/new", b"owned", me)
-    ],
-    "a directory through a link that leads up": lambda out, me: [
-        symlink("e", f"{_UP}{out}", me), directory("e/new", me)
-    ],
-    "a pipe through a link that leads up": lambda out, me: [
-        symlink("e", f"{_UP}{out}", me), fifo("e/new", me)
-    ],
     "another name for a file outside": lambda out, me: [
         symlink("e", f"{_UP}{out}", me), hardlink("l", f"e/{_SECRET}", me)
     ],
@@ -85,25 +100,36 @@ class DriverHostile(DriverBench):
                 except AssertionError as error:
                     raise AssertionError(f"{name}: {error}") from error
 
-    def test_names_that_lead_out_are_refused(self) -> None:
-        good = tar([file("a/b/" + "c" * 9, b"owned", self.owner)]).getvalue()
-        with _outside() as out, self.driver() as driver:
-            for bad in (
-                b"/a/b/ccccccccc",
-                b"a/../../cccccc",
-                b"a/b/cccccc/..",
-                b"..",
-                b"a\n/../../x",
-            ):
-                data = _renamed(good, bad)
-                self.refuses(driver, data)
-            assert os.listdir(out) == [_SECRET]
+    def test_links_lead_to_the_root_of_the_layers(self) -> None:
+        for name, (attack, shown) in INSIDE.items():
+            with _outside() as out, self.driver() as driver:
+                try:
+                    members = attack(out, self.owner)
+                    self.layer(driver, A, (), members)
+                    assert f"{out[1:]}/{shown}" in self.look(driver, (A,))
+                    self.layer(driver, B, (), members[:1])
+                    self.layer(driver, C, (B,), members[1:])
+                    assert f"{out[1:]}/{shown}" in self.look(driver, (B, C))
+                except AssertionError as error:
+                    raise AssertionError(f"{name}: {error}") from error
 
-    def test_an_absolute_link_of_a_layer_below_stays_inside(self) -> None:
-        with _outside() as out, self.driver() as driver:
-            self.layer(driver, A, (), [symlink("e", out, self.owner)])
-            self.layer(driver, B, (A,), [file(f"e/{_SECRET}", b"mine", self.owner)])
-            assert f"{out[1:]}/{_SECRET}" in self.look(driver, (A, B))
+    def test_names_that_lead_out_lead_to_the_root(self) -> None:
+        good = tar([file("a/b/" + "c" * 9, b"mine", self.owner)]).getvalue()
+        with _outside(), self.driver() as driver:
+            for at, (name, shown) in enumerate(
+                (
+                    (b"/a/b/ccccccccc", "a/b/ccccccccc"),
+                    (b"a/../../cccccc", "cccccc"),
+                    (b"a/../../c/./cc", "c/cc"),
+                    (b"//a/../x", "x"),
+                )
+            ):
+                driver.begin("t", ())
+                driver.apply("t", (), stream(_renamed(good, name)))
+                driver.commit("t", f"{at:064}")
+                assert shown in self.look(driver, (f"{at:064}",))
+            for bad in (b"..", b"/", b"a\n/../.."):
+                self.refuses(driver, _renamed(good, bad))
 
     def test_a_link_is_replaced_and_never_written_through(self) -> None:
         me = self.owner

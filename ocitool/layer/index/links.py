@@ -19,7 +19,6 @@ def resolve_links(indexes: Iterable[LayerIndex]) -> list[LayerIndex]:
     counts, and links lead where they do in the end.
 
     Raises:
-        UnsafePath: a symlink points outside of the tree.
         LayerError: there are too many of them.
     """
     done: list[LayerIndex] = []
@@ -52,10 +51,10 @@ class _LinkedDirectories:
 
     def _followed(self, directory: str) -> str:
         try:
-            return resolve(directory, lambda path: self._target(self._look(path)), strict=True)
+            return resolve(directory, lambda path: self._target(self._look(path)))
         except LayerError:  # by a link of this layer, made after its member had gone elsewhere
             below = self._below
-            return resolve(directory, lambda path: self._target(below.get(path)), strict=True)
+            return resolve(directory, lambda path: self._target(below.get(path)))
 
     def _look(self, path: str) -> Found | None:
         own = self._index.get(path)

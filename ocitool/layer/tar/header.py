@@ -102,7 +102,7 @@ class Headers:
         target = link.partition(b"\0")[0] if target is None else target
         path = clean_path(decode(raw), self._limits)
         if not path and entry_kind != Kind.DIRECTORY:
-            raise LayerError("a member that is not a directory has no name")
+            raise LayerError("a member that is not a directory has no name", where=decode(raw))
         found = Entry(
             path,
             entry_kind,
@@ -121,8 +121,7 @@ class Headers:
 
     def _target(self, kind: str, target: str, path: str) -> str:
         if kind == Kind.HARDLINK:
-            # Absolute hard links stand in layers of kaniko; they mean the layer's own root.
-            target = clean_path(target.lstrip("/"), self._limits)
+            target = clean_path(target, self._limits)
             if not target:
                 raise LayerError("the hard link has no target", where=path)
             return target

@@ -110,20 +110,16 @@ def test_what_is_corrupt_is_a_layer_error(data):
 @pytest.mark.parametrize(
     "name",
     [
-        *("/etc/passwd", "../x", "a/../../x", "a/..", "..", "./..", "a/../b", "/", "//x", "/./x"),
         *("a/" + "b" * 256, "a\0b"),
         "a/" * 3000 + "b",
         "a" * 5000,
     ],
 )
-def test_names_that_would_leave_the_tree_or_fit_none(name):
+def test_names_that_no_file_can_have(name):
     long = extended(record(b"path", name.encode()))
     for data in (long + header(), extended(name.encode(), b"L") + header(kind=b"5")):
         with pytest.raises((UnsafePath, TooLarge)):
             members(data + END)
-    if ".." in name:
-        with pytest.raises(UnsafePath):
-            members(extended(record(b"linkpath", name.encode())) + header(kind=b"1") + END)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +127,8 @@ def test_names_that_would_leave_the_tree_or_fit_none(name):
     [
         *(("a", "a"), ("./a", "a"), ("a/", "a"), ("a//b", "a/b"), ("./", ""), (".", ""), ("", "")),
         *((".a", ".a"), ("..a", "..a"), ("a..", "a.."), ("a./b", "a./b"), (".../x", ".../x")),
+        *(("/etc/passwd", "etc/passwd"), ("../x", "x"), ("a/../../x", "x"), ("a/..", "")),
+        *(("..", ""), ("./..", ""), ("a/../b", "b"), ("/", ""), ("//x", "x"), ("/./x", "x")),
         *(("a/./b/.", "a/b"), ("././a", "a"), ("a b\n", "a b\n"), ("é" * 127, "é" * 127)),
     ],
 )
