@@ -21,7 +21,7 @@ import json
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TextIO
+from typing import Final, TextIO
 
 import click
 
@@ -38,7 +38,8 @@ from ocitool.progress import (
     Transfer,
 )
 
-_TYPES: dict[type, str] = {
+#: Each event, and its ``type``; docs/progress.md has them with their fields.
+EVENTS: Final[Mapping[type[Event], str]] = {
     Transfer: "transfer",
     StepStarted: "step_started",
     StepOutput: "step_output",
@@ -79,7 +80,7 @@ class JsonLines(Renderer):
             elif event.level == "warning":
                 self._warn(event)
             elif event.level != "debug" or self._debug:
-                self._put(_TYPES[type(event)], dataclasses.asdict(event))
+                self._put(EVENTS[type(event)], dataclasses.asdict(event))
 
     def show(self, event: Event) -> None:
         if isinstance(event, StepOutput):
@@ -87,7 +88,7 @@ class JsonLines(Renderer):
             return
         if isinstance(event, (StepFinished, StepErred)):
             self._rest(event.step)
-        self._put(_TYPES[type(event)], dataclasses.asdict(event))
+        self._put(EVENTS[type(event)], dataclasses.asdict(event))
 
     def finish(self) -> None:
         for step in {step for step, _ in self._decoders}:
@@ -96,7 +97,7 @@ class JsonLines(Renderer):
     def _warn(self, event: Notice) -> None:
         if event.text not in self._warnings:
             self._warnings[event.text] = True
-            self._put(_TYPES[type(event)], dataclasses.asdict(event))
+            self._put(EVENTS[type(event)], dataclasses.asdict(event))
 
     def _output(self, event: StepOutput, final: bool = False) -> None:
         key = (event.step, event.stream)
@@ -105,7 +106,7 @@ class JsonLines(Renderer):
             decoder = self._decoders[key] = codecs.getincrementaldecoder("utf-8")("replace")
         if text := decoder.decode(event.data, final):
             self._put(
-                _TYPES[type(event)], {"step": event.step, "stream": event.stream, "data": text}
+                EVENTS[type(event)], {"step": event.step, "stream": event.stream, "data": text}
             )
 
     def _rest(self, step: int) -> None:

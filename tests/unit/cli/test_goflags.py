@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ocitool.cli.goflags import OptionalValue, normalized
 
@@ -56,3 +58,20 @@ def test_words_after_the_first_argument_of_run_belong_to_the_container():
 def test_a_flag_that_is_neither_true_nor_false(word):
     with pytest.raises(click.UsageError, match="expected 'true' or 'false'"):
         normalized(COMMAND, [word])
+
+
+WORDS = st.sampled_from(
+    ["--rm", "-i", "-t", "-it", "x", "-", "--env=A=1", "-eA", "-e A", "--env A"]
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(WORDS, max_size=6))
+def test_what_click_reads_itself_means_the_same(words):
+    args = " ".join(words).split()
+
+    def read(given):
+        return COMMAND.make_context("run", list(given)).params
+
+    assert read(normalized(COMMAND, args)) == read(args)
+    assert normalized(COMMAND, normalized(COMMAND, args)) == normalized(COMMAND, args)

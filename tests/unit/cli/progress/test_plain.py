@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 
-from ocitool.cli.progress import choose
+from ocitool.cli.errors import documents
+from ocitool.cli.progress import choose, jsonlines
 from ocitool.cli.progress.jsonlines import JsonLines
 from ocitool.cli.progress.plain import Plain
 from ocitool.cli.progress.renderer import Quiet
@@ -29,6 +33,7 @@ from ocitool.progress import (
     wants_streams,
 )
 
+CHECKOUT = Path(__file__).resolve().parents[4]
 BLOB = "sha256:" + "0123456789ab" * 5 + "cdef"
 
 
@@ -178,6 +183,16 @@ def json_events(error: BaseException, *, debug: bool = False) -> tuple[int, list
     with pytest.raises(click.exceptions.Exit) as caught, JsonLines(stream, debug=debug):
         raise error
     return caught.value.exit_code, [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_the_page_has_every_event_and_field() -> None:
+    page = (CHECKOUT / "docs" / "progress.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE))
+    for event, name in jsonlines.EVENTS.items():
+        fields = {field.name for field in dataclasses.fields(event)}
+        assert fields <= set(re.findall(r"`(\w+)`", rows[name])), name
+    (error,) = documents(OcitoolError("x"))
+    assert {*error, "exit_code"} <= set(re.findall(r"`(\w+)`", rows["error"]))
 
 
 def test_json_has_errors_as_events() -> None:
