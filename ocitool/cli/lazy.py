@@ -58,6 +58,9 @@ class LazyGroup(click.Group):
         with _broken_pipes_raised():
             return super().make_context(*args, **kwargs)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if ctx.resilient_parsing else normalized(self, args))
+
     def invoke(self, ctx: click.Context) -> Any:
         with _broken_pipes_raised():
             return super().invoke(ctx)

@@ -91,6 +91,16 @@ def test_no_name_is_both_there_and_not(run_cli):
         assert {line.split()[0] for line in listed.splitlines()} & set(table) == set()
 
 
+def test_flags_take_values_as_those_of_docker(cli):
+    expected = cli("images", "-q").ok().stdout
+    for words in ("--debug=true images -q", "--debug=false image ls -q=true", "images -aq=1"):
+        assert cli(*words.split()).ok().stdout == expected
+    assert "REPOSITORY" in cli("images", "-qa=true", "--quiet=false").ok().stdout
+    assert cli("images", "-qf", "dangling=true").ok().stdout == ""
+    failed(cli("--debug=x", "images"), 2, "invalid argument 'x' for --debug")
+    failed(cli("images", "-q=x"), 2, "invalid argument 'x' for -q")
+
+
 # -- options -------------------------------------------------------------------------------
 
 
