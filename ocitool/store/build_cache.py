@@ -7,6 +7,7 @@ with a row for each directory of a build context.  All of them can be made again
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.store.database import Database
 from ocitool.store.layer_content import Layer
+
+#: A byte of a path as Python has it (PEP 383), and as it is stored; no path has a NUL.
+_BYTE: Final = re.compile("[\udc80-\udcff]")
+_STORED_BYTE: Final = re.compile("\0([89a-f][0-9a-f])")
 
 _PUT: Final = "INSERT OR REPLACE INTO cache VALUES (?, ?, ?)"
 
@@ -155,18 +160,19 @@ class BuildCache:
 
         Their ``content`` is empty: it is seldom needed (`directory_content`).
         """
-        below = f"{top.rstrip('/')}/"
+        below = _stored(f"{top.rstrip('/')}/")
         rows = self._database.rows(
             "SELECT directory, state, digest FROM files WHERE rules = ?"
             " AND (directory = ? OR (directory >= ? AND directory < ?))",
-            (rules, top, below, below[:-1] + "0"),  # "0" follows "/"
+            (rules, _stored(top), below, below[:-1] + "0"),  # "0" follows "/"
         )
-        return [DirectoryRecord(directory, state, digest, b"") for directory, state, digest in rows]
+        return [DirectoryRecord(_path(text), state, digest, b"") for text, state, digest in rows]
 
     def directory_content(self, rules: str, directory: str) -> bytes:
         """Return the ``content`` of one record, empty if there is none."""
         rows = self._database.rows(
-            "SELECT content FROM files WHERE directory = ? AND rules = ?", (directory, rules)
+            "SELECT content FROM files WHERE directory = ? AND rules = ?",
+            (_stored(directory), rules),
         )
         return rows[0][0] if rows else b""
 
@@ -175,8 +181,21 @@ class BuildCache:
         self._database.run_many(
             "INSERT OR REPLACE INTO files (directory, rules, state, digest, content)"
             " VALUES (?, ?, ?, ?, ?)",
-            [(each.directory, rules, each.state, each.digest, each.content) for each in records],
+            [
+                (_stored(each.directory), rules, each.state, each.digest, each.content)
+                for each in records
+            ],
         )
+
+
+def _stored(path: str) -> str:
+    """Return *path* as the database has it: a byte that is not UTF-8 is a NUL and two digits."""
+    return _BYTE.sub(lambda found: f"\0{ord(found[0]) & 0xFF:02x}", path)
+
+
+def _path(text: str) -> str:
+    """Return the path that `_stored` has written."""
+    return _STORED_BYTE.sub(lambda found: chr(0xDC00 + int(found[1], 16)), text)
 
 
 def parse_record(text: str) -> Record:

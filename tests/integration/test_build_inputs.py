@@ -96,3 +96,24 @@ def test_the_largest_is_read(context, run_cli, store_root):
     comment = b"#" * 99 + b"\n"
     (context / "Dockerfile").write_bytes(text + comment * (((16 << 20) - len(text)) // 100))
     run_cli("build", "-q", context, root=store_root).ok()
+
+
+@pytest.mark.parametrize("progress", ["plain", "json"])
+def test_a_path_that_is_not_utf_8(tmp_path, run_cli, store_root, progress):
+    context = tmp_path / os.fsdecode(b"c\xff")
+    (context / os.fsdecode(b"d\xfe")).mkdir(parents=True)
+    (context / os.fsdecode(b"d\xfe/f\xfd")).write_text("x")
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY . /all/\nCOPY d? /d\n")
+    words = ("build", "--progress", progress, "-t", "a:1", context)
+    root = store_root / os.fsdecode(b"r\xff")
+    run_cli(*words, root=root).ok()
+    assert "all 2 steps were cached" in run_cli(*words, root=root).ok().stdout
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY gone /\n")
+    failed = run_cli(*words, root=root)
+    assert failed.code == 1 and "not found" in failed.stderr and "udcff" in failed.stderr
+
+
+def test_a_change_that_is_not_utf_8(tmp_path, run_cli, store_root):
+    change = os.fsdecode(b"ENV a=\xff")
+    done = run_cli("import", "--change", change, "-", "a:1", root=store_root, stdin="")
+    assert done.code == 1 and "--change:2: invalid UTF-8 text" in done.stderr

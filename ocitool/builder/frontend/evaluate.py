@@ -243,7 +243,7 @@ def changed(changes: Sequence[str], run: RunConfig | None = None) -> RunConfig:
     if not changes:
         return run
     text = "\n".join(["FROM scratch", *changes])
-    file = parse(text.encode(), name="--change")
+    file = parse(text.encode("utf-8", "surrogateescape"), name="--change")
     state = StageState(
         file=file,
         scope=Scope(given={}, globals={}, consumed=set()),

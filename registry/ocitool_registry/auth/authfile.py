@@ -93,7 +93,7 @@ class AuthFile:
         if not text:
             return str(entry.get("username") or ""), str(entry.get("password") or "")
         try:
-            pair = base64.b64decode(str(text), validate=True).decode()
+            pair = base64.b64decode(str(text), validate=True).decode("utf-8", "surrogateescape")
         except (binascii.Error, ValueError) as error:
             raise RegistryError(
                 "invalid base64 encoding of credentials", where=f"{self.path}: auths.{key}.auth"
@@ -160,7 +160,7 @@ def store(path: str, registry: str, credential: Credential) -> str:
         helpers.store(helper, key, credential)
         _write(path, _with_entry(file, key, {}))  # an empty entry, as docker writes it
         return f"docker-credential-{helper}"
-    pair = f"{credential.username}:{credential.password}".encode()
+    pair = f"{credential.username}:{credential.password}".encode("utf-8", "surrogateescape")
     entry = {"auth": base64.b64encode(pair).decode()}
     if credential.identity_token:
         entry["identitytoken"] = credential.identity_token

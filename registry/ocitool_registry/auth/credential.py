@@ -19,5 +19,5 @@ class Credential:
     @property
     def basic(self) -> str:
         """The value of an ``Authorization`` header with the scheme Basic (RFC 7617)."""
-        pair = f"{self.username}:{self.password}".encode()
+        pair = f"{self.username}:{self.password}".encode("utf-8", "surrogateescape")
         return f"Basic {base64.b64encode(pair).decode()}"

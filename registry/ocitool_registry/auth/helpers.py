@@ -83,7 +83,7 @@ def _required(helper: str, verb: str, text: str) -> None:
 
 def _run(helper: str, verb: str, text: str) -> bytes | None:
     try:
-        status, output = _communicate(helper, verb, text.encode())
+        status, output = _communicate(helper, verb, text.encode("utf-8", "surrogateescape"))
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -73,7 +73,9 @@ class Files:
 
     def get(self, registry: str, repository: str) -> Credential | None:
         if self.inline:
-            config = files.parse(self.inline.encode(), "DOCKER_AUTH_CONFIG")
+            config = files.parse(
+                self.inline.encode("utf-8", "surrogateescape"), "DOCKER_AUTH_CONFIG"
+            )
             if found := config.get(registry, repository, ask_helpers=False):
                 return found
         for path in self.paths:

@@ -105,7 +105,7 @@ def _oauth_request(realm: str, service: str, scopes: Sequence[str], secret: str)
         "refresh_token": secret,
     }
     headers = Headers([("Content-Type", "application/x-www-form-urlencoded")])
-    body = urlencode(form).encode()
+    body = urlencode(form, errors="surrogateescape").encode()
     return Request(method="POST", url=realm, headers=headers, body=body, same_host=True)
 
 

@@ -182,3 +182,14 @@ def test_a_plugin_is_asked_last(environment, monkeypatch):
     monkeypatch.setattr(keychain.plugins, "names", lambda group: ("mine",))
     monkeypatch.setattr(keychain.plugins, "lookup", lambda group, name: Plugin)
     assert user(default_source(environment=environment)) == "plugin of r.example"
+
+
+def test_names_and_passwords_are_bytes(home, environment):
+    """Of an old user directory they may be Latin-1; docker passes them on as they are."""
+    name, password = "\udce4", "p\udcff:"
+    store_credential(
+        "r.example", Credential(username=name, password=password), environment=environment
+    )
+    found = default_source(environment=environment).get("r.example", "x")
+    assert (found.username, found.password) == (name, password)
+    assert base64.b64decode(found.basic.removeprefix("Basic ")) == b"\xe4:p\xff:"
