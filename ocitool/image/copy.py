@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from ocitool.errors import BadManifest, FormatError
+from ocitool.errors import BadManifest, DigestMismatch, FormatError, NotFound
 from ocitool.image.image import Image, choose, require_platform
 from ocitool.oci import limits
 from ocitool.oci.content import ContentSink, ContentSource, Stream
@@ -120,12 +120,21 @@ class _Job:
             self._observer.has_config(manifest)
         with _workers() as pool:
             # A manifest may name a descriptor several times; its blob is copied once.
-            futures = {layer.digest: pool.submit(self._blob, layer) for layer in manifest.layers}
+            numbered = {layer.digest: (at, layer) for at, layer in enumerate(manifest.layers, 1)}
+            futures = {digest: pool.submit(self._layer, *each) for digest, each in numbered.items()}
             layers = [futures[layer.digest] for layer in manifest.layers]
             if self._observer is not None:
                 self._observer.copies(manifest, layers)
             for future in layers:
                 future.result()
+
+    def _layer(self, number: int, descriptor: Descriptor) -> str:
+        try:
+            return self._blob(descriptor)
+        except (DigestMismatch, NotFound) as error:
+            place = f"layer {number} of {self._name or 'the image'} ({descriptor.digest})"
+            error.where = f"{place}: {error.where}" if error.where else place
+            raise
 
     def _blob(self, descriptor: Descriptor) -> str:
         key, total = str(descriptor.digest), descriptor.size

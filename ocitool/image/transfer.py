@@ -55,7 +55,7 @@ def pull(
         source,
         StoreSink(into, str(reference)),
         platform=platform,
-        name=str(reference),
+        name=reference.familiar,
         progress=progress,
         action="pull",
         observer=observer,
@@ -137,7 +137,7 @@ def push(
     descriptor = copy(
         StoreSource(source, image.descriptor),
         sink,
-        name=str(reference),
+        name=reference.familiar,
         progress=progress,
         action="push",
     )

@@ -126,7 +126,7 @@ class SourceImages:
         copy(
             image.source,
             StoreSink(self._store, str(reference)),
-            name=str(reference),
+            name=reference.familiar,
             progress=self._progress,
             action="pull",
             observer=Arrival(self._store, reference.familiar, reading(self._store)),

@@ -159,3 +159,20 @@ def test_all_of_an_index_is_copied_when_asked(store, other, index):
     assert done.digest == made.descriptor.digest
     assert sorted(map(str, other.blobs.all())) == sorted(map(str, store.blobs.all()))
     assert list(check(other)) == []
+
+
+@pytest.mark.parametrize("fault", ["corrupt", "missing"])
+def test_a_layer_that_does_not_arrive_is_named(store, other, fault):
+    image = put_image(store, NAME, *LAYERS)
+    blob = image.layers[2].blob
+    path = store.blobs.path(blob.digest)
+    if fault == "missing":
+        os.unlink(path)
+    else:
+        os.chmod(path, 0o600)
+        with open(path, "r+b") as file:
+            file.write(b"\0\0\0")
+    with pytest.raises((NotFound, DigestMismatch)) as caught:
+        copy(StoreSource(store, image.descriptor), StoreSink(other, NAME), name="a:1")
+    assert str(caught.value).startswith(f"layer 3 of a:1 ({blob.digest}): ")
+    assert other.refs.all() == ()
