@@ -17,6 +17,7 @@ from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput, wants_streams
 from ocitool.store.layer_content import Layer
 from ocitool_runtime.host.idmap import usable_maps
+from ocitool_runtime.host.streams import open_pipe
 from ocitool_runtime.host.terminal import interrupts_deferred
 from ocitool_runtime.isolation import Isolation, start
 from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
@@ -99,8 +100,7 @@ class _Output:
         """Return the writing ends for stdout and stderr, which may be one; a thread reads them."""
         reading, writing = {}, []
         for stream in ("stdout", "stderr") if wants_streams(self._progress) else ("stdout",):
-            read, write = os.pipe2(os.O_CLOEXEC)
-            os.fchmod(write, 0o666)  # whoever USER names may open /dev/stdout
+            read, write = open_pipe()  # whoever USER names may open /dev/stdout
             reading[read] = stream
             writing.append(write)
         self._thread = threading.Thread(target=self._read, args=(reading,), daemon=True)

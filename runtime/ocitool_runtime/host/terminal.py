@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final
 
 from ocitool.errors import SandboxError
+from ocitool_runtime.host.streams import ProgramStreams
 from ocitool_runtime.isolation import Isolation, Process, start
 from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.spec import Exit, Sandbox, Stdio
@@ -30,6 +31,7 @@ _PASSED_ON: Final = (
     signal.SIGUSR2,
     signal.SIGCONT,
 )
+_PATIENCE: Final = 3  # SIGINT or SIGTERM, after which the program is killed (docker/cli)
 _BLOCK: Final = 1 << 16  # bytes
 _Handler = Callable[[int, FrameType | None], None]
 
@@ -46,43 +48,88 @@ def run_foreground(
 ) -> Exit:
     """Run *sandbox* to its end and return how it ended.
 
-    Without a terminal the program gets the three descriptors themselves; without *interactive*
-    its stdin is /dev/null.  With ``sandbox.terminal`` bytes are copied between the container's
-    terminal and the descriptors; if *stdin* is a terminal it is raw meanwhile, its size is kept
-    in step, and its mode is restored however this ends.
+    Without a terminal the program gets the three descriptors themselves, or pipes where its user
+    could not open them (`ProgramStreams`); without *interactive* its stdin is /dev/null.  With
+    ``sandbox.terminal`` bytes are copied between the container's terminal and the descriptors; if
+    *stdin* is a terminal it is raw meanwhile, its size is kept in step, and its mode is restored
+    however this ends.
 
     HUP, INT, QUIT, TERM, USR1, USR2 and CONT go to the program, when called from the main thread
-    (Python delivers signals to no other).  *on_start* gets the process once it runs.
+    (Python delivers signals to no other); in place of the third INT or TERM it is killed.
+    *on_start* gets the process once it runs.
 
     Raises:
         SandboxError: as `Isolation.start`.
     """
-    process: Process | None = None
-    early: list[int] = []  # signals that come before the process is started
-
-    def pass_on(number: int, _: object) -> None:
-        if process is None:
-            early.append(number)
-        else:
-            process.kill(number)
-
-    with _handlers(dict.fromkeys(_PASSED_ON, pass_on)):
+    signals = _Signals()
+    given = stdin if interactive else None
+    with _handlers(dict.fromkeys(_PASSED_ON, signals.pass_on)):
         if sandbox.terminal:
             size = _size(stdin) or _size(stdout) or sandbox.terminal_size
             process = isolation.start(replace(sandbox, terminal_size=size), Stdio())
-        else:
-            given = stdin if interactive else None
-            process = start(isolation, sandbox, stdin=given, stdout=stdout, stderr=stderr)
-        try:
-            for number in early:
-                process.kill(number)
-            if on_start is not None:
-                on_start(process)
-            if process.terminal is not None:
-                _attach(process.terminal, stdin if interactive else -1, stdout)
-            return process.wait()
-        finally:
-            process.close()
+            return signals.result(_wait(process, signals, on_start, given, stdout))
+        with ProgramStreams(sandbox.user, stdin=given, stdout=stdout, stderr=stderr) as streams:
+            process = start(
+                isolation,
+                sandbox,
+                stdin=streams.stdin,
+                stdout=streams.stdout,
+                stderr=streams.stderr,
+            )
+            streams.started()
+            ended = _wait(process, signals, on_start, given, stdout)
+        return signals.result(ended)
+
+
+def _wait(
+    process: Process,
+    signals: _Signals,
+    on_start: Callable[[Process], None] | None,
+    stdin: int | None,
+    stdout: int,
+) -> Exit:
+    try:
+        signals.go_to(process)
+        if on_start is not None:
+            on_start(process)
+        if process.terminal is not None:
+            _attach(process.terminal, -1 if stdin is None else stdin, stdout)
+        return process.wait()
+    finally:
+        process.close()
+
+
+class _Signals:
+    """Passes signals on to a process, those before its start, too; the third INT or TERM kills it.
+
+    Docker's client ends at the third, for programs that ignore the first two.
+    """
+
+    def __init__(self) -> None:
+        self._process: Process | None = None
+        self._early: list[int] = []
+        self._asked = 0  # to end
+
+    def go_to(self, process: Process) -> None:
+        """Send what has come, and from now on all, to *process*."""
+        self._process = process
+        for number in self._early:
+            self.pass_on(number, None)
+
+    def pass_on(self, number: int, _: object) -> None:
+        """Handle a signal."""
+        if self._process is None:
+            self._early.append(number)
+            return
+        self._asked += number in (signal.SIGINT, signal.SIGTERM)
+        self._process.kill(number if self._asked < _PATIENCE else signal.SIGKILL)
+
+    def result(self, ended: Exit) -> Exit:
+        """Return *ended* with a warning if the program was killed here."""
+        if self._asked < _PATIENCE or ended.signal != signal.SIGKILL:
+            return ended
+        warning = f"got {_PATIENCE} SIGTERM/SIGINTs: the container was killed"
+        return replace(ended, warnings=(*ended.warnings, warning))
 
 
 @contextmanager

@@ -6,15 +6,24 @@ Runs in: host process, shim, container init.  Imports the standard library alone
 from __future__ import annotations
 
 import os
+import select
 
 _SIZE = 1 << 12  # bytes; more than the files of /proc that are read here have
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write all of *data*: pipes, terminals and nearly full disks take parts of it."""
+    """Write all of *data*: pipes, terminals and nearly full disks take parts of it.
+
+    A descriptor that does not block, as another program may have made a terminal, is waited for.
+    """
     left = memoryview(data)
     while left:
-        left = left[os.write(fd, left) :]
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
 
 
 def mount_id(fd: int, proc: int | None = None) -> int:

@@ -192,3 +192,24 @@ def test_a_signal_that_comes_while_the_sandbox_begins_is_not_lost():
     sandbox = Sandbox(rootfs=(), args=("true",))
     assert run_foreground(Slow(), sandbox, interactive=False).code == 0
     assert process.signals == (signal.SIGTERM,)
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT,) * 3, (signal.SIGTERM, signal.SIGINT) * 2])
+def test_the_third_request_to_end_kills_a_program_that_ignores_them(make, numbers):
+    script = "trap '' INT TERM; echo ready; while :; do sleep 0.01; done"
+    driver = drive(make(script), False, stdout=subprocess.PIPE)
+    assert {driver.stdout.readline(), driver.stdout.readline()} == {b"started\n", b"ready\n"}
+    for number in numbers[:3]:
+        driver.send_signal(number)
+        while _pending(driver.pid, number):  # until it is delivered, another of its kind is lost
+            pass
+    assert driver.stdout.read() == b"ended 137 9\n"
+    assert driver.wait(60) == 0
+    driver.stdout.close()
+
+
+def _pending(pid, number):
+    """Say whether *number* waits to be delivered to *pid* (proc(5), ShdPnd)."""
+    with open(f"/proc/{pid}/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return int(fields.get("ShdPnd", "0"), 16) >> number - 1 & 1
