@@ -13,9 +13,13 @@ from typing import Final
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.errors import MapsUnavailable
+from ocitool_runtime.host.setuid import obstacle
 from ocitool_runtime.spec import IdMap, Sandbox
 
 _INSTALL_UIDMAP: Final = "install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora)"
+_ALLOW: Final = (
+    "in a pod, set allowPrivilegeEscalation: true and keep the capabilities SETUID and SETGID"
+)
 _ADMIN_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -49,8 +53,11 @@ def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Ma
     if os.geteuid() == 0:
         return Maps()
     for tool in ("newuidmap", "newgidmap"):
-        if _find(tool) is None:
+        path = _find(tool)
+        if path is None:
             raise MapsUnavailable(f"{tool} is not installed", hint=_INSTALL_UIDMAP)
+        if reason := obstacle(path):
+            raise MapsUnavailable(f"{tool} cannot change IDs: {reason}", hint=_ALLOW)
     names = _names(os.geteuid())
     uids, gids = _ranges(subuid, names), _ranges(subgid, names)
     for path, found in ((subuid, uids), (subgid, gids)):

@@ -14,6 +14,9 @@ from ocitool_runtime import IdMap
 from ocitool_runtime.errors import MapsUnavailable
 from ocitool_runtime.host import userns
 from ocitool_runtime.host.idmap import Maps, current_maps, single_map, usable_maps
+from ocitool_runtime.host.setuid import obstacle
+from tests.fixtures.programs import execute
+from tests.fixtures.trees import remove_tree
 from tests.unit.runtime.conftest import overlay
 
 
@@ -23,6 +26,7 @@ def ranges(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
     monkeypatch.setattr(os, "getegid", lambda: 4243)
     monkeypatch.setattr("ocitool_runtime.host.idmap._find", lambda tool: f"/bin/{tool}")
+    monkeypatch.setattr("ocitool_runtime.host.idmap.obstacle", lambda path: "")
 
     def read(text):
         path = tmp_path / "sub"
@@ -143,3 +147,36 @@ def test_a_container_with_a_single_id(run):
     with pytest.raises(SandboxError) as caught:
         run("true", user="7", **maps)
     assert "/etc/subuid" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("confine", "reason"),
+    [
+        (("--no-new-privs",), "no_new_privs is set"),
+        (("--bounding-set=-setuid",), "the capability bounding set has no CAP_SETUID"),
+    ],
+)
+def test_a_user_whose_newuidmap_cannot_work_has_a_single_id(
+    ordinary_user, tools_context, confine, reason
+):
+    user, root = ordinary_user, ordinary_user.home / "confined"
+    who = ("--reuid", str(user.uid), "--regid", str(user.gid), "--clear-groups")
+
+    def run(*words):
+        command = ["setpriv", *confine, *who, user.python, "-m", "ocitool", "--root", root, *words]
+        return execute(command, env=user.env, cwd=user.home).ok().stdout
+
+    assert reason in run("info")
+    run("build", "-q", "-t", "tools:1", tools_context)
+    assert run("run", "--rm", "tools:1", "id", "-u") == "0\n"
+    remove_tree(root)
+
+
+def test_what_keeps_a_setuid_program_from_working(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert obstacle(str(plain)) == "it is neither setuid root nor has capabilities"
+    assert obstacle("/none") == "it is neither setuid root nor has capabilities"
+    if os.geteuid() == 0 and not os.statvfs(plain).f_flag & os.ST_NOSUID:
+        plain.chmod(0o4755)
+        assert obstacle(str(plain)) == ""

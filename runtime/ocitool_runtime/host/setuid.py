@@ -1,0 +1,44 @@
+"""Whether a setuid program, such as newuidmap, gets its privileges when this process runs it.
+
+A pod with ``allowPrivilegeEscalation: false`` or ``capabilities: drop: [ALL]`` has the program, and
+running it fails; so it is looked at before.
+Source: prctl(2), PR_SET_NO_NEW_PRIVS; capabilities(7), "Transformation of capabilities".
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+_CAPABILITIES: Final = "security.capability"
+_NEEDED: Final = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
+
+
+def obstacle(path: str) -> str:
+    """Return why the program *path* cannot change its user and group, or ``""``."""
+    fields = _status()
+    if fields.get("NoNewPrivs") == "1":
+        return "no_new_privs is set for this process"
+    bounding = fields.get("CapBnd")
+    if bounding and int(bounding, 16) & _NEEDED != _NEEDED:
+        return "the capability bounding set has no CAP_SETUID and CAP_SETGID"
+    try:
+        if os.statvfs(path).f_flag & os.ST_NOSUID:
+            return "its file system is mounted nosuid"
+        state = os.stat(path)
+        if state.st_mode & stat.S_ISUID and state.st_uid == 0:
+            return ""
+        os.getxattr(path, _CAPABILITIES)
+    except OSError:
+        return "it is neither setuid root nor has capabilities"
+    return ""
+
+
+def _status() -> dict[str, str]:
+    try:
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as lines:
+            rows = (line.partition(":") for line in lines)
+            return {name: value.strip() for name, _, value in rows}
+    except OSError:
+        return {}
