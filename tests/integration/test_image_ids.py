@@ -17,6 +17,11 @@ REPOSITORY = f"ocitool-ids-{os.getpid()}"
 NAMES = (f"{REPOSITORY}:1", f"{REPOSITORY}:2", f"{REPOSITORY}-other:1")
 
 
+def same_in_every_process(value):
+    """Return the ID of a parameter."""
+    return (value if isinstance(value, str) else " ".join(value)).replace(REPOSITORY, "ids")
+
+
 @pytest.fixture
 def image(docker, store_root):
     """An image without a name, in our store and in docker's; its content is this test's own."""
@@ -77,7 +82,7 @@ class Answer:
         ((), ("rmi", "sha256:" + "0" * 64)),
         ((), ("rmi", "UPPER")),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+    ids=same_in_every_process,
 )
 def test_rmi_removes_what_dockers_does(both, tags, words):
     for name in tags:
@@ -101,6 +106,7 @@ DIGEST = f"sha256:{'0' * 64}"
 @pytest.mark.parametrize(
     "name",
     [f"{REPOSITORY}@{DIGEST}", f"{REPOSITORY}:1@{DIGEST}", "sha256:12", "sha256", "http://host/x"],
+    ids=same_in_every_process,
 )
 @pytest.mark.parametrize("words", [("tag", "ID", "NAME"), ("import", "EMPTY", "NAME")])
 def test_what_cannot_be_a_new_name(both, docker, tmp_path, words, name):
