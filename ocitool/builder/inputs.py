@@ -6,6 +6,7 @@ import os
 from typing import BinaryIO, Final
 
 from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.dockerfile.values import source_kind
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
 from ocitool.inputfile import read_input_file, require_small
@@ -18,12 +19,34 @@ def context_directory(options: BuildOptions) -> str:
     """Return the context as an absolute path; `BuildError` if it is missing."""
     top = os.path.abspath(options.context)
     if not os.path.isdir(top):
+        if not os.path.lexists(top):
+            _refuse_remote(options.context)
         fault = "is not a directory" if os.path.lexists(top) else "not found"
         raise BuildError(
             f'unable to prepare context: path "{options.context}" {fault}',
             hint="the build context must be a directory with the files for COPY and ADD",
         )
     return top
+
+
+def _refuse_remote(context: str) -> None:
+    """Raise `BuildError` for a context that docker fetches, or reads from standard input."""
+    kind = source_kind(context)
+    if context == "-":
+        raise BuildError(
+            "a build context on standard input is not supported",
+            hint="unpack it, and build in its directory; a Dockerfile alone is read with -f -",
+        )
+    if kind == "git" or context.lower().startswith("github.com/"):
+        raise BuildError(
+            f"a git repository as the build context is not supported: {context}",
+            hint="clone it, and build in the clone",
+        )
+    if kind == "url":
+        raise BuildError(
+            f"a URL as the build context is not supported: {context}",
+            hint="fetch the archive, unpack it, and build in its directory",
+        )
 
 
 def read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Final
 
 from ocitool.image.arrival import unpacking
 from ocitool.image.decompress import plain
@@ -58,6 +59,11 @@ def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> N
     writer.close()
 
 
+#: Bytes that may follow the end of an archive: far more than any record that tar fills up with
+#: zeros, so that an endless device is refused.
+_MOST_PADDING: Final = 64 << 20
+
+
 @contextlib.contextmanager
 def _scratch(store: Store) -> Iterator[str]:
     """Yield a directory for temporary files: that of the lease, or of a read-only store another."""
@@ -92,7 +98,7 @@ def import_tar(
         reader = TarReader(Tee(tar, sink))
         for _ in reader:  # every member is checked: an invalid one must not get into the store
             continue
-        reader.drain()
+        reader.drain(_MOST_PADDING)
 
     layer = replace(into.layers.pack(write), place="the layer of the archive")
     unpacking(into)([layer], 0)

@@ -90,11 +90,19 @@ class TarReader:
             return data + b"".join(iter(lambda: self._data(CHUNK), b""))
         return data
 
-    def drain(self) -> int:
-        """Read what follows the archive's end; returns how many bytes the whole stream had."""
-        size = self._base + len(self._buffer)
+    def drain(self, most: int | None = None) -> int:
+        """Read what follows the archive's end; returns how many bytes the whole stream had.
+
+        *most* bytes may follow where a stream may have no end; `TooLarge` if there are more.
+        """
+        end = size = self._base + len(self._buffer)
         while data := self._stream.read(CHUNK):
             size += len(data)
+            if most is not None and size - end > most:
+                raise TooLarge(
+                    f"more than {most >> 20} MiB follow the end of the archive",
+                    hint="is it an endless device, or several archives in one?",
+                )
         self._base, self._buffer, self._at = size, b"", 0
         return size
 

@@ -45,3 +45,36 @@ def test_a_file_that_changes_while_it_is_copied_stops_the_build(tmp_path, monkey
             build(BuildOptions(context=str(tmp_path)), store=store)
         assert store.database.rows("SELECT COUNT(*) FROM cache") == [(0,)]
     assert "Dockerfile:2" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ("-", "a build context on standard input is not supported"),
+        ("https://example.com/a/b.git", "a git repository as the build context is not supported"),
+        ("https://example.com/a.git#main:sub", "a git repository as the build context"),
+        ("git://example.com/a", "a git repository as the build context is not supported"),
+        ("git@example.com:a/b", "a git repository as the build context is not supported"),
+        ("ssh://git@example.com/a", "a git repository as the build context is not supported"),
+        ("github.com/a/b", "a git repository as the build context is not supported"),
+        ("http://example.com/a.tar.gz", "a URL as the build context is not supported"),
+        ("none", 'unable to prepare context: path "none" not found'),
+        ("file", 'unable to prepare context: path "file" is not a directory'),
+    ],
+)
+def test_a_context_that_is_no_directory_is_called_what_it_is(
+    store, tmp_path, monkeypatch, context, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(BuildError, match=message) as caught:
+        build(BuildOptions(context=context, dockerfile="FROM scratch"), store=store)
+    assert caught.value.hint
+
+
+def test_a_directory_of_such_a_name_is_the_context(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "github.com/a").mkdir(parents=True)
+    (tmp_path / "github.com/a/f").touch()
+    options = BuildOptions(context="github.com/a", dockerfile="FROM scratch\nCOPY f /")
+    assert build(options, store=store).steps == 1

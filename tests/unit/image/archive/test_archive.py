@@ -14,7 +14,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers.conformance.layers import file, tar
-from ocitool.errors import OcitoolError
+from ocitool.errors import OcitoolError, TooLarge
 from ocitool.image.archive.archive import load, save
 from ocitool.image.rootfs_tar import import_tar
 from ocitool.image.store_content import local_image
@@ -243,6 +243,36 @@ def test_a_file_system_is_imported(store, pack):
     assert [layer.diff_id for layer in image.layers] == [Digest.of(data)]
     assert image.config.history[0].comment == "from a tar"
     assert list(check(store)) == []
+
+
+class Endless:
+    """An archive with zeros behind it that never end; counts what is read."""
+
+    def __init__(self, data):
+        self._archive = io.BytesIO(data)
+        self.count = 0
+
+    def read(self, size=-1):
+        assert size >= 0, "an endless stream is never read whole"
+        data = self._archive.read(size) or bytes(size)
+        self.count += len(data)
+        return data
+
+
+@pytest.mark.parametrize("data", [b"", tar(ONE).getvalue()], ids=["zeros", "archive"])
+def test_an_endless_stream_is_not_read_for_ever(store, data):
+    stream = Endless(data)
+    with pytest.raises(TooLarge, match="more than 64 MiB follow the end of the archive") as caught:
+        import_tar(stream, into=store, name=NAME)
+    assert caught.value.hint and stream.count < 70 << 20
+    assert (store.refs.all(), list(store.blobs.all())) == ((), [])
+    assert files_below(store.layout.tmp) == []
+
+
+def test_padding_of_a_large_record_is_a_part_of_the_archive(store):
+    data = tar(ONE).getvalue() + bytes(3 << 20)
+    import_tar(io.BytesIO(data), into=store, name=NAME)
+    assert [layer.diff_id for layer in local_image(store, "a:1").layers] == [Digest.of(data)]
 
 
 @pytest.mark.parametrize("data", [b"no tar" * 300, tar(ONE).getvalue()[:700]])
