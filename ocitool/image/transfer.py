@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ocitool.errors import BadReference, ImageNotFound
@@ -47,8 +47,7 @@ def pull(
 
     into.layout.require_writable()  # before anything is fetched
     reference = Reference.parse(name)
-    note = partial(_debug, progress)
-    client = connect(reference, insecure=insecure, authfile=authfile, log=note)
+    client = connect(reference, insecure=insecure, authfile=authfile, **_messages(progress))
     source = RegistrySource(client, reference)
     observer = Arrival(into, reference.familiar, unpacking(into, progress) if unpack else None)
     descriptor = copy(
@@ -82,16 +81,20 @@ def tags_of(
     from ocitool_registry.client.content import connect
 
     reference = Reference.parse(repository)
-    note = partial(_debug, progress)
-    client = connect(reference, insecure=insecure, authfile=authfile, log=note)
+    client = connect(reference, insecure=insecure, authfile=authfile, **_messages(progress))
     names = [str(reference.tagged(tag)) for tag in client.tags(reference.path)]
     if not names:
         raise ImageNotFound(f"the registry has no tags of {reference.repository}")
     return sorted(names)
 
 
-def _debug(progress: ProgressSink, text: str) -> None:
-    progress.emit(Notice(text=text, level="debug"))
+def _messages(progress: ProgressSink) -> dict[str, Callable[[str], object]]:
+    """Return where a client's messages go."""
+
+    def emit(level: str, text: str) -> None:
+        progress.emit(Notice(text=text, level=level))
+
+    return {"log": partial(emit, "debug"), "warn": partial(emit, "warning")}
 
 
 def push(
@@ -125,8 +128,7 @@ def push(
     image = local_image(source, name)
     if compression:
         image = recompress(source, image, Compression.parse(compression), progress)
-    note = partial(_debug, progress)
-    client = connect(reference, insecure=insecure, authfile=authfile, log=note)
+    client = connect(reference, insecure=insecure, authfile=authfile, **_messages(progress))
 
     def origins(digest: Digest) -> Sequence[str]:
         prefix = f"{reference.domain}/"

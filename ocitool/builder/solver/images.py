@@ -110,7 +110,11 @@ class SourceImages:
         with _explained(name, reason):
             reference = Reference.parse(name)
             client = connect(
-                reference, insecure=self._insecure, authfile=self._authfile, log=self._debug
+                reference,
+                insecure=self._insecure,
+                authfile=self._authfile,
+                log=self._debug,
+                warn=self._warn,
             )
             source = _Documents(RegistrySource(client, reference), self._store)
             image = image_of(source, platform, name=name)
@@ -136,6 +140,9 @@ class SourceImages:
 
     def _debug(self, text: str) -> None:
         self._progress.emit(Notice(text=text, level="debug"))
+
+    def _warn(self, text: str) -> None:
+        self._progress.emit(Notice(text=text, level="warning"))
 
 
 @contextlib.contextmanager

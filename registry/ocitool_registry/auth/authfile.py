@@ -38,10 +38,8 @@ class AuthFile:
     def __repr__(self) -> str:
         return f"AuthFile({self.path!r})"
 
-    def get(self, registry: str, repository: str, *, ask_helpers: bool = True) -> Credential | None:
-        """Return the credential for a repository; with *ask_helpers* helpers may be run."""
-        if ask_helpers and (found := self._ask_helper(registry)):
-            return found
+    def get(self, registry: str, repository: str) -> Credential | None:
+        """Return the credential that the file itself has for a repository."""
         auths = self._object("auths")
         for key in _keys(registry, repository):
             for written, entry in auths.items():
@@ -57,10 +55,19 @@ class AuthFile:
         )
 
     def helper(self, registry: str) -> str:
-        """Return the name of the helper configured for *registry*, or ``""``."""
-        return str(self._object("credHelpers").get(registry) or self.fields.get("credsStore") or "")
+        """Return the name of the helper configured for *registry*, or ``""``.
 
-    def _ask_helper(self, registry: str) -> Credential | None:
+        An empty one is none: then the default helper is not asked, either (docker/cli).
+        """
+        store = self.fields.get("credsStore")
+        return str(self._object("credHelpers").get(registry, store) or "")
+
+    def ask_helper(self, registry: str) -> Credential | None:
+        """Return the credential that the helper has for *registry*.
+
+        Raises:
+            RegistryError: the helper failed.
+        """
         helper = self.helper(registry)
         return helpers.get(helper, server_of(registry)) if helper else None
 
@@ -73,6 +80,8 @@ class AuthFile:
         return value
 
     def _entry(self, entry: Any, key: str) -> Credential | None:
+        if entry is None:
+            return None
         if not isinstance(entry, dict):
             raise RegistryError(
                 "expected an object for a registry", where=f"{self.path}: auths.{key}"
@@ -92,8 +101,9 @@ class AuthFile:
         text = entry.get("auth")
         if not text:
             return str(entry.get("username") or ""), str(entry.get("password") or "")
+        joined = str(text).replace("\r", "").replace("\n", "")  # base64(1) breaks its lines
         try:
-            pair = base64.b64decode(str(text), validate=True).decode("utf-8", "surrogateescape")
+            pair = base64.b64decode(joined, validate=True).decode("utf-8", "surrogateescape")
         except (binascii.Error, ValueError) as error:
             raise RegistryError(
                 "invalid base64 encoding of credentials", where=f"{self.path}: auths.{key}.auth"

@@ -70,19 +70,29 @@ class Files:
     paths: tuple[str, ...]
     inline: str = field(default="", repr=False)  # the JSON of DOCKER_AUTH_CONFIG
     with_plugins: bool = True
+    warn: Callable[[str], object] | None = None  # gets the message of a helper that failed
 
     def get(self, registry: str, repository: str) -> Credential | None:
         if self.inline:
             config = files.parse(
                 self.inline.encode("utf-8", "surrogateescape"), "DOCKER_AUTH_CONFIG"
             )
-            if found := config.get(registry, repository, ask_helpers=False):
+            if found := config.get(registry, repository):
                 return found
         for path in self.paths:
             config = files.load(path)
-            if found := config.get(registry, repository):
+            if found := self._ask_helper(config, registry) or config.get(registry, repository):
                 return found
         return _from_plugins(registry, repository) if self.with_plugins else None
+
+    def _ask_helper(self, config: files.AuthFile, registry: str) -> Credential | None:
+        """Ask the helper; one that fails has no credential, as for docker and skopeo."""
+        try:
+            return config.ask_helper(registry)
+        except RegistryError as error:
+            if self.warn is not None:
+                self.warn(f"{error}; continuing without its credentials")
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +110,14 @@ class Logged:
 
 
 def default_source(
-    authfile: str | None = None, environment: Mapping[str, str] | None = None
+    authfile: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    warn: Callable[[str], object] | None = None,
 ) -> CredentialSource:
     """Return the source with the default look-up order; if given, *authfile* is the only file.
+
+    *warn* gets a message if a credential helper fails; the look-up goes on then.
 
     Raises:
         RegistryError: *authfile* or the file in REGISTRY_AUTH_FILE does not exist.
@@ -112,8 +127,8 @@ def default_source(
     if authfile or environment.get("REGISTRY_AUTH_FILE"):
         if not os.path.exists(paths[0]):
             raise RegistryError(f"authentication file not found: {paths[0]}")
-        return Files(paths, with_plugins=False)
-    return Files(paths, inline=environment.get("DOCKER_AUTH_CONFIG", ""))
+        return Files(paths, with_plugins=False, warn=warn)
+    return Files(paths, inline=environment.get("DOCKER_AUTH_CONFIG", ""), warn=warn)
 
 
 def lookup_paths(authfile: str | None, environment: Mapping[str, str]) -> tuple[str, ...]:

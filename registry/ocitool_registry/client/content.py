@@ -32,6 +32,7 @@ def connect(
     insecure: bool = False,
     authfile: str | None = None,
     log: Callable[[str], object] | None = None,
+    warn: Callable[[str], object] | None = None,
 ) -> RegistryClient:
     """Return a client of a registry, or of the registry in a reference.  Sends no request yet.
 
@@ -41,6 +42,7 @@ def connect(
         insecure: whether plain HTTP and untrusted certificates are accepted.
         authfile: the only authentication file to use.
         log: receives a message about where the credentials were found.
+        warn: receives a message if a credential helper failed.
 
     Raises:
         BadReference: *host_or_reference* is invalid.
@@ -54,7 +56,7 @@ def connect(
         host = host_or_reference
     else:
         raise BadReference(f"invalid registry name {host_or_reference!r}")
-    source = default_source(authfile)
+    source = default_source(authfile, warn=warn)
     credentials = source if log is None else Logged(source, log)
     return RegistryClient(host, credentials=credentials, insecure=insecure)
 

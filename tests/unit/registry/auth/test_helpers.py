@@ -93,14 +93,32 @@ def test_a_helper_that_is_not_installed_is_ignored(config, environment):
 
 
 @pytest.mark.parametrize("fault", ["broken", "not JSON"])
-def test_a_broken_helper_is_an_error(helper, config, environment, fault):
+def test_a_broken_helper_is_a_warning(helper, config, environment, fault):
+    """As docker and skopeo: the registry may give access to everybody."""
     config.write_text('{"credsStore":"fake"}')
     if fault == "broken":
         (helper / "broken").write_text("")
     (helper / "r.example").write_text("hush")
-    with pytest.raises(RegistryError, match="docker-credential-fake get") as caught:
-        default_source(environment=environment).get("r.example", "")
-    assert "hush" not in str(caught.value)
+    warnings = []
+    source = default_source(environment=environment, warn=warnings.append)
+    assert source.get("r.example", "") is None
+    (warning,) = warnings
+    assert warning.startswith("docker-credential-fake get: ")
+    assert "hush" not in warning
+    config.write_text('{"credsStore":"fake","auths":{"r.example":{"username":"file"}}}')
+    assert source.get("r.example", "").username == "file"
+    assert default_source(environment=environment).get("r.example", "").username == "file"
+
+
+def test_an_empty_helper_of_a_host_is_none(helper, config, environment):
+    """Docker reads it so, too: the file is used, and not the default helper."""
+    for empty in ('""', "null"):
+        config.write_text(
+            '{"credsStore":"fake","credHelpers":{"r.example":%s},'
+            '"auths":{"r.example":{"username":"file"}}}' % empty
+        )
+        (helper / "r.example").write_text(secret("store"))
+        assert default_source(environment=environment).get("r.example", "").username == "file"
 
 
 def test_a_helper_stores_and_erases(helper, config, environment):

@@ -104,13 +104,16 @@ def test_entries_take_several_forms():
         "c": {"registrytoken": "r"},
         "d": {},
         "e": auth("u", "a:b\0\0"),
+        "f": {"auth": "dTph\r\nOmI=\n"},  # as base64(1) writes it
+        "g": None,
     }
     file = authfile.parse(json.dumps({"auths": auths}).encode(), "x")
     assert file.get("a", "") == Credential(username="u", password="p")
     assert file.get("b", "").identity_token == "i"
     assert file.get("c", "").registry_token == "r"
     assert file.get("d", "") is None
-    assert file.get("e", "").password == "a:b"
+    assert file.get("e", "").password == file.get("f", "").password == "a:b"
+    assert file.get("g", "") is None
 
 
 @pytest.mark.parametrize(
