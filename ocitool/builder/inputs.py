@@ -35,7 +35,7 @@ def _refuse_remote(context: str) -> None:
     if context == "-":
         raise BuildError(
             "a build context on standard input is not supported",
-            hint="unpack it, and build in its directory; a Dockerfile alone is read with -f -",
+            hint="give its Dockerfile as text, and a directory as the context",
         )
     if kind == "git" or context.lower().startswith("github.com/"):
         raise BuildError(
@@ -74,6 +74,15 @@ def read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:
 def read_stdin(stream: BinaryIO) -> bytes:
     """Return a Dockerfile from a stream, and no more of it than shows that it is too large."""
     return stream.read(_LARGEST + 1)
+
+
+#: How compressed files begin: gzip, bzip2, xz, zstd.
+_PACKED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+
+
+def is_packed(text: bytes) -> bool:
+    """Say whether *text* is an archive, plain or compressed, and no Dockerfile."""
+    return text.startswith(_PACKED) or text[257:262] == b"ustar"
 
 
 def _read(path: str) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import stat
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,33 @@ def test_a_change_that_is_not_utf_8(tmp_path, run_cli, store_root):
     change = os.fsdecode(b"ENV a=\xff")
     done = run_cli("import", "--change", change, "-", "a:1", root=store_root, stdin="")
     assert done.code == 1 and "--change:2: invalid UTF-8 text" in done.stderr
+
+
+def test_without_a_context_the_dockerfile_is_on_standard_input(tmp_path, run_cli, store_root):
+    (tmp_path / "f").touch()
+    text = "FROM scratch\nENV A=1\nCOPY . /\n"
+    words = ("build", "-q", "-t", "a:1", "-")
+    run_cli(*words, root=store_root, stdin=text, cwd=tmp_path).ok()
+    shown = run_cli("inspect", "-f", "{{.Config.Env}}", "a:1", root=store_root).ok().stdout
+    assert "A=1" in shown
+    names = run_cli("export", "a:1", root=store_root).ok().stdout
+    assert "f\0" not in names
+    missing = run_cli(*words, root=store_root, stdin=f"{text}COPY f /\n", cwd=tmp_path)
+    assert missing.code == 1 and '"/f": not found' in missing.stderr
+    assert "hint: the context is empty" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("-f", "-", "-"), 2, "standard input cannot be both the context and the Dockerfile"),
+        (("-f", "x", "-"), 2, "with the context - the Dockerfile is that on standard input"),
+        (("-",), 1, "an archive on standard input as the build context is not supported"),
+    ],
+)
+def test_what_standard_input_cannot_be(tmp_path, run_cli, store_root, words, code, message):
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("Dockerfile"))
+    done = run_cli("build", *words, root=store_root, stdin=archive.getvalue().decode())
+    assert done.code == code and message in done.stderr

@@ -129,7 +129,8 @@ class Context:
                 f'"/{path}": not found',
                 hint="it is excluded by the ignore file; add an exception such as !" + path,
             )
-        return BuildError(f'"/{path}": not found', hint=f"the context is {self.top}")
+        hint = f"the context is {self.top}" if os.listdir(self.top) else "the context is empty"
+        return BuildError(f'"/{path}": not found', hint=hint)
 
     # -- digests ----------------------------------------------------------------------------
 

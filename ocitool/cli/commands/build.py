@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +24,7 @@ from ocitool.cli.options import (
 )
 from ocitool.cli.outfile import write_text
 from ocitool.cli.output import write_line
+from ocitool.errors import BuildError
 
 if TYPE_CHECKING:
     from ocitool.builder.options import BuildResult
@@ -134,13 +135,13 @@ def command(
     """Build an image from a Dockerfile
 
     CONTEXT is the directory with the files for COPY and ADD, and the Dockerfile by default.  It is
-    the current directory if it is not given.
+    the current directory if it is not given.  With - there is no context, and the Dockerfile is
+    read from standard input.
 
     With SOURCE_DATE_EPOCH in the environment (seconds since 1970), no timestamp in the image is
     later, so that builds are reproducible.
     """
     from ocitool.builder.build import build
-    from ocitool.builder.inputs import read_stdin
     from ocitool.builder.options import BuildOptions
     from ocitool.oci.reference import Reference
 
@@ -149,11 +150,14 @@ def command(
     if iidfile:
         with contextlib.suppress(OSError):
             os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build
-    with app.progress("quiet" if quiet else progress, build=True) as sink:
+    with (
+        _inputs(context, file) as (directory, dockerfile),
+        app.progress("quiet" if quiet else progress, build=True) as sink,
+    ):
         options = BuildOptions(
-            context=context,
+            context=directory,
             file=file or "",
-            dockerfile=read_stdin(sys.stdin.buffer) if file == "-" else None,
+            dockerfile=dockerfile,
             tags=tags,
             build_args=_arguments(build_args),
             target=target,
@@ -186,6 +190,33 @@ def command(
         write_line(f"Tagged {tag}")
         if push:
             write_line(f"Pushed {tag}")
+
+
+@contextlib.contextmanager
+def _inputs(context: str, file: str | None) -> Iterator[tuple[str, bytes | None]]:
+    """Yield the directory of the context, and the Dockerfile if standard input has it.
+
+    As docker has it, ``-`` in the place of the context is a Dockerfile, and there are no files.
+    """
+    from ocitool.builder.inputs import is_packed, read_stdin
+
+    if context != "-":
+        yield context, read_stdin(sys.stdin.buffer) if file == "-" else None
+        return
+    if file == "-":
+        raise click.UsageError("standard input cannot be both the context and the Dockerfile")
+    if file:
+        raise click.UsageError("with the context - the Dockerfile is that on standard input")
+    text = read_stdin(sys.stdin.buffer)
+    if is_packed(text):
+        raise BuildError(
+            "an archive on standard input as the build context is not supported",
+            hint="unpack it, and build in its directory",
+        )
+    import tempfile  # slow to load, rarely wanted
+
+    with tempfile.TemporaryDirectory(prefix="ocitool-") as empty:
+        yield empty, text
 
 
 def _push(
