@@ -10,9 +10,10 @@ from concurrent.futures import Future
 
 from ocitool.errors import DriverUnavailable, FormatError, NotAnImage
 from ocitool.image.image import layers_of
+from ocitool.layer.compression.codecs import for_type
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.manifest import Manifest
-from ocitool.oci.mediatypes import CONFIGS, codec_of
+from ocitool.oci.mediatypes import CONFIGS
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer_content import Layer, naming
 from ocitool.store.store import Store
@@ -42,7 +43,7 @@ class Arrival:
         """
         for layer in self._layers(manifest):
             with naming(layer):
-                codec_of(layer.blob.media_type)
+                for_type(layer.blob.media_type)
 
     def copies(self, manifest: Manifest, blobs: Sequence[Future[str]]) -> None:
         """Prepare the layers one by one, each as soon as its blob is in the store.

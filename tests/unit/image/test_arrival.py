@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -9,7 +10,7 @@ import tarfile
 
 import pytest
 
-from ocitool import BuildOptions, Store, build, pull
+from ocitool import BuildOptions, Store, build, plugins, pull
 from ocitool.drivers.conformance.layers import file, hardlink, tar
 from ocitool.errors import (
     BadReference,
@@ -25,6 +26,7 @@ from ocitool.image.archive.archive import load, save
 from ocitool.image.rootfs_tar import export_tar, import_tar
 from ocitool.image.store_content import local_image
 from ocitool.image.transfer import push
+from ocitool.layer.compression.codecs import NONE
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, Manifest
@@ -217,6 +219,29 @@ def test_a_layer_of_an_unsupported_type_is_named_before_it_is_fetched(store_root
             arrive(parts, store)
         assert arrive.place(parts) in str(caught.value)
         assert parts.manifest.layers[0].digest not in set(store.blobs.all())
+
+
+@pytest.mark.parametrize("way", ["layout", "pull"])
+def test_a_layer_of_a_plugins_codec_is_taken(store_root, tmp_path, monkeypatch, way):
+    class Backwards(type(NONE)):
+        name = suffix = "backwards"
+
+        def decompress(self, stream):
+            with contextlib.closing(stream):
+                return io.BytesIO(stream.read()[::-1])
+
+    names, lookup = plugins.names, plugins.lookup
+    monkeypatch.setattr(plugins, "names", lambda group: (*names(group), "backwards"))
+    monkeypatch.setattr(
+        plugins,
+        "lookup",
+        lambda group, name: Backwards() if name == "backwards" else lookup(group, name),
+    )
+    parts = Parts(OTHER[::-1], plain=OTHER, media_type=f"{OCI_LAYER}+backwards")
+    arrive = Arrival(way, tmp_path)
+    with Store.open(str(store_root / "store")) as store:
+        arrive(parts, store)
+        assert parts.manifest.layers[1].digest in set(store.blobs.all())
 
 
 @pytest.mark.parametrize("way", ["layout", "pull", "build"])

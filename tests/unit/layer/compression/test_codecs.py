@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ocitool.errors import LayerError, PluginError, UnsupportedEntry
-from ocitool.layer.compression.codecs import GZIP, NONE, ZSTD, for_type, parse
+from ocitool.layer.compression.codecs import GZIP, NONE, ZSTD, for_layer, for_type, parse
 from ocitool.oci import mediatypes as types
 
 
@@ -48,6 +48,15 @@ def test_what_is_no_codec(text):
 )
 def test_a_media_type_s_codec(media_type, name):
     assert for_type(media_type).name == name
+
+
+@pytest.mark.parametrize("codec", [NONE, GZIP, ZSTD], ids=lambda codec: codec.name)
+@pytest.mark.parametrize("media_type", [types.OCI_LAYER, types.DOCKER_LAYER_GZIP])
+def test_the_content_of_a_layer_decides(codec, media_type):
+    compressor = codec.compressor()
+    head = (compressor.compress(b"name/" * 100) + compressor.flush())[:6]
+    assert for_layer(media_type, head) is codec
+    assert for_layer(media_type, b"") is NONE
 
 
 @pytest.mark.parametrize("ending", ["+zlib", "+", "+gzip+encrypted", "x"])
