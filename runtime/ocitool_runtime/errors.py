@@ -53,8 +53,9 @@ _NO_USER_NAMESPACE: Final = (
     "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu) or user.max_user_namespaces above 0"
 )
 _NO_NAMESPACE: Final = (
-    "run as a user that may make namespaces; inside another container, run that one with "
-    "--security-opt seccomp=unconfined and, for root, --cap-add SYS_ADMIN"
+    "run as root with CAP_SYS_CHROOT, so that --isolation chroot works, or as a user that may make "
+    "namespaces; inside another container, run that one with --security-opt seccomp=unconfined "
+    "and, for root, --cap-add SYS_ADMIN"
 )
 _FILTERED: Final = (
     "a seccomp filter, as of an outer container, refuses it: run that container as root, so that "

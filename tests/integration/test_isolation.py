@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.programs import SOURCE_ROOTS, execute
+from tests.fixtures.programs import SOURCE_ROOTS, execute, python_environment
 
 #: What a step can leave behind, beside what a container has in place of it.
 STEPS = r"""
@@ -116,6 +116,32 @@ def test_run_works_in_a_container_of_dockers_defaults(in_docker, built, context,
     shown = in_docker("run", "--rm", "a:1", "sh", "-c", "cat /script; cat /proc/self/comm").ok()
     assert shown.stdout == "from /dev/pipes/END\ncat\n"
     in_docker("system", "check").ok()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--cap-drop", "MKNOD"),
+        ("--cap-drop", "ALL", "--cap-add", "SYS_CHROOT"),
+        ("--security-opt", "no-new-privileges"),
+    ],
+    ids=["no nodes", "chroot alone", "no new privileges"],
+)
+def test_chroot_works_with_fewer_capabilities(in_docker, busybox_base, root_only, options):
+    script = "echo x > /dev/null && head -c 2 /dev/zero | wc -c && cat /proc/self/comm"
+    in_docker("pull", "-q", busybox_base).ok()
+    done = in_docker("run", "--rm", busybox_base, "sh", "-c", script, options=options).ok()
+    assert done.stdout == "2\ncat\n"
+
+
+def test_what_is_missing_is_said(run_cli, tools_context, tmp_path, root_only):
+    run_cli("--driver", "vfs", "build", "-q", "-t", "tools:1", tools_context, root=tmp_path).ok()
+    words = ("--root", tmp_path, "--driver", "vfs", "run", "--rm", "tools:1", "true")
+    without = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    done = execute([*without, sys.executable, "-m", "ocitool", *words], env=python_environment())
+    assert done.code == 125
+    assert "cannot make namespaces: Operation not permitted" in done.stderr
+    assert "hint: run as root with CAP_SYS_CHROOT" in done.stderr
 
 
 def test_with_namespaces_allowed_they_are_used(in_docker, root_only):

@@ -80,8 +80,8 @@ def copy_scripts(source: str, dev: int, name: str) -> None:
 def fill_proc(proc: int) -> None:
     """Copy what describes the machine, and make a /proc/self."""
     _copy("/proc", _PROC, proc)
-    os.mkdir("self", 0o555, dir_fd=proc)
-    os.mkdir("self/fd", 0o555, dir_fd=proc)
+    os.mkdir("self", 0o755, dir_fd=proc)
+    os.mkdir("self/fd", 0o755, dir_fd=proc)
     for name in _OWN:
         _write(proc, f"self/{name}", b"", 0o444)
     _copy("/proc", tuple(f"self/{name}" for name in _COMMON), proc)
@@ -113,7 +113,7 @@ def _make_parents(name: str, target: int) -> None:
     for at, char in enumerate(name):
         if char == "/":
             try:
-                os.mkdir(name[:at], 0o555, dir_fd=target)
+                os.mkdir(name[:at], 0o755, dir_fd=target)
             except FileExistsError:
                 continue
 
