@@ -47,6 +47,7 @@ def directory(session_tree, busybox_base):
     (top / "script").write_text("echo from stdin\n")
     with tarfile.open(top / "tree.tar", "w") as tree:
         tree.add(context / "hello", "hello")
+    (top / "plain").write_text(f"FROM {busybox_base}\nLABEL read=stdin\n")
     (top / "garbage").write_text("no archive\n")
     yield top
     shutil.rmtree(top)
