@@ -7,6 +7,7 @@ with the names of the fields below as keys.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -16,6 +17,8 @@ from ocitool.inputfile import read_input_file
 from ocitool.option_types import convert_fields
 
 _LARGEST: Final = 1024 * 1024  # bytes of a file
+#: The origin of a root directory that is in $TMPDIR, because there is no home directory.
+NO_HOME: Final = "default, without a home directory"
 _ENVIRONMENT: Final = {
     "root": "OCITOOL_ROOT",
     "driver": "OCITOOL_DRIVER",
@@ -52,8 +55,8 @@ class Settings:
         """Read the settings; the ``where`` of `FormatError` is a wrong file or variable."""
         environ = os.environ if environ is None else environ
         values = {"root": default_root(environ)}
-        origins = {"root": "default"}
-        for path in _files(environ):
+        origins = {"root": NO_HOME if values["root"] == _temporary(environ) else "default"}
+        for path in settings_files(environ):
             for key, value in _read(path).items():
                 values[key], origins[key] = value, path
         for key, variable in _ENVIRONMENT.items():
@@ -74,9 +77,11 @@ class Settings:
         if not trusted.isdecimal() and trusted:
             raise FormatError(f"invalid user ID {trusted!r}", where=origins["trusted_owner"])
         shared = filter(None, values.get("shared_stores", "").split(":"))
+        if origins["root"] == NO_HOME:
+            _require_private(values["root"])
         return cls(
-            root=_absolute(values["root"]),
-            shared_stores=tuple(map(_absolute, shared)),
+            root=_absolute(values["root"], origins["root"]),
+            shared_stores=tuple(_absolute(path, origins["shared_stores"]) for path in shared),
             driver=values.get("driver", ""),
             isolation=values.get("isolation") or "auto",
             background=background == "yes",
@@ -85,25 +90,58 @@ class Settings:
         )
 
 
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))
+def _absolute(path: str, origin: str) -> str:
+    found = os.path.expanduser(path)
+    if found == path and (path == "~" or path.startswith("~/")):
+        raise FormatError(
+            f"the home directory is unknown: {path}", where=origin, hint="write an absolute path"
+        )
+    return os.path.abspath(found)
 
 
 def default_root(environ: Mapping[str, str]) -> str:
-    """Return the default directory of the store."""
+    """Return the default directory of the store.
+
+    Of a user without a home directory it is one in $TMPDIR, which is named by the user's ID.
+    """
     if os.geteuid() == 0:
         return "/var/lib/ocitool"
-    data = environ.get("XDG_DATA_HOME") or os.path.join(_home(environ), ".local/share")
-    return os.path.join(data, "ocitool")
+    if data := environ.get("XDG_DATA_HOME"):
+        return os.path.join(data, "ocitool")
+    home = _home(environ)
+    return os.path.join(home, ".local/share/ocitool") if home else _temporary(environ)
+
+
+def settings_files(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the paths of the files, whether they exist or not; the last one counts most."""
+    home = _home(environ)
+    config = environ.get("XDG_CONFIG_HOME") or (os.path.join(home, ".config") if home else "")
+    own = (os.path.join(config, "ocitool/config.toml"),) if config else ()
+    return ("/etc/ocitool/config.toml", *own)
 
 
 def _home(environ: Mapping[str, str]) -> str:
-    return environ.get("HOME") or os.path.expanduser("~")
+    """Return the home directory; "" if there is neither HOME nor a line in passwd."""
+    home = environ.get("HOME") or os.path.expanduser("~")
+    return "" if home == "~" else home
 
 
-def _files(environ: Mapping[str, str]) -> tuple[str, ...]:
-    config = environ.get("XDG_CONFIG_HOME") or os.path.join(_home(environ), ".config")
-    return ("/etc/ocitool/config.toml", os.path.join(config, "ocitool/config.toml"))
+def _temporary(environ: Mapping[str, str]) -> str:
+    return os.path.join(environ.get("TMPDIR") or "/tmp", f"ocitool-{os.geteuid()}")
+
+
+def _require_private(path: str) -> None:
+    """Refuse what others have made in a directory that is open to all."""
+    try:
+        state = os.lstat(path)
+    except OSError:  # the store makes it, with mode 0700
+        return
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o077:
+        raise FormatError(
+            f"{path} is not a private directory of this user",
+            where="root",
+            hint="set OCITOOL_ROOT to a directory of your own",
+        )
 
 
 def _read(path: str) -> dict[str, str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from ocitool.settings import Settings
+from ocitool.cli.output import write_line
+from ocitool.settings import NO_HOME, Settings
 
 if TYPE_CHECKING:
     from ocitool.cli.progress.renderer import Renderer
@@ -44,7 +47,9 @@ class App:
         from ocitool.progress import SILENT
         from ocitool.store.store import Store
 
-        with Store(self.settings(), progress=progress or SILENT) as store:
+        settings = self.settings()
+        _note_temporary(settings)
+        with Store(settings, progress=progress or SILENT) as store:
             yield store
 
     def progress(self, mode: str = "auto", *, build: bool = False) -> Renderer:
@@ -52,6 +57,13 @@ class App:
         from ocitool.cli.progress import choose
 
         return choose(mode, debug=self.debug, build=build)
+
+
+def _note_temporary(settings: Settings) -> None:
+    """Say once, when it is made, that the store is in a temporary directory."""
+    if settings.origins["root"] == NO_HOME and not os.path.lexists(settings.root):
+        text = f"warning: this user has no home directory: the store is {settings.root}"
+        write_line(f"{text}; set OCITOOL_ROOT to choose another", sys.stderr)
 
 
 pass_app = click.make_pass_decorator(App)

@@ -69,7 +69,8 @@ class Layout:
             raise StoreReadOnly(
                 f"the store is read-only: {why}",
                 where=self.root,
-                hint="use --root with a directory you may write to, --shared-stores with this one",
+                hint="use --root or OCITOOL_ROOT with a directory you may write to, "
+                "--shared-stores with this one",
             )
 
     def _prepare(self, make: bool) -> None:
@@ -142,7 +143,7 @@ class Layout:
             raise StoreError(
                 f"cannot create the store: {error.strerror}",
                 where=self.root,
-                hint="use --root with a directory you may write to",
+                hint="use --root or OCITOOL_ROOT with a directory you may write to",
             ) from error
 
     def write_layout_file(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.errors import FormatError
-from ocitool.settings import Settings, default_root
+from ocitool.settings import NO_HOME, Settings, default_root, settings_files
 from tests.fixtures.deadlines import within
 
 
@@ -129,3 +129,66 @@ def test_a_file_that_is_a_pipe_or_too_large_or_nested_is_refused(config):
     file.symlink_to("/dev/zero")
     with within(10), pytest.raises(FormatError, match="expected a regular file, got a device"):
         Settings.load(environ=environ)
+
+
+# -- without a home directory --------------------------------------------------------------
+
+
+@pytest.fixture
+def homeless(monkeypatch, tmp_path):
+    """A user without HOME and without a line in passwd, as OpenShift runs containers."""
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() or 12345)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+    return {"TMPDIR": str(tmp_path / "temporary")}
+
+
+def test_the_store_is_a_directory_of_the_user_in_tmpdir(homeless, tmp_path):
+    settings = Settings.load(environ=homeless)
+    assert settings.root == f"{tmp_path}/temporary/ocitool-{os.geteuid()}"
+    assert settings.origins["root"] == NO_HOME
+    assert default_root({}) == f"/tmp/ocitool-{os.geteuid()}"
+    assert settings_files(homeless) == ("/etc/ocitool/config.toml",)
+
+
+def test_the_data_directory_and_the_variable_come_first(homeless):
+    data = {**homeless, "XDG_DATA_HOME": "/data"}
+    assert Settings.load(environ=data).root == "/data/ocitool"
+    given = Settings.load(environ={**homeless, "OCITOOL_ROOT": "/given"})
+    assert (given.root, given.origins["root"]) == ("/given", "OCITOOL_ROOT")
+
+
+@pytest.mark.parametrize("path", ["~", "~/store"])
+def test_a_tilde_that_is_unknown_is_an_error(homeless, path):
+    with pytest.raises(FormatError, match="home directory is unknown") as caught:
+        Settings.load(environ={**homeless, "OCITOOL_ROOT": path})
+    assert caught.value.where == "OCITOOL_ROOT"
+
+
+@pytest.mark.parametrize("what", ["open", "file", "link", "foreign"])
+def test_a_directory_of_others_in_tmpdir_is_refused(homeless, tmp_path, what):
+    """Every user may make something of that name."""
+    (tmp_path / "temporary").mkdir()
+    path = Path(default_root(homeless))
+    if what == "file":
+        path.touch(0o600)
+    elif what == "link":
+        path.symlink_to(tmp_path)
+    else:
+        path.mkdir(0o700)
+        path.chmod(0o755 if what == "open" else 0o700)
+    if os.getuid() == 0 and what != "foreign":
+        os.chown(path, os.geteuid(), -1, follow_symlinks=False)
+    elif what == "foreign" and os.getuid() != 0:
+        pytest.skip("needs root, which is another user here")
+    with pytest.raises(FormatError, match="is not a private directory") as caught:
+        Settings.load(environ=homeless)
+    assert "OCITOOL_ROOT" in caught.value.hint
+
+
+def test_a_directory_of_its_own_in_tmpdir_is_used_again(homeless, tmp_path):
+    path = Path(default_root(homeless))
+    path.mkdir(0o700, parents=True)
+    if os.getuid() == 0:
+        os.chown(path, os.geteuid(), -1)
+    assert Settings.load(environ=homeless).root == str(path)

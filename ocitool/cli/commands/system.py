@@ -117,12 +117,14 @@ def info(app: App, format_: str | None) -> None:
 
 def _information(app: App, store: Any) -> dict[str, Any]:
     from ocitool.errors import DriverUnavailable, StoreError
+    from ocitool.settings import settings_files
 
     settings = app.settings()
     document: dict[str, Any] = {
         "Version": __version__,
         "Root": settings.root,
         "RootFrom": settings.origins["root"],
+        "SettingsFiles": ", ".join(settings_files(os.environ)),
         "Images": len(store.refs.names()),
         **_shared_stores(store, settings),
         "User": f"{os.geteuid()}:{os.getegid()}",

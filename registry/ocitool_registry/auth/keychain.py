@@ -136,15 +136,16 @@ def lookup_paths(authfile: str | None, environment: Mapping[str, str]) -> tuple[
     only = authfile or environment.get("REGISTRY_AUTH_FILE", "")
     if only:
         return (only,)
-    home = environment.get("HOME") or os.path.expanduser("~")
+    home = environment.get("HOME") or os.path.expanduser("~").removeprefix("~")  # "~": unknown
     found = []
     if docker := environment.get("DOCKER_CONFIG", ""):
         found.append(os.path.join(docker, "config.json"))
     if runtime := environment.get("XDG_RUNTIME_DIR", ""):
         found.append(os.path.join(runtime, "containers", "auth.json"))
-    config = environment.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    found.append(os.path.join(config, "containers", "auth.json"))
-    found.append(os.path.join(home, ".docker", "config.json"))
+    if config := environment.get("XDG_CONFIG_HOME") or (home and os.path.join(home, ".config")):
+        found.append(os.path.join(config, "containers", "auth.json"))
+    if home:
+        found.append(os.path.join(home, ".docker", "config.json"))
     return tuple(found)
 
 
@@ -165,6 +166,11 @@ def store_credential(
     """
     environment = os.environ if environment is None else environment
     paths = lookup_paths(authfile, environment)
+    if not paths:
+        raise RegistryError(
+            "no place for the credentials: this user has no home directory",
+            hint="set DOCKER_CONFIG, or use --authfile",
+        )
     default = paths[0] if len(paths) == 1 or environment.get("DOCKER_CONFIG") else paths[-1]
     holders = (path for path in paths if files.load(path).knows(registry))
     return files.store(next(holders, default), registry, credential)

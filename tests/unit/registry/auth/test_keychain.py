@@ -196,3 +196,14 @@ def test_names_and_passwords_are_bytes(home, environment):
     found = default_source(environment=environment).get("r.example", "x")
     assert (found.username, found.password) == (name, password)
     assert base64.b64decode(found.basic.removeprefix("Basic ")) == b"\xe4:p\xff:"
+
+
+def test_without_a_home_directory_no_file_of_the_working_directory_is_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(keychain.os.path, "expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "~/.docker/config.json", {"r.example": auth("planted")})
+    assert keychain.lookup_paths(None, {}) == ()
+    assert user(default_source(environment={})) is None
+    with pytest.raises(RegistryError, match="no home directory"):
+        store_credential("r.example", Credential(username="me"), environment={})
+    assert len(keychain.lookup_paths(None, {"XDG_RUNTIME_DIR": "/run/me"})) == 1
