@@ -81,9 +81,9 @@ def main() -> int:
 
 
 STORE = ("unpack", "remove", "commit", "pack", "walk", "names", "tag", "together")
-NAMES = ("cached-a", "cached-b", "cold-b", "pull-b", "run", *STORE)
+NAMES = ("cached-a", "cached-b", "cold-b", "pull-b", "run", "isolation", "files", *STORE)
 #: These take less than a second: more rounds, and nothing is left to settle.
-SHORT = frozenset({"run", "names", "tag", "together", "commit", "walk"})
+SHORT = frozenset({"run", "isolation", "names", "tag", "together", "commit", "walk"})
 
 
 def arguments() -> argparse.Namespace:
@@ -117,6 +117,13 @@ def table(contexts: dict[str, Path], base: str, image: str) -> list[Row]:
         Row("cold-b", "cold", "cold build, COPY and three RUNs", b, target="<= best / 3"),
         Row("pull-b", "pull", "pull and unpack that image", image=image, target="<= best / 3"),
         Row("run", "run", "run --rm --network none, true", image=base, target="<= podman"),
+        Row("isolation", "isolation", "run --rm, true, in each isolation", target="<= namespaces"),
+        Row(
+            "files",
+            "files",
+            "run --rm, 3,000 files and 600 processes, in each isolation",
+            target="<= 1.5 namespaces",
+        ),
         *(Row(name, name, title, target=target) for name, title, target in STORE_ROWS),
     ]
 

@@ -118,6 +118,34 @@ class Docker(Tool):
         return int(struct.unpack("3i", peer)[0])
 
 
+#: Many files made, looked at, copied and removed, by many processes.
+FILES = (
+    "mkdir /a && cd /a && i=0 && while [ $i -lt 300 ]; do echo $i > $i; cat $i; i=$((i + 1)); done"
+    " && for n in 1 2 3 4 5 6 7 8 9; do cp -a /a /b$n && find /b$n -type f | wc -l; done"
+    " && rm -r /b*"
+)
+
+
+class Isolated(Ours):
+    """ocitool with the isolation that the tool is named after."""
+
+    def program(self) -> list[str]:
+        how = ["--driver", "vfs", "--isolation", self.name.removeprefix("ocitool-")]
+        return [*super().program(), *how]
+
+    def missing(self) -> str:
+        return "" if os.geteuid() == 0 else "needs root"
+
+    def prepare(self, row: Row) -> None:
+        self.root = str(self.work / "store")
+        self.call([*self.program(), "pull", self.base])
+        self.call(self.commands(row)[0])
+
+    def commands(self, row: Row) -> Commands:
+        script = FILES if row.work == "files" else "true"
+        return [[*self.program(), "run", "--rm", self.base, "sh", "-c", script]]
+
+
 class BuildKit(Docker):
     """The same engine's BuildKit."""
 
@@ -190,6 +218,8 @@ def tools(work: Path, base: str) -> list[Tool]:
         (Docker, "docker", build + run),
         (Buildah, "buildah", build),
         (Podman, "podman", run),
+        (Isolated, "ocitool-chroot", ("isolation", "files")),
+        (Isolated, "ocitool-namespaces", ("isolation", "files")),
     ]
     for _, name, _ in kinds:
         (work / name).mkdir()

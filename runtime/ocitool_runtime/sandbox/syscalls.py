@@ -73,6 +73,7 @@ _OWN_NUMBERS = {
         "setfsuid": 122,
         "bpf": 321,
         "statx": 332,
+        "process_vm_readv": 310,
     },
     "aarch64": {
         "pivot_root": 41,
@@ -84,6 +85,7 @@ _OWN_NUMBERS = {
         "setfsuid": 151,
         "bpf": 280,
         "statx": 291,
+        "process_vm_readv": 270,
     },
 }
 _NUMBERS = {
@@ -332,3 +334,17 @@ def statx(path: bytes, flags: int, mask: int) -> bytes:
     answer = ctypes.create_string_buffer(256)
     _call("statx", _AT_FDCWD, path, flags, mask, answer, path=os.fsdecode(path))
     return answer.raw
+
+
+class _Span(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+def read_memory(pid: int, address: int, size: int) -> bytes:
+    """Return *size* bytes of the memory of the process *pid*."""
+    data = ctypes.create_string_buffer(size)
+    ours = _Span(ctypes.addressof(data), size)
+    theirs = _Span(address, size)
+    here, there = ctypes.byref(ours), ctypes.byref(theirs)
+    _call("process_vm_readv", pid, here, c_long(1), there, c_long(1), c_long(0))
+    return data.raw

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 
+from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.notify.request import read_text
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 
@@ -30,6 +31,25 @@ _CALLS = {
 _STAT = {_X86_64: struct.Struct("=QQQIIIxxxxQqqqqQqQqQ24x"),
          _AARCH64: struct.Struct("=QQIIIIQ8xqixxxxqqQqQqQ8x")}  # fmt: skip
 _SECOND = 10**9
+
+
+#: How a path can begin that leads to /dev, /proc or /sys.
+BEGINNINGS = (b"/p", b"/d", b"/s", b"//", b"/.")
+
+
+def elsewhere(call: Call) -> bool:
+    """Say whether the path of *call* begins as none does that is answered.
+
+    A quick look, as the shim is asked for every path.  False if this thread may not look.
+    """
+    kind = _CALLS.get((call.machine, call.number))
+    if kind is None:
+        return True
+    try:
+        head = syscalls.read_memory(call.pid, call.arguments[kind[1]], 2)
+    except OSError:
+        return False
+    return not head.startswith(BEGINNINGS)
 
 
 class Request:

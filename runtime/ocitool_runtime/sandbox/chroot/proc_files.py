@@ -17,7 +17,13 @@ import posixpath
 import select
 
 from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.chroot.calls import Request, request, stat_answer
+from ocitool_runtime.sandbox.chroot.calls import (
+    BEGINNINGS,
+    Request,
+    elsewhere,
+    request,
+    stat_answer,
+)
 from ocitool_runtime.sandbox.files import status
 from ocitool_runtime.sandbox.notify import seccomp_notify, socketcall
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
@@ -28,8 +34,6 @@ _NODES = frozenset(
 )
 #: What the shim shows of itself: from a chroot nothing is seen of the mounts it lies on.
 _SHIMS = frozenset({b"/proc/self/mounts", b"/proc/self/mountinfo", b"/proc/self/mountstats"})
-#: How a path can begin that leads to /dev, /proc or /sys; a quick look, as every open is asked.
-_BEGINNINGS = (b"/p", b"/d", b"/s", b"//", b"/.")
 _AT_SYMLINK_NOFOLLOW = 0x100
 _PASSED_ON = ~(os.O_CREAT | os.O_EXCL)
 
@@ -43,6 +47,7 @@ class ProcFiles:
         *nodes* says that its /dev has nodes that can be opened.
         """
         self._proc = proc
+        self._poll: select.poll | None = None
         self._top = os.fsencode(top)
         self._nodes = frozenset() if nodes else _NODES
         self._kinds = {
@@ -57,9 +62,10 @@ class ProcFiles:
 
     def serve(self, listener: int) -> bool:
         """Answer the next call on the filter's *listener*; False once no caller is left."""
-        poll = select.poll()
-        poll.register(listener, select.POLLIN)
-        events = poll.poll(0)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(listener, select.POLLIN)
+        events = self._poll.poll(0)
         if events and not events[0][1] & select.POLLIN:
             return False
         call = seccomp_notify.receive(listener, self._proc) if events else None
@@ -76,6 +82,8 @@ class ProcFiles:
             socketcall.answer(call)
             return
         try:
+            if elsewhere(call):
+                raise LeftToKernel
             self._execute(call)
         except LeftToKernel:
             call.leave()
@@ -160,7 +168,7 @@ class ProcFiles:
 
 def located(path: bytes, nodes: frozenset[bytes] = frozenset()) -> bytes | None:
     """Return the path of the machine's that *path* of a chroot stands for; None: the tree's own."""
-    if not path.startswith(_BEGINNINGS):
+    if not path.startswith(BEGINNINGS):
         return None
     plain = b"/" + posixpath.normpath(path).lstrip(b"/")
     if path.endswith(b"/"):

@@ -28,17 +28,27 @@ class LeftToKernel(Exception):
 
 
 class Call:
-    """One call; ``caller`` is the caller's directory in /proc, open until `close`."""
+    """One call, of the thread *pid*."""
 
-    __slots__ = ("_listener", "arguments", "caller", "id", "machine", "number")
+    __slots__ = ("_caller", "_listener", "_proc", "arguments", "id", "machine", "number", "pid")
 
     def __init__(self, listener: int, data: bytes, proc: int) -> None:
-        self.id, pid, _, self.number, self.machine, _, *self.arguments = _NOTIFICATION.unpack(data)
+        fields = _NOTIFICATION.unpack(data)
+        self.id, self.pid, _, self.number, self.machine, _, *self.arguments = fields
         self._listener = listener
-        try:
-            self.caller = os.open(str(pid), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
-        except OSError:
-            self.caller = -1
+        self._proc = proc
+        self._caller: int | None = None
+
+    @property
+    def caller(self) -> int:
+        """The caller's directory in /proc, open until `close`; -1 if there is none any more."""
+        if self._caller is None:
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+            try:
+                self._caller = os.open(str(self.pid), flags, dir_fd=self._proc)
+            except OSError:
+                self._caller = -1
+        return self._caller
 
     def check(self) -> None:
         """Raise `LeftToKernel` unless the caller still waits.
@@ -103,9 +113,9 @@ class Call:
 
     def close(self) -> None:
         """Close the caller's directory."""
-        if self.caller >= 0:
-            os.close(self.caller)
-            self.caller = -1
+        if self._caller is not None and self._caller >= 0:
+            os.close(self._caller)
+        self._caller = -1
 
 
 def receive(listener: int, proc: int) -> Call | None:
