@@ -23,6 +23,16 @@ def _broken_pipes_raised() -> Iterator[None]:
         raise OutputGone from error
 
 
+@contextlib.contextmanager
+def usage_errors(code: int) -> Iterator[None]:
+    """Give usage errors this exit code."""
+    try:
+        yield
+    except click.UsageError as error:
+        vars(error)["exit_code"] = code  # click's is that of the class
+        raise
+
+
 #: click's own text ends with a full stop, unlike those of docker and podman.
 HELP: Final = "Show this message and exit"
 help_option = click.help_option("-h", "--help", help=HELP)
@@ -85,7 +95,8 @@ class LazyGroup(click.Group):
             self._require_known(ctx, args[0])
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and not ctx.resilient_parsing:
-            rest = normalized(command, rest)
+            with usage_errors(getattr(command, "usage_exit_code", click.UsageError.exit_code)):
+                rest = normalized(command, rest)
         return name, command, rest
 
     def _require_known(self, ctx: click.Context, name: str) -> None:

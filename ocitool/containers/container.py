@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from ocitool.errors import ContainerError
@@ -21,7 +21,15 @@ class Container:
     that it runs; the kernel releases it with the process that holds it.
     """
 
-    def __init__(self, layout: Layout, *, name: str, image: str, layers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        name: str,
+        image: str,
+        layers: Sequence[str],
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
         self.id = os.urandom(32).hex()
         self.name = name or self.id[:12]
         self.path = f"{layout.containers}/{self.id}"
@@ -30,7 +38,13 @@ class Container:
             os.mkdir(self.path, 0o700)
             self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
-            state = {"id": self.id, "name": self.name, "image": image, "layers": list(layers)}
+            state = {
+                "id": self.id,
+                "name": self.name,
+                "image": image,
+                "layers": list(layers),
+                "labels": dict(labels or {}),
+            }
             write_file(f"{self.path}/container.json", json.dumps(state).encode())
 
     def _refuse_taken_name(self, layout: Layout) -> None:
@@ -40,6 +54,17 @@ class Container:
                     f'the container name "{self.name}" is already in use by {state["id"][:12]}',
                     hint="choose another --name, or stop that container",
                 )
+
+    def write_id(self, path: str) -> None:
+        """Write the ID to the new file *path*; `ContainerError` if that is not possible."""
+        refuse_existing(path)
+        try:
+            with open(path, "x", encoding="ascii") as file:
+                file.write(self.id)
+        except OSError as error:
+            raise ContainerError(
+                f"cannot write the container ID file {path}: {error.strerror}"
+            ) from error
 
     def close(self) -> None:
         """Remove the state."""
@@ -51,6 +76,15 @@ class Container:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def refuse_existing(cidfile: str) -> None:
+    """Raise `ContainerError` if there is a container ID file: it is that of another container."""
+    if os.path.lexists(cidfile):
+        raise ContainerError(
+            f"the container ID file {cidfile} exists",
+            hint="make sure that the other container isn't running, or remove the file",
+        )
 
 
 def states(layout: Layout) -> Iterator[tuple[dict[str, Any], bool]]:

@@ -6,8 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ocitool.containers.container import Container
-from ocitool.containers.options import RunOptions, bind_mount, tmpfs_mount, variables
+from ocitool.containers.container import Container, refuse_existing
+from ocitool.containers.mounts import parse_mounts
+from ocitool.containers.options import RunOptions
+from ocitool.containers.security import capabilities, parse_security
+from ocitool.containers.variables import file_entries, variables
 from ocitool.errors import ContainerError, ImageNotFound
 from ocitool.image.image import Image
 from ocitool.image.store_content import local_image
@@ -17,11 +20,13 @@ from ocitool.oci.reference import is_image_id
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer_content import chain_ids
 from ocitool.store.store import Store
-from ocitool_runtime.defaults import Network
-from ocitool_runtime.host.idmap import usable_maps
+from ocitool_runtime.defaults import SHM_SIZE, Network
+from ocitool_runtime.host.capabilities import NAMES, available
+from ocitool_runtime.host.idmap import Maps, usable_maps
 from ocitool_runtime.host.terminal import run_foreground
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
+from ocitool_runtime.words import parse_host, parse_server, parse_ulimits
 
 
 def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -> Exit:
@@ -33,18 +38,18 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
     Raises:
         ContainerError: an option is invalid, or not supported.
         SandboxError: the sandbox failed, not the program in it.
-        ImageNotFound: there is no such image, or none for the platform that *options* ask for.
+        ImageNotFound: there is no such image.
     """
     options.check()
     isolation = get_isolation(store.settings.isolation)
     store.layout.require_writable()
-    mounts = [
-        *(bind_mount(text) for text in options.volumes),
-        *(tmpfs_mount(text) for text in options.tmpfs),
-    ]
-    platform = Platform.parse(options.platform) if options.platform else None
-    image = _image(options.image, platform, store, progress)
-    if platform is None:
+    confined = confined_sandbox(options, usable_maps())
+    lines = (line for path in options.env_files for line in file_entries(path, os.environ))
+    options = replace(options, env=(*lines, *options.env), env_files=())
+    if options.cidfile:
+        refuse_existing(options.cidfile)
+    image = _image(options, store, progress)
+    if not options.platform:
         warn_of_platform(image, progress)
     with (
         Container(
@@ -52,15 +57,14 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
             name=options.name,
             image=str(image.digest),
             layers=chain_ids(image.layers),
+            labels=options.labels,
         ) as container,
         store.layers.prepare(image.layers, progress) as tree,
     ):
-        sandbox = sandbox_for(
-            replace(options, hostname=options.hostname or _hostname(options, container.id)),
-            image.config.run,
-            tree.mounts,
-            mounts,
-        )
+        if options.cidfile:
+            container.write_id(options.cidfile)
+        named = replace(options, hostname=options.hostname or _hostname(options, container.id))
+        sandbox = started_from(confined, named, image.config.run, tree.mounts)
         done = run_foreground(isolation, sandbox, interactive=options.interactive)
     for warning in done.warnings:
         progress.emit(Notice(text=warning, level="warning"))
@@ -74,17 +78,20 @@ def _hostname(options: RunOptions, container_id: str) -> str:
     return os.uname().nodename if options.network == Network.HOST else container_id[:12]
 
 
-def _image(name: str, platform: Platform | None, store: Store, progress: ProgressSink) -> Image:
-    try:
-        return local_image(store, name, platform)
-    except ImageNotFound:
-        if is_image_id(name):  # which no registry knows
-            raise
-        from ocitool.image.transfer import pull
-
+def _image(options: RunOptions, store: Store, progress: ProgressSink) -> Image:
+    platform = Platform.parse(options.platform) if options.platform else None
+    if options.pull != "always":
+        try:
+            return local_image(store, options.image, platform)
+        except ImageNotFound:
+            # An ID is known to no registry.
+            if options.pull == "never" or is_image_id(options.image):
+                raise
         wanted = f" for {platform}" if platform is not None else ""
-        progress.emit(Notice(text=f"Unable to find image '{name}'{wanted} locally"))
-        return pull(name, into=store, platform=platform, progress=progress)
+        progress.emit(Notice(text=f"Unable to find image '{options.image}'{wanted} locally"))
+    from ocitool.image.transfer import pull
+
+    return pull(options.image, into=store, platform=platform, progress=progress)
 
 
 def warn_of_platform(image: Image, progress: ProgressSink) -> None:
@@ -98,27 +105,56 @@ def warn_of_platform(image: Image, progress: ProgressSink) -> None:
         progress.emit(Notice(text=text, level="warning"))
 
 
-def sandbox_for(
-    options: RunOptions,
-    config: RunConfig,
-    rootfs: Sequence[Mount],
-    mounts: Sequence[Mount],
-) -> Sandbox:
-    """Return the sandbox of a container from *options*; the image's config gives the defaults."""
+def confined_sandbox(options: RunOptions, maps: Maps) -> Sandbox:
+    """Return what *options* say of a sandbox, whatever the image; nothing is executed yet.
+
+    Raises:
+        ContainerError: an option is invalid, or not supported.
+        SandboxError: likewise.
+    """
+    security = parse_security(options.security_opts)
     sandbox = Sandbox(
-        rootfs=tuple(rootfs),
-        mounts=tuple(mounts),
-        args=_command(options, config),
-        env=environment(variables(options, config.environment(), os.environ)),
-        cwd=options.workdir or config.working_dir or "/",
-        user=options.user or config.user,
-        hostname=options.hostname,
+        rootfs=(),
+        args=(),
+        mounts=parse_mounts(options.volumes, options.mounts, options.tmpfs),
+        user=options.user,
+        groups=options.groups,
+        hosts=tuple(map(parse_host, options.add_hosts)),
+        dns=tuple(map(parse_server, options.dns)),
         readonly=options.read_only,
         network=options.network,
         terminal=options.terminal,
+        # The first process of a user namespace has all capabilities there.
+        capabilities=capabilities(
+            options.cap_add, options.cap_drop, frozenset(NAMES) if maps.uid_maps else available()
+        ),
+        no_new_privileges=security.no_new_privileges,
+        seccomp=security.seccomp,
+        rlimits=parse_ulimits(options.ulimits),
         init=options.init,
+        shm_size=options.shm_size or SHM_SIZE,
     )
-    return usable_maps().applied_to(sandbox)
+    return maps.applied_to(sandbox)
+
+
+def started_from(
+    confined: Sandbox, options: RunOptions, config: RunConfig, rootfs: Sequence[Mount]
+) -> Sandbox:
+    """Return the sandbox of a container on *rootfs*; the image's config gives the defaults."""
+    base = config.environment()
+    if options.hostname:
+        base.setdefault("HOSTNAME", options.hostname)
+    if options.terminal:
+        base.setdefault("TERM", "xterm")
+    return replace(
+        confined,
+        rootfs=tuple(rootfs),
+        args=_command(options, config),
+        env=environment(variables(options.env, base, os.environ)),
+        cwd=options.workdir or config.working_dir or "/",
+        user=options.user or config.user,
+        hostname=options.hostname,
+    )
 
 
 def _command(options: RunOptions, config: RunConfig) -> tuple[str, ...]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ocitool.errors import ContainerError
 from ocitool.option_types import convert_fields
 from ocitool_runtime.defaults import Network
-from ocitool_runtime.spec import Mount
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+PULL_POLICIES: Final = ("always", "missing", "never")
 _HOSTNAME: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62})?")
 
 
@@ -29,14 +27,27 @@ class RunOptions:
     image: str
     args: tuple[str, ...] = ()
     env: tuple[str, ...] = ()  # "NAME=value", or "NAME" for the caller's value
+    env_files: tuple[str, ...] = ()  # with such lines; `env` goes before them
     volumes: tuple[str, ...] = ()  # "/host:/container[:ro]"
+    mounts: tuple[str, ...] = ()  # "type=bind,source=/host,target=/container[,readonly]"
     tmpfs: tuple[str, ...] = ()  # "/path[:options]"
     workdir: str = ""
     user: str = ""
+    groups: tuple[str, ...] = ()  # further groups of the user, as names or IDs
     entrypoint: str | None = None  # "" clears the image's
     hostname: str = ""
     name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    cidfile: str = ""  # a file that gets the container's ID, and must not exist
+    pull: str = "missing"  # or "always", "never"
     network: Network = Network.HOST
+    add_hosts: tuple[str, ...] = ()  # "name:address"
+    dns: tuple[str, ...] = ()  # addresses of name servers instead of the host's
+    shm_size: int | None = None  # bytes of /dev/shm; None or 0: 64 MiB
+    ulimits: tuple[str, ...] = ()  # "name=soft[:hard]"
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    security_opts: tuple[str, ...] = ()  # "no-new-privileges", "seccomp=unconfined"
     read_only: bool = False
     interactive: bool = False
     terminal: bool = False
@@ -49,6 +60,14 @@ class RunOptions:
     def check(self) -> None:
         """Raise `ContainerError` for an invalid option."""
         parse_network(self.network)
+        if self.pull not in PULL_POLICIES:
+            raise ContainerError(
+                f"invalid pull option: {self.pull!r}", hint=f"one of {', '.join(PULL_POLICIES)}"
+            )
+        if self.shm_size is not None and self.shm_size < 0:
+            raise ContainerError("the size of /dev/shm must not be less than 0")
+        if "" in self.labels:
+            raise ContainerError("invalid label: the name is empty")
         if self.name and not _NAME.fullmatch(self.name):
             raise ContainerError(
                 f"invalid container name {self.name!r}",
@@ -71,83 +90,3 @@ def parse_network(text: str) -> Network:
         raise ContainerError(
             f"--network {text} is not supported", hint=f"one of {', '.join(Network)}"
         ) from None
-
-
-def variables(
-    options: RunOptions, base: Mapping[str, str], caller: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the container's environment: the image's, then that of the options."""
-    env = dict(base)
-    if options.hostname:
-        env.setdefault("HOSTNAME", options.hostname)
-    if options.terminal:
-        env.setdefault("TERM", "xterm")
-    for entry in options.env:
-        name, equals, value = entry.partition("=")
-        if not name:
-            raise ContainerError(
-                f"invalid environment variable: {entry!r}", hint="write NAME=value"
-            )
-        if equals:
-            env[name] = value
-        elif name in caller:
-            env[name] = caller[name]
-        else:
-            env.pop(name, None)
-    return env
-
-
-def bind_mount(text: str) -> Mount:
-    """Read ``SOURCE:TARGET[:ro|rw]``; the source is a path of the host that exists."""
-    parts = text.split(":")
-    if len(parts) == 1 or not parts[0].startswith(("/", ".")):
-        raise ContainerError(
-            f"-v {text}: named and anonymous volumes are not supported",
-            hint="use an absolute host path: -v /data:/data",
-        )
-    if len(parts) > 3 or not parts[1].startswith("/"):
-        raise ContainerError(
-            f"invalid volume specification: {text!r}",
-            hint="use SOURCE:TARGET[:ro]; the target is an absolute path",
-        )
-    options = _mount_options(text, parts[2] if len(parts) == 3 else "rw")
-    source = os.path.abspath(parts[0])
-    if not os.path.lexists(source):
-        raise ContainerError(
-            f"-v {text}: {source}: no such file or directory", hint="create it first"
-        )
-    return Mount(type="bind", source=source, target=_target(text, parts[1]), options=options)
-
-
-def _mount_options(text: str, words: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(words.split(",")))
-    for word in found:
-        if word not in ("ro", "rw"):
-            raise ContainerError(
-                f"-v {text}: the option {word!r} is not supported", hint="use ro or rw"
-            )
-    if len(found) != 1:
-        raise ContainerError(f"-v {text}: ro and rw are mutually exclusive")
-    return ("rbind", *found)
-
-
-def tmpfs_mount(text: str) -> Mount:
-    """Read ``/path[:size=64m,mode=1777,...]``."""
-    path, _, words = text.partition(":")
-    if not path.startswith("/"):
-        raise ContainerError(f"--tmpfs {text}: mount path must be absolute")
-    options = tuple(word for word in words.split(",") if word)
-    safe = ("nosuid", "nodev", "noexec")
-    defaults = tuple(each for each in safe if each.removeprefix("no") not in options)
-    return Mount(
-        type="tmpfs",
-        target=_target(text, path),
-        options=tuple(dict.fromkeys((*defaults, *options))),
-    )
-
-
-def _target(text: str, path: str) -> str:
-    target = posixpath.normpath(path)
-    if target in ("/", "//"):
-        raise ContainerError(f"invalid volume specification: {text!r}: destination can't be '/'")
-    return target

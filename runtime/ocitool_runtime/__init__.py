@@ -11,10 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ocitool_runtime.defaults import Network
+    from ocitool_runtime.defaults import Network, Rlimit
     from ocitool_runtime.host.terminal import run_foreground
     from ocitool_runtime.isolation import Isolation, Process, Support, get_isolation
-    from ocitool_runtime.spec import Exit, IdMap, Mount, Rlimit, Sandbox, Stdio
+    from ocitool_runtime.spec import Exit, IdMap, Mount, Sandbox, Stdio
 
 __all__ = [
     "Exit",
@@ -33,8 +33,8 @@ __all__ = [
 
 _HOMES = {
     "isolation": ("Isolation", "Process", "Support", "get_isolation"),
-    "spec": ("Exit", "IdMap", "Mount", "Rlimit", "Sandbox", "Stdio"),
-    "defaults": ("Network",),
+    "spec": ("Exit", "IdMap", "Mount", "Sandbox", "Stdio"),
+    "defaults": ("Network", "Rlimit"),
     "host.terminal": ("run_foreground",),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -9,8 +10,21 @@ from typing import Final
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+#: Bytes of /dev/shm, docker's default.
+SHM_SIZE: Final = 64 << 20
+
+
 class Network(StrEnum):
     """Which network a sandbox has.  ``Network("none")`` reads what a user has written."""
 
     HOST = "host"  # that of the host
     NONE = "none"  # a network namespace with nothing in it but the loopback device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rlimit:
+    """A resource limit by its setrlimit(2) name, as ``nofile``; -1 is unlimited."""
+
+    name: str
+    soft: int
+    hard: int

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ocitool_runtime.defaults import Network
+from ocitool_runtime.defaults import SHM_SIZE, Network, Rlimit
 
 # What Docker leaves to a container (moby, oci/caps/defaults.go).
 DEFAULT_CAPABILITIES: Final = (
@@ -71,15 +71,6 @@ class IdMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rlimit:
-    """A resource limit by its setrlimit(2) name, as ``nofile``; -1 is unlimited."""
-
-    name: str
-    soft: int
-    hard: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stdio:
     """Descriptors that become the program's streams; ignored with a terminal."""
 
@@ -97,8 +88,10 @@ class Sandbox:
     env: tuple[str, ...] = ()  # "K=V"; without PATH `DEFAULT_PATH`, without HOME passwd's
     cwd: str = "/"  # made if missing, owned by root, mode 0755
     user: str = ""  # "user[:group]", names as in the container; "" is root
+    groups: tuple[str, ...] = ()  # further groups of the user, by name or ID
     hostname: str = ""  # "" keeps the host's
     hosts: tuple[str, ...] = ()  # further lines of /etc/hosts
+    dns: tuple[str, ...] = ()  # name servers instead of the host's
     mounts: tuple[Mount, ...] = ()  # volumes, in order
     readonly: bool = False
     network: Network = Network.HOST
@@ -110,7 +103,7 @@ class Sandbox:
     rlimits: tuple[Rlimit, ...] = ()
     init: bool = False  # PID 1 is a reaper instead of the program
     umask: int = 0o022
-    shm_size: int = 64 << 20  # bytes of /dev/shm
+    shm_size: int = SHM_SIZE  # bytes of /dev/shm
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
     gid_maps: tuple[IdMap, ...] = ()
     owners_aside: bool = False  # chown and mknod are recorded in ownership override xattrs

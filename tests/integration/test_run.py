@@ -40,7 +40,6 @@ def shell(run, script, *options):
 
 
 def test_streams_and_the_exit_code_pass_through(run):
-    run("tools:1", "true").ok()  # the first run tells on stderr that it unpacks
     done = run("-i", "tools:1", "sh", "-c", "cat; echo err >&2; exit 42", stdin="given\n")
     assert (done.code, done.stdout, done.stderr) == (42, "given\n", "err\n")
 
@@ -194,6 +193,91 @@ def test_no_network(run):
     assert [line.split(":")[0].strip() for line in addresses] == ["lo"]
 
 
+def test_a_file_with_variables(run, tmp_path):
+    (tmp_path / "env").write_text("A=file\n# comment\nB=file\nMINE\n")
+    words = ("--env-file", str(tmp_path / "env"), "-e", "B=option")
+    done = run(*words, "tools:1", "env", env={"MINE": "caller's"}).ok()
+    assert {"A=file", "B=option", "MINE=caller's", "FROM=image"} <= set(done.stdout.splitlines())
+
+
+def test_mounts(run, store_root):
+    (store_root / "file").write_text("content\n")
+    script = "cat /d/file; touch /d/new 2>/dev/null || echo refused; touch /t/new && echo written"
+    bind = f"type=bind,src={store_root},dst=/d,readonly"
+    found = shell(run, script, "--mount", bind, "--mount", "type=tmpfs,dst=/t")
+    assert found == "content\nrefused\nwritten\n"
+
+
+def test_hosts_and_name_servers(run):
+    script = "grep db /etc/hosts; grep nameserver /etc/resolv.conf"
+    options = ("--add-host", "db:10.0.0.2", "--dns", "10.0.0.1")
+    assert shell(run, script, *options) == "10.0.0.2\tdb\nnameserver 10.0.0.1\n"
+
+
+def test_shared_memory_and_limits(run):
+    options = ("--shm-size", "1m", "--ulimit", "nofile=100:200")
+    size = shell(run, "cat /proc/self/mounts", "--shm-size", "1m")
+    assert "size=1024k" in next(line for line in size.splitlines() if " /dev/shm " in line)
+    assert shell(run, "ulimit -Sn; ulimit -Hn", *options) == "100\n200\n"
+
+
+def status(run, *options):
+    lines = shell(run, "cat /proc/self/status", *options).splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def test_capabilities_and_security_options(run):
+    assert int(status(run, "--cap-drop", "ALL", "--cap-add", "chown")["CapBnd"], 16) == 1
+    assert int(status(run, "--cap-drop", "ALL")["CapEff"], 16) == 0
+    plain = status(run)
+    assert plain["Seccomp"] == "2"
+    single = plain["NoNewPrivs"] == "1"
+    assert status(run, "--security-opt", "no-new-privileges")["NoNewPrivs"] == "1"
+    if not single:  # there the filter keeps owners, and is needed
+        assert status(run, "--security-opt", "seccomp=unconfined")["Seccomp"] == "0"
+
+
+def test_further_groups(run):
+    assert {"7", "77"} <= set(shell(run, "id -G; id -u", "-u", "7", "--group-add", "77").split())
+
+
+def test_the_file_with_the_id(run, tmp_path):
+    path = tmp_path / "id"
+    name = shell(run, "hostname", "--cidfile", str(path), "--network", "none").strip()
+    assert len(path.read_text()) == 64
+    assert path.read_text().startswith(name)
+    done = run("--cidfile", str(path), "tools:1", "true")
+    assert done.code == 125
+    assert f"the container ID file {path} exists" in done.stderr
+    path.unlink()
+    assert run("--cidfile", str(path), "--cap-add", "foo", "tools:1", "true").code == 125
+    assert not path.exists()
+
+
+def test_labels_are_in_the_state(tools_store):
+    words = ("--label", "a=b", "-l", "c", "-i", "tools:1", "sh", "-c", "echo ready; cat")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with begin(tools_store, *words, **pipes) as running:
+        assert running.stdout.readline() == "ready\n"
+        states = (tools_store / "containers").glob("*/container.json")
+        assert {"a": "b", "c": ""} in [json.loads(path.read_text())["labels"] for path in states]
+        running.stdin.close()
+
+
+def test_the_platform_of_an_image_that_is_another_one(run):
+    done = run("--pull", "never", "--platform", "linux/s390x", "tools:1", "true")
+    assert done.code == 125
+    assert "wanted linux/s390x, actual" in done.stderr
+
+
+def test_a_first_run_says_nothing_of_unpacking(run_cli, tools_store, tmp_path, root_only):
+    saved, fresh = tmp_path / "saved.tar", tmp_path / "root"
+    run_cli("save", "-o", saved, "tools:1", root=tools_store).ok()
+    run_cli("load", "-i", saved, root=fresh).ok()
+    done = run_cli("run", "--rm", "tools:1", "true", root=fresh).ok()
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 # -- refusals ------------------------------------------------------------------------------
 
 
@@ -241,9 +325,27 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
         (125, ("--tmpfs", "data", "tools:1", "true"), "must be absolute"),
         (125, ("--name", "!", "tools:1", "true"), "invalid container name"),
         (125, ("-e", "=x", "tools:1", "true"), "invalid environment variable"),
-        (2, ("-p", "80:80", "tools:1"), "No such option '-p'"),
-        (2, ("--detach", "tools:1"), "No such option '--detach'"),
-        (2, (), "Missing argument 'IMAGE'"),
+        (125, ("-p", "80:80", "tools:1"), "-p is not supported: the network"),
+        (125, ("--detach", "tools:1"), "--detach is not supported: containers run in the fore"),
+        (125, ("-dit", "tools:1"), "-d is not supported"),
+        (125, ("--stop-signal", "TERM", "tools:1"), "--stop-signal is not supported"),
+        (125, ("--privileged", "tools:1", "true"), "--privileged is not supported"),
+        (125, ("--bogus", "tools:1"), "No such option '--bogus'"),
+        (125, ("--read-only=maybe", "tools:1"), "expected 'true' or 'false'"),
+        (125, ("--shm-size", "x", "tools:1", "true"), "invalid size 'x'"),
+        (125, ("--label", "=c", "tools:1", "true"), "the name is empty"),
+        (125, ("--pull", "often", "tools:1", "true"), "invalid pull option: 'often'"),
+        (125, ("--pull", "never", "none:1", "true"), "'none:1' is not in the store"),
+        (125, ("--platform", "bogus/", "tools:1", "true"), "invalid platform 'bogus/'"),
+        (125, ("--ulimit", "bogus=1", "tools:1", "true"), "invalid ulimit type: bogus"),
+        (125, ("--cap-add", "foo", "tools:1", "true"), "unknown capability: 'foo'"),
+        (125, ("--security-opt", "bogus", "tools:1", "true"), "bogus is not supported"),
+        (125, ("--add-host", "a", "tools:1", "true"), "invalid host 'a'"),
+        (125, ("--dns", "a", "tools:1", "true"), "invalid IP address: 'a'"),
+        (125, ("--env-file", "/no/where", "tools:1", "true"), "/no/where"),
+        (125, ("--mount", "type=bind", "tools:1", "true"), "target is required"),
+        (125, ("--group-add", "nobodys", "tools:1", "true"), "unable to find group nobodys"),
+        (125, (), "Missing argument 'IMAGE'"),
     ],
 )
 def test_refusals(run, code, words, said):

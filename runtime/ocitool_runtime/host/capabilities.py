@@ -69,3 +69,10 @@ def normal(names: Iterable[str]) -> frozenset[str]:
 def mask(names: Iterable[str]) -> int:
     """Return the bit mask of *names*; raises SandboxError for an unknown one."""
     return sum(1 << NAMES.index(name) for name in normal(names))
+
+
+def available() -> frozenset[str]:
+    """Return the capabilities that this process can leave to a program: its bounding set."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        (bounding,) = (line.split()[1] for line in file if line.startswith("CapBnd:"))
+    return frozenset(name for at, name in enumerate(NAMES) if int(bounding, 16) >> at & 1)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.defaults import Network
+from ocitool_runtime.defaults import SHM_SIZE, Network
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.idmap import Maps
 from ocitool_runtime.host.launch import probe
@@ -79,5 +79,15 @@ def _check(sandbox: Sandbox) -> None:
             where="network",
             hint="use --network host, or --isolation namespaces",
         )
+    if sandbox.shm_size != SHM_SIZE:
+        raise SandboxError(
+            "isolation by chroot does not support a size of /dev/shm", where="shm_size",
+            hint="use --isolation namespaces",
+        )  # fmt: skip
+    if not sandbox.seccomp:
+        raise SandboxError(
+            "isolation by chroot needs the seccomp filter", where="seccomp",
+            hint="use --isolation namespaces",
+        )  # fmt: skip
     if sandbox.uid_maps or sandbox.gid_maps:
         raise SandboxError("isolation by chroot has no user namespace", where="uid_maps")

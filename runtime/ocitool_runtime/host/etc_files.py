@@ -13,6 +13,7 @@ from ocitool_runtime.sandbox.plan import FilePlan
 from ocitool_runtime.spec import Sandbox
 
 _LARGEST: Final = 1 << 20  # bytes
+_KEPT: Final = ([b"search"], [b"domain"], [b"options"])  # lines of resolv.conf(5)
 _LOOPBACK: Final = (
     "127.0.0.1\tlocalhost\n"
     "::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -48,6 +49,11 @@ def _hosts(sandbox: Sandbox) -> bytes:
 
 
 def _resolv(sandbox: Sandbox) -> bytes:
+    if sandbox.dns:
+        # As docker does: the host's search domains and options stay.
+        lines = _read("/etc/resolv.conf").splitlines(keepends=True)
+        kept = b"".join(line for line in lines if line.split()[:1] in _KEPT)
+        return kept + "".join(f"nameserver {server}\n" for server in sandbox.dns).encode()
     return b"" if sandbox.network == Network.NONE else _read("/etc/resolv.conf")
 
 

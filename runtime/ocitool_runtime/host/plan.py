@@ -10,11 +10,11 @@ import re
 from typing import Final
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.defaults import DEFAULT_PATH, Network
+from ocitool_runtime.defaults import DEFAULT_PATH, Network, Rlimit
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.etc_files import host_files
 from ocitool_runtime.sandbox.plan import LimitPlan, MountPlan, Plan, SharedPlan
-from ocitool_runtime.spec import Mount, Rlimit, Sandbox
+from ocitool_runtime.spec import Mount, Sandbox
 
 _PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
 _ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
@@ -62,6 +62,7 @@ def make_plan(sandbox: Sandbox) -> Plan:
         env=_environment(sandbox.env),
         cwd=sandbox.cwd,
         user=sandbox.user,
+        groups=list(sandbox.groups),
         hostname=sandbox.hostname,
         network=_network(sandbox.network),
         userns=bool(sandbox.uid_maps),
@@ -83,7 +84,7 @@ def make_plan(sandbox: Sandbox) -> Plan:
 
 
 def _check(sandbox: Sandbox) -> None:
-    for name in ("args", "env", "hosts", "capabilities"):
+    for name in ("args", "env", "groups", "hosts", "dns", "capabilities"):
         if isinstance(getattr(sandbox, name), str):  # which is a sequence of strings, too
             raise SandboxError("expected a sequence of strings, got a string", where=name)
     if not sandbox.args:

@@ -66,8 +66,8 @@ def _become(
         # Before chdir: an open directory would let WORKDIR /proc/self/fd/7 out (CVE-2024-21626).
         syscalls.close_range(3, shim.fileno() - 1)
         syscalls.close_range(shim.fileno() + 1, 0x7FFFFFFF)
-    with step(f"find user {plan['user']}"):
-        user = users.resolve(plan["user"])
+    with step(f"find user {plan['user'] or 'root'}"):
+        user = users.resolve(plan["user"], groups=plan["groups"])
         if terminal is not None:
             os.fchown(0, user.uid, -1)
     with step(f"enter the working directory {plan['cwd']}"):
@@ -75,6 +75,8 @@ def _become(
     environment = _environment(plan, user)
     found = candidates(plan["args"][0], environment[b"PATH"])
     refuse_interpreter(found, interpreter)
+    with step("set the resource limits"):
+        privileges.set_limits(plan)
     with step("drop privileges"):
         listener = _confine(plan, user, notes)
     for note in notes:
@@ -126,7 +128,6 @@ def _confine(plan: Plan, user: User, notes: list[str]) -> int:
         # ENOSYS, EPERM: an outer sandbox filters it; there is no keyring to reach then.
         if error.errno not in (errno.ENOSYS, errno.EPERM):
             notes.append(f"the session keyring is the caller's: {error.strerror}")
-    privileges.set_limits(plan, notes)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     listener = privileges.drop(plan, user, notes)
     os.umask(plan["umask"])

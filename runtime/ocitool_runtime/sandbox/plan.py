@@ -60,6 +60,7 @@ class Plan(TypedDict):
     env: dict[bytes, bytes]
     cwd: str
     user: str
+    groups: list[str]
     hostname: str
     network: str
     userns: bool

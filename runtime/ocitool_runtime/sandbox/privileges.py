@@ -19,20 +19,17 @@ if TYPE_CHECKING:
 _LAST_CAPABILITY = 63
 
 
-def set_limits(plan: Plan, notes: list[str]) -> None:
-    """Set the resource limits; one above the hard limit needs CAP_SYS_RESOURCE, and is noted."""
+def set_limits(plan: Plan) -> None:
+    """Set the resource limits; one above the hard limit needs CAP_SYS_RESOURCE."""
     for limit in plan["limits"]:
-        number, soft = limit["number"], limit["soft"]
         try:
-            syscalls.prlimit(number, soft, limit["hard"])
+            syscalls.prlimit(limit["number"], limit["soft"], limit["hard"])
         except Refused as error:
             if error.errno != errno.EPERM:
                 raise
-            _, ceiling = syscalls.get_rlimit(number)
-            lowered = min(soft & 0xFFFFFFFFFFFFFFFF, ceiling)
-            syscalls.prlimit(number, lowered, ceiling)
-            kept = f"limit {limit['name']} stays at {_limit(ceiling)}"
-            notes.append(f"{kept}: raising it needs CAP_SYS_RESOURCE")
+            _, ceiling = syscalls.get_rlimit(limit["number"])
+            subject = f"{limit['name']} is above the hard limit of this user, {_limit(ceiling)}"
+            raise Refused(error.errno, error.syscall, subject) from error
 
 
 def _limit(value: int) -> str:
@@ -95,12 +92,15 @@ def _drop_bounding(kept: int) -> int:
 
 
 def _become(user: User, notes: list[str]) -> None:
-    groups = [user.gid, *(g for g in user.groups if g != user.gid)]
+    groups = list(dict.fromkeys((user.gid, *user.groups, *user.added)))
     try:
         os.setgroups(groups)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EINVAL):
             raise Refused(error.errno or 0, "setgroups") from error
+        if user.added:
+            names = ", ".join(map(str, user.added))
+            raise Refused(error.errno, "setgroups", f"further groups {names}") from error
         # EPERM: a map of one id denies setgroups(2); EINVAL: a group without a map.
         if user.groups:
             notes.append(f"supplementary groups are not set: {error.strerror}")

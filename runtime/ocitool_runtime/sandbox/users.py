@@ -10,6 +10,10 @@ from __future__ import annotations
 import os
 import stat
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _LARGEST_FILE = 1 << 20  # bytes; an endless file must not block the start
 _LARGEST_ID = (1 << 31) - 1
 
@@ -21,17 +25,26 @@ class UnknownUser(Exception):
 class User:
     """The user that the program runs as."""
 
-    __slots__ = ("gid", "groups", "home", "uid")
+    __slots__ = ("added", "gid", "groups", "home", "uid")
 
     def __init__(self, uid: int, gid: int, groups: list[int], home: str) -> None:
         self.uid = uid
         self.gid = gid
-        self.groups = groups
+        self.groups = groups  # of the container's files
+        self.added: list[int] = []  # that were asked for
         self.home = home
 
 
-def resolve(spec: str, passwd: str = "/etc/passwd", group: str = "/etc/group") -> User:
-    """Return the user of *spec*; a number need not be in the files, a name must be.
+def resolve(
+    spec: str,
+    passwd: str = "/etc/passwd",
+    group: str = "/etc/group",
+    *,
+    groups: Sequence[str] = (),
+) -> User:
+    """Return the user of *spec*, who is in *groups*, too.
+
+    A number need not be in the files, a name must be.
 
     Digits are an ID and never a name: an image's line for a user called 1000 would else be what
     ``-u 1000`` means, with the ID 0 (CVE-2016-3697).
@@ -53,6 +66,7 @@ def resolve(spec: str, passwd: str = "/etc/passwd", group: str = "/etc/group") -
         found.gid = _find_group(_rows(group, 4), wanted_group)
     elif name:
         found.groups = _memberships(_rows(group, 4), name)
+    found.added = [_find_group(_rows(group, 4), each) for each in groups]
     return found
 
 

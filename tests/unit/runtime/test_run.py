@@ -132,12 +132,30 @@ def test_umask_and_hostname(run):
     assert run("umask", umask=0o077).ok() == "0077\n"
 
 
-def test_limits_are_set_and_what_cannot_be_raised_is_noted(run):
-    assert run("ulimit -n", rlimits=(Rlimit(name="nofile", soft=100, hard=200),)).ok() == "100\n"
-    ran = run("true", rlimits=(Rlimit(name="nofile", soft=1 << 30, hard=1 << 30),))
-    ran.ok()
-    noted = [note for note in ran.exit.notes if "nofile" in note]
-    assert len(noted) <= 1  # none where the right to raise it is there
+def test_limits_are_set(run):
+    limits = (Rlimit(name="nofile", soft=100, hard=200),)
+    assert run("ulimit -Sn; ulimit -Hn", rlimits=limits).ok() == "100\n200\n"
+
+
+def test_a_limit_that_the_kernel_refuses_is_an_error(run):
+    """More open files than fs.nr_open are EPERM for everybody (setrlimit(2))."""
+    limits = (Rlimit(name="nofile", soft=1 << 40, hard=1 << 40),)
+    with pytest.raises(StepRefused, match="cannot set the resource limits: nofile is above"):
+        run("true", rlimits=limits)
+
+
+def test_further_groups(run):
+    ids = run("id -G", user="ann", groups=("77", "audio")).ok().split()
+    assert {"8", "10", "11", "77"} == set(ids)
+    with pytest.raises(StepRefused, match="unable to find group nobodys"):
+        run("true", groups=("nobodys",))
+
+
+def test_name_servers_replace_the_hosts(run):
+    for network in ("host", "none"):
+        lines = run("cat /etc/resolv.conf", network=network, dns=("1.2.3.4", "::1")).ok()
+        servers = [line for line in lines.splitlines() if line.startswith("nameserver")]
+        assert servers == ["nameserver 1.2.3.4", "nameserver ::1"]
 
 
 def test_the_shell_is_pid_1_without_init_and_not_with_it(run):

@@ -1,0 +1,72 @@
+"""Values of a sandbox as users of docker write them: ``nofile=1024:2048``, ``db:10.0.0.2``.
+
+Source: docker/cli, opts/hosts.go and opts/ulimit.go; docker/go-units, ulimit.go.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from ocitool.errors import SandboxError
+from ocitool_runtime.defaults import Rlimit
+
+_ULIMIT: Final = re.compile(r"([^=]+)=(-1|[0-9]{1,19})(?::(-1|[0-9]{1,19}))?")
+#: setrlimit(2)'s names but for RLIMIT_AS, which docker does not have.
+_ULIMITS: Final = (
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
+    "rss", "rtprio", "rttime", "sigpending", "stack",
+)  # fmt: skip
+_LARGEST: Final = (1 << 63) - 1
+_HOST: Final = re.compile(r"[^\s:=#\0]+")
+
+
+def parse_ulimits(texts: Iterable[str]) -> tuple[Rlimit, ...]:
+    """Read ``NAME=SOFT[:HARD]``, the last of each name; -1 is unlimited."""
+    return tuple({limit.name: limit for limit in map(_ulimit, texts)}.values())
+
+
+def _ulimit(text: str) -> Rlimit:
+    match = _ULIMIT.fullmatch(text)
+    if match is None:
+        raise SandboxError(f"invalid ulimit {text!r}", hint="use NAME=SOFT[:HARD], as nofile=1024")
+    name, soft, hard = match[1], int(match[2]), int(match[3] or match[2])
+    if name not in _ULIMITS:
+        raise SandboxError(f"invalid ulimit type: {name}", hint=f"one of {', '.join(_ULIMITS)}")
+    if max(soft, hard) > _LARGEST:
+        raise SandboxError(f"invalid ulimit {text!r}: the value is out of range")
+    if hard != -1 and (soft == -1 or soft > hard):
+        raise SandboxError(
+            f"ulimit {name}: the soft limit must be less than or equal to the hard limit:"
+            f" {soft} > {hard}"
+        )
+    return Rlimit(name=name, soft=soft, hard=hard)
+
+
+def parse_host(text: str) -> str:
+    """Read ``NAME:ADDRESS`` or ``NAME=ADDRESS``; return the line for /etc/hosts."""
+    name, _, address = text.partition("=" if "=" in text else ":")
+    if not address or not _HOST.fullmatch(name):
+        raise SandboxError(f"invalid host {text!r}", where="--add-host", hint="use NAME:ADDRESS")
+    if address == "host-gateway":
+        raise SandboxError(
+            "--add-host with host-gateway is not supported: no network has a gateway to the host",
+            hint="on the network 'host', the host is localhost",
+        )
+    if address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]
+    return f"{_address(address, '--add-host')}\t{name}"
+
+
+def parse_server(text: str) -> str:
+    """Read the address of a name server."""
+    return _address(text.strip(), "--dns")
+
+
+def _address(text: str, where: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise SandboxError(f"invalid IP address: {text!r}", where=where) from None
