@@ -37,6 +37,7 @@ class Choice:
     name: str
     reason: str = ""
     passed_over: tuple[Candidate, ...] = ()
+    new: bool = True  # the last choice for this store was another one, or there was none
 
 
 def make(name: str, home: str) -> Driver:
@@ -146,11 +147,13 @@ def choose_once(
     asked: dict[str, Any] = {"boot": boot, "uid": os.geteuid(), "wanted": wanted}
     if asked["uid"] != 0:  # the user may have been given subordinate IDs since
         asked["aside"] = single_id.reason()
-    known = _remembered(path, asked)
-    if known is not None:
-        return known
+    known = _remembered(path)
+    if known is not None and known[0] == asked:
+        return known[1]
     before_probe()
     choice = choose(drivers, wanted)
+    if known is not None:
+        choice = replace(choice, new=choice != replace(known[1], new=True))
     passed = [[each.name, asdict(each.support)] for each in choice.passed_over]
     answer = {"name": choice.name, "reason": choice.reason, "passed": passed}
     with contextlib.suppress(OSError):  # it only saves the time of a probe
@@ -158,17 +161,16 @@ def choose_once(
     return choice
 
 
-def _remembered(path: str, asked: dict[str, Any]) -> Choice | None:
-    """Return the choice in the file *path*, if it answers what is *asked*."""
+def _remembered(path: str) -> tuple[object, Choice] | None:
+    """Return what was asked and chosen by the file *path*; None if there is no such file."""
     try:
         with open(path, "rb") as file:
             known = json.load(file)
-        if known["asked"] != asked:
-            return None
         answer = known["answer"]
         passed = tuple(
             Candidate(name=name, support=Support(**support)) for name, support in answer["passed"]
         )
-        return Choice(name=answer["name"], reason=answer["reason"], passed_over=passed)
+        choice = Choice(name=answer["name"], reason=answer["reason"], passed_over=passed, new=False)
+        return known["asked"], choice
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -136,7 +136,7 @@ class Store:
             if self._driver is None:
                 choice = self.choose_driver()
                 for each in choice.passed_over:
-                    if each.support.quiet:
+                    if each.support.quiet or not choice.new:  # one warning is enough for a store
                         continue
                     text = (
                         f"driver {each.name} is not used: {each.support.reason}; {choice.name} is"

@@ -48,6 +48,27 @@ def test_what_cannot_work_is_passed_over_with_its_reason(drivers, monkeypatch):
     assert caught.value.hint
 
 
+def test_a_choice_is_new_until_it_is_remembered_also_by_an_earlier_boot(drivers, monkeypatch):
+    """What is passed over is warned of once a store, and again when it changes."""
+    monkeypatch.setattr(plugins, "names", lambda group: ("fuse-overlayfs", "vfs"))
+    place = f"{drivers},with:marks"
+    os.mkdir(place)
+
+    def write(path, data):
+        with open(path, "wb") as file:
+            file.write(data)
+
+    def choice(boot, wanted=""):
+        return select.choose_once(place, wanted, boot=boot, before_probe=lambda: None, write=write)
+
+    assert choice("first").new
+    assert not choice("first").new
+    again = choice("second")
+    assert (again.name, again.new) == ("vfs", False)
+    monkeypatch.setattr(plugins, "names", lambda group: ("vfs",))
+    assert choice("third").new  # nothing is passed over any more
+
+
 def test_a_probe_that_fails_tells_the_kernels_reason(root_only, tmp_path):
     support = probes.try_overlay(str(tmp_path), ("no_such_option=1",))
     assert not support.ok
