@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from ocitool.errors import SandboxError, SandboxUnavailable, SetupFailed
+from ocitool_runtime.host.subids import usermod_hint
 
 if TYPE_CHECKING:
     from ocitool_runtime.sandbox.messages import StepFailed
@@ -68,7 +69,7 @@ _NO_OVERLAY_HERE: Final = (
 )
 _FEW_IDS: Final = (
     "the user namespace does not map this ID: give the user more subordinate IDs in /etc/subuid "
-    "and /etc/subgid (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
+    "and /etc/subgid"
 )
 _NO_PROC: Final = (
     "the kernel refuses a new /proc inside a container that masks parts of its own: run the outer "
@@ -99,6 +100,8 @@ def remedy(step: str, syscall: str, number: int, path: str) -> str:
         return _OLD_KERNEL
     for prefix, numbers, text in _BY_STEP:
         if step.startswith(prefix) and number in numbers:
+            if text == _FEW_IDS:
+                return f"{text} ({usermod_hint('USER')})"
             return _FILTERED if text == _NO_USER_NAMESPACE and _filtered() else text
     if path.startswith("overlay"):
         return _overlay(number)

@@ -14,6 +14,7 @@ from typing import Final
 from ocitool.errors import SandboxError
 from ocitool_runtime.errors import MapsUnavailable
 from ocitool_runtime.host.setuid import obstacle
+from ocitool_runtime.host.subids import usermod_hint
 from ocitool_runtime.spec import IdMap, Sandbox
 
 _INSTALL_UIDMAP: Final = "install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora)"
@@ -64,8 +65,7 @@ def current_maps(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Ma
         if not found:
             raise MapsUnavailable(
                 f"{path} has no range for {names[0]}",
-                hint="as root, run usermod --add-subuids 100000-165535 "
-                f"--add-subgids 100000-165535 {names[0]}",
+                hint=f"as root, run {usermod_hint(names[0])}",
             )
     return Maps(uid_maps=_stack(os.geteuid(), uids), gid_maps=_stack(os.getegid(), gids))
 
