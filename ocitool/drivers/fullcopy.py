@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ocitool.drivers.directory_driver import DirectoryDriver
 from ocitool.layer import ownership, xattrs
+from ocitool.layer.fileio import copy_data
 from ocitool.layer.whiteouts import Removal
 from ocitool_runtime.spec import Mount
 
@@ -60,7 +61,6 @@ class FullCopyDriver(DirectoryDriver, ABC):
 
 
 _FICLONE: Final = 0x40049409  # linux/fs.h, the same on x86 and arm
-_CHUNK: Final = 1 << 22  # bytes
 _NO_CLONE: Final = frozenset(
     {errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.ENOSYS, errno.EPERM}
 )
@@ -108,8 +108,7 @@ class _Copier:
             new = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 if not self._cloned(old, new):
-                    while os.copy_file_range(old, new, _CHUNK):
-                        pass
+                    copy_data(old, new)
             finally:
                 os.close(new)
         finally:

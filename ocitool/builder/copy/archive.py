@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ocitool.errors import LayerError, UnsafePath
+from ocitool.errors import LayerError
 from ocitool.image.decompress import inflated
 from ocitool.layer.compression.codecs import CHUNK
 from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
 from ocitool.layer.fileio import write_all_at
 from ocitool.layer.symlinks import resolve
-from ocitool.layer.tar.header import BLOCK
+from ocitool.layer.tar.header import BLOCK, verify
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
 
@@ -28,32 +28,32 @@ class Member(NamedTuple):
 
 
 def is_archive(path: str) -> bool:
-    """Say whether a file is a tar, plain or compressed: it must begin with a member.
+    """Say whether a file is a tar, plain or compressed: it must begin with a header.
 
-    Docker decides by the content, never by the name; only regular files count.
+    Docker decides by the content, never by the name; only regular files count.  What has a header's
+    checksum is a tar, even if it is one that cannot be unpacked.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         return False  # opening a FIFO would wait for whoever writes to it
     try:
         with _open(path) as stream:
-            return next(iter(TarReader(_Sparing(stream))), None) is not None
-    except UnsafePath:
-        return True  # it is one, and is refused once it is read
+            header = _first_block(stream)
+            if header == bytes(BLOCK):
+                return False  # the end of an archive that has no member
+            verify(header, 0)
     except LayerError:
         return False
+    return True
 
 
-class _Sparing:
-    """A stream that reads no further than the first header: what is corrupt behind it is a tar."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def read(self, size: int = -1, /) -> bytes:
-        return self._stream.read(BLOCK if size < 0 else min(size, BLOCK))
-
-    def close(self) -> None:
-        self._stream.close()
+def _first_block(stream: Stream) -> bytes:
+    block = b""
+    while len(block) < BLOCK:
+        data = stream.read(BLOCK - len(block))
+        if not data:
+            raise LayerError("the file is shorter than a header")
+        block += data
+    return block
 
 
 class Spooled:

@@ -42,6 +42,8 @@ def blob_path(digest: Digest) -> str:
 def spool(stream: Stream, directory: str) -> None:
     """Unpack an archive's files.  The tar reader has checked the paths; links stay links.
 
+    Of a member that comes twice (``tar -r``) the last one counts, as everywhere in tar.
+
     Raises:
         LayerError: it is not a tar, or its members conflict with each other.
     """
@@ -50,6 +52,9 @@ def spool(stream: Stream, directory: str) -> None:
         path = f"{directory}/{entry.path}"
         try:
             os.makedirs(f"{directory}/{split(entry.path)[0]}", mode=0o700, exist_ok=True)
+            if entry.kind != Kind.DIRECTORY:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)  # a link itself, never what it leads to
             if entry.kind == Kind.FILE:
                 with open(path, "xb") as file:
                     while data := reader.read(CHUNK):

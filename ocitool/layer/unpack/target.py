@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ocitool.layer.beneath import Root, remove_tree
 from ocitool.layer.entry import Entry, Kind, kind_of, split
-from ocitool.layer.fileio import write_all_at
+from ocitool.layer.fileio import copy_data, write_all_at
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.unpack import lower_layers as trees
 from ocitool.layer.unpack.metadata import Attributes
@@ -151,8 +150,7 @@ class DirectoryTarget:
                 open(host_path, "rb") as source,
                 open(os.open(name, _NEW_FILE, mode, dir_fd=fd), "wb") as file,
             ):
-                shutil.copyfileobj(source, file, 1 << 20)
-                file.flush()
+                copy_data(source.fileno(), file.fileno())
                 self._attributes.set_file(file.fileno(), entry)
         else:
             return False

@@ -203,3 +203,21 @@ def test_urls_are_refused_by_name(project, source):
     with pytest.raises(OcitoolError, match="is not supported") as caught:
         project.build(f"FROM scratch\nARG U={source}\nADD $U /x")
     assert caught.value.where == "Dockerfile:3" and caught.value.hint
+
+
+@pytest.mark.parametrize("kind", [*b"DMVNZ"])
+def test_an_archive_that_cannot_be_unpacked_is_refused_by_its_member(project, kind):
+    """GNU tar begins with such a member after -g, -M and -V; docker refuses it as well."""
+    (project.top / "a.tar").write_bytes(header(b"label", kind=bytes([kind])) + bytes(1024))
+    with pytest.raises(LayerError, match="is not known") as caught:
+        project.build("FROM scratch\nADD a.tar /x/")
+    assert "label" in str(caught.value)
+
+
+def test_a_first_member_without_a_name_or_a_global_header_is_an_archive(project):
+    (project.top / "a.tar").write_bytes(header(b"") + bytes(1024))
+    with pytest.raises(LayerError, match="has no name"):
+        project.build("FROM scratch\nADD a.tar /x/")
+    comment = extended(record(b"comment", b"by git"), b"g")
+    (project.top / "a.tar").write_bytes(comment + header(b"f") + bytes(1024))
+    assert "x/f" in project.build("FROM scratch\nADD a.tar /x/").tree

@@ -140,6 +140,26 @@ def test_a_layer_that_is_there_twice_comes_as_a_link(store):
     assert len(local_image(store, "a:1").layers) == 2
 
 
+def test_of_a_member_that_comes_twice_the_last_counts(store):
+    """As ``tar -r`` replaces a file of an archive; what a link leads to stays."""
+    old, new = docker_parts(RepoTags=["old:1"]), docker_parts((TWO, ONE), RepoTags=["new:1"])
+    first = new[1][0]
+    outside = link(first, old[2][0])
+    names = loaded(archive(*old, outside, *new), store)
+    assert names == ("docker.io/library/new:1",)
+    assert [layer.diff_id for layer in local_image(store, "new:1").layers] == [
+        Digest.of(tar(members).getvalue()) for members in (TWO, ONE)
+    ]
+
+
+def test_the_last_index_of_a_layout_counts(store, other):
+    data = saved((put_image(store, NAME, ONE), NAME))
+    wrong = archive(("index.json", b"{}"), ("manifest.json", b"[]"))[:2048]
+    with pytest.raises(OcitoolError):
+        loaded(wrong + bytes(1024), other)
+    assert loaded(wrong + data, other) == (NAME,)
+
+
 def test_an_image_without_a_name_is_loaded_by_its_id(store):
     (image_id,) = loaded(archive(*docker_parts(RepoTags=None)), store)
     assert str(local_image(store, image_id).id) == image_id
@@ -189,7 +209,7 @@ HOSTILE = {
     "link out": [link("l", "/etc"), ("l/escaped", b"x")],
     "hard link out": [link("l", "../format", tarfile.LNKTYPE)],
     "link by link": [link("a", "."), link("a/b", ".."), ("a/b/escaped", b"x")],
-    "twice": [("f", b"1"), ("f", b"2")],
+    "twice": [("f", b"1"), ("f/g", b""), ("f", b"2")],
     "file as directory": [("f", b"1"), ("f/g", b"2")],
     "a circle": [link("index.json", "index.json")],
     "index is a directory": [("index.json/x", b"")],
