@@ -127,6 +127,8 @@ class _Plan:
                 uid, gid = self._target.owner
                 entry = entry._replace(uid=uid, gid=gid)
             self.entries.put(entry._replace(path=path), number, offset)
+            if entry.kind == Kind.HARDLINK:
+                self.entries.describe(entry.link, entry)
 
     def _behind_links(self, path: str, own: set[str]) -> str:
         """Return the path of a member: symbolic links of the image in it are followed."""

@@ -138,7 +138,7 @@ class FromImage:
             # file that is linked to is recognised by its content, an empty one is copied.
             content = self._image.tree.original(found)
             first = firsts.setdefault((content.layer, content.offset), path)
-            if first != path and content.entry.size:
+            if first != path:
                 link = content.entry._replace(path=path, kind=Kind.HARDLINK, size=0, link=first)
                 yield link, None
             else:

@@ -125,14 +125,14 @@ def test_links_of_the_image_are_followed_inside_it(project):
     assert "real/f" in built.tree and built.tree["x/in"] == "2 0:0 -> /real"
 
 
-def test_hard_links_in_any_order_and_with_the_files_attributes(project):
+def test_hard_links_in_any_order_and_with_the_attributes_of_the_last(project):
     recipe = {"z": {"text": "data", "uid": 3, "mode": 0o600}, "a": {"hardlink": "z"},
               "m": {"hardlink": "a"}}  # fmt: skip
     built = add(project, recipe)
     members = {member.name: member for member in built.layers[0]}
     assert members["x/a"].isreg() and built.read("x/a") == "data"
     assert members["x/m"].linkname == members["x/z"].linkname == "x/a"
-    assert {members[name].uid for name in ("x/a", "x/m", "x/z")} == {3}
+    assert {members[name].uid for name in ("x/a", "x/m", "x/z")} == {0}
 
 
 def test_a_hard_link_to_a_file_of_the_image(project):
@@ -221,3 +221,31 @@ def test_a_first_member_without_a_name_or_a_global_header_is_an_archive(project)
     comment = extended(record(b"comment", b"by git"), b"g")
     (project.top / "a.tar").write_bytes(comment + header(b"f") + bytes(1024))
     assert "x/f" in project.build("FROM scratch\nADD a.tar /x/").tree
+
+
+def test_the_last_header_of_a_file_with_several_names_counts(project):
+    recipe = {"f": {"text": "data", "uid": 3, "mode": 0o600}}
+    first = images.archive(recipe)
+    fields = {"kind": b"1", "link": b"f", "mode": b"640", "uid": b"7", "gid": b"10", "mtime": b"5"}
+    (project.top / "a.tar").write_bytes(_joined(first, header(b"g", **fields)))
+    built = project.build("FROM scratch\nADD a.tar /x/")
+    members = {member.name: member for member in built.layers[0]}
+    for name in ("x/f", "x/g"):
+        found = members[name]
+        assert (found.mode, found.uid, found.gid, found.mtime) == (0o640, 7, 8, 5)
+    assert built.read("x/f") == "data" and members["x/g"].linkname == "x/f"
+    (project.top / "own.tar").write_bytes(_joined(first, header(b"g", **fields)))
+    built = project.build("FROM scratch\nADD --chown=1:2 own.tar /x/")
+    assert {(member.uid, member.gid) for member in built.layers[0] if member.name != "x"} == {
+        (1, 2)
+    }
+
+
+def test_hard_links_of_empty_files_survive_a_copy_between_stages(project):
+    (project.top / "a.tar").write_bytes(
+        images.archive({"a": "", "b": {"hardlink": "a"}, "c": "", "d": "1"})
+    )
+    built = project.build("FROM scratch AS s\nADD a.tar /x/\nFROM scratch\nCOPY --from=s /x /y")
+    members = {member.name: member for member in built.layers[0]}
+    assert members["y/b"].islnk() and members["y/b"].linkname == "y/a"
+    assert members["y/c"].isreg() and members["y/d"].isreg()
