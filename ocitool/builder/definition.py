@@ -18,7 +18,7 @@ from ocitool.errors import BuildError, DockerfileError, FormatError, OcitoolErro
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
-from ocitool_runtime.defaults import Network
+from ocitool_runtime.defaults import SHM_SIZE, Network, Rlimit
 
 #: Directory of the container in which a heredoc that is a program is mounted.
 SCRIPTS: Final = "/dev/pipes"
@@ -46,6 +46,16 @@ class LocalContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a command finds around it, besides a file system and an environment."""
+
+    network: Network = Network.HOST
+    hosts: tuple[str, ...] = ()  # further lines of /etc/hosts
+    shm_size: int = SHM_SIZE  # bytes of /dev/shm
+    rlimits: tuple[Rlimit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A command, executed on the file system of ``base``."""
 
@@ -55,7 +65,7 @@ class Run:
     env: Mapping[str, str] = field(hash=False)
     cwd: str
     user: str
-    network: Network = Network.HOST
+    around: Surroundings = field(default_factory=Surroundings)
     script: str = ""  # content of the program that ``args[-1]`` names, below `SCRIPTS`
     #: Set for the command, without being a part of the cache key.
     secret_env: Mapping[str, str] = field(default_factory=dict, hash=False)

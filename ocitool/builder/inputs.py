@@ -1,4 +1,4 @@
-"""What a build reads beside its context's files: the Dockerfile and its ignore rules."""
+"""What a build takes beside its context's files: the Dockerfile, its ignore rules, options."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import os
 from typing import BinaryIO, Final
 
 from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.definition import Surroundings
 from ocitool.builder.dockerfile.values import source_kind
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
 from ocitool.inputfile import read_input_file, require_small
+from ocitool_runtime.defaults import SHM_SIZE, Network
+from ocitool_runtime.words import parse_host, parse_ulimits
 
 _NAMES: Final = ("Dockerfile", "Containerfile")
+_NETWORKS: Final = {"default": Network.HOST, "host": Network.HOST, "none": Network.NONE}
 _LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file
 
 
@@ -112,3 +116,22 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
                 hint="make it readable; otherwise files that it excludes would be copied",
             ) from error
     return IgnoreRules()
+
+
+def surroundings(options: BuildOptions) -> Surroundings:
+    """Return what the options say of each RUN.
+
+    Raises:
+        BuildError: the network is not supported.
+        SandboxError: a host or a limit is invalid.
+    """
+    if options.network not in _NETWORKS:
+        raise BuildError(
+            f"--network {options.network} is not supported", hint=f"one of {', '.join(_NETWORKS)}"
+        )
+    return Surroundings(
+        network=_NETWORKS[options.network],
+        hosts=tuple(map(parse_host, options.add_hosts)),
+        shm_size=options.shm_size or SHM_SIZE,
+        rlimits=parse_ulimits(options.ulimits),
+    )

@@ -30,6 +30,10 @@ class BuildOptions:
     #: Which base images are pulled: "missing", "always" all of them, "never" none.
     pull: str = "missing"
     platform: str = ""  # default: this machine's
+    network: str = "default"  # of RUN: the same as "host", or "none"
+    add_hosts: tuple[str, ...] = ()  # "name:address", lines of /etc/hosts for RUN
+    shm_size: int | None = None  # bytes of /dev/shm for RUN; None or 0: 64 MiB
+    ulimits: tuple[str, ...] = ()  # "name=soft[:hard]", limits of RUN
     insecure: bool = False  # registries: plain HTTP, and certificates that are not verified
     authfile: str = ""  # credentials; default: where docker and podman have them
     #: Seconds since the epoch: the latest time of anything new.  None: the current time.

@@ -29,6 +29,12 @@ ENV A=1
 WORKDIR /w
 CMD ["cat", "/hello"]
 """
+AROUND = """\
+FROM {base}
+RUN grep -q 1.2.3.4 /etc/hosts
+RUN grep -q "/dev/shm .*size=1024k" /proc/mounts
+RUN test "$(ulimit -Sn) $(ulimit -Hn)" = "100 200"
+"""
 FAILING = "FROM {base}\nRUN exit 3\n"
 
 
@@ -40,6 +46,7 @@ def directory(session_tree, busybox_base):
     context.mkdir(parents=True)
     (context / "Dockerfile").write_text(DOCKERFILE.format(base=busybox_base))
     (context / "Failing").write_text(FAILING.format(base=busybox_base))
+    (context / "Around").write_text(AROUND.format(base=busybox_base))
     (context / "Wrong").write_text("FROM scratch\nCOPPY hello /\n")
     # The image is nobody else's, who might remove it by its ID.
     (context / "hello").write_text(f"hello {top.parent.name}\n")

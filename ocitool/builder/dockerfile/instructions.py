@@ -73,7 +73,7 @@ class Run:
     span: Span
     command: Command
     heredocs: tuple[Heredoc, ...] = ()
-    network: Network = Network.HOST
+    network: Network | None = None  # default: that of the build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -235,7 +235,7 @@ def _retries(text: str | None) -> int | None:
     return int(text)
 
 
-_NETWORKS = {"default": Network.HOST, "none": Network.NONE, "host": Network.HOST}
+_NETWORKS = {"default": None, "none": Network.NONE, "host": Network.HOST}
 
 # Flags of the language that are not supported, and what to do instead.
 _RUN_ABSENT = {

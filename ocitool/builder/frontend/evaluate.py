@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ocitool.builder.definition import HistoryEntry
+from ocitool.builder.definition import HistoryEntry, Surroundings
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.expand import split_words
 from ocitool.builder.dockerfile.parser import Dockerfile, parse
@@ -35,6 +35,7 @@ class StageState:
     platform: Platform
     run: RunConfig  # but for the environment, which is the scope's: see `config`
     vertex: int = 0  # whose file system the stage has now
+    around: Surroundings = field(default_factory=Surroundings)  # of each RUN
     base: ImageConfig | None = None  # None: scratch
     author: str = ""
     history: list[HistoryEntry] = field(default_factory=list)

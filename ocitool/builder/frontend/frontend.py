@@ -20,6 +20,7 @@ from ocitool.builder.definition import (
     Scratch,
     SourceImage,
     Step,
+    Surroundings,
 )
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.arguments import nearest
@@ -61,6 +62,7 @@ class Arguments:
     epoch: int | None = None  # SOURCE_DATE_EPOCH, unless the build arguments have it
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
     no_cache_filter: tuple[str, ...] = ()  # stages whose steps are executed again
+    around: Surroundings = field(default_factory=Surroundings)  # of each RUN
 
 
 def define(
@@ -94,6 +96,7 @@ class _Frontend:
         self._warn = warn
         self._target = arguments.target
         self._labels = arguments.labels
+        self._around = arguments.around
         self._no_cache_filter = {name.lower() for name in arguments.no_cache_filter}
         self._uncached: set[int] = set()
         self._platform = arguments.platform
@@ -181,7 +184,13 @@ class _Frontend:
             run = run.with_env({"PATH": DEFAULT_PATH})
         scope.inherit(run.environment(), {})
         return StageState(
-            file=self._file, scope=scope, platform=platform, run=run, base=base, vertex=vertex
+            file=self._file,
+            scope=scope,
+            platform=platform,
+            run=run,
+            around=self._around,
+            base=base,
+            vertex=vertex,
         )
 
     def _from(self, stage: Stage, reference: str, platform: Platform) -> tuple[int, ImageConfig]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ocitool.builder.chown_chmod import parse_chmod
-from ocitool.builder.definition import SCRIPTS, Copy, Run, Workdir
+from ocitool.builder.definition import SCRIPTS, Copy, Run, Surroundings, Workdir
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.expand import expand_raw
 from ocitool.builder.dockerfile.values import check_source
@@ -26,11 +26,17 @@ def run(state: StageState, instruction: do.Run) -> tuple[Run, str]:
         env=state.scope.run_env(),
         cwd=state.cwd,
         user=state.run.user,
-        network=instruction.network,
+        around=_around(state, instruction),
         script=script,
         secret_env=state.scope.proxies(),
     )
     return vertex, " ".join(["RUN", *state.scope.history_args(), *args])
+
+
+def _around(state: StageState, instruction: do.Run) -> Surroundings:
+    if instruction.network is None:
+        return state.around
+    return replace(state.around, network=instruction.network)
 
 
 def workdir(state: StageState, instruction: do.Workdir) -> tuple[Workdir, str]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
-from ocitool.builder.definition import Copy, Run, Step
+from ocitool.builder.definition import Copy, Run, Step, Surroundings
 from ocitool.store.build_cache import Content
 from ocitool.store.layer_content import Layer, chain_ids
 
@@ -35,12 +36,19 @@ def step_key(
     common = (chain(base), step.platform, epoch)
     if isinstance(step, Run):
         env = sorted(step.env.items())
-        inputs = (list(step.args), env, step.cwd, step.user, step.network, step.script)
-        return key_of("RunOp", *common, *inputs)
+        inputs = (list(step.args), env, step.cwd, step.user, step.around.network, step.script)
+        return key_of("RunOp", *common, *inputs, *_around(step.around))
     if isinstance(step, Copy):
         files = [list(content) for content in contents]
         return key_of("CopyOp", *common, step.dest, files, step.chown, step.chmod)
     return key_of("WorkdirOp", *common, step.path, step.user)
+
+
+def _around(around: Surroundings) -> list[Any]:
+    """Return what else a command could see; nothing where it is as always."""
+    fields = asdict(around)
+    del fields["network"]
+    return [] if around == Surroundings(network=around.network) else [fields]
 
 
 def contents_key(source: Sequence[Layer], path: str, *, owners: bool) -> str:

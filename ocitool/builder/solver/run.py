@@ -62,7 +62,10 @@ def sandbox_for(step: Run, rootfs: tuple[Mount, ...], mounts: tuple[Mount, ...])
         cwd=step.cwd,
         user=step.user,
         hostname=_HOSTNAME,
-        network=step.network,
+        network=step.around.network,
+        hosts=step.around.hosts,
+        shm_size=step.around.shm_size,
+        rlimits=step.around.rlimits,
     )
     return usable_maps().applied_to(sandbox)
 

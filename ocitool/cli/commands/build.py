@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ocitool.cli import container_options
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.completion_values import directories, files, images, pull_policies
+from ocitool.cli.completion_values import directories, files, images, networks, pull_policies
 from ocitool.cli.errors import during
 from ocitool.cli.goflags import OptionalValue
 from ocitool.cli.gotemplate.values import to_json
@@ -106,6 +107,11 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
     help="Write digests and names of the image to FILE, as JSON",
 )  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image ID")
+@click.option(
+    "--network", default="default", show_default=True, metavar="default|host|none",
+    shell_complete=networks, help="Network of RUN",
+)  # fmt: skip
+@container_options.surroundings
 @isolation_option
 @progress_option
 @insecure_option
@@ -128,6 +134,10 @@ def command(
     iidfile: str | None,
     metadata_file: str | None,
     quiet: bool,
+    network: str,
+    add_hosts: tuple[str, ...],
+    shm_size: int | None,
+    ulimits: tuple[str, ...],
     progress: str,
     tls_verify: bool,
     authfile: str | None,
@@ -166,6 +176,10 @@ def command(
             no_cache_filter=tuple(filter(None, ",".join(stages).split(","))),
             pull=pull,
             platform=platform,
+            network=network,
+            add_hosts=add_hosts,
+            shm_size=shm_size,
+            ulimits=ulimits,
             insecure=not tls_verify,
             authfile=authfile or "",
             source_date_epoch=source_date_epoch(),

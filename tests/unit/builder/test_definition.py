@@ -19,6 +19,7 @@ from ocitool.builder.definition import (
     Run,
     Scratch,
     SourceImage,
+    Surroundings,
     Workdir,
 )
 from ocitool.builder.dockerfile.parser import parse
@@ -63,7 +64,7 @@ def test_each_instruction_that_makes_a_layer_is_a_vertex_on_the_one_before():
     at = made.vertices.index(image)
     assert workdir == Workdir(base=at, platform="linux/amd64", path="/w", user="me")
     assert run.base == at + 1 and run.args == ("/bin/sh", "-c", "make") and run.cwd == "/w"
-    assert run.network is Network.NONE and run.env == {"PATH": "/base", "B": "1"}
+    assert run.around.network is Network.NONE and run.env == {"PATH": "/base", "B": "1"}
     assert copy.base == at + 2 and copy.paths == ("a", "b") and copy.dest == "/w/c/"
     assert isinstance(made.vertices[copy.source], LocalContext)
     assert made.result == at + 3 and made.image.run.cmd == ("/bin/sh", "-c", "x")
@@ -254,3 +255,11 @@ def test_a_location_is_added_once_and_keeps_what_an_error_says():
     with pytest.raises(DockerfileError) as caught, location.in_errors():
         Platform.parse("a/b/c/d/e")
     assert caught.value.line == 3 and caught.value.excerpt == ("x",)
+
+
+def test_the_network_of_a_run_is_that_of_the_build_unless_it_names_one():
+    around = Surroundings(network=Network.NONE, hosts=("1.2.3.4\tdb",))
+    lines = ("FROM base", "RUN a", "RUN --network=default b", "RUN --network=host c")
+    runs = steps(definition(*lines, around=around))
+    assert [run.around.network for run in runs] == ["none", "none", "host"]
+    assert {run.around.hosts for run in runs} == {("1.2.3.4\tdb",)}

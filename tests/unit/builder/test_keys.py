@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import tarfile
 
-from ocitool.builder.definition import Copy, Run, Workdir
+from ocitool.builder.definition import Copy, Run, Surroundings, Workdir
 from ocitool.builder.solver.keys import contents_key, key_of, step_key
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
@@ -82,7 +82,7 @@ def test_the_key_of_a_command():
         env={"PATH": "/bin", "A": "é"},
         cwd="/w",
         user="me",
-        network=Network.HOST,
+        around=Surroundings(network=Network.HOST),
         secret_env={"HTTP_PROXY": "x"},
     )
     wanted = "0f35fb8a3697a0987f0a41cf7f5b8cf5af0c41714b0cefcd2c2da091c767190c"
@@ -97,7 +97,7 @@ def test_the_key_of_a_script_without_network():
         env={},
         cwd="/",
         user="",
-        network=Network.NONE,
+        around=Surroundings(network=Network.NONE),
         script="#!/bin/sh\n",
     )
     wanted = "b10062f25541dbf83d1b9249c0bf1d74001aa1cb65bff3fcdefa83cbb27b19e4"

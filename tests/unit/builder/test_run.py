@@ -10,7 +10,7 @@ import pytest
 
 from ocitool import BuildOptions, build
 from ocitool.builder.solver import run as step
-from ocitool.errors import StepFailed
+from ocitool.errors import OcitoolError, StepFailed
 from ocitool.progress import StepOutput
 from ocitool_runtime import get_isolation
 from tests.fixtures import images
@@ -193,6 +193,51 @@ def test_without_network_there_is_only_loopback(tools):
     built = run(tools, "RUN --network=none cat /proc/net/dev")
     devices = [line.split(":")[0].strip() for line in built.output.splitlines()[2:]]
     assert devices == ["lo"]
+
+
+def test_what_options_say_of_each_run(tools):
+    options = {
+        "network": "none",
+        "add_hosts": ("db:1.2.3.4",),
+        "shm_size": 1 << 20,
+        "ulimits": ("nofile=100:200",),
+    }
+    line = "RUN grep 1.2.3.4 /etc/hosts; grep shm /proc/mounts; ulimit -Hn; cat /proc/net/dev"
+    output = run(tools, line, **options).output.splitlines()
+    assert output[0] == "1.2.3.4\tdb"
+    assert "size=1024k" in output[1]
+    assert output[2] == "200"
+    assert [line.split(":")[0].strip() for line in output[5:]] == ["lo"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"network": "none"},
+        {"add_hosts": ("db:1.2.3.4",)},
+        {"shm_size": 1 << 20},
+        {"ulimits": ("nofile=100",)},
+    ],
+)
+def test_what_a_command_could_see_is_in_its_key(tools, changed):
+    line = "RUN echo seen"
+    assert run(tools, line).executed == [line]
+    assert run(tools, line, network="host", shm_size=0).executed == []
+    assert run(tools, line, **changed).executed == [line]
+    assert run(tools, line, **changed).executed == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"network": "bridge"}, "--network bridge is not supported"),
+        ({"add_hosts": ("db",)}, "invalid host 'db'"),
+        ({"ulimits": ("bogus=1",)}, "invalid ulimit type: bogus"),
+    ],
+)
+def test_options_of_run_that_are_refused(tools, options, said):
+    with pytest.raises(OcitoolError, match=said):
+        run(tools, "RUN true", **options)
 
 
 def test_a_failing_step(tools):
