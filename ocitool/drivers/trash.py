@@ -98,15 +98,25 @@ def _locked(fd: int) -> bool:
 def _remove_all(directory: str) -> None:
     for name in os.listdir(directory):
         try:
-            remove_tree(f"{directory}/{name}")
-        except PermissionError:
-            if os.geteuid() == 0:
-                raise
-            _remove_in_user_namespace(f"{directory}/{name}")
+            remove(f"{directory}/{name}")
         except OSError as error:
             # A worker whose owner was killed may still write there: the next round removes it.
             if error.errno != errno.ENOTEMPTY:
                 raise
+
+
+def remove(path: str) -> None:
+    """Remove a file or a tree; an ordinary user removes files of subordinate IDs, too.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    try:
+        remove_tree(path)
+    except PermissionError:
+        if os.geteuid() == 0:
+            raise
+        _remove_in_user_namespace(path)
 
 
 def _remove_in_user_namespace(path: str) -> None:

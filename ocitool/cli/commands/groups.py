@@ -69,6 +69,7 @@ def builder() -> None:
         "df": Entry(f"{_PACKAGE}.system:df", "Show disk usage"),
         "info": Entry(f"{_PACKAGE}.system:info", "Display system-wide information"),
         "prune": Entry(f"{_PACKAGE}.prune:everything", "Remove unused data"),
+        "reset": Entry(f"{_PACKAGE}.prune:reset", "Remove the store with everything in it"),
     },
     unsupported=SYSTEM,
 )

@@ -1,4 +1,4 @@
-"""``system prune``, ``image prune``, ``builder prune``."""
+"""``system prune``, ``image prune``, ``builder prune``, ``system reset``."""
 
 from __future__ import annotations
 
@@ -98,6 +98,27 @@ def build_cache(
         raise click.UsageError("records of the build cache have no labels: supported is until")
     cache = "the build cache" if space is None else f"the build cache beyond {space}"
     return _prune(app, cache, filters, force=force, space=space, dangling=False)
+
+
+@click.command()
+@force_option
+@pass_app
+def reset(app: App, force: bool) -> int:
+    """Remove the store with everything in it
+
+    Removes all images, the build cache, and the storage directory itself, also if it is corrupt.
+    Files that belong to subordinate IDs of the user, which rm cannot remove, are removed, too.
+    """
+    from ocitool.store.maintenance.reset import reset as reset_store
+
+    settings = app.settings()
+    question = f"WARNING! This will remove {settings.root} with ALL images. Continue? [y/N] "
+    if not force and not _confirmed(question):
+        write_line("Nothing was removed; use --force to remove without confirmation", sys.stderr)
+        return 1
+    reset_store(settings)
+    write_line(f"Removed {settings.root}")
+    return 0
 
 
 def _images(all_images: bool) -> str:

@@ -49,5 +49,5 @@ def require_not_served(store: Store, what: str) -> None:
             "remove manifests and blobs that clients have pushed",
             where=store.layout.root,
             hint="delete through the registry: DELETE /v2/NAME/manifests/TAG or .../DIGEST; or "
-            "remove the whole directory while no server uses it",
+            "run `ocitool system reset` while no server uses it",
         )

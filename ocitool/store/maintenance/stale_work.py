@@ -34,7 +34,7 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
                 with open_driver(make, name) as driver:
                     if driver is not None:
                         _discard(driver, dead)
-            _unmount(f"{layout.drivers}/{name}/mounts")
+            unmount(f"{layout.drivers}/{name}/mounts")
         remove_dead(layout.tmp)
         if not all(is_locked(f"{layout.containers}/{name}") for name in _names(layout.containers)):
             with layout.lock("containers"):  # a container that is being created has no lock yet
@@ -44,7 +44,7 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
         remove_dead_files(layout.locks, bool)
 
 
-def _unmount(mounts: str) -> None:
+def unmount(mounts: str) -> None:
     """Unmount the images that killed processes have left mounted; the others are in use."""
     if _names(mounts):
         from ocitool_runtime.sandbox.rootfs.image_mounts import sweep as sweep_mounts

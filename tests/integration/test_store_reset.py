@@ -1,0 +1,105 @@
+"""``system reset``: nothing of a store is left, whoever owns its files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.fixtures.programs import python_environment
+
+DOCKERFILE = (
+    "FROM scratch\nCOPY --chown=1234:1234 --chmod=700 d /d\n"
+    "COPY --chown=33:33 --chmod=000 d/f /d/g\n"
+)
+
+
+@pytest.fixture
+def context(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/f").write_text("content")
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("driver", ["vfs", "overlay"])
+def test_it_removes_everything(run_cli, store_root, context, driver):
+    words = ("--driver", driver)
+    run_cli(*words, "build", "-q", "-t", "a:1", context, root=store_root).ok()
+    run_cli(*words, "run", "--rm", "a:1", "/none", root=store_root)  # unpacks it
+    done = run_cli("system", "reset", root=store_root, stdin="n\n")
+    assert done.code == 1
+    assert f"WARNING! This will remove {store_root} with ALL images." in done.stderr
+    assert run_cli("images", "-q", root=store_root).ok().stdout
+    done = run_cli("system", "reset", root=store_root, stdin="y\n").ok()
+    assert done.stdout == f"Removed {store_root}\n"
+    assert not os.path.lexists(store_root)
+
+
+@pytest.fixture
+def used(run_cli, ordinary_user):
+    """A store of an ordinary user with files that only its user namespace can remove."""
+    context, root = ordinary_user.home / "context", ordinary_user.home / "reset"
+    script = f"mkdir -p {context}/d && echo content > {context}/d/f && cat > {context}/Dockerfile"
+    ordinary_user.run("sh", "-c", script, stdin=DOCKERFILE).ok()
+    words = ("--driver", "vfs")
+    run_cli(*words, "build", "-q", "-t", "a:1", context, root=root, user=ordinary_user).ok()
+    run_cli(*words, "run", "--rm", "a:1", "/none", root=root, user=ordinary_user)  # unpacks it
+    assert _foreign(root, ordinary_user.uid)
+    assert ordinary_user.run("rm", "-rf", root).code != 0  # it removes what it can
+    return root
+
+
+def _foreign(root, uid):
+    return [path for path in root.rglob("*") if path.lstat().st_uid != uid]
+
+
+@pytest.mark.usefixtures("containers")
+def test_files_of_subordinate_ids_are_removed(run_cli, ordinary_user, used):
+    run_cli("system", "reset", "-f", root=used, user=ordinary_user).ok()
+    assert not used.exists()
+
+
+def test_a_corrupt_store_is_removed(run_cli, store_root, context):
+    run_cli("build", "-q", "-t", "a:1", context, root=store_root).ok()
+    (store_root / "db.sqlite").write_bytes(b"nonsense" * 1000)
+    (store_root / "oci/index.json").write_text("{")
+    run_cli("system", "reset", "-f", root=store_root).ok()
+    assert not store_root.exists()
+
+
+def test_what_is_not_a_store_is_refused(run_cli, tmp_path):
+    (tmp_path / "precious").write_text("")
+    done = run_cli("system", "reset", "-f", root=tmp_path)
+    assert done.code == 1
+    assert "not a store (it contains 'precious')" in done.stderr
+    assert (tmp_path / "precious").exists()
+    for empty in (tmp_path / "none", tmp_path / "empty"):
+        done = run_cli("system", "reset", "-f", root=empty)
+        assert (done.code, done.stdout) == (1, "")
+        assert "there is no store" in done.stderr
+        (tmp_path / "empty").mkdir(exist_ok=True)
+    assert (tmp_path / "empty").exists()
+
+
+def test_a_store_in_use_is_refused(run_cli, store_root):
+    run_cli("images", root=store_root).ok()
+    code = (
+        "import sys; from ocitool import Settings, Store\n"
+        "with Store(Settings.load(flags={'root': sys.argv[1]})) as store:\n"
+        "    store.lease(); print('ready', flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, store_root],
+        env=python_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as user:
+        assert user.stdout.readline() == b"ready\n"
+        done = run_cli("system", "reset", "-f", root=store_root)
+        assert done.code == 1
+        assert "is in use by another process" in done.stderr
+        user.stdin.close()
+    run_cli("system", "reset", "-f", root=store_root).ok()
