@@ -113,12 +113,11 @@ def _config(definition: Definition, solution: Solution, created: str) -> ImageCo
 def _history(entry: HistoryEntry, records: Mapping[int, StepRecord], created: str) -> History:
     """Return an entry with the time at which its layer was made, else *created*."""
     record = None if entry.vertex is None else records[entry.vertex]
-    empty = record is None or record.layer is None
     return History(
-        created=created if record is None or empty else record.created,
+        created=created if record is None else record.created,
         created_by=entry.created_by,
         comment=COMMENT,
-        empty_layer=empty,
+        empty_layer=record is None,
     )
 
 

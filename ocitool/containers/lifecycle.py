@@ -160,10 +160,13 @@ def started_from(
 def _command(options: RunOptions, config: RunConfig) -> tuple[str, ...]:
     if options.entrypoint is not None:
         # The image's CMD was made for the image's ENTRYPOINT.
-        entrypoint = (options.entrypoint,) if options.entrypoint else ()
-        command = (*entrypoint, *options.args)
+        entrypoint: tuple[str, ...] = (options.entrypoint,)
+        args = options.args
     else:
-        command = (*(config.entrypoint or ()), *(options.args or config.cmd or ()))
+        entrypoint = config.entrypoint or ()
+        args = options.args or config.cmd or ()
+    # An entrypoint of one empty word is none, as in docker's daemon.
+    command = args if entrypoint == ("",) else (*entrypoint, *args)
     if not command:
         raise ContainerError(
             "no command specified, and the image has none",

@@ -27,11 +27,11 @@ _PUT: Final = "INSERT OR REPLACE INTO cache VALUES (?, ?, ?)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """What a step made: a layer, or None if it changed nothing; and when."""
+    """What a step made: a layer; and when."""
 
-    layer: Layer | None
+    layer: Layer
     created: str  # RFC 3339
-    chain_id: str = ""  # digits; of the layer on those below it, "" without a layer
+    chain_id: str  # digits; of the layer on those below it
 
 
 class Content(NamedTuple):
@@ -87,16 +87,15 @@ class BuildCache:
 
     def put_step(self, key: str, record: StepRecord) -> None:
         """Store the record of a step."""
-        fields: dict[str, Any] = {"created": record.created}
-        if record.layer is not None:
-            blob = record.layer.blob
-            fields |= {
-                "blob": str(blob.digest),
-                "size": blob.size,
-                "media_type": blob.media_type,
-                "diff_id": str(record.layer.diff_id),
-                "name": record.chain_id,
-            }
+        blob = record.layer.blob
+        fields = {
+            "created": record.created,
+            "blob": str(blob.digest),
+            "size": blob.size,
+            "media_type": blob.media_type,
+            "diff_id": str(record.layer.diff_id),
+            "name": record.chain_id,
+        }
         self._put(key, fields)
 
     def contents(self, key: str) -> tuple[Content, ...] | None:
@@ -198,8 +197,8 @@ def _path(text: str) -> str:
     return _STORED_BYTE.sub(lambda found: chr(0xDC00 + int(found[1], 16)), text)
 
 
-def parse_record(text: str) -> Record:
-    """Read a record of any kind.
+def parse_record(text: str) -> Record | None:
+    """Read a record of any kind; None for one that only an earlier version uses.
 
     Raises:
         FormatError: a digest or descriptor in it is malformed.
@@ -213,13 +212,13 @@ def parse_record(text: str) -> Record:
     return _step(fields)
 
 
-def _step(fields: dict[str, Any]) -> StepRecord:
+def _step(fields: dict[str, Any]) -> StepRecord | None:
     layer = _layer(fields)
     if not isinstance(fields["created"], str):
         raise TypeError("created")
-    return StepRecord(
-        layer=layer, created=fields["created"], chain_id=fields["name"] if layer else ""
-    )
+    if layer is None:  # a WORKDIR that found its directory had no layer once
+        return None
+    return StepRecord(layer=layer, created=fields["created"], chain_id=fields["name"])
 
 
 def _layer(fields: dict[str, Any]) -> Layer | None:

@@ -8,7 +8,7 @@ Source: Dockerfile reference, "COPY", "ADD"; where the engines differ, BuildKit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ocitool.builder.chown_chmod import Chmod
@@ -114,13 +114,14 @@ class _Plan:
     def _unpack(self, number: int, archive: Spooled) -> None:
         """Add the members of an archive; unlike COPY, they replace files and directories."""
         self._refuse_non_directory(self._base, self._at(self._base))
-        self.make_directories(self._base)
+        self.make_directories(self._base, replace(self._target, chmod=None))
         own = {member.entry.path for member in archive.members}
         for entry, offset in archive.members:
             if not entry.path:
                 continue  # the archive's own root must not change the directory's attributes
             path = self._behind_links(entry.path, own)
-            self.make_directories(split(path)[0])
+            # What names alone imply is root's, whatever the flags say of the members.
+            self.make_directories(split(path)[0], replace(self._target, owner=None, chmod=None))
             if entry.kind == Kind.HARDLINK:
                 entry = entry._replace(link=self._linked_to(entry, own))
             if self._target.owner is not None:
@@ -173,8 +174,8 @@ class _Plan:
         link = self._below(entry.link) if entry.kind == Kind.HARDLINK else entry.link
         return entry._replace(path=path, uid=uid, gid=gid, mode=mode, link=link)
 
-    def make_directories(self, path: str) -> None:
-        """Plan *path* and what is above it.
+    def make_directories(self, path: str, target: Target | None = None) -> None:
+        """Plan *path* and what is above it; new directories get the attributes of *target*.
 
         What is there already is repeated with its own attributes: engines that unpack a layer by
         itself would otherwise give it the attributes of a directory they make up.
@@ -186,19 +187,11 @@ class _Plan:
                 continue
             found = self._tree.get(parent)
             if found is None:
-                entry = self._new_directory(parent)
+                entry = _new_directory(parent, target or self._target)
             else:
                 self._refuse_non_directory(parent, found.entry)
                 entry = found.entry._replace(path=parent)
             self.entries.put(entry, -1, None)
-
-    def _new_directory(self, path: str) -> Entry:
-        target = self._target
-        uid, gid = target.owner or (0, 0)
-        mode = 0o755
-        if target.chmod is not None and target.chmod.octal is not None:
-            mode = target.chmod.octal
-        return Entry(path, Kind.DIRECTORY, mode, uid, gid, mtime=target.now)
 
     def _refuse_non_directory(self, path: str, entry: Entry | None) -> None:
         if entry is not None and entry.kind != Kind.DIRECTORY:
@@ -206,6 +199,14 @@ class _Plan:
                 f"cannot copy to non-directory: /{path}",
                 hint=f"the image has a {entry.kind} at this path; remove it in an earlier RUN",
             )
+
+
+def _new_directory(path: str, target: Target) -> Entry:
+    uid, gid = target.owner or (0, 0)
+    mode = 0o755
+    if target.chmod is not None and target.chmod.octal is not None:
+        mode = target.chmod.octal
+    return Entry(path, Kind.DIRECTORY, mode, uid, gid, mtime=target.now)
 
 
 def make_directories(path: str, target: Target) -> list[LayerEntry]:

@@ -1,4 +1,4 @@
-"""Durations as Go writes them: ``1m30s``, ``1.5h``, ``-2ms``, ``0``."""
+"""Durations as Go reads and writes them: ``1m30s``, ``1.5h``, ``-2ms``, ``0``."""
 
 from __future__ import annotations
 
@@ -44,3 +44,27 @@ def parse_duration(text: str) -> int:
     if total > _MAX:
         raise FormatError(f'invalid duration "{text}"', hint="it is longer than 292 years")
     return -total if text.startswith("-") else total
+
+
+def format_duration(duration: int) -> str:
+    """Return nanoseconds as text: ``1h0m0s``, ``1m30s``, ``500ms``, ``0s``.
+
+    Source: Go, package time, Duration.String.
+    """
+    sign, rest = ("-", -duration) if duration < 0 else ("", duration)
+    if rest < SECOND:
+        for unit in ("ms", "\N{MICRO SIGN}s"):
+            if rest >= _UNITS[unit]:
+                return f"{sign}{_decimal(rest, _UNITS[unit])}{unit}"
+        return f"{sign}{rest}ns" if rest else "0s"
+    minutes, rest = divmod(rest, 60 * SECOND)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{sign}{text}{_decimal(rest, SECOND)}s"
+
+
+def _decimal(number: int, unit: int) -> str:
+    """Return *number* in *unit*, a power of ten, without zeros at the end."""
+    whole, fraction = divmod(number, unit)
+    digits = f"{fraction:0{len(str(unit)) - 1}}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)

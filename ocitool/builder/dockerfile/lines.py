@@ -8,7 +8,7 @@ there on they are plain comments.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ocitool.builder.dockerfile import arguments
@@ -324,4 +324,23 @@ def find_openings(text: str) -> list[Opening]:
     except WordError:
         # The quotes do not balance; RUN may still mean something by it to its shell.
         return []
-    return [opening for word in words if (opening := parse_opening(word)) is not None]
+    return [opening for word in join_arrows(words) if (opening := parse_opening(word)) is not None]
+
+
+# Its word may stand apart (``<< EOF``); a shift of a shell's arithmetic has no such word behind it.
+_APART = re.compile(r"\d*<<-?")
+_WORD = re.compile(r"""["']?[A-Za-z_][\w.]*["']?""", re.ASCII)
+
+
+def join_arrows(words: Iterable[str]) -> Iterator[str]:
+    """Yield *words*, the arrows of a heredoc with the word that follows them."""
+    arrows = ""
+    for word in words:
+        if arrows and _WORD.fullmatch(word):
+            yield arrows + word
+            arrows = ""
+        elif _APART.fullmatch(word):
+            arrows = word
+        else:
+            arrows = ""
+            yield word

@@ -31,7 +31,7 @@ from ocitool.builder.dockerfile.instructions import (
     Volume,
     Workdir,
 )
-from ocitool.builder.dockerfile.lines import Heredoc, Line, Span, parse_opening
+from ocitool.builder.dockerfile.lines import Heredoc, Line, Span, join_arrows, parse_opening
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.errors import FormatError
 from ocitool_runtime.defaults import Network
@@ -327,6 +327,8 @@ def _refuse_link(flags: dict[str, str]) -> None:
 def _operands(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...], str]:
     """Sort the words of COPY and ADD into paths, heredocs and the destination."""
     words = statement.list_arguments()
+    if statement.heredocs:
+        words = tuple(join_arrows(words))
     if len(words) < 2:
         raise FormatError(
             f"{statement.word} requires at least two arguments, but only {len(words)} was "

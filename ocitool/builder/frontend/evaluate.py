@@ -16,6 +16,7 @@ from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.expand import split_words
 from ocitool.builder.dockerfile.parser import Dockerfile, parse
 from ocitool.builder.dockerfile.values import parse_port, parse_stop_signal
+from ocitool.builder.frontend import history
 from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import DockerfileError, FormatError
 from ocitool.oci.config import ImageConfig, RunConfig
@@ -103,12 +104,11 @@ def is_configuration(instruction: do.Instruction) -> bool:
 
 
 def _arg(state: StageState, arg: do.Arg) -> None:
-    shown = []
+    values = []
     for name, default in arg.pairs:
-        value = None if default is None else state.expand(default)
-        state.scope.declare(name, value)
-        shown.append(name if value is None else f"{name}={value}")
-    state.add_history(f"ARG {' '.join(shown)}")
+        value = state.scope.declare(name, None if default is None else state.expand(default))
+        values.append((name, value))
+    state.add_history(history.arg(values))
 
 
 def _env(state: StageState, env: do.Env) -> None:
@@ -118,7 +118,7 @@ def _env(state: StageState, env: do.Env) -> None:
         if not name:
             raise FormatError("ENV names can not be blank")
         state.scope.set_env(name, value)
-    state.add_history(f"ENV {' '.join(f'{name}={value}' for name, value in pairs.items())}")
+    state.add_history(history.pairs("ENV", pairs))
 
 
 def _label(state: StageState, label: do.Label) -> None:
@@ -126,13 +126,13 @@ def _label(state: StageState, label: do.Label) -> None:
     if "" in pairs:
         raise FormatError("LABEL names can not be blank")
     state.run = replace(state.run, labels={**state.run.labels, **pairs})
-    state.add_history(f"LABEL {' '.join(f'{name}={value}' for name, value in pairs.items())}")
+    state.add_history(history.pairs("LABEL", pairs))
 
 
 def _cmd(state: StageState, cmd: do.Cmd) -> None:
     state.run = replace(state.run, cmd=state.command(cmd.command))
     state.has_cmd = True
-    state.add_history(_shown("CMD", state.command(cmd.command)))
+    state.add_history(history.command("CMD", state.command(cmd.command)))
 
 
 def _entrypoint(state: StageState, entrypoint: do.Entrypoint) -> None:
@@ -140,18 +140,16 @@ def _entrypoint(state: StageState, entrypoint: do.Entrypoint) -> None:
     # A base's CMD was made for the base's ENTRYPOINT.
     cmd = state.run.cmd if state.has_cmd else None
     state.run = replace(state.run, entrypoint=command, cmd=cmd)
-    state.add_history(_shown("ENTRYPOINT", command))
+    state.add_history(history.command("ENTRYPOINT", command))
 
 
 def _shell(state: StageState, shell: do.Shell) -> None:
     state.run = replace(state.run, shell=shell.args)
-    state.add_history(f"SHELL [{' '.join(shell.args)}]")
+    state.add_history(history.words("SHELL", shell.args))
 
 
 def _user(state: StageState, user: do.User) -> None:
-    name = state.expand(user.user)
-    if not name:
-        raise FormatError("USER must have an argument")
+    name = state.expand(user.user)  # an empty one is root
     state.run = replace(state.run, user=name)
     state.add_history(f"USER {name}")
 
@@ -162,7 +160,7 @@ def _volume(state: StageState, volume: do.Volume) -> None:
         raise FormatError("VOLUME specified can not be an empty string")
     known = dict.fromkeys((*state.run.volumes, *paths))
     state.run = replace(state.run, volumes=tuple(known))
-    state.add_history(f"VOLUME [{' '.join(paths)}]")
+    state.add_history(history.words("VOLUME", paths))
 
 
 def _expose(state: StageState, expose: do.Expose) -> None:
@@ -181,7 +179,7 @@ def _expose(state: StageState, expose: do.Expose) -> None:
             raise FormatError("EXPOSE has too many ports")
     known = dict.fromkeys((*state.run.exposed_ports, *ports))
     state.run = replace(state.run, exposed_ports=tuple(known))
-    state.add_history(f"EXPOSE {' '.join(f'map[{port}:{{}}]' for port in ports)}")
+    state.add_history(history.words("EXPOSE", ports))
 
 
 def _stop_signal(state: StageState, stop: do.StopSignal) -> None:
@@ -205,17 +203,12 @@ def _healthcheck(state: StageState, check: do.Healthcheck) -> None:
         }
         test |= {name: value for name, value in times.items() if value}
     state.run = replace(state.run, healthcheck=test)
-    state.add_history(check.span.text)
+    state.add_history(history.healthcheck(test))
 
 
 def _maintainer(state: StageState, maintainer: do.Maintainer) -> None:
     state.author = maintainer.name
     state.add_history(f"MAINTAINER {maintainer.name}")
-
-
-def _shown(word: str, command: tuple[str, ...]) -> str:
-    quoted = " ".join(f'"{argument}"' for argument in command)
-    return f"{word} [{quoted}]"
 
 
 _TABLE: Mapping[type, Callable[[StageState, Any], None]] = {
@@ -251,7 +244,7 @@ def changed(changes: Sequence[str], run: RunConfig | None = None) -> RunConfig:
         platform=this_platform(),
         run=run,
     )
-    state.scope.inherit(run.environment(), {})
+    state.scope.inherit(run.environment())
     if len(file.stages) > 1:
         raise file.error(file.stages[1].from_.span, "FROM is not supported in --change")
     for instruction in file.stages[0].instructions:

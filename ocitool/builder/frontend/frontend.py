@@ -43,7 +43,7 @@ from ocitool.builder.frontend.variables import (
     platform_args,
     source_date_epoch,
 )
-from ocitool.errors import BadDigest, BadReference, FormatError, OcitoolError
+from ocitool.errors import BadDigest, BadReference, FormatError, OcitoolError, UnknownStage
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.platform import Platform
 from ocitool_runtime.defaults import DEFAULT_PATH
@@ -159,17 +159,14 @@ class _Frontend:
         return state
 
     def _begin(self, stage: Stage) -> StageState:
-        scope = Scope(
-            given=self._globals.given,
-            globals=self._globals.values,
-            consumed=self._globals.consumed,
-            allowance=self._globals.allowance,
-        )
         if isinstance(stage.base, int):
             before = self._done[stage.base]
-            scope.inherit(before.scope.env, before.scope.args)
             return replace(
-                before, scope=scope, history=list(before.history), has_cmd=False, unset=set()
+                before,
+                scope=before.scope.copy(),
+                history=list(before.history),
+                has_cmd=False,
+                unset=set(),
             )
         platform = self._platform
         if stage.platform:
@@ -182,7 +179,13 @@ class _Frontend:
             self._refuse_triggers(stage, run)
         if "PATH" not in run.environment():
             run = run.with_env({"PATH": DEFAULT_PATH})
-        scope.inherit(run.environment(), {})
+        scope = Scope(
+            given=self._globals.given,
+            globals=self._globals.values,
+            consumed=self._globals.consumed,
+            allowance=self._globals.allowance,
+        )
+        scope.inherit(run.environment())
         return StageState(
             file=self._file,
             scope=scope,
@@ -235,17 +238,19 @@ class _Frontend:
     ) -> None:
         location = self._location(instruction.span)
         with location.in_errors():
-            vertex: Step
+            vertex: Step | None
             if isinstance(instruction, do.Run):
                 vertex, created_by = steps.run(state, instruction)
             elif isinstance(instruction, do.Workdir):
                 vertex, created_by = steps.workdir(state, instruction)
             elif isinstance(instruction, do.Copy | do.Add):
                 source, called = self._source(stage, state, instruction, location)
-                vertex = steps.copy(state, instruction, source, called)
-                created_by = name.partition("] ")[2]
+                vertex, created_by = steps.copy(state, instruction, source, called)
             else:
                 raise AssertionError(f"neither configuration nor a step: {instruction}")
+            if vertex is None:
+                state.add_history(created_by)
+                return
             state.vertex = self._graph.add(vertex, location, name)
             if stage.parsed.from_.name in self._no_cache_filter:
                 self._uncached.add(state.vertex)
@@ -259,6 +264,12 @@ class _Frontend:
             return self._context, ""
         source = stage.sources[instruction.from_]
         if isinstance(source, int):
+            if source > stage.index:
+                raise UnknownStage(
+                    f'cannot copy from stage "{instruction.from_}", it needs to be defined before '
+                    f'current stage "{stage.name}"',
+                    hint=f"move the FROM of {stage.name} behind that stage",
+                )
             return self._done[source].vertex, f"stage {instruction.from_}"
         if source == _SCRATCH:
             return self._scratch, source

@@ -43,17 +43,17 @@ class Stage:
 
 def global_scope(file: Dockerfile, automatic: Mapping[str, str], given: Mapping[str, str]) -> Scope:
     """Evaluate the ARGs before the first FROM."""
-    # The automatic arguments are there for FROM without being declared, and --build-arg wins.
-    known = {name: given.get(name, value) for name, value in automatic.items()}
-    scope = Scope(given=given, globals=known, consumed=set(automatic) & set(given))
-    scope.inherit({}, known)
+    # The automatic arguments are there for FROM without being declared.
+    scope = Scope(given=given, globals={}, consumed=set())
+    for name, value in automatic.items():
+        scope.declare(name, value)
     for arg in file.global_args:
         for name, default in arg.pairs:
             try:
-                value = None if default is None else scope.expand(default, file.escape)
+                text = None if default is None else scope.expand(default, file.escape)
             except WordError as error:
                 raise file.error(arg.span, str(error), hint=error.hint) from error
-            scope.declare(name, value)
+            scope.declare(name, text)
     return scope
 
 

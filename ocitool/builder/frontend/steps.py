@@ -9,6 +9,7 @@ from ocitool.builder.definition import SCRIPTS, Copy, Run, Surroundings, Workdir
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.expand import expand_raw
 from ocitool.builder.dockerfile.values import check_source
+from ocitool.builder.frontend import history
 from ocitool.builder.frontend.evaluate import StageState
 
 
@@ -30,7 +31,7 @@ def run(state: StageState, instruction: do.Run) -> tuple[Run, str]:
         script=script,
         secret_env=state.scope.proxies(),
     )
-    return vertex, " ".join(["RUN", *state.scope.history_args(), *args])
+    return vertex, history.run(args, state.scope.arguments())
 
 
 def _around(state: StageState, instruction: do.Run) -> Surroundings:
@@ -39,43 +40,48 @@ def _around(state: StageState, instruction: do.Run) -> Surroundings:
     return replace(state.around, network=instruction.network)
 
 
-def workdir(state: StageState, instruction: do.Workdir) -> tuple[Workdir, str]:
-    """WORKDIR: set the working directory; return the vertex and the text of its history entry."""
-    text = state.expand(instruction.path)
-    if not text:
-        raise state.file.error(instruction.span, "WORKDIR must have an argument")
-    vertex = Workdir(
-        base=state.vertex,
-        platform=str(state.platform),
-        path=state.absolute(text),
-        user=state.run.user,
-    )
-    state.run = replace(state.run, working_dir=vertex.path)
-    return vertex, f"WORKDIR {vertex.path}"
+def workdir(state: StageState, instruction: do.Workdir) -> tuple[Workdir | None, str]:
+    """WORKDIR: set the working directory; return the vertex and the text of its history entry.
+
+    An empty path is the directory as it is.  Each has a layer, if an empty one, but for ``/``.
+    """
+    path = state.absolute(state.expand(instruction.path))
+    state.run = replace(state.run, working_dir=path)
+    text = f"WORKDIR {path}"
+    if path == "/":
+        return None, text
+    platform = str(state.platform)
+    return Workdir(base=state.vertex, platform=platform, path=path, user=state.run.user), text
 
 
-def copy(state: StageState, instruction: do.Copy | do.Add, source: int, source_name: str) -> Copy:
-    """COPY and ADD; *source* is the vertex that the files come from."""
+def copy(
+    state: StageState, instruction: do.Copy | do.Add, source: int, source_name: str
+) -> tuple[Copy, str]:
+    """COPY and ADD: return the vertex and the text of its history entry.
+
+    *source* is the vertex that the files come from.
+    """
     word = "ADD" if isinstance(instruction, do.Add) else "COPY"
     paths = tuple(state.expand(path) for path in instruction.sources)
     for path in paths:
         check_source(word, path)
-    dest = _destination(state, instruction)
+    dest = state.expand(instruction.dest)
     chmod = state.expand(instruction.chmod or "")
     if chmod:
         parse_chmod(chmod)  # an invalid one is refused here, whether or not the step is cached
-    return Copy(
+    vertex = Copy(
         base=state.vertex,
         platform=str(state.platform),
         source=source,
         paths=paths,
-        dest=dest,
+        dest=_destination(state, dest),
         texts=tuple(_texts(state, instruction).items()),
         chown=state.expand(instruction.chown or ""),
         chmod=chmod,
         unpack=word == "ADD",
         source_name=source_name,
     )
+    return vertex, history.copy(vertex, dest)
 
 
 def _texts(state: StageState, instruction: do.Copy | do.Add) -> dict[str, bytes]:
@@ -93,12 +99,12 @@ def _texts(state: StageState, instruction: do.Copy | do.Add) -> dict[str, bytes]
     return texts
 
 
-def _destination(state: StageState, instruction: do.Copy | do.Add) -> str:
-    """Return the absolute destination; a trailing slash stays, and ``.`` is a directory."""
-    text = state.expand(instruction.dest)
-    if not text:
-        raise state.file.error(instruction.span, "the destination is empty")
+def _destination(state: StageState, text: str) -> str:
+    """Return the absolute destination; a trailing slash stays, and ``.`` is a directory.
+
+    An empty one is the working directory.
+    """
     path = state.absolute(text)
-    if path != "/" and (text.endswith(("/", "/.", "/..")) or text in (".", "..")):
+    if path != "/" and (text.endswith(("/", "/.", "/..")) or text in ("", ".", "..")):
         path += "/"
     return path

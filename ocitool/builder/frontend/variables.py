@@ -8,7 +8,7 @@ Source: Dockerfile reference, "Using ARG variables", "Predefined ARGs", "Automat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ocitool.builder.dockerfile.expand import Allowance, expand
@@ -62,15 +62,20 @@ class Scope:
     globals: Mapping[str, str]
     consumed: set[str]
     env: dict[str, str] = field(default_factory=dict)
-    args: dict[str, str] = field(default_factory=dict)  # declared, with a value
+    declared: dict[str, None] = field(default_factory=dict)  # names of ARGs, first ones first
     allowance: Allowance = field(default_factory=Allowance)  # of the whole build
     _values: dict[str, str] = field(default_factory=dict)
 
-    def inherit(self, env: Mapping[str, str], args: Mapping[str, str]) -> None:
-        """Take over the environment of a base image, and the arguments of a base stage."""
+    def inherit(self, env: Mapping[str, str]) -> None:
+        """Take over the environment of a base image."""
         self.env = dict(env)
-        self.args = dict(args)
-        self._values = {**env, **args}
+        self._values = dict(env)
+
+    def copy(self) -> Scope:
+        """Return the scope of a stage that is based on this one's."""
+        return replace(
+            self, env=dict(self.env), declared=dict(self.declared), _values=dict(self._values)
+        )
 
     @property
     def values(self) -> Mapping[str, str]:
@@ -86,8 +91,12 @@ class Scope:
         self.env[name] = value
         self._values[name] = value
 
-    def declare(self, name: str, default: str | None) -> None:
-        """ARG: given value > default > global value; without any of them it is unchanged."""
+    def declare(self, name: str, default: str | None) -> str | None:
+        """ARG: given value > default > global value; without any of them it is unchanged.
+
+        Returns the value, None without one.
+        """
+        self.declared[name] = None
         if name in self.given:
             self.consumed.add(name)
             value: str | None = self.given[name]
@@ -96,22 +105,21 @@ class Scope:
         else:
             value = self.globals.get(name)
         if value is not None:
-            self.args[name] = value
             self._values[name] = value
+        return value
 
-    def history_args(self) -> list[str]:
-        """Return the arguments as docker's history shows them before a RUN."""
-        shown = [f"{name}={value}" for name, value in sorted(self.args.items())]
-        return [f"|{len(shown)}", *shown] if shown else []
+    def arguments(self) -> dict[str, str]:
+        """Return the declared arguments as a RUN has them: an ENV may have changed the value."""
+        return {name: self._values.get(name, "") for name in self.declared}
 
     def run_env(self) -> dict[str, str]:
-        """Return what a RUN gets and its cache key holds: ENV and declared ARGs."""
-        return {name: self._values[name] for name in (*self.env, *self.args)}
+        """Return what a RUN gets and its cache key holds: ENV, and ARGs that have a value."""
+        return dict(self._values)
 
     def proxies(self) -> dict[str, str]:
         """Return the predefined arguments that were given and not declared."""
         return {
             name: value
             for name, value in self.given.items()
-            if name in PREDEFINED and name not in self.args
+            if name in PREDEFINED and name not in self.declared
         }

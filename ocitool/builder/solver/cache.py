@@ -13,10 +13,9 @@ from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 
-def step_record(layer: Layer | None, created: str, parents: Sequence[Layer]) -> StepRecord:
+def step_record(layer: Layer, created: str, parents: Sequence[Layer]) -> StepRecord:
     """Return the record of a step that has made *layer* on *parents*, at the time *created*."""
-    chain_id = chain([*parents, layer]) if layer is not None else ""
-    return StepRecord(layer=layer, created=created, chain_id=chain_id)
+    return StepRecord(layer=layer, created=created, chain_id=chain([*parents, layer]))
 
 
 class Cache(Protocol):
@@ -37,9 +36,7 @@ class LocalCache:
 
     def get(self, key: str) -> StepRecord | None:
         record = self._store.build_cache.step(key)
-        if record is None:
-            return None
-        if record.layer is not None and not self._store.blobs.claim(record.layer.blob):
+        if record is None or not self._store.blobs.claim(record.layer.blob):
             return None
         with contextlib.suppress(StoreError):  # on a full disk only the order of pruning suffers
             self._store.build_cache.touch(key)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.definition import Copy
 from ocitool.builder.solver.keys import contents_key
-from ocitool.errors import BuildError
 from ocitool.store.build_cache import Content
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
@@ -35,7 +34,7 @@ class CopySource:
         """Return name, kind and digest of each thing that is copied.
 
         Raises:
-            BuildError: a path is missing, or there are several for a destination that is one.
+            BuildError: a path is missing.
         """
         found: list[Content] = []
         for path in self.step.paths:
@@ -45,12 +44,6 @@ class CopySource:
                 found.extend(self._of_image(path))
         for name, text in self.step.texts:
             found.append(Content(name, "text", sha256(text).hexdigest()))
-        if len(found) > 1 and not self.step.dest.endswith("/"):
-            word = "ADD" if self.step.unpack else "COPY"
-            raise BuildError(
-                f"When using {word} with more than one source file, the destination must be a "
-                "directory and end with a /"
-            )
         return tuple(found)
 
     def source(self) -> Source:

@@ -24,8 +24,8 @@ from ocitool.oci.timestamps import SECOND
 from ocitool.store.layer_content import Layer
 
 
-def execute(context: StepContext, step: Step, inputs: Inputs) -> Layer | None:
-    """Execute *step* and return its layer; None if it changes nothing.
+def execute(context: StepContext, step: Step, inputs: Inputs) -> Layer:
+    """Execute *step* and return its layer, which is empty if it changes nothing.
 
     Raises:
         StepFailed: a command ended with another exit code than 0.
@@ -40,10 +40,10 @@ def execute(context: StepContext, step: Step, inputs: Inputs) -> Layer | None:
     return _copy(context, step, inputs)
 
 
-def _workdir(context: StepContext, step: Workdir, parents: tuple[Layer, ...]) -> Layer | None:
+def _workdir(context: StepContext, step: Workdir, parents: tuple[Layer, ...]) -> Layer:
     image = LayeredTree(context.store.layers, parents)
     if not make_directories(step.path, Target(dest=step.path, tree=image.tree)):
-        return None
+        return write_layer(context, ())
     owner = owner_of(step.user, image.read) if step.user else None
     target = Target(dest=step.path, tree=image.tree, owner=owner, now=context.now())
     return write_layer(context, make_directories(step.path, target))

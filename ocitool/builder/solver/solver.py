@@ -19,7 +19,7 @@ from ocitool.builder.solver.copy_digests import CopySource, Inputs
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.keys import step_key
 from ocitool.oci.timestamps import timestamp
-from ocitool.progress import ProgressSink, StepErred, StepFinished, StepStarted
+from ocitool.progress import Notice, ProgressSink, StepErred, StepFinished, StepStarted
 from ocitool.store.build_cache import StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
@@ -100,6 +100,8 @@ class Solver:
 
     def _step(self, number: int, vertex: Step) -> tuple[Layer, ...]:
         inputs = self._inputs(vertex)
+        if isinstance(vertex, Copy):
+            self._warn_of_one_name(number, vertex.dest, inputs)
         key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents)
         step, began = self._begin(number), time.monotonic()
         cache = self._empty_cache if number in self._definition.uncached else self._cache
@@ -116,7 +118,7 @@ class Solver:
                         cache.put(key, record)
         self._end(step, began, cached=cached)
         self._records[number] = record
-        return inputs.parents if record.layer is None else (*inputs.parents, record.layer)
+        return (*inputs.parents, record.layer)
 
     @contextlib.contextmanager
     def _failure_shown(self, step: int) -> Iterator[None]:
@@ -153,6 +155,17 @@ class Solver:
         layers = self._layers.get(vertex.source, ())
         source = CopySource(step=vertex, store=self._store, context=context, layers=layers)
         return Inputs(parents=parents, source=source, contents=source.contents())
+
+    def _warn_of_one_name(self, number: int, dest: str, inputs: Inputs) -> None:
+        """Warn of a COPY that may write several files to one name, as BuildKit lets it."""
+        files = [content for content in inputs.contents if content.name]
+        if len(files) > 1 and not dest.endswith("/"):
+            text = (
+                f"{self._definition.locations[number]}: {len(files)} files for a destination "
+                f"without a slash at its end: unless {dest} is a directory, each replaces the "
+                "one before"
+            )
+            self._progress.emit(Notice(text=text, level="warning"))
 
     def _begin(self, number: int) -> int:
         self._steps += 1

@@ -63,7 +63,7 @@ def _cache(store: Store, inventory: Inventory, row: BadRow, values: tuple[Any, .
     record = parse_record(values[1])
     if isinstance(record, ImageRecord):
         _same_image(store, record.manifest, record.config)
-    elif isinstance(record, StepRecord) and record.layer is not None:
+    elif isinstance(record, StepRecord):
         blob = record.layer.blob
         inventory.blobs.setdefault(blob.digest, blob)
         if store.blobs.size(blob.digest) == blob.size:

@@ -46,13 +46,15 @@ def resolve(
 
     A number need not be in the files, a name must be.
 
+    Of names root alone is there without the file (BuildKit, executor/oci/user.go).
+
     Digits are an ID and never a name: an image's line for a user called 1000 would else be what
     ``-u 1000`` means, with the ID 0 (CVE-2016-3697).
 
     Raises UnknownUser, also for malformed numbers: "+1", " 1", "0x1".
     """
     user, _, wanted_group = spec.partition(":")
-    uid = _number(user) if user else 0
+    uid = _id(user, passwd) if user else 0
     entry = _find_user(_rows(passwd, 7), user, uid)
     if entry is None and uid is None:
         raise UnknownUser(f"unable to find user {user}: no matching entries in passwd file")
@@ -63,11 +65,18 @@ def resolve(
         name = entry[0]
         found = User(_number(entry[2]) or 0, _number(entry[3]) or 0, [], entry[5] or "/")
     if wanted_group:
-        found.gid = _find_group(_rows(group, 4), wanted_group)
+        found.gid = _find_group(_rows(group, 4), wanted_group, _id(wanted_group, group))
     elif name:
         found.groups = _memberships(_rows(group, 4), name)
     found.added = [_find_group(_rows(group, 4), each) for each in groups]
     return found
+
+
+def _id(text: str, path: str) -> int | None:
+    """Return *text* as an ID; None for a name.  A container without *path* still has root."""
+    if text == "root" and not os.path.exists(path):
+        return 0
+    return _number(text)
 
 
 def _number(text: str) -> int | None:
@@ -90,8 +99,7 @@ def _same_id(digits: str, wanted: int) -> bool:
     return (digits.lstrip("0") or "0") == str(wanted)
 
 
-def _find_group(rows: list[list[str]], wanted: str) -> int:
-    gid = _number(wanted)
+def _find_group(rows: list[list[str]], wanted: str, gid: int | None) -> int:
     if gid is not None:
         return gid
     for row in rows:

@@ -112,6 +112,19 @@ def test_members_keep_owners_without_chown(project):
     assert given["x/f"].startswith("0 640 8:9") and given["x/p"] == "6 644 8:9"
 
 
+def test_flags_are_for_members_and_the_destination_not_for_what_names_imply(project):
+    recipe = {"d/e/f": "1", "g": {"mode": 0o711}}
+    built = add(project, recipe, "ADD --chown=8:9 --chmod=700 a.tar /x/y/")
+    directories = {name: text for name, text in built.tree.items() if text.startswith("5 ")}
+    assert directories == {
+        "x": "5 755 8:9", "x/y": "5 755 8:9", "x/y/d": "5 755 0:0", "x/y/d/e": "5 755 0:0",
+        "x/y/g": "5 711 8:9",
+    }  # fmt: skip
+    (project.top / "plain").write_text("1")
+    both = project.build("FROM scratch\nADD --chown=8:9 --chmod=700 plain a.tar /x/y/").tree
+    assert both["x/y"] == "5 700 8:9" and both["x/y/plain"].startswith("0 700 8:9")
+
+
 def test_members_replace_what_is_in_their_way(project):
     project.image("base:1", {"x": {}, "x/d": {}, "x/d/old": "1", "x/f": "2"})
     built = add(project, {"d": "a file now", "f": {}, "f/new": "3"}, base="base:1")

@@ -97,8 +97,6 @@ def test_everything_else(project):
         ("EXPOSE 1-", "invalid containerPort"),
         ("EXPOSE $P", "invalid containerPort"),
         ("STOPSIGNAL $P", "invalid signal"),
-        ("USER $NONE", "USER must have an argument"),
-        ("WORKDIR $NONE", "WORKDIR must have an argument"),
         ("VOLUME $NONE", "can not be an empty string"),
         ("ENV $NONE=1", "names can not be blank"),
     ],
@@ -204,7 +202,7 @@ def test_history_has_an_entry_for_each_instruction(project):
         ("ARG A=1", True),
         ("ENV E=1", True),
         ("WORKDIR /new", False),
-        ("WORKDIR /new", True),
+        ("WORKDIR /new", False),
         ("COPY f /x/", False),
         ("COPY d /d", False),
         ("USER u", True),
@@ -226,7 +224,7 @@ def test_workdir(project):
     project.image("base:1", tree)
     built = project.build("FROM base:1\nWORKDIR /there\nWORKDIR ../link\nUSER me\nWORKDIR a/b")
     assert built.config["WorkingDir"] == "/link/a/b"
-    assert built.names() == ["there", "there/a", "there/a/b"]
+    assert [built.names(at) for at in range(1, 4)] == [[], [], ["there", "there/a", "there/a/b"]]
     assert built.tree["there"] == "5 700 3:0"
     assert built.tree["there/a"] == built.tree["there/a/b"] == "5 755 5:6"
     with pytest.raises(OcitoolError, match="cannot create directory /file") as caught:
@@ -236,6 +234,18 @@ def test_workdir(project):
         OcitoolError, match="unable to find user nobody: no matching entries in passwd file"
     ):
         project.build("FROM base:1\nUSER nobody\nWORKDIR /new")
+
+
+def test_a_user_and_a_directory_that_expand_to_nothing(project):
+    project.image("base:1", config={"User": "me", "WorkingDir": "/w"})
+    built = project.build("FROM base:1\nUSER $NONE\nWORKDIR $NONE")
+    assert "User" not in built.config and built.config["WorkingDir"] == "/w"
+    assert len(built.warnings) == 2
+
+
+def test_workdir_of_root_in_an_image_without_passwd(project):
+    built = project.build("FROM scratch\nUSER root:root\nWORKDIR /w")
+    assert built.tree["w"] == "5 755 0:0"
 
 
 def test_workdir_follows_variables_and_dots(project):

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from ocitool.errors import BuildError
+from ocitool.progress import Notice
 from tests.unit.builder.conftest import scratch
 
 
@@ -34,10 +35,32 @@ def test_trailing_slash_makes_a_directory(sources):
     assert sorted(sources.build(scratch("WORKDIR /w", "COPY f ..")).tree) == ["f", "w"]
 
 
-def test_several_sources_need_a_directory(sources):
-    with pytest.raises(BuildError, match="must be a directory and end with a /") as caught:
-        sources.build(scratch("COPY f run.sh /x"))
-    assert caught.value.where == "Dockerfile:2"
+def warnings(built):
+    return [each.text for each in built.events.events if isinstance(each, Notice)]
+
+
+def test_of_several_files_for_one_name_the_last_one_counts_with_a_warning(project):
+    project.put({"a": "1", "b": "2", "d/f": "3", "e/g": "4"})
+    built = project.build(scratch("COPY a b /x"))
+    assert built.read("x") == "2" and len(built.layers[0]) == 1
+    assert warnings(built) == [
+        "Dockerfile:2: 2 files for a destination without a slash at its end: unless /x is a "
+        "directory, each replaces the one before"
+    ]
+    assert warnings(project.build(scratch("COPY a b /x"))) == warnings(built)  # cached, too
+    assert warnings(project.build(scratch("COPY [ab] /x"))) == warnings(built)
+    merged = project.build(scratch("COPY d e /x", "COPY d a /y"))
+    assert sorted(merged.tree) == ["x", "x/f", "x/g", "y", "y/a", "y/f"] and not warnings(merged)
+    project.image("base:1", {"x": {}})
+    assert sorted(project.build("FROM base:1\nCOPY a b /x").tree) == ["x", "x/a", "x/b"]
+    with pytest.raises(BuildError, match="cannot copy to non-directory: /x"):
+        project.build(scratch("COPY a d /x"))
+
+
+def test_an_empty_destination_is_the_working_directory(sources):
+    built = sources.build(scratch("WORKDIR /w", "COPY f $nothing"))
+    assert sorted(built.tree) == ["w", "w/f"]
+    assert built.warnings == ("Dockerfile:3: usage of undefined variable '$nothing'",)
 
 
 def test_wildcards(project):
@@ -219,7 +242,7 @@ def test_heredocs(project):
     assert built.tree["single"].startswith("0 644 0:0 ")
 
 
-@pytest.mark.parametrize("line", ["COPY gone /", "COPY f /d", "COPY --chown=nobody f /"])
+@pytest.mark.parametrize("line", ["COPY gone /", "ADD gone /", "COPY --chown=nobody f /"])
 def test_what_fails_shows_its_lines_of_the_dockerfile(sources, line):
     with pytest.raises(BuildError) as caught:
         sources.build(scratch("COPY d /d", f"{line.removesuffix('/')}\\", "  /d/../d"))

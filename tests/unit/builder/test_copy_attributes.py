@@ -41,6 +41,12 @@ def test_chown_by_name_in_an_image_without_passwd(project):
         BuildError, match="unable to find user web: no matching entries in passwd file"
     ):
         project.build(scratch("COPY --chown=web f /"))
+    for root in ("root", "root:root", "0:root"):
+        assert project.build(scratch(f"COPY --chown={root} f /")).tree["f"].startswith("0 644 0:0")
+    assert project.build(scratch("COPY --chown=5:root f /")).tree["f"].startswith("0 644 5:0")
+    project.image("base:1", {"etc/passwd": "toor:x:0:0::/:\n"})
+    with pytest.raises(BuildError, match="unable to find user root"):
+        project.build("FROM base:1\nCOPY --chown=root f /")
 
 
 def test_chmod(sources):

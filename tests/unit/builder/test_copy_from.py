@@ -62,6 +62,19 @@ def test_from_a_stage_number_that_is_not_there(project):
     assert caught.value.where == "Dockerfile:3"
 
 
+def test_from_a_stage_that_comes_later(project):
+    later = "FROM scratch AS a\nCOPY --from=B /f /f\nFROM scratch AS b\nFROM a"
+    with pytest.raises(UnknownStage) as caught:
+        project.build(later)
+    assert caught.value.message == (
+        'cannot copy from stage "B", it needs to be defined before current stage "a"'
+    )
+    assert caught.value.where == "Dockerfile:2" and caught.value.hint
+    with pytest.raises(UnknownStage, match='before current stage "stage-0"'):
+        project.build("FROM scratch\nCOPY --from=b /f /f\nFROM scratch AS b", target="0")
+    project.build(later, target="b")  # which does not need it
+
+
 def test_what_was_removed_in_a_stage_is_not_copied(project):
     project.image("base:1", {"d": {}, "d/a": "1", "d/b": "2"}, {"d/.wh.a": "", "d/c": "3"})
     assert sorted(project.build(scratch("COPY --from=base:1 /d /d")).tree) == ["d", "d/b", "d/c"]

@@ -70,6 +70,11 @@ def test_users_that_are_none(files, spec):
 def test_users_without_files():
     assert resolve("", "/no/passwd", "/no/group").uid == 0
     assert resolve("5:6", "/no/passwd", "/no/group").gid == 6
+    root = resolve("root:root", "/no/passwd", "/no/group")
+    assert (root.uid, root.gid, root.groups) == (0, 0, [])
+    assert resolve("5:root", "/no/passwd", "/no/group").gid == 0
+    with pytest.raises(UnknownUser, match="unable to find user root"):
+        resolve("root", "/dev/null", "/no/group")  # it is there, and names no root
 
 
 def test_where_a_program_may_be():

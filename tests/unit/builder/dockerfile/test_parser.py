@@ -224,6 +224,8 @@ HEREDOC = "#!/bin/sh\n\techo $a \\\n# no comment\n"
         ("<<E\\OF", False, HEREDOC),
         ("<<-EOF", True, HEREDOC.replace("\t", "")),
         ("3<<EOF", True, HEREDOC),
+        ("<< EOF", True, HEREDOC),
+        ("<<-  'EOF'", False, HEREDOC.replace("\t", "")),
     ],
 )
 def test_a_heredoc_alone_is_a_script(opening: str, expand: bool, content: str) -> None:
@@ -242,10 +244,27 @@ def test_heredocs_among_other_words_stay_in_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["RUN a<<EOF", "RUN a <<<EOF", "RUN $((1 << 2))", 'RUN ["a", "<<EOF"]', "CMD <<EOF"]
+    "text",
+    [
+        "RUN a<<EOF",
+        "RUN a <<<EOF",
+        "RUN $((1 << 2))",
+        "RUN $(( 1 << 2 ))",
+        "RUN a <<",
+        'RUN ["a", "<<EOF"]',
+        "CMD <<EOF",
+    ],
 )
 def test_what_is_no_heredoc(text: str) -> None:
     assert parse(f"FROM a\n{text}\nUSER x".encode()).stages[0].instructions[1].span.text == "USER x"
+
+
+def test_a_heredoc_whose_word_stands_apart_is_one_for_the_shell_and_for_copies() -> None:
+    run = only("RUN cat << A && cat <<B\na\nA\nb\nB\n")
+    assert run.command.args == ("cat << A && cat <<B\na\nA\nb\nB",)
+    copy = only("COPY x << A /d/\na\nA\n")
+    assert (copy.sources, copy.dest) == (("x",), "/d/")
+    assert [(h.name, h.content) for h in copy.heredocs] == [("A", "a\n")]
 
 
 def test_copies_take_heredocs_among_paths() -> None:

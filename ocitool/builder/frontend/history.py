@@ -1,0 +1,93 @@
+"""The texts of an image's history, in BuildKit's form.
+
+Who reads histories (scanners, `docker history`, builders that look for a cached step) compares
+these texts, so they are the same for the same Dockerfile.  Values are what variables came to.
+
+Source: BuildKit, Dockerfile frontend; its mark `` # buildkit`` stays its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from ocitool.builder.definition import Copy
+from ocitool.builder.dockerfile.durations import format_duration
+
+_DURATIONS: Final = ("Interval", "Timeout", "StartPeriod", "StartInterval")
+
+
+def arg(values: Iterable[tuple[str, str | None]]) -> str:
+    """ARG: each name with the value that it has now, alone where it has none."""
+    shown = (name if value is None else f"{name}={value}" for name, value in values)
+    return f"ARG {' '.join(shown)}"
+
+
+def pairs(word: str, values: Mapping[str, str]) -> str:
+    """ENV and LABEL."""
+    return f"{word} {' '.join(f'{name}={value}' for name, value in values.items())}"
+
+
+def run(args: Sequence[str], declared: Mapping[str, str]) -> str:
+    """RUN: the command behind the arguments that were declared, in the order of their ARGs."""
+    shown = [f"{name}={value}" for name, value in declared.items()]
+    return " ".join(["RUN", *([f"|{len(shown)}", *shown] if shown else []), *args])
+
+
+def copy(vertex: Copy, dest: str) -> str:
+    """COPY and ADD, *dest* as it was written: paths alone, without where they are taken from."""
+    words = ["ADD" if vertex.unpack else "COPY"]
+    words += [f"--chown={vertex.chown}"] if vertex.chown else []
+    words += [f"--chmod={vertex.chmod}"] if vertex.chmod else []
+    words += [*vertex.paths, *(f"<<{name}" for name, _ in vertex.texts), dest]
+    return " ".join(words)
+
+
+def command(word: str, args: Sequence[str]) -> str:
+    """CMD and ENTRYPOINT: the arguments in double quotes."""
+    return f"{word} [{' '.join(map(quoted, args))}]"
+
+
+def words(word: str, values: Sequence[str]) -> str:
+    """EXPOSE, SHELL and VOLUME: a list without quotes."""
+    return f"{word} [{' '.join(values)}]"
+
+
+def healthcheck(check: Mapping[str, Any]) -> str:
+    """HEALTHCHECK, *check* as in the image's config."""
+    fields = [f"Test:[{' '.join(check['Test'])}]"]
+    fields += [f"{name}:{format_duration(check.get(name, 0))}" for name in _DURATIONS]
+    return f"HEALTHCHECK {{{' '.join(fields)} Retries:{check.get('Retries', 0)}}}"
+
+
+_ESCAPES: Final = {
+    "\a": r"\a",
+    "\b": r"\b",
+    "\f": r"\f",
+    "\n": r"\n",
+    "\r": r"\r",
+    "\t": r"\t",
+    "\v": r"\v",
+    "\\": r"\\",
+    '"': r"\"",
+}
+
+
+def quoted(text: str) -> str:
+    """Return *text* in double quotes.
+
+    Source: Go, package strconv, Quote.
+    """
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    known = _ESCAPES.get(character)
+    if known is not None:
+        return known
+    number = ord(character)
+    if character == " " or character.isprintable():
+        return character
+    if number < 0x80:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
