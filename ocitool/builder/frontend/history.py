@@ -34,12 +34,12 @@ def run(args: Sequence[str], declared: Mapping[str, str]) -> str:
     return " ".join(["RUN", *([f"|{len(shown)}", *shown] if shown else []), *args])
 
 
-def copy(vertex: Copy, dest: str) -> str:
+def copy(vertex: Copy, heredocs: Iterable[str], dest: str) -> str:
     """COPY and ADD, *dest* as it was written: paths alone, without where they are taken from."""
     words = ["ADD" if vertex.unpack else "COPY"]
     words += [f"--chown={vertex.chown}"] if vertex.chown else []
     words += [f"--chmod={vertex.chmod}"] if vertex.chmod else []
-    words += [*vertex.paths, *(f"<<{name}" for name, _ in vertex.texts), dest]
+    words += [*vertex.paths, *(f"<<{name}" for name in heredocs), dest]
     return " ".join(words)
 
 

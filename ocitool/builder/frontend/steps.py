@@ -81,7 +81,8 @@ def copy(
         unpack=word == "ADD",
         source_name=source_name,
     )
-    return vertex, history.copy(vertex, dest)
+    heredocs = (heredoc.name for heredoc in instruction.heredocs)
+    return vertex, history.copy(vertex, heredocs, dest)
 
 
 def _texts(state: StageState, instruction: do.Copy | do.Add) -> dict[str, bytes]:

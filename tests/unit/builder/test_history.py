@@ -74,8 +74,8 @@ def test_copy_shows_what_its_variables_came_to_and_not_where_files_come_from():
     assert texts(*lines)[-1] == "COPY --chown=a b --chmod=600 a b /deep/er/f"
     file = parse(b"FROM scratch AS s\nFROM scratch\nCOPY --from=s --chmod=a+r /a /b")
     assert created_by(file) == ["COPY --chmod=a+r /a /b"]
-    heredocs = "COPY <<h.txt c.txt /d/\nH\nh.txt"
-    assert texts(heredocs) == ["COPY c.txt <<h.txt /d/"]
+    heredocs = "COPY <<h.txt c.txt <<h.txt /d/\nH\nh.txt\nI\nh.txt"
+    assert texts(heredocs) == ["COPY c.txt <<h.txt <<h.txt /d/"]
 
 
 def test_run_shows_every_argument_that_was_declared_before_it_in_their_order():
