@@ -44,9 +44,7 @@ def resolve(
 ) -> User:
     """Return the user of *spec*, who is in *groups*, too.
 
-    A number need not be in the files, a name must be.
-
-    Of names root alone is there without the file (BuildKit, executor/oci/user.go).
+    A number need not be in the files, a name must be.  Of names root alone is there without the file (BuildKit, executor/oci/user.go).
 
     Digits are an ID and never a name: an image's line for a user called 1000 would else be what
     ``-u 1000`` means, with the ID 0 (CVE-2016-3697).
@@ -65,10 +63,10 @@ def resolve(
         name = entry[0]
         found = User(_number(entry[2]) or 0, _number(entry[3]) or 0, [], entry[5] or "/")
     if wanted_group:
-        found.gid = _find_group(_rows(group, 4), wanted_group, _id(wanted_group, group))
+        found.gid = _find_group(group, wanted_group)
     elif name:
         found.groups = _memberships(_rows(group, 4), name)
-    found.added = [_find_group(_rows(group, 4), each) for each in groups]
+    found.added = [_find_group(group, each) for each in groups]
     return found
 
 
@@ -99,10 +97,11 @@ def _same_id(digits: str, wanted: int) -> bool:
     return (digits.lstrip("0") or "0") == str(wanted)
 
 
-def _find_group(rows: list[list[str]], wanted: str, gid: int | None) -> int:
+def _find_group(path: str, wanted: str) -> int:
+    gid = _id(wanted, path)
     if gid is not None:
         return gid
-    for row in rows:
+    for row in _rows(path, 4):
         if row[0] == wanted:
             return _number(row[2]) or 0
     raise UnknownUser(f"unable to find group {wanted}: no matching entries in group file")
