@@ -44,7 +44,8 @@ def resolve(
 ) -> User:
     """Return the user of *spec*, who is in *groups*, too.
 
-    A number need not be in the files, a name must be.  Of names root alone is there without the file (BuildKit, executor/oci/user.go).
+    A number need not be in the files, a name must be.  Of names root alone is there without the
+    file (BuildKit, executor/oci/user.go).
 
     Digits are an ID and never a name: an image's line for a user called 1000 would else be what
     ``-u 1000`` means, with the ID 0 (CVE-2016-3697).
