@@ -320,3 +320,15 @@ def test_a_failing_step_passes_its_code_on(tools_store, containers, context, run
     assert "2 | >>> RUN echo out; \\\n   3 | >>>   echo err >&2; exit 7\n" in tail
     assert "\nout\nerr\n" in tail
     assert "No problems found" in run_cli("system", "check", root=tools_store).ok().stdout
+
+
+def test_an_entrypoint_of_one_empty_word_is_none(run_cli, tools_store, tmp_path):
+    (tmp_path / "Dockerfile").write_text(
+        'FROM tools:1\nENTRYPOINT [""]\nCMD ["sh", "-c", "echo the command"]\n'
+    )
+    run_cli("build", "-t", "empty:1", tmp_path, root=tools_store).ok()
+    assert run_cli("run", "--rm", "empty:1", root=tools_store).ok().stdout == "the command\n"
+    given = run_cli("run", "--rm", "empty:1", "sh", "-c", "echo given", root=tools_store)
+    assert given.ok().stdout == "given\n"
+    config = json.loads(run_cli("inspect", "empty:1", root=tools_store).ok().stdout)[0]["Config"]
+    assert config["Entrypoint"] == [""]  # as docker keeps it

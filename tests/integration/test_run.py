@@ -361,18 +361,6 @@ def test_a_container_that_is_to_be_kept(run_cli, tools_store):
     assert "hint: add --rm" in done.stderr
 
 
-def test_an_entrypoint_of_one_empty_word_is_none(run_cli, tools_store, tmp_path):
-    (tmp_path / "Dockerfile").write_text(
-        'FROM tools:1\nENTRYPOINT [""]\nCMD ["sh", "-c", "echo the command"]\n'
-    )
-    run_cli("build", "-t", "empty:1", tmp_path, root=tools_store).ok()
-    assert run_cli("run", "--rm", "empty:1", root=tools_store).ok().stdout == "the command\n"
-    given = run_cli("run", "--rm", "empty:1", "sh", "-c", "echo given", root=tools_store)
-    assert given.ok().stdout == "given\n"
-    config = json.loads(run_cli("inspect", "empty:1", root=tools_store).ok().stdout)[0]["Config"]
-    assert config["Entrypoint"] == [""]  # as docker keeps it
-
-
 def test_an_image_without_a_command(run_cli, store_root, tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     run_cli("build", "-t", "bare:1", tmp_path, root=store_root).ok()
