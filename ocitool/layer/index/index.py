@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from ocitool.errors import LayerError
 from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, Kind, order, split
+from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.sparse import Spans
 from ocitool.oci.content import Stream
@@ -233,6 +234,10 @@ _OFFSET: Final = 10
 BELOW: Final = -1
 
 
+class _Unknown(Exception):
+    """Where a link leads depends on the layers below."""
+
+
 class Replay:
     """Applies the lines of an index, in the layer's order, to those before them.
 
@@ -245,24 +250,66 @@ class Replay:
         self._lines: dict[str, bytes] = {}
         self._inside: dict[str, list[str]] = {}  # directory -> paths, some gone meanwhile
         self._links: dict[str, list[str]] = {}  # target -> hard links to it, likewise
+        self._symlinks: set[str] = set()  # likewise
 
     def add(self, line: bytes) -> None:
         """Take the next line, without its end."""
         fields = json.loads(line)
-        path = fields[0]
+        path = self._led(fields[0])
+        if path != fields[0]:
+            fields[0] = path
+            line = _encode(fields).encode("ascii")
+        self._symlinks.discard(path)
         if path in self._lines:
             self._replace(path, fields[1])
         else:
             if fields[1] != Kind.DIRECTORY:
                 self._empty(path)  # a directory that no entry describes
             self._note(path)
-        if fields[1] == Kind.HARDLINK:
+        if fields[1] == Kind.SYMLINK:
+            self._symlinks.add(path)
+        elif fields[1] == Kind.HARDLINK:
+            fields[_LINK] = self._led(fields[_LINK])
             known = fields[_LINK] in self._lines
             fields[_OFFSET] = 0 if known else BELOW
             line = _encode(fields).encode("ascii")
             if known:
                 self._links.setdefault(fields[_LINK], []).append(path)
         self._lines[path] = line
+
+    def _led(self, path: str) -> str:
+        """Return *path* with the links followed that the layer has in its directories by now.
+
+        It stays where that depends on the layers below; `resolve_links` goes on there.
+        """
+        parent, name = split(path)
+        at = parent
+        while at and at not in self._symlinks:
+            at = split(at)[0]
+        if not at:
+            return path
+        try:
+            return f"{resolve(parent, self._own_target)}/{name}".lstrip("/")
+        except (_Unknown, LayerError):
+            return path
+
+    def _own_target(self, path: str) -> str:
+        fields = self._fields(path) if path in self._symlinks and path in self._lines else ["", ""]
+        if fields[1] != Kind.SYMLINK:
+            return ""
+        target = str(fields[_LINK])
+        parts = target.split("/")
+        while parts[:1] == [".."]:
+            del parts[0]
+            while path := split(path)[0]:
+                if not self._is_described(path):
+                    raise _Unknown  # a link of a layer below may lead there
+        if ".." in parts:
+            raise _Unknown
+        return target
+
+    def _is_described(self, path: str) -> bool:
+        return path in self._lines and self._fields(path)[1] == Kind.DIRECTORY
 
     def _note(self, path: str) -> None:
         """Let the directories that *path* is in, described or not, know what is in them."""

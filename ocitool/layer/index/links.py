@@ -14,9 +14,10 @@ from ocitool.layer.symlinks import resolve
 def resolve_links(indexes: Iterable[LayerIndex]) -> list[LayerIndex]:
     """Return *indexes*, lowest first, with every entry at the path where unpacking puts it.
 
-    An index does not say in which order its layer had what: where a layer has one path by two
-    names, or replaces a link that it has put something through, the last in the index's order
-    counts, and links lead where they do in the end.
+    Links of the layer itself were followed as its index was made, where that is enough to say
+    where they lead.  For all others the order of the members is not known: where a layer has one
+    path by two names, the last in the index's order counts, and links lead where they do in the
+    end.
 
     Raises:
         LayerError: there are too many of them.

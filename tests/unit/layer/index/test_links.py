@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
@@ -11,7 +12,9 @@ from ocitool.layer.entry import Kind
 from ocitool.layer.index.index import index_of, parse
 from ocitool.layer.index.links import resolve_links
 from ocitool.layer.index.merged import ImageTree
-from tests.unit.layer.tars import directory, file, link, symlink, tar
+from ocitool.layer.unpack.extract import apply
+from ocitool.layer.whiteouts import Removal
+from tests.unit.layer.tars import directory, file, link, mine, symlink, tar
 
 
 def indexed(*members):
@@ -126,3 +129,51 @@ def test_hard_links_to_nothing_and_in_circles_are_refused(members):
         seen = stack(members)
         for found in seen.walk(""):
             seen.original(found)
+
+
+LED = {
+    "one file by two names": [
+        directory("run"), symlink("var", "/run"), file("var/pid", b"1"), file("run/pid", b"22"),
+    ],
+    "a link that is replaced by another": [
+        symlink("l", "/one"), file("l/f", b"1"), symlink("l", "two"), file("l/g", b"22"),
+    ],
+    "a link that is replaced by a directory": [
+        symlink("l", "/one"), file("l/f", b"1"), directory("l"), file("l/g", b"22"),
+    ],
+    "a link up": [
+        directory("z"), directory("d"), symlink("d/up", "../z"), file("d/up/f", b"1"),
+        file("z/f", b"22"),
+    ],
+    "another name through a link": [
+        symlink("s", "/t"), file("s/f", b"1"), link("a", "s/f"), file("s/f", b"22"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("members", LED.values(), ids=LED)
+def test_an_index_knows_where_links_led_when_a_member_came(tmp_path, members):
+    data = tar(*members)
+    apply(io.BytesIO(mine(*members)), str(tmp_path), Removal())
+    files = {
+        os.path.relpath(path, tmp_path): path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+    tree = ImageTree(resolve_links([parse(index_of(io.BytesIO(data)))]))
+    found = {}
+    for each in map(tree.get, files):
+        assert each is not None
+        real = tree.original(each)
+        found[each.entry.path] = data[real.offset : real.offset + real.entry.size]
+    assert found == files
+    assert [each.entry.path for each in tree.walk("") if each.entry.kind == "file"] == sorted(
+        path for path in files if tree.get(path).entry.kind == "file"
+    )
+
+
+def test_a_directory_in_the_place_of_a_link_hides_nothing_where_the_link_led():
+    below = indexed(directory("l"), file("l/low"), directory("one"), file("one/low"))
+    above = indexed(symlink("l", "/one"), file("l/f"), directory("l"), file("l/g"))
+    tree = ImageTree(resolve_links([below, above]))
+    assert [each.entry.path for each in tree.walk("")] == ["l", "l/g", "one", "one/f", "one/low"]
