@@ -103,3 +103,20 @@ def test_a_store_in_use_is_refused(run_cli, store_root):
         assert "is in use by another process" in done.stderr
         user.stdin.close()
     run_cli("system", "reset", "-f", root=store_root).ok()
+
+
+@pytest.mark.usefixtures("containers")
+def test_after_prune_the_user_can_remove_what_is_left(run_cli, ordinary_user, used):
+    """Nothing of subordinate IDs stays in the trash for a process in the background."""
+    root = ordinary_user.home / "pruned"
+    script = f"cd {ordinary_user.home}/context/d && for i in $(seq 900); do echo $i > $i; done"
+    ordinary_user.run("sh", "-c", script).ok()
+    words = ("--driver", "vfs")
+    context = ordinary_user.home / "context"
+    run_cli(*words, "build", "-q", "-t", "a:1", context, root=root, user=ordinary_user).ok()
+    run_cli(*words, "run", "--rm", "a:1", "/none", root=root, user=ordinary_user)
+    assert _foreign(root, ordinary_user.uid)
+    env = {"OCITOOL_BACKGROUND": "yes"}
+    run_cli(*words, "system", "prune", "-af", root=root, user=ordinary_user, env=env).ok()
+    assert not _foreign(root, ordinary_user.uid)
+    ordinary_user.run("rm", "-r", root).ok()

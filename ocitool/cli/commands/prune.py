@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -43,8 +44,9 @@ def everything(
     The filter 'until' selects images created, and cache records last used, before that time.
     Cache records have no labels: with a label filter the build cache is kept.
 
-    The files of unpacked layers and large blobs are removed in the background after the command
-    has ended, unless OCITOOL_BACKGROUND=no is set, or background = "no" in a configuration file.
+    For root the files of unpacked layers and large blobs are removed in the background after the
+    command has ended, unless OCITOOL_BACKGROUND=no is set, or background = "no" in a configuration
+    file.
 
     Not supported for the store of a registry server: images pushed by digest have no name there,
     but clients use them.  Delete them through the registry.
@@ -138,6 +140,7 @@ def _prune(
 ) -> int:
     from ocitool.cli.listing import familiar
     from ocitool.store.maintenance.prune import prune
+    from ocitool.store.maintenance.stale_work import empty_trash
 
     wanted = parse_filters(filters)
     most = None if space is None else parse_size(space)
@@ -156,6 +159,8 @@ def _prune(
             cache_space=most,
         )
         store.layers.make_durable(settled=0)  # so that the store may be handed on as it is now
+        if os.geteuid() != 0:  # rm could not remove files of subordinate IDs that wait there
+            empty_trash(store.layout, background=False)
     for name in done.untagged:
         write_line(f"Untagged: {familiar(name)}")
     for image_id in done.images:
