@@ -113,6 +113,12 @@ def confined_sandbox(options: RunOptions, maps: Maps) -> Sandbox:
         SandboxError: likewise.
     """
     security = parse_security(options.security_opts)
+    if maps.single and not security.seccomp:
+        raise ContainerError(
+            "--security-opt seccomp=unconfined is not supported for a user with a single ID:"
+            " the filter keeps the owners of files",
+            hint="ask root for subordinate IDs, see `ocitool info`",
+        )
     sandbox = Sandbox(
         rootfs=(),
         args=(),

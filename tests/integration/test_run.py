@@ -200,47 +200,6 @@ def test_a_file_with_variables(run, tmp_path):
     assert {"A=file", "B=option", "MINE=caller's", "FROM=image"} <= set(done.stdout.splitlines())
 
 
-def test_mounts(run, store_root):
-    (store_root / "file").write_text("content\n")
-    script = "cat /d/file; touch /d/new 2>/dev/null || echo refused; touch /t/new && echo written"
-    bind = f"type=bind,src={store_root},dst=/d,readonly"
-    found = shell(run, script, "--mount", bind, "--mount", "type=tmpfs,dst=/t")
-    assert found == "content\nrefused\nwritten\n"
-
-
-def test_hosts_and_name_servers(run):
-    script = "grep db /etc/hosts; grep nameserver /etc/resolv.conf"
-    options = ("--add-host", "db:10.0.0.2", "--dns", "10.0.0.1")
-    assert shell(run, script, *options) == "10.0.0.2\tdb\nnameserver 10.0.0.1\n"
-
-
-def test_shared_memory_and_limits(run):
-    options = ("--shm-size", "1m", "--ulimit", "nofile=100:200")
-    size = shell(run, "cat /proc/self/mounts", "--shm-size", "1m")
-    assert "size=1024k" in next(line for line in size.splitlines() if " /dev/shm " in line)
-    assert shell(run, "ulimit -Sn; ulimit -Hn", *options) == "100\n200\n"
-
-
-def status(run, *options):
-    lines = shell(run, "cat /proc/self/status", *options).splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def test_capabilities_and_security_options(run):
-    assert int(status(run, "--cap-drop", "ALL", "--cap-add", "chown")["CapBnd"], 16) == 1
-    assert int(status(run, "--cap-drop", "ALL")["CapEff"], 16) == 0
-    plain = status(run)
-    assert plain["Seccomp"] == "2"
-    single = plain["NoNewPrivs"] == "1"
-    assert status(run, "--security-opt", "no-new-privileges")["NoNewPrivs"] == "1"
-    if not single:  # there the filter keeps owners, and is needed
-        assert status(run, "--security-opt", "seccomp=unconfined")["Seccomp"] == "0"
-
-
-def test_further_groups(run):
-    assert {"7", "77"} <= set(shell(run, "id -G; id -u", "-u", "7", "--group-add", "77").split())
-
-
 def test_the_file_with_the_id(run, tmp_path):
     path = tmp_path / "id"
     name = shell(run, "hostname", "--cidfile", str(path), "--network", "none").strip()
@@ -268,14 +227,6 @@ def test_the_platform_of_an_image_that_is_another_one(run):
     done = run("--pull", "never", "--platform", "linux/s390x", "tools:1", "true")
     assert done.code == 125
     assert "wanted linux/s390x, actual" in done.stderr
-
-
-def test_a_first_run_says_nothing_of_unpacking(run_cli, tools_store, tmp_path, root_only):
-    saved, fresh = tmp_path / "saved.tar", tmp_path / "root"
-    run_cli("save", "-o", saved, "tools:1", root=tools_store).ok()
-    run_cli("load", "-i", saved, root=fresh).ok()
-    done = run_cli("run", "--rm", "tools:1", "true", root=fresh).ok()
-    assert (done.stdout, done.stderr) == ("", "")
 
 
 # -- refusals ------------------------------------------------------------------------------

@@ -1,0 +1,112 @@
+"""Docker's options of ``run`` for root, a user with subordinate IDs, and one with a single ID."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("containers")
+
+
+@pytest.fixture(scope="module", params=["root", "ordinary_user", "rangeless_user"])
+def who(request):
+    """Who runs the container; None is the user who runs the tests."""
+    return None if request.param == "root" else request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def store(who, run_cli, tools_store, tools_context, session_tree):
+    """A store of that user with the image ``tools:1``."""
+    if who is None:
+        return tools_store
+    root = who.home / "run-options"
+    run_cli("build", "-q", "-t", "tools:1", tools_context, root=root, user=who).ok()
+    return root
+
+
+@pytest.fixture
+def run(who, run_cli, store):
+    """Return a function that runs ``ocitool run --rm OPTIONS tools:1 sh -c SCRIPT``."""
+
+    def run(script, *options):
+        words = ("run", "--rm", *options, "tools:1", "sh", "-c", script)
+        return run_cli(*words, root=store, user=who)
+
+    return run
+
+
+def status(run, *options):
+    lines = run("cat /proc/self/status", *options).ok().stdout.splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def test_shared_memory_and_limits(run):
+    options = ("--shm-size", "1m", "--ulimit", "nofile=100:200", "--ulimit", "core=0")
+    found = run("grep shm /proc/mounts; ulimit -Sn; ulimit -Hn; ulimit -c", *options).ok()
+    shm, *limits = found.stdout.splitlines()
+    assert "size=1024k" in shm
+    assert limits == ["100", "200", "0"]
+
+
+def test_a_limit_above_the_kernels(run):
+    done = run("true", "--ulimit", f"nofile={1 << 40}")
+    assert done.code == 125
+    assert "cannot set the resource limits: nofile is above the hard limit" in done.stderr
+
+
+def test_capabilities(run):
+    assert int(status(run, "--cap-drop", "ALL", "--cap-add", "chown")["CapBnd"], 16) == 1
+    assert int(status(run, "--cap-drop", "ALL")["CapEff"], 16) == 0
+    plain, more = status(run), status(run, "--cap-add", "SYS_NICE")
+    assert int(more["CapEff"], 16) - int(plain["CapEff"], 16) == 1 << 23
+
+
+def test_no_new_privileges(run, who):
+    single = who is not None and run("true", "-u", "7").code != 0
+    assert status(run)["NoNewPrivs"] == ("1" if single else "0")
+    assert status(run, "--security-opt", "no-new-privileges")["NoNewPrivs"] == "1"
+
+
+def test_without_the_filter_of_system_calls(run):
+    assert status(run)["Seccomp"] == "2"
+    done = run("grep -w Seccomp /proc/self/status", "--security-opt", "seccomp=unconfined")
+    if done.code == 125:  # the filter keeps owners where there is a single ID
+        assert "a single ID" in done.stderr
+    else:
+        assert done.ok().stdout == "Seccomp:\t0\n"
+
+
+def test_further_groups(run):
+    done = run("id -G", "--group-add", "77", "--group-add", "audio")
+    if done.code == 125:
+        assert "further groups 77, 11" in done.stderr
+    else:
+        assert {"77", "11"} <= set(done.ok().stdout.split())
+
+
+def test_hosts_and_name_servers(run):
+    script = "grep db /etc/hosts; grep nameserver /etc/resolv.conf"
+    options = ("--add-host", "db:10.0.0.2", "--dns", "10.0.0.1")
+    assert run(script, *options).ok().stdout == "10.0.0.2\tdb\nnameserver 10.0.0.1\n"
+
+
+def test_mounts(run, store, who):
+    shared = store.parent / "shared"
+    shared.mkdir(exist_ok=True)
+    shared.chmod(0o755)
+    (shared / "file").write_text("content\n")
+    script = "cat /d/file; touch /d/new 2>/dev/null || echo refused; touch /t/new && echo written"
+    bind = f"type=bind,src={shared},dst=/d,readonly"
+    done = run(script, "--mount", bind, "--mount", "type=tmpfs,dst=/t").ok()
+    assert done.stdout == "content\nrefused\nwritten\n"
+
+
+def test_a_first_run_says_nothing_of_unpacking(who, run_cli, store, session_tree):
+    top = store.parent / f"first-run-{store.name}"
+    run_cli("save", "-o", f"{top}.tar", "tools:1", root=store, user=who).ok()
+    run_cli("load", "-i", f"{top}.tar", root=top, user=who).ok()
+    done = run_cli("run", "--rm", "tools:1", "true", root=top, user=who).ok()
+    assert done.stdout == ""
+    # What is passed over is warned of once, by whichever command unpacks first.
+    assert "unpack" not in done.stderr.replace("cannot be unpacked", "")
+    again = run_cli("run", "--rm", "tools:1", "true", root=top, user=who).ok()
+    assert (again.stdout, again.stderr) == ("", "")
