@@ -70,7 +70,7 @@ class _Plan:
         if part.archive is not None:
             self._unpack(number, part.archive)
         elif part.item.is_directory:
-            self.make_directories(self._base)
+            self._make_destination(part)
             for entry, handle in self._directory(part):
                 self.entries.put(entry, number, handle)
         else:
@@ -78,11 +78,18 @@ class _Plan:
 
     def stream(self, part: Part) -> Iterator[LayerEntry]:
         """Yield the entries for one directory as the walk finds them, which is in order."""
-        self.make_directories(self._base)
+        self._make_destination(part)
         yield from self.entries.sorted()
         for entry, handle in self._directory(part):
             refuse_whiteout(entry.path)
             yield LayerEntry(entry, 0, handle)
+
+    def _make_destination(self, part: Part) -> None:
+        """Plan the destination of a directory; a new one has the directory's time."""
+        there = self._at(self._base)
+        self.make_directories(self._base)
+        if there is None and (made := self.entries.get(self._base)):
+            self.entries.put(made._replace(mtime=part.source.mtime(part.item)), -1, None)
 
     # -- the three kinds --------------------------------------------------------------------
 

@@ -42,6 +42,9 @@ class Source(Protocol):
     def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
         """Yield what is in a directory, parents first, paths relative to it, with handles."""
 
+    def mtime(self, item: Item) -> int:
+        """Return the time of the last change of a directory itself, in nanoseconds."""
+
     def file(self, item: Item) -> tuple[Entry, Any]:
         """Return the entry of a file and its handle."""
 
@@ -60,6 +63,9 @@ class FromContext:
         self.find = context.find
         self.walk = context.walk
         self.file = context.file
+
+    def mtime(self, item: Item) -> int:
+        return os.stat(f"{self._context.top}/{item.path}").st_mtime_ns
 
     @contextlib.contextmanager
     def contents(self, handles: list[Any]) -> Iterator[Content]:
@@ -144,6 +150,10 @@ class FromImage:
             else:
                 yield content.entry._replace(path=path), content
 
+    def mtime(self, item: Item) -> int:
+        found = self._image.tree.get(item.path)
+        return 0 if found is None else found.entry.mtime
+
     def file(self, item: Item) -> tuple[Entry, Any]:
         found = self._image.tree.get(item.path)
         if found is None:
@@ -174,6 +184,9 @@ class FromText:
 
     def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
         raise BuildError("source is not a directory", where=item.path)
+
+    def mtime(self, item: Item) -> int:
+        return self._mtime
 
     def file(self, item: Item) -> tuple[Entry, Any]:
         data = self._files[item.path]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ocitool.errors import BuildError, UnknownStage
@@ -60,6 +62,17 @@ def test_from_a_stage_number_that_is_not_there(project):
     with pytest.raises(UnknownStage, match="invalid stage index 1") as caught:
         project.build("FROM scratch\nFROM scratch\nCOPY --from=1 /f /f")
     assert caught.value.where == "Dockerfile:3"
+
+
+def test_a_new_directory_has_the_time_of_the_one_that_is_copied(project):
+    project.image("base:1", {"d": {}, "d/f": "1"})  # all of 1970
+    (members,) = project.build(scratch("COPY --from=base:1 /d /x/new")).layers
+    times = {member.name: member.mtime for member in members}
+    assert times["x/new"] == 0 and times["x"] > 0  # what the path implies is made now
+    project.put({"e/f": "1"})
+    os.utime(project.top / "e", (9, 9))
+    (members,) = project.build(scratch("COPY e f* /new")).layers
+    assert members[0].mtime == 9
 
 
 def test_from_a_stage_that_comes_later(project):
