@@ -146,14 +146,13 @@ def test_storing_with_a_helper_that_is_not_installed_is_an_error(config, environ
 
 
 @pytest.fixture
-def careless(helper, config, environment):
+def careless(helper, config):
     """Returns a function that makes the helper the shell script that it is given."""
     config.write_text('{"credHelpers":{"r.example":"fake"}}')
 
     def make(script):
         program = helper.parent / "bin/docker-credential-fake"
         program.write_text(f"#!/bin/sh\n{script}\n")
-        return default_source(environment=environment)
 
     return make
 
