@@ -15,7 +15,17 @@ SLEEPING = "FROM tools:1\nRUN echo beg''un; sleep 600\n"
 def on_a_terminal(screen, *words, cwd):
     """Begin a command whose terminal is *screen*."""
     return subprocess.Popen(
-        ["setsid", "--ctty", sys.executable, "-m", "ocitool", *map(str, words)],
+        # Where the tests run in the background, SIGINT is ignored, and commands inherit that.
+        [
+            "setsid",
+            "--ctty",
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-m",
+            "ocitool",
+            *map(str, words),
+        ],
         cwd=cwd,
         env=python_environment({"TERM": "xterm", "LC_ALL": "C.UTF-8"}),
         stdin=screen.inner,

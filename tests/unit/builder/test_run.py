@@ -161,7 +161,15 @@ def test_a_user_may_write_to_its_own_output(tools):
     assert built.output == "to stdout\nto stderr\n"
 
 
-def test_an_interrupt_while_a_command_starts_ends_it(tools, monkeypatch):
+@pytest.fixture
+def interruptible():
+    """SIGINT interrupts, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_a_command_starts_ends_it(tools, monkeypatch, interruptible):
     started = []
 
     def start(*args, **kwargs):
