@@ -6,7 +6,6 @@ docker/cli, opts/mount.go.
 
 from __future__ import annotations
 
-import csv
 import os
 import posixpath
 import re
@@ -131,6 +130,8 @@ def _bind(text: str, fields: dict[str, str], target: str, access: str) -> Mount:
 
 
 def _fields(text: str) -> dict[str, str]:
+    import csv  # slow to load, rarely wanted
+
     try:
         (row,) = csv.reader([text], strict=True)
     except (ValueError, csv.Error) as error:

@@ -5,7 +5,6 @@ Source: docker/cli, opts/hosts.go and opts/ulimit.go; docker/go-units, ulimit.go
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -66,6 +65,8 @@ def parse_server(text: str) -> str:
 
 
 def _address(text: str, where: str) -> str:
+    import ipaddress  # slow to load, rarely wanted
+
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
