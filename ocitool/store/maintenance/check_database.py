@@ -5,6 +5,7 @@ Rows of unpacked layers are checked with the layers (`ocitool.store.maintenance.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -49,12 +50,15 @@ def wrong_row(row: BadRow) -> Problem:
 
 
 def _packed(store: Store, inventory: Inventory, row: BadRow, values: tuple[Any, ...]) -> None:
-    from ocitool.layer.compression.codecs import parse
+    from ocitool.layer.compression.codecs import for_layer, for_type, parse
 
     digest, diff_id = Digest.parse(values[0]), Digest.parse(values[1])
     media_type = layer_type(parse(values[2])[0].suffix)
     size = store.blobs.size(digest)
     if size is not None:
+        with contextlib.closing(store.blobs.open(digest)) as content:
+            if for_layer(media_type, content.read(6)) is not for_type(media_type):
+                raise ValueError(values[2])
         blob = Descriptor(media_type=media_type, digest=digest, size=size)
         inventory.rows.setdefault(Layer(diff_id=diff_id, blob=blob), set()).add(row)
 
