@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
+    from ocitool.layer.apply_changeset import Applied
     from ocitool.oci.content import Stream
     from ocitool_runtime.spec import Mount
 

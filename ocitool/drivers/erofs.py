@@ -30,7 +30,7 @@ from ocitool.layer.erofs.reader import ErofsImage
 from ocitool_runtime.spec import Mount, SharedImage
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
+    from ocitool.layer.apply_changeset import Applied
     from ocitool.layer.erofs.lower_layers import Stack
     from ocitool.oci.content import Stream
 

@@ -17,7 +17,7 @@ from ocitool.layer.whiteouts import Removal
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
+    from ocitool.layer.apply_changeset import Applied
     from ocitool.oci.content import Stream
 
 

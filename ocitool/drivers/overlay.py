@@ -22,7 +22,7 @@ from ocitool.layer.whiteouts import OverlayWhiteouts
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
+    from ocitool.layer.apply_changeset import Applied
     from ocitool.oci.content import Stream
 
 _MOST_LAYERS: Final = 500  # OVL_MAX_STACK

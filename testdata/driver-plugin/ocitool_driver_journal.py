@@ -14,7 +14,7 @@ from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.vfs import VfsDriver
 
 if TYPE_CHECKING:
-    from ocitool.layer.apply import Applied
+    from ocitool.layer.apply_changeset import Applied
     from ocitool.oci.content import Stream
     from ocitool_runtime.spec import Mount
 

@@ -22,7 +22,7 @@ from ocitool.drivers.conformance.layers import Member, closed, entries_of, full,
 from ocitool.drivers.driver import Driver
 from ocitool.errors import LayerError, OcitoolError
 from ocitool.layer import ownership
-from ocitool.layer.apply import Applied
+from ocitool.layer.apply_changeset import Applied
 from ocitool.layer.beneath import remove_tree
 from ocitool_runtime.defaults import Network
 from ocitool_runtime.host import userns

@@ -20,7 +20,7 @@ from typing import Any, Final
 from ocitool.drivers.driver import Driver, Support, Usage
 from ocitool.drivers.rootless import protocol
 from ocitool.errors import DriverError, DriverUnavailable, SandboxError
-from ocitool.layer.apply import Applied
+from ocitool.layer.apply_changeset import Applied
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.fileio import write_all
 from ocitool.oci.content import Stream

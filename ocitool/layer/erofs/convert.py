@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from dataclasses import dataclass
 
-from ocitool.layer.apply import Applied, Changeset
+from ocitool.layer.apply_changeset import Applied, Changeset
 from ocitool.layer.entry import DEFAULT_LIMITS, Limits
 from ocitool.layer.erofs.lower_layers import Stack
 from ocitool.layer.erofs.target import ErofsTarget, Holes

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ocitool.errors import LayerError
-from ocitool.layer.apply import Applied, Changeset
+from ocitool.layer.apply_changeset import Applied, Changeset
 from ocitool.layer.beneath import Root
 from ocitool.layer.entry import DEFAULT_LIMITS, Entry, Limits
 from ocitool.layer.tar.reader import TarReader
