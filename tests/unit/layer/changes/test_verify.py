@@ -114,7 +114,7 @@ def test_differences_are_reported(layer, path, act, said):
 
 def test_what_was_unpacked_is_whole(layer):
     assert layer.faults() == []
-    layer.apply_changeset(*UPPER)
+    layer.apply(*UPPER)
     assert layer.faults() == []
 
 
@@ -124,7 +124,7 @@ def test_an_owner_is_compared(layer, root_only):
 
 
 def test_what_the_layer_removes_must_not_show(layer):
-    layer.apply_changeset(*UPPER)
+    layer.apply(*UPPER)
     hidden = layer.tree / "d/f"
     if layer.stack.overlay:
         hidden.unlink()
@@ -135,7 +135,7 @@ def test_what_the_layer_removes_must_not_show(layer):
 
 
 def test_an_opaque_directory_shows_nothing_of_below(layer):
-    layer.apply_changeset(file("d/.wh..wh..opq"), file("d/new", b"1"))
+    layer.apply(file("d/.wh..wh..opq"), file("d/new", b"1"))
     assert layer.faults() == []
     if layer.stack.overlay:
         os.removexattr(layer.tree / "d", "user.overlay.opaque")
@@ -145,7 +145,7 @@ def test_an_opaque_directory_shows_nothing_of_below(layer):
 
 
 def test_what_is_below_must_be_as_it_was(layer):
-    layer.apply_changeset(file("new", b"1"))
+    layer.apply(file("new", b"1"))
     if layer.stack.overlay:
         os.mknod(layer.tree / "kept", 0o020000, 0)  # a whiteout that no one asked for
         assert layer.faults() == ["/kept: hides what the layer does not remove"]
@@ -156,7 +156,7 @@ def test_what_is_below_must_be_as_it_was(layer):
 
 
 def test_of_a_path_that_comes_twice_the_last_counts(layer):
-    layer.apply_changeset(
+    layer.apply(
         file("t", b"first"), file("t", b"second"), file("u", b"1"), link("v", "u"),
         file("u", b"2"), directory("w"), file("w/x", b"x"), symlink("w", "/etc"),
     )  # fmt: skip
@@ -166,7 +166,7 @@ def test_of_a_path_that_comes_twice_the_last_counts(layer):
 
 
 def test_members_are_found_behind_links(layer):
-    layer.apply_changeset(file("l/behind", b"1"), link("l/other", "l/behind"))
+    layer.apply(file("l/behind", b"1"), link("l/other", "l/behind"))
     assert layer.faults() == []
     (layer.tree / "d/behind").unlink()
     os.utime(layer.tree / "d", ns=(0, 0))
@@ -174,7 +174,7 @@ def test_members_are_found_behind_links(layer):
 
 
 def test_sockets_and_strange_times_are_no_fault(layer):
-    layer.apply_changeset(file("old", b"1", mtime=-(10**18)), file("new", b"1", mtime=10**19))
+    layer.apply(file("old", b"1", mtime=-(10**18)), file("new", b"1", mtime=10**19))
     fd = os.open(layer.tree, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"/proc/self/fd/{fd}/socket")  # a path may have 107 bytes
@@ -184,7 +184,7 @@ def test_sockets_and_strange_times_are_no_fault(layer):
 
 
 def test_names_are_one_line_each(layer):
-    layer.apply_changeset(file("two\nlines", b"1"))
+    layer.apply(file("two\nlines", b"1"))
     os.truncate(layer.tree / "two\nlines", 0)
     assert layer.faults()[0].startswith("/two\\nlines: has")
 

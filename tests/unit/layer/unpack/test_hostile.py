@@ -13,6 +13,7 @@ from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import Removal
 from tests.unit.layer.tars import directory, extended, file, header, link, mine, record, symlink
 
+OWN = {"uid": b"%o" % os.geteuid(), "gid": b"%o" % os.getegid()}
 pytestmark = pytest.mark.usefixtures("resolution")
 
 
@@ -39,13 +40,13 @@ def untouched(outside):
     ("kind", "shown"), [(b"0", "file"), (b"2", "symlink"), (b"5", "dir"), (b"6", "fifo")]
 )
 def test_names_that_lead_out_lead_to_the_root(stack, name, kind, shown):
-    stack.apply_tar(header(name.encode(), kind=kind, link=b"secret") + bytes(1024))
+    stack.apply_tar(header(name.encode(), kind=kind, link=b"secret", **OWN) + bytes(1024))
     assert stack.shows()["outside/x"][0] == shown
 
 
 @pytest.mark.parametrize("name", ["..", "a/..", "/", "a/../../.."])
 def test_only_a_directory_can_be_the_root(stack, name):
-    stack.apply_tar(header(name.encode(), kind=b"5") + bytes(1024))
+    stack.apply_tar(header(name.encode(), kind=b"5", **OWN) + bytes(1024))
     for kind in b"0", b"1", b"2", b"3", b"6":
         member = header(name.encode(), kind=kind, link=b"secret", major=b"1", minor=b"3")
         with pytest.raises(LayerError, match="a member that is not a directory has no name"):
