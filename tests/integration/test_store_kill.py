@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -57,11 +59,31 @@ with Store.open(sys.argv[1]) as store:
 
 
 def kill_after(process, lines):
-    """Let *process* print so many lines, and kill it wherever it is then."""
+    """Let *process* print so many lines, and kill it wherever it is then.
+
+    Processes that it has begun end by themselves; until they have executed their program, they
+    hold its locks.
+    """
     with process:
         for _ in range(lines):
             assert process.stdout.readline(), process.stderr.read()
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        children = [os.pidfd_open(pid) for pid in children_of(process.pid)]
         process.send_signal(signal.SIGKILL)
+    for child in children:
+        assert select.select([child], [], [], 60)[0], "a child goes on"
+        os.close(child)
+
+
+def children_of(pid):
+    """Return the processes that *pid*, which is stopped, has begun."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):  # it has ended
+        for task in os.listdir(f"/proc/{pid}/task"):
+            text = Path(f"/proc/{pid}/task/{task}/children").read_text()
+            found += [int(child) for child in text.split()]
+    return found
 
 
 def assert_recovered(root):
