@@ -26,8 +26,8 @@ _COPIED: Final = "/dev/"
 
 
 _WARNING: Final = (
-    "namespaces are refused here: programs run in a chroot, which does not isolate them from this "
-    "process, its network and its files"
+    "programs run in a chroot, which does not isolate them from this process, its network and its "
+    "files"
 )
 
 
