@@ -27,11 +27,10 @@ from ocitool_runtime.sandbox.chroot.calls import (
 from ocitool_runtime.sandbox.files import status
 from ocitool_runtime.sandbox.notify import seccomp_notify, socketcall
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
+from ocitool_runtime.sandbox.rootfs.devices import NODES
 
 _STREAMS = {b"/dev/stdin": b"0", b"/dev/stdout": b"1", b"/dev/stderr": b"2"}
-_NODES = frozenset(
-    f"/dev/{name}".encode() for name in ("null", "zero", "full", "random", "urandom")
-)
+_NODES = frozenset(f"/dev/{name}".encode() for name in NODES)
 #: What the shim shows of itself: from a chroot nothing is seen of the mounts it lies on.
 _SHIMS = frozenset({b"/proc/self/mounts", b"/proc/self/mountinfo", b"/proc/self/mountstats"})
 _AT_SYMLINK_NOFOLLOW = 0x100
