@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
+
+from tests.fixtures.programs import execute, python_environment
 
 pytestmark = pytest.mark.usefixtures("containers")
 
@@ -108,3 +113,24 @@ def test_a_first_run_says_nothing_of_unpacking(who, run_cli, store, tools_contex
     for _ in range(2):
         done = run_cli("--driver", "vfs", "run", "--rm", "tools:1", "true", root=root, user=who)
         assert (done.ok().stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("isolation", ["namespaces", "chroot"])
+def test_a_program_that_changes_its_user_opens_its_streams(who, run_cli, store, isolation):
+    """Pipes of the caller, whose mode is 0600; docker 20.10 says "Permission denied"."""
+    if isolation == "chroot" and (who is not None or os.geteuid() != 0):
+        pytest.skip("chroot is root's")
+    script = (
+        "test -x /bin/busybox || exit 77; exec /bin/busybox su -s /bin/sh ann -c"
+        " 'read line </dev/stdin; echo $line >/dev/stdout; echo err >/dev/stderr'"
+    )
+    how = ("--driver", "vfs") if isolation == "chroot" else ()
+    words = (*how, "--isolation", isolation, "run", "-qi", "--rm", "tools:1", "sh", "-c", script)
+    python, env = (sys.executable, python_environment()) if who is None else (who.python, who.env)
+    command = (python, "-m", "ocitool", "--root", store, *words)
+    # What writes to stdin is a program of the user, what reads the output one of the tests' user.
+    done = execute(("sh", "-c", 'echo in | "$@"', "sh", *command), user=who, env=env)
+    if done.code == 77:
+        pytest.skip("needs a static busybox")
+    assert (done.code, done.stdout) == (0, "in\n"), str(done)
+    assert "err\n" in done.stderr

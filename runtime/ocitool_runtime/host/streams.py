@@ -3,6 +3,8 @@
 The kernel opens the file behind such a link anew, as the user who asks (proc(5), /proc/pid/fd). A
 pipe, file or terminal of the caller cannot be opened by another user, and a socket by nobody.
 Docker's programs have pipes of their own; here they get one where the caller's stream would not do.
+A program of root opens all of them, and may become another user by itself (su, setpriv, gosu): for
+that the caller's pipe is opened to all, where docker 20.10 says "Permission denied".
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class ProgramStreams:
 
     def _output(self, fd: int) -> int:
         mode = os.fstat(fd).st_mode
-        if not stat.S_ISSOCK(mode) and (self._root or _opens(fd, mode, _WRITABLE)):
+        others = stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)  # perhaps not even root's to open
+        if _opens(fd, mode, _WRITABLE) or (self._root and not others):
             return fd
         read, write = open_pipe()
         self._copies.append(_Copy(source=read, target=fd, owned=read))
@@ -59,7 +62,7 @@ class ProgramStreams:
     def _input(self, fd: int) -> int:
         mode = os.fstat(fd).st_mode
         # Nothing but a file is read here: what the program leaves in it is nobody else's to read.
-        if self._root or _opens(fd, mode, _READABLE) or not stat.S_ISREG(mode):
+        if _opens(fd, mode, _READABLE) or self._root or not stat.S_ISREG(mode):
             return fd
         read, write = open_pipe()
         self._copies.append(_Copy(source=fd, target=write, owned=write))
@@ -95,7 +98,7 @@ def _is_root(user: str) -> bool:
 def _opens(fd: int, mode: int, bit: int) -> bool:
     """Say whether every user may open *fd* again; an anonymous pipe is made so."""
     if mode & bit:
-        return True
+        return not stat.S_ISSOCK(mode)
     # Reached through /proc alone, where only those may look who may trace the process.
     if not stat.S_ISFIFO(mode) or not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:"):
         return False
