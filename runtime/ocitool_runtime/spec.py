@@ -119,8 +119,9 @@ class Exit:
     """How a program ended.
 
     ``code`` is its own exit code, 128+n for signal n, 126 if it could not be executed, 127 if
-    it was not found; ``error`` is the text for the last two.  ``warnings`` are what a user has to
-    know of the isolation; it gives them once.
+    it was not found, 1 if it was killed because the caller got a third SIGINT or SIGTERM; ``error``
+    is the text for the last three.  ``warnings`` are what a user has to know of the isolation; it
+    gives them once.
     """
 
     code: int

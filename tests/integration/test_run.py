@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -97,6 +99,33 @@ def test_a_terminal(tools_store, screen):
     screen.type("echo status-$?; exit 9\n")
     screen.until("status-130")
     assert running.wait(60) == 9
+
+
+@pytest.mark.parametrize("options", [(), ("-i",)])
+def test_the_third_ctrl_c_ends_a_command_that_ignores_it(tools_store, screen, options):
+    """As docker's client, which leaves the container to the engine; here it is killed."""
+    script = "trap '' INT TERM; echo ready; while :; do sleep 0.01; done"
+    streams = {"stdin": screen.inner, "stdout": screen.inner, "stderr": screen.inner}
+    running = begin(
+        tools_store, *options, "tools:1", "sh", "-c", script, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(screen.inner, termios.TIOCSCTTY, 0), **streams,
+    )  # fmt: skip
+    screen.until("ready")
+    for _ in range(3):
+        screen.type("\x03")
+        screen.until("^C")
+        while _pending(running.pid, signal.SIGINT):  # another of its kind would be lost
+            pass
+    screen.until("Error: got 3 SIGTERM/SIGINTs, forcefully exiting")
+    assert running.wait(60) == 1
+    assert os.listdir(tools_store / "containers") == []
+
+
+def _pending(pid, number):
+    """Say whether *number* waits to be delivered to *pid* (proc(5), ShdPnd)."""
+    with open(f"/proc/{pid}/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return int(fields.get("ShdPnd", "0"), 16) >> number - 1 & 1
 
 
 def test_a_terminal_needs_one_here(run):

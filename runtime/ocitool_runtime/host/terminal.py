@@ -102,7 +102,7 @@ def _wait(
 class _Signals:
     """Passes signals on to a process, those before its start, too; the third INT or TERM kills it.
 
-    Docker's client ends at the third, for programs that ignore the first two.
+    Docker's client ends at the third with exit code 1, for programs that ignore the first two.
     """
 
     def __init__(self) -> None:
@@ -125,11 +125,11 @@ class _Signals:
         self._process.kill(number if self._asked < _PATIENCE else signal.SIGKILL)
 
     def result(self, ended: Exit) -> Exit:
-        """Return *ended* with a warning if the program was killed here."""
+        """Return *ended*, or what docker's client says if the program was killed here."""
         if self._asked < _PATIENCE or ended.signal != signal.SIGKILL:
             return ended
-        warning = f"got {_PATIENCE} SIGTERM/SIGINTs: the container was killed"
-        return replace(ended, warnings=(*ended.warnings, warning))
+        text = f"got {_PATIENCE} SIGTERM/SIGINTs, forcefully exiting: the container was killed"
+        return replace(ended, code=1, error=text)
 
 
 @contextmanager
