@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -61,8 +62,10 @@ def command(app: App, /, remove: bool, quiet: bool, **given: Any) -> int:
     options = RunOptions(**given)
     if not remove:
         raise ContainerError("running a container without --rm is not supported", hint="add --rm")
-    if options.terminal and options.interactive and not sys.stdin.isatty():
-        raise ContainerError("the input device is not a TTY", hint="remove --tty")
+    if options.terminal and options.interactive and not os.isatty(0):
+        error = ContainerError("the input device is not a TTY", hint="remove --tty")
+        error.exit_code = 1  # as docker's client, which has asked no engine for a container yet
+        raise error
     try:
         with app.progress("quiet" if quiet else "auto") as renderer:
             sink: ProgressSink = renderer

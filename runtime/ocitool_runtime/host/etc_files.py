@@ -54,7 +54,7 @@ def _resolv(sandbox: Sandbox) -> bytes:
         lines = _read("/etc/resolv.conf").splitlines(keepends=True)
         kept = b"".join(line for line in lines if line.split()[:1] in _KEPT)
         return kept + "".join(f"nameserver {server}\n" for server in sandbox.dns).encode()
-    return b"" if sandbox.network == Network.NONE else _read("/etc/resolv.conf")
+    return _read("/etc/resolv.conf")  # also without a network, as docker does
 
 
 def _read(path: str) -> bytes:
