@@ -9,7 +9,7 @@
 #   make bench     ours against the peers          make conformance   what each driver passes
 #
 # Campaigns try much at random, or the same with every driver as every user.  Those of the tests
-# take two minutes together (make campaigns, which .ci/run calls); longer ones:
+# take four minutes together (make campaigns, which .ci/run calls); longer ones:
 #
 #   make crash     kills and power cuts            make soak   many processes in one store
 #   make corruption   files of stores corrupted, and repaired
@@ -39,7 +39,7 @@ test: $(ready)
 	$(pytest) -m 'not campaign' $(ARGS)
 
 campaigns: $(ready)
-	$(pytest) -m campaign $(ARGS)
+	OCITOOL_CAMPAIGN=yes $(pytest) -m campaign $(ARGS)
 
 lint: $(ready)
 	$(python) -m ruff check --no-cache .

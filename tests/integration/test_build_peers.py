@@ -87,6 +87,7 @@ def test_as_docker(case, ours, docker, context, dockerfile):
     _compare(case, "docker", ours(case), theirs)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("case", CASES)
 def test_as_buildah(case, ours, buildah, context, dockerfile, tmp_path):
     identity = "--identity-label=false"

@@ -58,6 +58,7 @@ def test_a_program_is_killed_before_the_change_that_was_asked_for(root_only, tmp
     assert done.stdout == "a b\n"
 
 
+@pytest.mark.campaign
 def test_kills(crash):
     done = crash("--kills", "6", "--cuts", "0", "--operations", "run", "--drivers", "vfs").ok()
     last = done.stdout.splitlines()[-1].split()

@@ -39,6 +39,7 @@ def test_docker_builds_the_demo(docker, busybox_base, kit):
         docker("image", "rm", "-f", tag)
 
 
+@pytest.mark.campaign
 def test_docker_builds_the_web_image(docker, debian_base, network):
     docker(
         *("build", "-t", "interop-web:docker", "--build-arg", f"BASE={debian_base}"),
@@ -47,6 +48,7 @@ def test_docker_builds_the_web_image(docker, debian_base, network):
     )
 
 
+@pytest.mark.campaign
 def test_buildah_builds_the_web_image(buildah, debian_base, network):
     buildah(
         *("build", "-t", "interop-web:buildah", "--build-arg", f"BASE={debian_base}"),

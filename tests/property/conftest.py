@@ -1,3 +1,13 @@
-"""Examples of property tests have no deadline."""
+"""Examples of property tests have no deadline, and more of them are a campaign."""
 
-import tests.fixtures.examples  # noqa: F401
+from __future__ import annotations
+
+import pytest
+
+from tests.fixtures.examples import CAMPAIGN
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let ``make campaigns`` find all properties."""
+    if CAMPAIGN:
+        item.add_marker("campaign")

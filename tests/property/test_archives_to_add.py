@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import tempfile
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.builder.copy.archive import Spooled, is_archive
 from ocitool.errors import LayerError
+from tests.fixtures.examples import examples
 from tests.unit.layer.tars import header
 
 KINDS = st.binary(min_size=1, max_size=1) | st.sampled_from([b"D", b"M", b"V", b"x", b"g", b"L"])
 NAMES = st.binary(max_size=99) | st.sampled_from([b"", b"/", b"..", b"./", b"snap"])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(NAMES, KINDS, st.binary(max_size=600), st.sampled_from([0, 5, 512, 600]))
 def test_what_has_a_header_is_unpacked_or_refused(name, kind, rest, size):
     with tempfile.TemporaryDirectory(prefix="add-") as place:
@@ -28,7 +29,7 @@ def test_what_has_a_header_is_unpacked_or_refused(name, kind, rest, size):
             assert error.where, error
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.binary(max_size=1100), st.integers(0, 511))
 def test_what_has_none_is_a_file(data, at):
     whole = bytearray(header(b"f"))

@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocitool import BuildOptions, Store, build
 from ocitool.builder.options import BuildResult
 from ocitool.drivers.conformance.layers import Member
 from ocitool.layer.entry import Entry, Kind, identity
+from tests.fixtures.examples import examples
 from tests.fixtures.stores import put_image
 
 #: Two values of each field; a field without any fails the first test.
@@ -157,7 +158,7 @@ def check(store: Store, first: BuildOptions, second: BuildOptions) -> None:
         assert hit == (before == fresh)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(nodes(), st.sampled_from(["COPY d /x", "COPY --chown=1:2 . /", "ADD --chmod=600 d /x/"]))
 @example((PLAIN, PLAIN | {"xattr": "1"}), "COPY d /x")
 @example((PLAIN | {"kind": "file"}, PLAIN | {"kind": "file", "xattr": "1"}), "ADD d /x")
@@ -173,7 +174,7 @@ def test_of_the_build_context(pair, line):
         check(store, *given)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(nodes(), st.sampled_from(["d /x", "--chown=1:2 / /", "d/n /y/"]))
 @example((PLAIN, PLAIN | {"xattr": "1"}), "d /x")
 @example((PLAIN, PLAIN | {"uid": 5}), "d /x")

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.builder.context.context import Context
@@ -15,6 +15,7 @@ from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.layer.entry import Kind, order
 from ocitool.store.build_cache import BuildCache
 from ocitool.store.database import Database
+from tests.fixtures.examples import examples
 
 NAMES = st.sampled_from(["a", "b", "a-b", "a b", "ä", ".x"])
 CONTENT = st.sampled_from(["", "1", "22"])
@@ -58,7 +59,7 @@ def taken(context: Context) -> list[tuple]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(first=ROOTS, second=ROOTS, rules=RULES, other_rules=RULES)
 def test_equal_exactly_if_the_same_is_taken(first, second, rules, other_rules):
     place = Path(tempfile.mkdtemp(prefix="ocitool-property-"))

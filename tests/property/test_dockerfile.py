@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.builder.chown_chmod import parse_chmod, parse_chown
@@ -19,6 +19,7 @@ from ocitool.builder.dockerfile import values
 from ocitool.builder.dockerfile.durations import parse_duration
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.errors import FormatError
+from tests.fixtures.examples import examples
 
 # Text that comes near the grammar: pieces of it, in any order.
 PIECES = st.sampled_from(
@@ -89,7 +90,7 @@ def test_trimming_agrees_with_a_search_of_all_ends(glob: str, value: str, longes
     assert words.expand(text, {"v": value}) == expected
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(GLOBS.filter(bool), st.text("ab\n", max_size=9), st.booleans())
 def test_replacing_agrees_with_a_regular_expression(
     glob: str, value: str, everywhere: bool
@@ -148,7 +149,7 @@ def slow(lines: list[str], path: str) -> bool:
     return ignored
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.lists(PATTERNS, max_size=5), PATHS)
 def test_ignore_rules_agree_with_the_slow_way(lines: list[str], parts: list[str]) -> None:
     path = "/".join(parts)

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from ocitool.drivers import erofs, select
@@ -25,6 +25,7 @@ from ocitool.drivers.conformance.layers import (
     whiteout,
 )
 from ocitool.errors import LayerError
+from tests.fixtures.examples import examples
 from tests.fixtures.tree_listing import LOOK
 from tests.fixtures.trees import remove_tree
 
@@ -82,7 +83,7 @@ def shown(driver, names):
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(LAYERS)
 def test_every_driver_shows_the_same(layers):
     found = {}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.errors import LayerError
@@ -20,6 +20,7 @@ from ocitool.layer.erofs.node import Device, Node
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.erofs.writer import write
 from tests.fixtures.erofs import Images, no_fsck, shown, unmountable
+from tests.fixtures.examples import examples
 from tests.unit.layer.tars import mine
 
 NAMES = st.one_of(
@@ -104,7 +105,7 @@ def seen(place: Path) -> tuple:
     )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(ENTRIES)
 def test_the_kernel_shows_what_is_in_the_tar(drawn: list) -> None:
     with scratch() as top:
@@ -130,7 +131,7 @@ def test_the_kernel_shows_what_is_in_the_tar(drawn: list) -> None:
             assert paths == named | implied
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(ENTRIES)
 def test_fsck_finds_no_fault_and_the_same_entries(drawn: list) -> None:
     """Contents and attributes are the kernel's to show: fsck 1.8.6 reads contents from the image
@@ -185,7 +186,7 @@ def described(node: Node) -> object:
     )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.dictionaries(NAMES, NODES, max_size=40))
 def test_an_image_is_read_back_as_it_was_written(named: dict[str, Node]) -> None:
     root = folder({os.fsencode(name): node for name, node in named.items()})
@@ -205,7 +206,7 @@ def test_an_image_is_read_back_as_it_was_written(named: dict[str, Node]) -> None
             assert len(list(image.nodes())) == image.inodes
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(ENTRIES, st.data())
 def test_a_corrupt_image_is_refused(drawn: list, data: st.DataObject) -> None:
     with scratch() as top:

@@ -7,7 +7,7 @@ import io
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from ocitool import Store
 from ocitool.drivers.conformance.harness import run_inside
@@ -15,6 +15,7 @@ from ocitool.drivers.conformance.layers import Member
 from ocitool.image.rootfs_tar import export_tar
 from ocitool.layer.entry import WHITEOUT, Kind, order, split
 from ocitool.layer.tar.reader import TarReader
+from tests.fixtures.examples import examples
 from tests.fixtures.stores import put_image
 from tests.fixtures.tree_listing import LOOK, Listing
 from tests.fixtures.trees import remove_tree
@@ -79,7 +80,7 @@ def plain(layers: list[list[Member]]) -> list[list[Member]]:
     return kept
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(LAYERS.map(plain))
 def test_what_is_exported_is_the_tree(layers) -> None:
     home = Path(tempfile.mkdtemp(prefix="export-"))

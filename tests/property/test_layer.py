@@ -6,7 +6,7 @@ import io
 from contextlib import suppress
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.errors import LayerError
@@ -28,6 +28,7 @@ from ocitool.layer.tar.header import Headers
 from ocitool.layer.tar.pax import dump, parse
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.writer import TarWriter
+from tests.fixtures.examples import examples
 from tests.unit.layer.holes import FORMS, sparse, whole
 from tests.unit.layer.tars import members, tar
 
@@ -205,14 +206,14 @@ def read_entries(data: bytes, *, fast: bool) -> list[object]:
     return said
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(corrupt())
 def test_the_fast_path_reads_headers_as_the_other_does(data: bytes) -> None:
     twice = data[:-1024] + data  # what was seen before is read by the fast path
     assert read_entries(twice, fast=True) == read_entries(twice, fast=False)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(corrupt())
 def test_corrupt_tars(data: bytes) -> None:
     read_all(data)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocitool.drivers.fullcopy import copy_tree
@@ -25,6 +25,7 @@ from ocitool.layer.index.merged import ImageTree
 from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import OverlayWhiteouts, Removal
 from tests.fixtures.erofs import Images
+from tests.fixtures.examples import examples
 from tests.unit.layer.conftest import OPAQUE as OPAQUE_XATTR
 from tests.unit.layer.conftest import describe, merged
 from tests.unit.layer.tars import mine
@@ -139,7 +140,7 @@ def looked_up(image: ImageTree) -> dict[str, object]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(LAYERS, min_size=1, max_size=4))
 @example([[("dir", "a/b", 0o700)], [("opaque", "a/b", None), ("whiteout", "a", None)]])
 @example([[("dir", "a/b", 0o700)], [("whiteout", "a", None), ("opaque", "a/b", None)]])
@@ -208,7 +209,7 @@ def refusal(unpack: Callable[..., object], *arguments: object) -> str:
     return ""
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.lists(ANY_CHANGES, max_size=6), min_size=1, max_size=3))
 @example([[("dir", "a", 0o755), ("file", "a/b", b""), ("link", "a", "a/b")]])
 def test_every_target_makes_or_refuses_the_same_of_any_layer(layers: list[list[Change]]) -> None:
@@ -235,7 +236,7 @@ def test_every_target_makes_or_refuses_the_same_of_any_layer(layers: list[list[C
         assert images.shows() == whole
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(LAYERS, min_size=1, max_size=3))
 def test_what_was_unpacked_passes_its_check(layers: list[list[Change]]) -> None:
     with scratch() as top:
@@ -255,7 +256,7 @@ def test_what_was_unpacked_passes_its_check(layers: list[list[Change]]) -> None:
                 assert list(compare(io.BytesIO(data), str(place), below, whole=whole)) == []
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(LAYERS, LAYERS, st.lists(st.tuples(PATHS, PATHS), max_size=2))
 def test_what_changed_since_a_copy_makes_the_same_of_another(
     base: list[Change], changes: list[Change], moves: list[tuple[str, str]]
@@ -303,7 +304,7 @@ def tick(top: Path, tree: Path) -> int:
     return now
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(LAYERS, LAYERS)
 def test_an_overlay_upper_is_what_its_layer_unpacks_to(
     base: list[Change], changes: list[Change]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.context.ignore_pattern import Glued, path_pattern
 from ocitool.builder.context.name_patterns import matches
 from tests.fixtures.deadlines import within
+from tests.fixtures.examples import examples
 
 # A token is an escape, a class, or one character.
 TOKENS = ["a", "b", "*", "?", "[ab]", "[^a]", "[a-b]", "[b-a]", "[^b-a]", "\\a", "\\*", "\\[", "."]
@@ -35,7 +36,7 @@ def name_matches(tokens: list[str], name: str) -> bool:
     return name != "" and one(tokens[0], name[0]) and name_matches(tokens[1:], name[1:])
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(st.lists(st.sampled_from(TOKENS), max_size=7), NAMES)
 def test_a_name_pattern_matches_what_its_definition_matches(tokens: list[str], name: str) -> None:
     assert matches("".join(tokens), name) is name_matches(tokens, name)
@@ -72,7 +73,7 @@ PIECES = st.lists(
 PATHS = st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(PIECES, st.booleans(), PATHS)
 def test_glued_stars_match_what_their_definition_matches(
     pieces: list[list[str]], slash: bool, path: str

@@ -17,6 +17,7 @@ from ocitool.drivers.driver import Driver
 from ocitool.errors import OcitoolError
 from ocitool.layer.beneath import remove_tree
 from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
+from tests.fixtures.examples import examples
 
 A, B = "a" * 64, "b" * 64
 PATHS = [f"{top}{name}" for top in ("", "d/", "d/e/", "i/") for name in ("d", "e", "f", "é", "x")]
@@ -126,7 +127,7 @@ def diff(made: Driver, key: str, parents: tuple[str, ...], clamp: int | None) ->
 def test_a_layer_is_written_as_root_writes_it(name: str) -> None:
     with driver(name) as roots, driver(f"{name}.aside") as aside:
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(examples(60), suppress_health_check=[HealthCheck.too_slow])
         @given(layers(lowest=True), layers(), st.none() | st.just(2))
         def compare(low: list[Member], high: list[Member], clamp: int | None) -> None:
             assert written(aside, low, high, clamp) == written(roots, low, high, clamp)

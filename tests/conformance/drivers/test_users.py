@@ -102,7 +102,8 @@ def passed(done):
     return len(lines)
 
 
-@pytest.mark.parametrize("name", ["overlay", pytest.param("vfs", marks=pytest.mark.campaign)])
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", ["overlay", "vfs"])
 def test_an_ordinary_user_has_every_driver(ordinary_user, name):
     user = ordinary_user
     support = user.run(user.python, "-c", PROBE, name).ok().stdout.strip()
