@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -47,12 +48,39 @@ def guarded(user, password):
         start("401 Unauthorized", [*headers, ("Content-Length", str(len(text)))])
         return [text]
 
+    with _serving(app) as address:
+        yield address
+
+
+@contextmanager
+def anonymous():
+    """Serve a registry that gives everybody a token, and lets in nobody without it."""
+    inner = application(MemoryBackend())
+
+    def app(environ, start):
+        if environ.get("HTTP_AUTHORIZATION") == "Bearer given":
+            return inner(environ, start)
+        asked = environ["PATH_INFO"] == "/token"
+        text = b'{"token":"given"}' if asked else b"{}"
+        realm = f'Bearer realm="http://{environ["HTTP_HOST"]}/token",service="test"'
+        headers = [("WWW-Authenticate", realm), ("Content-Length", str(len(text)))]
+        start("200 OK" if asked else "401 Unauthorized", headers)
+        return [text]
+
+    with _serving(app) as address:
+        yield address
+
+
+@contextmanager
+def _serving(app):
     with make_server("127.0.0.1", 0, app, Threads, Quiet) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_login_push_pull_logout(cli, tmp_path):
@@ -89,6 +117,42 @@ def test_login_push_pull_logout(cli, tmp_path):
             1,
             f"Error: pulling {address}/none:1: image not found in the registry: {address}/none:1\n",
         )
+
+
+@pytest.fixture
+def broken_helper(tmp_path):
+    """The environment of a user whose credential helper fails."""
+    program = tmp_path / "bin/docker-credential-broken"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'the keyring is locked'; exit 3\n")
+    program.chmod(0o755)
+    (tmp_path / "config.json").write_text('{"credsStore": "broken"}')
+    path = f"{program.parent}:{os.environ['PATH']}"
+    return {"PATH": path, "DOCKER_CONFIG": str(tmp_path)}
+
+
+def test_a_helper_that_fails_is_warned_of_where_everybody_may_pull(cli, broken_helper):
+    """With -q, too: the pull may take longer, or get less, than the user expects."""
+    said = "warning: docker-credential-broken get: the keyring is locked; continuing without"
+    with anonymous() as address:
+        name = f"{address}/app:1"
+        for words in (
+            ("push", "app:1", name), ("push", "-q", "app:1", name), ("pull", name),
+            ("pull", "-q", name), ("pull", "-aq", f"{address}/app"),
+            ("run", "-q", "--rm", "--pull", "always", name),
+        ):  # fmt: skip
+            done = cli(*words, env=broken_helper)
+            assert done.code == (126 if "run" in words else 0), done  # there is no program
+            assert done.stderr.count(said) == 1, done
+
+
+def test_a_helper_that_fails_is_the_reason_where_credentials_are_needed(cli, broken_helper):
+    with guarded("ann", "s3cret") as address:
+        name = f"{address}/app:1"
+        for words in (("push", "-q", "app:1", name), ("pull", name), ("pull", "-q", name)):
+            done = cli(*words, env=broken_helper)
+            failed(done, 1, "warning: docker-credential-broken get: the keyring is locked")
+            assert "401" in done.stderr
 
 
 def test_missing_images_are_reported(cli, free_port):
