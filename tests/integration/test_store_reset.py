@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from tests.fixtures.programs import python_environment
+from tests.fixtures.programs import execute, python_environment
 
 DOCKERFILE = (
     "FROM scratch\nCOPY --chown=1234:1234 --chmod=700 d /d\n"
@@ -120,3 +121,78 @@ def test_after_prune_the_user_can_remove_what_is_left(run_cli, ordinary_user, us
     run_cli(*words, "system", "prune", "-af", root=root, user=ordinary_user, env=env).ok()
     assert not _foreign(root, ordinary_user.uid)
     ordinary_user.run("rm", "-r", root).ok()
+
+
+@pytest.fixture
+def subvolumes(btrfs):
+    """Return a function that lists the subvolumes of the file system."""
+    program = shutil.which("btrfs", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    return lambda: execute([program, "subvolume", "list", btrfs]).ok().stdout.splitlines()
+
+
+def test_subvolumes_are_removed(run_cli, btrfs, subvolumes, context):
+    """Also of a store whose database is corrupt."""
+    for spoil in (None, "db.sqlite"):
+        root = btrfs / "store"
+        words = ("--driver", "btrfs")
+        run_cli(*words, "build", "-q", "-t", "a:1", context, root=root).ok()
+        run_cli(*words, "run", "--rm", "a:1", "/none", root=root)  # unpacks it
+        assert subvolumes()
+        if spoil:
+            (root / spoil).write_bytes(b"nonsense" * 1000)
+        run_cli("system", "reset", "-f", root=root).ok()
+        assert not root.exists()
+        assert not subvolumes()
+
+
+def test_a_users_subvolumes_are_removed(run_cli, open_btrfs, ordinary_user):
+    top = open_btrfs / "of-user"
+    top.mkdir()
+    os.chown(top, ordinary_user.uid, ordinary_user.gid)
+    context, root = top / "context", top / "store"
+    script = f"mkdir -p {context}/d && echo content > {context}/d/f && cat > {context}/Dockerfile"
+    ordinary_user.run("sh", "-c", script, stdin=DOCKERFILE).ok()
+    words = ("--driver", "btrfs")
+    run_cli(*words, "build", "-q", "-t", "a:1", context, root=root, user=ordinary_user).ok()
+    run_cli(*words, "run", "--rm", "a:1", "/none", root=root, user=ordinary_user)
+    assert _foreign(root, ordinary_user.uid)
+    run_cli("system", "reset", "-f", root=root, user=ordinary_user).ok()
+    assert not root.exists()
+
+
+def test_additional_stores_and_what_is_mounted_stay(run_cli, store_root, context, tmp_path):
+    shared = tmp_path / "shared"
+    run_cli("--driver", "overlay", "build", "-q", "-t", "a:1", context, root=shared).ok()
+    run_cli("--driver", "overlay", "run", "--rm", "a:1", "/none", root=shared)  # unpacks it
+    before = _listing(shared)
+    words = ("--driver", "overlay", "--shared-stores", shared)
+    run_cli(*words, "run", "--rm", "a:1", "/none", root=store_root)  # links to its layers
+    run_cli(*words, "tag", "a:1", "b:1", root=store_root).ok()
+    run_cli("--shared-stores", shared, "system", "reset", "-f", root=store_root).ok()
+    assert not store_root.exists()
+    assert _listing(shared) == before
+
+
+def _listing(top):
+    return sorted(
+        (str(path), path.lstat().st_mode, path.lstat().st_size) for path in top.rglob("*")
+    )
+
+
+@pytest.mark.usefixtures("root_only")
+def test_a_file_system_that_is_mounted_in_it_stays(run_cli, store_root, context, tmp_path):
+    run_cli("--driver", "vfs", "build", "-q", "-t", "a:1", context, root=store_root).ok()
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").write_text("kept")
+    (store_root / "mounted").mkdir()
+    execute(["mount", "--bind", tmp_path / "precious", store_root / "mounted"]).ok()
+    try:
+        done = run_cli("system", "reset", "-f", root=store_root)
+        assert (done.code, done.stdout) == (1, "")
+        assert f"a file system is mounted in the store: {store_root}/mounted" in done.stderr
+        assert run_cli("images", "-q", root=store_root).ok().stdout
+        assert (tmp_path / "precious/file").read_text() == "kept"
+    finally:
+        execute(["umount", store_root / "mounted"]).ok()
+    run_cli("system", "reset", "-f", root=store_root).ok()
+    assert not store_root.exists()

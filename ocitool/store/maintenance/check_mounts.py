@@ -1,4 +1,4 @@
-"""Finding mounts that killed processes have left in a store.
+"""Finding mounts in a store: those that killed processes have left, and the administrator's.
 
 Source: proc_pid_mountinfo(5).
 """
@@ -20,13 +20,24 @@ def leaked_mounts(layout: Layout) -> Iterator[Problem]:
 
     Mounts of the administrator (the store itself, its blobs) are not among them.
     """
-    root = os.path.realpath(layout.root)
+    for path, parts in _mounts(layout):
+        if _is_work(parts) and not _lives(layout, parts):
+            yield Problem(what=f"orphaned mount: {path}", remedy=f"run `umount {path}`")
+
+
+def foreign_mounts(layout: Layout) -> list[str]:
+    """Return the mount points below *layout* that ocitool has not made."""
+    return [path for path, parts in _mounts(layout) if not _is_work(parts)]
+
+
+def _mounts(layout: Layout) -> Iterator[tuple[str, list[str]]]:
+    """Yield the mount points below *layout*, and their parts behind its root."""
+    top = f"{os.path.realpath(layout.root)}/"
     with open("/proc/self/mountinfo", "rb") as file:
         paths = [_unescaped(line.split(b" ")[4]) for line in file]
     for path in paths:
-        parts = path.removeprefix(f"{root}/").split("/") if path.startswith(f"{root}/") else []
-        if _is_work(parts) and not _lives(layout, parts):
-            yield Problem(what=f"orphaned mount: {path}", remedy=f"run `umount {path}`")
+        if path.startswith(top):
+            yield path, path.removeprefix(top).split("/")
 
 
 def _is_work(parts: list[str]) -> bool:

@@ -12,6 +12,7 @@ from ocitool.settings import Settings
 from ocitool.store.atomic import is_locked
 from ocitool.store.drivers import drivers_of, open_driver
 from ocitool.store.layout import Layout
+from ocitool.store.maintenance.check_mounts import foreign_mounts
 from ocitool.store.maintenance.stale_work import unmount
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def reset(settings: Settings) -> None:
     store is removed last, so that this can be repeated if it was interrupted.
 
     Raises:
-        StoreError: the directory is not a store, belongs to another user, or cannot be removed.
+        StoreError: the directory is not a store, belongs to another user, has a file system mounted
+            in it, or cannot be removed.
         StoreLocked: another process uses it.
     """
     if not os.path.isdir(settings.root) or not os.listdir(settings.root):
@@ -33,6 +35,12 @@ def reset(settings: Settings) -> None:
     # Makes a store again of what `rm -rf` has left of one, and refuses all else.
     layout = Layout(settings.root, trusted_owner=settings.trusted_owner)
     _require_unused(layout)
+    if mounted := foreign_mounts(layout):  # whose files are perhaps no part of the store
+        raise StoreError(
+            f"a file system is mounted in the store: {mounted[0]}",
+            where=layout.root,
+            hint=f"run `umount {mounted[0]}`, then repeat the command",
+        )
     with contextlib.suppress(OcitoolError):  # what is corrupt is removed as plain files
         _remove_layers(layout)
     from ocitool.drivers import trash
