@@ -131,6 +131,11 @@ class Reference:
         return f"{tag}@{self.digest}" if self.digest is not None else tag
 
 
+def is_repository(text: str) -> bool:
+    """Return whether the reference *text* has neither a tag nor a digest."""
+    return "@" not in text and ":" not in text.rpartition("/")[2]
+
+
 def id_digits(text: str) -> str:
     """Return the digits of *text* if it may be an image ID or the beginning of one, else ``""``."""
     match = _ID.fullmatch(text)

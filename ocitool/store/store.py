@@ -209,6 +209,12 @@ class Store:
             return self.pointing(reference.digest)
         return [entry for refs in self.all_refs for entry in refs.beginning(str(reference))]
 
+    def tags_of(self, repository: str) -> list[str]:
+        """Return the full names of the images that have a tag of *repository*, oldest first."""
+        prefix = f"{Reference.parse(repository).repository}:"
+        found = [name_of(e) for refs in self.all_refs for e in refs.beginning(prefix)]
+        return list(dict.fromkeys(found))
+
     def pointing(self, digest: Digest) -> Sequence[Descriptor]:
         """Return the entries that point to *digest*, in this store and in shared ones."""
         return [entry for refs in self.all_refs for entry in refs.pointing(digest)]

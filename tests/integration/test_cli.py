@@ -254,6 +254,19 @@ def test_of_several_names_each_is_looked_at(cli):
     assert warning == "Error: 'nope' is not in the store\n"
 
 
+def test_a_name_without_a_tag_saves_all_tags_of_the_repository(cli, tmp_path):
+    """As docker does, also if none of them is called latest; with a tag it is that image alone."""
+    cli("tag", "app:1", "app:2").ok()
+    cli("tag", "app:1", "apple:3").ok()
+    for words, names in ((("app",), ["app:1", "app:2"]), (("app:2",), ["app:2"]),
+                         (("app", "app:1", "apple"), ["app:1", "app:2", "apple:3"])):  # fmt: skip
+        cli("save", "-o", tmp_path / "saved.tar", *words).ok()
+        with tarfile.open(tmp_path / "saved.tar") as tar:
+            (image,) = json.load(tar.extractfile("manifest.json"))
+        assert sorted(image["RepoTags"]) == names
+    failed(cli("save", "-o", tmp_path / "none.tar", "ap"), 1, "'ap' is not in the store")
+
+
 def test_from_is_no_change(cli, tmp_path):
     (tmp_path / "fs.tar").write_bytes(bytes(1024))
     done = cli("import", "-c", "CMD a", "-c", "FROM b", tmp_path / "fs.tar", "x:1")

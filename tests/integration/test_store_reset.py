@@ -127,7 +127,7 @@ def test_after_prune_the_user_can_remove_what_is_left(run_cli, ordinary_user, us
 def subvolumes(btrfs):
     """Return a function that lists the subvolumes of the file system."""
     program = shutil.which("btrfs", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    return lambda: execute([program, "subvolume", "list", btrfs]).ok().stdout.splitlines()
+    return lambda: execute([program, "subvolume", "list", btrfs]).ok().stdout
 
 
 def test_subvolumes_are_removed(run_cli, btrfs, subvolumes, context):

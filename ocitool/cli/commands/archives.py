@@ -29,17 +29,28 @@ output_option = click.option(
 def save(app: App, names: tuple[str, ...], output: str | None) -> None:
     """Save images to a tar archive
 
-    docker, podman, skopeo and containerd can load the archive.  An image saved by its ID or its
-    digest has no name in it.  FILE can be read by its owner alone.
+    docker, podman, skopeo and containerd can load the archive.  A name without a tag saves all tags
+    of the repository.  An image saved by its ID or its digest has no name in it.  FILE can be read
+    by its owner alone.
     """
     from ocitool.image.archive.archive import NamedImage
     from ocitool.image.archive.archive import save as save_images
     from ocitool.image.store_content import local_image
 
     with app.store() as store:
-        images = [NamedImage(local_image(store, n), _kept_name(store, n)) for n in names]
+        full = [each for name in names for each in _all_tags(store, name)]
+        images = [NamedImage(local_image(store, n), _kept_name(store, n)) for n in full]
         with archive_to(output) as sink:
             save_images(images, sink)
+
+
+def _all_tags(store: Store, name: str) -> list[str]:
+    """Return all tags of the repository *name*, as docker saves it, or else *name*."""
+    from ocitool.oci.reference import is_image_id, is_repository
+
+    if is_image_id(name) or not is_repository(name):
+        return [name]
+    return store.tags_of(name) or [name]
 
 
 def _kept_name(store: Store, name: str) -> str:

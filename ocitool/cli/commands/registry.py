@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
@@ -19,9 +18,7 @@ from ocitool.cli.options import (
 )
 from ocitool.cli.output import write_line
 from ocitool.errors import AuthError, FormatError, ImageNotFound
-
-if TYPE_CHECKING:
-    from ocitool.store.store import Store
+from ocitool.oci.reference import is_repository
 
 
 @click.command()
@@ -83,7 +80,7 @@ def pull(
 
 
 def _require_repository(name: str) -> None:
-    if "@" in name or ":" in name.rpartition("/")[2]:
+    if not is_repository(name):
         raise click.UsageError("a tag or a digest cannot be used with --all-tags")
 
 
@@ -147,7 +144,9 @@ def push(
         during(f"pushing {target or name}"),
         app.store(sink) as store,
     ):
-        names = _tags_here(store, name) if all_tags else [name]
+        names = store.tags_of(name) if all_tags else [name]
+        if not names:
+            raise ImageNotFound(f"no image in the store has a tag of {name!r}")
         pushed = [
             push_image(
                 each,
@@ -169,17 +168,6 @@ def push(
             write_line(str(reference))
         else:
             write_line(f"{reference.tag}: digest: {descriptor.digest} size: {descriptor.size}")
-
-
-def _tags_here(store: Store, name: str) -> list[str]:
-    from ocitool.oci.reference import Reference
-    from ocitool.store.refs import name_of
-
-    repository = Reference.parse(name).repository
-    found = [name_of(e) for refs in store.all_refs for e in refs.beginning(f"{repository}:")]
-    if not found:
-        raise ImageNotFound(f"no image in the store has a tag of {name!r}")
-    return list(dict.fromkeys(found))
 
 
 @click.command()
