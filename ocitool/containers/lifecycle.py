@@ -67,7 +67,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
         sandbox = started_from(confined, named, image.config.run, tree.mounts)
         done = run_foreground(isolation, sandbox, interactive=options.interactive)
     for warning in done.warnings:
-        progress.emit(Notice(text=warning, level="warning"))
+        store.warn_once(warning, progress)
     for note in done.notes:
         progress.emit(Notice(text=note, level="debug"))
     return done

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from ocitool.errors import BadReference, ImageNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
@@ -30,6 +31,8 @@ if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.store.additional_stores import SharedStore
     from ocitool.store.build_cache import BuildCache
     from ocitool.store.layers import Layers
+
+_WARNED: Final = "warned.json"  # beside the choice of a driver
 
 
 class Store:
@@ -144,6 +147,20 @@ class Store:
                     self._progress.emit(Notice(text=text, level="warning"))
                 self._driver = self.make_driver(choice.name)
             return self._driver
+
+    def warn_once(self, text: str, progress: ProgressSink) -> None:
+        """Emit a warning, unless a command has emitted it for this store before."""
+        path = f"{self.layout.drivers}/{_WARNED}"
+        try:
+            with open(path, "rb") as file:
+                known = dict.fromkeys(json.load(file))
+        except (OSError, ValueError, TypeError):
+            known = {}
+        if text in known:
+            return
+        progress.emit(Notice(text=text, level="warning"))
+        with contextlib.suppress(OSError):  # then it is emitted again
+            write_file(path, json.dumps([*known, text]).encode())
 
     def choose_driver(self) -> Choice:
         """Return which driver is used and why; probes are remembered until the next boot."""

@@ -42,7 +42,7 @@ def run(context: StepContext, step: Run, parents: tuple[Layer, ...]) -> Layer:
         output = _Output(progress, context.number)
         done = _run(context.isolation, sandbox_for(step, snapshot.mounts, mounts), output)
         for warning in done.warnings:
-            progress.emit(Notice(text=warning, level="warning"))
+            store.warn_once(warning, progress)
         for note in done.notes:
             progress.emit(Notice(text=note, level="debug"))
         if done.code:

@@ -42,11 +42,18 @@ class Automatic:
                 raise
             for _, other in candidates:
                 if other.probe().ok:
-                    self._chosen = other
-                    return other.start(sandbox, stdio)
+                    self._chosen = _warning(other)
+                    return self._chosen.start(sandbox, stdio)
             raise
         self._chosen = first
         return process
+
+
+def _warning(isolation: Isolation) -> Isolation:
+    """Return *isolation* as one that warns of what it does not isolate."""
+    from ocitool_runtime.host.chroot import Chroot
+
+    return Chroot(fallback=True) if isinstance(isolation, Chroot) else isolation
 
 
 def each_support() -> Iterator[tuple[str, Support]]:

@@ -32,10 +32,13 @@ _WARNING: Final = (
 
 
 class Chroot:
-    """Programs in a root directory of their own, and in the namespaces of their caller."""
+    """Programs in a root directory of their own, and in the namespaces of their caller.
 
-    def __init__(self) -> None:
-        self._warnings: tuple[str, ...] = (_WARNING,)
+    With *fallback* nobody has asked for it by its name, and the first program's `Exit` warns.
+    """
+
+    def __init__(self, *, fallback: bool = False) -> None:
+        self._warnings: tuple[str, ...] = (_WARNING,) if fallback else ()
 
     def probe(self) -> Support:
         """Say whether this works here, for this user; changes nothing."""

@@ -12,6 +12,7 @@ import pytest
 
 from ocitool.errors import SandboxError
 from ocitool_runtime import Mount, Sandbox, Stdio, get_isolation
+from ocitool_runtime.host.chroot import Chroot
 
 pytestmark = pytest.mark.usefixtures("root_only")
 
@@ -157,12 +158,14 @@ def test_it_ends_with_the_host_process(top):
     assert not (top / "proc").exists()
 
 
-def test_it_warns_once(top):
-    isolation = get_isolation("chroot")
+def test_it_warns_once_where_nobody_asked_for_it(top):
     sandbox = Sandbox(rootfs=(Mount(type="bind", source=str(top)),), args=("/bin/true",))
-    first, second = (isolation.start(sandbox, Stdio()).wait() for _ in range(2))
+    fallback, named = Chroot(fallback=True), get_isolation("chroot")
+    first, second, asked = (
+        each.start(sandbox, Stdio()).wait() for each in (fallback,) * 2 + (named,)
+    )
     assert "does not isolate them from this process" in first.warnings[0]
-    assert second.warnings == ()
+    assert (second.warnings, asked.warnings) == ((), ())
 
 
 @pytest.mark.parametrize(
