@@ -43,14 +43,28 @@ class App:
 
     @contextlib.contextmanager
     def store(self, progress: ProgressSink | None = None) -> Iterator[Store]:
-        """Open the store."""
+        """Open the store; a command that fails removes from it what is of no use.
+
+        What was fetched before a registry failed is of use: the next try fetches only the rest.
+        """
+        from ocitool.errors import OcitoolError, RegistryError
         from ocitool.progress import SILENT
         from ocitool.store.store import Store
 
         settings = self.settings()
         _note_temporary(settings)
         with Store(settings, progress=progress or SILENT) as store:
-            yield store
+            try:
+                yield store
+            except RegistryError:
+                raise
+            except OcitoolError:
+                if store.blobs.written:
+                    from ocitool.store.maintenance.prune import release_written
+
+                    with contextlib.suppress(OcitoolError):  # the first error is the one to report
+                        release_written(store)
+                raise
 
     def progress(self, mode: str = "auto", *, build: bool = False) -> Renderer:
         """Return the progress renderer for *mode*, to be used in a ``with`` block."""

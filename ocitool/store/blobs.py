@@ -37,6 +37,7 @@ class Blobs:
         self._layout = layout
         self._lease = lease
         self._shared = shared
+        self.written: set[Digest] = set()  # by this process
 
     def path(self, digest: Digest) -> str:
         """Return the path of a blob of this store, whether or not it exists."""
@@ -105,7 +106,7 @@ class Blobs:
 
     def writer(self, lease: Lease) -> BlobWriter:
         """Return a writer for a new blob."""
-        return BlobWriter(self._layout, lease)
+        return BlobWriter(self._layout, lease, self.written)
 
     def put(self, data: bytes, lease: Lease) -> Digest:
         """Store *data* as a blob, unless it is there already."""
@@ -135,6 +136,7 @@ class Blobs:
             os.makedirs(os.path.dirname(blob), exist_ok=True)
             with _held(blob):
                 os.rename(new, blob)
+        self.written.add(digest)
 
     def all(self) -> Iterator[Digest]:
         """Yield the digest of every blob; files of other tools are skipped."""
@@ -235,8 +237,9 @@ class BlobWriter:
     Its file is opened with the first byte, and again after a `rest`.
     """
 
-    def __init__(self, layout: Layout, lease: Lease) -> None:
+    def __init__(self, layout: Layout, lease: Lease, written: set[Digest]) -> None:
         self._layout = layout
+        self._written = written
         self._path = lease.file()
         self._fd = -1
         self._hash = hashlib.sha256()
@@ -280,6 +283,7 @@ class BlobWriter:
             path = f"{directory}/{digest.encoded}"
             with _held(path):
                 os.rename(self._path, path)
+            self._written.add(digest)
             sync_directory(directory)
         return digest
 

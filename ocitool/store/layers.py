@@ -69,6 +69,8 @@ class Layers:
         self._lease = lease
         self._get_driver = driver
         self._shared = shared
+        self.unpacked: dict[str, Layer] = {}  # by this process, under their chain IDs
+        self.indexed: set[Digest] = set()  # diff IDs, likewise
 
     @property
     def driver(self) -> Driver:
@@ -106,6 +108,7 @@ class Layers:
         """Store the index that was made while a layer was written."""
         with full_disk(self._layout.root):
             write_file(self._index_path(diff_id), data)
+        self.indexed.add(diff_id)
 
     def _index_path(self, diff_id: Digest) -> str:
         return f"{self._layout.indexes}/{diff_id.encoded}"
@@ -226,6 +229,7 @@ class Layers:
         parent = parents[-1] if parents else ""
         boot = "" if self.driver.durable else boot_id()
         self._records.put(self.driver.name, name, layer.diff_id, parent, boot)
+        self.unpacked[name] = layer
 
     def view(self, layers: Sequence[Layer]) -> tuple[Mount, ...]:
         """Return the mounts of a read-only view of *layers*."""

@@ -19,6 +19,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TIME: Final = 16  # hexadecimal digits of nanoseconds since the epoch
 #: linux/time.h: the clock that file times are taken from, never ahead of them as time() may be.
 _CLOCK_REALTIME_COARSE: Final = 5
+_CLOCK_MONOTONIC_COARSE: Final = 6
 
 
 class Lease:
@@ -97,6 +98,13 @@ def oldest_lease(layout: Layout) -> int:
     if any(time > now for time in began):
         return 0  # the clock was set back: what is young is unknown
     return min([now, *began])
+
+
+def wait_for_tick() -> None:
+    """Wait a few milliseconds, until the clock of file times is ahead of all that was written."""
+    now = time.monotonic_ns()
+    while time.clock_gettime_ns(_CLOCK_MONOTONIC_COARSE) <= now:  # the same ticks
+        time.sleep(0.001)
 
 
 def _now() -> int:

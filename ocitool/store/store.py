@@ -133,6 +133,13 @@ class Store:
                 self._lease = Lease(self.layout)
             return self._lease
 
+    def end_lease(self) -> None:
+        """End this process's lease: what it has stored is no longer unfinished work."""
+        with self._lock:
+            if self._lease is not None:
+                self._lease.close()
+                self._lease = None
+
     def driver(self) -> Driver:
         """Return the storage driver; `DriverUnavailable` if none works for this user."""
         with self._lock:
@@ -293,9 +300,7 @@ class Store:
     def close(self) -> None:
         """Release the lease, the driver and the database."""
         with self._lock:
-            if self._lease is not None:
-                self._lease.close()
-                self._lease = None
+            self.end_lease()
             if self._driver is not None:
                 self._driver.close()
                 self._driver = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import select
 
@@ -9,8 +11,9 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers import trash
-from ocitool.drivers.conformance.layers import directory, file
+from ocitool.drivers.conformance.layers import directory, file, hardlink, tar
 from ocitool.errors import DriverUnavailable
+from ocitool.oci.platform import this_platform
 from ocitool.store.maintenance.check import check
 from ocitool.store.maintenance.remove import remove_image
 from tests.fixtures.stores import LARGE as NAME
@@ -154,3 +157,35 @@ def test_what_a_killed_process_has_left_goes_with_the_next_command(
     assert os.listdir(unpacked) != []
     run_cli("system", "prune", "-f", root=store_root).ok()
     assert os.listdir(unpacked) == []
+
+
+def test_a_failed_command_leaves_nothing(run_cli, store_root, tmp_path):
+    """An import and a load of a layer that cannot be unpacked; what was there is left as it was."""
+    with Store.open(str(store_root)) as store:
+        put_image(store, NAME, [file("base", b"base")])
+        before = set(store.blobs.all())
+        layers = [tar([file("f", b"new")]).getvalue(), tar([hardlink("l", "nowhere")]).getvalue()]
+    (tmp_path / "bad.tar").write_bytes(layers[1])
+    _archive(tmp_path / "app.tar", layers)
+    for words in (("import", tmp_path / "bad.tar", "x:1"), ("load", "-i", tmp_path / "app.tar")):
+        done = run_cli(*words, root=store_root)
+        assert (done.code, "the hard link's target 'nowhere'" in done.stderr) == (1, True), done
+        with Store.open(str(store_root)) as store:
+            assert set(store.blobs.all()) == before
+            assert os.listdir(store.layout.indexes) == []
+            assert list(check(store)) == []
+
+
+def _archive(path, layers):
+    """Write an archive of docker's form with these layers."""
+    diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    rootfs = {"type": "layers", "diff_ids": diff_ids}
+    config = {"os": "linux", "architecture": this_platform().architecture, "rootfs": rootfs}
+    names = [f"{at}.tar" for at, _ in enumerate(layers)]
+    manifest = [{"Config": "config", "RepoTags": ["app:1"], "Layers": names}]
+    members = {
+        "config": json.dumps(config).encode(),
+        "manifest.json": json.dumps(manifest).encode(),
+    }
+    members.update(zip(names, layers, strict=True))
+    path.write_bytes(tar([file(name, content) for name, content in members.items()]).getvalue())

@@ -19,7 +19,7 @@ from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.timestamps import parse_time
 from ocitool.store.drivers import drivers_of, open_driver
 from ocitool.store.full_disk import free_reserve, full_disk
-from ocitool.store.leases import oldest_lease
+from ocitool.store.leases import oldest_lease, wait_for_tick
 from ocitool.store.maintenance.cache_usage import prune_records
 from ocitool.store.maintenance.filters import Filters
 from ocitool.store.maintenance.mark import Marks, mark
@@ -110,6 +110,22 @@ def release(store: Store, mine: Marks) -> None:
         _sweep_layers(store, lambda chain: chain in layers, cutoff, whole=False)
         _sweep_blobs(store, mine.blobs - marks.blobs, cutoff)
         _sweep_indexes(store, [d.encoded for d in mine.diffs - marks.diffs], cutoff)
+
+
+def release_written(store: Store) -> None:
+    """Remove what this process has stored and nobody uses, at the end of a command that failed.
+
+    The process's lease ends first, so nothing else may be done with *store* at the same time.  What
+    another process stored or claimed since is kept, as in any collection; and a command that still
+    runs keeps all that is younger than itself: then a later prune removes it.
+    """
+    store.end_lease()
+    written = store.blobs.written
+    if written:
+        # Of other blobs the images are not read, so their layers are not known to be in use.
+        own = {c for c, layer in store.layers.unpacked.items() if layer.blob.digest in written}
+        wait_for_tick()
+        release(store, Marks(blobs=set(written), diffs=set(store.layers.indexed), layers=own))
 
 
 def id_of(store: Store, entry: Descriptor) -> Digest:
