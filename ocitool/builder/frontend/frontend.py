@@ -149,9 +149,10 @@ class _Frontend:
             if is_configuration(instruction):
                 configure(state, instruction)
             else:
-                at += 1
+                before = state.vertex
                 text = " ".join(instruction.span.text.split())
-                self._step(stage, state, instruction, f"[{stage.name} {at}/{total}] {text}")
+                self._step(stage, state, instruction, f"{_prefix(stage, at + 1, total)} {text}")
+                at += state.vertex != before  # what is not shown counts in the total alone
             for variable in sorted(state.unset):
                 where = f"{self._file.name}:{instruction.span.first}"
                 self._warn(f"{where}: usage of undefined variable '${variable}'")
@@ -212,7 +213,7 @@ class _Frontend:
                 f' platform "{actual}", expected "{platform}" for current build'
             )
         vertex = SourceImage(reference=reference, platform=platform, digest=image.digest)
-        name = f"[{stage.name} 1/{_count_steps(stage)}] FROM {reference}"
+        name = f"{_prefix(stage, 1, _count_steps(stage))} FROM {reference}"
         return self._graph.add(vertex, location, name), image.config
 
     def _resolved(self, stage: Stage, reference: str, platform: Platform) -> ResolvedImage:
@@ -303,5 +304,11 @@ def _starts_from_image(stage: Stage) -> bool:
 
 
 def _count_steps(stage: Stage) -> int:
+    """Count the steps as BuildKit does: with ``WORKDIR /``, which is never shown."""
     count = sum(not is_configuration(each) for each in stage.parsed.instructions)
     return count + _starts_from_image(stage)
+
+
+def _prefix(stage: Stage, number: int, total: int) -> str:
+    """Return what the name of a step begins with; the numbers of a stage have one width."""
+    return f"[{stage.name} {number:{len(str(total))}}/{total}]"

@@ -85,6 +85,18 @@ def test_names_and_locations_lead_back_to_the_dockerfile():
     assert made.locations[at + 1].excerpt == ("COPY <<EOF /f", "x", "EOF")
 
 
+def test_steps_are_numbered_as_buildkit_numbers_them():
+    """``WORKDIR /`` is in the total and has no number; BuildKit, dockerfile2llb, prefixCommand."""
+    lines = ("FROM base AS one", "WORKDIR /", "RUN a", "WORKDIR ../..", "WORKDIR w", "RUN b")
+    made = definition(*lines)
+    assert [made.names[at] for at in sorted(made.names)] == [
+        "[one 1/6] FROM base", "[one 2/6] RUN a", "[one 3/6] WORKDIR w", "[one 4/6] RUN b",
+    ]  # fmt: skip
+    made = definition(*lines, *(f"RUN {at}" for at in range(5)))
+    assert made.names[made.result - 5] == "[one  4/11] RUN b"
+    assert made.names[made.result] == "[one  9/11] RUN 4"
+
+
 def test_the_history_names_the_vertices_that_make_layers():
     made = definition("FROM scratch", "ENV A=1", "WORKDIR /w", "LABEL l=1")
     assert made.image.history == (
