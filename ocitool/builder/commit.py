@@ -14,7 +14,7 @@ from ocitool.oci.config import History, ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.limits import CONFIG
 from ocitool.oci.manifest import Descriptor, Manifest
-from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, layer_type
+from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, is_layer, layer_type
 from ocitool.oci.reference import Reference
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
@@ -86,8 +86,13 @@ def name(store: Store, descriptor: Descriptor, tags: Sequence[str]) -> tuple[str
 
 
 def _blob(layer: Layer) -> Descriptor:
-    """Return the layer's blob with OCI's media type, which the base may have had from docker."""
-    media_type = layer_type(codec_of(layer.blob.media_type))
+    """Return the layer's blob with OCI's media type, which the base may have had from docker.
+
+    The type of a plugin's codec stays as it is.
+    """
+    media_type = layer.blob.media_type
+    if is_layer(media_type):
+        media_type = layer_type(codec_of(media_type))
     return Descriptor(media_type=media_type, digest=layer.blob.digest, size=layer.blob.size)
 
 

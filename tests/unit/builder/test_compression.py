@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from ocitool import Store
+from ocitool import BuildOptions, Store, build
+from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DriverUnavailable
+from ocitool.image.compress import Compression, recompress
+from ocitool.image.image_fs import LayeredTree
 from ocitool.image.store_content import local_image
 from ocitool.layer.compression.codecs import sniff
 from ocitool.oci.digest import Digest
 from ocitool.store.maintenance.check import check
 from ocitool.store.maintenance.prune import prune
-from tests.fixtures.stores import age
+from tests.fixtures.stores import age, put_image
 from tests.unit.builder.conftest import BuildFixture
 
 STAGES = """\
@@ -86,3 +89,18 @@ def test_a_compressed_blob_that_is_gone_is_made_again(sources):
         Path(sources.store.blobs.path(Digest.parse(digest))).unlink()
     again = sources.build(STAGES, target="tools", source_date_epoch=0)
     assert (again.digest, again.tree) == (first.digest, first.tree)
+
+
+@pytest.mark.usefixtures("zlib_codec")
+@pytest.mark.parametrize("line", ["ENV a=b", "COPY f /base/f", "COPY --from=odd:1 /base /again"])
+def test_a_base_whose_layers_a_plugin_has_compressed_stays_as_it_is(project, line):
+    (project.top / "f").write_text("f")
+    image = put_image(project.store, "", [file("base/old", b"old")])
+    image = recompress(project.store, image, Compression.parse("zlib"))
+    project.store.refs.set("docker.io/library/odd:1", image.descriptor)
+    options = BuildOptions(context=str(project.top), dockerfile=f"FROM odd:1\n{line}\n")
+    built = local_image(project.store, str(build(options, store=project.store).image_id))
+    types = [layer.media_type.rpartition("+")[2] for layer in built.manifest.layers]
+    assert types == ["zlib", "gzip"][: len(types)]
+    assert built.manifest.layers[0].digest == image.manifest.layers[0].digest
+    assert LayeredTree(project.store.layers, built.layers).read("base/old") == b"old"

@@ -19,32 +19,6 @@ from tests.fixtures.stores import put_image
 from tests.unit.layer.tars import file, tar
 
 DATA = b"content " * 100_000
-PLUGIN = """
-import contextlib, io, zlib
-
-class Deflate:
-    name = suffix = "zlib"
-    magic = b"\\x78"
-    level = 6
-    def compressor(self, level=None):
-        return zlib.compressobj(self.level if level is None else level)
-    def decompress(self, stream):
-        with contextlib.closing(stream):
-            return io.BytesIO(zlib.decompress(stream.read()))
-
-CODEC = Deflate()
-"""
-
-
-@pytest.fixture
-def plugin(tmp_path, monkeypatch):
-    """A distribution that adds the codec "zlib", installed for this test."""
-    metadata = tmp_path / "a_codec-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: a-codec\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[ocitool.codecs]\nzlib = a_codec_of_others:CODEC\n")
-    (tmp_path / "a_codec_of_others.py").write_text(PLUGIN)
-    monkeypatch.syspath_prepend(str(tmp_path))
 
 
 def plain(store, layer):
@@ -70,7 +44,7 @@ def test_a_level_that_there_is_not_leaves_nothing(store):
     assert list(store.blobs.all()) == []
 
 
-@pytest.mark.usefixtures("plugin")
+@pytest.mark.usefixtures("zlib_codec")
 def test_a_plugin_s_codec_packs_and_unpacks_layers(store):
     layer = store.layers.pack(lambda sink: sink(DATA), "zlib:9")
     assert layer.blob.media_type == f"{types.OCI_LAYER}+zlib"
@@ -78,7 +52,7 @@ def test_a_plugin_s_codec_packs_and_unpacks_layers(store):
     assert plain(store, layer) == DATA
 
 
-@pytest.mark.usefixtures("plugin")
+@pytest.mark.usefixtures("zlib_codec")
 def test_a_push_compresses_with_a_plugin_s_codec(store):
     image = put_image(store, "docker.io/library/app:1", [member("f", DATA)])
     made = recompress(store, image, Compression.parse("zlib:9"))
