@@ -7,7 +7,7 @@ Source: Dockerfile reference, "COPY", "ADD"; where the engines differ, BuildKit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from ocitool.builder.copy.sources import Source
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer.entry import Entry, Kind, split
 from ocitool.layer.index.merged import ImageTree
+from ocitool.layer.symlinks import resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,9 @@ class _Plan:
         """Add the members of an archive; unlike COPY, they replace files and directories."""
         self._refuse_non_directory(self._base, self._at(self._base))
         self.make_directories(self._base, replace(self._target, chmod=None))
-        own = {member.entry.path for member in archive.members}
+        self._resolved.clear()
+        members = (member.entry for member in archive.members)
+        own = {each.path: each.link if each.kind == Kind.SYMLINK else "" for each in members}
         for entry, offset in archive.members:
             if not entry.path:
                 continue  # the archive's own root must not change the directory's attributes
@@ -138,19 +141,28 @@ class _Plan:
             if entry.kind == Kind.HARDLINK:
                 self.entries.describe(entry.link, entry)
 
-    def _behind_links(self, path: str, own: set[str]) -> str:
-        """Return the path of a member: symbolic links of the image in it are followed."""
-        parent, name = split(path)
-        if parent and parent not in own:
-            known = self._resolved.get(parent)
-            if known is None:
-                known = self._resolved[parent] = self._tree.resolve(self._below(parent))
-            return f"{known}/{name}" if known else name
-        if parent:
-            return f"{self._behind_links(parent, own)}/{name}"
-        return self._below(path)
+    def _behind_links(self, path: str, own: Mapping[str, str]) -> str:
+        """Return the path of a member: symbolic links that are there in it are followed.
 
-    def _linked_to(self, entry: Entry, own: set[str]) -> str:
+        As docker and BuildKit unpack it: the destination is the root to which links lead.
+        """
+        parent, name = split(path)
+        known = self._resolved.get(parent)
+        if known is None:
+            known = self._resolved[parent] = resolve(parent, lambda each: self._link(each, own))
+        return self._below(f"{known}/{name}" if known else name)
+
+    def _link(self, path: str, own: Mapping[str, str]) -> str:
+        """Return the target of a link below the destination; *own* are links of the archive."""
+        if path in own:
+            return own[path]
+        path = self._below(path)
+        earlier = self.entries.get(path)
+        if earlier is None:
+            return self._tree.readlink(path)
+        return earlier.link if earlier.kind == Kind.SYMLINK else ""
+
+    def _linked_to(self, entry: Entry, own: Mapping[str, str]) -> str:
         """Return what a hard link of an archive names; never another link."""
         path = self._behind_links(entry.link, own)
         target = self._at(path)

@@ -90,9 +90,10 @@ class ImageTree:
         Absolute targets start at the tree's top and ``..`` stops there.  *last* says whether the
         last component is followed, too.
         """
-        return resolve(path, self._readlink, last=last)
+        return resolve(path, self.readlink, last=last)
 
-    def _readlink(self, path: str) -> str:
+    def readlink(self, path: str) -> str:
+        """Return the target of the symbolic link *path*, ``""`` if it is none."""
         found = self.get(path)
         if found is not None and found.entry.kind == Kind.HARDLINK:
             found = self.original(found)

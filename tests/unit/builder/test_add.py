@@ -132,10 +132,30 @@ def test_members_replace_what_is_in_their_way(project):
     assert "x/d/old" not in built.tree and "x/f/new" in built.tree
 
 
-def test_links_of_the_image_are_followed_inside_it(project):
-    project.image("base:1", {"x": {}, "real": {}, "x/in": {"link": "/real"}})
-    built = add(project, {"in/f": "1"}, base="base:1")
-    assert "real/f" in built.tree and built.tree["x/in"] == "2 0:0 -> /real"
+@pytest.mark.parametrize(
+    ("there", "recipe", "path"),
+    [
+        ({"x/real": {}, "x/l": {"link": "real"}}, {"l/f": "1"}, "x/real/f"),
+        ({"x/etc": {}, "etc": {}, "x/l": {"link": "/etc"}}, {"l/f": "1"}, "x/etc/f"),
+        ({"x/etc": {}, "etc": {}, "x/l": {"link": "../../etc"}}, {"l/f": "1"}, "x/etc/f"),
+        ({"x/n": {}, "x/l": {"link": "/m"}}, {"m": {"link": "n"}, "l/f": "1"}, "x/n/f"),
+        ({"o": {}, "x/d": {"link": "/o"}}, {"d": {}, "d/b/f": "1"}, "x/d/b/f"),
+        # BuildKit and docker 20.10: no such file or directory.
+        ({"etc": {}, "x/l": {"link": "/etc"}}, {"l/f": "1"}, "x/etc/f"),
+    ],
+)
+def test_links_of_the_image_lead_to_the_destination_as_their_root(project, there, recipe, path):
+    """As docker's archives, which are unpacked in a chroot."""
+    project.image("base:1", {"x": {}, **there})
+    built = add(project, recipe, base="base:1")
+    assert built.tree[path].startswith("0 644 0:0 6b86b273")  # of "1"
+    assert built.tree.keys().isdisjoint({"etc/f", "o/b", "m"})
+
+
+def test_an_archive_behind_a_link_of_another_one(project):
+    for name, recipe in (("a.tar", {"k": {"link": "/in"}}), ("b.tar", {"k/f": "1"})):
+        (project.top / name).write_bytes(images.archive(recipe))
+    assert "x/in/f" in project.build("FROM scratch\nADD a.tar b.tar /x/\n").tree
 
 
 def test_hard_links_in_any_order_and_with_the_attributes_of_the_last(project):
