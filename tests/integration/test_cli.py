@@ -267,10 +267,26 @@ def test_a_name_without_a_tag_saves_all_tags_of_the_repository(cli, tmp_path):
     failed(cli("save", "-o", tmp_path / "none.tar", "ap"), 1, "'ap' is not in the store")
 
 
-def test_from_is_no_change(cli, tmp_path):
+@pytest.mark.parametrize("change", ["FROM b", "RUN x", "ARG X=1", "MAINTAINER me", "COPY a b"])
+def test_what_is_no_change(cli, tmp_path, change):
     (tmp_path / "fs.tar").write_bytes(bytes(1024))
-    done = cli("import", "-c", "CMD a", "-c", "FROM b", tmp_path / "fs.tar", "x:1")
-    failed(done, 1, "FROM is not supported in --change")
+    done = cli("import", "-c", "CMD a", "-c", change, tmp_path / "fs.tar", "x:1")
+    word = change.split()[0].lower()  # as docker's daemon has it
+    failed(done, 1, f"{word} is not a valid change command")
+
+
+def test_changes_warn_as_a_dockerfile_does(cli, tmp_path):
+    (tmp_path / "fs.tar").write_bytes(bytes(1024))
+    changes = ("WORKDIR /a", "ENV A=$NONE", "EXPOSE 80\\\n\n 81", "WORKDIR b")
+    words = [word for change in changes for word in ("-c", change)]
+    done = cli("import", *words, tmp_path / "fs.tar", "x:1").ok()
+    warnings = done.stderr.splitlines()
+    assert [line.startswith("warning: --change:") for line in warnings] == [True, True]
+    assert "an empty line inside a continued instruction" in warnings[0]
+    assert "usage of undefined variable '$NONE'" in warnings[1]
+    (document,) = json.loads(cli("inspect", "x:1").ok().stdout)
+    assert document["Config"]["WorkingDir"] == "/a/b"
+    assert sorted(document["Config"]["ExposedPorts"]) == ["80/tcp", "81/tcp"]
 
 
 @pytest.mark.parametrize("option", ["--authfile=/dev/null", "--tls-verify=false"])

@@ -7,9 +7,9 @@ those that make a layer become vertices: see `steps`.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from ocitool.builder.definition import HistoryEntry, Surroundings
 from ocitool.builder.dockerfile import instructions as do
@@ -91,7 +91,8 @@ def configure(state: StageState, instruction: do.Instruction) -> None:
         DockerfileError: a value is invalid once its variables are expanded.
     """
     try:
-        _TABLE[type(instruction)](state, instruction)
+        table = _TABLE if is_configuration(instruction) else _OF_CHANGES
+        table[type(instruction)](state, instruction)
     except DockerfileError:
         raise
     except FormatError as error:
@@ -227,30 +228,51 @@ _TABLE: Mapping[type, Callable[[StageState, Any], None]] = {
 }
 
 
-def changed(changes: Sequence[str], run: RunConfig | None = None) -> RunConfig:
-    """Return *run* with the instructions *changes* applied.
+def _workdir(state: StageState, workdir: do.Workdir) -> None:
+    state.run = replace(state.run, working_dir=state.absolute(state.expand(workdir.path)))
+
+
+#: In a Dockerfile it makes a layer, too.
+_OF_CHANGES: dict[type, Callable[[StageState, Any], None]] = {do.Workdir: _workdir}
+
+
+def undefined(state: StageState, instruction: do.Instruction) -> Iterator[str]:
+    """Yield a warning for each variable that *instruction* used and nothing has set."""
+    for variable in sorted(state.unset):
+        where = f"{state.file.name}:{instruction.span.first}"
+        yield f"{where}: usage of undefined variable '${variable}'"
+    state.unset.clear()
+
+
+#: Of a Dockerfile alone; docker says the same of these.
+_NOT_CHANGES: Final = (do.Arg, do.Maintainer, do.Run, do.Copy, do.Add)
+
+
+def changed(changes: Sequence[str], warn: Callable[[str], object]) -> RunConfig:
+    """Return the configuration that the instructions *changes* make; *warn* gets each warning.
 
     Raises:
-        DockerfileError: an instruction is invalid, or changes more than the configuration.
+        DockerfileError: an instruction is invalid, or is not one for a configuration.
     """
-    run = run or RunConfig()
     if not changes:
-        return run
+        return RunConfig()
     text = "\n".join(["FROM scratch", *changes])
     file = parse(text.encode("utf-8", "surrogateescape"), name="--change")
     state = StageState(
         file=file,
         scope=Scope(given={}, globals={}, consumed=set()),
         platform=this_platform(),
-        run=run,
+        run=RunConfig(),
     )
-    state.scope.inherit(run.environment())
+    for warning in file.warnings:
+        warn(warning)
     if len(file.stages) > 1:
-        raise file.error(file.stages[1].from_.span, "FROM is not supported in --change")
+        raise file.error(file.stages[1].from_.span, "from is not a valid change command")
     for instruction in file.stages[0].instructions:
-        if not is_configuration(instruction):
-            raise file.error(
-                instruction.span, "an instruction that makes a layer is not supported in --change"
-            )
+        if isinstance(instruction, _NOT_CHANGES):
+            word = type(instruction).__name__.lower()
+            raise file.error(instruction.span, f"{word} is not a valid change command")
         configure(state, instruction)
+        for warning in undefined(state, instruction):
+            warn(warning)
     return state.config

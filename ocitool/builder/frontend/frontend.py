@@ -27,7 +27,12 @@ from ocitool.builder.dockerfile.arguments import nearest
 from ocitool.builder.dockerfile.lines import Span
 from ocitool.builder.dockerfile.parser import Dockerfile
 from ocitool.builder.frontend import steps
-from ocitool.builder.frontend.evaluate import StageState, configure, is_configuration
+from ocitool.builder.frontend.evaluate import (
+    StageState,
+    configure,
+    is_configuration,
+    undefined,
+)
 from ocitool.builder.frontend.stages import (
     ARG_HINT,
     Stage,
@@ -153,10 +158,8 @@ class _Frontend:
                 text = " ".join(instruction.span.text.split())
                 self._step(stage, state, instruction, f"{_prefix(stage, at + 1, total)} {text}")
                 at += state.vertex != before  # what is not shown counts in the total alone
-            for variable in sorted(state.unset):
-                where = f"{self._file.name}:{instruction.span.first}"
-                self._warn(f"{where}: usage of undefined variable '${variable}'")
-            state.unset.clear()
+            for warning in undefined(state, instruction):
+                self._warn(warning)
         return state
 
     def _begin(self, stage: Stage) -> StageState:

@@ -114,7 +114,7 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
 @click.argument("name", required=False, metavar="[NAME[:TAG]]")
 @click.option(
     "-c", "--change", "changes", multiple=True, metavar="INSTRUCTION",
-    help="Dockerfile instruction to apply: CMD, ENV, ENTRYPOINT, EXPOSE, LABEL, ...",
+    help="Dockerfile instruction to apply: CMD, ENV, ENTRYPOINT, EXPOSE, LABEL, WORKDIR, ...",
 )  # fmt: skip
 @click.option("-m", "--message", default="", metavar="TEXT", help="Comment for the image's history")
 @pass_app
@@ -130,7 +130,7 @@ def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], mes
 
     full = str(Reference.parse_new(name)) if name else ""
     epoch = source_date_epoch()
-    run = changed(changes)
+    run = changed(changes, lambda text: write_line(f"warning: {text}", sys.stderr))
     with _input(None if file == "-" else file) as stream, app.store() as store:
         descriptor = import_tar(
             stream, into=store, name=full, run=run, message=message, epoch=epoch
