@@ -8,15 +8,18 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any, TypeVar
 
 import click
 
 from ocitool.cli.completion_values import files
 from ocitool.oci.timestamps import SECOND, parse_epoch
 from ocitool.store.maintenance.filters import Filters, Label
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def _isolate(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -55,6 +58,14 @@ authfile_option = click.option(
     help="Path of the authentication file  [env: REGISTRY_AUTH_FILE]",
 )
 
+
+def transfer_options(command: _Command) -> _Command:
+    """Give a command the options of pull and push."""
+    for option in (authfile_option, insecure_option, progress_option, silent_option):
+        command = option(command)
+    return command
+
+
 platform_option = click.option(
     "--platform",
     metavar="OS/ARCH[/VARIANT]",
@@ -65,15 +76,15 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only imag
 
 silent_option = click.option("-q", "--quiet", is_flag=True, help="Print only the name")
 
-format_option = click.option(
-    "--format", "format_", metavar="FORMAT",
-    help="Output format: 'json', a field name, or a Go template",
-)  # fmt: skip
 
-short_format_option = click.option(
-    "-f", "--format", "format_", metavar="FORMAT",
-    help="Output format: 'json', a field name, or a Go template",
-)  # fmt: skip
+def _format_option(*names: str) -> Callable[[_Command], _Command]:
+    text = "Output format: 'json', a field name, or a Go template"
+    return click.option(*names, "format_", metavar="FORMAT", help=text)
+
+
+format_option = _format_option("--format")
+
+short_format_option = _format_option("-f", "--format")
 
 no_trunc_option = click.option("--no-trunc", is_flag=True, help="Do not truncate output")
 

@@ -120,15 +120,11 @@ class Manifest:
     def parse(cls, raw: bytes, media_type: str = "") -> Self:
         """Read a manifest; *media_type* is what the sender said it is, or ``""``."""
         fields = _document(raw, media_type, mediatypes.OCI_MANIFEST, mediatypes.MANIFESTS)
-        subject = optional(fields, "subject", dict, {}, "")
         return cls(
             raw=raw,
-            media_type=fields["mediaType"],
             config=Descriptor.from_json(required(fields, "config", dict, ""), "config"),
             layers=_descriptors(fields, "layers"),
-            annotations=string_map(fields, "annotations", ""),
-            artifact_type=optional(fields, "artifactType", str, "", ""),
-            subject=Descriptor.from_json(subject, "subject") if subject else None,
+            **_common(fields),
         )
 
     @classmethod
@@ -178,14 +174,10 @@ class Index:
         *limit* is its maximum size in bytes: the index of a layout on disk may be larger.
         """
         fields = _document(raw, media_type, mediatypes.OCI_INDEX, mediatypes.INDEXES, limit)
-        subject = optional(fields, "subject", dict, {}, "")
         return cls(
             raw=raw,
-            media_type=fields["mediaType"],
             manifests=_descriptors(fields, "manifests"),
-            annotations=string_map(fields, "annotations", ""),
-            artifact_type=optional(fields, "artifactType", str, "", ""),
-            subject=Descriptor.from_json(subject, "subject") if subject else None,
+            **_common(fields),
         )
 
     @classmethod
@@ -245,6 +237,17 @@ def _new(media_type: str, parts: Mapping[str, Any], annotations: Mapping[str, st
     if annotations:
         fields["annotations"] = dict(sorted(annotations.items()))
     return dump(fields)
+
+
+def _common(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return what manifests and indexes have both, of the fields of a document."""
+    subject = optional(fields, "subject", dict, {}, "")
+    return {
+        "media_type": fields["mediaType"],
+        "annotations": string_map(fields, "annotations", ""),
+        "artifact_type": optional(fields, "artifactType", str, "", ""),
+        "subject": Descriptor.from_json(subject, "subject") if subject else None,
+    }
 
 
 def _document(

@@ -9,13 +9,7 @@ import click
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.completion_values import images
 from ocitool.cli.errors import during
-from ocitool.cli.options import (
-    authfile_option,
-    insecure_option,
-    platform_option,
-    progress_option,
-    silent_option,
-)
+from ocitool.cli.options import authfile_option, insecure_option, platform_option, transfer_options
 from ocitool.cli.output import write_line
 from ocitool.errors import AuthError, FormatError, ImageNotFound
 from ocitool.oci.reference import is_repository
@@ -25,10 +19,7 @@ from ocitool.oci.reference import is_repository
 @click.argument("name", metavar="NAME[:TAG|@DIGEST]", shell_complete=images)
 @click.option("-a", "--all-tags", is_flag=True, help="Pull all tags of the repository NAME")
 @platform_option
-@silent_option
-@progress_option
-@insecure_option
-@authfile_option
+@transfer_options
 @pass_app
 def pull(
     app: App,
@@ -108,10 +99,7 @@ def _checked_compression(
 @click.option(
     "-a", "--all-tags", is_flag=True, help="Push all tags that the repository IMAGE has here"
 )
-@silent_option
-@progress_option
-@insecure_option
-@authfile_option
+@transfer_options
 @pass_app
 def push(
     app: App,
