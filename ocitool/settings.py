@@ -23,6 +23,7 @@ _ENVIRONMENT: Final = {
     "root": "OCITOOL_ROOT",
     "driver": "OCITOOL_DRIVER",
     "isolation": "OCITOOL_ISOLATION",
+    "network": "OCITOOL_NETWORK",
     "background": "OCITOOL_BACKGROUND",
     "shared_stores": "OCITOOL_SHARED_STORES",
     "trusted_owner": "OCITOOL_TRUSTED_OWNER",
@@ -36,6 +37,7 @@ class Settings:
     root: str  # the store's directory, absolute
     driver: str = ""  # a storage driver's name; "" chooses the first that works
     isolation: str = "auto"  # how programs are isolated; "auto" chooses the first that works
+    network: str = "default"  # of containers and RUN that do not name one: a network's name
     background: bool = True  # whether a process may go on removing files after the command
     shared_stores: tuple[str, ...] = ()  # directories, absolute; written with ":" between them
     trusted_owner: str = ""  # decimal user ID; root may use the store of this user, too
@@ -84,6 +86,7 @@ class Settings:
             shared_stores=tuple(_absolute(path, origins["shared_stores"]) for path in shared),
             driver=values.get("driver", ""),
             isolation=values.get("isolation") or "auto",
+            network=values.get("network") or "default",
             background=background == "yes",
             trusted_owner=trusted,
             origins=origins,

@@ -17,4 +17,5 @@ pytest_plugins = (
     "tests.fixtures.tools",
     "tests.fixtures.trees",
     "tests.fixtures.users",
+    "tests.fixtures.networks",
 )

@@ -63,7 +63,7 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         epoch=options.source_date_epoch,
         labels=options.labels,
         no_cache_filter=options.no_cache_filter,
-        around=inputs.surroundings(options),
+        around=inputs.surroundings(options, store.network),
     )
     rules = inputs.ignore_rules(path, directory)
     definition = define(file, arguments, images.resolve, warn)

@@ -49,7 +49,7 @@ class LocalContext:
 class Surroundings:
     """What a command finds around it, besides a file system and an environment."""
 
-    network: Network = Network.HOST
+    network: Network = Network.DEFAULT
     hosts: tuple[str, ...] = ()  # further lines of /etc/hosts
     shm_size: int = SHM_SIZE  # bytes of /dev/shm
     rlimits: tuple[Rlimit, ...] = ()

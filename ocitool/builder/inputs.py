@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import BinaryIO, Final
 
 from ocitool.builder.context.ignore import IgnoreRules
@@ -15,7 +16,6 @@ from ocitool_runtime.defaults import SHM_SIZE, Network
 from ocitool_runtime.words import parse_host, parse_ulimits
 
 _NAMES: Final = ("Dockerfile", "Containerfile")
-_NETWORKS: Final = {"default": Network.HOST, "host": Network.HOST, "none": Network.NONE}
 _LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file
 
 
@@ -118,19 +118,22 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
     return IgnoreRules()
 
 
-def surroundings(options: BuildOptions) -> Surroundings:
-    """Return what the options say of each RUN.
+def surroundings(options: BuildOptions, default: Callable[[Network], Network]) -> Surroundings:
+    """Return what the options say of each RUN; *default* is `Store.network`.
 
     Raises:
         BuildError: the network is not supported.
+        FormatError: that of the settings is not.
         SandboxError: a host or a limit is invalid.
     """
-    if options.network not in _NETWORKS:
+    try:
+        network = Network(options.network)
+    except ValueError:
         raise BuildError(
-            f"--network {options.network} is not supported", hint=f"one of {', '.join(_NETWORKS)}"
-        )
+            f"--network {options.network} is not supported", hint=f"one of {', '.join(Network)}"
+        ) from None
     return Surroundings(
-        network=_NETWORKS[options.network],
+        network=default(network),
         hosts=tuple(map(parse_host, options.add_hosts)),
         shm_size=options.shm_size or SHM_SIZE,
         rlimits=parse_ulimits(options.ulimits),

@@ -30,7 +30,7 @@ class BuildOptions:
     #: Which base images are pulled: "missing", "always" all of them, "never" none.
     pull: str = "missing"
     platform: str = ""  # default: this machine's
-    network: str = "default"  # of RUN: the same as "host", or "none"
+    network: str = "default"  # of RUN: the name of a `Network`, or "bridge"
     add_hosts: tuple[str, ...] = ()  # "name:address", lines of /etc/hosts for RUN
     shm_size: int | None = None  # bytes of /dev/shm for RUN; None or 0: 64 MiB
     ulimits: tuple[str, ...] = ()  # "name=soft[:hard]", limits of RUN

@@ -70,7 +70,9 @@ def drivers(context: click.Context, parameter: click.Parameter, begin: str) -> l
 
 def networks(context: click.Context, parameter: click.Parameter, begin: str) -> list[str]:
     """Return the networks that a container may have."""
-    return [name for name in ("host", "none") if name.startswith(begin)]
+    from ocitool_runtime.defaults import Network
+
+    return [name.value for name in Network if name.startswith(begin)]
 
 
 def pull_policies(context: click.Context, parameter: click.Parameter, begin: str) -> list[str]:

@@ -21,10 +21,10 @@ _Decorator = Callable[[_Command], _Command]
 REFUSED: Final[Mapping[str, str]] = {
     "-d": "containers run in the foreground",
     "--detach": "containers run in the foreground",
-    "-p": "the network of a container is 'host' or 'none'",
-    "--publish": "the network of a container is 'host' or 'none'",
-    "-P": "the network of a container is 'host' or 'none'",
-    "--publish-all": "the network of a container is 'host' or 'none'",
+    "-p": "no ports are published; with --network host they are the host's",
+    "--publish": "no ports are published; with --network host they are the host's",
+    "-P": "no ports are published; with --network host they are the host's",
+    "--publish-all": "no ports are published; with --network host they are the host's",
     "--privileged": "use --cap-add and --security-opt for what the command needs",
     "--device": "a container has the devices of docker's default alone",
     "--restart": "containers run in the foreground, and are removed when they exit",
@@ -37,7 +37,7 @@ REFUSED: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(
         ("--pid", "--ipc", "--uts", "--userns", "--cgroupns"),
-        "a container has namespaces of its own but for the network",
+        "a container has namespaces of its own; see --network for that one",
     ),
 }  # fmt: skip
 
@@ -144,8 +144,11 @@ identity = all_of(
                  help="Label in the state of the container, while it runs"),
     click.option("--cidfile", default="", metavar="FILE", shell_complete=files,
                  help="Write the container ID to FILE, which must not exist"),
-    click.option("--network", "--net", default="host", show_default=True, metavar="host|none",
-                 callback=_network, shell_complete=networks, help="Network of the container"),
+    click.option("--network", "--net", default="default", show_default=True,
+                 metavar="default|private|host|none", callback=_network,
+                 shell_complete=networks,
+                 help="Network of the container; 'default' is 'private' where that works, else"
+                      " 'host'  [env: OCITOOL_NETWORK]"),
     click.option("--dns", multiple=True, metavar="IP", help="Name server instead of the host's"),
 )  # fmt: skip
 

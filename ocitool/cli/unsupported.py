@@ -49,7 +49,7 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
     "context": "there is no daemon to connect to",
     "events": SYSTEM["events"],
     "manifest": "an image has one platform",
-    "network": "the network of a container is 'host' or 'none', see `ocitool run --help`",
+    "network": "a container has a private network, the host's or none, see `ocitool run --help`",
     "plugin": "plugins are Python packages, see docs/drivers.md",
     "scout": "use a scanner of images",
     "search": "use the registry's own search",

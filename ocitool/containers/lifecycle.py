@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ocitool.containers.container import Container, refuse_existing
 from ocitool.containers.mounts import parse_mounts
-from ocitool.containers.options import RunOptions
+from ocitool.containers.options import RunOptions, parse_network
 from ocitool.containers.security import capabilities, parse_security
 from ocitool.containers.variables import file_entries, variables
 from ocitool.errors import ContainerError, ImageNotFound
@@ -41,6 +41,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
         ImageNotFound: there is no such image.
     """
     options.check()
+    options = replace(options, network=store.network(parse_network(options.network)))
     isolation = get_isolation(store.settings.isolation)
     store.layout.require_writable()
     confined = confined_sandbox(options, usable_maps())
@@ -66,6 +67,8 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
         named = replace(options, hostname=options.hostname or _hostname(options, container.id))
         sandbox = started_from(confined, named, image.config.run, tree.mounts)
         done = run_foreground(isolation, sandbox, interactive=options.interactive)
+    if done.not_private:
+        store.warn_of_network(done.not_private, progress)
     for warning in done.warnings:
         store.warn_once(warning, progress)
     for note in done.notes:

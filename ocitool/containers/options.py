@@ -40,7 +40,7 @@ class RunOptions:
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     cidfile: str = ""  # a file that gets the container's ID, and must not exist
     pull: str = "missing"  # or "always", "never"
-    network: Network = Network.HOST
+    network: Network = Network.DEFAULT  # that of the settings, or else the sandbox's choice
     add_hosts: tuple[str, ...] = ()  # "name:address"
     dns: tuple[str, ...] = ()  # addresses of name servers instead of the host's
     shm_size: int | None = None  # bytes of /dev/shm; None or 0: 64 MiB

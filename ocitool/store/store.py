@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Self
 
-from ocitool.errors import BadReference, ImageNotFound, OcitoolError, StoreError
+from ocitool.errors import BadReference, FormatError, ImageNotFound, OcitoolError, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference, id_digits, is_image_id
@@ -24,6 +24,7 @@ from ocitool.store.layout import Layout, boot_id
 from ocitool.store.leases import Lease
 from ocitool.store.records import BlobRecords, LayerRecords
 from ocitool.store.refs import Refs, name_of
+from ocitool_runtime.defaults import Network
 
 if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.drivers.driver import Driver
@@ -186,6 +187,35 @@ class Store:
         from ocitool.drivers import select
 
         return select.make(name, f"{self.layout.drivers}/{name}")
+
+    # -- networks ---------------------------------------------------------------------------
+
+    def network(self, asked: Network) -> Network:
+        """Return *asked*, or the network of the settings if that is `Network.DEFAULT`.
+
+        Raises:
+            FormatError: the settings name no network.
+        """
+        if asked is not Network.DEFAULT:
+            return asked
+        try:
+            return Network(self.settings.network)
+        except ValueError:
+            raise FormatError(
+                f"network {self.settings.network!r} is not supported",
+                where=self.settings.origins.get("network", ""),
+                hint=f"one of {', '.join(Network)}",
+            ) from None
+
+    def warn_of_network(self, reason: str, progress: ProgressSink) -> None:
+        """Emit a warning that a sandbox had the host's network: once, unless *reason* changes."""
+        text = f"the host's network is used: {reason}\n".encode()
+        with contextlib.suppress(OSError), open(self.layout.network, "rb") as file:
+            if file.read(len(text) + 1) == text:
+                return
+        with contextlib.suppress(OSError):  # then the warning comes again
+            write_file(self.layout.network, text)
+        progress.emit(Notice(text=text.decode().strip(), level="warning"))
 
     # -- names ------------------------------------------------------------------------------
 

@@ -15,10 +15,19 @@ SHM_SIZE: Final = 64 << 20
 
 
 class Network(StrEnum):
-    """Which network a sandbox has.  ``Network("none")`` reads what a user has written."""
+    """Which network a sandbox has.  ``Network("none")`` reads what a user has written.
 
+    ``bridge`` is docker's name of `PRIVATE`.
+    """
+
+    DEFAULT = "default"  # PRIVATE where that works, HOST elsewhere
+    PRIVATE = "private"  # a network namespace that a program connects to the host's network
     HOST = "host"  # that of the host
     NONE = "none"  # a network namespace with nothing in it but the loopback device
+
+    @classmethod
+    def _missing_(cls, value: object) -> Network | None:
+        return cls.PRIVATE if value == "bridge" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

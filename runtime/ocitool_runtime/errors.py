@@ -45,6 +45,13 @@ class MapsUnavailable(SandboxUnavailable):
     """This user has no subordinate IDs, or no program that may map them."""
 
 
+class NoPrivateNetwork(SandboxUnavailable):
+    """A private network needs a program or a device that there is not."""
+
+    def __init__(self, why: str, *, hint: str) -> None:
+        super().__init__(f"a private network is not available: {why}", hint=hint)
+
+
 class StillRunning(SandboxError):
     """The program has not ended within the timeout."""
 
@@ -91,6 +98,7 @@ _BY_STEP: Final = (
     ("mount /proc", (errno.EPERM,), _NO_PROC),
     ("drop privileges", (errno.EINVAL,), _FEW_IDS),
     ("enter the working directory", (errno.ENOENT,), "name a directory that the container has"),
+    ("connect the private network", (0, errno.ETIMEDOUT), "use --network host"),
 )
 
 

@@ -43,6 +43,7 @@ PROGRAMS = (
     "ocitool_runtime.sandbox.supervisor",  # the part of it that forks the container init
     "ocitool_runtime.sandbox.userns",
     "ocitool_runtime.sandbox.rootfs.fuse",  # the part of it that becomes fuse-overlayfs
+    "ocitool_runtime.sandbox.network",  # the part of it that becomes slirp4netns or pasta
     "ocitool_runtime.sandbox.init",  # the part of it that stays as process 1, and reaps
     "ocitool.drivers.rootless.worker",  # works in a user namespace for a driver
 )

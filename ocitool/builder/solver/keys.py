@@ -16,6 +16,7 @@ from typing import Any, Final
 from ocitool.builder.definition import Copy, Run, Step, Surroundings
 from ocitool.store.build_cache import Content
 from ocitool.store.layer_content import Layer, chain_ids
+from ocitool_runtime.defaults import Network
 
 _VERSION: Final = 2  # of the keys; raised when a step comes to mean something else
 
@@ -36,12 +37,21 @@ def step_key(
     common = (chain(base), step.platform, epoch)
     if isinstance(step, Run):
         env = sorted(step.env.items())
-        inputs = (list(step.args), env, step.cwd, step.user, step.around.network, step.script)
+        network = _network(step.around.network)
+        inputs = (list(step.args), env, step.cwd, step.user, network, step.script)
         return key_of("RunOp", *common, *inputs, *_around(step.around))
     if isinstance(step, Copy):
         files = [list(content) for content in contents]
         return key_of("CopyOp", *common, step.dest, files, step.chown, step.chmod)
     return key_of("WorkdirOp", *common, step.path, step.user)
+
+
+def _network(network: Network) -> str:
+    """Return "none", or "host" of every network that reaches others.
+
+    Which of them is used depends on the machine, and a store may move to another.
+    """
+    return "none" if network is Network.NONE else "host"
 
 
 def _around(around: Surroundings) -> list[Any]:

@@ -108,8 +108,10 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
 )  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image ID")
 @click.option(
-    "--network", default="default", show_default=True, metavar="default|host|none",
-    shell_complete=networks, help="Network of RUN",
+    "--network", default="default", show_default=True, metavar="default|private|host|none",
+    shell_complete=networks,
+    help="Network of RUN; 'default' is 'private' where that works, else 'host'  [env:"
+    " OCITOOL_NETWORK]",
 )  # fmt: skip
 @container_options.surroundings
 @isolation_option

@@ -141,11 +141,11 @@ def _information(app: App, store: Any) -> dict[str, Any]:
     except (DriverUnavailable, StoreError) as error:
         document["Driver"] = "none"
         document["DriverWhy"] = f"{error} ({error.hint})" if error.hint else str(error)
-    return document | _isolations(settings)
+    return document | _containers(settings, store)
 
 
-def _isolations(settings: Settings) -> dict[str, str]:
-    """Return whether containers can be run, and what each isolation says of itself."""
+def _containers(settings: Settings, store: Store) -> dict[str, str]:
+    """Return whether containers can be run, and what each isolation and network says of itself."""
     from ocitool_runtime.host.automatic import each_support
 
     found = dict(each_support())
@@ -157,7 +157,28 @@ def _isolations(settings: Settings) -> dict[str, str]:
         document[f"Isolation{name.capitalize()}"] = "supported" if support.ok else support.reason
     if not usable and first.hint:
         document["ContainersHint"] = first.hint
-    return document
+    return document | (_networks(store, usable) if usable else {})
+
+
+def _networks(store: Store, isolation: str) -> dict[str, str]:
+    from ocitool_runtime.defaults import Network
+    from ocitool_runtime.host import private_network
+
+    found = {Network.PRIVATE: "supported", Network.HOST: "supported", Network.NONE: "supported"}
+    chosen = store.network(Network.DEFAULT)
+    if isolation != "namespaces":
+        found |= dict.fromkeys(
+            (Network.PRIVATE, Network.NONE), f"not supported by isolation {isolation}"
+        )
+    else:
+        support = private_network.probe()
+        remedy = f"{support.reason} ({support.hint})" if support.hint else support.reason
+        found[Network.PRIVATE] = f"supported ({support.reason})" if support.ok else remedy
+    if chosen is Network.DEFAULT:
+        private = found[Network.PRIVATE].startswith("supported")
+        chosen = Network.PRIVATE if private else Network.HOST
+    document = {f"Network{name.capitalize()}": text for name, text in found.items()}
+    return {"Network": chosen.value, **document}
 
 
 def _shared_stores(store: Store, settings: Settings) -> dict[str, str]:

@@ -55,7 +55,7 @@ class Chroot:
             kept = capabilities.normal(sandbox.capabilities)
             plan["notifying"] = seccomp.program(kept, notify=True, files=True) or b""
         warnings, self._warnings = self._warnings, ()
-        return start("chroot", plan, stdio, Maps(), warnings)
+        return start("chroot", plan, stdio, Maps(), warnings=warnings)
 
 
 def _check(sandbox: Sandbox) -> None:
@@ -76,7 +76,7 @@ def _check(sandbox: Sandbox) -> None:
                 "isolation by chroot does not support volumes", where=f"mount {mount.target}",
                 hint="use --isolation namespaces",
             )  # fmt: skip
-    if sandbox.network != Network.HOST:
+    if sandbox.network not in (Network.DEFAULT, Network.HOST):
         raise SandboxError(
             f"isolation by chroot does not support network '{sandbox.network}'",
             where="network",

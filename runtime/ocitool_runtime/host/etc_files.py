@@ -9,6 +9,7 @@ import posixpath
 from typing import Final
 
 from ocitool_runtime.defaults import Network
+from ocitool_runtime.host.private_network import ADDRESS, name_servers
 from ocitool_runtime.sandbox.plan import FilePlan
 from ocitool_runtime.spec import Sandbox
 
@@ -38,23 +39,28 @@ def host_files(sandbox: Sandbox) -> list[FilePlan]:
 
 
 def _hosts(sandbox: Sandbox) -> bytes:
-    text = b"" if sandbox.network == Network.NONE else _read("/etc/hosts")
+    own = sandbox.network in (Network.NONE, Network.PRIVATE)
+    text = b"" if own else _read("/etc/hosts")
     text = text or _LOOPBACK.encode()
     if not text.endswith(b"\n"):
         text += b"\n"
     lines = list(sandbox.hosts)
     if sandbox.hostname:
-        lines.append(f"127.0.0.1\t{sandbox.hostname}")
+        address = ADDRESS if sandbox.network == Network.PRIVATE else "127.0.0.1"
+        lines.append(f"{address}\t{sandbox.hostname}")
     return text + "".join(f"{line}\n" for line in lines).encode()
 
 
 def _resolv(sandbox: Sandbox) -> bytes:
+    text = _read("/etc/resolv.conf")
+    lines = text.splitlines(keepends=True)
     if sandbox.dns:
         # As docker does: the host's search domains and options stay.
-        lines = _read("/etc/resolv.conf").splitlines(keepends=True)
         kept = b"".join(line for line in lines if line.split()[:1] in _KEPT)
         return kept + "".join(f"nameserver {server}\n" for server in sandbox.dns).encode()
-    return _read("/etc/resolv.conf")  # also without a network, as docker does
+    if sandbox.network == Network.PRIVATE:
+        return b"".join(name_servers(lines))
+    return text  # also without a network, as docker does
 
 
 def _read(path: str) -> bytes:

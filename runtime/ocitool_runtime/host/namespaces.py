@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.host import userns
+from ocitool_runtime.defaults import Network
+from ocitool_runtime.errors import NoPrivateNetwork, StepRefused
+from ocitool_runtime.host import private_network, userns
 from ocitool_runtime.host.idmap import Maps
 from ocitool_runtime.host.plan import make_plan
 from ocitool_runtime.host.process import ShimProcess, start
 from ocitool_runtime.isolation import Support
+from ocitool_runtime.sandbox.network import CONNECT
 from ocitool_runtime.spec import Sandbox, Stdio
 
 _MACHINES = ("x86_64", "aarch64")
@@ -18,6 +23,9 @@ _MACHINES = ("x86_64", "aarch64")
 
 class Namespaces:
     """Programs in their own user, mount, PID, IPC, UTS, cgroup and network namespaces."""
+
+    def __init__(self) -> None:
+        self._not_private = ""  # why a private network was refused, once that was tried
 
     def probe(self) -> Support:
         """Say whether this works here, for this user; changes nothing."""
@@ -38,5 +46,29 @@ class Namespaces:
                 where="uid_maps",
                 hint="pass the maps of ocitool_runtime.host.userns.usable_maps()",
             )
-        maps = Maps(uid_maps=sandbox.uid_maps, gid_maps=sandbox.gid_maps)
-        return start("sandbox", make_plan(sandbox), stdio, maps)
+        if sandbox.network == Network.PRIVATE:
+            return _start_private(sandbox, stdio)
+        if sandbox.network == Network.DEFAULT and not self._not_private:
+            try:
+                return _start_private(sandbox, stdio)
+            except NoPrivateNetwork as error:
+                self._not_private = error.message
+            except StepRefused as error:
+                if error.step != CONNECT:
+                    raise
+                self._not_private = error.message
+        why = self._not_private if sandbox.network == Network.DEFAULT else ""
+        return _start(sandbox, stdio, not_private=why)
+
+
+def _start_private(sandbox: Sandbox, stdio: Stdio) -> ShimProcess:
+    command = private_network.helper(userns=bool(sandbox.uid_maps))
+    return _start(replace(sandbox, network=Network.PRIVATE), stdio, command)
+
+
+def _start(
+    sandbox: Sandbox, stdio: Stdio, network_helper: Sequence[str] = (), *, not_private: str = ""
+) -> ShimProcess:
+    maps = Maps(uid_maps=sandbox.uid_maps, gid_maps=sandbox.gid_maps)
+    plan = make_plan(sandbox, network_helper)
+    return start("sandbox", plan, stdio, maps, not_private=not_private)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from ocitool.errors import SandboxError
@@ -49,8 +50,12 @@ _LIMITS: Final = [
 ]
 
 
-def make_plan(sandbox: Sandbox) -> Plan:
-    """Return the plan for *sandbox*; raises SandboxError for invalid values."""
+def make_plan(sandbox: Sandbox, network_helper: Sequence[str] = ()) -> Plan:
+    """Return the plan for *sandbox*; raises SandboxError for invalid values.
+
+    *network_helper* is the command that connects a private network; a network that is left to
+    choice is the host's.
+    """
     _check(sandbox)
     mask = capabilities.mask(sandbox.capabilities)
     return Plan(
@@ -65,6 +70,7 @@ def make_plan(sandbox: Sandbox) -> Plan:
         groups=list(sandbox.groups),
         hostname=sandbox.hostname,
         network=_network(sandbox.network),
+        network_helper=list(network_helper),
         userns=bool(sandbox.uid_maps),
         readonly=sandbox.readonly,
         terminal=sandbox.terminal,
@@ -118,12 +124,14 @@ def _check(sandbox: Sandbox) -> None:
 
 def _network(network: str) -> str:
     try:
-        return Network(network).value  # a plain string: the plan is marshalled
+        known = Network(network)
     except ValueError:
-        known = ", ".join(Network)
+        hint = f"one of {', '.join(Network)}"
         raise SandboxError(
-            f"network {network!r} is not supported", where="network", hint=f"one of {known}"
+            f"network {network!r} is not supported", where="network", hint=hint
         ) from None
+    # A plain string: the plan is marshalled.
+    return (Network.HOST if known is Network.DEFAULT else known).value
 
 
 def _environment(env: tuple[str, ...]) -> dict[bytes, bytes]:
@@ -141,7 +149,7 @@ def _environment(env: tuple[str, ...]) -> dict[bytes, bytes]:
 def _filter(sandbox: Sandbox, *, notify: bool = False) -> bytes:
     program = seccomp.program(
         capabilities.normal(sandbox.capabilities),
-        # The thread that answers for a single id is in the caller's network: no sockets from it.
+        # The thread that answers for a single id makes no sockets.
         notify=notify and not sandbox.owners_aside,
         single_id=notify and sandbox.owners_aside,
     )

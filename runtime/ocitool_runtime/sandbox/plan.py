@@ -62,7 +62,8 @@ class Plan(TypedDict):
     user: str
     groups: list[str]
     hostname: str
-    network: str
+    network: str  # of `Network`, but "default"
+    network_helper: list[str]  # of a private network: the program and its arguments
     userns: bool
     readonly: bool
     terminal: bool

@@ -17,10 +17,10 @@ import marshal
 import os
 import sys
 
-from ocitool_runtime.sandbox import channel, syscalls, userns
+from ocitool_runtime.sandbox import channel, network, syscalls, userns
 from ocitool_runtime.sandbox.cgroups import Cgroup
 from ocitool_runtime.sandbox.channel import failure, step
-from ocitool_runtime.sandbox.network import raise_loopback
+from ocitool_runtime.sandbox.network import Network
 from ocitool_runtime.sandbox.notify.socketcall import Sockets
 from ocitool_runtime.sandbox.rootfs.devices import Devices, Terminal
 from ocitool_runtime.sandbox.rootfs.fuse import FuseServers
@@ -52,6 +52,8 @@ def main() -> None:
             from ocitool_runtime.sandbox.chroot import sandbox as chroot
 
             chroot.serve(mode, control, _read_plan(plan_fd))
+        elif mode == "network-probe":
+            network.probe(control, _read_plan(plan_fd))
         else:
             userns.main(mode, control, _read_plan(plan_fd))
     except BaseException as error:  # the host process must learn of every failure
@@ -67,24 +69,43 @@ def _read_plan(fd: int) -> Plan:
     return plan
 
 
+class _Setup:
+    """What each part of the setup works with."""
+
+    def __init__(self, control: _socket.socket, plan: Plan) -> None:
+        self.control = control
+        self.plan = plan
+        self.notes: list[str] = []
+        self.network = Network(plan)
+
+
 def sandbox(control: _socket.socket, plan: Plan) -> None:
     """Set the sandbox up, run the program, and send how it ended."""
-    notes: list[str] = []
     os.chdir("/")
     os.umask(0o022)
-    if plan["userns"]:
-        userns.user_namespace(control)
-    shared = SharedMounts(plan["shared"])
+    setup = _Setup(control, plan)
     try:
-        with step("mount the layers"):
-            shared.hold()
-        last = _in_namespaces(control, plan, notes)
+        if plan["userns"]:
+            userns.user_namespace(control)
+        setup.network.enter()
+        last = _with_shared_mounts(setup)
     finally:
-        shared.release()
+        setup.network.end()
     tell(control, last)  # nothing is mounted any more: the host process may remove the layers now
 
 
-def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> Message:
+def _with_shared_mounts(setup: _Setup) -> Message:
+    """Return the last message: how it ended."""
+    shared = SharedMounts(setup.plan["shared"])
+    try:
+        with step("mount the layers"):
+            shared.hold()
+        return _in_namespaces(setup)
+    finally:
+        shared.release()
+
+
+def _in_namespaces(setup: _Setup) -> Message:
     """Return the last message: how it ended."""
     with step("make namespaces"):
         syscalls.unshare(syscalls.CLONE_NEWNS)
@@ -92,42 +113,40 @@ def _in_namespaces(control: _socket.socket, plan: Plan, notes: list[str]) -> Mes
     servers = FuseServers()
     try:
         with step("start fuse-overlayfs"):
-            servers.start([*plan["rootfs"], *plan["mounts"]])
-        return _in_cgroup(control, plan, notes)
+            servers.start([*setup.plan["rootfs"], *setup.plan["mounts"]])
+        return _in_cgroup(setup)
     finally:
         with step("stop fuse-overlayfs"):
             servers.end()
 
 
-def _in_cgroup(control: _socket.socket, plan: Plan, notes: list[str]) -> Message:
+def _in_cgroup(setup: _Setup) -> Message:
     """Return the last message: how it ended."""
     cgroup = Cgroup()  # without fuse-overlayfs, which needs /dev/fuse
     try:
         with step("make a cgroup"):
             if refused := cgroup.enter():
-                notes.append(f"the container has no cgroup of its own: {refused}")
-        return _sandbox(control, plan, cgroup, notes)
+                setup.notes.append(f"the container has no cgroup of its own: {refused}")
+        return _sandbox(setup, cgroup)
     finally:
         cgroup.remove()
 
 
-def _sandbox(control: _socket.socket, plan: Plan, cgroup: Cgroup, notes: list[str]) -> Message:
+def _sandbox(setup: _Setup, cgroup: Cgroup) -> Message:
     """Return the last message: how it ended."""
+    plan = setup.plan
     with step("prepare for seccomp notifications"):
         handler = _ownership_handler() if plan["owners_aside"] else None
         sockets = _sockets(plan) if handler is None else None
     with step("make namespaces"):
-        network = syscalls.CLONE_NEWNET if plan["network"] == "none" else 0
-        syscalls.unshare(_NAMESPACES | network)
+        syscalls.unshare(_NAMESPACES)
     with step("set the host name"):
         if plan["hostname"]:
             syscalls.sethostname(plan["hostname"].encode())
-        if network:
-            raise_loopback()
     with step("mount the root file system"):
-        rootfs = Rootfs(plan, cgroup, notes)
+        rootfs = Rootfs(plan, cgroup, setup.notes)
     try:
-        return _run(control, plan, rootfs, cgroup, notes, handler, sockets)
+        return _run(setup, rootfs, cgroup, handler, sockets)
     finally:
         rootfs.clean()
 
@@ -147,27 +166,26 @@ def _sockets(plan: Plan) -> Sockets | None:
 
 
 def _run(
-    control: _socket.socket,
-    plan: Plan,
+    setup: _Setup,
     rootfs: Rootfs,
     cgroup: Cgroup,
-    notes: list[str],
     handler: OwnershipHandler | None,
     sockets: Sockets | None,
 ) -> Message:
-    proc, terminal = _furnish(plan, rootfs, cgroup, notes)
+    proc, terminal = _furnish(setup.plan, rootfs, cgroup, setup.notes)
 
     def enter() -> None:
         with step("mount /proc"):
             rootfs.mount_proc(proc)
         with step("pivot into the root"):
             rootfs.pivot()
+        setup.network.wait()
 
     def forked() -> None:
         if refused := cgroup.leave():
-            notes.append(f"the shim stays in the container's cgroup: {refused}")
+            setup.notes.append(f"the shim stays in the container's cgroup: {refused}")
 
-    supervisor = Supervisor(control, plan, terminal, notes)
+    supervisor = Supervisor(setup.control, setup.plan, terminal, setup.notes)
     if failed := supervisor.start(enter, forked, sockets):
         return failed
     if handler is not None and (listener := supervisor.take_listener()) >= 0:

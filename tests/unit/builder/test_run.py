@@ -238,7 +238,7 @@ def test_what_a_command_could_see_is_in_its_key(tools, changed):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"network": "bridge"}, "--network bridge is not supported"),
+        ({"network": "mine"}, "--network mine is not supported"),
         ({"add_hosts": ("db",)}, "invalid host 'db'"),
         ({"ulimits": ("bogus=1",)}, "invalid ulimit type: bogus"),
     ],

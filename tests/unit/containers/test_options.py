@@ -17,7 +17,7 @@ from ocitool_runtime.host.idmap import Maps, single_map
         ({"pull": "often"}, "invalid pull option: 'often'"),
         ({"shm_size": -1}, "must not be less than 0"),
         ({"labels": {"": "x"}}, "the name is empty"),
-        ({"network": "bridge"}, "--network bridge is not supported"),
+        ({"network": "mine"}, "--network mine is not supported"),
     ],
 )
 def test_values_that_are_refused(options, said):

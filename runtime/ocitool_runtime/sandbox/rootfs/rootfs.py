@@ -154,7 +154,7 @@ class Rootfs:
         A new one can only be mounted by the owner of the network namespace.
         """
         attributes = RDONLY | NOSUID | NODEV | NOEXEC
-        if self._plan["network"] == "none" or not self._plan["userns"]:
+        if self._plan["network"] != "host" or not self._plan["userns"]:
             try:
                 return mounts.filesystem("sysfs", attributes, [])
             except Refused:

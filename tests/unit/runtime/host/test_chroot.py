@@ -172,6 +172,7 @@ def test_it_warns_once_where_nobody_asked_for_it(top):
     ("fields", "said"),
     [
         ({"network": "none"}, "does not support network 'none'"),
+        ({"network": "private"}, "does not support network 'private'"),
         ({"mounts": (Mount(type="tmpfs", target="/x"),)}, "does not support volumes"),
         ({"mounts": (Mount(type="bind", source="/etc", target="/x"),)}, "does not support volumes"),
         ({"readonly": True}, "a root directory that is writable and not mounted"),
