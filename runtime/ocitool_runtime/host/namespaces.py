@@ -12,7 +12,7 @@ from ocitool_runtime.defaults import Network
 from ocitool_runtime.errors import NoPrivateNetwork, StepRefused
 from ocitool_runtime.host import private_network, userns
 from ocitool_runtime.host.idmap import Maps
-from ocitool_runtime.host.plan import make_plan
+from ocitool_runtime.host.plan import make_plan, parse_network
 from ocitool_runtime.host.process import ShimProcess, start
 from ocitool_runtime.isolation import Support
 from ocitool_runtime.sandbox.network import CONNECT
@@ -46,9 +46,10 @@ class Namespaces:
                 where="uid_maps",
                 hint="pass the maps of ocitool_runtime.host.userns.usable_maps()",
             )
-        if sandbox.network == Network.PRIVATE:
+        network = parse_network(sandbox.network)
+        if network is Network.PRIVATE:
             return _start_private(sandbox, stdio)
-        if sandbox.network == Network.DEFAULT and not self._not_private:
+        if network is Network.DEFAULT and not self._not_private:
             try:
                 return _start_private(sandbox, stdio)
             except NoPrivateNetwork as error:
@@ -57,7 +58,7 @@ class Namespaces:
                 if error.step != CONNECT:
                     raise
                 self._not_private = error.message
-        why = self._not_private if sandbox.network == Network.DEFAULT else ""
+        why = self._not_private if network is Network.DEFAULT else ""
         return _start(sandbox, stdio, not_private=why)
 
 

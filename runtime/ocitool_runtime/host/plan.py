@@ -57,6 +57,7 @@ def make_plan(sandbox: Sandbox, network_helper: Sequence[str] = ()) -> Plan:
     choice is the host's.
     """
     _check(sandbox)
+    network = parse_network(sandbox.network)
     mask = capabilities.mask(sandbox.capabilities)
     return Plan(
         shared=_shared((*sandbox.rootfs, *sandbox.mounts)),
@@ -69,7 +70,8 @@ def make_plan(sandbox: Sandbox, network_helper: Sequence[str] = ()) -> Plan:
         user=sandbox.user,
         groups=list(sandbox.groups),
         hostname=sandbox.hostname,
-        network=_network(sandbox.network),
+        # A plain string: the plan is marshalled.
+        network=(Network.HOST if network is Network.DEFAULT else network).value,
         network_helper=list(network_helper),
         userns=bool(sandbox.uid_maps),
         readonly=sandbox.readonly,
@@ -122,16 +124,15 @@ def _check(sandbox: Sandbox) -> None:
         raise SandboxError("the arguments or the environment contain a NUL byte", where="args")
 
 
-def _network(network: str) -> str:
+def parse_network(network: str) -> Network:
+    """Return the network of that name; raises SandboxError for an unknown one."""
     try:
-        known = Network(network)
+        return Network(network)
     except ValueError:
         hint = f"one of {', '.join(Network)}"
         raise SandboxError(
             f"network {network!r} is not supported", where="network", hint=hint
         ) from None
-    # A plain string: the plan is marshalled.
-    return (Network.HOST if known is Network.DEFAULT else known).value
 
 
 def _environment(env: tuple[str, ...]) -> dict[bytes, bytes]:

@@ -210,7 +210,7 @@ def test_a_process_ends_with_its_last_reference(make):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"network": "bridge"},
+        {"network": "mine"},
         {"cwd": "relative"},
         {"env": ("NOVALUE",)},
         {"capabilities": ("CAP_FLY",)},

@@ -48,7 +48,7 @@ def test_without_a_helper_the_default_is_the_network_of_the_host(run):
 @pytest.mark.parametrize("name", ["private", "bridge"])
 def test_by_name_it_is_refused(run, name):
     with pytest.raises(NoPrivateNetwork, match="neither slirp4netns nor pasta") as refused:
-        run("true", network=Network(name))
+        run("true", network=name)
     assert "install the package slirp4netns or passt, or use --network host" in refused.value.hint
     assert refused.value.exit_code == 125
 
