@@ -67,8 +67,6 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
         named = replace(options, hostname=options.hostname or _hostname(options, container.id))
         sandbox = started_from(confined, named, image.config.run, tree.mounts)
         done = run_foreground(isolation, sandbox, interactive=options.interactive)
-    if done.not_private:
-        store.warn_of_network(done.not_private, progress)
     for warning in done.warnings:
         store.warn_once(warning, progress)
     for note in done.notes:

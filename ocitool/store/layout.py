@@ -48,7 +48,6 @@ class Layout:
         self.quarantine = f"{root}/damaged"  # made when something is moved there
         self.trash = f"{root}/trash"  # likewise
         self.reserve = f"{root}/reserve"
-        self.network = f"{root}/network"  # made by the first warning of the host's network
         self.served = f"{root}/served"  # made by the first `registry serve`
         if make:
             require_own(root, trusted_owner)
@@ -204,7 +203,7 @@ class Layout:
 
 _OWN: Final = frozenset(
     {"oci", "db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "indexes", "drivers", "containers",
-     "tmp", "trash", "locks", "damaged", "registry", "reserve", "served", "network", "format",
+     "tmp", "trash", "locks", "damaged", "registry", "reserve", "served", "format",
      "lost+found"}
 )  # fmt: skip
 

@@ -207,16 +207,6 @@ class Store:
                 hint=f"one of {', '.join(Network)}",
             ) from None
 
-    def warn_of_network(self, reason: str, progress: ProgressSink) -> None:
-        """Emit a warning that a sandbox had the host's network: once, unless *reason* changes."""
-        text = f"the host's network is used: {reason}\n".encode()
-        with contextlib.suppress(OSError), open(self.layout.network, "rb") as file:
-            if file.read(len(text) + 1) == text:
-                return
-        with contextlib.suppress(OSError):  # then the warning comes again
-            write_file(self.layout.network, text)
-        progress.emit(Notice(text=text.decode().strip(), level="warning"))
-
     # -- names ------------------------------------------------------------------------------
 
     def find(self, name: str) -> Descriptor:

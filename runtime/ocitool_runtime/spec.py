@@ -129,4 +129,3 @@ class Exit:
     notes: tuple[str, ...] = field(default=())  # warnings: what the machine does not support
     error: str = ""
     warnings: tuple[str, ...] = ()
-    not_private: str = ""  # why `Network.DEFAULT` was the host's network

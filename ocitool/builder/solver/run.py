@@ -41,8 +41,6 @@ def run(context: StepContext, step: Run, parents: tuple[Layer, ...]) -> Layer:
     ):
         output = _Output(progress, context.number)
         done = _run(context.isolation, sandbox_for(step, snapshot.mounts, mounts), output)
-        if done.not_private:
-            store.warn_of_network(done.not_private, progress)
         for warning in done.warnings:
             store.warn_once(warning, progress)
         for note in done.notes:

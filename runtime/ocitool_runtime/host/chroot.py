@@ -55,7 +55,7 @@ class Chroot:
             kept = capabilities.normal(sandbox.capabilities)
             plan["notifying"] = seccomp.program(kept, notify=True, files=True) or b""
         warnings, self._warnings = self._warnings, ()
-        return start("chroot", plan, stdio, Maps(), warnings=warnings)
+        return start("chroot", plan, stdio, Maps(), warnings)
 
 
 def _check(sandbox: Sandbox) -> None:

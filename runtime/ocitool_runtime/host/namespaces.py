@@ -25,7 +25,7 @@ class Namespaces:
     """Programs in their own user, mount, PID, IPC, UTS, cgroup and network namespaces."""
 
     def __init__(self) -> None:
-        self._not_private = ""  # why a private network was refused, once that was tried
+        self._private_works = True  # until it was tried
 
     def probe(self) -> Support:
         """Say whether this works here, for this user; changes nothing."""
@@ -49,27 +49,29 @@ class Namespaces:
         network = parse_network(sandbox.network)
         if network is Network.PRIVATE:
             return _start_private(sandbox, stdio)
-        if network is Network.DEFAULT and not self._not_private:
+        warnings: tuple[str, ...] = ()
+        if network is Network.DEFAULT and self._private_works:
             try:
                 return _start_private(sandbox, stdio)
-            except NoPrivateNetwork as error:
-                self._not_private = error.message
-            except StepRefused as error:
-                if error.step != CONNECT:
+            except (NoPrivateNetwork, StepRefused) as error:
+                if isinstance(error, StepRefused) and error.step != CONNECT:
                     raise
-                self._not_private = error.message
-        why = self._not_private if network is Network.DEFAULT else ""
-        return _start(sandbox, stdio, not_private=why)
+                self._private_works = False
+                warnings = (f"the host's network is used: {error.message}",)
+        return _start(sandbox, stdio, warnings=warnings)
 
 
 def _start_private(sandbox: Sandbox, stdio: Stdio) -> ShimProcess:
     command = private_network.helper(userns=bool(sandbox.uid_maps))
-    return _start(replace(sandbox, network=Network.PRIVATE), stdio, command)
+    return _start(replace(sandbox, network=Network.PRIVATE), stdio, network_helper=command)
 
 
 def _start(
-    sandbox: Sandbox, stdio: Stdio, network_helper: Sequence[str] = (), *, not_private: str = ""
+    sandbox: Sandbox,
+    stdio: Stdio,
+    *,
+    network_helper: Sequence[str] = (),
+    warnings: tuple[str, ...] = (),
 ) -> ShimProcess:
     maps = Maps(uid_maps=sandbox.uid_maps, gid_maps=sandbox.gid_maps)
-    plan = make_plan(sandbox, network_helper)
-    return start("sandbox", plan, stdio, maps, not_private=not_private)
+    return start("sandbox", make_plan(sandbox, network_helper), stdio, maps, warnings)

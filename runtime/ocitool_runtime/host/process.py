@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.errors import StillRunning, refusal
@@ -20,17 +19,11 @@ from ocitool_runtime.spec import Exit, Stdio
 
 
 def start(
-    mode: str,
-    plan: Plan,
-    stdio: Stdio,
-    maps: Maps,
-    *,
-    warnings: tuple[str, ...] = (),
-    not_private: str = "",
+    mode: str, plan: Plan, stdio: Stdio, maps: Maps, warnings: tuple[str, ...] = ()
 ) -> ShimProcess:
     """Spawn a shim that executes *plan*; return once the program runs.  Raises SandboxError.
 
-    The process gives *warnings* and *not_private* when it has ended (`Exit`).
+    The process gives *warnings* when it has ended.
     """
     streams = (stdio.stdin, stdio.stdout, stdio.stderr)
     if plan["terminal"]:
@@ -44,23 +37,17 @@ def start(
         shim.control.close()
         shim.process.wait()
         raise
-    return ShimProcess(shim, message.pid, fds, warnings, not_private)
+    return ShimProcess(shim, message.pid, fds, warnings)
 
 
 class ShimProcess:
     """A `Process` that a shim waits for.  Dropping the last reference ends the program."""
 
     def __init__(
-        self,
-        shim: Shim,
-        pid: int,
-        handles: list[int],
-        warnings: tuple[str, ...] = (),
-        not_private: str = "",
+        self, shim: Shim, pid: int, handles: list[int], warnings: tuple[str, ...] = ()
     ) -> None:
         self._shim = shim
         self._warnings = warnings
-        self._not_private = not_private
         self._pid = pid
         self._handle, *rest = handles
         self._terminal = rest[0] if rest else None
@@ -109,8 +96,7 @@ class ShimProcess:
         if isinstance(message, StepFailed):
             raise refusal(message)
         assert isinstance(message, Ended)
-        ended = _exit(message)
-        return replace(ended, warnings=self._warnings, not_private=self._not_private)
+        return _exit(message, self._warnings)
 
     def _release(self) -> None:
         self._shim.process.wait()
@@ -144,8 +130,8 @@ class ShimProcess:
             self.close()
 
 
-def _exit(message: Ended) -> Exit:
+def _exit(message: Ended, warnings: tuple[str, ...]) -> Exit:
     code, notes = message.code, message.notes
     if code < 0:
-        return Exit(code=128 - code, signal=-code, notes=notes)
-    return Exit(code=code, notes=notes, error=message.text)
+        return Exit(code=128 - code, signal=-code, notes=notes, warnings=warnings)
+    return Exit(code=code, notes=notes, error=message.text, warnings=warnings)
