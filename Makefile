@@ -5,6 +5,8 @@
 #   make test      all tests but campaigns, on all CPUs; ARGS goes to pytest:
 #                  make test ARGS='-x tests/unit/oci'
 #   make lint      ruff: rules and format          make types   mypy
+#   make image     builds the image ocitool for CI systems, with ocitool (docs/ci.md); another base
+#                  or name: make image ARGS='--base debian:bookworm-slim --tag ci/ocitool:1'
 #   make docs      writes docs/cli.md from --help, and what docs/drivers.md quotes
 #   make bench     ours against the peers          make conformance   what each driver passes
 #
@@ -27,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A worker takes whole files, in the order of tests/fixtures/workers.py.
 pytest := $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check test campaigns lint types bench conformance crash corruption soak docs clean
+.PHONY: demo check test campaigns lint types image bench conformance crash corruption soak docs clean
 
 demo: $(ready)
 	$(python) testdata/demo/demo.py $(ARGS)
@@ -47,6 +49,9 @@ lint: $(ready)
 
 types: $(ready)
 	$(python) -m mypy
+
+image: $(ready)
+	$(python) testdata/image/build.py $(ARGS)
 
 bench: $(ready)
 	$(python) -m tests.benchmarks $(ARGS)

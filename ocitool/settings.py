@@ -124,9 +124,12 @@ def settings_files(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _home(environ: Mapping[str, str]) -> str:
-    """Return the home directory; "" if there is neither HOME nor a line in passwd."""
+    """Return the home directory; "" if there is neither HOME nor a line in passwd.
+
+    Container runtimes set HOME to / for a user without a line.
+    """
     home = environ.get("HOME") or os.path.expanduser("~")
-    return "" if home == "~" else home
+    return "" if home in ("~", "/") else home
 
 
 def _temporary(environ: Mapping[str, str]) -> str:

@@ -158,6 +158,13 @@ def test_the_data_directory_and_the_variable_come_first(homeless):
     assert (given.root, given.origins["root"]) == ("/given", "OCITOOL_ROOT")
 
 
+def test_home_is_the_root_for_a_user_without_one(homeless):
+    """As docker and Kubernetes set it for an ID that passwd does not have."""
+    environ = {**homeless, "HOME": "/"}
+    assert Settings.load(environ=environ).origins["root"] == NO_HOME
+    assert settings_files(environ) == ("/etc/ocitool/config.toml",)
+
+
 @pytest.mark.parametrize("path", ["~", "~/store"])
 def test_a_tilde_that_is_unknown_is_an_error(homeless, path):
     with pytest.raises(FormatError, match="home directory is unknown") as caught:

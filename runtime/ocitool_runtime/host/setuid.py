@@ -13,6 +13,13 @@ from typing import Final
 
 _CAPABILITIES: Final = "security.capability"
 _NEEDED: Final = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
+_SYS_ADMIN: Final = 1 << 21
+#: Of a user namespace others than its owner need it to map IDs, and a setuid program is root's;
+#: one that has capabilities remains the owner's.  user_namespaces(7), "User and group ID mappings".
+_ROOT_WITHOUT_ADMIN: Final = (
+    "it is setuid root, and the capability bounding set has no CAP_SYS_ADMIN: it should have the"
+    " capabilities CAP_SETUID and CAP_SETGID instead"
+)
 
 
 def obstacle(path: str) -> str:
@@ -20,15 +27,15 @@ def obstacle(path: str) -> str:
     fields = _status()
     if fields.get("NoNewPrivs") == "1":
         return "no_new_privs is set for this process"
-    bounding = fields.get("CapBnd")
-    if bounding and int(bounding, 16) & _NEEDED != _NEEDED:
+    bounding = int(fields.get("CapBnd") or "-1", 16)
+    if bounding & _NEEDED != _NEEDED:
         return "the capability bounding set has no CAP_SETUID and CAP_SETGID"
     try:
         if os.statvfs(path).f_flag & os.ST_NOSUID:
             return "its file system is mounted nosuid"
         state = os.stat(path)
         if state.st_mode & stat.S_ISUID and state.st_uid == 0:
-            return ""
+            return "" if bounding & _SYS_ADMIN else _ROOT_WITHOUT_ADMIN
         os.getxattr(path, _CAPABILITIES)
     except OSError:
         return "it is neither setuid root nor has capabilities"

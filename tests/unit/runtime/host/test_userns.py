@@ -154,6 +154,7 @@ def test_a_container_with_a_single_id(run):
     [
         (("--no-new-privs",), "no_new_privs is set"),
         (("--bounding-set=-setuid",), "the capability bounding set has no CAP_SETUID"),
+        (("--bounding-set=-sys_admin",), "it is setuid root, and the capability bounding set has"),
     ],
 )
 def test_a_user_whose_newuidmap_cannot_work_has_a_single_id(
