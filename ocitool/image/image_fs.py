@@ -15,7 +15,6 @@ from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import ReadAhead
 from ocitool.layer.entry import Kind
 from ocitool.layer.fileio import write_all_at
-from ocitool.layer.index.links import resolve_links
 from ocitool.layer.index.merged import Found, ImageTree
 from ocitool.layer.tar.sparse import Filler, Sparse
 from ocitool.store.layer_content import Layer
@@ -34,7 +33,7 @@ class LayeredTree:
     @functools.cached_property
     def tree(self) -> ImageTree:
         """The entries."""
-        return ImageTree(resolve_links(self._store.index(layer) for layer in self._layers))
+        return ImageTree(self._store.index(layer) for layer in self._layers)
 
     def read(self, path: str) -> bytes:
         """Return a small file, links followed inside the image.
@@ -44,9 +43,8 @@ class LayeredTree:
             LayerError: it is larger than 1 MiB.
         """
         found = self.tree.get(self.tree.resolve(path))
-        if found is None or found.entry.kind not in (Kind.FILE, Kind.HARDLINK):
+        if found is None or found.entry.kind != Kind.FILE:
             raise NotFound(f"the image has no file /{path.lstrip('/')}")
-        found = self.tree.original(found)
         if found.entry.size > _SMALL:
             raise LayerError(f"file is larger than {_SMALL} bytes", where=path)
         for _, stream in self._contents(found.layer, [found]):

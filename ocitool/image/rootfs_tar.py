@@ -37,24 +37,18 @@ def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> N
         LayerError: a layer is corrupt.
     """
     tree = LayeredTree(store.layers, image.layers)
-    shown = [(found, tree.tree.original(found)) for found in tree.tree.walk("")]
+    shown = list(tree.tree.walk(""))
     writer = TarWriter(sink)
-    first: dict[tuple[int, int], str] = {}  # the name of each file, by where it is in the layers
-    with (
-        _scratch(store) as directory,
-        tree.spool((content for _, content in shown), directory) as spool,
-    ):
-        for found, content in shown:
-            path = found.entry.path
-            known = path
-            if content.entry.kind != Kind.DIRECTORY:
-                known = first.setdefault((content.layer, content.offset), path)
-            if known != path:
-                link = content.entry._replace(kind=Kind.HARDLINK, link=known, size=0)
-                writer.add(link._replace(path=path))
+    first: dict[int, str] = {}  # the first name of each file
+    with _scratch(store) as directory, tree.spool(shown, directory) as spool:
+        for found in shown:
+            entry = found.entry
+            name = first.setdefault(found.file, entry.path)
+            if name != entry.path:
+                writer.add(entry._replace(kind=Kind.HARDLINK, link=name, size=0))
                 continue
-            writer.add(content.entry._replace(path=path))
-            for piece in spool.pieces(content):
+            writer.add(entry)
+            for piece in spool.pieces(found):
                 writer.content(piece)
     writer.close()
 

@@ -1,7 +1,7 @@
 """Applying a layer's entries to a tree: the rules, whatever form the tree has.
 
-The two forms are a directory of a file system (`ocitool.layer.unpack.target`) and an EROFS image
-(`ocitool.layer.erofs.target`).
+The forms are a directory of a file system (`ocitool.layer.unpack.target`), an EROFS image
+(`ocitool.layer.erofs.target`), and a tree of entries (`ocitool.layer.index.target`).
 
 Source: OCI image-spec v1.1, layer.md, "Applying Changesets"; the kernel's overlayfs.rst.
 """
@@ -76,7 +76,13 @@ class Target(Protocol):
         """
 
     def copy_up(self, path: str) -> bool:
-        """Copy a file or symbolic link of the layers below; False if they show neither."""
+        """Make what the layers below have at *path* a file of this tree; False if they have none.
+
+        It is no directory.  Its other names in the layers below do not change with it any more.
+        """
+
+    def describe(self, path: str, link: Entry) -> None:
+        """Give the file *path* the attributes that the header of *link* says: `described`."""
 
     def link(self, source: str, path: str) -> None:
         """Make *path* another name of the file *source*; FileExistsError as `create`."""
@@ -99,6 +105,7 @@ class Changeset:
         # The paths of this layer: True if it has an entry for them, False for the directories
         # that it only names in paths, and that look as the layers below have them.
         self._ours: dict[str, bool] = {"": True}
+        self._copied: set[str] = set()  # paths that were copied up
         self._left_out: set[str] = set()
         self._entries = 0
         self._size = 0
@@ -112,11 +119,11 @@ class Changeset:
         """Apply the next entry; `LayerError` if it cannot be."""
         self._entries += 1
         self._size += entry.size
-        parent, name = split(entry.path)
+        parent, _, name = entry.path.rpartition("/")
         try:
             if name.startswith(WHITEOUT):
                 self._whiteout(entry, parent, name)
-            elif not parent.startswith(AUFS) and _IN_AUFS not in parent:
+            elif AUFS not in parent or not (parent.startswith(AUFS) or _IN_AUFS in parent):
                 self._member(entry, parent, name)
         except LayerError as error:
             error.where = error.where or entry.path
@@ -129,17 +136,16 @@ class Changeset:
             return
         if not target.enter(parent):
             parent = self._resolve(parent)
-        path = f"{parent}/{name}" if parent else name
-        if path != entry.path:  # it was named through a link
-            entry = entry._replace(path=path)
+            entry = entry._replace(path=f"{parent}/{name}" if parent else name)
+        path, kind = entry.path, entry.kind
         if self._left_out:
             self._left_out.discard(path)
-        if entry.kind == Kind.DIRECTORY:
+        if kind == Kind.DIRECTORY:
             self._directory(path, entry)
             made = True
-        elif entry.kind == Kind.HARDLINK:
+        elif kind == Kind.HARDLINK:
             made = self._hard_link(path, entry)
-        elif entry.kind == Kind.CHAR and entry.device == (0, 0):
+        elif kind == Kind.CHAR and entry.device == (0, 0):
             # It would read as a whiteout; only `.wh.` names are whiteouts in a layer.
             raise LayerError("a character device 0:0 is not allowed", where=path)
         else:
@@ -152,7 +158,8 @@ class Changeset:
                 self._leave_out(path)
         if made:
             self._ours[path] = True
-            self._claim(parent)
+            if parent not in self._ours:
+                self._claim(parent)
 
     def _leave_out(self, path: str) -> bool:
         # Without privileges there are no device nodes; containers get their own /dev.
@@ -189,19 +196,29 @@ class Changeset:
             raise LayerError("the hard link points to itself", where=path)
         if source in self._left_out:
             return self._leave_out(path)
-        kind = target.kind(source)
-        linkable = kind not in (Kind.DIRECTORY, Kind.WHITEOUT) if kind else target.copy_up(source)
-        if not linkable or source.startswith(f"{path}/"):  # which it would take the place of
+        # It could be in a directory whose place the link takes.
+        if not self._is_linkable(source) or source.startswith(f"{path}/"):
             raise LayerError(
                 f"the hard link's target {entry.link!r} is not a file of this layer or a lower one",
                 where=path,
             )
+        target.describe(source, entry)
         try:
             target.link(source, path)
         except FileExistsError:
             self._make_way(path)
             target.link(source, path)
         return True
+
+    def _is_linkable(self, path: str) -> bool:
+        """Say whether *path* is a file; one of the layers below is then copied up."""
+        kind = self._target.kind(path)
+        if kind in (Kind.DIRECTORY, Kind.WHITEOUT):
+            return False
+        if kind and (path in self._ours or path in self._copied):
+            return True
+        self._copied.add(path)
+        return self._target.copy_up(path)
 
     def _claim(self, path: str) -> None:
         """Note that the layer has the directory *path*, and with it those that it is in."""

@@ -65,6 +65,24 @@ def identity(entry: Entry, *, owners: bool) -> str:
     return repr((*kept._replace(mtime=0, xattrs={}), sorted(entry.xattrs.items())))
 
 
+def described(file: Entry, link: Entry) -> Entry:
+    """Return *file* with what the header of the hard link *link* to it says.
+
+    Of a file with several names the last header counts: its owner, mode and time, of a symbolic
+    link the owner alone.  Extended attributes are added; what the header leaves out stays.
+
+    Source: docker's and podman's unpacking, which apply each header to the file that has it.
+    """
+    kept = file.kind == Kind.SYMLINK
+    return file._replace(
+        mode=file.mode if kept else link.mode,
+        uid=link.uid,
+        gid=link.gid,
+        mtime=file.mtime if kept else link.mtime,
+        xattrs={**file.xattrs, **link.xattrs} if link.xattrs else file.xattrs,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a layer may have, so that a hostile one cannot fill the machine."""

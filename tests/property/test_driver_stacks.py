@@ -41,7 +41,12 @@ MEMBERS = st.one_of(
     ),
     st.builds(directory, PATHS, OWNERS, st.sampled_from([0o755, 0o1700])),
     st.builds(symlink, PATHS, TARGETS, OWNERS),
-    st.builds(hardlink, PATHS, PATHS),
+    st.builds(
+        lambda path, target, owner, mode, kept: hardlink(
+            path, target, owner, mode=mode, xattrs=kept
+        ),
+        PATHS, PATHS, OWNERS, MODES, ATTRIBUTES,
+    ),
     st.builds(whiteout, PATHS),
     st.builds(opaque, PATHS),
 )  # fmt: skip

@@ -6,9 +6,8 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocitool.drivers.fullcopy import copy_tree
-from ocitool.errors import LayerError
 from ocitool.layer.changes.diff import changes_in_upper, changes_since, write_changes
 from ocitool.layer.changes.verify import compare
 from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, Kind, split
@@ -171,69 +169,6 @@ def test_all_ways_to_see_a_stack_agree(layers: list[list[Change]]) -> None:
                 assert image.resolve(path) == os.path.relpath(
                     f"{real}/{split(path)[1]}", top / "whole"
                 )
-
-
-#: Without FIFOs: a tree that holds everything can link to one of a layer below, a stacked one not.
-ANY_CHANGES = st.one_of(
-    CHANGES.filter(lambda change: change[0] != "fifo"),
-    st.tuples(st.just("link"), PATHS, PATHS),
-)
-
-
-def as_it_is(changes: list[Change]) -> bytes:
-    """The tar of *changes*, one after the other, whether or not it makes sense."""
-    members: list[object] = []
-    for number, (kind, path, value) in enumerate(changes):
-        mtime = (number + 1) * 10**9
-        directory, name = split(path)
-        if kind == "whiteout":
-            members.append(Entry(f"{directory}/{WHITEOUT}{name}".lstrip("/"), Kind.FILE))
-        elif kind == "opaque":
-            members.append(Entry(f"{path}/{OPAQUE}".lstrip("/"), Kind.FILE))
-        elif isinstance(value, bytes):
-            members.append((Entry(path, Kind.FILE, 0o644, mtime=mtime), value))
-        elif isinstance(value, int):
-            members.append(Entry(path, Kind.DIRECTORY, value, mtime=mtime))
-        else:
-            of_kind = Kind.HARDLINK if kind == "link" else Kind.SYMLINK
-            members.append(Entry(path, of_kind, 0o777, mtime=mtime, link=str(value)))
-    return mine(*members)
-
-
-def refusal(unpack: Callable[..., object], *arguments: object) -> str:
-    """Why a layer is refused; ``""`` if it is not."""
-    try:
-        unpack(*arguments)
-    except LayerError as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-@examples(100)
-@given(st.lists(st.lists(ANY_CHANGES, max_size=6), min_size=1, max_size=3))
-@example([[("dir", "a", 0o755), ("file", "a/b", b""), ("link", "a", "a/b")]])
-def test_every_target_makes_or_refuses_the_same_of_any_layer(layers: list[list[Change]]) -> None:
-    with scratch() as top:
-        trees: list[Path] = []
-        images = Images(top)
-        for number, changes in enumerate(layers):
-            data = as_it_is(changes)
-            tree = top / str(number)
-            tree.mkdir()
-            lower = [str(one) for one in reversed(trees)]
-            stacked = partial(apply, whiteouts=OverlayWhiteouts("user"), lower=lower)
-            refusals = {
-                refusal(apply, io.BytesIO(data), str(top / "whole"), Removal()),
-                refusal(stacked, io.BytesIO(data), str(tree)),
-                refusal(images.add, data),
-            }
-            assert len(refusals) == 1, refusals
-            if refusals != {""}:
-                return
-            trees.append(tree)
-        whole = shown([top / "whole"], times=False)
-        assert shown(trees, times=False) == whole
-        assert images.shows() == whole
 
 
 @examples(60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ocitool.errors import BuildError
-from ocitool.layer.entry import WHITEOUT, Entry, Kind, order, split
+from ocitool.layer.entry import WHITEOUT, Entry, Kind, described, order, split
 
 
 class LayerEntry(NamedTuple):
@@ -56,21 +56,10 @@ class Entries:
         self._entries[path] = LayerEntry(entry, part, handle)
 
     def describe(self, path: str, link: Entry) -> None:
-        """Give the file *path*, if it is planned, what the header of another name says of it.
-
-        The names share one file: who unpacks in order applies each header, and the last one counts.
-        """
+        """Give the file *path*, if it is planned, what the header of another name says of it."""
         found = self._entries.get(path)
         if found is not None:
-            known = found.entry
-            entry = known._replace(
-                mode=known.mode if known.kind == Kind.SYMLINK else link.mode,
-                uid=link.uid,
-                gid=link.gid,
-                mtime=link.mtime,
-                xattrs={**known.xattrs, **link.xattrs},
-            )
-            self._entries[path] = found._replace(entry=entry)
+            self._entries[path] = found._replace(entry=described(found.entry, link))
 
     def _drop_children(self, directory: str) -> None:
         for path in [path for path in self._entries if path.startswith(f"{directory}/")]:

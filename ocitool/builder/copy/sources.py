@@ -134,21 +134,18 @@ class FromImage:
 
     def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
         prefix = len(item.path) + 1 if item.path else 0
-        firsts: dict[tuple[int, int], str] = {}
+        firsts: dict[int, str] = {}
         for found in self._image.tree.walk(item.path):
-            path = found.entry.path[prefix:]
-            if found.entry.kind not in (Kind.FILE, Kind.HARDLINK):
-                yield found.entry._replace(path=path), None
+            entry = found.entry._replace(path=found.entry.path[prefix:])
+            if entry.kind != Kind.FILE:
+                yield entry, None
                 continue
-            # Of several names of one file the first that comes here carries the content.  A
-            # file that is linked to is recognised by its content, an empty one is copied.
-            content = self._image.tree.original(found)
-            first = firsts.setdefault((content.layer, content.offset), path)
-            if first != path:
-                link = content.entry._replace(path=path, kind=Kind.HARDLINK, size=0, link=first)
-                yield link, None
+            # Of several names of one file the first that comes here carries the content.
+            first = firsts.setdefault(found.file, entry.path)
+            if first != entry.path:
+                yield entry._replace(kind=Kind.HARDLINK, size=0, link=first), None
             else:
-                yield content.entry._replace(path=path), content
+                yield entry, found
 
     def mtime(self, item: Item) -> int:
         found = self._image.tree.get(item.path)
@@ -158,10 +155,8 @@ class FromImage:
         found = self._image.tree.get(item.path)
         if found is None:
             raise BuildError(f'"/{item.path}": not found', hint=f"looked for in {self._name}")
-        if found.entry.kind not in (Kind.FILE, Kind.HARDLINK):
-            return found.entry._replace(path=item.name), None
-        content = self._image.tree.original(found)
-        return content.entry._replace(path=item.name), content
+        handle = found if found.entry.kind == Kind.FILE else None
+        return found.entry._replace(path=item.name), handle
 
     @contextlib.contextmanager
     def contents(self, handles: list[Any]) -> Iterator[Content]:

@@ -8,6 +8,7 @@ from ocitool.drivers.conformance import layers
 from ocitool.drivers.conformance.harness import DriverBench
 from ocitool.drivers.conformance.layers import (
     directory,
+    fifo,
     file,
     hardlink,
     opaque,
@@ -20,6 +21,7 @@ from ocitool.layer.tar.header import BLOCK
 A, B, C = (letter * 64 for letter in "abc")  # names of layers
 _LONGEST_LINK: Final = 1023  # bytes; Linux has 4095 and XFS no more than these
 _MANY: Final = 3000
+_SECOND: Final = 1_000_000_000
 
 
 class DriverCorners(DriverBench):
@@ -133,6 +135,55 @@ class DriverCorners(DriverBench):
         with self.driver() as driver:
             self.layer(driver, A, (), members)
             assert self.look(driver, (A,)) == layers.described(members)
+
+    def test_of_the_names_of_a_file_the_last_header_counts(self) -> None:
+        me, other = self.owner, (self.owner[0] + 1, self.owner[1] + 2)
+        if not self.foreign_ids:
+            other = me
+        members = [
+            file("f", b"f", me, mode=0o644, xattrs={"user.a": b"1", "user.b": b"1"}),
+            hardlink("g", "f", me, mode=0o4711),
+            hardlink("h", "g", other, mode=0o4700, xattrs={"user.b": b"2"}),
+            symlink("l", "f", me),
+            hardlink("m", "l", other, mode=0o600),
+            fifo("p", me),
+            hardlink("q", "p", other, mode=0o640),
+        ]
+        members = [
+            (entry._replace(mtime=entry.mtime + at * _SECOND), content)
+            for at, (entry, content) in enumerate(members)
+        ]
+        with self.driver() as driver:
+            self.layer(driver, A, (), members)
+            seen = self.look(driver, (A,))
+            assert seen["f"] == seen["g"] == seen["h"]
+            assert (seen["f"]["mode"], seen["f"]["owner"]) == (oct(0o104700), [*other])
+            assert seen["f"]["time"] == layers.TIME + 2
+            assert seen["f"]["xattrs"] == {"user.a": b"1".hex(), "user.b": b"2".hex()}
+            assert seen["l"] == seen["m"] == {"mode": oct(0o120777), "owner": [*other], "link": "f"}
+            assert seen["p"] == seen["q"]
+            assert (seen["p"]["mode"], seen["p"]["owner"]) == (oct(0o10640), [*other])
+            assert seen["p"]["time"] == layers.TIME + 6
+            assert list(driver.check(A, (), tar(members))) == []
+
+    def test_a_hard_link_changes_a_file_below_but_not_its_other_names(self) -> None:
+        me = self.owner
+        low = [file("f", b"f", me, mode=0o644), hardlink("g", "f", me), symlink("l", "f", me)]
+        low += [hardlink("m", "l", me), fifo("p", me), hardlink("q", "p", me, mode=0o600)]
+        high = [hardlink("h", "f", me, mode=0o600), hardlink("n", "l", me)]
+        high += [hardlink("r", "p", me, mode=0o640)]
+        with self.driver() as driver:
+            self.layer(driver, A, (), low)
+            before = self.look(driver, (A,))
+            self.layer(driver, B, (A,), high)
+            seen = self.look(driver, (A, B))
+            assert seen["f"] == seen["h"] == {**before["f"], "mode": oct(0o100600)}
+            assert {**seen["g"], "linked": True} == before["g"]
+            assert seen["l"] == seen["m"] == seen["n"] == before["l"]
+            assert seen["p"] == seen["r"] == {**before["p"], "mode": oct(0o10640)}
+            assert seen["q"] == before["q"]
+            assert self.look(driver, (A,)) == before
+            assert list(driver.check(B, (A,), tar(high))) == []
 
     def test_a_file_may_have_thousands_of_names(self) -> None:
         me = self.owner

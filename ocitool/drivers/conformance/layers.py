@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, Kind
+from ocitool.layer.entry import described as header_of
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.writer import TarWriter
 
@@ -35,9 +36,9 @@ def symlink(path: str, target: str, owner: Owner = (0, 0)) -> Member:
     return _entry(path, Kind.SYMLINK, owner, {"mode": 0o777, "link": target}), b""
 
 
-def hardlink(path: str, target: str, owner: Owner = (0, 0)) -> Member:
-    """Return another name of *target*."""
-    return _entry(path, Kind.HARDLINK, owner, {"link": target}), b""
+def hardlink(path: str, target: str, owner: Owner = (0, 0), **fields: Any) -> Member:
+    """Return another name of *target*, which gets the attributes of this member."""
+    return _entry(path, Kind.HARDLINK, owner, {"link": target, **fields}), b""
 
 
 def fifo(path: str, owner: Owner = (0, 0)) -> Member:
@@ -91,7 +92,7 @@ def full(owner: Owner) -> list[Member]:
         file("d/f", b"content\0" * 5000, owner, mode=0o640),
         file("d/program", b"#!", owner, mode=0o4755),
         file("d/marked", b"m", owner, xattrs={"user.note": b"a\0b"}),
-        hardlink("d/g", "d/f", owner),
+        hardlink("d/g", "d/f", owner, mode=0o640),
         symlink("d/link", "../nowhere", owner),
         symlink("up", "d", owner),
         fifo("d/pipe", owner),
@@ -108,10 +109,13 @@ def closed(owner: Owner) -> list[Member]:
 def described(members: Iterable[Member]) -> dict[str, dict[str, Any]]:
     """Return what `harness.LIST` must print for the layer with *members*."""
     found: dict[str, dict[str, Any]] = {}
+    linked = {entry.link: entry for entry, _ in members if entry.kind == Kind.HARDLINK}
     for entry, content in members:
         if entry.kind == Kind.HARDLINK:
             found[entry.path] = found[entry.link] = {**found[entry.link], "linked": True}
             continue
+        if entry.path in linked:  # of several names of a file the last header counts
+            entry = header_of(entry, linked[entry.path])
         known: dict[str, Any] = {
             "mode": oct(entry.mode | _BITS[entry.kind]),
             "owner": [entry.uid, entry.gid],

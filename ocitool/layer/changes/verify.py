@@ -17,10 +17,20 @@ from ocitool.layer import ownership, xattrs
 from ocitool.layer.beneath import Root
 from ocitool.layer.changes.verify_lower import Inherited
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.entry import AUFS, OPAQUE, WHITEOUT, Entry, Kind, kind_of, shown, split
+from ocitool.layer.entry import (
+    AUFS,
+    OPAQUE,
+    WHITEOUT,
+    Entry,
+    Kind,
+    described,
+    kind_of,
+    shown,
+    split,
+)
 from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.reader import TarReader
-from ocitool.layer.unpack.lower_layers import readlink
+from ocitool.layer.unpack.lower_layers import look, readlink
 from ocitool.oci.content import Stream
 
 _SECOND: Final = 1_000_000_000
@@ -66,6 +76,9 @@ class _Comparison:
         self._faults: dict[str, list[str]] = {}  # by path: of one that comes twice the last counts
         self._kinds: dict[str, str] = {}  # of the layer's entries, in their order
         self._links: list[tuple[str, str]] = []  # hard links and their targets
+        # The attributes of the files, one list for all names of a file.
+        self._attributes: dict[str, list[Entry]] = {}
+        self._copied: dict[str, str] = {}  # kinds of what hard links name in the layers below
         self._removed: set[str] = set()  # what whiteouts name
         self._opaque: set[str] = set()
         self._directories: dict[str, str] = {"": ""}  # as a member names it -> without links
@@ -86,6 +99,7 @@ class _Comparison:
         else:
             self._kinds.pop(path, None)  # the last of a name counts
             self._kinds[path] = entry.kind
+            self._attributes.pop(path, None)
             self._faults.pop(path, None)
             if faults := list(self._member(path, entry, reader)):
                 self._faults[path] = faults
@@ -118,8 +132,9 @@ class _Comparison:
 
     def _member(self, path: str, entry: Entry, reader: TarReader) -> Iterator[str]:
         if entry.kind == Kind.HARDLINK:
-            self._links.append((path, self._path(*split(entry.link))))
+            self._other_name(path, self._path(*split(entry.link)), entry)
             return
+        self._attributes[path] = [entry]
         found = self._find(path)
         if found is None:
             if entry.kind not in (Kind.CHAR, Kind.BLOCK):
@@ -141,7 +156,21 @@ class _Comparison:
                 yield f"has {state.st_size} bytes instead of {entry.size}"
             elif not _same_content(host_path, entry.size, reader):
                 yield "has other content"
-        yield from _attributes(host_path, state, entry)
+
+    def _other_name(self, path: str, target: str, link: Entry) -> None:
+        self._links.append((path, target))
+        file = self._attributes.get(target)
+        if file is None and (below := look(self._below, target)) is not None:
+            file = self._attributes[target] = [below]
+            self._copied[target] = below.kind
+        if file is not None:
+            file[0] = described(file[0], link)
+            self._attributes[path] = file
+
+    def _compare_attributes(self, path: str) -> Iterator[str]:
+        (entry,), found = self._attributes[path], self._find(path)
+        if found is not None and kind_of(found[1].st_mode) == entry.kind:
+            yield from _differences(*found, entry)
 
     # -- the whole --------------------------------------------------------------------------
 
@@ -151,13 +180,17 @@ class _Comparison:
         for path, target in self._links:
             if order.get(target, -1) < order[path] and self._kinds[path] == Kind.HARDLINK:
                 self._faults[path] = list(self._link(path, target))
-        for path in sorted(self._faults, key=order.__getitem__):
+        ours = {**self._copied, **self._kinds}
+        for path, kind in ours.items():
+            if kind != Kind.HARDLINK:
+                self._faults.setdefault(path, []).extend(self._compare_attributes(path))
+        for path in sorted(self._faults, key=lambda path: order.get(path, -1)):
             # What a later member has put out of the way is not there any more.
             if not self._replaced(path):
                 for fault in self._faults[path]:
                     yield f"{shown(path)}: {fault}"
         inherited = Inherited(
-            self._tree, self._below, self._kinds, self._removed, self._opaque, whole=self._whole
+            self._tree, self._below, ours, self._removed, self._opaque, whole=self._whole
         )
         yield from inherited.faults()
 
@@ -180,7 +213,7 @@ class _Comparison:
         return False
 
 
-def _attributes(host_path: str, state: os.stat_result, entry: Entry) -> Iterator[str]:
+def _differences(host_path: str, state: os.stat_result, entry: Entry) -> Iterator[str]:
     if (state.st_uid, state.st_gid) != (entry.uid, entry.gid):
         yield f"belongs to {state.st_uid}:{state.st_gid} instead of {entry.uid}:{entry.gid}"
     mode = stat.S_IMODE(state.st_mode)

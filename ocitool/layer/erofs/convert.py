@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 
 from ocitool.layer.apply_changeset import Applied, Changeset
@@ -10,6 +9,7 @@ from ocitool.layer.entry import DEFAULT_LIMITS, Limits
 from ocitool.layer.erofs.lower_layers import Stack
 from ocitool.layer.erofs.target import ErofsTarget, Holes
 from ocitool.layer.erofs.writer import write
+from ocitool.layer.memory_tree import without_collecting
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
 
@@ -33,13 +33,8 @@ def index(tar: Stream, below: Stack, holes: Holes, *, limits: Limits = DEFAULT_L
     reader = TarReader(tar, limits)
     target = ErofsTarget(below, reader, holes)
     changes = Changeset(target)
-    collecting = gc.isenabled()
-    gc.disable()  # a tree of 50,000 nodes is nothing to be looked through again and again
-    try:
+    with without_collecting():
         for entry in reader:
             changes.add(entry)
         image = write(target.root, target.devices(reader.drain()))
-    finally:
-        if collecting:
-            gc.enable()
     return Indexed(image=image, applied=changes.applied())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ocitool.layer.entry import NO_XATTRS
+from ocitool.layer.memory_tree import TreeNode
 
 #: overlayfs.rst: a character device 0:0 hides what the layers below have of its name.
 _WHITEOUT: Final = stat.S_IFCHR
@@ -15,7 +16,7 @@ OPAQUE: Final = "trusted.overlay.opaque"
 _OPAQUE_VALUE: Final = b"y"
 
 
-class Node:
+class Node(TreeNode):
     """One inode.  With several names it is in the tree several times, as the same object.
 
     Mutable and no dataclass, unlike other values: a tree has 50,000 of them.

@@ -8,10 +8,11 @@ from typing import Final, Protocol
 
 from ocitool.errors import LayerError
 from ocitool.layer import xattrs
-from ocitool.layer.entry import NO_XATTRS, Entry, Kind, decode, encode, kind_of, split
+from ocitool.layer.entry import NO_XATTRS, Entry, Kind, decode, described, encode, kind_of
 from ocitool.layer.erofs import format
 from ocitool.layer.erofs.lower_layers import Seen, Stack, belonging, entry_of
 from ocitool.layer.erofs.node import HOLES, Device, Node, directory, whiteout
+from ocitool.layer.memory_tree import MemoryTree
 from ocitool.layer.tar.reader import TarReader
 
 _TYPES: Final = {
@@ -33,7 +34,7 @@ class Holes(Protocol):
         """Keep the content of the member that *reader* is at; returns where it begins."""
 
 
-class ErofsTarget:
+class ErofsTarget(MemoryTree[Node]):
     """The tree ``root``, as overlayfs wants a layer, on the images *below*.
 
     The content of files stays where the member is that *reader* is at, or goes to *holes*.
@@ -41,13 +42,11 @@ class ErofsTarget:
 
     def __init__(self, below: Stack, reader: TarReader, holes: Holes) -> None:
         top = below.find(())
-        self.root = top.node if top else directory()
+        super().__init__(top.node if top else directory())
         self.root.xattrs = belonging(self.root)
-        self.notes: dict[str, int] = {}
         self._below = below
         self._reader = reader
         self._holes = holes
-        self._directories: dict[str, Node] = {"": self.root}
         self._tags: dict[str, int] = {"": 0}  # of the devices; the layer's own tar is the first
         self._sizes: dict[str, int] = {}  # of those of the layers below
 
@@ -60,18 +59,14 @@ class ErofsTarget:
         sizes = {**self._sizes, "": size, HOLES: self._holes.size}
         return tuple(Device(tag=tag, size=sizes[tag]) for tag in self._tags)
 
-    def enter(self, path: str) -> bool:
-        return path in self._directories
+    def new_directory(self, path: str) -> Node:
+        return directory()
 
     def kind(self, path: str) -> str:
-        node = self._node(path)
+        node = self.node(path)
         if node is None:
             return ""
         return Kind.WHITEOUT if node.is_whiteout else kind_of(node.mode)
-
-    def names(self, path: str) -> Iterable[tuple[str, bool]]:
-        children = self._directories[path].children
-        return [(decode(name), node.is_directory) for name, node in children.items()]
 
     def find(self, path: str) -> Entry | None:
         found = self._find(path)
@@ -90,7 +85,7 @@ class ErofsTarget:
         return map(decode, (*self._below.root_names(), *self.root.children))
 
     def create(self, directory: str, name: str, entry: Entry) -> bool:
-        children = self._directories[directory].children
+        children = self._children(directory)
         key = encode(name)
         if key in children:
             raise FileExistsError(entry.path)
@@ -114,12 +109,6 @@ class ErofsTarget:
         children[key] = node
         return True
 
-    def make_directory(self, path: str) -> None:
-        children, key = self._place(path)
-        if key in children:
-            raise FileExistsError(path)
-        children[key] = self._directories[path] = directory()
-
     def set_attributes(self, path: str, entry: Entry | None, *, new: bool) -> None:
         if entry is None:
             entry = Entry(path, Kind.DIRECTORY, 0o755)
@@ -133,7 +122,7 @@ class ErofsTarget:
 
     def copy_up(self, path: str) -> bool:
         found = self._find(path)
-        if found is None or found.below is None or not _is_linkable(found.node):
+        if found is None or found.below is None or found.node.is_directory:
             return False
         children, key = self._place(path)
         children[key] = node = found.node
@@ -143,22 +132,12 @@ class ErofsTarget:
             node.device = self._device(tag)
         return True
 
-    def link(self, source: str, path: str) -> None:
-        node = self._node(source)
-        assert node is not None, "it is there or was copied up"
-        children, key = self._place(path)
-        if key in children:
-            raise FileExistsError(path)
-        children[key] = node
-
-    def remove(self, path: str) -> None:
-        children, key = self._place(path)
-        node = children.pop(key, None)
-        if node is not None and node.is_directory:
-            inside = path + "/"
-            del self._directories[path]
-            for known in [known for known in self._directories if known.startswith(inside)]:
-                del self._directories[known]
+    def describe(self, path: str, link: Entry) -> None:
+        node = self._known(path)
+        entry = described(entry_of(path, node), link._replace(xattrs=self._kept(link)))
+        node.mode = entry.mode | stat.S_IFMT(node.mode)
+        node.uid, node.gid, node.mtime = entry.uid, entry.gid, entry.mtime
+        node.xattrs = entry.xattrs
 
     def whiteout(self, path: str) -> None:
         children, key = self._place(path)
@@ -166,14 +145,6 @@ class ErofsTarget:
 
     def make_opaque(self, path: str) -> None:
         self._directories[path].make_opaque()
-
-    def _place(self, path: str) -> tuple[dict[bytes, Node], bytes]:
-        directory, name = split(path)
-        return self._directories[directory].children, encode(name)
-
-    def _node(self, path: str) -> Node | None:
-        children, key = self._place(path)
-        return children.get(key)
 
     def _find(self, path: str) -> Seen | None:
         node = self.root
@@ -208,7 +179,3 @@ class ErofsTarget:
                 continue
             kept[name] = value
         return kept
-
-
-def _is_linkable(node: Node) -> bool:
-    return stat.S_ISREG(node.mode) or node.is_symlink

@@ -35,6 +35,7 @@ def entry_of(path: str, host_path: str, state: os.stat_result) -> Entry:
         state.st_gid,
         mtime=state.st_mtime_ns,
         link=os.readlink(host_path) if stat.S_ISLNK(state.st_mode) else "",
+        device=(os.major(state.st_rdev), os.minor(state.st_rdev)),
         xattrs=xattrs.read(host_path),
     )
 

@@ -60,6 +60,19 @@ class Attributes:
             self._refused(xattrs.write(f"/proc/self/fd/{fd}/{name}", entry.xattrs))
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=fd, follow_symlinks=False)
 
+    def change(self, fd: int, name: str, entry: Entry) -> None:
+        """Set them on the file *name* in the directory *fd*, which has others."""
+        host_path = f"/proc/self/fd/{fd}/{name}"
+        if entry.kind == Kind.FILE:
+            with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=fd), "rb") as file:
+                self.owners.give(file.fileno(), entry.uid, entry.gid)
+        else:
+            self.owners.give_node(name, entry, fd)
+        if entry.kind != Kind.SYMLINK:
+            os.chmod(name, entry.mode, dir_fd=fd)
+        self._refused(xattrs.write(host_path, entry.xattrs))
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=fd, follow_symlinks=False)
+
     def note(self, text: str) -> None:
         """Count one thing that was left out."""
         self.notes[text] = self.notes.get(text, 0) + 1

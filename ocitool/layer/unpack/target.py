@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ocitool.layer.beneath import Root, remove_tree
-from ocitool.layer.entry import Entry, Kind, kind_of, split
+from ocitool.layer.entry import Entry, Kind, described, kind_of, split
 from ocitool.layer.fileio import copy_data, write_all_at
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.unpack import lower_layers as trees
@@ -91,12 +91,7 @@ class DirectoryTarget:
         if entry.kind == Kind.FILE:
             self._file(fd, name, entry)
             return True
-        if entry.kind == Kind.SYMLINK:
-            os.symlink(entry.link, name, dir_fd=fd)
-        elif not self._special(fd, name, entry):
-            return False
-        self._attributes.set_node(fd, name, entry)
-        return True
+        return self._node(fd, name, entry)
 
     def _file(self, fd: int, name: str, entry: Entry) -> None:
         file = os.open(name, _NEW_FILE, entry.mode & 0o777, dir_fd=fd)
@@ -110,6 +105,14 @@ class DirectoryTarget:
             self._attributes.set_file(file, entry)
         finally:
             os.close(file)
+
+    def _node(self, fd: int, name: str, entry: Entry) -> bool:
+        if entry.kind == Kind.SYMLINK:
+            os.symlink(entry.link, name, dir_fd=fd)
+        elif not self._special(fd, name, entry):
+            return False
+        self._attributes.set_node(fd, name, entry)
+        return True
 
     def _special(self, fd: int, name: str, entry: Entry) -> bool:
         mode = _TYPES[entry.kind] | (entry.mode & 0o777)
@@ -138,23 +141,35 @@ class DirectoryTarget:
         if found is None:
             return False
         host_path, state = found
+        is_here = host_path == f"{self._tree}/{path}"  # of a tree that has the layers below in it
+        if is_here and state.st_nlink == 1:
+            return True
         entry = trees.entry_of(path, host_path, state)
+        if entry.kind in ("", Kind.DIRECTORY):
+            return False
         fd = self._root.directory(directory)
         self._attributes.inherits_group = directory in self._setgid
-        if entry.kind == Kind.SYMLINK:
-            os.symlink(entry.link, name, dir_fd=fd)
-            self._attributes.set_node(fd, name, entry)
-        elif entry.kind == Kind.FILE:
-            mode = entry.mode & 0o777
-            with (
-                open(host_path, "rb") as source,
-                open(os.open(name, _NEW_FILE, mode, dir_fd=fd), "wb") as file,
-            ):
-                copy_data(source.fileno(), file.fileno())
-                self._attributes.set_file(file.fileno(), entry)
-        else:
-            return False
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(open(host_path, "rb")) if entry.kind == Kind.FILE else None
+            if is_here:
+                os.unlink(name, dir_fd=fd)
+            if source is None:
+                return self._node(fd, name, entry)
+            new = os.open(name, _NEW_FILE, entry.mode & 0o777, dir_fd=fd)
+            file = stack.enter_context(open(new, "wb"))
+            copy_data(source.fileno(), file.fileno())
+            self._attributes.set_file(file.fileno(), entry)
         return True
+
+    def describe(self, path: str, link: Entry) -> None:
+        directory, name = split(path)
+        host_path = f"{self._tree}/{path}"
+        fd = self._root.directory(directory)
+        state = self._attributes.owners.effective(host_path, os.lstat(name, dir_fd=fd))
+        known = trees.entry_of(path, host_path, state)
+        entry = described(known, link)
+        if entry != known:
+            self._attributes.change(fd, name, entry)
 
     def link(self, source: str, path: str) -> None:
         (source_directory, target), (directory, name) = split(source), split(path)

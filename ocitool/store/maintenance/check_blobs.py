@@ -75,8 +75,11 @@ def _verify(
 
 
 def _differs(path: str, wanted: bytes) -> bool:
+    from ocitool.layer.index.index import is_earlier
+
     try:
         with open(path, "rb") as file:
-            return file.read() != wanted
+            found = file.read()
+        return found != wanted and not is_earlier(found)
     except FileNotFoundError:  # it does not exist, or was removed meanwhile
         return os.path.islink(path)

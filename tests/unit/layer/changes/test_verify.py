@@ -17,7 +17,7 @@ BASE = (
     directory("d"),
     file("d/f", b"content", mtime=10**9),
     file("d/marked", b"m", xattrs={"user.note": b"1"}),
-    link("d/g", "d/f"),
+    link("d/g", "d/f", mtime=10**9),
     symlink("l", "d"),
     directory("kept"),
     file("kept/f", b"kept", mtime=10**9),
@@ -116,6 +116,21 @@ def test_what_was_unpacked_is_whole(layer):
     assert layer.faults() == []
     layer.apply(*UPPER)
     assert layer.faults() == []
+
+
+def test_the_header_of_another_name_is_compared(layer):
+    members = (*BASE, link("d/h", "d/g", mode=0o600, mtime=2 * 10**9))
+    layer.apply(*members)
+    assert layer.faults() == []
+    os.chmod(layer.tree / "d/g", 0o644)
+    assert layer.faults() == ["/d/f: has the mode 0644 instead of 0600"]
+
+
+def test_the_header_of_another_name_of_a_file_below_is_compared(layer):
+    layer.apply(link("h", "d/f", mode=0o600, mtime=2 * 10**9))
+    assert layer.faults() == []
+    os.utime(layer.tree / "h", ns=(0, 0))
+    assert layer.faults() == ["/d/f: has the time 0 instead of 2"]
 
 
 def test_an_owner_is_compared(layer, root_only):

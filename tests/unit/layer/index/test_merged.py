@@ -22,9 +22,9 @@ ODD = [",", ",a", 'a",b', 'a"', "\\", "a\nb", "caf\udce9", "é☃", 'quote"/in\\
 
 @pytest.mark.parametrize("name", ODD)
 def test_any_name_survives_the_index(name):
-    index = parse(index_of(io.BytesIO(tar(file(name, b"x"), symlink("l", name)))))
-    assert index.get(name).entry == Entry(name, Kind.FILE, size=1)
-    assert index.get("l").entry.link == name
+    tree = image([file(name, b"x"), symlink("l", name)])
+    assert tree.get(name).entry == Entry(name, Kind.FILE, size=1)
+    assert tree.get("l").entry.link == name
 
 
 def test_every_field_survives_the_index():
@@ -34,29 +34,102 @@ def test_every_field_survives_the_index():
         directory("d", 0o1777, uid=(1 << 32) - 2),
     ]
     raw = index_of(io.BytesIO(tar(*members)))
-    index = parse(raw)
-    assert [index.get(entry.path).entry for entry in members] == members
+    assert [placed.entry for placed in parse(raw).entries()] == members
     assert all(line.isascii() for line in raw.splitlines())
+
+
+def test_the_members_keep_their_order():
+    members = [directory("b"), file("b/x"), file("a"), file("b/x", mode=0o600), file(".wh.c")]
+    entries = parse(index_of(io.BytesIO(tar(*members)))).entries()
+    assert [placed.entry for placed in entries] == members
 
 
 def test_of_a_path_that_comes_twice_the_last_counts():
     data = tar(file("a", b"1"), file("b"), file("a", b"22"))
-    placed = parse(index_of(io.BytesIO(data))).get("a")
-    assert data[placed.offset : placed.offset + placed.entry.size] == b"22"
+    found = image([file("a", b"1"), file("b"), file("a", b"22")]).get("a")
+    assert data[found.offset : found.offset + found.entry.size] == b"22"
 
 
-def test_the_order_of_the_tar_does_not_matter():
-    members = [directory("a"), file("a/b"), file("a-"), directory("a/c"), file(".wh.x")]
-    forth, back = (index_of(io.BytesIO(tar(*m))) for m in (members, members[::-1]))
-    names = [LayerIndex(raw).names("a") for raw in (forth, back)]
-    assert sorted(names[0]) == sorted(names[1]) == ["b", "c"]
-    assert list(parse(back).paths()) == ["a", "a/b", "a/c", "a-"]
+TREE = [directory("d"), file("d/f", b"f", mode=0o600), directory("d/s"), symlink("l", "d")]
 
 
-@pytest.mark.parametrize("raw", [b"x", b"[]", b'["a\xff",1]', b'["a\\"', b'"a",', b"[1,2]"])
-def test_a_corrupt_index_is_a_layer_error(raw):
-    with pytest.raises(LayerError, match="corrupt"):
+@pytest.mark.parametrize(
+    ("members", "is_tree"),
+    [
+        ([], True),
+        ([directory(""), *TREE], True),
+        ([*TREE, link("n", "d/f", mode=0o600)], True),
+        ([file("a"), file("a-"), file('b"c'), directory("c"), file("caf\udce9")], True),
+        ([directory("a"), file("a/x"), file("a-")], True),
+        ([*TREE, link("n", "d/f", mode=0o644)], False),  # changes the file
+        ([*TREE, link("n", "d/f", mode=0o600), link("o", "n", mode=0o600)], False),
+        ([link("a", "b"), file("b")], False),
+        ([*TREE, file("l/x")], False),
+        ([file("a-"), directory("a"), file("a/x")], False),
+        ([file("a/x")], False),
+        ([file("a"), file("a")], False),
+        ([file(".wh.a")], False),
+        ([directory("a"), file("a/.wh..wh..opq")], False),
+        ([Entry("c", Kind.CHAR)], False),
+    ],
+)
+def test_an_index_says_whether_its_layer_is_a_tree_as_it_is(members, is_tree):
+    assert parse(index_of(io.BytesIO(tar(*members)))).is_tree is is_tree
+
+
+WIDE = [
+    *TREE,
+    *(directory(f"n{at}") for at in range(10, 40)),
+    *(file(f"n39/{at}", b"%d" % at) for at in range(100, 130)),
+    directory("n39/zz"), file("n39/zz/\u00e4", b"a"), directory("n4"), file("n4/x", b"x"),
+    link("o", "d/f", mode=0o600),
+]  # fmt: skip
+
+
+def test_a_tree_is_the_same_whether_looked_into_or_unpacked():
+    index = parse(index_of(io.BytesIO(tar(*WIDE))))
+    assert index.is_tree
+    unpacked = LayerIndex(lines=index.lines, is_tree=False)
+    for above in ([], [file("d/.wh.f")], [link("p", "o", mode=0o644)], [file("n39/.wh..wh..opq")]):
+        top = parse(index_of(io.BytesIO(tar(*above))))
+        one, two = (list(ImageTree([base, top]).walk("")) for base in (index, unpacked))
+        assert [each.entry for each in one] == [each.entry for each in two]
+        assert contents(one) == contents(two)
+        assert names_of_files(one) == names_of_files(two)
+    lazy = ImageTree([index])
+    assert lazy.get("n39/zz/\u00e4").entry.size == 1
+    assert lazy.get("o").file == lazy.get("d/f").file
+    assert lazy.get("n39/99") is lazy.get("none/x") is lazy.get("d/f/x") is None
+
+
+def contents(found):
+    return [(each.layer, each.offset) for each in found if each.entry.kind == Kind.FILE]
+
+
+def names_of_files(found):
+    names = {}
+    for each in found:
+        names.setdefault(each.file, []).append(each.entry.path)
+    return sorted(names.values())
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [b"x", b"[]", b'["a\xff",1]', b'["a\\"', b'"a",', b"[1,2]", b'["a","link",1,0,0,0,0,1]'],
+)
+@pytest.mark.parametrize("tree", [b"true", b"false"])
+def test_a_corrupt_index_is_a_layer_error(lines, tree):
+    index = parse(b'{"version":2,"tree":%b}\n%b\n' % (tree, lines))
+    with pytest.raises(LayerError, match=r"corrupt|hard link"):
+        list(ImageTree([index]).walk(""))
+
+
+@pytest.mark.parametrize("raw", [b"", b'["a","file"]\n', b'{"version":3}\n', b"{"])
+def test_an_index_that_is_cut_off_or_of_another_version_is_not_read(raw):
+    with pytest.raises(LayerError, match="cut off, or of another version"):
         parse(raw)
+    with pytest.raises(LayerError, match="cut off"):
+        parse(index_of(io.BytesIO(tar(*TREE)))[:-1])
 
 
 def test_directories_without_entries_are_there_all_the_way_up():
@@ -96,6 +169,19 @@ def test_what_a_layer_has_itself_is_not_hidden_by_its_own_whiteouts():
     )
     assert tree.names("a") == ["new"]
     assert tree.get("f").layer == 1
+
+
+def test_attributes_that_nothing_keeps_are_not_there():
+    odd = {"user.a": b"1", "trusted.a": b"1", "security.capability": b"c"}
+    tree = image(
+        [file("f", xattrs=odd), symlink("l", "f", xattrs=odd), directory("z", xattrs=odd)],
+        [link("m", "l", xattrs=odd), link("g", "f", xattrs={"user.ocitool.owner": b"1:1"})],
+    )
+    kept = {path: [*tree.get(path).entry.xattrs] for path in ("f", "g", "l", "m", "z")}
+    of_files = ["security.capability", "user.a"]
+    assert kept == {
+        "f": of_files, "g": of_files, "z": of_files, "l": of_files[:1], "m": of_files[:1],
+    }  # fmt: skip
 
 
 def test_an_opaque_top():

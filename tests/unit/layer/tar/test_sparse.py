@@ -56,7 +56,7 @@ def made(program, *args):
 
 def check(data):
     """See that *data* holds `FILES`, some of them sparse, and that an index finds its data."""
-    index = parse(index_of(io.BytesIO(data)))
+    index = {placed.entry.path: placed for placed in parse(index_of(io.BytesIO(data))).entries()}
     reader = TarReader(io.BytesIO(data))
     seen = {}
     for entry in reader:

@@ -200,7 +200,8 @@ def test_links_to_what_this_layer_and_those_below_have(stack):
     stack.apply(directory("d"), file("d/below", b"b", mode=0o755), symlink("s", "nowhere"))
     stack.apply(
         *(file("here", b"h"), link("one", "here"), link("d/two", "one")),
-        *(link("three", "d/below"), link("four", "three"), link("five", "s")),
+        *(link("three", "d/below", mode=0o755), link("four", "three", mode=0o755)),
+        link("five", "s"),
     )
     shown = stack.shows()
     assert shown["d/two"] == shown["one"] == shown["here"] == (*F, b"h")

@@ -64,9 +64,21 @@ def test_setuid_and_capabilities_outlive_the_change_of_owner(tree):
 
 
 @pytest.mark.usefixtures("root_only")
+def test_the_owner_that_another_name_gives_takes_no_capabilities(tree):
+    given = {"security.capability": CAPABILITY}
+    unpack(tree, tar(file("f", b"f", xattrs=given), link("g", "f", uid=5, gid=6, mode=0o4755)))
+    state = (tree / "f").stat()
+    assert (state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode)) == (5, 6, 0o4755)
+    assert os.getxattr(tree / "f", "security.capability") == CAPABILITY
+
+
+@pytest.mark.usefixtures("root_only")
 def test_devices(tree):
     members = [Entry("null", Kind.CHAR, 0o666, device=(1, 3))]
-    members += [Entry("disk", Kind.BLOCK, 0o660, gid=6, device=(8, 1)), link("zero", "null")]
+    members += [
+        Entry("disk", Kind.BLOCK, 0o660, gid=6, device=(8, 1)),
+        link("zero", "null", mode=0o666),
+    ]
     done = unpack(tree, tar(*members))
     if done.notes:
         pytest.skip(f"this machine's root may not make devices: {done.notes}")
@@ -189,7 +201,7 @@ def test_nothing_comes_from_the_directory_that_a_file_is_in(stack):
     given = {"system.posix_acl_default": DEFAULT_ACL}
     stack.apply(directory("d", xattrs=given), file("d/f", mode=0o640), file("e/f"))
     stack.apply(file("d/g", mode=0o604), directory("d/s", 0o705), symlink("d/l", "f"))
-    stack.apply(directory("e", xattrs=given), file("e/g", mode=0o666), link("h", "d/f"))
+    stack.apply(directory("e", xattrs=given), file("e/g", mode=0o666), link("h", "d/f", mode=0o640))
     modes = {"d/f": 0o640, "d/g": 0o604, "d/s": 0o705, "e/g": 0o666, "h": 0o640}
     for path, mode in modes.items():
         assert os.lstat(stack.place(path)).st_mode & 0o7777 == mode

@@ -45,6 +45,23 @@ def place(store, layer):
     return f"{home}/image" if store.driver().name == "erofs" else f"{home}/fs/same"
 
 
+def test_an_index_of_an_earlier_version_is_no_problem(store):
+    layer = put_image(store, NAME, [file("b", b"b"), file("a", b"a")]).layers[0]
+    path = f"{store.layout.indexes}/{layer.diff_id.encoded}"
+    for stored, is_reported in (
+        (b'["a","file",420,0,0,1,0,"",[0,0],{},1536]\n', False),
+        (b"", False),
+        (b'{"version":2,"tree":true}\n["b","file",420,0,0,1,0,512]\n', True),
+        (b'{"version":3}\n', True),
+    ):
+        with open(path, "wb") as index:
+            index.write(stored)
+        faults = [what for what in reported(store) if what == f"layer index {path} is corrupt"]
+        assert bool(faults) is is_reported, stored
+    assert len(store.layers.index(layer).entries()) == 2
+    assert reported(store) == []
+
+
 def reported(store):
     return [problem.what for problem in check(store)]
 
