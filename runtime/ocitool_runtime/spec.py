@@ -98,7 +98,7 @@ class Sandbox:
     terminal: bool = False
     terminal_size: tuple[int, int] = (0, 0)  # rows, columns
     capabilities: tuple[str, ...] = DEFAULT_CAPABILITIES
-    no_new_privileges: bool = False  # set in any case if `owners_aside`
+    no_new_privileges: bool = False
     seccomp: bool = True
     rlimits: tuple[Rlimit, ...] = ()
     init: bool = False  # PID 1 is a reaper instead of the program
@@ -106,7 +106,7 @@ class Sandbox:
     shm_size: int = SHM_SIZE  # bytes of /dev/shm
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
     gid_maps: tuple[IdMap, ...] = ()
-    owners_aside: bool = False  # chown and mknod are recorded in ownership override xattrs
+    owners_aside: bool = False  # single-ID mode: owners are in ownership override xattrs
 
 
 def environment(variables: Mapping[str, str]) -> tuple[str, ...]:

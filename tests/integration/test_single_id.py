@@ -31,6 +31,47 @@ RUN chown -h 3:4 /opt/d/sub/link; chmod 6755 /opt/d/g; chown 5:6 /opt/d/g; chmod
 RUN chown 0:0 /srv/h; chown -h 0:0 /srv/l; rm /srv/p /srv/disk
 RUN ln -s g /opt/d/new; chmod 600 /srv/null
 """
+#: What other users make and see, in an image with the usual programs for that.
+USERS = r"""
+RUN useradd -m -G games app && groupadd -g 4000 web && usermod -aG web app && chage -M 30 app
+RUN su app -c 'cd; touch f; mkdir -p d/e/; ln -s f l; mkfifo p; umask 077; echo x > g; ln f h'
+RUN su app -c 'cd; mv l d/m; mv p d/; mv d n; cp -a n o; chgrp web f; chown 5 f || echo > no'
+RUN su app -c 'cd; (setsid sh -c "sleep 0.2; id > late; echo > done" &)'; \
+    until test -e ~app/done; do sleep 0.1; done
+RUN setpriv --reuid app --regid web --clear-groups \
+    sh -c 'id > /tmp/mine; touch /no || echo > /tmp/no'
+RUN install -o app -g web -m 2775 -d /srv/web && touch /srv/web/f && mkdir /srv/web/sub && \
+    ln -s x /srv/web/sub/l && su app -c 'touch /srv/web/by-app; mkdir /srv/web/a'
+RUN cp -a ~app /srv/copy && tar -C /home -cf - app | tar -C /srv -xf - && \
+    chown --reference=/home/app/f /srv/web/f && mknod /srv/disk b 8 1 && cp -a /srv/disk /srv/e
+RUN cp /usr/bin/id /usr/bin/ids && chown games:web /usr/bin/ids && chmod 6755 /usr/bin/ids && \
+    su app -c 'ids > ~/ids; chmod 755 /usr/bin/ids || echo no > ~/chmod'
+USER app
+RUN cd; id > who; test -w /etc && echo w >> who; test -O who && echo mine >> who; umask >> who
+RUN find / -xdev '(' -path /proc -o -path /sys -o -path /root -o -path /var/cache ')' -prune \
+    -o -printf '%y %m %U %G %l %p\n' 2>&1 | sort > /tmp/all
+RUN perl -e 'print "$< $> $( $)\n"; $> = 0; print "$!\n"; print -w "/etc" ? "w" : "-"' > ~/perl
+WORKDIR /home/app/work
+RUN touch here 2> refused; mkdir -m 700 ../mine
+USER 1234:4321
+RUN id > /tmp/number; mkdir /tmp/x; chmod 600 /tmp/number
+USER app:games
+RUN touch /tmp/games; cp /tmp/mine ~/copy
+USER 0
+COPY <<END /p/DEBIAN/control
+Package: p
+Version: 1
+Architecture: all
+Maintainer: a <a@b>
+Description: d
+END
+COPY --chmod=755 <<END /p/DEBIAN/postinst
+#!/bin/sh
+adduser --system --group --quiet pkg || groupadd --system pkg
+END
+RUN mkdir -p /p/usr/share/p /p/var/p && echo x > /p/usr/share/p/f && chown 5:4000 /p/var/p && \
+    dpkg-deb -b /p /p.deb && apt-get install -y /p.deb && rm -rf /var/log/* /var/cache/* /p.deb /p
+"""
 
 
 @pytest.fixture(scope="module")
@@ -149,15 +190,23 @@ def test_the_driver_is_chosen_anew_when_ranges_are_given(rangeless_user):
     assert done.stdout.startswith("True\nlayers cannot be unpacked by this user with their owners:")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("single_id_builds")
-def test_another_id_needs_ranges(both, context, run_cli, rangeless_user):
+def test_what_other_users_make_has_roots_bytes(both, context, debian_base):
+    build, roots, store = both
+    ours, theirs = build(context, f"FROM {debian_base}{USERS}")
+    for mine, other in zip(entries(roots), entries(store), strict=True):
+        assert list(mine.values()) == list(other.values())
+    assert ours == theirs
+
+
+@pytest.mark.usefixtures("single_id_builds")
+def test_another_user_runs(both, context, run_cli, rangeless_user):
     build, _, store = both
     build(context, FILES)
-    refused = run_cli(
-        "run", "--rm", "--user", "7", "made:1", "true", root=store, user=rangeless_user
-    )
-    assert refused.code == 125
-    assert "/etc/subuid" in refused.stderr
+    words = ("run", "--rm", "--user", "7:8", "--group-add", "9", "made:1", "id")
+    done = run_cli(*words, root=store, user=rangeless_user).ok()
+    assert done.stdout == "uid=7(ann) gid=8(ann) groups=8(ann),9\n"
 
 
 def test_a_user_with_all_ids_keeps_nothing_aside(run_cli, tmp_path):

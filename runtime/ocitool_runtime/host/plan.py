@@ -78,9 +78,7 @@ def make_plan(sandbox: Sandbox, network_helper: Sequence[str] = ()) -> Plan:
         terminal=sandbox.terminal,
         terminal_size=sandbox.terminal_size,
         capabilities=mask,
-        # With a single ID there is no other user to become, and a filter that hands calls to the
-        # shim has to be the last step: the init's own change of IDs would wait for an answer.
-        no_new_privileges=sandbox.no_new_privileges or sandbox.owners_aside,
+        no_new_privileges=sandbox.no_new_privileges,
         seccomp=_filter(sandbox) if sandbox.seccomp else b"",
         notifying=_filter(sandbox, notify=True) if sandbox.seccomp else b"",
         owners_aside=sandbox.owners_aside,

@@ -15,25 +15,28 @@ from functools import cache
 from typing import Final
 
 from ocitool_runtime.host.syscall_table import (
-    ANSWERED,
     FILES,
     HOLES,
     JUDGED,
     NEWEST,
-    PRETENDED,
     REFUSED,
 )
+from ocitool_runtime.sandbox.single_id.calls import ANSWERED, numbers_of
 
 ALLOW: Final = 0x7FFF0000
 EPERM: Final = 0x00050000 | 1
 ENOSYS: Final = 0x00050000 | 38
-_PRETEND: Final = 0x00050000  # SECCOMP_RET_ERRNO without an error
 NOTIFY: Final = 0x7FC00000  # SECCOMP_RET_USER_NOTIF
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCH, _ARGUMENT_0 = 0, 4, 16  # offsets in struct seccomp_data, little endian
 _ARGUMENT_1, _ARGUMENT_2, _ARGUMENT_3 = 24, 32, 40
+_O_CREAT: Final = 0o100
 _O_EXCL: Final = 0o200  # the file is a new one
+_RLIMIT_LOCKS: Final = 10
+_PR_SET_KEEPCAPS: Final = 8
+#: Of these the shim answers few, by their arguments.
+_FEW: Final = frozenset({"open", "openat", "prctl", "prlimit64", "getrlimit", "setrlimit"})
 _AT_EMPTY_PATH: Final = 0x1000  # the file is that of a descriptor
 _AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7}
 _COLUMNS: Final = ("x86_64", "i386", "aarch64")
@@ -62,8 +65,8 @@ def program(
 
     The result is an array of ``struct sock_filter``.  Capabilities are named as CAP_SYS_ADMIN.
     With *notify* the sockets of i386 programs that hide their family are handed to whoever listens
-    (`sockets`); otherwise they are not supported.  With *single_id*, as far as the capabilities go,
-    chown and mknod are handed over, too, and changes of ids succeed without effect.  With *files*
+    (`sockets`); otherwise they are not supported.  With *single_id* the calls on IDs and owners
+    of files are handed over, too.  With *files*
     the calls that take a path of a file are handed over, but for those that make a new file.
     """
     columns = _MACHINES.get(machine or os.uname().machine)
@@ -73,7 +76,7 @@ def program(
     for name in columns:
         verdicts = _verdicts(name, capabilities)
         if single_id:
-            verdicts |= _single_id(name, capabilities)
+            verdicts |= _single_id(name)
         if files:
             for call, numbers in FILES[name].items():
                 verdicts |= dict.fromkeys(numbers, call or NOTIFY)
@@ -85,13 +88,12 @@ def program(
     return b"".join(struct.pack("<HBBI", *row) for row in code)
 
 
-def _single_id(name: str, capabilities: frozenset[str]) -> dict[int, int | str]:
-    found: dict[int, int | str] = {}
-    for action, calls in ((NOTIFY, ANSWERED), (_PRETEND, PRETENDED)):
-        for capability, numbers in calls[name].items():
-            if capability in capabilities:
-                found.update(dict.fromkeys(numbers, action))
-    return found
+def _single_id(name: str) -> dict[int, int | str]:
+    return {
+        number: f"{call} of a single id" if call in _FEW else NOTIFY
+        for table in ANSWERED
+        for call, number in numbers_of(table, name).items()
+    }
 
 
 def _verdicts(name: str, capabilities: frozenset[str]) -> dict[int, int | str]:
@@ -152,6 +154,12 @@ def _judges(admin: bool, hidden_socket: int) -> dict[str, Code]:
         "openat": _unless(_O_EXCL, _ARGUMENT_2),
         "statx": _unless(_AT_EMPTY_PATH, _ARGUMENT_2),
         "newfstatat": _unless(_AT_EMPTY_PATH, _ARGUMENT_3),
+        "open of a single id": _only([(_JUMP_SET, 1, 0, _O_CREAT)], _ARGUMENT_1),
+        "openat of a single id": _only([(_JUMP_SET, 1, 0, _O_CREAT)], _ARGUMENT_2),
+        "prctl of a single id": _only([(_JUMP_EQ, 1, 0, _PR_SET_KEEPCAPS)], _ARGUMENT_0),
+        "prlimit64 of a single id": _only([(_JUMP_EQ, 1, 0, _RLIMIT_LOCKS)], _ARGUMENT_1),
+        "getrlimit of a single id": _only([(_JUMP_EQ, 1, 0, _RLIMIT_LOCKS)], _ARGUMENT_0),
+        "setrlimit of a single id": _only([(_JUMP_EQ, 1, 0, _RLIMIT_LOCKS)], _ARGUMENT_0),
         "socketcall": [load, (_JUMP_EQ, 0, 1, _SYS_SOCKET), (_RETURN, 0, 0, hidden_socket), allow],
     }
 
@@ -160,6 +168,12 @@ def _unless(flag: int, argument: int) -> Code:
     """Hand a call over unless it has *flag* in the argument at the offset *argument*."""
     allow, notify = (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, NOTIFY)
     return [(_LOAD, 0, 0, argument), (_JUMP_SET, 0, 1, flag), allow, notify]
+
+
+def _only(test: Code, argument: int) -> Code:
+    """Hand a call over if the argument at the offset *argument* passes *test*."""
+    allow, notify = (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, NOTIFY)
+    return [(_LOAD, 0, 0, argument), *test, allow, notify]
 
 
 def _one_of(values: tuple[int, ...] | list[int], then: tuple[int, int, int, int]) -> Code:

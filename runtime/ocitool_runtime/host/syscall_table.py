@@ -128,19 +128,6 @@ JUDGED = {
     "socketpair": (53, 360, 199),
 }
 
-# In single-ID mode, by the capability that each needs: calls that the shim answers, and changes
-# of IDs, which have no effect.  i386's calls with 16-bit ids are left out.
-ANSWERED = {
-    "x86_64": {"CAP_CHOWN": (92, 93, 94, 260), "CAP_MKNOD": (133, 259)},
-    "i386": {"CAP_CHOWN": (198, 207, 212, 298), "CAP_MKNOD": (14, 297)},
-    "aarch64": {"CAP_CHOWN": (54, 55), "CAP_MKNOD": (33,)},
-}
-PRETENDED = {
-    "x86_64": {"CAP_SETUID": (105, 113, 117, 122), "CAP_SETGID": (106, 114, 116, 119, 123)},
-    "i386": {"CAP_SETUID": (203, 208, 213, 215), "CAP_SETGID": (204, 206, 210, 214, 216)},
-    "aarch64": {"CAP_SETUID": (145, 146, 147, 151), "CAP_SETGID": (143, 144, 149, 152, 159)},
-}
-
 # In a chroot: calls that the shim answers for paths in /proc, /sys and /dev.  Those that are named
 # are judged by their flags; "" are open, openat2, readlink, stat and access, with their variants.
 FILES: dict[str, dict[str, tuple[int, ...]]] = {

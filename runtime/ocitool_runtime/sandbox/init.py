@@ -56,6 +56,7 @@ def _become(
     plan: Plan, enter: Callable[[], None], terminal: Terminal | None, shim: _socket.socket
 ) -> None:
     notes: list[str] = []
+    mark = _mark(plan)
     interpreter = Interpreter()
     _import_nothing()
     enter()
@@ -68,7 +69,7 @@ def _become(
         syscalls.close_range(shim.fileno() + 1, 0x7FFFFFFF)
     with step(f"find user {plan['user'] or 'root'}"):
         user = users.resolve(plan["user"], groups=plan["groups"])
-        if terminal is not None:
+        if terminal is not None and not plan["owners_aside"]:
             os.fchown(0, user.uid, -1)
     with step(f"enter the working directory {plan['cwd']}"):
         _enter(plan["cwd"])
@@ -89,15 +90,32 @@ def _become(
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     with step("filter system calls"):
         signals.reset_signals()
-        if plan["no_new_privileges"]:
+        mark()
+        if privileges.filters_last(plan):
             listener = privileges.filter_calls(plan)
     if listener >= 0:
-        channel.send(shim, messages.Listener(), (listener,))
+        groups = tuple(sorted({user.gid, *user.groups, *user.added}))
+        channel.send(shim, messages.Listener(user.gid, groups, user.uid), (listener,))
         os.close(listener)
     elif plan["owners_aside"]:
-        text = "chown and mknod are refused: this kernel has no seccomp notifications"
+        _refuse_other_users(user)
+        text = "chown, mknod and setuid are refused: this kernel has no seccomp notifications"
         channel.send(shim, messages.Note(text))
     execute(plan["args"], environment, found)
+
+
+def _mark(plan: Plan) -> Callable[[], None]:
+    """Return what gives this process its IDs in single-ID mode, where the kernel has no others."""
+    if not plan["owners_aside"]:
+        return lambda: None
+    from ocitool_runtime.sandbox.single_id.credential_table import mark
+
+    return mark
+
+
+def _refuse_other_users(user: User) -> None:
+    if (user.uid, user.gid) != (0, 0):
+        raise syscalls.Refused(errno.EINVAL, "setresuid", f"{user.uid}:{user.gid}")
 
 
 def _import_nothing() -> None:

@@ -98,9 +98,17 @@ class Note(Message):
 
 
 class Listener(Message):
-    """From the container init: the descriptor of its seccomp filter comes with this."""
+    """From the container init: the descriptor of its seccomp filter comes with this.
 
-    __slots__ = ()
+    The IDs are those that the program begins with.
+    """
+
+    __slots__ = ("gid", "groups", "uid")
+
+    def __init__(self, gid: int, groups: tuple[int, ...], uid: int) -> None:
+        self.gid = gid
+        self.groups = groups
+        self.uid = uid
 
 
 _KINDS = {kind.__name__: kind for kind in Message.__subclasses__()}

@@ -72,7 +72,7 @@ class Plan(TypedDict):
     no_new_privileges: bool
     seccomp: bytes  # empty: no filter
     notifying: bytes  # the filter if the shim answers some calls; empty: it answers none
-    owners_aside: bool  # it answers chown and mknod (single-ID mode)
+    owners_aside: bool  # single-ID mode: it answers what needs other IDs
     limits: list[LimitPlan]
     init: bool
     umask: int

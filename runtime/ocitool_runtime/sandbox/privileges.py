@@ -47,14 +47,24 @@ def drop(plan: Plan, user: User, notes: list[str]) -> int:
     kept = plan["capabilities"]
     bounding = _drop_bounding(kept)
     # Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes before the drop.
-    listener = -1 if plan["no_new_privileges"] else filter_calls(plan)
-    _become(user, notes)
-    root = bounding if user.uid == 0 else 0
+    listener = -1 if filters_last(plan) else filter_calls(plan)
+    if not plan["owners_aside"]:
+        _become(user, notes)
+    root = bounding if user.uid == 0 or plan["owners_aside"] else 0
     syscalls.capset(effective=root, permitted=root, inheritable=0)
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
-    if plan["no_new_privileges"]:
+    if filters_last(plan):
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     return listener
+
+
+def filters_last(plan: Plan) -> bool:
+    """Say whether no_new_privs is set, and the filter installed as the last step.
+
+    In single-ID mode the kernel has nothing to give, and the filter hands over calls that this
+    process makes before.
+    """
+    return plan["no_new_privileges"] or plan["owners_aside"]
 
 
 def filter_calls(plan: Plan) -> int:

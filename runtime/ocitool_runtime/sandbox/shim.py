@@ -30,9 +30,9 @@ from ocitool_runtime.sandbox.supervisor import Supervisor, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.messages import Message
-    from ocitool_runtime.sandbox.notify.chown_mknod import OwnershipHandler
+    from ocitool_runtime.sandbox.messages import Listener, Message
     from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.single_id.answers import SingleId
 
 _NAMESPACES = (
     syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
@@ -136,8 +136,8 @@ def _sandbox(setup: _Setup, cgroup: Cgroup) -> Message:
     """Return the last message: how it ended."""
     plan = setup.plan
     with step("prepare for seccomp notifications"):
-        handler = _ownership_handler() if plan["owners_aside"] else None
-        sockets = _sockets(plan) if handler is None else None
+        single_id = _single_id(plan) if plan["owners_aside"] else None
+        sockets = _sockets(plan) if single_id is None else None
     with step("make namespaces"):
         syscalls.unshare(_NAMESPACES)
     with step("set the host name"):
@@ -146,15 +146,15 @@ def _sandbox(setup: _Setup, cgroup: Cgroup) -> Message:
     with step("mount the root file system"):
         rootfs = Rootfs(plan, cgroup, setup.notes)
     try:
-        return _run(setup, rootfs, cgroup, handler, sockets)
+        return _run(setup, rootfs, cgroup, single_id, sockets)
     finally:
         rootfs.clean()
 
 
-def _ownership_handler() -> OwnershipHandler:
-    from ocitool_runtime.sandbox.notify import chown_mknod
+def _single_id(plan: Plan) -> SingleId:
+    from ocitool_runtime.sandbox.single_id.answers import SingleId
 
-    return chown_mknod.OwnershipHandler()
+    return SingleId(plan["capabilities"], setuid=not plan["no_new_privileges"])
 
 
 def _sockets(plan: Plan) -> Sockets | None:
@@ -169,7 +169,7 @@ def _run(
     setup: _Setup,
     rootfs: Rootfs,
     cgroup: Cgroup,
-    handler: OwnershipHandler | None,
+    single_id: SingleId | None,
     sockets: Sockets | None,
 ) -> Message:
     proc, terminal = _furnish(setup.plan, rootfs, cgroup, setup.notes)
@@ -185,12 +185,13 @@ def _run(
         if refused := cgroup.leave():
             setup.notes.append(f"the shim stays in the container's cgroup: {refused}")
 
+    def begin(listener: int, first: Listener) -> None:
+        assert single_id is not None
+        single_id.begin(listener, rootfs.fd, first)
+
     supervisor = Supervisor(setup.control, setup.plan, terminal, setup.notes)
-    if failed := supervisor.start(enter, forked, sockets):
-        return failed
-    if handler is not None and (listener := supervisor.take_listener()) >= 0:
-        handler.begin(listener, rootfs.fd)
-    return supervisor.wait()
+    failed = supervisor.start(enter, forked, sockets, begin if single_id is not None else None)
+    return failed or supervisor.wait()
 
 
 def _furnish(

@@ -59,18 +59,25 @@ class Supervisor:
         self._notes = notes
         self._listeners: list[int] = []
         self._answers: Answers | None = None
+        self._begin: Callable[[int, Listener], None] | None = None
         self._pid = self._handle = -1
         self._ended: StepFailed | ProgramRefused | None = None
 
     def start(
-        self, enter: Callable[[], None], forked: Callable[[], None], answers: Answers | None
+        self,
+        enter: Callable[[], None],
+        forked: Callable[[], None],
+        answers: Answers | None,
+        begin: Callable[[int, Listener], None] | None = None,
     ) -> StepFailed | None:
         """Fork the container init, which calls *enter* to enter its root directory.
 
-        This process calls *forked* after the fork, and *answers* answers calls from then on.
+        This process calls *forked* after the fork, and *answers* answers calls from then on.  With
+        *begin* somebody else does: it is called with the filter's listener.
         Returns once the program runs, or why it does not.
         """
         self._answers = answers
+        self._begin = begin
         ours, theirs = channel.pair()
         # The host's: after a pivot a path is one of the container's.
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -94,10 +101,6 @@ class Supervisor:
             self._terminal.close()  # else it would never hang up
         return None
 
-    def take_listener(self) -> int:
-        """Return the descriptor of the filter, for somebody else to answer; -1: there is none."""
-        return self._listeners.pop() if self._listeners else -1
-
     def wait(self) -> Ended:
         """Wait for the end of the program."""
         status = os.waitstatus_to_exitcode(self._await())
@@ -120,6 +123,8 @@ class Supervisor:
                     return
                 if isinstance(message, Note):
                     self._notes.append(message.text)
+                elif isinstance(message, Listener) and self._begin is not None:
+                    self._begin(fds[0], message)
                 elif isinstance(message, Listener):
                     self._listeners += fds
                     for listener in fds if self._answers is not None else ():

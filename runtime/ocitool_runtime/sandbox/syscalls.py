@@ -336,6 +336,10 @@ def statx(path: bytes, flags: int, mask: int) -> bytes:
     return answer.raw
 
 
+_PAGE = 4096  # bytes, or less than a page has
+_ONE, _NO = c_long(1), c_long(0)
+
+
 class _Span(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
@@ -348,3 +352,32 @@ def read_memory(pid: int, address: int, size: int) -> bytes:
     here, there = ctypes.byref(ours), ctypes.byref(theirs)
     _call("process_vm_readv", pid, here, c_long(1), there, c_long(1), c_long(0))
     return data.raw
+
+
+class TextReader:
+    """Reads texts from the memory of other processes, for one thread: it keeps its buffers."""
+
+    def __init__(self) -> None:
+        self._data = ctypes.create_string_buffer(_PAGE + 1)
+        self._address = ctypes.addressof(self._data)
+        self._ours, self._theirs = _Span(self._address, 0), _Span(0, 0)
+        self._spans = ctypes.byref(self._ours), ctypes.byref(self._theirs)
+        self._number = c_long(_NUMBERS["process_vm_readv"])
+
+    def read(self, pid: int, address: int, longest: int) -> bytes | None:
+        """Return the text up to the NUL at *address*; None if it cannot be read or is longer."""
+        text = b""
+        while len(text) < longest:  # a page at a time: the next may not be there
+            self._ours.length = self._theirs.length = _PAGE - address % _PAGE
+            self._theirs.base = address
+            ours, theirs = self._spans
+            got = _syscall(self._number, c_long(pid), ours, _ONE, theirs, _ONE, _NO)
+            if got <= 0:
+                return None
+            self._data[got] = b"\0"
+            part = ctypes.string_at(self._address)
+            text += part
+            if len(part) < got:
+                return text
+            address += got
+        return None

@@ -1,20 +1,20 @@
-"""Arguments of the calls that take a path of a file, read from their caller; stat's answers.
+"""Arguments of the calls that take a path of a file, read from their caller.
 
 Runs in: shim.  Imports the standard library alone.
-Source: arch/x86/include/uapi/asm/stat.h, include/uapi/asm-generic/stat.h.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 
 from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.notify.request import read_text
+from ocitool_runtime.sandbox.notify.seccomp_notify import AARCH64 as _AARCH64
+from ocitool_runtime.sandbox.notify.seccomp_notify import I386 as _I386
+from ocitool_runtime.sandbox.notify.seccomp_notify import X86_64 as _X86_64
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 
 # What a call is, by machine (AUDIT_ARCH_*) and number: its name, and the argument with the path.
-_X86_64, _I386, _AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 _CALLS = {
     (_X86_64, 2): ("open", 0), (_X86_64, 257): ("open", 1), (_X86_64, 437): ("openat2", 1),
     (_X86_64, 89): ("readlink", 0), (_X86_64, 267): ("readlink", 1),
@@ -28,10 +28,6 @@ _CALLS = {
     (_AARCH64, 79): ("fstatat", 1), (_AARCH64, 291): ("statx", 1), (_AARCH64, 48): ("access", 1),
     (_AARCH64, 439): ("access", 1),
 }  # fmt: skip
-_STAT = {_X86_64: struct.Struct("=QQQIIIxxxxQqqqqQqQqQ24x"),
-         _AARCH64: struct.Struct("=QQIIIIQ8xqixxxxqqQqQqQ8x")}  # fmt: skip
-_SECOND = 10**9
-
 
 #: How a path can begin that leads to /dev, /proc or /sys.
 BEGINNINGS = (b"/p", b"/d", b"/s", b"//", b"/.")
@@ -80,24 +76,3 @@ def request(call: Call) -> Request:
             raise LeftToKernel
         return Request("open", path, [flags])
     return Request(kind, path, rest)
-
-
-def stat_answer(machine: int, found: os.stat_result) -> bytes:
-    """Return *found* as the machine's ``struct stat``; `LeftToKernel` for i386's, of many forms."""
-    layout = _STAT.get(machine)
-    if layout is None:
-        raise LeftToKernel
-    counts = (found.st_nlink, found.st_mode)
-    times = (found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns)
-    return layout.pack(
-        found.st_dev,
-        found.st_ino,
-        *(counts if machine == _X86_64 else counts[::-1]),
-        found.st_uid,
-        found.st_gid,
-        found.st_rdev,
-        found.st_size,
-        found.st_blksize,
-        found.st_blocks,
-        *(part for time in times for part in divmod(time, _SECOND)),
-    )

@@ -22,11 +22,11 @@ from ocitool_runtime.sandbox.chroot.calls import (
     Request,
     elsewhere,
     request,
-    stat_answer,
 )
 from ocitool_runtime.sandbox.files import status
 from ocitool_runtime.sandbox.notify import seccomp_notify, socketcall
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
+from ocitool_runtime.sandbox.notify.stat_layouts import stat_answer
 from ocitool_runtime.sandbox.rootfs.devices import NODES
 
 _STREAMS = {b"/dev/stdin": b"0", b"/dev/stdout": b"1", b"/dev/stderr": b"2"}

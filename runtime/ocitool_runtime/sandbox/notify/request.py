@@ -1,4 +1,4 @@
-"""Arguments of a system call that the filter has handed to the shim, read once from its caller.
+"""The file that a system call names: read once from the memory of its caller.
 
 Runs in: shim.  Imports the standard library alone.
 """
@@ -7,71 +7,55 @@ from __future__ import annotations
 
 import os
 
-from ocitool_runtime.sandbox.notify.seccomp_notify import LeftToKernel
+from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 
-UNCHANGED = 0xFFFFFFFF  # -1 for an id
 _AT_FDCWD = -100
-_AT_SYMLINK_NOFOLLOW = 0x100
-_AT_EMPTY_PATH = 0x1000
 _LONGEST = 4096  # PATH_MAX, with its NUL
-
-# What a call's arguments are, by machine (AUDIT_ARCH_*) and number.
-_X86_64, _I386, _AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
-_CALLS = {
-    (_X86_64, 92): "chown", (_X86_64, 93): "fchown", (_X86_64, 94): "lchown",
-    (_X86_64, 260): "fchownat", (_X86_64, 133): "mknod", (_X86_64, 259): "mknodat",
-    (_I386, 212): "chown", (_I386, 207): "fchown", (_I386, 198): "lchown",
-    (_I386, 298): "fchownat", (_I386, 14): "mknod", (_I386, 297): "mknodat",
-    (_AARCH64, 55): "fchown", (_AARCH64, 54): "fchownat", (_AARCH64, 33): "mknodat",
-}  # fmt: skip
+_reader = syscalls.TextReader()
 
 
-class Request:
-    """What a call asks for; its path is read from the caller's memory, once."""
+class Named:
+    """A file that a call names, and the arguments after that."""
 
-    __slots__ = ("device", "follow", "gid", "makes", "mode", "path", "start", "uid")
+    __slots__ = ("path", "rest", "start")
 
-    def __init__(self, machine: int, number: int, arguments: list[int], caller: int) -> None:
-        call = _CALLS.get((machine, number))
-        if call is None:
-            raise LeftToKernel  # from a filter of the program itself
-        self.makes = call.startswith("mknod")
-        first, *rest = arguments
-        self.start = "cwd"
-        self.path = b""
-        if call in ("fchownat", "mknodat"):
-            self.start = _start(first)
-            first, *rest = rest
-        if call == "fchown":
-            self.start = _start(first)
-        else:
-            self.path = _text(caller, first)
-        self.uid = self.gid = UNCHANGED
-        self.mode = self.device = 0
-        self.follow = call != "lchown"
-        if self.makes:
-            self.mode, self.device = rest[0] & 0xFFFF, rest[1] & 0xFFFFFFFF
-            return
-        self.uid, self.gid = rest[0] & 0xFFFFFFFF, rest[1] & 0xFFFFFFFF
-        flags = rest[2] & 0xFFFFFFFF if call == "fchownat" else 0
-        if flags & ~(_AT_SYMLINK_NOFOLLOW | _AT_EMPTY_PATH):
-            raise LeftToKernel
-        if not self.path and call != "fchown" and not flags & _AT_EMPTY_PATH:
-            raise LeftToKernel  # ENOENT
-        self.follow = self.follow and not flags & _AT_SYMLINK_NOFOLLOW
+    def __init__(self, start: str, path: bytes, rest: list[int]) -> None:
+        self.start = start  # of a relative path, as a name in the caller's directory of /proc
+        self.path = path  # b"": the file is *start* itself
+        self.rest = rest
+
+
+def named(call: Call, *, at: bool, skip: int = 0) -> Named:
+    """Return the file of a path, after a descriptor for its start if *at*.
+
+    *skip* arguments come before.  Raises `LeftToKernel`.
+    """
+    arguments = call.arguments[skip:]
+    start = _start(arguments.pop(0)) if at else "cwd"
+    return Named(start, text_at(call, arguments[0]), arguments[1:])
+
+
+def text_at(call: Call, address: int) -> bytes:
+    """Return the text up to the NUL at *address* in the caller's memory, read once.
+
+    It is the caller's if ``call.caller`` is there afterwards.  Raises `LeftToKernel` if it cannot
+    be read.
+    """
+    text = _reader.read(call.pid, address, _LONGEST)
+    if text is None:
+        raise LeftToKernel
+    return text
+
+
+def opened(call: Call) -> Named:
+    """Return the file of a descriptor, the first argument."""
+    return Named(_start(call.arguments[0]), b"", call.arguments[1:])
 
 
 def _start(number: int) -> str:
-    """Return the start of relative paths, as a name in the caller's directory of /proc."""
     fd = number & 0xFFFFFFFF
     return "cwd" if fd == _AT_FDCWD & 0xFFFFFFFF else f"fd/{fd}"
-
-
-def _text(caller: int, address: int) -> bytes:
-    try:
-        return read_text(caller, address)
-    except PermissionError:
-        raise LeftToKernel from None
 
 
 def read_text(caller: int, address: int) -> bytes:
