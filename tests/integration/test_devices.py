@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from tests.fixtures.programs import execute
 
 pytestmark = pytest.mark.usefixtures("containers")
 
-#: In single-ID mode a device is kept as an empty file with its number beside it.
 OPENED = '[ -f "$path" ] || ! (exec 3<"$path") 2>/dev/null || echo "opened $path"'
 DOCKERFILE = f"""
 FROM scratch
@@ -76,8 +76,13 @@ def test_as_a_user_with_subordinate_ids(attack, ordinary_user, tools_context):
 
 
 def test_as_a_user_with_a_single_id(attack, rangeless_user, tools_context):
+    """A device of a layer is an empty file, which only stat(2) shows as a device."""
     tools_context.parent.chmod(0o755)
-    assert attack(rangeless_user.home / "devices", user=rangeless_user) == {"made\n"}
+    root = rangeless_user.home / "devices"
+    kept = "opened /shipped\nopened /control\n"
+    assert attack(root, user=rangeless_user) == {f"{kept}{kept}opened /x\nmade\n"}
+    found = [path.stat() for path in (root / "drivers").rglob("shipped")]
+    assert found and all(stat.S_ISREG(each.st_mode) and not each.st_size for each in found)
 
 
 def test_a_volume_of_the_hosts_root_is_the_hosts(run_cli, tools_store, session_tree):
