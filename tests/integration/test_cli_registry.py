@@ -221,6 +221,19 @@ def test_podman_pulls_what_was_pushed_with_compression(cli, podman, registry, co
     podman("pull", f"{name.rpartition(':')[0]}@{digest}")  # verifies all digests
 
 
+def test_a_name_that_estargz_cannot_hold_is_said_with_what_to_use(cli, registry, tmp_path):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/caf\udce9").write_text("x")
+    with tarfile.open(tmp_path / "odd.tar", "w") as archive:
+        archive.add(tmp_path / "tree", "tree")
+    name = f"{registry}/ocitool-test/{uuid.uuid4().hex[:8]}:1"
+    cli("import", tmp_path / "odd.tar", name).ok()
+    done = cli("push", "--compression", "estargz", name)
+    failed(done, 1, f'pushing {name}: the name "tree/caf\\xe9" is not valid UTF-8, and the table')
+    assert "use gzip or zstd" in done.stderr
+    cli("push", "--compression", "zstd", name).ok()
+
+
 @pytest.mark.parametrize(
     ("compression", "message"),
     [

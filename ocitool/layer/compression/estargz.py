@@ -18,7 +18,16 @@ from typing import Final
 from ocitool.errors import LayerError, TooLarge
 from ocitool.layer.codec import Codec, Compressor, chosen
 from ocitool.layer.compression.gzip import GZIP, LEVELS, deflater, member
-from ocitool.layer.compression.toc import CHUNK_SIZE, DIGEST_ANNOTATION, TABLE, Chunk, File, dump
+from ocitool.layer.compression.toc import (
+    CHUNK_SIZE,
+    DIGEST_ANNOTATION,
+    INSTEAD,
+    TABLE,
+    Chunk,
+    File,
+    dump,
+    require_text,
+)
 from ocitool.layer.entry import DEFAULT_LIMITS, Entry, Kind
 from ocitool.layer.tar import pax
 from ocitool.layer.tar.header import BLOCK
@@ -134,7 +143,8 @@ class _EstargzCompressor:
 
     def _begin(self, entry: Entry) -> None:
         if entry.path in _RESERVED and not self._ended:
-            raise LayerError("name is reserved for eStargz", where=entry.path)
+            raise LayerError("name is reserved for eStargz", where=entry.path, hint=INSTEAD)
+        require_text(entry)
         if not entry.size:
             self._files.append(File(entry))
             return
@@ -191,7 +201,7 @@ def _length(buffer: bytearray) -> int:
         kind = buffer[at + 156 : at + 157]
         size = pax.number(bytes(buffer[at + 124 : at + 136]), "size")
         if kind == b"S" or (kind in b"xX" and b" GNU.sparse." in buffer[at : at + BLOCK + size]):
-            raise LayerError("sparse files cannot be in an eStargz layer")
+            raise LayerError("sparse files cannot be in an eStargz layer", hint=INSTEAD)
         if kind not in b"xgLKX":
             break
         at += BLOCK + size + -size % BLOCK

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from ocitool.errors import DigestMismatch, LayerError, TooLarge
 from ocitool.layer.compression.gzip import GZIP
 from ocitool.layer.compression.zstd import ZSTD
-from ocitool.layer.entry import DEFAULT_LIMITS, NO_XATTRS, Entry, Kind, clean_path
+from ocitool.layer.entry import DEFAULT_LIMITS, NO_XATTRS, Entry, Kind, clean_path, encode
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
@@ -43,6 +43,7 @@ _TYPES: Final = {
 }
 _KINDS: Final = {name: kind for kind, name in _TYPES.items()}
 _CHUNK: Final = "chunk"
+INSTEAD: Final = "use gzip or zstd, which can hold any layer"
 
 T = TypeVar("T")
 
@@ -69,18 +70,40 @@ class File(NamedTuple):
 
 
 def dump(files: Iterable[File]) -> bytes:
-    """Write a table; `LayerError` for names that JSON cannot hold."""
+    """Write a table of files whose names `require_text` has accepted."""
     entries = [item for file in files for item in _items(file)]
     text = json.dumps(
         {"version": _VERSION, "entries": entries}, separators=(",", ":"), ensure_ascii=False
     )
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        place = text[max(0, error.start - 20) : error.end]
-        raise LayerError(
-            "a name is not valid UTF-8, which the table of contents requires", where=ascii(place)
-        ) from None
+    return text.encode("utf-8")
+
+
+def require_text(entry: Entry) -> None:
+    """Raise `LayerError` if a table cannot hold *entry*: a name in it is not valid UTF-8.
+
+    A table is JSON, which has no form for other bytes (RFC 8259, section 8.1); the
+    stargz-snapshotter writes U+FFFD for them, and the file then has another name.
+    """
+    for what, name in (
+        ("name", entry.path),
+        ("link target", entry.link),
+        *(("extended attribute", name) for name in entry.xattrs),
+    ):
+        if not _is_text(name):
+            of = "" if what == "name" else f" of {_quoted(entry.path)}"
+            raise LayerError(
+                f"the {what} {_quoted(name)}{of} is not valid UTF-8, and the table of contents of "
+                "an eStargz layer is JSON, which cannot hold it",
+                hint=INSTEAD,
+            )
+
+
+def _is_text(name: str) -> bool:
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _quoted(name: str) -> str:
+    return '"' + encode(name).decode("utf-8", "backslashreplace") + '"'
 
 
 def _items(file: File) -> Iterator[dict[str, Any]]:

@@ -189,19 +189,37 @@ def test_a_tar_that_ends_too_early(cut):
 
 @pytest.mark.parametrize("name", [LANDMARK, ".prefetch.landmark", "stargz.index.json"])
 def test_names_that_it_has_for_itself(name):
-    with pytest.raises(LayerError, match="name is reserved for eStargz"):
+    with pytest.raises(LayerError, match="name is reserved for eStargz") as caught:
         pack(tar(file(name, b"x")))
+    assert "gzip or zstd" in caught.value.hint
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_sparse_files_are_refused(form):
-    with pytest.raises(LayerError, match="sparse files cannot be in an eStargz"):
+    with pytest.raises(LayerError, match="sparse files cannot be in an eStargz") as caught:
         pack(sparse(form, 1000, [(5, b"x")]) + bytes(1024))
+    assert "gzip or zstd" in caught.value.hint
 
 
-def test_names_that_json_cannot_hold_are_refused():
-    with pytest.raises(LayerError, match="not valid UTF-8"):
-        pack(tar(file("caf\udce9")))
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        (file("d/caf\udce9", b"x"), 'the name "d/caf\\xe9" is'),
+        (directory("caf\udce9"), 'the name "caf\\xe9" is'),
+        (symlink("é", "\udcff\udcfe"), 'the link target "\\xff\\xfe" of "é" is'),
+        (link("l", "\udce9"), 'the link target "\\xe9" of "l" is'),
+        (
+            file("f", xattrs={"user.\udce9": b"1"}),
+            'the extended attribute "user.\\xe9" of "f" is',
+        ),
+    ],
+)
+def test_names_that_json_cannot_hold_are_refused(member, said):
+    with pytest.raises(LayerError) as caught:
+        pack(tar(file("before", b"b"), member))
+    assert str(caught.value).startswith(f"{said} not valid UTF-8, and the table of contents of an")
+    assert "gzip or zstd" in caught.value.hint
+    assert pack(tar(file("é☃", b"x")))
 
 
 @pytest.mark.parametrize(
