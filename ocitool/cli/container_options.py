@@ -5,8 +5,8 @@ Parameters are named as the fields of `RunOptions` and `BuildOptions`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -17,30 +17,6 @@ from ocitool.cli.options import parse_size
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Decorator = Callable[[_Command], _Command]
 
-#: Options of docker's that `run` refuses, and why.
-REFUSED: Final[Mapping[str, str]] = {
-    "-d": "containers run in the foreground",
-    "--detach": "containers run in the foreground",
-    "-p": "no ports are published; with --network host they are the host's",
-    "--publish": "no ports are published; with --network host they are the host's",
-    "-P": "no ports are published; with --network host they are the host's",
-    "--publish-all": "no ports are published; with --network host they are the host's",
-    "--privileged": "use --cap-add and --security-opt for what the command needs",
-    "--device": "a container has the devices of docker's default alone",
-    "--restart": "containers run in the foreground, and are removed when they exit",
-    "--stop-signal": "there is no 'stop': the command gets the signals that ocitool gets",
-    "--stop-timeout": "there is no 'stop': the command gets the signals that ocitool gets",
-    **dict.fromkeys(
-        ("-m", "--memory", "--memory-swap", "-c", "--cpu-shares", "--cpus", "--cpuset-cpus",
-         "--pids-limit"),
-        "a container has no limits of resources but those of --ulimit and --shm-size",
-    ),
-    **dict.fromkeys(
-        ("--pid", "--ipc", "--uts", "--userns", "--cgroupns"),
-        "a container has namespaces of its own; see --network for that one",
-    ),
-}  # fmt: skip
-
 
 class RunCommand(click.Command):
     """A command whose usage errors end with docker's exit code for them."""
@@ -49,13 +25,7 @@ class RunCommand(click.Command):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with usage_errors(self.usage_exit_code):
-            try:
-                return super().make_context(*args, **kwargs)
-            except click.NoSuchOption as error:
-                if why := REFUSED.get(error.option_name):
-                    text = f"{error.option_name} is not supported: {why}"
-                    raise click.UsageError(text, error.ctx) from None
-                raise
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         with usage_errors(self.usage_exit_code):
@@ -83,6 +53,10 @@ def _labels(
             raise click.BadParameter(f"invalid label {word!r}: the name is empty")
         found[name] = value
     return found
+
+
+def _or_missing(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    return text or "missing"  # as docker's client: an empty value is as none
 
 
 def _size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
@@ -153,7 +127,7 @@ identity = all_of(
 )  # fmt: skip
 
 image = all_of(
-    click.option("--pull", default="missing", shell_complete=pull_policies,
+    click.option("--pull", default="missing", callback=_or_missing, shell_complete=pull_policies,
                  metavar="[always|missing|never]", show_default=True,
                  help="When to pull the image"),
     click.option("--platform", default="", metavar="OS/ARCH[/VARIANT]",

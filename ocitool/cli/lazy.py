@@ -11,6 +11,7 @@ import click
 
 from ocitool.cli.goflags import normalized
 from ocitool.cli.output import OutputGone
+from ocitool.cli.unsupported import OPTIONS
 from ocitool.errors import OcitoolError
 
 
@@ -31,6 +32,21 @@ def usage_errors(code: int) -> Iterator[None]:
     except click.UsageError as error:
         vars(error)["exit_code"] = code  # click's is that of the class
         raise
+
+
+@contextlib.contextmanager
+def _options_refused_with_reason() -> Iterator[None]:
+    """Say of an option that docker has why there is none here, in place of a similar name."""
+    try:
+        yield
+    except click.NoSuchOption as error:
+        name = error.ctx.command.name if error.ctx is not None else None
+        why = OPTIONS.get(name or "", {}).get(error.option_name)
+        if why is None:
+            raise
+        with usage_errors(error.exit_code):
+            text = f"{error.option_name} is not supported: {why}"
+            raise click.UsageError(text, error.ctx) from None
 
 
 #: click's own text ends with a full stop, unlike those of docker and podman.
@@ -72,7 +88,7 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args if ctx.resilient_parsing else normalized(self, args))
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _broken_pipes_raised():
+        with _broken_pipes_raised(), _options_refused_with_reason():
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -23,7 +23,7 @@ _NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
 
 @contextlib.contextmanager
 def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
-    """Yield a function that writes to the file *path*, or to stdout for None and ``-``.
+    """Yield a function that writes to the file *path*, or to stdout for None, ``""`` and ``-``.
 
     A device or a pipe is written to directly.  An existing file is replaced at the end.  The file
     is private (mode 0600, as docker's): images may hold secrets.  If the process is killed before,
@@ -33,7 +33,7 @@ def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
         UsageError: stdout is a terminal.
         NotFound: the file cannot be written.
     """
-    if path is None or path == "-":
+    if path in (None, "", "-"):
         if sys.stdout.isatty():
             raise click.UsageError(
                 "cannot write an archive to a terminal: use --output, or redirect"

@@ -1,4 +1,4 @@
-"""Commands that docker has and ocitool has not, each with the reason or with what does it here."""
+"""Commands and options that docker has and ocitool has not, with the reason or another way."""
 
 from __future__ import annotations
 
@@ -56,3 +56,64 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
     "trust": "signatures of images are not verified",
     "volume": "mount a directory of the host, see `ocitool run --help`",
 }
+
+_SIGNATURES: Final = "signatures of images are not verified"
+_ONE_PLATFORM: Final = "an image in the store has one platform"
+_NO_STOP: Final = "there is no 'stop': the command gets the signals that ocitool gets"
+_PORTS: Final = "no ports are published; with --network host they are the host's"
+
+_RUN: Final = {
+    **dict.fromkeys(("-d", "--detach"), _FOREGROUND),
+    **dict.fromkeys(("-p", "--publish", "-P", "--publish-all"), _PORTS),
+    "--privileged": "use --cap-add and --security-opt for what the command needs",
+    "--device": "a container has the devices of docker's default alone",
+    "--restart": _REMOVED,
+    **dict.fromkeys(("--stop-signal", "--stop-timeout"), _NO_STOP),
+    **dict.fromkeys(
+        ("-m", "--memory", "--memory-swap", "-c", "--cpu-shares", "--cpus", "--cpuset-cpus",
+         "--pids-limit"),
+        "a container has no limits of resources but those of --ulimit and --shm-size",
+    ),
+    **dict.fromkeys(
+        ("--pid", "--ipc", "--uts", "--userns", "--cgroupns"),
+        "a container has namespaces of its own; see --network for that one",
+    ),
+    "--disable-content-trust": _SIGNATURES,
+}  # fmt: skip
+
+_BUILD: Final = {
+    **dict.fromkeys(
+        ("-m", "--memory", "--memory-swap", "-c", "--cpu-period", "--cpu-quota", "--cpu-shares",
+         "--cpuset-cpus", "--cpuset-mems", "--cgroup-parent"),
+        "a step has no limits of resources but those of --ulimit and --shm-size",
+    ),
+    **dict.fromkeys(
+        ("--cache-from", "--cache-to"), "the build cache is that of the storage directory"
+    ),
+    **dict.fromkeys(("--secret", "--ssh"), "there is no RUN --mount that could use it"),
+    **dict.fromkeys(("-o", "--output"), "the image is stored: use `ocitool save` then, or --push"),
+    **dict.fromkeys(("--attest", "--provenance", "--sbom"), "a build makes no attestations"),
+    **dict.fromkeys(("--call", "--check"), "a build has no checks"),
+    "--allow": "a step has no entitlements",
+    "--annotation": "use --label",
+    "--build-context": "a build has one context",
+    "--builder": BUILDER["use"],
+    "--compress": "there is no daemon that the context is sent to",
+    "--disable-content-trust": _SIGNATURES,
+    "--security-opt": "a step is confined as a container is by default",
+    "--squash": "an image has the layers of its steps",
+}  # fmt: skip
+
+#: Options by the name of their command.
+OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "run": _RUN,
+    "build": _BUILD,
+    "images": {"--tree": _ONE_PLATFORM},
+    "inspect": {**dict.fromkeys(("-s", "--size"), "an image has no files of a container"),
+                "--platform": _ONE_PLATFORM},
+    "pull": {"--disable-content-trust": _SIGNATURES},
+    "push": {"--disable-content-trust": _SIGNATURES, "--platform": _ONE_PLATFORM},
+    **{name: {"--platform": _ONE_PLATFORM}
+       for name in ("history", "import", "load", "rmi", "save")},
+    "everything": {"--volumes": UNSUPPORTED["volume"]},
+}  # fmt: skip

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ocitool.cli.unsupported import BUILDER, CONTAINER, SYSTEM, UNSUPPORTED
+from ocitool.cli.unsupported import BUILDER, CONTAINER, OPTIONS, SYSTEM, UNSUPPORTED
 from tests.fixtures.commands import failed
 from tests.fixtures.servers import served
 
@@ -78,6 +78,40 @@ def test_what_docker_has_and_ocitool_has_not_is_named(run_cli):
         failed(done, 1, f"'{path}' is not supported yet: {table[name]}")
     done = run_cli("ps", "-a")
     failed(done, 1, "Error: 'ps' is not supported yet: containers run in the foreground\n")
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_options_that_docker_has_and_ocitool_has_not_are_named(run_cli, command):
+    """With the reason, and never with a similar name, as --push for --squash."""
+    words = ("system", "prune") if command == "everything" else (command,)
+    for option, why in OPTIONS[command].items():
+        done = run_cli(*words, option, "x", "x")
+        failed(done, 125 if command == "run" else 2, f"{option} is not supported: {why}\n")
+        assert "Did you mean" not in done.stderr
+
+
+def test_empty_values_are_as_none(cli, run_cli, tmp_path):
+    """As pflag's options without a default have them: scripts give "$UNSET"."""
+    everything = cli("images", "-q").ok().stdout
+    assert cli("images", "-q", "-f", "", "--filter", "label!=x").ok().stdout == everything
+    assert cli("inspect", "--type", "", "-f", "{{.Os}}", "app:1").ok().stdout == "linux\n"
+    assert cli("save", "-o", "", "app:1").ok().stdout.startswith("blobs/")
+    assert cli("logout", "").ok().stdout == cli("logout").ok().stdout
+    # The policy counts; what is not there cannot be pulled.
+    done = cli("run", "--rm", "--pull", "", "127.0.0.1:1/none:1")
+    failed(done, 125, "Unable to find image '127.0.0.1:1/none:1' locally")
+
+
+@pytest.mark.parametrize("word", ["", "=x"])
+def test_a_build_argument_needs_a_name(cli, tmp_path, word):
+    done = cli("build", "--build-arg", word, tmp_path / "context")
+    failed(done, 2, f"invalid environment variable: {word!r}")
+
+
+def test_what_is_always_done_may_be_asked_for(cli, tmp_path):
+    cli("build", "-q", "--load", "--rm", "-t", "app:1", tmp_path / "context").ok()
+    cli("tag", "app:1", "app:2").ok()
+    assert cli("rmi", "--no-prune", "app:2").ok().stdout == "Untagged: app:2\n"
 
 
 def test_nothing_is_proposed_that_there_is_not(run_cli):

@@ -89,7 +89,7 @@ def test_further_groups(run):
 
 
 def test_hosts_and_name_servers(run):
-    script = "grep db /etc/hosts; grep nameserver /etc/resolv.conf"
+    script = "grep -w db /etc/hosts; grep nameserver /etc/resolv.conf"
     options = ("--add-host", "db:10.0.0.2", "--dns", "10.0.0.1")
     assert run(script, *options).ok().stdout == "10.0.0.2\tdb\nnameserver 10.0.0.1\n"
 

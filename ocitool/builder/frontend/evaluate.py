@@ -256,6 +256,8 @@ def changed(changes: Sequence[str], warn: Callable[[str], object]) -> RunConfig:
     """
     if not changes:
         return RunConfig()
+    if not any(change.strip() for change in changes):
+        raise DockerfileError("file with no instructions", name="--change")
     text = "\n".join(["FROM scratch", *changes])
     file = parse(text.encode("utf-8", "surrogateescape"), name="--change")
     state = StageState(

@@ -92,6 +92,7 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
     metavar="[always|missing|never]",
     help="Which base images to pull; without a value, newer versions of all  [default: missing]",
 )  # fmt: skip
+@click.option("--load", is_flag=True, expose_value=False, help="Store the image, as is always done")
 @click.option("--push", is_flag=True, help="Push the image under its names to their registries")
 @click.option(
     "--platform", default="", metavar="OS/ARCH[/VARIANT]", callback=_one_platform,
@@ -268,6 +269,8 @@ def _arguments(words: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
+        if not name:
+            raise click.UsageError(f"invalid environment variable: {word!r}")  # as docker
         if equals:
             found[name] = value
         elif name in os.environ:

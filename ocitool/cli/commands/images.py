@@ -95,7 +95,7 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) ->
     from ocitool.cli.output import emit_documents
     from ocitool.image.store_content import local_image
 
-    if kind != "image":
+    if kind not in ("image", ""):
         raise click.UsageError(f"--type {kind} is not supported: there are only images")
     documents, failed = [], []
     with app.store() as store:
@@ -165,6 +165,10 @@ def tag(app: App, name: str, target: str) -> None:
     "names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=completion_values.images
 )
 @click.option("-f", "--force", is_flag=True, help="Remove an image that has several names")
+@click.option(
+    "--no-prune", is_flag=True, expose_value=False,
+    help="Keep parents without a name, as is always done",
+)  # fmt: skip
 @pass_app
 def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
     """Remove images

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 import click
 
@@ -13,6 +14,8 @@ from ocitool.cli.options import authfile_option, insecure_option, platform_optio
 from ocitool.cli.output import write_line
 from ocitool.errors import AuthError, FormatError, ImageNotFound
 from ocitool.oci.reference import is_repository
+
+_HUB: Final = "docker.io"  # the registry of names without one, also if it is ""
 
 
 @click.command()
@@ -159,7 +162,7 @@ def push(
 
 
 @click.command()
-@click.argument("registry", default="docker.io", metavar="[REGISTRY]")
+@click.argument("registry", default=_HUB, metavar="[REGISTRY]")
 @click.option("-u", "--username", metavar="NAME", help="User name")
 @click.option(
     "-p",
@@ -187,6 +190,7 @@ def login(
     from ocitool_registry.auth.keychain import Fixed, store_credential
     from ocitool_registry.client.client import RegistryClient
 
+    registry = registry or _HUB
     if password and password_stdin:
         raise click.UsageError("--password and --password-stdin are mutually exclusive")
     if password_stdin:
@@ -212,7 +216,7 @@ def login(
 
 
 @click.command()
-@click.argument("registry", default="docker.io", metavar="[REGISTRY]")
+@click.argument("registry", default=_HUB, metavar="[REGISTRY]")
 @authfile_option
 def logout(registry: str, authfile: str | None) -> None:
     """Log out of a registry
@@ -221,6 +225,7 @@ def logout(registry: str, authfile: str | None) -> None:
     """
     from ocitool_registry.auth.keychain import remove_credential
 
+    registry = registry or _HUB
     if remove_credential(registry, authfile):
         write_line(f"Removing login credentials for {registry}")
     else:  # no error, so that a job may end with it whatever happened before
