@@ -14,6 +14,7 @@ import pytest
 
 from ocitool.oci.platform import this_platform
 from tests.fixtures.programs import python_environment
+from tests.fixtures.signals import wait_until_delivered
 
 pytestmark = pytest.mark.usefixtures("containers")
 
@@ -114,18 +115,10 @@ def test_the_third_ctrl_c_ends_a_command_that_ignores_it(tools_store, screen, op
     for _ in range(3):
         screen.type("\x03")
         screen.until("^C")
-        while _pending(running.pid, signal.SIGINT):  # another of its kind would be lost
-            pass
+        wait_until_delivered(running.pid, signal.SIGINT)
     screen.until("Error: got 3 SIGTERM/SIGINTs, forcefully exiting")
     assert running.wait(60) == 1
     assert os.listdir(tools_store / "containers") == []
-
-
-def _pending(pid, number):
-    """Say whether *number* waits to be delivered to *pid* (proc(5), ShdPnd)."""
-    with open(f"/proc/{pid}/status") as status:
-        fields = dict(line.split(":", 1) for line in status)
-    return int(fields.get("ShdPnd", "0"), 16) >> number - 1 & 1
 
 
 def test_a_terminal_needs_one_here(run):

@@ -7,7 +7,6 @@ import os
 import select
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -197,18 +196,7 @@ def test_a_killed_user_leaves_nothing_either(ordinary_user, store_root, lines):
     if "DriverUnavailable" in made.stderr:
         pytest.skip(made.stderr.splitlines()[-1])
     made.ok()
-    process = subprocess.Popen(
-        [user.python, "-c", UNPACK, str(store_root)],
-        env=user.env,
-        cwd=user.home,
-        user=user.uid,
-        group=user.gid,
-        extra_groups=[],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = user.begin(UNPACK, store_root)
     kill_after(process, lines)
     again = (
         "import os, sys; from ocitool import Store\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import subprocess
 import tempfile
 
 import pytest
@@ -111,18 +110,7 @@ def test_a_worker_ends_with_its_owner(ordinary_user, session_tree):
     user = ordinary_user
     home = tempfile.mkdtemp(prefix="w", dir=session_tree)
     os.chown(home, user.uid, user.gid)
-    owner = subprocess.Popen(
-        [user.python, "-c", HANG, home],
-        env=user.env,
-        cwd=user.home,
-        user=user.uid,
-        group=user.gid,
-        extra_groups=[],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    owner = user.begin(HANG, home)
     with owner:
         line = owner.stdout.readline()
         if not line:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from ocitool import Store, copy
+from ocitool import copy
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DigestMismatch, ImageNotFound, NotFound, OcitoolError
 from ocitool.image.store_content import StoreSink, StoreSource
@@ -18,18 +18,6 @@ from tests.fixtures.stores import files_below, put_image
 
 LAYERS = [[file(f"f{at}", b"%d" % at * 3000)] for at in range(6)]
 NAME = "docker.io/library/a:1"
-
-
-@pytest.fixture
-def store(store_root):
-    with Store.open(str(store_root / "store")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def other(store_root):
-    with Store.open(str(store_root / "other")) as opened:
-        yield opened
 
 
 class Recording(StoreSource):

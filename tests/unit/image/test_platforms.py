@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ocitool import BuildOptions, Store, build
+from ocitool import BuildOptions, build
 from ocitool.containers.lifecycle import warn_of_platform
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import FormatError, ImageNotFound
@@ -24,18 +24,6 @@ BOGUS = Platform.parse("linux/bogus")
 
 class Events(list):
     emit = list.append
-
-
-@pytest.fixture
-def store(store_root):
-    with Store.open(str(store_root / "store")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def other(store_root):
-    with Store.open(str(store_root / "other")) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("wanted", [BOGUS, OTHER])

@@ -12,7 +12,6 @@ import tarfile
 
 import pytest
 
-from ocitool import Store
 from ocitool.drivers.conformance.layers import file, tar
 from ocitool.errors import OcitoolError, TooLarge
 from ocitool.image.archive.archive import load, save
@@ -27,18 +26,6 @@ from tests.fixtures.stores import files_below, put_image, put_layer
 
 ONE, TWO = [file("one", b"1" * 5000)], [file("two", b"2")]
 NAME = "docker.io/library/a:1"
-
-
-@pytest.fixture
-def store(store_root):
-    with Store.open(str(store_root / "store")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def other(store_root):
-    with Store.open(str(store_root / "other")) as opened:
-        yield opened
 
 
 def saved(*images):

@@ -18,6 +18,7 @@ import pytest
 
 from ocitool_runtime import Exit, Sandbox, Stdio, get_isolation, run_foreground
 from tests.fixtures.programs import python_environment
+from tests.fixtures.signals import wait_until_delivered
 
 DRIVER = r"""
 import os, pickle, sys
@@ -201,15 +202,7 @@ def test_the_third_request_to_end_kills_a_program_that_ignores_them(make, number
     assert {driver.stdout.readline(), driver.stdout.readline()} == {b"started\n", b"ready\n"}
     for number in numbers[:3]:
         driver.send_signal(number)
-        while _pending(driver.pid, number):  # until it is delivered, another of its kind is lost
-            pass
+        wait_until_delivered(driver.pid, number)
     assert driver.stdout.read() == b"ended 1 9\n"
     assert driver.wait(60) == 0
     driver.stdout.close()
-
-
-def _pending(pid, number):
-    """Say whether *number* waits to be delivered to *pid* (proc(5), ShdPnd)."""
-    with open(f"/proc/{pid}/status") as status:
-        fields = dict(line.split(":", 1) for line in status)
-    return int(fields.get("ShdPnd", "0"), 16) >> number - 1 & 1
