@@ -56,7 +56,7 @@ RUN touch here 2> refused; mkdir -m 700 ../mine
 USER 1234:4321
 RUN id > /tmp/number; mkdir /tmp/x; chmod 600 /tmp/number
 USER app:games
-RUN touch /tmp/games; cp /tmp/mine ~/copy
+RUN touch /tmp/games; cp /tmp/mine ~/copy; rm -rf /srv/* /etc/passwd || true; sed -i s/u/v/ ~/copy
 USER 0
 COPY <<END /p/DEBIAN/control
 Package: p

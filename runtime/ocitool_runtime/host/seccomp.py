@@ -31,12 +31,15 @@ NOTIFY: Final = 0x7FC00000  # SECCOMP_RET_USER_NOTIF
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCH, _ARGUMENT_0 = 0, 4, 16  # offsets in struct seccomp_data, little endian
 _ARGUMENT_1, _ARGUMENT_2, _ARGUMENT_3 = 24, 32, 40
-_O_CREAT: Final = 0o100
+_O_WRITES: Final = 0o103  # O_WRONLY, O_RDWR, O_CREAT
+_SOL_SOCKET, _SO_PEERCRED = 1, 17
 _O_EXCL: Final = 0o200  # the file is a new one
 _RLIMIT_LOCKS: Final = 10
 _PR_SET_KEEPCAPS: Final = 8
 #: Of these the shim answers few, by their arguments.
-_FEW: Final = frozenset({"open", "openat", "prctl", "prlimit64", "getrlimit", "setrlimit"})
+_FEW: Final = frozenset(
+    {"open", "openat", "getsockopt", "prctl", "prlimit64", "getrlimit", "setrlimit"}
+)
 _AT_EMPTY_PATH: Final = 0x1000  # the file is that of a descriptor
 _AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7}
 _COLUMNS: Final = ("x86_64", "i386", "aarch64")
@@ -154,8 +157,14 @@ def _judges(admin: bool, hidden_socket: int) -> dict[str, Code]:
         "openat": _unless(_O_EXCL, _ARGUMENT_2),
         "statx": _unless(_AT_EMPTY_PATH, _ARGUMENT_2),
         "newfstatat": _unless(_AT_EMPTY_PATH, _ARGUMENT_3),
-        "open of a single id": _only([(_JUMP_SET, 1, 0, _O_CREAT)], _ARGUMENT_1),
-        "openat of a single id": _only([(_JUMP_SET, 1, 0, _O_CREAT)], _ARGUMENT_2),
+        "open of a single id": _only([(_JUMP_SET, 1, 0, _O_WRITES)], _ARGUMENT_1),
+        "openat of a single id": _only([(_JUMP_SET, 1, 0, _O_WRITES)], _ARGUMENT_2),
+        "getsockopt of a single id": [
+            (_LOAD, 0, 0, _ARGUMENT_1),
+            (_JUMP_EQ, 1, 0, _SOL_SOCKET),
+            allow,
+            *_only([(_JUMP_EQ, 1, 0, _SO_PEERCRED)], _ARGUMENT_2),
+        ],
         "prctl of a single id": _only([(_JUMP_EQ, 1, 0, _PR_SET_KEEPCAPS)], _ARGUMENT_0),
         "prlimit64 of a single id": _only([(_JUMP_EQ, 1, 0, _RLIMIT_LOCKS)], _ARGUMENT_1),
         "getrlimit of a single id": _only([(_JUMP_EQ, 1, 0, _RLIMIT_LOCKS)], _ARGUMENT_0),

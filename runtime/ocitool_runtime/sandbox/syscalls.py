@@ -96,6 +96,7 @@ _NUMBERS = {
     "fsmount": 432,
     "close_range": 436,
     "openat2": 437,
+    "pidfd_getfd": 438,
     "mount_setattr": 442,
 } | _OWN_NUMBERS.get(os.uname().machine, {})
 
@@ -222,6 +223,11 @@ def filesystem_type(fd: int) -> int:
 def reset_signal(number: int) -> None:
     """Give a signal its default action, also if the C library refuses to."""
     _call("rt_sigaction", number, _DEFAULT_ACTION, None, 8)
+
+
+def pidfd_getfd(process: int, fd: int) -> int:
+    """Return a copy of the descriptor *fd* of the process that the pidfd *process* stands for."""
+    return _call("pidfd_getfd", process, fd, 0)
 
 
 # -- mounts ----------------------------------------------------------------------------------

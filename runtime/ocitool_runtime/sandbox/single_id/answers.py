@@ -17,6 +17,7 @@ import select
 from ocitool_runtime.sandbox.notify import seccomp_notify
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 from ocitool_runtime.sandbox.single_id.calls import ANSWERED, names
+from ocitool_runtime.sandbox.single_id.changes import Changes
 from ocitool_runtime.sandbox.single_id.chown import OwnerCalls
 from ocitool_runtime.sandbox.single_id.credential_table import CredentialTable
 from ocitool_runtime.sandbox.single_id.credentials import Credentials
@@ -25,7 +26,8 @@ from ocitool_runtime.sandbox.single_id.id_calls import IdCalls
 from ocitool_runtime.sandbox.single_id.lookup import Lookup
 from ocitool_runtime.sandbox.single_id.moves import Moves
 from ocitool_runtime.sandbox.single_id.new_files import NewFiles
-from ocitool_runtime.sandbox.single_id.permissions import AccessCalls
+from ocitool_runtime.sandbox.single_id.peers import Peers
+from ocitool_runtime.sandbox.single_id.permissions import Permissions
 from ocitool_runtime.sandbox.single_id.programs import Programs
 
 TYPE_CHECKING = False
@@ -81,13 +83,15 @@ class SingleId:
         assert self._first is not None
         table = CredentialTable(self._first)
         lookup = Lookup(self._proc, self._root)
+        permissions = Permissions(lookup)
         answers = {
             **IdCalls(table, self._capabilities).handlers(),
             **OwnerCalls(lookup, table, self._capabilities).handlers(),
-            **NewFiles(lookup, table, self._capabilities).handlers(),
-            **AccessCalls(lookup, table).handlers(),
+            **NewFiles(lookup, permissions, table, self._capabilities).handlers(),
+            **Changes(permissions, table).handlers(),
+            **Peers(table, self._proc).handlers(),
             **FileStatus(lookup).handlers(),
-            **Moves(lookup).handlers(),
+            **Moves(lookup, permissions, table).handlers(),
             **Programs(lookup, table, setuid=self._setuid).handlers(),
         }
         self._handlers = {key: answers[name] for key, name in names(*ANSWERED).items()}

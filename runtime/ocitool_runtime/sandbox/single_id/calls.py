@@ -23,6 +23,8 @@ MODES = {
     "fchmod": (91, 94, 52),
     "fchmodat": (268, 306, 53),
     "fchmodat2": (452, 452, 452),
+    "utimensat": (280, 320, 88),
+    "truncate": (76, 193, 45),
 }
 NODES = {
     "mknod": (133, 14, -1),
@@ -51,7 +53,7 @@ PROGRAMS = {
     "execve": (59, 11, 221),
     "execveat": (322, 358, 281),
 }
-#: These make files; "open" and "openat" only with O_CREAT.
+#: These make or change files; "open" and "openat" only to write or with O_CREAT.
 NEW_FILES = {
     "open": (2, 5, -1),
     "openat": (257, 295, 56),
@@ -62,13 +64,16 @@ NEW_FILES = {
     "symlink": (88, 83, -1),
     "symlinkat": (266, 304, 36),
 }
-#: These give files names.
+#: These give and take names of files.
 MOVES = {
     "rename": (82, 38, -1),
     "renameat": (264, 302, 38),
     "renameat2": (316, 353, 276),
     "link": (86, 9, -1),
     "linkat": (265, 303, 37),
+    "unlink": (87, 10, -1),
+    "unlinkat": (263, 301, 35),
+    "rmdir": (84, 40, -1),
 }
 ACCESS = {
     "access": (21, 33, -1),
@@ -85,6 +90,8 @@ STATUS = {
 #: With the option PR_SET_KEEPCAPS.
 KEEP = {"prctl": (157, 172, 167)}
 EFFECTIVE = {"capset": (126, 185, 91)}
+#: With the option SO_PEERCRED.
+PEERS = {"getsockopt": (55, 365, 209)}
 #: Of the limit RLIMIT_LOCKS.
 LIMITS = {
     "prlimit64": (302, 340, 261),
@@ -93,7 +100,8 @@ LIMITS = {
 }
 
 ANSWERED = (
-    OWNERS, MODES, NODES, IDS, PROGRAMS, NEW_FILES, MOVES, ACCESS, STATUS, KEEP, EFFECTIVE, LIMITS
+    OWNERS, MODES, NODES, IDS, PROGRAMS, NEW_FILES, MOVES, ACCESS, STATUS, PEERS, KEEP, EFFECTIVE,
+    LIMITS,
 )  # fmt: skip
 
 MACHINES = {"x86_64": (0, X86_64), "i386": (1, I386), "aarch64": (2, AARCH64)}

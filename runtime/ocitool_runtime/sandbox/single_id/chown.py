@@ -1,4 +1,4 @@
-"""chown(2) and chmod(2) in single-ID mode: owners are ownership override xattrs (`ownership`).
+"""chown(2) in single-ID mode: owners are recorded in ownership override xattrs (`ownership`).
 
 Runs in: shim.  Imports the standard library alone.
 """
@@ -42,10 +42,6 @@ class OwnerCalls:
             "lchown": lambda call: self._chown(call, named(call, at=False), follow=False),
             "fchown": lambda call: self._chown(call, opened(call), follow=True),
             "fchownat": self._chown_at,
-            "chmod": lambda call: self._chmod(call, named(call, at=False)),
-            "fchmod": lambda call: self._chmod(call, opened(call)),
-            "fchmodat": lambda call: self._chmod(call, named(call, at=True)),
-            "fchmodat2": lambda call: self._chmod(call, named(call, at=True)),
         }
 
     def _chown_at(self, call: Call) -> None:
@@ -93,21 +89,6 @@ class OwnerCalls:
             ownership.give_child(where, name, mtime, uid, gid)
         finally:
             os.close(directory)
-
-    def _chmod(self, call: Call, file: Named) -> None:
-        """Refuse it to whom the file does not belong."""
-        caller = self._table.of(call.pid)
-        if caller.owns_all():
-            raise LeftToKernel
-        fd = self._lookup.find(call, file, follow=True)
-        try:
-            uid, _ = ownership.owner_of(name_of(fd))
-            mine = uid == caller.uids[3] or is_child(os.stat(fd))
-        finally:
-            os.close(fd)
-        if not mine:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-        raise LeftToKernel
 
     def _require(self, caller: Credentials, owner: tuple[int, int], uid: int, gid: int) -> None:
         """Raise PermissionError unless *caller* may give the file of *owner* away (chown(2))."""

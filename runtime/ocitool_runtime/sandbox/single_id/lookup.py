@@ -137,5 +137,8 @@ def name_of(fd: int) -> str:
 
 
 def is_child(state: os.stat_result) -> bool:
-    """Say whether a file is a link or a pipe, whose owner is recorded in its directory."""
-    return stat.S_ISLNK(state.st_mode) or stat.S_ISFIFO(state.st_mode)
+    """Say whether a file is none that has attributes: its owner is recorded in its directory.
+
+    That are links and pipes, and sockets, which no layer has.
+    """
+    return stat.S_IFMT(state.st_mode) in (stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK)

@@ -1,7 +1,7 @@
-"""rename(2) and link(2) in single-ID mode: links and pipes keep their owners.
+"""rename(2) and link(2) in single-ID mode: who may, and links and pipes keep their owners.
 
-Those are recorded in their directory, by name (`ownership`); the record for the new name is written
-before the kernel makes it.  One that comes to nothing stands for no file.
+Owners of those are recorded in their directory, by name (`ownership`); the record for the new name
+is written before the kernel makes it.  One that comes to nothing stands for no file.
 
 Runs in: shim.  Imports the standard library alone.
 """
@@ -19,25 +19,43 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ocitool_runtime.sandbox.single_id.credential_table import CredentialTable
+    from ocitool_runtime.sandbox.single_id.permissions import Permissions
+
 
 class Moves:
-    """Writes the record, and leaves the call to the kernel."""
+    """Judges them, writes the record, and leaves the call to the kernel."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, permissions: Permissions, table: CredentialTable) -> None:
         self._lookup = lookup
+        self._permissions = permissions
+        self._table = table
 
     def handlers(self) -> dict[str, Callable[[Call], None]]:
         """Return what answers each call."""
         return {
-            **dict.fromkeys(("rename", "link"), self._move),
-            **dict.fromkeys(("renameat", "renameat2", "linkat"), self._move_at),
+            "rename": lambda call: self._move(call, removes=True),
+            "link": lambda call: self._move(call, removes=False),
+            "renameat": lambda call: self._move_at(call, removes=True),
+            "renameat2": lambda call: self._move_at(call, removes=True),
+            "linkat": lambda call: self._move_at(call, removes=False),
         }
 
-    def _move(self, call: Call) -> None:
-        self._record(call, named(call, at=False), lambda: named(call, at=False, skip=1))
+    def _move(self, call: Call, *, removes: bool) -> None:
+        old = named(call, at=False)
+        self._judge(call, old, lambda: named(call, at=False, skip=1), removes=removes)
 
-    def _move_at(self, call: Call) -> None:
-        self._record(call, named(call, at=True), lambda: named(call, at=True, skip=2))
+    def _move_at(self, call: Call, *, removes: bool) -> None:
+        old = named(call, at=True)
+        self._judge(call, old, lambda: named(call, at=True, skip=2), removes=removes)
+
+    def _judge(self, call: Call, old: Named, new: Callable[[], Named], *, removes: bool) -> None:
+        caller = self._table.of(call.pid)
+        if not caller.owns_all():
+            if removes:
+                self._permissions.require_entry(call, caller, old)
+            self._permissions.require_entry(call, caller, new())
+        self._record(call, old, new)
 
     def _record(self, call: Call, old: Named, new: Callable[[], Named]) -> None:
         if not self._lookup.may_be_child(call, old):

@@ -19,7 +19,7 @@ from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 from ocitool_runtime.sandbox.single_id import ownership
 from ocitool_runtime.sandbox.single_id.credentials import Credentials
 from ocitool_runtime.sandbox.single_id.lookup import Lookup, name_of
-from ocitool_runtime.sandbox.single_id.permissions import WRITE, permits
+from ocitool_runtime.sandbox.single_id.permissions import WRITE, Permissions, permits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,15 +30,19 @@ if TYPE_CHECKING:
 _CAP_MKNOD = 27
 _NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREAT = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+_WRITES = os.O_CREAT | os.O_WRONLY | os.O_RDWR
 _DEVICES = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
 
 
 class NewFiles:
     """Answers them for files on the mount of the container's root, and leaves others."""
 
-    def __init__(self, lookup: Lookup, table: CredentialTable, capabilities: int) -> None:
+    def __init__(
+        self, lookup: Lookup, permissions: Permissions, table: CredentialTable, capabilities: int
+    ) -> None:
         """*capabilities* is the mask of those that root has in this container."""
         self._lookup = lookup
+        self._permissions = permissions
         self._table = table
         self._may_make_devices = bool(capabilities >> _CAP_MKNOD & 1)
 
@@ -60,7 +64,7 @@ class NewFiles:
     def _open_how(self, call: Call) -> None:
         file = named(call, at=True)
         flags, mode, resolve = struct.unpack("=QQQ", call.memory(file.rest[0], 24))
-        if resolve or not flags & os.O_CREAT:  # how far a path may lead is for the kernel to judge
+        if resolve or not flags & _WRITES:  # how far a path may lead is for the kernel to judge
             raise LeftToKernel
         file.rest = [flags, mode]
         self._open(call, file)
@@ -72,7 +76,10 @@ class NewFiles:
 
     def _open(self, call: Call, file: Named) -> None:
         flags, mode = file.rest[0] & 0xFFFFFFFF, file.rest[1] & 0o7777
-        with _Place(self, call, file, flags & os.O_ACCMODE) as place:
+        if not flags & os.O_CREAT:
+            self.judge(call, file, flags)
+            raise LeftToKernel
+        with _Place(self, call, file, flags) as place:
             made = os.open(place.name, flags | _NEW, mode & ~_umask(call), dir_fd=place.directory)
             try:
                 ownership.give(name_of(made), *place.owner)
@@ -147,6 +154,14 @@ class NewFiles:
             os.close(made)
         call.answer()
 
+    def judge(self, call: Call, file: Named, flags: int) -> None:
+        """Raise PermissionError if the caller may not open *file*, which is there."""
+        caller = self._table.of(call.pid)
+        if not caller.owns_all():
+            wanted = (4, 2, 6, 6)[flags & os.O_ACCMODE]
+            follow = not flags & os.O_NOFOLLOW
+            self._permissions.require(call, caller, file, wanted, follow=follow)
+
     def place(self, call: Call, file: Named) -> tuple[Credentials, int, bytes]:
         """Return the caller's credentials, the directory of *file*, and its name."""
         return self._table.of(call.pid), *self._lookup.find_parent(call, file)
@@ -155,10 +170,10 @@ class NewFiles:
 class _Place:
     """Where a file is to be made that does not belong to root; `LeftToKernel` for any other."""
 
-    def __init__(self, calls: NewFiles, call: Call, file: Named, opens: int | None = None) -> None:
-        """*opens* is how the file is to be opened if it is there (O_ACCMODE); None: not at all."""
+    def __init__(self, calls: NewFiles, call: Call, file: Named, flags: int | None = None) -> None:
+        """*flags* are those with which the file is opened if it is there; None: it may not be."""
+        self._calls, self._call, self._file, self._flags = calls, call, file, flags
         self._caller, self.directory, self.name = calls.place(call, file)
-        self._opens = opens
         self.owner = (0, 0)
 
     def __enter__(self) -> _Place:
@@ -180,27 +195,16 @@ class _Place:
         uid, gid = ownership.owner_of(name_of(self.directory))
         self.owner = caller.uids[3], gid if inherits else caller.gids[3]
         try:
-            there = os.lstat(self.name, dir_fd=self.directory)
+            there = os.lstat(self.name, dir_fd=self.directory).st_mode
         except FileNotFoundError:
             if permits(caller, state.st_mode, uid, gid, WRITE) and self.owner != (0, 0):
                 return
             if self.owner == (0, 0):
                 raise LeftToKernel from None
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
-        if self._opens is not None and stat.S_ISREG(there.st_mode):
-            self._judge_existing(there)
+        if self._flags is not None and not self._flags & os.O_EXCL and not stat.S_ISFIFO(there):
+            self._calls.judge(self._call, self._file, self._flags)
         raise LeftToKernel
-
-    def _judge_existing(self, there: os.stat_result) -> None:
-        assert self._opens is not None
-        wanted = (4, 2, 6, 6)[self._opens]
-        file = os.open(self.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.directory)
-        try:
-            uid, gid = ownership.owner_of(name_of(file))
-        finally:
-            os.close(file)
-        if not permits(self._caller, there.st_mode, uid, gid, wanted):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def give_to_child(self) -> None:
         """Record the owner of the link or pipe that was made, or remove it."""

@@ -1,7 +1,9 @@
 """What a process may do with a file by the file's mode and owner, as the kernel judges it.
 
+Root may do everything here.  Who else may read what is not judged: that would be each open(2).
+
 Runs in: shim.  Imports the standard library alone.
-Source: fs/namei.c, generic_permission; path_resolution(7).
+Source: fs/namei.c, generic_permission, may_delete; path_resolution(7).
 """
 
 from __future__ import annotations
@@ -10,21 +12,15 @@ import errno
 import os
 import stat
 
-from ocitool_runtime.sandbox.notify.request import Named, named
+from ocitool_runtime.sandbox.notify.request import Named
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 from ocitool_runtime.sandbox.single_id import ownership
 from ocitool_runtime.sandbox.single_id.credentials import Credentials
-from ocitool_runtime.sandbox.single_id.lookup import Lookup, name_of
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ocitool_runtime.sandbox.single_id.credential_table import CredentialTable
+from ocitool_runtime.sandbox.single_id.lookup import Lookup, is_child, name_of
 
 WRITE = 2
-_AT_EACCESS = 0x200
-_AT_SYMLINK_NOFOLLOW = 0x100
+SEARCH = 1
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def permits(caller: Credentials, mode: int, uid: int, gid: int, wanted: int) -> bool:
@@ -41,34 +37,19 @@ def permits(caller: Credentials, mode: int, uid: int, gid: int, wanted: int) -> 
     return mode & wanted == wanted
 
 
-class AccessCalls:
-    """Answers access(2) for callers other than root."""
+class Permissions:
+    """Raises PermissionError for what a caller may not do, and else returns."""
 
-    def __init__(self, lookup: Lookup, table: CredentialTable) -> None:
+    def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
-        self._table = table
 
-    def handlers(self) -> dict[str, Callable[[Call], None]]:
-        """Return what answers each call."""
-        return {
-            "access": lambda call: self._access(call, at=False, flags=0),
-            "faccessat": lambda call: self._access(call, at=True, flags=0),
-            "faccessat2": lambda call: self._access(call, at=True, flags=call.arguments[3]),
-        }
+    def require(
+        self, call: Call, caller: Credentials, file: Named, wanted: int, *, follow: bool = True
+    ) -> None:
+        """Require the bits *wanted* of a file or directory.
 
-    def _access(self, call: Call, *, at: bool, flags: int) -> None:
-        caller = self._table.of(call.pid)
-        if not flags & _AT_EACCESS:  # the real IDs count
-            uid, gid = caller.uids[0], caller.gids[0]
-            caller = Credentials.of_user(uid, gid, caller.groups)
-        if caller.owns_all():
-            raise LeftToKernel
-        file = named(call, at=at)
-        if not file.path:
-            raise LeftToKernel
-        self._judge(call, file, caller, follow=not flags & _AT_SYMLINK_NOFOLLOW)
-
-    def _judge(self, call: Call, file: Named, caller: Credentials, *, follow: bool) -> None:
+        Raises `LeftToKernel` where that is not known: of other kinds, and on other mounts.
+        """
         found = self._lookup.find(call, file, follow=follow)
         try:
             state = os.stat(found)
@@ -77,6 +58,49 @@ class AccessCalls:
             uid, gid = ownership.owner_of(name_of(found))
         finally:
             os.close(found)
-        if not permits(caller, state.st_mode, uid, gid, file.rest[0] & 7):
+        if not permits(caller, state.st_mode, uid, gid, wanted):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        call.answer()
+
+    def require_owner(
+        self, call: Call, caller: Credentials, file: Named, *, follow: bool = True
+    ) -> None:
+        """Require that a file or directory is the caller's; `LeftToKernel` as for `require`."""
+        found = self._lookup.find(call, file, follow=follow)
+        try:
+            if is_child(os.stat(found)):
+                raise LeftToKernel
+            uid, _ = ownership.owner_of(name_of(found))
+        finally:
+            os.close(found)
+        if uid != caller.uids[3]:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def require_entry(self, call: Call, caller: Credentials, file: Named) -> None:
+        """Require that the caller may make or remove *file* in its directory."""
+        file.path = file.path.rstrip(b"/") or b"/"
+        directory, name = self._lookup.find_parent(call, file)
+        try:
+            mode = os.stat(directory).st_mode
+            owner = ownership.owner_of(name_of(directory))
+            if not permits(caller, mode, *owner, WRITE | SEARCH):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            theirs = mode & stat.S_ISVTX and owner[0] != caller.uids[3]
+            if theirs and name and _owner_in(directory, name) not in (None, caller.uids[3]):
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        finally:
+            os.close(directory)
+
+
+def _owner_in(directory: int, name: bytes) -> int | None:
+    """Return whose a file of an open directory is; None if it is missing."""
+    try:
+        state = os.lstat(name, dir_fd=directory)
+        if is_child(state):
+            return ownership.child_owner(name_of(directory), name, state.st_mtime_ns)[0]
+        file = os.open(name, _LOOK, dir_fd=directory)
+    except OSError:
+        return None
+    try:
+        return ownership.owner_of(name_of(file))[0]
+    finally:
+        os.close(file)

@@ -114,6 +114,41 @@ def test_what_the_mode_refuses_is_refused(run):
         "open('/own/f', 'w').close(); os.chmod('/own/f', 0o600); os.chown('/own/f', 7, 8)\n"
         "fails(errno.EPERM, os.chown, '/own/f', 0, 0)\n"
         "fails(errno.EPERM, os.mknod, '/own/n', stat.S_IFCHR, os.makedev(1, 3))\n"
+        "fails(errno.EACCES, open, '/f', 'r+'); fails(errno.EACCES, os.truncate, '/f', 0)\n"
+        "for call in (os.unlink, os.rmdir, os.utime):\n"
+        "    fails(errno.EACCES, call, '/f')\n"
+        "fails(errno.EPERM, os.utime, '/f', (1, 1)); os.utime('/own/f', (1, 1))\n"
+        "fails(errno.EACCES, os.rename, '/f', '/own/f')\n"
+        "fails(errno.EACCES, os.rename, '/own/f', '/g')\n"
+        "fails(errno.EACCES, os.link, '/own/f', '/g')\n"
+        "os.mkdir('/own/d'); os.rename('/own/d/', '/own/e/'); os.rmdir('/own/e/')\n"
+        "os.rename('/own/f', '/own/g'); os.truncate('/own/g', 0); os.unlink('/own/g')\n"
+    )
+
+
+def test_of_a_sticky_directory_everybody_removes_only_what_is_its_own(run):
+    run(
+        "os.chmod('/d', 0o1777); os.symlink('x', '/d/l'); os.setresuid(7, 7, 7)\n"
+        "for name in ('f', 'l'): fails(errno.EPERM, os.unlink, f'/d/{name}')\n"
+        "fails(errno.EPERM, os.rename, '/d/f', '/d/g')\n"
+        "for call in (lambda: os.symlink('x', '/d/m'), lambda: os.mkdir('/d/m')):\n"
+        "    call(); os.rename('/d/m', '/d/n')\n"
+        "    remove = os.rmdir if os.path.isdir('/d/n') else os.unlink; remove('/d/n')\n"
+    )
+
+
+def test_a_server_knows_who_its_clients_are(run):
+    run(
+        "import _socket as s\n"
+        "server = s.socket(s.AF_UNIX); server.bind('/socket'); server.listen()\n"
+        "if os.fork() == 0:\n"
+        "    os.setresgid(8, 8, 8); os.setresuid(7, 7, 7); client = s.socket(s.AF_UNIX)\n"
+        "    client.connect('/socket'); os.read(client.fileno(), 1); os._exit(0)\n"
+        "number, _ = server._accept(); peer = s.socket(fileno=number)\n"
+        "pid, uid, gid = __import__('struct').unpack('iII', peer.getsockopt(1, 17, 12))\n"
+        "assert (uid, gid) == (7, 8) and os.waitpid(pid, os.WNOHANG) == (0, 0)\n"
+        "os.write(number, b'x'); os.waitpid(pid, 0)\n"
+        "os.chown('/socket', 7, 8); assert os.stat('/socket', follow_symlinks=False).st_uid == 7\n"
     )
 
 
