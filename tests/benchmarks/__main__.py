@@ -81,9 +81,9 @@ def main() -> int:
 
 
 STORE = ("unpack", "remove", "commit", "pack", "walk", "names", "tag", "together")
-NAMES = ("cached-a", "cached-b", "cold-b", "pull-b", "run", "isolation", "files", *STORE)
+NAMES = ("cached-a", "cached-b", "cold-b", "pull-b", "run", "isolation", "files", "network", *STORE)
 #: These take less than a second: more rounds, and nothing is left to settle.
-SHORT = frozenset({"run", "isolation", "names", "tag", "together", "commit", "walk"})
+SHORT = frozenset({"run", "isolation", "network", "names", "tag", "together", "commit", "walk"})
 
 
 def arguments() -> argparse.Namespace:
@@ -124,6 +124,7 @@ def table(contexts: dict[str, Path], base: str, image: str) -> list[Row]:
             "run --rm, 3,000 files and 600 processes, in each isolation",
             target="<= 1.5 namespaces",
         ),
+        Row("network", "network", "run --rm, true, on each network", target="<= 1.3 host"),
         *(Row(name, name, title, target=target) for name, title, target in STORE_ROWS),
     ]
 

@@ -143,7 +143,25 @@ class Isolated(Ours):
 
     def commands(self, row: Row) -> Commands:
         script = FILES if row.work == "files" else "true"
-        return [[*self.program(), "run", "--rm", self.base, "sh", "-c", script]]
+        words = ("run", "--rm", "--network", "host", self.base, "sh", "-c", script)
+        return [[*self.program(), *words]]
+
+
+class Networked(Ours):
+    """ocitool with the network that the tool is named after."""
+
+    def missing(self) -> str:
+        helpers = ("slirp4netns", "pasta")
+        here = self.name != "ocitool-private" or any(map(shutil.which, helpers))
+        return "" if here else "neither slirp4netns nor pasta is installed"
+
+    def prepare(self, row: Row) -> None:
+        self.root = str(self.work / "store")
+        self.call([*self.program(), "pull", self.base])
+
+    def commands(self, row: Row) -> Commands:
+        network = self.name.removeprefix("ocitool-")
+        return [[*self.program(), "run", "--rm", "--network", network, self.base, "true"]]
 
 
 class BuildKit(Docker):
@@ -220,6 +238,9 @@ def tools(work: Path, base: str) -> list[Tool]:
         (Podman, "podman", run),
         (Isolated, "ocitool-chroot", ("isolation", "files")),
         (Isolated, "ocitool-namespaces", ("isolation", "files")),
+        (Networked, "ocitool-host", ("network",)),
+        (Networked, "ocitool-private", ("network",)),
+        (Networked, "ocitool-none", ("network",)),
     ]
     for _, name, _ in kinds:
         (work / name).mkdir()

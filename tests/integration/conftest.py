@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -22,6 +23,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.errors import DriverUnavailable
+from tests.fixtures.programs import SOURCE_ROOTS, execute
 from tests.fixtures.stores import LARGE, large, put_image
 
 #: Registries of the tests are on loopback: no proxy stands between.
@@ -236,3 +238,29 @@ def image(store_root):
         except DriverUnavailable as error:
             pytest.skip(str(error))
         return put_image(store, LARGE, *(large(seed) for seed in range(3)))
+
+
+@pytest.fixture
+def in_docker(docker, debian_base, tmp_path):
+    """Return a function that runs ocitool in a container of docker's defaults.
+
+    It sees this machine's files, read-only, and shares its PIDs, so that the files' /proc is that
+    of the container, too.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="docker-", dir=tmp_path))
+    script = 'cd "$1" && shift && exec "$@"'
+    env = {"PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS)), "HOME": str(scratch)}
+    env["SOURCE_DATE_EPOCH"] = "1700000000"
+    python = os.path.abspath(os.path.join(sys.prefix, "bin/python"))
+
+    def run(*words, options=()):
+        inside = ["chroot", "/host", "/usr/bin/env", "-i", f"PATH={os.defpath}"]
+        inside += [f"{name}={value}" for name, value in env.items()]
+        inside += ["sh", "-c", script, "sh", str(scratch), python, "-m", "ocitool"]
+        mounts = ("-v", "/:/host:ro", "-v", f"{scratch}:/host{scratch}")
+        command = ("run", "--rm", "--pid", "host", *mounts, *options, debian_base)
+        place = ("--root", f"{scratch}/store", "--driver", "vfs")
+        return execute([*docker.command(*command), *inside, *place, *map(str, words)])
+
+    yield run
+    shutil.rmtree(scratch)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from tests.fixtures.programs import SOURCE_ROOTS, execute, python_environment
+from tests.fixtures.programs import execute, python_environment
 
 #: What a step can leave behind, beside what a container has in place of it.
 STEPS = r"""
@@ -80,31 +77,6 @@ def test_chroot_needs_plain_directories(run_cli, tools_store):
     done = run_cli(*words, root=tools_store)
     assert done.code == 125
     assert "hint: use --driver vfs" in done.stderr
-
-
-@pytest.fixture
-def in_docker(docker, debian_base, tmp_path):
-    """Return a function that runs ocitool in a container of docker's defaults.
-
-    It sees this machine's files, read-only, and shares its PIDs, so that the files' /proc is that
-    of the container, too.
-    """
-    scratch = Path(tempfile.mkdtemp(prefix="docker-", dir=tmp_path))
-    script = 'cd "$1" && shift && exec "$@"'
-    env = {"PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS)), "HOME": str(scratch), **ENV}
-    python = os.path.abspath(os.path.join(sys.prefix, "bin/python"))
-
-    def run(*words, options=()):
-        inside = ["chroot", "/host", "/usr/bin/env", "-i", f"PATH={os.defpath}"]
-        inside += [f"{name}={value}" for name, value in env.items()]
-        inside += ["sh", "-c", script, "sh", str(scratch), python, "-m", "ocitool"]
-        mounts = ("-v", "/:/host:ro", "-v", f"{scratch}:/host{scratch}")
-        command = ("run", "--rm", "--pid", "host", *mounts, *options, debian_base)
-        place = ("--root", f"{scratch}/store", "--driver", "vfs")
-        return execute([*docker.command(*command), *inside, *place, *map(str, words)])
-
-    yield run
-    shutil.rmtree(scratch)
 
 
 def test_run_works_in_a_container_of_dockers_defaults(in_docker, built, context, root_only):
