@@ -247,7 +247,7 @@ def test_a_read_only_file_system_will_do(root_only, untouched, session_tree, sto
             image = local_image(store, NAME)
             store.layers.ensure(image.layers)
             assert "base" in {
-                each.entry.path for each in store.layers.index(image.layers[0]).entries
+                each.entry.path for each in store.layers.index(image.layers[0]).entries()
             }
         run_cli("--shared-stores", place, "images", root=store_root).ok()
     finally:
