@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ocitool.cli.gotemplate.values import Nil, NilList, NilMap
 from ocitool.cli.units import ago, human_size, local_time, rfc3339
 from ocitool.errors import FormatError
 from ocitool.image.image import Image
@@ -127,6 +128,8 @@ def inspect_document(store: Store, image: Image) -> dict[str, Any]:
         "Id": str(image.id),
         "RepoTags": list(dict.fromkeys(r.familiar for r, _ in named if r.digest is None)),
         "RepoDigests": digests,
+        "Parent": "",
+        "Comment": config.history[-1].comment if config.history else "",
         "Created": config.created,
         "Author": config.author,
         "Architecture": config.platform.architecture,
@@ -146,10 +149,13 @@ def inspect_document(store: Store, image: Image) -> dict[str, Any]:
 
 
 def _config(fields: dict[str, Any]) -> dict[str, Any]:
-    # Scripts expect these fields to exist.
+    # Scripts expect these fields to exist; templates print Go's value of what there is not.
     return {
-        "User": "", "Env": [], "Cmd": None, "Entrypoint": None, "WorkingDir": "",
-        "Labels": None, "ExposedPorts": None, "Volumes": None, **fields,
+        "User": "", "Env": NilList(), "Cmd": NilList(), "Entrypoint": NilList(),
+        "WorkingDir": "", "Labels": NilMap(), "ExposedPorts": NilMap(), "Volumes": NilMap(),
+        "OnBuild": NilList(), "Shell": NilList(), "Healthcheck": Nil(), "StopSignal": "",
+        "ArgsEscaped": False,
+        **{name: value for name, value in fields.items() if value is not None},
     }  # fmt: skip
 
 

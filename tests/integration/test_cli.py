@@ -50,6 +50,28 @@ def test_inspect_and_history(cli):
     assert "hint: try `ocitool pull none:1`" in nothing.stderr
 
 
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        ("{{.Config.Entrypoint}}{{.Config.OnBuild}}{{.Config.Shell}}", "[][][]"),
+        ("{{.Config.Labels}} {{.Config.Volumes}} {{.Config.ExposedPorts}}", "map[] map[] map[]"),
+        ("{{json .Config.Entrypoint}} {{json .Config.Labels}}", "null null"),
+        ("{{len .Config.Entrypoint}}{{len .Config.Volumes}}", "00"),
+        ('<{{index .Config.Labels "x"}}> {{.Config.Labels.x}}', "<> <no value>"),
+        ("{{if .Config.Labels}}a{{else}}b{{end}}{{range .Config.Volumes}}c{{else}}d{{end}}", "bd"),
+        ("{{.Config.Healthcheck}} {{json .Config.Healthcheck}}", "<nil> null"),
+        ("<{{.Config.StopSignal}}> {{.Config.ArgsEscaped}} <{{.Parent}}>", "<> false <>"),
+        ("{{.Comment}}", "ocitool.dockerfile.v0"),
+        ("table {{.Os}}", "table linux"),
+    ],
+)
+def test_inspect_shows_what_there_is_not_as_docker_does(cli, template, shown):
+    assert cli("inspect", "-f", template, "app:1").ok().stdout == f"{shown}\n"
+    (document,) = json.loads(cli("inspect", "app:1").ok().stdout)
+    nothing = {name for name, value in document["Config"].items() if value is None}
+    assert {"Entrypoint", "Labels", "Volumes", "Healthcheck"} <= nothing
+
+
 def test_names_come_and_go(cli):
     cli("tag", "app:1", "other:2").ok()
     assert cli("images", "-q", "other").ok().stdout == cli("images", "-q", "app").ok().stdout

@@ -44,14 +44,14 @@ class Template:
     def parse(cls, text: str, *, escapes: bool = True) -> Template:
         r"""Parse *text*.
 
-        *escapes* turns ``\t`` and ``\n`` outside of actions into a tab and a newline, as
-        docker does for lists; docker's ``inspect`` does not.
+        *escapes* turns ``\t`` and ``\n`` outside of actions into a tab and a newline, and gives
+        ``table`` its meaning, as docker does for lists; docker's ``inspect`` does not.
 
         Raises:
             FormatError: *text* is malformed, or calls an unknown function.
         """
         body = text.strip()
-        table = body == "table" or body.startswith("table ")
+        table = escapes and (body == "table" or body.startswith("table "))
         nodes = parse(_spelled_out(body.removeprefix("table").lstrip() if table else text))
         for name in _calls(nodes):
             if name not in FUNCTIONS:

@@ -4,10 +4,43 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import TypeGuard
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeGuard
 
 NO_VALUE = "<no value>"
+
+
+class Nil:
+    """Go's nil pointer: ``<nil>``, and null in JSON."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return "<nil>"
+
+
+class NilList(Sequence[object]):
+    """Go's nil slice: an empty list that is null in JSON."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: Any) -> Any:
+        raise IndexError(index)
+
+
+class NilMap(Mapping[str, object]):
+    """Go's nil map, likewise."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __getitem__(self, key: str) -> object:
+        raise KeyError(key)
 
 
 def show(value: object) -> str:
@@ -53,7 +86,7 @@ def data(value: Mapping[str, object]) -> dict[str, object]:
 def to_json(value: object, *, indent: int | None = None) -> str:
     """Return *value* as JSON: on one line unless there is an *indent*, characters unescaped."""
     return json.dumps(
-        data(value) if isinstance(value, Mapping) else value,
+        _plain(value) if isinstance(value, Mapping) else value,
         ensure_ascii=False,
         separators=(",", ": " if indent else ":"),
         indent=indent,
@@ -62,6 +95,8 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, (Nil, NilList, NilMap)):
+        return None
     if isinstance(value, Mapping):
         return data(value)
     if isinstance(value, (set, frozenset)):
