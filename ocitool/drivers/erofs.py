@@ -121,7 +121,7 @@ class ErofsDriver(DirectoryDriver):
         *,
         clamp: int | None = None,
     ) -> int:
-        from ocitool.drivers.erofs_files import copy_tar
+        from ocitool.drivers.erofs_files import BeforeInImages, copy_tar
         from ocitool.layer.changes.diff import changes_in_upper, write_changes
         from ocitool.layer.erofs.node import OPAQUE
 
@@ -134,7 +134,8 @@ class ErofsDriver(DirectoryDriver):
                 tar.write(data)
                 sink(data)
 
-            changes = changes_in_upper(f"{directory}/{FS}", OPAQUE, lower.look)
+            before = BeforeInImages(lower, self._device)
+            changes = changes_in_upper(f"{directory}/{FS}", OPAQUE, before)
             count = write_changes(changes, both, clamp=clamp)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{directory}/{IMAGE}")  # of an earlier call
@@ -250,13 +251,15 @@ class ErofsDriver(DirectoryDriver):
 
     def _describe(self, one: LayerImage) -> SharedImage:
         with ErofsImage(one.path) as image:
-            found = [device_of(device.tag, one.name) for device in image.devices]
-        devices = tuple(
-            f"{self._home}/layers/{layer}/{HOLES if holes else TAR}" for layer, holes in found
-        )
+            devices = tuple(self._device(device.tag, one.name) for device in image.devices)
         merged = one.path == self._merged(one.name)
         target = f"{self._home}/mounts/{'m-' if merged else ''}{one.name}"
         return SharedImage(source=one.path, target=target, devices=devices)
+
+    def _device(self, tag: str, name: str) -> str:
+        """Return the file that an image of the layer *name* calls *tag*."""
+        layer, holes = device_of(tag, name)
+        return f"{self._home}/layers/{layer}/{HOLES if holes else TAR}"
 
     def _merge(self, parents: Sequence[str], images: Sequence[LayerImage]) -> None:
         """Write the merged image of *parents*, made of *images*."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.compression.parallel import Lane
+from ocitool.layer.entry import Entry, encode
 from ocitool.layer.erofs.format import BLOCK
 from ocitool.layer.erofs.reader import ErofsImage
 from ocitool.layer.fileio import open_noatime, write_all, write_all_at
@@ -203,6 +204,35 @@ def opened(images: Sequence[LayerImage]) -> Iterator[Stack]:
             image = stack.enter_context(ErofsImage(each.path))
             below.append(Below(name=each.name, image=image))
         yield Stack(below)
+
+
+class BeforeInImages:
+    """What a *stack* of images shows, as `ocitool.layer.changes.before.Before` has it.
+
+    *device* returns the file of a device by its tag in an image, and that image's layer.
+    """
+
+    def __init__(self, stack: Stack, device: Callable[[str, str], str]) -> None:
+        self._stack = stack
+        self._device = device
+
+    def look(self, path: str) -> Entry | None:
+        return self._stack.look(path)
+
+    def names(self, directory: str) -> Iterable[str]:
+        return self._stack.names(directory)
+
+    def links(self, path: str) -> int:
+        return 1  # overlayfs copies one name of a file
+
+    def same_content(self, path: str, host_path: str) -> bool:
+        from ocitool.layer.changes.before import same_content
+
+        found = self._stack.find(encode(path).split(b"/"))
+        if found is None or found.below is None:
+            return False
+        tag = found.below.image.devices[found.node.device].tag
+        return same_content(self._device(tag, found.below.name), host_path, found.node.offset)
 
 
 def merged_image(images: Sequence[LayerImage]) -> bytes:

@@ -89,11 +89,11 @@ class OverlayDriver(DirectoryDriver):
         *,
         clamp: int | None = None,
     ) -> int:
+        from ocitool.layer.changes.before import Stacked
         from ocitool.layer.changes.diff import changes_in_upper, write_changes
-        from ocitool.layer.unpack.lower_layers import in_directories
 
-        look = in_directories(self._lower(parents))
-        changes = changes_in_upper(self._root(key), self._whiteouts.opaque_xattr, look)
+        before = Stacked(self._lower(parents))
+        changes = changes_in_upper(self._root(key), self._whiteouts.opaque_xattr, before)
         return write_changes(changes, sink, clamp=clamp)
 
     def check(self, layer: str, parents: Sequence[str], tar: Stream) -> Iterator[str]:

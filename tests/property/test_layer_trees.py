@@ -15,11 +15,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocitool.drivers.fullcopy import copy_tree
+from ocitool.layer.changes.before import Stacked
 from ocitool.layer.changes.diff import changes_in_upper, changes_since, write_changes
 from ocitool.layer.changes.verify import compare
 from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, Kind, split
 from ocitool.layer.index.index import index_of, parse
 from ocitool.layer.index.merged import ImageTree
+from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import OverlayWhiteouts, Removal
 from tests.fixtures.erofs import Images
@@ -253,8 +255,33 @@ def test_an_overlay_upper_is_what_its_layer_unpacks_to(
         data = layer(changes, lower)
         apply(io.BytesIO(data), str(upper), whiteouts, lower=[str(lower)])
         written = bytearray()
-        write_changes(changes_in_upper(str(upper), OPAQUE_XATTR), written.extend)
+        write_changes(
+            changes_in_upper(str(upper), OPAQUE_XATTR, Stacked([str(lower)])), written.extend
+        )
         apply(io.BytesIO(bytes(written)), str(again), whiteouts, lower=[str(lower)])
         assert shown([lower, again]) == shown([lower, upper])
         apply(io.BytesIO(bytes(written)), str(lower), Removal())
         assert shown([lower], times=False) == shown([lower, upper], times=False)
+
+
+@examples(60)
+@given(LAYERS, LAYERS)
+def test_an_upper_and_a_copy_make_the_same_layer(base: list[Change], changes: list[Change]) -> None:
+    with scratch() as top:
+        before, upper, tree = top / "whole", top / "upper", top / "tree"
+        upper.mkdir()
+        apply(io.BytesIO(layer(base, before)), str(before), Removal())
+        shutil.copytree(before, tree, symlinks=True, copy_function=copy_one)
+        since = tick(top, tree)
+        data = layer(changes, before)
+        apply(io.BytesIO(data), str(upper), OverlayWhiteouts("user"), lower=[str(before)])
+        apply(io.BytesIO(data), str(tree), Removal())
+        one, other = bytearray(), bytearray()
+        stacked = Stacked([str(before)])
+        write_changes(changes_in_upper(str(upper), OPAQUE_XATTR, stacked), one.extend)
+        write_changes(changes_since(str(tree), str(before), since), other.extend)
+        assert described(bytes(one)) == described(bytes(other))
+
+
+def described(data: bytes) -> list[Entry]:
+    return list(TarReader(io.BytesIO(data)))

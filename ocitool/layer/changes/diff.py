@@ -1,7 +1,7 @@
 """Finding what changed in a tree, and writing it as a layer.
 
-`changes_in_upper` reads an overlay upper directory alone, never the tree below it;
-`changes_since` is for drivers that keep whole trees.  Both yield entries in the layer's order.
+`changes_in_upper` is for overlay upper directories, `changes_since` for drivers that keep whole
+trees.  Both yield the same for the same step, in the layer's order.
 
 Source: OCI image-spec v1.1, layer.md, "Representing Changes"; the kernel's overlayfs.rst.
 """
@@ -11,15 +11,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
-from ocitool.layer import ownership, xattrs
+from ocitool.layer import ownership
+from ocitool.layer.changes.before import Before, Copied
 from ocitool.layer.changes.describe import Change, Links, describe
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import (
     DEFAULT_LIMITS,
-    OPAQUE,
     WHITEOUT,
     Entry,
     Kind,
@@ -27,73 +27,18 @@ from ocitool.layer.entry import (
     kind_of,
 )
 from ocitool.layer.tar.writer import TarWriter
-from ocitool.layer.unpack.lower_layers import Look
+from ocitool.layer.unpack.lower_layers import entry_of
 from ocitool.layer.whiteouts import is_whiteout
 
 _SECOND: Final = 1_000_000_000
 
 
-def changes_in_upper(upper: str, opaque: str, look: Look = lambda path: None) -> Iterator[Change]:
+def changes_in_upper(upper: str, opaque: str, before: Before) -> Iterator[Change]:
     """Yield what the overlay directory *upper* adds, replaces and removes.
 
-    *opaque* is the name of the xattr of opaque directories.  *look* returns what the layers below
-    have: a directory that overlayfs has copied up, and in which nothing has changed in the end, is
-    left out.
+    *opaque* is the name of the xattr of opaque directories, *before* what the layers below show.
     """
-    yield from _Upper(opaque, {}, look).walk(upper, "")
-
-
-class _Upper:
-    def __init__(self, opaque: str, links: Links, look: Look) -> None:
-        self._opaque = opaque
-        self._links = links
-        self._look = look
-
-    def walk(self, directory: str, path: str) -> Iterator[Change]:
-        for name, state in _listing(directory):
-            host_path = f"{directory}/{name}"
-            child = _child(path, name)
-            if is_whiteout(state):
-                yield _removed(path, name)
-                continue
-            change = describe(host_path, child, state, self._links)
-            if change is None:
-                continue
-            if change.entry.kind != Kind.DIRECTORY:
-                yield change
-            else:
-                yield from self._directory(change, state)
-
-    def _directory(self, change: Change, state: os.stat_result) -> Iterator[Change]:
-        path, host_path = change.entry.path, change.host_path
-        is_opaque = self._is_opaque(host_path)
-        inside = self.walk(host_path, path)
-        first = next(inside, None)
-        if first is None and not is_opaque and self._unchanged(path, host_path, state):
-            return
-        yield change
-        if is_opaque:
-            yield Change(Entry(f"{path}/{OPAQUE}", Kind.FILE, 0), "")
-        if first is not None:
-            yield first
-            yield from inside
-
-    def _unchanged(self, path: str, host_path: str, state: os.stat_result) -> bool:
-        known = self._look(path)
-        return (
-            known is not None
-            and known.kind == Kind.DIRECTORY
-            and known[2:5] == (stat.S_IMODE(state.st_mode), state.st_uid, state.st_gid)
-            and known.mtime == state.st_mtime_ns
-            and known.xattrs == xattrs.read(host_path)
-        )
-
-    def _is_opaque(self, host_path: str) -> bool:
-        try:
-            # "x" stands for a directory that may hold whiteouts as files; it hides nothing itself.
-            return os.getxattr(host_path, self._opaque, follow_symlinks=False) == b"y"
-        except OSError:
-            return False
+    yield from _Walk(before, opaque=opaque).directory(upper, "", _Place(known=True))
 
 
 def changes_since(tree: str, before: str, since: int) -> Iterator[Change]:
@@ -104,42 +49,106 @@ def changes_since(tree: str, before: str, since: int) -> Iterator[Change]:
     moving its change time past that, so only what is younger is compared at all, and what lies
     beneath a directory that is: a directory that was moved takes older files along.
     """
-    yield from _Copy(since, {}).walk(tree, before, "", moved=False)
+    place = _Place(known=bool(before), whole=True)
+    yield from _Walk(Copied(before), since=since).directory(tree, "", place)
 
 
-class _Copy:
-    def __init__(self, since: int, links: Links) -> None:
+class _Place(NamedTuple):
+    """A directory of the step's tree.
+
+    *known*: it was a directory before.  *whole*: what it does not hold is not there any more.
+    *moved*: it may have been at another path before.
+    """
+
+    known: bool
+    whole: bool = False
+    moved: bool = False
+
+
+class _Walk:
+    """Compares a tree with the one before.
+
+    A change comes with its parent directories, as docker's and containerd's layers have them.
+    What is as it was before is none, although overlayfs has copied it.
+    """
+
+    def __init__(self, before: Before, *, since: int = 0, opaque: str = "") -> None:
+        self._before = before
         self._since = since
-        self._links = links
+        self._opaque = opaque  # "": the tree has no whiteouts
+        self._links: Links = {}
 
-    def walk(self, tree: str, before: str, path: str, *, moved: bool) -> Iterator[Change]:
-        now = _listing(tree)
-        if before:
-            found = {name for name, state in now if kind_of(state.st_mode)}
-            for name in sorted(set(os.listdir(before)) - found, key=encode):
-                yield _removed(path, name)
-        for name, state in now:
-            host_path, old = f"{tree}/{name}", f"{before}/{name}" if before else ""
-            child = _child(path, name)
-            young = moved or state.st_ctime_ns >= self._since
-            if young and not (old and self._same(host_path, state, old)):
-                change = describe(host_path, child, state, self._links)
-                if change is not None:
-                    yield change
+    def directory(self, host_path: str, path: str, place: _Place) -> Iterator[Change]:
+        """Yield what has changed in a directory, what was removed first."""
+        found, hidden = [], []
+        for name, state in _listing(host_path):
+            if kind_of(state.st_mode) and not (self._opaque and is_whiteout(state)):
+                found.append((name, state))
+            else:
+                hidden.append(name)
+        if place.known:
+            if place.whole:
+                names = set(self._before.names(path)) - {name for name, _ in found}
+            else:
+                names = {name for name in hidden if self._before.look(_join(path, name))}
+            for name in sorted(names, key=encode):
+                yield Change(Entry(_join(path, WHITEOUT + name), Kind.FILE, 0), "")
+        for name, state in found:
+            child = _checked(_join(path, name))
+            young = place.moved or state.st_ctime_ns >= self._since
             if stat.S_ISDIR(state.st_mode):
-                inner = old if old and _is_directory(old) else ""
-                yield from self.walk(host_path, inner, child, moved=young)
+                inner = place._replace(moved=young)
+                yield from self._subdirectory(f"{host_path}/{name}", child, state, inner)
+            elif young:
+                known = self._before.look(child) if place.known else None
+                yield from self._file(f"{host_path}/{name}", child, state, known)
 
-    def _same(self, host_path: str, state: os.stat_result, old: str) -> bool:
-        try:
-            was = ownership.current().effective(old, os.lstat(old))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        if not _same_attributes(state, was) or xattrs.read(host_path) != xattrs.read(old):
-            return False
-        if stat.S_ISREG(state.st_mode):
-            return state.st_size == was.st_size and same_content(host_path, old)
-        return not stat.S_ISLNK(state.st_mode) or os.readlink(host_path) == os.readlink(old)
+    def _subdirectory(
+        self, host_path: str, path: str, state: os.stat_result, place: _Place
+    ) -> Iterator[Change]:
+        change = describe(host_path, path, state, self._links)
+        assert change is not None  # only sockets have none
+        changed = False
+        if place.moved:
+            known = self._before.look(path) if place.known else None
+            place = place._replace(known=known is not None and known.kind == Kind.DIRECTORY)
+            changed = known != change.entry
+        if self._opaque and not place.whole:
+            place = place._replace(whole=_is_opaque(host_path, self._opaque))
+        inside = self.directory(host_path, path, place)
+        first = next(inside, None)
+        if changed or first is not None:
+            yield change
+        if first is not None:
+            yield first
+            yield from inside
+
+    def _file(
+        self, host_path: str, path: str, state: os.stat_result, known: Entry | None
+    ) -> Iterator[Change]:
+        if known is not None and self._unchanged(host_path, path, state, known):
+            return
+        change = describe(host_path, path, state, self._links)
+        if change is not None:
+            yield change
+
+    def _unchanged(self, host_path: str, path: str, state: os.stat_result, known: Entry) -> bool:
+        now = entry_of(path, host_path, state)
+        if now.kind == Kind.SYMLINK:  # the kernel shows every link's mode as 0777
+            known = known._replace(mode=now.mode)
+        return (
+            now == known
+            and state.st_nlink <= self._before.links(path)
+            and (not now.size or self._before.same_content(path, host_path))
+        )
+
+
+def _is_opaque(host_path: str, attribute: str) -> bool:
+    try:
+        # "x" stands for a directory that may hold whiteouts as files; it hides nothing itself.
+        return os.getxattr(host_path, attribute, follow_symlinks=False) == b"y"
+    except OSError:
+        return False
 
 
 def write_changes(
@@ -180,13 +189,6 @@ def copy_content(writer: TarWriter, host_path: str, size: int) -> None:
         os.close(fd)
 
 
-def _same_attributes(now: os.stat_result, was: os.stat_result) -> bool:
-    return all(
-        getattr(now, name) == getattr(was, name)
-        for name in ("st_mode", "st_uid", "st_gid", "st_rdev", "st_mtime_ns")
-    )
-
-
 def _listing(directory: str) -> list[tuple[str, os.stat_result]]:
     with os.scandir(directory) as found:
         effective = ownership.current().effective
@@ -198,38 +200,18 @@ def _listing(directory: str) -> list[tuple[str, os.stat_result]]:
     return listing
 
 
-def _is_directory(path: str) -> bool:
-    """Say whether *path* is a directory, and neither nothing nor a link to one."""
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
 
 
-def _removed(path: str, name: str) -> Change:
-    whiteout = f"{path}/{WHITEOUT}{name}" if path else WHITEOUT + name
-    return Change(Entry(whiteout, Kind.FILE, 0), "")
-
-
-def _child(path: str, name: str) -> str:
-    if name.startswith(WHITEOUT):
+def _checked(path: str) -> str:
+    """Return *path*, which a layer can hold; `LayerError` if none can."""
+    if path.rpartition("/")[2].startswith(WHITEOUT):
         raise LayerError(
-            f"a file whose name begins with {WHITEOUT} cannot be in a layer", where=f"{path}/{name}"
+            f"a file whose name begins with {WHITEOUT} cannot be in a layer", where=path
         )
-    child = f"{path}/{name}" if path else name
-    if child.count("/") >= DEFAULT_LIMITS.depth:
+    if path.count("/") >= DEFAULT_LIMITS.depth:
         raise LayerError(
-            f"path is more than {DEFAULT_LIMITS.depth} directories deep", where=child[:80] + "..."
+            f"path is more than {DEFAULT_LIMITS.depth} directories deep", where=path[:80] + "..."
         )
-    return child
-
-
-def same_content(one: str, other: str) -> bool:
-    """Say whether two files hold the same bytes."""
-    with open(one, "rb", buffering=0) as a, open(other, "rb", buffering=0) as b:
-        while True:
-            left, right = a.read(CHUNK), b.read(CHUNK)
-            if left != right:
-                return False
-            if not left:
-                return True
+    return path

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from ocitool.layer import ownership
-from ocitool.layer.changes.diff import same_content
+from ocitool.layer.changes.before import same_content
 from ocitool.layer.entry import Kind, kind_of, shown, split
 from ocitool.layer.unpack.lower_layers import find
 from ocitool.layer.whiteouts import is_whiteout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,6 +62,14 @@ class Stack:
         found = self.find(encode(path).split(b"/"))
         return None if found is None else entry_of(path, found.node)
 
+    def names(self, directory: str) -> Iterator[str]:
+        """Yield what is in *directory*, ``""`` for the root."""
+        parts = encode(directory).split(b"/") if directory else []
+        found = {name for at in range(len(self.images)) for name in self._names_at(at, parts)}
+        for name in found:
+            if self.find([*parts, name]) is not None:
+                yield decode(name)
+
     def root_names(self) -> Iterator[bytes]:
         """Yield the names in the root directories of all layers."""
         for at, below in enumerate(self.images):
@@ -92,6 +100,20 @@ class Stack:
                 return HIDDEN
         return node
 
+    def _names_at(self, at: int, parts: Sequence[bytes]) -> Iterable[bytes]:
+        """Return the names that one layer has in a directory, whiteouts as well."""
+        self._verify(at)
+        number = self.images[at].image.root
+        for part in parts:
+            child = self._listing(at, number).get(part) if self._is_directory(at, number) else None
+            if child is None:
+                return ()
+            number = child
+        return self._listing(at, number) if self._is_directory(at, number) else ()
+
+    def _is_directory(self, at: int, number: int) -> bool:
+        return self.images[at].image.node(number).is_directory
+
     def _listing(self, at: int, number: int) -> dict[bytes, int]:
         known = self._names.get((at, number))
         if known is None:
@@ -107,8 +129,10 @@ def entry_of(path: str, node: Node) -> Entry:
         stat.S_IMODE(node.mode),
         node.uid,
         node.gid,
+        size=node.size,
         mtime=node.mtime,
         link=decode(node.link),
+        device=node.rdev,
         xattrs=belonging(node),
     )
 

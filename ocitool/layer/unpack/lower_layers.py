@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ocitool.layer import ownership, xattrs
-from ocitool.layer.entry import Entry, kind_of, split
+from ocitool.layer.entry import Entry, Kind, kind_of, split
 from ocitool.layer.whiteouts import is_whiteout
-
-#: Looks a path up in the layers below; None if they have none.  It holds no links.
-Look = Callable[[str], Entry | None]
-
-
-def in_directories(lower: Sequence[str]) -> Look:
-    """Return the look-up in the trees *lower*, the topmost first."""
-    return lambda path: look(lower, path)
 
 
 def look(trees: Sequence[str], path: str) -> Entry | None:
@@ -27,15 +19,20 @@ def look(trees: Sequence[str], path: str) -> Entry | None:
 
 def entry_of(path: str, host_path: str, state: os.stat_result) -> Entry:
     """Return the entry of the file *host_path*, which `find` has found at *path*."""
+    kind = kind_of(state.st_mode)
+    device = (0, 0)
+    if kind in (Kind.CHAR, Kind.BLOCK):
+        device = (os.major(state.st_rdev), os.minor(state.st_rdev))
     return Entry(
         path,
-        kind_of(state.st_mode),
+        kind,
         stat.S_IMODE(state.st_mode),
         state.st_uid,
         state.st_gid,
+        size=state.st_size if kind == Kind.FILE else 0,
         mtime=state.st_mtime_ns,
+        device=device,
         link=os.readlink(host_path) if stat.S_ISLNK(state.st_mode) else "",
-        device=(os.major(state.st_rdev), os.minor(state.st_rdev)),
         xattrs=xattrs.read(host_path),
     )
 
@@ -53,6 +50,20 @@ def find(lower: Sequence[str], path: str) -> tuple[str, os.stat_result] | None:
             host_path = f"{tree}/{path}"
             return host_path, ownership.current().effective(host_path, state)
     return None
+
+
+def merged_directories(paths: Iterable[str]) -> Iterator[str]:
+    """Yield those of the host paths *paths*, the topmost first, that are merged to a directory."""
+    for path in paths:
+        try:
+            state = os.lstat(path)
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISDIR(state.st_mode):
+            return
+        yield path
+        if _opaque(path):
+            return
 
 
 def covers(lower: Sequence[str], tree: str, path: str) -> bool:

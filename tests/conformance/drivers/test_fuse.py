@@ -63,8 +63,8 @@ class TestFuseOverlay(DriverConformance):
             assert timeless(self.look(driver, (A, B))) == timeless(seen)
             assert timeless(self.look(driver, (A, C))) == timeless(seen)
         found = entries_of(data)
-        hiding = [name for name in found if name.endswith("/.wh..wh..opq")]
-        assert hiding == ["again/.wh..wh..opq", "own/f/.wh..wh..opq"]  # nothing else was there
+        hiding = [name for name in found if "/.wh." in name]
+        assert hiding == ["again/.wh.f", "again/in/.wh.f"]  # nothing else was there
         assert not [name for name in found if "gone" in name]
 
     def test_it_writes_the_names_that_the_kernel_writes(self, tmp_path):

@@ -10,10 +10,10 @@ import socket
 import pytest
 
 from ocitool.errors import LayerError
+from ocitool.layer.changes.before import Stacked
 from ocitool.layer.changes.describe import describe
 from ocitool.layer.changes.diff import changes_in_upper, changes_since, write_changes
 from ocitool.layer.entry import Kind
-from ocitool.layer.unpack.lower_layers import in_directories
 from tests.unit.layer.conftest import OPAQUE
 from tests.unit.layer.tars import members
 
@@ -108,7 +108,8 @@ def test_directories_that_were_exchanged_are_distinguished_by_content(copy):
     (tree / "v1").rename(tree / "v0")
     (tree / "v2").rename(tree / "v1")
     (tree / "v0").rename(tree / "v2")
-    assert copy.changes() == ["v1/in/version", "v2/in/version"]
+    changed = [f"{name}/{path}" for name in ("v1", "v2") for path in ("", "in/", "in/version")]
+    assert copy.changes() == changed
 
 
 def test_a_tree_without_one_before_is_not_compared_with_this_machine(tmp_path):
@@ -169,7 +170,7 @@ def test_a_name_that_would_read_as_a_whiteout_is_refused(copy, name):
     with pytest.raises(LayerError, match=r"\.wh\."):
         copy.changes()
     with pytest.raises(LayerError, match=r"\.wh\."):
-        list(changes_in_upper(str(tree), OPAQUE))
+        list(changes_in_upper(str(tree), OPAQUE, Stacked([])))
 
 
 def test_a_tree_deeper_than_can_be_unpacked_is_refused(copy):
@@ -178,7 +179,7 @@ def test_a_tree_deeper_than_can_be_unpacked_is_refused(copy):
     with pytest.raises(LayerError, match="deep"):
         copy.changes()
     with pytest.raises(LayerError, match="deep"):
-        list(changes_in_upper(here, OPAQUE))
+        list(changes_in_upper(here, OPAQUE, Stacked([])))
 
 
 @pytest.fixture
@@ -187,6 +188,9 @@ def upper(tmp_path):
     top = tmp_path / "upper"
     (top / "d/s").mkdir(parents=True)
     (top / "d/f").write_text("f")
+    for path in ("d/gone", "d/s/hidden"):
+        (tmp_path / "lower" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lower" / path).write_text("")
     try:
         os.mknod(top / "d/gone", 0o20000, os.makedev(0, 0))
         os.setxattr(top / "d/s", OPAQUE, b"y")
@@ -196,15 +200,23 @@ def upper(tmp_path):
     return top
 
 
+def upper_before(upper):
+    return Stacked([str(upper.parent / "lower")])
+
+
 def test_an_overlay_upper(upper):
-    found = [e for e, _ in changes_in_upper(str(upper), OPAQUE)]
-    assert [e.path for e in found] == ["d", "d/f", "d/.wh.gone", "d/s", "d/s/.wh..wh..opq"]
+    found = [e for e, _ in changes_in_upper(str(upper), OPAQUE, upper_before(upper))]
+    assert [e.path for e in found] == ["d", "d/.wh.gone", "d/f", "d/s", "d/s/.wh.hidden"]
     assert all(not e.xattrs for e in found)  # overlayfs's own xattrs stay with it
-    assert [e.size for e in found] == [0, 1, 0, 0, 0]
+    assert [e.size for e in found] == [0, 0, 1, 0, 0]
 
 
 def test_whiteouts_have_no_time_and_no_owner(upper):
-    (whiteout,) = (e for e, _ in changes_in_upper(str(upper), OPAQUE) if e.path == "d/.wh.gone")
+    (whiteout,) = (
+        e
+        for e, _ in changes_in_upper(str(upper), OPAQUE, upper_before(upper))
+        if e.path == "d/.wh.gone"
+    )
     assert (whiteout.mtime, whiteout.uid, whiteout.gid, whiteout.kind) == (0, 0, 0, Kind.FILE)
 
 
@@ -215,7 +227,7 @@ def written(changes, **options):
 
 
 def test_changes_are_written_with_their_content(upper):
-    count, found = written(changes_in_upper(str(upper), OPAQUE))
+    count, found = written(changes_in_upper(str(upper), OPAQUE, upper_before(upper)))
     assert count == len(found) == 5
     assert {e.path: content for e, content in found}["d/f"] == b"f"
 
@@ -223,7 +235,7 @@ def test_changes_are_written_with_their_content(upper):
 def test_times_are_clamped_in_the_layer_and_in_the_tree(upper):
     os.utime(upper / "d/f", ns=(5 * 10**9, 5 * 10**9))
     os.utime(upper / "d/s", ns=(15 * 10**9, 15 * 10**9))
-    _, found = written(changes_in_upper(str(upper), OPAQUE), clamp=10)
+    _, found = written(changes_in_upper(str(upper), OPAQUE, upper_before(upper)), clamp=10)
     times = {e.path: e.mtime // 10**9 for e, _ in found}
     assert (times["d/f"], times["d/s"], times["d"]) == (5, 10, 10)
     assert (upper / "d/s").stat().st_mtime_ns == 10 * 10**9
@@ -248,6 +260,6 @@ def test_a_directory_that_was_only_copied_up_is_left_out(tmp_path):
     (upper / "moded").chmod(0o700)
     os.utime(upper / "moded", ns=(10**9, 10**9))
     (upper / "new").mkdir()
-    found = [e.path for e, _ in changes_in_upper(str(upper), OPAQUE, in_directories([str(lower)]))]
+    found = [e.path for e, _ in changes_in_upper(str(upper), OPAQUE, Stacked([str(lower)]))]
     assert found == ["moded", "new"]
-    assert "same" in [e.path for e, _ in changes_in_upper(str(upper), OPAQUE)]
+    assert "same" in [e.path for e, _ in changes_in_upper(str(upper), OPAQUE, Stacked([]))]
