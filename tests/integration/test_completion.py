@@ -114,6 +114,7 @@ CASES = {
     "ocitool build --progress js": "ocitool build --progress json ",
     "ocitool --driver fuse": "ocitool --driver fuse-overlayfs ",
     "ocitool run --rm --network no": "ocitool run --rm --network none ",
+    "ocitool build --network pr": "ocitool build --network private ",
     "ocitool run --rm -it loc": "ocitool run --rm -it localhost:5000/app:1 ",
     "ocitool rmi localhost:50": "ocitool rmi localhost:5000/app:1 ",
     "ocitool image rm localhost:5000/a": "ocitool image rm localhost:5000/app:1 ",

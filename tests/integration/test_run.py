@@ -43,7 +43,8 @@ def shell(run, script, *options):
 
 
 def test_streams_and_the_exit_code_pass_through(run):
-    done = run("-i", "tools:1", "sh", "-c", "cat; echo err >&2; exit 42", stdin="given\n")
+    words = ("-i", "--network", "host", "tools:1", "sh", "-c", "cat; echo err >&2; exit 42")
+    done = run(*words, stdin="given\n")
     assert (done.code, done.stdout, done.stderr) == (42, "given\n", "err\n")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import tarfile
 
+import pytest
+
 from ocitool.builder.definition import Copy, Run, Surroundings, Workdir
 from ocitool.builder.solver.keys import contents_key, key_of, step_key
 from ocitool.oci.digest import Digest
@@ -74,7 +76,9 @@ def test_the_keys_of_a_build(project):
     assert {key for (key,) in rows} == KEYS
 
 
-def test_the_key_of_a_command():
+@pytest.mark.parametrize("network", [Network.DEFAULT, Network.PRIVATE, Network.HOST])
+def test_the_key_of_a_command(network):
+    """It has not changed since there was the host's network alone, which others count as."""
     step = Run(
         base=0,
         platform=ARM,
@@ -82,7 +86,7 @@ def test_the_key_of_a_command():
         env={"PATH": "/bin", "A": "é"},
         cwd="/w",
         user="me",
-        around=Surroundings(network=Network.HOST),
+        around=Surroundings(network=network),
         secret_env={"HTTP_PROXY": "x"},
     )
     wanted = "0f35fb8a3697a0987f0a41cf7f5b8cf5af0c41714b0cefcd2c2da091c767190c"

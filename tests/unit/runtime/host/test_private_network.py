@@ -16,14 +16,13 @@ NAMESPACE = "readlink /proc/self/ns/net"
 
 
 @pytest.fixture
-def helper(tmp_path, monkeypatch):
+def helper(path_without_helpers, monkeypatch):
     """Return a function that makes a script the only helper on the PATH."""
-    tmp_path.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(path_without_helpers))
 
     def install(script, name="slirp4netns"):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
+        (path_without_helpers / name).write_text(f"#!/bin/sh\n{script}\n")
+        (path_without_helpers / name).chmod(0o755)
 
     return install
 
