@@ -162,10 +162,12 @@ def test_root_of_a_namespace_of_one_id_is_such_a_user(both, context, rangeless_u
     build, _, store = both
     build(context, FILES)
     user = rangeless_user
-    (context / "Dockerfile").write_text(FILES + "RUN chown 3:4 /srv; mknod /srv/null c 1 3\n")
+    steps = "RUN chown 3:4 /srv; mknod /srv/null c 1 3\nUSER 3\nRUN touch /srv/mine\n"
+    (context / "Dockerfile").write_text(FILES + steps)
     become = ("unshare", "--user", "--map-root-user", user.python, "-m", "ocitool")
     user.run(*become, "--root", store, "build", "-q", "-t", "made:1", context).ok()
-    last = entries(store)[-1]
+    *_, last, users = entries(store)
+    assert (users["srv/mine"].uid, users["srv/mine"].gid) == (3, 0)
     assert (last["srv"].uid, last["srv"].gid, last["srv/null"].device) == (3, 4, (1, 3))
 
 

@@ -62,6 +62,7 @@ class ProcFiles:
     def serve(self, listener: int) -> bool:
         """Answer the next call on the filter's *listener*; False once no caller is left."""
         if self._poll is None:
+            seccomp_notify.wake_at_once(listener)
             self._poll = select.poll()
             self._poll.register(listener, select.POLLIN)
         events = self._poll.poll(0)

@@ -79,6 +79,17 @@ class Lookup:
         except OSError:
             return False
 
+    def makes_roots(self, call: Call, named: Named) -> bool:
+        """Say whether what root makes as *named* belongs to root: its directory is not setgid.
+
+        In doubt False.
+        """
+        path = self._seen(call, Named(named.start, split(named.path)[0], []))
+        try:
+            return path is not None and not os.stat(path).st_mode & stat.S_ISGID
+        except OSError:
+            return False
+
     def _seen(self, call: Call, named: Named) -> bytes | None:
         """Return the path of *named* for this thread; None if the caller has another root."""
         try:

@@ -163,8 +163,15 @@ class NewFiles:
             self._permissions.require(call, caller, file, wanted, follow=follow)
 
     def place(self, call: Call, file: Named) -> tuple[Credentials, int, bytes]:
-        """Return the caller's credentials, the directory of *file*, and its name."""
-        return self._table.of(call.pid), *self._lookup.find_parent(call, file)
+        """Return the caller's credentials, the directory of *file*, and its name.
+
+        Raises `LeftToKernel` where it is quickly seen that the file belongs to root.
+        """
+        caller = self._table.of(call.pid)
+        roots = (caller.uids[3], caller.gids[3]) == (0, 0)
+        if roots and self._lookup.makes_roots(call, file):
+            raise LeftToKernel
+        return caller, *self._lookup.find_parent(call, file)
 
 
 class _Place:

@@ -31,11 +31,13 @@ def owner_of(file: int | str) -> tuple[int, int]:
 
 def give(file: int | str, uid: int, gid: int) -> None:
     """Record *uid*:*gid* as the owner of a file or directory; a device stays a device."""
-    fields = fields_of(file)
+    before = fields_of(file)
+    fields = before.copy()
     for at, value in enumerate((uid, gid)):
         if value != _UNCHANGED:
             fields[at] = b"%d" % value
-    os.setxattr(file, OWNER, b":".join(fields))
+    if fields != before:
+        os.setxattr(file, OWNER, b":".join(fields))
 
 
 def make_device(file: int | str, kind: str, major: int, minor: int) -> None:

@@ -94,6 +94,45 @@ def test_bad_arguments_are_the_kernels_to_tell(run):
     )
 
 
+def test_what_a_user_makes_on_a_volume_is_left_to_the_kernel(run):
+    """Neither by name, nor by a link, nor through a descriptor, nor by moving it there."""
+    found = run(
+        "os.symlink('/volume', '/vol'); top = os.open('/volume', os.O_RDONLY)\n"
+        "os.chown('/d', 7, 7); os.symlink('/volume/x', '/d/to'); os.setresuid(7, 7, 7)\n"
+        "for path in ('/volume/a', '/vol/b', '/d/../volume/c', '/d/to'): open(path, 'w').close()\n"
+        "os.close(os.open('d', os.O_CREAT | os.O_WRONLY, dir_fd=top))\n"
+        "os.mkdir('/volume/e'); os.symlink('x', '/vol/h'); os.mkfifo('g', dir_fd=top)\n"
+        "assert sorted(os.listdir('/volume')) == list('abcdefghx'), os.listdir('/volume')\n"
+        "assert os.lstat('/volume/h').st_uid == os.stat('/volume/a').st_uid == 0\n"
+    )
+    assert not any(path.startswith("/volume") for path, _ in found)
+
+
+@pytest.mark.slow
+def test_making_files_meanwhile_reaches_nothing_outside(run):
+    """A directory of the user's and a link to the volume are exchanged all the time."""
+    found = run(
+        "os.symlink('/volume', '/link'); os.mkdir('/a'); os.chown('/a', 7, 7)\n"
+        "exchange = lambda: libc.renameat2(-100, b'/a', -100, b'/link', 2)\n"
+        "assert exchange() == 0\n"
+        "done = threading.Event()\n"
+        "def race():\n"
+        "    while not done.is_set(): exchange()\n"
+        "racer = threading.Thread(target=race)\n"
+        "if (child := os.fork()) == 0:\n"
+        "    racer.start(); done.wait(20); os._exit(0)\n"
+        "os.setresuid(7, 7, 7); made = 0\n"
+        "for number in range(1000):\n"
+        "    try: os.close(os.open(f'/a/{number}', os.O_CREAT | os.O_EXCL)); made += 1\n"
+        "    except OSError: pass\n"
+        "    try: os.symlink('x', f'/a/l{number}')\n"
+        "    except OSError: pass\n"
+        "os.setresuid(7, 7, 7); assert made\n"
+        "import signal; os.kill(child, signal.SIGKILL)\n"
+    )
+    assert not any(path.startswith("/volume") for path, _ in found)
+
+
 @pytest.mark.slow
 def test_renaming_meanwhile_reaches_nothing_outside(run):
     """A directory and a link to the volume are exchanged all the time."""
