@@ -1,7 +1,8 @@
 """Applying a layer's entries to a tree: the rules, whatever form the tree has.
 
 The forms are a directory of a file system (`ocitool.layer.unpack.target`), an EROFS image
-(`ocitool.layer.erofs.target`), and a tree of entries (`ocitool.layer.index.target`).
+(`ocitool.layer.erofs.target`), a tree of entries (`ocitool.layer.index.target`), and one that a
+directory is compared with (`ocitool.layer.changes.expected`).
 
 Source: OCI image-spec v1.1, layer.md, "Applying Changesets"; the kernel's overlayfs.rst.
 """

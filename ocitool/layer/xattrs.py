@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ocitool.errors import LayerError
-from ocitool.layer.entry import NO_XATTRS
+from ocitool.layer.entry import NO_XATTRS, Kind
 
 #: Never in a layer: labels belong to the machine, xattrs of overlays to the driver.  Taken from a
 #: layer they would forge opaque directories, redirects or owners (`ocitool.layer.ownership`).
@@ -29,6 +29,15 @@ _UNSUPPORTED: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno
 def belongs(name: str) -> bool:
     """Say whether the attribute *name* is kept; PAX cannot write one with "=" in it."""
     return not name.startswith(_DROPPED) and "=" not in name
+
+
+def kept(values: Mapping[str, bytes], kind: str) -> Mapping[str, bytes]:
+    """Return those of *values*, a layer's attributes of a file of *kind*, that it has unpacked."""
+    found = {name: value for name, value in values.items() if belongs(name)}
+    if kind in (Kind.FILE, Kind.DIRECTORY):
+        return found
+    # xattr(7), "User extended attributes"
+    return {name: value for name, value in found.items() if not name.startswith("user.")}
 
 
 def read(path: str | int) -> Mapping[str, bytes]:

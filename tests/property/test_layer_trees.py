@@ -14,10 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ocitool.drivers.fullcopy import copy_tree
 from ocitool.layer.changes.before import Stacked
 from ocitool.layer.changes.diff import changes_in_upper, changes_since, write_changes
-from ocitool.layer.changes.verify import compare
 from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, Kind, split
 from ocitool.layer.index.index import index_of, parse
 from ocitool.layer.index.merged import ImageTree
@@ -171,26 +169,6 @@ def test_all_ways_to_see_a_stack_agree(layers: list[list[Change]]) -> None:
                 assert image.resolve(path) == os.path.relpath(
                     f"{real}/{split(path)[1]}", top / "whole"
                 )
-
-
-@examples(60)
-@given(st.lists(LAYERS, min_size=1, max_size=3))
-def test_what_was_unpacked_passes_its_check(layers: list[list[Change]]) -> None:
-    with scratch() as top:
-        trees: list[Path] = []
-        for number, changes in enumerate(layers):
-            data = layer(changes, top / "whole")
-            before, tree = top / f"whole-{number}", top / str(number)
-            for place in (before, tree):
-                place.mkdir()
-            copy_tree(str(top / "whole"), str(before))
-            lower = [str(one) for one in reversed(trees)]
-            apply(io.BytesIO(data), str(top / "whole"), Removal())
-            apply(io.BytesIO(data), str(tree), OverlayWhiteouts("user"), lower=lower)
-            trees.append(tree)
-            kinds_ = ((top / "whole", [str(before)], True), (tree, lower, False))
-            for place, below, whole in kinds_:
-                assert list(compare(io.BytesIO(data), str(place), below, whole=whole)) == []
 
 
 @examples(40)

@@ -2,6 +2,7 @@
 
 One engine makes all of them (`ocitool.layer.apply_changeset`), so all show or refuse the same:
 links in the way, hard links to anything and through anything, whiteouts, and what has no entry.
+And a check finds no difference.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
+from ocitool.drivers.fullcopy import copy_tree
 from ocitool.errors import LayerError
+from ocitool.layer.changes.verify import compare as verify
 from ocitool.layer.entry import OPAQUE, WHITEOUT, Entry, Kind, kind_of, order, split
 from ocitool.layer.erofs.node import Node
 from ocitool.layer.index.index import LayerIndex, index_of, parse
@@ -115,6 +118,11 @@ def refusal(unpack: Callable[..., object], *arguments: object) -> str:
     return ""
 
 
+def seen_owner(uid: int) -> int:
+    """The owner: of a user's trees 0, for what no entry describes is the user's there."""
+    return uid if os.geteuid() == 0 else 0
+
+
 def on_disk(trees: list[Path]) -> dict[str, object]:
     """What *trees* show together, the lowest first."""
     found: dict[str, object] = {}
@@ -126,7 +134,15 @@ def on_disk(trees: list[Path]) -> dict[str, object]:
         link = os.readlink(place) if kind == Kind.SYMLINK else ""
         names = os.listxattr(place) if kind in ATTRIBUTED else []
         values = {name: os.getxattr(place, name) for name in names if "overlay" not in name}
-        found[path] = kind, mode, state.st_uid, state.st_mtime_ns // SECOND, link, content, values
+        found[path] = (
+            kind,
+            mode,
+            seen_owner(state.st_uid),
+            state.st_mtime_ns // SECOND,
+            link,
+            content,
+            values,
+        )
     return found
 
 
@@ -142,7 +158,10 @@ def in_images(images: Images) -> dict[str, object]:
             content = content if kind == Kind.FILE else b""
             link = os.fsdecode(node.link)
             values = dict(node.xattrs) if kind in ATTRIBUTED else {}
-            yield path, (kind, mode, node.uid, node.mtime // SECOND, link, content, values)
+            yield (
+                path,
+                (kind, mode, seen_owner(node.uid), node.mtime // SECOND, link, content, values),
+            )
             yield from walk(f"{path}/", node)
 
     return dict(walk("", root))
@@ -159,7 +178,7 @@ def looked_into(indexes: list[LayerIndex], tars: list[bytes]) -> dict[str, objec
         values = dict(entry.xattrs) if entry.kind in ATTRIBUTED else {}
         content = tars[each.layer][each.offset : each.offset + entry.size]
         found[entry.path] = (
-            *(entry.kind, mode, entry.uid, entry.mtime // SECOND, entry.link),
+            *(entry.kind, mode, seen_owner(entry.uid), entry.mtime // SECOND, entry.link),
             *(content if entry.kind == Kind.FILE else b"", values),
         )
     return found
@@ -174,8 +193,10 @@ def compare(layers: list[list[Member]]) -> None:
         whole = top / "whole"
         for number, members in enumerate(layers):
             data = tar_of(members)
-            tree = top / str(number)
+            tree, before = top / str(number), top / f"before{number}"
             tree.mkdir()
+            before.mkdir()
+            copy_tree(str(whole), str(before))
             lower = [str(one) for one in reversed(trees)]
             stacked = partial(apply, whiteouts=OverlayWhiteouts("user"), lower=lower)
             index = parse(index_of(io.BytesIO(data)))
@@ -189,6 +210,9 @@ def compare(layers: list[list[Member]]) -> None:
             if refusals != {""}:
                 event("refused")
                 return
+            for place, below in ((whole, [str(before)]), (tree, lower)):
+                checked = verify(io.BytesIO(data), str(place), below, whole=place == whole)
+                assert list(checked) == []
             trees.append(tree)
             indexes.append(index)
             tars.append(data)

@@ -10,27 +10,18 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Final
 
 from ocitool.layer import ownership, xattrs
+from ocitool.layer.apply_changeset import Changeset
 from ocitool.layer.beneath import Root
+from ocitool.layer.changes.before import same_content
+from ocitool.layer.changes.expected import Content, Expected, Node
 from ocitool.layer.changes.verify_lower import Inherited
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.entry import (
-    AUFS,
-    OPAQUE,
-    WHITEOUT,
-    Entry,
-    Kind,
-    described,
-    kind_of,
-    shown,
-    split,
-)
-from ocitool.layer.symlinks import resolve
+from ocitool.layer.entry import Entry, Kind, kind_of, shown, split
 from ocitool.layer.tar.reader import TarReader
-from ocitool.layer.unpack.lower_layers import look, readlink
+from ocitool.layer.unpack.lower_layers import find
 from ocitool.oci.content import Stream
 
 _SECOND: Final = 1_000_000_000
@@ -58,65 +49,50 @@ def compare(stream: Stream, tree: str, below: Sequence[str], *, whole: bool) -> 
         LayerError: the tar is corrupt.
     """
     with Root(tree) as root:
-        comparison = _Comparison(tree, root, below, whole=whole)
-        reader = TarReader(stream)
-        for entry in reader:
-            comparison.take(entry, reader)
-        reader.drain()
-        yield from comparison.finish()
+        comparison = _Comparison(root, TarReader(stream), below)
+        expected = comparison.expected()
+        yield from comparison.faults(expected)
+        ours, removed, opaque = _parts(expected)
+        yield from Inherited(tree, below, ours, removed, opaque, whole=whole).faults()
+
+
+def _parts(expected: Expected) -> tuple[dict[str, str], set[str], set[str]]:
+    """Return the kinds of what a layer has, by path, its whiteouts and its opaque directories."""
+    ours: dict[str, str] = {"": Kind.DIRECTORY} if expected.describes_root else {}
+    removed, opaque = set(), set()
+    for path, node in expected.walk():
+        if node.entry is None:
+            removed.add(path)
+            continue
+        ours[path] = node.entry.kind
+        if node.is_opaque:
+            opaque.add(path)
+    return ours, removed, opaque
 
 
 class _Comparison:
-    def __init__(self, tree: str, root: Root, below: Sequence[str], *, whole: bool) -> None:
-        self._tree = tree
+    def __init__(self, root: Root, reader: TarReader, below: Sequence[str]) -> None:
         self._root = root
+        self._reader = reader
         self._below = tuple(below)
-        self._whole = whole
-        self._stack = (tree,) if whole else (tree, *below)
-        self._faults: dict[str, list[str]] = {}  # by path: of one that comes twice the last counts
-        self._kinds: dict[str, str] = {}  # of the layer's entries, in their order
-        self._links: list[tuple[str, str]] = []  # hard links and their targets
-        # The attributes of the files, one list for all names of a file.
-        self._attributes: dict[str, list[Entry]] = {}
-        self._copied: dict[str, str] = {}  # kinds of what hard links name in the layers below
-        self._removed: set[str] = set()  # what whiteouts name
-        self._opaque: set[str] = set()
-        self._directories: dict[str, str] = {"": ""}  # as a member names it -> without links
 
-    # -- members ----------------------------------------------------------------------------
+    def expected(self) -> Expected:
+        """Read the layer, and return what it makes."""
+        expected = Expected(self._below, self._content)
+        changes = Changeset(expected)
+        for entry in self._reader:
+            changes.add(entry)
+        self._reader.drain()
+        return expected
 
-    def take(self, entry: Entry, reader: TarReader) -> None:
-        """Compare one member of the layer with what is there."""
-        parent, name = split(entry.path)
-        if parent.startswith(AUFS) or f"/{AUFS}" in parent:
-            return
-        path = self._path(parent, name)
-        if name == OPAQUE:
-            self._opaque.add(self._path(*split(parent)) if parent else "")
-        elif name.startswith(WHITEOUT):
-            if not name.startswith(AUFS):
-                self._removed.add(self._path(parent, name.removeprefix(WHITEOUT)))
-        else:
-            self._kinds.pop(path, None)  # the last of a name counts
-            self._kinds[path] = entry.kind
-            self._attributes.pop(path, None)
-            self._faults.pop(path, None)
-            if faults := list(self._member(path, entry, reader)):
-                self._faults[path] = faults
-
-    def _path(self, parent: str, name: str) -> str:
-        directory = self._directory(parent)
-        return f"{directory}/{name}" if directory else name
-
-    def _directory(self, path: str) -> str:
-        """Return a directory that a member names, by its path without links."""
-        known = self._directories.get(path)
-        if known is None:
-            known = self._path(*split(path))
-            if self._kinds.get(known) != Kind.DIRECTORY:
-                known = resolve(known, partial(readlink, self._stack))
-            self._directories[path] = known
-        return known
+    def _content(self, entry: Entry) -> Content | None:
+        """Compare the content that comes with the file at its path; None without one."""
+        found = self._find(entry.path)
+        if found is None or kind_of(found[1].st_mode) != Kind.FILE:
+            return None
+        host_path, state = found
+        is_same = state.st_size != entry.size or _same_content(host_path, entry.size, self._reader)
+        return Content(inode=(state.st_dev, state.st_ino), is_same=is_same)
 
     def _find(self, path: str) -> tuple[str, os.stat_result] | None:
         """Return where *path* is, good until the next call, and its state; None if it is not."""
@@ -130,12 +106,20 @@ class _Comparison:
         except (FileNotFoundError, NotADirectoryError):  # no link is followed on the way
             return None
 
-    def _member(self, path: str, entry: Entry, reader: TarReader) -> Iterator[str]:
-        if entry.kind == Kind.HARDLINK:
-            self._other_name(path, self._path(*split(entry.link)), entry)
+    def faults(self, expected: Expected) -> Iterator[str]:
+        """Yield what is wrong with what the layer has."""
+        firsts: dict[int, str] = {}
+        if expected.describes_root:
+            yield from (f"/: {fault}" for fault in self._member("", expected.root))
+        for path, node in expected.walk():
+            first = firsts.setdefault(id(node), path)
+            faults = self._member(path, node) if first == path else self._other_name(path, first)
+            yield from (f"{shown(path)}: {fault}" for fault in faults)
+
+    def _member(self, path: str, node: Node) -> Iterator[str]:
+        entry, found = node.entry, self._find(path)
+        if entry is None:
             return
-        self._attributes[path] = [entry]
-        found = self._find(path)
         if found is None:
             if entry.kind not in (Kind.CHAR, Kind.BLOCK):
                 yield "is missing"
@@ -151,66 +135,27 @@ class _Comparison:
             device = (os.major(state.st_rdev), os.minor(state.st_rdev))
             if device != entry.device:
                 yield f"is the device {device} instead of {entry.device}"
-        if kind == Kind.FILE:
+        if kind == Kind.FILE and node.is_copied:
+            lower = find(self._below, entry.path)
+            if lower is None or not same_content(host_path, lower[0]):
+                yield "is not as in the layer below"
+        elif kind == Kind.FILE:
             if state.st_size != entry.size:
                 yield f"has {state.st_size} bytes instead of {entry.size}"
-            elif not _same_content(host_path, entry.size, reader):
+            # One that was compared with another file has lost that name since.
+            elif node.content == Content(inode=(state.st_dev, state.st_ino), is_same=False):
                 yield "has other content"
+        yield from _differences(host_path, state, entry)
 
-    def _other_name(self, path: str, target: str, link: Entry) -> None:
-        self._links.append((path, target))
-        file = self._attributes.get(target)
-        if file is None and (below := look(self._below, target)) is not None:
-            file = self._attributes[target] = [below]
-            self._copied[target] = below.kind
-        if file is not None:
-            file[0] = described(file[0], link)
-            self._attributes[path] = file
-
-    def _compare_attributes(self, path: str) -> Iterator[str]:
-        (entry,), found = self._attributes[path], self._find(path)
-        if found is not None and kind_of(found[1].st_mode) == entry.kind:
-            yield from _differences(*found, entry)
-
-    # -- the whole --------------------------------------------------------------------------
-
-    def finish(self) -> Iterator[str]:
-        """Yield what was found, and what only the end shows."""
-        order = {path: at for at, path in enumerate(self._kinds)}
-        for path, target in self._links:
-            if order.get(target, -1) < order[path] and self._kinds[path] == Kind.HARDLINK:
-                self._faults[path] = list(self._link(path, target))
-        ours = {**self._copied, **self._kinds}
-        for path, kind in ours.items():
-            if kind != Kind.HARDLINK:
-                self._faults.setdefault(path, []).extend(self._compare_attributes(path))
-        for path in sorted(self._faults, key=lambda path: order.get(path, -1)):
-            # What a later member has put out of the way is not there any more.
-            if not self._replaced(path):
-                for fault in self._faults[path]:
-                    yield f"{shown(path)}: {fault}"
-        inherited = Inherited(
-            self._tree, self._below, ours, self._removed, self._opaque, whole=self._whole
-        )
-        yield from inherited.faults()
-
-    def _link(self, path: str, target: str) -> Iterator[str]:
-        there = self._find(target)
+    def _other_name(self, path: str, first: str) -> Iterator[str]:
+        there = self._find(first)
         if there is None:
             return  # a device node that was left out, or it is missing itself
         here = self._find(path)
         if here is None:
             yield "is missing"
         elif not os.path.samestat(here[1], there[1]):
-            yield f"is not the same file as {shown(target)}"
-
-    def _replaced(self, path: str) -> bool:
-        parent = split(path)[0]
-        while parent:
-            if self._kinds.get(parent, Kind.DIRECTORY) != Kind.DIRECTORY:
-                return True
-            parent = split(parent)[0]
-        return False
+            yield f"is not the same file as {shown(first)}"
 
 
 def _differences(host_path: str, state: os.stat_result, entry: Entry) -> Iterator[str]:
@@ -222,10 +167,10 @@ def _differences(host_path: str, state: os.stat_result, entry: Entry) -> Iterato
     found, wanted = state.st_mtime_ns // _SECOND, entry.mtime // _SECOND
     if 0 <= wanted < _LAST and found != wanted:
         yield f"has the time {found} instead of {wanted}"
-    values = xattrs.read(host_path)
-    for name in sorted(values.keys() | entry.xattrs.keys()):
-        value = entry.xattrs.get(name)
-        if not name.startswith(_COMPARED) or not xattrs.belongs(name):
+    values, given = xattrs.read(host_path), xattrs.kept(entry.xattrs, entry.kind)
+    for name in sorted(values.keys() | given.keys()):
+        value = given.get(name)
+        if not name.startswith(_COMPARED):
             continue
         if name not in values:
             if value is not None and _takes(host_path, name, value):

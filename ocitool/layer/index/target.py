@@ -141,13 +141,7 @@ class EntryTarget(MemoryTree[Node]):
 
 
 def _kept(entry: Entry, kind: str = "") -> Entry:
-    """Return *entry* with those extended attributes that a file of *kind* can have unpacked.
-
-    *kind* is by default its own.
-    """
+    """Return *entry* as it is unpacked; *kind* is that of the file, by default its own."""
     if not entry.xattrs:
         return entry
-    values = {name: value for name, value in entry.xattrs.items() if xattrs.belongs(name)}
-    if (kind or entry.kind) not in (Kind.FILE, Kind.DIRECTORY):  # xattr(7), "User attributes"
-        values = {name: value for name, value in values.items() if not name.startswith("user.")}
-    return entry._replace(xattrs=values)
+    return entry._replace(xattrs=xattrs.kept(entry.xattrs, kind or entry.kind))
