@@ -20,7 +20,7 @@ class Network(StrEnum):
     ``bridge`` is docker's name of `PRIVATE`.
     """
 
-    DEFAULT = "default"  # PRIVATE where that works, HOST elsewhere
+    DEFAULT = "default"  # what the isolation chooses: PRIVATE where that works, or else HOST
     PRIVATE = "private"  # a network namespace that a program connects to the host's network
     HOST = "host"  # that of the host
     NONE = "none"  # a network namespace with nothing in it but the loopback device
