@@ -156,3 +156,29 @@ def test_a_user_has_the_outer_proc_where_parts_of_it_are_masked(request, tools_c
     assert shown.stdout.startswith("Name:")
     outer = run("run", "--rm", "tools:1", "sh", "-c", f"ls /proc/{os.getpid()}/root").stderr
     assert "Permission denied" in outer or "No such file" in outer
+
+
+#: Prints which processes outside of the container's PID namespace give access to themselves.
+REACHED = """
+ours=$(readlink /proc/self/ns/pid)
+for process in /proc/[0-9]*; do
+  theirs=$(readlink "$process/ns/pid") && [ "$theirs" != "$ours" ] && echo "$process"
+done 2>/dev/null; true
+"""
+
+
+@pytest.mark.parametrize("who", ["ordinary_user", "rangeless_user"])
+def test_no_capability_opens_the_processes_of_the_outer_proc(request, tools_context, who):
+    """The shim is in the user namespace of the program, but its root is that of the machine."""
+    user = request.getfixturevalue(who)
+    start = ["unshare", "--mount", "sh", "-c", MASKED, "sh", str(user.uid)]
+    root = user.home / f"reached-{who}"
+
+    def run(*words):
+        command = [*start, user.python, "-m", "ocitool", "--root", root, *words]
+        return execute(command, env=user.env, cwd=user.home)
+
+    run("build", "-q", "-t", "tools:1", tools_context).ok()
+    for capability in ("SYS_PTRACE", "ALL"):
+        done = run("run", "--rm", "--cap-add", capability, "tools:1", "sh", "-c", REACHED).ok()
+        assert done.stdout == ""

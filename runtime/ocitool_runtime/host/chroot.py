@@ -66,6 +66,8 @@ def _check(sandbox: Sandbox) -> None:
             where="rootfs",
             hint="use --driver vfs, and a root file system that is not read-only",
         )
+    if os.path.realpath(first.source) == "/":  # its /dev would be moved aside for all programs
+        raise SandboxError("the root directory of this machine cannot be a chroot", where="rootfs")
     for mount in sandbox.mounts:
         if (
             mount.type != "bind"

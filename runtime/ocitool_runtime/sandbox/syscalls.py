@@ -313,13 +313,14 @@ def mount_setattr(fd: int, *, add: int, clear: int = 0, recursive: bool = False)
     _call("mount_setattr", fd, b"", _AT_EMPTY_PATH | recursive * _AT_RECURSIVE, value, 32)
 
 
-def open_in_root(root: int, path: str) -> int:
-    """Open *path* as if *root* was ``/``: no link and no ``..`` leads out of it.
+def open_in_root(root: int, path: str, flags: int = 0) -> int:
+    """Open *path* (O_PATH) as if *root* was ``/``: no link and no ``..`` leads out of it.
 
     If anything on the machine is renamed or mounted while the kernel resolves ``..``, it fails with
     EAGAIN, and the caller is to try again (openat2(2)).
     """
-    how = (c_uint64 * 3)(os.O_PATH | _CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    flags |= os.O_PATH | _CLOEXEC
+    how = (c_uint64 * 3)(flags, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
     for left in reversed(range(_ATTEMPTS)):
         try:
             return _call("openat2", root, os.fsencode(path), ctypes.byref(how), 24, path=path)

@@ -130,8 +130,13 @@ def _rows(path: str, fields: int) -> list[list[str]]:
 
 
 def _read(path: str) -> str:
-    """Read a plain file of bounded size; a FIFO or device in its place must not block."""
+    """Read a plain file of bounded size; a FIFO in its place must not block.
+
+    A device is not even opened: in a chroot that may be one of the machine's, and start a watchdog.
+    """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return ""
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
         return ""

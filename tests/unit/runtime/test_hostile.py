@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from ocitool.errors import SetupFailed
 from ocitool_runtime import Mount
+from ocitool_runtime.sandbox import users
 from tests.unit.runtime.conftest import finish, overlay
 
 
@@ -147,6 +149,16 @@ def test_a_hostile_passwd_file_does_not_hold_the_start_up(hostile, kind):
 
     with pytest.raises(SetupFailed, match="unable to find user"):
         hostile(change, user="ann")
+
+
+@pytest.mark.usefixtures("root_only")
+def test_a_device_in_place_of_passwd_is_not_even_opened(tmp_path, monkeypatch):
+    """In a chroot it may be one of the machine's; opening a watchdog starts it."""
+    os.mknod(tmp_path / "device", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    opened = []
+    monkeypatch.setattr(os, "open", lambda *words, **_: opened.append(words) or -1)
+    users.resolve("7:8", str(tmp_path / "device"), str(tmp_path / "device"))
+    assert opened == []
 
 
 def test_a_program_cannot_make_the_cleaner_remove_a_hosts_file(run, tmp_path):

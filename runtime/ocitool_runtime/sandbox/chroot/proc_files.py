@@ -1,9 +1,10 @@
 """Answers for a program that opens or reads links of /proc, /sys and /dev in a chroot.
 
 The seccomp filter hands such calls to the shim (seccomp_unotify(2)), which reads the path from the
-caller's memory, opens the file in its own /proc, and hands the descriptor over.  All other paths go
-back to the kernel.  The program gets nothing that it could not reach without: this is no boundary,
-and a caller that changes its memory meanwhile changes what it is given.
+caller's memory, opens the file in its own /proc with the rights of the caller, and hands the
+descriptor over.  All other paths go back to the kernel.  This is no boundary, and a caller that
+changes its memory meanwhile changes what it is given.  What belongs to no process cannot be
+written, as in any other container: a step that sets a sysctl would change the machine's.
 
 Runs in: shim.  Imports the standard library alone.
 """
@@ -13,41 +14,34 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import posixpath
 import select
 
 from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.chroot.calls import (
-    BEGINNINGS,
-    Request,
-    elsewhere,
-    request,
-)
-from ocitool_runtime.sandbox.files import status
+from ocitool_runtime.sandbox.chroot.calls import Request, elsewhere, request
+from ocitool_runtime.sandbox.chroot.lookup import Found, Root, located
+from ocitool_runtime.sandbox.chroot.rights import Caller, Rights
 from ocitool_runtime.sandbox.notify import seccomp_notify, socketcall
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 from ocitool_runtime.sandbox.notify.stat_layouts import stat_answer
 from ocitool_runtime.sandbox.rootfs.devices import NODES
 
-_STREAMS = {b"/dev/stdin": b"0", b"/dev/stdout": b"1", b"/dev/stderr": b"2"}
 _NODES = frozenset(f"/dev/{name}".encode() for name in NODES)
 #: What the shim shows of itself: from a chroot nothing is seen of the mounts it lies on.
 _SHIMS = frozenset({b"/proc/self/mounts", b"/proc/self/mountinfo", b"/proc/self/mountstats"})
 _AT_SYMLINK_NOFOLLOW = 0x100
 _PASSED_ON = ~(os.O_CREAT | os.O_EXCL)
+_BUFFERS = {"statx": 2}  # the argument, after the path, with the address for the answer, if not 0
 
 
 class ProcFiles:
     """Answers the calls of one program and its children, as they come in."""
 
-    def __init__(self, proc: int, top: str, *, nodes: bool) -> None:
-        """*proc* is an open /proc, *top* the path of the chroot's root.
-
-        *nodes* says that its /dev has nodes that can be opened.
-        """
+    def __init__(self, proc: int, root: Root, *, nodes: bool) -> None:
+        """*proc* is an open /proc; *nodes* says that /dev has nodes that can be opened."""
         self._proc = proc
+        self._root = root
+        self._rights = Rights(proc)
         self._poll: select.poll | None = None
-        self._top = os.fsencode(top)
         self._nodes = frozenset() if nodes else _NODES
         self._kinds = {
             "open": self._open,
@@ -95,40 +89,49 @@ class ProcFiles:
         path = located(asked.path, self._nodes)
         if path is None:
             raise LeftToKernel
-        owner = status(call.caller)
-        process, thread = owner[b"Tgid"][0], owner[b"Pid"][0]
+        caller = Caller(call.caller)
+        call.check()  # it is the caller that this was read of
         if asked.kind == "readlink" and path == b"/proc/self":
-            self._answer_link(call, asked, process)
+            self._answer_data(call, asked, _cut(asked, caller.process))
             return
         if path not in _SHIMS:
-            path = path.replace(b"/proc/thread-self", b"/proc/self/task/" + thread, 1)
-            path = path.replace(b"/proc/self", b"/proc/" + process, 1)
+            thread = b"/proc/self/task/" + caller.thread
+            path = path.replace(b"/proc/thread-self", thread, 1)
+            path = path.replace(b"/proc/self", b"/proc/" + caller.process, 1)
+        answer = self._kinds[asked.kind]
+        self._rights.take(caller)
         try:
-            syscalls.set_file_ids(int(owner[b"Uid"][3]), int(owner[b"Gid"][3]))
-            self._kinds[asked.kind](call, asked, path)
+            found = self._root.find(path, follow=_follows(asked))
+            try:
+                answer(call, asked, found)
+            finally:
+                found.close()
         finally:
-            syscalls.set_file_ids(0, 0)
+            self._rights.give_back()
 
     def _request(self, call: Call) -> Request:
-        """Read the call's arguments, with the caller's IDs if root may not read its memory."""
+        """Read the call's arguments, with the caller's rights if root may not read its memory."""
         try:
             return request(call)
         except PermissionError:
-            owner = status(call.caller)
+            self._rights.take(Caller(call.caller))
         try:
-            syscalls.set_file_ids(int(owner[b"Uid"][3]), int(owner[b"Gid"][3]))
             return request(call)
         except PermissionError:  # it is not dumpable
             raise LeftToKernel from None
         finally:
-            syscalls.set_file_ids(0, 0)
+            self._rights.give_back()
 
-    def _open(self, call: Call, asked: Request, path: bytes) -> None:
+    def _open(self, call: Call, asked: Request, found: Found) -> None:
         wanted = asked.arguments[0] & 0xFFFFFFFF
+        if found.read_only and wanted & (os.O_ACCMODE | os.O_TRUNC):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         # Opening a pipe may block, which would hold every other caller.
         waits = not wanted & (os.O_NONBLOCK | os.O_PATH)
         flags = wanted & _PASSED_ON | os.O_NOCTTY | os.O_CLOEXEC | waits * os.O_NONBLOCK
-        opened = os.open(path, flags)
+        if found.in_tree:  # by a link of the shim's
+            flags &= ~os.O_NOFOLLOW
+        opened = os.open(found.path, flags)
         try:
             if waits:
                 fcntl.fcntl(opened, fcntl.F_SETFL, wanted & ~os.O_NONBLOCK)
@@ -136,47 +139,54 @@ class ProcFiles:
         finally:
             os.close(opened)
 
-    def _read_link(self, call: Call, asked: Request, path: bytes) -> None:
-        target = os.readlink(path)
-        if target == self._top or target.startswith(self._top + b"/"):
-            target = target.removeprefix(self._top) or b"/"
-        self._answer_link(call, asked, target)
+    def _read_link(self, call: Call, asked: Request, found: Found) -> None:
+        target = os.readlink(b"", dir_fd=found.fd) if found.in_tree else os.readlink(found.path)
+        inner = None if found.in_tree else self._root.inside(target)
+        self._answer_data(call, asked, _cut(asked, target if inner is None else inner))
 
-    def _answer_link(self, call: Call, asked: Request, target: bytes) -> None:
-        buffer, size = asked.arguments[:2]
-        if not 0 < size & 0xFFFFFFFF < 1 << 31:
-            raise LeftToKernel  # EINVAL
-        target = target[: size & 0xFFFFFFFF]
-        call.answer_data(buffer, target, len(target))
+    def _stat(self, call: Call, asked: Request, found: Found) -> None:
+        status = os.stat(found.path, follow_symlinks=found.in_tree or _follows(asked))
+        self._answer_data(call, asked, stat_answer(call.machine, status))
 
-    def _stat(self, call: Call, asked: Request, path: bytes) -> None:
-        flags = asked.arguments[1] if asked.kind == "fstatat" else 0
-        follow = asked.kind != "lstat" and not flags & _AT_SYMLINK_NOFOLLOW
-        answer = stat_answer(call.machine, os.stat(path, follow_symlinks=follow))
-        call.answer_data(asked.arguments[0], answer)
+    def _statx(self, call: Call, asked: Request, found: Found) -> None:
+        flags, mask = (value & 0xFFFFFFFF for value in asked.arguments[:2])
+        if found.in_tree:
+            flags &= ~_AT_SYMLINK_NOFOLLOW
+        self._answer_data(call, asked, syscalls.statx(found.path, flags, mask))
 
-    def _statx(self, call: Call, asked: Request, path: bytes) -> None:
-        flags, mask, buffer = asked.arguments[:3]
-        call.answer_data(buffer, syscalls.statx(path, flags & 0xFFFFFFFF, mask & 0xFFFFFFFF))
-
-    def _access(self, call: Call, asked: Request, path: bytes) -> None:
-        if not os.access(path, asked.arguments[0] & 7, effective_ids=True):
-            os.stat(path)  # raises that it is missing
+    def _access(self, call: Call, asked: Request, found: Found) -> None:
+        mode = asked.arguments[0] & 7
+        if not os.access(found.path, mode, effective_ids=True):
+            os.stat(found.path)  # raises that it is missing
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if found.read_only and mode & os.W_OK:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         call.answer()
 
+    def _answer_data(self, call: Call, asked: Request, data: bytes) -> None:
+        """Write *data* where the caller wants it, with its rights or else with the shim's."""
+        address = asked.arguments[_BUFFERS.get(asked.kind, 0)]
+        value = len(data) if asked.kind == "readlink" else 0
+        try:
+            call.answer_data(address, data, value)
+        except OSError:  # it is not dumpable
+            self._rights.give_back()
+            call.answer_data(address, data, value)
 
-def located(path: bytes, nodes: frozenset[bytes] = frozenset()) -> bytes | None:
-    """Return the path of the machine's that *path* of a chroot stands for; None: the tree's own."""
-    if not path.startswith(BEGINNINGS):
-        return None
-    plain = b"/" + posixpath.normpath(path).lstrip(b"/")
-    if path.endswith(b"/"):
-        plain += b"/"
-    if plain in _STREAMS:
-        return b"/proc/self/fd/" + _STREAMS[plain]
-    if plain == b"/dev/fd" or plain.startswith(b"/dev/fd/"):
-        return b"/proc/self" + plain.removeprefix(b"/dev")
-    if plain in nodes or plain.split(b"/")[1] in (b"proc", b"sys"):
-        return plain
-    return None
+
+def _cut(asked: Request, target: bytes) -> bytes:
+    """Return as much of a link's *target* as the caller has room for."""
+    size = asked.arguments[1] & 0xFFFFFFFF
+    if not 0 < size < 1 << 31:
+        raise LeftToKernel  # EINVAL
+    return target[:size]
+
+
+def _follows(asked: Request) -> bool:
+    """Say whether a link at the end of the path is followed."""
+    if asked.kind == "open":
+        return not asked.arguments[0] & os.O_NOFOLLOW
+    if asked.kind in ("fstatat", "statx"):
+        flags = asked.arguments[1 if asked.kind == "fstatat" else 0]
+        return not flags & _AT_SYMLINK_NOFOLLOW
+    return asked.kind not in ("lstat", "readlink")

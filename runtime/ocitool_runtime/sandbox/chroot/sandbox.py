@@ -17,6 +17,7 @@ import termios
 from ocitool_runtime.sandbox import channel, messages, syscalls
 from ocitool_runtime.sandbox.channel import step
 from ocitool_runtime.sandbox.chroot import contents
+from ocitool_runtime.sandbox.chroot.lookup import Root
 from ocitool_runtime.sandbox.chroot.proc_files import ProcFiles
 from ocitool_runtime.sandbox.chroot.tree import Tree
 from ocitool_runtime.sandbox.notify import seccomp_notify
@@ -48,6 +49,7 @@ def _run_in_tree(control: _socket.socket, plan: Plan, proc: int) -> None:
     os.chdir("/")
     os.umask(0o022)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # only who may trace any process has access to it
     with step("open the root directory"):
         tree = Tree(plan["rootfs"][0]["source"])
     try:
@@ -70,7 +72,7 @@ def _run(control: _socket.socket, plan: Plan, tree: Tree, proc: int) -> Message:
         contents.fill_proc(tree.directory("proc"))
         contents.fill_sys(tree.directory("sys"))
         tree.files(plan["files"])
-    answers = ProcFiles(proc, tree.path, nodes=nodes)
+    answers = ProcFiles(proc, Root(tree.path, tree.fd), nodes=nodes)
     terminal = _terminal(*plan["terminal_size"]) if plan["terminal"] else None
 
     def enter() -> None:

@@ -46,7 +46,7 @@ class Tree:
         os.mkdir(self._keep, 0o700)
         self._kept = os.open(self._keep, _DIRECTORY)
         self._replacements: list[_Replacement] = []
-        self._made: list[str] = []
+        self._made: list[tuple[str, os.stat_result]] = []
 
     def directory(self, name: str) -> int:
         """Replace the entry *name* of the root by an empty directory; return that, open."""
@@ -72,10 +72,11 @@ class Tree:
                 _remove(each.parent, each.name)
                 if each.kept:
                     self._move_back(each)
-        for name in self._made:
+        for name, made in self._made:
             with _TimesKept(self.fd):
                 try:
-                    os.rmdir(name, dir_fd=self.fd)
+                    if os.path.samestat(made, os.lstat(name, dir_fd=self.fd)):
+                        os.rmdir(name, dir_fd=self.fd)
                 except OSError:  # the program has put something there
                     continue
         shutil.rmtree(self._keep)
@@ -93,8 +94,9 @@ class Tree:
                 os.mkdir(name, 0o755, dir_fd=self.fd)
         except FileExistsError:  # a link that leads nowhere
             return -1
-        self._made.append(name)
-        return os.open(name, _DIRECTORY, dir_fd=self.fd)
+        made = os.open(name, _DIRECTORY, dir_fd=self.fd)
+        self._made.append((name, os.stat(made)))
+        return made
 
     def _move_aside(self, parent: int, name: str) -> None:
         kept = str(len(self._replacements))

@@ -39,6 +39,7 @@ _MASKED_IN_SYS = ("firmware", "devices/virtual/powercap")
 _READ_ONLY_IN_PROC = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 
 _CAP_SYS_CHROOT = 1 << 18
+_CAP_SYS_PTRACE = 1 << 19
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -185,8 +186,10 @@ class Rootfs:
             if error.errno != errno.EPERM:
                 raise
             # A user namespace may not mount a /proc that shows more than the outer one, of which
-            # parts are masked.  That one shows other processes, too, but gives no access to them.
+            # parts are masked.  That one shows other processes, too, and gives no access to them,
+            # but with CAP_SYS_PTRACE to the shim, which is in the program's user namespace.
             mounted = mounts.bind("/proc", attributes, recursive=True)
+            self._plan["capabilities"] &= ~_CAP_SYS_PTRACE
         self.attach(mounted, point)
         for name in _READ_ONLY_IN_PROC:
             self._freeze(mounted, name)

@@ -177,6 +177,7 @@ def test_it_warns_once_where_nobody_asked_for_it(top):
         ({"mounts": (Mount(type="bind", source="/etc", target="/x"),)}, "does not support volumes"),
         ({"readonly": True}, "a root directory that is writable and not mounted"),
         ({"rootfs": (Mount(type="overlay", lower=("/a",)),)}, "writable and not mounted"),
+        ({"rootfs": (Mount(type="bind", source="/proc/self/root"),)}, "of this machine"),
     ],
 )
 def test_what_it_cannot_do_is_refused(run, fields, said):

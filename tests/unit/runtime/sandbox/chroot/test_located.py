@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocitool_runtime.sandbox.chroot.proc_files import located
+from ocitool_runtime.sandbox.chroot.lookup import located
 
 NULL = frozenset({b"/dev/null"})
 

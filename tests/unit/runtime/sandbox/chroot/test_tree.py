@@ -128,3 +128,15 @@ def test_a_link_in_place_of_dev_leads_nowhere_else(top, target):
     assert not (top / "dev").is_symlink()
     tree.restore()
     assert state(top) == before
+
+
+def test_a_directory_that_the_program_has_put_in_its_place_stays(tmp_path):
+    top = tmp_path / "snapshot" / "fs"
+    top.mkdir(parents=True)
+    tree = Tree(str(top))
+    tree.files(HOSTS)
+    (top / "etc").rename(top / "moved")
+    (top / "etc").mkdir()
+    tree.restore()
+    assert sorted(os.listdir(top)) == ["etc", "moved"]
+    assert os.listdir(top / "moved") == []
