@@ -98,7 +98,8 @@ def _become(
         channel.send(shim, messages.Listener(user.gid, groups, user.uid), (listener,))
         os.close(listener)
     elif plan["owners_aside"]:
-        _refuse_other_users(user)
+        with step("drop privileges"):
+            _refuse_other_users(user)
         text = "chown, mknod and setuid are refused: this kernel has no seccomp notifications"
         channel.send(shim, messages.Note(text))
     execute(plan["args"], environment, found)

@@ -110,6 +110,8 @@ class SingleId:
             call.leave()
         except OSError as error:
             call.answer(error.errno or errno.EPERM)
+        except Exception:  # of one call, which must not leave all others without an answer
+            call.answer(errno.EIO)
         finally:
             call.close()
         return True

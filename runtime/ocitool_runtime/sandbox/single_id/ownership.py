@@ -18,9 +18,15 @@ _UNCHANGED = 0xFFFFFFFF  # -1 of chown(2)
 
 
 def fields_of(file: int | str) -> list[bytes]:
-    """Return the fields of the record of a file or directory: UID, GID; more for a device."""
+    """Return the fields of the record of a file or directory: UID, GID; more for a device.
+
+    Anything else, which a program may have written, stands for no record.
+    """
     fields = _get(file, OWNER).split(b":")
-    return fields if len(fields) in (2, 5) and all(map(bytes.isdigit, fields[:2])) else [b"0", b"0"]
+    numbers = fields[:2] + fields[3:]
+    if len(fields) not in (2, 5) or not all(map(bytes.isdigit, numbers)):
+        return [b"0", b"0"]
+    return fields if max(map(int, numbers)) < _UNCHANGED else [b"0", b"0"]
 
 
 def owner_of(file: int | str) -> tuple[int, int]:

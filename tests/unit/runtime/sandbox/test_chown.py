@@ -79,7 +79,7 @@ def test_another_user_is_refused_where_the_kernel_notifies_nobody(rangeless_user
     user = rangeless_user
     done = user.run(user.python, "-c", OLD_KERNEL + RUN, HEAD, "7")
     assert done.code == 1
-    assert "7:0" in done.stderr
+    assert "cannot drop privileges: 7:0: Invalid argument" in done.stderr
 
 
 def test_a_kernel_that_notifies_nobody_is_noted(rangeless_user):

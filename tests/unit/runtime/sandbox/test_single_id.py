@@ -93,6 +93,16 @@ def test_what_a_user_makes_is_the_users(run):
     assert ("/root/d", CHILDREN) in found and ("/root/d/sub", CHILDREN) in found
 
 
+def test_records_that_a_program_writes_itself_stand_for_none(run):
+    run(
+        "for record in (b'9' * 12 + b':1', b'1:2:c:3', b'x', b'1:-2', b'1:2:c:4294967296:0'):\n"
+        "    os.setxattr('/f', 'user.ocitool.owner', record)\n"
+        "    assert os.stat('/f').st_uid == 0, record\n"
+        "os.setxattr('/f', 'user.ocitool.owner', b'4294967294:7')\n"
+        "assert os.stat('/f').st_uid == 4294967294\n"
+    )
+
+
 def test_directories_that_are_setgid_give_their_group_to_what_root_makes(run):
     found = run(
         "os.chown('/d', -1, 50); os.chmod('/d', 0o2775)\n"
