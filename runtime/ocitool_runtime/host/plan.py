@@ -114,6 +114,11 @@ def _check(sandbox: Sandbox) -> None:
         raise SandboxError(
             "ownership override xattrs need the seccomp filter", where="owners_aside"
         )
+    if sandbox.owners_aside and any(limit.name == "locks" for limit in sandbox.rlimits):
+        # Which has no effect in Linux; it is where the IDs of processes are kept.
+        raise SandboxError(
+            "the resource limit locks is not supported for a user with a single ID", where="rlimits"
+        )
     if sandbox.init and "CAP_SYS_PTRACE" in capabilities.normal(sandbox.capabilities):
         # /proc/1/exe would be the host's interpreter, open to be overwritten (CVE-2019-5736).
         raise SandboxError("init cannot be combined with CAP_SYS_PTRACE", where="init")

@@ -158,7 +158,7 @@ class NewFiles:
         """Raise PermissionError if the caller may not open *file*, which is there."""
         caller = self._table.of(call.pid)
         if not caller.owns_all():
-            wanted = (4, 2, 6, 6)[flags & os.O_ACCMODE]
+            wanted = (4, 2, 6, 6)[flags & os.O_ACCMODE] | (WRITE if flags & os.O_TRUNC else 0)
             follow = not flags & os.O_NOFOLLOW
             self._permissions.require(call, caller, file, wanted, follow=follow)
 
@@ -204,11 +204,11 @@ class _Place:
         try:
             there = os.lstat(self.name, dir_fd=self.directory).st_mode
         except FileNotFoundError:
-            if permits(caller, state.st_mode, uid, gid, WRITE) and self.owner != (0, 0):
-                return
+            if not permits(caller, state.st_mode, uid, gid, WRITE):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
             if self.owner == (0, 0):
                 raise LeftToKernel from None
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+            return
         if self._flags is not None and not self._flags & os.O_EXCL and not stat.S_ISFIFO(there):
             self._calls.judge(self._call, self._file, self._flags)
         raise LeftToKernel

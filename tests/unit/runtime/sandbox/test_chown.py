@@ -13,6 +13,7 @@ from ocitool.errors import SandboxError
 from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.ownership import XattrOwnership
 from ocitool_runtime import Mount, Sandbox
+from ocitool_runtime.defaults import Rlimit
 from ocitool_runtime.host import seccomp
 from ocitool_runtime.host.plan import make_plan
 from ocitool_runtime.sandbox.single_id import ownership
@@ -114,6 +115,17 @@ def test_owners_aside_need_the_filter():
         rootfs=(Mount(type="bind", source="/"),), args=("true",), owners_aside=True, seccomp=False
     )
     with pytest.raises(SandboxError, match="need the seccomp filter"):
+        make_plan(sandbox)
+
+
+def test_the_limit_that_keeps_ids_cannot_be_set():
+    sandbox = Sandbox(
+        rootfs=(Mount(type="bind", source="/"),),
+        args=("true",),
+        owners_aside=True,
+        rlimits=(Rlimit(name="locks", soft=5, hard=10),),
+    )
+    with pytest.raises(SandboxError, match="limit locks is not supported"):
         make_plan(sandbox)
 
 
