@@ -61,6 +61,12 @@ def test_a_device_that_is_missing(run, helper, monkeypatch, tmp_path):
     assert "--device /dev/net/tun" in refused.value.hint
 
 
+def test_root_without_the_capability(monkeypatch):
+    monkeypatch.setattr(private_network, "available", frozenset)
+    with pytest.raises(NoPrivateNetwork, match="does not have CAP_NET_ADMIN"):
+        private_network.helper(userns=False)
+
+
 @pytest.mark.usefixtures("tun")
 @pytest.mark.parametrize(
     ("script", "said"), [("echo why not >&2; exit 3", "why not"), ("exit 0", "it ended")]
