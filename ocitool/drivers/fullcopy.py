@@ -31,6 +31,7 @@ class FullCopyDriver(DirectoryDriver, ABC):
     def apply(self, key: str, parents: Sequence[str], tar: Stream) -> Applied:
         from ocitool.layer.unpack.extract import apply  # starting a container does not need it
 
+        ownership.current().open_tree(self._root(key))
         return apply(tar, self._root(key), Removal())
 
     def mounts(self, key: str, parents: Sequence[str]) -> tuple[Mount, ...]:
@@ -50,6 +51,7 @@ class FullCopyDriver(DirectoryDriver, ABC):
     ) -> int:
         from ocitool.layer.changes.diff import changes_since, write_changes
 
+        ownership.current().open_tree(self._root(key))
         before = self._layer(parents[-1]) if parents else ""
         changes = changes_since(self._root(key), before, self._since(key) if parents else 0)
         return write_changes(changes, sink, clamp=clamp)
@@ -126,9 +128,9 @@ class _Copier:
         return False
 
     def _attributes(self, source: str, target: str, state: os.stat_result) -> None:
-        is_link = stat.S_ISLNK(state.st_mode)
-        ownership.current().copy(source, target, state)
-        if not is_link:  # after chown, which clears setuid
-            os.chmod(target, stat.S_IMODE(state.st_mode))
-        xattrs.write(target, xattrs.read(source))
+        owners = ownership.current()
+        owners.copy(source, target, state)
+        xattrs.write(target, xattrs.read(source))  # while the mode allows it
+        if not stat.S_ISLNK(state.st_mode):  # after chown, which clears setuid
+            os.chmod(target, owners.mode(source, state))
         os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns), follow_symlinks=False)

@@ -44,7 +44,8 @@ def make(name: str, home: str) -> Driver:
     """Return the driver *name* with its directory *home*, made if missing.
 
     For an ordinary user it works through a user namespace: ``NAME.aside`` through one of a single
-    ID, with ownership override xattrs (`ocitool.drivers.rootless.single_id`).
+    ID, with ownership override xattrs (`ocitool.drivers.rootless.single_id`); where user namespaces
+    are refused, a driver that mounts nothing works with these alone.
 
     Raises:
         DriverUnavailable: this user has no subordinate IDs, so files of containers cannot be kept.
@@ -60,7 +61,8 @@ def make(name: str, home: str) -> Driver:
             hint="install a version of the driver that was made for this version of ocitool",
         )
     if single_id.is_aside(name):
-        maps = userns.single_map()
+        alone = getattr(driver, "unprivileged", False) and not _may_make_namespaces()
+        maps = userns.Maps() if alone else userns.single_map()
     elif os.geteuid() == 0:
         return driver
     else:
@@ -68,6 +70,10 @@ def make(name: str, home: str) -> Driver:
     from ocitool.drivers.rootless.proxy import RootlessDriver
 
     return RootlessDriver(name, driver, home, maps)
+
+
+def _may_make_namespaces() -> bool:
+    return os.geteuid() == 0 or userns.supported().ok
 
 
 def _ranges(name: str) -> userns.Maps:
@@ -86,10 +92,12 @@ def probe(name: str, home: str) -> Support:
     """Say whether the driver *name* works in *home*."""
     try:
         with contextlib.closing(make(name, home)) as driver:
-            if os.geteuid() != 0 and not (supported := userns.supported()).ok:
+            if not getattr(driver, "unprivileged", False) and not _may_make_namespaces():
+                supported = userns.supported()
                 reason = f"layers cannot be unpacked by this user: {supported.reason}"
                 hint = f"{supported.hint}; {single_id.WITHOUT}".removeprefix("; ")
-                return Support(ok=False, reason=reason, hint=hint)
+                # Where this is so, no driver could do what vfs does not.
+                return Support(ok=False, reason=reason, hint=hint, quiet=True)
             support = driver.probe()
             if support.ok and single_id.is_aside(name):
                 kept = single_id.probe(home)
@@ -112,7 +120,7 @@ def choose(drivers: str, wanted: str = "") -> Choice:
         DriverUnavailable: none works, or not the wanted one.
     """
     tried: list[Candidate] = []
-    single = bool(single_id.reason())
+    single = bool(single_id.reason()) or not _may_make_namespaces()
     if single_id.is_aside(wanted) and not single:
         raise DriverUnavailable(
             "ownership override is only for users with a single ID, and this user has several",

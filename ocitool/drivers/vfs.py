@@ -24,6 +24,9 @@ class VfsDriver(FullCopyDriver):
         {"begin", "apply", "diff", "discard", "remove", "usage", "check"}
     )
 
+    #: Whether it works for a user without a user namespace: nothing has to be mounted for it.
+    unprivileged: ClassVar[bool] = True
+
     def probe(self) -> Support:
         return Support(ok=True, reason="plain directories work everywhere")
 
@@ -31,7 +34,9 @@ class VfsDriver(FullCopyDriver):
         top = self._make_root_like(key, parents)
         if parents:
             from ocitool.drivers.fullcopy import copy_tree
+            from ocitool.layer import ownership
 
+            ownership.current().open_tree(self._layer(parents[-1]))
             copy_tree(self._layer(parents[-1]), top)
         os.close(os.open(self._stamp(key), os.O_CREAT | os.O_EXCL, 0o600))
 

@@ -12,6 +12,10 @@ makes no devices.  What a layer says is then kept in xattrs, and read back with 
 
 What has neither belongs to 0:0.
 
+Without a user namespace there is no capability either by which root opens what its mode does not
+allow.  Then regular files and directories are always open to the user who keeps the tree, and
+``user.ocitool.mode`` of one that is not so by itself is its mode, in octal.
+
 Source: user_namespaces(7), xattr(7); docs/store-format.md.
 """
 
@@ -23,7 +27,6 @@ import re
 import stat
 import struct
 import zlib
-from functools import cache
 from typing import Final, Protocol
 
 from ocitool.errors import LayerError
@@ -31,6 +34,8 @@ from ocitool.layer.entry import Entry, Kind, encode
 
 OWNER: Final = "user.ocitool.owner"
 CHILDREN: Final = "user.ocitool.children"
+MODE: Final = "user.ocitool.mode"
+_OCTAL: Final = re.compile(rb"[0-7]{1,4}")
 _RECORD: Final = re.compile(rb"(\d{1,10}):(\d{1,10})(?::([bc]):(\d{1,4}):(\d{1,7}))?")
 _GROUP: Final = struct.Struct("<III")  # uid, gid, how many checksums follow
 _CHECKSUM: Final = struct.Struct("<I")
@@ -51,6 +56,17 @@ class Ownership(Protocol):
 
     #: The owner of a new file for which none is set; () if it has to be set for every file.
     default: tuple[int, ...]
+    #: The bits that the mode of a file or directory in the tree always has.
+    access: int
+
+    def set_mode(self, fd: int, mode: int) -> None:
+        """Set the mode of an open file or directory."""
+
+    def mode(self, host_path: str | int, state: os.stat_result) -> int:
+        """Return the mode (07777) that *host_path* has for the layer."""
+
+    def open_tree(self, tree: str) -> None:
+        """Make all of *tree* accessible to this process, which keeps its modes."""
 
     def give(self, fd: int, uid: int, gid: int) -> None:
         """Make *uid*:*gid* the owner of an open file or directory."""
@@ -77,10 +93,19 @@ class Ownership(Protocol):
 class KernelOwnership:
     """Owners as the kernel keeps them."""
 
+    access = 0
+
     def __init__(self) -> None:
         self.default: tuple[int, ...] = (os.geteuid(), os.getegid())
 
     give = staticmethod(os.fchown)
+    set_mode = staticmethod(os.fchmod)
+
+    def mode(self, host_path: str | int, state: os.stat_result) -> int:
+        return stat.S_IMODE(state.st_mode)
+
+    def open_tree(self, tree: str) -> None:
+        return None
 
     def give_node(self, name: str, entry: Entry, dir_fd: int | None = None) -> None:
         os.chown(name, entry.uid, entry.gid, dir_fd=dir_fd, follow_symlinks=False)
@@ -105,6 +130,19 @@ class XattrOwnership:
     """Owners in ownership override xattrs, for single-ID rootless mode."""
 
     default: tuple[int, ...] = ()
+    access = 0
+    set_mode = staticmethod(os.fchmod)
+
+    def mode(self, host_path: str | int, state: os.stat_result) -> int:
+        mode = stat.S_IMODE(state.st_mode)
+        record = _get(host_path, MODE) if _access(state.st_mode) else b""
+        if _OCTAL.fullmatch(record) is None:
+            return mode
+        kept = int(record, 8)
+        return kept if kept | _access(state.st_mode) == mode else mode
+
+    def open_tree(self, tree: str) -> None:
+        return None
 
     def give(self, fd: int, uid: int, gid: int) -> None:
         os.setxattr(fd, OWNER, b"%d:%d" % (uid, gid))
@@ -147,7 +185,7 @@ class XattrOwnership:
             copy_records(source, target)
 
     def effective(self, host_path: str | int, state: os.stat_result) -> os.stat_result:
-        mode, device = state.st_mode, state.st_rdev
+        mode, device = stat.S_IFMT(state.st_mode) | self.mode(host_path, state), state.st_rdev
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
             owner, kind, device = _parsed(_get(host_path, OWNER))
             if kind and stat.S_ISREG(mode):
@@ -160,10 +198,48 @@ class XattrOwnership:
         return _with(state, mode, owner, device)
 
 
-@cache
+class UnprivilegedOwnership(XattrOwnership):
+    """Owners and modes in extended attributes, for users without a user namespace."""
+
+    access = 0o600
+
+    def set_mode(self, fd: int, mode: int) -> None:
+        opened = mode | _access(os.fstat(fd).st_mode)
+        os.fchmod(fd, opened)
+        if opened != mode:
+            os.setxattr(fd, MODE, b"%o" % mode)
+        elif _get(fd, MODE):
+            os.removexattr(fd, MODE)
+
+    def open_tree(self, tree: str) -> None:
+        state = os.lstat(tree)
+        opened = state.st_mode | _access(state.st_mode)
+        if opened != state.st_mode:
+            os.chmod(tree, stat.S_IMODE(opened))
+            os.setxattr(tree, MODE, b"%o" % stat.S_IMODE(state.st_mode))
+        if stat.S_ISDIR(state.st_mode):
+            for name in os.listdir(tree):
+                self.open_tree(f"{tree}/{name}")
+
+
+def _access(mode: int) -> int:
+    """Return the bits that let its owner do everything with a file or directory."""
+    return 0o700 if stat.S_ISDIR(mode) else 0o600 if stat.S_ISREG(mode) else 0
+
+
+_chosen: list[Ownership] = []
+
+
 def current() -> Ownership:
     """Return how this process keeps the owners of the trees that it makes and reads."""
-    return XattrOwnership() if single_id() else KernelOwnership()
+    if not _chosen:
+        choose(XattrOwnership() if single_id() else KernelOwnership())
+    return _chosen[0]
+
+
+def choose(ownership: Ownership) -> None:
+    """Have this process keep owners as *ownership* does, whatever it would do by itself."""
+    _chosen[:] = [ownership]
 
 
 def single_id() -> bool:

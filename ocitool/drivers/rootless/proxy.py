@@ -38,13 +38,15 @@ class RootlessDriver:
     """A `Driver` that calls the methods of *driver* in this process or in the worker.
 
     *name* is its name in the store.  The worker is started by the first call that needs it
-    (about 80 ms) and ends with this process.
+    (about 80 ms) and ends with this process.  With empty *maps* it is in no user namespace: then
+    owners and modes are kept in extended attributes (`ocitool.layer.ownership`).
     """
 
     def __init__(self, name: str, driver: Driver, home: str, maps: userns.Maps) -> None:
         self.name = name
         self.mapped = driver.mapped
         self.durable = driver.durable
+        self.unprivileged = not maps.uid_maps
         self._driver = driver
         self._home = home
         self._maps = maps
@@ -200,16 +202,15 @@ class RootlessDriver:
         return self._socket
 
     def _spawn(self, fd: int) -> subprocess.Popen[bytes]:
+        worker = "ocitool.drivers.rootless.worker"
+        command = [sys.executable, "-m", worker, self._driver.name, self._home, str(fd)]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        null = subprocess.DEVNULL
+        if not self._maps.uid_maps:
+            return subprocess.Popen(command, pass_fds=(fd,), stdin=null, stdout=null, env=env)
         try:
-            worker = "ocitool.drivers.rootless.worker"
-            words = ("-m", worker, self._driver.name, self._home, str(fd))
             return userns.spawn(
-                [sys.executable, *words],
-                maps=self._maps,
-                pass_fds=(fd,),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                command, maps=self._maps, pass_fds=(fd,), stdin=null, stdout=null, env=env
             )
         except SandboxError as error:
             raise DriverUnavailable(

@@ -1,4 +1,4 @@
-"""The worker of a `RootlessDriver`: the process with a driver inside a user namespace.
+"""The worker of a `RootlessDriver`: the process with a driver, in a user namespace if possible.
 
 Called as ``python -m ocitool.drivers.rootless.worker DRIVER HOME FD``; it ends when FD is closed.
 """
@@ -16,6 +16,7 @@ from typing import Any
 from ocitool import plugins
 from ocitool.drivers.driver import Driver
 from ocitool.drivers.rootless import protocol
+from ocitool.layer import ownership
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.fileio import write_all
 
@@ -74,6 +75,8 @@ class _Pipe:
 def main() -> None:
     """Serve the driver that the command line names."""
     name, home, fd = sys.argv[1:]
+    if os.geteuid() != 0:  # there is no user namespace around it
+        ownership.choose(ownership.UnprivilegedOwnership())
     driver: Driver = plugins.lookup("ocitool.drivers", name)(home)
     with closing(driver), socket.socket(fileno=int(fd)) as channel:
         serve(driver, channel)

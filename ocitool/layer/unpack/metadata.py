@@ -30,12 +30,16 @@ class Attributes:
         #: Whether new files get the group of their directory, which has the setgid bit: inode(7).
         self.inherits_group = False
 
+    def creation_mode(self, entry: Entry) -> int:
+        """Return the mode with which open(2) makes the file of *entry*."""
+        return (entry.mode | self.owners.access) & 0o777
+
     def set_file(self, fd: int, entry: Entry) -> None:
-        """Set them on a new file that was opened with the mode of *entry*."""
+        """Set them on a new file, which has `creation_mode`."""
         if self.inherits_group or entry.uid != self._uid or entry.gid != self._gid:
             self.owners.give(fd, entry.uid, entry.gid)
-        if entry.mode & self._chmod_bits:
-            os.fchmod(fd, entry.mode)
+        if entry.mode & self._chmod_bits or self.owners.access & ~entry.mode:
+            self.owners.set_mode(fd, entry.mode)
         if entry.xattrs:
             self._refused(xattrs.write(fd, entry.xattrs))
         os.utime(fd, ns=(entry.mtime, entry.mtime))
@@ -43,7 +47,7 @@ class Attributes:
     def set_directory(self, fd: int, entry: Entry, *, merged: bool) -> None:
         """Set them on a directory, all but its time; *merged* if it was there before."""
         self.owners.give(fd, entry.uid, entry.gid)
-        os.fchmod(fd, entry.mode)
+        self.owners.set_mode(fd, entry.mode)
         if merged:  # a layer's directory has its own attributes, none of those before
             for name in xattrs.read(fd).keys() - entry.xattrs.keys():
                 os.removexattr(fd, name)

@@ -94,7 +94,7 @@ class DirectoryTarget:
         return self._node(fd, name, entry)
 
     def _file(self, fd: int, name: str, entry: Entry) -> None:
-        file = os.open(name, _NEW_FILE, entry.mode & 0o777, dir_fd=fd)
+        file = os.open(name, _NEW_FILE, self._attributes.creation_mode(entry), dir_fd=fd)
         try:
             for at, data in self._reader.runs():
                 written = os.pwrite(file, data, at)
@@ -155,7 +155,7 @@ class DirectoryTarget:
                 os.unlink(name, dir_fd=fd)
             if source is None:
                 return self._node(fd, name, entry)
-            new = os.open(name, _NEW_FILE, entry.mode & 0o777, dir_fd=fd)
+            new = os.open(name, _NEW_FILE, self._attributes.creation_mode(entry), dir_fd=fd)
             file = stack.enter_context(open(new, "wb"))
             copy_data(source.fileno(), file.fileno())
             self._attributes.set_file(file.fileno(), entry)
