@@ -18,4 +18,5 @@ pytest_plugins = (
     "tests.fixtures.trees",
     "tests.fixtures.users",
     "tests.fixtures.networks",
+    "tests.fixtures.proot",
 )

@@ -67,7 +67,8 @@ _NO_NAMESPACE: Final = (
 )
 _FILTERED: Final = (
     "a seccomp filter, as of an outer container, refuses it: run that container as root, so that "
-    "--isolation chroot works, or with --security-opt seccomp=unconfined, or without RUN and run"
+    "--isolation chroot works, or with --security-opt seccomp=unconfined, or install a plugin for "
+    "PRoot (testdata/proot-plugin)"
 )
 _OLD_KERNEL: Final = "this needs Linux 5.12 or later (openat2, mount_setattr)"
 _NO_OVERLAY_HERE: Final = (

@@ -46,7 +46,12 @@ class Process(Protocol):
 
 
 class Isolation(Protocol):
-    """A way to run programs isolated from the host.  Methods raise only `SandboxError`."""
+    """A way to run programs isolated from the host.  Methods raise only `SandboxError`.
+
+    One that isolates less than a user expects may have a further method, ``fallback()``, which
+    returns the isolation for a user who has not asked for it by its name: `Exit.warnings` of its
+    first program say what it does not isolate.
+    """
 
     def probe(self) -> Support:
         """Say whether this works here, for this user; changes nothing."""

@@ -6,6 +6,7 @@ It starts a program in namespaces, and asks no other as long as the kernel does 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from ocitool.plugins import BUILT_IN, names
 from ocitool_runtime.errors import StepRefused
@@ -50,10 +51,9 @@ class Automatic:
 
 
 def _warning(isolation: Isolation) -> Isolation:
-    """Return *isolation* as one that warns of what it does not isolate."""
-    from ocitool_runtime.host.chroot import Chroot
-
-    return Chroot(fallback=True) if isinstance(isolation, Chroot) else isolation
+    """Return *isolation* as one that warns of what it does not isolate, if it can."""
+    fallback = getattr(isolation, "fallback", None)
+    return isolation if fallback is None else cast("Isolation", fallback())
 
 
 def each_support() -> Iterator[tuple[str, Support]]:

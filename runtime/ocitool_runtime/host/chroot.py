@@ -40,6 +40,10 @@ class Chroot:
     def __init__(self, *, fallback: bool = False) -> None:
         self._warnings: tuple[str, ...] = (_WARNING,) if fallback else ()
 
+    def fallback(self) -> Chroot:
+        """Return this for a user who has not asked for it."""
+        return Chroot(fallback=True)
+
     def probe(self) -> Support:
         """Say whether this works here, for this user; changes nothing."""
         if sys.platform != "linux" or os.geteuid() != 0:

@@ -29,10 +29,9 @@ from ocitool_runtime.sandbox.messages import (
 #: Of ``sys.path``: where a bare interpreter finds this package.
 LIBRARY: Final = os.path.realpath(f"{__file__}/../../..")
 # The library comes last: no file beside it may replace a module of the standard library.
-_START: Final = (
-    "import sys; sys.path.append(sys.argv[1]); "
-    "from ocitool_runtime.sandbox.shim import main; main()"
-)
+_START: Final = "import sys; sys.path.append(sys.argv[1]); "
+#: What a shim executes; that of a plugin runs `ocitool_runtime.sandbox.shim.run`.
+SHIM: Final = "from ocitool_runtime.sandbox.shim import main; main()"
 
 
 class Shim(NamedTuple):
@@ -48,8 +47,9 @@ def spawn(
     *,
     streams: tuple[Any, Any, Any],
     pass_fds: tuple[int, ...] = (),
+    code: str = SHIM,
 ) -> Shim:
-    """Spawn a shim, which dies when its control socket is closed.
+    """Spawn a shim that executes *code*, and dies when its control socket is closed.
 
     ``streams`` are as `subprocess.Popen` takes them.  Raises SandboxError.
     """
@@ -72,7 +72,7 @@ def spawn(
                 "-X",
                 "utf8",
                 "-c",
-                _START,
+                _START + code,
                 LIBRARY,
                 mode,
                 *numbers,

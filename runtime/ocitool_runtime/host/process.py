@@ -11,7 +11,7 @@ from contextlib import suppress
 from ocitool.errors import SandboxError
 from ocitool_runtime.errors import StillRunning, refusal
 from ocitool_runtime.host.idmap import Maps
-from ocitool_runtime.host.launch import Shim, converse, spawn, wait_readable
+from ocitool_runtime.host.launch import SHIM, Shim, converse, spawn, wait_readable
 from ocitool_runtime.sandbox import channel
 from ocitool_runtime.sandbox.messages import Ended, Started, StepFailed
 from ocitool_runtime.sandbox.plan import Plan
@@ -19,16 +19,22 @@ from ocitool_runtime.spec import Exit, Stdio
 
 
 def start(
-    mode: str, plan: Plan, stdio: Stdio, maps: Maps, warnings: tuple[str, ...] = ()
+    mode: str,
+    plan: Plan,
+    stdio: Stdio,
+    maps: Maps,
+    warnings: tuple[str, ...] = (),
+    *,
+    code: str = SHIM,
 ) -> ShimProcess:
     """Spawn a shim that executes *plan*; return once the program runs.  Raises SandboxError.
 
-    The process gives *warnings* when it has ended.
+    The process gives *warnings* when it has ended.  *code* is that of another kind of shim.
     """
     streams = (stdio.stdin, stdio.stdout, stdio.stderr)
     if plan["terminal"]:
         streams = (-3, -3, -3)  # subprocess.DEVNULL
-    shim = spawn(mode, plan, streams=streams)
+    shim = spawn(mode, plan, streams=streams, code=code)
     try:
         message, fds = converse(shim, maps)
         if not isinstance(message, Started):

@@ -11,6 +11,10 @@ import stat
 
 from ocitool_runtime.sandbox.files import mount_id
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _SCRIPT_DEPTH = 6  # one more than the kernel follows (BINPRM_MAX_RECURSION)
 _HEAD = 4096  # bytes; holds every program header that a linker writes
 
@@ -124,15 +128,22 @@ def execute(args: list[bytes], environment: dict[bytes, bytes], found: list[byte
             denied = error
             if error.errno != errno.EACCES:
                 break
-    name = _text(args[0]) if args else ""
+    raise refusal(args[0], found, denied, os.path.lexists)
+
+
+def refusal(
+    name: bytes, found: list[bytes], denied: OSError | None, exists: Callable[[bytes], bool]
+) -> NotRunnable:
+    """Return why none of *found* could be executed: *denied*, or else they are missing."""
+    shown = _text(name)
     if denied is not None:
-        raise NotRunnable(126, f"exec {name}: {_reason(denied)}")
-    if len(found) == 1 and os.path.lexists(found[0]):
+        return NotRunnable(126, f"exec {shown}: {_reason(denied)}")
+    if len(found) == 1 and exists(found[0]):
         missing = "no such file or directory (its interpreter or loader is missing)"
-        raise NotRunnable(127, f"exec {name}: {missing}")
-    if b"/" in args[0]:
-        raise NotRunnable(127, f"exec {name}: no such file or directory")
-    raise NotRunnable(127, f"exec {name}: executable file not found in $PATH")
+        return NotRunnable(127, f"exec {shown}: {missing}")
+    if b"/" in name:
+        return NotRunnable(127, f"exec {shown}: no such file or directory")
+    return NotRunnable(127, f"exec {shown}: executable file not found in $PATH")
 
 
 def _reason(error: OSError) -> str:

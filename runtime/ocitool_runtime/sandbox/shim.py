@@ -30,6 +30,9 @@ from ocitool_runtime.sandbox.supervisor import Supervisor, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
     from ocitool_runtime.sandbox.messages import Listener, Message
     from ocitool_runtime.sandbox.plan import Plan
     from ocitool_runtime.sandbox.single_id.answers import SingleId
@@ -40,26 +43,35 @@ _NAMESPACES = (
 
 
 def main() -> None:
-    """Serve one spawn: argv is [-c, library directory, mode, control socket, plan]."""
+    """Serve one spawn."""
+    run(_serve)
+
+
+def run(serve: Callable[[str, _socket.socket, Plan], None]) -> NoReturn:
+    """Serve one spawn by *serve*: argv is [-c, library directory, mode, control socket, plan]."""
     mode, control_fd, plan_fd = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     for fd in (control_fd, plan_fd):
         os.set_inheritable(fd, False)
     control = channel.adopt(control_fd)
     try:
-        if mode == "sandbox":
-            sandbox(control, _read_plan(plan_fd))
-        elif mode.startswith("chroot"):
-            from ocitool_runtime.sandbox.chroot import sandbox as chroot
-
-            chroot.serve(mode, control, _read_plan(plan_fd))
-        elif mode == "network-probe":
-            network.probe(control, _read_plan(plan_fd))
-        else:
-            userns.main(mode, control, _read_plan(plan_fd))
+        serve(mode, control, _read_plan(plan_fd))
     except BaseException as error:  # the host process must learn of every failure
         tell(control, failure(error))
         os._exit(125)
     os._exit(0)
+
+
+def _serve(mode: str, control: _socket.socket, plan: Plan) -> None:
+    if mode == "sandbox":
+        sandbox(control, plan)
+    elif mode.startswith("chroot"):
+        from ocitool_runtime.sandbox.chroot import sandbox as chroot
+
+        chroot.serve(mode, control, plan)
+    elif mode == "network-probe":
+        network.probe(control, plan)
+    else:
+        userns.main(mode, control, plan)
 
 
 def _read_plan(fd: int) -> Plan:

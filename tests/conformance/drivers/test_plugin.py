@@ -10,37 +10,15 @@ import os
 import sys
 import sysconfig
 import tempfile
-import tomllib
-import venv
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.fixtures.programs import CHECKOUT, SOURCE_ROOTS, execute, python_environment
+from tests.fixtures.plugins import Environment
+from tests.fixtures.programs import CHECKOUT
 from tests.fixtures.trees import remove_tree
 
 PLUGIN = CHECKOUT / "testdata" / "driver-plugin"
-
-
-class Environment:
-    """A virtual environment with the plugin in it."""
-
-    def __init__(self, place: Path) -> None:
-        venv.create(place, symlinks=True, with_pip=False)
-        self.python = str(place / "bin" / "python")
-        self.site = Path(
-            sysconfig.get_path("purelib", "venv", {"base": str(place), "platbase": str(place)})
-        )
-        paths = [*SOURCE_ROOTS, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
-        lines = "".join(f"{path}\n" for path in dict.fromkeys(map(str, paths)))
-        (self.site / "tests.pth").write_text(lines)
-        self.env = {
-            name: value for name, value in python_environment().items() if name != "PYTHONPATH"
-        }
-
-    def run(self, *args, **options):
-        return execute([self.python, *map(str, args)], env=self.env, **options)
 
 
 @pytest.fixture(scope="module")
@@ -51,40 +29,10 @@ def environment(session_tree):
 
 
 @pytest.fixture(scope="module")
-def installed(environment, session_tree):
-    """Install the plugin from a wheel, by pip where there is one; no network is asked."""
-    place = Path(tempfile.mkdtemp(prefix="p", dir=session_tree))
-    wheel = _wheel(place)
-    if environment.run("-c", "import pip").code == 0:
-        options = ("--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
-        environment.run("-m", "pip", "install", *options, wheel).ok()
-    else:  # a wheel without scripts is installed by unpacking it (PEP 427)
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(environment.site)
+def installed(environment):
+    """Install the plugin."""
+    environment.install(PLUGIN)
     return environment
-
-
-def _wheel(place):
-    """Put the plugin's wheel together as its pyproject.toml says, as a build backend would."""
-    metadata = tomllib.loads((PLUGIN / "pyproject.toml").read_text())
-    project = metadata["project"]
-    name, version = project["name"].replace("-", "_"), project["version"]
-    lines = []
-    for group, entries in project["entry-points"].items():
-        lines += [f"[{group}]", *(f"{key} = {value}" for key, value in entries.items())]
-    members = {
-        "METADATA": f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {version}\n",
-        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        "entry_points.txt": "\n".join(lines) + "\n",
-        "RECORD": "",
-    }
-    wheel = place / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for module in metadata["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]:
-            archive.write(PLUGIN / module, module)
-        for member, text in members.items():
-            archive.writestr(f"{name}-{version}.dist-info/{member}", text)
-    return wheel
 
 
 @pytest.mark.campaign

@@ -56,7 +56,7 @@ def _run_in_tree(control: _socket.socket, plan: Plan, proc: int) -> None:
         last = _run(control, plan, tree, proc)
     finally:
         with step("end what the program has left running"):
-            _end_children()
+            end_children()
         with step("restore the root directory"):
             tree.restore()
     tell(control, last)
@@ -102,7 +102,7 @@ def _make_cwd(path: str) -> None:
         return
 
 
-def _end_children() -> None:
+def end_children() -> None:
     """Kill and reap all descendants: those of a killed one become children of this process."""
     while True:
         alive = _children()
