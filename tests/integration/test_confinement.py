@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.confinement import PROBE, ROWS, WITH_READ_ONLY, answers
+from tests.fixtures.confinement import (
+    NOT_SUPPORTED,
+    PROBE,
+    ROWS,
+    THE_MACHINES,
+    WITH_READ_ONLY,
+    answers,
+)
 from tests.fixtures.programs import CHECKOUT, execute
 
 PAGE = CHECKOUT / "docs" / "security.md"
@@ -38,12 +45,19 @@ def asked(volume):
     """Return a function that runs the probe by ``run(*options, script=...)``; its answers."""
     ours = " ".join(os.readlink(f"/proc/self/ns/{name}") for name in NAMESPACES)
 
-    def asked(run):
-        words = ("--network", "none", "-v", f"{volume}:{volume}")
-        said = answers(run(*words, script=("sh", "-c", PROBE, "-", ours, str(volume))))
-        other = run(*words, "-u", "1000:1000", script=("sh", "-c", PROBE, "-", ours, str(volume)))
-        said["user CapEff"] = answers(other)["CapEff"]
-        said["read-only"] = run(*words, "--read-only", script=("sh", "-c", WITH_READ_ONLY))
+    def asked(run, mounts=True):
+        words = ("--network", "none", "-v", f"{volume}:{volume}") if mounts else ()
+        probe = ("sh", "-c", PROBE, "-", ours, str(volume), str(os.getpid()))
+        said = answers(run(*words, script=probe))
+        other = answers(run(*words, "-u", "1000:1000", script=probe))
+        said["user CapEff"] = other["CapEff"]
+        if mounts:
+            said["read-only"] = run(*words, "--read-only", script=("sh", "-c", WITH_READ_ONLY))
+        else:
+            said |= {"volume": NOT_SUPPORTED, "read-only": NOT_SUPPORTED}
+            said["masked"] = THE_MACHINES if said["masked"] else ""
+            if run(script=("cat", "/proc/self/cgroup")) == Path("/proc/self/cgroup").read_text():
+                said["cgroup"] = "ocitool's"
         return {row: worded({**said, "read-only": " ".join(said["read-only"].split())})
                 for row, worded in ROWS.items()}  # fmt: skip
 
@@ -80,11 +94,11 @@ def compare(engine, given):
         assert found[engine] == given, "if it is meant: OCITOOL_REWRITE=1"
 
 
-def ours(run_cli, root, image, user=None):
+def ours(run_cli, root, image, user=None, isolation=()):
     """Return a function that runs the probe in a container of ours."""
 
     def run(*options, script):
-        words = ("run", "--rm", *options, image, *script)
+        words = (*isolation, "run", "--rm", *options, image, *script)
         return run_cli(*words, root=root, user=user).ok().stdout
 
     return run
@@ -104,6 +118,22 @@ def test_of_a_user_with_subordinate_ids(asked, run_cli, ordinary_user, busybox_b
     compare("ocitool, user", asked(ours(run_cli, root, busybox_base, ordinary_user)))
 
 
+@pytest.mark.usefixtures("containers")
+def test_of_a_user_with_a_single_id(asked, run_cli, rangeless_user, busybox_base):
+    root = rangeless_user.home / "confined"
+    run_cli("pull", busybox_base, root=root, user=rangeless_user).ok()
+    compare("ocitool, single ID", asked(ours(run_cli, root, busybox_base, rangeless_user)))
+
+
+@pytest.mark.usefixtures("root_only")
+def test_of_a_chroot(asked, run_cli, tmp_path, busybox_base):
+    """On a machine where root has every capability, and no cgroup filters devices."""
+    how = ("--driver", "vfs", "--isolation", "chroot")
+    run_cli(*how, "pull", busybox_base, root=tmp_path).ok()
+    given = asked(ours(run_cli, tmp_path, busybox_base, isolation=how), mounts=False)
+    compare("ocitool, chroot", given)
+
+
 @pytest.mark.usefixtures("containers", "root_only")
 def test_of_a_run_step(run_cli, session_tree, busybox_base, tmp_path, asked):
     """RUN is given what a container is given; the volume and the network apart."""
@@ -111,14 +141,15 @@ def test_of_a_run_step(run_cli, session_tree, busybox_base, tmp_path, asked):
     (tmp_path / "probe").write_text(PROBE)
     (tmp_path / "Dockerfile").write_text(
         f"FROM {busybox_base}\nCOPY probe /probe\n"
-        f"RUN --network=none sh /probe '{namespaces}' /none > /said\nCMD cat /said\n"
+        f"RUN --network=none sh /probe '{namespaces}' /none {os.getpid()} > /said\n"
+        "CMD cat /said\n"
     )
     root = session_tree / "confined"
     run_cli("build", "-q", "-t", "asked:1", tmp_path, root=root).ok()
     step = answers(run_cli("run", "--rm", "asked:1", root=root).ok().stdout)
     container = answers(
         ours(run_cli, root, busybox_base)("--network", "none", script=(
-            "sh", "-c", PROBE, "-", namespaces, "/none"))
+            "sh", "-c", PROBE, "-", namespaces, "/none", str(os.getpid())))
     )  # fmt: skip
     assert step == container
 

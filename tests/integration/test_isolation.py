@@ -158,6 +158,36 @@ def test_a_user_has_the_outer_proc_where_parts_of_it_are_masked(request, tools_c
     assert "Permission denied" in outer or "No such file" in outer
 
 
+#: Prints what is at the path $ARGV[0] of the machine: through an open directory of /proc, and by a
+#: second chroot that leaves the working directory where it was (chroot(2)).
+LEAVE = r"""
+use Fcntl; $| = 1;
+sysopen(my $proc, "/proc", O_RDONLY) or die; chdir $proc; chdir "..";
+print "by /proc\n" if -e substr($ARGV[0], 1);
+chdir "/"; mkdir "in"; chroot "in" or exit; chdir ".." for 1 .. 40; chroot "." or exit;
+print "by chroot\n" if -e $ARGV[0];
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("root_only")
+def test_a_chroot_can_be_left(run_cli, debian_base, session_tree, store_root):
+    """As docs/security.md says; and containers with namespaces cannot."""
+    outside = session_tree / "outside"  # everybody may look for it
+    outside.touch()
+
+    ids = "setpriv --reuid 1000 --regid 1000 --clear-groups"
+    script = f'{ids} perl -e "$0" "$1"; echo and root; perl -e "$0" "$1"; true'
+
+    def left(*how):
+        words = (*how, "run", "--rm", debian_base, "sh", "-c", script, LEAVE, outside)
+        return run_cli(*words, root=store_root).ok().stdout.splitlines()
+
+    found = left("--driver", "vfs", "--isolation", "chroot")
+    assert found == ["by /proc", "and root", "by /proc", "by chroot"]
+    assert left("--isolation", "namespaces") == ["and root"]
+
+
 #: Prints which processes outside of the container's PID namespace give access to themselves.
 REACHED = """
 ours=$(readlink /proc/self/ns/pid)
