@@ -70,10 +70,11 @@ class Attributes:
         if entry.kind == Kind.FILE:
             with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=fd), "rb") as file:
                 self.owners.give(file.fileno(), entry.uid, entry.gid)
+                self.owners.set_mode(file.fileno(), entry.mode)
         else:
             self.owners.give_node(name, entry, fd)
-        if entry.kind != Kind.SYMLINK:
-            os.chmod(name, entry.mode, dir_fd=fd)
+            if entry.kind != Kind.SYMLINK:
+                os.chmod(name, entry.mode, dir_fd=fd)
         self._refused(xattrs.write(host_path, entry.xattrs))
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=fd, follow_symlinks=False)
 
