@@ -11,6 +11,7 @@ Runs in: shim.  Imports the standard library and the runtime alone.
 from __future__ import annotations
 
 import _socket
+import contextlib
 import errno
 import fcntl
 import os
@@ -35,6 +36,8 @@ from ocitool_runtime.sandbox.supervisor import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ocitool_runtime.sandbox.messages import Message
     from ocitool_runtime.sandbox.plan import MountPlan, Plan
 
@@ -73,27 +76,69 @@ def _serve(mode: str, control: _socket.socket, plan: ProotPlan) -> None:
 
 
 def _run_in_tree(control: _socket.socket, plan: ProotPlan) -> Message:
-    with step("open the root directory"):
-        tree = Tree(plan["rootfs"][0]["source"])
+    """Run the program in the tree of the plan.
+
+    PRoot lets programs write to directories whose modes do not allow it, as root may, but for the
+    root directory, which is therefore open for all of the time.
+    """
+    root = plan["rootfs"][0]["source"]
+    mode = stat.S_IMODE(os.stat(root).st_mode)
+    os.chmod(root, mode | 0o700)
+    try:
+        return _run_in_open_tree(control, plan, root)
+    finally:
+        if stat.S_IMODE(os.stat(root).st_mode) == mode | 0o700:  # the program did not change it
+            os.chmod(root, mode)
+
+
+def _run_in_open_tree(control: _socket.socket, plan: ProotPlan, root: str) -> Message:
+    with step("open the root directory"), _opened(root):
+        tree = Tree(root)
     points = MountPoints(tree.fd)
     place = os.path.join(os.path.dirname(tree.path), "proot")
     try:
-        with step("make /dev, /proc and /sys"):
-            bound = _furnish(tree, plan)
-        with step("make the mount points of volumes"):
-            volumes = [_volume(points, mount, tree.path) for mount in _volumes(plan)]
-        with step(f"enter the working directory {plan['cwd']}"):
-            _make_cwd(points, volumes, plan["cwd"])
-        with step(f"become user {plan['user'] or 'root'}"):
-            _find_user(tree, plan)
+        with _opened(root):
+            bound = _prepare(tree, points, plan)
         os.mkdir(place, 0o700)
-        sandbox = _Sandbox(control, plan, tree.path, place)
-        return sandbox.run(f"/dev/{_INIT}", [*bound, *volumes])
+        return _Sandbox(control, plan, tree.path, place).run(f"/dev/{_INIT}", bound)
     finally:
-        with step("restore the root directory"):
+        with step("restore the root directory"), _opened(root):
             shutil.rmtree(place, ignore_errors=True)
             points.clean()
             tree.restore()
+
+
+@contextlib.contextmanager
+def _opened(root: str) -> Iterator[None]:
+    """Let the owner write to what gets entries, also where its mode is 0555."""
+    closed = []
+    for path in (root, f"{root}/etc"):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:  # missing, or a link
+            continue
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        os.fchmod(fd, mode | 0o700)
+        closed.append((fd, mode))
+    try:
+        yield
+    finally:
+        for fd, mode in closed:
+            os.fchmod(fd, mode)
+            os.close(fd)
+
+
+def _prepare(tree: Tree, points: MountPoints, plan: ProotPlan) -> list[tuple[str, str]]:
+    """Make all that is not the image's own; return what is to be bound."""
+    with step("make /dev, /proc and /sys"):
+        bound = _furnish(tree, plan)
+    with step("make the mount points of volumes"):
+        volumes = [_volume(points, mount, tree.path) for mount in _volumes(plan)]
+    with step(f"enter the working directory {plan['cwd']}"):
+        _make_cwd(points, volumes, plan["cwd"])
+    with step(f"become user {plan['user'] or 'root'}"):
+        _find_user(tree, plan)
+    return [*bound, *volumes]
 
 
 def _furnish(tree: Tree, plan: ProotPlan) -> list[tuple[str, str]]:
