@@ -41,7 +41,7 @@ def line_of(entry: Entry, offset: int, sparse: Spans | None) -> bytes:
     more: dict[str, object] = {}
     if entry.link:
         more["link"] = entry.link
-    if entry.device != (0, 0):
+    if entry.device != (0, 0) and entry.kind != Kind.HARDLINK:  # of which a reader takes none
         more["device"] = entry.device
     if entry.xattrs:
         attributes = sorted(entry.xattrs.items())

@@ -7,8 +7,9 @@ import io
 import pytest
 
 from ocitool.errors import LayerError
-from ocitool.layer.entry import Kind
+from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.index.index import index_of, parse
+from ocitool.layer.index.lines import line_of
 from ocitool.layer.index.merged import ImageTree
 from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import Removal
@@ -167,3 +168,8 @@ def test_a_directory_in_the_place_of_a_link_hides_nothing_where_the_link_led():
     low = [directory("l"), file("l/low"), directory("one"), file("one/low")]
     high = [symlink("l", "/one"), file("l/f"), directory("l"), file("l/g")]
     assert paths(stack(low, high)) == ["l", "l/g", "one", "one/f", "one/low"]
+
+
+def test_a_hard_link_to_a_device_has_the_line_that_is_made_of_its_header():
+    packed = Entry("link", Kind.HARDLINK, 0o644, link="device", device=(1, 5))
+    assert line_of(packed, 0, None) == line_of(packed._replace(device=(0, 0)), 0, None)
