@@ -84,6 +84,9 @@ class Copy:
     chown: str = ""  # user[:group], names or IDs of the image
     chmod: str = ""  # octal or symbolic
     unpack: bool = False  # ADD: whether archives are unpacked
+    link: bool = False  # copied onto nothing, whatever ``base`` has; the layer stands upon that
+    parents: bool = False  # whether paths are kept beneath the destination
+    exclude: tuple[str, ...] = ()  # patterns of what is not taken from directories
     source_name: str = ""  # of an image or a stage, for messages
 
 

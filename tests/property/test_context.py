@@ -10,8 +10,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocitool.builder.context.context import Context
+from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.context.selection import Selection
 from ocitool.layer.entry import Kind, order
 from ocitool.store.build_cache import BuildCache
 from ocitool.store.database import Database
@@ -29,6 +30,7 @@ TREES = st.recursive(
     max_leaves=6,
 )
 ROOTS = st.dictionaries(NAMES, TREES, max_size=3)
+EVERYTHING = Selection()
 RULES = st.lists(
     st.sampled_from(["a", "*", "!b", "**/a", "!**/b", "a/*", "!a/a", "a-*"]), max_size=3
 )
@@ -49,9 +51,25 @@ def make(place: Path, tree: tuple) -> None:
     place.chmod(mode)
 
 
-def taken(context: Context) -> list[tuple]:
-    """What COPY of everything takes, without owners and times; content by its text."""
+#: What --exclude and --parents say, beside the ignore file.
+SELECTIONS = st.builds(
+    Selection,
+    exclude=st.lists(st.sampled_from(["a", "*", "!b", "**/a", "!**/b", "!a/b"]), max_size=2).map(
+        tuple
+    ),
+    include=st.sampled_from(["", "", "a", "a/*", "**/b", "b/a", "**"]),
+)
+
+
+def selected(context: Context, selection: Selection) -> Item:
+    """Everything in the context that *selection* takes."""
     (item,) = context.find(".")
+    return item._replace(selection=selection)
+
+
+def taken(context: Context, selection: Selection = EVERYTHING) -> list[tuple]:
+    """What COPY of everything takes, without owners and times; content by its text."""
+    item = selected(context, selection)
     found = []
     for entry, place in context.walk(item):
         text = Path(place).read_text() if entry.kind == Kind.FILE else ""
@@ -84,3 +102,45 @@ def test_equal_exactly_if_the_same_is_taken(first, second, rules, other_rules):
         assert keys == sorted(keys)
     finally:
         shutil.rmtree(place)
+
+
+@examples(150)
+@given(root=ROOTS, other=ROOTS, rules=RULES, one=SELECTIONS, two=SELECTIONS)
+def test_equal_exactly_if_the_same_is_selected(root, other, rules, one, two):
+    """Also where one stat cache serves both selections, and knows the directories already."""
+    with tempfile.TemporaryDirectory(prefix="ocitool-property-") as folder:
+        place = Path(folder)
+        database = Database(os.fspath(place / "db.sqlite"))
+        parsed = IgnoreRules.parse("\n".join(rules).encode(), name=".dockerignore")
+        results = []
+        for number, tree in enumerate((root, other)):
+            make(place / str(number), ("dir", tree, 0o755))
+            for selection in (one, EVERYTHING, two):
+                digests = set()
+                for _ in range(2):
+                    context = Context(os.fspath(place / str(number)), parsed, BuildCache(database))
+                    digests.add(context.digest(selected(context, selection)))
+                    context.close()
+                (digest,) = digests
+                results.append((digest, taken(context, selection)))
+        for digest, found in results:
+            assert [digest == each for each, _ in results] == [found == each for _, each in results]
+
+
+@examples(150)
+@given(root=ROOTS, selection=SELECTIONS)
+def test_a_selection_takes_what_its_rules_say_of_each_path(root, selection):
+    """Against a plain definition: each path asked by itself, and directories that lead to one."""
+    with tempfile.TemporaryDirectory(prefix="ocitool-property-") as folder:
+        top = Path(folder) / "top"
+        make(top, ("dir", root, 0o755))
+        database = Database(os.fspath(Path(folder) / "db.sqlite"))
+        context = Context(os.fspath(top), IgnoreRules(), BuildCache(database))
+        excluded = IgnoreRules.parse("\n".join(selection.exclude).encode())
+        included = IgnoreRules.parse(f"*\n!{selection.include or '*'}".encode())
+        paths = [entry[0] for entry in taken(context)]
+        wanted = {
+            path for path in paths if not excluded.ignored(path) and not included.ignored(path)
+        }
+        wanted |= {path for path in paths if any(each.startswith(f"{path}/") for each in wanted)}
+        assert {entry[0] for entry in taken(context, selection)} == wanted

@@ -12,8 +12,9 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 
 from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.builder.context.ignore import State as Verdict
+from ocitool.builder.context.ignore import State as IgnoreState
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
+from ocitool.builder.context.selection import Enter, Selection, Verdict, joined
 from ocitool.builder.context.statcache import StatCache, State
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer.changes.describe import Links, describe
@@ -30,6 +31,14 @@ class Item(NamedTuple):
     path: str  # relative; "" is the context itself
     name: str  # what it is called in a directory it is copied into
     is_directory: bool
+    selection: Selection = Selection()  # of what is in a directory
+
+
+class _Walk(NamedTuple):
+    """How a directory is walked: by which rules, and what they are called in the stat cache."""
+
+    enter: Enter
+    rules: str
 
 
 class Context:
@@ -141,7 +150,8 @@ class Context:
         """
         links: dict[tuple[int, int], list[str]] = {}
         if item.is_directory:
-            content = self._directory(item.path, self._verdict(item.path), links)
+            walk, verdict = self._begin(item)
+            content = self._directory(item.path, verdict, links, walk)
         else:
             began = time.time_ns()
             host_path = f"{self.top}/{item.path}"
@@ -151,8 +161,21 @@ class Context:
         several = sorted(sorted(paths) for paths in links.values() if len(paths) > 1)
         return sha256(repr((item.is_directory, content, several)).encode()).hexdigest()
 
+    def _begin(self, item: Item) -> tuple[_Walk, Verdict]:
+        """Return how the directory *item* is walked, and the verdict on it."""
+        own: tuple[Enter, Verdict] = (self._walker.enter, self._verdict(item.path))
+        if not item.selection:
+            return _Walk(own[0], ""), own[1]
+        enter, verdict = joined(item.selection, own)
+        # A path has no two slashes: the records of a selection are beside the directory's own.
+        return _Walk(enter, f"//{item.path}:{item.selection.digest}"), verdict
+
     def _directory(
-        self, path: str, verdict: Verdict, links: dict[tuple[int, int], list[str]]
+        self,
+        path: str,
+        verdict: Verdict,
+        links: dict[tuple[int, int], list[str]],
+        walk: _Walk,
     ) -> str:
         if path.count("/") >= _DEEPEST:
             raise BuildError(
@@ -165,7 +188,7 @@ class Context:
         files: list[State] = []
         directories: list[tuple[str, os.stat_result]] = []
         settled = verdict.settled
-        enter = self._walker.enter
+        enter = walk.enter
         is_dir_mode = stat.S_ISDIR
         fd = os.open(host_path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
@@ -189,14 +212,15 @@ class Context:
         finally:
             os.close(fd)
         files.sort()
-        parts = [self.cache.digest(host_path, files, began)]
+        key = host_path if settled else host_path + walk.rules
+        parts = [self.cache.digest(host_path, files, began, key=key)]
         directories.sort(key=itemgetter(0))
         for name, found in directories:
             below = verdict if settled else enter(verdict, name, True)
             if below.ignored and below.settled:
                 continue
             child = f"{path}/{name}" if path else name
-            digest = self._directory(child, below, links)
+            digest = self._directory(child, below, links, walk)
             if below.ignored and digest == _EMPTY:
                 continue
             change = describe(f"{host_path}/{name}", name, found, {})
@@ -204,7 +228,7 @@ class Context:
             parts.append(f"{digest} {identity(change.entry, owners=False)}")
         return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
-    def _verdict(self, path: str) -> Verdict:
+    def _verdict(self, path: str) -> IgnoreState:
         state = self._walker.root
         for name in path.split("/") if path else ():
             state = self._walker.enter(state, name, True)
@@ -217,10 +241,11 @@ class Context:
 
         Paths are relative to *item*; hard links among the files are kept.
         """
-        yield from self._walk(item.path, "", self._verdict(item.path), {})
+        walk, verdict = self._begin(item)
+        yield from self._walk(item.path, "", verdict, {}, walk.enter)
 
     def _walk(
-        self, path: str, inside: str, verdict: Verdict, links: Links
+        self, path: str, inside: str, verdict: Verdict, links: Links, enter: Enter
     ) -> Iterator[tuple[Entry, str]]:
         host_path = f"{self.top}/{path}" if path else self.top
         for name in sorted(os.listdir(host_path), key=encode):
@@ -228,7 +253,7 @@ class Context:
             relative = f"{inside}/{name}" if inside else name
             found = os.lstat(f"{host_path}/{name}")
             is_directory = stat.S_ISDIR(found.st_mode)
-            below = verdict if verdict.settled else self._walker.enter(verdict, name, is_directory)
+            below = verdict if verdict.settled else enter(verdict, name, is_directory)
             if below.ignored and (below.settled or not is_directory):
                 continue
             change = describe(f"{host_path}/{name}", relative, found, links)
@@ -237,7 +262,7 @@ class Context:
             if not is_directory:
                 yield change.entry, change.host_path
                 continue
-            content = self._walk(child, relative, below, links)
+            content = self._walk(child, relative, below, links, enter)
             if below.ignored:
                 # Only there for what is re-included below it.
                 first = next(content, None)

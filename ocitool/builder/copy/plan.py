@@ -103,6 +103,10 @@ class _Plan:
                 self._refuse_non_directory(path, found)
                 if found is None:
                     fresh.add(entry.path)
+                elif part.item.selection.include:
+                    # With --parents, what is there keeps its attributes.
+                    yield found._replace(path=path), None
+                    continue
             else:
                 _refuse_directory(path, found)
             yield self._changed(entry, path, part.source.keeps_owners), handle

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
+from ocitool.builder.context.selection import Selection, joined
 from ocitool.errors import BuildError, LayerError
 from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.codec import CHUNK
-from ocitool.layer.entry import Entry, Kind, identity
+from ocitool.layer.entry import Entry, Kind, identity, split
 from ocitool.layer.index.merged import Found
 
 Content = Callable[[Any, int], Iterator[bytes]]
@@ -135,7 +136,8 @@ class FromImage:
     def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
         prefix = len(item.path) + 1 if item.path else 0
         firsts: dict[int, str] = {}
-        for found in self._image.tree.walk(item.path):
+        tree = self._image.tree.walk(item.path)
+        for found in _selected(tree, item.selection, below=prefix):
             entry = found.entry._replace(path=found.entry.path[prefix:])
             if entry.kind != Kind.FILE:
                 yield entry, None
@@ -162,6 +164,44 @@ class FromImage:
     def contents(self, handles: list[Any]) -> Iterator[Content]:
         with self._image.spool(handles, self._scratch()) as spool:
             yield lambda handle, _: spool.pieces(handle)
+
+
+def _selected(found: Iterable[Found], selection: Selection, *, below: int) -> Iterator[Found]:
+    """Yield what *selection* takes of *found*, the entries of a directory, parents first.
+
+    *below* characters of each path are the directory's own.
+    """
+    if not selection:
+        yield from found
+        return
+    enter, root = joined(selection)
+    verdicts = {"": root}
+    waiting: dict[str, Found] = {}  # directories that are only there for what is beneath them
+    for each in found:
+        path = each.entry.path[below:]
+        parent, name = split(path)
+        above = verdicts.get(parent)
+        if above is None:
+            continue
+        is_directory = each.entry.kind == Kind.DIRECTORY
+        verdict = above if above.settled else enter(above, name, is_directory)
+        if verdict.ignored and (verdict.settled or not is_directory):
+            continue
+        if is_directory:
+            verdicts[path] = verdict
+        if verdict.ignored:
+            waiting[path] = each
+            continue
+        if waiting:
+            yield from [waiting.pop(up) for up in _upwards(parent) if up in waiting]
+        yield each
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """Yield the directories that *path* leads through, the topmost first, itself last."""
+    parts = path.split("/")
+    for count in range(1, len(parts) + 1):
+        yield "/".join(parts[:count])
 
 
 class FromText:

@@ -151,13 +151,17 @@ def parse_flags(
     *,
     strings: Collection[str] = (),
     booleans: Collection[str] = (),
+    repeated: Collection[str] = (),
     absent: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Read ``--name=value`` words into a table; booleans become ``"true"`` or ``"false"``.
 
+    Of the flags *repeated*, strings that may be given more than once, it has the last value: see
+    `flag_values`.
     *absent* are flags of the language that are not supported, each with what to do instead.
     """
     absent = absent or {}
+    strings = (*strings, *repeated)
     given: dict[str, str] = {}
     for word in words:
         name, equals, value = word[2:].partition("=")
@@ -166,12 +170,18 @@ def parse_flags(
         if name not in strings and name not in booleans:
             known = [f"--{flag}" for flag in (*strings, *booleans, *absent)]
             raise FormatError(f"unknown flag: --{name}{suggest(f'--{name}', known)}")
-        if name in given:
+        if name in given and name not in repeated:
             raise FormatError(f"duplicate flag specified: {name}")
         if (name in strings and not equals) or (name in booleans and equals and not value):
             raise FormatError(f"missing a value on flag: --{name}", hint=f"write --{name}=VALUE")
         given[name] = value if name in strings else _boolean(name, value)
     return given
+
+
+def flag_values(words: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return every value that the flag *name* has in *words*, which `parse_flags` has checked."""
+    prefix = f"--{name}="
+    return tuple(word.removeprefix(prefix) for word in words if word.startswith(prefix))
 
 
 def _boolean(name: str, value: str) -> str:

@@ -78,7 +78,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """Everything but ``from_`` is expanded; heredocs come behind ``sources``."""
+    """All but ``from_`` and ``exclude`` is expanded; heredocs come behind ``sources``."""
 
     span: Span
     sources: tuple[str, ...]
@@ -87,11 +87,14 @@ class Copy:
     from_: str | None = None
     chown: str | None = None
     chmod: str | None = None
+    link: bool = False
+    parents: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add:
-    """Everything is expanded; a source can still turn out to be a URL, see `values`."""
+    """All but ``exclude`` is expanded; a source can still turn out to be a URL, see `values`."""
 
     span: Span
     sources: tuple[str, ...]
@@ -99,6 +102,8 @@ class Add:
     heredocs: tuple[Heredoc, ...] = ()
     chown: str | None = None
     chmod: str | None = None
+    link: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from ocitool.builder.dockerfile import arguments
-from ocitool.builder.dockerfile.arguments import parse_flags
+from ocitool.builder.dockerfile.arguments import flag_values, parse_flags
 from ocitool.builder.dockerfile.durations import MILLISECOND, parse_duration
 from ocitool.builder.dockerfile.instructions import (
     Add,
@@ -243,17 +243,11 @@ _RUN_ABSENT = {
     "security": "RUN is always sandboxed",
     "device": "devices are not passed on to RUN",
 }
-_COPY_ABSENT = {
-    "parents": "COPY each directory to its own place",
-    "exclude": "list what is not wanted in .dockerignore",
-}
 _ADD_ABSENT = {
     "checksum": "fetch the file in a RUN and check it there",
     "keep-git-dir": "COPY a checkout from the context",
     "unpack": "ADD unpacks local archives; COPY does not",
-    "exclude": _COPY_ABSENT["exclude"],
 }
-_LINK_HINT = "leave --link out: the result holds the same files"
 
 
 def parse_run(statement: Statement) -> Run:
@@ -281,10 +275,9 @@ def parse_copy(statement: Statement) -> Copy:
     flags = parse_flags(
         statement.flags,
         strings=("from", "chown", "chmod"),
-        booleans=("link",),
-        absent=_COPY_ABSENT,
+        booleans=("link", "parents"),
+        repeated=("exclude",),
     )
-    _refuse_link(flags)
     origin = flags.get("from")
     if origin and "$" in origin:
         raise FormatError(
@@ -300,14 +293,20 @@ def parse_copy(statement: Statement) -> Copy:
         from_=origin or None,
         chown=flags.get("chown") or None,
         chmod=flags.get("chmod") or None,
+        link=flags.get("link") == "true",
+        parents=flags.get("parents") == "true",
+        exclude=flag_values(statement.flags, "exclude"),
     )
 
 
 def parse_add(statement: Statement) -> Add:
     flags = parse_flags(
-        statement.flags, strings=("chown", "chmod"), booleans=("link",), absent=_ADD_ABSENT
+        statement.flags,
+        strings=("chown", "chmod"),
+        booleans=("link",),
+        repeated=("exclude",),
+        absent=_ADD_ABSENT,
     )
-    _refuse_link(flags)
     sources, heredocs, dest = _operands(statement)
     return Add(
         span=statement.span,
@@ -316,12 +315,9 @@ def parse_add(statement: Statement) -> Add:
         heredocs=heredocs,
         chown=flags.get("chown") or None,
         chmod=flags.get("chmod") or None,
+        link=flags.get("link") == "true",
+        exclude=flag_values(statement.flags, "exclude"),
     )
-
-
-def _refuse_link(flags: dict[str, str]) -> None:
-    if flags.get("link") == "true":
-        raise FormatError("--link is not supported", hint=_LINK_HINT)
 
 
 def _operands(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...], str]:

@@ -250,6 +250,7 @@ class _Frontend:
             elif isinstance(instruction, do.Copy | do.Add):
                 source, called = self._source(stage, state, instruction, location)
                 vertex, created_by = steps.copy(state, instruction, source, called)
+                self._warn_of_slashes(instruction, location)
             else:
                 raise AssertionError(f"neither configuration nor a step: {instruction}")
             if vertex is None:
@@ -283,6 +284,14 @@ class _Frontend:
             vertex = SourceImage(reference=source, platform=state.platform, digest=digest)
             self._images[key] = self._graph.add(vertex, location)
         return self._images[key], source
+
+    def _warn_of_slashes(self, instruction: do.Copy | do.Add, location: Location) -> None:
+        for pattern in instruction.exclude:
+            if pattern.lstrip("! ").startswith("/"):
+                self._warn(
+                    f"{location}: --exclude={pattern} matches nothing: patterns are relative to "
+                    "the source, without a slash at the beginning"
+                )
 
     def _location(self, span: Span) -> Location:
         return Location(

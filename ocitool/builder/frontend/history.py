@@ -37,6 +37,7 @@ def run(args: Sequence[str], declared: Mapping[str, str]) -> str:
 def copy(vertex: Copy, heredocs: Iterable[str], dest: str) -> str:
     """COPY and ADD, *dest* as it was written: paths alone, without where they are taken from."""
     words = ["ADD" if vertex.unpack else "COPY"]
+    words += ["--parents"] if vertex.parents else []
     words += [f"--chown={vertex.chown}"] if vertex.chown else []
     words += [f"--chmod={vertex.chmod}"] if vertex.chmod else []
     words += [*vertex.paths, *(f"<<{name}" for name in heredocs), dest]

@@ -79,6 +79,9 @@ def copy(
         chown=state.expand(instruction.chown or ""),
         chmod=chmod,
         unpack=word == "ADD",
+        link=instruction.link and not chmod,  # as BuildKit, which then looks at the base
+        parents=isinstance(instruction, do.Copy) and instruction.parents,
+        exclude=instruction.exclude,
         source_name=source_name,
     )
     heredocs = (heredoc.name for heredoc in instruction.heredocs)

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from ocitool.builder.context.context import Context, Item
+from ocitool.builder.context.items import Files, find_items
 from ocitool.builder.definition import Copy
 from ocitool.builder.solver.keys import contents_key
 from ocitool.store.build_cache import Content
@@ -46,6 +47,11 @@ class CopySource:
             found.append(Content(name, "text", sha256(text).hexdigest()))
         return tuple(found)
 
+    def items(self, files: Files, path: str) -> list[Item]:
+        """Return what *path*, one of the step's, names in *files*."""
+        step = self.step
+        return find_items(files, path, parents=step.parents, exclude=step.exclude)
+
     def source(self) -> Source:
         """Return what the files are read from."""
         if self.context is None:
@@ -71,8 +77,10 @@ class CopySource:
         return path if is_archive(path) else None
 
     def _of_context(self, context: Context, path: str) -> Iterator[Content]:
-        for item in context.find(path):
+        for item in self.items(context, path):
             kind = "dir" if item.is_directory else "file"
+            if item.selection.include:
+                kind = "parents"  # which leave the attributes of what is there alone
             if self.archive(item) is not None:
                 kind = "archive"
             # The name of a directory does not count: its content is copied.
@@ -82,16 +90,19 @@ class CopySource:
     def _of_image(self, path: str) -> tuple[Content, ...]:
         """Return digests of an image's files; kept by its layers, for they have to be read."""
         owners = not self.step.chown  # which would set those of the files
-        key = contents_key(self.layers, path, owners=owners)
+        kind = "owned parents" if self.step.parents else "owned"
+        key = contents_key(
+            self.layers, path, owners=owners, parents=self.step.parents, exclude=self.step.exclude
+        )
         known = self.store.build_cache.contents(key)
         if known is not None:
             return known
         source = self._image()
         contents = tuple(
             Content(
-                "" if item.is_directory else item.name, "owned", source.digest(item, owners=owners)
+                "" if item.is_directory else item.name, kind, source.digest(item, owners=owners)
             )
-            for item in source.find(path)
+            for item in self.items(source, path)
         )
         self.store.build_cache.put_contents(key, contents)
         return contents

@@ -55,7 +55,7 @@ def _copy(context: StepContext, step: Copy, inputs: Inputs) -> Layer:
     target = Target(
         dest=step.dest,
         tree=image.tree,
-        owner=owner_of(step.chown, image.read) if step.chown else None,
+        owner=_owner(step, image),
         chmod=parse_chmod(step.chmod) if step.chmod else None,
         now=context.now(),
     )
@@ -70,13 +70,24 @@ def _copy(context: StepContext, step: Copy, inputs: Inputs) -> Layer:
     return layer
 
 
+def _owner(step: Copy, image: LayeredTree) -> tuple[int, int] | None:
+    if not step.chown:
+        return None
+    try:
+        return owner_of(step.chown, image.read)
+    except BuildError as error:
+        if step.link:
+            error.hint = "--link does not look into the image: use numeric IDs, or leave --link out"
+        raise
+
+
 @contextlib.contextmanager
 def _parts(context: StepContext, source: CopySource) -> Iterator[list[Part]]:
     """Return the parts of the layer; what they have open is closed at the end."""
     files, parts = source.source(), list[Part]()
     with contextlib.ExitStack() as stack:
         for path in source.step.paths:
-            for item in files.find(path):
+            for item in source.items(files, path):
                 archive = None
                 if (found := source.archive(item)) is not None:
                     archive = Spooled(found, context.store.lease().path)

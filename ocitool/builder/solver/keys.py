@@ -61,9 +61,17 @@ def _around(around: Surroundings) -> list[Any]:
     return [] if around == Surroundings(network=around.network) else [fields]
 
 
-def contents_key(source: Sequence[Layer], path: str, *, owners: bool) -> str:
+def contents_key(
+    source: Sequence[Layer],
+    path: str,
+    *,
+    owners: bool,
+    parents: bool = False,
+    exclude: Sequence[str] = (),
+) -> str:
     """Return the key of what *path* names in an image; *owners* says whether they count."""
-    return key_of("from", chain(source), path, owners)
+    selection = [parents, list(exclude)] if parents or exclude else []
+    return key_of("from", chain(source), path, owners, *selection)
 
 
 def chain(layers: Sequence[Layer]) -> str:

@@ -118,7 +118,7 @@ class Solver:
                         cache.put(key, record)
         self._end(step, began, cached=cached)
         self._records[number] = record
-        return (*inputs.parents, record.layer)
+        return (*self._layers[vertex.base], record.layer)
 
     @contextlib.contextmanager
     def _failure_shown(self, step: int) -> Iterator[None]:
@@ -154,7 +154,9 @@ class Solver:
         context = self._contexts[origin.name] if isinstance(origin, LocalContext) else None
         layers = self._layers.get(vertex.source, ())
         source = CopySource(step=vertex, store=self._store, context=context, layers=layers)
-        return Inputs(parents=parents, source=source, contents=source.contents())
+        # A linked COPY is one onto nothing: its layer is as good on any base, and its key says so.
+        under = () if vertex.link else parents
+        return Inputs(parents=under, source=source, contents=source.contents())
 
     def _warn_of_one_name(self, number: int, dest: str, inputs: Inputs) -> None:
         """Warn of a COPY that may write several files to one name, as BuildKit lets it."""
