@@ -188,6 +188,18 @@ class Healthcheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OnBuild:
+    """Records an instruction for what is built on this stage or image.
+
+    ``trigger`` is its text in one line, with heredocs behind it; `parser.parse_trigger` reads it
+    where it is executed, and only then is anything in it expanded.
+    """
+
+    span: Span
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Maintainer:
     """The author, not expanded.  Deprecated in favour of a label."""
 
@@ -211,5 +223,6 @@ Instruction: TypeAlias = (
     | Expose
     | StopSignal
     | Healthcheck
+    | OnBuild
     | Maintainer
 )

@@ -185,6 +185,8 @@ class _Splitter:
 
     def heredocs(self, text: str, first: int) -> tuple[Heredoc, ...]:
         word, rest = arguments.split_once(text)
+        if word.upper() == "ONBUILD":
+            word, rest = arguments.split_once(rest)
         if "<<" not in text or word.upper() not in _HEREDOC_INSTRUCTIONS or _is_array(rest):
             return ()
         return tuple(self.heredoc(opening, first) for opening in find_openings(text))

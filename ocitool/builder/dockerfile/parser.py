@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ocitool.builder.dockerfile import statements
 from ocitool.builder.dockerfile.arguments import suggest
-from ocitool.builder.dockerfile.instructions import Arg, From, Instruction
+from ocitool.builder.dockerfile.instructions import Arg, From, Instruction, OnBuild
 from ocitool.builder.dockerfile.lines import Line, Source, Span, split
 from ocitool.builder.dockerfile.statements import Statement
 from ocitool.errors import DockerfileError, FormatError
@@ -29,15 +29,13 @@ _INSTRUCTIONS: Mapping[str, Callable[[Statement], Instruction | From]] = {
     "HEALTHCHECK": statements.parse_healthcheck,
     "LABEL": statements.parse_label,
     "MAINTAINER": statements.parse_maintainer,
+    "ONBUILD": statements.parse_on_build,
     "RUN": statements.parse_run,
     "SHELL": statements.parse_shell,
     "STOPSIGNAL": statements.parse_stop_signal,
     "USER": statements.parse_user,
     "VOLUME": statements.parse_volume,
     "WORKDIR": statements.parse_workdir,
-}
-_ABSENT = {
-    "ONBUILD": "put the instruction into the Dockerfiles that build on this image",
 }
 
 
@@ -94,6 +92,8 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
         instruction = _instruction(source, line)
         if isinstance(instruction, Arg):
             warnings += _unusable_names(source, instruction)
+        if isinstance(instruction, OnBuild):
+            warnings += _failing_trigger(source, instruction)
         if isinstance(instruction, From):
             stages.append((instruction, []))
         elif stages:
@@ -125,6 +125,64 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
     )
 
 
+def parse_trigger(file: Dockerfile, trigger: str, span: Span) -> tuple[Instruction, list[str]]:
+    """Parse what an ONBUILD recorded; returns the instruction and its warnings.
+
+    It stands where the FROM that executes it does, at *span*.  An escape directive of *file* is
+    not for the trigger's lines and words, which were written elsewhere.
+
+    Raises:
+        DockerfileError: the trigger is invalid; with the FROM, and the trigger as the hint.
+    """
+    try:
+        instruction = _trigger(trigger, span)
+    except FormatError as error:
+        hint = trigger_hint(shown(trigger), error.hint)
+        raise file.error(span, error.message, hint=hint) from error
+    if isinstance(instruction, Arg):
+        return instruction, list(_unusable_names(file, instruction))
+    return instruction, []
+
+
+def trigger_hint(trigger: str, hint: str) -> str:
+    """Return the hint of an error in a trigger, whose place in the file is that of the FROM."""
+    named = f"it stands in the trigger ONBUILD {trigger}"
+    return f"{named}; {hint}" if hint else named
+
+
+def shown(trigger: str) -> str:
+    """Return the first line of a trigger, as messages show it."""
+    return " ".join(trigger.partition("\n")[0].split())
+
+
+def _trigger(trigger: str, span: Span) -> Instruction:
+    # An image's config may hold half a surrogate pair, which is refused as other bytes are.
+    source = split(trigger.encode("utf-8", "surrogatepass"))
+    if len(source.lines) != 1:
+        raise FormatError("onbuild trigger should be a single expression")
+    (line,) = source.lines
+    moved = replace(line, span=replace(span, text=line.span.text))
+    statement = Statement.of(moved, source.escape)
+    instruction = _function(statement.word)(statement)
+    if isinstance(instruction, From):
+        raise FormatError("FROM isn't allowed as an ONBUILD trigger")
+    return instruction
+
+
+def _failing_trigger(source: Source, on_build: OnBuild) -> Iterator[str]:
+    """Yield a warning for a trigger that no build here could execute.
+
+    BuildKit records any text; a builder that comes later may know the instruction.
+    """
+    try:
+        _trigger(on_build.trigger, on_build.span)
+    except FormatError as error:
+        yield (
+            f"{source.name}:{on_build.span.first}: ONBUILD {shown(on_build.trigger)}: builds on "
+            f"this image will fail: {error.message}"
+        )
+
+
 def _instruction(source: Source, line: Line) -> Instruction | From:
     try:
         statement = Statement.of(line, source.escape)
@@ -148,7 +206,7 @@ def _unsupported_checks(source: Source) -> Iterator[str]:
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
-def _unusable_names(source: Source, arg: Arg) -> Iterator[str]:
+def _unusable_names(source: Source | Dockerfile, arg: Arg) -> Iterator[str]:
     """Yield a warning for each name that ``$`` cannot refer to.
 
     Older builders expanded and unquoted the names of ARG; BuildKit takes them as they are.
@@ -173,8 +231,6 @@ _QUOTES = str.maketrans("", "", "'\"\\`")
 
 
 def _function(word: str) -> Callable[[Statement], Instruction | From]:
-    if word in _ABSENT:
-        raise FormatError(f"{word} is not supported", hint=_ABSENT[word])
     if word not in _INSTRUCTIONS:
         raise FormatError(f"unknown instruction: {word}{suggest(word, _INSTRUCTIONS)}")
     return _INSTRUCTIONS[word]

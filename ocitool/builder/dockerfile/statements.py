@@ -24,6 +24,7 @@ from ocitool.builder.dockerfile.instructions import (
     Healthcheck,
     Label,
     Maintainer,
+    OnBuild,
     Run,
     Shell,
     StopSignal,
@@ -169,6 +170,28 @@ def parse_maintainer(statement: Statement) -> Maintainer:
     return Maintainer(span=statement.span, name=statement.only_argument())
 
 
+_ARRAYS = frozenset(("ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME"))
+
+
+def parse_on_build(statement: Statement) -> OnBuild:
+    parse_flags(statement.flags)
+    if not statement.rest:
+        raise FormatError("ONBUILD requires at least one argument")
+    word, rest = arguments.split_once(statement.rest)
+    word = word.upper()
+    if word == "ONBUILD":
+        raise FormatError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+    if word in ("FROM", "MAINTAINER"):
+        raise FormatError(f"{word} isn't allowed as an ONBUILD trigger")
+    # Words have to be separable now; what they mean is looked at where the trigger is executed.
+    words = arguments.split_flags(rest)[1]
+    if word in _ARRAYS:
+        arguments.parse_array(words)
+    elif words and word in ("ENV", "LABEL"):
+        arguments.parse_pairs(words, statement.escape, word)
+    return OnBuild(span=statement.span, trigger=statement.rest + _documents(statement))
+
+
 def parse_expose(statement: Statement) -> Expose:
     parse_flags(statement.flags)
     ports = arguments.split_blanks(statement.rest)
@@ -267,8 +290,12 @@ def _script(statement: Statement) -> tuple[Command, tuple[Heredoc, ...]]:
         return statement.command(), ()
     if len(statement.heredocs) == 1 and parse_opening(statement.rest) is not None:
         return Command(args=(statement.heredocs[0].content,), shell=True), statement.heredocs
-    documents = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in statement.heredocs)
-    return Command(args=(statement.rest + documents,), shell=True), ()
+    return Command(args=(statement.rest + _documents(statement),), shell=True), ()
+
+
+def _documents(statement: Statement) -> str:
+    """Return the heredocs as they stand behind an instruction's line."""
+    return "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in statement.heredocs)
 
 
 def parse_copy(statement: Statement) -> Copy:

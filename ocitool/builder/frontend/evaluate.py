@@ -207,6 +207,12 @@ def _healthcheck(state: StageState, check: do.Healthcheck) -> None:
     state.add_history(history.healthcheck(test))
 
 
+def _on_build(state: StageState, on_build: do.OnBuild) -> None:
+    # It has no entry in the history.
+    triggers = (*state.run.on_build, on_build.trigger)
+    state.run = replace(state.run, on_build=triggers)
+
+
 def _maintainer(state: StageState, maintainer: do.Maintainer) -> None:
     state.author = maintainer.name
     state.add_history(f"MAINTAINER {maintainer.name}")
@@ -224,6 +230,7 @@ _TABLE: Mapping[type, Callable[[StageState, Any], None]] = {
     do.Expose: _expose,
     do.StopSignal: _stop_signal,
     do.Healthcheck: _healthcheck,
+    do.OnBuild: _on_build,
     do.Maintainer: _maintainer,
 }
 

@@ -5,7 +5,8 @@ Nothing is executed here, and of images only the configuration is looked at, thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -25,7 +26,7 @@ from ocitool.builder.definition import (
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.arguments import nearest
 from ocitool.builder.dockerfile.lines import Span
-from ocitool.builder.dockerfile.parser import Dockerfile
+from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_hint
 from ocitool.builder.frontend import steps
 from ocitool.builder.frontend.evaluate import (
     StageState,
@@ -38,6 +39,7 @@ from ocitool.builder.frontend.stages import (
     Stage,
     global_scope,
     needed,
+    no_triggers,
     resolve,
     target_of,
 )
@@ -117,12 +119,14 @@ class _Frontend:
         self._context = self._graph.add(LocalContext())
         self._scratch = self._graph.add(Scratch())
         self._images: dict[tuple[str, Platform], int] = {}  # of COPY --from
+        self._bases: dict[int, ResolvedImage] = {}  # by stage
         self._done: dict[int, StageState] = {}
 
     def define(self) -> Definition:
         stages = resolve(self._file, self._globals)
         target = target_of(stages, self._target)
-        for stage in needed(self._file, stages, target):
+        needed(self._file, stages, target, no_triggers)
+        for stage in needed(self._file, stages, target, self._triggers):
             self._done[stage.index] = self._stage(stage)
         self._warn_of_unused()
         self._warn_of_unknown(stages)
@@ -144,20 +148,36 @@ class _Frontend:
             locations=self._graph.locations,
         )
 
+    def _triggers(self, stage: Stage, base: Stage | None) -> tuple[do.Instruction, ...]:
+        """Parse the triggers that the base of *stage* has for it: an image, or the stage *base*."""
+        texts = () if base is None else base.on_build
+        if isinstance(stage.base, str) and _starts_from_image(stage):
+            texts = self._base_image(stage, stage.base).config.run.on_build
+        triggers = []
+        for text in texts:
+            trigger, warnings = parse_trigger(self._file, text, stage.parsed.from_.span)
+            triggers.append(trigger)
+            for warning in warnings:
+                self._warn(warning)
+        return tuple(triggers)
+
     # -- a stage ----------------------------------------------------------------------------
 
     def _stage(self, stage: Stage) -> StageState:
         state = self._begin(stage)
         at = int(_starts_from_image(stage))
         total = _count_steps(stage)
-        for instruction in stage.parsed.instructions:
-            if is_configuration(instruction):
-                configure(state, instruction)
-            else:
-                before = state.vertex
-                text = " ".join(instruction.span.text.split())
-                self._step(stage, state, instruction, f"{_prefix(stage, at + 1, total)} {text}")
-                at += state.vertex != before  # what is not shown counts in the total alone
+        for number, instruction in enumerate(stage.instructions):
+            text = " ".join(instruction.span.text.split())
+            triggered = number < len(stage.triggers)
+            with _named(text) if triggered else contextlib.nullcontext():
+                text = f"ONBUILD {text}" if triggered else text
+                if is_configuration(instruction):
+                    configure(state, instruction)
+                else:
+                    before = state.vertex
+                    self._step(stage, state, instruction, f"{_prefix(stage, at + 1, total)} {text}")
+                    at += state.vertex != before  # what is not shown counts in the total alone
             for warning in undefined(state, instruction):
                 self._warn(warning)
         return state
@@ -167,20 +187,17 @@ class _Frontend:
             before = self._done[stage.base]
             return replace(
                 before,
+                run=replace(before.run, on_build=()),
                 scope=before.scope.copy(),
                 history=list(before.history),
                 has_cmd=False,
                 unset=set(),
             )
-        platform = self._platform
-        if stage.platform:
-            with self._location(stage.parsed.from_.span).in_errors():
-                platform = Platform.parse(stage.platform)
+        platform = self._platform_of(stage)
         run, base, vertex = RunConfig(working_dir="/"), None, self._scratch
         if _starts_from_image(stage):
             vertex, base = self._from(stage, stage.base, platform)
-            run = base.run
-            self._refuse_triggers(stage, run)
+            run = replace(base.run, on_build=())  # which are executed now, and inherited no further
         if "PATH" not in run.environment():
             run = run.with_env({"PATH": DEFAULT_PATH})
         scope = Scope(
@@ -202,13 +219,7 @@ class _Frontend:
 
     def _from(self, stage: Stage, reference: str, platform: Platform) -> tuple[int, ImageConfig]:
         location = self._location(stage.parsed.from_.span)
-        with location.in_errors():
-            try:
-                image = self._resolved(stage, reference, platform)
-            except (BadReference, BadDigest) as error:
-                message = f'failed to parse stage name "{reference}": {error.message}'
-                expanded = reference != stage.parsed.from_.image
-                raise FormatError(message, hint=ARG_HINT if expanded else error.hint) from error
+        image = self._base_image(stage, reference)
         actual = image.config.platform
         if (actual.os, actual.architecture) != (platform.os, platform.architecture):
             self._warn(
@@ -219,6 +230,25 @@ class _Frontend:
         name = f"{_prefix(stage, 1, _count_steps(stage))} FROM {reference}"
         return self._graph.add(vertex, location, name), image.config
 
+    def _platform_of(self, stage: Stage) -> Platform:
+        if not stage.platform:
+            return self._platform
+        with self._location(stage.parsed.from_.span).in_errors():
+            return Platform.parse(stage.platform)
+
+    def _base_image(self, stage: Stage, reference: str) -> ResolvedImage:
+        """Resolve the image that *stage* is based on, once."""
+        if stage.index not in self._bases:
+            platform = self._platform_of(stage)
+            with self._location(stage.parsed.from_.span).in_errors():
+                try:
+                    self._bases[stage.index] = self._resolved(stage, reference, platform)
+                except (BadReference, BadDigest) as error:
+                    message = f'failed to parse stage name "{reference}": {error.message}'
+                    expanded = reference != stage.parsed.from_.image
+                    raise FormatError(message, hint=ARG_HINT if expanded else error.hint) from error
+        return self._bases[stage.index]
+
     def _resolved(self, stage: Stage, reference: str, platform: Platform) -> ResolvedImage:
         """Resolve an image that *stage* names; the hint of an error says which stage was meant."""
         try:
@@ -228,14 +258,6 @@ class _Frontend:
             if near := nearest(reference, earlier):
                 error.hint = f"did you mean {near}? No earlier stage is named {reference!r}"
             raise
-
-    def _refuse_triggers(self, stage: Stage, run: RunConfig) -> None:
-        if run.on_build:
-            raise self._file.error(
-                stage.parsed.from_.span,
-                f"the base image has ONBUILD triggers ({run.on_build[0]}), which are not supported",
-                hint="write the triggers out in this Dockerfile, on a base without them",
-            )
 
     def _step(
         self, stage: Stage, state: StageState, instruction: do.Instruction, name: str
@@ -311,14 +333,27 @@ class _Frontend:
             self._warn(f"no stage is named {name!r}: --no-cache-filter has no effect on it")
 
 
+@contextlib.contextmanager
+def _named(trigger: str) -> Iterator[None]:
+    """Name *trigger* in the errors of the block: they show the FROM that executes it."""
+    try:
+        yield
+    except OcitoolError as error:
+        error.hint = trigger_hint(trigger, error.hint)
+        raise
+
+
 def _starts_from_image(stage: Stage) -> bool:
     return isinstance(stage.base, str) and stage.base != _SCRATCH
 
 
 def _count_steps(stage: Stage) -> int:
-    """Count the steps as BuildKit does: with ``WORKDIR /``, which is never shown."""
+    """Count the steps as BuildKit does, with two kinds that are never shown.
+
+    These are ``WORKDIR /``, and triggers that change the configuration.
+    """
     count = sum(not is_configuration(each) for each in stage.parsed.instructions)
-    return count + _starts_from_image(stage)
+    return count + len(stage.triggers) + _starts_from_image(stage)
 
 
 def _prefix(stage: Stage, number: int, total: int) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 from ocitool.builder.dockerfile.expand import WordError
-from ocitool.builder.dockerfile.instructions import Copy
+from ocitool.builder.dockerfile.instructions import Copy, Instruction, OnBuild
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
 from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import StageCycle, UnknownStage
@@ -22,13 +22,25 @@ class Stage:
     """One stage with its FROM expanded.
 
     ``base`` is an earlier stage's number or an image's name; ``"scratch"`` is the empty image.
-    ``sources`` has for each ``--from`` text the stage or image that it names.
+    ``sources`` has for each ``--from`` text the stage or image that it names.  ``triggers`` are
+    the instructions that the base has recorded for it, known once `needed` has found the base.
     """
 
     parsed: ParsedStage
     base: int | str
     platform: str = ""
     sources: Mapping[str, int | str]
+    triggers: tuple[Instruction, ...] = ()
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """All that is executed, triggers first."""
+        return (*self.triggers, *self.parsed.instructions)
+
+    @property
+    def on_build(self) -> tuple[str, ...]:
+        """The triggers for stages that are based on this one."""
+        return tuple(each.trigger for each in self.instructions if isinstance(each, OnBuild))
 
     @property
     def index(self) -> int:
@@ -84,21 +96,16 @@ def resolve(file: Dockerfile, scope: Scope) -> tuple[Stage, ...]:
         stages.append(Stage(parsed=parsed, base=base, platform=platform, sources={}))
         if origin.name:
             numbers[origin.name] = parsed.index
-    names = {stage.parsed.from_.name: stage.index for stage in stages if stage.parsed.from_.name}
-    return tuple(
-        Stage(
-            parsed=stage.parsed,
-            base=stage.base,
-            platform=stage.platform,
-            sources=_sources(file, stage, names),
-        )
-        for stage in stages
-    )
+    return tuple(_with_sources(file, stage, numbers) for stage in stages)
+
+
+def _with_sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> Stage:
+    return replace(stage, sources=_sources(file, stage, names))
 
 
 def _sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> dict[str, int | str]:
     found: dict[str, int | str] = {}
-    for instruction in stage.parsed.instructions:
+    for instruction in stage.instructions:
         if not isinstance(instruction, Copy) or instruction.from_ is None:
             continue
         text = instruction.from_
@@ -134,16 +141,43 @@ def target_of(stages: tuple[Stage, ...], target: str) -> Stage:
     )
 
 
-def needed(file: Dockerfile, stages: tuple[Stage, ...], target: Stage) -> tuple[Stage, ...]:
-    """Return the stages that *target* needs, itself last, each after what it needs."""
+Triggers: TypeAlias = Callable[[Stage, Stage | None], tuple[Instruction, ...]]
+"""Returns the triggers for a stage; the second argument is the stage that it is based on."""
+
+
+def no_triggers(stage: Stage, base: Stage | None) -> tuple[Instruction, ...]:
+    """Know no triggers: what is wrong in the file itself is found without any image."""
+    return ()
+
+
+def needed(
+    file: Dockerfile, stages: tuple[Stage, ...], target: Stage, triggers: Triggers
+) -> tuple[Stage, ...]:
+    """Return the stages that *target* needs, itself last, each after what it needs.
+
+    They have their *triggers*, which are asked for once the stage below is complete: a trigger
+    may need further stages.
+    """
+    names = {stage.parsed.from_.name: stage.index for stage in stages if stage.parsed.from_.name}
     done: dict[int, Stage] = {}
+    complete: dict[int, Stage] = {}
+
+    def wanted(stage: Stage) -> Iterator[int]:
+        base = None
+        if isinstance(stage.base, int):
+            yield stage.base
+            base = done[stage.base]
+        stage = _with_sources(file, replace(stage, triggers=triggers(stage, base)), names)
+        complete[stage.index] = stage
+        yield from (other for other in stage.sources.values() if isinstance(other, int))
+
     # The path from the target to the current stage, each with what it still refers to.
-    path = {target.index: iter(_wanted(target))}
+    path = {target.index: wanted(target)}
     while path:
-        index, wanted = next(reversed(path.items()))
-        other = next(wanted, None)
+        index, others = next(reversed(path.items()))
+        other = next(others, None)
         if other is None:
-            done[index] = stages[index]
+            done[index] = complete[index]
             del path[index]
         elif other in path:
             stage = stages[other]
@@ -153,10 +187,5 @@ def needed(file: Dockerfile, stages: tuple[Stage, ...], target: Stage) -> tuple[
                 hint="a stage may take files only from stages that do not need it",
             )
         elif other not in done:
-            path[other] = iter(_wanted(stages[other]))
+            path[other] = wanted(stages[other])
     return tuple(done.values())
-
-
-def _wanted(stage: Stage) -> list[int]:
-    """Return the numbers of the stages that *stage* refers to."""
-    return [other for other in (stage.base, *stage.sources.values()) if isinstance(other, int)]

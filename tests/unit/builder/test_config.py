@@ -163,13 +163,6 @@ def test_healthcheck_none_ends_an_inherited_one(project):
     assert fields["Healthcheck"] == {"Test": ["NONE"]}
 
 
-def test_a_base_with_triggers_is_refused_by_name(project):
-    project.image("base:1", config={"OnBuild": ["COPY . /src"]})
-    with pytest.raises(OcitoolError, match=r"ONBUILD triggers \(COPY \. /src\)") as caught:
-        project.build("FROM base:1")
-    assert caught.value.where == "Dockerfile:1" and caught.value.hint
-
-
 @pytest.mark.parametrize("count", [0, 1, 2, 4])
 def test_an_image_on_a_base_of_any_history_has_an_entry_for_each_layer(project, count):
     """Docker loads no image with more, and takes the entry of another layer if there are fewer."""
