@@ -84,7 +84,7 @@ def exclude_patterns(texts: Iterable[str]) -> tuple[Pattern, ...]:
                 raise FormatError(
                     'illegal exclusion pattern: "!"', hint="write a pattern after the !"
                 )
-        if not text or text.startswith("/"):
+        if not text:
             continue
         text = posixpath.normpath(text)
         path_pattern(text)  # refuses an invalid pattern

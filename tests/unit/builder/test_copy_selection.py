@@ -9,7 +9,9 @@ import os
 
 import pytest
 
+from ocitool.builder.context import statcache
 from ocitool.errors import BuildError, DockerfileError
+from ocitool.store.build_cache import BuildCache
 from tests.fixtures import images
 from tests.unit.builder.conftest import BuildFixture, owner, scratch
 
@@ -69,6 +71,8 @@ def test_patterns_of_what_is_left_out(files, flags, expected):
         ("--exclude=i/x g/./i", ["i/k.cfg"]),
         ("--exclude=e e/a", []),
         ("no/*/such", []),
+        ("/./e/a ../b.txt", ["b.txt", "e/a"]),
+        ("*/a e", ["e/a", "e/b.log", "e/f/c.log"]),
     ],
 )
 def test_paths_are_kept(files, sources, expected):
@@ -160,6 +164,50 @@ def test_a_copy_with_parents_is_another_step_than_one_without(project):
     plain = project.build("FROM base:1\nCOPY . /out/")
     kept = project.build("FROM base:1\nCOPY --parents d /out/")
     assert plain.tree["out/d"] == "5 711 0:0" and kept.tree["out/d"] == "5 700 0:0"
+
+
+@pytest.mark.parametrize(("from_", "root"), [("", "."), ("--from=s ", "/")])
+def test_other_flags_are_another_step(files, from_, root):
+    seen = {}
+    for flags in ("", "--exclude=e", "--parents", "--exclude=!e", "--parents --exclude=e"):
+        source = "*" if "--parents" in flags else root
+        built = files.build(f"{STAGE}COPY {from_}{flags} {source} /out/")
+        seen[flags] = taken(built)
+    assert seen[""] == seen["--parents"] == seen["--exclude=!e"] == sorted(FILES)
+    assert (
+        seen["--exclude=e"]
+        == seen["--parents --exclude=e"]
+        == [path for path in sorted(FILES) if not path.startswith("e/")]
+    )
+
+
+def test_an_image_with_parents_keeps_what_is_there(project):
+    project.image("base:1", {"out/d": {"mode": 0o700}})
+    project.image("from:1", {"d": {"mode": 0o711}, "d/f": "1"})
+    plain = project.build("FROM base:1\nCOPY --from=from:1 / /out/")
+    kept = project.build("FROM base:1\nCOPY --from=from:1 --parents d /out/")
+    assert plain.tree["out/d"] == "5 711 0:0" and kept.tree["out/d"] == "5 700 0:0"
+
+
+def test_what_is_excluded_is_not_opened(files):
+    """A tree deeper than a context may have, behind rules that ask for each directory."""
+    deep = os.fspath(files.top / "deep")
+    os.makedirs(f"{deep}/{'d/' * 420}")
+    files.put({".dockerignore": "**/x"})
+    assert "b.txt" in taken(files.build(scratch("COPY --exclude=deep . /out/")))
+    assert taken(files.build(scratch("COPY --parents b.txt /out/"))) == ["b.txt"]
+    with pytest.raises(BuildError, match="nested"):
+        files.build(scratch("COPY . /out/"))
+
+
+def test_two_selections_do_not_forget_each_others_files(files, monkeypatch):
+    for name in ("_TICK", "_COARSE"):  # the files are new, and known to stay as they are
+        monkeypatch.setattr(statcache, name, -(10**12))
+    text = scratch("COPY --exclude=**/*.log . /out/", "COPY . /all/", "COPY --parents **/a /out/")
+    files.build(text)
+    written = []
+    monkeypatch.setattr(BuildCache, "put_directories", lambda *given: written.append(given))
+    assert files.build(text).executed == [] and written == []
 
 
 @pytest.mark.parametrize("pattern", ["[", "a/[b-", "!", "! ", "\\\\"])
