@@ -113,6 +113,7 @@ class Location:
     file: str
     line: int  # the first one, from 1
     excerpt: tuple[str, ...] = ()  # the lines themselves
+    note: str = ""  # where the instruction stands that these lines execute, if not in them
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
@@ -120,6 +121,15 @@ class Location:
     @contextlib.contextmanager
     def in_errors(self) -> Iterator[None]:
         """Add this location to the errors that are raised within the block."""
+        try:
+            with self._placed():
+                yield
+        except OcitoolError as error:
+            error.hint = "; ".join(filter(None, (self.note, error.hint)))
+            raise
+
+    @contextlib.contextmanager
+    def _placed(self) -> Iterator[None]:
         try:
             yield
         except DockerfileError:

@@ -121,6 +121,15 @@ def test_a_change_that_is_not_utf_8(tmp_path, run_cli, store_root):
     assert done.code == 1 and "--change:2: invalid UTF-8 text" in done.stderr
 
 
+def test_a_change_may_record_triggers(tmp_path, run_cli, store_root):
+    with tarfile.open(tmp_path / "t.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("f"))
+    words = ("-c", "ONBUILD COPY f /x", "--change", "ONBUILD ENV a=$b", tmp_path / "t.tar", "a:1")
+    run_cli("import", *words, root=store_root).ok()
+    shown = run_cli("inspect", "-f", "{{json .Config.OnBuild}}", "a:1", root=store_root).ok()
+    assert shown.stdout == '["COPY f /x","ENV a=$b"]\n'
+
+
 def test_without_a_context_the_dockerfile_is_on_standard_input(tmp_path, run_cli, store_root):
     (tmp_path / "f").touch()
     text = "FROM scratch\nENV A=1\nCOPY . /\n"

@@ -137,17 +137,16 @@ def parse_trigger(file: Dockerfile, trigger: str, span: Span) -> tuple[Instructi
     try:
         instruction = _trigger(trigger, span)
     except FormatError as error:
-        hint = trigger_hint(shown(trigger), error.hint)
+        hint = "; ".join(filter(None, (trigger_note(shown(trigger)), error.hint)))
         raise file.error(span, error.message, hint=hint) from error
     if isinstance(instruction, Arg):
         return instruction, list(_unusable_names(file, instruction))
     return instruction, []
 
 
-def trigger_hint(trigger: str, hint: str) -> str:
-    """Return the hint of an error in a trigger, whose place in the file is that of the FROM."""
-    named = f"it stands in the trigger ONBUILD {trigger}"
-    return f"{named}; {hint}" if hint else named
+def trigger_note(trigger: str) -> str:
+    """Say where an error in a trigger is, which is shown with the FROM that executes it."""
+    return f"it stands in the trigger ONBUILD {trigger}"
 
 
 def shown(trigger: str) -> str:

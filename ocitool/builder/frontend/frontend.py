@@ -5,8 +5,7 @@ Nothing is executed here, and of images only the configuration is looked at, thr
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -26,7 +25,7 @@ from ocitool.builder.definition import (
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.arguments import nearest
 from ocitool.builder.dockerfile.lines import Span
-from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_hint
+from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
 from ocitool.builder.frontend import steps
 from ocitool.builder.frontend.evaluate import (
     StageState,
@@ -169,14 +168,17 @@ class _Frontend:
         total = _count_steps(stage)
         for number, instruction in enumerate(stage.instructions):
             text = " ".join(instruction.span.text.split())
-            triggered = number < len(stage.triggers)
-            with _named(text) if triggered else contextlib.nullcontext():
-                text = f"ONBUILD {text}" if triggered else text
+            location = self._location(instruction.span)
+            if number < len(stage.triggers):
+                location = replace(location, note=trigger_note(text))
+                text = f"ONBUILD {text}"
+            with location.in_errors():
                 if is_configuration(instruction):
                     configure(state, instruction)
                 else:
                     before = state.vertex
-                    self._step(stage, state, instruction, f"{_prefix(stage, at + 1, total)} {text}")
+                    name = f"{_prefix(stage, at + 1, total)} {text}"
+                    self._step(stage, state, instruction, location, name)
                     at += state.vertex != before  # what is not shown counts in the total alone
             for warning in undefined(state, instruction):
                 self._warn(warning)
@@ -260,28 +262,31 @@ class _Frontend:
             raise
 
     def _step(
-        self, stage: Stage, state: StageState, instruction: do.Instruction, name: str
+        self,
+        stage: Stage,
+        state: StageState,
+        instruction: do.Instruction,
+        location: Location,
+        name: str,
     ) -> None:
-        location = self._location(instruction.span)
-        with location.in_errors():
-            vertex: Step | None
-            if isinstance(instruction, do.Run):
-                vertex, created_by = steps.run(state, instruction)
-            elif isinstance(instruction, do.Workdir):
-                vertex, created_by = steps.workdir(state, instruction)
-            elif isinstance(instruction, do.Copy | do.Add):
-                source, called = self._source(stage, state, instruction, location)
-                vertex, created_by = steps.copy(state, instruction, source, called)
-                self._warn_of_slashes(instruction, location)
-            else:
-                raise AssertionError(f"neither configuration nor a step: {instruction}")
-            if vertex is None:
-                state.add_history(created_by)
-                return
-            state.vertex = self._graph.add(vertex, location, name)
-            if stage.parsed.from_.name in self._no_cache_filter:
-                self._uncached.add(state.vertex)
-            state.add_history(created_by, state.vertex)
+        vertex: Step | None
+        if isinstance(instruction, do.Run):
+            vertex, created_by = steps.run(state, instruction)
+        elif isinstance(instruction, do.Workdir):
+            vertex, created_by = steps.workdir(state, instruction)
+        elif isinstance(instruction, do.Copy | do.Add):
+            source, called = self._source(stage, state, instruction, location)
+            vertex, created_by = steps.copy(state, instruction, source, called)
+            self._warn_of_slashes(instruction, location)
+        else:
+            raise AssertionError(f"neither configuration nor a step: {instruction}")
+        if vertex is None:
+            state.add_history(created_by)
+            return
+        state.vertex = self._graph.add(vertex, location, name)
+        if stage.parsed.from_.name in self._no_cache_filter:
+            self._uncached.add(state.vertex)
+        state.add_history(created_by, state.vertex)
 
     def _source(
         self, stage: Stage, state: StageState, instruction: do.Copy | do.Add, location: Location
@@ -331,16 +336,6 @@ class _Frontend:
     def _warn_of_unknown(self, stages: Sequence[Stage]) -> None:
         for name in sorted(self._no_cache_filter - {stage.parsed.from_.name for stage in stages}):
             self._warn(f"no stage is named {name!r}: --no-cache-filter has no effect on it")
-
-
-@contextlib.contextmanager
-def _named(trigger: str) -> Iterator[None]:
-    """Name *trigger* in the errors of the block: they show the FROM that executes it."""
-    try:
-        yield
-    except OcitoolError as error:
-        error.hint = trigger_hint(trigger, error.hint)
-        raise
 
 
 def _starts_from_image(stage: Stage) -> bool:

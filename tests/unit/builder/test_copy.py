@@ -242,6 +242,16 @@ def test_heredocs(project):
     assert built.tree["single"].startswith("0 644 0:0 ")
 
 
+@pytest.mark.parametrize("names", [("a", "b"), ("a", "a")])
+@pytest.mark.parametrize("instruction", ["COPY", "ADD"])
+def test_of_several_heredocs_to_one_file_the_last_one_is_it(project, instruction, names):
+    one, two = names
+    built = project.build(
+        f"FROM scratch\n{instruction} <<{one} <<{two} /f\nfirst\n{one}\nsecond\n{two}\n"
+    )
+    assert list(built.tree) == ["f"] and built.read("f") == "second\n"
+
+
 @pytest.mark.parametrize("line", ["COPY gone /", "ADD gone /", "COPY --chown=nobody f /"])
 def test_what_fails_shows_its_lines_of_the_dockerfile(sources, line):
     with pytest.raises(BuildError) as caught:

@@ -279,6 +279,13 @@ def test_a_trigger_takes_files_from_earlier_stages_alone(trigger, message):
     assert caught.value.message == message and caught.value.where == "Dockerfile:2"
 
 
+def test_an_image_that_a_trigger_names_is_missing_at_the_from():
+    with pytest.raises(ImageNotFound) as caught:
+        define_on(("COPY --from=gone /l /l",), "# x", "FROM base")
+    assert caught.value.where == "Dockerfile:2"
+    assert caught.value.hint == "it stands in the trigger ONBUILD COPY --from=gone /l /l"
+
+
 # -- built ----------------------------------------------------------------------------------
 
 
@@ -325,6 +332,7 @@ def test_a_trigger_that_fails_leaves_nothing_and_shows_the_from(project):
     with pytest.raises(BuildError, match='"/gone": not found') as caught:
         project.build("FROM base:1", "child:1")
     assert caught.value.where == "Dockerfile:1"
+    assert caught.value.hint.startswith("it stands in the trigger ONBUILD COPY gone /f; ")
     names = [str(Reference.parse(name)) for name in ("base:1", "child:1")]
     assert [project.store.refs.get(name) is None for name in names] == [False, True]
 

@@ -132,6 +132,24 @@ def test_a_heredoc_that_is_a_program(tools):
     assert changed(built, -1) == []
 
 
+def test_heredocs_of_triggers(tools):
+    lines = (
+        "FROM base:1",
+        "USER 12",
+        "ONBUILD WORKDIR /w",
+        "ONBUILD ENV A=1",
+        "ONBUILD RUN <<one\necho $A $PWD\nid -u\none",
+        "ONBUILD RUN <<prog\n#!/bin/sh -e\necho $0\nprog",
+        "ONBUILD RUN cat <<a && cat <<'b'\nx$A\na\ny$A\nb",
+        "ONBUILD USER 0",
+    )
+    tools.build("\n".join(lines), "triggers:1")
+    built = tools.build("FROM triggers:1\nRUN id -u")
+    assert built.output == "1 /w\n12\n/dev/pipes/prog\nx1\ny$A\n0\n"
+    assert not built.config.get("OnBuild")
+    assert tools.build("FROM triggers:1\nRUN id -u").executed == []
+
+
 def test_output_comes_in_order(tools):
     loop = "i=0; while [ $i -lt 300 ]; do echo o$i; echo e$i >&2; i=$((i+1)); done"
     built = run(tools, f"RUN {loop}")
