@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.context.ignore import State as IgnoreState
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
-from ocitool.builder.context.selection import Enter, Selection, Verdict, joined
+from ocitool.builder.context.selection import Enter, Selection, Verdict, joined, takes_itself
 from ocitool.builder.context.statcache import StatCache, State
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer.changes.describe import Links, describe
@@ -221,12 +221,16 @@ class Context:
                 continue
             child = f"{path}/{name}" if path else name
             digest = self._directory(child, below, links, walk)
-            if below.ignored and digest == _EMPTY:
+            if below.ignored and digest == _EMPTY and not self._left_empty(child, below):
                 continue
             change = describe(f"{host_path}/{name}", name, found, {})
             assert change is not None  # only sockets have none
             parts.append(f"{digest} {identity(change.entry, owners=False)}")
         return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _left_empty(self, directory: str, verdict: Verdict) -> bool:
+        """Say whether *directory*, of which nothing is taken, is sent for what is excluded."""
+        return takes_itself(verdict) and self._has_something(directory)
 
     def _verdict(self, path: str) -> IgnoreState:
         state = self._walker.root
@@ -266,10 +270,11 @@ class Context:
             if below.ignored:
                 # Only there for what is re-included below it.
                 first = next(content, None)
-                if first is None:
+                if first is None and not self._left_empty(child, below):
                     continue
                 yield change.entry, ""
-                yield first
+                if first is not None:
+                    yield first
             else:
                 yield change.entry, ""
             yield from content

@@ -117,8 +117,13 @@ def _enter(state: _Joint, name: str, is_dir: bool) -> _Joint:
 def joined(selection: Selection, *others: tuple[Enter, Verdict]) -> tuple[Enter, Verdict]:
     """Return how a walk follows *selection*, and its verdict where the walk begins.
 
-    *others* are the same of further rules, which have to take a path as well.
+    *others* are the same of further rules, which have to take a path as well, first of all.
     """
     own = [(walker.enter, walker.root) for walker in selection.walkers()]
     parts = (*others, *own)
     return parts[0] if len(parts) == 1 else (_enter, _joint(parts))
+
+
+def takes_itself(verdict: Verdict) -> bool:
+    """Say whether a selection takes a path, whatever the rules say that it was joined to."""
+    return isinstance(verdict, _Joint) and not any(state.ignored for _, state in verdict.parts[1:])

@@ -102,6 +102,7 @@ class Solver:
         inputs = self._inputs(vertex)
         if isinstance(vertex, Copy):
             self._warn_of_one_name(number, vertex.dest, inputs)
+            self._warn_of_exclude(number, vertex, inputs)
         key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents)
         step, began = self._begin(number), time.monotonic()
         cache = self._empty_cache if number in self._definition.uncached else self._cache
@@ -166,6 +167,15 @@ class Solver:
                 f"{self._definition.locations[number]}: {len(files)} files for a destination "
                 f"without a slash at its end: unless {dest} is a directory, each replaces the "
                 "one before"
+            )
+            self._progress.emit(Notice(text=text, level="warning"))
+
+    def _warn_of_exclude(self, number: int, step: Copy, inputs: Inputs) -> None:
+        """Warn where nothing could be excluded: what names a file, or an archive, takes it."""
+        if step.exclude and inputs.contents and all(each.name for each in inputs.contents):
+            text = (
+                f"{self._definition.locations[number]}: --exclude has no effect: it is for what "
+                "is in a directory, and no source is one"
             )
             self._progress.emit(Notice(text=text, level="warning"))
 

@@ -11,6 +11,7 @@ import pytest
 
 from ocitool.builder.context import statcache
 from ocitool.errors import BuildError, DockerfileError
+from ocitool.progress import Notice
 from ocitool.store.build_cache import BuildCache
 from tests.fixtures import images
 from tests.unit.builder.conftest import BuildFixture, owner, scratch
@@ -30,6 +31,11 @@ def taken(built, top="out/"):
     """What is below *top*, without the directories that have something in them."""
     names = sorted(path.removeprefix(top) for path in built.tree if path.startswith(top))
     return [name for name in names if not any(each.startswith(f"{name}/") for each in names)]
+
+
+def notices(built):
+    """The warnings while the steps were executed."""
+    return "".join(event.text for event in built.events.events if isinstance(event, Notice))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +106,18 @@ def test_what_an_ignore_file_excludes_is_not_found(files):
     assert "ignore file" in caught.value.hint
 
 
+def test_a_directory_that_is_sent_for_what_is_excluded_stays_empty(files):
+    files.put({".dockerignore": "*\n!e/a\n!g/h/k.cfg"})
+    both = scratch("COPY --exclude=**/a --exclude=g/h . /out/")
+    first = files.build(both)
+    assert taken(first) == ["e", "g"]
+    assert taken(files.build(scratch("COPY --exclude=e/* --exclude=g . /out/"))) == ["e"]
+    assert taken(files.build(scratch("COPY --parents --exclude=**/a e g/*/x /out/"))) == ["e"]
+    (files.top / "e/a").unlink()
+    second = files.build(both)
+    assert taken(second) == ["g"] and second.digest != first.digest
+
+
 def test_a_link_is_taken_as_a_link_and_followed_before_the_pivot(files):
     files.put({"way": {"link": "e"}})
     built = files.build(scratch("COPY --parents way way/./f /out/"))
@@ -109,6 +127,9 @@ def test_a_link_is_taken_as_a_link_and_followed_before_the_pivot(files):
 def test_a_named_file_is_never_excluded(files):
     built = files.build(scratch("COPY --exclude=*.log --exclude=b.txt a.log b.* /out/"))
     assert taken(built) == ["a.log", "b.txt"]
+    assert "Dockerfile:2: --exclude has no effect" in notices(built)
+    built = files.build(scratch("COPY --exclude=*.log a.log e /", "COPY --exclude=* no* /x/"))
+    assert {"a.log", "a"} <= set(built.tree) and notices(built) == ""
 
 
 def test_parents_have_the_attributes_of_the_source_but_where_they_are(project):
