@@ -139,6 +139,7 @@ def _become(command: list[str], shim: int, begin: int, ready: int, said: int) ->
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _SIGKILL)
         if not os.read(begin, 1):
             os._exit(0)  # the shim has ended
+        _leave_mounts()
         namespace = os.open(f"/proc/{shim}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         for stream, fd in enumerate((ready, namespace, said)):
             os.dup2(fd, stream)
@@ -149,6 +150,20 @@ def _become(command: list[str], shim: int, begin: int, ready: int, said: int) ->
         os.write(said, str(error).encode("utf-8", "replace"))
     finally:
         os._exit(127)
+
+
+def _leave_mounts() -> None:
+    """Enter a mount namespace from which nothing is propagated to the host.
+
+    slirp4netns makes the root private, and no mount below it, before it detaches the tree that it
+    leaves; so it would unmount on the host what stands in shared mounts.  Who may not make such a
+    namespace has the helper do so in a user namespace, whose mounts are slaves.
+    """
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+    except syscalls.Refused:
+        return
+    syscalls.make_slave()
 
 
 def _raise_loopback() -> None:

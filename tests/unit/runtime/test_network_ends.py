@@ -111,3 +111,27 @@ def test_when_the_shim_is_killed(start):
     _, init, shim, helper = start("sleep", "1000")
     signal.pidfd_send_signal(shim, signal.SIGKILL)
     assert end(init, shim, helper)
+
+
+@pytest.fixture
+def shared(request, tmp_path):
+    """A mount that other namespaces share, as all are under systemd, with another one in it."""
+    request.getfixturevalue("root_only")
+    outer, inner = tmp_path / "shared", tmp_path / "shared/inner"
+    outer.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "shared", outer], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", outer], check=True)
+        inner.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "inner", inner], check=True)
+        yield inner
+    finally:
+        subprocess.run(["umount", "--lazy", "--recursive", outer], check=True)
+
+
+def test_no_mount_of_the_host_goes_with_it(start, shared):
+    """slirp4netns makes only the root private before it detaches the tree it has left."""
+    owner, *_ = start("cat")
+    owner.stdin.close()
+    assert owner.wait(60) == 0
+    assert shared.is_mount()
