@@ -17,6 +17,7 @@ pytest_plugins = (
     "tests.fixtures.tools",
     "tests.fixtures.trees",
     "tests.fixtures.users",
+    "tests.fixtures.ci_image",
     "tests.fixtures.networks",
     "tests.fixtures.proot",
 )

@@ -10,21 +10,18 @@ import base64
 import json
 import os
 import re
-import sys
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures import recipes
-from tests.fixtures.programs import CHECKOUT, Finished, execute, python_environment
+from tests.fixtures.programs import CHECKOUT, Finished, execute
 from tests.fixtures.recipes import HOST, SECRET, Container, Volumes
 from tests.fixtures.servers import PASSWORD, USER, protected_registry
-from tests.fixtures.trees import new_directory, remove_tree
+from tests.fixtures.trees import remove_tree
 
 MODES = CHECKOUT / "docs/modes.md"
-SCRIPT = CHECKOUT / "testdata/image/build.py"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 #: RUN with other owners and another user, of which no single ID is enough.
 DEBIAN = """\
@@ -94,72 +91,6 @@ def test_archives_keep_what_the_page_says():
 # -- the image -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """An image that `make image` has built, by name, and its store."""
-
-    name: str
-    root: Path
-
-    def inspect(self) -> dict[str, object]:
-        """Return what ``ocitool inspect`` says of it."""
-        words = [sys.executable, "-m", "ocitool", "--root", self.root, "inspect", self.name]
-        (fields,) = json.loads(execute(words, env=python_environment()).ok().stdout)
-        return fields
-
-
-@pytest.fixture(scope="session")
-def make_image(root_only, session_tree, network, debian_base, registry):
-    """Return a function that builds the image in a store of its own."""
-    # An old time: most files of the layers are newer.
-    env = python_environment({"SOURCE_DATE_EPOCH": "1000000000"})
-
-    def make_image(name: str, **variables: str) -> Built:
-        root = new_directory(session_tree, "image")
-        name = f"{registry}/{root.name}/{name}:1"
-        words = [sys.executable, SCRIPT, "--root", root, "--base", debian_base, "--tag", name]
-        done = execute(words, env=env | variables, timeout=900).ok()
-        assert re.search(rf"{name}: [45]\d\.\d MB compressed on top of its base", done.stdout)
-        return Built(name, root)
-
-    return make_image
-
-
-@pytest.fixture(scope="session")
-def built(make_image):
-    """The image, pushed to the registry."""
-    image = make_image("ocitool")
-    words = [sys.executable, "-m", "ocitool", "--root", image.root, "push", "-q", image.name]
-    execute(words, env=python_environment()).ok()
-    return image
-
-
-@pytest.fixture(scope="session")
-def image(built, docker):
-    """The image in docker's engine."""
-    docker("pull", "-q", built.name)
-    yield built.name
-    docker("rmi", "-f", built.name)
-
-
-@pytest.fixture
-def run_image(docker):
-    """Return a function that runs a container to its end.
-
-    Docker 20.10, where others start and stop many containers, at times starts one whose root is
-    not mounted.  Nothing of it has run then, so it is started again.
-    """
-
-    def run_image(*words: str) -> Finished:
-        for _ in range(20):
-            done = execute(docker.command("run", *words))
-            if done.code != 127 or "executable file not found in $PATH" not in done.stderr:
-                break
-        return done
-
-    return run_image
-
-
 @pytest.mark.campaign
 def test_two_builds_make_one_image(built, make_image):
     """The second one as in a container of docker's defaults."""
@@ -193,10 +124,10 @@ def test_containerd_runs_it(built, docker):
 
 
 @pytest.mark.campaign
-def test_docker_runs_it_as_a_command_and_as_a_shell(image, run_image):
-    assert run_image("--rm", image, "--version").ok().stdout.startswith("ocitool version")
-    assert run_image("--rm", image).ok().stdout.startswith("Usage: ocitool")
-    shell = ("--rm", "--entrypoint", "", "-e", "PYTHONPATH=/tmp", image, "sh", "-ec")
+def test_docker_runs_it_as_a_command_and_as_a_shell(ci_image, run_image):
+    assert run_image("--rm", ci_image, "--version").ok().stdout.startswith("ocitool version")
+    assert run_image("--rm", ci_image).ok().stdout.startswith("Usage: ocitool")
+    shell = ("--rm", "--entrypoint", "", "-e", "PYTHONPATH=/tmp", ci_image, "sh", "-ec")
     programs = ("git", "slirp4netns", "fuse-overlayfs", "newuidmap", "tar", "gzip")
     found = run_image(*shell, f"which {' '.join(programs)}; ocitool info").ok().stdout
     assert all(f"/{program}\n" in found for program in programs)
@@ -229,14 +160,14 @@ def volumes(tmp_path, protected):
 
 
 @pytest.fixture
-def run_job(run_image, image, protected, volumes):
+def run_job(run_image, ci_image, protected, volumes):
     """Return a function that runs the containers of a job, and returns what the last one said."""
 
     def run_job(containers: list[Container], check: bool = True) -> Finished:
         for script in volumes.top.glob("scripts/*"):
             script.write_text(script.read_text().replace(HOST, protected))
         for each in containers:
-            words = [word.replace(HOST, protected) for word in each.command(image)]
+            words = [word.replace(HOST, protected) for word in each.command(ci_image)]
             done = run_image("-e", f"{SECRET}={PASSWORD}", *words)
             assert done.code == 0 or not check, str(done)
         return done
@@ -317,12 +248,12 @@ def mode_rows() -> list[tuple[str, str, str]]:
 @pytest.mark.campaign
 @pytest.mark.parametrize(("options", "mode", "ids"), mode_rows())
 def test_the_mode_is_the_one_of_the_table(
-    options, mode, ids, image, run_image, busybox_base, tmp_path
+    options, mode, ids, ci_image, run_image, busybox_base, tmp_path
 ):
     tmp_path.chmod(0o755)
     (tmp_path / "Dockerfile").write_text(SIMPLE.format(busybox=busybox_base))
     given = [] if options == "none" else options.split()
-    run = ("--rm", "-v", f"{tmp_path}:/workspace:ro", *given, image)
+    run = ("--rm", "-v", f"{tmp_path}:/workspace:ro", *given, ci_image)
     info = run_image(*run, "info").ok().stdout
     found = re.search(r"^Containers: +(?:supported \()?(.*?)\)?$", info, re.MULTILINE)
     assert found is not None and found[1] == ("not supported" if mode == "none" else mode)
