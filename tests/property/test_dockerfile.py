@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,17 +15,23 @@ from hypothesis import strategies as st
 
 from ocitool.builder.chown_chmod import parse_chmod, parse_chown
 from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.definition import Definition, ResolvedImage
 from ocitool.builder.dockerfile import expand as words
 from ocitool.builder.dockerfile import values
 from ocitool.builder.dockerfile.durations import parse_duration
-from ocitool.builder.dockerfile.parser import parse
-from ocitool.errors import FormatError
+from ocitool.builder.dockerfile.parser import parse, parse_trigger
+from ocitool.builder.frontend.frontend import Arguments, define
+from ocitool.errors import FormatError, OcitoolError
+from ocitool.oci.config import ImageConfig, RunConfig
+from ocitool.oci.digest import Digest
+from ocitool.oci.platform import this_platform
 from tests.fixtures.examples import examples
 
 # Text that comes near the grammar: pieces of it, in any order.
 PIECES = st.sampled_from(
     [
         *("FROM a", "RUN ", "COPY ", "ADD ", "ENV ", "ARG ", "LABEL ", "HEALTHCHECK ", "EXPOSE "),
+        "ONBUILD ",
         *("#", "escape=`", "<<E", "<<-'E'", "E", "--from=", "--x", '["', '"]', "'", '"', "\\"),
         *("`", "\n", "\r\n", "\t", " ", "=", "$", "${", "}", "a", "1", ":-", "/", "%", "|"),
     ]
@@ -41,6 +48,17 @@ def test_parsing_raises_format_errors_only(text: bytes) -> None:
             continue
         spans = [i.span for stage in dockerfile.stages for i in (stage.from_, *stage.instructions)]
         assert all(one.last < other.first for one, other in pairwise(spans))
+
+
+@given(st.one_of(st.text(st.characters(), max_size=100), LINES))  # surrogates, too
+def test_triggers_of_an_image_raise_format_errors_only(trigger: str) -> None:
+    file = parse(b"# x\nFROM a")
+    try:
+        instruction, _ = parse_trigger(file, trigger, file.stages[0].from_.span)
+    except FormatError as error:
+        assert error.where or "Dockerfile:2" in str(error)
+    else:
+        assert instruction.span.first == 2
 
 
 @given(st.text(max_size=50), st.sampled_from("\\`"))
@@ -173,3 +191,63 @@ def test_ignore_files_raise_format_errors_only(text: bytes, path: str) -> None:
         return
     rules.ignored(path)
     assert rules.digest.startswith("sha256:")
+
+
+# Instructions as triggers, and as lines of the Dockerfile itself.
+LINES_OF_A_STAGE = st.lists(
+    st.sampled_from(
+        [
+            *("ARG A=1", "ARG A", "ARG G", "ENV A=$A.$G B=2", "WORKDIR $A", "WORKDIR /w", "USER 5"),
+            *("RUN make $A", 'RUN ["a", "$A"]', "RUN <<E\n$A\nE", "RUN <<E\n#!/bin/a\nE", "CMD a"),
+            *("COPY a $A b/", "ADD --chown=$A a b", "COPY --from=lib /l $A", "COPY --from=0 /m /m"),
+            *("COPY <<E <<'F' /d/\n$A\nE\n$A\nF", "COPY --from=image / /i", "LABEL a=$A"),
+            *("EXPOSE $B", "ONBUILD ENV A=$A"),
+            *('SHELL ["a"]', "ENTRYPOINT e", "VOLUME /v", "STOPSIGNAL 9", "HEALTHCHECK CMD $A"),
+            *("MAINTAINER me", "COPY --from=late / /", "COPY --from=self / /", "COPY --from=9 / /"),
+        ]
+    ),
+    max_size=8,
+)
+
+
+@given(LINES_OF_A_STAGE, LINES_OF_A_STAGE, st.booleans())
+def test_triggers_make_what_their_lines_make_behind_from(
+    triggers: list[str], own: list[str], of_a_stage: bool
+) -> None:
+    """Whether an image has recorded them or an earlier stage, but for names and locations."""
+    if of_a_stage:
+        triggers = [each for each in triggers if not each.startswith(("MAINTAINER", "ONBUILD"))]
+        stage = "\n".join(f"ONBUILD {each}" for each in triggers)
+        first = _defined((), f"FROM other AS base\n{stage}", own)
+        second = _defined((), "FROM other AS base", [*triggers, *own])
+    else:
+        first = _defined(tuple(triggers), "FROM other AS unused", own)
+        second = _defined((), "FROM other AS unused", [*triggers, *own])
+    assert first == second
+
+
+def _defined(on_build: tuple[str, ...], second: str, lines: list[str]) -> object:
+    """Return a definition without names and locations, with its warnings, or that there is none."""
+    head = f"ARG G=global\nFROM other AS lib\nRUN l\n{second}\nFROM base AS self"
+    file = parse("\n".join([head, *lines, "FROM other AS late"]).encode())
+
+    def resolve(reference: str, platform: object) -> ResolvedImage:
+        run = RunConfig(on_build=on_build if reference == "base" else ())
+        config = ImageConfig(platform=this_platform(), run=run)
+        return ResolvedImage(digest=Digest.parse(f"sha256:{'a' * 64}"), config=config)
+
+    warnings: list[str] = []
+    arguments = Arguments(platform=this_platform(), build_platform=this_platform(), target="self")
+    try:
+        made = define(file, arguments, resolve, warnings.append)
+    except OcitoolError:  # of several faults those of the file itself are found first
+        return "an error"
+    texts = sorted(re.sub(r"^\S+: ", "", text) for text in warnings)
+    return _unlocated(made), texts
+
+
+def _unlocated(made: Definition) -> tuple[object, ...]:
+    base = made.image.base
+    assert base is not None
+    known = replace(base, run=replace(base.run, on_build=()))
+    return made.vertices, made.result, replace(made.image, base=known), made.epoch
