@@ -81,7 +81,10 @@ def main() -> int:
 
 
 STORE = ("unpack", "remove", "commit", "pack", "walk", "names", "tag", "together")
-NAMES = ("cached-a", "cached-b", "cold-b", "pull-b", "run", "isolation", "files", "network", *STORE)
+NAMES = (
+    *("cached-a", "cached-b", "cold-b", "pull-b", "run", "isolation", "files", "apt", "network"),
+    *STORE,
+)
 #: These take less than a second: more rounds, and nothing is left to settle.
 SHORT = frozenset({"run", "isolation", "network", "names", "tag", "together", "commit", "walk"})
 
@@ -122,6 +125,13 @@ def table(contexts: dict[str, Path], base: str, image: str) -> list[Row]:
             "files",
             "files",
             "run --rm, 3,000 files and 600 processes, in each isolation",
+            target="<= 1.5 namespaces",
+        ),
+        Row(
+            "apt",
+            "apt",
+            "run --rm, apt-get install of ten packages, in each isolation",
+            image=f"{base.rpartition('/')[0]}/debian:base",
             target="<= 1.5 namespaces",
         ),
         Row("network", "network", "run --rm, true, on each network", target="<= 1.3 host"),

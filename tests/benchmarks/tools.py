@@ -126,6 +126,12 @@ FILES = (
 )
 
 
+#: Their archives are in the image, so that no mirror is measured.
+PACKAGES = "ca-certificates curl file git less nano procps python3 sqlite3 xz-utils"
+ARCHIVES = "rm /etc/apt/apt.conf.d/docker-clean && apt-get update -q && apt-get install -q -y"
+APT = "DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-download --no-install-recommends"
+
+
 class Isolated(Ours):
     """ocitool with the isolation that the tool is named after."""
 
@@ -139,11 +145,19 @@ class Isolated(Ours):
     def prepare(self, row: Row) -> None:
         self.root = str(self.work / "store")
         self.call([*self.program(), "pull", self.base])
+        if row.work == "apt":
+            (self.work / "context").mkdir(exist_ok=True)
+            (self.work / "context/Dockerfile").write_text(
+                f"FROM {row.image}\nRUN {ARCHIVES} --download-only {PACKAGES}\n"
+            )
+            build = ("build", "-q", "-t", "archives", "--network", "host", self.work / "context")
+            self.call([*self.program(), *map(str, build)])
         self.call(self.commands(row)[0])
 
     def commands(self, row: Row) -> Commands:
-        script = FILES if row.work == "files" else "true"
-        words = ("run", "--rm", "--network", "host", self.base, "sh", "-c", script)
+        image = "archives" if row.work == "apt" else self.base
+        script = {"files": FILES, "apt": f"{APT} {PACKAGES}"}.get(row.work, "true")
+        words = ("run", "--rm", "--network", "host", image, "sh", "-c", script)
         return [[*self.program(), *words]]
 
 
@@ -236,8 +250,8 @@ def tools(work: Path, base: str) -> list[Tool]:
         (Docker, "docker", build + run),
         (Buildah, "buildah", build),
         (Podman, "podman", run),
-        (Isolated, "ocitool-chroot", ("isolation", "files")),
-        (Isolated, "ocitool-namespaces", ("isolation", "files")),
+        (Isolated, "ocitool-chroot", ("isolation", "files", "apt")),
+        (Isolated, "ocitool-namespaces", ("isolation", "files", "apt")),
         (Networked, "ocitool-host", ("network",)),
         (Networked, "ocitool-private", ("network",)),
         (Networked, "ocitool-none", ("network",)),

@@ -5,8 +5,14 @@ The containers run ocitool's own image; what differs is what their engine lets t
 
 from __future__ import annotations
 
-import pytest
+import os
+import tempfile
+from pathlib import Path
 
+import pytest
+import yaml
+
+from tests.fixtures import images
 from tests.fixtures.programs import CHECKOUT
 
 DOCKERFILES = CHECKOUT / "testdata/environments"
@@ -60,3 +66,44 @@ def test_the_image_is_that_of_the_host(ci_image, run_image, on_the_host, debian_
     words = (*words, "-f", f"/dockerfiles/{name}.Dockerfile", "/tmp")
     done = run_image(*options, *mounts, ci_image, *words).ok()
     assert done.stdout == on_the_host(name)
+
+
+CORPUS = yaml.safe_load((CHECKOUT / "testdata/builds/cases.yaml").read_text())
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("case", CORPUS)
+def test_it_is_the_same_in_each_isolation(built_in, case):
+    """Each case that is compared with docker's and buildah's build, as three kinds of users."""
+    assert len({built_in(mode, case) for mode in ("namespaces", "chroot", "single ID")}) == 1
+
+
+@pytest.fixture(scope="module")
+def built_in(root_only, containers, rangeless_user, run_cli, session_tree, busybox_base):
+    """Return a function that builds a case in an isolation, and returns the ID."""
+    place = Path(tempfile.mkdtemp(prefix="c", dir=session_tree))
+    place.chmod(0o755)
+    images.lay_out(yaml.safe_load((CHECKOUT / "testdata/builds/context.yaml").read_text()), place)
+    for path in place.rglob("*"):  # the user reads all; owners do not count in a COPY
+        mode = path.lstat().st_mode
+        os.chown(path, rangeless_user.uid, rangeless_user.gid, follow_symlinks=False)
+        if not path.is_symlink():
+            path.chmod(mode)  # which chown has cleared of setuid
+    how = {
+        "namespaces": ("--isolation", "namespaces"),
+        "chroot": ("--isolation", "chroot", "--driver", "vfs"),
+        "single ID": ("--isolation", "namespaces"),
+    }
+
+    def build(mode, case):
+        user = rangeless_user if mode == "single ID" else None
+        root = (session_tree if user is None else user.home) / f"corpus-{mode}"
+        text = CORPUS[case].replace("busybox:base", busybox_base)
+        text = f"ARG BASE={busybox_base}\n{text}" if "$BASE" in text else text
+        dockerfile = place.with_name(f"{place.name}.Dockerfile")
+        dockerfile.write_text(text)
+        words = (*how[mode], "build", "-q", "-f", dockerfile, place)
+        env = dict([EPOCH.split("=")])
+        return run_cli(*words, root=root, env=env, user=user).ok().stdout
+
+    return build
