@@ -103,9 +103,13 @@ def display_name(path: str) -> str:
 
 
 def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
-    """Read the Dockerfile's own ignore file, or else that of the context."""
-    own = [f"{dockerfile}.dockerignore"] if dockerfile else []
-    for path in (*own, f"{top}/.dockerignore"):
+    """Read the Dockerfile's own ignore file, or else that of the context.
+
+    Only one is read.  The order is buildah's, which has BuildKit's two names in BuildKit's order.
+    """
+    own = [dockerfile + name for name in (".dockerignore", ".containerignore")]
+    context = [f"{top}/.containerignore", f"{top}/.dockerignore"]
+    for path in (*(own if dockerfile else ()), *context):
         try:
             return IgnoreRules.parse(_read(path), name=display_name(path))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-NAMES = ("Dockerfile", "Dockerfile.dockerignore", ".dockerignore")
+IGNORE_FILES = (  # the first that is there counts
+    "Dockerfile.dockerignore",
+    "Dockerfile.containerignore",
+    ".containerignore",
+    ".dockerignore",
+)
+NAMES = ("Dockerfile", *IGNORE_FILES)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 
 from ocitool import BuildOptions, Store, build
 from ocitool.builder.frontend.variables import source_date_epoch
+from ocitool.builder.inputs import ignore_rules
 from ocitool.builder.solver import execute
 from ocitool.errors import BuildError, FormatError
 
@@ -45,6 +46,41 @@ def test_a_file_that_changes_while_it_is_copied_stops_the_build(tmp_path, monkey
             build(BuildOptions(context=str(tmp_path)), store=store)
         assert store.database.rows("SELECT COUNT(*) FROM cache") == [(0,)]
     assert "Dockerfile:2" in str(caught.value)
+
+
+def test_of_several_ignore_files_the_first_counts(tmp_path):
+    """Measured with buildah 1.28."""
+    order = (
+        "Dockerfile.dockerignore", "Dockerfile.containerignore",
+        ".containerignore", ".dockerignore",
+    )  # fmt: skip
+    dockerfile = str(tmp_path / "Dockerfile")
+    for name in order:
+        (tmp_path / name).write_text(f"of-{name}\n")
+    for at, name in enumerate(order):
+        rules = ignore_rules(dockerfile, str(tmp_path))
+        assert [each for each in order if rules.ignored(f"of-{each}")] == [name]
+        without = ignore_rules("", str(tmp_path))  # a Dockerfile that is given as text
+        own = max(at, 2)
+        assert [each for each in order if without.ignored(f"of-{each}")] == [order[own]]
+        (tmp_path / name).unlink()
+    assert not ignore_rules(dockerfile, str(tmp_path)).ignored("of-.dockerignore")
+
+
+def test_an_ignore_file_belongs_to_the_dockerfile_of_its_name(tmp_path):
+    for name in ("Containerfile", "other"):
+        (tmp_path / f"{name}.containerignore").write_text(f"of-{name}\n")
+        rules = ignore_rules(str(tmp_path / name), str(tmp_path))
+        assert rules.ignored(f"of-{name}")
+    assert not ignore_rules(str(tmp_path / "Dockerfile"), str(tmp_path)).ignored("of-other")
+
+
+def test_a_containerfile_is_found_where_there_is_no_dockerfile(store, tmp_path):
+    for name in ("Containerfile", "Dockerfile"):  # with both, it is the Dockerfile, as docker's
+        (tmp_path / name).write_text(f"FROM scratch\nLABEL name={name}\n")
+        result = build(BuildOptions(context=tmp_path), store=store)
+        with store.blobs.open(result.image_id) as blob:
+            assert f'"name":"{name}"'.encode() in blob.read()
 
 
 @pytest.mark.parametrize(
