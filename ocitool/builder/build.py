@@ -62,6 +62,10 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         build_args=options.build_args,
         epoch=options.source_date_epoch,
         labels=options.labels,
+        unset_labels=options.unset_labels,
+        unset_env=options.unset_env,
+        annotations=options.annotations,
+        omit_history=options.omit_history,
         no_cache_filter=options.no_cache_filter,
         around=inputs.surroundings(options, store.network),
     )

@@ -47,11 +47,17 @@ def commit(
         if known is None or not all(map(store.blobs.claim, (known.manifest, known.config))):
             created = timestamp(definition.epoch)
             config = _config(definition, solution, created).dump()
-            known = _write(store, config, layers, key)
+            known = _write(store, config, layers, definition.image.annotations, key)
     return replace(known.manifest, platform=definition.image.platform), known.config.digest
 
 
-def _write(store: Store, config: bytes, layers: Sequence[Descriptor], key: str) -> ImageRecord:
+def _write(
+    store: Store,
+    config: bytes,
+    layers: Sequence[Descriptor],
+    annotations: Mapping[str, str],
+    key: str,
+) -> ImageRecord:
     if len(config) > CONFIG:
         raise BuildError(
             f"the image's config has {len(config)} bytes, more than {CONFIG}",
@@ -60,7 +66,7 @@ def _write(store: Store, config: bytes, layers: Sequence[Descriptor], key: str) 
     config_blob = Descriptor(
         media_type=OCI_CONFIG, digest=store.blobs.put(config, store.lease()), size=len(config)
     )
-    manifest = Manifest.new(config_blob, layers, media_type=OCI_MANIFEST)
+    manifest = Manifest.new(config_blob, layers, annotations=annotations, media_type=OCI_MANIFEST)
     store.blobs.put(manifest.raw, store.lease())
     record = ImageRecord(manifest=manifest.descriptor, config=config_blob)
     store.build_cache.put_image(key, record)
@@ -98,19 +104,23 @@ def _blob(layer: Layer) -> Descriptor:
 
 def _key(definition: Definition, solution: Solution, layers: Sequence[Descriptor]) -> str:
     undated = _config(definition, solution, "").dump().decode("utf-8", "surrogateescape")
-    return key_of("image", undated, [str(layer.digest) for layer in layers], definition.epoch)
+    digests = [str(layer.digest) for layer in layers]
+    annotations = definition.image.annotations
+    more = (dict(annotations),) if annotations else ()  # keys without any are older than they are
+    return key_of("image", undated, digests, definition.epoch, *more)
 
 
 def _config(definition: Definition, solution: Solution, created: str) -> ImageConfig:
     image, base = definition.image, definition.image.base
-    history = (_history(entry, solution.records, created) for entry in image.history)
+    made = (_history(entry, solution.records, created) for entry in image.history)
+    history = (*(() if base is None else base.aligned_history), *made)
     return ImageConfig(
         platform=image.platform,
         created=created,
         author=image.author or (base.author if base is not None else ""),
         run=image.run,
         diff_ids=tuple(layer.diff_id for layer in solution.layers),
-        history=(*(() if base is None else base.aligned_history), *history),
+        history=() if image.omit_history else history,
         unknown=_kept(base),
     )
 

@@ -177,6 +177,8 @@ class ImageDefinition:
     history: tuple[HistoryEntry, ...] = ()  # since the base image
     author: str = ""
     base: ImageConfig | None = None  # None: scratch
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the manifest
+    omit_history: bool = False  # no entry of this build, and none of the base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,10 @@ class BuildOptions:
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
     target: str = ""  # a stage; default: the last one
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
+    unset_labels: tuple[str, ...] = ()  # names that the image has not, but for those in `labels`
+    unset_env: tuple[str, ...] = ()  # variables that the image has not; RUN has them
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the manifest
+    omit_history: bool = False  # the image has no history, not even that of its base
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()  # names of stages to build without the cache
     #: Which base images are pulled: "missing", "always" all of them, "never" none.

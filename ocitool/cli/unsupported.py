@@ -95,7 +95,6 @@ _BUILD: Final = {
     **dict.fromkeys(("--attest", "--provenance", "--sbom"), "a build makes no attestations"),
     **dict.fromkeys(("--call", "--check"), "a build has no checks"),
     "--allow": "a step has no entitlements",
-    "--annotation": "use --label",
     "--build-context": "a build has one context",
     "--builder": BUILDER["use"],
     "--compress": "there is no daemon that the context is sent to",

@@ -8,7 +8,7 @@ Source: OCI image-spec v1.1, config.md; Docker's extras: Healthcheck, Shell, OnB
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -121,6 +121,11 @@ class RunConfig:
         return replace(
             self, env=tuple(f"{k}={v}" for k, v in {**self.environment(), **changes}.items())
         )
+
+    def without_env(self, names: Container[str]) -> Self:
+        """Return this without the variables *names*."""
+        kept = (entry for entry in self.env if entry.partition("=")[0] not in names)
+        return replace(self, env=tuple(kept))
 
 
 _HISTORY_FIELDS = frozenset({"created", "created_by", "author", "comment", "empty_layer"})

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -197,11 +198,43 @@ def test_labels_metadata_and_a_push(run_cli, store_root, context, tmp_path):
         ("--platform=linux/amd64,linux/arm64", "building for several platforms is not supported"),
         ("--label==x", "invalid label '=x'"),
         ("--rm=false", "keeping the containers of a build is not supported"),
+        ("--annotation==x", "invalid annotation '=x'"),
+        ("--annotation=manifest:=x", "invalid annotation '=x'"),
+        ("--annotation=index:k=v", "--annotation index: is not supported: the image has one"),
+        (
+            "--annotation=manifest,index[linux/amd64]:k=v",
+            "--annotation manifest,index[linux/amd64]:",
+        ),
     ],
 )
 def test_options_of_a_build_that_cannot_be_followed(run_cli, words, said):
     done = run_cli("build", words, ".")
     assert (done.code, said in done.stderr) == (2, True)
+
+
+def test_options_that_have_the_last_word(run_cli, store_root, context, tmp_path):
+    (context / "Dockerfile").write_text("FROM scratch\nENV A=1 B=2 C=3\nLABEL a=1 b=2\nCOPY f /\n")
+    words = (
+        "--unsetenv", "A,B", "--unsetenv=PATH", "--unsetlabel", "b", "--omit-history",
+        "--annotation", "a=1=2", "--annotation=manifest:b=:", "--annotation", "c:d", "-t", "x:1",
+    )  # fmt: skip
+    run_cli("build", *words, root=store_root, cwd=context).ok()
+    shown = run_cli("inspect", "-f", "{{json .Config}}", "x:1", root=store_root).ok().stdout
+    config = json.loads(shown)
+    assert (config["Env"], config["Labels"]) == (["C=3"], {"a": "1"})
+    run_cli("save", "-o", tmp_path / "x.tar", "x:1", root=store_root).ok()
+    documents = [json.loads(text) for text in _documents(tmp_path / "x.tar")]
+    manifest = next(each for each in documents if "layers" in each)
+    assert manifest["annotations"] == {"a": "1=2", "b": ":", "c:d": ""}
+    assert next(each for each in documents if "rootfs" in each)["history"] == []
+
+
+def _documents(archive: Path) -> list[bytes]:
+    """Return the JSON documents among the blobs of an archive."""
+    with tarfile.open(archive) as tar:
+        blobs = [tar.extractfile(each) for each in tar if each.isfile() and "blobs" in each.name]
+        texts = [blob.read() for blob in blobs if blob is not None]
+    return [text for text in texts if text.startswith(b"{")]
 
 
 def test_after_a_failure_there_is_no_id_of_another_build(run_cli, store_root, context, tmp_path):

@@ -67,6 +67,10 @@ class Arguments:
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
     epoch: int | None = None  # SOURCE_DATE_EPOCH, unless the build arguments have it
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
+    unset_labels: tuple[str, ...] = ()  # of the image
+    unset_env: tuple[str, ...] = ()  # of the image
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    omit_history: bool = False
     no_cache_filter: tuple[str, ...] = ()  # stages whose steps are executed again
     around: Surroundings = field(default_factory=Surroundings)  # of each RUN
 
@@ -100,8 +104,8 @@ class _Frontend:
         self._file = file
         self._resolver = resolver
         self._warn = warn
+        self._arguments = arguments
         self._target = arguments.target
-        self._labels = arguments.labels
         self._around = arguments.around
         self._no_cache_filter = {name.lower() for name in arguments.no_cache_filter}
         self._uncached: set[int] = set()
@@ -136,16 +140,31 @@ class _Frontend:
             result=state.vertex,
             image=ImageDefinition(
                 platform=base.platform if base is not None else state.platform,
-                run=replace(state.config, labels={**state.config.labels, **self._labels}),
+                run=self._overridden(state.config),
                 history=tuple(state.history),
                 author=state.author,
                 base=base,
+                annotations=self._arguments.annotations,
+                omit_history=self._arguments.omit_history,
             ),
             epoch=self._epoch,
             uncached=frozenset(self._uncached),
             names=self._graph.names,
             locations=self._graph.locations,
         )
+
+    def _overridden(self, run: RunConfig) -> RunConfig:
+        """Return what the image has of *run*: the options have the last word, --label after all."""
+        labels, env = self._arguments.unset_labels, self._arguments.unset_env
+        for kind, option, names, known in (
+            ("label", "--unsetlabel", labels, run.labels),
+            ("variable", "--unsetenv", env, run.environment()),
+        ):
+            for name in names:
+                if name not in known:
+                    self._warn(f"no {kind} is named {name!r}: {option} has no effect on it")
+        kept = {name: value for name, value in run.labels.items() if name not in labels}
+        return replace(run.without_env(env), labels={**kept, **self._arguments.labels})
 
     def _triggers(self, stage: Stage, base: Stage | None) -> tuple[do.Instruction, ...]:
         """Parse the triggers that the base of *stage* has for it: an image, or the stage *base*."""

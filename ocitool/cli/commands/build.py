@@ -81,6 +81,21 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
     "--label", "labels", multiple=True, metavar="KEY[=VALUE]",
     help="Label of the image; overrides LABEL of the Dockerfile",
 )  # fmt: skip
+@click.option(
+    "--annotation", "annotations", multiple=True, metavar="KEY[=VALUE]",
+    help="Annotation of the image's manifest",
+)  # fmt: skip
+@click.option(
+    "--unsetlabel", "unset_labels", multiple=True, metavar="KEY[,KEY...]",
+    help="Label that the image does not have, of the Dockerfile or of the base image",
+)  # fmt: skip
+@click.option(
+    "--unsetenv", "unset_env", multiple=True, metavar="NAME[,NAME...]",
+    help="Environment variable that the image does not have; RUN has it",
+)  # fmt: skip
+@click.option(
+    "--omit-history", is_flag=True, help="Omit the history from the image, with the base image's"
+)
 @click.option("--no-cache", is_flag=True, help="Do not use the build cache")
 @click.option(
     "--no-cache-filter", "stages", multiple=True, metavar="STAGE[,STAGE...]",
@@ -128,6 +143,10 @@ def command(
     build_args: tuple[str, ...],
     target: str,
     labels: tuple[str, ...],
+    annotations: tuple[str, ...],
+    unset_labels: tuple[str, ...],
+    unset_env: tuple[str, ...],
+    omit_history: bool,
     no_cache: bool,
     stages: tuple[str, ...],
     pull: str,
@@ -174,9 +193,13 @@ def command(
             tags=tags,
             build_args=_arguments(build_args),
             target=target,
-            labels=dict(_pair(word) for word in labels),
+            labels=dict(_pair(word, "label") for word in labels),
+            annotations=dict(map(_annotation, annotations)),
+            unset_labels=_names(unset_labels),
+            unset_env=_names(unset_env),
+            omit_history=omit_history,
             no_cache=no_cache,
-            no_cache_filter=tuple(filter(None, ",".join(stages).split(","))),
+            no_cache_filter=_names(stages),
             pull=pull,
             platform=platform,
             network=network,
@@ -258,11 +281,33 @@ def _metadata(result: BuildResult) -> dict[str, object]:
     }
 
 
-def _pair(word: str) -> tuple[str, str]:
+def _names(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the names in *words*, each of which may have several, with commas."""
+    return tuple(filter(None, ",".join(words).split(",")))
+
+
+def _pair(word: str, what: str) -> tuple[str, str]:
     key, _, value = word.partition("=")
     if not key:
-        raise click.UsageError(f"invalid label {word!r}: expected KEY[=VALUE]")
+        raise click.UsageError(f"invalid {what} {word!r}: expected KEY[=VALUE]")
     return key, value
+
+
+#: What ``docker buildx build --annotation`` can name before the key; the default is the first.
+_ANNOTATED = {"manifest", "index", "manifest-descriptor", "index-descriptor"}
+
+
+def _annotation(word: str) -> tuple[str, str]:
+    key, value = _pair(word, "annotation")
+    where, colon, rest = key.partition(":")
+    kinds = set(where.partition("[")[0].split(","))
+    if not colon or not kinds <= _ANNOTATED:
+        return key, value
+    if where != "manifest":
+        raise click.UsageError(
+            f"--annotation {where}: is not supported: the image has one manifest and no index"
+        )
+    return _pair(f"{rest}={value}", "annotation")
 
 
 def _arguments(words: tuple[str, ...]) -> dict[str, str]:
