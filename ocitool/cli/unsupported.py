@@ -101,6 +101,7 @@ _BUILD: Final = {
     "--disable-content-trust": _SIGNATURES,
     "--security-opt": "a step is confined as a container is by default",
     "--squash": "an image has the layers of its steps",
+    "--timestamp": "use --source-date-epoch: the times of files are bounded, not all made the same",
 }  # fmt: skip
 
 #: Options by the name of their command.

@@ -198,6 +198,10 @@ def test_labels_metadata_and_a_push(run_cli, store_root, context, tmp_path):
         ("--platform=linux/amd64,linux/arm64", "building for several platforms is not supported"),
         ("--label==x", "invalid label '=x'"),
         ("--rm=false", "keeping the containers of a build is not supported"),
+        ("--source-date-epoch=context", "'context' is not a number of seconds since 1970"),
+        ("--source-date-epoch=-1", "'-1' is not a number of seconds since 1970"),
+        ("--source-date-epoch=253402300800", "before the year 10000"),
+        ("--timestamp=5", "--timestamp is not supported: use --source-date-epoch"),
         ("--annotation==x", "invalid annotation '=x'"),
         ("--annotation=manifest:=x", "invalid annotation '=x'"),
         ("--annotation=index:k=v", "--annotation index: is not supported: the image has one"),
@@ -227,6 +231,34 @@ def test_options_that_have_the_last_word(run_cli, store_root, context, tmp_path)
     manifest = next(each for each in documents if "layers" in each)
     assert manifest["annotations"] == {"a": "1=2", "b": ":", "c:d": ""}
     assert next(each for each in documents if "rootfs" in each)["history"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "year"),
+    [
+        (("--source-date-epoch", "0"), "", "1970"),
+        (("--source-date-epoch=0",), "1700000000", "1970"),
+        (("--source-date-epoch=0",), "soon", "1970"),  # which nothing needs to read
+        (("--source-date-epoch=0", "--build-arg=SOURCE_DATE_EPOCH=1700000000"), "", "1970"),
+        (("--source-date-epoch=",), "1700000000", "2023"),
+    ],
+)
+def test_the_option_of_the_epoch_wins(
+    run_cli, store_root, context, tmp_path, words, variable, year
+):
+    text = "FROM scratch\nARG SOURCE_DATE_EPOCH\nENV E=$SOURCE_DATE_EPOCH\nCOPY f /\n"
+    (context / "Dockerfile").write_text(text)
+    env = {"SOURCE_DATE_EPOCH": variable}
+    run_cli("build", *words, "-t", "x:1", root=store_root, cwd=context, env=env).ok()
+    run_cli("save", "-o", tmp_path / "x.tar", "x:1", root=store_root).ok()
+    documents = [json.loads(each) for each in _documents(tmp_path / "x.tar")]
+    config = next(each for each in documents if "rootfs" in each)
+    times = [config["created"], *(entry["created"] for entry in config["history"])]
+    assert {time[:4] for time in times} == {year}
+    assert ("E=0" in config["config"]["Env"]) == (year == "1970")
+    run_cli("export", "-o", tmp_path / "f.tar", "x:1", root=store_root).ok()
+    with tarfile.open(tmp_path / "f.tar") as tar:
+        assert tar.getmember("f").mtime == (0 if year == "1970" else 1_700_000_000)
 
 
 def _documents(archive: Path) -> list[bytes]:

@@ -25,7 +25,8 @@ from ocitool.cli.options import (
 )
 from ocitool.cli.outfile import write_text
 from ocitool.cli.output import write_line
-from ocitool.errors import BuildError
+from ocitool.errors import BuildError, FormatError
+from ocitool.oci.timestamps import parse_epoch
 
 if TYPE_CHECKING:
     from ocitool.builder.options import BuildResult
@@ -41,6 +42,15 @@ def _policy(context: click.Context, parameter: click.Parameter, value: str) -> s
             f"{value!r} is not one of 'always', 'missing', 'never'", context, parameter
         )
     return policy
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    try:
+        return parse_epoch(value) if value else None
+    except FormatError:
+        raise click.BadParameter(
+            f"{value!r} is not a number of seconds since 1970, before the year 10000"
+        ) from None
 
 
 def _one_platform(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -68,7 +78,7 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
 )
 @click.option(
     "-f", "--file", metavar="FILE", shell_complete=files,
-    help="Path of the Dockerfile  [default: CONTEXT/Dockerfile]",
+    help="Path of the Dockerfile, or - for standard input  [default: CONTEXT/Dockerfile]",
 )  # fmt: skip
 @click.option(
     "--build-arg", "build_args", multiple=True, metavar="NAME[=VALUE]",
@@ -96,6 +106,11 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
 @click.option(
     "--omit-history", is_flag=True, help="Omit the history from the image, with the base image's"
 )
+@click.option(
+    "--source-date-epoch", "epoch", metavar="SECONDS", default="", callback=_seconds,
+    help="Latest time in what the build adds, in seconds since 1970; overrides SOURCE_DATE_EPOCH in"
+    " the environment and in build arguments",
+)  # fmt: skip
 @click.option("--no-cache", is_flag=True, help="Do not use the build cache")
 @click.option(
     "--no-cache-filter", "stages", multiple=True, metavar="STAGE[,STAGE...]",
@@ -147,6 +162,7 @@ def command(
     unset_labels: tuple[str, ...],
     unset_env: tuple[str, ...],
     omit_history: bool,
+    epoch: int | None,
     no_cache: bool,
     stages: tuple[str, ...],
     pull: str,
@@ -170,13 +186,16 @@ def command(
     the current directory if it is not given.  With - there is no context, and the Dockerfile is
     read from standard input.
 
-    With SOURCE_DATE_EPOCH in the environment (seconds since 1970), no timestamp in the image is
-    later, so that builds are reproducible.
+    With --source-date-epoch, or SOURCE_DATE_EPOCH in the environment (seconds since 1970), no
+    timestamp in what the build adds is later, so that builds are reproducible.
     """
     from ocitool.builder.build import build
     from ocitool.builder.options import BuildOptions
     from ocitool.oci.reference import Reference
 
+    arguments = _arguments(build_args)
+    if epoch is not None:
+        arguments.pop("SOURCE_DATE_EPOCH", None)  # the option has the last word, as buildah's
     if push and not tags:
         raise click.UsageError("--push requires --tag: the names to push the image to")
     if iidfile:
@@ -191,7 +210,7 @@ def command(
             file=file or "",
             dockerfile=dockerfile,
             tags=tags,
-            build_args=_arguments(build_args),
+            build_args=arguments,
             target=target,
             labels=dict(_pair(word, "label") for word in labels),
             annotations=dict(map(_annotation, annotations)),
@@ -208,7 +227,7 @@ def command(
             ulimits=ulimits,
             insecure=not tls_verify,
             authfile=authfile or "",
-            source_date_epoch=source_date_epoch(),
+            source_date_epoch=source_date_epoch() if epoch is None else epoch,
         )
         with app.store(sink) as store:
             result = build(options, store=store, progress=sink)
