@@ -256,15 +256,15 @@ def test_a_user_without_namespaces_builds_and_pushes(ordinary_user, registry, bu
     again = confined(*command, "build", "-t", name, context).ok()
     assert "Nothing to do: all 4 steps were cached." in again.stdout
     confined(*command, "push", name).ok()
-    pulled = confined(*command, "pull", name)
-    assert "layers are not unpacked" in pulled.ok().stderr
+    confined(*command, "pull", name).ok()
     refused = confined(*command, "run", "--rm", name)
     assert refused.code == 125
-    assert "layers cannot be unpacked by this user: cannot make a user namespace" in refused.stderr
+    assert "cannot make a user namespace" in refused.stderr
     (context / "Dockerfile").write_text(f"FROM {busybox_base}\nRUN true\n")
     failed = confined(*command, "build", context)
     assert failed.code != 0
-    assert "build without RUN, push, save and load need no unpacking and work" in failed.stderr
+    assert "cannot make a user namespace" in failed.stderr
+    assert "hint: " in failed.stderr
 
 
 def test_the_lines_of_the_readme_on_a_fresh_account(tmp_path):

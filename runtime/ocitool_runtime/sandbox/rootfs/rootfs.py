@@ -38,6 +38,7 @@ _MASKED_IN_PROC = (
 _MASKED_IN_SYS = ("firmware", "devices/virtual/powercap")
 _READ_ONLY_IN_PROC = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 
+_CAP_NET_BIND_SERVICE = 1 << 10
 _CAP_SYS_CHROOT = 1 << 18
 _CAP_SYS_PTRACE = 1 << 19
 
@@ -187,9 +188,13 @@ class Rootfs:
                 raise
             # A user namespace may not mount a /proc that shows more than the outer one, of which
             # parts are masked.  That one shows other processes, too, and gives no access to them,
-            # but with CAP_SYS_PTRACE to the shim, which is in the program's user namespace.
+            # but with CAP_SYS_PTRACE to the shim, which is in the program's user namespace.  So is
+            # slirp4netns, which keeps one capability: who has that one, too, may access it
+            # (ptrace(2), "Ptrace access mode checking").
             mounted = mounts.bind("/proc", attributes, recursive=True)
             self._plan["capabilities"] &= ~_CAP_SYS_PTRACE
+            if self._plan["network"] == "private":
+                self._plan["capabilities"] &= ~_CAP_NET_BIND_SERVICE
         self.attach(mounted, point)
         for name in _READ_ONLY_IN_PROC:
             self._freeze(mounted, name)
