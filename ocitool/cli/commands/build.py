@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -85,6 +85,11 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
     help="Build argument; without VALUE, taken from the environment",
 )  # fmt: skip
 @click.option(
+    "--build-arg-file", "argument_files", multiple=True, metavar="FILE", shell_complete=files,
+    help="File with a build argument on each line, which --build-arg overrides; lines that begin"
+    " with # are comments",
+)  # fmt: skip
+@click.option(
     "--target", metavar="STAGE", default="", help="Target build stage  [default: the last one]"
 )
 @click.option(
@@ -156,6 +161,7 @@ def command(
     tags: tuple[str, ...],
     file: str | None,
     build_args: tuple[str, ...],
+    argument_files: tuple[str, ...],
     target: str,
     labels: tuple[str, ...],
     annotations: tuple[str, ...],
@@ -193,14 +199,14 @@ def command(
     from ocitool.builder.options import BuildOptions
     from ocitool.oci.reference import Reference
 
-    arguments = _arguments(build_args)
-    if epoch is not None:
-        arguments.pop("SOURCE_DATE_EPOCH", None)  # the option has the last word, as buildah's
     if push and not tags:
         raise click.UsageError("--push requires --tag: the names to push the image to")
     if iidfile:
         with contextlib.suppress(OSError):
             os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build
+    arguments = _arguments(build_args, argument_files)
+    if epoch is not None:
+        arguments.pop("SOURCE_DATE_EPOCH", None)  # the option has the last word, as buildah's
     with (
         _inputs(context, file) as (directory, dockerfile),
         app.progress("quiet" if quiet else progress, build=True) as sink,
@@ -329,14 +335,49 @@ def _annotation(word: str) -> tuple[str, str]:
     return _pair(f"{rest}={value}", "annotation")
 
 
-def _arguments(words: tuple[str, ...]) -> dict[str, str]:
+#: Bytes of a file of build arguments.
+_LARGEST: Final = 16 << 20
+
+
+def _arguments(words: Sequence[str], paths: Sequence[str]) -> dict[str, str]:
+    """Return the build arguments of *words* and of the files *paths*; the last of a name counts."""
     found: dict[str, str] = {}
+    for path in paths:
+        for number, line in enumerate(_lines(path), start=1):
+            if line.strip() and not line.startswith("#"):
+                if line.startswith("="):
+                    raise FormatError(
+                        f"invalid build argument {line!r}",
+                        where=f"{path}:{number}",
+                        hint="a line is NAME=VALUE, or NAME for the value in the environment",
+                    )
+                _add(found, line)
     for word in words:
-        name, equals, value = word.partition("=")
-        if not name:
+        if not word.partition("=")[0]:
             raise click.UsageError(f"invalid environment variable: {word!r}")  # as docker
-        if equals:
-            found[name] = value
-        elif name in os.environ:
-            found[name] = os.environ[name]
+        _add(found, word)
     return found
+
+
+def _lines(path: str) -> list[str]:
+    from ocitool.inputfile import read_input_file
+
+    try:
+        data = read_input_file(path, _LARGEST)
+    except OSError as error:
+        raise BuildError(
+            f"failed to read build arguments: open {path}: {error.strerror}",
+            hint="--build-arg-file takes a file with a NAME=VALUE on each line",
+        ) from error
+    text = data.decode("utf-8", "surrogateescape")  # as the words of the command
+    return text.replace("\r\n", "\n").split("\n")
+
+
+def _add(found: dict[str, str], word: str) -> None:
+    name, equals, value = word.partition("=")
+    if equals:
+        found[name] = value
+    elif name in os.environ:
+        found[name] = os.environ[name]
+    else:
+        found.pop(name, None)  # a value given before does not count, as with buildah
