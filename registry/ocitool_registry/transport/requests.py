@@ -78,6 +78,7 @@ class RequestsTransport:
     def send(self, request: Request) -> Response:
         """Send *request* once; see `Transport`."""
         import requests  # takes 100 ms: only for a real request
+        import urllib3
 
         session = self._open()
         headers = {
@@ -96,7 +97,8 @@ class RequestsTransport:
             # Not session.send: it parses the Location of a redirect even without following it.
             adapter = session.get_adapter(request.url)
             response = adapter.send(prepared, timeout=self._timeout, **settings)
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            # urllib3's own is that of a host name which IDNA does not allow.
             raise _translated(request, error) from error
         except OSError as error:  # such as a missing CA bundle
             raise ConnectError(str(error), where=_where(request)) from error

@@ -148,6 +148,12 @@ def test_tls_to_a_plain_http_server_has_a_hint(peer, transport):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["a..b", "*", f"{'a' * 64}.test"])
+def test_an_invalid_host_name(transport, host):
+    with pytest.raises(TransportError, match="request failed"):
+        transport.send(Request(method="GET", url=f"http://{host}/x"))
+
+
 def test_a_refused_connection(transport):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
