@@ -46,6 +46,15 @@ class LocalContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpFile:
+    """A file that is fetched with HTTP."""
+
+    url: str  # may have user and password
+    name: str  # of the file
+    checksum: str = ""  # the digest that the content must have
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What a command finds around it, besides a file system and an environment."""
 
@@ -83,7 +92,9 @@ class Copy:
     texts: tuple[tuple[str, bytes], ...] = ()  # names and contents of further files
     chown: str = ""  # user[:group], names or IDs of the image
     chmod: str = ""  # octal or symbolic
-    unpack: bool = False  # ADD: whether archives are unpacked
+    remotes: tuple[tuple[str, int], ...] = ()  # which of ``paths`` are URLs, and their vertices
+    unpack: bool = False  # ADD: whether archives of the context are unpacked,
+    unpack_remotes: bool = False  # and those that are fetched
     link: bool = False  # copied onto nothing, whatever ``base`` has; the layer stands upon that
     parents: bool = False  # whether paths are kept beneath the destination
     exclude: tuple[str, ...] = ()  # patterns of what is not taken from directories
@@ -103,7 +114,7 @@ class Workdir:
 Step: TypeAlias = Run | Copy | Workdir
 """The vertices that make a layer."""
 
-Vertex: TypeAlias = Scratch | SourceImage | LocalContext | Step
+Vertex: TypeAlias = Scratch | SourceImage | LocalContext | HttpFile | Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

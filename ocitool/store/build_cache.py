@@ -38,7 +38,7 @@ class Content(NamedTuple):
     """A file or directory that COPY or ADD names."""
 
     name: str  # in the destination; "" for a directory, whose content is copied
-    kind: str  # "file", "dir", "archive", "text", "owned"
+    kind: str  # "file", "dir", "archive", "text", "owned", "remote"; "http" with a tag as the name
     digest: str
 
 
@@ -99,12 +99,15 @@ class BuildCache:
         self._put(key, fields)
 
     def contents(self, key: str) -> tuple[Content, ...] | None:
-        """Return the files that the sources of a COPY from an image name, None without a record."""
+        """Return the files that the sources of a COPY from an image, or a URL, name.
+
+        None without a record.
+        """
         text = self._text(key)
         return None if text is None else _contents(json.loads(text))
 
     def put_contents(self, key: str, contents: Sequence[Content]) -> None:
-        """Store the files that the sources of a COPY from an image name."""
+        """Store the files that the sources of a COPY from an image, or a URL, name."""
         self._put(key, {"contents": contents})
 
     def image(self, key: str) -> ImageRecord | None:

@@ -204,6 +204,33 @@ def _upwards(path: str) -> Iterator[str]:
         yield "/".join(parts[:count])
 
 
+class FromUrl:
+    """One file that was fetched into the temporary file *path*: its mode is 0600, as BuildKit's."""
+
+    keeps_owners: Final = False
+    random_access: Final = True
+
+    def __init__(self, name: str, path: str, *, size: int, mtime: int) -> None:
+        self._path = path
+        self._entry = Entry(name, Kind.FILE, 0o600, size=size, mtime=mtime)
+
+    def find(self, pattern: str) -> list[Item]:
+        return [Item(pattern, pattern, False)]
+
+    def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
+        raise BuildError("source is not a directory", where=item.path)
+
+    def mtime(self, item: Item) -> int:
+        return self._entry.mtime
+
+    def file(self, item: Item) -> tuple[Entry, Any]:
+        return self._entry, self._path
+
+    @contextlib.contextmanager
+    def contents(self, handles: list[Any]) -> Iterator[Content]:
+        yield read_file
+
+
 class FromText:
     """Heredocs: files of mode 0644 whose content is in the Dockerfile."""
 

@@ -94,7 +94,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add:
-    """All but ``exclude`` is expanded; a source can still turn out to be a URL, see `values`."""
+    """All but ``exclude`` is expanded; what kind a source is of is known then, see `values`."""
 
     span: Span
     sources: tuple[str, ...]
@@ -104,6 +104,8 @@ class Add:
     chmod: str | None = None
     link: bool = False
     exclude: tuple[str, ...] = ()
+    checksum: str | None = None
+    unpack: bool | None = None  # None: archives of the context alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -267,9 +267,7 @@ _RUN_ABSENT = {
     "device": "devices are not passed on to RUN",
 }
 _ADD_ABSENT = {
-    "checksum": "fetch the file in a RUN and check it there",
     "keep-git-dir": "COPY a checkout from the context",
-    "unpack": "ADD unpacks local archives; COPY does not",
 }
 
 
@@ -329,8 +327,8 @@ def parse_copy(statement: Statement) -> Copy:
 def parse_add(statement: Statement) -> Add:
     flags = parse_flags(
         statement.flags,
-        strings=("chown", "chmod"),
-        booleans=("link",),
+        strings=("chown", "chmod", "checksum"),
+        booleans=("link", "unpack"),
         repeated=("exclude",),
         absent=_ADD_ABSENT,
     )
@@ -344,6 +342,8 @@ def parse_add(statement: Statement) -> Add:
         chmod=flags.get("chmod") or None,
         link=flags.get("link") == "true",
         exclude=flag_values(statement.flags, "exclude"),
+        checksum=flags.get("checksum") or None,
+        unpack=flags["unpack"] == "true" if "unpack" in flags else None,
     )
 
 

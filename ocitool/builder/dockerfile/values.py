@@ -14,6 +14,7 @@ from ocitool.errors import FormatError
 __all__ = [
     "SourceKind",
     "check_source",
+    "is_http",
     "parse_port",
     "parse_stop_signal",
     "source_kind",
@@ -85,13 +86,18 @@ def source_kind(text: str) -> SourceKind:
     return "url" if _URL.match(text) else "path"
 
 
+def is_http(text: str) -> bool:
+    """Say whether a source is a file that ADD fetches: no git repository, and not with FTP."""
+    return source_kind(text) == "url" and not text.lower().startswith("ftp:")
+
+
 def check_source(instruction: str, text: str) -> None:
-    """Refuse a source that COPY cannot have, or ADD not yet.
+    """Refuse a source that COPY cannot have, or that ADD does not support.
 
     The parser asks once for the text as written; ask again once variables are expanded.
     """
     kind = source_kind(text)
-    if kind == "path":
+    if kind == "path" or (instruction == "ADD" and is_http(text)):
         return
     called = "a URL" if kind == "url" else "a git ref"
     if instruction == "COPY":

@@ -295,7 +295,9 @@ class _Frontend:
             vertex, created_by = steps.workdir(state, instruction)
         elif isinstance(instruction, do.Copy | do.Add):
             source, called = self._source(stage, state, instruction, location)
-            vertex, created_by = steps.copy(state, instruction, source, called)
+            vertex, created_by = steps.copy(
+                state, instruction, source, called, lambda file: self._graph.add(file, location)
+            )
             self._warn_of_slashes(instruction, location)
         else:
             raise AssertionError(f"neither configuration nor a step: {instruction}")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ocitool.builder.definition import Copy
 from ocitool.builder.dockerfile.durations import format_duration
+from ocitool.builder.frontend.http_files import shown_url
 
 _DURATIONS: Final = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 
@@ -34,13 +35,15 @@ def run(args: Sequence[str], declared: Mapping[str, str]) -> str:
     return " ".join(["RUN", *([f"|{len(shown)}", *shown] if shown else []), *args])
 
 
-def copy(vertex: Copy, heredocs: Iterable[str], dest: str) -> str:
+def copy(word: str, vertex: Copy, heredocs: Iterable[str], dest: str) -> str:
     """COPY and ADD, *dest* as it was written: paths alone, without where they are taken from."""
-    words = ["ADD" if vertex.unpack else "COPY"]
+    remotes = dict(vertex.remotes)
+    words = [word]
     words += ["--parents"] if vertex.parents else []
     words += [f"--chown={vertex.chown}"] if vertex.chown else []
     words += [f"--chmod={vertex.chmod}"] if vertex.chmod else []
-    words += [*vertex.paths, *(f"<<{name}" for name in heredocs), dest]
+    words += [shown_url(path) if path in remotes else path for path in vertex.paths]
+    words += [*(f"<<{name}" for name in heredocs), dest]
     return " ".join(words)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ocitool.builder.chown_chmod import parse_chmod
-from ocitool.builder.definition import SCRIPTS, Copy, Run, Surroundings, Workdir
+from ocitool.builder.definition import SCRIPTS, Copy, HttpFile, Run, Surroundings, Workdir
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.expand import expand_raw
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.builder.frontend import history
 from ocitool.builder.frontend.evaluate import StageState
+from ocitool.builder.frontend.http_files import http_files
 
 
 def run(state: StageState, instruction: do.Run) -> tuple[Run, str]:
@@ -55,13 +57,18 @@ def workdir(state: StageState, instruction: do.Workdir) -> tuple[Workdir | None,
 
 
 def copy(
-    state: StageState, instruction: do.Copy | do.Add, source: int, source_name: str
+    state: StageState,
+    instruction: do.Copy | do.Add,
+    source: int,
+    source_name: str,
+    fetch: Callable[[HttpFile], int],
 ) -> tuple[Copy, str]:
     """COPY and ADD: return the vertex and the text of its history entry.
 
-    *source* is the vertex that the files come from.
+    *source* is the vertex that the files come from; *fetch* returns that of a file with a URL.
     """
-    word = "ADD" if isinstance(instruction, do.Add) else "COPY"
+    add = instruction if isinstance(instruction, do.Add) else None
+    word = "ADD" if add else "COPY"
     paths = tuple(state.expand(path) for path in instruction.sources)
     for path in paths:
         check_source(word, path)
@@ -69,6 +76,7 @@ def copy(
     chmod = state.expand(instruction.chmod or "")
     if chmod:
         parse_chmod(chmod)  # an invalid one is refused here, whether or not the step is cached
+    remotes = http_files(paths, state.expand(add.checksum or "")) if add else {}
     vertex = Copy(
         base=state.vertex,
         platform=str(state.platform),
@@ -78,14 +86,16 @@ def copy(
         texts=tuple(_texts(state, instruction).items()),
         chown=state.expand(instruction.chown or ""),
         chmod=chmod,
-        unpack=word == "ADD",
+        remotes=tuple((url, fetch(file)) for url, file in remotes.items()),
+        unpack=add is not None and add.unpack is not False,
+        unpack_remotes=add is not None and add.unpack is True,
         link=instruction.link and not chmod,  # as BuildKit, which then looks at the base
         parents=isinstance(instruction, do.Copy) and instruction.parents,
         exclude=instruction.exclude,
         source_name=source_name,
     )
     heredocs = (heredoc.name for heredoc in instruction.heredocs)
-    return vertex, history.copy(vertex, heredocs, dest)
+    return vertex, history.copy(word, vertex, heredocs, dest)
 
 
 def _texts(state: StageState, instruction: do.Copy | do.Add) -> dict[str, bytes]:

@@ -5,8 +5,8 @@ Modules that read images and archives are imported on use: a cached build needs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from ocitool.store.store import Store
 
 if TYPE_CHECKING:
     from ocitool.builder.copy.sources import FromImage, Source
+    from ocitool.builder.solver.http_file import RemoteFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +31,20 @@ class CopySource:
     store: Store
     context: Context | None
     layers: tuple[Layer, ...] = ()
+    remotes: Mapping[str, RemoteFile] = field(default_factory=dict)  # by their URLs
 
     def contents(self) -> tuple[Content, ...]:
         """Return name, kind and digest of each thing that is copied.
 
         Raises:
-            BuildError: a path is missing.
+            BuildError: a path is missing, or a file cannot be fetched.
         """
         found: list[Content] = []
         for path in self.step.paths:
-            if self.context is not None:
+            if (remote := self.remotes.get(path)) is not None:
+                kind = "unpacked remote" if self.step.unpack_remotes else "remote"
+                found.append(Content(remote.name, kind, remote.digest()))
+            elif self.context is not None:
                 found.extend(self._of_context(self.context, path))
             else:
                 found.extend(self._of_image(path))

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ocitool.builder.chown_chmod import parse_chmod
 from ocitool.builder.context.context import Item
-from ocitool.builder.copy.archive import Spooled
+from ocitool.builder.copy.archive import Spooled, is_archive
 from ocitool.builder.copy.entries import LayerEntry
 from ocitool.builder.copy.plan import Part, Target, make_directories, plan
-from ocitool.builder.copy.sources import Content, FromText
+from ocitool.builder.copy.sources import Content, FromText, FromUrl
 from ocitool.builder.copy.users import owner_of
 from ocitool.builder.definition import Copy, Run, Step, Workdir
 from ocitool.builder.solver.copy_digests import CopySource, Inputs
 from ocitool.builder.solver.step_context import StepContext
-from ocitool.errors import BuildError
+from ocitool.errors import BuildError, LayerError
 from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.entry import Kind
 from ocitool.layer.index.index import IndexWriter
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.oci.timestamps import SECOND
 from ocitool.store.layer_content import Layer
+
+if TYPE_CHECKING:
+    from ocitool.builder.solver.http_file import RemoteFile
 
 
 def execute(context: StepContext, step: Step, inputs: Inputs) -> Layer:
@@ -87,6 +91,9 @@ def _parts(context: StepContext, source: CopySource) -> Iterator[list[Part]]:
     files, parts = source.source(), list[Part]()
     with contextlib.ExitStack() as stack:
         for path in source.step.paths:
+            if (remote := source.remotes.get(path)) is not None:
+                parts.append(_remote_part(context, source.step, remote, stack))
+                continue
             for item in source.items(files, path):
                 archive = None
                 if (found := source.archive(item)) is not None:
@@ -97,6 +104,23 @@ def _parts(context: StepContext, source: CopySource) -> Iterator[list[Part]]:
         text = FromText(texts, context.now())
         parts.extend(Part(source=text, item=Item(name, name, False)) for name in texts)
         yield parts
+
+
+def _remote_part(
+    context: StepContext, step: Copy, remote: RemoteFile, stack: contextlib.ExitStack
+) -> Part:
+    """Return a file that is fetched; *stack* closes it if it is an archive to unpack."""
+    file, archive = remote.file(), None
+    if step.unpack_remotes and is_archive(file.path):
+        try:
+            archive = Spooled(file.path, context.store.lease().path)
+        except LayerError as error:
+            if error.where == file.path:
+                error.where = remote.shown
+            raise
+        stack.callback(archive.close)
+    files = FromUrl(remote.name, file.path, size=file.size, mtime=file.mtime)
+    return Part(source=files, item=Item(remote.name, remote.name, False), archive=archive)
 
 
 def write_layer(

@@ -11,9 +11,20 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ocitool.builder.context.context import Context
-from ocitool.builder.definition import Copy, Definition, LocalContext, Scratch, SourceImage, Step
+from ocitool.builder.definition import (
+    Copy,
+    Definition,
+    HttpFile,
+    LocalContext,
+    Run,
+    Scratch,
+    SourceImage,
+    Step,
+    Workdir,
+)
 from ocitool.builder.solver.cache import Cache, NoCache, step_record
 from ocitool.builder.solver.copy_digests import CopySource, Inputs
 from ocitool.builder.solver.images import SourceImages
@@ -24,6 +35,9 @@ from ocitool.store.build_cache import StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 from ocitool_runtime.isolation import get_isolation
+
+if TYPE_CHECKING:
+    from ocitool.builder.solver.http_file import RemoteFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +73,7 @@ class Solver:
         self._isolation = get_isolation(store.settings.isolation)
         self._exported = _exported(definition)
         self._layers: dict[int, tuple[Layer, ...]] = {}  # of file systems, by vertex
+        self._remotes: dict[int, RemoteFile] = {}  # by vertex
         self._records: dict[int, StepRecord] = {}
         self._steps = 0
         self._cached = 0
@@ -70,20 +85,32 @@ class Solver:
             StepFailed: a command ended with another exit code than 0; nothing of it is kept.
             OcitoolError: what the store, a registry, the build context or the sandbox raises.
         """
-        for number, vertex in enumerate(self._definition.vertices):
-            with self._located(number):
-                if isinstance(vertex, Scratch):
-                    self._layers[number] = ()
-                elif isinstance(vertex, SourceImage):
-                    self._layers[number] = self._fetch(number, vertex)
-                elif not isinstance(vertex, LocalContext):
-                    self._layers[number] = self._step(number, vertex)
+        try:
+            for number in range(len(self._definition.vertices)):
+                with self._located(number):
+                    self._solve(number)
+        finally:
+            for remote in self._remotes.values():
+                remote.close()
         return Solution(
             layers=self._layers[self._definition.result],
             records=self._records,
             steps=self._steps,
             cached=self._cached,
         )
+
+    def _solve(self, number: int) -> None:
+        vertex = self._definition.vertices[number]
+        if isinstance(vertex, Scratch):
+            self._layers[number] = ()
+        elif isinstance(vertex, SourceImage):
+            self._layers[number] = self._fetch(number, vertex)
+        elif isinstance(vertex, HttpFile):
+            from ocitool.builder.solver.http_file import RemoteFile
+
+            self._remotes[number] = RemoteFile(vertex, self._store)
+        elif not isinstance(vertex, LocalContext):
+            self._layers[number] = self._step(number, vertex)
 
     def _located(self, number: int) -> AbstractContextManager[None]:
         location = self._definition.locations.get(number)
@@ -154,7 +181,13 @@ class Solver:
         origin = self._definition.vertices[vertex.source]
         context = self._contexts[origin.name] if isinstance(origin, LocalContext) else None
         layers = self._layers.get(vertex.source, ())
-        source = CopySource(step=vertex, store=self._store, context=context, layers=layers)
+        source = CopySource(
+            step=vertex,
+            store=self._store,
+            context=context,
+            layers=layers,
+            remotes={url: self._remotes[remote] for url, remote in vertex.remotes},
+        )
         # A linked COPY is one onto nothing: its layer is as good on any base, and its key says so.
         under = () if vertex.link else parents
         return Inputs(parents=under, source=source, contents=source.contents())
@@ -198,5 +231,5 @@ def _exported(definition: Definition) -> frozenset[int]:
     while number is not None:
         found.add(number)
         vertex = definition.vertices[number]
-        number = None if isinstance(vertex, Scratch | SourceImage | LocalContext) else vertex.base
+        number = vertex.base if isinstance(vertex, Run | Copy | Workdir) else None
     return frozenset(found)

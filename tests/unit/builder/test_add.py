@@ -231,8 +231,8 @@ def test_corrupt_archives(project, codec):
     assert caught.value.where.startswith("Dockerfile:2")
 
 
-@pytest.mark.parametrize("source", ["https://example.com/f", "https://example.com/r.git"])
-def test_urls_are_refused_by_name(project, source):
+@pytest.mark.parametrize("source", ["ftp://example.com/f", "https://example.com/r.git"])
+def test_urls_that_are_not_supported_are_refused_by_name(project, source):
     with pytest.raises(OcitoolError, match="is not supported") as caught:
         project.build(f"FROM scratch\nARG U={source}\nADD $U /x")
     assert caught.value.where == "Dockerfile:3" and caught.value.hint

@@ -1,0 +1,76 @@
+"""ADD of URLs: which file a URL means, and what is shown of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+from ocitool.builder.definition import HttpFile
+from ocitool.builder.dockerfile.values import is_http
+from ocitool.errors import FormatError
+from ocitool.oci.digest import Digest
+
+_NAMELESS: Final = "__unnamed__"  # BuildKit's name
+_HOST: Final = re.compile(r"(?:[^\s*.]{1,63}\.)*[^\s*.]{1,63}\.?")  # RFC 1035, section 2.3.4
+_HIDDEN: Final = "xxxxx:xxxxx"  # in place of user and password, as BuildKit
+
+
+def http_files(sources: Sequence[str], checksum: str) -> dict[str, HttpFile]:
+    """Return the files to fetch among *sources*, all of them expanded.
+
+    Raises:
+        FormatError: a URL or *checksum* is invalid, or a checksum is given for something else.
+    """
+    digest = _checksum(checksum, sources) if checksum else ""
+    return {
+        url: HttpFile(url=url, name=_file_name(url), checksum=digest)
+        for url in sources
+        if is_http(url)
+    }
+
+
+def _checksum(text: str, sources: Sequence[str]) -> str:
+    if len(sources) != 1:
+        raise FormatError(
+            "checksum can't be specified for multiple sources", hint="write an ADD for each"
+        )
+    if not is_http(sources[0]):
+        raise FormatError(
+            "checksum requires HTTP(S) sources",
+            hint="leave --checksum out: files of the build context are known",
+        )
+    digest = Digest.parse(text)
+    if digest.algorithm != "sha256":
+        raise FormatError(
+            f"--checksum with {digest.algorithm} is not supported", hint="use sha256:..."
+        )
+    return str(digest)
+
+
+def _file_name(url: str) -> str:
+    """Return the last part of the path, decoded; neither query nor response headers count."""
+    name = unquote(_split(url).path, errors="surrogateescape").rstrip("/").rpartition("/")[2]
+    if name in (".", "..") or "\0" in name:
+        raise FormatError(f"the URL does not name a file: {shown_url(url)}")
+    return name or _NAMELESS
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        named = _HOST.fullmatch(parts.hostname or "") is not None
+        valid = named and parts.port != 0 and url.isprintable()
+    except ValueError:  # a port that is no number, or half an IPv6 address
+        valid = False
+    if not valid:
+        raise FormatError("invalid URL", hint="as in https://host:port/path")
+    return parts
+
+
+def shown_url(url: str) -> str:
+    """Return *url* as the history shows it: without user and password."""
+    parts = urlsplit(url)
+    _, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{_HIDDEN}@{host}")) if at else url

@@ -1,0 +1,179 @@
+"""A file that ADD fetches from a URL: its digest for the cache key, its content once it is needed.
+
+With a checksum nothing is fetched unless the cache misses.  Otherwise the server is asked whether
+the file has changed, if it has sent an entity tag, or else the file is fetched to know its digest.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+from typing import Final
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+
+from ocitool.builder.definition import HttpFile
+from ocitool.builder.solver.keys import key_of
+from ocitool.errors import BuildError, DigestMismatch, RegistryError
+from ocitool.oci.timestamps import SECOND
+from ocitool.store.build_cache import Content
+from ocitool.store.full_disk import full_disk
+from ocitool.store.store import Store
+from ocitool_registry.transport.http import Headers, Request, Response, redacted
+from ocitool_registry.transport.redirect import Redirecting
+from ocitool_registry.transport.requests import PlainHttpError, RequestsTransport, TlsError
+from ocitool_registry.transport.retry import Retrying
+
+_CHUNK: Final = 1 << 20  # bytes read at once
+_NOT_MODIFIED: Final = 304
+_DENIED: Final = (401, 403)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """The content of a file, in a temporary one."""
+
+    path: str
+    size: int  # bytes
+    mtime: int  # nanoseconds; 0 unless the server sends a time
+    digest: str
+
+
+class RemoteFile:
+    """One file; what is fetched of it is kept until `close`."""
+
+    def __init__(self, vertex: HttpFile, store: Store) -> None:
+        self.name = vertex.name
+        self.shown = redacted(vertex.url)  # for messages
+        self._vertex = vertex
+        self._store = store
+        self._key = key_of("http", vertex.url)
+        self._digest = vertex.checksum
+        self._fetched: Fetched | None = None
+
+    def digest(self) -> str:
+        """Return the digest of the content.
+
+        Raises:
+            BuildError: it cannot be fetched.
+        """
+        if not self._digest:
+            self._digest = self._unchanged() or self.file().digest
+        return self._digest
+
+    def file(self) -> Fetched:
+        """Return the content.
+
+        Raises:
+            BuildError: it cannot be fetched.
+            DigestMismatch: it is not what the checksum, or the server just before, said.
+        """
+        if self._fetched is None:
+            with self._response({}) as response:
+                self._keep(response)
+        assert self._fetched is not None
+        return self._fetched
+
+    def close(self) -> None:
+        """Remove the content."""
+        if self._fetched is not None:
+            os.unlink(self._fetched.path)
+            self._fetched = None
+
+    def _unchanged(self) -> str:
+        """Return the digest of the last build if the content is the same, otherwise fetch it."""
+        known = self._store.build_cache.contents(self._key)
+        if not known:
+            return ""
+        with self._response({"If-None-Match": known[0].name}) as response:
+            if response.status == _NOT_MODIFIED:
+                self._store.build_cache.touch(self._key)
+                return known[0].digest
+            self._keep(response)
+        return ""
+
+    @contextlib.contextmanager
+    def _response(self, headers: Mapping[str, str]) -> Iterator[Response]:
+        """Send a request, and translate the errors of it and of reading the response."""
+        url, credentials = _without_credentials(self._vertex.url)
+        request = Request(
+            method="GET", url=url, headers=Headers({**credentials, **headers}.items())
+        )
+        transport = RequestsTransport()
+        try:
+            with (
+                contextlib.closing(transport),
+                Retrying(Redirecting(transport)).send(request) as response,
+            ):
+                if not response.ok and not (headers and response.status == _NOT_MODIFIED):
+                    raise self._refused(response.status)
+                yield response
+        except RegistryError as error:
+            # The transport calls every server a registry.
+            message, hint = (text.replace("registry", "server") for text in _texts(error))
+            raise BuildError(f"failed to fetch {self.shown}: {message}", hint=hint) from error
+
+    def _refused(self, status: int) -> BuildError:
+        hint = "check the URL, or try again later"
+        if status in _DENIED:
+            hint = "the server asks for credentials: fetch the file before the build, and COPY it"
+        return BuildError(
+            f"failed to fetch {self.shown}: invalid response status {status}", hint=hint
+        )
+
+    def _keep(self, response: Response) -> None:
+        """Store the body of *response*, and verify it."""
+        with full_disk(self._store.layout.root):
+            fd, path = tempfile.mkstemp(dir=self._store.lease().path)
+        hasher, size = sha256(), 0
+        try:
+            with open(fd, "wb", buffering=0) as file:
+                while data := response.stream.read(_CHUNK):
+                    hasher.update(data)
+                    size += len(data)
+                    with full_disk(self._store.layout.root):
+                        file.write(data)
+            digest = f"sha256:{hasher.hexdigest()}"
+            if self._digest and digest != self._digest:
+                raise DigestMismatch(self._digest, digest, size=size, where=self.shown)
+        except BaseException:
+            os.unlink(path)
+            raise
+        mtime = _time(response.headers.get("Last-Modified", ""))
+        self._fetched = Fetched(path=path, size=size, mtime=mtime, digest=digest)
+        tag = response.headers.get("ETag", "")
+        if tag.startswith('"'):  # RFC 9110, section 8.8.1: a weak one does not mean equal bytes
+            self._store.build_cache.put_contents(self._key, [Content(tag, "http", digest)])
+
+
+def _without_credentials(url: str) -> tuple[str, dict[str, str]]:
+    """Return *url* as it is requested, and the header for the user and password in it."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    plain = urlunsplit((parts.scheme.lower(), host, parts.path, parts.query, ""))
+    if not at:
+        return plain, {}
+    name, _, password = user.partition(":")
+    secret = unquote_to_bytes(name) + b":" + unquote_to_bytes(password)
+    return plain, {"Authorization": f"Basic {base64.b64encode(secret).decode()}"}
+
+
+def _texts(error: RegistryError) -> tuple[str, str]:
+    if isinstance(error, PlainHttpError):
+        return error.message, "write http:// if the server has no HTTPS"
+    if isinstance(error, TlsError):
+        return error.message, "set SSL_CERT_FILE to the CA certificates"
+    return error.message, error.hint
+
+
+def _time(text: str) -> int:
+    """Return the time in a ``Last-Modified`` header in nanoseconds; 0 without a valid one."""
+    try:
+        return max(0, int(parsedate_to_datetime(text).timestamp())) * SECOND
+    except (ValueError, OverflowError):
+        return 0
