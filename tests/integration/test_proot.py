@@ -47,6 +47,7 @@ def test_info_lists_it(plugged, images):
     assert "Containers:          supported (namespaces)\n" in shown  # which come first
 
 
+@pytest.mark.campaign
 def test_the_image_is_that_of_namespaces(plugged, rangeless_user, proot_expected, busybox_base):
     home = rangeless_user.home / "proot-build"
     try:

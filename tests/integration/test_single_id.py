@@ -192,6 +192,7 @@ def test_the_driver_is_chosen_anew_when_ranges_are_given(rangeless_user):
     assert done.stdout.startswith("True\nlayers cannot be unpacked by this user with their owners:")
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.usefixtures("single_id_builds")
 def test_what_other_users_make_has_roots_bytes(both, context, debian_base):

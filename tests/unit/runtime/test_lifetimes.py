@@ -90,6 +90,7 @@ def _children():
         return file.read().split()
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.alone
 def test_nothing_is_left_of_a_hundred(mount_table, make):
