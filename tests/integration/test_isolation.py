@@ -31,6 +31,20 @@ END
 ENV = {"SOURCE_DATE_EPOCH": "1700000000"}
 
 
+@pytest.mark.usefixtures("root_only", "containers")
+@pytest.mark.parametrize("isolation", ["namespaces", "chroot"])
+def test_no_variable_and_no_standard_input_is_needed(tools_context, store_root, isolation):
+    env = {"PYTHONPATH": python_environment()["PYTHONPATH"]}
+    python = (sys.executable, "-m", "ocitool", "--root", store_root, "--driver", "vfs")
+    closed = ("/bin/sh", "-c", 'exec "$@" <&-', "sh", *python, "--isolation", isolation)
+
+    def run(*words):
+        return execute([*closed, *words], env=env).ok().stdout
+
+    run("build", "-q", "-t", "tools:1", tools_context)
+    assert run("run", "--rm", "tools:1", "sh", "-c", "cat; echo works") == "works\n"
+
+
 @pytest.fixture
 def context(tmp_path, busybox_base):
     """A context whose Dockerfile stands on an image with files where a container has its own."""
