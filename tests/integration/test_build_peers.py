@@ -71,6 +71,7 @@ def ours(run_cli, session_tree, context, dockerfile):
     return build
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("case", CASES)
 def test_as_docker(case, ours, docker, context, dockerfile):
     kit = {"DOCKER_BUILDKIT": "1"}

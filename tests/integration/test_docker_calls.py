@@ -167,6 +167,7 @@ def test_a_call(call, ours, containers):
     assert call.expected.matches(found), found
 
 
+@pytest.mark.campaign
 def test_the_same_call_of_docker(call, theirs):
     caller = theirs(_unique())
     with named(caller, call):

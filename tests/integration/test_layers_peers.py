@@ -134,6 +134,7 @@ def test_our_drivers_agree(case, driver, ours):
     _check(case, peer, _differences(mine, other))
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("case", CASES)
 def test_as_gnu_tar(case, layers, ours, tmp_path):
     (data,) = _alone(case, layers)
@@ -165,6 +166,7 @@ def test_our_export_is_the_tree(case, layout, ours, layers, tmp_path):
     _compare(case, "export", ours("vfs", case), found, layers)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("case", CASES)
 def test_as_umoci(case, layout, ours, layers, umoci, tmp_path):
     words = ("raw", "unpack", "--image", f"{layout(case)}:case")
@@ -173,6 +175,7 @@ def test_as_umoci(case, layout, ours, layers, umoci, tmp_path):
     _compare(case, "umoci", ours("vfs", case), found, layers)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("case", CASES)
 def test_as_podman(case, layout, ours, layers, podman):
     done = podman("pull", "-q", f"oci:{layout(case)}:case", check=False)
@@ -189,6 +192,7 @@ def test_as_podman(case, layout, ours, layers, podman):
     _compare(case, "podman", ours("vfs", case), found, layers)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("case", CASES)
 def test_as_docker(case, layout, ours, layers, docker, skopeo, busybox_program, tmp_path):
     archive = tmp_path / "image.tar"
