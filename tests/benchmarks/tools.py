@@ -128,7 +128,7 @@ FILES = (
 
 #: Their archives are in the image, so that no mirror is measured.
 PACKAGES = "ca-certificates curl file git less nano procps python3 sqlite3 xz-utils"
-ARCHIVES = "rm /etc/apt/apt.conf.d/docker-clean && apt-get update -q && apt-get install -q -y"
+ARCHIVES = "rm -f /etc/apt/apt.conf.d/docker-clean && apt-get update -q && apt-get install -q -y"
 APT = "DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-download --no-install-recommends"
 
 
