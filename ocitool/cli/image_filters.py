@@ -40,7 +40,7 @@ class ImageFilters:
         """Parse filters as ``--filter`` has them; `UsageError` for any that there is not."""
         found: dict[str, list[str]] = {}
         others = []
-        for text in filter(None, texts):  # as docker: an empty one is none
+        for text in filter(None, texts):  # as docker: an empty one does not count
             key, equals, value = text.partition("=")
             if key not in _KNOWN and equals:
                 known = ", ".join(_KNOWN)

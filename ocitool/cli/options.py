@@ -113,7 +113,7 @@ def parse_filters(texts: Sequence[str]) -> Filters:
     until: int | None = None
     labels: list[Label] = []
     without: list[Label] = []
-    for text in filter(None, texts):  # as docker: an empty one is none
+    for text in filter(None, texts):  # as docker: an empty one does not count
         key, equals, value = text.partition("=")
         if not equals or not value:
             raise click.UsageError(f"invalid filter {text!r}: expected KEY=VALUE")

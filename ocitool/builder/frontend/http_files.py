@@ -62,7 +62,7 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         named = _HOST.fullmatch(parts.hostname or "") is not None
         valid = named and parts.port != 0 and url.isprintable()
-    except ValueError:  # a port that is no number, or half an IPv6 address
+    except ValueError:  # the port is not a number, or the IPv6 address is not closed
         valid = False
     if not valid:
         raise FormatError("invalid URL", hint="as in https://host:port/path")

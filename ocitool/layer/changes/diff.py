@@ -69,7 +69,7 @@ class _Walk:
     """Compares a tree with the one before.
 
     A change comes with its parent directories, as docker's and containerd's layers have them.
-    What is as it was before is none, although overlayfs has copied it.
+    What is as it was before is left out, although overlayfs has copied it.
     """
 
     def __init__(self, before: Before, *, since: int = 0, opaque: str = "") -> None:

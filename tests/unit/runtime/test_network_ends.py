@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ocitool_runtime import get_isolation
 from tests.fixtures.networks import require_helper, with_tun
 from tests.fixtures.programs import python_environment
 
-#: Starts a sandbox, says who is who, and ends with it.
+#: Starts a sandbox, says who is sandbox_user, and ends with it.
 OWNER = """
 import os, sys
 from ocitool.errors import SandboxError
@@ -33,16 +32,8 @@ process.wait()
 """
 
 
-@pytest.fixture(params=["root", "ordinary_user", "rangeless_user"])
-def who(request):
-    """Who runs the sandbox; None is the user who runs the tests."""
-    if not get_isolation().probe().ok:
-        pytest.skip("needs namespaces")
-    return None if request.param == "root" else request.getfixturevalue(request.param)
-
-
 @pytest.fixture(params=["slirp4netns", "pasta"])
-def start(request, who):
+def start(request, sandbox_user):
     """Return a function that starts a sandbox: its owner, and pidfds of its three processes."""
     require_helper(request.param)
     owners, handles = [], []
@@ -53,9 +44,11 @@ def start(request, who):
 
     def start(*args):
         python, env = (
-            (sys.executable, python_environment()) if who is None else (who.python, who.env)
+            (sys.executable, python_environment())
+            if sandbox_user is None
+            else (sandbox_user.python, sandbox_user.env)
         )
-        words = with_tun(who, python, "-c", OWNER, request.param, *args)
+        words = with_tun(sandbox_user, python, "-c", OWNER, request.param, *args)
         owner = subprocess.Popen(words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         owners.append(owner)
         init, shim = map(int, owner.stdout.readline().split())

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from ocitool_runtime import get_isolation
 from tests.fixtures.networks import address, require_helper, with_tun
 from tests.fixtures.programs import execute, python_environment
 
@@ -49,24 +48,18 @@ def ask_all(peers):
 ANSWER = "HTTP/1.0 200"
 
 
-@pytest.fixture(params=["root", "ordinary_user", "rangeless_user"])
-def who(request):
-    """Who runs the sandbox; None is the user who runs the tests."""
-    if not get_isolation().probe().ok:
-        pytest.skip("needs namespaces")
-    return None if request.param == "root" else request.getfixturevalue(request.param)
-
-
 @pytest.fixture(params=["slirp4netns", "pasta"])
-def private(request, who):
+def private(request, sandbox_user):
     """Return a function that runs code in a private network, and returns what it prints."""
     require_helper(request.param)
 
     def run(code):
         python, env = (
-            (sys.executable, python_environment()) if who is None else (who.python, who.env)
+            (sys.executable, python_environment())
+            if sandbox_user is None
+            else (sandbox_user.python, sandbox_user.env)
         )
-        words = with_tun(who, python, "-c", RUN, request.param, HEAD + code)
+        words = with_tun(sandbox_user, python, "-c", RUN, request.param, HEAD + code)
         done = execute(words, env=env)
         return json.loads(done.ok().stdout)
 
