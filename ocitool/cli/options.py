@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from ocitool.cli.completion_values import files
+from ocitool.errors import FormatError
 from ocitool.oci.timestamps import SECOND, parse_epoch
 from ocitool.store.maintenance.filters import Filters, Label
 
@@ -89,12 +90,22 @@ short_format_option = _format_option("-f", "--format")
 no_trunc_option = click.option("--no-trunc", is_flag=True, help="Do not truncate output")
 
 
-def source_date_epoch() -> int | None:
+def epoch_of_environment() -> int | None:
     """Return SOURCE_DATE_EPOCH of the environment, in seconds; None if it is not set."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
         return None
     return parse_epoch(text)
+
+
+def parse_seconds(context: click.Context, parameter: click.Parameter, text: str) -> int | None:
+    """Parse the value of an option as seconds since the epoch; None for an empty one."""
+    try:
+        return parse_epoch(text) if text else None
+    except FormatError:
+        raise click.BadParameter(
+            f"{text!r} is not a number of seconds since 1970, before the year 10000"
+        ) from None
 
 
 _UNITS = {

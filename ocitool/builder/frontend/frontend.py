@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from ocitool.builder.definition import (
     Definition,
@@ -15,16 +14,12 @@ from ocitool.builder.definition import (
     ImageDefinition,
     LocalContext,
     Location,
-    ResolvedImage,
     Resolver,
-    Scratch,
     SourceImage,
     Step,
     Surroundings,
 )
 from ocitool.builder.dockerfile import instructions as do
-from ocitool.builder.dockerfile.arguments import nearest
-from ocitool.builder.dockerfile.lines import Span
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
 from ocitool.builder.frontend import steps
 from ocitool.builder.frontend.evaluate import (
@@ -33,8 +28,9 @@ from ocitool.builder.frontend.evaluate import (
     is_configuration,
     undefined,
 )
+from ocitool.builder.frontend.images import SCRATCH, Images
+from ocitool.builder.frontend.locations import location_of
 from ocitool.builder.frontend.stages import (
-    ARG_HINT,
     Stage,
     global_scope,
     needed,
@@ -49,12 +45,10 @@ from ocitool.builder.frontend.variables import (
     platform_args,
     source_date_epoch,
 )
-from ocitool.errors import BadDigest, BadReference, FormatError, OcitoolError, UnknownStage
+from ocitool.errors import UnknownStage
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.platform import Platform
 from ocitool_runtime.defaults import DEFAULT_PATH
-
-_SCRATCH: Final = "scratch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +96,12 @@ class _Frontend:
         warn: Callable[[str], None],
     ) -> None:
         self._file = file
-        self._resolver = resolver
         self._warn = warn
         self._arguments = arguments
         self._target = arguments.target
         self._around = arguments.around
         self._no_cache_filter = {name.lower() for name in arguments.no_cache_filter}
         self._uncached: set[int] = set()
-        self._platform = arguments.platform
         given = dict(arguments.build_args)
         epoch = source_date_epoch(given, arguments.epoch)
         if epoch is not None:
@@ -120,9 +112,7 @@ class _Frontend:
         self._epoch = source_date_epoch(arguments.build_args, arguments.epoch, declared)
         self._graph = Graph()
         self._context = self._graph.add(LocalContext())
-        self._scratch = self._graph.add(Scratch())
-        self._images: dict[tuple[str, Platform], int] = {}  # of COPY --from
-        self._bases: dict[int, ResolvedImage] = {}  # by stage
+        self._images = Images(file, self._graph, resolver, arguments.platform)
         self._done: dict[int, StageState] = {}
 
     def define(self) -> Definition:
@@ -170,7 +160,7 @@ class _Frontend:
         """Parse the triggers that the base of *stage* has for it: an image, or the stage *base*."""
         texts = () if base is None else base.on_build
         if isinstance(stage.base, str) and _starts_from_image(stage):
-            texts = self._base_image(stage, stage.base).config.run.on_build
+            texts = self._images.base(stage, stage.base).config.run.on_build
         triggers = []
         for text in texts:
             trigger, warnings = parse_trigger(self._file, text, stage.parsed.from_.span)
@@ -187,7 +177,7 @@ class _Frontend:
         total = _count_steps(stage)
         for number, instruction in enumerate(stage.instructions):
             text = " ".join(instruction.span.text.split())
-            location = self._location(instruction.span)
+            location = location_of(self._file, instruction.span)
             if number < len(stage.triggers):
                 location = replace(location, note=trigger_note(text))
                 text = f"ONBUILD {text}"
@@ -214,8 +204,8 @@ class _Frontend:
                 has_cmd=False,
                 unset=set(),
             )
-        platform = self._platform_of(stage)
-        run, base, vertex = RunConfig(working_dir="/"), None, self._scratch
+        platform = self._images.platform_of(stage)
+        run, base, vertex = RunConfig(working_dir="/"), None, self._images.scratch
         if _starts_from_image(stage):
             vertex, base = self._from(stage, stage.base, platform)
             run = replace(base.run, on_build=())  # which are executed now, and inherited no further
@@ -239,8 +229,8 @@ class _Frontend:
         )
 
     def _from(self, stage: Stage, reference: str, platform: Platform) -> tuple[int, ImageConfig]:
-        location = self._location(stage.parsed.from_.span)
-        image = self._base_image(stage, reference)
+        location = location_of(self._file, stage.parsed.from_.span)
+        image = self._images.base(stage, reference)
         actual = image.config.platform
         if (actual.os, actual.architecture) != (platform.os, platform.architecture):
             self._warn(
@@ -250,35 +240,6 @@ class _Frontend:
         vertex = SourceImage(reference=reference, platform=platform, digest=image.digest)
         name = f"{_prefix(stage, 1, _count_steps(stage))} FROM {reference}"
         return self._graph.add(vertex, location, name), image.config
-
-    def _platform_of(self, stage: Stage) -> Platform:
-        if not stage.platform:
-            return self._platform
-        with self._location(stage.parsed.from_.span).in_errors():
-            return Platform.parse(stage.platform)
-
-    def _base_image(self, stage: Stage, reference: str) -> ResolvedImage:
-        """Resolve the image that *stage* is based on, once."""
-        if stage.index not in self._bases:
-            platform = self._platform_of(stage)
-            with self._location(stage.parsed.from_.span).in_errors():
-                try:
-                    self._bases[stage.index] = self._resolved(stage, reference, platform)
-                except (BadReference, BadDigest) as error:
-                    message = f'failed to parse stage name "{reference}": {error.message}'
-                    expanded = reference != stage.parsed.from_.image
-                    raise FormatError(message, hint=ARG_HINT if expanded else error.hint) from error
-        return self._bases[stage.index]
-
-    def _resolved(self, stage: Stage, reference: str, platform: Platform) -> ResolvedImage:
-        """Resolve an image that *stage* names; the hint of an error says which stage was meant."""
-        try:
-            return self._resolver(reference, platform)
-        except OcitoolError as error:
-            earlier = (each.from_.name or "" for each in self._file.stages[: stage.index])
-            if near := nearest(reference, earlier):
-                error.hint = f"did you mean {near}? No earlier stage is named {reference!r}"
-            raise
 
     def _step(
         self,
@@ -294,7 +255,8 @@ class _Frontend:
         elif isinstance(instruction, do.Workdir):
             vertex, created_by = steps.workdir(state, instruction)
         elif isinstance(instruction, do.Copy | do.Add):
-            source, called = self._source(stage, state, instruction, location)
+            name_of_source = instruction.from_ if isinstance(instruction, do.Copy) else None
+            source, called = self._source(stage, state, name_of_source, location)
             vertex, created_by = steps.copy(
                 state, instruction, source, called, lambda file: self._graph.add(file, location)
             )
@@ -310,28 +272,24 @@ class _Frontend:
         state.add_history(created_by, state.vertex)
 
     def _source(
-        self, stage: Stage, state: StageState, instruction: do.Copy | do.Add, location: Location
+        self, stage: Stage, state: StageState, name: str | None, location: Location
     ) -> tuple[int, str]:
-        """Return the vertex that COPY takes files from, and what messages call it."""
-        if isinstance(instruction, do.Add) or instruction.from_ is None:
+        """Return the vertex that an instruction takes files from, and what messages call it.
+
+        *name* is that of a stage or an image; None is the build context.
+        """
+        if name is None:
             return self._context, ""
-        source = stage.sources[instruction.from_]
+        source = stage.sources[name]
         if isinstance(source, int):
             if source > stage.index:
                 raise UnknownStage(
-                    f'cannot copy from stage "{instruction.from_}", it needs to be defined before '
+                    f'cannot copy from stage "{name}", it needs to be defined before '
                     f'current stage "{stage.name}"',
                     hint=f"move the FROM of {stage.name} behind that stage",
                 )
-            return self._done[source].vertex, f"stage {instruction.from_}"
-        if source == _SCRATCH:
-            return self._scratch, source
-        key = (source, state.platform)
-        if key not in self._images:
-            digest = self._resolved(stage, source, state.platform).digest
-            vertex = SourceImage(reference=source, platform=state.platform, digest=digest)
-            self._images[key] = self._graph.add(vertex, location)
-        return self._images[key], source
+            return self._done[source].vertex, f"stage {name}"
+        return self._images.source(stage, source, state.platform, location), source
 
     def _warn_of_slashes(self, instruction: do.Copy | do.Add, location: Location) -> None:
         for pattern in instruction.exclude:
@@ -340,13 +298,6 @@ class _Frontend:
                     f"{location}: --exclude={pattern} matches nothing: patterns are relative to "
                     "the source, without a slash at the beginning"
                 )
-
-    def _location(self, span: Span) -> Location:
-        return Location(
-            file=self._file.name,
-            line=span.first,
-            excerpt=self._file.physical[span.first - 1 : span.last],
-        )
 
     def _warn_of_unused(self) -> None:
         unused = set(self._globals.given) - self._globals.consumed - PREDEFINED - {EPOCH}
@@ -360,7 +311,7 @@ class _Frontend:
 
 
 def _starts_from_image(stage: Stage) -> bool:
-    return isinstance(stage.base, str) and stage.base != _SCRATCH
+    return isinstance(stage.base, str) and stage.base != SCRATCH
 
 
 def _count_steps(stage: Stage) -> int:

@@ -9,7 +9,7 @@ import click
 
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.completion_values import files, images
-from ocitool.cli.options import progress_option, source_date_epoch
+from ocitool.cli.options import epoch_of_environment, progress_option
 from ocitool.cli.outfile import archive_to
 from ocitool.cli.output import write_line
 from ocitool.errors import FormatError, NotFound
@@ -129,7 +129,7 @@ def import_(app: App, file: str, name: str | None, changes: tuple[str, ...], mes
     from ocitool.oci.reference import Reference
 
     full = str(Reference.parse_new(name)) if name else ""
-    epoch = source_date_epoch()
+    epoch = epoch_of_environment()
     run = changed(changes, lambda text: write_line(f"warning: {text}", sys.stderr))
     with _input(None if file == "-" else file) as stream, app.store() as store:
         descriptor = import_tar(

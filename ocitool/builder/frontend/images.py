@@ -1,0 +1,78 @@
+"""The images and stages that a stage names: each image is resolved once, and has one vertex."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ocitool.builder.definition import (
+    Graph,
+    Location,
+    ResolvedImage,
+    Resolver,
+    Scratch,
+    SourceImage,
+)
+from ocitool.builder.dockerfile.arguments import nearest
+from ocitool.builder.dockerfile.parser import Dockerfile
+from ocitool.builder.frontend.locations import location_of
+from ocitool.builder.frontend.stages import ARG_HINT, Stage
+from ocitool.errors import BadDigest, BadReference, FormatError, OcitoolError
+from ocitool.oci.platform import Platform
+
+SCRATCH: Final = "scratch"
+
+
+class Images:
+    """Resolves the images of one Dockerfile, and adds them to its graph."""
+
+    def __init__(
+        self, file: Dockerfile, graph: Graph, resolver: Resolver, platform: Platform
+    ) -> None:
+        self._file = file
+        self._graph = graph
+        self._resolver = resolver
+        self._platform = platform  # of stages whose FROM has none
+        self._bases: dict[int, ResolvedImage] = {}  # by stage
+        self._vertices: dict[tuple[str, Platform], int] = {}  # of images that are sources
+        self.scratch = graph.add(Scratch())
+
+    def platform_of(self, stage: Stage) -> Platform:
+        """Return the platform of *stage*."""
+        if not stage.platform:
+            return self._platform
+        with location_of(self._file, stage.parsed.from_.span).in_errors():
+            return Platform.parse(stage.platform)
+
+    def base(self, stage: Stage, reference: str) -> ResolvedImage:
+        """Resolve the image that *stage* is based on, once."""
+        if stage.index not in self._bases:
+            platform = self.platform_of(stage)
+            with location_of(self._file, stage.parsed.from_.span).in_errors():
+                try:
+                    self._bases[stage.index] = self._resolve(stage, reference, platform)
+                except (BadReference, BadDigest) as error:
+                    message = f'failed to parse stage name "{reference}": {error.message}'
+                    expanded = reference != stage.parsed.from_.image
+                    raise FormatError(message, hint=ARG_HINT if expanded else error.hint) from error
+        return self._bases[stage.index]
+
+    def source(self, stage: Stage, reference: str, platform: Platform, location: Location) -> int:
+        """Return the vertex of an image that *stage* takes files from."""
+        if reference == SCRATCH:
+            return self.scratch
+        key = (reference, platform)
+        if key not in self._vertices:
+            digest = self._resolve(stage, reference, platform).digest
+            vertex = SourceImage(reference=reference, platform=platform, digest=digest)
+            self._vertices[key] = self._graph.add(vertex, location)
+        return self._vertices[key]
+
+    def _resolve(self, stage: Stage, reference: str, platform: Platform) -> ResolvedImage:
+        """Resolve an image that *stage* names; the hint of an error says which stage was meant."""
+        try:
+            return self._resolver(reference, platform)
+        except OcitoolError as error:
+            earlier = (each.from_.name or "" for each in self._file.stages[: stage.index])
+            if near := nearest(reference, earlier):
+                error.hint = f"did you mean {near}? No earlier stage is named {reference!r}"
+            raise

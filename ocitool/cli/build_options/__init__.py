@@ -1,0 +1,1 @@
+"""The options of ``ocitool build``: callbacks return what the fields of `BuildOptions` take."""

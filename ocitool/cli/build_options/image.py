@@ -1,0 +1,72 @@
+"""Names and configuration of the image that is built."""
+
+from __future__ import annotations
+
+import click
+
+from ocitool.cli.build_options.words import split_names, split_pair
+from ocitool.cli.completion_values import images
+from ocitool.cli.container_options import all_of
+from ocitool.cli.options import parse_seconds
+
+#: What ``docker buildx build --annotation`` can name before the key; the default is the first.
+_ANNOTATED = {"manifest", "index", "manifest-descriptor", "index-descriptor"}
+
+
+def _labels(
+    context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
+) -> dict[str, str]:
+    return dict(split_pair(word, "label") for word in words)
+
+
+def _annotations(
+    context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
+) -> dict[str, str]:
+    return dict(map(_annotation, words))
+
+
+def _annotation(word: str) -> tuple[str, str]:
+    key, value = split_pair(word, "annotation")
+    where, colon, rest = key.partition(":")
+    kinds = set(where.partition("[")[0].split(","))
+    if not colon or not kinds <= _ANNOTATED:
+        return key, value
+    if where != "manifest":
+        raise click.UsageError(
+            f"--annotation {where}: is not supported: the image has one manifest and no index"
+        )
+    return split_pair(f"{rest}={value}", "annotation")
+
+
+tags = click.option(
+    "-t", "--tag", "tags", multiple=True, metavar="NAME", shell_complete=images,
+    help="Name and optionally a tag of the image",
+)  # fmt: skip
+
+config = all_of(
+    click.option(
+        "--label", "labels", multiple=True, metavar="KEY[=VALUE]", callback=_labels,
+        help="Label of the image; overrides LABEL of the Dockerfile",
+    ),
+    click.option(
+        "--annotation", "annotations", multiple=True, metavar="KEY[=VALUE]", callback=_annotations,
+        help="Annotation of the image's manifest",
+    ),
+    click.option(
+        "--unsetlabel", "unset_labels", multiple=True, metavar="KEY[,KEY...]", callback=split_names,
+        help="Label that the image does not have, of the Dockerfile or of the base image",
+    ),
+    click.option(
+        "--unsetenv", "unset_env", multiple=True, metavar="NAME[,NAME...]", callback=split_names,
+        help="Environment variable that the image does not have; RUN has it",
+    ),
+    click.option(
+        "--omit-history", is_flag=True,
+        help="Omit the history from the image, with the base image's",
+    ),
+    click.option(
+        "--source-date-epoch", metavar="SECONDS", default="", callback=parse_seconds,
+        help="Latest time in what the build adds, in seconds since 1970; overrides"
+        " SOURCE_DATE_EPOCH in the environment and in build arguments",
+    ),
+)  # fmt: skip

@@ -1,0 +1,34 @@
+"""What the steps of a build are executed with."""
+
+from __future__ import annotations
+
+import click
+
+from ocitool.cli import container_options
+from ocitool.cli.completion_values import networks
+from ocitool.cli.container_options import all_of
+from ocitool.cli.goflags import OptionalValue
+from ocitool.cli.options import isolation_option
+
+
+def _removed(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if not value:
+        raise click.BadParameter("keeping the containers of a build is not supported")
+
+
+containers = click.option(
+    "--rm", "--force-rm", "remove", cls=OptionalValue, bare="true", type=click.BOOL, default=True,
+    metavar="BOOL", callback=_removed, expose_value=False,
+    help="Remove intermediate containers, as is always done",
+)  # fmt: skip
+
+surroundings = all_of(
+    click.option(
+        "--network", default="default", show_default=True, metavar="default|private|host|none",
+        shell_complete=networks,
+        help="Network of RUN; 'default' is 'private' where that works, else 'host'  [env:"
+        " OCITOOL_NETWORK]",
+    ),
+    container_options.surroundings,
+    isolation_option,
+)  # fmt: skip
