@@ -60,6 +60,19 @@ def _mapping(value: Any, where: str) -> Mapping[str, str]:
     return {_string(key, where): _string(each, f"{where}[{key!r}]") for key, each in value.items()}
 
 
+def _values(value: Any, where: str) -> Mapping[str, bytes]:
+    if not isinstance(value, Mapping):
+        raise _wrong("a mapping of text or bytes", value, where)
+    return {_string(key, where): _data(each, f"{where}[{key!r}]") for key, each in value.items()}
+
+
+def _data(value: Any, where: str) -> bytes:
+    data = _document(value, where)
+    if data is None:
+        raise _wrong("text or bytes", value, where)
+    return data
+
+
 def _document(value: Any, where: str) -> bytes | None:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
@@ -94,6 +107,7 @@ _TYPES: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "str | None": _optional,
     "tuple[str, ...]": _strings,
     "Mapping[str, str]": _mapping,
+    "Mapping[str, bytes]": _values,
     "bytes | None": _document,
     "bool": _flag,
     "int | None": _number,

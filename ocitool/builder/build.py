@@ -14,6 +14,7 @@ from ocitool.builder.definition import LocalContext
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.frontend.frontend import Arguments, define
 from ocitool.builder.options import BuildOptions, BuildResult
+from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.solver import Solver
@@ -44,6 +45,9 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         warnings.append(text)
         progress.emit(Notice(text=text, level="warning"))
 
+    secrets = Secrets(options.secrets)
+    for secret in filter(lambda secret: not secrets.read(secret), secrets):
+        warn(f"secret {secret} is empty")
     directory = inputs.context_directory(options)
     path, text = inputs.read_dockerfile(options, directory)
     file = parse(text, name=inputs.display_name(path))
@@ -79,6 +83,7 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
             cache=NoCache(cache) if options.no_cache else cache,
             images=images,
             contexts={LocalContext().name: context},
+            secrets=secrets,
             progress=progress,
         ).solve()
     fresh = options.no_cache or bool(definition.uncached)

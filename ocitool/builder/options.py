@@ -23,6 +23,8 @@ class BuildOptions:
     dockerfile: bytes | None = None  # its text, instead of a file
     tags: tuple[str, ...] = ()  # references
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
+    #: Values by ID, for RUN --mount=type=secret and for ADD of URLs.
+    secrets: Mapping[str, bytes] = field(default_factory=dict, hash=False, repr=False)
     target: str = ""  # a stage; default: the last one
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
     unset_labels: tuple[str, ...] = ()  # names that the image has not, but for those in `labels`

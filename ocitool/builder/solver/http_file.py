@@ -18,6 +18,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 from ocitool.builder.definition import HttpFile
+from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.keys import key_of
 from ocitool.errors import BuildError, DigestMismatch, RegistryError
 from ocitool.oci.timestamps import SECOND
@@ -32,6 +33,9 @@ from ocitool_registry.transport.retry import Retrying
 _CHUNK: Final = 1 << 20  # bytes read at once
 _NOT_MODIFIED: Final = 304
 _DENIED: Final = (401, 403)
+#: What secrets are called before the host, and what stands before their value in the header.  The
+#: first that is there counts.
+_SECRETS: Final = {"HTTP_AUTH_TOKEN_": "Bearer ", "HTTP_AUTH_HEADER_": ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +51,12 @@ class Fetched:
 class RemoteFile:
     """One file; what is fetched of it is kept until `close`."""
 
-    def __init__(self, vertex: HttpFile, store: Store) -> None:
+    def __init__(self, vertex: HttpFile, store: Store, secrets: Secrets) -> None:
         self.name = vertex.name
         self.shown = redacted(vertex.url)  # for messages
         self._vertex = vertex
         self._store = store
+        self._secrets = secrets
         self._key = key_of("http", vertex.url)
         self._digest = vertex.checksum
         self._fetched: Fetched | None = None
@@ -101,6 +106,7 @@ class RemoteFile:
     def _response(self, headers: Mapping[str, str]) -> Iterator[Response]:
         """Send a request, and translate the errors of it and of reading the response."""
         url, credentials = _without_credentials(self._vertex.url)
+        credentials |= self._authorization(url)
         request = Request(
             method="GET", url=url, headers=Headers({**credentials, **headers}.items())
         )
@@ -118,10 +124,25 @@ class RemoteFile:
             message, hint = (text.replace("registry", "server") for text in _texts(error))
             raise BuildError(f"failed to fetch {self.shown}: {message}", hint=hint) from error
 
+    def _authorization(self, url: str) -> dict[str, str]:
+        """Return the header of the secrets for the host of *url*, named as BuildKit's."""
+        host = urlsplit(url).hostname or ""
+        for prefix, scheme in _SECRETS.items():
+            if (value := self._secrets.read(f"{prefix}{host}")) is not None:
+                text = value.decode("utf-8", "replace").strip()
+                if not text.isascii() or not text.isprintable():
+                    raise BuildError(
+                        f"secret {prefix}{host} cannot be sent in a header",
+                        hint="its value must be one line of ASCII text",
+                    )
+                return {"Authorization": f"{scheme}{text}"}
+        return {}
+
     def _refused(self, status: int) -> BuildError:
         hint = "check the URL, or try again later"
         if status in _DENIED:
-            hint = "the server asks for credentials: fetch the file before the build, and COPY it"
+            host = urlsplit(self._vertex.url).hostname
+            hint = f"give credentials as a secret: --secret id=HTTP_AUTH_TOKEN_{host},src=FILE"
         return BuildError(
             f"failed to fetch {self.shown}: invalid response status {status}", hint=hint
         )

@@ -25,6 +25,7 @@ from ocitool.builder.definition import (
     Step,
     Workdir,
 )
+from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import Cache, NoCache, step_record
 from ocitool.builder.solver.copy_digests import CopySource, Inputs
 from ocitool.builder.solver.images import SourceImages
@@ -61,6 +62,7 @@ class Solver:
         cache: Cache,
         images: SourceImages,
         contexts: Mapping[str, Context],
+        secrets: Secrets,
         progress: ProgressSink,
     ) -> None:
         self._definition = definition
@@ -69,6 +71,7 @@ class Solver:
         self._empty_cache = NoCache(cache)  # for vertices that are executed again
         self._images = images
         self._contexts = contexts
+        self._secrets = secrets
         self._progress = progress
         self._isolation = get_isolation(store.settings.isolation)
         self._exported = _exported(definition)
@@ -108,7 +111,7 @@ class Solver:
         elif isinstance(vertex, HttpFile):
             from ocitool.builder.solver.http_file import RemoteFile
 
-            self._remotes[number] = RemoteFile(vertex, self._store)
+            self._remotes[number] = RemoteFile(vertex, self._store, self._secrets)
         elif not isinstance(vertex, LocalContext):
             self._layers[number] = self._step(number, vertex)
 
@@ -170,6 +173,7 @@ class Solver:
             # A layer that no image gets is stored as it is: compressing it would be wasted.
             compression="gzip" if number in self._exported else "none",
             isolation=self._isolation,
+            secrets=self._secrets,
         )
         layer = execute(context, vertex, inputs)
         return step_record(layer, timestamp(self._definition.epoch), inputs.parents)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from ocitool.builder.secrets.secrets import Secrets
 from ocitool.oci.timestamps import SECOND
 from ocitool.progress import ProgressSink
 from ocitool.store.store import Store
@@ -21,6 +22,7 @@ class StepContext:
     epoch: int | None  # SOURCE_DATE_EPOCH
     compression: str  # of the layer
     isolation: Isolation  # of a RUN
+    secrets: Secrets
 
     def now(self) -> int:
         """Return the time of what the builder makes itself, in nanoseconds."""

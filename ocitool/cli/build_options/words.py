@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import click
 
@@ -20,3 +20,30 @@ def split_pair(word: str, what: str) -> tuple[str, str]:
     if not key:
         raise click.UsageError(f"invalid {what} {word!r}: expected KEY[=VALUE]")
     return key, value
+
+
+def split_fields(word: str, option: str, keys: Collection[str]) -> dict[str, str]:
+    """Split KEY=VALUE,...; quotation marks as in CSV keep a comma in a value.
+
+    What is not of this form is not repeated in the `UsageError`: it may be a secret.
+    """
+    import csv  # slow to load, rarely wanted
+
+    try:
+        (row,) = csv.reader([word], strict=True)
+    except (ValueError, csv.Error) as error:
+        raise click.UsageError(f"invalid {option}: {error}") from None
+    found: dict[str, str] = {}
+    for field in row:
+        key, equals, value = field.partition("=")
+        key = key.strip().lower()
+        if not equals:
+            raise click.UsageError(f"invalid {option}: field {len(found) + 1} is not KEY=VALUE")
+        if key not in keys:
+            raise click.UsageError(
+                f"invalid {option}: unexpected key {key!r}, expected one of {', '.join(keys)}"
+            )
+        if key in found:
+            raise click.UsageError(f"invalid {option}: {key} is given twice")
+        found[key] = value
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.build_options import arguments, image, result, source, steps
+from ocitool.cli.build_options import arguments, image, result, secrets, source, steps
 from ocitool.cli.completion_values import directories
 from ocitool.cli.container_options import all_of
 from ocitool.cli.gotemplate.values import to_json
@@ -32,6 +32,7 @@ from ocitool.errors import BuildError
     image.tags,
     source.file,
     arguments.options,
+    secrets.options,
     source.target,
     image.config,
     source.images,

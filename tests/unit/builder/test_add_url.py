@@ -265,6 +265,49 @@ def test_credentials_are_sent_and_not_shown(project, server):
     assert built.history[0]["created_by"] == shown
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"HTTP_AUTH_TOKEN_127.0.0.1": b"t0ken\n"}, "Bearer t0ken"),
+        ({"HTTP_AUTH_HEADER_127.0.0.1": b"Basic YTpi"}, "Basic YTpi"),
+        (
+            {"HTTP_AUTH_HEADER_127.0.0.1": b"Basic YTpi", "HTTP_AUTH_TOKEN_127.0.0.1": b"t0ken"},
+            "Bearer t0ken",
+        ),
+        ({"HTTP_AUTH_TOKEN_localhost": b"t0ken", "HTTP_AUTH_TOKEN": b"t0ken"}, None),
+    ],
+)
+def test_secrets_of_the_host_are_sent(project, server, given, expected):
+    """The names and what they mean are BuildKit's; the port is no part of them."""
+    url = server.put("/x", b"text")
+    built = project.build(scratch(f"ADD {url} /x"), secrets=given)
+    assert server.requests[0][1]["Authorization"] == expected
+    assert built.history[0]["created_by"] == f"ADD {url} /x"
+
+
+def test_a_secret_of_one_host_is_not_sent_to_another_by_a_redirect(project, server):
+    target = server.put("/target", b"text").replace("127.0.0.1", "localhost")
+    url = server.put("/x", b"", 302, Location=target)
+    project.build(scratch(f"ADD {url} /x"), secrets={"HTTP_AUTH_TOKEN_127.0.0.1": b"t0ken"})
+    sent = [headers["Authorization"] for _, headers in server.requests]
+    assert sent == ["Bearer t0ken", None]
+
+
+def test_a_secret_that_is_no_header_is_refused_without_its_value(project, server):
+    url = server.put("/x", b"text")
+    with pytest.raises(BuildError, match=r"HTTP_AUTH_TOKEN_127\.0\.0\.1 cannot be sent") as caught:
+        project.build(scratch(f"ADD {url} /x"), secrets={"HTTP_AUTH_TOKEN_127.0.0.1": b"se\ncret"})
+    assert "cret" not in f"{caught.value} {caught.value.hint}".replace("secret", "")
+    assert server.requests == []
+
+
+def test_a_server_that_wants_credentials_is_answered_with_what_to_do(project, server):
+    url = server.put("/x", b"", 401)
+    with pytest.raises(BuildError, match="status 401") as caught:
+        project.build(scratch(f"ADD {url} /x"))
+    assert "--secret id=HTTP_AUTH_TOKEN_127.0.0.1,src=FILE" in caught.value.hint
+
+
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://h/x"])
 def test_a_redirect_to_another_scheme_is_refused(project, server, target):
     url = server.put("/x", b"", 302, Location=target)

@@ -25,6 +25,7 @@ from ocitool.builder.definition import (
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.frontend.frontend import Arguments, define
 from ocitool.builder.frontend.stages import ARG_HINT
+from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import LocalCache
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.solver import Solver
@@ -222,6 +223,7 @@ def solve(project, graph, result):
         cache=LocalCache(project.store),
         images=images,
         contexts={},
+        secrets=Secrets({}),
         progress=SILENT,
     ).solve()
 

@@ -34,11 +34,13 @@ ALLOWED = {
         "ocitool.oci",
         "ocitool.store",
     ),
+    "secrets": ("ocitool.errors",),
     "solver": (
         f"{BUILDER}.chown_chmod",
         f"{BUILDER}.context",
         f"{BUILDER}.copy",
         f"{BUILDER}.definition",
+        f"{BUILDER}.secrets",
         "ocitool.errors",
         "ocitool.image",
         "ocitool.layer",

@@ -1,0 +1,1 @@
+"""What a build may use and nobody may find in its image: secrets and SSH agents."""
