@@ -14,6 +14,7 @@ from ocitool.builder.definition import LocalContext
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.frontend.frontend import Arguments, define
 from ocitool.builder.options import BuildOptions, BuildResult
+from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
 from ocitool.builder.solver.images import SourceImages
@@ -45,7 +46,7 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         warnings.append(text)
         progress.emit(Notice(text=text, level="warning"))
 
-    secrets = Secrets(options.secrets)
+    secrets = Secrets(options.secrets, Agents(options.ssh))
     for secret in filter(lambda secret: not secrets.read(secret), secrets):
         warn(f"secret {secret} is empty")
     directory = inputs.context_directory(options)

@@ -25,6 +25,8 @@ class BuildOptions:
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
     #: Values by ID, for RUN --mount=type=secret and for ADD of URLs.
     secrets: Mapping[str, bytes] = field(default_factory=dict, hash=False, repr=False)
+    #: SSH agents: "ID" of the environment, "ID=SOCKET", or "ID=KEY,KEY" with private keys in files.
+    ssh: tuple[str, ...] = ()
     target: str = ""  # a stage; default: the last one
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
     unset_labels: tuple[str, ...] = ()  # names that the image has not, but for those in `labels`

@@ -90,7 +90,6 @@ _BUILD: Final = {
     **dict.fromkeys(
         ("--cache-from", "--cache-to"), "the build cache is that of the storage directory"
     ),
-    "--ssh": "there is no RUN --mount that could use it",
     **dict.fromkeys(("-o", "--output"), "the image is stored: use `ocitool save` then, or --push"),
     **dict.fromkeys(("--attest", "--provenance", "--sbom"), "a build makes no attestations"),
     **dict.fromkeys(("--call", "--check"), "a build has no checks"),

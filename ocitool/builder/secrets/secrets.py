@@ -1,23 +1,28 @@
-"""The secrets of a build, by ID: values that no key, history, layer or message has."""
+"""The secrets of a build, by ID: values that no key, history, layer or message has.
+
+What uses them has a `Secrets`: ``secrets.read("token")`` is a value, and
+``agent_server.listening(secrets.agents.get("default"))`` an agent on a socket of this user.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from ocitool.builder.secrets.agents import Agents
 from ocitool.errors import BuildError
 
 LARGEST: Final = 500 << 10  # bytes of a value, as in BuildKit
 
 
 class Secrets:
-    """Values by ID; they are read where they are used, and shown nowhere.
+    """Values by ID, and beside them the SSH agents; they are shown nowhere.
 
     Raises:
         BuildError: an ID is empty, or a value too large.
     """
 
-    def __init__(self, values: Mapping[str, bytes]) -> None:
+    def __init__(self, values: Mapping[str, bytes], agents: Agents | None = None) -> None:
         for name, value in values.items():
             if not name:
                 raise BuildError(
@@ -25,6 +30,7 @@ class Secrets:
                 )
             require_size(name, value)
         self._values = dict(values)
+        self.agents = agents or Agents(())
 
     def read(self, name: str) -> bytes | None:
         """Return the value of the secret *name*; None without such a secret."""

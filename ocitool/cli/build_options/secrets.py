@@ -1,4 +1,4 @@
-"""``--secret``: values of files and of the environment, which only their ID stands for."""
+"""``--secret`` and ``--ssh``; of secrets the values are read at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from ocitool.cli.build_options.words import split_fields
+from ocitool.cli.container_options import all_of
 from ocitool.errors import BuildError
 
 _KEYS: Final = ("id", "src", "source", "env", "type")
@@ -76,8 +77,15 @@ def _content(name: str, path: str) -> bytes:
         ) from error
 
 
-options = click.option(
-    "--secret", "secrets", multiple=True, metavar=_FORM, callback=_secrets,
-    help="Secret for RUN --mount=type=secret and for ADD of URLs; without src and env, the"
-    " variable or else the file of that name",
+options = all_of(
+    click.option(
+        "--secret", "secrets", multiple=True, metavar=_FORM, callback=_secrets,
+        help="Secret for RUN --mount=type=secret and for ADD of URLs; without src and env, the"
+        " variable or else the file of that name",
+    ),
+    click.option(
+        "--ssh", multiple=True, metavar="default|ID[=SOCKET|KEY[,KEY...]]",
+        help="SSH agent for RUN --mount=type=ssh; by default that of SSH_AUTH_SOCK, otherwise the"
+        " one behind a socket, or one that has the private keys in these files",
+    ),
 )  # fmt: skip

@@ -34,7 +34,7 @@ ALLOWED = {
         "ocitool.oci",
         "ocitool.store",
     ),
-    "secrets": ("ocitool.errors",),
+    "secrets": ("ocitool.errors", "ocitool.inputfile"),
     "solver": (
         f"{BUILDER}.chown_chmod",
         f"{BUILDER}.context",
