@@ -19,6 +19,7 @@ from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.solver import Solver
+from ocitool.builder.surroundings import surroundings
 from ocitool.oci.platform import Platform, this_platform
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
@@ -72,7 +73,7 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         annotations=options.annotations,
         omit_history=options.omit_history,
         no_cache_filter=options.no_cache_filter,
-        around=inputs.surroundings(options, store.network),
+        around=surroundings(options, store.network),
     )
     rules = inputs.ignore_rules(path, directory)
     definition = define(file, arguments, images.resolve, warn)

@@ -18,7 +18,7 @@ from ocitool.errors import BuildError, DockerfileError, FormatError, OcitoolErro
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
-from ocitool_runtime.defaults import SHM_SIZE, Network, Rlimit
+from ocitool_runtime.defaults import SHM_SIZE, Network, Resources, Rlimit
 
 #: Directory of the container in which a heredoc that is a program is mounted.
 SCRIPTS: Final = "/dev/pipes"
@@ -55,6 +55,25 @@ class HttpFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A file or directory of the host, mounted for a command; what is in it is in no layer."""
+
+    source: str  # absolute path on the host
+    target: str  # absolute path in the container
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What a command may do beside docker's default, and what it may not."""
+
+    added: tuple[str, ...] = ()  # capabilities; "CAP_ALL" is each that there is
+    dropped: tuple[str, ...] = ()
+    no_new_privileges: bool = False
+    seccomp: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What a command finds around it, besides a file system and an environment."""
 
@@ -62,6 +81,13 @@ class Surroundings:
     hosts: tuple[str, ...] = ()  # further lines of /etc/hosts
     shm_size: int = SHM_SIZE  # bytes of /dev/shm
     rlimits: tuple[Rlimit, ...] = ()
+    dns: tuple[str, ...] = ()  # name servers instead of the host's
+    dns_search: tuple[str, ...] = ()  # search domains instead of the host's
+    dns_options: tuple[str, ...] = ()  # likewise
+    image_files: tuple[str, ...] = ()  # files of /etc that are the image's, not the sandbox's
+    volumes: tuple[Volume, ...] = ()
+    rights: Rights = field(default_factory=Rights)
+    resources: Resources = field(default_factory=Resources)  # no part of a cache key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

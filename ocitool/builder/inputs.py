@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import BinaryIO, Final
 
 from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.builder.definition import Surroundings
 from ocitool.builder.dockerfile.values import source_kind
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
 from ocitool.inputfile import read_input_file, require_small
-from ocitool_runtime.defaults import SHM_SIZE, Network
-from ocitool_runtime.words import parse_host, parse_ulimits
 
 _NAMES: Final = ("Dockerfile", "Containerfile")
 _LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file
@@ -120,25 +116,3 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
                 hint="make it readable; otherwise files that it excludes would be copied",
             ) from error
     return IgnoreRules()
-
-
-def surroundings(options: BuildOptions, default: Callable[[Network], Network]) -> Surroundings:
-    """Return what the options say of each RUN; *default* is `Store.network`.
-
-    Raises:
-        BuildError: the network is not supported.
-        FormatError: that of the settings is not.
-        SandboxError: a host or a limit is invalid.
-    """
-    try:
-        network = Network(options.network)
-    except ValueError:
-        raise BuildError(
-            f"--network {options.network} is not supported", hint=f"one of {', '.join(Network)}"
-        ) from None
-    return Surroundings(
-        network=default(network),
-        hosts=tuple(map(parse_host, options.add_hosts)),
-        shm_size=options.shm_size or SHM_SIZE,
-        rlimits=parse_ulimits(options.ulimits),
-    )

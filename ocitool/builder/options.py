@@ -42,6 +42,24 @@ class BuildOptions:
     add_hosts: tuple[str, ...] = ()  # "name:address", lines of /etc/hosts for RUN
     shm_size: int | None = None  # bytes of /dev/shm for RUN; None or 0: 64 MiB
     ulimits: tuple[str, ...] = ()  # "name=soft[:hard]", limits of RUN
+    dns: tuple[str, ...] = ()  # addresses of name servers for RUN; "none": the image's resolv.conf
+    dns_search: tuple[str, ...] = ()  # search domains for RUN; ".": none
+    dns_options: tuple[str, ...] = ()  # options of resolv.conf for RUN
+    no_hosts: bool = False  # RUN has the image's /etc/hosts
+    no_hostname: bool = False  # RUN has the image's /etc/hostname
+    volumes: tuple[str, ...] = ()  # "/host:/container[:ro]", of each RUN; in no layer
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    security_opts: tuple[str, ...] = ()  # "no-new-privileges", "seccomp=unconfined"
+    memory: int | None = None  # bytes that a RUN may use; None or 0: no limit
+    memory_swap: int | None = None  # bytes of memory and swap; -1: no limit of swap
+    cpus: str = ""  # how many CPUs, as "1.5"
+    cpu_shares: int | None = None  # relative weight, 1024 by default
+    cpu_period: int | None = None  # microseconds
+    cpu_quota: int | None = None  # microseconds in each period
+    cpuset_cpus: str = ""  # "0-3,5"
+    cpuset_mems: str = ""  # memory nodes
+    cgroup_parent: str = ""  # a cgroup's path; default: the caller's
     insecure: bool = False  # registries: plain HTTP, and certificates that are not verified
     authfile: str = ""  # credentials; default: where docker and podman have them
     #: Seconds since the epoch: the latest time of anything new.  None: the current time.

@@ -69,7 +69,16 @@ def _network(context: click.Context, parameter: click.Parameter, text: str) -> A
     return parse_network(text)
 
 
-#: Of ``run`` and of ``build``.
+#: Of ``run`` and of ``build``, as the next.
+rights = all_of(
+    click.option("--cap-add", multiple=True, metavar="NAME",
+                 help="Add a Linux capability; ALL adds each that there is"),
+    click.option("--cap-drop", multiple=True, metavar="NAME",
+                 help="Drop a Linux capability, or ALL"),
+    click.option("--security-opt", "security_opts", multiple=True, metavar="OPTION",
+                 help="no-new-privileges[:BOOL] or seccomp=unconfined"),
+)  # fmt: skip
+
 surroundings = all_of(
     click.option("--add-host", "add_hosts", multiple=True, metavar="HOST:IP",
                  help="Add a line to /etc/hosts"),
@@ -103,12 +112,7 @@ process = all_of(
                  help="Overwrite the ENTRYPOINT of the image; '' removes it"),
     click.option("--init", is_flag=True,
                  help="Run an init as PID 1 that forwards signals and reaps processes"),
-    click.option("--cap-add", multiple=True, metavar="NAME",
-                 help="Add a Linux capability; ALL adds each that there is"),
-    click.option("--cap-drop", multiple=True, metavar="NAME",
-                 help="Drop a Linux capability, or ALL"),
-    click.option("--security-opt", "security_opts", multiple=True, metavar="OPTION",
-                 help="no-new-privileges[:BOOL] or seccomp=unconfined"),
+    rights,
 )  # fmt: skip
 
 identity = all_of(

@@ -83,11 +83,6 @@ _RUN: Final = {
 
 _BUILD: Final = {
     **dict.fromkeys(
-        ("-m", "--memory", "--memory-swap", "-c", "--cpu-period", "--cpu-quota", "--cpu-shares",
-         "--cpuset-cpus", "--cpuset-mems", "--cgroup-parent"),
-        "a step has no limits of resources but those of --ulimit and --shm-size",
-    ),
-    **dict.fromkeys(
         ("--cache-from", "--cache-to"), "the build cache is that of the storage directory"
     ),
     **dict.fromkeys(("-o", "--output"), "the image is stored: use `ocitool save` then, or --push"),
@@ -98,7 +93,6 @@ _BUILD: Final = {
     "--builder": BUILDER["use"],
     "--compress": "there is no daemon that the context is sent to",
     "--disable-content-trust": _SIGNATURES,
-    "--security-opt": "a step is confined as a container is by default",
     "--squash": "an image has the layers of its steps",
     "--timestamp": "use --source-date-epoch: the times of files are bounded, not all made the same",
 }  # fmt: skip

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ocitool.containers.container import Container, refuse_existing
-from ocitool.containers.mounts import parse_mounts
 from ocitool.containers.options import RunOptions, parse_network
-from ocitool.containers.security import capabilities, parse_security
 from ocitool.containers.variables import file_entries, variables
 from ocitool.errors import ContainerError, ImageNotFound
 from ocitool.image.image import Image
@@ -21,11 +19,12 @@ from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer_content import chain_ids
 from ocitool.store.store import Store
 from ocitool_runtime.defaults import SHM_SIZE, Network
-from ocitool_runtime.host.capabilities import NAMES, available
 from ocitool_runtime.host.idmap import Maps, usable_maps
 from ocitool_runtime.host.terminal import run_foreground
 from ocitool_runtime.isolation import get_isolation
+from ocitool_runtime.security import entitled, parse_security
 from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
+from ocitool_runtime.volumes import parse_mounts
 from ocitool_runtime.words import parse_host, parse_server, parse_ulimits
 
 
@@ -113,13 +112,6 @@ def confined_sandbox(options: RunOptions, maps: Maps) -> Sandbox:
         ContainerError: an option is invalid, or not supported.
         SandboxError: likewise.
     """
-    security = parse_security(options.security_opts)
-    if maps.single and not security.seccomp:
-        raise ContainerError(
-            "--security-opt seccomp=unconfined is not supported for a user with a single ID:"
-            " the filter keeps the owners of files",
-            hint="ask root for subordinate IDs, see `ocitool info`",
-        )
     sandbox = Sandbox(
         rootfs=(),
         args=(),
@@ -131,17 +123,18 @@ def confined_sandbox(options: RunOptions, maps: Maps) -> Sandbox:
         readonly=options.read_only,
         network=options.network,
         terminal=options.terminal,
-        # The first process of a user namespace has all capabilities there.
-        capabilities=capabilities(
-            options.cap_add, options.cap_drop, frozenset(NAMES) if maps.uid_maps else available()
-        ),
-        no_new_privileges=security.no_new_privileges,
-        seccomp=security.seccomp,
         rlimits=parse_ulimits(options.ulimits),
         init=options.init,
         shm_size=options.shm_size or SHM_SIZE,
     )
-    return maps.applied_to(sandbox)
+    rights = entitled(
+        sandbox,
+        maps,
+        added=options.cap_add,
+        dropped=options.cap_drop,
+        security=parse_security(options.security_opts),
+    )
+    return maps.applied_to(rights)
 
 
 def started_from(

@@ -37,3 +37,17 @@ class Rlimit:
     name: str
     soft: int
     hard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Limits of resources that a cgroup sets; 0 or "" is no limit."""
+
+    memory: int = 0  # bytes
+    memory_swap: int = 0  # bytes of memory and swap together; -1: no limit of swap
+    cpu_shares: int = 0  # relative weight, 1024 by default
+    cpu_period: int = 0  # microseconds
+    cpu_quota: int = 0  # microseconds of CPU time in each period
+    cpuset_cpus: str = ""  # "0-3,5"
+    cpuset_mems: str = ""  # memory nodes
+    parent: str = ""  # the cgroup in which the sandbox's is made; "": the caller's

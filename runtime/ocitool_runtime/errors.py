@@ -99,6 +99,12 @@ _BY_STEP: Final = (
     ("mount /proc", (errno.EPERM,), _NO_PROC),
     ("drop privileges", (errno.EINVAL,), _FEW_IDS),
     ("enter the working directory", (errno.ENOENT,), "name a directory that the container has"),
+    (
+        "make a cgroup",
+        (0, errno.EBUSY, errno.EACCES, errno.EPERM, errno.ENOENT),
+        "limits of resources need cgroups that this user may make; with cgroup v2 name one that has"
+        " no processes: --cgroup-parent ocitool",
+    ),
     ("connect the private network", (0, errno.ETIMEDOUT), "use --network host"),
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ocitool_runtime.defaults import SHM_SIZE, Network, Rlimit
+from ocitool_runtime.defaults import SHM_SIZE, Network, Resources, Rlimit
 
 # What Docker leaves to a container (moby, oci/caps/defaults.go).
 DEFAULT_CAPABILITIES: Final = (
@@ -92,6 +92,9 @@ class Sandbox:
     hostname: str = ""  # "" keeps the host's
     hosts: tuple[str, ...] = ()  # further lines of /etc/hosts
     dns: tuple[str, ...] = ()  # name servers instead of the host's
+    dns_search: tuple[str, ...] = ()  # search domains instead of the host's; ".": none
+    dns_options: tuple[str, ...] = ()  # options of resolv.conf(5) instead of the host's
+    image_files: tuple[str, ...] = ()  # of /etc/hosts, resolv.conf, hostname: the image's own
     mounts: tuple[Mount, ...] = ()  # volumes, in order
     readonly: bool = False
     network: Network = Network.HOST
@@ -104,6 +107,7 @@ class Sandbox:
     init: bool = False  # PID 1 is a reaper instead of the program
     umask: int = 0o022
     shm_size: int = SHM_SIZE  # bytes of /dev/shm
+    resources: Resources = field(default_factory=Resources)
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
     gid_maps: tuple[IdMap, ...] = ()
     owners_aside: bool = False  # single-ID mode: owners are in ownership override xattrs

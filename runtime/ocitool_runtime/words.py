@@ -19,6 +19,8 @@ _ULIMITS: Final = (
     "rss", "rtprio", "rttime", "sigpending", "stack",
 )  # fmt: skip
 _LARGEST: Final = (1 << 63) - 1
+_DOMAIN: Final = re.compile(r"\.|[A-Za-z0-9_]([A-Za-z0-9_.-]{0,253})")
+_HOST_OPTION: Final = re.compile(r"[a-z0-9-]+(:[0-9]+)?")
 _HOST: Final = re.compile(r"[^\s:=#\0]+")
 
 
@@ -62,6 +64,20 @@ def parse_host(text: str) -> str:
 def parse_server(text: str) -> str:
     """Read the address of a name server."""
     return _address(text.strip(), "--dns")
+
+
+def parse_search(text: str) -> str:
+    """Read a search domain; ``.`` is none."""
+    if not _DOMAIN.fullmatch(text):
+        raise SandboxError(f"invalid search domain: {text!r}", where="--dns-search")
+    return text
+
+
+def parse_option(text: str) -> str:
+    """Read an option of resolv.conf(5), as ``ndots:2``."""
+    if not _HOST_OPTION.fullmatch(text):
+        raise SandboxError(f"invalid option: {text!r}", where="--dns-option", hint="as ndots:2")
+    return text
 
 
 def _address(text: str, where: str) -> str:

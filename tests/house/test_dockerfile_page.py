@@ -7,18 +7,40 @@ from dataclasses import fields
 from pathlib import Path
 
 from ocitool.builder.dockerfile.instructions import Add, Copy
+from ocitool.cli.commands.build import command
 
 TOP = Path(__file__).parents[2]
+#: What tests of values try: they are one limit with another that is tried with its effect.
+BY_VALUES = {"cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems", "memory_swap"}
 OTHERS = {"span", "sources", "dest", "heredocs"}
 
 
-def test_each_flag_of_copy_has_a_row_and_its_tests() -> None:
+def rows(section: str) -> dict[str, str]:
+    """The rows of a section's table: the first column, and the file of tests."""
     page = (TOP / "docs/dockerfile.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `--([\w-]+)[^|]*\|[^|]*\| `(\w+\.py)` \|$", page, re.MULTILINE))
+    text = page.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| (`-[^|]*)\|.*\| `(\w+\.py)` \|$", text, re.MULTILINE))
+
+
+def test_each_flag_of_copy_has_a_row_and_its_tests() -> None:
+    found = {first[3:].split("`")[0]: name for first, name in rows("Flags of COPY and ADD").items()}
+    found = {re.split("[ =[]", flag)[0]: name for flag, name in found.items()}
     flags = {
         field.name.rstrip("_").replace("_", "-") for kind in (Copy, Add) for field in fields(kind)
     } - OTHERS
-    assert rows.keys() == flags
-    for flag, name in rows.items():
+    assert found.keys() == flags
+    for flag, name in found.items():
         tests = (TOP / "tests/unit/builder" / name).read_text(encoding="utf-8")
         assert f"--{flag}" in tests, f"{name} does not try --{flag}"
+
+
+def test_each_option_for_run_is_tried_by_the_tests_that_its_row_names() -> None:
+    parameters = {name: each.name for each in command.params for name in each.opts}
+    table = rows("Options for RUN")
+    assert len(table) > 5
+    for first, name in table.items():
+        tests = (TOP / "tests/unit/builder" / name).read_text(encoding="utf-8")
+        for option in re.findall(r"--[\w-]+", first):
+            field = parameters[option]
+            tried = f"{field}=" in tests or f'"{field}":' in tests
+            assert tried or field in BY_VALUES, f"{name} does not try {option}"

@@ -54,11 +54,21 @@ def _network(network: Network) -> str:
     return "none" if network is Network.NONE else "host"
 
 
+#: What `Surroundings` had when keys came to hold them; what came later counts where it is given.
+_FIRST: Final = ("hosts", "shm_size", "rlimits")
+
+
 def _around(around: Surroundings) -> list[Any]:
-    """Return what else a command could see; nothing where it is as always."""
-    fields = asdict(around)
-    del fields["network"]
-    return [] if around == Surroundings(network=around.network) else [fields]
+    """Return what else a command could see; nothing where it is as always.
+
+    Limits of resources are not seen, but by measuring.
+    """
+    fields, usual = asdict(around), asdict(Surroundings())
+    for each in (fields, usual):
+        del each["network"], each["resources"]
+    if fields == usual:
+        return []
+    return [{k: v for k, v in fields.items() if k in _FIRST or v != usual[k]}]
 
 
 def contents_key(

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from ocitool.builder.definition import SCRIPTS, Run
+from ocitool.builder.definition import SCRIPTS, Rights, Run
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput, wants_streams
 from ocitool.store.layer_content import Layer
-from ocitool_runtime.host.idmap import usable_maps
+from ocitool_runtime.host.idmap import Maps, usable_maps
 from ocitool_runtime.host.streams import open_pipe
 from ocitool_runtime.host.terminal import interrupts_deferred
 from ocitool_runtime.isolation import Isolation, start
@@ -54,20 +54,49 @@ def run(context: StepContext, step: Run, parents: tuple[Layer, ...]) -> Layer:
 
 def sandbox_for(step: Run, rootfs: tuple[Mount, ...], mounts: tuple[Mount, ...]) -> Sandbox:
     """Return the sandbox of a RUN on *rootfs*, with *mounts* beside it."""
+    around, maps = step.around, usable_maps()
+    volumes = (
+        Mount(
+            type="bind",
+            source=volume.source,
+            target=volume.target,
+            options=("rbind", "ro" if volume.readonly else "rw"),
+        )
+        for volume in around.volumes
+    )
     sandbox = Sandbox(
         rootfs=rootfs,
-        mounts=mounts,
+        mounts=(*volumes, *mounts),
         args=step.args,
         env=environment({**step.secret_env, **step.env}),
         cwd=step.cwd,
         user=step.user,
         hostname=_HOSTNAME,
-        network=step.around.network,
-        hosts=step.around.hosts,
-        shm_size=step.around.shm_size,
-        rlimits=step.around.rlimits,
+        network=around.network,
+        hosts=around.hosts,
+        dns=around.dns,
+        dns_search=around.dns_search,
+        dns_options=around.dns_options,
+        image_files=around.image_files,
+        shm_size=around.shm_size,
+        rlimits=around.rlimits,
+        resources=around.resources,
     )
-    return usable_maps().applied_to(sandbox)
+    return maps.applied_to(_entitled(sandbox, around.rights, maps))
+
+
+def _entitled(sandbox: Sandbox, rights: Rights, maps: Maps) -> Sandbox:
+    if rights == Rights():
+        return sandbox
+    from ocitool_runtime.security import Security, entitled
+
+    return entitled(
+        sandbox,
+        maps,
+        added=rights.added,
+        dropped=rights.dropped,
+        security=Security(no_new_privileges=rights.no_new_privileges, seccomp=rights.seccomp),
+    )
 
 
 def _run(isolation: Isolation, sandbox: Sandbox, output: _Output) -> Exit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ocitool.cli import container_options
+from ocitool.cli.build_options import resources
 from ocitool.cli.completion_values import networks
 from ocitool.cli.container_options import all_of
 from ocitool.cli.goflags import OptionalValue
@@ -30,5 +31,19 @@ surroundings = all_of(
         " OCITOOL_NETWORK]",
     ),
     container_options.surroundings,
+    click.option("--dns", multiple=True, metavar="IP",
+                 help="Name server of RUN instead of the host's; 'none' keeps the image's"
+                      " /etc/resolv.conf"),
+    click.option("--dns-search", multiple=True, metavar="DOMAIN",
+                 help="Search domain of RUN instead of the host's; '.' for none"),
+    click.option("--dns-option", "dns_options", multiple=True, metavar="OPTION",
+                 help="Option of /etc/resolv.conf in RUN, as ndots:2"),
+    click.option("--no-hosts", is_flag=True, help="Keep the image's /etc/hosts in RUN"),
+    click.option("--no-hostname", is_flag=True, help="Keep the image's /etc/hostname in RUN"),
+    click.option("-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:OPTIONS]",
+                 help="Bind mount a file or directory of the host in each RUN; options are ro, z"
+                      " and Z"),
+    container_options.rights,
+    resources.limits,
     isolation_option,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.defaults import SHM_SIZE, Network
+from ocitool_runtime.defaults import SHM_SIZE, Network, Resources
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.idmap import Maps
 from ocitool_runtime.host.launch import probe
@@ -92,6 +92,11 @@ def _check(sandbox: Sandbox) -> None:
         raise SandboxError(
             "isolation by chroot does not support a size of /dev/shm", where="shm_size",
             hint="use --isolation namespaces",
+        )  # fmt: skip
+    if sandbox.resources != Resources():
+        raise SandboxError(
+            "isolation by chroot does not support limits of resources", where="resources",
+            hint="limit this process itself, or use --isolation namespaces",
         )  # fmt: skip
     if not sandbox.seccomp:
         raise SandboxError(

@@ -14,7 +14,10 @@ from ocitool_runtime.sandbox.plan import FilePlan
 from ocitool_runtime.spec import Sandbox
 
 _LARGEST: Final = 1 << 20  # bytes
-_KEPT: Final = ([b"search"], [b"domain"], [b"options"])  # lines of resolv.conf(5)
+#: Words that begin lines of resolv.conf(5).
+_SEARCH: Final = (b"search", b"domain")
+_OPTIONS: Final = b"options"
+_SERVER: Final = b"nameserver"
 _LOOPBACK: Final = (
     "127.0.0.1\tlocalhost\n"
     "::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -30,7 +33,8 @@ def host_files(sandbox: Sandbox) -> list[FilePlan]:
     found = {"/etc/hosts": _hosts(sandbox), "/etc/resolv.conf": _resolv(sandbox)}
     if sandbox.hostname:
         found["/etc/hostname"] = f"{sandbox.hostname}\n".encode()
-    taken = {posixpath.normpath(mount.target) for mount in sandbox.mounts}
+    taken = set(sandbox.image_files)
+    taken |= {posixpath.normpath(mount.target) for mount in sandbox.mounts}
     return [
         FilePlan(target=path, content=content)
         for path, content in found.items()
@@ -52,15 +56,32 @@ def _hosts(sandbox: Sandbox) -> bytes:
 
 
 def _resolv(sandbox: Sandbox) -> bytes:
-    text = _read("/etc/resolv.conf")
-    lines = text.splitlines(keepends=True)
-    if sandbox.dns:
-        # As docker does: the host's search domains and options stay.
-        kept = b"".join(line for line in lines if line.split()[:1] in _KEPT)
-        return kept + "".join(f"nameserver {server}\n" for server in sandbox.dns).encode()
-    if sandbox.network == Network.PRIVATE:
-        return b"".join(name_servers(lines))
-    return text  # also without a network, as docker does
+    """Return resolv.conf(5): each kind of line is the sandbox's, or else the host's."""
+    lines = _read("/etc/resolv.conf").splitlines(keepends=True)
+    if not (sandbox.dns or sandbox.dns_search or sandbox.dns_options):
+        # Also without a network, as docker does.
+        private = sandbox.network == Network.PRIVATE
+        return b"".join(name_servers(lines) if private else lines)
+    kept: list[bytes] = []
+    own = []
+    if not sandbox.dns_search:
+        kept += _SEARCH
+    elif sandbox.dns_search != (".",):
+        own.append(f"search {' '.join(sandbox.dns_search)}\n".encode())
+    if not sandbox.dns_options:
+        kept.append(_OPTIONS)
+    else:
+        own.append(f"options {' '.join(sandbox.dns_options)}\n".encode())
+    servers = [f"nameserver {server}\n".encode() for server in sandbox.dns]
+    if not servers:
+        found = name_servers(lines) if sandbox.network == Network.PRIVATE else lines
+        servers = [line for line in found if _word(line) == _SERVER]
+    return b"".join([*(line for line in lines if _word(line) in kept), *own, *servers])
+
+
+def _word(line: bytes) -> bytes:
+    """Return the first word of a line."""
+    return (line.split(maxsplit=1) or [b""])[0]
 
 
 def _read(path: str) -> bytes:

@@ -14,6 +14,7 @@ from ocitool.errors import SandboxError
 from ocitool_runtime.defaults import DEFAULT_PATH, Network, Rlimit
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.etc_files import host_files
+from ocitool_runtime.resources import cgroup_limits
 from ocitool_runtime.sandbox.plan import LimitPlan, MountPlan, Plan, SharedPlan
 from ocitool_runtime.spec import Mount, Sandbox
 
@@ -83,6 +84,8 @@ def make_plan(sandbox: Sandbox, network_helper: Sequence[str] = ()) -> Plan:
         notifying=_filter(sandbox, notify=True) if sandbox.seccomp else b"",
         owners_aside=sandbox.owners_aside,
         limits=[_limit(limit) for limit in sandbox.rlimits],
+        cgroup_parent=sandbox.resources.parent,
+        cgroup_limits=cgroup_limits(sandbox.resources),
         init=sandbox.init,
         umask=sandbox.umask,
         shm_size=sandbox.shm_size,

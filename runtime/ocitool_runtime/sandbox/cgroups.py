@@ -1,9 +1,10 @@
 """A cgroup for each sandbox, wherever one can be made.
 
-It is a child of the caller's own cgroup: what limits the caller limits the sandbox, and whoever
-kills the caller's cgroup kills the sandbox.  One is made in the hierarchy of cgroup v2 and in those
-of the v1 controllers named here.  Users can make one where their own cgroup has been delegated to
-them.  Where none can be made the sandbox runs in the caller's.
+It is a child of the caller's own cgroup, or of one that was asked for: what limits that one limits
+the sandbox, and whoever kills that cgroup kills the sandbox.  One is made in the hierarchy of
+cgroup v2 and in those of the v1 controllers named here.  Users can make one where their own cgroup
+has been delegated to them.  Where none can be made the sandbox runs in the caller's, unless it is
+to have limits.
 
 Runs in: shim.  Imports the standard library alone.
 Source: cgroups(7); Documentation/admin-guide/cgroup-v2.rst, "Delegation".
@@ -15,9 +16,14 @@ import os
 import time
 
 from ocitool_runtime.sandbox import device_filter
+from ocitool_runtime.sandbox.cgroup_limits import inherit_sets
 from ocitool_runtime.sandbox.files import unescaped
 
-# The v1 controllers that account for a sandbox, and that will limit it.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.cgroup_limits import Limits
+
+# The v1 controllers that account for a sandbox.
 _CONTROLLERS = frozenset({"cpu", "cpuacct", "devices", "memory", "pids"})
 _PREFIX = "ocitool."  # and the shim's process id
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -28,12 +34,15 @@ _ATTEMPTS, _PAUSE = 50, 0.002  # until the kernel has let go of the last process
 class Cgroup:
     """The cgroups of one sandbox, from `enter` to `remove`."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits, parent: str = "") -> None:
+        self._limits = limits
+        self._parent = parent  # a path in each hierarchy; "" is this process's own cgroup
         self._name = f"{_PREFIX}{os.getpid()}"
         # Open directories that have a child of our name, and the way back of each: opened before
         # there is a cgroup namespace, out of which nobody is moved (nsdelegate, cgroups(7)).
         self._parents: list[int] = []
         self._ways_back: list[int] = []
+        self._made_parents: list[tuple[int, str]] = []  # directories, and what was made in them
         self._stays = False  # this process could not leave
         self.unified = False  # there is one in the hierarchy of cgroup v2
         self.devices_filtered = False  # devices beyond docker's list cannot be opened
@@ -42,18 +51,23 @@ class Cgroup:
         """Make the cgroups and move this process into them; returns why there is none, or ""."""
         reason = "no cgroup hierarchy is mounted"
         made: set[frozenset[str]] = set()
-        for path, controllers in own_cgroups():
+        for point, path, controllers in _hierarchies(self._limits.controllers):
             if controllers in made:  # the hierarchy is mounted twice
                 continue
             try:
-                self._enter(path, controllers)
+                self._enter(point, path, controllers)
                 made.add(controllers)
             except OSError as error:
+                # Another cgroup v2 may have no controllers: whoever has them sets the limits.
+                if self._parent or controllers & self._limits.controllers:
+                    raise
                 reason = f"{path}: {error.strerror}"
         return "" if made else reason
 
-    def _enter(self, path: str, controllers: frozenset[str]) -> None:
-        parent = os.open(path, _DIRECTORY)
+    def _enter(self, point: str, path: str, controllers: frozenset[str]) -> None:
+        parent = (
+            self._open_parent(point, controllers) if self._parent else os.open(path, _DIRECTORY)
+        )
         try:
             _sweep(parent)
             os.mkdir(self._name, 0o755, dir_fd=parent)
@@ -62,8 +76,8 @@ class Cgroup:
             raise
         back = -1
         try:
-            back = os.open("cgroup.procs", _WRITE, dir_fd=parent)
-            filtered = _join(parent, self._name, controllers)
+            back = os.open(f"{path}/cgroup.procs", _WRITE)
+            filtered = self._join(parent, controllers)
         except OSError:
             _remove(parent, self._name)
             for fd in (parent, back):
@@ -74,6 +88,40 @@ class Cgroup:
         self._ways_back.append(back)
         self.unified = self.unified or not controllers
         self.devices_filtered = self.devices_filtered or filtered
+
+    def _open_parent(self, point: str, controllers: frozenset[str]) -> int:
+        """Return the cgroup that was asked for, which is made if it is missing."""
+        fd = os.open(point, _DIRECTORY)
+        for name in filter(None, self._parent.split("/")):
+            outer = os.dup(fd)
+            try:
+                if not controllers:
+                    self._limits.enable(outer)
+                os.mkdir(name, 0o755, dir_fd=outer)
+                self._made_parents.append((outer, name))
+            except FileExistsError:
+                os.close(outer)
+            inner = os.open(name, _DIRECTORY, dir_fd=fd)
+            if "cpuset" in controllers:
+                inherit_sets(fd, inner)
+            os.close(fd)
+            fd = inner
+        return fd
+
+    def _join(self, parent: int, controllers: frozenset[str]) -> bool:
+        """Move this process into a new cgroup; returns whether it filters devices."""
+        made = os.open(self._name, _DIRECTORY, dir_fd=parent)
+        try:
+            self._limits.set(parent, made, controllers)
+            filtered = _filter_devices(made, controllers)
+            procs = os.open("cgroup.procs", _WRITE, dir_fd=made)
+            try:
+                os.write(procs, b"0")
+            finally:
+                os.close(procs)
+        finally:
+            os.close(made)
+        return filtered
 
     def leave(self) -> str:
         """Move this process back; the processes that it has started stay inside.
@@ -101,6 +149,10 @@ class Cgroup:
                     break
                 time.sleep(_PAUSE)  # a process is still exiting
             os.close(parent)
+        while self._made_parents:
+            outer, name = self._made_parents.pop()
+            _remove(outer, name)  # or not, if another sandbox is in it
+            os.close(outer)
 
 
 def _filter_devices(made: int, controllers: frozenset[str]) -> bool:
@@ -115,21 +167,6 @@ def _filter_devices(made: int, controllers: frozenset[str]) -> bool:
     except OSError:
         return False
     return True
-
-
-def _join(parent: int, name: str, controllers: frozenset[str]) -> bool:
-    """Move this process into a new cgroup; returns whether it filters devices."""
-    made = os.open(name, _DIRECTORY, dir_fd=parent)
-    try:
-        filtered = _filter_devices(made, controllers)
-        procs = os.open("cgroup.procs", _WRITE, dir_fd=made)
-        try:
-            os.write(procs, b"0")
-        finally:
-            os.close(procs)
-    finally:
-        os.close(made)
-    return filtered
 
 
 def _remove(parent: int, name: str) -> bool:
@@ -151,6 +188,16 @@ def _sweep(parent: int) -> None:
 
 def own_cgroups() -> list[tuple[str, frozenset[str]]]:
     """Return the directory of this process's cgroup in each hierarchy, and its v1 controllers."""
+    return [(path, controllers) for _, path, controllers in _hierarchies()]
+
+
+def _hierarchies(
+    more: frozenset[str] = frozenset(),
+) -> list[tuple[str, str, frozenset[str]]]:
+    """Return mount point, directory of this process's cgroup and v1 controllers of each hierarchy.
+
+    *more* are v1 controllers that limits need.
+    """
     own: dict[frozenset[str], str] = {}
     for line in _lines("/proc/self/cgroup"):
         _, names, path = line.split(":", 2)
@@ -159,23 +206,26 @@ def own_cgroups() -> list[tuple[str, frozenset[str]]]:
     for line in _lines("/proc/self/mountinfo"):
         fields, _, rest = line.partition(" - ")
         kind, _, options = rest.split(" ", 2)
-        controllers = _wanted(own, kind, _names(options))
+        controllers = _wanted(own, kind, _names(options), _CONTROLLERS | more)
         if controllers is not None:
             top, point = map(unescaped, fields.split(" ")[3:5])
             inner = _beneath(own[controllers], top)
             if inner is not None:
-                found.append((os.path.normpath(f"{point}/{inner}"), controllers))
+                found.append((point, os.path.normpath(f"{point}/{inner}"), controllers))
     return found
 
 
 def _wanted(
-    own: dict[frozenset[str], str], kind: str, options: frozenset[str]
+    own: dict[frozenset[str], str],
+    kind: str,
+    options: frozenset[str],
+    controllers: frozenset[str],
 ) -> frozenset[str] | None:
     """Return the key in *own* of a mount, if it is a hierarchy that a sandbox joins."""
     if kind == "cgroup2":
         return frozenset[str]() if frozenset() in own else None
     if kind == "cgroup":
-        return next((each for each in own if each & _CONTROLLERS and each <= options), None)
+        return next((each for each in own if each & controllers and each <= options), None)
     return None
 
 

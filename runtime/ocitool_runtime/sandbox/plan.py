@@ -49,6 +49,16 @@ class LimitPlan(TypedDict):
     hard: int
 
 
+class CgroupLimitPlan(TypedDict):
+    """Files of a cgroup that set a limit, with what is written to them."""
+
+    options: str  # of the command, for messages
+    controller: str
+    v1: list[tuple[str, str]]  # "" is what the parent's file has
+    v2: list[tuple[str, str]]
+    needed: bool  # without it the sandbox is refused
+
+
 class Plan(TypedDict):
     """What the shim does; see `Sandbox`."""
 
@@ -74,6 +84,8 @@ class Plan(TypedDict):
     notifying: bytes  # the filter if the shim answers some calls; empty: it answers none
     owners_aside: bool  # single-ID mode: it answers what needs other IDs
     limits: list[LimitPlan]
+    cgroup_parent: str  # the cgroup in which the sandbox's is made; "": the caller's
+    cgroup_limits: list[CgroupLimitPlan]
     init: bool
     umask: int
     shm_size: int

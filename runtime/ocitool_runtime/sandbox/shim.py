@@ -18,6 +18,7 @@ import os
 import sys
 
 from ocitool_runtime.sandbox import channel, network, syscalls, userns
+from ocitool_runtime.sandbox.cgroup_limits import Limits
 from ocitool_runtime.sandbox.cgroups import Cgroup
 from ocitool_runtime.sandbox.channel import failure, step
 from ocitool_runtime.sandbox.network import Network
@@ -134,10 +135,14 @@ def _in_namespaces(setup: _Setup) -> Message:
 
 def _in_cgroup(setup: _Setup) -> Message:
     """Return the last message: how it ended."""
-    cgroup = Cgroup()  # without fuse-overlayfs, which needs /dev/fuse
+    limits = Limits(setup.plan["cgroup_limits"])
+    # Without fuse-overlayfs, which needs /dev/fuse.
+    cgroup = Cgroup(limits, setup.plan["cgroup_parent"])
     try:
         with step("make a cgroup"):
-            if refused := cgroup.enter():
+            refused = cgroup.enter()
+            limits.check(refused)
+            if refused:
                 setup.notes.append(f"the container has no cgroup of its own: {refused}")
         return _sandbox(setup, cgroup)
     finally:

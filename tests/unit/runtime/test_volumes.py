@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from ocitool.containers import mounts
-from ocitool.containers.mounts import any_mount, bind_mount, parse_mounts
 from ocitool.errors import ContainerError
+from ocitool_runtime import volumes
+from ocitool_runtime.volumes import any_mount, bind_mount, parse_mounts
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from ocitool.errors import ContainerError
     ],
 )
 def test_options_of_v(tmp_path, monkeypatch, words, options):
-    monkeypatch.setattr(mounts, "_SELINUX", str(tmp_path / "none"))
+    monkeypatch.setattr(volumes, "_SELINUX", str(tmp_path / "none"))
     found = bind_mount(f"{tmp_path}:/d{words}")
     assert (found.source, found.target, found.options) == (str(tmp_path), "/d", options)
 
@@ -44,7 +44,7 @@ def test_options_of_v_that_are_refused(tmp_path, words, said):
 
 
 def test_relabeling_is_refused_where_it_would_mean_something(tmp_path, monkeypatch):
-    monkeypatch.setattr(mounts, "_SELINUX", str(tmp_path))
+    monkeypatch.setattr(volumes, "_SELINUX", str(tmp_path))
     bind_mount(f"{tmp_path}:/d:ro")
     with pytest.raises(ContainerError, match="relabeling for SELinux is not supported") as caught:
         bind_mount(f"{tmp_path}:/d:ro,z")

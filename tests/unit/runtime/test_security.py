@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ocitool.containers.security import Security, capabilities, parse_security
 from ocitool.errors import ContainerError
 from ocitool_runtime.host.capabilities import NAMES, available
+from ocitool_runtime.security import Security, capabilities, parse_security
 from ocitool_runtime.spec import DEFAULT_CAPABILITIES
 
 EVERY = frozenset(NAMES)

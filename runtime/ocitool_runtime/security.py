@@ -6,12 +6,13 @@ Source: moby, oci/caps/utils.go, TweakCapabilities, and daemon/daemon_unix.go, p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ocitool.errors import ContainerError
-from ocitool_runtime.host.capabilities import NAMES
-from ocitool_runtime.spec import DEFAULT_CAPABILITIES
+from ocitool_runtime.host.capabilities import NAMES, available
+from ocitool_runtime.host.idmap import Maps
+from ocitool_runtime.spec import DEFAULT_CAPABILITIES, Sandbox
 
 _ALL: Final = "CAP_ALL"
 _TRUE: Final = ("", "1", "t", "T", "TRUE", "true", "True")
@@ -59,19 +60,20 @@ def _boolean(text: str, value: str) -> bool:
 
 
 def capabilities(
-    added: Sequence[str], dropped: Sequence[str], available: frozenset[str]
+    added: Sequence[str], dropped: Sequence[str], known: frozenset[str]
 ) -> tuple[str, ...]:
     """Return docker's capabilities with those that are *added* and without those *dropped*.
 
-    Of a name in both, adding wins; ALL adds what is *available* here.
+    Of a name in both, adding wins; ALL adds what is *known* here.
 
     Raises:
         ContainerError: a name is unknown, or what it names is not available.
     """
-    adds, drops = _known("--cap-add", added), _known("--cap-drop", dropped)
+    adds = frozenset(parse_capabilities("--cap-add", added))
+    drops = frozenset(parse_capabilities("--cap-drop", dropped))
     if _ALL in adds:
-        return tuple(name for name in NAMES if name in available and name not in drops)
-    for name in sorted(adds - available):
+        return tuple(name for name in NAMES if name in known and name not in drops)
+    for name in sorted(adds - known):
         raise ContainerError(
             f"--cap-add {name}: this process does not have the capability, and cannot give it"
         )
@@ -79,7 +81,33 @@ def capabilities(
     return tuple(name for name in NAMES if name in adds or (name in kept and name not in drops))
 
 
-def _known(option: str, texts: Sequence[str]) -> frozenset[str]:
+def entitled(
+    sandbox: Sandbox,
+    maps: Maps,
+    *,
+    added: Sequence[str],
+    dropped: Sequence[str],
+    security: Security,
+) -> Sandbox:
+    """Return *sandbox* with these rights; `ContainerError` for those that this user cannot give."""
+    if maps.single and not security.seccomp:
+        raise ContainerError(
+            "--security-opt seccomp=unconfined is not supported for a user with a single ID:"
+            " the filter keeps the owners of files",
+            hint="ask root for subordinate IDs, see `ocitool info`",
+        )
+    # The first process of a user namespace has all capabilities there.
+    here = frozenset(NAMES) if maps.uid_maps else available()
+    return replace(
+        sandbox,
+        capabilities=capabilities(added, dropped, here),
+        no_new_privileges=security.no_new_privileges,
+        seccomp=security.seccomp,
+    )
+
+
+def parse_capabilities(option: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return full names, sorted; `ContainerError` for an unknown one that *option* was given."""
     found = set()
     for text in texts:
         name = text.upper()
@@ -87,4 +115,4 @@ def _known(option: str, texts: Sequence[str]) -> frozenset[str]:
         if name not in (*NAMES, _ALL):
             raise ContainerError(f"{option}: unknown capability: {text!r}")
         found.add(name)
-    return frozenset(found)
+    return tuple(sorted(found))

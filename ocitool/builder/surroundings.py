@@ -1,0 +1,109 @@
+"""What the options of a build say of each RUN: network, volumes, rights, limits of resources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ocitool.builder.definition import Rights, Surroundings, Volume
+from ocitool.builder.options import BuildOptions
+from ocitool.errors import BuildError
+from ocitool_runtime.defaults import SHM_SIZE, Network, Resources
+from ocitool_runtime.words import (
+    parse_host,
+    parse_option,
+    parse_search,
+    parse_server,
+    parse_ulimits,
+)
+
+_HOSTS, _HOSTNAME, _RESOLV = "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"
+
+
+def surroundings(options: BuildOptions, default: Callable[[Network], Network]) -> Surroundings:
+    """Return what the options say of each RUN; *default* is `Store.network`.
+
+    Raises:
+        BuildError: the network is not supported, or options exclude each other.
+        ContainerError: a volume or a right is invalid, or not supported.
+        FormatError: the network of the settings is not supported.
+        SandboxError: a host, a name server or a limit is invalid.
+    """
+    try:
+        network = Network(options.network)
+    except ValueError:
+        raise BuildError(
+            f"--network {options.network} is not supported", hint=f"one of {', '.join(Network)}"
+        ) from None
+    without_dns = "none" in options.dns
+    if without_dns and (len(options.dns) > 1 or options.dns_search or options.dns_options):
+        raise BuildError(
+            "--dns none leaves /etc/resolv.conf as the image has it: other options for it have"
+            " no effect",
+            hint="leave them out, or --dns none",
+        )
+    if options.no_hosts and options.add_hosts:
+        raise BuildError(
+            "--no-hosts leaves /etc/hosts as the image has it: --add-host has no effect",
+            hint="leave one of them out",
+        )
+    image_files = {_HOSTS: options.no_hosts, _HOSTNAME: options.no_hostname, _RESOLV: without_dns}
+    return Surroundings(
+        network=default(network),
+        hosts=tuple(map(parse_host, options.add_hosts)),
+        shm_size=options.shm_size or SHM_SIZE,
+        rlimits=parse_ulimits(options.ulimits),
+        dns=() if without_dns else tuple(map(parse_server, options.dns)),
+        dns_search=tuple(map(parse_search, options.dns_search)),
+        dns_options=tuple(map(parse_option, options.dns_options)),
+        image_files=tuple(path for path, kept in image_files.items() if kept),
+        volumes=_volumes(options),
+        rights=_rights(options),
+        resources=_resources(options),
+    )
+
+
+def _volumes(options: BuildOptions) -> tuple[Volume, ...]:
+    if not options.volumes:
+        return ()
+    from ocitool_runtime.volumes import parse_mounts
+
+    return tuple(
+        Volume(source=mount.source, target=mount.target, readonly="ro" in mount.options)
+        for mount in parse_mounts(options.volumes, (), ())
+    )
+
+
+def _rights(options: BuildOptions) -> Rights:
+    if not (options.cap_add or options.cap_drop or options.security_opts):
+        return Rights()
+    from ocitool_runtime.security import parse_capabilities, parse_security
+
+    security = parse_security(options.security_opts)
+    return Rights(
+        added=parse_capabilities("--cap-add", options.cap_add),
+        dropped=parse_capabilities("--cap-drop", options.cap_drop),
+        no_new_privileges=security.no_new_privileges,
+        seccomp=security.seccomp,
+    )
+
+
+def _resources(options: BuildOptions) -> Resources:
+    given = (
+        options.memory, options.memory_swap, options.cpus, options.cpu_shares, options.cpu_period,
+        options.cpu_quota, options.cpuset_cpus, options.cpuset_mems, options.cgroup_parent,
+    )  # fmt: skip
+    if not any(given):
+        return Resources()
+    from ocitool_runtime.resources import parse_resources
+
+    return parse_resources(
+        memory=options.memory,
+        memory_swap=options.memory_swap,
+        cpus=options.cpus,
+        cpu_shares=options.cpu_shares,
+        cpu_period=options.cpu_period,
+        cpu_quota=options.cpu_quota,
+        cpuset_cpus=options.cpuset_cpus,
+        cpuset_mems=options.cpuset_mems,
+        cgroup_parent=options.cgroup_parent,
+    )

@@ -1,0 +1,221 @@
+"""Options of a build for its RUNs: volumes, rights, name servers, limits; each with its effect."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ocitool.errors import BuildError, ContainerError, SandboxError, StepFailed
+from ocitool_runtime import get_isolation
+from ocitool_runtime.sandbox.cgroups import own_cgroups
+from tests.fixtures.tools import install_tools
+from tests.unit.builder.conftest import BuildFixture
+
+
+@pytest.fixture
+def tools(project: BuildFixture) -> BuildFixture:
+    """A project with the image ``base``: a shell and a few tools of this machine."""
+    support = get_isolation().probe()
+    if not support.ok:
+        pytest.skip(f"no namespaces here: {support.reason}")
+    project.put({"base": {}, "base/bin": {}, "base/etc": {}, "base/tmp": {"mode": 0o1777}})
+    for name in ("hosts", "hostname", "resolv.conf"):
+        project.put({f"base/etc/{name}": f"the image's {name}\n"})
+    install_tools(project.top / "base")
+    project.build("FROM scratch\nCOPY base /\nENV PATH=/bin", "base:1")
+    return project
+
+
+def run(tools: BuildFixture, *lines: str, **options):
+    return tools.build("\n".join(["FROM base:1", *lines]), **options)
+
+
+@pytest.fixture
+def volume(tmp_path) -> Path:
+    path = tmp_path / "volume"
+    path.mkdir()
+    (path / "file").write_text("of the host\n")
+    return path
+
+
+def test_a_volume_is_in_each_run_and_in_no_layer(tools, volume):
+    lines = (
+        "RUN cat /mnt/data/file; echo new > /mnt/data/new",
+        "RUN cat /mnt/data/new; touch /own",
+    )
+    built = run(tools, *lines, volumes=(f"{volume}:/mnt/data",))
+    assert built.output == "of the host\nnew\n"
+    assert (volume / "new").read_text() == "new\n"
+    assert [name for name in built.tree if name.startswith("mnt")] == []
+    assert "own" in built.tree
+
+
+def test_a_volume_may_be_read_only(tools, volume):
+    with pytest.raises(StepFailed):
+        run(tools, "RUN touch /data/new", volumes=(f"{volume}:/data:ro",))
+    assert os.listdir(volume) == ["file"]
+
+
+def test_a_volume_counts_in_the_cache_and_its_content_does_not(tools, volume):
+    line, given = "RUN cat /data/file || true", (f"{volume}:/data",)
+    run(tools, line)
+    assert run(tools, line, volumes=given).executed == ["RUN cat /data/file || true"]
+    (volume / "file").write_text("changed\n")
+    assert run(tools, line, volumes=given).executed == []
+    assert run(tools, line, volumes=(f"{volume}:/data:ro",)).executed != []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data:/data", "-v data:/data: named and anonymous volumes are not supported"),
+        ("/no/such:/data", "-v /no/such:/data: /no/such: no such file or directory"),
+        ("/tmp:/data:U", "-v /tmp:/data:U: the option 'U' is not supported"),
+        ("/tmp:/data:O", "-v /tmp:/data:O: the option 'O' is not supported"),
+        ("/tmp:/", "invalid volume specification: '/tmp:/': destination can't be '/'"),
+    ],
+)
+def test_volumes_that_are_refused(project, text, message):
+    with pytest.raises(ContainerError) as caught:
+        project.build("FROM scratch", volumes=(text,))
+    assert str(caught.value).startswith(message)
+
+
+def capabilities(built) -> int:
+    return int(built.output.split()[1], 16)
+
+
+def test_capabilities_are_added_and_dropped(tools):
+    line = "RUN grep CapEff /proc/self/status"
+    usual = capabilities(run(tools, line))
+    changed = capabilities(run(tools, line, cap_add=("sys_ptrace",), cap_drop=("CAP_MKNOD",)))
+    assert changed == usual & ~(1 << 27) | 1 << 19
+    assert capabilities(run(tools, line, cap_drop=("ALL",))) == 0
+
+
+def test_rights_count_in_the_cache_and_their_order_does_not(tools):
+    line = "RUN true"
+    run(tools, line)
+    assert run(tools, line, cap_drop=("MKNOD", "chown")).executed == [line]
+    assert run(tools, line, cap_drop=("CHOWN", "CAP_MKNOD")).executed == []
+
+
+def test_no_new_privileges(tools):
+    line = "RUN grep NoNewPrivs /proc/self/status"
+    assert run(tools, line).output.split()[1] == "0"
+    built = run(tools, line, security_opts=("no-new-privileges",))
+    assert built.output.split()[1] == "1"
+
+
+def test_a_run_without_the_seccomp_filter(tools):
+    line = "RUN grep Seccomp: /proc/self/status"
+    filtered = run(tools, line).output.split()[1]
+    built = run(tools, line, security_opts=("seccomp=unconfined",), no_cache=True)
+    assert filtered == "2"
+    assert (
+        built.output.split()[1]
+        == Path("/proc/self/status").read_text().partition("Seccomp:")[2].split()[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cap_add": ("NONSENSE",)}, "--cap-add: unknown capability: 'NONSENSE'"),
+        ({"cap_drop": ("",)}, "--cap-drop: unknown capability: ''"),
+        ({"security_opts": ("apparmor=x",)}, "--security-opt apparmor=x is not supported"),
+    ],
+)
+def test_rights_that_are_refused(project, options, message):
+    with pytest.raises(ContainerError) as caught:
+        project.build("FROM scratch", **options)
+    assert str(caught.value).startswith(message)
+
+
+def test_name_servers_search_domains_and_options(tools):
+    built = run(
+        tools,
+        "RUN cat /etc/resolv.conf",
+        dns=("192.0.2.1",),
+        dns_search=("a.example", "b.example"),
+        dns_options=("ndots:2", "rotate"),
+    )
+    assert built.output.splitlines() == [
+        "search a.example b.example", "options ndots:2 rotate", "nameserver 192.0.2.1",
+    ]  # fmt: skip
+    assert built.read("etc/resolv.conf") == "the image's resolv.conf\n"
+
+
+def test_a_search_domain_alone_leaves_the_name_servers(tools):
+    line = "RUN grep nameserver /etc/resolv.conf || true"
+    usual = run(tools, line).output
+    assert run(tools, line, dns_search=(".",)).output == usual
+    assert run(tools, "RUN grep -c search /etc/resolv.conf || true", dns_search=(".",)).output == (
+        "0\n"
+    )
+
+
+def test_files_of_the_image_may_stay(tools):
+    line = "RUN cat /etc/hosts /etc/hostname /etc/resolv.conf"
+    built = run(tools, line, no_hosts=True, no_hostname=True, dns=("none",))
+    assert built.output.splitlines() == [
+        f"the image's {name}" for name in ("hosts", "hostname", "resolv.conf")
+    ]
+    assert "the image's" not in run(tools, line).output
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"dns": ("example.com",)}, SandboxError, "--dns: invalid IP address: 'example.com'"),
+        ({"dns_search": ("a b",)}, SandboxError, "--dns-search: invalid search domain: 'a b'"),
+        ({"dns_options": ("a\nb",)}, SandboxError, r"--dns-option: invalid option: 'a\nb'"),
+        ({"dns": ("none", "192.0.2.1")}, BuildError, "--dns none leaves /etc/resolv.conf"),
+        ({"dns": ("none",), "dns_search": ("a",)}, BuildError, "--dns none leaves"),
+        ({"no_hosts": True, "add_hosts": ("a:192.0.2.1",)}, BuildError, "--no-hosts leaves"),
+    ],
+)
+def test_names_that_are_refused(project, options, kind, message):
+    with pytest.raises(kind) as caught:
+        project.build("FROM scratch", **options)
+    assert str(caught.value).startswith(message)
+
+
+# -- limits of resources -------------------------------------------------------------------
+
+
+def hierarchy(controller: str) -> str:
+    """The directory of this process's cgroup that can limit a sandbox; skips without one."""
+    for path, controllers in own_cgroups():
+        if controller in controllers and os.access(path, os.W_OK):
+            return path
+    pytest.skip(f"no cgroup v1 of the controller {controller} that this user can write to")
+
+
+def test_a_run_may_use_no_more_memory(tools):
+    hierarchy("memory")
+    line = "RUN head -c 100000000 /dev/zero | tail -c 90000000 | wc -c"
+    assert run(tools, line, memory=400 << 20).output == "90000000\n"
+    assert run(tools, line, memory=32 << 20, no_cache=True).output.split() != ["90000000"]
+
+
+def test_limits_are_those_of_the_cgroup_and_no_part_of_the_cache_key(tools, tmp_path):
+    top = hierarchy("cpu")
+    seen = "RUN cat /cgroup/ocitool.*/cpu.shares /cgroup/ocitool.*/cpu.cfs_quota_us"
+    given = {"volumes": (f"{top}:/cgroup:ro",), "cpu_shares": 300}
+    built = run(tools, seen, cpus="0.5", **given)
+    assert "300\n50000\n" in built.output
+    assert run(tools, seen, cpus="0.7", **given).executed == []
+
+
+def test_a_parent_of_cgroups_is_made_and_removed(tools):
+    top = Path(hierarchy("memory"))
+    if top.parts[-1] != "memory" and not (top.parent / "cgroup.procs").exists():
+        pytest.skip("the hierarchy is not mounted whole")
+    root = next(each for each in (top, *top.parents) if not (each.parent / "cgroup.procs").exists())
+    lines = ("RUN ls /cgroup/a-parent/inner | grep ocitool | wc -l",)
+    given = {"cgroup_parent": "a-parent/inner", "volumes": (f"{root}:/cgroup:ro",)}
+    assert run(tools, *lines, **given).output == "1\n"
+    assert not (root / "a-parent").exists()
