@@ -41,14 +41,16 @@ class Mount:
     """One mount, described and not yet made.
 
     Types of a root file system and of a volume: ``overlay``, ``fuse-overlayfs`` (the program of
-    that name serves it; its directories are on one file system), ``bind``, ``tmpfs``.
+    that name serves it; its directories are on one file system), ``bind``, ``tmpfs``.  Of a volume
+    also ``file``, a file that is kept in memory, and ``socket``, a Unix socket that listens.
 
     Options are a closed list; an unknown one is refused when the sandbox starts:
     ``ro rw nosuid suid nodev dev noexec exec nosymfollow``, of which ``nodev`` is the default: the
     devices of a container are those of its /dev; for bind ``bind``, ``rbind`` and
     ``subpath=PATH`` (also for the overlays; resolved within the source and never beyond); for
     overlay the kernel's ``userxattr volatile index= xino= metacopy= redirect_dir= nfs_export=
-    uuid=``; for tmpfs ``size= mode= uid= gid= nr_inodes=``.
+    uuid=``; for tmpfs ``size= mode= uid= gid= nr_inodes=``; for files and sockets ``mode= uid=
+    gid=``, of which the IDs are those inside.
     """
 
     type: str
@@ -59,6 +61,10 @@ class Mount:
     upper: str = ""  # overlays: where writes go; without it the mount is read-only
     work: str = ""  # overlays: an empty directory on the file system of `upper`
     shared: tuple[SharedImage, ...] = ()  # mounted before: `source` or `lower` lie in them
+    content: bytes = field(default=b"", repr=False)  # file
+    #: socket: the descriptor of a new Unix socket; it listens once the program runs, and is to be
+    #: accepted from by the caller.
+    socket: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,10 @@ from ocitool_runtime.spec import Mount, Sandbox
 _PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
 _ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
 _CLEARED: Final = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec"}
+_OWNED: Final = re.compile(r"mode=[0-7]{1,4}|uid=\d+|gid=\d+")
 _VALUES: Final = {
+    "file": _OWNED,
+    "socket": _OWNED,
     "tmpfs": re.compile(r"(size=\d+[kmg%]?|mode=[0-7]{1,4}|uid=\d+|gid=\d+|nr_inodes=\d+[kmg]?)"),
     "overlay": re.compile(
         r"userxattr|volatile|(index|metacopy|nfs_export)=(on|off)|xino=(on|off|auto)"
@@ -200,7 +203,7 @@ def _mount(mount: Mount) -> MountPlan:
         raise SandboxError(
             f"unknown mount type {mount.type!r}",
             where=where,
-            hint="one of bind, overlay, fuse-overlayfs, tmpfs",
+            hint=f"one of {', '.join(sorted(_VALUES))}",
         )
     if not mount.target.startswith("/"):
         raise SandboxError(f"mount target {mount.target!r} is not an absolute path", where=where)
@@ -215,6 +218,8 @@ def _mount(mount: Mount) -> MountPlan:
         raise SandboxError("the source of a mount must be an absolute path", where=where)
     if mount.type == "bind" and not mount.source:
         raise SandboxError("a bind mount needs a source", where=where)
+    if (mount.type == "socket") != (mount.socket >= 0):
+        raise SandboxError("a socket needs a descriptor, and nothing else does", where=where)
     attributes, own = _options(mount, known, where)
     single = {key: value for key, _, value in (option.partition("=") for option in own)}
     subpath = single.get("subpath", "")
@@ -231,6 +236,8 @@ def _mount(mount: Mount) -> MountPlan:
         lower=list(mount.lower),
         upper=mount.upper,
         work=mount.work,
+        content=mount.content,
+        socket=mount.socket,
         served=-1,
     )
 

@@ -34,7 +34,8 @@ def start(
     streams = (stdio.stdin, stdio.stdout, stdio.stderr)
     if plan["terminal"]:
         streams = (-3, -3, -3)  # subprocess.DEVNULL
-    shim = spawn(mode, plan, streams=streams, code=code)
+    sockets = tuple(mount["socket"] for mount in plan["mounts"] if mount["socket"] >= 0)
+    shim = spawn(mode, plan, streams=streams, pass_fds=sockets, code=code)
     try:
         message, fds = converse(shim, maps)
         if not isinstance(message, Started):

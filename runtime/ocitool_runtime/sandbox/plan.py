@@ -22,6 +22,8 @@ class MountPlan(TypedDict):
     lower: list[str]
     upper: str
     work: str
+    content: bytes  # of a file in memory
+    socket: int  # the descriptor of a socket, or -1
     served: int  # the mount that fuse-overlayfs serves already; -1: make it
 
 

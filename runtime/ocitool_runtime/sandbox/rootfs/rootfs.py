@@ -13,7 +13,7 @@ import stat
 
 from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.files import write_all
-from ocitool_runtime.sandbox.rootfs import mounts
+from ocitool_runtime.sandbox.rootfs import memory_files, mounts
 from ocitool_runtime.sandbox.rootfs.mountpoints import MountPoints
 from ocitool_runtime.sandbox.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
 
@@ -55,7 +55,10 @@ class Rootfs:
         self.null = -1
         # All sources are opened before the root is attached: a volume of "/" is the host's.
         first, *others = [(each, mounts.make(each)) for each in plan["rootfs"]]
-        self._volumes = [(each, mounts.make(each)) for each in plan["mounts"]]
+        self._volumes = [
+            (each, -1 if each["type"] in memory_files.TYPES else mounts.make(each))
+            for each in plan["mounts"]
+        ]
         self.fd = first[1]
         # On top of "/": the process root is below it, so no directory of the host is needed.
         self.attach(self.fd, os.open("/", os.O_PATH | os.O_CLOEXEC))
@@ -80,7 +83,7 @@ class Rootfs:
     def mount_volumes(self) -> None:
         """Mount the volumes of the sandbox, in order."""
         for plan, mounted in self._volumes:
-            self._volume(plan, mounted)
+            self._volume(plan, mounted if mounted >= 0 else self._in_memory(plan))
 
     def _volume(self, plan: MountPlan, mounted: int) -> None:
         if plan["type"] != "bind" and plan["subpath"]:
@@ -98,6 +101,23 @@ class Rootfs:
         self._unstack(mounted)
         return part
 
+    def _in_memory(self, plan: MountPlan) -> int:
+        """Return a bind mount of a file or a socket in a file system of its own."""
+        memory = self._attached_memory()
+        name = memory_files.make(plan, memory, owned=not self._plan["owners_aside"])
+        made = os.open(name, _LOOK, dir_fd=memory)
+        mounted = mounts.clone(made, plan["attributes"], recursive=False)
+        os.close(made)
+        self._unstack(memory)
+        os.close(memory)
+        return mounted
+
+    def _attached_memory(self) -> int:
+        """Return a new file system in memory, which is on top of the root until `_unstack`."""
+        memory = mounts.filesystem("tmpfs", NOSUID | NODEV | NOEXEC, [("mode", "0755")])
+        syscalls.move_mount(memory, self.fd)
+        return memory
+
     def _unstack(self, mounted: int) -> None:
         syscalls.detach(mounted)
         os.chdir("/")
@@ -108,8 +128,7 @@ class Rootfs:
         attributes = RDONLY if self._plan["readonly"] else 0
         if not files:
             return
-        memory = mounts.filesystem("tmpfs", NOSUID | NODEV | NOEXEC, [("mode", "0755")])
-        syscalls.move_mount(memory, self.fd)
+        memory = self._attached_memory()
         binds = []
         for number, file in enumerate(files):
             made = os.open(str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=memory)
