@@ -64,20 +64,24 @@ class Context:
         """Return what the COPY source *source* names; a wildcard may name nothing.
 
         Raises:
-            BuildError: a name without wildcards is missing or ignored.
+            BuildError: a name without wildcards is missing or ignored, or what a link is to that
+                a wildcard has found.
         """
         segments = segments_of(source)
         if any(has_wildcard(segment) for segment in segments):
-            return [
-                self._item(path, name)
-                for matched, path, name in find_matches(segments, self._names, self._resolve)
-                if self._sent(matched, path)
-            ]
+            return list(self._find_matches(segments))
         named = "/".join(segments)
         path = self._resolve(named)
         if path is None or not self._sent(named, path):
             raise self._absent(named, ignored=path is not None)
         return [self._item(path, segments[-1] if segments else "")]
+
+    def _find_matches(self, segments: list[str]) -> Iterator[Item]:
+        for matched, path, name in find_matches(segments, self._names, self._resolve):
+            if path is not None and self._sent(matched, path):
+                yield self._item(path, name)
+            elif matched != path and not self._rules.ignored(matched):
+                raise self._absent(matched, ignored=path is not None)
 
     def _names(self, directory: str) -> list[str]:
         try:
@@ -133,12 +137,15 @@ class Context:
         return os.readlink(host_path) if stat.S_ISLNK(os.lstat(host_path).st_mode) else ""
 
     def _absent(self, path: str, *, ignored: bool) -> BuildError:
+        is_link = os.path.islink(f"{self.top}/{path}")
+        what = "what this symbolic link leads to" if is_link else "it"
         if ignored:
-            return BuildError(
-                f'"/{path}": not found',
-                hint="it is excluded by the ignore file; add an exception such as !" + path,
-            )
-        hint = f"the context is {self.top}" if os.listdir(self.top) else "the context is empty"
+            example = "" if is_link else f" such as !{path}"
+            hint = f"{what} is excluded by the ignore file; add an exception{example}"
+        elif is_link:
+            hint = f"{what} is not in the context"
+        else:
+            hint = f"the context is {self.top}" if os.listdir(self.top) else "the context is empty"
         return BuildError(f'"/{path}": not found', hint=hint)
 
     # -- digests ----------------------------------------------------------------------------

@@ -108,10 +108,11 @@ def find_matches(
     segments: list[str],
     names: Callable[[str], Iterable[str]],
     resolve: Callable[[str], str | None],
-) -> Iterator[tuple[str, str, str]]:
-    """Yield path, path with its links followed, and name of what matches *segments*.
+) -> Iterator[tuple[str, str | None, str]]:
+    """Yield path, path with its last link followed, and name of what matches *segments*.
 
-    *names* lists a directory, and *resolve* follows links; it returns None for what is not there.
+    *names* lists a directory, and *resolve* follows links; it returns None for what is not there,
+    which is yielded for a link to nothing.  The path has the links of its directories followed.
     A directory that links lead to in several ways counts once, in its last place: with links in
     a circle the ways are without number.
     """
@@ -119,8 +120,9 @@ def find_matches(
     for head in segments[:-1]:
         beneath: dict[str, None] = {}
         for _, resolved, _ in _matching(head, directories, names, resolve):
-            beneath.pop(resolved, None)
-            beneath[resolved] = None
+            if resolved is not None:
+                beneath.pop(resolved, None)
+                beneath[resolved] = None
         directories = beneath
     yield from _matching(segments[-1], directories, names, resolve)
 
@@ -130,14 +132,12 @@ def _matching(
     directories: Iterable[str],
     names: Callable[[str], Iterable[str]],
     resolve: Callable[[str], str | None],
-) -> Iterator[tuple[str, str, str]]:
+) -> Iterator[tuple[str, str | None, str]]:
     for directory in directories:
         for name in names(directory):
             if matches(pattern, name):
                 path = f"{directory}/{name}" if directory else name
-                resolved = resolve(path)
-                if resolved is not None:
-                    yield path, resolved, name
+                yield path, resolve(path), name
 
 
 @lru_cache(maxsize=64)

@@ -102,19 +102,19 @@ class FromImage:
 
     def find(self, pattern: str) -> list[Item]:
         segments = segments_of(pattern)
+        tree = self._image.tree
         if any(has_wildcard(segment) for segment in segments):
-            tree = self._image.tree
-            return [
-                self._item(path, name)
-                for _, path, name in find_matches(segments, tree.names, tree.resolve)
-                if tree.get(path) is not None
-            ]
-        path = self._image.tree.resolve("/".join(segments))
-        if self._image.tree.get(path) is None:
-            raise BuildError(
-                f'"/{"/".join(segments)}": not found', hint=f"looked for in {self._name}"
-            )
-        return [self._item(path, segments[-1] if segments else "")]
+            found = find_matches(segments, tree.names, tree.resolve)
+        else:
+            named = "/".join(segments)
+            found = iter([(named, tree.resolve(named), segments[-1] if segments else "")])
+        return [self._found(named, path, name) for named, path, name in found]
+
+    def _found(self, named: str, path: str | None, name: str) -> Item:
+        """Return the item at *path*; the path is that of a link's target if *named* is a link."""
+        if path is None or self._image.tree.get(path) is None:
+            raise BuildError(f'"/{named}": not found', hint=f"looked for in {self._name}")
+        return self._item(path, name)
 
     def _item(self, path: str, name: str = "") -> Item:
         found = self._image.tree.get(path)

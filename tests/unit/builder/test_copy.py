@@ -85,6 +85,32 @@ def test_wildcard_names_a_link_by_its_own_name(project):
     assert tree["l/lib.so"].startswith("0 644")
 
 
+def test_wildcard_that_finds_a_link_to_nothing_is_an_error(project):
+    """As BuildKit: the link stands in the context, so that leaving it out would hide a fault."""
+    project.put({"lib.so": {"link": "lib.so.1"}, "a": "1", "to": {"link": "gone"}})
+    with pytest.raises(BuildError, match='"/lib.so": not found') as raised:
+        project.build(scratch("COPY * /l/"))
+    assert raised.value.hint == "what this symbolic link leads to is not in the context"
+    (project.top / ".dockerignore").write_text("lib.so\nto\n.*\n")
+    assert sorted(project.build(scratch("COPY * /l/")).tree) == ["l", "l/a"]
+
+
+def test_wildcard_that_finds_a_link_to_what_is_ignored_is_an_error(project):
+    project.put({"l": {"link": "a"}, "a": "1", "d/f": "2", "way": {"link": "d"}})
+    (project.top / ".dockerignore").write_text("a\nd/f\n")
+    with pytest.raises(BuildError, match='"/l": not found') as raised:
+        project.build(scratch("COPY [l] /l/"))
+    assert "excluded by the ignore file" in raised.value.hint
+    assert project.build(scratch("COPY way/* /l/")).tree == {}  # nothing is there to be found
+
+
+def test_wildcard_that_finds_a_link_to_nothing_in_a_stage_is_an_error(project):
+    project.put({"d/l": {"link": "gone"}, "d/f": "1"})
+    stages = ("FROM scratch AS one", "COPY d /d", "FROM scratch", "COPY --from=one /d/* /x/")
+    with pytest.raises(BuildError, match='"/d/l": not found'):
+        project.build("\n".join(stages))
+
+
 def test_wildcard_goes_through_links_inside_the_context_alone(project, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
