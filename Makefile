@@ -15,6 +15,7 @@
 #
 #   make crash     kills and power cuts            make soak   many processes in one store
 #   make corruption   files of stores corrupted, and repaired
+#   make fuzz      random contexts and Dockerfiles, built by us, docker and buildah, for an hour
 #
 # Another environment: make test VENV=/somewhere.  One that is ready and is not to be touched:
 # make test VENV=/somewhere PREPARED=1.
@@ -29,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A worker takes whole files, in the order of tests/fixtures/workers.py.
 pytest := $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check test campaigns lint types image bench conformance crash corruption soak docs clean
+.PHONY: demo check test campaigns lint types image bench conformance crash corruption soak fuzz docs clean
 
 demo: $(ready)
 	$(python) testdata/demo/demo.py $(ARGS)
@@ -67,6 +68,9 @@ corruption: $(ready)
 
 soak: $(ready)
 	$(python) -m tests.crash soak $(ARGS)
+
+fuzz: $(ready)
+	$(python) -m tests.fuzz $(ARGS)
 
 docs: $(ready)
 	$(python) docs/generate.py $(ARGS)

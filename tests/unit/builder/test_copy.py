@@ -88,7 +88,7 @@ def test_wildcard_names_a_link_by_its_own_name(project):
 def test_wildcard_that_finds_a_link_to_nothing_is_an_error(project):
     """As BuildKit: the link stands in the context, so that leaving it out would hide a fault."""
     project.put({"lib.so": {"link": "lib.so.1"}, "a": "1", "to": {"link": "gone"}})
-    with pytest.raises(BuildError, match='"/lib.so": not found') as raised:
+    with pytest.raises(BuildError, match=r'"/lib\.so": not found') as raised:
         project.build(scratch("COPY * /l/"))
     assert raised.value.hint == "what this symbolic link leads to is not in the context"
     (project.top / ".dockerignore").write_text("lib.so\nto\n.*\n")

@@ -1,0 +1,180 @@
+"""ocitool and its peers as functions from a context and a Dockerfile to an image as values."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.fixtures import images
+from tests.fixtures.programs import python_environment
+
+_SLOWEST = 120  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """An image, or the error that there is instead."""
+
+    tree: dict[str, str] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    layers: tuple[str, ...] = ()  # digests, where a builder is asked twice
+
+
+class Failed(Exception):
+    """A builder has refused the Dockerfile, or a command in it failed."""
+
+
+def _execute(command: Sequence[str], **env: str) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=_SLOWEST,
+        stdin=subprocess.DEVNULL, env={**os.environ, **env},
+    )  # fmt: skip
+    if done.returncode:
+        raise Failed(f"{done.stdout}{done.stderr}"[-2000:])
+    return done.stdout
+
+
+class Ocitool:
+    """ocitool, with a store of its own."""
+
+    name = "ocitool"
+
+    def __init__(self, store: Path, base: str, *words: str, driver: str = "overlay") -> None:
+        self._store = store
+        program = (sys.executable, "-m", "ocitool", "--root", str(store), "--driver", driver)
+        self._words = (*program, "build", "-q", *words)
+        self._base = base
+
+    def build(self, dockerfile: Path, context: Path, tag: str = "fuzz:1") -> Built:
+        """Build; the image is read from the layout in the store."""
+        words = ("-t", tag, "--build-arg", f"BASE={self._base}", "-f", str(dockerfile))
+        try:
+            _execute([*self._words, *words, str(context)], **python_environment())
+        except Failed as error:
+            return Built(error=str(error))
+        layout = self._store / "oci"
+        index = json.loads((layout / "index.json").read_text())
+        digests = [entry["digest"] for entry in index["manifests"] if tag in str(entry)]
+        config, layers = images.layout_image(layout, digests[0])
+        return Built(
+            tree=images.tree(layers),
+            config=images.configuration(config),
+            layers=tuple(config["rootfs"]["diff_ids"]),
+        )
+
+    def close(self) -> None:
+        """Remove the store."""
+        shutil.rmtree(self._store, ignore_errors=True)
+
+
+class Docker:
+    """docker's engine with its BuildKit."""
+
+    name = "docker"
+
+    def __init__(self, work: Path, base: str) -> None:
+        self._program = os.environ.get("OCITOOL_DOCKER", "docker")
+        self._archive = work / "docker.tar"
+        self._base = base
+
+    def build(self, dockerfile: Path, context: Path) -> Built:
+        """Build; the image is read from an archive, and removed."""
+        words = ("build", "-q", "--network", "host", "-t", "fuzz", "-f", str(dockerfile))
+        base = ("--build-arg", f"BASE={self._base}")
+        try:
+            _execute([self._program, *words, *base, str(context)], DOCKER_BUILDKIT="1")
+            _execute([self._program, "save", "-o", str(self._archive), "fuzz"])
+        except Failed as error:
+            return Built(error=str(error))
+        finally:
+            subprocess.run([self._program, "image", "rm", "-f", "fuzz"], capture_output=True)
+        with tarfile.open(self._archive) as tar:
+            config, layers = _saved(tar)
+        return Built(tree=images.tree(layers), config=images.configuration(config))
+
+    def close(self) -> None:
+        """Remove the archive."""
+        self._archive.unlink(missing_ok=True)
+
+
+class Buildah:
+    """buildah on runc, with a storage of its own."""
+
+    name = "buildah"
+
+    def __init__(self, work: Path, base: str) -> None:
+        storage = ("--root", f"{work}/buildah", "--runroot", f"{work}/run")
+        self._program = ("buildah", *storage, "--storage-driver", "overlay")
+        self._work = work
+        self._base = base
+
+    def build(self, dockerfile: Path, context: Path) -> Built:
+        """Build in one layer per instruction; the image is read from a directory of skopeo's."""
+        words = (
+            "build", "-q", "--layers", "--identity-label=false", "--runtime", "runc",
+            "--tls-verify=false", "--network", "host", "--format", "docker", "-t", "fuzz",
+            "--ulimit", "nofile=1024:1024", "--build-arg", f"BASE={self._base}",
+            "-f", str(dockerfile), str(context),
+        )  # fmt: skip
+        target = self._work / "directory"
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            _execute([*self._program, *words])
+            _execute([*self._program, "push", "-q", "-D", "fuzz", f"dir:{target}"])
+        except Failed as error:
+            return Built(error=str(error))
+        finally:
+            subprocess.run([*self._program, "rmi", "-f", "fuzz"], capture_output=True)
+        config, layers = images.directory_image(target)
+        return Built(tree=images.tree(layers), config=images.configuration(config))
+
+    def close(self) -> None:
+        """Remove the storage."""
+        subprocess.run([*self._program, "rmi", "-a", "-f"], capture_output=True)
+        for name in ("buildah", "run", "directory"):
+            shutil.rmtree(self._work / name, ignore_errors=True)
+
+
+def _saved(tar: tarfile.TarFile) -> tuple[dict[str, Any], list[bytes]]:
+    manifest = json.loads(_member(tar, "manifest.json"))[0]
+    layers = [_member(tar, name) for name in manifest["Layers"]]
+    return json.loads(_member(tar, manifest["Config"])), layers
+
+
+def _member(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    assert isinstance(file, io.BufferedReader)
+    return file.read()
+
+
+def differences(ours: Built, theirs: Built) -> Iterator[str]:
+    """Yield each difference as a line."""
+    if bool(ours.error) != bool(theirs.error):
+        yield f"error: ours {ours.error!r}, theirs {theirs.error!r}"
+        return
+    for what, mine, other in (
+        ("tree", ours.tree, theirs.tree),
+        ("config", _by_variable(ours.config), _by_variable(theirs.config)),
+    ):
+        for key in sorted(mine.keys() | other.keys()):
+            if mine.get(key) != other.get(key):
+                yield f"{what}: {key}: ours {mine.get(key)!r}, theirs {other.get(key)!r}"
+
+
+def _by_variable(config: dict[str, Any]) -> dict[str, Any]:
+    """Return *config* with a field for each variable of its environment."""
+    fields = {name: value for name, value in config.items() if name != "Env"}
+    for variable in config.get("Env", ()):
+        name, _, value = variable.partition("=")
+        fields[f"Env.{name}"] = value
+    return fields

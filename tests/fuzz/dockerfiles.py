@@ -1,0 +1,182 @@
+"""Random Dockerfiles over a context: stages, copies, commands, configuration."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Final
+
+from tests.fuzz.contexts import RandomContext
+
+DESTINATIONS: Final = (
+    "/", "/x", "/x/", "x", "./", ".", "/d/e/", "/d/e/f", "d/", "../up/", "/etc/", "/x/../y",
+    "/tmp/",
+)  # fmt: skip
+#: What a stage often begins with, so that there is something to take from it.
+FIRST: Final = "mkdir -p /d/e /src && echo 1 > /src/f && ln -sf f /src/l && chown -R 5:6 /src"
+TAKEN: Final = ("/d", "/d/e", "/src", "/src/f", "/src/l", "/src/*", "src/.", "/etc/passwd", "/tmp")
+PATHS: Final = ("/x", "/x/a", "/d", "/d/e", "/d/e/f", "/w", "/a", "/lib", "/src", "/tmp/n", "/y")
+VALUES: Final = (
+    "1", "'a b'", '"a b"', "a\\ b", "$A", "${A}", "${B:-c}", "${A:+d}", "\\$A", "'$A'", '"$A$B"',
+    "ü", '""', "x=y", "a#b", '"a\\"b"', "${A}${B}x",
+)  # fmt: skip
+
+
+class RandomDockerfile:
+    """Lines of instructions, so that one can be left out; `text` is the whole file."""
+
+    def __init__(self, dice: random.Random, context: RandomContext) -> None:
+        self._dice = dice
+        self._context = context
+        self._runs = True
+        self._stages = 0
+        self.lines: list[str] = []
+        for number in range(dice.choice((1, 1, 1, 2, 2, 3))):
+            self._stage(number)
+
+    @property
+    def text(self) -> str:
+        """The Dockerfile."""
+        return text_of(self.lines)
+
+    def _stage(self, number: int) -> None:
+        dice = self._dice
+        base = "BASE" if number == 0 or dice.random() < 0.5 else f"s{dice.randrange(number)}"
+        self.lines.append(f"FROM {base} AS s{number}")
+        if dice.random() < 0.6:
+            self.lines.append(f"RUN {FIRST}")
+        self._stages = number
+        kinds: list[tuple[int, Callable[[], str]]] = [
+            (8, self._copy), (2, self._add), (7, self._run), (2, self._workdir), (1, self._user),
+            (2, self._variable), (2, self._config), (1, self._copy_text),
+        ]  # fmt: skip
+        weights = [weight for weight, _ in kinds]
+        for _ in range(dice.randint(1, 8)):
+            _, make = dice.choices(kinds, weights)[0]
+            self.lines.append(make())
+
+    # -- files ------------------------------------------------------------------------------
+
+    def _copy(self) -> str:
+        dice = self._dice
+        if self._stages and dice.random() < 0.35:
+            sources = [dice.choice((*TAKEN, *PATHS)) for _ in range(dice.choice((1, 1, 2)))]
+            return self._files(f"COPY --from=s{dice.randrange(self._stages)}", sources)
+        return self._files("COPY", self._sources("file", "directory", "link", "hardlink"))
+
+    def _add(self) -> str:
+        return self._files("ADD", self._sources("archive", "file", "directory"))
+
+    def _sources(self, *kinds: str) -> list[str]:
+        dice = self._dice
+        paths = self._context.paths(*kinds) or ["."]
+        return [self._source(dice.choice(paths)) for _ in range(dice.choice((1, 1, 1, 2, 3)))]
+
+    def _source(self, path: str) -> str:
+        form = self._dice.choice(("", "", "", "", "/", "./", "slash", "star", "all", "up"))
+        if form == "slash":
+            return f"{path}/."
+        if form == "star":
+            parent, slash, name = path.rpartition("/")
+            return f"{parent}{slash}{name[0]}*"
+        if form == "all":
+            return self._dice.choice((".", "*", "./*", "*/*"))
+        if form == "up":
+            return f"../{path}"
+        return f"{form}{path}"
+
+    def _files(self, words: str, sources: list[str]) -> str:
+        dice = self._dice
+        dest = dice.choice(DESTINATIONS)
+        if len(sources) > 1 and not dest.endswith("/"):
+            dest += "/"
+        flags = ""
+        if dice.random() < 0.25:
+            owner = dice.choice(("7", "7:8", "daemon", "daemon:daemon", "root:7", "0:0"))
+            flags = f" --chown={owner}"
+        parts = [*sources, dest]
+        if any(set(part) & set(" []*'$\\") for part in parts) or dice.random() < 0.2:
+            # A wildcard's characters in a name are escaped for the pattern, then for JSON.
+            return f"{words}{flags} {json.dumps([_escaped(part) for part in parts])}"
+        return f"{words}{flags} {' '.join(parts)}"
+
+    def _copy_text(self) -> str:
+        return f"COPY --chown={self._dice.choice(('0', '5:6'))} . /ctx{self._dice.randrange(2)}/"
+
+    # -- commands ---------------------------------------------------------------------------
+
+    def _run(self) -> str:
+        dice = self._dice
+        commands = " && ".join(self._command() for _ in range(dice.randint(1, 4)))
+        mount = ""
+        if mount == "bind":
+            return f"RUN --mount=target=/ctx cp -r /ctx{dice.choice(('', '/.'))} /in && {commands}"
+        if mount == "cache":
+            return f"RUN --mount=type=cache,target=/c/d echo >> /c/d/f && {commands}"
+        if mount == "tmpfs":
+            return f"RUN --mount=type=tmpfs,target=/x echo > /x/tmp ; {commands}"
+        if dice.random() < 0.15:
+            return f"RUN {json.dumps(['/bin/sh', '-c', commands])}"
+        return f"RUN {commands}"
+
+    def _command(self) -> str:
+        dice = self._dice
+        one, other = dice.choice(PATHS), dice.choice(PATHS)
+        return dice.choice((
+            f"mkdir -p {one}", f"mkdir -m {dice.choice(('700', '1777', '2755'))} -p {one}",
+            f"rm -rf {one}",
+            f"(mkdir -p {one.rpartition('/')[0]}/ && echo {other} > {one}) || true",
+            f"(ln -s {other} {one} || true)", f"(ln {one} {other} || true)",
+            f"(mv {one} {other} || true)", f"(cp -a {one} {other} || true)",
+            f"(chmod {dice.choice(('600', '4755', 'g+s', '000'))} {one} || true)",
+            f"(chown {dice.choice(('3:4', 'daemon'))} {one} || true)",
+            f"(chown -h 9:9 {one} || true)", f"(mkfifo {one} || true)",
+            f"(rm -rf {one} && mkdir -p {one} && echo n > {one}/n) || true",
+            f"touch /t{dice.randrange(3)}", "env | sort | grep '^[AB]=' > /env || true",
+            "pwd > /pwd", "id -u > /tmp/id || true",
+        ))  # fmt: skip
+
+    # -- configuration ----------------------------------------------------------------------
+
+    def _workdir(self) -> str:
+        return f"WORKDIR {self._dice.choice(('/w', 'w', '/w/v', '../r', '/x', '$A/z', '.', '/'))}"
+
+    def _user(self) -> str:
+        return f"USER {self._dice.choice(('root', '0', '0:0', 'root:root'))}"
+
+    def _variable(self) -> str:
+        dice = self._dice
+        pairs = " ".join(
+            f"{dice.choice('ABCD')}={dice.choice(VALUES)}" for _ in range(dice.randint(1, 3))
+        )
+        word = dice.choice(("ENV", "ENV", "LABEL", "ARG"))
+        return (
+            f"ARG {pairs.split('=')[0]}={dice.choice(VALUES)}"
+            if word == "ARG"
+            else f"{word} {pairs}"
+        )
+
+    def _config(self) -> str:
+        return self._dice.choice((
+            "EXPOSE 80", "EXPOSE 53/udp 8000-8002", "VOLUME /v", 'VOLUME ["/v", "/x y"]',
+            "CMD echo a", 'CMD ["a", "b"]', 'ENTRYPOINT ["e"]', "ENTRYPOINT e f", "STOPSIGNAL 9",
+            "STOPSIGNAL SIGTERM", 'SHELL ["/bin/sh", "-ec"]', "HEALTHCHECK NONE",
+            "HEALTHCHECK --interval=5s CMD true", "ONBUILD RUN true", "EXPOSE $A", "# a comment",
+            "LABEL a=b \\\n  c=d", "ENV E f g",
+        ))  # fmt: skip
+
+
+def _escaped(part: str) -> str:
+    if part in ("*", "./*", "*/*") or part.endswith("*"):
+        return part
+    return "".join(f"\\{each}" if each in "[]*?\\" else each for each in part.replace("$", "\\$"))
+
+
+def text_of(lines: list[str]) -> str:
+    """Return the Dockerfile of these instructions."""
+    return "ARG BASE=busybox\n" + "".join(f"{_based(line)}\n" for line in lines)
+
+
+def _based(line: str) -> str:
+    return line.replace("FROM BASE", "FROM $BASE", 1)
