@@ -30,13 +30,25 @@ _NOT_TEXT = re.compile("[\0\udc80-\udcff]")
 class Span:
     """Where an instruction stands.
 
-    ``first`` and ``last`` count physical lines from 1 and include heredocs; ``text`` is the
-    instruction in one line, continuations joined as they are, without heredocs.
+    ``first`` and ``last`` count physical lines of the file ``name`` from 1 and include heredocs,
+    ``lines`` are these; ``text`` is the instruction in one line, continuations joined as they are,
+    without heredocs.
     """
 
     first: int
     last: int
     text: str
+    name: str = field(default="Dockerfile", compare=False)
+    lines: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.first}"
+
+    def error(self, message: str, *, hint: str = "") -> DockerfileError:
+        """Return the error that points at these lines."""
+        return DockerfileError(
+            message, name=self.name, line=self.first, excerpt=self.lines, hint=hint
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +182,14 @@ class _Splitter:
         joined = "".join(parts).strip()
         self.check(joined, first)
         documents = self.heredocs(joined, first)
-        return Line(span=Span(first=first, last=self.at, text=joined), heredocs=documents)
+        span = Span(
+            first=first,
+            last=self.at,
+            text=joined,
+            name=self.source.name,
+            lines=self.source.physical[first - 1 : self.at],
+        )
+        return Line(span=span, heredocs=documents)
 
     def check(self, text: str, first: int) -> None:
         if not text:

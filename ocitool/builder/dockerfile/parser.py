@@ -7,12 +7,13 @@ it is an error.  What the language has and this package does not is refused by n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ocitool.builder.dockerfile import statements
 from ocitool.builder.dockerfile.arguments import suggest
 from ocitool.builder.dockerfile.instructions import Arg, From, Instruction, OnBuild
+from ocitool.builder.dockerfile.joined import joined
 from ocitool.builder.dockerfile.lines import Line, Source, Span, split
 from ocitool.builder.dockerfile.statements import Statement
 from ocitool.errors import DockerfileError, FormatError
@@ -65,13 +66,7 @@ class Dockerfile:
 
     def error(self, span: Span, message: str, *, hint: str = "") -> DockerfileError:
         """Return the error that points at *span*, for what only the builder can find wrong."""
-        return DockerfileError(
-            message,
-            name=self.name,
-            line=span.first,
-            excerpt=self.physical[span.first - 1 : span.last],
-            hint=hint,
-        )
+        return span.error(message, hint=hint)
 
 
 def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
@@ -80,7 +75,13 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
     Raises:
         DockerfileError: with line, the lines themselves, and where there is one a remedy.
     """
-    source = split(text, name=name)
+    return parse_files([(name, text)])
+
+
+def parse_files(files: Sequence[tuple[str, bytes]]) -> Dockerfile:
+    """Parse several files, names and texts, as one Dockerfile; raises as `parse`."""
+    source = joined([split(text, name=name) for name, text in files])
+    name = source.name
     if not source.lines:
         raise DockerfileError(
             "file with no instructions", name=name, hint="a Dockerfile begins with FROM image"
@@ -91,9 +92,9 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
     for line in source.lines:
         instruction = _instruction(source, line)
         if isinstance(instruction, Arg):
-            warnings += _unusable_names(source, instruction)
+            warnings += _unusable_names(instruction)
         if isinstance(instruction, OnBuild):
-            warnings += _failing_trigger(source, instruction)
+            warnings += _failing_trigger(instruction)
         if isinstance(instruction, From):
             stages.append((instruction, []))
         elif stages:
@@ -101,9 +102,7 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
         elif isinstance(instruction, Arg):
             global_args.append(instruction)
         else:
-            raise source.error(
-                line.span.first,
-                line.span.last,
+            raise line.span.error(
                 "no build stage in current context",
                 hint="only ARG may stand before the first FROM",
             )
@@ -140,7 +139,7 @@ def parse_trigger(file: Dockerfile, trigger: str, span: Span) -> tuple[Instructi
         hint = "; ".join(filter(None, (trigger_note(shown(trigger)), error.hint)))
         raise file.error(span, error.message, hint=hint) from error
     if isinstance(instruction, Arg):
-        return instruction, list(_unusable_names(file, instruction))
+        return instruction, list(_unusable_names(instruction))
     return instruction, []
 
 
@@ -168,7 +167,7 @@ def _trigger(trigger: str, span: Span) -> Instruction:
     return instruction
 
 
-def _failing_trigger(source: Source, on_build: OnBuild) -> Iterator[str]:
+def _failing_trigger(on_build: OnBuild) -> Iterator[str]:
     """Yield a warning for a trigger that no build here could execute.
 
     BuildKit records any text; a builder that comes later may know the instruction.
@@ -177,7 +176,7 @@ def _failing_trigger(source: Source, on_build: OnBuild) -> Iterator[str]:
         _trigger(on_build.trigger, on_build.span)
     except FormatError as error:
         yield (
-            f"{source.name}:{on_build.span.first}: ONBUILD {shown(on_build.trigger)}: builds on "
+            f"{on_build.span}: ONBUILD {shown(on_build.trigger)}: builds on "
             f"this image will fail: {error.message}"
         )
 
@@ -187,9 +186,7 @@ def _instruction(source: Source, line: Line) -> Instruction | From:
         statement = Statement.of(line, source.escape)
         return _function(statement.word)(statement)
     except FormatError as error:
-        raise source.error(
-            line.span.first, line.span.last, error.message, hint=error.hint
-        ) from error
+        raise line.span.error(error.message, hint=error.hint) from error
 
 
 def _unsupported_checks(source: Source) -> Iterator[str]:
@@ -205,7 +202,7 @@ def _unsupported_checks(source: Source) -> Iterator[str]:
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
-def _unusable_names(source: Source | Dockerfile, arg: Arg) -> Iterator[str]:
+def _unusable_names(arg: Arg) -> Iterator[str]:
     """Yield a warning for each name that ``$`` cannot refer to.
 
     Older builders expanded and unquoted the names of ARG; BuildKit takes them as they are.
@@ -221,8 +218,7 @@ def _unusable_names(source: Source | Dockerfile, arg: Arg) -> Iterator[str]:
         else:
             why = "the name of a variable has letters, digits and underscores only"
         yield (
-            f"{source.name}:{arg.span.first}: no instruction can refer to the variable "
-            f"that ARG {name} declares: {why}"
+            f"{arg.span}: no instruction can refer to the variable that ARG {name} declares: {why}"
         )
 
 

@@ -246,8 +246,7 @@ _OF_CHANGES: dict[type, Callable[[StageState, Any], None]] = {do.Workdir: _workd
 def undefined(state: StageState, instruction: do.Instruction) -> Iterator[str]:
     """Yield a warning for each variable that *instruction* used and nothing has set."""
     for variable in sorted(state.unset):
-        where = f"{state.file.name}:{instruction.span.first}"
-        yield f"{where}: usage of undefined variable '${variable}'"
+        yield f"{instruction.span}: usage of undefined variable '${variable}'"
     state.unset.clear()
 
 

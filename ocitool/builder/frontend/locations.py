@@ -10,7 +10,7 @@ from ocitool.builder.dockerfile.parser import Dockerfile
 def location_of(file: Dockerfile, span: Span) -> Location:
     """Return the location of the lines *span* of *file*."""
     return Location(
-        file=file.name,
+        file=span.name,
         line=span.first,
-        excerpt=file.physical[span.first - 1 : span.last],
+        excerpt=span.lines,
     )

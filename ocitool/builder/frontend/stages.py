@@ -113,7 +113,7 @@ def _sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> dict[s
             if int(text) >= stage.index:
                 raise UnknownStage(
                     f"invalid stage index {text}",
-                    where=f"{file.name}:{instruction.span.first}",
+                    where=str(instruction.span),
                     hint=f"stages before this one are numbered 0 to {stage.index - 1}",
                 )
             found[text] = int(text)
@@ -183,7 +183,7 @@ def needed(
             stage = stages[other]
             raise StageCycle(
                 f"circular dependency detected on stage: {stage.name}",
-                where=f"{file.name}:{stage.parsed.from_.span.first}",
+                where=str(stage.parsed.from_.span),
                 hint="a stage may take files only from stages that do not need it",
             )
         elif other not in done:
