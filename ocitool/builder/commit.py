@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from ocitool.builder.definition import Definition, HistoryEntry
 from ocitool.builder.solver.keys import key_of
@@ -22,6 +23,8 @@ from ocitool.store.build_cache import ImageRecord, StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
+#: The time of creation (image-spec, annotations.md, "Pre-Defined Annotation Keys").
+CREATED: Final = "org.opencontainers.image.created"
 COMMENT = "ocitool.dockerfile.v0"
 
 
@@ -47,7 +50,7 @@ def commit(
         if known is None or not all(map(store.blobs.claim, (known.manifest, known.config))):
             created = timestamp(definition.epoch)
             config = _config(definition, solution, created).dump()
-            known = _write(store, config, layers, definition.image.annotations, key)
+            known = _write(store, config, layers, _annotations(definition, created), key)
     return replace(known.manifest, platform=definition.image.platform), known.config.digest
 
 
@@ -71,6 +74,11 @@ def _write(
     record = ImageRecord(manifest=manifest.descriptor, config=config_blob)
     store.build_cache.put_image(key, record)
     return record
+
+
+def _annotations(definition: Definition, created: str) -> Mapping[str, str]:
+    annotations = definition.image.annotations
+    return {CREATED: created, **annotations} if definition.image.created_annotation else annotations
 
 
 def _exported(
@@ -105,7 +113,7 @@ def _blob(layer: Layer) -> Descriptor:
 def _key(definition: Definition, solution: Solution, layers: Sequence[Descriptor]) -> str:
     undated = _config(definition, solution, "").dump().decode("utf-8", "surrogateescape")
     digests = [str(layer.digest) for layer in layers]
-    annotations = definition.image.annotations
+    annotations = _annotations(definition, "")
     more = (dict(annotations),) if annotations else ()  # keys without any are older than they are
     return key_of("image", undated, digests, definition.epoch, *more)
 

@@ -215,6 +215,7 @@ class ImageDefinition:
     author: str = ""
     base: ImageConfig | None = None  # None: scratch
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the manifest
+    created_annotation: bool = False  # whether the manifest has the time of creation, too
     omit_history: bool = False  # no entry of this build, and none of the base
 
 

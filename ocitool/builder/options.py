@@ -27,15 +27,20 @@ class BuildOptions:
     secrets: Mapping[str, bytes] = field(default_factory=dict, hash=False, repr=False)
     #: SSH agents: "ID" of the environment, "ID=SOCKET", or "ID=KEY,KEY" with private keys in files.
     ssh: tuple[str, ...] = ()
+    from_image: str = ""  # the image of the first FROM, whatever that names
     target: str = ""  # a stage; default: the last one
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
     unset_labels: tuple[str, ...] = ()  # names that the image has not, but for those in `labels`
+    inherit_labels: bool = True  # of the images and stages that stages are based on
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the image, after ENV
     unset_env: tuple[str, ...] = ()  # variables that the image has not; RUN has them
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the manifest
+    created_annotation: bool = False  # whether the manifest has the time of creation, too
     omit_history: bool = False  # the image has no history, not even that of its base
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()  # names of stages to build without the cache
-    #: Which base images are pulled: "missing", "always" all of them, "never" none.
+    #: Which base images are pulled: "missing", "always" all of them, "never" none; "newer" is
+    #: "always", but for registries that fail.
     pull: str = "missing"
     platform: str = ""  # default: this machine's
     network: str = "default"  # of RUN: the name of a `Network`, or "bridge"

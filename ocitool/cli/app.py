@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -66,11 +66,16 @@ class App:
                         release_written(store)
                 raise
 
-    def progress(self, mode: str = "auto", *, build: bool = False) -> Renderer:
-        """Return the progress renderer for *mode*, to be used in a ``with`` block."""
+    def progress(
+        self, mode: str = "auto", *, build: bool = False, stream: TextIO | None = None
+    ) -> Renderer:
+        """Return the progress renderer for *mode*, to be used in a ``with`` block.
+
+        It writes to *stream*, by default to stderr.
+        """
         from ocitool.cli.progress import choose
 
-        return choose(mode, debug=self.debug, build=build)
+        return choose(mode, stream, debug=self.debug, build=build)
 
 
 def _note_temporary(settings: Settings) -> None:

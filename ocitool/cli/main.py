@@ -16,9 +16,13 @@ from ocitool.cli.lazy import Entry, LazyGroup, help_option
 from ocitool.cli.unsupported import UNSUPPORTED
 
 _PACKAGE: Final = "ocitool.cli.commands"
+_BUILD: Final = Entry(f"{_PACKAGE}.build:command", "Build an image from a Dockerfile")
 _COMMANDS: Final = {
-    "build": Entry(f"{_PACKAGE}.build:command", "Build an image from a Dockerfile"),
+    "build": _BUILD,
+    "bud": _BUILD._replace(hidden=True),  # buildah's names
+    "build-using-dockerfile": _BUILD._replace(hidden=True),
     "builder": Entry(f"{_PACKAGE}.groups:builder", "Manage builds"),
+    "buildx": Entry(f"{_PACKAGE}.groups:buildx", "Build images", hidden=True),
     "completion": Entry(f"{_PACKAGE}.completion:command", "Print a shell completion script"),
     "container": Entry(f"{_PACKAGE}.groups:container", "Run containers"),
     "export": Entry(
@@ -68,7 +72,7 @@ _COMMANDS: Final = {
     "--isolation", metavar="NAME",
     help="Isolation of containers: auto, namespaces or chroot  [env: OCITOOL_ISOLATION]",
 )  # fmt: skip
-@click.option("--debug", is_flag=True, help="Show debug messages, and tracebacks of errors")
+@click.option("-D", "--debug", is_flag=True, help="Show debug messages, and tracebacks of errors")
 @click.version_option(
     __version__, "-v", "--version",
     message="ocitool version %(version)s", help="Show the version and exit",
@@ -110,7 +114,7 @@ def main() -> NoReturn:
         from ocitool.cli.completion import register
 
         register()
-    debug = "--debug" in sys.argv
+    debug = not {"-D", "--debug"}.isdisjoint(sys.argv)
     code = run_guarded(lambda: cli.main(prog_name="ocitool", standalone_mode=False), debug=debug)
 
     sys.stdout.flush()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -25,7 +25,22 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def _isolate(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
-        context.obj = replace(context.obj, isolation=value)
+        context.obj = replace(context.obj, isolation=_THEIRS.get(value, value))
+
+
+#: What docker and buildah call them; theirs is by namespaces, as root and as any user.
+_THEIRS: Final = {"default": "auto", "oci": "namespaces", "rootless": "namespaces"}
+
+
+def _debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.obj = replace(context.obj, debug=True)
+
+
+debug_option = click.option(
+    "-D", "--debug", is_flag=True, expose_value=False, callback=_debug, hidden=True,
+    help="Show debug messages, and tracebacks of errors",
+)  # fmt: skip
 
 
 isolation_option = click.option(
@@ -42,6 +57,16 @@ progress_option = click.option(
     default="auto",
     show_default=True,
     help="Type of progress output, on stderr",
+)
+
+#: Of ``build``, which takes the type from the variable of BuildKit, too.
+build_progress_option = click.option(
+    "--progress",
+    type=click.Choice(["auto", "plain", "tty", "json", "rawjson", "quiet", "none"]),
+    default="auto",
+    envvar="BUILDKIT_PROGRESS",
+    help="Type of progress output, on stderr; rawjson is BuildKit's, none has no warnings either"
+    "  [env: BUILDKIT_PROGRESS]  [default: auto]",
 )
 
 insecure_option = click.option(

@@ -29,6 +29,17 @@ BUILDER: Final[Mapping[str, str]] = dict.fromkeys(
     "there is one builder, and it is part of ocitool",
 )
 
+#: Commands of `docker buildx` but for `build`.
+BUILDX: Final[Mapping[str, str]] = {
+    **BUILDER,
+    **dict.fromkeys(("install", "uninstall"), BUILDER["use"]),
+    "bake": "use `ocitool build` for each image",
+    "dial-stdio": "there is no daemon",
+    "history": "see `ocitool history` for that of an image",
+    "imagetools": "an image has one platform",
+    "version": "see `ocitool version`",
+}
+
 SYSTEM: Final[Mapping[str, str]] = {
     "events": "there is no daemon that emits events",
     "dial-stdio": "there is no daemon",
@@ -43,7 +54,6 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
     **_AS_TOP_LEVEL,
     **dict.fromkeys(("config", "node", "secret", "service", "stack", "swarm"), _CLUSTERS),
     "bake": "use `ocitool build` for each image",
-    "buildx": "use `ocitool build`",
     "checkpoint": _FOREGROUND,
     "compose": "use `ocitool run` for each container",
     "context": "there is no daemon to connect to",
@@ -88,11 +98,60 @@ _BUILD: Final = {
     **dict.fromkeys(("-o", "--output"), "the image is stored: use `ocitool save` then, or --push"),
     **dict.fromkeys(("--attest", "--provenance", "--sbom"), "a build makes no attestations"),
     **dict.fromkeys(("--call", "--check"), "a build has no checks"),
+    **dict.fromkeys(
+        ("--cgroupns", "--ipc", "--pid", "--uts"),
+        "a step has namespaces of its own: use --network for that one, and --isolation",
+    ),
+    **dict.fromkeys(
+        ("--userns", "--userns-gid-map", "--userns-gid-map-group", "--userns-uid-map",
+         "--userns-uid-map-user"),
+        "the user namespace is that of the caller's subordinate IDs, see `ocitool info`",
+    ),
+    **dict.fromkeys(
+        ("--hooks-dir", "--runtime", "--runtime-flag"),
+        "steps are executed by ocitool itself: use --isolation",
+    ),
+    **dict.fromkeys(
+        ("--os-feature", "--os-version"), "an image has those of its base image: use --platform"
+    ),
+    **dict.fromkeys(
+        ("--decryption-key", "--cw"), "images are not encrypted: use skopeo or buildah for that"
+    ),
+    **dict.fromkeys(
+        ("--sign-by", "--signature-policy"), "use cosign, or skopeo, for the image in a registry"
+    ),
+    **dict.fromkeys(
+        ("--policy", "--source-policy-file"),
+        "name the digests of images in FROM, and --checksum of ADD",
+    ),
+    **dict.fromkeys(
+        ("--sbom-image-output", "--sbom-image-purl-output", "--sbom-merge-strategy",
+         "--sbom-output", "--sbom-purl-output", "--sbom-scanner-command", "--sbom-scanner-image"),
+        "a build makes no attestations: use a scanner on the image",
+    ),
+    **dict.fromkeys(
+        ("--layer-label", "--save-stages", "--stage-labels"),
+        "the build cache holds no images: use --target with --tag",
+    ),
+    **dict.fromkeys(
+        ("--mount", "--transient-mount"), "use --volume, or RUN --mount in the Dockerfile"
+    ),
+    "--all-platforms": _ONE_PLATFORM,
     "--allow": "a step has no entitlements",
     "--build-context": "a build has one context",
     "--builder": BUILDER["use"],
-    "--compress": "there is no daemon that the context is sent to",
-    "--disable-content-trust": _SIGNATURES,
+    "--cache-ttl": "use `ocitool builder prune --filter until=24h` before the build",
+    "--cpp-flag": "Dockerfiles are not preprocessed: run cpp, and build with -f -",
+    "--device": "a step has the devices of docker's default alone",
+    "--disable-compression": "layers are compressed once, for all registries",
+    "--group-add": "a step has the groups of its USER: add them in the Dockerfile",
+    "--iidfile-raw": "use --iidfile",
+    "--manifest": "an image has one manifest and no index",
+    "--print": "use --call",
+    "--resource": "use --memory, --cpus and the like: they are limits of each step",
+    "--rewrite-timestamp": "use --source-date-epoch: it bounds the times of files, too",
+    "--squash-all": "use --squash, and FROM scratch with COPY --from for the base",
+    "--unsetannotation": "annotations of the base image are not inherited",
     "--squash": "an image has the layers of its steps",
     "--timestamp": "use --source-date-epoch: the times of files are bounded, not all made the same",
 }  # fmt: skip

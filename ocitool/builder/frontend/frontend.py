@@ -29,6 +29,7 @@ from ocitool.builder.frontend.evaluate import (
     undefined,
 )
 from ocitool.builder.frontend.images import SCRATCH, Images
+from ocitool.builder.frontend.last_word import last_word
 from ocitool.builder.frontend.locations import location_of
 from ocitool.builder.frontend.stages import (
     Stage,
@@ -63,8 +64,12 @@ class Arguments:
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
     unset_labels: tuple[str, ...] = ()  # of the image
     unset_env: tuple[str, ...] = ()  # of the image
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the image, after ENV
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    created_annotation: bool = False
     omit_history: bool = False
+    inherit_labels: bool = True  # of the images and stages that stages are based on
+    first_base: str = ""  # the image of the first FROM, whatever that names
     no_cache_filter: tuple[str, ...] = ()  # stages whose steps are executed again
     around: Surroundings = field(default_factory=Surroundings)  # of each RUN
 
@@ -116,7 +121,7 @@ class _Frontend:
         self._done: dict[int, StageState] = {}
 
     def define(self) -> Definition:
-        stages = resolve(self._file, self._globals)
+        stages = resolve(self._file, self._globals, self._arguments.first_base)
         target = target_of(stages, self._target)
         needed(self._file, stages, target, no_triggers)
         for stage in needed(self._file, stages, target, self._triggers):
@@ -130,11 +135,12 @@ class _Frontend:
             result=state.vertex,
             image=ImageDefinition(
                 platform=base.platform if base is not None else state.platform,
-                run=self._overridden(state.config),
+                run=last_word(state.config, self._arguments, self._warn),
                 history=tuple(state.history),
                 author=state.author,
                 base=base,
                 annotations=self._arguments.annotations,
+                created_annotation=self._arguments.created_annotation,
                 omit_history=self._arguments.omit_history,
             ),
             epoch=self._epoch,
@@ -142,19 +148,6 @@ class _Frontend:
             names=self._graph.names,
             locations=self._graph.locations,
         )
-
-    def _overridden(self, run: RunConfig) -> RunConfig:
-        """Return what the image has of *run*: the options have the last word, --label after all."""
-        labels, env = self._arguments.unset_labels, self._arguments.unset_env
-        for kind, option, names, known in (
-            ("label", "--unsetlabel", labels, run.labels),
-            ("variable", "--unsetenv", env, run.environment()),
-        ):
-            for name in names:
-                if name not in known:
-                    self._warn(f"no {kind} is named {name!r}: {option} has no effect on it")
-        kept = {name: value for name, value in run.labels.items() if name not in labels}
-        return replace(run.without_env(env), labels={**kept, **self._arguments.labels})
 
     def _triggers(self, stage: Stage, base: Stage | None) -> tuple[do.Instruction, ...]:
         """Parse the triggers that the base of *stage* has for it: an image, or the stage *base*."""
@@ -198,7 +191,7 @@ class _Frontend:
             before = self._done[stage.base]
             return replace(
                 before,
-                run=replace(before.run, on_build=()),
+                run=self._inherited(before.run),
                 scope=before.scope.copy(),
                 history=list(before.history),
                 has_cmd=False,
@@ -208,7 +201,7 @@ class _Frontend:
         run, base, vertex = RunConfig(working_dir="/"), None, self._images.scratch
         if _starts_from_image(stage):
             vertex, base = self._from(stage, stage.base, platform)
-            run = replace(base.run, on_build=())  # which are executed now, and inherited no further
+            run = self._inherited(base.run)
         if "PATH" not in run.environment():
             run = run.with_env({"PATH": DEFAULT_PATH})
         scope = Scope(
@@ -227,6 +220,11 @@ class _Frontend:
             base=base,
             vertex=vertex,
         )
+
+    def _inherited(self, run: RunConfig) -> RunConfig:
+        """Return what a stage has of *run*, its base's: not the triggers, which it executes."""
+        labels = run.labels if self._arguments.inherit_labels else {}
+        return replace(run, on_build=(), labels=labels)
 
     def _from(self, stage: Stage, reference: str, platform: Platform) -> tuple[int, ImageConfig]:
         location = location_of(self._file, stage.parsed.from_.span)

@@ -69,8 +69,10 @@ def global_scope(file: Dockerfile, automatic: Mapping[str, str], given: Mapping[
     return scope
 
 
-def resolve(file: Dockerfile, scope: Scope) -> tuple[Stage, ...]:
+def resolve(file: Dockerfile, scope: Scope, first: str = "") -> tuple[Stage, ...]:
     """Expand each FROM, and find out what every stage refers to.
+
+    *first* is the image of the first FROM, whatever that names.
 
     Raises:
         DockerfileError: a FROM that expands to nothing.
@@ -86,6 +88,8 @@ def resolve(file: Dockerfile, scope: Scope) -> tuple[Stage, ...]:
             platform = scope.expand(origin.platform or "", file.escape)
         except WordError as error:
             raise file.error(origin.span, str(error), hint=error.hint) from error
+        if first and not stages:
+            image = first
         if not image:
             raise file.error(
                 origin.span,

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from ocitool.builder.definition import ResolvedImage, SourceImage
-from ocitool.errors import BuildError, FormatError, ImageNotFound, NotFound, RegistryError
+from ocitool.errors import (
+    BuildError,
+    FormatError,
+    ImageNotFound,
+    NotFound,
+    OcitoolError,
+    RegistryError,
+)
 from ocitool.image.image import Image, image_of
 from ocitool.image.store_content import local_image
 from ocitool.oci.content import ContentSource, Stream
@@ -20,7 +27,7 @@ from ocitool.progress import Notice, ProgressSink
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
-PULL_POLICIES: Final = ("always", "missing", "never")
+PULL_POLICIES: Final = ("always", "missing", "newer", "never")
 _SHOWN: Final = 12  # digits of an ID that listings show
 
 
@@ -28,7 +35,8 @@ class SourceImages:
     """Resolves and fetches images; each is looked up once in a build.
 
     The registry is asked if *pull* is "always", or if it is "missing" and the store does not have
-    the image; for "never" it is not asked.  *insecure* and *authfile* are as for
+    the image; for "never" it is not asked.  If it is "newer" the registry is asked, and an image of
+    the store is taken if that fails.  *insecure* and *authfile* are as for
     `ocitool.image.transfer.pull`.
 
     Raises:
@@ -78,7 +86,7 @@ class SourceImages:
 
     def _look_up(self, name: str, platform: Platform) -> Image:
         reason = ""
-        if self._pull != "always" or self._is_id(name):
+        if self._pull in ("missing", "never") or self._is_id(name):
             try:
                 return local_image(self._store, name, platform)
             except ImageNotFound as error:
@@ -91,9 +99,24 @@ class SourceImages:
                 " pulled",
                 hint="build without --pull=never",
             )
-        image = self._in_registry(name, platform, reason and f"{reason}, so its registry was asked")
+        asked = reason and f"{reason}, so its registry was asked"
+        try:
+            image = self._in_registry(name, platform, asked)
+        except (BuildError, RegistryError) as error:
+            if self._pull != "newer":
+                raise
+            return self._older(name, platform, error)
         self._remote.add((name, platform))
         return image
+
+    def _older(self, name: str, platform: Platform, error: OcitoolError) -> Image:
+        """Return the image of the store, with a warning that the registry was of no use."""
+        try:
+            found = local_image(self._store, name, platform)
+        except ImageNotFound:
+            raise error from None
+        self._warn(f"the image {name} of the store is used, its registry failed: {error.message}")
+        return found
 
     def _is_id(self, name: str) -> bool:
         """Say whether the store has an image with this ID, which no registry knows.

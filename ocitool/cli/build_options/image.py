@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from ocitool.cli.build_options.words import split_names, split_pair
 from ocitool.cli.completion_values import images
 from ocitool.cli.container_options import all_of
+from ocitool.cli.goflags import OptionalValue
 from ocitool.cli.options import parse_seconds
 
 #: What ``docker buildx build --annotation`` can name before the key; the default is the first.
@@ -17,6 +20,19 @@ def _labels(
     context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
 ) -> dict[str, str]:
     return dict(split_pair(word, "label") for word in words)
+
+
+def _env(
+    context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
+) -> dict[str, str]:
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name:
+            raise click.UsageError(f"invalid environment variable: {word!r}")  # as docker
+        if equals or name in os.environ:
+            found[name] = value if equals else os.environ[name]
+    return found
 
 
 def _annotations(
@@ -57,8 +73,21 @@ config = all_of(
         help="Label that the image does not have, of the Dockerfile or of the base image",
     ),
     click.option(
+        "--inherit-labels", cls=OptionalValue, bare="true", type=click.BOOL, default=True,
+        metavar="BOOL", help="Inherit the labels of base images and stages  [default: true]",
+    ),
+    click.option(
+        "--env", multiple=True, metavar="NAME[=VALUE]", callback=_env,
+        help="Environment variable of the image, which RUN has not; without VALUE, taken from the"
+        " environment",
+    ),
+    click.option(
         "--unsetenv", "unset_env", multiple=True, metavar="NAME[,NAME...]", callback=split_names,
         help="Environment variable that the image does not have; RUN has it",
+    ),
+    click.option(
+        "--created-annotation", is_flag=True,
+        help="Annotate the manifest with the time of creation",
     ),
     click.option(
         "--omit-history", is_flag=True,

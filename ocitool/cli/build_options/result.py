@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -11,6 +12,7 @@ from ocitool.cli.completion_values import files
 from ocitool.cli.container_options import all_of
 from ocitool.cli.errors import during
 from ocitool.cli.output import write_line
+from ocitool.errors import BuildError
 from ocitool.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -35,6 +37,28 @@ records = all_of(
     ),
     click.option("-q", "--quiet", is_flag=True, help="Print only the image ID"),
 )  # fmt: skip
+
+
+logfile = click.option(
+    "--logfile", metavar="FILE", shell_complete=files,
+    help="Append the progress to FILE, instead of showing it on stderr",
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def opened_log(path: str | None) -> Iterator[TextIO | None]:
+    """Yield the file for progress, or None for stderr."""
+    if not path:
+        yield None
+        return
+    try:
+        file = open(path, "a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise BuildError(
+            f"failed to open log file {path}: {error.strerror}", hint="name a file with --logfile"
+        ) from error
+    with file:
+        yield file
 
 
 def push_all(store: Store, sink: ProgressSink, names: Sequence[str], options: BuildOptions) -> None:

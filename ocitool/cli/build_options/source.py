@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from ocitool.cli.build_options.words import split_names
 from ocitool.cli.completion_values import files, pull_policies
+from ocitool.cli.completion_values import images as image_names
 from ocitool.cli.container_options import all_of
 from ocitool.cli.goflags import OptionalValue
+
+_OTHER: Final = f"{__name__}.pull"
+#: As `ocitool.builder.solver.images.PULL_POLICIES`, which is slow to import.
+PULL_POLICIES: Final = ("always", "missing", "newer", "never")
 
 
 def _policy(context: click.Context, parameter: click.Parameter, value: str) -> str:
     """Return a policy of `SourceImages`; docker's ``--pull`` is a flag with a value."""
-    policy = {"true": "always", "false": "missing"}.get(value, value)
-    if policy not in ("always", "missing", "never"):
-        raise click.BadParameter(
-            f"{value!r} is not one of 'always', 'missing', 'never'", context, parameter
-        )
+    value = context.meta.get(_OTHER, value)
+    policy = {"true": "always", "false": "missing", "ifnewer": "newer"}.get(value, value)
+    if policy not in PULL_POLICIES:
+        known = ", ".join(map(repr, PULL_POLICIES))
+        raise click.BadParameter(f"{value!r} is not one of {known}", context, parameter)
     return policy
+
+
+def _other_policy(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Note that ``--pull-always`` or ``--pull-never`` was given, which --pull looks for."""
+    if value:
+        context.meta[_OTHER] = str(parameter.name).removeprefix("pull_")
 
 
 def _one_platform(context: click.Context, parameter: click.Parameter, value: str) -> str:
     if "," in value:
         raise click.BadParameter("building for several platforms is not supported")
     return value
+
+
+def platform_of(platform: str, system: str, architecture: str, variant: str) -> str:
+    """Return the platform that the options name together; ``""`` is this machine's."""
+    if not (system or architecture or variant):
+        return platform
+    if platform:
+        raise click.UsageError("--platform cannot be combined with --os, --arch and --variant")
+    from ocitool.oci.platform import this_platform
+
+    here = this_platform()
+    parts = (system or here.os, architecture or here.architecture, variant)
+    return "/".join(filter(None, parts))
 
 
 file = click.option(
@@ -44,12 +70,26 @@ images = all_of(
     click.option(
         "--pull", cls=OptionalValue, bare="always", default="missing", callback=_policy,
         shell_complete=pull_policies,
-        metavar="[always|missing|never]",
-        help="Which base images to pull; without a value, newer versions of all  [default:"
-        " missing]",
+        metavar="[always|missing|newer|never]",
+        help="Which base images to pull; without a value, newer versions of all; 'newer' uses the"
+        " stored ones if the registry fails  [default: missing]",
+    ),
+    *(
+        click.option(
+            f"--pull-{policy}", is_flag=True, is_eager=True, expose_value=False, hidden=True,
+            callback=_other_policy,
+        )
+        for policy in ("always", "never")  # buildah's
+    ),
+    click.option(
+        "--from", "from_image", default="", metavar="IMAGE", shell_complete=image_names,
+        help="Image of the first FROM, in place of the one that it names",
     ),
     click.option(
         "--platform", default="", metavar="OS/ARCH[/VARIANT]", callback=_one_platform,
         help="Platform of the image  [default: this machine's]",
     ),
+    click.option("--os", "system", default="", metavar="OS", help="Part of --platform"),
+    click.option("--arch", "architecture", default="", metavar="ARCH", help="Part of --platform"),
+    click.option("--variant", default="", metavar="VARIANT", help="Part of --platform"),
 )  # fmt: skip

@@ -11,15 +11,25 @@ from typing import Any
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.build_options import arguments, image, result, secrets, source, steps
+from ocitool.cli.build_options import (
+    accepted,
+    arguments,
+    image,
+    proxies,
+    result,
+    secrets,
+    source,
+    steps,
+)
 from ocitool.cli.completion_values import directories
 from ocitool.cli.container_options import all_of
 from ocitool.cli.gotemplate.values import to_json
 from ocitool.cli.options import (
     authfile_option,
+    build_progress_option,
+    debug_option,
     epoch_of_environment,
     insecure_option,
-    progress_option,
 )
 from ocitool.cli.outfile import write_text
 from ocitool.cli.output import write_line
@@ -40,7 +50,11 @@ from ocitool.errors import BuildError
     steps.containers,
     result.records,
     steps.surroundings,
-    progress_option,
+    proxies.option,
+    build_progress_option,
+    result.logfile,
+    debug_option,
+    accepted.options,
     insecure_option,
     authfile_option,
 )
@@ -57,7 +71,13 @@ def command(
     iidfile: str | None,
     metadata_file: str | None,
     quiet: bool,
+    platform: str,
+    system: str,
+    architecture: str,
+    variant: str,
     progress: str,
+    logfile: str | None,
+    http_proxy: bool,
     tls_verify: bool,
     authfile: str | None,
     **fields: Any,
@@ -79,14 +99,16 @@ def command(
     if iidfile:
         with contextlib.suppress(OSError):
             os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build
-    build_arguments = arguments.read_arguments(build_args, argument_files)
+    given = arguments.read_arguments(build_args, argument_files)
+    build_arguments = {**proxies.proxies(http_proxy), **given}
     if source_date_epoch is None:
         source_date_epoch = epoch_of_environment()
     else:
         build_arguments.pop("SOURCE_DATE_EPOCH", None)  # the option has the last word
     with (
         _inputs(context, file) as (directory, dockerfile),
-        app.progress("quiet" if quiet else progress, build=True) as sink,
+        result.opened_log(logfile) as log,
+        app.progress("quiet" if quiet else progress, build=True, stream=log) as sink,
     ):
         options = BuildOptions(
             context=directory,
@@ -94,6 +116,7 @@ def command(
             dockerfile=dockerfile,
             build_args=build_arguments,
             source_date_epoch=source_date_epoch,
+            platform=source.platform_of(platform, system, architecture, variant),
             insecure=not tls_verify,
             authfile=authfile or "",
             **fields,

@@ -10,7 +10,8 @@ from typing import Final
 import click
 
 from ocitool.cli.lazy import Entry, LazyGroup
-from ocitool.cli.unsupported import BUILDER, CONTAINER, SYSTEM
+from ocitool.cli.options import debug_option
+from ocitool.cli.unsupported import BUILDER, BUILDX, CONTAINER, SYSTEM
 
 _PACKAGE: Final = "ocitool.cli.commands"
 _BUILD: Final = Entry(f"{_PACKAGE}.build:command", "Build an image from a Dockerfile")
@@ -60,6 +61,20 @@ def container() -> None:
 )
 def builder() -> None:
     """Manage builds"""
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "b": _BUILD._replace(hidden=True),
+        "build": _BUILD,
+        "prune": Entry(f"{_PACKAGE}.prune:build_cache", "Remove the build cache"),
+    },
+    unsupported=BUILDX,
+)
+@debug_option
+def buildx() -> None:
+    """Build images, as docker's plugin of this name"""
 
 
 @click.group(

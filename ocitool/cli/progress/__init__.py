@@ -9,7 +9,7 @@ from ocitool.cli.output import is_terminal
 from ocitool.cli.progress.renderer import Quiet, Renderer
 from ocitool.errors import FormatError
 
-MODES = ("auto", "plain", "tty", "json", "quiet")
+MODES = ("auto", "plain", "tty", "json", "rawjson", "quiet", "none")
 
 
 def choose(
@@ -18,8 +18,9 @@ def choose(
     """Return a renderer that writes events to *stream*, to be used in a ``with`` block.
 
     ``auto`` and ``tty`` redraw a terminal, and write plain lines if *stream* (default: stderr) is
-    not a terminal.  With *build*, warnings are printed at the end.  The renderers are imported
-    when they are used, since the one for terminals is slow to load.
+    not a terminal; ``none`` writes no warnings either.  With *build*, warnings are printed at the
+    end.  The renderers are imported when they are used, since the one for terminals is slow to
+    load.
 
     Raises:
         FormatError: *mode* is not one of `MODES`.
@@ -31,6 +32,12 @@ def choose(
     target = sys.stderr if stream is None else stream
     if mode == "quiet":
         return Quiet(target, debug=debug, build=build)
+    if mode == "none":
+        return Quiet(target, debug=debug, build=build, warnings=False)
+    if mode == "rawjson":
+        from ocitool.cli.progress.rawjson import RawJson
+
+        return RawJson(target, debug=debug, build=build)
     if mode == "json":
         from ocitool.cli.progress.jsonlines import JsonLines
 

@@ -97,8 +97,14 @@ class Renderer:
 
 
 class Quiet(Renderer):
-    """Shows warnings only."""
+    """Shows *warnings* only, or nothing."""
+
+    def __init__(
+        self, stream: TextIO, *, debug: bool = False, build: bool = False, warnings: bool = True
+    ) -> None:
+        super().__init__(stream, debug=debug, build=build)
+        self._shown = warnings
 
     def notice(self, text: str) -> None:
-        if text.startswith("warning: "):
+        if self._shown and text.startswith("warning: "):
             self.line(text)

@@ -16,7 +16,7 @@ from ocitool.builder.solver.images import SourceImages
 from ocitool.errors import BuildError, FormatError, OcitoolError, RegistryError
 from ocitool.image.store_content import local_image
 from ocitool.oci.platform import this_platform
-from ocitool.progress import SILENT
+from ocitool.progress import SILENT, Notice
 from ocitool_registry import MemoryBackend, application
 from tests.unit.builder.conftest import BuildFixture
 
@@ -126,7 +126,24 @@ def test_which_base_images_are_pulled(published):
     assert requests
 
 
-@pytest.mark.parametrize("pull", ["always", "missing", "never"])
+def test_newer_images_are_pulled_unless_the_registry_fails(project):
+    project.image("127.0.0.1:1/base:1", {"a": "1"})
+    text = "FROM 127.0.0.1:1/base:1"
+    with pytest.raises(OcitoolError, match="onnection refused"):
+        project.build(text, pull="always")
+    (warning,) = (
+        event.text
+        for event in project.build(text, pull="newer").events.events
+        if isinstance(event, Notice)
+    )
+    assert warning.startswith(
+        "the image 127.0.0.1:1/base:1 of the store is used, its registry failed: "
+    )
+    with pytest.raises(OcitoolError, match="onnection refused"):
+        project.build("FROM 127.0.0.1:1/none:1", pull="newer")
+
+
+@pytest.mark.parametrize("pull", ["always", "missing", "newer", "never"])
 def test_an_id_is_asked_of_no_registry(project, monkeypatch, pull):
     project.put({"f": "1"})
     project.image("base:1", {"a": "1"})
@@ -144,7 +161,7 @@ def test_an_id_is_asked_of_no_registry(project, monkeypatch, pull):
             project.build(f"FROM {name}", pull=pull)
 
 
-@pytest.mark.parametrize("policy", ["newer", ""])
+@pytest.mark.parametrize("policy", ["ifnewer", ""])
 def test_an_unknown_pull_policy(project, policy):
     with pytest.raises(FormatError, match="unknown pull policy"):
         project.build("FROM scratch", pull=policy)

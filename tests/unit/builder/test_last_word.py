@@ -90,3 +90,38 @@ def test_annotations_are_the_manifests_and_not_inherited(based):
     options = BuildOptions(context=based.top, dockerfile="FROM annotated:1\nCOPY f /g")
     with based.store.blobs.open(build(options, store=based.store).digest) as blob:
         assert Manifest.parse(blob.read()).annotations == {}
+
+
+def test_a_variable_of_the_command_is_the_images_and_no_runs(based):
+    built = based.build(TEXT, env={"B": "given", "D": "4"}, unset_env=("D", "A"))
+    assert built.config["Env"] == ["PATH=/p", "B=given", "C=3", "D=4"]
+    text = "FROM base:1\nCOPY f /$B/\n"
+    based.build(text)
+    again = based.build(text, env={"B": "given"})
+    assert again.executed == []
+    assert "B=given" in again.config["Env"]
+
+
+def test_labels_of_bases_are_not_inherited(based):
+    text = "FROM base:1 AS one\nLABEL o=1\nFROM one\nLABEL n=2"
+    assert based.build(text).config["Labels"] == {"l": "1", "o": "1", "n": "2"}
+    assert based.build(text, inherit_labels=False).config["Labels"] == {"n": "2"}
+
+
+def test_the_first_from_is_replaced(based):
+    based.image("other:1", {"b": "1"}, config={"Env": ["O=1"]})
+    text = "ARG V\nFROM none:$V AS one\nFROM one AS two\nFROM base:1\nCOPY --from=two / /two/"
+    built = based.build(text, from_image="other:1")
+    assert {"a", "two/b"} <= set(built.tree)
+    assert "two/a" not in built.tree
+    assert list(based.build("FROM base:1\nCOPY f /", from_image="scratch").tree) == ["f"]
+
+
+def test_the_time_of_creation_is_an_annotation(based):
+    manifest, config = made(based, created_annotation=True, annotations={"a": "b"})
+    created = "org.opencontainers.image.created"
+    assert manifest.annotations == {created: config.created, "a": "b"}
+    again, _ = made(based, created_annotation=True, annotations={"a": "b"})
+    assert again.raw == manifest.raw
+    given, _ = made(based, created_annotation=True, annotations={created: "x"})
+    assert given.annotations == {created: "x"}

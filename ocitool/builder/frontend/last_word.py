@@ -1,0 +1,40 @@
+"""What the options of a build say of its image: they have the last word, after the Dockerfile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from ocitool.oci.config import RunConfig
+
+
+class Overrides(Protocol):
+    """The options, as `ocitool.builder.frontend.frontend.Arguments` has them."""
+
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+    @property
+    def unset_labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def env(self) -> Mapping[str, str]: ...
+
+    @property
+    def unset_env(self) -> tuple[str, ...]: ...
+
+
+def last_word(run: RunConfig, overrides: Overrides, warn: Callable[[str], None]) -> RunConfig:
+    """Return what the image has of *run*: what is set counts after what is unset."""
+    labels, env = overrides.unset_labels, overrides.unset_env
+    for kind, option, names, known in (
+        ("label", "--unsetlabel", labels, run.labels),
+        ("variable", "--unsetenv", env, run.environment()),
+    ):
+        for name in names:
+            if name not in known:
+                warn(f"no {kind} is named {name!r}: {option} has no effect on it")
+    kept = {name: value for name, value in run.labels.items() if name not in labels}
+    changed = replace(run.without_env(env), labels={**kept, **overrides.labels})
+    return changed.with_env(overrides.env) if overrides.env else changed

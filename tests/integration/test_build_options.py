@@ -1,0 +1,158 @@
+"""Options of `ocitool build` that docker and buildah have: each with its effect."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def context(tmp_path):
+    directory = tmp_path / "context"
+    directory.mkdir()
+    (directory / "Dockerfile").write_text("FROM scratch\nARG A\nLABEL a=$A\nCOPY f /\n")
+    (directory / "f").write_text("1")
+    return directory
+
+
+@pytest.fixture
+def build(run_cli, store_root, context):
+    def run(*words, command=("build",), code=0, **options):
+        done = run_cli("--root", store_root, *command, *words, context, **options)
+        assert done.code == code, done.stderr
+        return done
+
+    return run
+
+
+def config(run_cli, store_root, name):
+    done = run_cli("--root", store_root, "inspect", "-f", "{{json .}}", name)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("build",), ("buildx", "build"), ("buildx", "b"), ("buildx", "--debug", "build"), ("bud",),
+        ("build-using-dockerfile",), ("builder", "build"), ("image", "build"),
+    ],
+)  # fmt: skip
+def test_other_names_of_the_command(build, command):
+    assert "Tagged app:1" in build("-t", "app:1", command=command).stdout
+
+
+def test_commands_of_buildx_that_there_are_not(run_cli, store_root):
+    done = run_cli("--root", store_root, "buildx", "bake")
+    assert (done.code, done.stderr) == (
+        1,
+        "Error: 'buildx bake' is not supported yet: use `ocitool build` for each image\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--layers",), ("--layers=true", "--jobs", "4"), ("--compress",),
+        ("--identity-label=false",),
+        ("--disable-content-trust",), ("--disable-content-trust=true",), ("--skip-unused-stages",),
+        ("--inherit-annotations=false",), ("--compat-volumes=false",), ("--stdin=false",),
+        ("--logsplit=false",), ("--rm", "--force-rm"), ("--isolation", "default"), ("-D",),
+        ("--progress=none",), ("--os", "linux"),
+    ],
+)  # fmt: skip
+def test_what_changes_nothing_is_accepted(build, words):
+    digest = build("--source-date-epoch=0").stdout.splitlines()[-1]
+    again = build("--source-date-epoch=0", *words)
+    assert digest.startswith("Digest sha256:")
+    assert digest in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--layers=false",), "--layers=false is not supported: each step has a layer"),
+        (("--identity-label",), "--identity-label=true is not supported: an image has no label"),
+        (("--disable-content-trust=false",), "signatures of images are not verified"),
+        (("--stdin",), "--stdin=true is not supported: the standard input of RUN is empty"),
+        (("--jobs=-1",), "-1 is not in the range x>=0"),
+        (("--userns", "host"), "--userns is not supported: the user namespace is that"),
+        (("--sign-by", "me"), "--sign-by is not supported: use cosign"),
+        (("--cw", "x"), "--cw is not supported: images are not encrypted"),
+        (("--decryption-key", "x"), "--decryption-key is not supported: images are not encrypted"),
+        (("--platform", "linux/amd64", "--arch", "arm64"), "--platform cannot be combined"),
+        (("--env", "=1"), "invalid environment variable: '=1'"),
+        (("--pull=sometimes",), "'sometimes' is not one of 'always', 'missing', 'newer', 'never'"),
+    ],
+)
+def test_what_would_change_something_is_refused(build, words, said):
+    assert said in build(*words, code=2).stderr
+
+
+def test_parts_of_the_platform(build, run_cli, store_root):
+    build("--arch", "arm", "--variant", "v6", "-t", "app:1")
+    shown = config(run_cli, store_root, "app:1")
+    assert (shown["Os"], shown["Architecture"], shown["Variant"]) == ("linux", "arm", "v6")
+
+
+def test_variables_and_labels_of_the_image(build, run_cli, store_root):
+    words = ("--env", "A=1", "--env", "FROM_HERE", "--env", "NOT_HERE", "--inherit-labels=false")
+    build(*words, "-t", "app:1", env={"FROM_HERE": "x"})
+    shown = config(run_cli, store_root, "app:1")["Config"]
+    assert shown["Env"][1:] == ["A=1", "FROM_HERE=x"]
+    assert shown["Labels"] == {"a": ""}
+
+
+def test_the_progress_is_appended_to_a_log(build, tmp_path):
+    log = tmp_path / "log"
+    for _ in range(2):
+        assert build("--logfile", log).stderr == ""
+    assert log.read_text().count("COPY f /") == 2
+    done = build("--logfile", tmp_path, code=1)
+    assert f"failed to open log file {tmp_path}: Is a directory" in done.stderr
+
+
+def test_the_progress_of_the_environment(build):
+    done = build(env={"BUILDKIT_PROGRESS": "rawjson"})
+    kinds = {kind for line in done.stderr.splitlines() for kind in json.loads(line)}
+    assert kinds == {"vertexes", "warnings"}  # of $A, which has no value
+    assert build("--progress=none", env={"BUILDKIT_PROGRESS": "rawjson"}).stderr == ""
+    wrong = build(env={"BUILDKIT_PROGRESS": "fancy"}, code=2)
+    assert "'fancy' is not one of 'auto', 'plain'" in wrong.stderr
+
+
+# -- proxies -------------------------------------------------------------------------------
+
+
+def proxies(tmp_path, value):
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": value}))
+    return {"DOCKER_CONFIG": str(tmp_path)}
+
+
+def labels(run_cli, store_root, build, context, *words, **options):
+    lines = ["FROM scratch", "ARG HTTP_PROXY", "ARG no_proxy", "LABEL a=$HTTP_PROXY b=$no_proxy"]
+    (context / "Dockerfile").write_text("\n".join(lines))
+    build(*words, "-t", "app:1", **options)
+    return list(config(run_cli, store_root, "app:1")["Config"]["Labels"].values())
+
+
+def test_proxies_of_dockers_configuration(run_cli, store_root, build, context, tmp_path):
+    env = proxies(tmp_path, {"default": {"httpProxy": "http://p", "noProxy": "a,b"}})
+    assert labels(run_cli, store_root, build, context, env=env) == ["http://p", "a,b"]
+    words = ("--build-arg", "HTTP_PROXY=given")
+    assert labels(run_cli, store_root, build, context, *words, env=env) == ["given", "a,b"]
+
+
+def test_proxies_of_the_environment_are_asked_for(run_cli, store_root, build, context):
+    env = {"HTTP_PROXY": "http://e", "no_proxy": "c"}
+    assert labels(run_cli, store_root, build, context, env=env) == ["", ""]
+    found = labels(run_cli, store_root, build, context, "--http-proxy", env=env)
+    assert found == ["http://e", "c"]
+
+
+def test_invalid_proxies_are_an_error(build, tmp_path):
+    env = proxies(tmp_path, {"default": {"httpProxy": 1}})
+    done = build(env=env, code=1)
+    assert f"Error: {tmp_path}/config.json: invalid 'proxies': a proxy is not a string" in (
+        done.stderr
+    )
