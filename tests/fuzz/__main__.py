@@ -164,6 +164,8 @@ def main() -> int:
         while time.monotonic() < until and seed < options.seed + options.cases:
             fuzzing.case(seed)
             seed += 1
+    except KeyboardInterrupt:
+        print(f"interrupted at seed {seed}")
     finally:
         fuzzing.close()
         shutil.rmtree(work)

@@ -14,10 +14,12 @@ _KNOWN: Final = (
     ),
     ("buildah", r"config: Env\.PATH: .* theirs None", "adds no PATH to an image without one"),
     ("buildah", r"config: WorkingDir: ours '/', theirs None", "leaves the default out"),
-    ("buildah", r"tree: (w|w/w|w/v|r|x|z): ours '5 755 0:0', theirs None", "no empty WORKDIR"),
+    ("buildah", r"tree: .*: ours '5 755 0:0', theirs (None|'5 755 \d:\d')", "makes WORKDIR late"),
     ("buildah", r"tree: (v|x y): ours None, theirs '5 755 0:0'", "makes the directory of a VOLUME"),
     ("buildah", r"tree: (v|x y)/.*, theirs None", "forgets what RUN writes into a VOLUME"),
     ("buildah", r"config: ExposedPorts: .*8000-8002/tcp", "leaves ranges of ports as written"),
+    ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
+    ("docker", r"tree: .*/(m|top|m/\w+): .*, theirs '\d( \d+)? (3:4|0:0)", "owners of archives"),
     ("buildah", r"tree: .*/(m|top|m/\w+): .*, theirs '\d( \d+)? (3:4|0:0)", "owners of archives"),
     (
         "buildah",
@@ -37,7 +39,10 @@ def known(peer: str, line: str, ignore: str = "") -> str:
     for name, pattern, reason in _KNOWN:
         if name == peer and re.match(pattern, line):
             return reason
-    if peer == "buildah" and "!" in ignore and re.match(r"tree: .* theirs None", line):
+    if peer == "docker" and "!" in ignore and re.match(r"tree: .*: ours None, theirs '5 ", line):
+        return "sends a directory with an exception in it that finds nothing"
+    exceptions = "!**/" if peer == "docker" else "!"
+    if exceptions in ignore and re.match(r"tree: .* theirs None|error: ours ''.*not found", line):
         return "an exception for a directory includes less of it"
     if peer == "buildah" and (found := _MODES.match(line)):
         kind, mode, rest, *theirs = found.groups()

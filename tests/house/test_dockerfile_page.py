@@ -1,4 +1,4 @@
-"""docs/dockerfile.md has a row for each flag of COPY and ADD, and a file of tests that tries it."""
+"""docs/dockerfile.md has a row for each instruction and flag, and a file of tests that tries it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,30 @@ from dataclasses import fields
 from pathlib import Path
 
 from ocitool.builder.dockerfile.instructions import Add, Copy
+from ocitool.builder.dockerfile.parser import INSTRUCTIONS
 from ocitool.cli.commands.build import command
 
 TOP = Path(__file__).parents[2]
 #: What tests of values try: they are one limit with another that is tried with its effect.
 BY_VALUES = {"cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems", "memory_swap"}
+PAGE = (TOP / "docs/dockerfile.md").read_text(encoding="utf-8")
 OTHERS = {"span", "sources", "dest", "heredocs"}
 
 
 def rows(section: str) -> dict[str, str]:
     """The rows of a section's table: the first column, and the file of tests."""
-    page = (TOP / "docs/dockerfile.md").read_text(encoding="utf-8")
-    text = page.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     return dict(re.findall(r"^\| (`-[^|]*)\|.*\| `(\w+\.py)` \|$", text, re.MULTILINE))
+
+
+def test_each_instruction_has_a_row_and_its_tests() -> None:
+    text = PAGE.partition("\n## Instructions\n")[2].partition("\n## ")[0]
+    table = re.findall(r"^\| (`[A-Z].*?) \|.*\| `(\w+\.py)` \|$", text, re.MULTILINE)
+    found = {word: name for first, name in table for word in re.findall(r"`([A-Z]+)", first)}
+    assert found.keys() == INSTRUCTIONS.keys()
+    for word, name in found.items():
+        tests = (TOP / "tests/unit/builder" / name).read_text(encoding="utf-8")
+        assert f"{word} " in tests, f"{name} does not try {word}"
 
 
 def test_each_flag_of_copy_has_a_row_and_its_tests() -> None:

@@ -18,7 +18,8 @@ from ocitool.builder.dockerfile.lines import Line, Source, Span, split
 from ocitool.builder.dockerfile.statements import Statement
 from ocitool.errors import DockerfileError, FormatError
 
-_INSTRUCTIONS: Mapping[str, Callable[[Statement], Instruction | From]] = {
+#: How each is parsed, by its word.
+INSTRUCTIONS: Mapping[str, Callable[[Statement], Instruction | From]] = {
     "ADD": statements.parse_add,
     "ARG": statements.parse_arg,
     "CMD": statements.parse_cmd,
@@ -226,6 +227,6 @@ _QUOTES = str.maketrans("", "", "'\"\\`")
 
 
 def _function(word: str) -> Callable[[Statement], Instruction | From]:
-    if word not in _INSTRUCTIONS:
-        raise FormatError(f"unknown instruction: {word}{suggest(word, _INSTRUCTIONS)}")
-    return _INSTRUCTIONS[word]
+    if word not in INSTRUCTIONS:
+        raise FormatError(f"unknown instruction: {word}{suggest(word, INSTRUCTIONS)}")
+    return INSTRUCTIONS[word]
