@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from ocitool.builder import inputs
-from ocitool.builder.commit import commit, name
+from ocitool.builder.commit import commit, image_config, name
 from ocitool.builder.context.context import Context
 from ocitool.builder.definition import LocalContext
 from ocitool.builder.dockerfile.parser import parse
@@ -92,6 +92,10 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
             secrets=secrets,
             progress=progress,
         ).solve()
+    if options.secrets and options.secret_scan:
+        from ocitool.builder.secret_scan import scan
+
+        scan(store, definition, solution, image_config(definition, solution, ""), secrets, warn)
     fresh = options.no_cache or bool(definition.uncached)
     descriptor, image_id = commit(store, definition, solution, fresh=fresh, progress=progress)
     return BuildResult(

@@ -49,7 +49,7 @@ def commit(
         known = None if fresh else store.build_cache.image(key)
         if known is None or not all(map(store.blobs.claim, (known.manifest, known.config))):
             created = timestamp(definition.epoch)
-            config = _config(definition, solution, created).dump()
+            config = image_config(definition, solution, created).dump()
             known = _write(store, config, layers, _annotations(definition, created), key)
     return replace(known.manifest, platform=definition.image.platform), known.config.digest
 
@@ -111,14 +111,15 @@ def _blob(layer: Layer) -> Descriptor:
 
 
 def _key(definition: Definition, solution: Solution, layers: Sequence[Descriptor]) -> str:
-    undated = _config(definition, solution, "").dump().decode("utf-8", "surrogateescape")
+    undated = image_config(definition, solution, "").dump().decode("utf-8", "surrogateescape")
     digests = [str(layer.digest) for layer in layers]
     annotations = _annotations(definition, "")
     more = (dict(annotations),) if annotations else ()  # keys without any are older than they are
     return key_of("image", undated, digests, definition.epoch, *more)
 
 
-def _config(definition: Definition, solution: Solution, created: str) -> ImageConfig:
+def image_config(definition: Definition, solution: Solution, created: str) -> ImageConfig:
+    """Return the image's configuration; *created* is the time of what has no other."""
     image, base = definition.image, definition.image.base
     made = (_history(entry, solution.records, created) for entry in image.history)
     history = (*(() if base is None else base.aligned_history), *made)

@@ -25,6 +25,7 @@ class BuildOptions:
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
     #: Values by ID, for RUN --mount=type=secret and for ADD of URLs.
     secrets: Mapping[str, bytes] = field(default_factory=dict, hash=False, repr=False)
+    secret_scan: bool = True  # a value in the image that is built is an error
     #: SSH agents: "ID" of the environment, "ID=SOCKET", or "ID=KEY,KEY" with private keys in files.
     ssh: tuple[str, ...] = ()
     from_image: str = ""  # the image of the first FROM, whatever that names

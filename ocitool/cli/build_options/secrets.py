@@ -84,6 +84,11 @@ options = all_of(
         " variable or else the file of that name",
     ),
     click.option(
+        "--secret-scan", type=click.BOOL, default=True, metavar="on|off",
+        help="Search what is built for the values of secrets, and fail if one is there"
+        "  [default: on]",
+    ),
+    click.option(
         "--ssh", multiple=True, metavar="default|ID[=SOCKET|KEY[,KEY...]]",
         help="SSH agent for RUN --mount=type=ssh; by default that of SSH_AUTH_SOCK, otherwise the"
         " one behind a socket, or one that has the private keys in these files",

@@ -20,7 +20,7 @@ def read(*words: str) -> dict[str, bytes]:
 
     @click.command()
     @option.options
-    def command(secrets: dict[str, bytes], ssh: tuple[str, ...]) -> dict[str, bytes]:
+    def command(secrets: dict[str, bytes], **others: object) -> dict[str, bytes]:
         return secrets
 
     arguments = [part for word in words for part in ("--secret", word)]

@@ -1,0 +1,73 @@
+"""Searching text and streams for the values of secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ocitool.builder.secrets.forms import Form, forms_of
+from ocitool.builder.secrets.secrets import Secrets
+
+_CHUNK: Final = 1 << 18  # bytes that are searched at once: as many as a CPU's cache has
+_HIDDEN: Final = b"***"
+
+
+class Search:
+    """Looks for the values of *secrets*; what is found is named by ID alone.
+
+    ``skipped`` are the IDs of values that are too short to be looked for.
+    """
+
+    def __init__(self, secrets: Secrets) -> None:
+        values = {name: secrets.read(name) or b"" for name in secrets}
+        self._forms = {name: forms_of(value) for name, value in values.items()}
+        self.skipped = tuple(
+            name for name, forms in self._forms.items() if not forms and values[name]
+        )
+        extents = [form.extent for forms in self._forms.values() for form in forms]
+        self._overlap = max(extents, default=1) - 1
+
+    def __bool__(self) -> bool:
+        """Say whether there is anything to look for."""
+        return any(self._forms.values())
+
+    def find_in(self, text: bytes) -> list[str]:
+        """Return the secrets whose values are in *text*."""
+        return [name for name, forms in self._forms.items() if _first(forms, text) >= 0]
+
+    def find(self, read: Callable[[int], bytes]) -> dict[str, int]:
+        """Read a stream to its end; return where each value that is in it first begins.
+
+        *read* gets a number of bytes, and returns no more of them than that.
+        """
+        found: dict[str, int] = {}
+        size = max(_CHUNK, 4 * self._overlap)
+        data, begin = b"", 0  # what of the stream is in memory, and where that begins
+        while piece := read(size):
+            data += piece
+            for name, forms in self._forms.items():
+                if name not in found and (at := _first(forms, data)) >= 0:
+                    found[name] = begin + at
+            kept = min(self._overlap, len(data))
+            begin += len(data) - kept
+            data = data[len(data) - kept :]
+        return found
+
+    def masked(self, text: str) -> str:
+        """Return *text* without any value."""
+        data = text.encode("utf-8", "surrogateescape")
+        for forms in self._forms.values():
+            for form in forms:
+                data = data.replace(form.whole or form.text, _HIDDEN)
+        return data.decode("utf-8", "surrogateescape")
+
+
+def _first(forms: tuple[Form, ...], data: bytes) -> int:
+    """Return where the first of *forms* is in *data*; -1 if none is."""
+    for form in forms:
+        at = data.find(form.text)
+        while at >= 0 and not form.is_at(data, at):
+            at = data.find(form.text, at + 1)
+        if at >= 0:
+            return at
+    return -1
