@@ -73,6 +73,8 @@ def _check(sandbox: Sandbox) -> None:
     if os.path.realpath(first.source) == "/":  # its /dev would be moved aside for all programs
         raise SandboxError("the root directory of this machine cannot be a chroot", where="rootfs")
     for mount in sandbox.mounts:
+        if mount.type in ("file", "socket"):
+            continue  # which are made in the tree
         if (
             mount.type != "bind"
             or "ro" not in mount.options

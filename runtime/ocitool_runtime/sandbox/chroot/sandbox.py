@@ -21,6 +21,7 @@ from ocitool_runtime.sandbox.chroot.lookup import Root
 from ocitool_runtime.sandbox.chroot.proc_files import ProcFiles
 from ocitool_runtime.sandbox.chroot.tree import Tree
 from ocitool_runtime.sandbox.notify import seccomp_notify
+from ocitool_runtime.sandbox.rootfs import memory_files
 from ocitool_runtime.sandbox.rootfs.devices import Terminal
 from ocitool_runtime.sandbox.supervisor import Supervisor, tell
 
@@ -68,10 +69,17 @@ def _run(control: _socket.socket, plan: Plan, tree: Tree, proc: int) -> Message:
         dev = tree.directory("dev")
         nodes = contents.fill_dev(dev)
         for mount in plan["mounts"]:
-            contents.copy_scripts(mount["source"], dev, mount["target"].removeprefix("/dev/"))
-        contents.fill_proc(tree.directory("proc"))
+            if mount["type"] not in memory_files.TYPES:
+                contents.copy_scripts(mount["source"], dev, mount["target"].removeprefix("/dev/"))
+        proc_directory = tree.directory("proc")
+        contents.fill_proc(proc_directory)
         contents.fill_sys(tree.directory("sys"))
         tree.files(plan["files"])
+    with step("mount volumes"):
+        tree.close_off(proc_directory)
+        for mount in plan["mounts"]:
+            if mount["type"] in memory_files.TYPES:
+                tree.place(mount)
     answers = ProcFiles(proc, Root(tree.path, tree.fd), nodes=nodes)
     terminal = _terminal(*plan["terminal_size"]) if plan["terminal"] else None
 

@@ -16,10 +16,12 @@ import stat
 
 from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.files import write_all
+from ocitool_runtime.sandbox.rootfs import memory_files
+from ocitool_runtime.sandbox.rootfs.mountpoints import MountPoints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.plan import FilePlan
+    from ocitool_runtime.sandbox.plan import FilePlan, MountPlan
 
 _ASIDE = "aside"  # beside the tree, on the same file system
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,6 +49,8 @@ class Tree:
         self._kept = os.open(self._keep, _DIRECTORY)
         self._replacements: list[_Replacement] = []
         self._made: list[tuple[str, os.stat_result]] = []
+        self._points = MountPoints(self.fd, mounting=False)
+        self._secret: list[int] = []
 
     def directory(self, name: str) -> int:
         """Replace the entry *name* of the root by an empty directory; return that, open."""
@@ -65,13 +69,36 @@ class Tree:
                     self._move_aside(parent, name)
                     _write(parent, name, plan["content"])
 
+    def close_off(self, directory: int) -> None:
+        """Refuse to `place` anything in the open *directory*."""
+        self._points.close_off(directory)
+
+    def place(self, plan: MountPlan) -> None:
+        """Put a file or a socket into the tree, where others would mount it.
+
+        Unlike a mount it can be moved and linked: then what is left is empty.
+        """
+        path, _, name = plan["target"].rstrip("/").rpartition("/")
+        found = self._points.open(path, directory=True)
+        parent = os.open(".", _DIRECTORY, dir_fd=found)
+        os.close(found)
+        with _TimesKept(parent):
+            self._move_aside(parent, name)
+            memory_files.make(plan, parent, name)
+        if plan["type"] == "file":
+            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._secret.append(os.open(name, flags, dir_fd=parent))
+
     def restore(self) -> None:
         """Remove the replacements, and move what was there before back."""
+        for fd in self._secret:
+            os.ftruncate(fd, 0)
         for each in reversed(self._replacements):
             with _TimesKept(each.parent):
                 _remove(each.parent, each.name)
                 if each.kept:
                     self._move_back(each)
+        self._points.clean()
         for name, made in self._made:
             with _TimesKept(self.fd):
                 try:

@@ -34,13 +34,14 @@ class MadePoint:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         self.identity = (found.st_dev, found.st_ino)
 
-    def remove(self) -> None:
+    def remove(self, *, mounted: bool) -> None:
         """Unmount and remove it if it is unchanged and empty, and restore the directory's times.
 
         Removing it by its name alone could delete what a container has put there
         (CVE-2024-23652).
         """
-        syscalls.unmount(self.parent, self.name)
+        if mounted:
+            syscalls.unmount(self.parent, self.name)
         found = os.stat(self.name, dir_fd=self.parent, follow_symlinks=False)
         if (found.st_dev, found.st_ino) != self.identity:
             return
@@ -59,10 +60,14 @@ class MadePoint:
 
 
 class MountPoints:
-    """The mount points below *root*, an open directory that is not closed here."""
+    """The mount points below *root*, an open directory that is not closed here.
 
-    def __init__(self, root: int) -> None:
+    With *mounting* false nothing is mounted: what is opened gets files instead.
+    """
+
+    def __init__(self, root: int, *, mounting: bool = True) -> None:
         self.root = root
+        self._mounting = mounting
         self._mount = mount_id(root)
         self._made: list[MadePoint] = []
         self._closed: set[tuple[int, int]] = set()
@@ -151,6 +156,6 @@ class MountPoints:
         """Remove what was made, the last first, unless the container has changed it."""
         for made in reversed(self._made):
             try:
-                made.remove()
+                made.remove(mounted=self._mounting)
             except OSError:  # gone, not empty, or read-only: then there is nothing to undo
                 continue

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +16,7 @@ from ocitool.errors import SandboxError
 from ocitool_runtime import Mount, Sandbox, Stdio, get_isolation
 from ocitool_runtime.defaults import Resources
 from ocitool_runtime.host.chroot import Chroot
+from tests.fixtures.deadlines import within
 
 pytestmark = pytest.mark.usefixtures("root_only")
 
@@ -197,3 +200,44 @@ def test_pipes_without_a_writer_do_not_block_the_others(says):
     began = time.monotonic()
     assert says(script).split()[-1] == "done"
     assert time.monotonic() - began < 30
+
+
+def placed(target, content=b"topsecret", *options):
+    return Mount(type="file", target=target, content=content, options=("ro", *options))
+
+
+def test_files_have_owner_and_mode_and_are_gone_afterwards(says, run, top):
+    mounts = (
+        placed("/run/secrets/a", b"a", "mode=0400", "uid=7", "gid=8"),
+        placed("/run/secrets/b", b"b", "mode=0400"),
+    )
+    script = "stat -c '%a %u %g' /run/secrets/a; cat /run/secrets/*"
+    assert says(script, mounts=mounts) == "400 7 8\nab"
+    ended, out, err = run("cat /run/secrets/a /run/secrets/b", user="ann", mounts=mounts)
+    assert (ended.code, out) == (1, "a") and "denied" in err
+    assert not (top / "run").exists() and os.listdir(top.parent) == ["fs"]
+
+
+def test_files_are_gone_also_when_the_caller_is_killed(top):
+    """The shim sees that, and ends the program."""
+    script = (
+        "import os, sys; from ocitool_runtime import Mount, Sandbox, Stdio, get_isolation\n"
+        "mount = Mount(type='file', target='/run/x', content=b'topsecret', options=('ro',))\n"
+        "sandbox = Sandbox(rootfs=(Mount(type='bind', source=sys.argv[1]),), mounts=(mount,),"
+        " args=('sh', '-c', 'echo begun; sleep 1000'), env=('PATH=/bin',))\n"
+        "get_isolation('chroot').start(sandbox, Stdio()).wait()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, top],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout.read(6) == b"begun\n"
+    assert (top / "run/x").read_bytes() == b"topsecret"
+    process.kill()
+    process.wait()
+    assert process.stdout.read() == b""  # the program has ended
+    process.stdout.close()
+    with within(30):
+        while (top / "run").exists():
+            time.sleep(0.01)

@@ -140,3 +140,62 @@ def test_a_directory_that_the_program_has_put_in_its_place_stays(tmp_path):
     tree.restore()
     assert sorted(os.listdir(top)) == ["etc", "moved"]
     assert os.listdir(top / "moved") == []
+
+
+def file_plan(target, content=b"topsecret", *options):
+    """The plan of a file in memory, as a chroot gets it."""
+    return {"type": "file", "target": target, "content": content, "options": list(options)}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/run/secrets/x",
+        "/x",
+        "/etc/hosts",
+        "/etc/new/x",
+        "/link/x",
+        "/dangling",
+        "/to-hosts",
+        "/etc",
+    ],
+)
+def test_a_file_that_is_placed_leaves_nothing(top, target):
+    (top / "link").symlink_to("/etc")
+    (top / "dangling").symlink_to("/nowhere")
+    (top / "to-hosts").symlink_to("etc/hosts")
+    before = aged(top)
+    tree = Tree(str(top))
+    tree.place(file_plan(target))
+    inside = top / target.replace("/link/", "/etc/").lstrip("/")
+    assert inside.read_bytes() == b"topsecret" and inside.lstat().st_mode & 0o777 == 0o600
+    tree.restore()
+    assert state(top) == before
+
+
+def test_what_was_moved_or_linked_of_a_file_is_empty(top):
+    tree = Tree(str(top))
+    tree.place(file_plan("/run/a"))
+    tree.place(file_plan("/run/b"))
+    os.link(top / "run/a", top / "linked")
+    os.rename(top / "run/b", top / "moved")
+    tree.restore()
+    assert (top / "linked").read_bytes() == b"" == (top / "moved").read_bytes()
+    assert not (top / "run").exists()
+
+
+def test_a_directory_of_the_program_stays_where_a_file_was_placed(top):
+    tree = Tree(str(top))
+    tree.place(file_plan("/run/secrets/x"))
+    (top / "run/own").write_text("its own")
+    tree.restore()
+    assert sorted(str(path.relative_to(top)) for path in (top / "run").rglob("*")) == ["run/own"]
+
+
+def test_a_file_cannot_be_placed_in_proc_or_through_a_file(top):
+    tree = Tree(str(top))
+    tree.close_off(tree.directory("proc"))
+    for wrong in ("/proc/self/x", "/etc/hosts/x"):
+        with pytest.raises(OSError):
+            tree.place(file_plan(wrong))
+    tree.restore()
