@@ -93,6 +93,12 @@ def _number(value: Any, where: str) -> int | None:
     return value
 
 
+def _float(value: Any, where: str) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise _wrong("a number or None", value, where)
+    return value
+
+
 def _optional(value: Any, where: str) -> str | None:
     return None if value is None else _string(value, where)
 
@@ -111,4 +117,5 @@ _TYPES: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "bytes | None": _document,
     "bool": _flag,
     "int | None": _number,
+    "float | None": _float,
 }

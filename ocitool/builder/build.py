@@ -57,8 +57,7 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         store,
         progress,
         pull=options.pull,
-        insecure=options.insecure,
-        authfile=options.authfile,
+        access=options.access,
     )
     this = this_platform()
     arguments = Arguments(

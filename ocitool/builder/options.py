@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.option_types import convert_fields
+from ocitool_registry.access import Access
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +69,27 @@ class BuildOptions:
     cgroup_parent: str = ""  # a cgroup's path; default: the caller's
     insecure: bool = False  # registries: plain HTTP, and certificates that are not verified
     authfile: str = ""  # credentials; default: where docker and podman have them
+    creds: str = field(default="", repr=False)  # "user:password", for every registry
+    cert_dir: str = ""  # certificates of CAs, *.crt, and of the client, *.cert with *.key
+    retry: int | None = None  # how often a failed request is repeated; None: a few times
+    retry_delay: float | None = None  # seconds before that; None: longer each time
     #: Seconds since the epoch: the latest time of anything new.  None: the current time.
     source_date_epoch: int | None = None
 
     def __post_init__(self) -> None:
         convert_fields(self)
+
+    @property
+    def access(self) -> Access:
+        """How registries are accessed."""
+        return Access(
+            insecure=self.insecure,
+            authfile=self.authfile,
+            creds=self.creds,
+            cert_dir=self.cert_dir,
+            retries=self.retry,
+            retry_delay=self.retry_delay,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.store import Store
+from ocitool_registry.access import Access
 
 
 def pull(
@@ -26,6 +27,7 @@ def pull(
     platform: Platform | None = None,
     insecure: bool = False,
     authfile: str | None = None,
+    access: Access | None = None,
     unpack: bool = True,
     progress: ProgressSink = SILENT,
 ) -> Image:
@@ -33,7 +35,7 @@ def pull(
 
     With *unpack* its layers are unpacked as they arrive, so that it is ready to run; if this user
     cannot unpack layers, they are only read, with a notice.  *platform* is this machine's by
-    default.
+    default.  *access* takes the place of *insecure* and *authfile*.
 
     Raises:
         ImageNotFound: the registry has no such image, or none for the platform.
@@ -47,7 +49,9 @@ def pull(
 
     into.layout.require_writable()  # before anything is fetched
     reference = Reference.parse(name)
-    client = connect(reference, insecure=insecure, authfile=authfile, **_messages(progress))
+    client = connect(
+        reference, insecure=insecure, authfile=authfile, access=access, **_messages(progress)
+    )
     source = RegistrySource(client, reference)
     observer = Arrival(into, reference.familiar, unpacking(into, progress) if unpack else None)
     descriptor = copy(
@@ -81,7 +85,9 @@ def tags_of(
     from ocitool_registry.client.content import connect
 
     reference = Reference.parse(repository)
-    client = connect(reference, insecure=insecure, authfile=authfile, **_messages(progress))
+    client = connect(
+        reference, insecure=insecure, authfile=authfile, access=None, **_messages(progress)
+    )
     names = [str(reference.tagged(tag)) for tag in client.tags(reference.path)]
     if not names:
         raise ImageNotFound(f"the registry has no tags of {reference.repository}")
@@ -104,6 +110,7 @@ def push(
     to: str = "",
     insecure: bool = False,
     authfile: str | None = None,
+    access: Access | None = None,
     progress: ProgressSink = SILENT,
     compression: str = "",
 ) -> Descriptor:
@@ -113,6 +120,7 @@ def push(
     mounted.  *compression* is a form that the layers are brought into first: ``gzip``, ``zstd``,
     ``estargz``, ``uncompressed`` or the name of a plugin's codec, and perhaps a level:
     ``zstd:19`` (`ocitool.image.compress.recompress`).  By default they are pushed as they are.
+    *access* takes the place of *insecure* and *authfile*.
 
     Returns the descriptor of the manifest that was pushed.
 
@@ -128,7 +136,9 @@ def push(
     image = local_image(source, name)
     if compression:
         image = recompress(source, image, Compression.parse(compression), progress)
-    client = connect(reference, insecure=insecure, authfile=authfile, **_messages(progress))
+    client = connect(
+        reference, insecure=insecure, authfile=authfile, access=access, **_messages(progress)
+    )
 
     def origins(digest: Digest) -> Sequence[str]:
         prefix = f"{reference.domain}/"

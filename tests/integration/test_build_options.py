@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+from tests.fixtures.servers import PASSWORD, USER, protected_registry
 
 
 @pytest.fixture
@@ -156,3 +163,68 @@ def test_invalid_proxies_are_an_error(build, tmp_path):
     assert f"Error: {tmp_path}/config.json: invalid 'proxies': a proxy is not a string" in (
         done.stderr
     )
+
+
+# -- access to registries ------------------------------------------------------------------
+
+
+def test_credentials_of_the_command(run_cli, store_root, build, context, tmp_path, free_port):
+    with protected_registry(tmp_path / "protected", free_port) as address:
+        name = f"{address}/app:1"
+        refused = build("--push", "-t", name, "--creds", f"{USER}:wrong", code=1)
+        assert f"pushing {name}: " in refused.stderr
+        assert "wrong" not in refused.stderr
+        build("--push", "-t", name, "--creds", f"{USER}:{PASSWORD}")
+        (context / "Dockerfile").write_text(f"FROM {name}\nCOPY f /again\n")
+        run_cli("--root", store_root, "rmi", name).ok()
+        assert "401" in build(code=1).stderr
+        build("--creds", f"{USER}:{PASSWORD}")
+
+
+def test_credentials_without_a_password_are_asked_for_on_a_terminal(build):
+    done = build("--creds", "me", code=2)
+    assert "the password is missing, expected USER:PASSWORD" in done.stderr
+    assert "the user is empty" in build("--creds", ":secret", code=2).stderr
+
+
+def test_how_often_a_registry_is_asked(build, context, free_port):
+    (context / "Dockerfile").write_text(f"FROM 127.0.0.1:{free_port}/base:1\n")
+    with flaky_server(free_port) as asked:
+        build("--retry", "2", "--retry-delay", "1ms", code=1)
+        assert set(Counter(asked).values()) == {3}
+        asked.clear()
+        build("--retry=0", code=1)
+        assert set(Counter(asked).values()) == {1}
+    assert "invalid duration 'soon'" in build("--retry-delay", "soon", code=2).stderr
+
+
+@contextmanager
+def flaky_server(port: int) -> Iterator[list[str]]:
+    """A registry that is always busy; gives the paths that it was asked for."""
+    asked: list[str] = []
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return None
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Busy)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_directory_of_certificates_that_is_missing(build, context):
+    (context / "Dockerfile").write_text("FROM 127.0.0.1:1/base:1\n")
+    done = build("--cert-dir", "/no/such", code=1)
+    assert "/no/such: cannot read certificates: No such file or directory" in done.stderr

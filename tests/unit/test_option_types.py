@@ -26,7 +26,8 @@ def test_a_value_of_another_type_is_refused_by_its_name(options, required, field
     if field.type == "Network":
         return  # checked by `RunOptions.check`
     # One of these is no value of any field that is not of this very type.
-    for wrong in (3.5, object(), b"bytes" if field.type != "bytes | None" else 3.5):
+    number = "3.5" if field.type == "float | None" else 3.5
+    for wrong in (number, object(), b"bytes" if field.type != "bytes | None" else 3.5):
         with pytest.raises(FormatError) as caught:
             options(**required | {field.name: wrong})
         assert caught.value.where == place

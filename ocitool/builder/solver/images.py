@@ -26,6 +26,7 @@ from ocitool.oci.reference import Reference, id_digits, is_image_id
 from ocitool.progress import Notice, ProgressSink
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
+from ocitool_registry.access import Access
 
 PULL_POLICIES: Final = ("always", "missing", "newer", "never")
 _SHOWN: Final = 12  # digits of an ID that listings show
@@ -36,24 +37,20 @@ class SourceImages:
 
     The registry is asked if *pull* is "always", or if it is "missing" and the store does not have
     the image; for "never" it is not asked.  If it is "newer" the registry is asked, and an image of
-    the store is taken if that fails.  *insecure* and *authfile* are as for
-    `ocitool.image.transfer.pull`.
+    the store is taken if that fails.  *access* is how.
 
     Raises:
         FormatError: *pull* is none of these.
     """
 
-    def __init__(
-        self, store: Store, progress: ProgressSink, *, pull: str, insecure: bool, authfile: str
-    ) -> None:
+    def __init__(self, store: Store, progress: ProgressSink, *, pull: str, access: Access) -> None:
         if pull not in PULL_POLICIES:
             known = ", ".join(PULL_POLICIES)
             raise FormatError(f"unknown pull policy {pull!r}", hint=f"supported: {known}")
         self._store = store
         self._progress = progress
         self._pull = pull
-        self._insecure = insecure
-        self._authfile = authfile or None
+        self._access = access
         self._found: dict[tuple[str, Platform], Image] = {}
         self._remote: set[tuple[str, Platform]] = set()  # found in a registry
         self._fetched: set[tuple[str, Platform]] = set()
@@ -134,8 +131,7 @@ class SourceImages:
             reference = Reference.parse(name)
             client = connect(
                 reference,
-                insecure=self._insecure,
-                authfile=self._authfile,
+                access=self._access,
                 log=self._debug,
                 warn=self._warn,
             )

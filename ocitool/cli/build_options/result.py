@@ -63,18 +63,11 @@ def opened_log(path: str | None) -> Iterator[TextIO | None]:
 
 def push_all(store: Store, sink: ProgressSink, names: Sequence[str], options: BuildOptions) -> None:
     """Push the image under each of *names*, with the access to registries that *options* have."""
-    authfile = options.authfile or None
     from ocitool.image.transfer import push
 
     for name in names:
         with during(f"pushing {name}"):
-            push(
-                name,
-                source=store,
-                insecure=options.insecure,
-                authfile=authfile,
-                progress=sink,
-            )
+            push(name, source=store, access=options.access, progress=sink)
 
 
 def metadata(result: BuildResult) -> dict[str, object]:

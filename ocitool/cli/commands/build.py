@@ -13,6 +13,7 @@ import click
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.build_options import (
     accepted,
+    access,
     arguments,
     image,
     proxies,
@@ -25,11 +26,9 @@ from ocitool.cli.completion_values import directories
 from ocitool.cli.container_options import all_of
 from ocitool.cli.gotemplate.values import to_json
 from ocitool.cli.options import (
-    authfile_option,
     build_progress_option,
     debug_option,
     epoch_of_environment,
-    insecure_option,
 )
 from ocitool.cli.outfile import write_text
 from ocitool.cli.output import write_line
@@ -55,8 +54,7 @@ from ocitool.errors import BuildError
     result.logfile,
     debug_option,
     accepted.options,
-    insecure_option,
-    authfile_option,
+    access.options,
 )
 @pass_app
 def command(

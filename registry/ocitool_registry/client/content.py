@@ -13,13 +13,18 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, parse_any
 from ocitool.oci.reference import Reference
 from ocitool.oci.streams import VerifiedReader
-from ocitool_registry.auth.keychain import Logged, default_source
+from ocitool_registry.access import Access
+from ocitool_registry.auth.credential import Credential
+from ocitool_registry.auth.keychain import Fixed, Logged, default_source
 from ocitool_registry.client.client import RegistryClient
 from ocitool_registry.client.download import ResumingStream
 from ocitool_registry.client.upload import has_blob, push_blob
+from ocitool_registry.transport.requests import RequestsTransport
+from ocitool_registry.transport.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from ocitool.oci.content import Opener, Stream
+    from ocitool_registry.auth.keychain import CredentialSource
 
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
 _DOCUMENTS: Final = mediatypes.MANIFESTS | mediatypes.INDEXES
@@ -31,6 +36,7 @@ def connect(
     *,
     insecure: bool = False,
     authfile: str | None = None,
+    access: Access | None = None,
     log: Callable[[str], object] | None = None,
     warn: Callable[[str], object] | None = None,
 ) -> RegistryClient:
@@ -41,13 +47,15 @@ def connect(
             ``localhost:5000``, ``ghcr.io/org/image:tag``.
         insecure: whether plain HTTP and untrusted certificates are accepted.
         authfile: the only authentication file to use.
+        access: all that there is of these, and more; then the two before do not count.
         log: receives a message about where the credentials were found.
         warn: receives a message if a credential helper failed.
 
     Raises:
         BadReference: *host_or_reference* is invalid.
-        RegistryError: *authfile* does not exist.
+        RegistryError: the authentication file, or the directory of certificates, is missing.
     """
+    access = access or Access(insecure=insecure, authfile=authfile or "")
     if isinstance(host_or_reference, Reference):
         host = host_or_reference.domain
     elif "/" in host_or_reference:
@@ -56,9 +64,31 @@ def connect(
         host = host_or_reference
     else:
         raise BadReference(f"invalid registry name {host_or_reference!r}")
-    source = default_source(authfile, warn=warn)
-    credentials = source if log is None else Logged(source, log)
-    return RegistryClient(host, credentials=credentials, insecure=insecure)
+    source = _credentials(access, warn)
+    return RegistryClient(
+        host,
+        transport=RequestsTransport(verify=not access.insecure, cert_dir=access.cert_dir),
+        credentials=source if log is None else Logged(source, log),
+        insecure=access.insecure,
+        retry=_retry(access),
+    )
+
+
+def _credentials(access: Access, warn: Callable[[str], object] | None) -> CredentialSource:
+    if not access.creds:
+        return default_source(access.authfile or None, warn=warn)
+    username, _, password = access.creds.partition(":")
+    return Fixed(Credential(username=username, password=password, origin="the command"))
+
+
+def _retry(access: Access) -> RetryPolicy:
+    retry = RetryPolicy()
+    if access.retries is not None:
+        attempts = access.retries + 1
+        retry = replace(retry, attempts=attempts, connect_attempts=attempts)
+    if (delay := access.retry_delay) is not None:
+        retry = replace(retry, first=delay, longest=delay, spread=0.0)
+    return retry
 
 
 class RegistrySource:

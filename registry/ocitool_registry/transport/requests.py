@@ -59,6 +59,8 @@ class RequestsTransport:
 
     Args:
         verify: whether certificates are verified.
+        cert_dir: a directory with certificates of further CAs, ``*.crt``, and of the client,
+            ``*.cert`` with ``*.key`` (containers-certs.d(5)).
         connect_timeout: seconds to establish a connection, TLS included.
         read_timeout: seconds without data on a connection.
     """
@@ -67,10 +69,12 @@ class RequestsTransport:
         self,
         *,
         verify: bool = True,
+        cert_dir: str = "",
         connect_timeout: float = 10.0,
         read_timeout: float = 120.0,
     ) -> None:
         self._verify = verify
+        self._cert_dir = cert_dir
         self._timeout = (connect_timeout, read_timeout)
         self._session: requests.Session | None = None
         self._lock = threading.Lock()
@@ -119,7 +123,7 @@ class RequestsTransport:
     def _open(self) -> requests.Session:
         with self._lock:
             if self._session is None:
-                self._session = _session(verify=self._verify)
+                self._session = _session(verify=self._verify, cert_dir=self._cert_dir)
             return self._session
 
     def _certificates(self) -> bool | str:
@@ -129,7 +133,7 @@ class RequestsTransport:
         return next((value for name in _CA_VARIABLES if (value := os.environ.get(name))), True)
 
 
-def _session(*, verify: bool) -> requests.Session:
+def _session(*, verify: bool, cert_dir: str) -> requests.Session:
     from http.cookiejar import DefaultCookiePolicy
 
     import requests
@@ -139,7 +143,13 @@ def _session(*, verify: bool) -> requests.Session:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     session = requests.Session()
-    adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=0)
+    adapter: requests.adapters.HTTPAdapter
+    if cert_dir:
+        from ocitool_registry.transport.certificates import CertificatesAdapter
+
+        adapter = CertificatesAdapter(cert_dir, pool_maxsize=_CONNECTIONS)
+    else:
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.auth = _unchanged  # without one, requests uses .netrc

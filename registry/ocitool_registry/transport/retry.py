@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 #: 499 and 522 are statuses of proxies for a timeout of the server.
 RETRYABLE: Final = frozenset({408, 429, 499, 500, 502, 503, 504, 522})
 
-_CONNECT_ATTEMPTS: Final = 3
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
@@ -29,14 +27,15 @@ class RetryPolicy:
     attempts: int = 5  # including the first
     first: float = 0.5  # seconds before the second attempt; doubled for each further attempt
     longest: float = 30.0  # seconds, maximum of one wait
+    spread: float = 0.5  # which part of a wait is random: many clients do not retry at one time
+    connect_attempts: int = 3  # of a host that cannot be reached, which rarely changes
     longest_asked: float = 120.0  # seconds; with a longer Retry-After there is no retry
     sleep: Callable[[float], None] = time.sleep
 
     def wait(self, attempt: int, asked: float | None = None) -> None:
         """Wait after the failed *attempt* (from 1), at least the seconds in ``Retry-After``."""
         most = min(self.first * 2 ** (attempt - 1), self.longest)
-        # Half of it is random, so that many clients do not retry at the same time.
-        self.sleep(max(most * random.uniform(0.5, 1.0), asked or 0.0))
+        self.sleep(max(most * random.uniform(1.0 - self.spread, 1.0), asked or 0.0))
 
 
 class Retrying:
@@ -59,9 +58,8 @@ class Retrying:
             except TlsError:
                 raise
             except ConnectError:
-                # Nothing was sent, so any request may be repeated; but this rarely succeeds for a
-                # host that cannot be reached.
-                if last or attempt >= _CONNECT_ATTEMPTS:
+                # Nothing was sent, so any request may be repeated.
+                if last or attempt >= self.policy.connect_attempts:
                     raise
                 self.policy.wait(attempt)
                 continue

@@ -35,6 +35,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT
+from ocitool_registry.access import Access
 from ocitool_runtime.defaults import DEFAULT_PATH, Network
 
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
@@ -216,7 +217,7 @@ def solve(project, graph, result):
         names=graph.names,
         locations=graph.locations,
     )
-    images = SourceImages(project.store, SILENT, pull="missing", insecure=False, authfile="")
+    images = SourceImages(project.store, SILENT, pull="missing", access=Access())
     return Solver(
         made,
         store=project.store,

@@ -18,6 +18,7 @@ from ocitool.image.store_content import local_image
 from ocitool.oci.platform import this_platform
 from ocitool.progress import SILENT, Notice
 from ocitool_registry import MemoryBackend, application
+from ocitool_registry.access import Access
 from tests.unit.builder.conftest import BuildFixture
 
 
@@ -67,7 +68,7 @@ def blobs(requests):
 
 
 def source_images(store, *, pull="missing"):
-    return SourceImages(store, SILENT, pull=pull, insecure=False, authfile="")
+    return SourceImages(store, SILENT, pull=pull, access=Access())
 
 
 def test_resolving_fetches_no_layer(published):

@@ -19,6 +19,7 @@ import tests.fixtures.examples  # noqa: F401  no deadline for examples
 class TlsPeer:
     address: str
     certificate: str  # file
+    context: ssl.SSLContext
 
 
 class _Ok(BaseHTTPRequestHandler):
@@ -77,7 +78,7 @@ def tls_peer(tmp_path) -> Iterator[TlsPeer]:
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield TlsPeer(f"127.0.0.1:{server.server_address[1]}", certificate)
+    yield TlsPeer(f"127.0.0.1:{server.server_address[1]}", certificate, context)
     server.shutdown()
     thread.join()
     server.server_close()
