@@ -7,7 +7,7 @@
 #   make lint      ruff: rules and format          make types   mypy
 #   make image     builds the image ocitool for CI systems, with ocitool (docs/ci.md); another base
 #                  or name: make image ARGS='--base debian:bookworm-slim --tag ci/ocitool:1'
-#   make docs      writes docs/cli.md from --help, and what docs/drivers.md quotes
+#   make docs      writes docs/cli.md and migrate.md from the commands, and what drivers.md quotes
 #   make bench     ours against the peers          make conformance   what each driver passes
 #
 # Campaigns try much at random, or the same with every driver as every user.  Those of the tests
@@ -75,6 +75,7 @@ fuzz: $(ready)
 docs: $(ready)
 	$(python) docs/generate.py $(ARGS)
 	$(python) docs/quotes.py $(ARGS)
+	$(python) docs/migrate.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -140,6 +140,12 @@ _BUILD: Final = {
     "--allow": "a step has no entitlements",
     "--build-context": "a build has one context",
     "--builder": BUILDER["use"],
+    **dict.fromkeys(
+        ("--compression-format", "--compression-level", "--force-compression"),
+        "use `ocitool push --compression`",
+    ),
+    "--format": "an image has the form of OCI, which docker reads",
+    "--ignorefile": "name it as the Dockerfile with .dockerignore behind",
     "--cache-ttl": "use `ocitool builder prune --filter until=24h` before the build",
     "--cpp-flag": "Dockerfiles are not preprocessed: run cpp, and build with -f -",
     "--device": "a step has the devices of docker's default alone",

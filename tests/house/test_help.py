@@ -44,3 +44,10 @@ def test_the_page_of_commands_is_up_to_date(generator, rewrite):
     if rewrite:
         generator["main"]([])
     assert generator["main"](["--check"]) == 0
+
+
+def test_the_page_for_those_who_move_is_up_to_date(checkout, rewrite):
+    page = runpy.run_path(str(checkout / "docs" / "migrate.py"))
+    if rewrite:
+        page["main"]([])
+    assert page["main"](["--check"]) == 0

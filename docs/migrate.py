@@ -1,0 +1,105 @@
+"""Writes ``docs/migrate.md``: options of other builders beside ours; ``--check`` only compares.
+
+The options are in ``testdata/migrate.yaml``.  Whether one is supported, and why not, is what the
+commands say of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+PAGE = Path(__file__).with_name("migrate.md")
+TABLE = PAGE.parents[1] / "testdata/migrate.yaml"
+HEAD = """\
+# Moving from docker and buildah
+
+Made from `testdata/migrate.yaml` and the commands by `make docs`; do not edit.
+
+`ocitool build` takes the options of `docker build`, `docker buildx build` and `buildah build`.
+These are `ocitool build`, too: `ocitool buildx build`, `builder build`, `image build`, `bud` and
+`build-using-dockerfile`. No option is accepted and ignored silently: "accepted" means that the
+result is the same without it, and what is not supported is an error that says what to use.
+Differences of the language: [dockerfile.md](dockerfile.md).
+"""
+#: Which command of ours takes the options of a builder, if not `build`.
+COMMANDS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An option of another builder."""
+
+    names: tuple[str, ...]  # ("-f", "--file")
+    words: tuple[str, ...]  # of a call
+    note: str  # what is different here
+    refusal: str | None  # why it is not supported; None: it is
+
+    @property
+    def ours(self) -> str:
+        """What the page says of it."""
+        if self.refusal is not None:
+            return f"not supported: {self.refusal}"
+        return self.note or "the same"
+
+
+def rows(builder: str) -> list[Row]:
+    """Return the options of *builder*, sorted by their long names."""
+    from ocitool.cli.main import cli
+    from ocitool.cli.unsupported import OPTIONS
+
+    name = COMMANDS.get(builder, "build")
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+    table: Mapping[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    found = []
+    for written, value in table[builder].items():
+        names = tuple(written.split(", "))
+        words, note = value if isinstance(value, list) else (value, "")
+        missing = [each for each in names if each not in known]
+        refusal = OPTIONS[name].get(names[-1]) if missing else None
+        if missing and refusal is None:
+            raise LookupError(f"{builder} {written}: neither supported nor refused by name")
+        found.append(Row(names, tuple(words.split()), note, refusal))
+    return sorted(found, key=lambda row: row.names[-1].lower())
+
+
+def builders() -> list[str]:
+    """Return the names of the other builders, as commands."""
+    return list(yaml.safe_load(TABLE.read_text(encoding="utf-8")))
+
+
+def page() -> str:
+    """Return the whole page."""
+    return HEAD + "".join(line for builder in builders() for line in _section(builder))
+
+
+def _section(builder: str) -> Iterator[str]:
+    name = COMMANDS.get(builder, "build")
+    yield f"\n## {builder}\n\n| option | `ocitool {name}` |\n|---|---|\n"
+    for row in rows(builder):
+        names = ", ".join(f"`{each}`" for each in row.names)
+        yield f"| {names} | {row.ours} |\n"
+
+
+def main(words: list[str]) -> int:
+    """Write the page, or say whether it is up to date."""
+    text = page()
+    if "--check" not in words:
+        PAGE.write_text(text, encoding="utf-8")
+        return 0
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
+        return 0
+    print("docs/migrate.md is not what the commands say: run make docs", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
