@@ -7,11 +7,12 @@ import os
 import selectors
 import tempfile
 import threading
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from ocitool.builder.definition import SCRIPTS, Rights, Run
+from ocitool.builder.secrets.masking import Masking
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput, wants_streams
@@ -39,7 +40,7 @@ def run(context: StepContext, step: Run, parents: tuple[Layer, ...]) -> Layer:
         store.layers.prepare(parents, progress) as snapshot,
         _script(step, store.lease().path) as mounts,
     ):
-        output = _Output(progress, context.number)
+        output = _Output(progress, context.number, lambda: Masking(context.secrets))
         done = _run(context.isolation, sandbox_for(step, snapshot.mounts, mounts), output)
         for warning in done.warnings:
             store.warn_once(warning, progress)
@@ -121,9 +122,10 @@ class _Output:
     A sink may want them apart all the same (`ocitool.progress.wants_streams`).
     """
 
-    def __init__(self, progress: ProgressSink, step: int) -> None:
+    def __init__(self, progress: ProgressSink, step: int, mask: Callable[[], Masking]) -> None:
         self._progress = progress
         self._step = step
+        self._maskings = defaultdict[str, Masking](mask)  # of each stream
         self._tail: deque[bytes] = deque(maxlen=_KEPT)
         self._open: dict[str, bytes] = {}  # the unfinished line of each stream
         self._thread: threading.Thread | None = None
@@ -158,13 +160,17 @@ class _Output:
                 selector.register(fd, selectors.EVENT_READ, stream)
             while selector.get_map():
                 for ready, _ in selector.select():
+                    masking = self._maskings[ready.data]
                     if data := os.read(ready.fd, 1 << 16):
-                        self._take(data, ready.data)
+                        self._take(masking.feed(data), ready.data)
                     else:
+                        self._take(masking.end(), ready.data)
                         selector.unregister(ready.fd)
                         os.close(ready.fd)
 
     def _take(self, data: bytes, stream: str) -> None:
+        if not data:
+            return
         self._progress.emit(StepOutput(step=self._step, data=data, stream=stream))
         *whole, rest = (self._open.get(stream, b"") + data).split(b"\n")
         self._tail.extend(whole)

@@ -18,7 +18,9 @@ from ocitool import BuildOptions, Store, build
 from ocitool.image.archive.archive import load
 from ocitool.oci.platform import this_platform
 from ocitool.progress import Event, StepFinished, StepOutput, StepStarted
+from ocitool_runtime import get_isolation
 from tests.fixtures import images
+from tests.fixtures.tools import GROUP, PASSWD, install_tools
 
 
 @dataclass
@@ -166,6 +168,20 @@ def sources(project: BuildFixture) -> BuildFixture:
             "d/out": {"link": "/etc/passwd"},
         }
     )
+    return project
+
+
+@pytest.fixture
+def tools(project: BuildFixture) -> BuildFixture:
+    """A project with the image ``base``: a shell and a few tools of this machine."""
+    support = get_isolation().probe()
+    if not support.ok:
+        pytest.skip(f"no namespaces here: {support.reason}")
+    project.put({"base": {}, "base/bin": {}, "base/etc": {}, "base/tmp": {"mode": 0o1777}})
+    project.put({"base/etc/passwd": PASSWD, "base/etc/group": GROUP})
+    project.put({"base/root": {"mode": 0o700}})
+    install_tools(project.top / "base")
+    project.build('FROM scratch\nCOPY base /\nENV PATH=/bin\nCMD ["sh"]', "base:1")
     return project
 
 

@@ -12,24 +12,8 @@ from ocitool import BuildOptions, build
 from ocitool.builder.solver import run as step
 from ocitool.errors import OcitoolError, StepFailed
 from ocitool.progress import StepOutput
-from ocitool_runtime import get_isolation
 from tests.fixtures import images
-from tests.fixtures.tools import GROUP, PASSWD, install_tools
 from tests.unit.builder.conftest import BuildFixture, RecordedEvents
-
-
-@pytest.fixture
-def tools(project: BuildFixture) -> BuildFixture:
-    """A project with the image ``base``: a shell and a few tools of this machine."""
-    support = get_isolation().probe()
-    if not support.ok:
-        pytest.skip(f"no namespaces here: {support.reason}")
-    project.put({"base": {}, "base/bin": {}, "base/etc": {}, "base/tmp": {"mode": 0o1777}})
-    project.put({"base/etc/passwd": PASSWD, "base/etc/group": GROUP})
-    project.put({"base/root": {"mode": 0o700}})
-    install_tools(project.top / "base")
-    project.build('FROM scratch\nCOPY base /\nENV PATH=/bin\nCMD ["sh"]', "base:1")
-    return project
 
 
 def run(tools: BuildFixture, *lines: str, **options):
@@ -352,3 +336,26 @@ def test_what_the_kernel_finds_too_long_is_a_failed_step(tools, lines):
     assert caught.value.status == 126
     assert caught.value.excerpt[0].startswith("RUN ")
     assert len(caught.value.message) < 2000
+
+
+def test_values_of_secrets_are_hidden_in_what_is_printed(tools):
+    secrets = {"x": b"topsecret1234", "y": b"no"}
+    text = "RUN echo top; echo a topsecret1234 b; echo no; printf topsec; echo ret1234"
+    # The command has the values itself, as an image's history must not.
+    assert run(tools, text, secrets=secrets, secret_scan=False).output == "top\na *** b\nno\n***\n"
+    with pytest.raises(StepFailed) as caught:
+        run(tools, "RUN echo topsecret1234 >&2; false", secrets=secrets)
+    assert caught.value.log == ("***",)
+
+
+def test_both_streams_are_hidden_where_they_come_apart(tools):
+    class Streams(RecordedEvents):
+        streams = True
+
+    events = Streams()
+    text = "FROM base:1\nRUN printf topsec; printf topsec >&2; echo ret1234 >&2; echo ret1234"
+    options = BuildOptions(
+        context=tools.top, dockerfile=text, secrets={"x": "topsecret1234"}, secret_scan=False
+    )
+    build(options, store=tools.store, progress=events)
+    assert events.output == "***\n***\n"
