@@ -24,6 +24,7 @@ LAYERS = {
     "ocitool.inputfile": 1,
     "ocitool.option_types": 1,
     "ocitool.progress": 1,
+    "ocitool.suggestions": 1,
 }
 #: The one name that lower layers may import from the top.
 FROM_THE_TOP = ("__version__",)

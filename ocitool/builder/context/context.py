@@ -21,6 +21,7 @@ from ocitool.layer.changes.describe import Links, describe
 from ocitool.layer.entry import Entry, encode, identity
 from ocitool.layer.symlinks import resolve
 from ocitool.store.build_cache import BuildCache
+from ocitool.suggestions import nearest
 
 _DEEPEST: Final = 400  # levels of directories, below Python's own limit of nested calls
 
@@ -144,9 +145,17 @@ class Context:
             hint = f"{what} is excluded by the ignore file; add an exception{example}"
         elif is_link:
             hint = f"{what} is not in the context"
+        elif near := self._nearest(path):
+            hint = f"did you mean {near}? The context is {self.top}"
         else:
             hint = f"the context is {self.top}" if os.listdir(self.top) else "the context is empty"
         return BuildError(f'"/{path}": not found', hint=hint)
+
+    def _nearest(self, path: str) -> str:
+        """Return a path with a name of the same directory that was probably meant."""
+        directory, slash, name = path.rpartition("/")
+        near = nearest(name, self._names(directory))
+        return f"{directory}{slash}{near}" if near else ""
 
     # -- digests ----------------------------------------------------------------------------
 

@@ -67,6 +67,9 @@ class Spooled:
             self._file.close()
             if isinstance(error, LayerError) and not error.where:
                 error.where = path
+                error.hint = (
+                    "make the archive again, or copy it as it is: COPY, or ADD --unpack=false"
+                )
             raise
 
     def _read(self, path: str) -> Iterator[Member]:

@@ -252,8 +252,8 @@ def _refuse_directory(path: str, entry: Entry | None) -> None:
     if entry is not None and entry.kind == Kind.DIRECTORY:
         raise BuildError(
             f"cannot replace to directory /{path} with file",
-            hint="end the destination with a slash to copy into the directory, "
-            "or remove the directory in a RUN before",
+            hint="end the destination with a slash to copy into a directory; where a name that is"
+            " copied is that of a directory, remove the directory in an earlier RUN",
         )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ocitool.errors import FormatError
+from ocitool.suggestions import suggest
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -188,39 +189,3 @@ def _boolean(name: str, value: str) -> str:
     if value.lower() not in ("", "true", "false"):
         raise FormatError(f"expecting boolean value for flag --{name}, not: {value}")
     return value.lower() or "true"
-
-
-_FAR = 3  # edits; a name this far away is another name
-
-
-def suggest(word: str, names: Iterable[str]) -> str:
-    """Return `` (did you mean NAME?)``, or nothing where no name is near."""
-    near = nearest(word, names)
-    return f" (did you mean {near}?)" if near else ""
-
-
-def nearest(word: str, names: Iterable[str]) -> str:
-    """Return the name that was probably meant by *word*, ``""`` where none is near."""
-    word = word.lower()
-    # Of two names as near, the one with the same letters: two of them were swapped.
-    ranked = (
-        (_distance(word, name.lower()), sorted(word) != sorted(name.lower()), name)
-        for name in names
-    )
-    distance, _, name = min(ranked, default=(_FAR, True, ""))
-    return name if distance < min(_FAR, len(name)) else ""
-
-
-def _distance(one: str, other: str) -> int:
-    """Count the edits between two words (Levenshtein)."""
-    if abs(len(one) - len(other)) >= _FAR:
-        return _FAR
-    row = list(range(len(other) + 1))
-    for at, left in enumerate(one, start=1):
-        before, row[0] = row[0], at
-        for index, right in enumerate(other, start=1):
-            before, row[index] = (
-                row[index],
-                min(row[index] + 1, row[index - 1] + 1, before + (left != right)),
-            )
-    return row[-1]

@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ocitool.builder.dockerfile import arguments
 from ocitool.builder.dockerfile.expand import WordError, shell_words
-from ocitool.errors import DockerfileError, FormatError
+from ocitool.errors import DockerfileError, FormatError, OcitoolError
 
+Error = TypeVar("Error", bound=OcitoolError)
 MAX_LINE = 65535  # bytes, without the newline
 _BOM = b"\xef\xbb\xbf"
 _HEREDOC_INSTRUCTIONS = frozenset(("RUN", "COPY", "ADD"))
@@ -49,6 +51,11 @@ class Span:
         return DockerfileError(
             message, name=self.name, line=self.first, excerpt=self.lines, hint=hint
         )
+
+    def locate(self, error: Error) -> Error:
+        """Return *error*, pointing at these lines."""
+        error.where, error.line, error.excerpt = str(self), self.first, self.lines
+        return error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ocitool.builder.dockerfile import statements
-from ocitool.builder.dockerfile.arguments import suggest
 from ocitool.builder.dockerfile.instructions import Arg, From, Instruction, OnBuild
 from ocitool.builder.dockerfile.joined import joined
 from ocitool.builder.dockerfile.lines import Line, Source, Span, split
 from ocitool.builder.dockerfile.statements import Statement
 from ocitool.errors import DockerfileError, FormatError
+from ocitool.suggestions import suggest
 
 #: How each is parsed, by its word.
 INSTRUCTIONS: Mapping[str, Callable[[Statement], Instruction | From]] = {

@@ -12,12 +12,12 @@ from ocitool.builder.definition import (
     Scratch,
     SourceImage,
 )
-from ocitool.builder.dockerfile.arguments import nearest
 from ocitool.builder.dockerfile.parser import Dockerfile
 from ocitool.builder.frontend.locations import location_of
 from ocitool.builder.frontend.stages import ARG_HINT, Stage
 from ocitool.errors import BadDigest, BadReference, FormatError, OcitoolError
 from ocitool.oci.platform import Platform
+from ocitool.suggestions import nearest
 
 SCRATCH: Final = "scratch"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
@@ -12,6 +11,7 @@ from ocitool.builder.dockerfile.instructions import Copy, Instruction, OnBuild
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
 from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import StageCycle, UnknownStage
+from ocitool.suggestions import suggest
 
 #: What to do where a FROM expands to something that is no image's name.
 ARG_HINT: Final = "give the ARG a default before the first FROM, or set it by --build-arg"
@@ -115,15 +115,18 @@ def _sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> dict[s
         text = instruction.from_
         if text.isdecimal():
             if int(text) >= stage.index:
-                raise UnknownStage(
-                    f"invalid stage index {text}",
-                    where=str(instruction.span),
-                    hint=f"stages before this one are numbered 0 to {stage.index - 1}",
-                )
+                error = UnknownStage(f"invalid stage index {text}", hint=_numbered(stage.index))
+                raise instruction.span.locate(error)
             found[text] = int(text)
         else:
             found[text] = names.get(text.lower(), text)
     return found
+
+
+def _numbered(count: int) -> str:
+    if count == 0:
+        return "no stage comes before this one"
+    return f"stages before this one are numbered 0 to {count - 1}"
 
 
 def target_of(stages: tuple[Stage, ...], target: str) -> Stage:
@@ -136,12 +139,9 @@ def target_of(stages: tuple[Stage, ...], target: str) -> Stage:
     if target.isdecimal() and int(target) < len(stages):
         return stages[int(target)]
     names = [stage.parsed.from_.name for stage in stages if stage.parsed.from_.name]
-    near = difflib.get_close_matches(target.lower(), names, n=1)
     raise UnknownStage(
-        f'target stage "{target}" could not be found',
-        hint=f"did you mean {near[0]}?"
-        if near
-        else f"available stages: {', '.join(names) or 'none'}",
+        f'target stage "{target}" could not be found{suggest(target, names)}',
+        hint=f"available stages: {', '.join(names)}" if names else "no stage has a name",
     )
 
 
@@ -185,11 +185,11 @@ def needed(
             del path[index]
         elif other in path:
             stage = stages[other]
-            raise StageCycle(
+            error = StageCycle(
                 f"circular dependency detected on stage: {stage.name}",
-                where=str(stage.parsed.from_.span),
                 hint="a stage may take files only from stages that do not need it",
             )
+            raise stage.parsed.from_.span.locate(error)
         elif other not in done:
             path[other] = wanted(stages[other])
     return tuple(done.values())

@@ -24,6 +24,7 @@ from ocitool_runtime.isolation import Isolation, start
 from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
 
 _KEPT: Final = 20  # lines of output that an error shows
+_NOT_FOUND: Final = 127  # the exit code of a shell that finds no program
 _SHOWN: Final = 100  # characters of a command in a message
 _HOSTNAME: Final = "buildkitsandbox"  # what Dockerfiles have come to expect
 
@@ -185,7 +186,13 @@ def _failure(step: Run, done: Exit, output: _Output) -> StepFailed:
         text = f"{command!r}: {done.error}"
     else:
         text = f'process "{command}" did not complete successfully: exit code: {done.code}'
-    return StepFailed(text, status=done.code, log=output.lines())
+    missing = done.error and done.code == _NOT_FOUND
+    hint = (
+        "the image has no such program: use another base image, or copy it before"
+        if missing
+        else ""
+    )
+    return StepFailed(text, status=done.code, log=output.lines(), hint=hint)
 
 
 @contextlib.contextmanager

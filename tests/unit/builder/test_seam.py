@@ -15,16 +15,17 @@ BUILDER = "ocitool.builder"
 ALLOWED = {
     "definition.py": ("ocitool.errors", "ocitool.oci", "ocitool_runtime.defaults"),
     "chown_chmod.py": ("ocitool.errors",),
-    "dockerfile": ("ocitool.errors", "ocitool_runtime.defaults"),
+    "dockerfile": ("ocitool.errors", "ocitool.suggestions", "ocitool_runtime.defaults"),
     "frontend": (
         f"{BUILDER}.chown_chmod",
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
         "ocitool.errors",
         "ocitool.oci",
+        "ocitool.suggestions",
         "ocitool_runtime.defaults",  # values: nothing of it touches the machine
     ),
-    "context": ("ocitool.errors", "ocitool.layer", "ocitool.store"),
+    "context": ("ocitool.errors", "ocitool.layer", "ocitool.store", "ocitool.suggestions"),
     "copy": (
         f"{BUILDER}.chown_chmod",
         f"{BUILDER}.context",
