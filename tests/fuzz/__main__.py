@@ -15,6 +15,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.fixtures.trees import remove_tree
 from tests.fuzz.builders import Buildah, Built, Docker, Ocitool, differences
 from tests.fuzz.contexts import RandomContext, random_context
 from tests.fuzz.dockerfiles import RandomDockerfile, text_of
@@ -155,6 +157,8 @@ def main() -> int:
     if os.geteuid() != 0 or not registry:
         print("needs root, and $REGISTRY with busybox:base", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background of a shell
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     work = Path(tempfile.mkdtemp(prefix="ocitool-fuzz-"))
     peers = [name for name in options.peers.split(",") if name]
     fuzzing = Fuzzing(work, f"{registry}/busybox:base", peers)
@@ -168,7 +172,7 @@ def main() -> int:
         print(f"interrupted at seed {seed}")
     finally:
         fuzzing.close()
-        shutil.rmtree(work)
+        remove_tree(work)
         for what, count in sorted(fuzzing.counts.items()):
             print(f"{count:6} {what}")
     return 1 if fuzzing.counts["faults"] else 0

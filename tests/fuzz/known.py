@@ -19,13 +19,19 @@ _KNOWN: Final = (
     ("buildah", r"tree: (v|x y)/.*, theirs None", "forgets what RUN writes into a VOLUME"),
     ("buildah", r"config: ExposedPorts: .*8000-8002/tcp", "leaves ranges of ports as written"),
     ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
-    ("docker", r"tree: .*/(m|top|m/\w+): .*, theirs '\d( \d+)? (3:4|0:0)", "owners of archives"),
-    ("buildah", r"tree: .*/(m|top|m/\w+): .*, theirs '\d( \d+)? (3:4|0:0)", "owners of archives"),
+    ("docker", r"tree: (.*/)?(m|top|m/\w+): .*, theirs '\d( \d+)? (3:4|0:0)", "owners of archives"),
+    (
+        "buildah",
+        r"tree: (.*/)?(m|top|m/\w+): .*, theirs '\d( \d+)? (3:4|0:0)",
+        "owners of archives",
+    ),
     (
         "buildah",
         r"error: ours ''.*(no items matching|matched nothing|can\\?'t make  relative)",
         "a wildcard without a match is an error",
     ),
+    ("buildah", r"error: ours ''.*EXPOSE requires at least one", "no port is an error"),
+    ("buildah", r"error: ours ''.*copier subprocess", "does not replace pipes"),
     ("buildah", r"error: ours .*cannot (copy to non-|replace to )directory", "replaces it"),
 )  # fmt: skip
 _MODES: Final = re.compile(r"tree: .*: ours '(\d) (\d+) (.*)', theirs '(\d) (\d+) (.*)'$")
@@ -41,6 +47,8 @@ def known(peer: str, line: str, ignore: str = "") -> str:
             return reason
     if peer == "docker" and "!" in ignore and re.match(r"tree: .*: ours None, theirs '5 ", line):
         return "sends a directory with an exception in it that finds nothing"
+    if peer == "buildah" and ignore and re.match(r"tree: .*: ours None", line):
+        return "leaves less out by an ignore file"
     exceptions = "!**/" if peer == "docker" else "!"
     if exceptions in ignore and re.match(r"tree: .* theirs None|error: ours ''.*not found", line):
         return "an exception for a directory includes less of it"
