@@ -9,7 +9,7 @@
     ├─ StoreError                    StoreLocked  StoreReadOnly  StoreVersion
     ├─ DriverError                   DriverUnavailable
     ├─ RegistryError                 TransportError (ConnectError Timeout)  AuthError  ResponseError
-    ├─ BuildError                    StageCycle  UnknownStage  StepFailed
+    ├─ BuildError                    StageCycle  UnknownStage  StepFailed  OutputsFailed
     ├─ ContainerError
     ├─ SandboxError                  SandboxUnavailable  SetupFailed
     └─ PluginError
@@ -21,6 +21,9 @@ exits; the command line uses ``exit_code`` as its exit status.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class OcitoolError(Exception):
@@ -39,6 +42,17 @@ class OcitoolError(Exception):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
+
+
+@contextmanager
+def during(action: str) -> Iterator[None]:
+    """Put *action* in front of errors, such as ``pulling docker.io/library/debian:12``."""
+    try:
+        yield
+    except OcitoolError as error:
+        more = error.where and not action.endswith(f" {error.where}")
+        error.where = f"{action}: {error.where}" if more else action
+        raise
 
 
 # -- input that does not follow its grammar ------------------------------------------------

@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 
 from ocitool.builder import inputs
-from ocitool.builder.commit import commit, image_config, name
+from ocitool.builder.commit import Shape, commit, image_config
 from ocitool.builder.context.context import Context
 from ocitool.builder.definition import LocalContext
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.frontend.frontend import Arguments, define
 from ocitool.builder.options import BuildOptions, BuildResult
+from ocitool.builder.outputs.annotations import select
+from ocitool.builder.outputs.export import Job, Sink, export, finished
+from ocitool.builder.outputs.plan import planned, timestamp_warnings
 from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
@@ -26,8 +29,16 @@ from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.store import Store
 
 
-def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILENT) -> BuildResult:
-    """Build an image and keep it in *store* under the tags of *options*.
+def build(
+    options: BuildOptions,
+    *,
+    store: Store,
+    progress: ProgressSink = SILENT,
+    stdout: Sink | None = None,
+) -> BuildResult:
+    """Build an image, and keep it in *store* under the tags of *options* or write its outputs.
+
+    *stdout* is called with what an output for standard output writes.
 
     Steps whose inputs are those of an earlier build are not executed again; if that is all of
     them, the image is the earlier one, with the same digest.
@@ -36,11 +47,13 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         DockerfileError: the Dockerfile is invalid; with the line.
         StepFailed: a RUN command failed; with its exit code and last lines.
         BuildError: something named is missing, or cannot be used as asked.
+        OutputsFailed: there is an image, but some of several outputs have failed.
         OcitoolError: what the store, a registry or the sandbox raises.
     """
     store.layout.require_writable()
     for tag in options.tags:
         Reference.parse_new(tag)  # an invalid tag is refused before the work, not after it
+    outputs = planned(options)
     warnings: list[str] = []
 
     def warn(text: str) -> None:
@@ -60,17 +73,18 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         access=options.access,
     )
     this = this_platform()
+    platform = Platform.parse(options.platform) if options.platform else this
     arguments = Arguments(
-        platform=Platform.parse(options.platform) if options.platform else this,
+        platform=platform,
         build_platform=this,
         target=options.target,
         build_args=options.build_args,
-        epoch=options.source_date_epoch,
+        epoch=options.source_date_epoch if options.timestamp is None else options.timestamp,
         labels=options.labels,
         unset_labels=options.unset_labels,
         env=options.env,
         unset_env=options.unset_env,
-        annotations=options.annotations,
+        annotations=select(options.annotations, platform).manifest,
         created_annotation=options.created_annotation,
         inherit_labels=options.inherit_labels,
         first_base=options.from_image,
@@ -80,12 +94,16 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
     )
     rules = inputs.ignore_rules(path, directory)
     definition = define(file, arguments, images.resolve, warn)
+    for message in timestamp_warnings(outputs, definition.epoch):
+        warn(message)
     cache: Cache = LocalCache(store)
+    if options.no_cache:
+        cache = NoCache(cache)
     with contextlib.closing(Context(directory, rules, store.build_cache)) as context:
         solution = Solver(
             definition,
             store=store,
-            cache=NoCache(cache) if options.no_cache else cache,
+            cache=cache,
             images=images,
             contexts={LocalContext().name: context},
             secrets=secrets,
@@ -95,13 +113,32 @@ def build(options: BuildOptions, *, store: Store, progress: ProgressSink = SILEN
         from ocitool.builder.secret_scan import scan
 
         scan(store, definition, solution, image_config(definition, solution, ""), secrets, warn)
-    fresh = options.no_cache or bool(definition.uncached)
-    descriptor, image_id = commit(store, definition, solution, fresh=fresh, progress=progress)
-    return BuildResult(
-        descriptor=descriptor,
-        image_id=image_id,
-        tags=name(store, descriptor, options.tags),
+    committed = commit(
+        store,
+        definition,
+        solution,
+        shape=Shape(
+            squash=options.squash, squash_base=options.squash_all, timestamp=options.timestamp
+        ),
+        cache=cache,
+        fresh=options.no_cache or bool(definition.uncached),
+        progress=progress,
+    )
+    job = Job(
+        image=committed,
+        epoch=definition.epoch,
+        options=options,
+        store=store,
+        progress=progress,
+        stdout=stdout,
+    )
+    exports, errors = export(outputs, job)
+    result = BuildResult(
+        descriptor=committed.manifest,
+        image_id=committed.id,
+        tags=(),
         steps=solution.steps,
         cached=solution.cached,
         warnings=tuple(warnings),
     )
+    return finished(result, exports, errors)

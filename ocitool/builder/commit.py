@@ -1,12 +1,14 @@
-"""From a solved definition to an image: config, manifest, name."""
+"""From a solved definition to an image: config and manifest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from ocitool.builder.definition import Definition, HistoryEntry
+from ocitool.builder.solver.cache import Cache
 from ocitool.builder.solver.keys import key_of
 from ocitool.builder.solver.solver import Solution
 from ocitool.errors import BuildError
@@ -16,7 +18,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.limits import CONFIG
 from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, is_layer, layer_type
-from ocitool.oci.reference import Reference
+from ocitool.oci.platform import Platform
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
 from ocitool.store.build_cache import ImageRecord, StepRecord
@@ -28,30 +30,80 @@ CREATED: Final = "org.opencontainers.image.created"
 COMMENT = "ocitool.dockerfile.v0"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What becomes of the layers of the steps."""
+
+    squash: bool = False  # all into one, on those of the base image,
+    squash_base: bool = False  # and that into it
+    timestamp: int | None = None  # of all files in them, seconds since 1970
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """An image in the store."""
+
+    manifest: Descriptor
+    id: Digest
+    base: int  # how many of its layers are those of the base image
+    platform: Platform
+
+
 def commit(
     store: Store,
     definition: Definition,
     solution: Solution,
     *,
+    shape: Shape,
+    cache: Cache,
     fresh: bool = False,
     progress: ProgressSink = SILENT,
-) -> tuple[Descriptor, Digest]:
-    """Store config and manifest of an image; returns the manifest and the image's ID.
+) -> Committed:
+    """Store config and manifest of an image.
 
     An image that was made of the same inputs before is returned as it is, dates included: a
     build in which nothing changed ends with the digest it ended with before.  With *fresh* its
     dates are new.
     """
-    layers = [_blob(layer) for layer in _exported(store, definition, solution, progress)]
-    key = _key(definition, solution, layers)
+    base = definition.image.base
+    below = 0 if base is None or shape.squash_base else len(base.diff_ids)
+    shaped = _shaped(store, solution.layers, below, shape, cache)
+    squash = len(shaped) < len(solution.layers)
+    solved = replace(solution, layers=shaped)
+    layers = [_blob(layer) for layer in _exported(store, solved, below, progress)]
+    describe = partial(image_config, definition, solved, squash=squash)
+    key = _key(describe(""), definition, layers)
     # Of two equal builds at the same time the second finds the image of the first.
     with store.layout.work_lock("step", key):
         known = None if fresh else store.build_cache.image(key)
         if known is None or not all(map(store.blobs.claim, (known.manifest, known.config))):
             created = timestamp(definition.epoch)
-            config = image_config(definition, solution, created).dump()
+            config = describe(created).dump()
             known = _write(store, config, layers, _annotations(definition, created), key)
-    return replace(known.manifest, platform=definition.image.platform), known.config.digest
+    platform = definition.image.platform
+    return Committed(
+        manifest=replace(known.manifest, platform=platform),
+        id=known.config.digest,
+        base=below,
+        platform=platform,
+    )
+
+
+def _shaped(
+    store: Store, layers: tuple[Layer, ...], base: int, shape: Shape, cache: Cache
+) -> tuple[Layer, ...]:
+    squash = (shape.squash or shape.squash_base) and len(layers) - base > 1
+    if not squash and shape.timestamp is None:
+        return layers
+    from ocitool.builder.squash import retimed, squashed
+
+    created = timestamp(shape.timestamp)
+    if squash:
+        layers = squashed(store, layers, base, cache=cache, created=created)
+    if shape.timestamp is not None:
+        epoch = shape.timestamp
+        layers = retimed(store, layers, base, epoch, cache=cache, created=created)
+    return layers
 
 
 def _write(
@@ -82,21 +134,11 @@ def _annotations(definition: Definition, created: str) -> Mapping[str, str]:
 
 
 def _exported(
-    store: Store, definition: Definition, solution: Solution, progress: ProgressSink
+    store: Store, solution: Solution, base: int, progress: ProgressSink
 ) -> tuple[Layer, ...]:
-    """Return the layers, those since the base compressed; a base's blobs stay what they are."""
-    base = definition.image.base
-    count = len(base.diff_ids) if base is not None else 0
-    made = (compressed(store, layer, progress) for layer in solution.layers[count:])
-    return (*solution.layers[:count], *made)
-
-
-def name(store: Store, descriptor: Descriptor, tags: Sequence[str]) -> tuple[str, ...]:
-    """Point *tags* to the image; without any it is kept untagged."""
-    names = tuple(str(Reference.parse(tag)) for tag in tags)
-    for each in names or ("",):
-        store.refs.set(each, descriptor)
-    return names
+    """Return the layers, those since the *base* compressed; a base's blobs stay what they are."""
+    made = (compressed(store, layer, progress) for layer in solution.layers[base:])
+    return (*solution.layers[:base], *made)
 
 
 def _blob(layer: Layer) -> Descriptor:
@@ -110,19 +152,26 @@ def _blob(layer: Layer) -> Descriptor:
     return Descriptor(media_type=media_type, digest=layer.blob.digest, size=layer.blob.size)
 
 
-def _key(definition: Definition, solution: Solution, layers: Sequence[Descriptor]) -> str:
-    undated = image_config(definition, solution, "").dump().decode("utf-8", "surrogateescape")
+def _key(config: ImageConfig, definition: Definition, layers: Sequence[Descriptor]) -> str:
+    undated = config.dump().decode("utf-8", "surrogateescape")
     digests = [str(layer.digest) for layer in layers]
     annotations = _annotations(definition, "")
     more = (dict(annotations),) if annotations else ()  # keys without any are older than they are
     return key_of("image", undated, digests, definition.epoch, *more)
 
 
-def image_config(definition: Definition, solution: Solution, created: str) -> ImageConfig:
-    """Return the image's configuration; *created* is the time of what has no other."""
+def image_config(
+    definition: Definition, solution: Solution, created: str, *, squash: bool = False
+) -> ImageConfig:
+    """Return the image's configuration; *created* is the time of what has no other.
+
+    With *squash* the layer on top holds those of all steps.
+    """
     image, base = definition.image, definition.image.base
     made = (_history(entry, solution.records, created) for entry in image.history)
     history = (*(() if base is None else base.aligned_history), *made)
+    if squash:
+        history = _squashed(history, len(solution.layers) - 1, created)
     return ImageConfig(
         platform=image.platform,
         created=created,
@@ -143,6 +192,22 @@ def _history(entry: HistoryEntry, records: Mapping[int, StepRecord], created: st
         comment=COMMENT,
         empty_layer=record is None,
     )
+
+
+def _squashed(history: Sequence[History], kept: int, created: str) -> tuple[History, ...]:
+    """Return *history* with no layer above the lowest *kept*, and an entry for that of them all.
+
+    Source: docker build --squash.
+    """
+    entries, merged = [], 0
+    for entry in history:
+        if not entry.empty_layer:
+            if kept:
+                kept -= 1
+            else:
+                entry, merged = replace(entry, empty_layer=True), merged + 1
+        entries.append(entry)
+    return (*entries, History(created=created, comment=f"squashed {merged} layers"))
 
 
 def _kept(old: ImageConfig | None) -> dict[str, object]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ocitool.builder.outputs.exported import Exported
+from ocitool.errors import BuildError, OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.option_types import convert_fields
@@ -36,7 +38,8 @@ class BuildOptions:
     inherit_labels: bool = True  # of the images and stages that stages are based on
     env: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the image, after ENV
     unset_env: tuple[str, ...] = ()  # variables that the image has not; RUN has them
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the manifest
+    #: Of the manifest; with "manifest-descriptor:" before the key, of its entry in OCI layouts.
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     created_annotation: bool = False  # whether the manifest has the time of creation, too
     omit_history: bool = False  # the image has no history, not even that of its base
     no_cache: bool = False
@@ -75,6 +78,19 @@ class BuildOptions:
     retry_delay: float | None = None  # seconds before that; None: longer each time
     #: Seconds since the epoch: the latest time of anything new.  None: the current time.
     source_date_epoch: int | None = None
+    #: Seconds since the epoch: that time, and the time of every new file, whatever it has.
+    timestamp: int | None = None
+    rewrite_timestamp: bool = False  # as always with `source_date_epoch`; a warning without
+    squash: bool = False  # the new layers become one
+    squash_all: bool = False  # all layers do, those of the base image too
+    #: Where the result goes, as --output takes it; default: the store, under the tags.
+    outputs: tuple[str, ...] = ()
+    push: bool = False  # to the registries in the names
+    load: bool = False  # into docker's engine, or podman's store, if there is one
+    format: str = "oci"  # media types: "oci" or "docker"
+    compression_format: str = ""  # of new layers: gzip (the default), zstd, estargz, uncompressed
+    compression_level: int | None = None
+    force_compression: bool = False  # of the base image's layers, too
 
     def __post_init__(self) -> None:
         convert_fields(self)
@@ -98,12 +114,22 @@ class BuildResult:
 
     descriptor: Descriptor  # of the manifest
     image_id: Digest  # the digest of the config
-    tags: tuple[str, ...]
+    tags: tuple[str, ...]  # that the image has in the store
     steps: int
     cached: int  # how many of the steps were cached
     warnings: tuple[str, ...] = ()
+    exports: tuple[Exported, ...] = ()  # what became of it, in the order of the outputs
 
     @property
     def digest(self) -> Digest:
         """The manifest's digest: what a registry will call the image."""
         return self.descriptor.digest
+
+
+class OutputsFailed(BuildError):
+    """Some outputs of a build failed, for the reasons ``errors``; ``result`` has the others."""
+
+    def __init__(self, errors: Sequence[OcitoolError], result: BuildResult) -> None:
+        super().__init__("; ".join(str(error) for error in errors))
+        self.errors = tuple(errors)
+        self.result = result

@@ -16,7 +16,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TextIO
 
 import click
@@ -60,17 +59,6 @@ def raise_all(errors: Sequence[OcitoolError]) -> None:
         raise errors[0]
     if errors:
         raise ExceptionGroup("several errors", errors)
-
-
-@contextmanager
-def during(action: str) -> Iterator[None]:
-    """Put *action* in front of errors, such as ``pulling docker.io/library/debian:12``."""
-    try:
-        yield
-    except OcitoolError as error:
-        more = error.where and not action.endswith(f" {error.where}")
-        error.where = f"{action}: {error.where}" if more else action
-        raise
 
 
 def _report(error: BaseException, debug: bool, stream: TextIO) -> int:

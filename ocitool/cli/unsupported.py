@@ -95,7 +95,6 @@ _BUILD: Final = {
     **dict.fromkeys(
         ("--cache-from", "--cache-to"), "the build cache is that of the storage directory"
     ),
-    **dict.fromkeys(("-o", "--output"), "the image is stored: use `ocitool save` then, or --push"),
     **dict.fromkeys(("--attest", "--provenance", "--sbom"), "a build makes no attestations"),
     **dict.fromkeys(("--call", "--check"), "a build has no checks"),
     **dict.fromkeys(
@@ -140,26 +139,17 @@ _BUILD: Final = {
     "--allow": "a step has no entitlements",
     "--build-context": "a build has one context",
     "--builder": BUILDER["use"],
-    **dict.fromkeys(
-        ("--compression-format", "--compression-level", "--force-compression"),
-        "use `ocitool push --compression`",
-    ),
-    "--format": "an image has the form of OCI, which docker reads",
     "--ignorefile": "name it as the Dockerfile with .dockerignore behind",
     "--cache-ttl": "use `ocitool builder prune --filter until=24h` before the build",
     "--cpp-flag": "Dockerfiles are not preprocessed: run cpp, and build with -f -",
     "--device": "a step has the devices of docker's default alone",
-    "--disable-compression": "layers are compressed once, for all registries",
+    "--disable-compression": "use --compression-format uncompressed",
     "--group-add": "a step has the groups of its USER: add them in the Dockerfile",
     "--iidfile-raw": "use --iidfile",
     "--manifest": "an image has one manifest and no index",
     "--print": "use --call",
     "--resource": "use --memory, --cpus and the like: they are limits of each step",
-    "--rewrite-timestamp": "use --source-date-epoch: it bounds the times of files, too",
-    "--squash-all": "use --squash, and FROM scratch with COPY --from for the base",
     "--unsetannotation": "annotations of the base image are not inherited",
-    "--squash": "an image has the layers of its steps",
-    "--timestamp": "use --source-date-epoch: the times of files are bounded, not all made the same",
 }  # fmt: skip
 
 #: Options by the name of their command.

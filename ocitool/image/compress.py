@@ -47,6 +47,8 @@ class Compression:
         Raises:
             FormatError: there is no such codec, or it does not have the level.
         """
+        if text == "zstd:chunked":
+            raise FormatError("layers can be read as zstd:chunked, not written", hint="use zstd")
         name, colon, level = text.partition(":")
         codec = _codec(name)
         if not colon:
@@ -99,9 +101,16 @@ def compressed(store: Store, layer: Layer, progress: ProgressSink = SILENT) -> L
 
 
 def recompress(
-    store: Store, image: Image, compression: Compression, progress: ProgressSink = SILENT
+    store: Store,
+    image: Image,
+    compression: Compression,
+    progress: ProgressSink = SILENT,
+    *,
+    keep: int = 0,
 ) -> Image:
     """Return *image*, which is in *store*, with its layers in the form *compression*.
+
+    The lowest *keep* layers stay as they are.
 
     A layer that has this form is kept; but where a level was asked for, only if it is known to
     have been compressed at that level, or is eStargz.  Layers that may not be distributed are
@@ -117,8 +126,9 @@ def recompress(
     if old.config.media_type not in CONFIGS:
         kind = old.artifact_type or old.config.media_type
         raise FormatError(f"cannot compress the layers of an artifact of type {kind!r}")
-    made = {layer: _recompressed(store, layer, compression, progress) for layer in image.layers}
-    layers = [made[layer] for layer in image.layers]
+    new = image.layers[keep:]
+    made = {layer: _recompressed(store, layer, compression, progress) for layer in new}
+    layers = [*image.layers[:keep], *(made[layer] for layer in new)]
     if layers == list(image.layers):
         return image
     manifest = old.with_parts(
@@ -126,7 +136,8 @@ def recompress(
         [replace(each.blob, media_type=as_oci(each.blob.media_type)) for each in layers],
     )
     store.blobs.put(manifest.raw, store.lease())
-    return Image(StoreSource(store, manifest.descriptor), manifest.descriptor)
+    descriptor = replace(manifest.descriptor, platform=image.descriptor.platform)
+    return Image(StoreSource(store, descriptor), descriptor)
 
 
 def _config(store: Store, image: Image, layers: list[Layer]) -> Descriptor:

@@ -12,7 +12,7 @@ from ocitool.image.arrival import unpacking
 from ocitool.image.decompress import plain
 from ocitool.image.image import Image
 from ocitool.image.image_fs import LayeredTree
-from ocitool.layer.entry import Kind
+from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.oci.config import History, ImageConfig, RunConfig
@@ -25,8 +25,16 @@ from ocitool.oci.timestamps import timestamp
 from ocitool.store.store import Store
 
 
-def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> None:
+def export_tar(
+    image: Image,
+    store: Store,
+    sink: Callable[[bytes], object],
+    *,
+    change: Callable[[Entry], Entry] = lambda entry: entry,
+) -> None:
     """Write the root file system of *image*, which is in *store*, to *sink* as a tar.
+
+    *change* returns what is written of an entry, by default the entry itself.
 
     Its members are sorted by path, because GNU tar would otherwise not keep the timestamps of
     directories; so contents are kept in a temporary file.  There is no member for the root
@@ -45,9 +53,9 @@ def export_tar(image: Image, store: Store, sink: Callable[[bytes], object]) -> N
             entry = found.entry
             name = first.setdefault(found.file, entry.path)
             if name != entry.path:
-                writer.add(entry._replace(kind=Kind.HARDLINK, link=name, size=0))
+                writer.add(change(entry._replace(kind=Kind.HARDLINK, link=name, size=0)))
                 continue
-            writer.add(entry)
+            writer.add(change(entry))
             for piece in spool.pieces(found):
                 writer.content(piece)
     writer.close()

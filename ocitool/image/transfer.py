@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from ocitool.errors import BadReference, ImageNotFound
@@ -130,15 +131,32 @@ def push(
         ImageNotFound: the store has no such image.
         RegistryError: the registry, or the connection to it, failed.
     """
-    from ocitool_registry.client.content import RegistrySink, connect
-
     reference = _destination(name, to, source)
     image = local_image(source, name)
     if compression:
         image = recompress(source, image, Compression.parse(compression), progress)
-    client = connect(
-        reference, insecure=insecure, authfile=authfile, access=access, **_messages(progress)
-    )
+    access = access or Access(insecure=insecure, authfile=authfile or "")
+    return push_image(image, reference, source=source, access=access, progress=progress)
+
+
+def push_image(
+    image: Image,
+    reference: Reference,
+    *,
+    source: Store,
+    by_digest: bool = False,
+    access: Access,
+    progress: ProgressSink = SILENT,
+) -> Descriptor:
+    """Push *image*, which is in the store *source*, to *reference*; returns its descriptor.
+
+    With *by_digest* it gets no tag in the repository.  Otherwise as `push`.
+    """
+    from ocitool_registry.client.content import RegistrySink, connect
+
+    if by_digest:
+        reference = replace(reference, tag="")
+    client = connect(reference, insecure=False, authfile=None, access=access, **_messages(progress))
 
     def origins(digest: Digest) -> Sequence[str]:
         prefix = f"{reference.domain}/"

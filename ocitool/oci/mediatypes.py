@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ocitool.errors import UnsupportedEntry
+from ocitool.errors import FormatError, UnsupportedEntry
 
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -77,6 +77,18 @@ _OCI: Final = {
 def as_oci(media_type: str) -> str:
     """Return OCI's media type for the same layer."""
     return _OCI.get(media_type, media_type)
+
+
+def as_docker(media_type: str) -> str:
+    """Return docker's media type for the same layer; `FormatError` if docker has none."""
+    kind = as_oci(media_type)
+    for docker in (DOCKER_LAYER, DOCKER_LAYER_GZIP):
+        if _OCI[docker] == kind:
+            return docker
+    raise FormatError(
+        f"docker's media types have none for a layer of the type {media_type!r}",
+        hint="compress all layers with gzip, or use OCI's media types",
+    )
 
 
 def bare(media_type: str) -> str:

@@ -42,7 +42,7 @@ def put(root: str, archive: str) -> None:
 def make(root: str, tree: str, archive: str) -> None:
     """Make the image of one layer that all unpack, and of 20 that all walk; write an archive."""
     from ocitool import Store
-    from ocitool.image.archive.archive import save
+    from ocitool.image.archive.save import NamedImage, save
     from ocitool.image.store_content import local_image
 
     with Store.open(root) as store:
@@ -51,7 +51,7 @@ def make(root: str, tree: str, archive: str) -> None:
         named(store, MANY, twenty)
         for name, path in ((NAME, archive), (MANY, f"{archive}.many")):
             with open(path, "wb") as file:
-                save([(local_image(store, name), name)], file.write)
+                save([NamedImage(local_image(store, name), name)], file.write)
 
 
 def named(store: Store, name: str, layers: Sequence[Callable[[Sink], None]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers.conformance.layers import file
-from ocitool.image.archive.archive import NamedImage, save
+from ocitool.image.archive.save import NamedImage, save
 from ocitool.oci.config import History
 from tests.fixtures.stores import put_image
 

@@ -11,9 +11,7 @@ from ocitool.cli.completion_values import images
 from ocitool.cli.container_options import all_of
 from ocitool.cli.goflags import OptionalValue
 from ocitool.cli.options import parse_seconds
-
-#: What ``docker buildx build --annotation`` can name before the key; the default is the first.
-_ANNOTATED = {"manifest", "index", "manifest-descriptor", "index-descriptor"}
+from ocitool.errors import FormatError
 
 
 def _labels(
@@ -38,20 +36,16 @@ def _env(
 def _annotations(
     context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
 ) -> dict[str, str]:
-    return dict(map(_annotation, words))
+    from ocitool.builder.outputs.annotations import split_key
 
-
-def _annotation(word: str) -> tuple[str, str]:
-    key, value = split_pair(word, "annotation")
-    where, colon, rest = key.partition(":")
-    kinds = set(where.partition("[")[0].split(","))
-    if not colon or not kinds <= _ANNOTATED:
-        return key, value
-    if where != "manifest":
-        raise click.UsageError(
-            f"--annotation {where}: is not supported: the image has one manifest and no index"
-        )
-    return split_pair(f"{rest}={value}", "annotation")
+    found = dict(split_pair(word, "annotation") for word in words)
+    for key in found:
+        try:
+            split_key(key)
+        except FormatError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            raise click.UsageError(f"--annotation {error}{hint}") from error
+    return found
 
 
 tags = click.option(

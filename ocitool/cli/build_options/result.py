@@ -1,31 +1,26 @@
-"""What becomes of the image: where it is pushed, and the files that say what was built."""
+"""What is said of the image: files that say what was built, and the last lines."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from ocitool.cli.completion_values import files
 from ocitool.cli.container_options import all_of
-from ocitool.cli.errors import during
 from ocitool.cli.output import write_line
 from ocitool.errors import BuildError
 from ocitool.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from ocitool.builder.options import BuildOptions, BuildResult
-    from ocitool.progress import ProgressSink
-    from ocitool.store.store import Store
+    from ocitool.builder.options import BuildResult
+    from ocitool.builder.outputs.exported import Exported
 
-exports = all_of(
-    click.option(
-        "--load", is_flag=True, expose_value=False, help="Store the image, as is always done"
-    ),
-    click.option("--push", is_flag=True, help="Push the image under its names to their registries"),
-)
 
 records = all_of(
     click.option(
@@ -61,35 +56,56 @@ def opened_log(path: str | None) -> Iterator[TextIO | None]:
         yield file
 
 
-def push_all(store: Store, sink: ProgressSink, names: Sequence[str], options: BuildOptions) -> None:
-    """Push the image under each of *names*, with the access to registries that *options* have."""
-    from ocitool.image.transfer import push
-
-    for name in names:
-        with during(f"pushing {name}"):
-            push(name, source=store, access=options.access, progress=sink)
-
-
 def metadata(result: BuildResult) -> dict[str, object]:
-    """Return what ``docker buildx build --metadata-file`` writes of an image."""
-    names = {"image.name": ",".join(result.tags)} if result.tags else {}
-    descriptor = result.descriptor
-    return {
-        "containerimage.config.digest": str(result.image_id),
-        "containerimage.descriptor": descriptor.to_json(),
-        "containerimage.digest": str(descriptor.digest),
-        **names,
-    }
+    """Return what ``docker buildx build --metadata-file`` writes of a build."""
+    build = base64.b32encode(os.urandom(15)).decode().lower()
+    found: dict[str, object] = {"buildx.build.ref": f"ocitool/ocitool/{build}"}
+    if _has_image(result):
+        names = dict.fromkeys(name for each in result.exports for name in each.names)
+        found |= {
+            "containerimage.config.digest": str(result.image_id),
+            "containerimage.descriptor": result.descriptor.to_json(),
+            "containerimage.digest": str(result.descriptor.digest),
+            **({"image.name": ",".join(names)} if names else {}),
+        }
+    return found
 
 
-def write_summary(result: BuildResult, *, pushed: bool) -> None:
-    """Print what was built."""
+def _has_image(result: BuildResult) -> bool:
+    """Say whether an image was written, and not only files."""
+    return any(each.image is not None for each in result.exports)
+
+
+def write_result(result: BuildResult, *, quiet: bool) -> None:
+    """Print what was built, not to standard output if that has an archive."""
+    stream = sys.stderr if any(each.where == "-" for each in result.exports) else sys.stdout
+    if quiet:
+        if stream is sys.stdout:
+            write_line(str(result.image_id))
+        return
+    write_summary(result, stream)
+
+
+def write_summary(result: BuildResult, stream: TextIO) -> None:
+    """Print what was built, and what became of it."""
     if 0 < result.steps == result.cached:
         steps = f"all {result.steps} steps were" if result.steps > 1 else "the only step was"
-        write_line(f"Nothing to do: {steps} cached.")
-    write_line(f"Image {result.image_id}")
-    write_line(f"Digest {result.digest}")
-    for tag in (Reference.parse(tag).familiar for tag in result.tags):
-        write_line(f"Tagged {tag}")
-        if pushed:
-            write_line(f"Pushed {tag}")
+        write_line(f"Nothing to do: {steps} cached.", stream)
+    if _has_image(result):
+        write_line(f"Image {result.image_id}", stream)
+        write_line(f"Digest {result.digest}", stream)
+    for each in result.exports:
+        for line in _lines(each):
+            write_line(line, stream)
+
+
+def _lines(done: Exported) -> Iterator[str]:
+    names = [Reference.parse(name).familiar for name in done.names]
+    if done.action == "stored":
+        yield from (f"Tagged {name}" for name in names)
+    elif done.action == "pushed":
+        yield from (f"Pushed {name}" for name in names)
+    elif done.action == "loaded":
+        yield from (f"Loaded {name} into {done.where}" for name in names or [str(done.id)])
+    elif done.where != "-":
+        yield f"Wrote {done.where}"

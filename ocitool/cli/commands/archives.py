@@ -33,8 +33,8 @@ def save(app: App, names: tuple[str, ...], output: str | None) -> None:
     of the repository.  An image saved by its ID or its digest has no name in it.  FILE can be read
     by its owner alone.
     """
-    from ocitool.image.archive.archive import NamedImage
-    from ocitool.image.archive.archive import save as save_images
+    from ocitool.image.archive.save import NamedImage
+    from ocitool.image.archive.save import save as save_images
     from ocitool.image.store_content import local_image
 
     with app.store() as store:

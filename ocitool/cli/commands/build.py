@@ -16,6 +16,7 @@ from ocitool.cli.build_options import (
     access,
     arguments,
     image,
+    outputs,
     proxies,
     result,
     secrets,
@@ -24,6 +25,7 @@ from ocitool.cli.build_options import (
 )
 from ocitool.cli.completion_values import directories
 from ocitool.cli.container_options import all_of
+from ocitool.cli.errors import raise_all
 from ocitool.cli.gotemplate.values import to_json
 from ocitool.cli.options import (
     build_progress_option,
@@ -31,8 +33,7 @@ from ocitool.cli.options import (
     epoch_of_environment,
 )
 from ocitool.cli.outfile import write_text
-from ocitool.cli.output import write_line
-from ocitool.errors import BuildError
+from ocitool.errors import BuildError, OcitoolError
 
 
 @click.command(name="build")
@@ -45,7 +46,8 @@ from ocitool.errors import BuildError
     source.target,
     image.config,
     source.images,
-    result.exports,
+    outputs.exports,
+    outputs.form,
     steps.containers,
     result.records,
     steps.surroundings,
@@ -65,7 +67,6 @@ def command(
     build_args: tuple[str, ...],
     argument_files: tuple[str, ...],
     source_date_epoch: int | None,
-    push: bool,
     iidfile: str | None,
     metadata_file: str | None,
     quiet: bool,
@@ -90,13 +91,15 @@ def command(
     timestamp in what the build adds is later, so that builds are reproducible.
     """
     from ocitool.builder.build import build
-    from ocitool.builder.options import BuildOptions
+    from ocitool.builder.options import BuildOptions, OutputsFailed
 
-    if push and not fields["tags"]:
+    if fields["push"] and not fields["tags"] and not fields["outputs"]:
         raise click.UsageError("--push requires --tag: the names to push the image to")
     if iidfile:
         with contextlib.suppress(OSError):
             os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build
+    if source_date_epoch is not None and fields["timestamp"] is not None:
+        raise click.UsageError("--timestamp and --source-date-epoch are mutually exclusive")
     given = arguments.read_arguments(build_args, argument_files)
     build_arguments = {**proxies.proxies(http_proxy), **given}
     if source_date_epoch is None:
@@ -119,18 +122,18 @@ def command(
             authfile=authfile or "",
             **fields,
         )
+        failed: tuple[OcitoolError, ...] = ()
         with app.store(sink) as store:
-            built = build(options, store=store, progress=sink)
-            if iidfile:
-                write_text(iidfile, str(built.image_id))
-            if push:
-                result.push_all(store, sink, built.tags, options)
-        if metadata_file:
+            try:
+                built = build(options, store=store, progress=sink, stdout=sys.stdout.buffer.write)
+            except OutputsFailed as error:
+                built, failed = error.result, error.errors
+        if iidfile and not failed:
+            write_text(iidfile, str(built.image_id))
+        if metadata_file and not failed:
             write_text(metadata_file, to_json(result.metadata(built), indent=2) + "\n")
-    if quiet:
-        write_line(str(built.image_id))
-    else:
-        result.write_summary(built, pushed=push)
+    result.write_result(built, quiet=quiet)
+    raise_all(failed)
 
 
 @contextlib.contextmanager

@@ -9,10 +9,9 @@ import click
 
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.completion_values import images
-from ocitool.cli.errors import during
 from ocitool.cli.options import authfile_option, insecure_option, platform_option, transfer_options
 from ocitool.cli.output import write_line
-from ocitool.errors import AuthError, FormatError, ImageNotFound
+from ocitool.errors import AuthError, FormatError, ImageNotFound, during
 from ocitool.oci.reference import is_repository
 
 _HUB: Final = "docker.io"  # the registry of names without one, also if it is ""

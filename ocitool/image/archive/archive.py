@@ -1,108 +1,28 @@
-"""Image archives, which docker, podman, skopeo and containerd can load.
+"""Loading image archives: OCI image layouts in a tar, and what docker and podman save.
 
-An archive is a tar of an OCI image layout, with docker's ``manifest.json`` for the same blobs.
-Both forms can be loaded, and docker's older form with layers as plain tars in directories.
+Docker's older form is loaded as well, with layers as plain tars in directories.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ocitool.errors import BadManifest, BadReference, NotAnImage
-from ocitool.image.archive.docker import blob_path, read_docker, spool
+from ocitool.image.archive.docker import read_docker, spool
 from ocitool.image.archive.layout import ArchivedImage, DirectorySource, read_layout
 from ocitool.image.arrival import Arrival, unpacking
 from ocitool.image.copy import copy
 from ocitool.image.decompress import plain
-from ocitool.image.image import Image
 from ocitool.image.store_content import StoreSink
 from ocitool.layer.beneath import remove_tree
-from ocitool.layer.compression.codecs import CHUNK
-from ocitool.layer.entry import Entry, Kind
-from ocitool.layer.tar.writer import TarWriter
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
-from ocitool.oci.manifest import Descriptor, Index
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.full_disk import full_disk
-from ocitool.store.refs import CONTAINERD_NAME, REF_NAME
 from ocitool.store.store import Store
-
-
-class NamedImage(NamedTuple):
-    """An image to save, with its name (``""`` for none)."""
-
-    image: Image
-    name: str
-
-
-def save(images: Sequence[NamedImage], sink: Callable[[bytes], object]) -> None:
-    """Write *images* as one tar to *sink*; docker loads no names with a digest."""
-    writer = TarWriter(sink)
-    blobs: dict[Digest, tuple[Image, Descriptor]] = {}
-    for image, _ in images:
-        parts = (image.descriptor, image.manifest.config, *image.manifest.layers)
-        blobs.update({part.digest: (image, part) for part in parts})
-    named = {image.digest for image, name in images if name}
-    entries = {
-        (image.digest, name): _named(image.descriptor, name)
-        for image, name in images
-        if name or image.digest not in named
-    }
-    docker = _docker_images(images)
-    for directory in ("blobs", "blobs/sha256"):
-        writer.add(Entry(directory, Kind.DIRECTORY, 0o755))
-    for digest in sorted(blobs):
-        _write_blob(writer, *blobs[digest])
-    _write_file(writer, "index.json", Index.new([*entries.values()]).raw)
-    _write_file(writer, "manifest.json", json.dumps(docker, separators=(",", ":")).encode())
-    _write_file(writer, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-    writer.close()
-
-
-def _docker_images(images: Sequence[NamedImage]) -> list[dict[str, Any]]:
-    """Return the images as docker's ``manifest.json`` lists them: each once, with all its names."""
-    found: dict[Digest, dict[str, Any]] = {}
-    for image, name in images:
-        known = found.setdefault(
-            image.id,
-            {
-                "Config": blob_path(image.id),
-                "RepoTags": None,
-                "Layers": [blob_path(layer.digest) for layer in image.manifest.layers],
-            },
-        )
-        tag = Reference.parse(name).familiar if name else ""
-        if tag and tag not in (known["RepoTags"] or ()):
-            known["RepoTags"] = [*(known["RepoTags"] or ()), tag]
-    return list(found.values())
-
-
-def _named(descriptor: Descriptor, name: str) -> Descriptor:
-    if not name:
-        return descriptor
-    # By the image-spec only the tag; containerd's annotation has the full name.
-    tag = Reference.parse(name).tag
-    return descriptor.annotated(**{CONTAINERD_NAME: name, **({REF_NAME: tag} if tag else {})})
-
-
-def _write_file(writer: TarWriter, path: str, data: bytes) -> None:
-    writer.add(Entry(path, Kind.FILE, 0o644, size=len(data)))
-    writer.content(data)
-
-
-def _write_blob(writer: TarWriter, image: Image, part: Descriptor) -> None:
-    writer.add(Entry(blob_path(part.digest), Kind.FILE, 0o644, size=part.size))
-    stream = image.source.open(part)
-    try:
-        while data := stream.read(CHUNK):
-            writer.content(data)
-    finally:
-        stream.close()
 
 
 class LoadedImage(NamedTuple):

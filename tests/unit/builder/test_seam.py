@@ -35,6 +35,17 @@ ALLOWED = {
         "ocitool.oci",
         "ocitool.store",
     ),
+    "outputs": (
+        f"{BUILDER}.commit",
+        f"{BUILDER}.options",
+        "ocitool.errors",
+        "ocitool.image",
+        "ocitool.layer",
+        "ocitool.oci",
+        "ocitool.progress",
+        "ocitool.store",
+        "ocitool.suggestions",
+    ),
     "secrets": ("ocitool.errors", "ocitool.inputfile"),
     "solver": (
         f"{BUILDER}.chown_chmod",

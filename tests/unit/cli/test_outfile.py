@@ -11,10 +11,10 @@ import threading
 
 import pytest
 
-from ocitool.cli import outfile
 from ocitool.cli.errors import describe
 from ocitool.cli.outfile import archive_to
 from ocitool.errors import NotFound
+from ocitool.image.archive import outfile
 from tests.fixtures.programs import python_environment
 
 FORMS = ["unnamed", "named"]

@@ -22,7 +22,8 @@ from ocitool.errors import (
     OcitoolError,
     UnsupportedEntry,
 )
-from ocitool.image.archive.archive import load, save
+from ocitool.image.archive.archive import load
+from ocitool.image.archive.save import NamedImage, save
 from ocitool.image.rootfs_tar import export_tar, import_tar
 from ocitool.image.store_content import local_image
 from ocitool.image.transfer import push
@@ -332,7 +333,7 @@ def test_a_name_in_dockers_form_must_be_one(store_root, name):
 
 def saved(*images):
     out = io.BytesIO()
-    save(images, out.write)
+    save([NamedImage(*each) for each in images], out.write)
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as made:
         return json.load(made.extractfile("manifest.json")), json.load(
             made.extractfile("index.json")

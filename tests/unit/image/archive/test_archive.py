@@ -14,7 +14,8 @@ import pytest
 
 from ocitool.drivers.conformance.layers import file, tar
 from ocitool.errors import OcitoolError, TooLarge
-from ocitool.image.archive.archive import load, save
+from ocitool.image.archive.archive import load
+from ocitool.image.archive.save import NamedImage, save
 from ocitool.image.rootfs_tar import import_tar
 from ocitool.image.store_content import local_image
 from ocitool.oci.config import ImageConfig
@@ -30,7 +31,7 @@ NAME = "docker.io/library/a:1"
 
 def saved(*images):
     out = io.BytesIO()
-    save(images, out.write)
+    save([NamedImage(*each) for each in images], out.write)
     return out.getvalue()
 
 

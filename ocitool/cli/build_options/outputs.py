@@ -1,0 +1,77 @@
+"""What becomes of the image: its outputs and its form."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ocitool.cli.completion_values import files
+from ocitool.cli.container_options import all_of
+from ocitool.cli.options import parse_seconds
+from ocitool.errors import FormatError
+
+
+def _outputs(
+    context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
+) -> tuple[str, ...]:
+    from ocitool.builder.outputs.output import Output
+
+    for word in words:
+        try:
+            output = Output.parse(word)
+        except FormatError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            raise click.UsageError(f"{error}{hint}") from error
+        if output.to_stdout and sys.stdout.isatty():
+            raise click.UsageError(
+                f"--output {word}: cannot write an archive to a terminal: use dest=FILE"
+            )
+    return words
+
+
+exports = all_of(
+    click.option(
+        "-o", "--output", "outputs", multiple=True, metavar="DIR|-|type=TYPE[,KEY=VALUE...]",
+        callback=_outputs, shell_complete=files,
+        help="Destination of the result: a directory for its files, - for a tar of them on"
+        " standard output, or a type (local, tar, oci, docker, image, registry, cacheonly) with"
+        " its attributes  [default: type=image, the store]",
+    ),
+    click.option(
+        "--load", is_flag=True,
+        help="Load the image into docker's engine, or podman's store, if there is one; it is"
+        " stored here, too",
+    ),
+    click.option("--push", is_flag=True, help="Push the image under its names to their registries"),
+)  # fmt: skip
+
+form = all_of(
+    click.option(
+        "--format", type=click.Choice(["oci", "docker"]), default="oci", show_default=True,
+        help="Media types of the image's manifest, config and layers",
+    ),
+    click.option(
+        "--compression-format", metavar="FORMAT", default="",
+        help="Compression of new layers: gzip, zstd, estargz or uncompressed  [default: gzip]",
+    ),
+    click.option("--compression-level", type=int, metavar="LEVEL", help="Level of compression"),
+    click.option(
+        "--force-compression", is_flag=True,
+        help="Compress the layers of the base image in this way, too",
+    ),
+    click.option("--squash", is_flag=True, help="Squash all new layers into one"),
+    click.option(
+        "--squash-all", is_flag=True,
+        help="Squash all layers into one, with those of the base image",
+    ),
+    click.option(
+        "--timestamp", metavar="SECONDS", default="", callback=parse_seconds,
+        help="Time of the image, of its new history and of every file in new layers, in seconds"
+        " since 1970",
+    ),
+    click.option(
+        "--rewrite-timestamp", is_flag=True,
+        help="Give no file in new layers a later time than --source-date-epoch, as is always done",
+    ),
+)  # fmt: skip
