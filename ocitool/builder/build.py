@@ -6,6 +6,7 @@ The frontend evaluates the Dockerfile to a definition; the solver finds or makes
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from ocitool.builder import inputs
 from ocitool.builder.commit import Shape, commit, image_config
@@ -21,6 +22,7 @@ from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
 from ocitool.builder.solver.images import SourceImages
+from ocitool.builder.solver.mirrors import Mirrors
 from ocitool.builder.solver.solver import Solver
 from ocitool.builder.surroundings import surroundings
 from ocitool.oci.platform import Platform, this_platform
@@ -70,7 +72,10 @@ def build(
         store,
         progress,
         pull=options.pull,
-        access=options.access,
+        access=replace(options.access, insecure=options.insecure or options.insecure_pull),
+        mirrors=Mirrors.parse(
+            options.registry_mirrors, options.registry_maps, fallback=options.registry_fallback
+        ),
     )
     this = this_platform()
     platform = Platform.parse(options.platform) if options.platform else this
@@ -96,7 +101,7 @@ def build(
     definition = define(file, arguments, images.resolve, warn)
     for message in timestamp_warnings(outputs, definition.epoch):
         warn(message)
-    cache: Cache = LocalCache(store)
+    cache: Cache = LocalCache(store, ttl=options.cache_ttl)
     if options.no_cache:
         cache = NoCache(cache)
     with contextlib.closing(Context(directory, rules, store.build_cache)) as context:

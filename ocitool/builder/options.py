@@ -43,6 +43,7 @@ class BuildOptions:
     created_annotation: bool = False  # whether the manifest has the time of creation, too
     omit_history: bool = False  # the image has no history, not even that of its base
     no_cache: bool = False
+    cache_ttl: float | None = None  # seconds; older records of the cache are not used
     no_cache_filter: tuple[str, ...] = ()  # names of stages to build without the cache
     #: Which base images are pulled: "missing", "always" all of them, "never" none; "newer" is
     #: "always", but for registries that fail.
@@ -71,6 +72,13 @@ class BuildOptions:
     cpuset_mems: str = ""  # memory nodes
     cgroup_parent: str = ""  # a cgroup's path; default: the caller's
     insecure: bool = False  # registries: plain HTTP, and certificates that are not verified
+    insecure_pull: bool = False  # the same for base images alone
+    insecure_registries: tuple[str, ...] = ()  # the same for these, as "localhost:5000"
+    #: Files with certificates of CAs by registry.
+    registry_certificates: Mapping[str, str] = field(default_factory=dict, hash=False)
+    registry_mirrors: tuple[str, ...] = ()  # "host[/path]", asked for images of docker.io
+    registry_maps: tuple[str, ...] = ()  # "registry=host[/path][;...]", asked for its images
+    registry_fallback: bool = True  # whether the registry itself is asked after these
     authfile: str = ""  # credentials; default: where docker and podman have them
     creds: str = field(default="", repr=False)  # "user:password", for every registry
     cert_dir: str = ""  # certificates of CAs, *.crt, and of the client, *.cert with *.key
@@ -103,6 +111,8 @@ class BuildOptions:
             authfile=self.authfile,
             creds=self.creds,
             cert_dir=self.cert_dir,
+            insecure_hosts=self.insecure_registries,
+            certificates=self.registry_certificates,
             retries=self.retry,
             retry_delay=self.retry_delay,
         )

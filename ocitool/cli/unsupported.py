@@ -140,7 +140,6 @@ _BUILD: Final = {
     "--build-context": "a build has one context",
     "--builder": BUILDER["use"],
     "--ignorefile": "name it as the Dockerfile with .dockerignore behind",
-    "--cache-ttl": "use `ocitool builder prune --filter until=24h` before the build",
     "--cpp-flag": "Dockerfiles are not preprocessed: run cpp, and build with -f -",
     "--device": "a step has the devices of docker's default alone",
     "--disable-compression": "use --compression-format uncompressed",

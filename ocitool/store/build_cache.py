@@ -32,6 +32,7 @@ class StepRecord:
     layer: Layer
     created: str  # RFC 3339
     chain_id: str  # digits; of the layer on those below it
+    made: float = 0.0  # seconds since the epoch; 0 of records that do not say it
 
 
 class Content(NamedTuple):
@@ -95,6 +96,7 @@ class BuildCache:
             "media_type": blob.media_type,
             "diff_id": str(record.layer.diff_id),
             "name": record.chain_id,
+            "made": record.made,
         }
         self._put(key, fields)
 
@@ -221,7 +223,8 @@ def _step(fields: dict[str, Any]) -> StepRecord | None:
         raise TypeError("created")
     if layer is None:  # a WORKDIR that found its directory had no layer once
         return None
-    return StepRecord(layer=layer, created=fields["created"], chain_id=fields["name"])
+    made = float(fields.get("made", 0))
+    return StepRecord(layer=layer, created=fields["created"], chain_id=fields["name"], made=made)
 
 
 def _layer(fields: dict[str, Any]) -> Layer | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -14,5 +15,7 @@ class Access:
     creds: str = field(default="", repr=False)  # "user:password", instead of any file
     #: A directory: certificates of CAs, ``*.crt``, and of the client, ``*.cert`` with ``*.key``.
     cert_dir: str = ""
+    insecure_hosts: tuple[str, ...] = ()  # `insecure` for these alone
+    certificates: Mapping[str, str] = field(default_factory=dict, hash=False)  # CA files by host
     retries: int | None = None  # of a request that failed; None: the client's choice
     retry_delay: float | None = None  # seconds before each of them; None: longer each time

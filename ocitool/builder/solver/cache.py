@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -15,7 +16,8 @@ from ocitool.store.store import Store
 
 def step_record(layer: Layer, created: str, parents: Sequence[Layer]) -> StepRecord:
     """Return the record of a step that has made *layer* on *parents*, at the time *created*."""
-    return StepRecord(layer=layer, created=created, chain_id=chain([*parents, layer]))
+    chain_id = chain([*parents, layer])
+    return StepRecord(layer=layer, created=created, chain_id=chain_id, made=time.time())
 
 
 class Cache(Protocol):
@@ -29,14 +31,19 @@ class Cache(Protocol):
 
 
 class LocalCache:
-    """The cache in a store."""
+    """The cache in a store, of which records older than *ttl* seconds are not used."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, ttl: float | None = None) -> None:
         self._store = store
+        self._oldest = 0.0 if ttl is None else time.time() - ttl
 
     def get(self, key: str) -> StepRecord | None:
         record = self._store.build_cache.step(key)
-        if record is None or not self._store.blobs.claim(record.layer.blob):
+        if (
+            record is None
+            or record.made < self._oldest
+            or not self._store.blobs.claim(record.layer.blob)
+        ):
             return None
         with contextlib.suppress(StoreError):  # on a full disk only the order of pruning suffers
             self._store.build_cache.touch(key)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ocitool.builder.definition import ResolvedImage, SourceImage
+from ocitool.builder.solver.mirrors import Mirrors
 from ocitool.errors import (
     BuildError,
     FormatError,
@@ -37,13 +38,21 @@ class SourceImages:
 
     The registry is asked if *pull* is "always", or if it is "missing" and the store does not have
     the image; for "never" it is not asked.  If it is "newer" the registry is asked, and an image of
-    the store is taken if that fails.  *access* is how.
+    the store is taken if that fails.  *access* is how, and *mirrors* are asked before it.
 
     Raises:
         FormatError: *pull* is none of these.
     """
 
-    def __init__(self, store: Store, progress: ProgressSink, *, pull: str, access: Access) -> None:
+    def __init__(
+        self,
+        store: Store,
+        progress: ProgressSink,
+        *,
+        pull: str,
+        access: Access,
+        mirrors: Mirrors | None = None,
+    ) -> None:
         if pull not in PULL_POLICIES:
             known = ", ".join(PULL_POLICIES)
             raise FormatError(f"unknown pull policy {pull!r}", hint=f"supported: {known}")
@@ -51,7 +60,9 @@ class SourceImages:
         self._progress = progress
         self._pull = pull
         self._access = access
+        self._mirrors = mirrors or Mirrors()
         self._found: dict[tuple[str, Platform], Image] = {}
+        self._origins: dict[tuple[str, Platform], str] = {}  # repositories
         self._remote: set[tuple[str, Platform]] = set()  # found in a registry
         self._fetched: set[tuple[str, Platform]] = set()
 
@@ -71,7 +82,7 @@ class SourceImages:
         key = (vertex.reference, vertex.platform)
         if key in self._remote and key not in self._fetched:
             with _explained(vertex.reference):
-                self._copy(image, Reference.parse(vertex.reference))
+                self._copy(image, Reference.parse(vertex.reference), self._origins[key])
             self._fetched.add(key)
         return image.layers, key not in self._remote
 
@@ -125,23 +136,28 @@ class SourceImages:
         return likely and self._store.find_id(name) is not None
 
     def _in_registry(self, name: str, platform: Platform, reason: str) -> Image:
+        with _explained(name, reason):
+            origins = list(self._mirrors.origins(Reference.parse(name)))
+            for mirror in origins[:-1]:
+                try:
+                    return self._at(mirror, name, platform)
+                except (NotFound, RegistryError) as error:
+                    self._warn(f"the mirror {mirror.repository} was of no use for {name}: {error}")
+            return self._at(origins[-1], name, platform)
+
+    def _at(self, origin: Reference, name: str, platform: Platform) -> Image:
+        """Resolve the image *name* where its copy is called *origin*."""
         from ocitool_registry.client.content import RegistrySource, connect
 
-        with _explained(name, reason):
-            reference = Reference.parse(name)
-            client = connect(
-                reference,
-                access=self._access,
-                log=self._debug,
-                warn=self._warn,
-            )
-            source = _Documents(RegistrySource(client, reference), self._store)
-            image = image_of(source, platform, name=name)
-            source.root = image.descriptor
-            _ = image.config  # fetched here, where its faults are explained
+        client = connect(origin, access=self._access, log=self._debug, warn=self._warn)
+        source = _Documents(RegistrySource(client, origin), self._store)
+        image = image_of(source, platform, name=name)
+        source.root = image.descriptor
+        _ = image.config  # fetched here, where its faults are explained
+        self._origins[(name, platform)] = origin.repository
         return image
 
-    def _copy(self, image: Image, reference: Reference) -> None:
+    def _copy(self, image: Image, reference: Reference, origin: str) -> None:
         from ocitool.image.arrival import Arrival, reading
         from ocitool.image.copy import copy
         from ocitool.image.store_content import StoreSink
@@ -155,7 +171,7 @@ class SourceImages:
             observer=Arrival(self._store, reference.familiar, reading(self._store)),
         )
         for layer in image.manifest.layers:
-            self._store.note_origin(layer.digest, reference.repository)
+            self._store.note_origin(layer.digest, origin)
 
     def _debug(self, text: str) -> None:
         self._progress.emit(Notice(text=text, level="debug"))

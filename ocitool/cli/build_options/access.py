@@ -27,8 +27,45 @@ def _delay(context: click.Context, parameter: click.Parameter, text: str) -> flo
     return parse_duration(text) if text else None
 
 
+def _certificates(
+    context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
+) -> dict[str, str]:
+    found = {}
+    for word in words:
+        host, _, path = word.partition("=")
+        if not host or not path:
+            raise click.BadParameter(f"invalid value {word!r}: expected REGISTRY=FILE")
+        found[host] = path
+    return found
+
+
+def _fallback(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    return not value
+
+
 options = all_of(
     insecure_option,
+    click.option(
+        "--insecure-registry", "insecure_registries", multiple=True, metavar="REGISTRY",
+        help="Registry of which --tls-verify=false holds, as localhost:5000",
+    ),
+    click.option("--insecure-pull", is_flag=True, hidden=True),  # kaniko's
+    click.option(
+        "--registry-certificate", "registry_certificates", multiple=True, metavar="REGISTRY=FILE",
+        callback=_certificates, help="File with certificates of CAs for a registry",
+    ),
+    click.option(
+        "--registry-mirror", "registry_mirrors", multiple=True, metavar="HOST[/PATH]",
+        help="Registry that is asked for base images of docker.io, before it",
+    ),
+    click.option(
+        "--registry-map", "registry_maps", multiple=True, metavar="REGISTRY=HOST[/PATH][;...]",
+        help="Registries that are asked for base images of REGISTRY, before it",
+    ),
+    click.option(
+        "--skip-default-registry-fallback", "registry_fallback", is_flag=True, callback=_fallback,
+        help="Do not ask a registry that has mirrors",
+    ),
     authfile_option,
     click.option(
         "--creds", default="", metavar="USER[:PASSWORD]", callback=_creds,

@@ -11,6 +11,7 @@ from ocitool.cli.completion_values import files, pull_policies
 from ocitool.cli.completion_values import images as image_names
 from ocitool.cli.container_options import all_of
 from ocitool.cli.goflags import OptionalValue
+from ocitool.cli.options import parse_duration
 
 _OTHER: Final = f"{__name__}.pull"
 #: As `ocitool.builder.solver.images.PULL_POLICIES`, which is slow to import.
@@ -31,6 +32,10 @@ def _other_policy(context: click.Context, parameter: click.Parameter, value: boo
     """Note that ``--pull-always`` or ``--pull-never`` was given, which --pull looks for."""
     if value:
         context.meta[_OTHER] = str(parameter.name).removeprefix("pull_")
+
+
+def _ttl(context: click.Context, parameter: click.Parameter, text: str) -> float | None:
+    return parse_duration(text) if text else None
 
 
 def _one_platform(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -63,6 +68,10 @@ target = click.option(
 
 images = all_of(
     click.option("--no-cache", is_flag=True, help="Do not use the build cache"),
+    click.option(
+        "--cache-ttl", metavar="TIME", default="", callback=_ttl,
+        help="Do not use what is in the build cache for longer, as 24h",
+    ),
     click.option(
         "--no-cache-filter", multiple=True, metavar="STAGE[,STAGE...]", callback=split_names,
         help="Do not use the build cache for these stages",

@@ -65,11 +65,13 @@ def connect(
     else:
         raise BadReference(f"invalid registry name {host_or_reference!r}")
     source = _credentials(access, warn)
+    insecure = access.insecure or host in access.insecure_hosts
+    certificates = tuple(filter(None, (access.cert_dir, access.certificates.get(host, ""))))
     return RegistryClient(
         host,
-        transport=RequestsTransport(verify=not access.insecure, cert_dir=access.cert_dir),
+        transport=RequestsTransport(verify=not insecure, certificates=certificates),
         credentials=source if log is None else Logged(source, log),
-        insecure=access.insecure,
+        insecure=insecure,
         retry=_retry(access),
     )
 

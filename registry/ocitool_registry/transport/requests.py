@@ -59,8 +59,8 @@ class RequestsTransport:
 
     Args:
         verify: whether certificates are verified.
-        cert_dir: a directory with certificates of further CAs, ``*.crt``, and of the client,
-            ``*.cert`` with ``*.key`` (containers-certs.d(5)).
+        certificates: files of further CAs, and directories with them, ``*.crt``, and with those of
+            the client, ``*.cert`` with ``*.key`` (containers-certs.d(5)).
         connect_timeout: seconds to establish a connection, TLS included.
         read_timeout: seconds without data on a connection.
     """
@@ -69,12 +69,12 @@ class RequestsTransport:
         self,
         *,
         verify: bool = True,
-        cert_dir: str = "",
+        certificates: tuple[str, ...] = (),
         connect_timeout: float = 10.0,
         read_timeout: float = 120.0,
     ) -> None:
         self._verify = verify
-        self._cert_dir = cert_dir
+        self._further = certificates
         self._timeout = (connect_timeout, read_timeout)
         self._session: requests.Session | None = None
         self._lock = threading.Lock()
@@ -123,7 +123,7 @@ class RequestsTransport:
     def _open(self) -> requests.Session:
         with self._lock:
             if self._session is None:
-                self._session = _session(verify=self._verify, cert_dir=self._cert_dir)
+                self._session = _session(verify=self._verify, certificates=self._further)
             return self._session
 
     def _certificates(self) -> bool | str:
@@ -133,7 +133,7 @@ class RequestsTransport:
         return next((value for name in _CA_VARIABLES if (value := os.environ.get(name))), True)
 
 
-def _session(*, verify: bool, cert_dir: str) -> requests.Session:
+def _session(*, verify: bool, certificates: tuple[str, ...]) -> requests.Session:
     from http.cookiejar import DefaultCookiePolicy
 
     import requests
@@ -144,10 +144,10 @@ def _session(*, verify: bool, cert_dir: str) -> requests.Session:
 
     session = requests.Session()
     adapter: requests.adapters.HTTPAdapter
-    if cert_dir:
+    if certificates:
         from ocitool_registry.transport.certificates import CertificatesAdapter
 
-        adapter = CertificatesAdapter(cert_dir, pool_maxsize=_CONNECTIONS)
+        adapter = CertificatesAdapter(certificates, pool_maxsize=_CONNECTIONS)
     else:
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=0)
     session.mount("https://", adapter)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -273,3 +274,15 @@ def test_stages_without_the_cache(sources):
 def test_a_stage_without_the_cache_that_there_is_not(sources):
     built = sources.build("FROM scratch AS one\nCOPY one /", no_cache_filter=("on",))
     assert built.warnings == ("no stage is named 'on': --no-cache-filter has no effect on it",)
+
+
+def test_what_is_in_the_cache_for_too_long_is_not_used(project, monkeypatch):
+    project.put({"f": "1"})
+    text = "FROM scratch\nCOPY f /"
+    project.build(text, source_date_epoch=0)
+    assert project.build(text, cache_ttl=60.0, source_date_epoch=0).executed == []
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 120)
+    assert project.build(text, source_date_epoch=0).executed == []
+    assert project.build(text, cache_ttl=60.0, source_date_epoch=0).executed == ["COPY f /"]
+    assert project.build(text, cache_ttl=60.0, source_date_epoch=0).executed == []

@@ -46,7 +46,7 @@ def test_a_delay_is_the_same_each_time(monkeypatch):
 
 
 def send(peer, directory) -> int:
-    transport = RequestsTransport(cert_dir=str(directory))
+    transport = RequestsTransport(certificates=(str(directory),))
     with transport.send(Request(method="GET", url=f"https://{peer.address}/v2/")) as response:
         status = response.status
     transport.close()
@@ -112,3 +112,23 @@ def test_importing_it_loads_nothing_of_http():
         [sys.executable, "-c", code], capture_output=True, text=True, env=python_environment()
     )
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_one_registry_may_be_without_tls_and_have_its_own_certificates(tls_peer, monkeypatch):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    host = tls_peer.address
+    trusted = (
+        Access(insecure_hosts=(host,)),
+        Access(certificates={host: tls_peer.certificate}),
+    )
+    others = (
+        Access(),
+        Access(insecure_hosts=("example.com",)),
+        Access(certificates={"example.com": tls_peer.certificate}),
+    )
+    for access in trusted:
+        connect(host, access=access).ping()
+    for access in others:
+        with pytest.raises(TlsError, match="not trusted"):
+            connect(host, access=access).ping()
