@@ -67,7 +67,27 @@ class Notice:
     level: str = "info"
 
 
-Event = Transfer | StepStarted | StepOutput | StepFinished | StepErred | Notice
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckWarning:
+    """A build check found something; see `ocitool.builder.checks.rules`."""
+
+    rule: str  # its name
+    url: str  # of the page that explains the rule; "" if there is none
+    detail: str  # a sentence
+    file: str
+    line: int  # the first one, from 1
+    excerpt: tuple[str, ...]  # the lines themselves
+
+    @property
+    def last_line(self) -> int:
+        """The number of the last line."""
+        return self.line + len(self.excerpt) - 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.rule}: {self.detail}"
+
+
+Event = Transfer | StepStarted | StepOutput | StepFinished | StepErred | Notice | CheckWarning
 
 
 class ProgressSink(Protocol):

@@ -25,6 +25,15 @@ def nearest(word: str, names: Iterable[str]) -> str:
     return min(near, default=(_FAR, True, ""))[2]
 
 
+def nearest_variable(name: str, names: Iterable[str]) -> str:
+    """Return the variable that was probably meant by *name*, ``""`` where none is near.
+
+    Their case counts, and any two short names are near: BuildKit's rule, for its messages.
+    """
+    distance, nearby = min(((_distance(name, each), each) for each in names), default=(_FAR, ""))
+    return nearby if distance < _FAR else ""
+
+
 def _distance(one: str, other: str) -> int:
     """Count the edits between two words (Levenshtein)."""
     if abs(len(one) - len(other)) >= _FAR:

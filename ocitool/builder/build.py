@@ -9,13 +9,12 @@ import contextlib
 from dataclasses import replace
 
 from ocitool.builder import inputs
+from ocitool.builder.checks.parsing import parse_checked
 from ocitool.builder.commit import Shape, commit, image_config
 from ocitool.builder.context.context import Context
 from ocitool.builder.definition import LocalContext
-from ocitool.builder.dockerfile.parser import parse
-from ocitool.builder.frontend.frontend import Arguments, define
+from ocitool.builder.frontend.frontend import define
 from ocitool.builder.options import BuildOptions, BuildResult
-from ocitool.builder.outputs.annotations import select
 from ocitool.builder.outputs.export import Job, Sink, export, finished
 from ocitool.builder.outputs.plan import planned, timestamp_warnings
 from ocitool.builder.secrets.agents import Agents
@@ -25,9 +24,8 @@ from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.mirrors import Mirrors
 from ocitool.builder.solver.solver import Solver
 from ocitool.builder.surroundings import surroundings
-from ocitool.oci.platform import Platform, this_platform
 from ocitool.oci.reference import Reference
-from ocitool.progress import SILENT, Notice, ProgressSink
+from ocitool.progress import SILENT, CheckWarning, Notice, ProgressSink
 from ocitool.store.store import Store
 
 
@@ -57,17 +55,24 @@ def build(
         Reference.parse_new(tag)  # an invalid tag is refused before the work, not after it
     outputs = planned(options)
     warnings: list[str] = []
+    checks: list[CheckWarning] = []
 
     def warn(text: str) -> None:
         warnings.append(text)
         progress.emit(Notice(text=text, level="warning"))
+
+    def warn_of(check: CheckWarning) -> None:
+        checks.append(check)
+        progress.emit(check)
 
     secrets = Secrets(options.secrets, Agents(options.ssh))
     for secret in filter(lambda secret: not secrets.read(secret), secrets):
         warn(f"secret {secret} is empty")
     directory = inputs.context_directory(options)
     path, text = inputs.read_dockerfile(options, directory)
-    file = parse(text, name=inputs.display_name(path))
+    file, linter = parse_checked(
+        text, name=inputs.display_name(path), build_args=options.build_args, warn=warn_of
+    )
     images = SourceImages(
         store,
         progress,
@@ -77,28 +82,9 @@ def build(
             options.registry_mirrors, options.registry_maps, fallback=options.registry_fallback
         ),
     )
-    this = this_platform()
-    platform = Platform.parse(options.platform) if options.platform else this
-    arguments = Arguments(
-        platform=platform,
-        build_platform=this,
-        target=options.target,
-        build_args=options.build_args,
-        epoch=options.source_date_epoch if options.timestamp is None else options.timestamp,
-        labels=options.labels,
-        unset_labels=options.unset_labels,
-        env=options.env,
-        unset_env=options.unset_env,
-        annotations=select(options.annotations, platform).manifest,
-        created_annotation=options.created_annotation,
-        inherit_labels=options.inherit_labels,
-        first_base=options.from_image,
-        omit_history=options.omit_history,
-        no_cache_filter=options.no_cache_filter,
-        around=surroundings(options, store.network),
-    )
     rules = inputs.ignore_rules(path, directory)
-    definition = define(file, arguments, images.resolve, warn)
+    arguments = inputs.arguments(options, rules, surroundings(options, store.network))
+    definition = define(file, arguments, images.resolve, warn, linter)
     for message in timestamp_warnings(outputs, definition.epoch):
         warn(message)
     cache: Cache = LocalCache(store, ttl=options.cache_ttl)
@@ -144,6 +130,7 @@ def build(
         tags=(),
         steps=solution.steps,
         cached=solution.cached,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *map(str, checks)),
+        checks=tuple(checks),
     )
     return finished(result, exports, errors)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, Final
 
+from ocitool.builder.checks.ignored import ignored_by
 from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.definition import Surroundings
 from ocitool.builder.dockerfile.values import source_kind
+from ocitool.builder.frontend.frontend import Arguments
 from ocitool.builder.options import BuildOptions
+from ocitool.builder.outputs.annotations import select
 from ocitool.errors import BuildError
 from ocitool.inputfile import read_input_file, require_small
+from ocitool.oci.platform import Platform, this_platform
 
 _NAMES: Final = ("Dockerfile", "Containerfile")
 _LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file
@@ -88,6 +93,31 @@ def is_packed(text: bytes) -> bool:
 def _read(path: str) -> bytes:
     hint = "a Dockerfile can be given on standard input: -f -"
     return read_input_file(path, _LARGEST, where=display_name(path), hint=hint)
+
+
+def arguments(options: BuildOptions, rules: IgnoreRules, around: Surroundings) -> Arguments:
+    """Return what a Dockerfile is evaluated with; *rules* are those of the context."""
+    this = this_platform()
+    platform = Platform.parse(options.platform) if options.platform else this
+    return Arguments(
+        platform=platform,
+        build_platform=this,
+        target=options.target,
+        build_args=options.build_args,
+        epoch=options.source_date_epoch if options.timestamp is None else options.timestamp,
+        labels=options.labels,
+        unset_labels=options.unset_labels,
+        env=options.env,
+        unset_env=options.unset_env,
+        annotations=select(options.annotations, platform).manifest,
+        created_annotation=options.created_annotation,
+        inherit_labels=options.inherit_labels,
+        first_base=options.from_image,
+        omit_history=options.omit_history,
+        no_cache_filter=options.no_cache_filter,
+        around=around,
+        ignored=ignored_by(rules),
+    )
 
 
 def display_name(path: str) -> str:

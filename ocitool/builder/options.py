@@ -10,6 +10,7 @@ from ocitool.errors import BuildError, OcitoolError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.option_types import convert_fields
+from ocitool.progress import CheckWarning
 from ocitool_registry.access import Access
 
 
@@ -127,7 +128,8 @@ class BuildResult:
     tags: tuple[str, ...]  # that the image has in the store
     steps: int
     cached: int  # how many of the steps were cached
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # as text, those of the checks last
+    checks: tuple[CheckWarning, ...] = ()  # what the build checks found
     exports: tuple[Exported, ...] = ()  # what became of it, in the order of the outputs
 
     @property

@@ -66,6 +66,10 @@ class App:
                         release_written(store)
                 raise
 
+    def has_store(self) -> bool:
+        """Say whether there is a store to open, so that none has to be made."""
+        return os.path.lexists(f"{self.settings().root}/format")
+
     def progress(
         self, mode: str = "auto", *, build: bool = False, stream: TextIO | None = None
     ) -> Renderer:

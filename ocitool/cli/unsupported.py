@@ -96,7 +96,6 @@ _BUILD: Final = {
         ("--cache-from", "--cache-to"), "the build cache is that of the storage directory"
     ),
     **dict.fromkeys(("--attest", "--provenance", "--sbom"), "a build makes no attestations"),
-    **dict.fromkeys(("--call", "--check"), "a build has no checks"),
     **dict.fromkeys(
         ("--cgroupns", "--ipc", "--pid", "--uts"),
         "a step has namespaces of its own: use --network for that one, and --isolation",

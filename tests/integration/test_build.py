@@ -159,7 +159,8 @@ def test_a_dockerfile_on_stdin_and_what_is_printed(run_cli, store_root, context,
     words = ("build", "-f", "-", "-t", "x/y:1", "--iidfile", tmp_path / "id", ".")
     first = run_cli(*words, root=store_root, cwd=context, stdin=text).ok()
     assert "#1 [stage-0 1/1] COPY f /x/\n#1 DONE" in first.stderr
-    assert "warning: Dockerfile:4: usage of undefined variable '$NONE'" in first.stderr
+    found = " 1 warning found (use --debug to expand):\n - UndefinedVar: Usage of undefined"
+    assert f"\n{found} variable '$NONE' (Dockerfile:4)\n" in first.stderr
     identity = (tmp_path / "id").read_text()
     assert f"Image {identity}\n" in first.stdout and "Tagged" in first.stdout
     second = run_cli(*words, root=store_root, cwd=context, stdin=text).ok()

@@ -304,8 +304,8 @@ def test_changes_warn_as_a_dockerfile_does(cli, tmp_path):
     done = cli("import", *words, tmp_path / "fs.tar", "x:1").ok()
     warnings = done.stderr.splitlines()
     assert [line.startswith("warning: --change:") for line in warnings] == [True, True]
-    assert "an empty line inside a continued instruction" in warnings[0]
-    assert "usage of undefined variable '$NONE'" in warnings[1]
+    assert "NoEmptyContinuation: Empty continuation line" in warnings[0]
+    assert "UndefinedVar: Usage of undefined variable '$NONE'" in warnings[1]
     (document,) = json.loads(cli("inspect", "x:1").ok().stdout)
     assert document["Config"]["WorkingDir"] == "/a/b"
     assert sorted(document["Config"]["ExposedPorts"]) == ["80/tcp", "81/tcp"]

@@ -119,20 +119,22 @@ def split_quoted(text: str, escape: str) -> list[str]:
     return [*words, "".join(word)] if word else words
 
 
-def parse_pairs(text: str, escape: str, instruction: str) -> tuple[tuple[str, str], ...]:
-    """Read ``name=value ...``, or the legacy ``name rest of the line``."""
+def parse_pairs(
+    text: str, escape: str, instruction: str
+) -> tuple[tuple[tuple[str, str], ...], bool]:
+    """Read ``name=value ...``, or the legacy ``name rest of the line``, and say if it is that."""
     words = split_quoted(text, escape)
     if not words:
         raise FormatError(f"{instruction} requires at least one argument")
     if "=" in words[0]:
-        return tuple(_pair(word, instruction) for word in words)
+        return tuple(_pair(word, instruction) for word in words), False
     name, value = split_once(text)
     if not value:
         raise FormatError(
             f"{instruction} must have two arguments",
             hint=f"write {instruction} {name}=value; the value may be empty",
         )
-    return ((name, value),)
+    return ((name, value),), True
 
 
 def _pair(word: str, instruction: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from ocitool.builder.dockerfile.expansion_limit import Allowance, Result, WordError
 from ocitool.builder.dockerfile.substitution_patterns import (
@@ -23,34 +23,42 @@ from ocitool.builder.dockerfile.substitution_patterns import (
     trim_prefix,
     trim_suffix,
 )
+from ocitool.builder.dockerfile.variables import Lookup, Variables
 from ocitool.errors import FormatError
 
-__all__ = ["Allowance", "WordError", "expand", "expand_raw", "shell_words", "split_words"]
+__all__ = [
+    "Allowance",
+    "Lookup",
+    "Variables",
+    "WordError",
+    "expand",
+    "expand_raw",
+    "shell_words",
+    "split_words",
+]
 
 
 def expand(
     text: str,
-    lookup: Mapping[str, str],
+    lookup: Lookup,
     *,
     escape: str = "\\",
-    unset: set[str] | None = None,
     allowance: Allowance | None = None,
 ) -> str:
     """Replace variables and remove quotes; spaces stay.
 
-    Names that *lookup* does not have are added to *unset*, unless a default is written for it.
-    *allowance* is what all texts of a Dockerfile share.
+    Pass `Variables` for *lookup* to know which were used.  *allowance* is what all texts of a
+    Dockerfile share.
     """
     if "$" not in text and '"' not in text and "'" not in text and escape not in text:
         return text
-    return Scanner(text, lookup, escape=escape, unset=unset, allowance=allowance).whole().text
+    return Scanner(text, lookup, escape=escape, allowance=allowance).whole().text
 
 
 def expand_raw(
     text: str,
-    lookup: Mapping[str, str],
+    lookup: Lookup,
     *,
-    unset: set[str] | None = None,
     allowance: Allowance | None = None,
 ) -> str:
     """Replace variables in the content of a heredoc.
@@ -58,22 +66,21 @@ def expand_raw(
     Quotes mean nothing and stay.  A backslash is taken away and what follows it is literal; this
     holds whatever the escape directive says.
     """
-    return Scanner(text, lookup, quotes=False, unset=unset, allowance=allowance).whole().text
+    return Scanner(text, lookup, quotes=False, allowance=allowance).whole().text
 
 
 def split_words(
     text: str,
-    lookup: Mapping[str, str],
+    lookup: Lookup,
     *,
     escape: str = "\\",
-    unset: set[str] | None = None,
     allowance: Allowance | None = None,
 ) -> list[str]:
     """Replace variables, remove quotes, and split at spaces outside quotes.
 
     Spaces that come out of an unquoted variable split too.
     """
-    return Scanner(text, lookup, escape=escape, unset=unset, allowance=allowance).whole().words
+    return Scanner(text, lookup, escape=escape, allowance=allowance).whole().words
 
 
 def shell_words(text: str, *, raw: bool) -> list[str]:
@@ -100,14 +107,13 @@ class Scanner:
     def __init__(
         self,
         text: str,
-        lookup: Mapping[str, str],
+        lookup: Lookup,
         *,
         escape: str = "\\",
         quotes: bool = True,
         raw_quotes: bool = False,
         raw_escapes: bool = False,
         keep_unset: bool = False,
-        unset: set[str] | None = None,
         allowance: Allowance | None = None,
     ) -> None:
         self.source = text
@@ -119,7 +125,6 @@ class Scanner:
         self.raw_quotes = raw_quotes
         self.raw_escapes = raw_escapes
         self.keep_unset = keep_unset
-        self.unset = unset
         self.allowance = allowance or Allowance()
 
     def peek(self) -> str:
@@ -212,7 +217,7 @@ class Scanner:
         name = self.name()
         if not name:
             return "$"
-        value = self.value(name)
+        value = self.lookup.get(name)
         if value is None:
             return f"${name}" if self.keep_unset else ""
         return value
@@ -239,12 +244,6 @@ class Scanner:
             self.at += 1
         return self.source[start : self.at]
 
-    def value(self, name: str) -> str | None:
-        value = self.lookup.get(name)
-        if value is None and self.unset is not None:
-            self.unset.add(name)
-        return value
-
     def braces(self) -> str:
         """``${...}``, from the opening brace on."""
         self.next()
@@ -257,7 +256,7 @@ class Scanner:
         if not operator:
             raise WordError("syntax error: missing '}'")
         if operator == "}":
-            value = self.value(name)
+            value = self.lookup.get(name)
             return f"${{{name}}}" if value is None and self.keep_unset else value or ""
         if operator == "/":
             return self.replaced(name)
@@ -280,7 +279,7 @@ class Scanner:
 
     def defaulted(self, name: str, operator: str) -> str:
         word = self.argument("}", raw_escapes=False, missing="syntax error: missing '}'")
-        value = self.lookup.get(name)  # the text provides for a variable that is not set
+        value = self.lookup.get(name)
         if value is None and self.keep_unset:
             return f"${{{name}{operator}{word}}}"
         present = bool(value) if operator[0] == ":" else value is not None
@@ -295,7 +294,7 @@ class Scanner:
 
     def trimmed(self, name: str, operator: str) -> str:
         word = self.argument("}", raw_escapes=True, missing="syntax error: missing '}'")
-        value = self.value(name)
+        value = self.lookup.get(name)
         if value is None and self.keep_unset:
             return f"${{{name}{operator}{word}}}"
         longest = word.startswith(operator)
@@ -309,7 +308,7 @@ class Scanner:
             self.next()
         word = self.argument("/", raw_escapes=True, missing="syntax error: missing '/' in ${}")
         replacement = self.argument("}", raw_escapes=True, missing="syntax error: missing '}'")
-        value = self.value(name)
+        value = self.lookup.get(name)
         if value is None and self.keep_unset:
             return f"${{{name}/{word}/{replacement}}}"
         if not everywhere:

@@ -34,6 +34,7 @@ class From:
     image: str
     name: str | None = None  # in lower case
     platform: str | None = None
+    comments: tuple[str, ...] = ()  # directly above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Arg:
 
     span: Span
     pairs: tuple[tuple[str, str | None], ...]
+    comments: tuple[str, ...] = ()  # directly above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ class Env:
 
     span: Span
     pairs: Pairs
+    legacy: bool = False  # written as ENV NAME VALUE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,7 @@ class Label:
 
     span: Span
     pairs: Pairs
+    legacy: bool = False  # written as LABEL NAME VALUE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,4 @@ def joined(sources: Sequence[Source]) -> Source:
                 f"the escape character differs from that of {first.name}",
                 hint="Dockerfiles that are read as one have the same escape directive",
             )
-    return replace(
-        first,
-        lines=tuple(line for source in sources for line in source.lines),
-        warnings=tuple(text for source in sources for text in source.warnings),
-    )
+    return replace(first, lines=tuple(line for source in sources for line in source.lines))

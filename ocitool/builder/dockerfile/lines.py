@@ -60,10 +60,17 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A logical line: one instruction, not yet understood."""
+    """A logical line: one instruction, not yet understood.
+
+    ``comments`` are those of the lines directly above, without the ``#``.  ``empty_continuation``
+    is the number of the last line of its text if there is an empty line within, which BuildKit
+    will refuse some day, otherwise 0.
+    """
 
     span: Span
     heredocs: tuple[Heredoc, ...] = ()
+    comments: tuple[str, ...] = ()
+    empty_continuation: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +85,6 @@ class Source:
     directives: Mapping[str, str] = field(default_factory=dict, hash=False)
     directive_lines: Mapping[str, int] = field(default_factory=dict, hash=False)  # from 1
     lines: tuple[Line, ...] = ()
-    warnings: tuple[str, ...] = ()
 
     @property
     def escape(self) -> str:
@@ -117,7 +123,7 @@ class _Splitter:
         # What stands behind the last newline is a line only if there is something.
         self.physical = physical if physical[-1] else physical[:-1]
         self.at = 0  # lines that were read, so the number of the last one
-        self.warnings: list[str] = []
+        self.comments: list[str] = []  # of the lines directly above the current one
 
     def split(self) -> Source:
         directives, numbers = self.directives()
@@ -127,13 +133,14 @@ class _Splitter:
             line = self.logical_line(escape)
             if line is not None:
                 lines.append(line)
+            if self.at in numbers.values():
+                self.comments.clear()  # a directive describes nothing
         return Source(
             name=self.source.name,
             physical=self.source.physical,
             directives=directives,
             directive_lines=numbers,
             lines=tuple(lines),
-            warnings=tuple(self.warnings),
         )
 
     def directives(self) -> tuple[dict[str, str], dict[str, int]]:
@@ -169,23 +176,20 @@ class _Splitter:
         """Read one instruction; None for a comment or a blank line."""
         text = self.next().lstrip()
         if not text or text.startswith("#"):
+            self.comment(text.removeprefix("#").strip())
             return None
         first = self.at
         part, goes_on = _join(text, escape)
         parts = [part]
-        empty = 0
+        empty = False
         while goes_on and self.at < len(self.physical):
             text = self.next()
             if not text.strip():
-                empty = empty or self.at
+                empty = True
             elif not text.lstrip().startswith("#"):
                 part, goes_on = _join(text, escape)
                 parts.append(part)
-        if empty:
-            self.warnings.append(
-                f"{self.source.name}:{empty}: NoEmptyContinuation: "
-                "an empty line inside a continued instruction; it will become an error"
-            )
+        last = self.at
         joined = "".join(parts).strip()
         self.check(joined, first)
         documents = self.heredocs(joined, first)
@@ -196,7 +200,21 @@ class _Splitter:
             name=self.source.name,
             lines=self.source.physical[first - 1 : self.at],
         )
-        return Line(span=span, heredocs=documents)
+        comments = tuple(self.comments)
+        self.comments.clear()
+        return Line(
+            span=span,
+            heredocs=documents,
+            comments=comments,
+            empty_continuation=last if empty else 0,
+        )
+
+    def comment(self, text: str) -> None:
+        """Keep a comment; a blank line, or a comment without text, separates it from others."""
+        if text:
+            self.comments.append(text)
+        else:
+            self.comments.clear()
 
     def check(self, text: str, first: int) -> None:
         if not text:

@@ -81,7 +81,17 @@ def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
 
 def parse_files(files: Sequence[tuple[str, bytes]]) -> Dockerfile:
     """Parse several files, names and texts, as one Dockerfile; raises as `parse`."""
-    source = joined([split(text, name=name) for name, text in files])
+    return parse_lines(joined([split(text, name=name) for name, text in files]))
+
+
+def parse_lines(
+    source: Source, notice: Callable[[Statement], object] = lambda _: None
+) -> Dockerfile:
+    """Parse the logical lines of a Dockerfile; *notice* gets each before its words are looked at.
+
+    Raises:
+        DockerfileError: as `parse`.
+    """
     name = source.name
     if not source.lines:
         raise DockerfileError(
@@ -89,9 +99,9 @@ def parse_files(files: Sequence[tuple[str, bytes]]) -> Dockerfile:
         )
     global_args: list[Arg] = []
     stages: list[tuple[From, list[Instruction]]] = []
-    warnings = [*_unsupported_checks(source), *source.warnings]
+    warnings: list[str] = []
     for line in source.lines:
-        instruction = _instruction(source, line)
+        instruction = _instruction(source, line, notice)
         if isinstance(instruction, Arg):
             warnings += _unusable_names(instruction)
         if isinstance(instruction, OnBuild):
@@ -182,22 +192,15 @@ def _failing_trigger(on_build: OnBuild) -> Iterator[str]:
         )
 
 
-def _instruction(source: Source, line: Line) -> Instruction | From:
+def _instruction(
+    source: Source, line: Line, notice: Callable[[Statement], object]
+) -> Instruction | From:
     try:
         statement = Statement.of(line, source.escape)
+        notice(statement)
         return _function(statement.word)(statement)
     except FormatError as error:
         raise line.span.error(error.message, hint=error.hint) from error
-
-
-def _unsupported_checks(source: Source) -> Iterator[str]:
-    """Yield a warning for ``# check=``, which would be without effect silently."""
-    if "check" in source.directives:
-        line = source.directive_lines["check"]
-        yield (
-            f"{source.name}:{line}: check={source.directives['check']}: "
-            "build checks are not supported, and this line has no effect"
-        )
 
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")

@@ -51,6 +51,7 @@ class Statement:
     rest: str
     heredocs: tuple[Heredoc, ...]
     escape: str
+    comments: tuple[str, ...] = ()  # directly above
 
     @classmethod
     def of(cls, line: Line, escape: str) -> Statement:
@@ -63,6 +64,7 @@ class Statement:
             rest=rest.strip(),
             heredocs=line.heredocs,
             escape=escape,
+            comments=line.comments,
         )
 
     def only_argument(self) -> str:
@@ -100,7 +102,11 @@ def parse_from(statement: Statement) -> From:
             "FROM requires either one or three arguments", hint="write FROM image AS name"
         )
     return From(
-        span=statement.span, image=words[0], name=name, platform=flags.get("platform") or None
+        span=statement.span,
+        image=words[0],
+        name=name,
+        platform=flags.get("platform") or None,
+        comments=statement.comments,
     )
 
 
@@ -114,21 +120,19 @@ def parse_arg(statement: Statement) -> Arg:
         pairs.append((name, value if equals else None))
     if not pairs:
         raise FormatError("ARG requires at least one argument")
-    return Arg(span=statement.span, pairs=tuple(pairs))
+    return Arg(span=statement.span, pairs=tuple(pairs), comments=statement.comments)
 
 
 def parse_env(statement: Statement) -> Env:
     parse_flags(statement.flags)
-    return Env(
-        span=statement.span, pairs=arguments.parse_pairs(statement.rest, statement.escape, "ENV")
-    )
+    pairs, legacy = arguments.parse_pairs(statement.rest, statement.escape, "ENV")
+    return Env(span=statement.span, pairs=pairs, legacy=legacy)
 
 
 def parse_label(statement: Statement) -> Label:
     parse_flags(statement.flags)
-    return Label(
-        span=statement.span, pairs=arguments.parse_pairs(statement.rest, statement.escape, "LABEL")
-    )
+    pairs, legacy = arguments.parse_pairs(statement.rest, statement.escape, "LABEL")
+    return Label(span=statement.span, pairs=pairs, legacy=legacy)
 
 
 def parse_cmd(statement: Statement) -> Cmd:

@@ -7,16 +7,23 @@ those that make a layer become vertices: see `steps`.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from ocitool.builder.checks import instructions as checks
+from ocitool.builder.checks.linter import Linter
+from ocitool.builder.checks.options import CheckOptions
+from ocitool.builder.checks.rules import RULES
+from ocitool.builder.checks.syntax import no_empty_continuation
 from ocitool.builder.definition import HistoryEntry, Surroundings
 from ocitool.builder.dockerfile import instructions as do
-from ocitool.builder.dockerfile.expand import split_words
-from ocitool.builder.dockerfile.parser import Dockerfile, parse
+from ocitool.builder.dockerfile.expand import Variables, expand_raw, split_words
+from ocitool.builder.dockerfile.lines import Span, split
+from ocitool.builder.dockerfile.parser import Dockerfile, parse_lines
 from ocitool.builder.dockerfile.values import parse_port, parse_stop_signal
 from ocitool.builder.frontend import history
+from ocitool.builder.frontend.outline import Argument
 from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import DockerfileError, FormatError
 from ocitool.oci.config import ImageConfig, RunConfig
@@ -32,21 +39,41 @@ class StageState:
     """The state of a stage at one line."""
 
     file: Dockerfile
+    linter: Linter
     scope: Scope
     platform: Platform
     run: RunConfig  # but for the environment, which is the scope's: see `config`
+    span: Span  # the instruction that is evaluated
     vertex: int = 0  # whose file system the stage has now
     around: Surroundings = field(default_factory=Surroundings)  # of each RUN
     base: ImageConfig | None = None  # None: scratch
     author: str = ""
     history: list[HistoryEntry] = field(default_factory=list)
     history_size: int = 0  # characters
-    has_cmd: bool = False  # whether CMD was given in this stage
-    unset: set[str] = field(default_factory=set)  # undefined variables that were used
+    has_workdir: bool = False  # whether WORKDIR was given in this file
+    only_once: dict[type, Span] = field(default_factory=dict)  # of which the last one counts
+    #: Of ARGs of this stage; None for those whose value is that of the global ARG.
+    arguments: dict[str, Argument | None] = field(default_factory=dict)
 
     def expand(self, text: str) -> str:
         """Expand variables as they are now."""
-        return self.scope.expand(text, self.file.escape, self.unset)
+        used = Variables(self.scope.values)
+        try:
+            return self.scope.expand(text, self.file.escape, used)
+        finally:
+            self._check(used)
+
+    def expand_document(self, text: str) -> str:
+        """Expand variables in the content of a heredoc."""
+        used = Variables(self.scope.values)
+        try:
+            return expand_raw(text, used, allowance=self.scope.allowance)
+        finally:
+            self._check(used)
+
+    def _check(self, used: Variables) -> None:
+        scope = self.scope
+        checks.undefined_var(self.linter, self.span, used.unset, scope.declared, scope.values)
 
     @property
     def config(self) -> RunConfig:
@@ -90,6 +117,7 @@ def configure(state: StageState, instruction: do.Instruction) -> None:
     Raises:
         DockerfileError: a value is invalid once its variables are expanded.
     """
+    state.span = instruction.span
     try:
         table = _TABLE if is_configuration(instruction) else _OF_CHANGES
         table[type(instruction)](state, instruction)
@@ -106,15 +134,22 @@ def is_configuration(instruction: do.Instruction) -> bool:
 
 def _arg(state: StageState, arg: do.Arg) -> None:
     values = []
+    names = (name for name, _ in arg.pairs)
+    checks.secrets_used_in_arg_or_env(state.linter, "ARG", arg.span, names)
     for name, default in arg.pairs:
-        value = state.scope.declare(name, None if default is None else state.expand(default))
+        text = None if default is None or name in state.scope.given else state.expand(default)
+        value = state.scope.declare(name, text)
         values.append((name, value))
+        is_global = text is None and name not in state.scope.given and name in state.scope.globals
+        state.arguments[name] = None if is_global else Argument.of(arg, name, value)
     state.add_history(history.arg(values))
 
 
 def _env(state: StageState, env: do.Env) -> None:
     # All of one instruction see the environment before it.
     pairs = {state.expand(name): state.expand(value) for name, value in env.pairs}
+    checks.legacy_key_value_format(state.linter, env)
+    checks.secrets_used_in_arg_or_env(state.linter, "ENV", env.span, pairs)
     for name, value in pairs.items():
         if not name:
             raise FormatError("ENV names can not be blank")
@@ -124,6 +159,7 @@ def _env(state: StageState, env: do.Env) -> None:
 
 def _label(state: StageState, label: do.Label) -> None:
     pairs = {state.expand(name): state.expand(value) for name, value in label.pairs}
+    checks.legacy_key_value_format(state.linter, label)
     if "" in pairs:
         raise FormatError("LABEL names can not be blank")
     state.run = replace(state.run, labels={**state.run.labels, **pairs})
@@ -131,15 +167,18 @@ def _label(state: StageState, label: do.Label) -> None:
 
 
 def _cmd(state: StageState, cmd: do.Cmd) -> None:
+    checks.multiple_instructions_disallowed(state.linter, cmd, state.only_once)
+    checks.json_args_recommended(state.linter, cmd, shell_is_set=bool(state.run.shell))
     state.run = replace(state.run, cmd=state.command(cmd.command))
-    state.has_cmd = True
     state.add_history(history.command("CMD", state.command(cmd.command)))
 
 
 def _entrypoint(state: StageState, entrypoint: do.Entrypoint) -> None:
+    checks.multiple_instructions_disallowed(state.linter, entrypoint, state.only_once)
+    checks.json_args_recommended(state.linter, entrypoint, shell_is_set=bool(state.run.shell))
     command = state.command(entrypoint.command)
     # A base's CMD was made for the base's ENTRYPOINT.
-    cmd = state.run.cmd if state.has_cmd else None
+    cmd = state.run.cmd if do.Cmd in state.only_once else None
     state.run = replace(state.run, entrypoint=command, cmd=cmd)
     state.add_history(history.command("ENTRYPOINT", command))
 
@@ -165,16 +204,16 @@ def _volume(state: StageState, volume: do.Volume) -> None:
 
 
 def _expose(state: StageState, expose: do.Expose) -> None:
-    scope, escape, unset = state.scope, state.file.escape, state.unset
+    scope, escape = state.scope, state.file.escape
     words = [
         word
         for text in expose.ports
-        for word in split_words(
-            text, scope.values, escape=escape, unset=unset, allowance=scope.allowance
-        )
+        for word in split_words(text, scope.values, escape=escape, allowance=scope.allowance)
     ]
     ports: list[str] = []
     for word in words:
+        checks.expose_proto_casing(state.linter, expose.span, word)
+        checks.expose_invalid_format(state.linter, expose.span, word)
         ports += parse_port(word)
         if len(ports) > _MOST_PORTS:
             raise FormatError("EXPOSE has too many ports")
@@ -190,6 +229,7 @@ def _stop_signal(state: StageState, stop: do.StopSignal) -> None:
 
 
 def _healthcheck(state: StageState, check: do.Healthcheck) -> None:
+    checks.multiple_instructions_disallowed(state.linter, check, state.only_once)
     if check.none or check.command is None:
         test: dict[str, Any] = {"Test": ["NONE"]}
     else:
@@ -243,15 +283,12 @@ def _workdir(state: StageState, workdir: do.Workdir) -> None:
 _OF_CHANGES: dict[type, Callable[[StageState, Any], None]] = {do.Workdir: _workdir}
 
 
-def undefined(state: StageState, instruction: do.Instruction) -> Iterator[str]:
-    """Yield a warning for each variable that *instruction* used and nothing has set."""
-    for variable in sorted(state.unset):
-        yield f"{instruction.span}: usage of undefined variable '${variable}'"
-    state.unset.clear()
-
-
 #: Of a Dockerfile alone; docker says the same of these.
 _NOT_CHANGES: Final = (do.Arg, do.Maintainer, do.Run, do.Copy, do.Add)
+#: Other checks are about the style of a Dockerfile.
+_CHECKS: Final = CheckOptions(
+    skip=frozenset(RULES.keys() - {"NoEmptyContinuation", "UndefinedVar"})
+)
 
 
 def changed(changes: Sequence[str], warn: Callable[[str], object]) -> RunConfig:
@@ -265,12 +302,17 @@ def changed(changes: Sequence[str], warn: Callable[[str], object]) -> RunConfig:
     if not any(change.strip() for change in changes):
         raise DockerfileError("file with no instructions", name="--change")
     text = "\n".join(["FROM scratch", *changes])
-    file = parse(text.encode("utf-8", "surrogateescape"), name="--change")
+    source = split(text.encode("utf-8", "surrogateescape"), name="--change")
+    file = parse_lines(source)
+    linter = Linter(_CHECKS, lambda warning: warn(str(warning)))
+    no_empty_continuation(linter, source)
     state = StageState(
         file=file,
+        linter=linter,
         scope=Scope(given={}, globals={}, consumed=set()),
         platform=this_platform(),
         run=RunConfig(),
+        span=file.stages[0].from_.span,
     )
     for warning in file.warnings:
         warn(warning)
@@ -281,6 +323,4 @@ def changed(changes: Sequence[str], warn: Callable[[str], object]) -> RunConfig:
             word = type(instruction).__name__.lower()
             raise file.error(instruction.span, f"{word} is not a valid change command")
         configure(state, instruction)
-        for warning in undefined(state, instruction):
-            warn(warning)
     return state.config

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ocitool.builder.checks.bases import invalid_base_image_platform
+from ocitool.builder.checks.instructions import copy_ignored_file
+from ocitool.builder.checks.linter import Linter
+from ocitool.builder.checks.options import CHECK_ARG, NO_CHECKS
 from ocitool.builder.definition import (
     Definition,
     Graph,
@@ -21,18 +25,20 @@ from ocitool.builder.definition import (
 )
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
+from ocitool.builder.dockerfile.values import source_kind
 from ocitool.builder.frontend import steps
 from ocitool.builder.frontend.evaluate import (
     StageState,
     configure,
     is_configuration,
-    undefined,
 )
 from ocitool.builder.frontend.images import SCRATCH, Images
 from ocitool.builder.frontend.last_word import last_word
 from ocitool.builder.frontend.locations import location_of
+from ocitool.builder.frontend.outline import Outline, outline_of
 from ocitool.builder.frontend.stages import (
     Stage,
+    check_defaults,
     global_scope,
     needed,
     no_triggers,
@@ -72,6 +78,8 @@ class Arguments:
     first_base: str = ""  # the image of the first FROM, whatever that names
     no_cache_filter: tuple[str, ...] = ()  # stages whose steps are executed again
     around: Surroundings = field(default_factory=Surroundings)  # of each RUN
+    #: Returns what of a path is excluded from the build context; see `checks.ignored`.
+    ignored: Callable[[str], str] = field(default=lambda _: "", hash=False, compare=False)
 
 
 def define(
@@ -79,17 +87,46 @@ def define(
     arguments: Arguments,
     resolver: Resolver,
     warn: Callable[[str], None],
+    linter: Linter | None = None,
 ) -> Definition:
-    """Evaluate *file* and return what has to be built; *warn* gets each warning.
+    """Evaluate *file* and return what has to be built.
+
+    *warn* gets each warning, *linter* what the checks find; without one nothing is checked.
 
     Raises:
         DockerfileError: a value is invalid once its variables are expanded; with the line.
-        BuildError: a stage is missing, or needs itself.
+        BuildError: a stage is missing, or needs itself; or a warning of *linter* is an error.
         OcitoolError: what *resolver* raises, with the line.
     """
-    for text in file.warnings:
-        warn(text)
-    return _Frontend(file, arguments, resolver, warn).define()
+    linter = linter or Linter(NO_CHECKS)
+    definition = _Frontend(file, arguments, resolver, warn, linter).define()
+    linter.raise_errors()
+    return definition
+
+
+def check(
+    file: Dockerfile,
+    arguments: Arguments,
+    resolver: Resolver,
+    warn: Callable[[str], None],
+    linter: Linter,
+) -> None:
+    """Evaluate *file* for its checks: all stages, but with a target only what that needs.
+
+    Raises as `define`.
+    """
+    _Frontend(file, arguments, resolver, warn, linter).evaluate(everything=not arguments.target)
+    linter.raise_errors()
+
+
+def outline(
+    file: Dockerfile,
+    arguments: Arguments,
+    resolver: Resolver,
+    warn: Callable[[str], None],
+) -> Outline:
+    """Return what a build of the target can be given; raises as `define`."""
+    return _Frontend(file, arguments, resolver, warn, Linter(NO_CHECKS)).outline()
 
 
 class _Frontend:
@@ -99,9 +136,13 @@ class _Frontend:
         arguments: Arguments,
         resolver: Resolver,
         warn: Callable[[str], None],
+        linter: Linter,
     ) -> None:
+        for text in file.warnings:
+            warn(text)
         self._file = file
         self._warn = warn
+        self._linter = linter
         self._arguments = arguments
         self._target = arguments.target
         self._around = arguments.around
@@ -112,22 +153,36 @@ class _Frontend:
         if epoch is not None:
             given[EPOCH] = str(epoch)  # an ARG may ask for it
         automatic = platform_args(arguments.platform, arguments.build_platform, arguments.target)
+        check_defaults(linter, file, automatic)
         self._globals = global_scope(file, automatic, given)
         declared = self._globals.values.get(EPOCH)
         self._epoch = source_date_epoch(arguments.build_args, arguments.epoch, declared)
         self._graph = Graph()
         self._context = self._graph.add(LocalContext())
         self._images = Images(file, self._graph, resolver, arguments.platform)
+        self._stages: dict[int, Stage] = {}  # that are evaluated, with their triggers
         self._done: dict[int, StageState] = {}
 
-    def define(self) -> Definition:
-        stages = resolve(self._file, self._globals, self._arguments.first_base)
+    def evaluate(self, *, everything: bool = False) -> Stage:
+        """Evaluate the stages that the target needs, or all; returns the target."""
+        stages = resolve(self._file, self._globals, self._linter, self._arguments.first_base)
         target = target_of(stages, self._target)
-        needed(self._file, stages, target, no_triggers)
-        for stage in needed(self._file, stages, target, self._triggers):
+        wanted = stages if everything else (target,)
+        needed(self._file, stages, wanted, no_triggers)
+        for stage in needed(self._file, stages, wanted, self._triggers):
+            self._stages[stage.index] = stage
             self._done[stage.index] = self._stage(stage)
         self._warn_of_unused()
         self._warn_of_unknown(stages)
+        return target
+
+    def outline(self) -> Outline:
+        target = self.evaluate()
+        arguments = {index: state.arguments for index, state in self._done.items()}
+        return outline_of(self._file, self._globals, target, self._stages, arguments)
+
+    def define(self) -> Definition:
+        target = self.evaluate()
         state = self._done[target.index]
         base = state.base
         return Definition(
@@ -182,8 +237,6 @@ class _Frontend:
                     name = f"{_prefix(stage, at + 1, total)} {text}"
                     self._step(stage, state, instruction, location, name)
                     at += state.vertex != before  # what is not shown counts in the total alone
-            for warning in undefined(state, instruction):
-                self._warn(warning)
         return state
 
     def _begin(self, stage: Stage) -> StageState:
@@ -194,8 +247,8 @@ class _Frontend:
                 run=self._inherited(before.run),
                 scope=before.scope.copy(),
                 history=list(before.history),
-                has_cmd=False,
-                unset=set(),
+                only_once={},
+                arguments={},
             )
         platform = self._images.platform_of(stage)
         run, base, vertex = RunConfig(working_dir="/"), None, self._images.scratch
@@ -213,6 +266,8 @@ class _Frontend:
         scope.inherit(run.environment())
         return StageState(
             file=self._file,
+            linter=self._linter,
+            span=stage.parsed.from_.span,
             scope=scope,
             platform=platform,
             run=run,
@@ -229,12 +284,8 @@ class _Frontend:
     def _from(self, stage: Stage, reference: str, platform: Platform) -> tuple[int, ImageConfig]:
         location = location_of(self._file, stage.parsed.from_.span)
         image = self._images.base(stage, reference)
-        actual = image.config.platform
-        if (actual.os, actual.architecture) != (platform.os, platform.architecture):
-            self._warn(
-                f"{location}: InvalidBaseImagePlatform: Base image {reference} was pulled with"
-                f' platform "{actual}", expected "{platform}" for current build'
-            )
+        span = stage.parsed.from_.span
+        invalid_base_image_platform(self._linter, span, reference, image.config, platform)
         vertex = SourceImage(reference=reference, platform=platform, digest=image.digest)
         name = f"{_prefix(stage, 1, _count_steps(stage))} FROM {reference}"
         return self._graph.add(vertex, location, name), image.config
@@ -248,6 +299,7 @@ class _Frontend:
         name: str,
     ) -> None:
         vertex: Step | None
+        state.span = instruction.span
         if isinstance(instruction, do.Run):
             vertex, created_by = steps.run(state, instruction)
         elif isinstance(instruction, do.Workdir):
@@ -259,6 +311,9 @@ class _Frontend:
                 state, instruction, source, called, lambda file: self._graph.add(file, location)
             )
             self._warn_of_slashes(instruction, location)
+            if name_of_source is None:
+                paths = [path for path in vertex.paths if source_kind(path) == "path"]
+                copy_ignored_file(self._linter, instruction, paths, self._arguments.ignored)
         else:
             raise AssertionError(f"neither configuration nor a step: {instruction}")
         if vertex is None:
@@ -298,7 +353,8 @@ class _Frontend:
                 )
 
     def _warn_of_unused(self) -> None:
-        unused = set(self._globals.given) - self._globals.consumed - PREDEFINED - {EPOCH}
+        known = PREDEFINED | {EPOCH, CHECK_ARG}
+        unused = set(self._globals.given) - self._globals.consumed - known
         if unused:
             names = ", ".join(sorted(unused))
             self._warn(f"one or more build args were not consumed: {names}")

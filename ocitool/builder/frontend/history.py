@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ocitool.builder.definition import Copy
 from ocitool.builder.dockerfile.durations import format_duration
+from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.builder.frontend.http_files import shown_url
 
 _DURATIONS: Final = ("Interval", "Timeout", "StartPeriod", "StartInterval")
@@ -62,36 +63,3 @@ def healthcheck(check: Mapping[str, Any]) -> str:
     fields = [f"Test:[{' '.join(check['Test'])}]"]
     fields += [f"{name}:{format_duration(check.get(name, 0))}" for name in _DURATIONS]
     return f"HEALTHCHECK {{{' '.join(fields)} Retries:{check.get('Retries', 0)}}}"
-
-
-_ESCAPES: Final = {
-    "\a": r"\a",
-    "\b": r"\b",
-    "\f": r"\f",
-    "\n": r"\n",
-    "\r": r"\r",
-    "\t": r"\t",
-    "\v": r"\v",
-    "\\": r"\\",
-    '"': r"\"",
-}
-
-
-def quoted(text: str) -> str:
-    """Return *text* in double quotes.
-
-    Source: Go, package strconv, Quote.
-    """
-    return f'"{"".join(map(_escaped, text))}"'
-
-
-def _escaped(character: str) -> str:
-    known = _ESCAPES.get(character)
-    if known is not None:
-        return known
-    number = ord(character)
-    if character == " " or character.isprintable():
-        return character
-    if number < 0x80:
-        return f"\\x{number:02x}"
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

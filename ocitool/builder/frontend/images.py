@@ -17,6 +17,7 @@ from ocitool.builder.frontend.locations import location_of
 from ocitool.builder.frontend.stages import ARG_HINT, Stage
 from ocitool.errors import BadDigest, BadReference, FormatError, OcitoolError
 from ocitool.oci.platform import Platform
+from ocitool.oci.reference import is_image_id
 from ocitool.suggestions import nearest
 
 SCRATCH: Final = "scratch"
@@ -51,9 +52,7 @@ class Images:
                 try:
                     self._bases[stage.index] = self._resolve(stage, reference, platform)
                 except (BadReference, BadDigest) as error:
-                    message = f'failed to parse stage name "{reference}": {error.message}'
-                    expanded = reference != stage.parsed.from_.image
-                    raise FormatError(message, hint=ARG_HINT if expanded else error.hint) from error
+                    raise _invalid(reference, stage, error) from error
         return self._bases[stage.index]
 
     def source(self, stage: Stage, reference: str, platform: Platform, location: Location) -> int:
@@ -76,3 +75,15 @@ class Images:
             if near := nearest(reference, earlier):
                 error.hint = f"did you mean {near}? No earlier stage is named {reference!r}"
             raise
+
+
+def _invalid(reference: str, stage: Stage, error: FormatError) -> FormatError:
+    """Return the error of a FROM that names no image: BuildKit's, and the reason as a hint."""
+    reason, hint = "invalid reference format", error.message
+    if is_image_id(reference):
+        reason, hint = error.message, ""
+    remedy = ARG_HINT if reference != stage.parsed.from_.image else error.hint
+    return FormatError(
+        f'failed to parse stage name "{reference}": {reason}',
+        hint="; ".join(filter(None, (hint, remedy))),
+    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from ocitool.builder.dockerfile.expand import WordError
-from ocitool.builder.dockerfile.instructions import Copy, Instruction, OnBuild
+from ocitool.builder.checks import bases as checks
+from ocitool.builder.checks.linter import Linter
+from ocitool.builder.dockerfile.expand import Variables, WordError
+from ocitool.builder.dockerfile.instructions import Copy, From, Instruction, OnBuild
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
 from ocitool.builder.frontend.variables import Scope
-from ocitool.errors import StageCycle, UnknownStage
+from ocitool.errors import DockerfileError, StageCycle, UnknownStage
 from ocitool.suggestions import suggest
 
 #: What to do where a FROM expands to something that is no image's name.
@@ -22,14 +24,16 @@ class Stage:
     """One stage with its FROM expanded.
 
     ``base`` is an earlier stage's number or an image's name; ``"scratch"`` is the empty image.
-    ``sources`` has for each ``--from`` text the stage or image that it names.  ``triggers`` are
-    the instructions that the base has recorded for it, known once `needed` has found the base.
+    ``sources`` has for each ``--from`` text the stage or image that it names.  ``arguments`` are
+    the names of ARGs that its FROM uses.  ``triggers`` are the instructions that the base has
+    recorded for it, known once `needed` has found the base.
     """
 
     parsed: ParsedStage
     base: int | str
     platform: str = ""
     sources: Mapping[str, int | str]
+    arguments: tuple[str, ...] = ()
     triggers: tuple[Instruction, ...] = ()
 
     @property
@@ -61,21 +65,36 @@ def global_scope(file: Dockerfile, automatic: Mapping[str, str], given: Mapping[
         scope.declare(name, value)
     for arg in file.global_args:
         for name, default in arg.pairs:
+            text = None
             try:
-                text = None if default is None else scope.expand(default, file.escape)
+                if default is not None and name not in given:
+                    text = scope.expand(default, file.escape)
             except WordError as error:
                 raise file.error(arg.span, str(error), hint=error.hint) from error
             scope.declare(name, text)
     return scope
 
 
-def resolve(file: Dockerfile, scope: Scope, first: str = "") -> tuple[Stage, ...]:
+def check_defaults(linter: Linter, file: Dockerfile, automatic: Mapping[str, str]) -> None:
+    """Check that each FROM names an image without build arguments, too."""
+    earlier: set[str] = set()
+    try:
+        scope = global_scope(file, automatic, {})
+        for stage in file.stages:
+            default = scope.expand(stage.from_.image, file.escape)
+            checks.invalid_default_arg_in_from(linter, stage.from_, default, earlier)
+            earlier.add(stage.from_.name or "")
+    except (WordError, DockerfileError):
+        return  # whether it is one with the build arguments, is found later
+
+
+def resolve(file: Dockerfile, scope: Scope, linter: Linter, first: str = "") -> tuple[Stage, ...]:
     """Expand each FROM, and find out what every stage refers to.
 
     *first* is the image of the first FROM, whatever that names.
 
     Raises:
-        DockerfileError: a FROM that expands to nothing.
+        DockerfileError: an image or a platform of a FROM expands to nothing.
         UnknownStage: a ``--from`` number that no earlier stage has.
         StageCycle: a stage that needs itself.
     """
@@ -83,11 +102,7 @@ def resolve(file: Dockerfile, scope: Scope, first: str = "") -> tuple[Stage, ...
     stages: list[Stage] = []
     for parsed in file.stages:
         origin = parsed.from_
-        try:
-            image = scope.expand(origin.image, file.escape)
-            platform = scope.expand(origin.platform or "", file.escape)
-        except WordError as error:
-            raise file.error(origin.span, str(error), hint=error.hint) from error
+        image, used = _expanded(file, scope, linter, origin, origin.image)
         if first and not stages:
             image = first
         if not image:
@@ -96,11 +111,48 @@ def resolve(file: Dockerfile, scope: Scope, first: str = "") -> tuple[Stage, ...
                 f"base name ({origin.image}) should not be blank",
                 hint=ARG_HINT,
             )
+        platform, more = _platform(file, scope, linter, origin)
         base: int | str = numbers.get(image.lower(), image)
-        stages.append(Stage(parsed=parsed, base=base, platform=platform, sources={}))
+        names = tuple({**used.found, **more.found})
+        stages.append(
+            Stage(parsed=parsed, base=base, platform=platform, sources={}, arguments=names)
+        )
         if origin.name:
             numbers[origin.name] = parsed.index
     return tuple(_with_sources(file, stage, numbers) for stage in stages)
+
+
+def _expanded(
+    file: Dockerfile, scope: Scope, linter: Linter, origin: From, text: str
+) -> tuple[str, Variables]:
+    """Expand a word of a FROM, and return the variables that it used."""
+    used = Variables(scope.values)
+    try:
+        return scope.expand(text, file.escape, used), used
+    except WordError as error:
+        raise file.error(origin.span, str(error), hint=error.hint) from error
+    finally:
+        declared = {**scope.declared, **scope.values}
+        checks.undefined_arg_in_from(linter, origin.span, used, declared)
+
+
+def _platform(
+    file: Dockerfile, scope: Scope, linter: Linter, origin: From
+) -> tuple[str, Variables]:
+    """Return the platform of a FROM, ``""`` without one, and the variables that it used."""
+    if origin.platform is None:
+        return "", Variables({})
+    platform, used = _expanded(file, scope, linter, origin, origin.platform)
+    checks.redundant_target_platform(linter, origin, used, platform)
+    checks.from_platform_flag_const_disallowed(linter, origin, used, platform)
+    if not platform:
+        near = "".join(suggest(name, scope.values) for name in sorted(used.unset))
+        raise file.error(
+            origin.span,
+            f"empty platform value from expression {origin.platform}{near}",
+            hint=ARG_HINT,
+        )
+    return platform, used
 
 
 def _with_sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> Stage:
@@ -155,9 +207,9 @@ def no_triggers(stage: Stage, base: Stage | None) -> tuple[Instruction, ...]:
 
 
 def needed(
-    file: Dockerfile, stages: tuple[Stage, ...], target: Stage, triggers: Triggers
+    file: Dockerfile, stages: tuple[Stage, ...], targets: Iterable[Stage], triggers: Triggers
 ) -> tuple[Stage, ...]:
-    """Return the stages that *target* needs, itself last, each after what it needs.
+    """Return the stages that *targets* need, and these, each after what it needs.
 
     They have their *triggers*, which are asked for once the stage below is complete: a trigger
     may need further stages.
@@ -175,6 +227,21 @@ def needed(
         complete[stage.index] = stage
         yield from (other for other in stage.sources.values() if isinstance(other, int))
 
+    for target in targets:
+        if target.index not in done:
+            _walk(file, stages, target, wanted, complete, done)
+    return tuple(done.values())
+
+
+def _walk(
+    file: Dockerfile,
+    stages: tuple[Stage, ...],
+    target: Stage,
+    wanted: Callable[[Stage], Iterator[int]],
+    complete: Mapping[int, Stage],
+    done: dict[int, Stage],
+) -> None:
+    """Add *target* to *done*, behind what it needs; *wanted* makes a stage *complete*."""
     # The path from the target to the current stage, each with what it still refers to.
     path = {target.index: wanted(target)}
     while path:
@@ -192,4 +259,3 @@ def needed(
             raise stage.parsed.from_.span.locate(error)
         elif other not in done:
             path[other] = wanted(stages[other])
-    return tuple(done.values())

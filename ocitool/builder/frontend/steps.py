@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ocitool.builder.checks import instructions as checks
 from ocitool.builder.chown_chmod import parse_chmod
 from ocitool.builder.definition import SCRIPTS, Copy, HttpFile, Run, Surroundings, Workdir
 from ocitool.builder.dockerfile import instructions as do
-from ocitool.builder.dockerfile.expand import expand_raw
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.builder.frontend import history
 from ocitool.builder.frontend.evaluate import StageState
@@ -47,7 +47,11 @@ def workdir(state: StageState, instruction: do.Workdir) -> tuple[Workdir | None,
 
     An empty path is the directory as it is.  Each has a layer, if an empty one, but for ``/``.
     """
-    path = state.absolute(state.expand(instruction.path))
+    written = state.expand(instruction.path)
+    if not state.has_workdir:
+        checks.workdir_relative_path(state.linter, instruction.span, written)
+    state.has_workdir = True
+    path = state.absolute(written)
     state.run = replace(state.run, working_dir=path)
     text = f"WORKDIR {path}"
     if path == "/":
@@ -101,14 +105,7 @@ def copy(
 def _texts(state: StageState, instruction: do.Copy | do.Add) -> dict[str, bytes]:
     texts = {}
     for heredoc in instruction.heredocs:
-        text = heredoc.content
-        if heredoc.expand:
-            text = expand_raw(
-                text,
-                state.scope.values,
-                unset=state.unset,
-                allowance=state.scope.allowance,
-            )
+        text = state.expand_document(heredoc.content) if heredoc.expand else heredoc.content
         texts[heredoc.name] = text.encode("utf-8", "surrogateescape")
     return texts
 

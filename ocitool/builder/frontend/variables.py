@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ocitool.builder.dockerfile.expand import Allowance, expand
+from ocitool.builder.dockerfile.expand import Allowance, Lookup, expand
 from ocitool.oci.platform import Platform
 from ocitool.oci.timestamps import parse_epoch
 
@@ -82,9 +82,10 @@ class Scope:
         """Every variable that is set here."""
         return self._values
 
-    def expand(self, text: str, escape: str, unset: set[str] | None = None) -> str:
+    def expand(self, text: str, escape: str, lookup: Lookup | None = None) -> str:
         """Return *text* with its variables replaced; see `dockerfile.expand`."""
-        return expand(text, self._values, escape=escape, unset=unset, allowance=self.allowance)
+        lookup = self._values if lookup is None else lookup
+        return expand(text, lookup, escape=escape, allowance=self.allowance)
 
     def set_env(self, name: str, value: str) -> None:
         """ENV: set, from here on and in the image."""

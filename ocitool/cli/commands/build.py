@@ -15,6 +15,7 @@ from ocitool.cli.build_options import (
     accepted,
     access,
     arguments,
+    call,
     image,
     outputs,
     proxies,
@@ -44,6 +45,7 @@ from ocitool.errors import BuildError, OcitoolError
     arguments.options,
     secrets.options,
     source.target,
+    call.options,
     image.config,
     source.images,
     outputs.exports,
@@ -74,13 +76,15 @@ def command(
     system: str,
     architecture: str,
     variant: str,
+    called: call.Call,
+    check: bool,
     progress: str,
     logfile: str | None,
     http_proxy: bool,
     tls_verify: bool,
     authfile: str | None,
     **fields: Any,
-) -> None:
+) -> int:
     """Build an image from a Dockerfile
 
     CONTEXT is the directory with the files for COPY and ADD, and the Dockerfile by default.  It is
@@ -93,9 +97,10 @@ def command(
     from ocitool.builder.build import build
     from ocitool.builder.options import BuildOptions, OutputsFailed
 
+    called = call.chosen(called, check=check)
     if fields["push"] and not fields["tags"] and not fields["outputs"]:
         raise click.UsageError("--push requires --tag: the names to push the image to")
-    if iidfile:
+    if iidfile and called.method == "build":
         with contextlib.suppress(OSError):
             os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build
     if source_date_epoch is not None and fields["timestamp"] is not None:
@@ -122,6 +127,8 @@ def command(
             authfile=authfile or "",
             **fields,
         )
+        if called.method != "build":
+            return call.answer(called, app, options, sink)
         failed: tuple[OcitoolError, ...] = ()
         with app.store(sink) as store:
             try:
@@ -134,6 +141,7 @@ def command(
             write_text(metadata_file, to_json(result.metadata(built), indent=2) + "\n")
     result.write_result(built, quiet=quiet)
     raise_all(failed)
+    return 0
 
 
 @contextlib.contextmanager

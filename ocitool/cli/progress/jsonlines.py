@@ -11,6 +11,7 @@ Every object has ``type`` and ``time`` (RFC 3339, UTC).  The other fields are th
     error          message detail hint exit_code
                                          (what ended the command; detail are further lines)
     notice         text level            (each text once; debug only with --debug)
+    check_warning  rule url detail file line excerpt
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ocitool.cli.errors import documents, exit_code
 from ocitool.cli.progress.renderer import Renderer
 from ocitool.cli.units import format_time
 from ocitool.progress import (
+    CheckWarning,
     Event,
     Notice,
     StepErred,
@@ -46,6 +48,7 @@ EVENTS: Final[Mapping[type[Event], str]] = {
     StepFinished: "step_finished",
     StepErred: "step_erred",
     Notice: "notice",
+    CheckWarning: "check_warning",
 }
 
 

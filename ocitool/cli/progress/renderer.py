@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
 from ocitool.cli.output import write
 from ocitool.cli.text import one_line, shortened
-from ocitool.progress import Event, Notice, StepStarted
+from ocitool.progress import CheckWarning, Event, Notice, StepStarted
 
 
 class Renderer:
@@ -16,7 +17,8 @@ class Renderer:
 
     ``emit`` never raises: if the stream is closed, nothing more is printed.  Each warning is
     printed once: at the end of a *build* (or of anything with steps), where its output does not
-    hide it, and immediately otherwise.  Debug messages are printed only with *debug*.
+    hide it, and immediately otherwise.  What the build checks found is printed at the end, with
+    *debug* in full.  Debug messages are printed only with *debug*.
     """
 
     def __init__(self, stream: TextIO, *, debug: bool = False, build: bool = False) -> None:
@@ -25,6 +27,7 @@ class Renderer:
         self._lock = threading.RLock()
         self._build = build
         self._warnings: dict[str, bool] = {}  # text -> was it shown?
+        self._checks: list[CheckWarning] = []
         self._gone = False
         self._error: BaseException | None = None  # that ended the ``with`` block
 
@@ -57,6 +60,9 @@ class Renderer:
             if isinstance(event, Notice):
                 self._take_notice(event)
                 return
+            if isinstance(event, CheckWarning):
+                self._checks.append(event)
+                return
             self._build = self._build or isinstance(event, StepStarted)
             self.show(event)
 
@@ -82,6 +88,13 @@ class Renderer:
         with self._lock:
             self.finish()
             self._show_warnings()
+            self._show_checks()
+
+    def _show_checks(self) -> None:
+        if self._checks:
+            for line in check_lines(self._checks, full=self._debug):
+                self.notice(line)
+            self._checks.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -94,6 +107,20 @@ class Renderer:
     ) -> None:
         self._error = error
         self.close()
+
+
+def check_lines(checks: Sequence[CheckWarning], *, full: bool) -> Iterator[str]:
+    """Yield what is shown of build checks, in the order of the lines; *full* adds the lines."""
+    count = "1 warning" if len(checks) == 1 else f"{len(checks)} warnings"
+    yield f"\n {count} found{'' if full else ' (use --debug to expand)'}:"
+    for check in sorted(checks, key=lambda check: (check.file, check.line)):
+        yield one_line(shortened(f" - {check.rule}: {check.detail} ({check.file}:{check.line})"))
+        if full:
+            if check.url:
+                yield f"More info: {check.url}"
+            for number, line in enumerate(check.excerpt, start=check.line):
+                yield one_line(shortened(f"{number:>4} | >>> {line}".rstrip()))
+            yield ""
 
 
 class Quiet(Renderer):

@@ -17,7 +17,7 @@ import pytest
 from ocitool import BuildOptions, Store, build
 from ocitool.image.archive.archive import load
 from ocitool.oci.platform import this_platform
-from ocitool.progress import Event, StepFinished, StepOutput, StepStarted
+from ocitool.progress import CheckWarning, Event, StepFinished, StepOutput, StepStarted
 from ocitool_runtime import get_isolation
 from tests.fixtures import images
 from tests.fixtures.tools import GROUP, PASSWD, install_tools
@@ -55,6 +55,7 @@ class Built:
     tars: list[bytes]
     events: RecordedEvents
     warnings: tuple[str, ...]
+    checks: tuple[CheckWarning, ...]
 
     @property
     def executed(self) -> list[str]:
@@ -121,7 +122,7 @@ class BuildFixture:
         document, tars = images.layout_image(layout, str(result.digest))
         with_layer = sum(not entry.get("empty_layer") for entry in document["history"])
         assert with_layer == len(tars) == len(document["rootfs"]["diff_ids"])
-        return Built(str(result.digest), document, tars, events, result.warnings)
+        return Built(str(result.digest), document, tars, events, result.warnings, result.checks)
 
     def image(self, name: str, *recipes: Mapping[str, Any], **fields: Any) -> None:
         """Put an image into the store: a layer for each recipe, ``config`` and more in *fields*."""

@@ -76,6 +76,7 @@ def test_warnings(project):
     text = "ARG G\nFROM scratch\nARG USED\nENV A=$USED$NOWHERE ${D:-fine}=1\n"
     args = {"USED": "1", "TYPO": "2", "G": "3", "http_proxy": "4"}
     assert project.build(text, build_args=args).warnings == (
-        "Dockerfile:4: usage of undefined variable '$NOWHERE'",
         "one or more build args were not consumed: TYPO",
+        "Dockerfile:4: UndefinedVar: Usage of undefined variable '$NOWHERE'",
+        "Dockerfile:4: UndefinedVar: Usage of undefined variable '$D'",
     )

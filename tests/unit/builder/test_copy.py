@@ -60,7 +60,7 @@ def test_of_several_files_for_one_name_the_last_one_counts_with_a_warning(projec
 def test_an_empty_destination_is_the_working_directory(sources):
     built = sources.build(scratch("WORKDIR /w", "COPY f $nothing"))
     assert sorted(built.tree) == ["w", "w/f"]
-    assert built.warnings == ("Dockerfile:3: usage of undefined variable '$nothing'",)
+    assert built.warnings == ("Dockerfile:3: UndefinedVar: Usage of undefined variable '$nothing'",)
 
 
 def test_wildcards(project):

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
+from ocitool.builder.checks.parsing import parse_checked
 from ocitool.builder.definition import Copy, ResolvedImage, Run, SourceImage, Workdir
-from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.frontend.frontend import Arguments, define
 from ocitool.errors import (
     BuildError,
@@ -35,9 +35,12 @@ def define_on(triggers, *lines, **arguments):
         run = RunConfig(on_build=tuple(triggers) if reference == "base" else ())
         return ResolvedImage(digest=DIGEST, config=ImageConfig(platform=platform, run=run))
 
-    file = parse("\n".join(lines).encode())
+    text = "\n".join(lines).encode()
+    file, linter = parse_checked(
+        text, name="Dockerfile", build_args={}, warn=lambda found: warnings.append(str(found))
+    )
     given = Arguments(platform=AMD64, build_platform=AMD64, **arguments)
-    return define(file, given, resolve, warnings.append), warnings
+    return define(file, given, resolve, warnings.append, linter), warnings
 
 
 def steps(made):
@@ -184,7 +187,7 @@ def test_the_escape_directive_is_for_the_lines_of_its_own_file():
 def test_undefined_variables_of_triggers_are_warned_of_at_the_from():
     _, warnings = define_on(("LABEL a=$nowhere", "ARG a-b=1"), "# x", "FROM base")
     arg, undefined = warnings
-    assert undefined == "Dockerfile:2: usage of undefined variable '$nowhere'"
+    assert undefined == "Dockerfile:2: UndefinedVar: Usage of undefined variable '$nowhere'"
     assert arg.startswith("Dockerfile:2: no instruction can refer to the variable that ARG a-b")
 
 

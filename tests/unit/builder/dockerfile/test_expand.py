@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ocitool.builder.dockerfile.expand import WordError, expand, expand_raw, split_words
+from ocitool.builder.dockerfile.expand import (
+    Variables,
+    WordError,
+    expand,
+    expand_raw,
+    split_words,
+)
 
 CASES = yaml.safe_load(
     (Path(__file__).parents[4] / "testdata/dockerfile/words.yaml").read_text(encoding="utf-8")
@@ -77,10 +83,11 @@ def test_heredocs_keep_their_quotes(text: str, expected: str) -> None:
     assert expand_raw(text, LOOKUP) == expected
 
 
-def test_tells_which_names_were_not_set() -> None:
-    unset: set[str] = set()
-    expand("$greeting $a ${b:-$c} '$d' ${e%x}", LOOKUP, unset=unset)
-    assert unset == {"a", "c", "e"}
+def test_which_names_were_looked_up_and_which_are_not_set() -> None:
+    used = Variables(LOOKUP)
+    expand("$greeting $a ${b:-$c} '$d' ${e%x} ${f/a/b} ${g+x} \\$h", used)
+    assert used.unset == {"a", "b", "c", "e", "f", "g"}  # a default hides none, as in BuildKit
+    assert used.found == {"greeting": "hello"}
 
 
 def test_nesting_has_an_end() -> None:

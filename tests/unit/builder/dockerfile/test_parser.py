@@ -19,6 +19,7 @@ from ocitool.builder.dockerfile.instructions import (
     User,
     Volume,
 )
+from ocitool.builder.dockerfile.lines import split
 from ocitool.builder.dockerfile.parser import Dockerfile, parse
 
 
@@ -54,12 +55,17 @@ def test_logical_lines(text: str, lines: list[str]) -> None:
     assert texts(text) == lines
 
 
-def test_an_empty_line_in_a_continuation_is_a_warning() -> None:
-    dockerfile = parse(b"FROM a\nRUN b \\\n\n  c\n", name="D")
-    assert dockerfile.stages[0].instructions[0].span.text == "RUN b   c"
-    assert [warning.split(": ")[:2] for warning in dockerfile.warnings] == [
-        ["D:3", "NoEmptyContinuation"]
-    ]
+def test_an_empty_line_in_a_continuation_is_left_out() -> None:
+    text = b"FROM a\nRUN b \\\n\n  c <<E\nd\nE\nRUN e \\\n # f\n  g\n"
+    first, found, other = split(text, name="D").lines
+    assert found.span.text == "RUN b   c <<E" and found.span.last == 6
+    assert [each.empty_continuation for each in (first, found, other)] == [0, 4, 0]
+
+
+def test_comments_directly_above_belong_to_an_instruction() -> None:
+    lines = ("# syntax=docker/dockerfile:1", "#a b", "  # c", "FROM x", "# d", "", "RUN y")
+    text = "\n".join((*lines, "# e", "#", "# f", "RUN z", "RUN z")).encode()
+    assert [line.comments for line in split(text).lines] == [("a b", "c"), (), ("f",), ()]
 
 
 @pytest.mark.parametrize(
@@ -102,13 +108,10 @@ def test_a_name_of_arg_that_no_variable_has_is_a_warning(name, warning, before) 
         ("FROM b\n# check=skip=all\n", None),
     ],
 )
-def test_checks_are_a_warning_where_they_would_count(before: str, line: int | None) -> None:
-    dockerfile = parse(f"{before}FROM a\nRUN b \\\n c".encode(), name="D")
-    assert dockerfile.stages[-1].instructions[0].span.text == "RUN b  c"
-    expected = (
-        f"D:{line}: check=skip=all: build checks are not supported, and this line has no effect"
-    )
-    assert dockerfile.warnings == (() if line is None else (expected,))
+def test_checks_are_a_directive_at_the_top(before: str, line: int | None) -> None:
+    source = split(f"{before}FROM a\nRUN b \\\n c".encode(), name="D")
+    assert source.directive_lines.get("check") == line
+    assert source.directives.get("check") == (None if line is None else "skip=all")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""The answers as JSON: BuildKit's ``result.json`` of each call.
+
+Source: BuildKit, frontend/subrequests: lint, outline, targets.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+from typing import Any
+
+from ocitool.builder.calls.results import Asked, CheckResult, OutlineResult, TargetsResult
+from ocitool.builder.checks.rules import RULES
+from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.frontend.outline import Argument, Secret
+from ocitool.errors import OcitoolError
+from ocitool.progress import CheckWarning
+
+
+def checks_document(result: CheckResult) -> dict[str, Any]:
+    """``frontend.lint``."""
+    document: dict[str, Any] = {
+        "warnings": [_warning(warning) for warning in result.warnings],
+        "sources": [
+            {"filename": result.file.name, "data": _data(result.file), "language": "Dockerfile"}
+        ],
+    }
+    if result.error is not None:
+        document["buildError"] = {
+            "message": error_message(result.error, unparsed=result.unparsed),
+            "location": _location(_numbers(result.error.line, len(result.error.excerpt))),
+        }
+    return document
+
+
+def outline_document(result: OutlineResult) -> dict[str, Any]:
+    """``frontend.outline``."""
+    outline = result.outline
+    return _filled(
+        {
+            "name": outline.name,
+            "description": outline.description,
+            "args": [_argument(argument) for argument in outline.arguments],
+            "secrets": [_secret(secret) for secret in outline.secrets],
+            "ssh": [_secret(agent) for agent in outline.ssh],
+            "sources": [_data(result.file)],
+        }
+    )
+
+
+def targets_document(result: TargetsResult) -> dict[str, Any]:
+    """``frontend.targets``."""
+    return {
+        "targets": [
+            _filled(
+                {
+                    "name": target.name,
+                    "default": target.default,
+                    "description": target.description,
+                    "base": target.base,
+                    "platform": target.platform,
+                    "location": _location(_lines(target.span)),
+                }
+            )
+            for target in result.targets
+        ],
+        "sources": [_data(result.file)],
+    }
+
+
+def error_message(error: OcitoolError, *, unparsed: bool) -> str:
+    """Return the message of an error, with the line of what could not be parsed, as BuildKit."""
+    if unparsed and error.line:
+        return f"dockerfile parse error on line {error.line}: {error.message}"
+    return error.message
+
+
+def _warning(warning: CheckWarning) -> dict[str, Any]:
+    return _filled(
+        {
+            "ruleName": warning.rule,
+            "description": RULES[warning.rule].description,
+            "url": warning.url,
+            "detail": warning.detail,
+            "location": _location(_numbers(warning.line, len(warning.excerpt))),
+        }
+    )
+
+
+def _argument(argument: Argument) -> dict[str, Any]:
+    return {
+        "name": argument.name,
+        **_filled({"description": argument.description, "value": argument.value}),
+        "location": _location(_lines(argument.span)),
+    }
+
+
+def _secret(secret: Secret) -> dict[str, Any]:
+    return {
+        "name": secret.id,
+        **_filled({"required": secret.required}),
+        "location": _location(_lines(secret.span)),
+    }
+
+
+def _lines(span: Span) -> Iterable[int]:
+    return range(span.first, span.last + 1)
+
+
+def _numbers(first: int, count: int) -> Iterable[int]:
+    return range(first, first + count) if first else ()
+
+
+def _location(lines: Iterable[int]) -> dict[str, Any]:
+    """A range for each line."""
+    return _filled({"ranges": [{"start": {"line": at}, "end": {"line": at}} for at in lines]})
+
+
+def _data(file: Asked) -> str:
+    return b64encode(file.text).decode("ascii")
+
+
+def _filled(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return *fields* without those that have no value, which BuildKit leaves out."""
+    return {name: value for name, value in fields.items() if value}

@@ -1,0 +1,1 @@
+"""Build checks: what a Dockerfile may say, and better would not, found without executing it."""

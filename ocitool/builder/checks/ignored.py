@@ -1,0 +1,53 @@
+"""CopyIgnoredFile: which paths of the build context the ignore file excludes for certain."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from typing import Final
+
+from ocitool.builder.context.ignore import IgnoreRules
+
+_EVERYTHING: Final = ("*", "**", "**/*")
+_WILDCARDS: Final = frozenset("*?[")
+
+
+def ignored_by(rules: IgnoreRules) -> Callable[[str], str]:
+    """Return a function that returns a path, cleaned, if *rules* exclude it, otherwise ``""``.
+
+    A path that an exception includes again, or may so in part, is not excluded for certain.  The
+    root is only where a pattern excludes everything.  Wildcards of the path are text here.
+    """
+    exceptions = [pattern.text for pattern in rules.patterns if pattern.exception]
+    everything = any(
+        pattern.text in _EVERYTHING for pattern in rules.patterns if not pattern.exception
+    )
+
+    def ignored(path: str) -> str:
+        clean = posixpath.normpath(path).replace("//", "/") if path else "."
+        if clean in (".", "/") and not everything:
+            return ""
+        relative = "" if clean == "." else clean.removeprefix("/")
+        if any(_may_include(exception, relative) for exception in exceptions):
+            return ""
+        walker = rules.walker()
+        state = walker.root
+        for name in clean.split("/"):
+            state = walker.enter(state, name, True)
+        return clean if state.ignored else ""
+
+    return ignored if rules else lambda _: ""
+
+
+def _may_include(exception: str, path: str) -> bool:
+    """Say whether *exception* may match *path* or anything beneath it."""
+    names = exception.split("/")
+    literal = next((at for at, name in enumerate(names) if _WILDCARDS & set(name)), len(names))
+    prefix = "/".join(names[:literal])
+    return _is_at_or_beneath(prefix, path) or (
+        literal < len(names) and _is_at_or_beneath(path, prefix)
+    )
+
+
+def _is_at_or_beneath(path: str, top: str) -> bool:
+    return not top or path == top or path.startswith(f"{top}/")

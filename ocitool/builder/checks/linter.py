@@ -1,0 +1,58 @@
+"""What the checks of one build found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ocitool.builder.checks.options import CheckOptions
+from ocitool.builder.checks.rules import RULES
+from ocitool.builder.dockerfile.lines import Span
+from ocitool.errors import BuildError
+from ocitool.progress import CheckWarning
+
+
+class Linter:
+    """Collects the warnings of the rules that *options* want, and hands each to *warn*.
+
+    It has no text of its own: rules say by name what they found, and `RULES` has the words.
+    """
+
+    def __init__(
+        self,
+        options: CheckOptions,
+        warn: Callable[[CheckWarning], object] = lambda _: None,
+    ) -> None:
+        self.warnings: list[CheckWarning] = []
+        self.options = options
+        self._warn = warn
+
+    def warn(self, rule: str, span: Span, *values: str) -> None:
+        """Take note that the lines *span* do not follow *rule*; *values* fill in its detail."""
+        known = RULES[rule]
+        if not self.options.wants(known):
+            return
+        warning = CheckWarning(
+            rule=rule,
+            url=known.url,
+            detail=known.detail.format(*values),
+            file=span.name,
+            line=span.first,
+            excerpt=span.lines,
+        )
+        self.warnings.append(warning)
+        self._warn(warning)
+
+    def raise_errors(self) -> None:
+        """Raise `BuildError` if there are warnings, and warnings are errors."""
+        if not self.options.error or not self.warnings:
+            return
+        found = sorted(self.warnings, key=lambda warning: warning.line)
+        first = found[0]
+        names = ", ".join(dict.fromkeys(warning.rule for warning in found))
+        error = BuildError(
+            f"lint violation found for rules: {names}",
+            where=f"{first.file}:{first.line}",
+            hint="change these lines, or write # check=skip=RULE at the top of the file",
+        )
+        error.excerpt, error.line = first.excerpt, first.line
+        raise error

@@ -1,0 +1,99 @@
+"""Which checks are executed, and whether a warning is an error.
+
+``skip=A,B;error=true;experimental=C`` in the line ``# check=`` of a Dockerfile, or in the build
+argument `CHECK_ARG`, which replaces that line.  Of a part that is repeated the last one counts.
+``all`` stands for all rules; experimental ones are executed only if they are asked for, and
+``skip`` is not for them.
+
+Source: Docker documentation, "Checking your build configuration".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from ocitool.builder.checks.rules import RULES, Rule
+from ocitool.builder.dockerfile.lines import Source
+from ocitool.errors import FormatError
+from ocitool.suggestions import suggest
+
+#: The build argument that replaces ``# check=``.
+CHECK_ARG: Final = "BUILDKIT_DOCKERFILE_CHECK"
+_ALL: Final = "all"
+_BOOLEANS: Final = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
+_FORM: Final = "the form is skip=RULE,RULE;error=true;experimental=RULE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """Names of rules; ``all`` among them stands for all."""
+
+    skip: frozenset[str] = frozenset()
+    experimental: frozenset[str] = frozenset()
+    error: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``skip=...;error=...;experimental=...``; `FormatError` with the part at fault."""
+        options = cls()
+        for part in text.split(";") if text.strip() else ():
+            key, equals, value = part.partition("=")
+            key, value = key.strip(), value.strip()
+            if not equals or key not in ("skip", "error", "experimental"):
+                wrong = key if equals else part.strip()
+                raise FormatError(f'invalid check option "{wrong}"', hint=_FORM)
+            if key == "error":
+                options = replace(options, error=_boolean(part.strip(), value))
+            elif key == "skip":
+                options = replace(options, skip=_names(value))
+            else:
+                options = replace(options, experimental=_names(value))
+        return options
+
+    @classmethod
+    def of(cls, source: Source, build_args: Mapping[str, str]) -> Self:
+        """Return those of a build; `FormatError` with the line, or the build argument."""
+        given = build_args.get(CHECK_ARG)
+        if given is None and "check" not in source.directives:
+            return cls()
+        try:
+            return cls.parse(source.directives["check"] if given is None else given)
+        except FormatError as error:
+            if given is not None:
+                message = f"failed to parse {CHECK_ARG}: {error.message}"
+                raise FormatError(message, hint=error.hint) from error
+            line = source.directive_lines["check"]
+            message = f"failed to parse check options: {error.message}"
+            raise source.error(line, line, message, hint=error.hint) from error
+
+    def wants(self, rule: Rule) -> bool:
+        """Say whether *rule* is executed."""
+        if rule.experimental:
+            return not self.experimental.isdisjoint((rule.name, _ALL))
+        return self.skip.isdisjoint((rule.name, _ALL))
+
+    def unknown(self) -> Iterator[str]:
+        """Yield a message for each name that no rule has."""
+        for name in sorted((self.skip | self.experimental) - RULES.keys() - {_ALL}):
+            yield f"no build check is named {name}{suggest(name, RULES)}"
+
+
+NO_CHECKS: Final = CheckOptions(skip=frozenset((_ALL,)))
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(filter(None, map(str.strip, text.split(","))))
+
+
+def _boolean(part: str, text: str) -> bool:
+    if text not in _BOOLEANS:
+        raise FormatError(
+            f'failed to parse check option "{part}": invalid boolean "{text}"',
+            hint="write error=true or error=false",
+        )
+    return _BOOLEANS[text]

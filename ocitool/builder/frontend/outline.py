@@ -1,0 +1,122 @@
+"""What a build of a target can be given: arguments, secrets and SSH agents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from ocitool.builder.dockerfile.expand import Variables
+from ocitool.builder.dockerfile.instructions import Arg
+from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.parser import Dockerfile
+from ocitool.builder.frontend.stages import Stage
+from ocitool.builder.frontend.variables import Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """A build argument, where it is declared, with the value that it has."""
+
+    name: str
+    value: str | None
+    description: str
+    span: Span
+
+    @classmethod
+    def of(cls, arg: Arg, name: str, value: str | None) -> Self:
+        """Return the argument *name* of *arg*."""
+        description = describe(arg.comments, name)
+        return cls(name=name, value=value, description=description, span=arg.span)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A secret, or an SSH agent, where the first RUN uses it."""
+
+    id: str
+    required: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What a target can be given, each in the order of the lines."""
+
+    name: str  # "" if the stage has none
+    description: str
+    arguments: tuple[Argument, ...]
+    secrets: tuple[Secret, ...] = ()
+    ssh: tuple[Secret, ...] = ()
+
+
+def describe(comments: Sequence[str], name: str) -> str:
+    """Return what the comments above say of *name*, their first word; ``""`` for nothing."""
+    found = (line[len(name) + 1 :] for line in comments if line.startswith(f"{name} "))
+    return next(found, "") if name else ""
+
+
+def outline_of(
+    file: Dockerfile,
+    scope: Scope,
+    target: Stage,
+    stages: Mapping[int, Stage],
+    arguments: Mapping[int, Mapping[str, Argument | None]],
+) -> Outline:
+    """Return the outline of *target*; *arguments* are those of each of the *stages*, by index.
+
+    An argument that several stages have is shown as the stage nearest to the target has it.
+    """
+    origin = target.parsed.from_
+    name = origin.name or ""
+    shared = _global_arguments(file, scope)
+    found: dict[str, Argument] = {}
+    for stage in _nearest_first(target, stages):
+        names = _with_dependencies((*stage.arguments, *arguments[stage.index]), file, scope)
+        for each in names:
+            argument = arguments[stage.index].get(each) or shared.get(each)
+            if argument is not None:
+                found.setdefault(each, argument)
+    return Outline(
+        name=name,
+        description=describe(origin.comments, name),
+        arguments=tuple(sorted(found.values(), key=lambda each: each.span.first)),
+    )
+
+
+def _global_arguments(file: Dockerfile, scope: Scope) -> dict[str, Argument]:
+    return {
+        name: Argument.of(arg, name, scope.values.get(name))
+        for arg in file.global_args
+        for name, _ in arg.pairs
+    }
+
+
+def _with_dependencies(names: Sequence[str], file: Dockerfile, scope: Scope) -> list[str]:
+    """Return *names*, and those of the global ARGs that their defaults use."""
+    defaults = {name: text for arg in file.global_args for name, text in arg.pairs if text}
+    found = dict.fromkeys(names)
+    left = list(found)
+    while left:
+        name = left.pop()
+        if name in scope.given or name not in defaults:
+            continue
+        used = Variables(scope.values)
+        scope.expand(defaults[name], file.escape, used)
+        left += [each for each in used.found if each not in found]
+        found.update(dict.fromkeys(used.found))
+    return list(found)
+
+
+def _nearest_first(target: Stage, stages: Mapping[int, Stage]) -> list[Stage]:
+    """Return *target* and all that it needs."""
+    found: dict[int, Stage] = {}
+    left = [target.index]
+    while left:
+        index = left.pop()
+        if index not in found:
+            stage = found[index] = stages[index]
+            others = [each for each in stage.sources.values() if isinstance(each, int)]
+            base = [stage.base] if isinstance(stage.base, int) else []
+            left += [*reversed(others), *base]
+    return list(found.values())

@@ -1,0 +1,112 @@
+"""What is asked of the Dockerfile: a build, or an answer without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ocitool.cli.app import App
+from ocitool.cli.container_options import all_of
+from ocitool.cli.goflags import boolean
+from ocitool.cli.output import write_line
+
+if TYPE_CHECKING:
+    from ocitool.builder.options import BuildOptions
+    from ocitool.progress import ProgressSink
+    from ocitool.store.store import Store
+
+_METHODS: Final = ("build", "check", "outline", "targets")
+_FORMATS: Final = ("text", "json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One method, and how its answer is printed."""
+
+    method: str = "build"
+    format: str = "text"
+    ignore_status: bool = False  # exit with 0 in spite of warnings
+    error: bool = False  # of check: warnings are errors
+
+
+def _parse(context: click.Context, parameter: click.Parameter, text: str) -> Call:
+    methods: list[str] = []
+    fields: dict[str, Any] = {}
+    for word in filter(None, text.split(",")):
+        key, equals, value = word.partition("=")
+        if not equals:
+            methods.append({"lint": "check"}.get(word, word))
+        elif key == "format" and value in _FORMATS:
+            fields["format"] = value
+        elif key in ("ignorestatus", "error"):
+            name = {"ignorestatus": "ignore_status"}.get(key, key)
+            fields[name] = boolean(f"--call {key}", value)
+        else:
+            raise click.UsageError(
+                f"invalid --call {text!r}: {word!r} is not supported; a method may be followed by"
+                " ,format=json, ,format=text, ,ignorestatus=true, and check by ,error=true"
+            )
+    if len(methods) != 1 or methods[0] not in _METHODS:
+        raise click.UsageError(
+            f"invalid --call {text!r}: expected one method of {', '.join(_METHODS)}"
+        )
+    if fields.get("error") and methods != ["check"]:
+        raise click.UsageError(f"invalid --call {text!r}: error=true is for the method check")
+    return Call(method=methods[0], **fields)
+
+
+options = all_of(
+    click.option(
+        "--call", "called", metavar="METHOD[,format=json]", default="build", callback=_parse,
+        help="What to do: build, check (execute the build checks alone), outline (print what the"
+        " target can be given), targets (print the stages)  [default: build]",
+    ),
+    click.option("--check", is_flag=True, help="Execute the build checks alone: --call=check"),
+)  # fmt: skip
+
+
+def chosen(call: Call, *, check: bool) -> Call:
+    """Return what is to be done; *check* stands for the method."""
+    if not check or call.method == "check":
+        return call
+    if call.method != "build":
+        raise click.UsageError(f"--check cannot be combined with --call={call.method}")
+    return Call(method="check", format=call.format, ignore_status=call.ignore_status)
+
+
+def answer(call: Call, app: App, options: BuildOptions, progress: ProgressSink) -> int:
+    """Print the answer of *call*, and return the exit code; the error of a check is raised."""
+    from contextlib import ExitStack
+
+    from ocitool.builder.calls import calls, documents, texts
+
+    with ExitStack() as stack:
+
+        def store() -> Store | None:
+            return stack.enter_context(app.store(progress)) if app.has_store() else None
+
+        if call.method == "targets":
+            listed = calls.targets(options)
+            _write(call, documents.targets_document(listed), texts.targets_text(listed))
+            return 0
+        if call.method == "outline":
+            outline = calls.outline(options, store=store, progress=progress)
+            _write(call, documents.outline_document(outline), texts.outline_text(outline))
+            return 0
+        found = calls.check(options, error=call.error, store=store, progress=progress)
+        _write(call, documents.checks_document(found), texts.checks_text(found))
+        if found.error is not None:
+            raise found.error
+        return int(bool(found.warnings) and not call.ignore_status)
+
+
+def _write(call: Call, document: dict[str, Any], lines: Iterable[str]) -> None:
+    if call.format == "json":
+        from ocitool.cli.gotemplate.values import to_json
+
+        lines = to_json(document, indent=2).split("\n")
+    for line in lines:
+        write_line(line)
