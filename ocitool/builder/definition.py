@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from ocitool.builder.mounts import RunMount
 from ocitool.errors import BuildError, DockerfileError, FormatError, OcitoolError
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
@@ -102,6 +103,7 @@ class Run:
     user: str
     around: Surroundings = field(default_factory=Surroundings)
     script: str = ""  # content of the program that ``args[-1]`` names, below `SCRIPTS`
+    mounts: tuple[RunMount, ...] = ()  # in the order in which they are written
     #: Set for the command, without being a part of the cache key.
     secret_env: Mapping[str, str] = field(default_factory=dict, hash=False)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ocitool.builder.dockerfile.devices import DeviceFlag
 from ocitool.builder.dockerfile.lines import Heredoc, Span
+from ocitool.builder.dockerfile.mounts import MountFlag
 from ocitool_runtime.defaults import Network
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
@@ -78,6 +80,9 @@ class Run:
     command: Command
     heredocs: tuple[Heredoc, ...] = ()
     network: Network | None = None  # default: that of the build
+    mounts: tuple[MountFlag, ...] = ()
+    insecure: bool = False
+    devices: tuple[DeviceFlag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from ocitool.builder.dockerfile import statements
 from ocitool.builder.dockerfile.instructions import Arg, From, Instruction, OnBuild
 from ocitool.builder.dockerfile.joined import joined
 from ocitool.builder.dockerfile.lines import Line, Source, Span, split
+from ocitool.builder.dockerfile.runs import parse_run
 from ocitool.builder.dockerfile.statements import Statement
 from ocitool.errors import DockerfileError, FormatError
 from ocitool.suggestions import suggest
@@ -32,7 +33,7 @@ INSTRUCTIONS: Mapping[str, Callable[[Statement], Instruction | From]] = {
     "LABEL": statements.parse_label,
     "MAINTAINER": statements.parse_maintainer,
     "ONBUILD": statements.parse_on_build,
-    "RUN": statements.parse_run,
+    "RUN": parse_run,
     "SHELL": statements.parse_shell,
     "STOPSIGNAL": statements.parse_stop_signal,
     "USER": statements.parse_user,

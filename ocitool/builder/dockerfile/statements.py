@@ -25,7 +25,6 @@ from ocitool.builder.dockerfile.instructions import (
     Label,
     Maintainer,
     OnBuild,
-    Run,
     Shell,
     StopSignal,
     User,
@@ -35,7 +34,6 @@ from ocitool.builder.dockerfile.instructions import (
 from ocitool.builder.dockerfile.lines import Heredoc, Line, Span, join_arrows, parse_opening
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.errors import FormatError
-from ocitool_runtime.defaults import Network
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _MAX_RETRIES = 2**31 - 1
@@ -193,7 +191,7 @@ def parse_on_build(statement: Statement) -> OnBuild:
         arguments.parse_array(words)
     elif words and word in ("ENV", "LABEL"):
         arguments.parse_pairs(words, statement.escape, word)
-    return OnBuild(span=statement.span, trigger=statement.rest + _documents(statement))
+    return OnBuild(span=statement.span, trigger=statement.rest + documents(statement))
 
 
 def parse_expose(statement: Statement) -> Expose:
@@ -262,40 +260,13 @@ def _retries(text: str | None) -> int | None:
     return int(text)
 
 
-_NETWORKS = {"default": None, "none": Network.NONE, "host": Network.HOST}
-
 # Flags of the language that are not supported, and what to do instead.
-_RUN_ABSENT = {
-    "mount": "COPY what the command needs, and remove it in the same RUN that used it",
-    "security": "RUN is always sandboxed",
-    "device": "devices are not passed on to RUN",
-}
 _ADD_ABSENT = {
     "keep-git-dir": "COPY a checkout from the context",
 }
 
 
-def parse_run(statement: Statement) -> Run:
-    flags = parse_flags(statement.flags, strings=("network",), absent=_RUN_ABSENT)
-    network = flags.get("network") or "default"
-    if network not in _NETWORKS:
-        raise FormatError(
-            f"--network={network} is not supported", hint=f"one of {', '.join(_NETWORKS)}"
-        )
-    command, heredocs = _script(statement)
-    return Run(span=statement.span, command=command, heredocs=heredocs, network=_NETWORKS[network])
-
-
-def _script(statement: Statement) -> tuple[Command, tuple[Heredoc, ...]]:
-    """Take one heredoc alone as a script; any other use of them is the shell's to read."""
-    if not statement.heredocs:
-        return statement.command(), ()
-    if len(statement.heredocs) == 1 and parse_opening(statement.rest) is not None:
-        return Command(args=(statement.heredocs[0].content,), shell=True), statement.heredocs
-    return Command(args=(statement.rest + _documents(statement),), shell=True), ()
-
-
-def _documents(statement: Statement) -> str:
+def documents(statement: Statement) -> str:
     """Return the heredocs as they stand behind an instruction's line."""
     return "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in statement.heredocs)
 

@@ -32,9 +32,10 @@ from ocitool.builder.frontend.evaluate import (
     configure,
     is_configuration,
 )
-from ocitool.builder.frontend.images import SCRATCH, Images
+from ocitool.builder.frontend.images import Images
 from ocitool.builder.frontend.last_word import last_word
 from ocitool.builder.frontend.locations import location_of
+from ocitool.builder.frontend.mounts import CACHE_NAMESPACE
 from ocitool.builder.frontend.outline import Outline, outline_of
 from ocitool.builder.frontend.stages import (
     Stage,
@@ -45,6 +46,7 @@ from ocitool.builder.frontend.stages import (
     resolve,
     target_of,
 )
+from ocitool.builder.frontend.step_names import count_steps, prefix, starts_from_image
 from ocitool.builder.frontend.variables import (
     EPOCH,
     PREDEFINED,
@@ -207,7 +209,7 @@ class _Frontend:
     def _triggers(self, stage: Stage, base: Stage | None) -> tuple[do.Instruction, ...]:
         """Parse the triggers that the base of *stage* has for it: an image, or the stage *base*."""
         texts = () if base is None else base.on_build
-        if isinstance(stage.base, str) and _starts_from_image(stage):
+        if isinstance(stage.base, str) and starts_from_image(stage):
             texts = self._images.base(stage, stage.base).config.run.on_build
         triggers = []
         for text in texts:
@@ -221,8 +223,8 @@ class _Frontend:
 
     def _stage(self, stage: Stage) -> StageState:
         state = self._begin(stage)
-        at = int(_starts_from_image(stage))
-        total = _count_steps(stage)
+        at = int(starts_from_image(stage))
+        total = count_steps(stage)
         for number, instruction in enumerate(stage.instructions):
             text = " ".join(instruction.span.text.split())
             location = location_of(self._file, instruction.span)
@@ -234,7 +236,7 @@ class _Frontend:
                     configure(state, instruction)
                 else:
                     before = state.vertex
-                    name = f"{_prefix(stage, at + 1, total)} {text}"
+                    name = f"{prefix(stage, at + 1, total)} {text}"
                     self._step(stage, state, instruction, location, name)
                     at += state.vertex != before  # what is not shown counts in the total alone
         return state
@@ -252,7 +254,7 @@ class _Frontend:
             )
         platform = self._images.platform_of(stage)
         run, base, vertex = RunConfig(working_dir="/"), None, self._images.scratch
-        if _starts_from_image(stage):
+        if starts_from_image(stage):
             vertex, base = self._from(stage, stage.base, platform)
             run = self._inherited(base.run)
         if "PATH" not in run.environment():
@@ -287,7 +289,7 @@ class _Frontend:
         span = stage.parsed.from_.span
         invalid_base_image_platform(self._linter, span, reference, image.config, platform)
         vertex = SourceImage(reference=reference, platform=platform, digest=image.digest)
-        name = f"{_prefix(stage, 1, _count_steps(stage))} FROM {reference}"
+        name = f"{prefix(stage, 1, count_steps(stage))} FROM {reference}"
         return self._graph.add(vertex, location, name), image.config
 
     def _step(
@@ -301,7 +303,11 @@ class _Frontend:
         vertex: Step | None
         state.span = instruction.span
         if isinstance(instruction, do.Run):
-            vertex, created_by = steps.run(state, instruction)
+            vertex, created_by = steps.run(
+                state,
+                instruction,
+                lambda name, target: self._mounted(stage, state, name, target, location),
+            )
         elif isinstance(instruction, do.Workdir):
             vertex, created_by = steps.workdir(state, instruction)
         elif isinstance(instruction, do.Copy | do.Add):
@@ -344,6 +350,26 @@ class _Frontend:
             return self._done[source].vertex, f"stage {name}"
         return self._images.source(stage, source, state.platform, location), source
 
+    def _mounted(
+        self, stage: Stage, state: StageState, name: str, target: str, location: Location
+    ) -> tuple[int, str]:
+        """Return the vertex that is mounted to *target*, and what messages call it.
+
+        *name* is as for `_source`, but that digits are the name of an image; ``""`` is the context.
+        """
+        if not name:
+            return self._context, ""
+        source = stage.sources.get(name, name)
+        if isinstance(source, int):
+            if source > stage.index:
+                raise UnknownStage(
+                    f'cannot mount from stage "{name}" to "{target}", stage needs to be defined'
+                    " before current command",
+                    hint=f"move the FROM of {stage.name} behind that stage",
+                )
+            return self._done[source].vertex, f"stage {name}"
+        return self._images.source(stage, source, state.platform, location), source
+
     def _warn_of_slashes(self, instruction: do.Copy | do.Add, location: Location) -> None:
         for pattern in instruction.exclude:
             if pattern.lstrip("! ").startswith("/"):
@@ -353,7 +379,7 @@ class _Frontend:
                 )
 
     def _warn_of_unused(self) -> None:
-        known = PREDEFINED | {EPOCH, CHECK_ARG}
+        known = PREDEFINED | {EPOCH, CHECK_ARG, CACHE_NAMESPACE}
         unused = set(self._globals.given) - self._globals.consumed - known
         if unused:
             names = ", ".join(sorted(unused))
@@ -362,21 +388,3 @@ class _Frontend:
     def _warn_of_unknown(self, stages: Sequence[Stage]) -> None:
         for name in sorted(self._no_cache_filter - {stage.parsed.from_.name for stage in stages}):
             self._warn(f"no stage is named {name!r}: --no-cache-filter has no effect on it")
-
-
-def _starts_from_image(stage: Stage) -> bool:
-    return isinstance(stage.base, str) and stage.base != SCRATCH
-
-
-def _count_steps(stage: Stage) -> int:
-    """Count the steps as BuildKit does, with two kinds that are never shown.
-
-    These are ``WORKDIR /``, and triggers that change the configuration.
-    """
-    count = sum(not is_configuration(each) for each in stage.parsed.instructions)
-    return count + len(stage.triggers) + _starts_from_image(stage)
-
-
-def _prefix(stage: Stage, number: int, total: int) -> str:
-    """Return what the name of a step begins with; the numbers of a stage have one width."""
-    return f"[{stage.name} {number:{len(str(total))}}/{total}]"

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from ocitool.builder.checks import bases as checks
 from ocitool.builder.checks.linter import Linter
 from ocitool.builder.dockerfile.expand import Variables, WordError
-from ocitool.builder.dockerfile.instructions import Copy, From, Instruction, OnBuild
+from ocitool.builder.dockerfile.instructions import Copy, From, Instruction, OnBuild, Run
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
 from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import DockerfileError, StageCycle, UnknownStage
@@ -162,6 +162,10 @@ def _with_sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> S
 def _sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> dict[str, int | str]:
     found: dict[str, int | str] = {}
     for instruction in stage.instructions:
+        if isinstance(instruction, Run):
+            # Of a mount digits are the name of an image, as BuildKit has it.
+            named = (mount.from_ for mount in instruction.mounts)
+            found |= {name: names.get(name.lower(), name) for name in named if name}
         if not isinstance(instruction, Copy) or instruction.from_ is None:
             continue
         text = instruction.from_

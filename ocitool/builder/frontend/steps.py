@@ -13,24 +13,34 @@ from ocitool.builder.dockerfile.values import check_source
 from ocitool.builder.frontend import history
 from ocitool.builder.frontend.evaluate import StageState
 from ocitool.builder.frontend.http_files import http_files
+from ocitool.builder.frontend.mounts import SourceOf, agent_socket, run_mounts
+from ocitool.errors import FormatError
 
 
-def run(state: StageState, instruction: do.Run) -> tuple[Run, str]:
-    """RUN: return the vertex and the text of its history entry."""
+def run(state: StageState, instruction: do.Run, source_of: SourceOf) -> tuple[Run, str]:
+    """RUN: return the vertex and the text of its history entry.
+
+    *source_of* returns the vertex that a mount takes files from.
+    """
     script = ""
     args = state.command(instruction.command)
     if instruction.heredocs and instruction.command.args[0].startswith("#!"):
         script = instruction.command.args[0]
         args = (*state.shell, f"{SCRIPTS}/{instruction.heredocs[0].name}")
+    if instruction.insecure or instruction.devices:
+        flag = "security=insecure" if instruction.insecure else "device"
+        raise FormatError(f"--{flag} is not supported", hint="RUN is always sandboxed")
+    mounts = run_mounts(state, instruction, source_of)
     vertex = Run(
         base=state.vertex,
         platform=str(state.platform),
         args=args,
-        env=state.scope.run_env(),
+        env={**agent_socket(mounts), **state.scope.run_env()},
         cwd=state.cwd,
         user=state.run.user,
         around=_around(state, instruction),
         script=script,
+        mounts=mounts,
         secret_env=state.scope.proxies(),
     )
     return vertex, history.run(args, state.scope.arguments())

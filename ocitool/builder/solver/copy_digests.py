@@ -111,12 +111,3 @@ class CopySource:
         )
         self.store.build_cache.put_contents(key, contents)
         return contents
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
-    """What the vertices that a step names came to."""
-
-    parents: tuple[Layer, ...]  # the file system that it stands on, lowest layer first
-    source: CopySource | None = None  # COPY: what it takes files from,
-    contents: tuple[Content, ...] = ()  # and which

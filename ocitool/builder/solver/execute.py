@@ -14,7 +14,8 @@ from ocitool.builder.copy.plan import Part, Target, make_directories, plan
 from ocitool.builder.copy.sources import Content, FromText, FromUrl
 from ocitool.builder.copy.users import owner_of
 from ocitool.builder.definition import Copy, Run, Step, Workdir
-from ocitool.builder.solver.copy_digests import CopySource, Inputs
+from ocitool.builder.solver.copy_digests import CopySource
+from ocitool.builder.solver.inputs import Inputs
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import BuildError, LayerError
 from ocitool.image.image_fs import LayeredTree
@@ -38,7 +39,7 @@ def execute(context: StepContext, step: Step, inputs: Inputs) -> Layer:
     if isinstance(step, Run):
         from ocitool.builder.solver.run import run
 
-        return run(context, step, inputs.parents)
+        return run(context, step, inputs)
     if isinstance(step, Workdir):
         return _workdir(context, step, inputs.parents)
     return _copy(context, step, inputs)

@@ -28,9 +28,15 @@ def key_of(kind: str, *inputs: Any) -> str:
 
 
 def step_key(
-    step: Step, base: Sequence[Layer], epoch: int | None, contents: Sequence[Content] = ()
+    step: Step,
+    base: Sequence[Layer],
+    epoch: int | None,
+    contents: Sequence[Content] = (),
+    mounted: Sequence[Content | None] = (),
 ) -> str:
-    """Return the key of *step* on *base*; *contents* is what a COPY takes.
+    """Return the key of *step* on *base*.
+
+    *contents* is what a COPY takes, *mounted* what each mount of a RUN shows.
 
     The kinds are stored data: a store that was written by an earlier version knows them.
     """
@@ -39,7 +45,8 @@ def step_key(
         env = sorted(step.env.items())
         network = _network(step.around.network)
         inputs = (list(step.args), env, step.cwd, step.user, network, step.script)
-        return key_of("RunOp", *common, *inputs, *_around(step.around))
+        mounts = _mounts(step, mounted)
+        return key_of("RunOp", *common, *inputs, *_around(step.around), *mounts)
     if isinstance(step, Copy):
         files = [list(content) for content in contents]
         return key_of("CopyOp", *common, step.dest, files, step.chown, step.chmod)
@@ -69,6 +76,18 @@ def _around(around: Surroundings) -> list[Any]:
     if fields == usual:
         return []
     return [{k: v for k, v in fields.items() if k in _FIRST or v != usual[k]}]
+
+
+def _mounts(step: Run, mounted: Sequence[Content | None]) -> list[Any]:
+    """Return what the mounts are; of what they show, only the files that they take count."""
+    found = []
+    for mount, content in zip(step.mounts, mounted or [None] * len(step.mounts), strict=True):
+        fields = asdict(mount)
+        for name in ("source", "source_name", "path"):
+            fields.pop(name, None)
+        shown = None if content is None else list(content)
+        found.append([type(mount).__name__, fields, shown])
+    return [["mounts", *found]] if found else []
 
 
 def contents_key(

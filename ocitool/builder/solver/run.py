@@ -8,11 +8,13 @@ import selectors
 import tempfile
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from ocitool.builder.definition import SCRIPTS, Rights, Run
 from ocitool.builder.secrets.masking import Masking
+from ocitool.builder.solver.inputs import Inputs
+from ocitool.builder.solver.mounts.mounts import made
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput, wants_streams
@@ -29,20 +31,23 @@ _SHOWN: Final = 100  # characters of a command in a message
 _HOSTNAME: Final = "buildkitsandbox"  # what Dockerfiles have come to expect
 
 
-def run(context: StepContext, step: Run, parents: tuple[Layer, ...]) -> Layer:
-    """Execute *step* on the file system of *parents* and return its layer.
+def run(context: StepContext, step: Run, inputs: Inputs) -> Layer:
+    """Execute *step* on the file system of its parents and return its layer.
 
     Raises:
         StepFailed: the command ended with another exit code than 0; nothing of it is kept.
         SandboxError: the sandbox could not be set up.
     """
-    store, progress = context.store, context.progress
+    store, progress, parents = context.store, context.progress, inputs.parents
     with (
         store.layers.prepare(parents, progress) as snapshot,
-        _script(step, store.lease().path) as mounts,
+        _script(step, store.lease().path) as script,
+        made(context, step.mounts, inputs.mounted) as mounted,
     ):
+        mounts = (*script, *mounted.mounts)
+        sandbox = sandbox_for(step, snapshot.mounts, mounts, mounted.env)
         output = _Output(progress, context.number, lambda: Masking(context.secrets))
-        done = _run(context.isolation, sandbox_for(step, snapshot.mounts, mounts), output)
+        done = _run(context.isolation, sandbox, output)
         for warning in done.warnings:
             store.warn_once(warning, progress)
         for note in done.notes:
@@ -54,8 +59,10 @@ def run(context: StepContext, step: Run, parents: tuple[Layer, ...]) -> Layer:
         )
 
 
-def sandbox_for(step: Run, rootfs: tuple[Mount, ...], mounts: tuple[Mount, ...]) -> Sandbox:
-    """Return the sandbox of a RUN on *rootfs*, with *mounts* beside it."""
+def sandbox_for(
+    step: Run, rootfs: tuple[Mount, ...], mounts: tuple[Mount, ...], env: Mapping[str, str]
+) -> Sandbox:
+    """Return the sandbox of a RUN on *rootfs*, with *mounts* and the variables *env* beside it."""
     around, maps = step.around, usable_maps()
     volumes = (
         Mount(
@@ -70,7 +77,7 @@ def sandbox_for(step: Run, rootfs: tuple[Mount, ...], mounts: tuple[Mount, ...])
         rootfs=rootfs,
         mounts=(*volumes, *mounts),
         args=step.args,
-        env=environment({**step.secret_env, **step.env}),
+        env=environment({**step.secret_env, **step.env, **env}),
         cwd=step.cwd,
         user=step.user,
         hostname=_HOSTNAME,

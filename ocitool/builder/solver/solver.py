@@ -27,8 +27,9 @@ from ocitool.builder.definition import (
 )
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import Cache, NoCache, step_record
-from ocitool.builder.solver.copy_digests import CopySource, Inputs
+from ocitool.builder.solver.copy_digests import CopySource
 from ocitool.builder.solver.images import SourceImages
+from ocitool.builder.solver.inputs import Inputs
 from ocitool.builder.solver.keys import step_key
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import Notice, ProgressSink, StepErred, StepFinished, StepStarted
@@ -133,7 +134,8 @@ class Solver:
         if isinstance(vertex, Copy):
             self._warn_of_one_name(number, vertex.dest, inputs)
             self._warn_of_exclude(number, vertex, inputs)
-        key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents)
+        mounted = [None if each is None else each.content for each in inputs.mounted]
+        key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents, mounted)
         step, began = self._begin(number), time.monotonic()
         cache = self._empty_cache if number in self._definition.uncached else self._cache
         with self._failure_shown(step):
@@ -180,11 +182,14 @@ class Solver:
 
     def _inputs(self, vertex: Step) -> Inputs:
         parents = self._layers[vertex.base]
+        if isinstance(vertex, Run) and vertex.mounts:
+            from ocitool.builder.solver.mounts.sources import mount_sources
+
+            mounted = mount_sources(vertex.mounts, self._store, self._origin)
+            return Inputs(parents=parents, mounted=mounted)
         if not isinstance(vertex, Copy):
             return Inputs(parents=parents)
-        origin = self._definition.vertices[vertex.source]
-        context = self._contexts[origin.name] if isinstance(origin, LocalContext) else None
-        layers = self._layers.get(vertex.source, ())
+        context, layers = self._origin(vertex.source)
         source = CopySource(
             step=vertex,
             store=self._store,
@@ -195,6 +200,12 @@ class Solver:
         # A linked COPY is one onto nothing: its layer is as good on any base, and its key says so.
         under = () if vertex.link else parents
         return Inputs(parents=under, source=source, contents=source.contents())
+
+    def _origin(self, number: int) -> tuple[Context | None, tuple[Layer, ...]]:
+        """Return what the vertex *number* came to: a build context, or the layers of a tree."""
+        origin = self._definition.vertices[number]
+        context = self._contexts[origin.name] if isinstance(origin, LocalContext) else None
+        return context, self._layers.get(number, ())
 
     def _warn_of_one_name(self, number: int, dest: str, inputs: Inputs) -> None:
         """Warn of a COPY that may write several files to one name, as BuildKit lets it."""

@@ -163,7 +163,8 @@ def test_progress_names_triggers_and_errors_point_at_the_from():
         ("EXPOSE x", "invalid containerPort: x"),
         ("COPY --from=$A a b", "variable expansion is not supported for --from, define a new stage "
          "with FROM using ARG from global scope as a workaround"),
-        ("RUN --mount=type=cache,target=/a b", "--mount is not supported"),
+        ("RUN --mount=from=$A,target=/a b", "'from' doesn't support variable expansion, define "
+         "alias stage instead"),
     ],
 )  # fmt: skip
 def test_an_invalid_trigger_is_named_at_the_from(trigger, message):

@@ -1,0 +1,26 @@
+"""What progress calls the steps of a stage."""
+
+from __future__ import annotations
+
+from ocitool.builder.frontend.evaluate import is_configuration
+from ocitool.builder.frontend.images import SCRATCH
+from ocitool.builder.frontend.stages import Stage
+
+
+def starts_from_image(stage: Stage) -> bool:
+    """Say whether a stage is based on an image that has layers."""
+    return isinstance(stage.base, str) and stage.base != SCRATCH
+
+
+def count_steps(stage: Stage) -> int:
+    """Count the steps as BuildKit does, with two kinds that are never shown.
+
+    These are ``WORKDIR /``, and triggers that change the configuration.
+    """
+    count = sum(not is_configuration(each) for each in stage.parsed.instructions)
+    return count + len(stage.triggers) + starts_from_image(stage)
+
+
+def prefix(stage: Stage, number: int, total: int) -> str:
+    """Return what the name of a step begins with; the numbers of a stage have one width."""
+    return f"[{stage.name} {number:{len(str(total))}}/{total}]"
