@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocitool.builder.build import build
+    from ocitool.builder.calls.calls import check
+    from ocitool.builder.calls.results import CheckResult
     from ocitool.builder.options import BuildOptions, BuildResult
     from ocitool.containers.lifecycle import run
     from ocitool.containers.options import RunOptions
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BuildOptions",
     "BuildResult",
+    "CheckResult",
     "Descriptor",
     "Digest",
     "Image",
@@ -46,6 +49,7 @@ __all__ = [
     "Settings",
     "Store",
     "build",
+    "check",
     "copy",
     "pull",
     "push",
@@ -55,6 +59,7 @@ __all__ = [
 _HOMES = {
     "BuildOptions": "builder.options",
     "BuildResult": "builder.options",
+    "CheckResult": "builder.calls.results",
     "Descriptor": "oci.manifest",
     "Digest": "oci.digest",
     "Image": "image.image",
@@ -65,6 +70,7 @@ _HOMES = {
     "Settings": "settings",
     "Store": "store.store",
     "build": "builder.build",
+    "check": "builder.calls.calls",
     "copy": "image.copy",
     "pull": "image.transfer",
     "push": "image.transfer",

@@ -80,6 +80,11 @@ def pull_policies(context: click.Context, parameter: click.Parameter, begin: str
     return [name for name in ("always", "missing", "never") if name.startswith(begin)]
 
 
+def calls(context: click.Context, parameter: click.Parameter, begin: str) -> list[str]:
+    """Return the methods of ``--call``."""
+    return [name for name in ("build", "check", "outline", "targets") if name.startswith(begin)]
+
+
 def commands(context: click.Context, parameter: click.Parameter, begin: str) -> list[str]:
     """Return the commands in the group that the words before name."""
     here = context.find_root()

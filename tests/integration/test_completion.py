@@ -110,6 +110,7 @@ CASES = {
     "ocitool build --file=Dockerf": "ocitool build --file=Dockerfile.web ",
     "ocitool load -i pl": "ocitool load -i plan.tar ",
     "ocitool build --pull cont": "ocitool build --pull context\\ dir/",
+    "ocitool build --call=out": "ocitool build --call=outline ",
     "ocitool build --pull=nev": "ocitool build --pull=never ",
     "ocitool build --progress js": "ocitool build --progress json ",
     "ocitool --driver fuse": "ocitool --driver fuse-overlayfs ",

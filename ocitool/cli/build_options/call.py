@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ocitool.cli.app import App
+from ocitool.cli.completion_values import calls
 from ocitool.cli.container_options import all_of
 from ocitool.cli.goflags import boolean
 from ocitool.cli.output import write_line
@@ -61,6 +62,7 @@ def _parse(context: click.Context, parameter: click.Parameter, text: str) -> Cal
 options = all_of(
     click.option(
         "--call", "called", metavar="METHOD[,format=json]", default="build", callback=_parse,
+        shell_complete=calls,
         help="What to do: build, check (execute the build checks alone), outline (print what the"
         " target can be given), targets (print the stages)  [default: build]",
     ),
@@ -81,7 +83,8 @@ def answer(call: Call, app: App, options: BuildOptions, progress: ProgressSink) 
     """Print the answer of *call*, and return the exit code; the error of a check is raised."""
     from contextlib import ExitStack
 
-    from ocitool.builder.calls import calls, documents, texts
+    from ocitool.builder.calls import calls as asked
+    from ocitool.builder.calls import documents, texts
 
     with ExitStack() as stack:
 
@@ -89,14 +92,14 @@ def answer(call: Call, app: App, options: BuildOptions, progress: ProgressSink) 
             return stack.enter_context(app.store(progress)) if app.has_store() else None
 
         if call.method == "targets":
-            listed = calls.targets(options)
+            listed = asked.targets(options)
             _write(call, documents.targets_document(listed), texts.targets_text(listed))
             return 0
         if call.method == "outline":
-            outline = calls.outline(options, store=store, progress=progress)
+            outline = asked.outline(options, store=store, progress=progress)
             _write(call, documents.outline_document(outline), texts.outline_text(outline))
             return 0
-        found = calls.check(options, error=call.error, store=store, progress=progress)
+        found = asked.check(options, error=call.error, store=store, progress=progress)
         _write(call, documents.checks_document(found), texts.checks_text(found))
         if found.error is not None:
             raise found.error

@@ -21,6 +21,7 @@ from typing import Any, Final, TextIO
 from ocitool.cli.progress.renderer import Renderer
 from ocitool.cli.units import format_time
 from ocitool.progress import (
+    CheckWarning,
     Event,
     Notice,
     StepErred,
@@ -72,6 +73,8 @@ class RawJson(Renderer):
             self._put("vertexes", {**vertex, "completed": now, "error": event.message})
         elif isinstance(event, Transfer) and self._vertices:
             self._transfer(event, now)
+        elif isinstance(event, CheckWarning):
+            self._put("warnings", _check(event))
 
     def _transfer(self, event: Transfer, now: str) -> None:
         begun = self._transfers.setdefault(event.key, now)
@@ -91,6 +94,21 @@ class RawJson(Renderer):
 
     def _put(self, kind: str, fields: Mapping[str, object]) -> None:
         self.line(json.dumps({kind: [dict(fields)]}, separators=(",", ":")))
+
+
+def _check(found: CheckWarning) -> dict[str, object]:
+    """Return a warning as BuildKit's VertexWarning; it belongs to no vertex here."""
+    from ocitool.builder.checks.rules import RULES
+
+    lines = range(found.line, found.last_line + 1)
+    return {
+        "level": 1,
+        "short": _encoded(f"{found.rule}: {found.detail} (line {found.line})".encode()),
+        "detail": [_encoded(RULES[found.rule].description.encode())],
+        "url": found.url,
+        "sourceInfo": {"filename": found.file, "language": "Dockerfile"},
+        "range": [{"start": {"line": line}, "end": {"line": line}} for line in lines],
+    }
 
 
 def _encoded(data: bytes) -> str:

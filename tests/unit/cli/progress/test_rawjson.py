@@ -8,7 +8,15 @@ import json
 import re
 
 from ocitool.cli.progress import choose
-from ocitool.progress import Notice, StepErred, StepFinished, StepOutput, StepStarted, Transfer
+from ocitool.progress import (
+    CheckWarning,
+    Notice,
+    StepErred,
+    StepFinished,
+    StepOutput,
+    StepStarted,
+    Transfer,
+)
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
@@ -72,3 +80,25 @@ def test_none_writes_nothing():
         sink.emit(Notice(text="careful", level="warning"))
         sink.emit(StepStarted(step=1, name="a"))
     assert stream.getvalue() == ""
+
+
+def test_what_a_build_check_found_is_a_warning_with_its_lines():
+    url = "https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/"
+    found = CheckWarning(
+        rule="LegacyKeyValueFormat",
+        url=url,
+        detail="a detail",
+        file="D",
+        line=2,
+        excerpt=("a", "b"),
+    )
+    ((kind, fields),) = lines(found)
+    short, (detail,) = fields.pop("short"), fields.pop("detail")
+    assert base64.b64decode(short) == b"LegacyKeyValueFormat: a detail (line 2)"
+    assert base64.b64decode(detail).startswith(b"Legacy key/value format with whitespace")
+    assert kind == "warnings" and fields == {
+        "level": 1,
+        "url": url,
+        "sourceInfo": {"filename": "D", "language": "Dockerfile"},
+        "range": [{"start": {"line": line}, "end": {"line": line}} for line in (2, 3)],
+    }
