@@ -54,6 +54,20 @@ def _strings(value: Any, where: str) -> tuple[str, ...]:
     return tuple(_string(each, f"{where}[{at}]") for at, each in enumerate(value))
 
 
+def _one_or_more(value: Any, where: str) -> str | tuple[str, ...]:
+    if isinstance(value, str | os.PathLike):
+        return _string(value, where)
+    return _strings(value, where)
+
+
+def _content(value: Any, where: str) -> Any:
+    if isinstance(value, bytes) or callable(getattr(value, "read", None)):
+        return value
+    if isinstance(value, str | os.PathLike):
+        return _string(value, where)
+    raise _wrong("a string, bytes or a stream of bytes", value, where)
+
+
 def _mapping(value: Any, where: str) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
         raise _wrong("a mapping of strings", value, where)
@@ -112,6 +126,8 @@ _TYPES: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "str": _string,
     "str | None": _optional,
     "tuple[str, ...]": _strings,
+    "str | tuple[str, ...]": _one_or_more,
+    "str | bytes | BinaryIO": _content,
     "Mapping[str, str]": _mapping,
     "Mapping[str, bytes]": _values,
     "bytes | None": _document,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ocitool.builder import inputs
 from ocitool.builder.checks.parsing import parse_checked
 from ocitool.builder.commit import Shape, commit, image_config
-from ocitool.builder.context.context import Context
+from ocitool.builder.contexts.opened import Contexts
 from ocitool.builder.definition import LocalContext
 from ocitool.builder.frontend.frontend import define
 from ocitool.builder.options import BuildOptions, BuildResult
@@ -40,6 +40,8 @@ def build(
 
     *stdout* is called with what an output for standard output writes.
 
+    What is unpacked or fetched of a context lies in *store* until the end of the build.
+
     Steps whose inputs are those of an earlier build are not executed again; if that is all of
     them, the image is the earlier one, with the same digest.
 
@@ -50,6 +52,17 @@ def build(
         OutputsFailed: there is an image, but some of several outputs have failed.
         OcitoolError: what the store, a registry or the sandbox raises.
     """
+    with contextlib.ExitStack() as stack:
+        return _build(options, store, progress, stdout, stack)
+
+
+def _build(
+    options: BuildOptions,
+    store: Store,
+    progress: ProgressSink,
+    stdout: Sink | None,
+    stack: contextlib.ExitStack,
+) -> BuildResult:
     store.layout.require_writable()
     for tag in options.tags:
         Reference.parse_new(tag)  # an invalid tag is refused before the work, not after it
@@ -68,10 +81,13 @@ def build(
     secrets = Secrets(options.secrets, Agents(options.ssh))
     for secret in filter(lambda secret: not secrets.read(secret), secrets):
         warn(f"secret {secret} is empty")
-    directory = inputs.context_directory(options)
-    path, text = inputs.read_dockerfile(options, directory)
+    contexts = stack.enter_context(contextlib.closing(Contexts(lambda: store, secrets, warn)))
+    files = contexts.main(options.context)
+    dockerfiles = inputs.read_dockerfiles(options, files, contexts)
     file, linter = parse_checked(
-        text, name=inputs.display_name(path), build_args=options.build_args, warn=warn_of
+        [(each.name, each.text) for each in dockerfiles],
+        build_args=options.build_args,
+        warn=warn_of,
     )
     images = SourceImages(
         store,
@@ -82,7 +98,8 @@ def build(
             options.registry_mirrors, options.registry_maps, fallback=options.registry_fallback
         ),
     )
-    rules = inputs.ignore_rules(path, directory)
+    rules = inputs.rules_of(options, files, dockerfiles[0].path)
+    contexts.put(LocalContext().name, files, rules)
     arguments = inputs.arguments(options, rules, surroundings(options, store.network))
     definition = define(file, arguments, images.resolve, warn, linter)
     for message in timestamp_warnings(outputs, definition.epoch):
@@ -90,16 +107,15 @@ def build(
     cache: Cache = LocalCache(store, ttl=options.cache_ttl)
     if options.no_cache:
         cache = NoCache(cache)
-    with contextlib.closing(Context(directory, rules, store.build_cache)) as context:
-        solution = Solver(
-            definition,
-            store=store,
-            cache=cache,
-            images=images,
-            contexts={LocalContext().name: context},
-            secrets=secrets,
-            progress=progress,
-        ).solve()
+    solution = Solver(
+        definition,
+        store=store,
+        cache=cache,
+        images=images,
+        contexts=contexts,
+        secrets=secrets,
+        progress=progress,
+    ).solve()
     if options.secrets and options.secret_scan:
         from ocitool.builder.secret_scan import scan
 

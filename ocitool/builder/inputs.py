@@ -3,96 +3,149 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO, Final
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from ocitool.builder.checks.ignored import ignored_by
 from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.contexts.kinds import HEAD, STDIN, is_archive
+from ocitool.builder.contexts.opened import LARGEST, ContextFiles, Contexts
 from ocitool.builder.definition import Surroundings
-from ocitool.builder.dockerfile.values import source_kind
+from ocitool.builder.dockerfile.values import is_http
 from ocitool.builder.frontend.frontend import Arguments
 from ocitool.builder.options import BuildOptions
 from ocitool.builder.outputs.annotations import select
 from ocitool.errors import BuildError
 from ocitool.inputfile import read_input_file, require_small
+from ocitool.layer.symlinks import resolve
 from ocitool.oci.platform import Platform, this_platform
 
-_NAMES: Final = ("Dockerfile", "Containerfile")
-_LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file
+#: The second is that of a file system that is not case-sensitive, as with docker.
+_NAMES: Final = ("Dockerfile", "dockerfile", "Containerfile")
+_SHOWN: Final = 8  # names that an error lists
 
 
-def context_directory(options: BuildOptions) -> str:
-    """Return the context as an absolute path; `BuildError` if it is missing."""
-    top = os.path.abspath(options.context)
-    if not os.path.isdir(top):
-        if not os.path.lexists(top):
-            _refuse_remote(options.context)
-        fault = "is not a directory" if os.path.lexists(top) else "not found"
-        raise BuildError(
-            f'unable to prepare context: path "{options.context}" {fault}',
-            hint="the build context must be a directory with the files for COPY and ADD",
-        )
-    return top
+class DockerfileText(NamedTuple):
+    """A Dockerfile: what messages call it, its path (``""`` unless it is a file), and its text."""
+
+    name: str
+    path: str
+    text: bytes
 
 
-def _refuse_remote(context: str) -> None:
-    """Raise `BuildError` for a context that docker fetches, or reads from standard input."""
-    kind = source_kind(context)
-    if context == "-":
-        raise BuildError(
-            "a build context on standard input is not supported",
-            hint="give its Dockerfile as text, and a directory as the context",
-        )
-    if kind == "git" or context.lower().startswith("github.com/"):
-        raise BuildError(
-            f"a git repository as the build context is not supported: {context}",
-            hint="clone it, and build in the clone",
-        )
-    if kind == "url":
-        raise BuildError(
-            f"a URL as the build context is not supported: {context}",
-            hint="fetch the archive, unpack it, and build in its directory",
-        )
+def read_dockerfiles(
+    options: BuildOptions, files: ContextFiles, contexts: Contexts
+) -> list[DockerfileText]:
+    """Return the Dockerfile, or the several that are read as one.
+
+    Raises:
+        BuildError: it is missing, cannot be fetched or read, or is an archive.
+    """
+    found = list(_dockerfiles(options, files, contexts))
+    for name, _, text in found:
+        require_small(text, LARGEST, name)
+        if is_archive(text[:HEAD]):
+            raise BuildError(
+                f"failed to read dockerfile: {name} is an archive",
+                hint="an archive can be the context: name it without -f",
+            )
+    return found
 
 
-def read_dockerfile(options: BuildOptions, top: str) -> tuple[str, bytes]:
-    """Return the Dockerfile's path (``""`` if it was given as text) and its text."""
+def _dockerfiles(
+    options: BuildOptions, files: ContextFiles, contexts: Contexts
+) -> Iterable[DockerfileText]:
     if options.dockerfile is not None:
-        require_small(options.dockerfile, _LARGEST, "Dockerfile")
-        return "", options.dockerfile
-    names = [options.file] if options.file else [f"{top}/{each}" for each in _NAMES]
-    for path in names:
+        return [DockerfileText("Dockerfile", "", options.dockerfile)]
+    if files.dockerfile is not None:
+        if options.files:
+            raise BuildError(
+                f"there are two Dockerfiles: {files.shown}, which is no archive, and"
+                f" {options.files[0]}",
+                hint="leave out -f, or give an archive or a directory as the context",
+            )
+        return [DockerfileText("Dockerfile", "", files.dockerfile)]
+    if (options.context == STDIN) + options.files.count(STDIN) > 1:
+        raise BuildError(
+            "standard input cannot be both the context and the Dockerfile",
+            hint="name one of the two, and give the other on standard input",
+        )
+    if not options.files:
+        return [_find(files, _NAMES)]
+    return [_dockerfile(word, files, contexts) for word in options.files]
+
+
+def _dockerfile(word: str, files: ContextFiles, contexts: Contexts) -> DockerfileText:
+    if word == STDIN:
+        return DockerfileText("Dockerfile", "", sys.stdin.buffer.read(LARGEST + 1))
+    if is_http(word) and not os.path.lexists(word):
+        with contexts.fetched(word) as remote, open(remote.file().path, "rb") as file:
+            return DockerfileText(remote.shown, "", file.read(LARGEST + 1))
+    if files.temporary:
+        return _find(files, (word,))
+    # As buildah, which looks into the context for what is not in the working directory.
+    return _find(files, (os.path.abspath(word), word))
+
+
+def _find(files: ContextFiles, names: Sequence[str]) -> DockerfileText:
+    """Return the first of *names* that is there; those that are relative are in the context."""
+    for name in names:
+        path = _inside(files.top, name) if files.temporary else os.path.join(files.top, name)
+        shown = name if files.temporary else display_name(path)
         try:
-            return path, _read(path)
-        except FileNotFoundError:
+            text = _read(path, shown)
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise BuildError(
-                f"failed to read dockerfile: open {display_name(path)}: {error.strerror}",
+                f"failed to read dockerfile: open {shown}: {error.strerror}",
                 hint="pass the Dockerfile with -f, and the context as the last argument",
             ) from error
+        return DockerfileText(shown, "" if files.temporary else path, text)
+    first = names[0] if files.temporary else display_name(os.path.join(files.top, names[0]))
+    place = f" in {files.shown}" if files.temporary else ""
     raise BuildError(
-        f"failed to read dockerfile: open {display_name(names[0])}: no such file or directory",
-        hint="pass the Dockerfile with -f",
+        f"failed to read dockerfile: open {first}{place}: no such file or directory",
+        hint=_nearby(files),
     )
 
 
-def read_stdin(stream: BinaryIO) -> bytes:
-    """Return a Dockerfile from a stream, and no more of it than shows that it is too large."""
-    return stream.read(_LARGEST + 1)
+def _inside(top: str, name: str) -> str:
+    """Return the path of *name* in the directory *top*, out of which no link leads."""
+
+    def readlink(path: str) -> str:
+        host_path = f"{top}/{path}"
+        return os.readlink(host_path) if os.path.islink(host_path) else ""
+
+    return f"{top}/{resolve(name, readlink)}"
 
 
-#: How compressed files begin: gzip, bzip2, xz, zstd.
-_PACKED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+def _nearby(files: ContextFiles) -> str:
+    """Say what else there is that may be the Dockerfile."""
+    try:
+        names = sorted(os.listdir(files.top))
+        deeper = [
+            f"{each}/{name}"
+            for each in names
+            if os.path.isdir(f"{files.top}/{each}") and not os.path.islink(f"{files.top}/{each}")
+            for name in _NAMES
+            if os.path.isfile(f"{files.top}/{each}/{name}")
+        ]
+    except OSError:
+        return "pass the Dockerfile with -f"
+    named = [name for name in names if "dockerfile" in name.lower()]
+    if near := named or deeper:
+        return f"pass the Dockerfile with -f; there is {', '.join(near[:_SHOWN])}"
+    if not files.temporary:
+        return "pass the Dockerfile with -f"
+    listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return f"pass the Dockerfile with -f; {files.shown} has {listed or 'no files'}"
 
 
-def is_packed(text: bytes) -> bool:
-    """Say whether *text* is an archive, plain or compressed, and no Dockerfile."""
-    return text.startswith(_PACKED) or text[257:262] == b"ustar"
-
-
-def _read(path: str) -> bytes:
+def _read(path: str, shown: str) -> bytes:
     hint = "a Dockerfile can be given on standard input: -f -"
-    return read_input_file(path, _LARGEST, where=display_name(path), hint=hint)
+    return read_input_file(path, LARGEST, where=shown, hint=hint)
 
 
 def arguments(options: BuildOptions, rules: IgnoreRules, around: Surroundings) -> Arguments:
@@ -122,10 +175,22 @@ def arguments(options: BuildOptions, rules: IgnoreRules, around: Surroundings) -
 
 def display_name(path: str) -> str:
     """Return what messages call the Dockerfile *path*."""
-    if not path:
-        return "Dockerfile"
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
+
+
+def rules_of(options: BuildOptions, files: ContextFiles, dockerfile: str) -> IgnoreRules:
+    """Return the ignore rules of the main context; *dockerfile* is the path of the first one."""
+    if options.ignorefile:
+        path = options.ignorefile
+        try:
+            return IgnoreRules.parse(_read(path, path), name=path)
+        except OSError as error:
+            raise BuildError(
+                f"failed to read ignore file: open {path}: {error.strerror}",
+                hint="--ignorefile takes a file with the rules of a .dockerignore",
+            ) from error
+    return IgnoreRules() if files.temporary else ignore_rules(dockerfile, files.top)
 
 
 def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
@@ -136,13 +201,14 @@ def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
     own = [dockerfile + name for name in (".dockerignore", ".containerignore")]
     context = [f"{top}/.containerignore", f"{top}/.dockerignore"]
     for path in (*(own if dockerfile else ()), *context):
+        shown = display_name(path)
         try:
-            return IgnoreRules.parse(_read(path), name=display_name(path))
+            return IgnoreRules.parse(_read(path, shown), name=shown)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             continue  # BuildKit ignores a directory of this name, too
         except OSError as error:
             raise BuildError(
-                f"failed to read ignore file {display_name(path)}: {error.strerror}",
+                f"failed to read ignore file {shown}: {error.strerror}",
                 hint="make it readable; otherwise files that it excludes would be copied",
             ) from error
     return IgnoreRules()

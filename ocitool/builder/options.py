@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from ocitool.builder.outputs.exported import Exported
 from ocitool.errors import BuildError, OcitoolError
@@ -22,9 +23,13 @@ class BuildOptions:
         FormatError: a value is of another type; the Dockerfile may be a string, too.
     """
 
-    context: str = "."  # a directory
-    file: str = ""  # the Dockerfile; default: Dockerfile or Containerfile in the context
+    #: A directory, a tar archive, a URL, or "-" for standard input; or a tar as bytes or a stream.
+    context: str | bytes | BinaryIO = "."
+    #: The Dockerfile, or several that are read as one: paths, URLs, or "-" for standard input.
+    #: Default: Dockerfile or Containerfile in the context.
+    file: str | tuple[str, ...] = ""
     dockerfile: bytes | None = None  # its text, instead of a file
+    ignorefile: str = ""  # a file with the ignore rules, instead of the context's
     tags: tuple[str, ...] = ()  # references
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
     #: Values by ID, for RUN --mount=type=secret and for ADD of URLs.
@@ -117,6 +122,12 @@ class BuildOptions:
             retries=self.retry,
             retry_delay=self.retry_delay,
         )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The values of `file`."""
+        given = (self.file,) if isinstance(self.file, str) else self.file
+        return tuple(filter(None, given))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,7 +138,6 @@ _BUILD: Final = {
     "--allow": "a step has no entitlements",
     "--build-context": "a build has one context",
     "--builder": BUILDER["use"],
-    "--ignorefile": "name it as the Dockerfile with .dockerignore behind",
     "--cpp-flag": "Dockerfiles are not preprocessed: run cpp, and build with -f -",
     "--device": "a step has the devices of docker's default alone",
     "--disable-compression": "use --compression-format uncompressed",

@@ -14,6 +14,7 @@ TOP = Path(__file__).parents[2]
 #: What tests of values try: they are one limit with another that is tried with its effect.
 BY_VALUES = {"cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems", "memory_swap"}
 PAGE = (TOP / "docs/dockerfile.md").read_text(encoding="utf-8")
+OF_DOCKERFILE = {"file", "ignorefile"}
 OTHERS = {"span", "sources", "dest", "heredocs"}
 
 
@@ -43,6 +44,15 @@ def test_each_flag_of_copy_has_a_row_and_its_tests() -> None:
     for flag, name in found.items():
         tests = (TOP / "tests/unit/builder" / name).read_text(encoding="utf-8")
         assert f"--{flag}" in tests, f"{name} does not try --{flag}"
+
+
+def test_each_option_for_the_dockerfile_has_a_row_and_its_tests() -> None:
+    section = PAGE.partition("### The Dockerfile and its ignore file\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| (`-[^|]*)\|.*\| `(\w+\.py)` \|$", section, re.MULTILINE)
+    named = {option for first, _ in found for option in re.findall(r"--[\w-]+", first)}
+    assert named == {option.opts[-1] for option in command.params if option.name in OF_DOCKERFILE}
+    for _, name in found:
+        assert (TOP / "tests/unit/builder" / name).is_file()
 
 
 def test_each_option_for_run_is_tried_by_the_tests_that_its_row_names() -> None:

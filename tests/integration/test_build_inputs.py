@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 import stat
@@ -148,19 +147,3 @@ def test_without_a_context_the_dockerfile_is_on_standard_input(tmp_path, run_cli
     missing = run_cli(*words, root=store_root, stdin=f"{text}COPY f /\n", cwd=tmp_path)
     assert missing.code == 1 and '"/f": not found' in missing.stderr
     assert "hint: the context is empty" in missing.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "message"),
-    [
-        (("-f", "-", "-"), 2, "standard input cannot be both the context and the Dockerfile"),
-        (("-f", "x", "-"), 2, "with the context - the Dockerfile is that on standard input"),
-        (("-",), 1, "an archive on standard input as the build context is not supported"),
-    ],
-)
-def test_what_standard_input_cannot_be(tmp_path, run_cli, store_root, words, code, message):
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("Dockerfile"))
-    done = run_cli("build", *words, root=store_root, stdin=archive.getvalue().decode())
-    assert done.code == code and message in done.stderr

@@ -27,7 +27,7 @@ def test_a_value_of_another_type_is_refused_by_its_name(options, required, field
         return  # checked by `RunOptions.check`
     # One of these is no value of any field that is not of this very type.
     number = "3.5" if field.type == "float | None" else 3.5
-    for wrong in (number, object(), b"bytes" if field.type != "bytes | None" else 3.5):
+    for wrong in (number, object(), b"bytes" if "bytes |" not in str(field.type) else 3.5):
         with pytest.raises(FormatError) as caught:
             options(**required | {field.name: wrong})
         assert caught.value.where == place

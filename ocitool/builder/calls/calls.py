@@ -22,13 +22,16 @@ from ocitool.builder.calls.results import (
 from ocitool.builder.checks.linter import Linter
 from ocitool.builder.checks.options import CheckOptions
 from ocitool.builder.checks.parsing import parse_source
+from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.contexts.opened import Contexts
 from ocitool.builder.definition import ResolvedImage, Resolver, Surroundings
 from ocitool.builder.dockerfile.lines import split
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.frontend import frontend
 from ocitool.builder.frontend.outline import describe
 from ocitool.builder.options import BuildOptions
-from ocitool.errors import OcitoolError
+from ocitool.builder.secrets.secrets import Secrets
+from ocitool.errors import BuildError, OcitoolError
 from ocitool.oci.platform import Platform
 from ocitool.progress import SILENT, CheckWarning, Notice, ProgressSink
 from ocitool.settings import Settings
@@ -53,21 +56,18 @@ def check(
     Raises:
         OcitoolError: there is no Dockerfile; what is wrong with it is in the result.
     """
-    directory = inputs.context_directory(options)
-    path, text = inputs.read_dockerfile(options, directory)
-    asked = Asked(name=inputs.display_name(path), text=text)
+    asked, rules_of = _asked(options)
     found: list[CheckWarning] = []
     failure: OcitoolError | None = None
     parsing = False
     try:
-        source = split(text, name=asked.name)
+        source = split(asked.text, name=asked.name)
         wanted = CheckOptions.of(source, options.build_args)
         linter = Linter(replace(wanted, error=wanted.error or error), found.append)
         parsing = True
         file = parse_source(source, linter)
         parsing = False
-        rules = inputs.ignore_rules(path, directory)
-        arguments = inputs.arguments(options, rules, Surroundings())
+        arguments = inputs.arguments(options, rules_of(), Surroundings())
         with _resolver(options, store, progress) as resolver:
             frontend.check(file, arguments, resolver, _warn(progress), linter)
     except OcitoolError as caught:
@@ -85,11 +85,9 @@ def outline(
         DockerfileError: the Dockerfile is invalid; with the line.
         OcitoolError: as `build`.
     """
-    directory = inputs.context_directory(options)
-    path, text = inputs.read_dockerfile(options, directory)
-    asked = Asked(name=inputs.display_name(path), text=text)
-    file = parse(text, name=asked.name)
-    arguments = inputs.arguments(options, inputs.ignore_rules(path, directory), Surroundings())
+    asked, rules_of = _asked(options)
+    file = parse(asked.text, name=asked.name)
+    arguments = inputs.arguments(options, rules_of(), Surroundings())
     with _resolver(options, store, progress) as resolver:
         found = frontend.outline(file, arguments, resolver, _warn(progress))
     return OutlineResult(file=asked, outline=found)
@@ -97,9 +95,8 @@ def outline(
 
 def targets(options: BuildOptions) -> TargetsResult:
     """Return the stages of the Dockerfile; raises as `outline`."""
-    path, text = inputs.read_dockerfile(options, inputs.context_directory(options))
-    asked = Asked(name=inputs.display_name(path), text=text)
-    file = parse(text, name=asked.name)
+    asked, _ = _asked(options)
+    file = parse(asked.text, name=asked.name)
     last = len(file.stages) - 1
     return TargetsResult(
         file=asked,
@@ -115,6 +112,24 @@ def targets(options: BuildOptions) -> TargetsResult:
             for stage in file.stages
         ),
     )
+
+
+def _asked(options: BuildOptions) -> tuple[Asked, Callable[[], IgnoreRules]]:
+    """Return the Dockerfile, and what reads the ignore rules of its context."""
+    if len(options.files) > 1:
+        raise BuildError(
+            f"there are {len(options.files)} Dockerfiles, and the question is of one",
+            hint="give one -f",
+        )
+    with contextlib.ExitStack() as stores:
+        contexts = Contexts(
+            lambda: stores.enter_context(_empty_store()), Secrets(options.secrets), lambda _: None
+        )
+        with contextlib.closing(contexts):
+            files = contexts.main(options.context)
+            (found,) = inputs.read_dockerfiles(options, files, contexts)
+    asked = Asked(name=found.name, text=found.text)
+    return asked, lambda: inputs.rules_of(options, files, found.path)
 
 
 def _warn(progress: ProgressSink) -> Callable[[str], None]:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ocitool.builder.checks import syntax
 from ocitool.builder.checks.linter import Linter
 from ocitool.builder.checks.options import CheckOptions
+from ocitool.builder.dockerfile.joined import joined
 from ocitool.builder.dockerfile.lines import Source, split
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_lines
 from ocitool.progress import CheckWarning
 
 
 def parse_checked(
-    text: bytes,
+    files: Sequence[tuple[str, bytes]],
     *,
-    name: str,
     build_args: Mapping[str, str],
     warn: Callable[[CheckWarning], object],
 ) -> tuple[Dockerfile, Linter]:
     """Parse a Dockerfile, and return it with the linter for the rest of its checks.
 
+    *files* are names and texts of what is read as one.
+
     What is found before an error is handed to *warn*.  Raises as `parser.parse`; `FormatError` for
     invalid options of checks.
     """
-    source = split(text, name=name)
+    source = joined([split(text, name=name) for name, text in files])
     linter = Linter(CheckOptions.of(source, build_args), warn)
     return parse_source(source, linter), linter
 

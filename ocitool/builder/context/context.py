@@ -43,10 +43,16 @@ class _Walk(NamedTuple):
 
 
 class Context:
-    """The directory *top* under *rules*.  Nothing outside is ever reached, whatever links say."""
+    """The directory *top* under *rules*.  Nothing outside is ever reached, whatever links say.
 
-    def __init__(self, top: str, rules: IgnoreRules, records: BuildCache) -> None:
+    *records* keep what is known of the files for the next build, unless it is None.
+    """
+
+    def __init__(
+        self, top: str, rules: IgnoreRules, records: BuildCache | None, *, shown: str = ""
+    ) -> None:
         self.top = os.path.realpath(top)
+        self._shown = shown or self.top  # what messages call it
         self._rules = rules
         self._walker = rules.walker()
         self._records = records
@@ -146,9 +152,11 @@ class Context:
         elif is_link:
             hint = f"{what} is not in the context"
         elif near := self._nearest(path):
-            hint = f"did you mean {near}? The context is {self.top}"
+            hint = f"did you mean {near}? The context is {self._shown}"
         else:
-            hint = f"the context is {self.top}" if os.listdir(self.top) else "the context is empty"
+            hint = (
+                f"the context is {self._shown}" if os.listdir(self.top) else "the context is empty"
+            )
         return BuildError(f'"/{path}": not found', hint=hint)
 
     def _nearest(self, path: str) -> str:

@@ -34,13 +34,17 @@ State = tuple[str, int, int, int, int, int]
 
 
 class StatCache:
-    """The records of one context directory under one set of ignore rules."""
+    """The records of one context directory under one set of ignore rules.
 
-    def __init__(self, records: BuildCache, top: str, rules: str) -> None:
+    Without *records* they are those of one build.
+    """
+
+    def __init__(self, records: BuildCache | None, top: str, rules: str) -> None:
         self._records = records
         self._rules = rules
         self._fresh: list[DirectoryRecord] = []
-        self._known = {record.directory: record for record in records.directories(rules, top)}
+        known = records.directories(rules, top) if records is not None else []
+        self._known = {record.directory: record for record in known}
 
     def digest(self, directory: str, states: list[State], began: int, *, key: str = "") -> str:
         """Return the digest of the files of *directory*, whose *states* are sorted by name.
@@ -71,7 +75,7 @@ class StatCache:
         return digest
 
     def _contents(self, key: str) -> dict[str, tuple[State, str]]:
-        if key not in self._known:
+        if key not in self._known or self._records is None:
             return {}
         content = self._records.directory_content(self._rules, key)
         if not content:
@@ -84,7 +88,7 @@ class StatCache:
 
     def save(self) -> None:
         """Write the new records."""
-        if self._fresh:
+        if self._fresh and self._records is not None:
             self._records.put_directories(self._rules, self._fresh)
             self._fresh = []
 

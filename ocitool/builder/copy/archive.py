@@ -79,7 +79,8 @@ class Spooled:
         with _open(path) as stream:
             reader = TarReader(stream)
             for member in reader:
-                entry = _placed(member, links)
+                _refuse_whiteout(member)
+                entry = placed(member, links)
                 yield Member(entry, end)
                 while data := reader.read(CHUNK):
                     write_all_at(fd, data, end)
@@ -101,15 +102,18 @@ class Spooled:
         self._file.close()
 
 
-def _placed(entry: Entry, links: dict[str, str]) -> Entry:
-    """Return *entry* at the path that *links*, those of earlier members, lead to.
-
-    As docker unpacks it: the destination is the root to which links lead.
-    """
+def _refuse_whiteout(entry: Entry) -> None:
     if split(entry.path)[1].startswith(WHITEOUT):
         raise LayerError(
             "a file whose name begins with .wh. cannot be in a layer", where=entry.path
         )
+
+
+def placed(entry: Entry, links: dict[str, str]) -> Entry:
+    """Return *entry* at the path that *links*, those of earlier members, lead to.
+
+    As docker unpacks it: the destination is the root to which links lead.
+    """
     if links:
         entry = entry._replace(path=_resolved(entry.path, links))
         if entry.kind == Kind.HARDLINK:

@@ -189,7 +189,7 @@ def _texts(error: RegistryError) -> tuple[str, str]:
         return error.message, "write http:// if the server has no HTTPS"
     if isinstance(error, TlsError):
         return error.message, "set SSL_CERT_FILE to the CA certificates"
-    return error.message, error.hint
+    return error.message, error.hint or "try again later"
 
 
 def _time(text: str) -> int:

@@ -7,8 +7,9 @@ from typing import Final
 import click
 
 from ocitool.cli.build_options.words import split_names
-from ocitool.cli.completion_values import files, pull_policies
+from ocitool.cli.completion_values import files as file_names
 from ocitool.cli.completion_values import images as image_names
+from ocitool.cli.completion_values import pull_policies
 from ocitool.cli.container_options import all_of
 from ocitool.cli.goflags import OptionalValue
 from ocitool.cli.options import parse_duration
@@ -57,9 +58,16 @@ def platform_of(platform: str, system: str, architecture: str, variant: str) -> 
     return "/".join(filter(None, parts))
 
 
-file = click.option(
-    "-f", "--file", metavar="FILE", default="", shell_complete=files,
-    help="Path of the Dockerfile, or - for standard input  [default: CONTEXT/Dockerfile]",
+files = all_of(
+    click.option(
+        "-f", "--file", multiple=True, metavar="FILE", shell_complete=file_names,
+        help="Path or URL of the Dockerfile, or - for standard input; several are read as one"
+        "  [default: CONTEXT/Dockerfile]",
+    ),
+    click.option(
+        "--ignorefile", metavar="FILE", default="", shell_complete=file_names,
+        help="File with the ignore rules, instead of CONTEXT/.dockerignore",
+    ),
 )  # fmt: skip
 
 target = click.option(

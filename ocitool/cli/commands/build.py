@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -34,14 +33,14 @@ from ocitool.cli.options import (
     epoch_of_environment,
 )
 from ocitool.cli.outfile import write_text
-from ocitool.errors import BuildError, OcitoolError
+from ocitool.errors import OcitoolError
 
 
 @click.command(name="build")
 @click.argument("context", metavar="[CONTEXT]", default=".", shell_complete=directories)
 @all_of(
     image.tags,
-    source.file,
+    source.files,
     arguments.options,
     secrets.options,
     source.target,
@@ -65,7 +64,7 @@ def command(
     app: App,
     /,
     context: str,
-    file: str,
+    file: tuple[str, ...],
     build_args: tuple[str, ...],
     argument_files: tuple[str, ...],
     source_date_epoch: int | None,
@@ -87,9 +86,10 @@ def command(
 ) -> int:
     """Build an image from a Dockerfile
 
-    CONTEXT is the directory with the files for COPY and ADD, and the Dockerfile by default.  It is
-    the current directory if it is not given.  With - there is no context, and the Dockerfile is
-    read from standard input.
+    CONTEXT has the files for COPY and ADD, and the Dockerfile by default: a directory, a tar
+    archive (plain, or compressed with gzip, bzip2, xz or zstd), the URL of one, or - for one on
+    standard input.  What a URL or standard input gives that is no archive is the Dockerfile, and
+    there are no files.  Without CONTEXT it is the current directory.
 
     With --source-date-epoch, or SOURCE_DATE_EPOCH in the environment (seconds since 1970), no
     timestamp in what the build adds is later, so that builds are reproducible.
@@ -98,6 +98,8 @@ def command(
     from ocitool.builder.options import BuildOptions, OutputsFailed
 
     called = call.chosen(called, check=check)
+    if (context, *file).count("-") > 1:
+        raise click.UsageError("standard input cannot be both the context and the Dockerfile")
     if fields["push"] and not fields["tags"] and not fields["outputs"]:
         raise click.UsageError("--push requires --tag: the names to push the image to")
     if iidfile and called.method == "build":
@@ -112,14 +114,12 @@ def command(
     else:
         build_arguments.pop("SOURCE_DATE_EPOCH", None)  # the option has the last word
     with (
-        _inputs(context, file) as (directory, dockerfile),
         result.opened_log(logfile) as log,
         app.progress("quiet" if quiet else progress, build=True, stream=log) as sink,
     ):
         options = BuildOptions(
-            context=directory,
+            context=context,
             file=file,
-            dockerfile=dockerfile,
             build_args=build_arguments,
             source_date_epoch=source_date_epoch,
             platform=source.platform_of(platform, system, architecture, variant),
@@ -142,30 +142,3 @@ def command(
     result.write_result(built, quiet=quiet)
     raise_all(failed)
     return 0
-
-
-@contextlib.contextmanager
-def _inputs(context: str, file: str) -> Iterator[tuple[str, bytes | None]]:
-    """Yield the directory of the context, and the Dockerfile if standard input has it.
-
-    As docker has it, ``-`` in the place of the context is a Dockerfile, and there are no files.
-    """
-    from ocitool.builder.inputs import is_packed, read_stdin
-
-    if context != "-":
-        yield context, read_stdin(sys.stdin.buffer) if file == "-" else None
-        return
-    if file == "-":
-        raise click.UsageError("standard input cannot be both the context and the Dockerfile")
-    if file:
-        raise click.UsageError("with the context - the Dockerfile is that on standard input")
-    text = read_stdin(sys.stdin.buffer)
-    if is_packed(text):
-        raise BuildError(
-            "an archive on standard input as the build context is not supported",
-            hint="unpack it, and build in its directory",
-        )
-    import tempfile  # slow to load, rarely wanted
-
-    with tempfile.TemporaryDirectory(prefix="ocitool-") as empty:
-        yield empty, text

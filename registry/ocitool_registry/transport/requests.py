@@ -240,6 +240,8 @@ def _read_error(request: Request, error: Exception) -> TransportError:
 
     if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
         return Timeout("timeout while reading the response", where=_where(request))
+    if any(isinstance(each, urllib3.exceptions.IncompleteRead) for each in error.args):
+        return TransportError("the response ended too early", where=_where(request))
     if isinstance(error, urllib3.exceptions.HTTPError | OSError):
         return TransportError(f"connection failed: {error}", where=_where(request))
     return TransportError(f"cannot read the response: {error}", where=_where(request))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ocitool import BuildOptions, Store, build
+from ocitool.errors import OcitoolError
 from ocitool.image.archive.archive import load
 from ocitool.oci.platform import this_platform
 from ocitool.progress import CheckWarning, Event, StepFinished, StepOutput, StepStarted
@@ -111,12 +112,11 @@ class BuildFixture:
         """Make files as ``testdata/builds/context.yaml`` describes them."""
         images.lay_out(recipe, self.top)
 
-    def build(self, dockerfile: str, *tags: str, **options: Any) -> Built:
-        """Build *dockerfile* in the context."""
+    def build(self, dockerfile: str = "", *tags: str, **options: Any) -> Built:
+        """Build *dockerfile*, or the context's, in the context or in another of *options*."""
         events = RecordedEvents()
-        given = BuildOptions(
-            context=str(self.top), dockerfile=dockerfile.encode(), tags=tags, **options
-        )
+        text = dockerfile.encode() or None
+        given = BuildOptions(**{"context": self.top, "dockerfile": text, "tags": tags, **options})
         result = build(given, store=self.store, progress=events)
         layout = Path(self.store.layout.root) / "oci"
         document, tars = images.layout_image(layout, str(result.digest))
@@ -189,6 +189,15 @@ def tools(project: BuildFixture) -> BuildFixture:
 def scratch(*lines: str) -> str:
     """Return a Dockerfile on scratch."""
     return "\n".join(["FROM scratch", *lines])
+
+
+def failure(project: BuildFixture, dockerfile: str = "", **options: Any) -> OcitoolError:
+    """Return the error of a build, which leaves nothing behind."""
+    with pytest.raises(OcitoolError) as caught:
+        project.build(dockerfile, **options)
+    assert os.listdir(project.store.lease().path) == []
+    assert caught.value.hint
+    return caught.value
 
 
 def owner(said: str) -> str:

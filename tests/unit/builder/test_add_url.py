@@ -6,68 +6,25 @@ import base64
 import gzip
 import hashlib
 import os
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from ocitool.errors import BuildError, DigestMismatch, LayerError, OcitoolError
 from tests.fixtures import images
+from tests.fixtures.servers import FileServer, file_server
 from tests.unit.builder.conftest import BuildFixture, scratch
 
 LAST_MODIFIED = {"Last_Modified": "Tue, 05 Mar 2002 10:11:12 GMT"}
 TIME = 1015323072  # the same
 
 
-@dataclass
-class FileServer:
-    """Serves ``files``: status, headers and body by path; keeps what it was asked."""
-
-    address: str = ""
-    files: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
-    requests: list[tuple[str, Message]] = field(default_factory=list)
-    bodies: int = 0  # that were sent
-
-    def put(self, path: str, body: bytes, status: int = 200, **headers: str) -> str:
-        """Serve *body* and return the URL; underscores in names of *headers* are hyphens."""
-        fields = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.files[path] = (status, fields, body)
-        return f"http://{self.address}{path}"
-
-
 @pytest.fixture
 def server(monkeypatch) -> Iterator[FileServer]:
     """A server of files without any."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    served = FileServer()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            served.requests.append((self.path, self.headers))
-            status, headers, body = served.files.get(self.path, (404, {}, b"nothing here"))
-            if "ETag" in headers and self.headers["If-None-Match"] == headers["ETag"]:
-                status, body = 304, b""
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-            served.bodies += status == 200
-
-        def log_message(self, *_: object) -> None:
-            return None
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served.address = f"127.0.0.1:{listening.server_address[1]}"
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield served
-    listening.shutdown()
-    thread.join()
-    listening.server_close()
+    with file_server() as served:
+        yield served
 
 
 def sha256(data: bytes) -> str:

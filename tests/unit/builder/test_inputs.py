@@ -86,19 +86,17 @@ def test_a_containerfile_is_found_where_there_is_no_dockerfile(store, tmp_path):
 @pytest.mark.parametrize(
     ("context", "message"),
     [
-        ("-", "a build context on standard input is not supported"),
         ("https://example.com/a/b.git", "a git repository as the build context is not supported"),
         ("https://example.com/a.git#main:sub", "a git repository as the build context"),
         ("git://example.com/a", "a git repository as the build context is not supported"),
         ("git@example.com:a/b", "a git repository as the build context is not supported"),
         ("ssh://git@example.com/a", "a git repository as the build context is not supported"),
         ("github.com/a/b", "a git repository as the build context is not supported"),
-        ("http://example.com/a.tar.gz", "a URL as the build context is not supported"),
         ("none", 'unable to prepare context: path "none" not found'),
-        ("file", 'unable to prepare context: path "file" is not a directory'),
+        ("file", 'unable to prepare context: path "file" is not a directory, and no tar archive'),
     ],
 )
-def test_a_context_that_is_no_directory_is_called_what_it_is(
+def test_a_context_that_cannot_be_one_is_called_what_it_is(
     store, tmp_path, monkeypatch, context, message
 ):
     monkeypatch.chdir(tmp_path)

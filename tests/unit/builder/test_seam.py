@@ -55,6 +55,19 @@ ALLOWED = {
         "ocitool_runtime.defaults",  # values: nothing of it touches the machine
     ),
     "context": ("ocitool.errors", "ocitool.layer", "ocitool.store", "ocitool.suggestions"),
+    "contexts": (
+        f"{BUILDER}.context",
+        f"{BUILDER}.copy.archive",
+        f"{BUILDER}.dockerfile.values",
+        f"{BUILDER}.frontend.http_files",
+        f"{BUILDER}.secrets",
+        f"{BUILDER}.solver.http_file",
+        "ocitool.errors",
+        "ocitool.image.decompress",
+        "ocitool.layer",
+        "ocitool.oci",
+        "ocitool.store",
+    ),
     "copy": (
         f"{BUILDER}.chown_chmod",
         f"{BUILDER}.context",

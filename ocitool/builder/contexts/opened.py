@@ -1,0 +1,190 @@
+"""The contexts of one build, each in a directory: that of the caller, or a temporary one."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from ocitool.builder.context.context import Context
+from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.contexts.kinds import HEAD, context_kind, is_archive
+from ocitool.builder.secrets.secrets import Secrets
+from ocitool.errors import BuildError, FormatError, LayerError
+from ocitool.layer.beneath import remove_tree
+from ocitool.oci.content import Stream
+from ocitool.oci.streams import Peeked
+from ocitool.store.full_disk import full_disk
+from ocitool.store.store import Store
+
+if TYPE_CHECKING:
+    from ocitool.builder.solver.http_file import RemoteFile
+
+LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file
+_STDIN: Final = "standard input"
+_FAILED: Final = "unable to prepare context: "
+_REPACK: Final = "pack it again: it was cut off, or changed on its way"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextFiles:
+    """The directory of a context, and the Dockerfile that came in the place of files.
+
+    A temporary one is for this build alone: it has no ignore files, and no path leads out of it.
+    """
+
+    top: str
+    shown: str  # what messages call it
+    temporary: bool = False
+    dockerfile: bytes | None = None
+
+
+class Contexts(Mapping[str, Context]):
+    """The contexts of a build, by their names in its definition; temporary files until `close`.
+
+    These files are in *store*, which is asked for when they are made.  *secrets* has credentials of
+    servers; *warn* gets what cannot be kept of an archive.
+    """
+
+    def __init__(
+        self, store: Callable[[], Store], secrets: Secrets, warn: Callable[[str], object]
+    ) -> None:
+        self._open_store = store
+        self._secrets = secrets
+        self._warn = warn
+        self._open: dict[str, Context] = {}
+        self._stack = contextlib.ExitStack()
+
+    @cached_property
+    def _store(self) -> Store:
+        return self._open_store()
+
+    def put(self, name: str, files: ContextFiles, rules: IgnoreRules) -> None:
+        """Name the context that *files* are, without those that *rules* ignore."""
+        # Nothing is stored of files whose path is another one in the next build.
+        records = None if files.temporary else self._store.build_cache
+        context = Context(files.top, rules, records, shown=files.shown)
+        self._open[name] = self._stack.enter_context(contextlib.closing(context))
+
+    def __getitem__(self, name: str) -> Context:
+        return self._open[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._open)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def close(self) -> None:
+        """Remove what was made for the build."""
+        self._stack.close()
+
+    # -- the main context -------------------------------------------------------------------
+
+    def main(self, context: str | bytes | BinaryIO) -> ContextFiles:
+        """Return the files of the context that a build is given.
+
+        Raises:
+            BuildError: it is missing, cannot be fetched, or is no archive.
+        """
+        if not isinstance(context, str):
+            stream = io.BytesIO(context) if isinstance(context, bytes) else context
+            return self._of_stream(stream, "the context")
+        kind = context_kind(context)
+        if kind == "stdin":
+            return self._of_stream(sys.stdin.buffer, _STDIN)
+        if kind == "url":
+            with self.fetched(context) as remote:
+                path = remote.file().path
+                with open(path, "rb") as file:
+                    return self._of_stream(file, remote.shown)
+        if kind == "git":
+            raise BuildError(
+                f"a git repository as the build context is not supported: {context}",
+                hint="clone it, and build in the clone",
+            )
+        return self._of_path(context)
+
+    def _of_path(self, path: str) -> ContextFiles:
+        top = os.path.abspath(path)
+        if os.path.isdir(top):
+            return ContextFiles(top=top, shown=top)
+        if not os.path.lexists(top):
+            raise BuildError(
+                f'{_FAILED}path "{path}" not found',
+                hint="the build context is a directory, a tar archive, a URL, or - for standard"
+                " input",
+            )
+        if not os.path.isfile(top):
+            raise BuildError(
+                f'{_FAILED}path "{path}" is neither a directory nor a file',
+                hint="a pipe can be given on standard input: -",
+            )
+        try:
+            with open(top, "rb") as file:
+                if is_archive(file.read(HEAD)):
+                    file.seek(0)
+                    return self._unpacked(file, path)
+        except OSError as error:
+            raise BuildError(f"{_FAILED}open {path}: {error.strerror}") from error
+        raise BuildError(
+            f'{_FAILED}path "{path}" is not a directory, and no tar archive',
+            hint="pass a Dockerfile with -f, and the directory with the files as the context",
+        )
+
+    def _of_stream(self, stream: Stream | BinaryIO, shown: str) -> ContextFiles:
+        """Return the files of an archive, or a Dockerfile without files."""
+        peeked = Peeked(stream, HEAD)
+        if is_archive(peeked.head):
+            return self._unpacked(peeked, shown)
+        text = b""
+        while len(text) <= LARGEST and (data := peeked.read(LARGEST + 1 - len(text))):
+            text += data
+        return ContextFiles(top=self._directory(), shown=shown, temporary=True, dockerfile=text)
+
+    def _unpacked(self, stream: Stream | BinaryIO, shown: str) -> ContextFiles:
+        from ocitool.builder.contexts.unpack import unpack  # slow to load, rarely wanted
+
+        top = self._directory()
+        try:
+            with full_disk(self._store.layout.root):
+                unpack(stream, top, shown, self._warn)
+        except (FormatError, LayerError) as error:
+            place = f": {error.where}" if error.where not in ("", shown) else ""
+            raise BuildError(
+                f"{_FAILED}{shown}{place}: {error.message}",
+                hint=_REPACK if type(error) is LayerError else error.hint,
+            ) from error
+        return ContextFiles(top=top, shown=shown, temporary=True)
+
+    def _directory(self) -> str:
+        """Return a new directory, which is removed at the end."""
+        path = f"{self._store.lease().file()}.d"
+        with full_disk(self._store.layout.root):
+            os.mkdir(path, 0o700)
+        self._stack.callback(remove_tree, path)
+        return path
+
+    # -- files that are fetched -------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def fetched(self, url: str) -> Iterator[RemoteFile]:
+        """Yield the file that *url* names; it is removed at the end.
+
+        Raises:
+            BuildError: it cannot be fetched.
+        """
+        from ocitool.builder.frontend.http_files import http_files
+        from ocitool.builder.solver.http_file import RemoteFile
+
+        remote = RemoteFile(http_files([url], "")[url], self._store, self._secrets)
+        try:
+            remote.file()
+            yield remote
+        finally:
+            remote.close()
