@@ -109,7 +109,7 @@ def test_a_build_argument_needs_a_name(cli, tmp_path, word):
 
 
 def test_what_is_always_done_may_be_asked_for(cli, tmp_path):
-    cli("build", "-q", "--load", "--rm", "-t", "app:1", tmp_path / "context").ok()
+    cli("build", "-q", "--rm", "-t", "app:1", tmp_path / "context").ok()
     cli("tag", "app:1", "app:2").ok()
     assert cli("rmi", "--no-prune", "app:2").ok().stdout == "Untagged: app:2\n"
 

@@ -164,7 +164,7 @@ def _load(job: Job, output: Output, images: Sequence[NamedImage]) -> Engine | No
         engine.load(partial(save, images))
     except EngineUnavailable as error:
         if output.optional:
-            text = f"not loaded into another engine, the image is in ocitool's store: {error}"
+            text = f"loaded into ocitool's store alone: {error}"
             job.progress.emit(Notice(text=text))
             return None
         raise

@@ -25,7 +25,8 @@ def _outputs(
             raise click.UsageError(f"{error}{hint}") from error
         if output.to_stdout and sys.stdout.isatty():
             raise click.UsageError(
-                f"--output {word}: cannot write an archive to a terminal: use dest=FILE"
+                f"--output {word}: cannot write an archive to a terminal: add dest=FILE, or"
+                " redirect"
             )
     return words
 

@@ -172,7 +172,7 @@ def test_without_an_engine_load_is_the_store(sources, no_engine, tmp_path):
     result, said = load(sources, load=True)
     assert actions(result) == [("stored", "")] and len(result.tags) == 2
     assert said[-1] == (
-        "not loaded into another engine, the image is in ocitool's store: docker's engine at "
+        "loaded into ocitool's store alone: docker's engine at "
         f"unix://{tmp_path}/no.sock does not answer: No such file or directory"
     )
     with pytest.raises(EngineUnavailable, match="does not answer: No such file or directory"):
