@@ -19,5 +19,6 @@ pytest_plugins = (
     "tests.fixtures.users",
     "tests.fixtures.ci_image",
     "tests.fixtures.networks",
+    "tests.fixtures.git_server",
     "tests.fixtures.proot",
 )

@@ -56,6 +56,20 @@ class HttpFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GitTree:
+    """The files of one commit of a git repository."""
+
+    remote: str  # a URL, or user@host:path; may have user and password
+    ref: str = ""  # a branch, a tag or all digits of a commit; default: the default branch
+    subdir: str = ""  # the directory of which the files are taken
+    checksum: str = ""  # what the ID of the commit, or of an annotated tag, begins with
+    keep_git_dir: bool = False
+    submodules: bool = True
+    commit_time: bool = False  # the time of the files, in place of that of the build
+    by_commit: bool = False  # `checksum` says which commit, wherever ``ref`` is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
     """A file or directory of the host, mounted for a command; what is in it is in no layer."""
 
@@ -120,7 +134,7 @@ class Copy:
     texts: tuple[tuple[str, bytes], ...] = ()  # names and contents of further files
     chown: str = ""  # user[:group], names or IDs of the image
     chmod: str = ""  # octal or symbolic
-    remotes: tuple[tuple[str, int], ...] = ()  # which of ``paths`` are URLs, and their vertices
+    remotes: tuple[tuple[str, int], ...] = ()  # which of ``paths`` are fetched, and their vertices
     unpack: bool = False  # ADD: whether archives of the context are unpacked,
     unpack_remotes: bool = False  # and those that are fetched
     link: bool = False  # copied onto nothing, whatever ``base`` has; the layer stands upon that
@@ -142,7 +156,7 @@ class Workdir:
 Step: TypeAlias = Run | Copy | Workdir
 """The vertices that make a layer."""
 
-Vertex: TypeAlias = Scratch | SourceImage | LocalContext | HttpFile | Step
+Vertex: TypeAlias = Scratch | SourceImage | LocalContext | HttpFile | GitTree | Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,10 +179,10 @@ class Contexts(Mapping[str, Context]):
         Raises:
             BuildError: it cannot be fetched.
         """
-        from ocitool.builder.frontend.http_files import http_files
+        from ocitool.builder.frontend.http_files import http_file
         from ocitool.builder.solver.http_file import RemoteFile
 
-        remote = RemoteFile(http_files([url], "")[url], self._store, self._secrets)
+        remote = RemoteFile(http_file(url, ""), self._store, self._secrets)
         try:
             remote.file()
             yield remote

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from ocitool.errors import FormatError
@@ -155,23 +155,18 @@ def parse_flags(
     strings: Collection[str] = (),
     booleans: Collection[str] = (),
     repeated: Collection[str] = (),
-    absent: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Read ``--name=value`` words into a table; booleans become ``"true"`` or ``"false"``.
 
     Of the flags *repeated*, strings that may be given more than once, it has the last value: see
     `flag_values`.
-    *absent* are flags of the language that are not supported, each with what to do instead.
     """
-    absent = absent or {}
     strings = (*strings, *repeated)
     given: dict[str, str] = {}
     for word in words:
         name, equals, value = word[2:].partition("=")
-        if name in absent:
-            raise FormatError(f"--{name} is not supported", hint=absent[name])
         if name not in strings and name not in booleans:
-            known = [f"--{flag}" for flag in (*strings, *booleans, *absent)]
+            known = [f"--{flag}" for flag in (*strings, *booleans)]
             raise FormatError(f"unknown flag: --{name}{suggest(f'--{name}', known)}")
         if name in given and name not in repeated:
             raise FormatError(f"duplicate flag specified: {name}")

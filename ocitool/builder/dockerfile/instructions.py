@@ -115,6 +115,7 @@ class Add:
     exclude: tuple[str, ...] = ()
     checksum: str | None = None
     unpack: bool | None = None  # None: archives of the context alone
+    keep_git_dir: bool | None = None  # None: as the reference says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ocitool.builder.dockerfile import arguments
+from ocitool.builder.dockerfile.excerpt import excerpt
 from ocitool.builder.dockerfile.expand import WordError, shell_words
 from ocitool.errors import DockerfileError, FormatError, OcitoolError
 
@@ -96,7 +97,7 @@ class Source:
             message,
             name=self.name,
             line=first,
-            excerpt=self.physical[first - 1 : last],
+            excerpt=excerpt(self.physical, first, last),
             hint=hint,
         )
 
@@ -198,7 +199,7 @@ class _Splitter:
             last=self.at,
             text=joined,
             name=self.source.name,
-            lines=self.source.physical[first - 1 : self.at],
+            lines=excerpt(self.source.physical, first, self.at),
         )
         comments = tuple(self.comments)
         self.comments.clear()

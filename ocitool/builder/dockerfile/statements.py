@@ -260,12 +260,6 @@ def _retries(text: str | None) -> int | None:
     return int(text)
 
 
-# Flags of the language that are not supported, and what to do instead.
-_ADD_ABSENT = {
-    "keep-git-dir": "COPY a checkout from the context",
-}
-
-
 def documents(statement: Statement) -> str:
     """Return the heredocs as they stand behind an instruction's line."""
     return "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in statement.heredocs)
@@ -303,9 +297,8 @@ def parse_add(statement: Statement) -> Add:
     flags = parse_flags(
         statement.flags,
         strings=("chown", "chmod", "checksum"),
-        booleans=("link", "unpack"),
+        booleans=("link", "unpack", "keep-git-dir"),
         repeated=("exclude",),
-        absent=_ADD_ABSENT,
     )
     sources, heredocs, dest = _operands(statement)
     return Add(
@@ -318,8 +311,14 @@ def parse_add(statement: Statement) -> Add:
         link=flags.get("link") == "true",
         exclude=flag_values(statement.flags, "exclude"),
         checksum=flags.get("checksum") or None,
-        unpack=flags["unpack"] == "true" if "unpack" in flags else None,
+        unpack=_chosen(flags, "unpack"),
+        keep_git_dir=_chosen(flags, "keep-git-dir"),
     )
+
+
+def _chosen(flags: dict[str, str], name: str) -> bool | None:
+    """Return what a flag says; None where it is not given."""
+    return flags[name] == "true" if name in flags else None
 
 
 def _operands(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...], str]:

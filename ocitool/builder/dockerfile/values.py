@@ -75,7 +75,7 @@ def parse_stop_signal(text: str) -> str:
 
 
 SourceKind: TypeAlias = Literal["path", "url", "git"]
-_GIT = re.compile(r"(?:git|ssh)://|[\w.-]+@[\w.-]+:|https?://[^?#]*\.git/?(?:[?#]|\Z)", re.I | re.A)
+_GIT = re.compile(r"(?:git|ssh)://|[\w-]+@[\w.-]+:|https?://[^?#]*\.git(?:[?#]|\Z)", re.I | re.A)
 _URL = re.compile(r"(?:https?|ftp)://", re.I)
 
 
@@ -97,12 +97,12 @@ def check_source(instruction: str, text: str) -> None:
     The parser asks once for the text as written; ask again once variables are expanded.
     """
     kind = source_kind(text)
-    if kind == "path" or (instruction == "ADD" and is_http(text)):
+    if kind == "path" or (instruction == "ADD" and (kind == "git" or is_http(text))):
         return
-    called = "a URL" if kind == "url" else "a git ref"
     if instruction == "COPY":
-        raise FormatError(f"source can't be {called} for COPY")
+        called = "a URL" if kind == "url" else "a git ref"
+        raise FormatError(f"source can't be {called} for COPY", hint="write ADD")
     raise FormatError(
-        f"ADD of {called} is not supported: {text}",
+        f"ADD of an ftp:// URL is not supported: {text}",
         hint="fetch it before the build and COPY it from the context, or fetch it in a RUN",
     )

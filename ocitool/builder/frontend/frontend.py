@@ -24,6 +24,7 @@ from ocitool.builder.definition import (
     Surroundings,
 )
 from ocitool.builder.dockerfile import instructions as do
+from ocitool.builder.dockerfile.excerpt import without_credentials
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
 from ocitool.builder.dockerfile.values import source_kind
 from ocitool.builder.frontend import steps
@@ -226,7 +227,7 @@ class _Frontend:
         at = int(starts_from_image(stage))
         total = count_steps(stage)
         for number, instruction in enumerate(stage.instructions):
-            text = " ".join(instruction.span.text.split())
+            text = without_credentials(" ".join(instruction.span.text.split()))
             location = location_of(self._file, instruction.span)
             if number < len(stage.triggers):
                 location = replace(location, note=trigger_note(text))
@@ -314,7 +315,12 @@ class _Frontend:
             name_of_source = instruction.from_ if isinstance(instruction, do.Copy) else None
             source, called = self._source(stage, state, name_of_source, location)
             vertex, created_by = steps.copy(
-                state, instruction, source, called, lambda file: self._graph.add(file, location)
+                state,
+                instruction,
+                source,
+                called,
+                fetch=lambda remote: self._graph.add(remote, location),
+                warn=lambda text: self._warn(f"{location}: {text}"),
             )
             self._warn_of_slashes(instruction, location)
             if name_of_source is None:

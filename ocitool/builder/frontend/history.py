@@ -14,7 +14,7 @@ from typing import Any, Final
 from ocitool.builder.definition import Copy
 from ocitool.builder.dockerfile.durations import format_duration
 from ocitool.builder.dockerfile.quotes import quoted
-from ocitool.builder.frontend.http_files import shown_url
+from ocitool.builder.frontend.remotes import shown_source
 
 _DURATIONS: Final = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 
@@ -43,7 +43,7 @@ def copy(word: str, vertex: Copy, heredocs: Iterable[str], dest: str) -> str:
     words += ["--parents"] if vertex.parents else []
     words += [f"--chown={vertex.chown}"] if vertex.chown else []
     words += [f"--chmod={vertex.chmod}"] if vertex.chmod else []
-    words += [shown_url(path) if path in remotes else path for path in vertex.paths]
+    words += [shown_source(path) if path in remotes else path for path in vertex.paths]
     words += [*(f"<<{name}" for name in heredocs), dest]
     return " ".join(words)
 

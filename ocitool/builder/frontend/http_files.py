@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from ocitool.builder.definition import HttpFile
-from ocitool.builder.dockerfile.values import is_http
 from ocitool.errors import FormatError
 from ocitool.oci.digest import Digest
 
@@ -17,30 +15,16 @@ _HOST: Final = re.compile(r"(?:[^\s*.]{1,63}\.)*[^\s*.]{1,63}\.?")  # RFC 1035, 
 _HIDDEN: Final = "xxxxx:xxxxx"  # in place of user and password, as BuildKit
 
 
-def http_files(sources: Sequence[str], checksum: str) -> dict[str, HttpFile]:
-    """Return the files to fetch among *sources*, all of them expanded.
+def http_file(url: str, checksum: str) -> HttpFile:
+    """Return the file that *url* means; it must have the digest *checksum*, if there is one.
 
     Raises:
-        FormatError: a URL or *checksum* is invalid, or a checksum is given for something else.
+        FormatError: one of them is invalid.
     """
-    digest = _checksum(checksum, sources) if checksum else ""
-    return {
-        url: HttpFile(url=url, name=_file_name(url), checksum=digest)
-        for url in sources
-        if is_http(url)
-    }
+    return HttpFile(url=url, name=_file_name(url), checksum=_digest(checksum) if checksum else "")
 
 
-def _checksum(text: str, sources: Sequence[str]) -> str:
-    if len(sources) != 1:
-        raise FormatError(
-            "checksum can't be specified for multiple sources", hint="write an ADD for each"
-        )
-    if not is_http(sources[0]):
-        raise FormatError(
-            "checksum requires HTTP(S) sources",
-            hint="leave --checksum out: files of the build context are known",
-        )
+def _digest(text: str) -> str:
     digest = Digest.parse(text)
     if digest.algorithm != "sha256":
         raise FormatError(

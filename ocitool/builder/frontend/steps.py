@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from ocitool.builder.checks import instructions as checks
 from ocitool.builder.chown_chmod import parse_chmod
-from ocitool.builder.definition import SCRIPTS, Copy, HttpFile, Run, Surroundings, Workdir
+from ocitool.builder.definition import SCRIPTS, Copy, GitTree, HttpFile, Run, Surroundings, Workdir
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.builder.frontend import history
 from ocitool.builder.frontend.evaluate import StageState
-from ocitool.builder.frontend.http_files import http_files
 from ocitool.builder.frontend.mounts import SourceOf, agent_socket, run_mounts
+from ocitool.builder.frontend.remotes import fetched
 from ocitool.errors import FormatError
 
 
@@ -75,11 +75,12 @@ def copy(
     instruction: do.Copy | do.Add,
     source: int,
     source_name: str,
-    fetch: Callable[[HttpFile], int],
+    fetch: Callable[[HttpFile | GitTree], int],
+    warn: Callable[[str], None],
 ) -> tuple[Copy, str]:
     """COPY and ADD: return the vertex and the text of its history entry.
 
-    *source* is the vertex that the files come from; *fetch* returns that of a file with a URL.
+    *source* is the vertex that the files come from; *fetch* returns that of what is fetched.
     """
     add = instruction if isinstance(instruction, do.Add) else None
     word = "ADD" if add else "COPY"
@@ -90,7 +91,7 @@ def copy(
     chmod = state.expand(instruction.chmod or "")
     if chmod:
         parse_chmod(chmod)  # an invalid one is refused here, whether or not the step is cached
-    remotes = http_files(paths, state.expand(add.checksum or "")) if add else {}
+    remotes = fetched(add, paths, state.expand(add.checksum or ""), warn) if add else {}
     vertex = Copy(
         base=state.vertex,
         platform=str(state.platform),

@@ -20,6 +20,7 @@ from ocitool.store.store import Store
 
 if TYPE_CHECKING:
     from ocitool.builder.copy.sources import FromImage, Source
+    from ocitool.builder.git.tree import RemoteTree
     from ocitool.builder.solver.http_file import RemoteFile
 
 
@@ -31,7 +32,7 @@ class CopySource:
     store: Store
     context: Context | None
     layers: tuple[Layer, ...] = ()
-    remotes: Mapping[str, RemoteFile] = field(default_factory=dict)  # by their URLs
+    remotes: Mapping[str, RemoteFile | RemoteTree] = field(default_factory=dict)  # by their URLs
 
     def contents(self) -> tuple[Content, ...]:
         """Return name, kind and digest of each thing that is copied.
@@ -42,8 +43,7 @@ class CopySource:
         found: list[Content] = []
         for path in self.step.paths:
             if (remote := self.remotes.get(path)) is not None:
-                kind = "unpacked remote" if self.step.unpack_remotes else "remote"
-                found.append(Content(remote.name, kind, remote.digest()))
+                found.append(remote.content(unpacked=self.step.unpack_remotes))
             elif self.context is not None:
                 found.extend(self._of_context(self.context, path))
             else:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.builder.chown_chmod import parse_chmod
-from ocitool.builder.context.context import Item
+from ocitool.builder.context.context import Context, Item
+from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.context.selection import Selection
 from ocitool.builder.copy.archive import Spooled, is_archive
 from ocitool.builder.copy.entries import LayerEntry
 from ocitool.builder.copy.plan import Part, Target, make_directories, plan
-from ocitool.builder.copy.sources import Content, FromText, FromUrl
+from ocitool.builder.copy.sources import Content, FromContext, FromText, FromUrl
 from ocitool.builder.copy.users import owner_of
 from ocitool.builder.definition import Copy, Run, Step, Workdir
 from ocitool.builder.solver.copy_digests import CopySource
@@ -26,6 +28,7 @@ from ocitool.oci.timestamps import SECOND
 from ocitool.store.layer_content import Layer
 
 if TYPE_CHECKING:
+    from ocitool.builder.git.tree import RemoteTree
     from ocitool.builder.solver.http_file import RemoteFile
 
 
@@ -108,9 +111,11 @@ def _parts(context: StepContext, source: CopySource) -> Iterator[list[Part]]:
 
 
 def _remote_part(
-    context: StepContext, step: Copy, remote: RemoteFile, stack: contextlib.ExitStack
+    context: StepContext, step: Copy, remote: RemoteFile | RemoteTree, stack: contextlib.ExitStack
 ) -> Part:
-    """Return a file that is fetched; *stack* closes it if it is an archive to unpack."""
+    """Return what is fetched; *stack* closes it if it is an archive to unpack."""
+    if remote.is_tree:
+        return _git_part(context, step, remote)
     file, archive = remote.file(), None
     if step.unpack_remotes and is_archive(file.path):
         try:
@@ -122,6 +127,12 @@ def _remote_part(
         stack.callback(archive.close)
     files = FromUrl(remote.name, file.path, size=file.size, mtime=file.mtime)
     return Part(source=files, item=Item(remote.name, remote.name, False), archive=archive)
+
+
+def _git_part(context: StepContext, step: Copy, remote: RemoteTree) -> Part:
+    files = Context(remote.directory(), IgnoreRules(), context.store.build_cache)
+    item = Item("", "", True, Selection(exclude=step.exclude))
+    return Part(source=FromContext(files), item=item)
 
 
 def write_layer(

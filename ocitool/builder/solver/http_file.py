@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 from ocitool.builder.definition import HttpFile
@@ -51,6 +51,8 @@ class Fetched:
 class RemoteFile:
     """One file; what is fetched of it is kept until `close`."""
 
+    is_tree: Literal[False] = False
+
     def __init__(self, vertex: HttpFile, store: Store, secrets: Secrets) -> None:
         self.name = vertex.name
         self.shown = redacted(vertex.url)  # for messages
@@ -60,6 +62,10 @@ class RemoteFile:
         self._key = key_of("http", vertex.url)
         self._digest = vertex.checksum
         self._fetched: Fetched | None = None
+
+    def content(self, *, unpacked: bool) -> Content:
+        """Return what a cache key has of the file; `BuildError` as `digest`."""
+        return Content(self.name, "unpacked remote" if unpacked else "remote", self.digest())
 
     def digest(self) -> str:
         """Return the digest of the content.

@@ -17,6 +17,7 @@ from ocitool.builder.context.context import Context
 from ocitool.builder.definition import (
     Copy,
     Definition,
+    GitTree,
     HttpFile,
     LocalContext,
     Run,
@@ -39,6 +40,7 @@ from ocitool.store.store import Store
 from ocitool_runtime.isolation import get_isolation
 
 if TYPE_CHECKING:
+    from ocitool.builder.git.tree import RemoteTree, Repositories
     from ocitool.builder.solver.http_file import RemoteFile
 
 
@@ -77,7 +79,8 @@ class Solver:
         self._isolation = get_isolation(store.settings.isolation)
         self._exported = _exported(definition)
         self._layers: dict[int, tuple[Layer, ...]] = {}  # of file systems, by vertex
-        self._remotes: dict[int, RemoteFile] = {}  # by vertex
+        self._repositories: Repositories | None = None
+        self._remotes: dict[int, RemoteFile | RemoteTree] = {}  # by vertex
         self._records: dict[int, StepRecord] = {}
         self._steps = 0
         self._cached = 0
@@ -113,8 +116,17 @@ class Solver:
             from ocitool.builder.solver.http_file import RemoteFile
 
             self._remotes[number] = RemoteFile(vertex, self._store, self._secrets)
+        elif isinstance(vertex, GitTree):
+            self._remotes[number] = self._git().tree(vertex)
         elif not isinstance(vertex, LocalContext):
             self._layers[number] = self._step(number, vertex)
+
+    def _git(self) -> Repositories:
+        from ocitool.builder.git.tree import Repositories
+
+        if self._repositories is None:
+            self._repositories = Repositories(self._store, self._secrets)
+        return self._repositories
 
     def _located(self, number: int) -> AbstractContextManager[None]:
         location = self._definition.locations.get(number)

@@ -21,6 +21,7 @@ from ocitool.oci.platform import this_platform
 from ocitool.progress import CheckWarning, Event, StepFinished, StepOutput, StepStarted
 from ocitool_runtime import get_isolation
 from tests.fixtures import images
+from tests.fixtures.git_server import GitServer, Repository, copied
 from tests.fixtures.tools import GROUP, PASSWD, install_tools
 
 
@@ -186,6 +187,18 @@ def tools(project: BuildFixture) -> BuildFixture:
     return project
 
 
+@pytest.fixture
+def repository(git_server: GitServer, git_examples: Path) -> Repository:
+    """Two commits of ``main``, the first tagged ``v1`` and ``v1a`` (annotated); ``team/side``."""
+    return copied(git_server, git_examples, "r")
+
+
+@pytest.fixture
+def parent(git_server: GitServer, git_examples: Path, repository: Repository) -> Repository:
+    """A repository with ``r.git`` as the submodule ``lib/r``, which is named relatively."""
+    return copied(git_server, git_examples, "parent")
+
+
 def scratch(*lines: str) -> str:
     """Return a Dockerfile on scratch."""
     return "\n".join(["FROM scratch", *lines])
@@ -203,3 +216,16 @@ def failure(project: BuildFixture, dockerfile: str = "", **options: Any) -> Ocit
 def owner(said: str) -> str:
     """Return the owner in a line about a file."""
     return said.split()[2]
+
+
+def kept(project: BuildFixture) -> list[str]:
+    """Return the files of this process's lease, where unfinished work is."""
+    return os.listdir(project.store.lease().path)
+
+
+def refused(project: BuildFixture, line: str, **options: object) -> OcitoolError:
+    """Return the error that a Dockerfile with *line* ends with; nothing is left behind."""
+    with pytest.raises(OcitoolError) as caught:
+        project.build(scratch(line), **options)
+    assert str(caught.value).startswith("Dockerfile:2") and kept(project) == []
+    return caught.value

@@ -231,10 +231,9 @@ def test_corrupt_archives(project, codec):
     assert caught.value.where.startswith("Dockerfile:2")
 
 
-@pytest.mark.parametrize("source", ["ftp://example.com/f", "https://example.com/r.git"])
-def test_urls_that_are_not_supported_are_refused_by_name(project, source):
+def test_a_url_that_is_not_supported_is_refused_by_name(project):
     with pytest.raises(OcitoolError, match="is not supported") as caught:
-        project.build(f"FROM scratch\nARG U={source}\nADD $U /x")
+        project.build("FROM scratch\nARG U=ftp://example.com/f\nADD $U /x")
     assert caught.value.where == "Dockerfile:3" and caught.value.hint
 
 

@@ -48,11 +48,20 @@ ALLOWED = {
         f"{BUILDER}.chown_chmod",
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
+        f"{BUILDER}.git.reference",
         f"{BUILDER}.mounts",
         "ocitool.errors",
         "ocitool.oci",
         "ocitool.suggestions",
         "ocitool_runtime.defaults",  # values: nothing of it touches the machine
+    ),
+    "git": (
+        f"{BUILDER}.definition",
+        f"{BUILDER}.dockerfile",
+        f"{BUILDER}.secrets",
+        "ocitool.errors",
+        "ocitool.store",
+        "ocitool.suggestions",
     ),
     "context": ("ocitool.errors", "ocitool.layer", "ocitool.store", "ocitool.suggestions"),
     "contexts": (
@@ -94,6 +103,7 @@ ALLOWED = {
         f"{BUILDER}.context",
         f"{BUILDER}.copy",
         f"{BUILDER}.definition",
+        f"{BUILDER}.git",
         f"{BUILDER}.mounts",
         f"{BUILDER}.secrets",
         "ocitool.errors",

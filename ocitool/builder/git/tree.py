@@ -1,0 +1,141 @@
+"""Trees of git repositories: which commit one is, for its key, and its files once they are needed.
+
+A tree that names its commit is known without asking anybody.  Otherwise the server is asked for
+its refs, once in a build.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from hashlib import sha256
+from typing import Final, Literal
+
+from ocitool.builder.definition import GitTree
+from ocitool.builder.git.access import access
+from ocitool.builder.git.checkout import Checkout
+from ocitool.builder.git.errors import fetch_error
+from ocitool.builder.git.program import Git, GitFailed
+from ocitool.builder.git.reference import is_commit
+from ocitool.builder.git.refs import Refs, Resolved
+from ocitool.builder.secrets.agents import DEFAULT
+from ocitool.builder.secrets.secrets import Secrets
+from ocitool.errors import BuildError
+from ocitool.store.build_cache import Content
+from ocitool.store.full_disk import full_disk
+from ocitool.store.store import Store
+
+
+class Repositories:
+    """The repositories of one build."""
+
+    def __init__(self, store: Store, secrets: Secrets) -> None:
+        self._store = store
+        self._secrets = secrets
+        self._refs: dict[str, Refs] = {}  # by URL
+
+    def tree(self, vertex: GitTree) -> RemoteTree:
+        """Return the tree that *vertex* describes."""
+        return RemoteTree(vertex, self._store, self._secrets, self._refs)
+
+
+class RemoteTree:
+    """One tree; its files are kept until `close`.  *refs* are those of repositories by URL."""
+
+    is_tree: Literal[True] = True
+    name: Final = ""  # its files are copied, not a directory
+
+    def __init__(
+        self, vertex: GitTree, store: Store, secrets: Secrets, refs: dict[str, Refs]
+    ) -> None:
+        self._vertex = vertex
+        self._access = access(vertex.remote, secrets)
+        self.shown = self._access.shown  # for messages
+        self._agent = secrets.agents.get(DEFAULT)
+        self._store = store
+        self._refs = refs
+        self._resolved: Resolved | None = None
+        self._home = ""  # a temporary directory, made when it is needed
+        self._checkout: Checkout | None = None
+
+    def content(self, *, unpacked: bool = False) -> Content:
+        """Return what a cache key has of the tree: the commit, and what is taken of it.
+
+        Archives in a repository are never *unpacked*.
+
+        Raises:
+            BuildError: there is no such commit, or it is not that of the checksum.
+        """
+        resolved, tree = self.resolve(), self._vertex
+        keeps = tree.keep_git_dir and not tree.subdir
+        # What is kept of .git has the URL and the ref.
+        kept = [resolved.object, resolved.ref, self._access.url] if keeps else []
+        fields = [resolved.commit, tree.subdir, tree.submodules, tree.commit_time, kept]
+        return Content(self.name, "git", sha256(json.dumps(fields).encode()).hexdigest())
+
+    def resolve(self) -> Resolved:
+        """Return the commit; `BuildError` as `content`."""
+        if self._resolved is None:
+            resolved, wanted = self._named() or self._ask(), self._vertex.checksum
+            ids = list(dict.fromkeys((resolved.object, resolved.commit)))
+            if not any(each.startswith(wanted) for each in ids):
+                raise BuildError(
+                    f"expected checksum to match {wanted}, got {' or '.join(ids)}",
+                    where=self.shown,
+                    hint="the repository has changed, or the checksum is that of something else",
+                )
+            self._resolved = resolved
+        return self._resolved
+
+    def directory(self) -> str:
+        """Return a directory with the files; `BuildError` if they cannot be fetched."""
+        return self.checkout().directory
+
+    def commit_time(self) -> int:
+        """Return when the commit was made, in seconds since the epoch."""
+        return self.checkout().commit_time
+
+    def checkout(self) -> Checkout:
+        """Fetch the files, once."""
+        if self._checkout is None:
+            checkout = Checkout(self._git(), self._access, self._vertex, self._home)
+            with full_disk(self._store.layout.root):
+                checkout.make(self.resolve())
+            self._checkout = checkout
+        return self._checkout
+
+    def close(self) -> None:
+        """Remove the files."""
+        if self._home:
+            shutil.rmtree(self._home, ignore_errors=True)
+            self._home, self._checkout = "", None
+
+    def _named(self) -> Resolved | None:
+        """Return the commit if the reference itself says which."""
+        tree = self._vertex
+        commit = tree.checksum if tree.by_commit else tree.ref
+        if not is_commit(commit):
+            return None
+        ref = tree.ref if tree.by_commit and tree.ref.startswith("refs/") else ""
+        return Resolved(ref=ref, object=commit, commit=commit)
+
+    def _ask(self) -> Resolved:
+        url = self._access.url
+        if url not in self._refs:
+            try:
+                listed = self._git().reach("ls-remote", "--symref", "--", url)
+            except GitFailed as failure:
+                raise fetch_error(failure, "fetch remote", self.shown) from failure
+            self._refs[url] = Refs.parse(listed)
+        try:
+            return self._refs[url].find(self._vertex.ref)
+        except BuildError as error:
+            error.where = self.shown
+            raise
+
+    def _git(self) -> Git:
+        if not self._home:
+            with full_disk(self._store.layout.root):
+                self._home = tempfile.mkdtemp(dir=self._store.lease().path)
+        return Git(self._home, self._access.config, self._agent)

@@ -1,0 +1,211 @@
+"""ADD of git repositories, from a real server on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from tests.fixtures.git_server import FIRST, git
+from tests.unit.builder.conftest import kept, refused, scratch
+
+NOBODY = "1" * 40
+
+
+def test_the_files_of_the_default_branch(project, repository):
+    umask = os.umask(0o077)
+    try:
+        built = project.build(scratch(f"ADD {repository.url} /src"))
+    finally:
+        os.umask(umask)
+    members = {member.name.rstrip("/"): member for member in built.layers[0]}
+    assert {path: f"{member.mode:o}" for path, member in members.items()} == {
+        "src": "755",
+        "src/a.txt": "644",
+        "src/link": "777",
+        "src/run": "755",
+        "src/sub": "755",
+        "src/sub/b.txt": "644",
+        "src/sub/deep": "755",
+        "src/sub/deep/c.txt": "644",
+    }
+    assert members["src/link"].linkname == "a.txt"
+    assert {(member.uid, member.gid) for member in members.values()} == {(0, 0)}
+    assert built.read("src/a.txt") == "two\n"
+    assert [each["created_by"] for each in built.history] == [f"ADD {repository.url} /src"]
+    assert kept(project) == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        ("#v1", "one\n"),
+        ("#v1a", "one\n"),
+        ("#tags/v1a", "one\n"),
+        ("#main", "two\n"),
+        ("#refs/heads/main", "two\n"),
+        ("#team/side", "two\n"),
+        ("?tag=v1a", "one\n"),
+        ("?branch=team/side&submodules=false", "two\n"),
+    ],
+)
+def test_a_ref_names_the_commit(project, repository, suffix, text):
+    built = project.build(scratch(f"ADD {repository.url}{suffix} /src/"))
+    assert built.read("src/a.txt") == text
+    assert ("src/side.txt" in built.tree) == ("side" in suffix)
+
+
+@pytest.mark.parametrize("suffix", ["#v1:sub", "#:/sub/", "?subdir=sub"])
+def test_of_a_subdirectory_the_files_alone(project, repository, suffix):
+    built = project.build(scratch(f"ADD {repository.url}{suffix} /"))
+    assert list(built.tree) == ["b.txt", "deep", "deep/c.txt"]
+
+
+def test_flags_are_those_of_other_sources(project, repository):
+    flags = "--chown=7:8 --chmod=750 --exclude=sub/deep --exclude=link"
+    built = project.build(scratch(f"ADD {flags} {repository.url} /src/"))
+    assert {path: said.split()[1:3] for path, said in built.tree.items()} == {
+        path: ["750", "7:8"] for path in ("src", "src/a.txt", "src/run", "src/sub", "src/sub/b.txt")
+    }
+    linked = project.build(scratch("COPY --link <<f /x\nf\n", f"ADD --link {repository.url} /x/"))
+    assert "x/a.txt" in linked.tree
+
+
+def test_files_of_the_context_and_a_repository_together(project, repository):
+    (project.top / "f").write_text("f")
+    built = project.build(scratch(f"ADD f {repository.url}#v1:sub /src/"))
+    assert sorted(built.tree) == ["src", "src/b.txt", "src/deep", "src/deep/c.txt", "src/f"]
+
+
+def test_archives_of_a_repository_are_not_unpacked(project, git_server):
+    made = git_server.repository()
+    made.commit({"d/a.tar": {"tar": {"f": "f"}}})
+    assert list(project.build(scratch(f"ADD --unpack {made.url} /")).tree) == ["d", "d/a.tar"]
+
+
+# -- the cache ------------------------------------------------------------------------------
+
+
+def test_a_second_build_asks_once_which_commit_it_is(project, git_server, repository):
+    file = scratch(f"ADD {repository.url} /a/", f"ADD {repository.url}#team/side /b/")
+    first = project.build(file)
+    git_server.requests.clear()
+    second = project.build(file)
+    assert second.digest == first.digest and second.executed == []
+    assert [path.partition("?")[2] for path in git_server.asked] == ["service=git-upload-pack", ""]
+
+
+def test_a_commit_that_is_named_needs_no_server_once_it_is_cached(project, git_server, repository):
+    commit = repository.git("rev-parse", "main")
+    file = scratch(f"ADD --checksum={commit} {repository.url}#{commit} /a/")
+    first = project.build(file)
+    assert first.read("a/a.txt") == "two\n"
+    git_server.requests.clear()
+    assert project.build(file).digest == first.digest
+    assert git_server.requests == []
+
+
+def test_names_of_one_commit_share_a_layer(project, repository):
+    commit = repository.git("rev-parse", "v1")
+    for suffix in ("#v1", "#v1a", f"#{commit}", "?tag=v1a&submodules=true"):
+        built = project.build(scratch(f"ADD {repository.url}{suffix} /a/"))
+        assert (built.executed == []) == (suffix != "#v1")
+
+
+@pytest.mark.parametrize(
+    "suffix", ["#main", "#v1:sub", "?tag=v1&submodules=false", "?tag=v1&mtime=commit"]
+)
+def test_another_commit_or_another_part_is_another_layer(project, repository, suffix):
+    project.build(scratch(f"ADD {repository.url}#v1 /a/"))
+    assert project.build(scratch(f"ADD {repository.url}{suffix} /a/")).executed
+
+
+def test_a_branch_that_has_moved_is_fetched(project, repository):
+    file = scratch(f"ADD {repository.url}#main /a/")
+    project.build(file)
+    repository.commit({"a.txt": "three\n"})
+    assert project.build(file).read("a/a.txt") == "three\n"
+
+
+def test_two_builds_without_cache_are_the_same_with_an_epoch(project, repository):
+    file = scratch(f"ADD --keep-git-dir {repository.url} /a/")
+    built = [project.build(file, no_cache=True, source_date_epoch=FIRST + 7) for _ in range(2)]
+    assert built[0].digest == built[1].digest
+    assert {member.mtime for member in built[0].layers[0]} == {FIRST + 7}
+
+
+def test_the_time_of_the_commit(project, repository):
+    built = project.build(scratch(f"ADD {repository.url}?tag=v1&mtime=commit /src/"))
+    assert {member.mtime for member in built.layers[0]} == {FIRST}
+
+
+# -- submodules -----------------------------------------------------------------------------
+
+
+def test_submodules_are_fetched(project, parent):
+    built = project.build(scratch(f"ADD {parent.url} /src/"))
+    assert built.read("src/lib/r/a.txt") == "two\n"
+    assert not any(".git" in path.split("/") for path in built.tree)
+
+
+def test_submodules_are_left_out(project, parent):
+    built = project.build(scratch(f"ADD {parent.url}?submodules=false /src/"))
+    assert sorted(built.tree) == ["src", "src/.gitmodules", "src/lib", "src/lib/r", "src/top.txt"]
+
+
+def test_submodules_of_a_server_of_plain_files(project, git_server, parent):
+    git_server.plain_files = True
+    assert project.build(scratch(f"ADD {parent.url} /src/")).read("src/lib/r/a.txt") == "two\n"
+
+
+def test_a_submodule_may_be_the_subdirectory(project, parent):
+    built = project.build(scratch(f"ADD {parent.url}#:lib/r /src/"))
+    assert "src/a.txt" in built.tree and "src/.git" not in built.tree
+
+
+def test_a_submodule_that_is_missing(project, git_server, parent):
+    (git_server.root / "r.git").rename(git_server.root / "gone.git")
+    error = refused(project, f"ADD {parent.url} /src/")
+    assert error.message.startswith(f"failed to update submodules for {parent.url}: ")
+    assert error.hint
+
+
+# -- .git -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", ["--keep-git-dir {} /s", "{}?keep-git-dir=1 /s"])
+def test_git_works_on_what_is_kept(project, parent, written, tmp_path):
+    built = project.build(scratch(f"ADD {written.format(parent.url)}"))
+    for number, tar in enumerate(built.tars):
+        (tmp_path / f"{number}.tar").write_bytes(tar)
+        subprocess.run(["tar", "-xf", f"{number}.tar"], cwd=tmp_path, check=True)
+    at = tmp_path / "s"
+    safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*"}  # fmt: skip
+    assert git("status", "--porcelain", at=at, **safe) == ""
+    assert git("log", "--format=%H", at=at, **safe) == parent.git("rev-parse", "main")
+    assert git("branch", "--list", "main", at=at, **safe)
+    assert git("remote", "get-url", "origin", at=at, **safe) == parent.url
+    assert git("fsck", "--strict", at=at, **safe) == ""
+    assert git("status", "--porcelain", at=at / "lib/r", **safe) == ""
+    assert not {"src/.git/hooks", "src/.git/FETCH_HEAD"} & built.tree.keys()
+
+
+def test_an_annotated_tag_is_kept(project, repository):
+    built = project.build(scratch(f"ADD --keep-git-dir {repository.url}#v1a /s/"))
+    packed = built.tree.keys()
+    assert "s/.git/refs/tags/v1a" in packed
+    assert built.read("s/.git/refs/tags/v1a").strip() == repository.git("rev-parse", "v1a")
+
+
+def test_git_of_a_subdirectory_is_not_kept_with_a_warning(project, repository):
+    built = project.build(scratch(f"ADD --keep-git-dir {repository.url}#:sub /s/"))
+    assert "s/.git" not in built.tree
+    assert any("not kept of a subdirectory" in text for text in built.warnings)
+
+
+def test_keep_git_dir_without_a_repository_is_a_warning(project):
+    (project.top / "f").write_text("f")
+    built = project.build(scratch("ADD --keep-git-dir f /s/"))
+    assert any("no source is a git repository" in text for text in built.warnings)

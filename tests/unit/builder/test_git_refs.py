@@ -1,0 +1,87 @@
+"""Which commit a name means, in what ``git ls-remote --symref`` writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocitool.builder.git.refs import Refs
+from ocitool.errors import BuildError
+
+IDS = [str(number) * 40 for number in range(8)]
+LISTED = f"""\
+ref: refs/heads/main\tHEAD
+{IDS[0]}\tHEAD
+{IDS[0]}\trefs/heads/main
+{IDS[1]}\trefs/heads/both
+{IDS[2]}\trefs/heads/a/b
+{IDS[3]}\trefs/tags/both
+{IDS[4]}\trefs/tags/v1
+{IDS[5]}\trefs/tags/v1^{{}}
+{IDS[6]}\trefs/pull/1/head
+{IDS[7]}\trefs/tags/a/b
+"""
+
+
+@pytest.mark.parametrize(
+    ("ref", "name", "at", "commit"),
+    [
+        ("", "refs/heads/main", 0, 0),
+        ("HEAD", "refs/heads/main", 0, 0),
+        ("main", "refs/heads/main", 0, 0),
+        ("heads/main", "refs/heads/main", 0, 0),
+        ("both", "refs/heads/both", 1, 1),
+        ("tags/both", "refs/tags/both", 3, 3),
+        ("refs/tags/both", "refs/tags/both", 3, 3),
+        ("a/b", "refs/heads/a/b", 2, 2),
+        ("v1", "refs/tags/v1", 4, 5),
+        ("pull/1/head", "refs/pull/1/head", 6, 6),
+    ],
+)
+def test_what_a_name_means(ref, name, at, commit):
+    found = Refs.parse(LISTED).find(ref)
+    assert (found.ref, found.object, found.commit) == (name, IDS[at], IDS[commit])
+
+
+@pytest.mark.parametrize(
+    ("ref", "hint"),
+    [
+        ("mian", "did you mean main?"),
+        ("refs/heads/boht", "did you mean both?"),
+        ("zzzzzzzz", "name a branch or a tag; it has main, both, a/b, both, v1, a/b"),
+        ("5555555", "a commit is named by all 40 digits; it has main"),
+        ("v2", "did you mean v1?"),
+    ],
+)
+def test_a_missing_ref_has_names_that_are_there(ref, hint):
+    with pytest.raises(BuildError) as caught:
+        Refs.parse(LISTED).find(ref)
+    assert caught.value.message.startswith("repository does not contain ref ")
+    assert caught.value.hint.startswith(hint)
+
+
+def test_a_server_of_plain_files_does_not_name_the_default_branch():
+    listed = f"{IDS[0]}\tHEAD\n{IDS[1]}\trefs/heads/a\n{IDS[0]}\trefs/heads/main\n"
+    assert Refs.parse(listed).find("").ref == "refs/heads/main"
+    alone = Refs.parse(f"{IDS[0]}\tHEAD\n{IDS[1]}\trefs/heads/a\n").find("")
+    assert (alone.ref, alone.object) == ("HEAD", IDS[0])
+
+
+@pytest.mark.parametrize(
+    ("listed", "hint"), [("", "it is empty"), (f"{IDS[1]}\trefs/heads/a\n", "name a branch")]
+)
+def test_there_is_no_default_branch(listed, hint):
+    with pytest.raises(BuildError, match="could not find default branch") as caught:
+        Refs.parse(listed).find("")
+    assert caught.value.hint.startswith(hint)
+
+
+def test_what_is_no_id_is_refused():
+    with pytest.raises(BuildError, match="invalid commit sha"):
+        Refs.parse("--upload-pack=x\trefs/heads/a\n").find("a")
+
+
+def test_of_many_names_a_few_are_shown():
+    listed = "".join(f"{IDS[0]}\trefs/heads/branch-{number:02}\n" for number in range(30))
+    with pytest.raises(BuildError) as caught:
+        Refs.parse(listed).find("something-else")
+    assert caught.value.hint.endswith("branch-09 and 20 more")
