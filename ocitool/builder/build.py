@@ -107,6 +107,8 @@ def _build(
     cache: Cache = LocalCache(store, ttl=options.cache_ttl)
     if options.no_cache:
         cache = NoCache(cache)
+    # The layers of a result of which only files are written need no compression.
+    compress = any(output.has_image for output in outputs)
     solution = Solver(
         definition,
         store=store,
@@ -115,6 +117,7 @@ def _build(
         contexts=contexts,
         secrets=secrets,
         progress=progress,
+        compress=compress,
     ).solve()
     if options.secrets and options.secret_scan:
         from ocitool.builder.secret_scan import scan
@@ -129,6 +132,7 @@ def _build(
         ),
         cache=cache,
         fresh=options.no_cache or bool(definition.uncached),
+        compress=compress,
         progress=progress,
     )
     job = Job(

@@ -57,20 +57,22 @@ def commit(
     shape: Shape,
     cache: Cache,
     fresh: bool = False,
+    compress: bool = True,
     progress: ProgressSink = SILENT,
 ) -> Committed:
     """Store config and manifest of an image.
 
     An image that was made of the same inputs before is returned as it is, dates included: a
     build in which nothing changed ends with the digest it ended with before.  With *fresh* its
-    dates are new.
+    dates are new.  Without *compress* its layers stay as they are: only its files are of use.
     """
     base = definition.image.base
     below = 0 if base is None or shape.squash_base else len(base.diff_ids)
     shaped = _shaped(store, solution.layers, below, shape, cache)
     squash = len(shaped) < len(solution.layers)
     solved = replace(solution, layers=shaped)
-    layers = [_blob(layer) for layer in _exported(store, solved, below, progress)]
+    exported = _exported(store, solved, below, progress) if compress else shaped
+    layers = [_blob(layer) for layer in exported]
     describe = partial(image_config, definition, solved, squash=squash)
     key = _key(describe(""), definition, layers)
     # Of two equal builds at the same time the second finds the image of the first.

@@ -67,6 +67,7 @@ class Solver:
         contexts: Mapping[str, Context],
         secrets: Secrets,
         progress: ProgressSink,
+        compress: bool = True,
     ) -> None:
         self._definition = definition
         self._store = store
@@ -77,7 +78,7 @@ class Solver:
         self._secrets = secrets
         self._progress = progress
         self._isolation = get_isolation(store.settings.isolation)
-        self._exported = _exported(definition)
+        self._exported = _exported(definition) if compress else frozenset()
         self._layers: dict[int, tuple[Layer, ...]] = {}  # of file systems, by vertex
         self._repositories: Repositories | None = None
         self._remotes: dict[int, RemoteFile | RemoteTree] = {}  # by vertex

@@ -48,6 +48,15 @@ def test_what_no_image_gets_stays_as_it_is(sources):
     assert list(check(sources.store)) == []
 
 
+def test_layers_of_which_only_files_are_written_are_compressed_by_a_later_build(sources, tmp_path):
+    epoch = {"source_date_epoch": 0}
+    files = sources.build(STAGES, outputs=(str(tmp_path / "out"), "type=cacheonly"), **epoch)
+    assert forms(sources) == {"gzip": 0, "plain": 3}
+    image = sources.build(STAGES, **epoch)
+    assert image.executed == [] and image.document == files.document
+    assert forms(sources) == {"gzip": 2, "plain": 3}
+
+
 def test_a_stage_that_an_image_gets_later_is_compressed_then_once(sources, tmp_path):
     epoch = {"source_date_epoch": 0}
     sources.build(STAGES, **epoch)

@@ -19,7 +19,7 @@ from tests.fixtures import images
 from tests.fixtures.servers import served
 from tests.unit.builder.conftest import RecordedEvents, scratch
 
-TWO = scratch("COPY d /d/", "COPY f run.sh /bin/", "CMD run.sh")
+TWO = scratch("COPY d /d/", "COPY f run.sh /bin/", 'CMD ["run.sh"]')
 
 
 def run(project, *outputs, dockerfile=TWO, **options):

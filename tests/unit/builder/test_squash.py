@@ -11,7 +11,7 @@ from ocitool.image.rootfs_tar import export_tar
 from ocitool.image.store_content import local_image
 from tests.unit.builder.conftest import scratch
 
-LINES = ("COPY d /d/", "COPY f run.sh /bin/", "COPY --chmod=700 d /e/", "CMD run.sh")
+LINES = ("COPY d /d/", "COPY f run.sh /bin/", "COPY --chmod=700 d /e/", 'CMD ["run.sh"]')
 EPOCH = 1_000_000_000
 
 
