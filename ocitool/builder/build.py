@@ -122,7 +122,8 @@ def _build(
     if options.secrets and options.secret_scan:
         from ocitool.builder.secret_scan import scan
 
-        scan(store, definition, solution, image_config(definition, solution, ""), secrets, warn)
+        config = image_config(definition, solution, "")
+        scan(store, definition, solution, config, options.annotations, secrets, warn)
     committed = commit(
         store,
         definition,

@@ -30,10 +30,11 @@ def scan(
     definition: Definition,
     solution: Solution,
     config: ImageConfig,
+    annotations: Mapping[str, str],
     secrets: Secrets,
     warn: Callable[[str], None],
 ) -> None:
-    """Search the layers that were made, cached or not, and *config* of the image.
+    """Search the layers that were made, cached or not, *config* of the image, and *annotations*.
 
     Layers of base images are not searched.  One of a stage that the image does not have is a
     warning: it is in the build cache alone.
@@ -47,8 +48,8 @@ def scan(
     if not search:
         return
     faults = [*_in_layers(store, definition, solution, search, warn)]
-    image, base = definition.image, definition.image.base
-    document = {**json.loads(config.dump()), "annotations": dict(image.annotations)}
+    base = definition.image.base
+    document = {**json.loads(config.dump()), "annotations": annotations}
     faults += _in_document(document, {} if base is None else json.loads(base.dump()), search)
     for fault in faults[1:]:
         warn(str(fault))

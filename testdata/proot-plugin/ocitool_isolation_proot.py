@@ -34,6 +34,10 @@ _TIMEOUT: Final = 60.0  # seconds for a probe, which takes a tenth of one
 _NETWORKS: Final = (Network.HOST, Network.DEFAULT)  # the default is the host's where no other works
 _LARGEST: Final = 4096  # bytes of what it prints
 _INSTEAD: Final = "use --isolation namespaces or chroot where they work, see `ocitool info`"
+_KINDS: Final = {
+    "file": "files in memory, as of RUN --mount=type=secret",
+    "socket": "sockets, as of RUN --mount=type=ssh",
+}
 _WARNING: Final = (
     "programs run under PRoot, which does not isolate them from this process, its network and its "
     "files; all files that they make belong to root in the image"
@@ -133,7 +137,7 @@ def _check_volume(mount: Mount) -> None:
     if mount.target.startswith(_DEV) and mount.type == "bind" and "ro" in mount.options:
         return  # scripts of heredocs, which are copied
     if mount.type != "bind":
-        raise _refusal(f"mounts of type {mount.type}", where)
+        raise _refusal(_KINDS.get(mount.type, f"mounts of type {mount.type}"), where)
     for option in mount.options:
         if option not in ("bind", "rbind", "rw", "nodev", "nosuid"):
             raise _refusal(f"the option {option} of volumes", where)

@@ -8,7 +8,7 @@ import selectors
 import tempfile
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ocitool.builder.definition import SCRIPTS, Rights, Run
@@ -47,7 +47,7 @@ def run(context: StepContext, step: Run, inputs: Inputs) -> Layer:
         mounts = (*script, *mounted.mounts)
         sandbox = sandbox_for(step, snapshot.mounts, mounts, mounted.env)
         output = _Output(progress, context.number, lambda: Masking(context.secrets))
-        done = _run(context.isolation, sandbox, output)
+        done = _run(context.isolation, sandbox, output, mounted.begun)
         for warning in done.warnings:
             store.warn_once(warning, progress)
         for note in done.notes:
@@ -108,7 +108,12 @@ def _entitled(sandbox: Sandbox, rights: Rights, maps: Maps) -> Sandbox:
     )
 
 
-def _run(isolation: Isolation, sandbox: Sandbox, output: _Output) -> Exit:
+def _run(
+    isolation: Isolation,
+    sandbox: Sandbox,
+    output: _Output,
+    begun: Sequence[Callable[[], None]] = (),
+) -> Exit:
     with contextlib.ExitStack() as stack:
         with interrupts_deferred():
             stdout, stderr = output.pipes()
@@ -120,6 +125,8 @@ def _run(isolation: Isolation, sandbox: Sandbox, output: _Output) -> Exit:
                 # What the command has left running may hold the pipe open; `close` ends it first.
                 stack.callback(output.wait)
             stack.callback(process.close)
+        for each in begun:
+            each()
         return process.wait()
 
 

@@ -15,6 +15,13 @@ from ocitool.builder.mounts import (
     SshMount,
     TmpfsMount,
 )
+from ocitool.builder.solver.mounts.secrets import (
+    agent_server,
+    agent_socket,
+    secret_file,
+    secret_value,
+    secret_variable,
+)
 from ocitool.builder.solver.mounts.sources import MountSource
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import BuildError
@@ -26,7 +33,9 @@ class Made:
     """What the sandbox of a RUN has of its mounts."""
 
     mounts: tuple[Mount, ...] = ()  # in the order in which they are made
-    env: Mapping[str, str] = field(default_factory=dict, hash=False)  # in no cache key
+    #: In no cache key, and not shown.
+    env: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
+    begun: tuple[Callable[[], None], ...] = ()  # to be called once the command runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +58,7 @@ def made(
     """
     found: list[Mount] = []
     env: dict[str, str] = {}
+    begun: list[Callable[[], None]] = []
     # As BuildKit: a mount inside another one is made after it, however they are written.
     order = sorted(zip(mounts, sources, strict=True), key=lambda each: each[0].target.split("/"))
     with contextlib.ExitStack() as stack:
@@ -57,7 +67,8 @@ def made(
             one = _MAKERS[type(mount)](making, mount)
             found += one.mounts
             env |= one.env
-        yield Made(mounts=tuple(found), env=env)
+            begun += one.begun
+        yield Made(mounts=tuple(found), env=env, begun=tuple(begun))
 
 
 def _tmpfs(making: Making, mount: TmpfsMount) -> Made:
@@ -66,6 +77,22 @@ def _tmpfs(making: Making, mount: TmpfsMount) -> Made:
         options.append(f"size={mount.size}")
     made = Mount(type="tmpfs", target=mount.target, options=tuple(options))
     return Made(mounts=(made,))
+
+
+def _secret(making: Making, mount: SecretMount) -> Made:
+    value = secret_value(mount, making.context.secrets)
+    # Without a value the variable is empty, as with BuildKit, and there is no file.
+    env = {mount.env: secret_variable(mount, value or b"")} if mount.env else {}
+    files = (secret_file(mount, value),) if mount.target and value is not None else ()
+    return Made(mounts=files, env=env)
+
+
+def _ssh(making: Making, mount: SshMount) -> Made:
+    server = agent_server(mount, making.context.secrets)
+    if server is None:
+        return Made()
+    making.stack.callback(server.close)
+    return Made(mounts=(agent_socket(mount, server),), begun=(server.start,))
 
 
 def _refused(making: Making, mount: RunMount) -> Made:
@@ -80,6 +107,6 @@ _MAKERS: Mapping[type, Callable[[Making, Any], Made]] = {
     BindMount: _refused,
     CacheMount: _refused,
     TmpfsMount: _tmpfs,
-    SecretMount: _refused,
-    SshMount: _refused,
+    SecretMount: _secret,
+    SshMount: _ssh,
 }
