@@ -15,6 +15,7 @@ TOP = Path(__file__).parents[2]
 BY_VALUES = {"cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems", "memory_swap"}
 PAGE = (TOP / "docs/dockerfile.md").read_text(encoding="utf-8")
 OF_DOCKERFILE = {"file", "ignorefile"}
+OF_SECRETS = {"secrets", "secret_scan", "ssh"}
 OTHERS = {"span", "sources", "dest", "heredocs"}
 
 
@@ -65,3 +66,15 @@ def test_each_option_for_run_is_tried_by_the_tests_that_its_row_names() -> None:
             field = parameters[option]
             tried = f"{field}=" in tests or f'"{field}":' in tests
             assert tried or field in BY_VALUES, f"{name} does not try {option}"
+
+
+def test_each_option_for_secrets_has_a_row_and_its_tests() -> None:
+    found = rows("Secrets")
+    options = {re.split("[ =]", first)[0].strip("`") for first in found}
+    assert options - {"--mount"} == {
+        option.opts[0] for option in command.params if option.name in OF_SECRETS
+    }
+    for first, name in found.items():
+        tests = (TOP / "tests/unit/builder" / name).read_text(encoding="utf-8")
+        word = re.split("[`= ]", first)[1]
+        assert word in tests or word.strip("-").replace("-", "_") in tests, f"{name}: {word}"
