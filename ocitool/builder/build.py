@@ -16,7 +16,7 @@ from ocitool.builder.definition import LocalContext
 from ocitool.builder.frontend.frontend import define
 from ocitool.builder.options import BuildOptions, BuildResult
 from ocitool.builder.outputs.export import Job, Sink, export, finished
-from ocitool.builder.outputs.plan import planned, timestamp_warnings
+from ocitool.builder.outputs.plan import planned, warnings_of
 from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
@@ -102,7 +102,7 @@ def _build(
     contexts.put(LocalContext().name, files, rules)
     arguments = inputs.arguments(options, rules, surroundings(options, store.network))
     definition = define(file, arguments, images.resolve, warn, linter)
-    for message in timestamp_warnings(outputs, definition.epoch):
+    for message in warnings_of(outputs, options, definition.epoch):
         warn(message)
     cache: Cache = LocalCache(store, ttl=options.cache_ttl)
     if options.no_cache:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +71,52 @@ def test_the_files_are_those_that_docker_exports(build, docker, tmp_path):
     assert {name: theirs.get(name) for name in ours} == ours
     # Docker makes the directories that it mounts on.
     assert theirs.keys() - ours.keys() <= {"dev", "etc", "proc", "sys"}
+
+
+def prepared(top: Path) -> Path:
+    """Return a directory that has some of what is written to it, in other forms."""
+    images.lay_out(
+        {
+            "d/a/inner": "a directory where a file comes\n",
+            "d/sub": "a file where a directory comes\n",
+            "d/kept": {"text": "kept\n", "mode": 0o600},
+            "x": {"mode": 0o700},
+            "bin": {"link": "elsewhere"},
+            "elsewhere/kept": "kept\n",
+        },
+        top,
+    )
+    return top
+
+
+def listed(top: Path) -> dict[str, tuple[object, ...]]:
+    """Return what is in a directory; times of files, and none of directories."""
+    found = {}
+    for path in top.rglob("*"):
+        state = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(state.st_mode) else b""
+        link = os.readlink(path) if stat.S_ISLNK(state.st_mode) else ""
+        mtime = 0 if stat.S_ISDIR(state.st_mode) else int(state.st_mtime)
+        found[str(path.relative_to(top))] = (
+            state.st_mode, state.st_uid, state.st_gid, state.st_nlink, mtime, content, link,
+        )  # fmt: skip
+    return found
+
+
+def test_files_are_merged_as_buildkit_does(build, docker, context, tmp_path):
+    (context / "f").chmod(0o4755)
+    os.link(context / "d/a", context / "d/b")
+    ours, theirs = (prepared(tmp_path / name) for name in ("ours", "theirs"))
+    build("-o", ours)
+    kit = {"DOCKER_BUILDKIT": "1"}
+    docker("build", "-o", theirs, context, env=kit)
+    assert listed(ours) == listed(theirs)
+    assert (ours / "d/sub/c").exists() and (ours / "elsewhere/kept").exists()
+    build("-o", f"type=tar,dest={tmp_path}/ours.tar")
+    docker("build", "-o", f"type=tar,dest={tmp_path}/theirs.tar", context, env=kit)
+    ours_tar, theirs_tar = (members((tmp_path / f"{each}.tar").read_bytes()) for each in
+                            ("ours", "theirs"))  # fmt: skip
+    assert ours_tar == theirs_tar
 
 
 FORMS = {

@@ -75,12 +75,16 @@ def form_of(options: BuildOptions) -> Form:
     )
 
 
-def timestamp_warnings(outputs: Sequence[Output], epoch: int | None) -> Iterator[str]:
-    """Yield what is to be said of ``rewrite-timestamp``, once the epoch is known.
+def warnings_of(
+    outputs: Sequence[Output], options: BuildOptions, epoch: int | None
+) -> Iterator[str]:
+    """Yield what has no effect, once the epoch is known.
 
     Raises:
         BuildError: an output is to have later times than the epoch.
     """
+    if options.tags and not any(each.names == options.tags for each in outputs):
+        yield "the tags are not used: no output is an image without a name of its own"
     for each in outputs:
         wanted = each.form.rewrite_timestamp
         if wanted and epoch is None:

@@ -213,6 +213,19 @@ def test_names_of_an_output_are_used_instead_of_the_tags(sources):
     assert result.tags == tuple(f"docker.io/library/{name}:1" for name in "bcd")
 
 
+@pytest.mark.parametrize(
+    ("outputs", "unused"),
+    [
+        (("type=image,name=b",), True),
+        (("type=cacheonly",), True),
+        (("type=image,name=b", "type=oci"), False),
+    ],
+)
+def test_tags_that_no_image_gets_are_a_warning(sources, outputs, unused):
+    result, _ = run(sources, *outputs, tags=("a:1",))
+    assert ("the tags are not used" in " ".join(result.warnings)) == unused
+
+
 def test_an_unpacked_image(sources):
     result, _ = run(sources, "type=image,name=a,unpack=true")
     assert len(sources.store.layers.unpacked) == 2 and result.tags
