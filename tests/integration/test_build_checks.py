@@ -8,7 +8,6 @@ import pytest
 
 FAULTY = "FROM scratch\nENV a b\nCOPY <<E /f\nx\nE\nLABEL c=$NONE d=e\n"
 FOUND = """\
-
  2 warnings found (use --debug to expand):
  - LegacyKeyValueFormat: "ENV key=value" should be used instead of legacy "ENV key value" format (Dockerfile:2)
  - UndefinedVar: Usage of undefined variable '$NONE' (Dockerfile:6)
@@ -16,10 +15,15 @@ FOUND = """\
 
 
 @pytest.fixture
-def build(run_cli, store_root, tmp_path):
-    """Run ``build`` with a Dockerfile in a new directory; there is no store yet."""
-    context = tmp_path / "context"
-    context.mkdir()
+def context(tmp_path):
+    """A directory with a Dockerfile."""
+    (tmp_path / "context").mkdir()
+    return tmp_path / "context"
+
+
+@pytest.fixture
+def build(run_cli, store_root, context):
+    """Run ``build`` with a Dockerfile; there is no store yet."""
 
     def run(text, *words, before=()):
         (context / "Dockerfile").write_text(text)
@@ -30,9 +34,13 @@ def build(run_cli, store_root, tmp_path):
 
 def test_a_build_lists_what_the_checks_found_at_its_end(build):
     done = build(FAULTY).ok()
-    assert done.stderr.endswith(FOUND) and "Image sha256:" in done.stdout
+    assert (
+        done.stderr.startswith("#1 ")
+        and done.stderr.endswith(f"s\n\n{FOUND}")
+        and "Image sha256:" in done.stdout
+    )
     again = build(FAULTY).ok()
-    assert again.stderr.endswith(FOUND) and "cached" in again.stdout
+    assert again.stderr.endswith(f"#1 CACHED\n\n{FOUND}") and "cached" in again.stdout
     assert build(FAULTY, "-q").ok().stderr == ""  # as buildx
     full = build(FAULTY, before=("--debug",)).ok().stderr
     assert " 2 warnings found:\n - LegacyKeyValueFormat: " in full
@@ -91,12 +99,15 @@ def test_what_a_call_prints(build, store_root, words, text, code, stdout, stderr
     assert list(store_root.iterdir()) == []  # nothing was written
 
 
-def test_the_json_of_a_call(build):
+def test_the_json_of_a_call(build, context):
     document = json.loads(build(FAULTY, "--call=check,format=json").stdout)
     assert [each["ruleName"] for each in document["warnings"]] == [
         "LegacyKeyValueFormat", "UndefinedVar",
     ]  # fmt: skip
-    done = build("FROM scratch\nNONSENSE\n", "--check", "--call=build,format=json")
+    words = ("--check", "--call=build,format=json", "--metadata-file", "metadata.json")
+    done = build("FROM scratch\nNONSENSE\n", *words)
+    metadata = json.loads((context / "metadata.json").read_text())
+    assert metadata == {"result.json": json.loads(done.stdout)}
     message = "dockerfile parse error on line 2: unknown instruction: NONSENSE"
     assert json.loads(done.stdout)["buildError"]["message"] == message
     assert done.code == 1 and "unknown instruction: NONSENSE" in done.stderr

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -12,7 +13,10 @@ from ocitool.cli.app import App
 from ocitool.cli.completion_values import calls
 from ocitool.cli.container_options import all_of
 from ocitool.cli.goflags import boolean
+from ocitool.cli.gotemplate.values import to_json
+from ocitool.cli.outfile import write_text
 from ocitool.cli.output import write_line
+from ocitool.errors import OcitoolError
 
 if TYPE_CHECKING:
     from ocitool.builder.options import BuildOptions
@@ -79,37 +83,46 @@ def chosen(call: Call, *, check: bool) -> Call:
     return Call(method="check", format=call.format, ignore_status=call.ignore_status)
 
 
-def answer(call: Call, app: App, options: BuildOptions, progress: ProgressSink) -> int:
+def answer(
+    call: Call, app: App, options: BuildOptions, progress: ProgressSink, metadata_file: str | None
+) -> int:
     """Print the answer of *call*, and return the exit code; the error of a check is raised."""
-    from contextlib import ExitStack
-
-    from ocitool.builder.calls import calls as asked
-    from ocitool.builder.calls import documents, texts
-
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
 
         def store() -> Store | None:
             return stack.enter_context(app.store(progress)) if app.has_store() else None
 
-        if call.method == "targets":
-            listed = asked.targets(options)
-            _write(call, documents.targets_document(listed), texts.targets_text(listed))
-            return 0
-        if call.method == "outline":
-            outline = asked.outline(options, store=store, progress=progress)
-            _write(call, documents.outline_document(outline), texts.outline_text(outline))
-            return 0
-        found = asked.check(options, error=call.error, store=store, progress=progress)
-        _write(call, documents.checks_document(found), texts.checks_text(found))
-        if found.error is not None:
-            raise found.error
-        return int(bool(found.warnings) and not call.ignore_status)
-
-
-def _write(call: Call, document: dict[str, Any], lines: Iterable[str]) -> None:
-    if call.format == "json":
-        from ocitool.cli.gotemplate.values import to_json
-
-        lines = to_json(document, indent=2).split("\n")
-    for line in lines:
+        found = _ask(call, options, store, progress)
+    if metadata_file:
+        text = to_json({"result.json": found.document}, indent=2)  # as buildx
+        write_text(metadata_file, f"{text}\n")
+    as_json = call.format == "json"
+    for line in to_json(found.document, indent=2).split("\n") if as_json else found.lines:
         write_line(line)
+    if found.error is not None:
+        raise found.error
+    return found.status * (not call.ignore_status)
+
+
+class _Answer(NamedTuple):
+    document: dict[str, Any]
+    lines: Iterable[str]
+    status: int = 0
+    error: OcitoolError | None = None
+
+
+def _ask(
+    call: Call, options: BuildOptions, store: Callable[[], Store | None], progress: ProgressSink
+) -> _Answer:
+    from ocitool.builder.calls import calls as asked
+    from ocitool.builder.calls import documents, texts
+
+    if call.method == "targets":
+        listed = asked.targets(options)
+        return _Answer(documents.targets_document(listed), texts.targets_text(listed))
+    if call.method == "outline":
+        outline = asked.outline(options, store=store, progress=progress)
+        return _Answer(documents.outline_document(outline), texts.outline_text(outline))
+    found = asked.check(options, error=call.error, store=store, progress=progress)
+    document, lines = documents.checks_document(found), texts.checks_text(found)
+    return _Answer(document, lines, int(bool(found.warnings)), found.error)

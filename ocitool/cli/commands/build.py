@@ -128,7 +128,7 @@ def command(
             **fields,
         )
         if called.method != "build":
-            return call.answer(called, app, options, sink)
+            return call.answer(called, app, options, sink, metadata_file)
         failed: tuple[OcitoolError, ...] = ()
         with app.store(sink) as store:
             try:

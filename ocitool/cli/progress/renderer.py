@@ -28,6 +28,7 @@ class Renderer:
         self._build = build
         self._warnings: dict[str, bool] = {}  # text -> was it shown?
         self._checks: list[CheckWarning] = []
+        self._blank = False  # whether the last line was
         self._gone = False
         self._error: BaseException | None = None  # that ended the ``with`` block
 
@@ -47,6 +48,7 @@ class Renderer:
         """Write one line; control characters are escaped."""
         if self._gone:
             return
+        self._blank = not text
         try:
             write(text + "\n", self.stream)
         except (OSError, ValueError):  # a broken pipe, a full disk, a closed stream
@@ -92,6 +94,8 @@ class Renderer:
 
     def _show_checks(self) -> None:
         if self._checks:
+            if not self._blank:
+                self.notice("")
             for line in check_lines(self._checks, full=self._debug):
                 self.notice(line)
             self._checks.clear()
@@ -112,7 +116,7 @@ class Renderer:
 def check_lines(checks: Sequence[CheckWarning], *, full: bool) -> Iterator[str]:
     """Yield what is shown of build checks, in the order of the lines; *full* adds the lines."""
     count = "1 warning" if len(checks) == 1 else f"{len(checks)} warnings"
-    yield f"\n {count} found{'' if full else ' (use --debug to expand)'}:"
+    yield f" {count} found{'' if full else ' (use --debug to expand)'}:"
     for check in sorted(checks, key=lambda check: (check.file, check.line)):
         yield one_line(shortened(f" - {check.rule}: {check.detail} ({check.file}:{check.line})"))
         if full:
