@@ -6,7 +6,6 @@ The frontend evaluates the Dockerfile to a definition; the solver finds or makes
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 
 from ocitool.builder import inputs
 from ocitool.builder.checks.parsing import parse_checked
@@ -20,9 +19,8 @@ from ocitool.builder.outputs.plan import planned, warnings_of
 from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
-from ocitool.builder.solver.images import SourceImages
-from ocitool.builder.solver.mirrors import Mirrors
 from ocitool.builder.solver.solver import Solver
+from ocitool.builder.source_images import source_images
 from ocitool.builder.surroundings import surroundings
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, CheckWarning, Notice, ProgressSink
@@ -89,15 +87,7 @@ def _build(
         build_args=options.build_args,
         warn=warn_of,
     )
-    images = SourceImages(
-        store,
-        progress,
-        pull=options.pull,
-        access=replace(options.access, insecure=options.insecure or options.insecure_pull),
-        mirrors=Mirrors.parse(
-            options.registry_mirrors, options.registry_maps, fallback=options.registry_fallback
-        ),
-    )
+    images = source_images(options, store, progress)
     rules = inputs.rules_of(options, files, dockerfiles[0].path)
     contexts.put(LocalContext().name, files, rules)
     arguments = inputs.arguments(options, rules, surroundings(options, store.network))

@@ -25,13 +25,15 @@ from ocitool.builder.checks.parsing import parse_source
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.contexts.opened import Contexts
 from ocitool.builder.definition import ResolvedImage, Resolver, Surroundings
+from ocitool.builder.dockerfile.joined import joined
 from ocitool.builder.dockerfile.lines import split
-from ocitool.builder.dockerfile.parser import parse
+from ocitool.builder.dockerfile.parser import parse_files
 from ocitool.builder.frontend import frontend
 from ocitool.builder.frontend.outline import describe
 from ocitool.builder.options import BuildOptions
+from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
-from ocitool.errors import BuildError, OcitoolError
+from ocitool.errors import OcitoolError
 from ocitool.oci.platform import Platform
 from ocitool.progress import SILENT, CheckWarning, Notice, ProgressSink
 from ocitool.settings import Settings
@@ -56,12 +58,12 @@ def check(
     Raises:
         OcitoolError: there is no Dockerfile; what is wrong with it is in the result.
     """
-    asked, rules_of = _asked(options)
+    files, rules_of = _asked(options)
     found: list[CheckWarning] = []
     failure: OcitoolError | None = None
     parsing = False
     try:
-        source = split(asked.text, name=asked.name)
+        source = joined([split(file.text, name=file.name) for file in files])
         wanted = CheckOptions.of(source, options.build_args)
         linter = Linter(replace(wanted, error=wanted.error or error), found.append)
         parsing = True
@@ -72,8 +74,9 @@ def check(
             frontend.check(file, arguments, resolver, _warn(progress), linter)
     except OcitoolError as caught:
         failure = caught
-    found.sort(key=lambda warning: warning.line)
-    return CheckResult(file=asked, warnings=tuple(found), error=failure, unparsed=parsing)
+    order = [file.name for file in files]
+    found.sort(key=lambda warning: (order.index(warning.file), warning.line))
+    return CheckResult(files=files, warnings=tuple(found), error=failure, unparsed=parsing)
 
 
 def outline(
@@ -85,21 +88,21 @@ def outline(
         DockerfileError: the Dockerfile is invalid; with the line.
         OcitoolError: as `build`.
     """
-    asked, rules_of = _asked(options)
-    file = parse(asked.text, name=asked.name)
+    files, rules_of = _asked(options)
+    file = parse_files([(each.name, each.text) for each in files])
     arguments = inputs.arguments(options, rules_of(), Surroundings())
     with _resolver(options, store, progress) as resolver:
         found = frontend.outline(file, arguments, resolver, _warn(progress))
-    return OutlineResult(file=asked, outline=found)
+    return OutlineResult(files=files, outline=found)
 
 
 def targets(options: BuildOptions) -> TargetsResult:
     """Return the stages of the Dockerfile; raises as `outline`."""
-    asked, _ = _asked(options)
-    file = parse(asked.text, name=asked.name)
+    files, _ = _asked(options)
+    file = parse_files([(each.name, each.text) for each in files])
     last = len(file.stages) - 1
     return TargetsResult(
-        file=asked,
+        files=files,
         targets=tuple(
             Target(
                 name=stage.from_.name or "",
@@ -114,22 +117,19 @@ def targets(options: BuildOptions) -> TargetsResult:
     )
 
 
-def _asked(options: BuildOptions) -> tuple[Asked, Callable[[], IgnoreRules]]:
-    """Return the Dockerfile, and what reads the ignore rules of its context."""
-    if len(options.files) > 1:
-        raise BuildError(
-            f"there are {len(options.files)} Dockerfiles, and the question is of one",
-            hint="give one -f",
-        )
+def _asked(options: BuildOptions) -> tuple[tuple[Asked, ...], Callable[[], IgnoreRules]]:
+    """Return the Dockerfiles, and what reads the ignore rules of the context."""
     with contextlib.ExitStack() as stores:
         contexts = Contexts(
-            lambda: stores.enter_context(_empty_store()), Secrets(options.secrets), lambda _: None
+            lambda: stores.enter_context(_empty_store()),
+            Secrets(options.secrets, Agents(options.ssh)),
+            lambda _: None,
         )
         with contextlib.closing(contexts):
             files = contexts.main(options.context)
-            (found,) = inputs.read_dockerfiles(options, files, contexts)
-    asked = Asked(name=found.name, text=found.text)
-    return asked, lambda: inputs.rules_of(options, files, found.path)
+            found = inputs.read_dockerfiles(options, files, contexts)
+    asked = tuple(Asked(name=each.name, text=each.text) for each in found)
+    return asked, lambda: inputs.rules_of(options, files, found[0].path)
 
 
 def _warn(progress: ProgressSink) -> Callable[[str], None]:
@@ -158,12 +158,12 @@ def _images(
     progress: ProgressSink,
     stack: contextlib.ExitStack,
 ) -> Resolver:
-    from ocitool.builder.solver.images import SourceImages
+    from ocitool.builder.source_images import source_images
 
     opened = store() if callable(store) else store
     if opened is None:
         opened = stack.enter_context(_empty_store())
-    return SourceImages(opened, progress, pull=options.pull, access=options.access).resolve
+    return source_images(options, opened, progress).resolve
 
 
 @contextlib.contextmanager

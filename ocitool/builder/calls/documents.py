@@ -19,16 +19,21 @@ from ocitool.progress import CheckWarning
 
 def checks_document(result: CheckResult) -> dict[str, Any]:
     """``frontend.lint``."""
+    names = [file.name for file in result.files]
     document: dict[str, Any] = {
-        "warnings": [_warning(warning) for warning in result.warnings],
+        "warnings": [_warning(warning, names.index(warning.file)) for warning in result.warnings],
         "sources": [
-            {"filename": result.file.name, "data": _data(result.file), "language": "Dockerfile"}
+            {"filename": file.name, "data": _data(file), "language": "Dockerfile"}
+            for file in result.files
         ],
     }
-    if result.error is not None:
+    if (error := result.error) is not None:
+        place = error.where.rpartition(":")[0]
+        source = names.index(place) if place in names else 0
+        lines = range(error.line, error.line + len(error.excerpt)) if error.line else ()
         document["buildError"] = {
-            "message": error_message(result.error, unparsed=result.unparsed),
-            "location": _location(_numbers(result.error.line, len(result.error.excerpt))),
+            "message": error_message(error, unparsed=result.unparsed),
+            "location": _location(lines, source),
         }
     return document
 
@@ -43,7 +48,7 @@ def outline_document(result: OutlineResult) -> dict[str, Any]:
             "args": [_argument(argument) for argument in outline.arguments],
             "secrets": [_secret(secret) for secret in outline.secrets],
             "ssh": [_secret(agent) for agent in outline.ssh],
-            "sources": [_data(result.file)],
+            "sources": [_data(file) for file in result.files],
         }
     )
 
@@ -64,7 +69,7 @@ def targets_document(result: TargetsResult) -> dict[str, Any]:
             )
             for target in result.targets
         ],
-        "sources": [_data(result.file)],
+        "sources": [_data(file) for file in result.files],
     }
 
 
@@ -75,14 +80,14 @@ def error_message(error: OcitoolError, *, unparsed: bool) -> str:
     return error.message
 
 
-def _warning(warning: CheckWarning) -> dict[str, Any]:
+def _warning(warning: CheckWarning, source: int) -> dict[str, Any]:
     return _filled(
         {
             "ruleName": warning.rule,
             "description": RULES[warning.rule].description,
             "url": warning.url,
             "detail": warning.detail,
-            "location": _location(_numbers(warning.line, len(warning.excerpt))),
+            "location": _location(range(warning.line, warning.last_line + 1), source),
         }
     )
 
@@ -107,13 +112,10 @@ def _lines(span: Span) -> Iterable[int]:
     return range(span.first, span.last + 1)
 
 
-def _numbers(first: int, count: int) -> Iterable[int]:
-    return range(first, first + count) if first else ()
-
-
-def _location(lines: Iterable[int]) -> dict[str, Any]:
-    """A range for each line."""
-    return _filled({"ranges": [{"start": {"line": at}, "end": {"line": at}} for at in lines]})
+def _location(lines: Iterable[int], source: int = 0) -> dict[str, Any]:
+    """A range for each line of the file that is *source* among the sources."""
+    ranges = [{"start": {"line": at}, "end": {"line": at}} for at in lines]
+    return _filled({"sourceIndex": source, "ranges": ranges})
 
 
 def _data(file: Asked) -> str:

@@ -12,7 +12,7 @@ from ocitool.progress import CheckWarning
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The Dockerfile that was asked about."""
+    """A Dockerfile that was asked about; several are read as one."""
 
     name: str
     text: bytes
@@ -25,7 +25,7 @@ class CheckResult:
     ``error`` is what would make a build fail; checks that come after it were not executed.
     """
 
-    file: Asked
+    files: tuple[Asked, ...]
     warnings: tuple[CheckWarning, ...]
     error: OcitoolError | None = None
     unparsed: bool = False  # whether an instruction is what could not be parsed
@@ -35,7 +35,7 @@ class CheckResult:
 class OutlineResult:
     """What a build of the target can be given."""
 
-    file: Asked
+    files: tuple[Asked, ...]
     outline: Outline
 
 
@@ -55,5 +55,5 @@ class Target:
 class TargetsResult:
     """The stages of a Dockerfile."""
 
-    file: Asked
+    files: tuple[Asked, ...]
     targets: tuple[Target, ...]

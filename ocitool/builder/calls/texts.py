@@ -19,12 +19,12 @@ def checks_text(result: CheckResult) -> Iterator[str]:
         yield f"Check complete, {found}"
     elif result.error is None:
         yield "Check complete, no warnings found."
-    lines = result.file.text.decode("utf-8", "replace").split("\n")
+    lines = {file.name: file.text.decode("utf-8", "replace").split("\n") for file in result.files}
     for warning in result.warnings:
         yield ""
         yield f"WARNING: {warning.rule}{warning.url and f' - {warning.url}'}"
         yield warning.detail
-        yield from _excerpt(warning, lines)
+        yield from _excerpt(warning, lines[warning.file])
 
 
 def _excerpt(warning: CheckWarning, lines: Sequence[str]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from ocitool.builder.dockerfile.lines import Span, split
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_lines
 from ocitool.builder.dockerfile.values import parse_port, parse_stop_signal
 from ocitool.builder.frontend import history
-from ocitool.builder.frontend.outline import Argument
+from ocitool.builder.frontend.outline import Argument, Used
 from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import DockerfileError, FormatError
 from ocitool.oci.config import ImageConfig, RunConfig
@@ -40,6 +40,7 @@ class StageState:
 
     file: Dockerfile
     linter: Linter
+    ignored: Callable[[str], str]  # see `frontend.Arguments`
     scope: Scope
     platform: Platform
     run: RunConfig  # but for the environment, which is the scope's: see `config`
@@ -52,8 +53,7 @@ class StageState:
     history_size: int = 0  # characters
     has_workdir: bool = False  # whether WORKDIR was given in this file
     only_once: dict[type, Span] = field(default_factory=dict)  # of which the last one counts
-    #: Of ARGs of this stage; None for those whose value is that of the global ARG.
-    arguments: dict[str, Argument | None] = field(default_factory=dict)
+    used: Used = field(default_factory=Used)  # in this stage
 
     def expand(self, text: str) -> str:
         """Expand variables as they are now."""
@@ -141,7 +141,7 @@ def _arg(state: StageState, arg: do.Arg) -> None:
         value = state.scope.declare(name, text)
         values.append((name, value))
         is_global = text is None and name not in state.scope.given and name in state.scope.globals
-        state.arguments[name] = None if is_global else Argument.of(arg, name, value)
+        state.used.arguments[name] = None if is_global else Argument.of(arg, name, value)
     state.add_history(history.arg(values))
 
 
@@ -309,6 +309,7 @@ def changed(changes: Sequence[str], warn: Callable[[str], object]) -> RunConfig:
     state = StageState(
         file=file,
         linter=linter,
+        ignored=lambda _: "",
         scope=Scope(given={}, globals={}, consumed=set()),
         platform=this_platform(),
         run=RunConfig(),

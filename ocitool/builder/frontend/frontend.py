@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ocitool.builder.checks.bases import invalid_base_image_platform
-from ocitool.builder.checks.instructions import copy_ignored_file
 from ocitool.builder.checks.linter import Linter
 from ocitool.builder.checks.options import CHECK_ARG, NO_CHECKS
 from ocitool.builder.definition import (
@@ -26,7 +25,6 @@ from ocitool.builder.definition import (
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.excerpt import without_credentials
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
-from ocitool.builder.dockerfile.values import source_kind
 from ocitool.builder.frontend import steps
 from ocitool.builder.frontend.evaluate import (
     StageState,
@@ -37,7 +35,7 @@ from ocitool.builder.frontend.images import Images
 from ocitool.builder.frontend.last_word import last_word
 from ocitool.builder.frontend.locations import location_of
 from ocitool.builder.frontend.mounts import CACHE_NAMESPACE
-from ocitool.builder.frontend.outline import Outline, outline_of
+from ocitool.builder.frontend.outline import Outline, Used, outline_of
 from ocitool.builder.frontend.stages import (
     Stage,
     check_defaults,
@@ -181,8 +179,8 @@ class _Frontend:
 
     def outline(self) -> Outline:
         target = self.evaluate()
-        arguments = {index: state.arguments for index, state in self._done.items()}
-        return outline_of(self._file, self._globals, target, self._stages, arguments)
+        used = {index: state.used for index, state in self._done.items()}
+        return outline_of(self._file, self._globals, target, self._stages, used)
 
     def define(self) -> Definition:
         target = self.evaluate()
@@ -251,7 +249,7 @@ class _Frontend:
                 scope=before.scope.copy(),
                 history=list(before.history),
                 only_once={},
-                arguments={},
+                used=Used(),
             )
         platform = self._images.platform_of(stage)
         run, base, vertex = RunConfig(working_dir="/"), None, self._images.scratch
@@ -270,6 +268,7 @@ class _Frontend:
         return StageState(
             file=self._file,
             linter=self._linter,
+            ignored=self._arguments.ignored,
             span=stage.parsed.from_.span,
             scope=scope,
             platform=platform,
@@ -323,9 +322,6 @@ class _Frontend:
                 warn=lambda text: self._warn(f"{location}: {text}"),
             )
             self._warn_of_slashes(instruction, location)
-            if name_of_source is None:
-                paths = [path for path in vertex.paths if source_kind(path) == "path"]
-                copy_ignored_file(self._linter, instruction, paths, self._arguments.ignored)
         else:
             raise AssertionError(f"neither configuration nor a step: {instruction}")
         if vertex is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
 
 from ocitool.builder.dockerfile.expand import Variables
 from ocitool.builder.dockerfile.instructions import Arg
@@ -12,6 +12,7 @@ from ocitool.builder.dockerfile.lines import Span
 from ocitool.builder.dockerfile.parser import Dockerfile
 from ocitool.builder.frontend.stages import Stage
 from ocitool.builder.frontend.variables import Scope
+from ocitool.builder.mounts import RunMount, SecretMount, SshMount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +33,34 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """A secret, or an SSH agent, where the first RUN uses it."""
+    """A secret, or an SSH agent, where the first RUN of a stage uses it."""
 
     id: str
     required: bool
     span: Span
+
+
+_DEFAULT_AGENT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What one stage uses, by name or ID."""
+
+    #: None for those whose value is that of the global ARG.
+    arguments: dict[str, Argument | None] = field(default_factory=dict)
+    secrets: dict[str, Secret] = field(default_factory=dict)
+    ssh: dict[str, Secret] = field(default_factory=dict)
+
+    def note(self, mounts: Iterable[RunMount], span: Span) -> None:
+        """Add the secrets and agents among the *mounts* of a RUN."""
+        for mount in mounts:
+            if isinstance(mount, SecretMount):
+                secret = Secret(id=mount.id, required=mount.required, span=span)
+                self.secrets.setdefault(secret.id, secret)
+            elif isinstance(mount, SshMount):
+                agent = Secret(id=mount.id or _DEFAULT_AGENT, required=mount.required, span=span)
+                self.ssh.setdefault(agent.id, agent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,26 +85,32 @@ def outline_of(
     scope: Scope,
     target: Stage,
     stages: Mapping[int, Stage],
-    arguments: Mapping[int, Mapping[str, Argument | None]],
+    used: Mapping[int, Used],
 ) -> Outline:
-    """Return the outline of *target*; *arguments* are those of each of the *stages*, by index.
+    """Return the outline of *target*; *used* is what each of the *stages* uses, by index.
 
-    An argument that several stages have is shown as the stage nearest to the target has it.
+    What several stages have is shown as the stage nearest to the target has it.
     """
     origin = target.parsed.from_
     name = origin.name or ""
     shared = _global_arguments(file, scope)
     found: dict[str, Argument] = {}
+    secrets: dict[str, Secret] = {}
+    ssh: dict[str, Secret] = {}
     for stage in _nearest_first(target, stages):
-        names = _with_dependencies((*stage.arguments, *arguments[stage.index]), file, scope)
-        for each in names:
-            argument = arguments[stage.index].get(each) or shared.get(each)
+        here = used[stage.index]
+        for each in _with_dependencies((*stage.arguments, *here.arguments), file, scope):
+            argument = here.arguments.get(each) or shared.get(each)
             if argument is not None:
                 found.setdefault(each, argument)
+        secrets = {**here.secrets, **secrets}
+        ssh = {**here.ssh, **ssh}
     return Outline(
         name=name,
         description=describe(origin.comments, name),
         arguments=tuple(sorted(found.values(), key=lambda each: each.span.first)),
+        secrets=tuple(sorted(secrets.values(), key=lambda each: each.span.first)),
+        ssh=tuple(sorted(ssh.values(), key=lambda each: each.span.first)),
     )
 
 

@@ -31,6 +31,7 @@ def run(state: StageState, instruction: do.Run, source_of: SourceOf) -> tuple[Ru
         flag = "security=insecure" if instruction.insecure else "device"
         raise FormatError(f"--{flag} is not supported", hint="RUN is always sandboxed")
     mounts = run_mounts(state, instruction, source_of)
+    state.used.note(mounts, instruction.span)
     vertex = Run(
         base=state.vertex,
         platform=str(state.platform),
@@ -92,6 +93,9 @@ def copy(
     if chmod:
         parse_chmod(chmod)  # an invalid one is refused here, whether or not the step is cached
     remotes = fetched(add, paths, state.expand(add.checksum or ""), warn) if add else {}
+    if not source_name:
+        local = [path for path in paths if path not in remotes]
+        checks.copy_ignored_file(state.linter, instruction, local, state.ignored)
     vertex = Copy(
         base=state.vertex,
         platform=str(state.platform),

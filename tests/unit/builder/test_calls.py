@@ -105,6 +105,25 @@ def test_a_missing_dockerfile_is_no_answer(tmp_path):
         calls.check(BuildOptions(context=str(tmp_path)))
 
 
+def test_several_dockerfiles_are_read_as_one(tmp_path):
+    (tmp_path / "one").write_text("# check=skip=JSONArgsRecommended\nFROM scratch\nENV a b\n")
+    (tmp_path / "two").write_text("CMD x\nMAINTAINER me\nNONSENSE\n")
+    names = tuple(str(tmp_path / name) for name in ("one", "two"))
+    result = calls.check(BuildOptions(context=str(tmp_path), file=names))
+    document = documents.checks_document(result)
+    assert [each["filename"] for each in document["sources"]] == list(names)
+    (warning,) = document["warnings"]  # the others come after the error
+    assert (warning["ruleName"], warning["location"]) == (
+        "MaintainerDeprecated", {"sourceIndex": 1, **at(2)},
+    )  # fmt: skip
+    assert document["buildError"]["location"] == {"sourceIndex": 1, **at(3)}
+    (tmp_path / "two").write_text("CMD x\nMAINTAINER me\n")
+    text = list(texts.checks_text(calls.check(BuildOptions(context=str(tmp_path), file=names))))
+    assert f"{names[0]}:3" in text and "   3 | >>> ENV a b" in text
+    assert text[-6:-4] == [f"{names[1]}:2", "-" * 20]
+    assert text[-4:-1] == ["   1 |     CMD x", "   2 | >>> MAINTAINER me", "   3 |"]
+
+
 # -- images ----------------------------------------------------------------------------------
 
 
@@ -215,6 +234,30 @@ def test_stages_that_the_target_needs_are_in_its_outline(tmp_path):
     args = outline(tmp_path, *lines, target="b")[0]["args"]
     assert [(each["name"], each["value"]) for each in args] == [("B", "2")]
     assert outline(tmp_path, "FROM scratch") == ({}, "")
+
+
+def test_secrets_and_agents_of_an_outline(tmp_path):
+    document, text = outline(
+        tmp_path,
+        "FROM scratch AS base",
+        "ARG ID=token",
+        "RUN --mount=type=secret,id=$ID,required=true --mount=type=ssh,id=git a",
+        "RUN --mount=type=secret,target=/x/b --mount=type=cache,target=/c --mount=type=ssh b",
+        "FROM scratch AS unused",
+        "RUN --mount=type=secret,id=never c",
+        "FROM base",
+        "RUN --mount=type=secret,id=token,env=T \\",
+        "  --mount=type=ssh,required=true d",
+    )
+    assert document["secrets"] == [
+        {"name": "b", "location": at(4)},
+        {"name": "token", "location": at(8, 9)},  # as the target has it
+    ]
+    assert document["ssh"] == [
+        {"name": "git", "location": at(3)},
+        {"name": "default", "required": True, "location": at(8, 9)},
+    ]
+    assert text.endswith("SECRET   REQUIRED\nb\ntoken\n\nSSH       REQUIRED\ngit\ndefault   true\n")
 
 
 def test_an_outline_of_what_cannot_be_built_is_an_error(tmp_path):

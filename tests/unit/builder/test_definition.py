@@ -52,7 +52,7 @@ def resolve(reference, platform):
 def definition(*lines, warn=lambda _: None, resolver=resolve, **arguments):
     text = "\n".join(lines).encode()
     file, linter = parse_checked(
-        text, name="Dockerfile", build_args={}, warn=lambda warning: warn(str(warning))
+        [("Dockerfile", text)], build_args={}, warn=lambda warning: warn(str(warning))
     )
     given = Arguments(platform=AMD64, build_platform=AMD64, **arguments)
     return define(file, given, resolver, warn, linter)

@@ -37,7 +37,7 @@ def define_on(triggers, *lines, **arguments):
 
     text = "\n".join(lines).encode()
     file, linter = parse_checked(
-        text, name="Dockerfile", build_args={}, warn=lambda found: warnings.append(str(found))
+        [("Dockerfile", text)], build_args={}, warn=lambda found: warnings.append(str(found))
     )
     given = Arguments(platform=AMD64, build_platform=AMD64, **arguments)
     return define(file, given, resolve, warnings.append, linter), warnings

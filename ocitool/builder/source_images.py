@@ -1,0 +1,28 @@
+"""Which images a build finds, and where: the options for registries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ocitool.builder.options import BuildOptions
+from ocitool.builder.solver.images import SourceImages
+from ocitool.builder.solver.mirrors import Mirrors
+from ocitool.progress import ProgressSink
+from ocitool.store.store import Store
+
+
+def source_images(options: BuildOptions, store: Store, progress: ProgressSink) -> SourceImages:
+    """Return what resolves and fetches the images of a build.
+
+    Raises:
+        FormatError: an option is invalid.
+    """
+    return SourceImages(
+        store,
+        progress,
+        pull=options.pull,
+        access=replace(options.access, insecure=options.insecure or options.insecure_pull),
+        mirrors=Mirrors.parse(
+            options.registry_mirrors, options.registry_maps, fallback=options.registry_fallback
+        ),
+    )
