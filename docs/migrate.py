@@ -18,18 +18,19 @@ import yaml
 PAGE = Path(__file__).with_name("migrate.md")
 TABLE = PAGE.parents[1] / "testdata/migrate.yaml"
 HEAD = """\
-# Moving from docker and buildah
+# Moving from docker, buildah and kaniko
 
 Made from `testdata/migrate.yaml` and the commands by `make docs`; do not edit.
 
-`ocitool build` takes the options of `docker build`, `docker buildx build` and `buildah build`.
-These are `ocitool build`, too: `ocitool buildx build`, `builder build`, `image build`, `bud` and
-`build-using-dockerfile`. No option is accepted and ignored silently: "accepted" means that the
-result is the same without it, and what is not supported is an error that says what to use.
-Differences of the language: [dockerfile.md](dockerfile.md).
+`ocitool build` takes the options of `docker build`, `docker buildx build` and `buildah build`,
+`ocitool kaniko-executor` those of kaniko's executor; [ci.md](ci.md#from-kaniko) has a recipe for
+its users. These are `ocitool build`, too: `ocitool buildx build`, `builder build`, `image build`,
+`bud` and `build-using-dockerfile`. No option is accepted and ignored silently: "accepted" means
+that the result is the same without it, and what is not supported is an error that says what to
+use. Differences of the language: [dockerfile.md](dockerfile.md).
 """
 #: Which command of ours takes the options of a builder, if not `build`.
-COMMANDS: Mapping[str, str] = {}
+COMMANDS = {"/kaniko/executor": "kaniko-executor"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def rows(builder: str) -> list[Row]:
     table: Mapping[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     found = []
     for written, value in table[builder].items():
-        names = tuple(written.split(", "))
+        names = tuple(written.split(", "))  # the last is the one to use
         words, note = value if isinstance(value, list) else (value, "")
         missing = [each for each in names if each not in known]
         refusal = OPTIONS[name].get(names[-1]) if missing else None

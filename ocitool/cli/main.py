@@ -35,6 +35,9 @@ _COMMANDS: Final = {
     "import": Entry(f"{_PACKAGE}.archives:import_", "Import a tar archive to create an image"),
     "info": Entry(f"{_PACKAGE}.system:info", "Display system-wide information"),
     "inspect": Entry(f"{_PACKAGE}.images:inspect", "Display detailed information on images"),
+    "kaniko-executor": Entry(
+        f"{_PACKAGE}.kaniko:command", "Build and push an image as kaniko's executor"
+    ),
     "load": Entry(f"{_PACKAGE}.archives:load", "Load images from a tar archive or stdin"),
     "login": Entry(f"{_PACKAGE}.registry:login", "Log in to a registry"),
     "logout": Entry(f"{_PACKAGE}.registry:logout", "Log out of a registry"),
@@ -115,7 +118,12 @@ def main() -> NoReturn:
 
         register()
     debug = not {"-D", "--debug"}.isdisjoint(sys.argv)
-    code = run_guarded(lambda: cli.main(prog_name="ocitool", standalone_mode=False), debug=debug)
+    words = sys.argv[1:]
+    if os.path.basename(sys.argv[0]) == "executor":  # of kaniko, by a link
+        words = ["kaniko-executor", *words]
+    code = run_guarded(
+        lambda: cli.main(words, prog_name="ocitool", standalone_mode=False), debug=debug
+    )
 
     sys.stdout.flush()
     sys.stderr.flush()

@@ -149,10 +149,25 @@ _BUILD: Final = {
     "--unsetannotation": "annotations of the base image are not inherited",
 }  # fmt: skip
 
+_KANIKO: Final = {
+    **dict.fromkeys(("-b", "--bucket"), "download the context, and use tar://FILE or tar://stdin"),
+    **dict.fromkeys(
+        ("--credential-helpers", "--azure-container-registry-config"),
+        "name credential helpers in config.json, as docker does",
+    ),
+    "--ignore-path": "layers have what steps change and nothing of this container: leave it out",
+    "--initial-fs-unpacked": "the file system of the container is not used",
+    "--materialize": "use `ocitool build --output DIR`",
+    "--push-ignore-immutable-tag-errors": "push another tag",
+    "--registry-client-cert": "use `ocitool build --cert-dir`",
+    "--whitelist-var-run": "use --ignore-var-run",
+}
+
 #: Options by the name of their command.
 OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "run": _RUN,
     "build": _BUILD,
+    "kaniko-executor": _KANIKO,
     "images": {"--tree": _ONE_PLATFORM},
     "inspect": {**dict.fromkeys(("-s", "--size"), "an image has no files of a container"),
                 "--platform": _ONE_PLATFORM},

@@ -51,7 +51,7 @@ def main() -> None:
         arguments = (f"PYTHON={python}", f"VERSION={ocitool.__version__}")
         build = [word for word in build if word != "--no-cache"]  # `system` is what has been built
         build += [word for argument in arguments for word in ("--build-arg", argument)]
-        _call([*build, "-t", options.tag, str(context)], environ)
+        _call([*build, "--target", options.target, "-t", options.tag, str(context)], environ)
         base = len(_inspect(options.root, system.read_text())["Layers"]) - 1
     layers = _inspect(options.root, options.tag)["Layers"][base:]
     size = sum(layer["size"] for layer in layers)
@@ -63,6 +63,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tag", default="ocitool:latest", help="name of the image")
+    parser.add_argument("--target", default="ocitool", help="stage: ocitool, or kaniko")
     parser.add_argument("--base", default="", help="base image, a Debian (see the Dockerfile)")
     parser.add_argument("--root", default="", help="storage directory of ocitool")
     parser.add_argument("--no-cache", action="store_true", help="execute every step")

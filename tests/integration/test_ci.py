@@ -76,7 +76,7 @@ def test_every_recipe_is_executed():
     assert set(headings) - others == {name.partition(", ")[0] for name in RECIPES} - {
         "GitLab CI",
         "Jenkins",
-    } | {name for name in RECIPES if name.startswith("GitLab")}
+    } | {name for name in RECIPES if name.startswith("GitLab")} | {"From kaniko"}
     assert others == {"What all recipes do", "Jenkins"}
 
 
@@ -224,6 +224,29 @@ def test_a_recipe_builds_pushes_and_finds_its_cache(
     assert f"Digest {digest}" in second.stdout and digest not in first.stdout
     if name == "Tekton":
         assert (volumes.top / "results/digest").read_text() == digest
+
+
+@pytest.mark.parametrize("make", [recipes.kaniko_gitlab, recipes.kaniko_pod])
+def test_a_recipe_for_users_of_kaniko_calls_its_executor(make, tmp_path):
+    (container,) = make(Volumes(tmp_path))
+    words = " ".join((container.entrypoint, *container.words))
+    assert re.search(rf"--destination[= ]\"?({HOST}|\$CI_REGISTRY_IMAGE)", words)
+    assert "/kaniko/executor --context" in words or container.entrypoint == ""
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", ["job", "pod"])
+def test_users_of_kaniko_need_another_image_alone(
+    name, volumes, protected, ci_image, kaniko_image, run_image, busybox_base
+):
+    write_project(volumes, FULL.format(busybox=busybox_base))
+    make = recipes.kaniko_gitlab if name == "job" else recipes.kaniko_pod
+    (container,) = make(volumes)
+    command = container.command(ci_image if name == "job" else kaniko_image)
+    words = [word.replace(HOST, protected) for word in command]
+    done = run_image("-e", f"{SECRET}={PASSWORD}", *words).ok()
+    assert f"Digest {pushed_digest(protected)}" in done.stdout
+    assert "app app:4750" in done.stderr
 
 
 @pytest.mark.campaign

@@ -1,0 +1,74 @@
+"""``ocitool kaniko-executor``: a call of kaniko's executor, done by ``ocitool build``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from ocitool.cli.container_options import RunCommand
+from ocitool.cli.goflags import normalized
+from ocitool.cli.kaniko import options
+from ocitool.cli.outfile import write_text
+from ocitool.cli.output import write_line
+from ocitool.oci.reference import Reference
+
+
+class Executor(RunCommand):
+    """A command whose usage errors end with kaniko's exit code for them."""
+
+    usage_exit_code = 1
+
+
+@click.command(name="kaniko-executor", cls=Executor)
+@options.source
+@options.result
+@options.cache
+@options.registries
+@options.others
+@click.pass_context
+def command(context: click.Context, /, **given: Any) -> None:
+    """Build and push an image as kaniko's executor
+
+    This is also what the program does under the name 'executor'.  The build is that of `ocitool
+    build`: the file system of the container is neither used nor changed, so that what kaniko needs
+    for that is accepted and has no effect.
+    """
+    from ocitool.cli.commands.build import command as build
+    from ocitool.cli.kaniko.words import build_words
+
+    words = build_words(given, os.environ)
+    for option in ("--cache-repo", "--cache-dir"):
+        if given[option.strip("-").replace("-", "_")]:
+            write_line(
+                f"warning: {option} is not used: the build cache is that of the storage directory",
+                sys.stderr,
+            )
+    with tempfile.TemporaryDirectory(prefix="ocitool-") as directory:
+        metadata = os.path.join(directory, "metadata.json")
+        words = normalized(build, ["--metadata-file", metadata, *words])
+        with build.make_context("build", words, parent=context.parent) as inner:
+            build.invoke(inner)
+        with open(metadata, encoding="utf-8") as file:
+            digest = json.load(file)["containerimage.digest"]
+    _write_digests(given, digest)
+
+
+def _write_digests(given: Mapping[str, Any], digest: str) -> None:
+    names = [Reference.parse(name) for name in given["destination"]]
+    kinds: tuple[tuple[str, Callable[[Reference], str]], ...] = (
+        ("image_name_with_digest_file", lambda name: name.repository),
+        ("image_name_tag_with_digest_file", lambda name: f"{name.repository}:{name.tag}"),
+    )
+    texts = {given["digest_file"]: digest}
+    for option, called in kinds:
+        texts[given[option]] = "".join(f"{called(name)}@{digest}\n" for name in names)
+    for path, text in texts.items():
+        if path:
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+            write_text(path, text)

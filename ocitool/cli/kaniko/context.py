@@ -1,0 +1,89 @@
+"""kaniko's build contexts, as ``ocitool build`` takes them.
+
+Source: kaniko's README, "kaniko Build Contexts"; pkg/buildcontext.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import click
+
+#: Schemes of contexts in the storage of a cloud.
+_CLOUDS: Final = ("gs", "s3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildContext:
+    """A context: what `build` is given, and the directory it is, if it is one."""
+
+    word: str
+    directory: str = ""
+    options: tuple[str, ...] = ()  # further options of `build`
+
+
+def build_context(
+    text: str, sub_path: str, git: Mapping[str, str], environ: Mapping[str, str]
+) -> BuildContext:
+    """Return the context *text*; `UsageError` if it is not supported."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "dir", text
+    if scheme in _CLOUDS:
+        raise click.UsageError(
+            f"--context {text} is not supported: download it, and use tar://FILE or tar://stdin"
+        )
+    if scheme == "dir":
+        directory = os.path.join(rest, sub_path) if sub_path else rest
+        return BuildContext(word=directory, directory=directory)
+    if scheme == "git":
+        return _repository(rest, sub_path, git, environ)
+    if sub_path:
+        raise click.UsageError(
+            "--context-sub-path is supported of directories and of git repositories alone:"
+            " unpack the archive, and use dir://DIR"
+        )
+    if scheme == "tar":
+        return BuildContext(word="-" if rest == "stdin" else rest)
+    if scheme == "https":
+        return BuildContext(word=text)
+    raise click.UsageError(
+        f"unknown build context {text!r}: use dir://, tar://, git:// or https://"
+    )
+
+
+def git_fields(text: str) -> dict[str, str]:
+    """Read the value of ``--git``; `UsageError` for what is not supported."""
+    found: dict[str, str] = {}
+    for field in filter(None, text.split(",")):
+        key, _, value = field.partition("=")
+        if key == "insecure-skip-tls" and value in ("", "false"):
+            continue
+        if key not in ("branch", "single-branch", "recurse-submodules"):
+            raise click.UsageError(
+                f"--git {field} is not supported: use branch, single-branch, recurse-submodules"
+            )
+        found[key] = value
+    return found
+
+
+def _repository(
+    rest: str, sub_path: str, git: Mapping[str, str], environ: Mapping[str, str]
+) -> BuildContext:
+    """Return a git repository: ``host/path[#REF[#COMMIT]]``; a commit is what counts."""
+    path, *fragments = rest.split("#")
+    ref = next(filter(None, reversed(fragments)), git.get("branch", ""))
+    method = environ.get("GIT_PULL_METHOD") or "https"
+    fragment = f"#{ref}:{sub_path}" if sub_path else f"#{ref}" if ref else ""
+    options: tuple[str, ...] = ()
+    if environ.get("GIT_TOKEN"):
+        options = ("--secret", "id=GIT_AUTH_TOKEN,env=GIT_TOKEN")
+    elif environ.get("GIT_USERNAME") or environ.get("GIT_PASSWORD"):
+        raise click.UsageError(
+            "GIT_USERNAME and GIT_PASSWORD are not supported: set GIT_TOKEN, the password or a"
+            " token of the user"
+        )
+    return BuildContext(word=f"{method}://{path}{fragment}", options=options)

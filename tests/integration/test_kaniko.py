@@ -1,0 +1,145 @@
+"""Calls of kaniko's executor: what is built, pushed and written, and how they end."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tarfile
+
+import pytest
+
+from tests.fixtures.programs import execute, python_environment
+from tests.fixtures.servers import PASSWORD, USER, protected_registry, served
+
+
+@pytest.fixture
+def context(tmp_path):
+    directory = tmp_path / "context"
+    directory.mkdir()
+    (directory / "Dockerfile").write_text(
+        "FROM scratch AS one\nCOPY f /\nCOPY g /\nFROM one\nARG A=none\nLABEL a=$A\n"
+    )
+    for name in ("f", "g"):
+        (directory / name).write_text(name)
+    return directory
+
+
+@pytest.fixture
+def executor(run_cli, store_root, context):
+    def run(*words, code=0, **options):
+        words = ("kaniko-executor", f"--context=dir://{context}", *words)
+        done = run_cli(*words, root=store_root, **options)
+        assert done.code == code, str(done)
+        return done
+
+    return run
+
+
+def manifest(run_cli, root, name):
+    return json.loads(run_cli("inspect", name, root=root).ok().stdout)[0]
+
+
+def test_an_image_is_pushed_under_each_name_with_its_digests(
+    run_cli, store_root, executor, tmp_path
+):
+    with served(tmp_path / "served") as (_, address):
+        names = (f"{address}/app:1", f"{address}/other:2")
+        words = [word for name in names for word in ("--destination", name)]
+        files = {
+            "--digest-file": tmp_path / "new/digest",
+            "--image-name-with-digest-file": tmp_path / "named",
+            "--image-name-tag-with-digest-file": tmp_path / "tagged",
+        }
+        executor(*words, "--build-arg=A=1", *(f"{k}={v}" for k, v in files.items()))
+        digest = files["--digest-file"].read_text()
+        assert re.fullmatch("sha256:[0-9a-f]{64}", digest)
+        assert files["--image-name-with-digest-file"].read_text() == (
+            f"{address}/app@{digest}\n{address}/other@{digest}\n"
+        )
+        assert files["--image-name-tag-with-digest-file"].read_text() == (
+            f"{address}/app:1@{digest}\n{address}/other:2@{digest}\n"
+        )
+        for name in names:
+            run_cli("pull", name, root=tmp_path / "elsewhere").ok()
+            shown = manifest(run_cli, tmp_path / "elsewhere", name)
+            assert shown["Digest"] == digest
+            assert shown["Config"]["Labels"] == {"a": "1"}
+
+
+def test_credentials_of_kanikos_directory(executor, tmp_path, free_port, run_cli, store_root):
+    with protected_registry(tmp_path / "protected", free_port) as address:
+        kaniko = tmp_path / "kaniko"
+        (kaniko / ".docker").mkdir(parents=True)
+        authfile = kaniko / ".docker/config.json"
+        words = ("login", "-u", USER, "--password-stdin", "--authfile", authfile, address)
+        run_cli(*words, root=store_root, stdin=PASSWORD).ok()
+        home = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": "", "DOCKER_CONFIG": ""}
+        refused = executor("-d", f"{address}/app:1", env=home, code=1)
+        assert "401" in refused.stderr
+        executor("-d", f"{address}/app:1", env={**home, "KANIKO_DIR": str(kaniko)})
+
+
+def test_archives_and_layouts(executor, tmp_path, run_cli, store_root):
+    archive, layout = tmp_path / "app.tar", tmp_path / "layout"
+    words = ("--no-push", "-d", "app:1", f"--tar-path={archive}", f"--oci-layout-path={layout}")
+    executor(*words, f"--digest-file={tmp_path / 'digest'}")
+    with tarfile.open(archive) as tar:
+        (described,) = json.load(tar.extractfile("manifest.json"))
+    assert described["RepoTags"] == ["app:1"]
+    index = json.loads((layout / "index.json").read_text())
+    assert index["manifests"][0]["digest"] == (tmp_path / "digest").read_text()
+
+
+def test_the_cache_is_used_where_it_is_asked_for(executor):
+    words = ("--no-push", "--destination=app:1")
+    executor(*words)
+    assert "CACHED" not in executor(*words).stderr
+    done = executor(*words, "--cache=true", "--cache-repo=example.com/cache", "--cache-dir=/c")
+    assert done.stderr.count("CACHED") == 2
+    assert done.stderr.count("is not used: the build cache is that of the storage directory") == 2
+    assert "CACHED" not in executor(*words, "--cache", "--cache-ttl=0s").stderr
+
+
+def test_a_reproducible_image_has_one_digest(executor, context, tmp_path):
+    digests = set()
+    for _ in range(2):
+        (context / "f").touch()
+        executor("--no-push", "--reproducible", f"--digest-file={tmp_path / 'digest'}")
+        digests.add((tmp_path / "digest").read_text())
+    assert len(digests) == 1
+
+
+def test_one_snapshot_is_one_layer(executor, run_cli, store_root):
+    executor("--no-push", "-d", "app:1")
+    assert len(manifest(run_cli, store_root, "app:1")["RootFS"]["Layers"]) == 2
+    executor("--no-push", "-d", "app:1", "--single-snapshot", "--snapshotMode=redo")
+    assert len(manifest(run_cli, store_root, "app:1")["RootFS"]["Layers"]) == 1
+
+
+def test_what_fails_ends_with_1_and_leaves_no_digest(executor, context, tmp_path):
+    digest = tmp_path / "digest"
+    done = executor(code=1)
+    assert done.stderr.startswith(
+        "Error: you must provide --destination, or use --no-push\nUsage: ocitool kaniko-executor"
+    )
+    assert "No such option" in executor("--nonsense", code=1).stderr
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY none /\n")
+    done = executor("--no-push", f"--digest-file={digest}", code=1)
+    assert 'Dockerfile:2: "/none": not found' in done.stderr
+    assert not digest.exists()
+
+
+def test_under_the_name_executor(tmp_path, context, store_root):
+    program = tmp_path / "ocitool"
+    program.write_text(f"#!{sys.executable}\nfrom ocitool.__main__ import main\n\nmain()\n")
+    program.chmod(0o755)
+    (tmp_path / "kaniko").mkdir()
+    link = tmp_path / "kaniko/executor"
+    link.symlink_to(program)
+    env = python_environment({"OCITOOL_ROOT": str(store_root)})
+    words = (link, "--context", context, "--no-push", "--destination", "app:1", "--force")
+    done = execute(words, env=env).ok()
+    assert "Tagged app:1" in done.stdout
+    assert "kaniko-executor" in execute((link, "--help"), env=env).ok().stdout
+    assert "Build, store, distribute" in execute((program, "--help"), env=env).ok().stdout
