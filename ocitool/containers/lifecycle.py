@@ -64,10 +64,14 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
         if options.cidfile:
             container.write_id(options.cidfile)
         named = replace(options, hostname=options.hostname or _hostname(options, container.id))
+        confined = replace(confined, hostname_needed=bool(options.hostname))
         sandbox = started_from(confined, named, image.config.run, tree.mounts)
         done = run_foreground(isolation, sandbox, interactive=options.interactive)
     for warning in done.warnings:
         store.warn_once(warning, progress)
+    if done.code and done.network_error:
+        text = f"the private network was lost: {done.network_error}"
+        progress.emit(Notice(text=text, level="warning"))
     for note in done.notes:
         progress.emit(Notice(text=note, level="debug"))
     return done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 from typing import TYPE_CHECKING, Final
 
 from ocitool.errors import SandboxError, SandboxUnavailable, SetupFailed
@@ -41,6 +42,14 @@ def refusal(message: StepFailed) -> StepRefused:
     )
 
 
+def killed(code: int, step: str) -> SandboxError:
+    """Return the error for a shim that *code*, -n for signal n, has ended in *step* or sooner."""
+    if code != -signal.SIGSYS:
+        return SandboxError("the sandbox shim was killed during setup")
+    text = "a seccomp filter killed the sandbox shim"
+    return StepRefused(step, syscall="", number=errno.EPERM, path="", text=text)
+
+
 class MapsUnavailable(SandboxUnavailable):
     """This user has no subordinate IDs, or no program that may map them."""
 
@@ -69,6 +78,10 @@ _FILTERED: Final = (
     "a seccomp filter, as of an outer container, refuses it: run that container as root, so that "
     "--isolation chroot works, or with --security-opt seccomp=unconfined, or install a plugin for "
     "PRoot (testdata/proot-plugin)"
+)
+_PERHAPS_FILTERED: Final = (
+    "a seccomp filter, as of an outer container, may refuse it: run that container with "
+    "--security-opt seccomp=unconfined"
 )
 _OLD_KERNEL: Final = "this needs Linux 5.12 or later (openat2, mount_setattr)"
 _NO_OVERLAY_HERE: Final = (
@@ -111,13 +124,16 @@ _BY_STEP: Final = (
 
 def remedy(step: str, syscall: str, number: int, path: str) -> str:
     """Return the hint for a refusal; "" if there is no general one."""
+    filtered = _filtered()
     if number == errno.ENOSYS:
-        return _OLD_KERNEL
+        if not filtered:
+            return _OLD_KERNEL
+        number = errno.EPERM  # filters answer so for calls that they do not know
     for prefix, numbers, text in _BY_STEP:
         if step.startswith(prefix) and number in numbers:
             if text == _FEW_IDS:
                 return f"{text} ({usermod_hint('USER')})"
-            return _FILTERED if text == _NO_USER_NAMESPACE and _filtered() else text
+            return _FILTERED if text == _NO_USER_NAMESPACE and filtered else text
     if path.startswith("overlay"):
         return _overlay(number)
     if number == errno.EINVAL and syscall == "open_tree":
@@ -126,7 +142,7 @@ def remedy(step: str, syscall: str, number: int, path: str) -> str:
         return "the root file system is read-only and lacks this mount point"
     if number == errno.EXDEV:
         return "nothing can be mounted beneath /proc"
-    return ""
+    return _PERHAPS_FILTERED if number == errno.EPERM and filtered else ""
 
 
 def _filtered() -> bool:

@@ -96,6 +96,7 @@ class Sandbox:
     user: str = ""  # "user[:group]", names as in the container; "" is root
     groups: tuple[str, ...] = ()  # further groups of the user, by name or ID
     hostname: str = ""  # "" keeps the host's
+    hostname_needed: bool = False  # an error where it cannot be set; otherwise a note
     hosts: tuple[str, ...] = ()  # further lines of /etc/hosts
     dns: tuple[str, ...] = ()  # name servers instead of the host's
     dns_search: tuple[str, ...] = ()  # search domains instead of the host's; ".": none
@@ -131,7 +132,7 @@ class Exit:
     ``code`` is its own exit code, 128+n for signal n, 126 if it could not be executed, 127 if
     it was not found, 1 if it was killed because the caller got a third SIGINT or SIGTERM; ``error``
     is the text for the last three.  ``warnings`` are what a user has to know of the isolation; it
-    gives them once.
+    gives them once.  ``network_error`` says why a private network ended before the program.
     """
 
     code: int
@@ -139,3 +140,4 @@ class Exit:
     notes: tuple[str, ...] = field(default=())  # warnings: what the machine does not support
     error: str = ""
     warnings: tuple[str, ...] = ()
+    network_error: str = ""

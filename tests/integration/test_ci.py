@@ -275,11 +275,14 @@ def test_the_mode_is_the_one_of_the_table(
 ):
     tmp_path.chmod(0o755)
     (tmp_path / "Dockerfile").write_text(SIMPLE.format(busybox=busybox_base))
-    given = [] if options == "none" else options.split()
+    given = (
+        [] if options == "none" else options.replace("=testdata", f"={CHECKOUT}/testdata").split()
+    )
     run = ("--rm", "-v", f"{tmp_path}:/workspace:ro", *given, ci_image)
     info = run_image(*run, "info").ok().stdout
     found = re.search(r"^Containers: +(?:supported \()?(.*?)\)?$", info, re.MULTILINE)
     assert found is not None and found[1] == ("not supported" if mode == "none" else mode)
     done = run_image(*run, "--debug", "build", ".")
     assert (done.code == 0) == (mode != "none"), done
+    assert mode != "none" or "\nhint: " in done.stderr
     assert (".aside" in info + done.stderr) == (ids == "one"), info

@@ -16,6 +16,7 @@ from tests.fixtures import images
 from tests.fixtures.programs import CHECKOUT
 
 DOCKERFILES = CHECKOUT / "testdata/environments"
+PROFILES = CHECKOUT / "testdata/seccomp"
 EPOCH = "SOURCE_DATE_EPOCH=1700000000"
 UNCONFINED = ("--security-opt", "seccomp=unconfined")
 #: The options of a container, by what it is.
@@ -27,6 +28,11 @@ CONTAINERS = {
     "a user with subordinate IDs, no seccomp filter": (*UNCONFINED, "-u", "ocitool"),
     "a user without, no seccomp filter": (*UNCONFINED, "-u", "54321:0"),
     "CAP_SYS_ADMIN": ("--cap-add", "SYS_ADMIN"),
+    "a seccomp profile that kills": ("--security-opt", f"seccomp={PROFILES}/kills.json"),
+    "a user, podman's seccomp profile": (
+        *("--security-opt", f"seccomp={PROFILES}/user-namespaces.json"),
+        *("-u", "54321:0"),
+    ),
 }
 #: The Dockerfiles with much to download are tried where it is hardest: chroot, and a single ID.
 CASES = [
@@ -35,6 +41,8 @@ CASES = [
     ("a user without, no seccomp filter", "apt"),
     ("docker's defaults", "npm"),
     ("a user without, no seccomp filter", "gcc"),
+    ("docker's defaults", "pip"),
+    ("a user without, no seccomp filter", "pip"),
 ]
 
 

@@ -50,6 +50,9 @@ def run(context: StepContext, step: Run, inputs: Inputs) -> Layer:
         done = _run(context.isolation, sandbox, output, mounted.begun)
         for warning in done.warnings:
             store.warn_once(warning, progress)
+        if done.code and done.network_error:
+            text = f"the private network was lost: {done.network_error}"
+            progress.emit(Notice(text=text, level="warning"))
         for note in done.notes:
             progress.emit(Notice(text=note, level="debug"))
         if done.code:

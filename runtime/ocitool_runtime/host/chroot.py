@@ -90,6 +90,11 @@ def _check(sandbox: Sandbox) -> None:
             where="network",
             hint="use --network host, or --isolation namespaces",
         )
+    if sandbox.hostname_needed:
+        raise SandboxError(
+            "isolation by chroot does not support a host name", where="hostname",
+            hint="use --isolation namespaces",
+        )  # fmt: skip
     if sandbox.shm_size != SHM_SIZE:
         raise SandboxError(
             "isolation by chroot does not support a size of /dev/shm", where="shm_size",

@@ -14,7 +14,7 @@ from _socket import socket
 from typing import Any, Final, NamedTuple
 
 from ocitool.errors import SandboxError, SandboxUnavailable
-from ocitool_runtime.errors import refusal
+from ocitool_runtime.errors import killed, refusal
 from ocitool_runtime.host.idmap import Maps, write_maps
 from ocitool_runtime.isolation import Support
 from ocitool_runtime.sandbox import channel
@@ -117,12 +117,19 @@ def probe(mode: str, plan: Any, maps: Maps) -> Support:
             message, _ = converse(shim, maps)
         finally:
             shim.control.close()
-            shim.process.wait()
+            code = shim.process.wait()
+        if not isinstance(message, ProbeDone):
+            raise killed(code, first_step(mode, plan))
     except SandboxError as error:
         return Support(ok=False, reason=str(error), hint=error.hint)
-    if not isinstance(message, ProbeDone):
-        return Support(ok=False, reason="the shim was killed during a probe")
     return Support(ok=True)
+
+
+def first_step(mode: str, plan: Any) -> str:
+    """Return the first step of a shim that a kernel or a filter may refuse."""
+    if mode.startswith("chroot"):
+        return "change the root directory"
+    return "make a user namespace" if plan["userns"] else "make namespaces"
 
 
 def wait_readable(fds: list[int], timeout: float | None) -> bool:

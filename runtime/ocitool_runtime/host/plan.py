@@ -74,6 +74,7 @@ def make_plan(sandbox: Sandbox, network_helper: Sequence[str] = ()) -> Plan:
         user=sandbox.user,
         groups=list(sandbox.groups),
         hostname=sandbox.hostname,
+        hostname_needed=sandbox.hostname_needed,
         # A plain string: the plan is marshalled.
         network=(Network.HOST if network is Network.DEFAULT else network).value,
         network_helper=list(network_helper),

@@ -9,9 +9,9 @@ import time
 from contextlib import suppress
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.errors import StillRunning, refusal
+from ocitool_runtime.errors import StillRunning, killed, refusal
 from ocitool_runtime.host.idmap import Maps
-from ocitool_runtime.host.launch import SHIM, Shim, converse, spawn, wait_readable
+from ocitool_runtime.host.launch import SHIM, Shim, converse, first_step, spawn, wait_readable
 from ocitool_runtime.sandbox import channel
 from ocitool_runtime.sandbox.messages import Ended, Started, StepFailed
 from ocitool_runtime.sandbox.plan import Plan
@@ -39,7 +39,7 @@ def start(
     try:
         message, fds = converse(shim, maps)
         if not isinstance(message, Started):
-            raise SandboxError("the sandbox shim was killed during setup")
+            raise killed(shim.process.wait(), first_step(mode, plan))
     except BaseException:
         shim.control.close()
         shim.process.wait()
@@ -138,7 +138,14 @@ class ShimProcess:
 
 
 def _exit(message: Ended, warnings: tuple[str, ...]) -> Exit:
-    code, notes = message.code, message.notes
+    code, killed_by = message.code, 0
     if code < 0:
-        return Exit(code=128 - code, signal=-code, notes=notes, warnings=warnings)
-    return Exit(code=code, notes=notes, error=message.text, warnings=warnings)
+        code, killed_by = 128 - code, -code
+    return Exit(
+        code=code,
+        signal=killed_by,
+        notes=message.notes,
+        error=message.text,
+        warnings=warnings,
+        network_error=message.unconnected,
+    )

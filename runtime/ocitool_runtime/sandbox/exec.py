@@ -149,7 +149,17 @@ def refusal(
 def _reason(error: OSError) -> str:
     if error.errno == errno.ENOEXEC:
         return "exec format error (made for another machine, or a script without #! line)"
+    if error.errno == errno.EACCES and error.filename and _noexec(error.filename):
+        where = "the store, choose another by --root," if _noexec(b"/") else "its file system"
+        return f"permission denied ({where} is mounted noexec)"
     return (error.strerror or str(error)).lower()
+
+
+def _noexec(path: bytes) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False
 
 
 def _text(name: bytes) -> str:

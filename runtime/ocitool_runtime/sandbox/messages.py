@@ -67,15 +67,17 @@ class Started(Message):
 class Ended(Message):
     """From the shim, the last message: how the program ended.
 
-    *code* is its exit code, -n for signal n.  *text* says why it could not be run.
+    *code* is its exit code, -n for signal n.  *text* says why it could not be run, *unconnected*
+    why its network ended sooner.
     """
 
-    __slots__ = ("code", "notes", "text")
+    __slots__ = ("code", "notes", "text", "unconnected")
 
-    def __init__(self, code: int, notes: tuple[str, ...], text: str) -> None:
+    def __init__(self, code: int, notes: tuple[str, ...], text: str, unconnected: str = "") -> None:
         self.code = code
         self.notes = notes
         self.text = text
+        self.unconnected = unconnected
 
 
 class ProgramRefused(Message):

@@ -75,10 +75,9 @@ class Network:
             with step(CONNECT):
                 self._helper.wait()
 
-    def end(self) -> None:
-        """End the helper."""
-        if self._helper is not None:
-            self._helper.end()
+    def end(self) -> str:
+        """End the helper; return why it had ended by itself, "" if it had not."""
+        return "" if self._helper is None else self._helper.end()
 
 
 class _Helper:
@@ -110,15 +109,25 @@ class _Helper:
         if not poll.poll(_PATIENCE):
             raise OSError(errno.ETIMEDOUT, f"{self._name} is not ready after 30 seconds")
         if not os.read(self._ready, 1):
-            raise OSError(0, f"{self._name}: {self._last_words()}")
+            raise OSError(0, f"{self._name}: {self._last_words() or 'it ended'}")
 
-    def end(self) -> None:
-        """Kill it; it keeps nothing that would have to be written."""
+    def end(self) -> str:
+        """Kill it; it keeps nothing that would have to be written.
+
+        Return what ended it sooner, or "".
+        """
+        ended, status = os.waitpid(self._pid, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            if code < 0:
+                return f"{self._name} was killed by signal {-code}"
+            return f"{self._name} ended with exit code {code}: {self._last_words()}"
         try:
             os.kill(self._pid, _SIGKILL)
         except PermissionError:  # it is root's, and this process another's: it ends with this one
-            return
+            return ""
         os.waitpid(self._pid, 0)
+        return ""
 
     def _last_words(self) -> str:
         try:
@@ -126,7 +135,7 @@ class _Helper:
         except BlockingIOError:
             text = ""
         lines = [line.strip() for line in text.splitlines() if not line.endswith("to syslog")]
-        return "; ".join(filter(None, lines)) or "it ended"
+        return "; ".join(filter(None, lines))
 
 
 def _become(command: list[str], shim: int, begin: int, ready: int, said: int) -> NoReturn:

@@ -74,6 +74,7 @@ class Plan(TypedDict):
     user: str
     groups: list[str]
     hostname: str
+    hostname_needed: bool  # without it the sandbox is refused
     network: str  # of `Network`, but "default"
     network_helper: list[str]  # of a private network: the program and its arguments
     userns: bool

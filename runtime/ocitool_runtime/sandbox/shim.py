@@ -21,6 +21,7 @@ from ocitool_runtime.sandbox import channel, network, syscalls, userns
 from ocitool_runtime.sandbox.cgroup_limits import Limits
 from ocitool_runtime.sandbox.cgroups import Cgroup
 from ocitool_runtime.sandbox.channel import failure, step
+from ocitool_runtime.sandbox.messages import Ended
 from ocitool_runtime.sandbox.network import Network
 from ocitool_runtime.sandbox.notify.socketcall import Sockets
 from ocitool_runtime.sandbox.rootfs.devices import Devices, Terminal
@@ -103,7 +104,9 @@ def sandbox(control: _socket.socket, plan: Plan) -> None:
         setup.network.enter()
         last = _with_shared_mounts(setup)
     finally:
-        setup.network.end()
+        lost = setup.network.end()
+    if isinstance(last, Ended):
+        last.unconnected = lost
     tell(control, last)  # nothing is mounted any more: the host process may remove the layers now
 
 
@@ -159,13 +162,22 @@ def _sandbox(setup: _Setup, cgroup: Cgroup) -> Message:
         syscalls.unshare(_NAMESPACES)
     with step("set the host name"):
         if plan["hostname"]:
-            syscalls.sethostname(plan["hostname"].encode())
+            _set_hostname(plan, setup.notes)
     with step("mount the root file system"):
         rootfs = Rootfs(plan, cgroup, setup.notes)
     try:
         return _run(setup, rootfs, cgroup, single_id, sockets)
     finally:
         rootfs.clean()
+
+
+def _set_hostname(plan: Plan, notes: list[str]) -> None:
+    try:
+        syscalls.sethostname(plan["hostname"].encode())
+    except syscalls.Refused as error:  # a filter of an outer container, as podman's
+        if plan["hostname_needed"]:
+            raise
+        notes.append(f"the host name is that of the machine: {error.strerror}")
 
 
 def _single_id(plan: Plan) -> SingleId:

@@ -89,7 +89,8 @@ class Supervisor:
         forked()
         theirs.close()
         _leave_stdio(null)
-        self._handle = os.pidfd_open(self._pid)
+        with step("watch the container init"):
+            self._handle = os.pidfd_open(self._pid)
         self._until_exec(ours)
         if isinstance(self._ended, StepFailed):
             os.waitpid(self._pid, 0)

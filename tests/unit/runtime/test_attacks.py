@@ -6,6 +6,7 @@ Where one does not protect, docs/security.md says so, and the attack has to succ
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -140,3 +141,62 @@ def test_files_of_ids_without_a_map_are_closed(says, mode):
         pytest.skip("there is no user namespace")
     script = "cat /shadow; chown 0:0 /shadow && echo given; touch /shadow && echo touched"
     assert says(script, mounts=[["/etc/shadow", "/shadow"]]) == ""
+
+
+#: Types a line into the terminal STDIN, and into whatever /dev/tty is.
+TYPE = """
+perl -e 'for my $name ("&STDIN", "+</dev/tty", "+</dev/pts/0", "+</dev/console") {
+    open(my $terminal, $name =~ /^&/ ? "<$name" : $name) or next;
+    ioctl($terminal, 0x540E, 1);  # TIOCSCTTY: the terminal of another session becomes its own
+    for my $key (split //, "echo typed\n") { ioctl($terminal, 0x5412, $key) and print "typed "; }
+}'
+"""
+#: Looks for the caller's key: keyctl (search, in session and user keyring), request_key, add_key.
+KEYS = """
+perl -e 'my ($add, $request, $control) = (NUMBERS);
+my ($type, $name, $value) = ("user\\0", "ocitool-caller\\0", "x\\0");
+for my $ring (-3, -5) { syscall($control, 10, $ring, $type, $name, 0) > 0 and print "found "; }
+syscall($request, $type, $name, 0, 0) > 0 and print "requested ";
+syscall($control, 6, -3, 0) > 0 and print "described ";
+syscall($add, $type, $name, $value, 1, -3) > 0 and print "added ";'
+""".replace("NUMBERS", "217, 218, 219" if os.uname().machine == "aarch64" else "248, 249, 250")
+
+
+@pytest.fixture
+def attack(trials):
+    """Return a function that runs a script whose caller has a terminal and a key."""
+    if shutil.which("perl") is None:
+        pytest.skip("needs perl")
+
+    def attack(script, **fields):
+        trial = {"script": f"exec 2>/dev/null\nPATH=$PATH:/bin\n{script}\nexit 7", "perl": True}
+        return trials.run({**trial, "stdin": "terminal", **fields})
+
+    return attack
+
+
+def test_no_line_is_typed_into_the_terminal_of_the_caller(attack, users, mode):
+    """TIOCSTI (CVE-2005-4890): the shell would execute it after the container."""
+    if not attack(TYPE, bare=True)["typed"].startswith("echo typed\n"):
+        pytest.skip("this kernel has no TIOCSTI (dev.tty.legacy_tiocsti)")
+    for user in users:
+        for terminal in (False, True):
+            found = attack(TYPE, user=user, terminal=terminal)
+            assert found["faults"] == []
+            assert terminal or found["said"] == ""
+    if mode != "chroot":
+        with_admin = attack(TYPE, more_capabilities=["CAP_SYS_ADMIN"])["faults"]
+        assert bool(with_admin) == (mode == "namespaces")  # as with docker; docs/security.md
+
+
+def test_keys_of_the_caller_are_not_found(attack, users, mode):
+    """Neither with the seccomp filter, nor by the keyring alone."""
+    if "found" not in attack(KEYS, bare=True)["said"]:
+        pytest.skip("this kernel has no keyrings")
+    for user in users:
+        assert attack(KEYS, user=user)["said"] == ""
+        listed = attack("cat /proc/keys", user=user)["said"]  # names, never values
+        assert ("ocitool-caller" in listed) == (mode == "chroot")
+    if mode in ("namespaces", "subordinate"):  # the others need the filter
+        said = attack(KEYS, seccomp=False)["said"]
+        assert "found" not in said and "requested" not in said and "added" in said

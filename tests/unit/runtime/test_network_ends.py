@@ -28,7 +28,8 @@ sandbox = Sandbox(
 )
 process = get_isolation().start(userns.usable_maps().applied_to(sandbox), Stdio())
 print(process.pid, process._shim.process.pid, flush=True)
-process.wait()
+ended = process.wait()
+print(ended.code, ended.network_error, flush=True)
 """
 
 
@@ -84,6 +85,7 @@ def test_when_the_program_ends(start):
     owner, *handles = start("cat")
     owner.stdin.close()
     assert owner.wait(60) == 0
+    assert owner.stdout.read() == b"0 \n"
     assert all(select.select([handle], [], [], 0)[0] for handle in handles)
 
 
@@ -92,6 +94,15 @@ def test_when_the_program_is_killed(start):
     signal.pidfd_send_signal(init, signal.SIGKILL)
     assert owner.wait(60) == 0
     assert all(select.select([handle], [], [], 0)[0] for handle in handles)
+
+
+def test_a_helper_that_ends_first_is_reported(start):
+    owner, _, _, helper = start("cat")
+    signal.pidfd_send_signal(helper, signal.SIGKILL)
+    assert end(helper)
+    owner.stdin.close()
+    assert owner.stdout.read().endswith(b" was killed by signal 9\n")
+    assert owner.wait(60) == 0
 
 
 def test_when_its_owner_is_killed(start):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 
 import pytest
 
 from ocitool.errors import SandboxError
-from ocitool_runtime import Rlimit, Stdio, get_isolation
+from ocitool_runtime import Mount, Rlimit, Stdio, get_isolation
 from ocitool_runtime.errors import StepRefused, StillRunning
 
 
@@ -41,6 +42,20 @@ def test_a_program_that_cannot_be_executed_is_126(run):
     ended = run(("/etc/passwd",)).exit
     assert (ended.code, ended.error) == (126, "exec /etc/passwd: permission denied")
     assert run(("/bin",)).code == 126
+
+
+def test_a_file_system_that_is_mounted_noexec_is_the_reason(image, run, tmp_path):
+    shutil.copy(image / "bin/true", tmp_path)
+    volume = Mount(type="bind", source=str(tmp_path), target="/tmp", options=("ro", "noexec"))
+    reason = "exec /tmp/true: permission denied (its file system is mounted noexec)"
+    ended = run(("/tmp/true",), mounts=(volume,)).exit
+    assert (ended.code, ended.error) == (126, reason)
+    tree = tmp_path / "tree"
+    shutil.copytree(image, tree, symlinks=True)
+    store = Mount(type="bind", source=str(tree), options=("noexec",))
+    ended = run(("true",), rootfs=(store,)).exit
+    reason = "permission denied (the store, choose another by --root, is mounted noexec)"
+    assert (ended.code, ended.error) == (126, f"exec true: {reason}")
 
 
 def test_a_script_without_its_interpreter_has_an_error_of_its_own(image, run, scratch):
