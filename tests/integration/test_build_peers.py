@@ -16,11 +16,7 @@ import pytest
 import yaml
 
 from tests.fixtures import images
-from tests.fixtures.programs import CHECKOUT
-
-RECIPES = CHECKOUT / "testdata/builds"
-CASES: dict[str, str] = yaml.safe_load((RECIPES / "cases.yaml").read_text())
-DIFFERS: dict[str, dict[str, str]] = yaml.safe_load((RECIPES / "differs.yaml").read_text())
+from tests.fixtures.builds import CASES, DIFFERS, RECIPES
 
 #: buildah leaves the mount points of a RUN in the layer, and scratch without a directory.
 MOUNT_POINTS = ("etc/hostname", "etc/hosts", "etc/resolv.conf", "run")
@@ -75,7 +71,9 @@ def ours(run_cli, session_tree, context, dockerfile):
 @pytest.mark.parametrize("case", CASES)
 def test_as_docker(case, ours, docker, context, dockerfile):
     kit = {"DOCKER_BUILDKIT": "1"}
-    docker("build", "-q", "-t", f"cases-{case}", "-f", dockerfile(case), context, env=kit)
+    words = ("-q", "-t", f"cases-{case}", "-f", dockerfile(case), context)
+    if docker("build", *words, env=kit, check=case not in DIFFERS["docker"]).returncode != 0:
+        return  # the reason says that it refuses the file
     archive = context.parent / f"docker-{case}.tar"
     try:
         docker("save", "-o", archive, f"cases-{case}")
@@ -93,7 +91,8 @@ def test_as_docker(case, ours, docker, context, dockerfile):
 def test_as_buildah(case, ours, buildah, context, dockerfile, tmp_path):
     identity = "--identity-label=false"
     words = ("-q", "--layers", identity, "-t", f"cases-{case}", "-f", dockerfile(case), context)
-    buildah("build", *words)
+    if buildah("build", *words, check=case not in DIFFERS["buildah"]).returncode != 0:
+        return  # as above
     buildah("push", "-q", "-D", f"cases-{case}", f"dir:{tmp_path}")
     config, layers = images.directory_image(tmp_path)
     tree, fields = images.tree(layers), images.configuration(config)
@@ -127,4 +126,4 @@ def _compare(case: str, peer: str, ours: Built, theirs: Built) -> None:
 def test_the_list_of_differences_names_cases():
     named = {case for cases in DIFFERS.values() for case in cases}
     assert named <= CASES.keys()
-    assert len(CASES) >= 30
+    assert len(CASES) >= 150

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.fixtures import images
+from tests.fixtures import builds, images
 from tests.fixtures.programs import CHECKOUT
 
 DOCKERFILES = CHECKOUT / "testdata/environments"
@@ -76,11 +76,8 @@ def test_the_image_is_that_of_the_host(ci_image, run_image, on_the_host, debian_
     assert done.stdout == on_the_host(name)
 
 
-CORPUS = yaml.safe_load((CHECKOUT / "testdata/builds/cases.yaml").read_text())
-
-
 @pytest.mark.campaign
-@pytest.mark.parametrize("case", CORPUS)
+@pytest.mark.parametrize("case", builds.CASES)
 def test_it_is_the_same_in_each_isolation(built_in, case):
     """Each case that is compared with docker's and buildah's build, as three kinds of users."""
     assert len({built_in(mode, case) for mode in ("namespaces", "chroot", "single ID")}) == 1
@@ -106,7 +103,7 @@ def built_in(root_only, containers, rangeless_user, run_cli, session_tree, busyb
     def build(mode, case):
         user = rangeless_user if mode == "single ID" else None
         root = (session_tree if user is None else user.home) / f"corpus-{mode}"
-        text = CORPUS[case].replace("busybox:base", busybox_base)
+        text = builds.CASES[case].replace("busybox:base", busybox_base)
         text = f"ARG BASE={busybox_base}\n{text}" if "$BASE" in text else text
         dockerfile = place.with_name(f"{place.name}.Dockerfile")
         dockerfile.write_text(text)
