@@ -116,6 +116,8 @@ def find_matches(
     A directory that links lead to in several ways counts once, in its last place: with links in
     a circle the ways are without number.
     """
+    for segment in segments:
+        _compiled(segment)  # a wrong pattern is refused, whether or not there is anything to match
     directories = {"": None}
     for head in segments[:-1]:
         beneath: dict[str, None] = {}

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from ocitool.errors import BuildError
+from ocitool.errors import BuildError, DockerfileError
 from ocitool.progress import Notice
 from tests.unit.builder.conftest import scratch
 
@@ -83,6 +83,13 @@ def test_wildcard_names_a_link_by_its_own_name(project):
     tree = project.build(scratch("COPY lib* /l/")).tree
     assert tree["l/lib.so"] == tree["l/lib.so.1"]
     assert tree["l/lib.so"].startswith("0 644")
+
+
+@pytest.mark.parametrize("source", ["gone/a[", "gone*/a[b", "d*/[]a]", "f*/["])
+def test_a_wrong_pattern_is_refused_also_where_nothing_could_match(project, source):
+    project.put({"d/f": "1"})
+    with pytest.raises(DockerfileError, match="syntax error in pattern"):
+        project.build(scratch(f"COPY {source} /x/"))
 
 
 def test_wildcard_that_finds_a_link_to_nothing_is_an_error(project):
