@@ -79,7 +79,8 @@ def _build(
     secrets = Secrets(options.secrets, Agents(options.ssh))
     for secret in filter(lambda secret: not secrets.read(secret), secrets):
         warn(f"secret {secret} is empty")
-    contexts = stack.enter_context(contextlib.closing(Contexts(lambda: store, secrets, warn)))
+    contexts = Contexts(lambda: store, secrets, warn, inputs.named_files(options))
+    stack.enter_context(contextlib.closing(contexts))
     files = contexts.main(options.context)
     dockerfiles = inputs.read_dockerfiles(options, files, contexts)
     file, linter = parse_checked(

@@ -9,15 +9,22 @@ from typing import Final, NamedTuple
 
 from ocitool.builder.checks.ignored import ignored_by
 from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.contexts.ignore_files import (
+    LARGEST,
+    display_name,
+    ignore_rules,
+    read_text,
+)
 from ocitool.builder.contexts.kinds import HEAD, STDIN, is_archive
-from ocitool.builder.contexts.opened import LARGEST, ContextFiles, Contexts
+from ocitool.builder.contexts.named import NamedContext, named_contexts
+from ocitool.builder.contexts.opened import ContextFiles, Contexts
 from ocitool.builder.definition import Surroundings
 from ocitool.builder.dockerfile.values import is_http
 from ocitool.builder.frontend.frontend import Arguments
 from ocitool.builder.options import BuildOptions
 from ocitool.builder.outputs.annotations import select
 from ocitool.errors import BuildError
-from ocitool.inputfile import read_input_file, require_small
+from ocitool.inputfile import require_small
 from ocitool.layer.symlinks import resolve
 from ocitool.oci.platform import Platform, this_platform
 
@@ -94,7 +101,7 @@ def _find(files: ContextFiles, names: Sequence[str]) -> DockerfileText:
         path = _inside(files.top, name) if files.temporary else os.path.join(files.top, name)
         shown = name if files.temporary else display_name(path)
         try:
-            text = _read(path, shown)
+            text = read_text(path, shown)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
@@ -143,11 +150,6 @@ def _nearby(files: ContextFiles) -> str:
     return f"pass the Dockerfile with -f; {files.shown} has {listed or 'no files'}"
 
 
-def _read(path: str, shown: str) -> bytes:
-    hint = "a Dockerfile can be given on standard input: -f -"
-    return read_input_file(path, LARGEST, where=shown, hint=hint)
-
-
 def arguments(options: BuildOptions, rules: IgnoreRules, around: Surroundings) -> Arguments:
     """Return what a Dockerfile is evaluated with; *rules* are those of the context."""
     this = this_platform()
@@ -168,15 +170,19 @@ def arguments(options: BuildOptions, rules: IgnoreRules, around: Surroundings) -
         first_base=options.from_image,
         omit_history=options.omit_history,
         no_cache_filter=options.no_cache_filter,
+        contexts={
+            name: found.vertex if isinstance(found, NamedContext) else found
+            for name, found in named_contexts(options.build_contexts).items()
+        },
         around=around,
         ignored=ignored_by(rules),
     )
 
 
-def display_name(path: str) -> str:
-    """Return what messages call the Dockerfile *path*."""
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else relative
+def named_files(options: BuildOptions) -> list[NamedContext]:
+    """Return the named contexts that are files; raises as `named_contexts`."""
+    found = named_contexts(options.build_contexts).values()
+    return [context for context in found if isinstance(context, NamedContext)]
 
 
 def rules_of(options: BuildOptions, files: ContextFiles, dockerfile: str) -> IgnoreRules:
@@ -184,31 +190,10 @@ def rules_of(options: BuildOptions, files: ContextFiles, dockerfile: str) -> Ign
     if options.ignorefile:
         path = options.ignorefile
         try:
-            return IgnoreRules.parse(_read(path, path), name=path)
+            return IgnoreRules.parse(read_text(path, path), name=path)
         except OSError as error:
             raise BuildError(
                 f"failed to read ignore file: open {path}: {error.strerror}",
                 hint="--ignorefile takes a file with the rules of a .dockerignore",
             ) from error
     return IgnoreRules() if files.temporary else ignore_rules(dockerfile, files.top)
-
-
-def ignore_rules(dockerfile: str, top: str) -> IgnoreRules:
-    """Read the Dockerfile's own ignore file, or else that of the context.
-
-    Only one is read.  The order is buildah's, which has BuildKit's two names in BuildKit's order.
-    """
-    own = [dockerfile + name for name in (".dockerignore", ".containerignore")]
-    context = [f"{top}/.containerignore", f"{top}/.dockerignore"]
-    for path in (*(own if dockerfile else ()), *context):
-        shown = display_name(path)
-        try:
-            return IgnoreRules.parse(_read(path, shown), name=shown)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            continue  # BuildKit ignores a directory of this name, too
-        except OSError as error:
-            raise BuildError(
-                f"failed to read ignore file {shown}: {error.strerror}",
-                hint="make it readable; otherwise files that it excludes would be copied",
-            ) from error
-    return IgnoreRules()

@@ -29,6 +29,9 @@ class BuildOptions:
     #: Default: Dockerfile or Containerfile in the context.
     file: str | tuple[str, ...] = ""
     dockerfile: bytes | None = None  # its text, instead of a file
+    #: By name, in the place of an image or a stage: a directory, "docker-image://IMAGE",
+    #: "oci-layout://DIRECTORY[:TAG][@DIGEST]", or a URL.
+    build_contexts: Mapping[str, str] = field(default_factory=dict, hash=False)
     ignorefile: str = ""  # a file with the ignore rules, instead of the context's
     tags: tuple[str, ...] = ()  # references
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)

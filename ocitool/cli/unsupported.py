@@ -136,7 +136,6 @@ _BUILD: Final = {
     ),
     "--all-platforms": _ONE_PLATFORM,
     "--allow": "a step has no entitlements",
-    "--build-context": "a build has one context",
     "--builder": BUILDER["use"],
     "--cpp-flag": "Dockerfiles are not preprocessed: run cpp, and build with -f -",
     "--device": "a step has the devices of docker's default alone",

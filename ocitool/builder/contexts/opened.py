@@ -6,14 +6,16 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ocitool.builder.context.context import Context
 from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.contexts.ignore_files import LARGEST, ignore_rules
 from ocitool.builder.contexts.kinds import HEAD, context_kind, is_archive
+from ocitool.builder.contexts.named import NamedContext
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.errors import BuildError, FormatError, LayerError
 from ocitool.layer.beneath import remove_tree
@@ -25,7 +27,6 @@ from ocitool.store.store import Store
 if TYPE_CHECKING:
     from ocitool.builder.solver.http_file import RemoteFile
 
-LARGEST: Final = 16 << 20  # bytes of a Dockerfile or of an ignore file
 _STDIN: Final = "standard input"
 _FAILED: Final = "unable to prepare context: "
 _REPACK: Final = "pack it again: it was cut off, or changed on its way"
@@ -48,15 +49,21 @@ class Contexts(Mapping[str, Context]):
     """The contexts of a build, by their names in its definition; temporary files until `close`.
 
     These files are in *store*, which is asked for when they are made.  *secrets* has credentials of
-    servers; *warn* gets what cannot be kept of an archive.
+    servers; *warn* gets what cannot be kept of an archive.  Contexts that are *named* are opened
+    when they are asked for.
     """
 
     def __init__(
-        self, store: Callable[[], Store], secrets: Secrets, warn: Callable[[str], object]
+        self,
+        store: Callable[[], Store],
+        secrets: Secrets,
+        warn: Callable[[str], object],
+        named: Iterable[NamedContext] = (),
     ) -> None:
         self._open_store = store
         self._secrets = secrets
         self._warn = warn
+        self._named = {context.vertex.name: context for context in named}
         self._open: dict[str, Context] = {}
         self._stack = contextlib.ExitStack()
 
@@ -72,6 +79,8 @@ class Contexts(Mapping[str, Context]):
         self._open[name] = self._stack.enter_context(contextlib.closing(context))
 
     def __getitem__(self, name: str) -> Context:
+        if name in self._named and name not in self._open:
+            self._open_named(self._named[name])
         return self._open[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -109,6 +118,29 @@ class Contexts(Mapping[str, Context]):
                 hint="clone it, and build in the clone",
             )
         return self._of_path(context)
+
+    def _open_named(self, context: NamedContext) -> None:
+        if context.kind == "url":
+            files, rules = self._of_url(context.value), IgnoreRules()
+        else:
+            files = ContextFiles(top=context.value, shown=context.value)
+            rules = ignore_rules("", context.value)
+        self.put(context.vertex.name, files, rules)
+
+    def _of_url(self, url: str) -> ContextFiles:
+        """Return the files of an archive, or a file that is not one, which is named ``context``."""
+        with self.fetched(url) as remote:
+            fetched = remote.file()
+            with open(fetched.path, "rb") as file:
+                if is_archive(file.read(HEAD)):
+                    file.seek(0)
+                    return self._unpacked(file, remote.shown)
+            top = self._directory()
+            with full_disk(self._store.layout.root):
+                os.link(fetched.path, f"{top}/context")
+                os.chmod(f"{top}/context", 0o600)  # as ADD
+                os.utime(f"{top}/context", ns=(fetched.mtime, fetched.mtime))
+        return ContextFiles(top=top, shown=remote.shown, temporary=True)
 
     def _of_path(self, path: str) -> ContextFiles:
         top = os.path.abspath(path)

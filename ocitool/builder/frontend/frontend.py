@@ -35,7 +35,9 @@ from ocitool.builder.frontend.images import Images
 from ocitool.builder.frontend.last_word import last_word
 from ocitool.builder.frontend.locations import location_of
 from ocitool.builder.frontend.mounts import CACHE_NAMESPACE
+from ocitool.builder.frontend.named_contexts import NamedContexts
 from ocitool.builder.frontend.outline import Outline, Used, outline_of
+from ocitool.builder.frontend.sources import Sources
 from ocitool.builder.frontend.stages import (
     Stage,
     check_defaults,
@@ -45,7 +47,7 @@ from ocitool.builder.frontend.stages import (
     resolve,
     target_of,
 )
-from ocitool.builder.frontend.step_names import count_steps, prefix, starts_from_image
+from ocitool.builder.frontend.step_names import count_steps, has_base, prefix, starts_from_image
 from ocitool.builder.frontend.variables import (
     EPOCH,
     PREDEFINED,
@@ -53,7 +55,6 @@ from ocitool.builder.frontend.variables import (
     platform_args,
     source_date_epoch,
 )
-from ocitool.errors import UnknownStage
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.platform import Platform
 from ocitool_runtime.defaults import DEFAULT_PATH
@@ -78,6 +79,8 @@ class Arguments:
     inherit_labels: bool = True  # of the images and stages that stages are based on
     first_base: str = ""  # the image of the first FROM, whatever that names
     no_cache_filter: tuple[str, ...] = ()  # stages whose steps are executed again
+    #: Images and directories in the place of what is called by their names (`familiar_name`).
+    contexts: Mapping[str, str | LocalContext] = field(default_factory=dict, hash=False)
     around: Surroundings = field(default_factory=Surroundings)  # of each RUN
     #: Returns what of a path is excluded from the build context; see `checks.ignored`.
     ignored: Callable[[str], str] = field(default=lambda _: "", hash=False, compare=False)
@@ -159,18 +162,21 @@ class _Frontend:
         declared = self._globals.values.get(EPOCH)
         self._epoch = source_date_epoch(arguments.build_args, arguments.epoch, declared)
         self._graph = Graph()
-        self._context = self._graph.add(LocalContext())
         self._images = Images(file, self._graph, resolver, arguments.platform)
         self._stages: dict[int, Stage] = {}  # that are evaluated, with their triggers
         self._done: dict[int, StageState] = {}
+        self._sources = Sources(self._graph, self._images, self._done)
+        self._contexts = NamedContexts(arguments.contexts)
 
     def evaluate(self, *, everything: bool = False) -> Stage:
         """Evaluate the stages that the target needs, or all; returns the target."""
-        stages = resolve(self._file, self._globals, self._linter, self._arguments.first_base)
+        stages = resolve(
+            self._file, self._globals, self._linter, self._contexts, self._arguments.first_base
+        )
         target = target_of(stages, self._target)
         wanted = stages if everything else (target,)
-        needed(self._file, stages, wanted, no_triggers)
-        for stage in needed(self._file, stages, wanted, self._triggers):
+        needed(stages, wanted, self._contexts, no_triggers)
+        for stage in needed(stages, wanted, self._contexts, self._triggers):
             self._stages[stage.index] = stage
             self._done[stage.index] = self._stage(stage)
         self._warn_of_unused()
@@ -208,8 +214,9 @@ class _Frontend:
     def _triggers(self, stage: Stage, base: Stage | None) -> tuple[do.Instruction, ...]:
         """Parse the triggers that the base of *stage* has for it: an image, or the stage *base*."""
         texts = () if base is None else base.on_build
-        if isinstance(stage.base, str) and starts_from_image(stage):
-            texts = self._images.base(stage, stage.base).config.run.on_build
+        origin = base if base is not None and base.replaced else stage
+        if isinstance(origin.base, str) and starts_from_image(origin) and not stage.replaced:
+            texts = self._images.base(origin, origin.base).config.run.on_build
         triggers = []
         for text in texts:
             trigger, warnings = parse_trigger(self._file, text, stage.parsed.from_.span)
@@ -222,7 +229,7 @@ class _Frontend:
 
     def _stage(self, stage: Stage) -> StageState:
         state = self._begin(stage)
-        at = int(starts_from_image(stage))
+        at = int(has_base(stage))
         total = count_steps(stage)
         for number, instruction in enumerate(stage.instructions):
             text = without_credentials(" ".join(instruction.span.text.split()))
@@ -253,7 +260,7 @@ class _Frontend:
             )
         platform = self._images.platform_of(stage)
         run, base, vertex = RunConfig(working_dir="/"), None, self._images.scratch
-        if starts_from_image(stage):
+        if isinstance(stage.base, str) and starts_from_image(stage):
             vertex, base = self._from(stage, stage.base, platform)
             run = self._inherited(base.run)
         if "PATH" not in run.environment():
@@ -265,7 +272,7 @@ class _Frontend:
             allowance=self._globals.allowance,
         )
         scope.inherit(run.environment())
-        return StageState(
+        state = StageState(
             file=self._file,
             linter=self._linter,
             ignored=self._arguments.ignored,
@@ -277,6 +284,12 @@ class _Frontend:
             base=base,
             vertex=vertex,
         )
+        if isinstance(stage.base, LocalContext):
+            name = f"{prefix(stage, 1, count_steps(stage))} FROM {stage.parsed.from_.image}"
+            location = location_of(self._file, stage.parsed.from_.span)
+            state.vertex = self._sources.base(stage.base, state, location, name)
+            state.add_history(f"FROM {stage.parsed.from_.image}", state.vertex)
+        return state
 
     def _inherited(self, run: RunConfig) -> RunConfig:
         """Return what a stage has of *run*, its base's: not the triggers, which it executes."""
@@ -306,13 +319,13 @@ class _Frontend:
             vertex, created_by = steps.run(
                 state,
                 instruction,
-                lambda name, target: self._mounted(stage, state, name, target, location),
+                lambda name, target: self._sources.mounted(stage, state, name, target, location),
             )
         elif isinstance(instruction, do.Workdir):
             vertex, created_by = steps.workdir(state, instruction)
         elif isinstance(instruction, do.Copy | do.Add):
             name_of_source = instruction.from_ if isinstance(instruction, do.Copy) else None
-            source, called = self._source(stage, state, name_of_source, location)
+            source, called = self._sources.copied(stage, state, name_of_source, location)
             vertex, created_by = steps.copy(
                 state,
                 instruction,
@@ -332,46 +345,6 @@ class _Frontend:
             self._uncached.add(state.vertex)
         state.add_history(created_by, state.vertex)
 
-    def _source(
-        self, stage: Stage, state: StageState, name: str | None, location: Location
-    ) -> tuple[int, str]:
-        """Return the vertex that an instruction takes files from, and what messages call it.
-
-        *name* is that of a stage or an image; None is the build context.
-        """
-        if name is None:
-            return self._context, ""
-        source = stage.sources[name]
-        if isinstance(source, int):
-            if source > stage.index:
-                raise UnknownStage(
-                    f'cannot copy from stage "{name}", it needs to be defined before '
-                    f'current stage "{stage.name}"',
-                    hint=f"move the FROM of {stage.name} behind that stage",
-                )
-            return self._done[source].vertex, f"stage {name}"
-        return self._images.source(stage, source, state.platform, location), source
-
-    def _mounted(
-        self, stage: Stage, state: StageState, name: str, target: str, location: Location
-    ) -> tuple[int, str]:
-        """Return the vertex that is mounted to *target*, and what messages call it.
-
-        *name* is as for `_source`, but that digits are the name of an image; ``""`` is the context.
-        """
-        if not name:
-            return self._context, ""
-        source = stage.sources.get(name, name)
-        if isinstance(source, int):
-            if source > stage.index:
-                raise UnknownStage(
-                    f'cannot mount from stage "{name}" to "{target}", stage needs to be defined'
-                    " before current command",
-                    hint=f"move the FROM of {stage.name} behind that stage",
-                )
-            return self._done[source].vertex, f"stage {name}"
-        return self._images.source(stage, source, state.platform, location), source
-
     def _warn_of_slashes(self, instruction: do.Copy | do.Add, location: Location) -> None:
         for pattern in instruction.exclude:
             if pattern.lstrip("! ").startswith("/"):
@@ -390,3 +363,5 @@ class _Frontend:
     def _warn_of_unknown(self, stages: Sequence[Stage]) -> None:
         for name in sorted(self._no_cache_filter - {stage.parsed.from_.name for stage in stages}):
             self._warn(f"no stage is named {name!r}: --no-cache-filter has no effect on it")
+        for name in self._contexts.unused():
+            self._warn(f"no image and no stage is named {name!r}: this build context is not used")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ocitool.builder.definition import (
     Graph,
     Location,
@@ -14,13 +12,12 @@ from ocitool.builder.definition import (
 )
 from ocitool.builder.dockerfile.parser import Dockerfile
 from ocitool.builder.frontend.locations import location_of
+from ocitool.builder.frontend.named_contexts import SCRATCH
 from ocitool.builder.frontend.stages import ARG_HINT, Stage
 from ocitool.errors import BadDigest, BadReference, FormatError, OcitoolError
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import is_image_id
 from ocitool.suggestions import nearest
-
-SCRATCH: Final = "scratch"
 
 
 class Images:

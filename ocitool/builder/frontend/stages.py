@@ -11,6 +11,7 @@ from ocitool.builder.checks.linter import Linter
 from ocitool.builder.dockerfile.expand import Variables, WordError
 from ocitool.builder.dockerfile.instructions import Copy, From, Instruction, OnBuild, Run
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
+from ocitool.builder.frontend.named_contexts import Named, NamedContexts
 from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import DockerfileError, StageCycle, UnknownStage
 from ocitool.suggestions import suggest
@@ -23,16 +24,17 @@ ARG_HINT: Final = "give the ARG a default before the first FROM, or set it by --
 class Stage:
     """One stage with its FROM expanded.
 
-    ``base`` is an earlier stage's number or an image's name; ``"scratch"`` is the empty image.
-    ``sources`` has for each ``--from`` text the stage or image that it names.  ``arguments`` are
+    ``base`` is an earlier stage's number, an image's name or a context; ``"scratch"`` is the empty
+    image.  ``sources`` has for each ``--from`` text what it names.  ``arguments`` are
     the names of ARGs that its FROM uses.  ``triggers`` are the instructions that the base has
     recorded for it, known once `needed` has found the base.
     """
 
     parsed: ParsedStage
-    base: int | str
+    base: Named
     platform: str = ""
-    sources: Mapping[str, int | str]
+    sources: Mapping[str, Named]
+    replaced: bool = False  # by a context of its name, which is the base then, and all there is
     arguments: tuple[str, ...] = ()
     triggers: tuple[Instruction, ...] = ()
 
@@ -88,10 +90,13 @@ def check_defaults(linter: Linter, file: Dockerfile, automatic: Mapping[str, str
         return  # whether it is one with the build arguments, is found later
 
 
-def resolve(file: Dockerfile, scope: Scope, linter: Linter, first: str = "") -> tuple[Stage, ...]:
+def resolve(
+    file: Dockerfile, scope: Scope, linter: Linter, contexts: NamedContexts, first: str = ""
+) -> tuple[Stage, ...]:
     """Expand each FROM, and find out what every stage refers to.
 
-    *first* is the image of the first FROM, whatever that names.
+    *contexts* replace images and stages of their names.  *first* is the image of the first FROM,
+    whatever that names.
 
     Raises:
         DockerfileError: an image or a platform of a FROM expands to nothing.
@@ -112,14 +117,20 @@ def resolve(file: Dockerfile, scope: Scope, linter: Linter, first: str = "") -> 
                 hint=ARG_HINT,
             )
         platform, more = _platform(file, scope, linter, origin)
-        base: int | str = numbers.get(image.lower(), image)
-        names = tuple({**used.found, **more.found})
+        context = contexts.find(origin.name) if origin.name else None
         stages.append(
-            Stage(parsed=parsed, base=base, platform=platform, sources={}, arguments=names)
+            Stage(
+                parsed=parsed if context is None else replace(parsed, instructions=()),
+                base=contexts.resolve(image, numbers) if context is None else context,
+                platform=platform,
+                sources={},
+                replaced=context is not None,
+                arguments=tuple({**used.found, **more.found}),
+            )
         )
         if origin.name:
             numbers[origin.name] = parsed.index
-    return tuple(_with_sources(file, stage, numbers) for stage in stages)
+    return tuple(_with_sources(stage, numbers, contexts) for stage in stages)
 
 
 def _expanded(
@@ -155,17 +166,17 @@ def _platform(
     return platform, used
 
 
-def _with_sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> Stage:
-    return replace(stage, sources=_sources(file, stage, names))
+def _with_sources(stage: Stage, names: Mapping[str, int], contexts: NamedContexts) -> Stage:
+    return replace(stage, sources=_sources(stage, names, contexts))
 
 
-def _sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> dict[str, int | str]:
-    found: dict[str, int | str] = {}
+def _sources(stage: Stage, names: Mapping[str, int], contexts: NamedContexts) -> dict[str, Named]:
+    found: dict[str, Named] = {}
     for instruction in stage.instructions:
         if isinstance(instruction, Run):
             # Of a mount digits are the name of an image, as BuildKit has it.
             named = (mount.from_ for mount in instruction.mounts)
-            found |= {name: names.get(name.lower(), name) for name in named if name}
+            found |= {name: contexts.resolve(name, names) for name in named if name}
         if not isinstance(instruction, Copy) or instruction.from_ is None:
             continue
         text = instruction.from_
@@ -175,7 +186,7 @@ def _sources(file: Dockerfile, stage: Stage, names: Mapping[str, int]) -> dict[s
                 raise instruction.span.locate(error)
             found[text] = int(text)
         else:
-            found[text] = names.get(text.lower(), text)
+            found[text] = contexts.resolve(text, names)
     return found
 
 
@@ -211,7 +222,10 @@ def no_triggers(stage: Stage, base: Stage | None) -> tuple[Instruction, ...]:
 
 
 def needed(
-    file: Dockerfile, stages: tuple[Stage, ...], targets: Iterable[Stage], triggers: Triggers
+    stages: tuple[Stage, ...],
+    targets: Iterable[Stage],
+    contexts: NamedContexts,
+    triggers: Triggers,
 ) -> tuple[Stage, ...]:
     """Return the stages that *targets* need, and these, each after what it needs.
 
@@ -227,18 +241,17 @@ def needed(
         if isinstance(stage.base, int):
             yield stage.base
             base = done[stage.base]
-        stage = _with_sources(file, replace(stage, triggers=triggers(stage, base)), names)
+        stage = _with_sources(replace(stage, triggers=triggers(stage, base)), names, contexts)
         complete[stage.index] = stage
         yield from (other for other in stage.sources.values() if isinstance(other, int))
 
     for target in targets:
         if target.index not in done:
-            _walk(file, stages, target, wanted, complete, done)
+            _walk(stages, target, wanted, complete, done)
     return tuple(done.values())
 
 
 def _walk(
-    file: Dockerfile,
     stages: tuple[Stage, ...],
     target: Stage,
     wanted: Callable[[Stage], Iterator[int]],

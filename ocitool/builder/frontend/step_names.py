@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ocitool.builder.definition import LocalContext
 from ocitool.builder.frontend.evaluate import is_configuration
-from ocitool.builder.frontend.images import SCRATCH
+from ocitool.builder.frontend.named_contexts import SCRATCH
 from ocitool.builder.frontend.stages import Stage
 
 
@@ -12,13 +13,18 @@ def starts_from_image(stage: Stage) -> bool:
     return isinstance(stage.base, str) and stage.base != SCRATCH
 
 
+def has_base(stage: Stage) -> bool:
+    """Say whether the base of a stage is shown as a step: an image, or the files of a context."""
+    return starts_from_image(stage) or isinstance(stage.base, LocalContext)
+
+
 def count_steps(stage: Stage) -> int:
     """Count the steps as BuildKit does, with two kinds that are never shown.
 
     These are ``WORKDIR /``, and triggers that change the configuration.
     """
     count = sum(not is_configuration(each) for each in stage.parsed.instructions)
-    return count + len(stage.triggers) + starts_from_image(stage)
+    return count + len(stage.triggers) + has_base(stage)
 
 
 def prefix(stage: Stage, number: int, total: int) -> str:

@@ -21,6 +21,7 @@ from ocitool.image.image import Image, image_of
 from ocitool.image.store_content import local_image
 from ocitool.oci.content import ContentSource, Stream
 from ocitool.oci.digest import Digest
+from ocitool.oci.layout_reference import is_layout
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference, id_digits, is_image_id
@@ -80,7 +81,12 @@ class SourceImages:
         """Return the layers of an image, whose blobs are in the store then; and if they were."""
         image = self._find(vertex.reference, vertex.platform)
         key = (vertex.reference, vertex.platform)
-        if key in self._remote and key not in self._fetched:
+        if is_layout(vertex.reference) and key not in self._fetched:
+            from ocitool.builder.solver.layout_images import store_layers
+
+            store_layers(image, self._store)
+            self._fetched.add(key)
+        elif key in self._remote and key not in self._fetched:
             with _explained(vertex.reference):
                 self._copy(image, Reference.parse(vertex.reference), self._origins[key])
             self._fetched.add(key)
@@ -93,6 +99,10 @@ class SourceImages:
         return self._found[key]
 
     def _look_up(self, name: str, platform: Platform) -> Image:
+        if is_layout(name):
+            from ocitool.builder.solver.layout_images import layout_image
+
+            return layout_image(name, platform)
         reason = ""
         if self._pull in ("missing", "never") or self._is_id(name):
             try:

@@ -39,6 +39,18 @@ def _ttl(context: click.Context, parameter: click.Parameter, text: str) -> float
     return parse_duration(text) if text else None
 
 
+def _build_contexts(
+    context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
+) -> dict[str, str]:
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise click.UsageError(f"invalid build context {word!r}: expected NAME=VALUE")
+        found[name] = value
+    return found
+
+
 def _one_platform(context: click.Context, parameter: click.Parameter, value: str) -> str:
     if "," in value:
         raise click.BadParameter("building for several platforms is not supported")
@@ -63,6 +75,12 @@ files = all_of(
         "-f", "--file", multiple=True, metavar="FILE", shell_complete=file_names,
         help="Path or URL of the Dockerfile, or - for standard input; several are read as one"
         "  [default: CONTEXT/Dockerfile]",
+    ),
+    click.option(
+        "--build-context", "build_contexts", multiple=True, metavar="NAME=VALUE",
+        callback=_build_contexts,
+        help="Context in the place of the image or stage NAME: a directory, docker-image://IMAGE,"
+        " oci-layout://DIRECTORY[:TAG], or the URL of an archive or a file",
     ),
     click.option(
         "--ignorefile", metavar="FILE", default="", shell_complete=file_names,

@@ -53,13 +53,18 @@ class DirectorySource:
 
 def read_layout(directory: str) -> list[ArchivedImage]:
     """Return the images of a layout."""
+    entries = read_descriptors(directory)
+    return [ArchivedImage(_full(name_of(entry)), entry, True) for entry in entries]
+
+
+def read_descriptors(directory: str) -> tuple[Descriptor, ...]:
+    """Return what the index of a layout has; `BadManifest` if it cannot be read."""
     try:
         with open(f"{directory}/index.json", "rb") as file:
             raw = file.read(MANIFEST_LIMIT + 1)
     except OSError as error:
         raise BadManifest(f"cannot read the file: {error.strerror}", where="index.json") from error
-    index = Index.parse(raw, OCI_INDEX)
-    return [ArchivedImage(_full(name_of(entry)), entry, True) for entry in index.manifests]
+    return Index.parse(raw, OCI_INDEX).manifests
 
 
 def _full(name: str) -> str:

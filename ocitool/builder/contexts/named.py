@@ -1,0 +1,106 @@
+"""``--build-context NAME=VALUE``: what a value names, checked before the build."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ocitool.builder.contexts.kinds import STDIN, context_kind
+from ocitool.builder.definition import LocalContext
+from ocitool.builder.frontend.named_contexts import SCRATCH, familiar_name
+from ocitool.errors import BadReference, BuildError, FormatError, OcitoolError
+from ocitool.oci.layout_reference import SCHEME as LAYOUT
+from ocitool.oci.layout_reference import LayoutReference
+from ocitool.oci.reference import Reference
+
+#: Of images; the second and the third are buildah's.
+_IMAGES: Final = ("docker-image://", "container-image://", "docker://")
+_BAKE: Final = ("target:", "input:")
+_VALUES: Final = "a directory, docker-image://IMAGE, oci-layout://DIRECTORY[:TAG], or a URL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedContext:
+    """Files in the place of an image or a stage; ``value`` is a directory's path, or a URL."""
+
+    name: str
+    kind: Literal["path", "url"]
+    value: str
+
+    @property
+    def vertex(self) -> LocalContext:
+        """What a definition calls it."""
+        return LocalContext(name=f"context:{self.name}")
+
+
+def named_contexts(given: Mapping[str, str]) -> dict[str, str | NamedContext]:
+    """Return contexts by their familiar names: names of images, as a resolver takes them, or files.
+
+    Raises:
+        FormatError: a name is invalid, or a value names nothing that there can be.
+        BuildError: a directory is missing.
+    """
+    found: dict[str, str | NamedContext] = {}
+    for text, value in given.items():
+        try:
+            name = familiar_name(text)
+        except OcitoolError as error:
+            raise FormatError(
+                f"invalid build context name {text!r}: {error.message}",
+                hint=error.hint or "a name is that of an image or of a stage, in lower case",
+            ) from error
+        try:
+            found[name] = _value(name, value)
+        except OcitoolError as error:
+            error.where = f"build context {text}" + (f": {error.where}" if error.where else "")
+            raise
+    return found
+
+
+def _value(name: str, value: str) -> str | NamedContext:
+    scheme = next((each for each in _IMAGES if value.lower().startswith(each)), "")
+    if scheme:
+        return _image(value[len(scheme) :])
+    if value.startswith(LAYOUT):
+        return str(LayoutReference.parse(value))
+    if value.startswith(_BAKE):
+        raise FormatError(
+            f"{value!r} is not supported: targets and inputs are those of docker buildx bake",
+            hint=f"give {_VALUES}",
+        )
+    if value in ("", STDIN):
+        given = "standard input" if value else "nothing"
+        raise FormatError(f"{given} cannot be a named context", hint=f"give {_VALUES}")
+    kind = context_kind(value)
+    if kind == "url":
+        return NamedContext(name=name, kind="url", value=value)
+    if kind == "git":
+        raise FormatError(
+            f"a git repository as a named context is not supported: {value}",
+            hint="clone it, and name the clone",
+        )
+    return NamedContext(name=name, kind="path", value=_directory(value))
+
+
+def _image(reference: str) -> str:
+    if reference != SCRATCH:
+        try:
+            Reference.parse(reference)
+        except BadReference as error:
+            error.where = ""
+            error.message = f"invalid image name {reference!r}: {error.message}"
+            raise
+    return reference
+
+
+def _directory(path: str) -> str:
+    if os.path.isdir(path):
+        return os.path.abspath(path)
+    if os.path.lexists(path):
+        raise BuildError(
+            f'path "{path}" is not a directory',
+            hint="name the directory that has the file, and copy the file from it",
+        )
+    raise BuildError(f'path "{path}" not found', hint=f"give {_VALUES}")
