@@ -122,7 +122,7 @@ def test_the_progress_is_appended_to_a_log(build, tmp_path):
 def test_the_progress_of_the_environment(build):
     done = build(env={"BUILDKIT_PROGRESS": "rawjson"})
     kinds = {kind for line in done.stderr.splitlines() for kind in json.loads(line)}
-    assert kinds == {"vertexes", "warnings"}  # of $A, which has no value
+    assert {"vertexes"} <= kinds <= {"vertexes", "warnings"}
     assert build("--progress=none", env={"BUILDKIT_PROGRESS": "rawjson"}).stderr == ""
     wrong = build(env={"BUILDKIT_PROGRESS": "fancy"}, code=2)
     assert "'fancy' is not one of 'auto', 'plain'" in wrong.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import tarfile
 
@@ -89,6 +90,23 @@ def test_archives_and_layouts(executor, tmp_path, run_cli, store_root):
     assert described["RepoTags"] == ["app:1"]
     index = json.loads((layout / "index.json").read_text())
     assert index["manifests"][0]["digest"] == (tmp_path / "digest").read_text()
+
+
+@pytest.mark.parametrize("source", ["file", "stdin"])
+def test_a_context_that_is_an_archive(run_cli, store_root, context, tmp_path, source):
+    archive = tmp_path / "context.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in context.iterdir():
+            tar.add(path, arcname=path.name)
+    program = (sys.executable, "-m", "ocitool", "--root", store_root, "kaniko-executor")
+    words = ("--context", f"tar://{archive if source == 'file' else 'stdin'}", "--no-push")
+    with archive.open("rb") as stream:
+        done = subprocess.run(
+            [*program, *words, "-d", "app:1"],
+            stdin=stream, cwd=tmp_path, env=python_environment(), capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(manifest(run_cli, store_root, "app:1")["RootFS"]["Layers"]) == 2
 
 
 def test_the_cache_is_used_where_it_is_asked_for(executor):

@@ -23,6 +23,7 @@ class Limits:
 
     def __init__(self, plans: list[CgroupLimitPlan]) -> None:
         self._left = list(plans)
+        self.options = ", ".join(plan["options"] for plan in plans if plan["needed"])
         self.controllers = frozenset(plan["controller"] for plan in plans)
 
     def set(self, parent: int, made: int, controllers: frozenset[str]) -> None:

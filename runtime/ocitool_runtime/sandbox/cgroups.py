@@ -60,7 +60,10 @@ class Cgroup:
             except OSError as error:
                 # Another cgroup v2 may have no controllers: whoever has them sets the limits.
                 if self._parent or controllers & self._limits.controllers:
-                    raise
+                    why = error.strerror or str(error)
+                    if not why.startswith("--"):
+                        why = f"{self._limits.options or '--cgroup-parent'}: {why}"
+                    raise OSError(error.errno, why, path) from error
                 reason = f"{path}: {error.strerror}"
         return "" if made else reason
 
