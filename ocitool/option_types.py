@@ -122,6 +122,10 @@ def _wrong(expected: str, value: Any, where: str) -> FormatError:
 
 
 #: By the text of the annotation: options are classes of modules with postponed annotations.
+def _number_or_context(value: Any, where: str) -> int | str | None:
+    return "context" if value == "context" else _number(value, where)
+
+
 _TYPES: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "str": _string,
     "str | None": _optional,
@@ -133,5 +137,6 @@ _TYPES: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "bytes | None": _document,
     "bool": _flag,
     "int | None": _number,
+    "int | Literal['context'] | None": _number_or_context,
     "float | None": _float,
 }

@@ -81,7 +81,7 @@ def _build(
         warn(f"secret {secret} is empty")
     contexts = Contexts(lambda: store, secrets, warn, inputs.named_files(options))
     stack.enter_context(contextlib.closing(contexts))
-    files = contexts.main(options.context)
+    files = inputs.main_context(options, contexts)
     dockerfiles = inputs.read_dockerfiles(options, files, contexts)
     file, linter = parse_checked(
         [(each.name, each.text) for each in dockerfiles],
@@ -91,7 +91,8 @@ def _build(
     images = source_images(options, store, progress)
     rules = inputs.rules_of(options, files, dockerfiles[0].path)
     contexts.put(LocalContext().name, files, rules)
-    arguments = inputs.arguments(options, rules, surroundings(options, store.network))
+    around = surroundings(options, store.network)
+    arguments = inputs.arguments(options, rules, around, files.time)
     definition = define(file, arguments, images.resolve, warn, linter)
     for message in warnings_of(outputs, options, definition.epoch):
         warn(message)

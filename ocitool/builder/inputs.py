@@ -21,6 +21,8 @@ from ocitool.builder.contexts.opened import ContextFiles, Contexts
 from ocitool.builder.definition import Surroundings
 from ocitool.builder.dockerfile.values import is_http
 from ocitool.builder.frontend.frontend import Arguments
+from ocitool.builder.frontend.variables import EPOCH
+from ocitool.builder.git.reference import KEEP_GIT_DIR
 from ocitool.builder.options import BuildOptions
 from ocitool.builder.outputs.annotations import select
 from ocitool.errors import BuildError
@@ -39,6 +41,16 @@ class DockerfileText(NamedTuple):
     name: str
     path: str
     text: bytes
+
+
+def main_context(options: BuildOptions, contexts: Contexts) -> ContextFiles:
+    """Return the files of the context; `BuildError` as `Contexts.main`."""
+    given = options.build_args
+    return contexts.main(
+        options.context,
+        keep_git_dir=given.get(KEEP_GIT_DIR, ""),
+        commit_time=options.source_date_epoch is not None or bool(given.get(EPOCH)),
+    )
 
 
 def read_dockerfiles(
@@ -150,7 +162,12 @@ def _nearby(files: ContextFiles) -> str:
     return f"pass the Dockerfile with -f; {files.shown} has {listed or 'no files'}"
 
 
-def arguments(options: BuildOptions, rules: IgnoreRules, around: Surroundings) -> Arguments:
+def arguments(
+    options: BuildOptions,
+    rules: IgnoreRules,
+    around: Surroundings,
+    context_time: int | None = None,
+) -> Arguments:
     """Return what a Dockerfile is evaluated with; *rules* are those of the context."""
     this = this_platform()
     platform = Platform.parse(options.platform) if options.platform else this
@@ -160,6 +177,7 @@ def arguments(options: BuildOptions, rules: IgnoreRules, around: Surroundings) -
         target=options.target,
         build_args=options.build_args,
         epoch=options.source_date_epoch if options.timestamp is None else options.timestamp,
+        context_time=context_time,
         labels=options.labels,
         unset_labels=options.unset_labels,
         env=options.env,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from ocitool.builder.outputs.exported import Exported
 from ocitool.errors import BuildError, OcitoolError
@@ -93,8 +93,9 @@ class BuildOptions:
     cert_dir: str = ""  # certificates of CAs, *.crt, and of the client, *.cert with *.key
     retry: int | None = None  # how often a failed request is repeated; None: a few times
     retry_delay: float | None = None  # seconds before that; None: longer each time
-    #: Seconds since the epoch: the latest time of anything new.  None: the current time.
-    source_date_epoch: int | None = None
+    #: Seconds since the epoch: the latest time of anything new.  None: the current time;
+    #: "context": that of the commit, or of the file, that the context is fetched from.
+    source_date_epoch: int | Literal["context"] | None = None
     #: Seconds since the epoch: that time, and the time of every new file, whatever it has.
     timestamp: int | None = None
     rewrite_timestamp: bool = False  # as always with `source_date_epoch`; a warning without

@@ -126,7 +126,7 @@ def _asked(options: BuildOptions) -> tuple[tuple[Asked, ...], Callable[[], Ignor
             lambda _: None,
         )
         with contextlib.closing(contexts):
-            files = contexts.main(options.context)
+            files = inputs.main_context(options, contexts)
             found = inputs.read_dockerfiles(options, files, contexts)
     asked = tuple(Asked(name=each.name, text=each.text) for each in found)
     return asked, lambda: inputs.rules_of(options, files, found[0].path)

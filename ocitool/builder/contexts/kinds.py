@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Final, Literal, TypeAlias
 
-from ocitool.builder.dockerfile.values import is_http, source_kind
+from ocitool.builder.dockerfile.values import is_http
+from ocitool.builder.git.reference import is_context
 from ocitool.errors import LayerError
 from ocitool.layer.tar.header import BLOCK, verify
 
@@ -23,7 +24,7 @@ def context_kind(text: str) -> ContextKind:
         return "stdin"
     if os.path.lexists(text):
         return "path"
-    if source_kind(text) == "git" or text.lower().startswith("github.com/"):
+    if is_context(text):
         return "git"
     return "url" if is_http(text) else "path"
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from ocitool.builder.contexts.kinds import STDIN, context_kind
 from ocitool.builder.definition import LocalContext
 from ocitool.builder.frontend.named_contexts import SCRATCH, familiar_name
+from ocitool.builder.git.reference import parse_git
 from ocitool.errors import BadReference, BuildError, FormatError, OcitoolError
 from ocitool.oci.layout_reference import SCHEME as LAYOUT
 from ocitool.oci.layout_reference import LayoutReference
@@ -18,15 +19,17 @@ from ocitool.oci.reference import Reference
 #: Of images; the second and the third are buildah's.
 _IMAGES: Final = ("docker-image://", "container-image://", "docker://")
 _BAKE: Final = ("target:", "input:")
-_VALUES: Final = "a directory, docker-image://IMAGE, oci-layout://DIRECTORY[:TAG], or a URL"
+_VALUES: Final = (
+    "a directory, docker-image://IMAGE, oci-layout://DIRECTORY[:TAG], a git repository, or a URL"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedContext:
-    """Files in the place of an image or a stage; ``value`` is a directory's path, or a URL."""
+    """Files in the place of an image or a stage; ``value`` is a path or a URL."""
 
     name: str
-    kind: Literal["path", "url"]
+    kind: Literal["path", "url", "git"]
     value: str
 
     @property
@@ -77,10 +80,8 @@ def _value(name: str, value: str) -> str | NamedContext:
     if kind == "url":
         return NamedContext(name=name, kind="url", value=value)
     if kind == "git":
-        raise FormatError(
-            f"a git repository as a named context is not supported: {value}",
-            hint="clone it, and name the clone",
-        )
+        parse_git(value)  # what is malformed in it is said now
+        return NamedContext(name=name, kind="git", value=value)
     return NamedContext(name=name, kind="path", value=_directory(value))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -16,15 +17,19 @@ from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.contexts.ignore_files import LARGEST, ignore_rules
 from ocitool.builder.contexts.kinds import HEAD, context_kind, is_archive
 from ocitool.builder.contexts.named import NamedContext
+from ocitool.builder.git.reference import KEEP_GIT_DIR, parse_flag, parse_git, shown_git
+from ocitool.builder.secrets.agents import DEFAULT, agent_of_environment
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.errors import BuildError, FormatError, LayerError
 from ocitool.layer.beneath import remove_tree
 from ocitool.oci.content import Stream
 from ocitool.oci.streams import Peeked
+from ocitool.oci.timestamps import SECOND
 from ocitool.store.full_disk import full_disk
 from ocitool.store.store import Store
 
 if TYPE_CHECKING:
+    from ocitool.builder.git.tree import Repositories
     from ocitool.builder.solver.http_file import RemoteFile
 
 _STDIN: Final = "standard input"
@@ -43,6 +48,7 @@ class ContextFiles:
     shown: str  # what messages call it
     temporary: bool = False
     dockerfile: bytes | None = None
+    time: int | None = None  # seconds since the epoch: of the commit, or of what was fetched
 
 
 class Contexts(Mapping[str, Context]):
@@ -95,8 +101,17 @@ class Contexts(Mapping[str, Context]):
 
     # -- the main context -------------------------------------------------------------------
 
-    def main(self, context: str | bytes | BinaryIO) -> ContextFiles:
+    def main(
+        self,
+        context: str | bytes | BinaryIO,
+        *,
+        keep_git_dir: str = "",
+        commit_time: bool = False,
+    ) -> ContextFiles:
         """Return the files of the context that a build is given.
+
+        Of a git repository *keep_git_dir* is the build argument of that name, and *commit_time*
+        says that files have the time of the commit.
 
         Raises:
             BuildError: it is missing, cannot be fetched, or is no archive.
@@ -109,19 +124,20 @@ class Contexts(Mapping[str, Context]):
             return self._of_stream(sys.stdin.buffer, _STDIN)
         if kind == "url":
             with self.fetched(context) as remote:
-                path = remote.file().path
-                with open(path, "rb") as file:
-                    return self._of_stream(file, remote.shown)
+                fetched = remote.file()
+                with open(fetched.path, "rb") as file:
+                    files = self._of_stream(file, remote.shown)
+                time = fetched.mtime // SECOND or _newest(files.top)
+                return replace(files, time=time)
         if kind == "git":
-            raise BuildError(
-                f"a git repository as the build context is not supported: {context}",
-                hint="clone it, and build in the clone",
-            )
+            return self._of_git(context, keep_git_dir, commit_time)
         return self._of_path(context)
 
     def _open_named(self, context: NamedContext) -> None:
         if context.kind == "url":
             files, rules = self._of_url(context.value), IgnoreRules()
+        elif context.kind == "git":
+            files, rules = self._of_git(context.value), IgnoreRules()
         else:
             files = ContextFiles(top=context.value, shown=context.value)
             rules = ignore_rules("", context.value)
@@ -141,6 +157,32 @@ class Contexts(Mapping[str, Context]):
                 os.chmod(f"{top}/context", 0o600)  # as ADD
                 os.utime(f"{top}/context", ns=(fetched.mtime, fetched.mtime))
         return ContextFiles(top=top, shown=remote.shown, temporary=True)
+
+    @cached_property
+    def _repositories(self) -> Repositories:
+        from ocitool.builder.git.tree import Repositories
+
+        # What the caller itself names may use the caller's agent, as with buildx.
+        agent = self._secrets.agents.get(DEFAULT) or agent_of_environment()
+        return Repositories(self._store, self._secrets, agent)
+
+    def _of_git(self, text: str, keep_git_dir: str = "", commit_time: bool = False) -> ContextFiles:
+        tree, shown = parse_git(text).tree, shown_git(text)
+        try:
+            keep = parse_flag(KEEP_GIT_DIR, keep_git_dir) if keep_git_dir else False
+        except FormatError as error:  # BuildKit ignores it
+            self._warn(f"{error.message}: {error.hint}")
+            keep = False
+        tree = replace(
+            tree,
+            keep_git_dir=tree.keep_git_dir or keep,
+            commit_time=tree.commit_time or commit_time,
+        )
+        remote = self._repositories.tree(tree)
+        self._stack.callback(remote.close)
+        return ContextFiles(
+            top=remote.directory(), shown=shown, temporary=True, time=remote.commit_time()
+        )
 
     def _of_path(self, path: str) -> ContextFiles:
         top = os.path.abspath(path)
@@ -220,3 +262,12 @@ class Contexts(Mapping[str, Context]):
             yield remote
         finally:
             remote.close()
+
+
+def _newest(top: str) -> int | None:
+    """Return when the newest of the files below *top* was changed, in seconds; None without any."""
+    found = (
+        os.lstat(f"{directory}/{name}") for directory, _, names in os.walk(top) for name in names
+    )
+    times = (each.st_mtime_ns // SECOND for each in found if stat.S_ISREG(each.st_mode))
+    return max(times, default=None)

@@ -49,12 +49,15 @@ from ocitool.builder.frontend.stages import (
 )
 from ocitool.builder.frontend.step_names import count_steps, has_base, prefix, starts_from_image
 from ocitool.builder.frontend.variables import (
+    CONTEXT,
     EPOCH,
     PREDEFINED,
     Scope,
     platform_args,
     source_date_epoch,
+    with_epoch,
 )
+from ocitool.builder.git.reference import KEEP_GIT_DIR
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.platform import Platform
 from ocitool_runtime.defaults import DEFAULT_PATH
@@ -68,7 +71,8 @@ class Arguments:
     build_platform: Platform  # of this machine
     target: str = ""  # a stage; default: the last one
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
-    epoch: int | None = None  # SOURCE_DATE_EPOCH, unless the build arguments have it
+    epoch: int | str | None = None  # SOURCE_DATE_EPOCH, unless the build arguments have it
+    context_time: int | None = None  # of the build context, in seconds since the epoch
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
     unset_labels: tuple[str, ...] = ()  # of the image
     unset_env: tuple[str, ...] = ()  # of the image
@@ -152,15 +156,16 @@ class _Frontend:
         self._around = arguments.around
         self._no_cache_filter = {name.lower() for name in arguments.no_cache_filter}
         self._uncached: set[int] = set()
-        given = dict(arguments.build_args)
-        epoch = source_date_epoch(given, arguments.epoch)
-        if epoch is not None:
-            given[EPOCH] = str(epoch)  # an ARG may ask for it
+        time = arguments.context_time
+        epoch = source_date_epoch(arguments.build_args, arguments.epoch, context=time)
+        given = with_epoch(arguments.build_args, epoch)
         automatic = platform_args(arguments.platform, arguments.build_platform, arguments.target)
         check_defaults(linter, file, automatic)
         self._globals = global_scope(file, automatic, given)
         declared = self._globals.values.get(EPOCH)
-        self._epoch = source_date_epoch(arguments.build_args, arguments.epoch, declared)
+        self._epoch = source_date_epoch(given, arguments.epoch, declared, context=time)
+        if declared == CONTEXT:
+            self._globals.set_env(EPOCH, given.get(EPOCH, str(self._epoch or "")))
         self._graph = Graph()
         self._images = Images(file, self._graph, resolver, arguments.platform)
         self._stages: dict[int, Stage] = {}  # that are evaluated, with their triggers
@@ -354,11 +359,10 @@ class _Frontend:
                 )
 
     def _warn_of_unused(self) -> None:
-        known = PREDEFINED | {EPOCH, CHECK_ARG, CACHE_NAMESPACE}
+        known = PREDEFINED | {EPOCH, CHECK_ARG, CACHE_NAMESPACE, KEEP_GIT_DIR}
         unused = set(self._globals.given) - self._globals.consumed - known
         if unused:
-            names = ", ".join(sorted(unused))
-            self._warn(f"one or more build args were not consumed: {names}")
+            self._warn(f"one or more build args were not consumed: {', '.join(sorted(unused))}")
 
     def _warn_of_unknown(self, stages: Sequence[Stage]) -> None:
         for name in sorted(self._no_cache_filter - {stage.parsed.from_.name for stage in stages}):

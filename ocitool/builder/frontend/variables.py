@@ -17,6 +17,8 @@ from ocitool.oci.timestamps import parse_epoch
 
 #: The build argument with the latest time of anything new, in seconds since the epoch.
 EPOCH: Final = "SOURCE_DATE_EPOCH"
+#: In its place: the time of the build context, if that is fetched.
+CONTEXT: Final = "context"
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 #: May be given without an ARG, reach every RUN, and leave no trace in the history or the cache.
@@ -24,18 +26,31 @@ PREDEFINED: Final = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))
 
 
 def source_date_epoch(
-    given: Mapping[str, str], default: int | None, declared: str | None = None
+    given: Mapping[str, str],
+    default: int | str | None,
+    declared: str | None = None,
+    *,
+    context: int | None = None,
 ) -> int | None:
     """Return SOURCE_DATE_EPOCH: of the build arguments *given*, *default*, or *declared*.
 
-    The last is the default of an ARG before the first FROM.  `FormatError` if it is not a number.
+    The last is the default of an ARG before the first FROM.  The word "context" is the time
+    *context*.  `FormatError` if it is no number either.
     """
-    text = given.get(EPOCH)
+    text: int | str | None = given.get(EPOCH)
     if text is None:
-        if default is not None or not declared:
-            return default
-        text = declared
-    return parse_epoch(text)
+        text = default if default is not None else declared or None
+    if text == CONTEXT:
+        return context
+    return (parse_epoch(text) if text else None) if isinstance(text, str) else text
+
+
+def with_epoch(given: Mapping[str, str], epoch: int | None) -> dict[str, str]:
+    """Return the build arguments *given* with SOURCE_DATE_EPOCH as it came to be."""
+    found = {name: value for name, value in given.items() if name != EPOCH}
+    if EPOCH in given or epoch is not None:
+        found[EPOCH] = "" if epoch is None else str(epoch)  # an ARG may ask for it
+    return found
 
 
 def platform_args(target: Platform, build: Platform, stage: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -126,12 +127,18 @@ class Git:
 
 @contextlib.contextmanager
 def _interrupts_waiting() -> Iterator[None]:
-    """Let an interrupt wait for the end of the block.  Programs started in it have none."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Let an interrupt wait for the end of the block, whichever thread the kernel gives it to."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # none is raised here
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -17,6 +17,8 @@ from ocitool.builder.dockerfile.values import source_kind
 from ocitool.errors import FormatError
 from ocitool.suggestions import nearest
 
+#: The build argument that keeps ``.git`` of a git repository that is the build context.
+KEEP_GIT_DIR: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 _HIDDEN: Final = "xxxxx:xxxxx"  # in place of user and password, as BuildKit
 _GITHUB: Final = "github.com/"  # may be without a scheme, where it is the build context
 _SSH: Final = re.compile(r"[\w.-]+@[\w.-]+:", re.A)
@@ -122,7 +124,7 @@ def _with_query(tree: GitTree, query: str) -> GitReference:
     mtime = values.get("mtime", "checkout")
     if mtime not in ("checkout", "commit"):
         raise FormatError(f'invalid mtime value: "{mtime}"', hint="checkout or commit")
-    flags = {name: _flag(name, values[name]) for name in _FLAGS if name in values}
+    flags = {name: parse_flag(name, values[name]) for name in _FLAGS if name in values}
     by_commit = flags.get("fetch-by-commit", False)
     if by_commit and not is_commit(checksum):
         raise FormatError(
@@ -168,7 +170,8 @@ def _agreed(what: str, first: str, second: str) -> str:
     return first or second
 
 
-def _flag(name: str, value: str) -> bool:
+def parse_flag(name: str, value: str) -> bool:
+    """Return the value of a flag, true if it is empty; `FormatError` if it is neither."""
     if value and value not in (*_TRUE, *_FALSE):
         raise FormatError(f'invalid {name} value: "{value}"', hint="true or false")
     return value not in _FALSE

@@ -10,10 +10,10 @@ import json
 import shutil
 import tempfile
 from hashlib import sha256
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ocitool.builder.definition import GitTree
-from ocitool.builder.git.access import access
+from ocitool.builder.git.access import Access, access
 from ocitool.builder.git.checkout import Checkout
 from ocitool.builder.git.errors import fetch_error
 from ocitool.builder.git.program import Git, GitFailed
@@ -26,18 +26,23 @@ from ocitool.store.build_cache import Content
 from ocitool.store.full_disk import full_disk
 from ocitool.store.store import Store
 
+if TYPE_CHECKING:
+    from ocitool.builder.secrets.agent import Agent
+
 
 class Repositories:
-    """The repositories of one build."""
+    """The repositories of one build; ssh has the keys of *agent*, by default of ``--ssh``."""
 
-    def __init__(self, store: Store, secrets: Secrets) -> None:
+    def __init__(self, store: Store, secrets: Secrets, agent: Agent | None = None) -> None:
         self._store = store
         self._secrets = secrets
+        self._agent = agent or secrets.agents.get(DEFAULT)
         self._refs: dict[str, Refs] = {}  # by URL
 
     def tree(self, vertex: GitTree) -> RemoteTree:
         """Return the tree that *vertex* describes."""
-        return RemoteTree(vertex, self._store, self._secrets, self._refs)
+        reached = access(vertex.remote, self._secrets)
+        return RemoteTree(vertex, reached, self._agent, self._store, self._refs)
 
 
 class RemoteTree:
@@ -47,12 +52,17 @@ class RemoteTree:
     name: Final = ""  # its files are copied, not a directory
 
     def __init__(
-        self, vertex: GitTree, store: Store, secrets: Secrets, refs: dict[str, Refs]
+        self,
+        vertex: GitTree,
+        access: Access,
+        agent: Agent | None,
+        store: Store,
+        refs: dict[str, Refs],
     ) -> None:
+        self.shown = access.shown  # for messages
         self._vertex = vertex
-        self._access = access(vertex.remote, secrets)
-        self.shown = self._access.shown  # for messages
-        self._agent = secrets.agents.get(DEFAULT)
+        self._access = access
+        self._agent = agent
         self._store = store
         self._refs = refs
         self._resolved: Resolved | None = None

@@ -44,6 +44,14 @@ class Agents:
         return iter(self._agents)
 
 
+def agent_of_environment(environ: Mapping[str, str] = os.environ) -> Agent | None:
+    """Return the caller's agent, for what the caller itself names; None without one."""
+    path = environ.get("SSH_AUTH_SOCK", "")
+    if not path or not os.path.exists(path):
+        return None
+    return _agent(DEFAULT, [], environ)
+
+
 def _agent(name: str, paths: list[str], environ: Mapping[str, str]) -> Agent:
     from ocitool.builder.secrets.agent import ForwardedAgent, KeyAgent
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import click
 
@@ -10,7 +11,7 @@ from ocitool.cli.build_options.words import split_names, split_pair
 from ocitool.cli.completion_values import images
 from ocitool.cli.container_options import all_of
 from ocitool.cli.goflags import OptionalValue
-from ocitool.cli.options import parse_seconds
+from ocitool.cli.options import epoch_of_environment, parse_seconds
 from ocitool.errors import FormatError
 
 
@@ -46,6 +47,17 @@ def _annotations(
             hint = f" ({error.hint})" if error.hint else ""
             raise click.UsageError(f"--annotation {error}{hint}") from error
     return found
+
+
+def _epoch(context: click.Context, parameter: click.Parameter, text: str) -> int | str | None:
+    return text if text == "context" else parse_seconds(context, parameter, text)
+
+
+def epoch_of_build() -> int | Literal["context"] | None:
+    """Return SOURCE_DATE_EPOCH of the environment, None if it is not set."""
+    if os.environ.get("SOURCE_DATE_EPOCH") == "context":
+        return "context"
+    return epoch_of_environment()
 
 
 tags = click.option(
@@ -88,8 +100,8 @@ config = all_of(
         help="Omit the history from the image, with the base image's",
     ),
     click.option(
-        "--source-date-epoch", metavar="SECONDS", default="", callback=parse_seconds,
-        help="Latest time in what the build adds, in seconds since 1970; overrides"
-        " SOURCE_DATE_EPOCH in the environment and in build arguments",
+        "--source-date-epoch", metavar="SECONDS|context", default="", callback=_epoch,
+        help="Latest time in what the build adds, in seconds since 1970, or that of the commit of"
+        " a git context; overrides SOURCE_DATE_EPOCH in the environment and in build arguments",
     ),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -30,7 +30,6 @@ from ocitool.cli.gotemplate.values import to_json
 from ocitool.cli.options import (
     build_progress_option,
     debug_option,
-    epoch_of_environment,
 )
 from ocitool.cli.outfile import write_text
 from ocitool.errors import OcitoolError
@@ -67,7 +66,7 @@ def command(
     file: tuple[str, ...],
     build_args: tuple[str, ...],
     argument_files: tuple[str, ...],
-    source_date_epoch: int | None,
+    source_date_epoch: int | Literal["context"] | None,
     iidfile: str | None,
     metadata_file: str | None,
     quiet: bool,
@@ -87,9 +86,10 @@ def command(
     """Build an image from a Dockerfile
 
     CONTEXT has the files for COPY and ADD, and the Dockerfile by default: a directory, a tar
-    archive (plain, or compressed with gzip, bzip2, xz or zstd), the URL of one, or - for one on
-    standard input.  What a URL or standard input gives that is no archive is the Dockerfile, and
-    there are no files.  Without CONTEXT it is the current directory.
+    archive (plain, or compressed with gzip, bzip2, xz or zstd), the URL of one, - for one on
+    standard input, or a git repository, as https://host/name.git#branch:directory.  What a URL or
+    standard input gives that is no archive is the Dockerfile, and there are no files.  Without
+    CONTEXT it is the current directory.
 
     With --source-date-epoch, or SOURCE_DATE_EPOCH in the environment (seconds since 1970), no
     timestamp in what the build adds is later, so that builds are reproducible.
@@ -110,7 +110,7 @@ def command(
     given = arguments.read_arguments(build_args, argument_files)
     build_arguments = {**proxies.proxies(http_proxy), **given}
     if source_date_epoch is None:
-        source_date_epoch = epoch_of_environment()
+        source_date_epoch = image.epoch_of_build()
     else:
         build_arguments.pop("SOURCE_DATE_EPOCH", None)  # the option has the last word
     with (

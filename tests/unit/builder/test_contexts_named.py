@@ -247,8 +247,7 @@ def test_a_layout_that_does_not_have_the_image_is_an_error(project, other, tmp_p
         ("x", "docker-image://", "invalid image name ''"),
         ("x", "oci-layout://", "'oci-layout://' names no directory"),
         ("x", "oci-layout://d@sha256:1", "invalid digest 'sha256:1'"),
-        ("x", "https://h/r.git", "a git repository as a named context is not supported"),
-        ("x", "github.com/a/b", "a git repository as a named context is not supported"),
+        ("x", "https://h/r.git?nope=1", 'unexpected query "nope"'),
     ],
 )
 def test_a_mistake_is_an_error_before_the_build(project, monkeypatch, name, value, message):

@@ -86,12 +86,6 @@ def test_a_containerfile_is_found_where_there_is_no_dockerfile(store, tmp_path):
 @pytest.mark.parametrize(
     ("context", "message"),
     [
-        ("https://example.com/a/b.git", "a git repository as the build context is not supported"),
-        ("https://example.com/a.git#main:sub", "a git repository as the build context"),
-        ("git://example.com/a", "a git repository as the build context is not supported"),
-        ("git@example.com:a/b", "a git repository as the build context is not supported"),
-        ("ssh://git@example.com/a", "a git repository as the build context is not supported"),
-        ("github.com/a/b", "a git repository as the build context is not supported"),
         ("none", 'unable to prepare context: path "none" not found'),
         ("file", 'unable to prepare context: path "file" is not a directory, and no tar archive'),
     ],

@@ -74,6 +74,7 @@ ALLOWED = {
         f"{BUILDER}.dockerfile.values",
         f"{BUILDER}.frontend.http_files",
         f"{BUILDER}.frontend.named_contexts",
+        f"{BUILDER}.git",
         f"{BUILDER}.secrets",
         f"{BUILDER}.solver.http_file",
         "ocitool.errors",
