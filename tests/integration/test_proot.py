@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,30 @@ def test_info_lists_it(plugged, images):
     shown = plugged.run("-m", "ocitool", "--root", images, "info").ok().stdout
     assert "IsolationProot:      supported\n" in shown
     assert "Containers:          supported (namespaces)\n" in shown  # which come first
+
+
+@pytest.mark.parametrize(
+    ("mount", "option", "named"),
+    [
+        ("secret,id=a", "--secret=id=a,env=HOME", "files in memory, as of RUN --mount=type=secret"),
+        ("ssh", "--ssh=default=KEY", "sockets, as of RUN --mount=type=ssh"),
+    ],
+)
+def test_secrets_and_agents_are_refused_by_name(
+    plugged, rangeless_user, images, busybox_base, mount, option, named
+):
+    context = rangeless_user.home / "proot-secrets"
+    context.mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as agent:
+        if not (context / "agent").exists():
+            agent.bind(str(context / "agent"))
+    (context / "Dockerfile").write_text(f"FROM {busybox_base}\nRUN --mount=type={mount} true\n")
+    words = ("--root", images, *DRIVER, "--isolation", "proot", "build", "-q")
+    option = option.replace("KEY", str(context / "agent"))
+    done = plugged.run("-m", "ocitool", *words, option, context)
+    assert done.code == 125, done
+    assert f"isolation by PRoot does not support {named}" in done.stderr
+    assert "--isolation namespaces or chroot" in done.stderr
 
 
 @pytest.mark.campaign
