@@ -153,6 +153,8 @@ def _nearby(files: ContextFiles) -> str:
         ]
     except OSError:
         return "pass the Dockerfile with -f"
+    if files.temporary and len(names) == 1 and deeper:
+        return f"pack what is in {names[0]}, not the directory itself; or pass -f {deeper[0]}"
     named = [name for name in names if "dockerfile" in name.lower()]
     if near := named or deeper:
         return f"pass the Dockerfile with -f; there is {', '.join(near[:_SHOWN])}"

@@ -20,14 +20,18 @@ TABLE: Final[list[dict[str, Any]]] = yaml.safe_load(
 )
 
 
-def _cut_archive() -> bytes:
-    """Return a tar that ends within its member."""
+def _archive(name: str) -> bytes:
+    """Return a tar of one member."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
-        member = tarfile.TarInfo("a")
+        member = tarfile.TarInfo(name)
         member.size = 5000
         tar.addfile(member, io.BytesIO(b"x" * member.size))
-    return data.getvalue()[:3000]
+    return data.getvalue()
+
+
+#: By what is written in the table: one ends within its member.
+ARCHIVES: Final = {"CUT": _archive("a")[:3000], "TAR": _archive("app/Dockerfile")}
 
 
 def _put(context: Path, file: str) -> None:
@@ -37,7 +41,7 @@ def _put(context: Path, file: str) -> None:
         return
     path, _, text = file.partition("=")
     (context / path).parent.mkdir(parents=True, exist_ok=True)
-    data = _cut_archive() if text == "CUT" else (text or path).encode()
+    data = ARCHIVES.get(text) or (text or path).encode()
     (context / path).write_bytes(data)
 
 
@@ -62,8 +66,8 @@ def test_a_mistake(
             _put(tmp_path, file)
     before = sorted(os.listdir(tmp_path))
     root = store / "with-base" if has_base else store / "without"
-    words = ("build", "-q", *shlex.split(case.get("options", "")), ".")
-    done = run_cli(*words, root=root, cwd=tmp_path)
+    words = ("build", "-q", *shlex.split(case.get("options", "")), case.get("context", "."))
+    done = run_cli(*words, root=root, cwd=tmp_path, env={"NO_PROXY": "127.0.0.1"})
     assert done.code == case["exit"], done
     said = done.stderr.replace(str(tmp_path), "CONTEXT")
     error = re.search(r"^Error: (.*)$", said, re.MULTILINE)

@@ -255,7 +255,11 @@ def test_an_archive_that_cannot_be_unpacked_is_an_error(project, packed, data, m
         ({}, "pass the Dockerfile with -f; the context has no files"),
         ({"b": "", "a": ""}, "pass the Dockerfile with -f; the context has a, b"),
         ({"Dockerfile.dev": ""}, "pass the Dockerfile with -f; there is Dockerfile.dev"),
-        ({"app/Containerfile": ""}, "pass the Dockerfile with -f; there is app/Containerfile"),
+        (
+            {"app/Containerfile": ""},
+            "pack what is in app, not the directory itself; or pass -f app/Containerfile",
+        ),
+        ({"a/Dockerfile": "", "b": ""}, "pass the Dockerfile with -f; there is a/Dockerfile"),
         (
             {f"f{at}": "" for at in range(9)},
             "pass the Dockerfile with -f; the context has f0, f1, f2, f3, f4, f5, f6, f7, ...",
