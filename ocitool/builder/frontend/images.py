@@ -16,7 +16,7 @@ from ocitool.builder.frontend.named_contexts import SCRATCH
 from ocitool.builder.frontend.stages import ARG_HINT, Stage
 from ocitool.errors import BadDigest, BadReference, FormatError, OcitoolError
 from ocitool.oci.platform import Platform
-from ocitool.oci.reference import is_image_id
+from ocitool.oci.reference import Reference, is_image_id
 from ocitool.suggestions import nearest
 
 
@@ -76,11 +76,22 @@ class Images:
 
 def _invalid(reference: str, stage: Stage, error: FormatError) -> FormatError:
     """Return the error of a FROM that names no image: BuildKit's, and the reason as a hint."""
-    reason, hint = "invalid reference format", error.message
+    message, reason = "invalid reference format", error.message
     if is_image_id(reference):
-        reason, hint = error.message, ""
+        message, reason = error.message, ""
+    elif _is_reference(reference.lower()):
+        message = f"{message}: repository name ({reference}) must be lowercase"
+        reason = ""
     remedy = ARG_HINT if reference != stage.parsed.from_.image else error.hint
     return FormatError(
-        f'failed to parse stage name "{reference}": {reason}',
-        hint="; ".join(filter(None, (hint, remedy))),
+        f'failed to parse stage name "{reference}": {message}',
+        hint="; ".join(filter(None, (reason, remedy))),
     )
+
+
+def _is_reference(text: str) -> bool:
+    try:
+        Reference.parse(text)
+    except FormatError:
+        return False
+    return True

@@ -36,7 +36,7 @@ def test_several_files_are_read_as_one(project, server, monkeypatch):
     assert "b=2" in project.build(context=data, file=("x/a", "../x/b")).config["Env"]
 
 
-def test_a_question_is_of_a_dockerfile_wherever_it_is(project, server, tmp_path, monkeypatch):
+def test_a_question_is_of_the_dockerfiles_wherever_they_are(project, server, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     before = os.listdir(tmp_path)
@@ -47,6 +47,9 @@ def test_a_question_is_of_a_dockerfile_wherever_it_is(project, server, tmp_path,
         (target,) = targets(BuildOptions(**options)).targets
         assert target.name == "one"
         assert check(BuildOptions(**options)).warnings == ()
+    first, second = server.put("/e", b"FROM scratch AS one"), server.put("/f", b"FROM one AS two")
+    both = targets(BuildOptions(file=(first, second))).targets
+    assert [(each.name, each.default) for each in both] == [("one", False), ("two", True)]
     assert os.listdir(tmp_path) == before
 
 
