@@ -22,7 +22,7 @@ class AgentServer:
     def __init__(self, agent: Agent) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self._agent = agent
-        self._room = threading.BoundedSemaphore(_MOST)
+        self._room = threading.Semaphore(_MOST)
         self._clients: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -36,6 +36,7 @@ class AgentServer:
     def close(self) -> None:
         """Close the connections, and accept no more."""
         self._closed = True
+        self._room.release()  # for the thread that accepts: clients may wait for the agent
         with contextlib.suppress(OSError):  # it does not listen
             self.socket.shutdown(socket.SHUT_RDWR)  # which ends accept(2)
         with self._lock:

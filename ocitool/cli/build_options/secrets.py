@@ -71,9 +71,11 @@ def _content(name: str, path: str) -> bytes:
         finally:
             os.close(fd)
     except OSError as error:
+        hint = "name its file with src=FILE, or a variable with env=NAME"
+        if path.startswith("~"):
+            hint = "a shell leaves ~ as it is there: write $HOME"
         raise BuildError(
-            f"failed to read secret {name}: open {path}: {error.strerror}",
-            hint="name its file with src=FILE, or a variable with env=NAME",
+            f"failed to read secret {name}: open {path}: {error.strerror}", hint=hint
         ) from error
 
 

@@ -125,6 +125,12 @@ def test_a_source_that_cannot_be_read_is_an_error(word, text):
     assert text in str(caught.value) and "src=FILE" in caught.value.hint
 
 
+def test_a_path_that_a_shell_would_have_expanded_has_its_own_remedy():
+    with pytest.raises(BuildError, match="open ~/token: No such file") as caught:
+        read("id=x,src=~/token")
+    assert "$HOME" in caught.value.hint
+
+
 def test_a_value_has_a_largest_size():
     assert Secrets({"x": b"a" * LARGEST}).read("x") is not None
     with pytest.raises(BuildError, match="secret x is too large: more than 512000 bytes"):

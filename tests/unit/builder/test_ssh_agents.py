@@ -17,6 +17,7 @@ from ocitool.builder.secrets.agent_protocol import FAILURE, mpint, receive, send
 from ocitool.builder.secrets.agent_server import listening
 from ocitool.builder.secrets.agents import Agents
 from ocitool.errors import BuildError, FormatError, OcitoolError
+from tests.fixtures.deadlines import within
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("ssh-keygen", "ssh-agent", "ssh-add"))),
@@ -156,6 +157,20 @@ def test_an_agent_that_has_ended_fails_its_clients_alone(tmp_path):
         assert receive(end) == FAILURE
         send(end, LIST)
         assert receive(end) == FAILURE
+
+
+def test_an_agent_that_never_answers_does_not_keep_the_server(tmp_path):
+    path = str(tmp_path / "mute")
+    with socket.socket(socket.AF_UNIX) as mute, contextlib.ExitStack() as stack:
+        mute.bind(path)
+        mute.listen(200)
+        with within(30), served(f"default={path}") as offered:
+            for _ in range(70):  # more than are served at once
+                send(stack.enter_context(connected(offered)), LIST)
+            for _ in range(64):
+                asked, _ = mute.accept()
+                stack.enter_context(asked)
+                assert receive(asked) == LIST
 
 
 def test_what_is_malformed_ends_its_connection_and_no_other(keys):
