@@ -38,8 +38,13 @@ class Images:
         """Return the platform of *stage*."""
         if not stage.platform:
             return self._platform
-        with location_of(self._file, stage.parsed.from_.span).in_errors():
-            return Platform.parse(stage.platform)
+        origin = stage.parsed.from_
+        with location_of(self._file, origin.span).in_errors():
+            try:
+                return Platform.parse(stage.platform)
+            except FormatError as error:
+                message = f"failed to parse platform {origin.platform}: {error.message}"
+                raise FormatError(message, hint=error.hint) from error
 
     def base(self, stage: Stage, reference: str) -> ResolvedImage:
         """Resolve the image that *stage* is based on, once."""

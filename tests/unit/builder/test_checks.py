@@ -342,6 +342,16 @@ def test_an_empty_platform_is_an_error(tmp_path):
     )
 
 
+def test_a_platform_that_cannot_be_parsed_is_named_as_it_is_written(tmp_path):
+    lines = "ARG MY_ARCH=amd64\nFROM --platform=linux/${MYARCH} scratch"
+    result = check(BuildOptions(context=str(tmp_path), dockerfile=lines.encode()))
+    assert [each.detail for each in result.warnings] == [
+        "FROM argument 'MYARCH' is not declared (did you mean MY_ARCH?)"
+    ]
+    message = "failed to parse platform linux/${MYARCH}: invalid platform 'linux/'"
+    assert str(result.error) == f"Dockerfile:2: {message}"
+
+
 def test_a_default_that_is_not_used_is_not_expanded(project):
     text = "ARG A=${B?gone}\nFROM scratch\nARG C=${D?gone}\nLABEL c=$C"
     built = project.build(text, build_args={"A": "1", "C": "2"})

@@ -77,8 +77,13 @@ def test_a_base_image_of_another_platform_is_warned_of(store, tmp_path, dockerfi
     if "--platform" in dockerfile:
         image = put_image(store, NAME, [file("f", b"1")])
         actual, expected = HERE, OTHER
-    registry = "ocitool.builder.solver.images.SourceImages._in_registry"
-    monkeypatch.setattr(registry, lambda *_: image)  # one that has no other image, either
+
+    def in_registry(images, name, platform, _):
+        images._origins[name, platform] = name
+        return image
+
+    # A registry that has no other image, either.
+    monkeypatch.setattr("ocitool.builder.solver.images.SourceImages._in_registry", in_registry)
     options = BuildOptions(context=str(tmp_path), dockerfile=dockerfile.encode())
     done = build(options, store=store)
     assert done.warnings[-1:] == (
