@@ -64,6 +64,7 @@ def _build(
     store.layout.require_writable()
     for tag in options.tags:
         Reference.parse_new(tag)  # an invalid tag is refused before the work, not after it
+    inputs.require_image(options.from_image)
     outputs = planned(options)
     warnings: list[str] = []
     checks: list[CheckWarning] = []

@@ -25,10 +25,11 @@ from ocitool.builder.frontend.variables import EPOCH
 from ocitool.builder.git.reference import KEEP_GIT_DIR
 from ocitool.builder.options import BuildOptions
 from ocitool.builder.outputs.annotations import select
-from ocitool.errors import BuildError
+from ocitool.errors import BuildError, during
 from ocitool.inputfile import require_small
 from ocitool.layer.symlinks import resolve
 from ocitool.oci.platform import Platform, this_platform
+from ocitool.oci.reference import Reference, is_image_id
 
 #: The second is that of a file system that is not case-sensitive, as with docker.
 _NAMES: Final = ("Dockerfile", "dockerfile", "Containerfile")
@@ -217,3 +218,10 @@ def rules_of(options: BuildOptions, files: ContextFiles, dockerfile: str) -> Ign
                 hint="--ignorefile takes a file with the rules of a .dockerignore",
             ) from error
     return IgnoreRules() if files.temporary else ignore_rules(dockerfile, files.top)
+
+
+def require_image(name: str) -> None:
+    """Raise `FormatError` if *name*, the image of the first FROM, is no reference to one."""
+    if name and not is_image_id(name):
+        with during("--from"):
+            Reference.parse(name)

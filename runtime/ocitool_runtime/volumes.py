@@ -17,6 +17,11 @@ from ocitool_runtime.spec import Mount
 
 #: Options of -v that change nothing here: these are for Docker Desktop, and the default.
 _WITHOUT_EFFECT: Final = ("cached", "consistent", "delegated", "private", "rprivate")
+#: What to use for options of podman.
+_INSTEAD: Final = {
+    "O": "use ro, and copy what is to be changed to a directory of the container",
+    "U": "give the files their owner before, with chown",
+}
 _RELABEL: Final = ("z", "Z")
 _SELINUX: Final = "/sys/fs/selinux/enforce"
 _TRUE: Final = ("1", "t", "T", "TRUE", "true", "True")
@@ -72,7 +77,8 @@ def _bind_options(text: str, words: str) -> tuple[str, ...]:
     for word in found:
         if word not in ("ro", "rw", *_WITHOUT_EFFECT, *_RELABEL):
             raise ContainerError(
-                f"-v {text}: the option {word!r} is not supported", hint="use ro, rw, z or Z"
+                f"-v {text}: the option {word!r} is not supported",
+                hint=_INSTEAD.get(word, "use ro, rw, z or Z"),
             )
     for group in (("ro", "rw"), _RELABEL):
         if len(set(group).intersection(found)) > 1:

@@ -6,6 +6,8 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import click
+
 from ocitool.builder.dockerfile.instructions import Add, Copy
 from ocitool.builder.dockerfile.parser import INSTRUCTIONS
 from ocitool.cli.commands.build import command
@@ -78,3 +80,16 @@ def test_each_option_for_secrets_has_a_row_and_its_tests() -> None:
         tests = (TOP / "tests/unit/builder" / name).read_text(encoding="utf-8")
         word = re.split("[`= ]", first)[1]
         assert word in tests or word.strip("-").replace("-", "_") in tests, f"{name}: {word}"
+
+
+def test_each_option_of_build_is_on_a_page_with_its_tests() -> None:
+    pages = PAGE + (TOP / "docs/outputs.md").read_text(encoding="utf-8")
+    shown = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
+    named = {"--help", *re.findall(r"--[a-z][\w-]+", pages)}
+    missing = [each.opts for each in shown if not named.intersection(each.opts)]
+    assert missing == []
+    text = PAGE.partition("\n## Other options of the command\n")[2].partition("\n## ")[0]
+    files = re.findall(r"\| `(tests/[\w/]+\.py)` \|$", text, re.MULTILINE)
+    assert len(files) > 10
+    for name in files:
+        assert (TOP / name).is_file(), name

@@ -109,6 +109,34 @@ def test_a_context_that_is_an_archive(run_cli, store_root, context, tmp_path, so
     assert len(manifest(run_cli, store_root, "app:1")["RootFS"]["Layers"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("suffix", "words", "found"),
+    [
+        ("", (), "two"),
+        ("#refs/heads/old", (), "one"),
+        ("#refs/heads/main#{commit}", (), "one"),
+        ("", ("--git=branch=old",), "one"),
+        ("", ("--context-sub-path=sub",), "below"),
+    ],
+)
+def test_a_context_in_a_private_repository(
+    run_cli, store_root, git_server, tmp_path, suffix, words, found
+):
+    repository = git_server.repository("r.git")
+    text = "FROM scratch\nCOPY f /\nLABEL found={}\n"
+    commit = repository.commit({"f": "", "Dockerfile": text.format("one")})
+    repository.git("branch", "old")
+    below = {"sub/f": "", "sub/Dockerfile": text.format("below")}
+    repository.commit({"Dockerfile": text.format("two"), **below})
+    repository.push("main", "old")
+    git_server.header = "Basic YW5uOnMzY3JldA=="
+    context = f"git://{repository.url.partition('://')[2]}{suffix.format(commit=commit)}"
+    env = {"GIT_PULL_METHOD": "http", "GIT_USERNAME": "ann", "GIT_PASSWORD": "s3cret"}
+    call = ("kaniko-executor", "-c", context, "--no-push", "-d", "app:1", *words)
+    run_cli(*call, root=store_root, cwd=tmp_path, env=env).ok()
+    assert manifest(run_cli, store_root, "app:1")["Config"]["Labels"] == {"found": found}
+
+
 def test_the_cache_is_used_where_it_is_asked_for(executor):
     words = ("--no-push", "--destination=app:1")
     executor(*words)

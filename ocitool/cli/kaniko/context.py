@@ -5,13 +5,15 @@ Source: kaniko's README, "kaniko Build Contexts"; pkg/buildcontext.
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Final
 
 import click
 
+_HEADER: Final = "GIT_AUTH_HEADER"
 #: Schemes of contexts in the storage of a cloud.
 _CLOUDS: Final = ("gs", "s3")
 
@@ -26,7 +28,7 @@ class BuildContext:
 
 
 def build_context(
-    text: str, sub_path: str, git: Mapping[str, str], environ: Mapping[str, str]
+    text: str, sub_path: str, git: Mapping[str, str], environ: MutableMapping[str, str]
 ) -> BuildContext:
     """Return the context *text*; `UsageError` if it is not supported."""
     scheme, separator, rest = text.partition("://")
@@ -71,10 +73,14 @@ def git_fields(text: str) -> dict[str, str]:
 
 
 def _repository(
-    rest: str, sub_path: str, git: Mapping[str, str], environ: Mapping[str, str]
+    rest: str, sub_path: str, git: Mapping[str, str], environ: MutableMapping[str, str]
 ) -> BuildContext:
-    """Return a git repository: ``host/path[#REF[#COMMIT]]``; a commit is what counts."""
+    """Return a git repository: ``host/path[#REF[#COMMIT]]``; a commit is what counts.
+
+    The variables that kaniko has for credentials become a secret, for which one may be set.
+    """
     path, *fragments = rest.split("#")
+    path = path if path.endswith(".git") else f"{path.rstrip('/')}.git"
     ref = next(filter(None, reversed(fragments)), git.get("branch", ""))
     method = environ.get("GIT_PULL_METHOD") or "https"
     fragment = f"#{ref}:{sub_path}" if sub_path else f"#{ref}" if ref else ""
@@ -82,8 +88,8 @@ def _repository(
     if environ.get("GIT_TOKEN"):
         options = ("--secret", "id=GIT_AUTH_TOKEN,env=GIT_TOKEN")
     elif environ.get("GIT_USERNAME") or environ.get("GIT_PASSWORD"):
-        raise click.UsageError(
-            "GIT_USERNAME and GIT_PASSWORD are not supported: set GIT_TOKEN, the password or a"
-            " token of the user"
-        )
+        # A secret is named by a variable, so that no list of processes shows it.
+        pair = f"{environ.get('GIT_USERNAME', '')}:{environ.get('GIT_PASSWORD', '')}"
+        environ[_HEADER] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        options = ("--secret", f"id={_HEADER},env={_HEADER}")
     return BuildContext(word=f"{method}://{path}{fragment}", options=options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 import click
@@ -20,7 +20,7 @@ _SAME: Final = (
 _PROGRESS: Final = {"panic": "none", "fatal": "none", "error": "none", "warn": "quiet"}
 
 
-def build_words(given: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
+def build_words(given: Mapping[str, Any], environ: MutableMapping[str, str]) -> list[str]:
     """Return the options and the context of ``ocitool build`` for those *given* to kaniko.
 
     Raises:

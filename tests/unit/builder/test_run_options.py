@@ -74,6 +74,7 @@ def test_a_volume_counts_in_the_cache_and_its_content_does_not(tools, volume):
         ("/no/such:/data", "-v /no/such:/data: /no/such: no such file or directory"),
         ("/tmp:/data:U", "-v /tmp:/data:U: the option 'U' is not supported"),
         ("/tmp:/data:O", "-v /tmp:/data:O: the option 'O' is not supported"),
+        ("/tmp:/x:/y:/z", "invalid volume specification"),
         ("/tmp:/", "invalid volume specification: '/tmp:/': destination can't be '/'"),
     ],
 )
@@ -208,6 +209,21 @@ def test_limits_are_those_of_the_cgroup_and_no_part_of_the_cache_key(tools, tmp_
     built = run(tools, seen, cpus="0.5", **given)
     assert "300\n50000\n" in built.output
     assert run(tools, seen, cpus="0.7", **given).executed == []
+
+
+@pytest.mark.parametrize(
+    ("controller", "options", "file", "value"),
+    [
+        ("memory", {"memory": 64 << 20}, "memory.limit_in_bytes", 64 << 20),
+        ("cpu", {"cpu_period": 50_000, "cpu_quota": 20_000}, "cpu.cfs_period_us", 50_000),
+        ("cpu", {"cpu_period": 50_000, "cpu_quota": 20_000}, "cpu.cfs_quota_us", 20_000),
+    ],
+)
+def test_each_limit_is_in_its_file(tools, controller, options, file, value):
+    top = hierarchy(controller)
+    volumes = (f"{top}:/cgroup:ro",)
+    built = run(tools, f"RUN cat /cgroup/ocitool.*/{file}", volumes=volumes, **options)
+    assert str(value) in built.output.split()
 
 
 def test_a_parent_of_cgroups_is_made_and_removed(tools):

@@ -137,8 +137,16 @@ def test_the_environment(tmp_path, monkeypatch):
     }
     assert translated("-c", "git://h/a", **environ) == [
         "--file", "Dockerfile", "--secret", "id=GIT_AUTH_TOKEN,env=GIT_TOKEN",
-        "--registry-mirror", "m.example.com", "--registry-map", "a=b.example.com", "--", "http://h/a",
+        "--registry-mirror", "m.example.com", "--registry-map", "a=b.example.com", "--", "http://h/a.git",
     ]  # fmt: skip
+
+
+def test_user_and_password_of_git_are_in_no_word():
+    environ = {"GIT_USERNAME": "ann", "GIT_PASSWORD": "s3cret"}
+    words = build_words(parsed("--no-push", "-c", "git://h/a"), environ)
+    assert words[2:4] == ["--secret", "id=GIT_AUTH_HEADER,env=GIT_AUTH_HEADER"]
+    assert environ["GIT_AUTH_HEADER"] == "Basic YW5uOnMzY3JldA=="
+    assert "s3cret" not in "".join(words)
 
 
 def test_kanikos_own_credentials_count_without_others(tmp_path):
@@ -169,7 +177,6 @@ def test_a_dockerfile_that_is_here_comes_before_that_of_the_context(tmp_path, mo
         ((*D, "-c", "tar://x", "--context-sub-path=a"), {}, "--context-sub-path is supported of"),
         ((*D, "--git", "depth=1"), {}, "--git depth=1 is not supported"),
         ((*D, "--git", "insecure-skip-tls=true"), {}, "--git insecure-skip-tls=true is not supp"),
-        ((*D, "-c", "git://x"), {"GIT_PASSWORD": "p"}, "GIT_USERNAME and GIT_PASSWORD are not"),
         ((*D, "--cache-run-layers=false"), {}, "--cache-run-layers=false is not supported"),
         ((*D, "--ignore-var-run"), {}, "--ignore-var-run=true is not supported"),
         ((*D, "--no-push=maybe"), {}, "invalid argument 'maybe' for --no-push"),
