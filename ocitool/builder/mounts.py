@@ -30,16 +30,16 @@ class CacheMount:
     """A directory of the store that stays from build to build.
 
     A new one has the owner and mode given here, and what is in the directory ``path`` of
-    ``source``.
+    ``source``.  By default it has that directory's own, or without one root's and 0755.
     """
 
     target: str
     id: str  # which cache, among all builds
     sharing: Sharing = "shared"  # "private": used by one RUN at a time, others get further ones
     readonly: bool = False
-    mode: int = 0o755
-    uid: int = 0
-    gid: int = 0
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
     source: int | None = None  # a vertex
     path: str = "/"
     source_name: str = ""

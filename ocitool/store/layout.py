@@ -43,6 +43,7 @@ class Layout:
         self.indexes = f"{root}/indexes"
         self.drivers = f"{root}/drivers"
         self.containers = f"{root}/containers"
+        self.mounts = f"{root}/mounts"  # made by the first RUN that needs it
         self.tmp = f"{root}/tmp"
         self.locks = f"{root}/locks"
         self.quarantine = f"{root}/damaged"  # made when something is moved there
@@ -203,7 +204,7 @@ class Layout:
 
 _OWN: Final = frozenset(
     {"oci", "db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "indexes", "drivers", "containers",
-     "tmp", "trash", "locks", "damaged", "registry", "reserve", "served", "format",
+     "mounts", "tmp", "trash", "locks", "damaged", "registry", "reserve", "served", "format",
      "lost+found"}
 )  # fmt: skip
 

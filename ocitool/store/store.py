@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.store.additional_stores import SharedStore
     from ocitool.store.build_cache import BuildCache
     from ocitool.store.layers import Layers
+    from ocitool.store.plain_trees import PlainTrees
 
 _WARNED: Final = "warned.json"  # beside the choice of a driver
 
@@ -61,6 +62,7 @@ class Store:
         self._lease: Lease | None = None
         self._driver: Driver | None = None
         self._layers: Layers | None = None
+        self._trees: PlainTrees | None = None
         self._swept = False
 
     @classmethod
@@ -122,6 +124,18 @@ class Store:
                 if not self.layout.readonly:
                     self._layers.make_durable()
             return self._layers
+
+    @property
+    def trees(self) -> PlainTrees:
+        """Directories that RUN mounts: caches, and copies."""
+        with self._lock:
+            if self._trees is None:
+                from ocitool.store.plain_trees import PlainTrees, form_of
+
+                self._trees = PlainTrees(
+                    self.layout, self.lease, lambda: form_of(self.choose_driver().name)
+                )
+            return self._trees
 
     def lease(self) -> Lease:
         """Return this process's lease on the store, taken when first needed.
@@ -324,6 +338,9 @@ class Store:
             if self._driver is not None:
                 self._driver.close()
                 self._driver = None
+            if self._trees is not None:
+                self._trees.close()
+                self._trees = None
             if self._database is not None:
                 self._database.close()
                 self._database = None

@@ -51,6 +51,9 @@ class Isolation(Protocol):
     One that isolates less than a user expects may have a further method, ``fallback()``, which
     returns the isolation for a user who has not asked for it by its name: `Exit.warnings` of its
     first program say what it does not isolate.
+
+    One that mounts nothing has an attribute ``moves``, which is true: of `Sandbox.mounts` it then
+    gets directories that are `Mount.movable`, files and sockets.
     """
 
     def probe(self) -> Support:

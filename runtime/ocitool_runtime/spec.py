@@ -65,6 +65,9 @@ class Mount:
     #: socket: the descriptor of a new Unix socket; it listens once the program runs, and is to be
     #: accepted from by the caller.
     socket: int = -1
+    owned: bool = False  # its files have the owners of the container, as those of the root
+    #: bind: isolation that mounts nothing may move the source into the root and back.
+    movable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,8 @@ class Chroot:
     With *fallback* nobody has asked for it by its name, and the first program's `Exit` warns.
     """
 
+    moves = True
+
     def __init__(self, *, fallback: bool = False) -> None:
         self._warnings: tuple[str, ...] = (_WARNING,) if fallback else ()
 
@@ -73,8 +75,8 @@ def _check(sandbox: Sandbox) -> None:
     if os.path.realpath(first.source) == "/":  # its /dev would be moved aside for all programs
         raise SandboxError("the root directory of this machine cannot be a chroot", where="rootfs")
     for mount in sandbox.mounts:
-        if mount.type in ("file", "socket"):
-            continue  # which are made in the tree
+        if mount.type in ("file", "socket") or mount.movable:
+            continue  # which are made in the tree, or moved there
         if (
             mount.type != "bind"
             or "ro" not in mount.options

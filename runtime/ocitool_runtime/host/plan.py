@@ -239,6 +239,8 @@ def _mount(mount: Mount) -> MountPlan:
         work=mount.work,
         content=mount.content,
         socket=mount.socket,
+        owned=mount.owned,
+        movable=mount.movable,
         served=-1,
     )
 

@@ -24,6 +24,8 @@ class MountPlan(TypedDict):
     work: str
     content: bytes  # of a file in memory
     socket: int  # the descriptor of a socket, or -1
+    owned: bool
+    movable: bool
     served: int  # the mount that fuse-overlayfs serves already; -1: make it
 
 

@@ -216,7 +216,7 @@ def _run(
 
     def begin(listener: int, first: Listener) -> None:
         assert single_id is not None
-        single_id.begin(listener, rootfs.fd, first)
+        single_id.begin(listener, rootfs.fd, rootfs.owned, first)
 
     supervisor = Supervisor(setup.control, setup.plan, terminal, setup.notes)
     failed = supervisor.start(enter, forked, sockets, begin if single_id is not None else None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,7 +13,9 @@ from ocitool.builder.context.context import Context, Item
 from ocitool.builder.definition import Copy
 from ocitool.builder.mounts import BindMount, CacheMount, RunMount
 from ocitool.builder.solver.copy_digests import CopySource
+from ocitool.builder.solver.keys import chain, key_of
 from ocitool.errors import BuildError
+from ocitool.layer.entry import Entry, Kind
 from ocitool.store.build_cache import Content
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
@@ -20,6 +24,7 @@ Origin: TypeAlias = Callable[[int], tuple[Context | None, tuple[Layer, ...]]]
 """Returns what a vertex came to: a build context, or the layers of a file system."""
 
 _PATTERN = re.compile(r"([*?\[\\])")
+_PLAIN = Entry("", Kind.DIRECTORY, 0o755)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +50,13 @@ class MountSource:
         (item,) = self.files.items(self.files.source(), self.path)
         return item
 
+    def root(self) -> Entry:
+        """Return the attributes of the directory that is mounted; of a file's they are plain."""
+        return _root(self.files, self.item())
+
     def changed(self) -> bool:
         """Say whether the files are no longer those of the cache key."""
-        return self.files.contents() != (self.content,)
+        return _content(self.files) != self.content
 
 
 def mount_sources(
@@ -79,8 +88,46 @@ def _source(mount: RunMount, store: Store, origin: Origin) -> MountSource | None
         context=context,
         layers=layers,
     )
-    contents = files.contents()
-    if len(contents) != 1:  # a pattern that nothing matches is no error of a COPY
+    content = _content(files)
+    if content is None:
         where = mount.source_name or "the build context"
         raise BuildError(f'"{mount.path}": not found', hint=f"looked for in {where}")
-    return MountSource(files=files, path=path, content=contents[0])
+    return MountSource(files=files, path=path, content=content)
+
+
+def _content(files: CopySource) -> Content | None:
+    """Return the digest of the file, or of the directory and its own attributes."""
+    if files.context is not None:
+        return _with_root(files)
+    # To know the attributes of an image's directory its index has to be read.
+    (path,) = files.step.paths
+    key = key_of("mounted", chain(files.layers), path)
+    known = files.store.build_cache.contents(key)
+    if known is None:
+        found = _with_root(files)
+        known = () if found is None else (found,)
+        files.store.build_cache.put_contents(key, known)
+    return known[0] if known else None
+
+
+def _with_root(files: CopySource) -> Content | None:
+    contents = files.contents()
+    if not contents:  # of a pattern that nothing matches, which is no error of a COPY
+        return None
+    (path,) = files.step.paths
+    (item,) = files.items(files.source(), path)
+    root = _root(files, item)
+    kind = f"{contents[0].kind} {root.mode:o} {root.uid}:{root.gid}"
+    return contents[0]._replace(kind=kind)
+
+
+def _root(files: CopySource, item: Item) -> Entry:
+    if not item.is_directory or not item.path:
+        return _PLAIN
+    if files.context is not None:
+        found = os.lstat(f"{files.context.top}/{item.path}")
+        return _PLAIN._replace(mode=stat.S_IMODE(found.st_mode), mtime=found.st_mtime_ns)
+    from ocitool.image.image_fs import LayeredTree
+
+    there = LayeredTree(files.store.layers, files.layers).tree.get(item.path)
+    return _PLAIN if there is None else there.entry._replace(path="")

@@ -69,7 +69,7 @@ def _run(control: _socket.socket, plan: Plan, tree: Tree, proc: int) -> Message:
         dev = tree.directory("dev")
         nodes = contents.fill_dev(dev)
         for mount in plan["mounts"]:
-            if mount["type"] not in memory_files.TYPES:
+            if mount["type"] not in memory_files.TYPES and not mount["movable"]:
                 contents.copy_scripts(mount["source"], dev, mount["target"].removeprefix("/dev/"))
         proc_directory = tree.directory("proc")
         contents.fill_proc(proc_directory)
@@ -78,7 +78,9 @@ def _run(control: _socket.socket, plan: Plan, tree: Tree, proc: int) -> Message:
     with step("mount volumes"):
         tree.close_off(proc_directory)
         for mount in plan["mounts"]:
-            if mount["type"] in memory_files.TYPES:
+            if mount["movable"]:
+                tree.move(mount)
+            elif mount["type"] in memory_files.TYPES:
                 tree.place(mount)
     answers = ProcFiles(proc, Root(tree.path, tree.fd), nodes=nodes)
     terminal = _terminal(*plan["terminal_size"]) if plan["terminal"] else None

@@ -30,12 +30,13 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class _Replacement:
     """A name in an open directory, and the name under which what it had is kept, or ""."""
 
-    __slots__ = ("kept", "name", "parent")
+    __slots__ = ("kept", "name", "origin", "parent")
 
     def __init__(self, parent: int, name: str, kept: str) -> None:
         self.parent = parent
         self.name = name
         self.kept = kept
+        self.origin: tuple[str, os.stat_result] | None = None  # where it was moved from, and what
 
 
 class Tree:
@@ -51,6 +52,7 @@ class Tree:
         self._made: list[tuple[str, os.stat_result]] = []
         self._points = MountPoints(self.fd, mounting=False)
         self._secret: list[int] = []
+        self._moved: dict[str, str] = {}  # targets by their sources
 
     def directory(self, name: str) -> int:
         """Replace the entry *name* of the root by an empty directory; return that, open."""
@@ -89,12 +91,34 @@ class Tree:
             flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             self._secret.append(os.open(name, flags, dir_fd=parent))
 
+    def move(self, plan: MountPlan) -> None:
+        """Move a directory or file into the tree until `restore`, where others would mount it.
+
+        What is there already, for another target, gets a link.
+        """
+        path, _, name = plan["target"].rstrip("/").rpartition("/")
+        found = self._points.open(path, directory=True)
+        parent = os.open(".", _DIRECTORY, dir_fd=found)
+        os.close(found)
+        source = plan["source"]
+        with _TimesKept(parent):
+            self._move_aside(parent, name)
+            if source in self._moved:
+                os.symlink(self._moved[source], name, dir_fd=parent)
+                return
+            identity = os.lstat(source)
+            os.rename(source, name, dst_dir_fd=parent)
+        self._moved[source] = plan["target"]
+        self._replacements[-1].origin = (source, identity)
+
     def restore(self) -> None:
         """Remove the replacements, and move what was there before back."""
         for fd in self._secret:
             os.ftruncate(fd, 0)
         for each in reversed(self._replacements):
             with _TimesKept(each.parent):
+                if each.origin is not None:
+                    _return(each.parent, each.name, *each.origin)
                 _remove(each.parent, each.name)
                 if each.kept:
                     self._move_back(each)
@@ -153,6 +177,15 @@ class _TimesKept:
     def __exit__(self, *_: object) -> None:
         times = (self._state.st_atime_ns, self._state.st_mtime_ns)
         os.utime(self._directory, ns=times)
+
+
+def _return(parent: int, name: str, source: str, identity: os.stat_result) -> None:
+    """Move what came from *source* back, unless the program has moved or removed it."""
+    try:
+        if os.path.samestat(identity, os.lstat(name, dir_fd=parent)):
+            os.rename(name, source, src_dir_fd=parent)
+    except FileNotFoundError:
+        return
 
 
 def _write(parent: int, name: str, content: bytes) -> None:

@@ -53,6 +53,7 @@ class Rootfs:
         self._cgroup = cgroup
         self._notes = notes
         self.null = -1
+        self.owned: list[int] = []  # roots of the mounts whose files have the container's owners
         # All sources are opened before the root is attached: a volume of "/" is the host's.
         first, *others = [(each, mounts.make(each)) for each in plan["rootfs"]]
         self._volumes = [
@@ -93,6 +94,8 @@ class Rootfs:
         if os.path.samestat(os.stat(target), os.stat(self.fd)):
             raise Refused(errno.EINVAL, "move_mount", f"{plan['target']} is the root directory")
         self.attach(mounted, target)
+        if plan["owned"]:
+            self.owned.append(mounted)
 
     def _narrow(self, mounted: int, plan: MountPlan) -> int:
         """Return a bind mount of a path within *mounted*, which has to be attached for that."""

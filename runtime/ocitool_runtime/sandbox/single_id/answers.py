@@ -32,7 +32,7 @@ from ocitool_runtime.sandbox.single_id.programs import Programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ocitool_runtime.sandbox.messages import Listener
 
@@ -52,18 +52,20 @@ class SingleId:
         self._setuid = setuid
         self._capabilities = capabilities
         self._listener = self._root = -1
+        self._owned: Sequence[int] = ()
         self._first: Credentials | None = None
         self._handlers: dict[tuple[int, int], Callable[[Call], None]] = {}
         self._begun = _thread.allocate_lock()
         self._begun.acquire()
         _thread.start_new_thread(self._serve, ())
 
-    def begin(self, listener: int, root: int, first: Listener) -> None:
+    def begin(self, listener: int, root: int, owned: Sequence[int], first: Listener) -> None:
         """Answer what comes from the filter's descriptor.
 
-        *root* is the container's root, *first* has the IDs that the program begins with.
+        *root* is the container's root, *owned* are the roots of mounts whose files have its owners,
+        *first* has the IDs that the program begins with.
         """
-        self._listener, self._root = listener, root
+        self._listener, self._root, self._owned = listener, root, owned
         self._first = Credentials.of_user(first.uid, first.gid, first.groups)
         self._begun.release()
 
@@ -82,7 +84,7 @@ class SingleId:
     def _prepare(self) -> None:
         assert self._first is not None
         table = CredentialTable(self._first)
-        lookup = Lookup(self._proc, self._root)
+        lookup = Lookup(self._proc, self._root, self._owned)
         permissions = Permissions(lookup)
         answers = {
             **IdCalls(table, self._capabilities).handlers(),

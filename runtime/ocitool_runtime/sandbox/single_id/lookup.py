@@ -2,8 +2,9 @@
 
 The callers are not trusted.  The kernel looks their paths up from their own root and working
 directory, without magic links, into a descriptor, and only files on the mount of the container's
-root are found: no volume, no /proc.  A program that changes a path meanwhile can only have another
-file of its own container found, which it could have named directly.
+root are found, and on mounts whose files have the same owners: no volume, no /proc.  A program
+that changes a path meanwhile can only have another file of its own container found, which it could
+have named directly.
 
 Runs in: shim.  Imports the standard library alone.
 """
@@ -20,6 +21,10 @@ from ocitool_runtime.sandbox.notify.request import Named, split
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 from ocitool_runtime.sandbox.single_id import ownership
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _LOOK = os.O_PATH | os.O_CLOEXEC
 
 
@@ -29,20 +34,20 @@ class Lookup:
     Its working directory is the shim's /proc, so that `name_of` names open files.
     """
 
-    def __init__(self, proc: int, root: int) -> None:
-        """*proc* is an open /proc, *root* the container's root."""
+    def __init__(self, proc: int, root: int, owned: Sequence[int]) -> None:
+        """*proc* is an open /proc, *root* the container's root; *owned* are roots of mounts."""
         syscalls.unshare(syscalls.CLONE_FS)
         os.umask(0)
         self._proc = proc
         self._root = root
-        self._mount = mount_id(root, proc)
+        self._mounts = {mount_id(each, proc) for each in (root, *owned)}
         self._at_home = os.stat(root)
         os.fchdir(root)
         os.chroot(".")
         os.fchdir(proc)
 
     def find(self, call: Call, named: Named, *, follow: bool) -> int:
-        """Open *named*, with O_PATH; `LeftToKernel` if it is not on the container's root."""
+        """Open *named*, with O_PATH; `LeftToKernel` if it is on another mount."""
         return self._find(call, named.start, named.path, 0 if follow else os.O_NOFOLLOW)
 
     def find_parent(self, call: Call, named: Named) -> tuple[int, bytes]:
@@ -108,7 +113,7 @@ class Lookup:
         except OSError:
             raise LeftToKernel from None
         try:
-            if mount_id(fd, self._proc) != self._mount:
+            if mount_id(fd, self._proc) not in self._mounts:
                 raise LeftToKernel
         except BaseException:
             os.close(fd)

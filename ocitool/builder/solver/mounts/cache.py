@@ -1,0 +1,84 @@
+"""``RUN --mount=type=cache``: directories of the store that stay from build to build.
+
+They are locked by flock(2) while a RUN has them, so that a killed build leaves no lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import AbstractContextManager, ExitStack
+
+from ocitool.builder.mounts import CacheMount
+from ocitool.builder.solver.mounts.making import Made, Making
+from ocitool.builder.solver.mounts.sources import MountSource
+from ocitool.builder.solver.mounts.tree_writer import Sink, write_root, write_source
+from ocitool.errors import BuildError
+from ocitool.layer.entry import Entry, Kind
+from ocitool.store.plain_trees import PlainTrees, cache_name
+from ocitool_runtime.spec import Mount
+
+_NEW = Entry("", Kind.DIRECTORY, 0o755)
+
+
+def cache(making: Making, mount: CacheMount) -> Made:
+    """Mount a cache that `held_caches` has locked."""
+    made = Mount(
+        type="bind",
+        source=making.caches[mount.id],
+        target=mount.target,
+        options=("ro" if mount.readonly else "rw",),
+        owned=True,
+        movable=True,
+    )
+    return Made(mounts=(made,))
+
+
+def held_caches(
+    trees: PlainTrees,
+    mounts: list[tuple[CacheMount, MountSource | None]],
+    stack: ExitStack,
+    *,
+    moves: bool,
+) -> dict[str, str]:
+    """Lock the caches of a RUN until *stack* ends; return their directories by their IDs.
+
+    Two mounts of one ID are one directory.  Locks are taken in the order of the IDs, so that two
+    builds do not wait for each other.  With *moves* a cache is in one container at a time.
+    """
+    found: dict[str, str] = {}
+    for mount, source in sorted(mounts, key=lambda each: each[0].id):
+        if mount.id not in found:
+            found[mount.id] = stack.enter_context(_held(trees, mount, source, moves))
+    return found
+
+
+def _held(
+    trees: PlainTrees, mount: CacheMount, source: MountSource | None, moves: bool
+) -> AbstractContextManager[str]:
+    def write(sink: Sink) -> None:
+        _write(mount, source, sink)
+
+    if mount.sharing == "private":
+        names = (cache_name(mount.id, number) for number in itertools.count())
+        return trees.private_cache(names, write)
+    exclusive = moves or mount.sharing == "locked"
+    return trees.cache(cache_name(mount.id), write, exclusive=exclusive)
+
+
+def _write(mount: CacheMount, source: MountSource | None, sink: Sink) -> None:
+    """Write what a new cache begins with."""
+    root = _NEW if source is None else source.root()
+    root = root._replace(
+        mode=root.mode if mount.mode is None else mount.mode,
+        uid=root.uid if mount.uid is None else mount.uid,
+        gid=root.gid if mount.gid is None else mount.gid,
+    )
+    if source is None:
+        write_root(root, sink)
+        return
+    if not source.item().is_directory:
+        raise BuildError(
+            f'"{mount.path}" is not a directory, and a cache can begin with a directory alone',
+            hint="name the directory as source",
+        )
+    write_source(source, root, sink)
