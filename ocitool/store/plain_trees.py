@@ -195,11 +195,13 @@ def make(layout: Layout, form: str) -> Driver:
 
 
 def forms(layout: Layout) -> list[str]:
-    """Return the names of the drivers that have trees in the store."""
+    """Return the names of the drivers that have trees in the store, which this user may read."""
     try:
-        return sorted(os.listdir(layout.mounts))
+        names = sorted(os.listdir(layout.mounts))
     except FileNotFoundError:
         return []
+    usable = os.R_OK | os.X_OK
+    return [name for name in names if os.access(home(layout, name), usable, effective_ids=True)]
 
 
 def dead_copies(layout: Layout, form: str) -> list[str]:

@@ -38,8 +38,8 @@ def everything(
 ) -> int:
     """Remove unused data
 
-    Removes dangling images (images without a name), the build cache, and all data that nothing
-    else uses.
+    Removes dangling images (images without a name), the build cache with the directories of
+    RUN --mount=type=cache, and all data that nothing else uses.
 
     The filter 'until' selects images created, and cache records last used, before that time.
     Cache records have no labels: with a label filter the build cache is kept.
@@ -93,8 +93,9 @@ def build_cache(
 ) -> int:
     """Remove the build cache
 
-    Removes the records of the build cache, and the data that no image uses.  With the filter
-    'until' only records last used before that time are removed.
+    Removes the records of the build cache, the directories of RUN --mount=type=cache that are not
+    in use, and the data that no image uses.  With the filter 'until' only records and directories
+    last used before that time are removed.
     """
     if parse_filters(filters).by_label:
         raise click.UsageError("records of the build cache have no labels: supported is until")
@@ -166,6 +167,8 @@ def _prune(
     for image_id in done.images:
         write_line(f"Deleted: {image_id}")
     write_line(f"Removed {done.blobs} blobs, {done.layers} layers, {done.cache} cache records")
+    if done.cache_mounts:
+        write_line(f"Removed {done.cache_mounts} cache mounts")
     write_line(f"Total reclaimed space: {human_size(done.size)}")
     return 0
 

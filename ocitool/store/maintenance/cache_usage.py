@@ -49,6 +49,11 @@ def _record(use: CacheUse, kept: Marks, space: Space) -> CacheRecord:
     )
 
 
+def cache_size(store: Store) -> int:
+    """Return the bytes that the records take together and no image uses."""
+    return size_of(cache_records(store, mark(store, cache=False), measure(store)))
+
+
 def prune_records(store: Store, *, until: int | None = None, space: int | None = None) -> int:
     """Remove records; returns how many.  Their content is left to the garbage collection.
 

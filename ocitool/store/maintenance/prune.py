@@ -20,7 +20,8 @@ from ocitool.oci.timestamps import parse_time
 from ocitool.store.drivers import drivers_of, open_driver
 from ocitool.store.full_disk import free_reserve, full_disk
 from ocitool.store.leases import oldest_lease, wait_for_tick
-from ocitool.store.maintenance.cache_usage import prune_records
+from ocitool.store.maintenance.cache_mount_usage import prune_cache_mounts
+from ocitool.store.maintenance.cache_usage import cache_size, prune_records
 from ocitool.store.maintenance.filters import Filters
 from ocitool.store.maintenance.mark import Marks, mark
 from ocitool.store.maintenance.served_stores import require_not_served
@@ -43,7 +44,8 @@ class Pruned:
     blobs: int = 0
     layers: int = 0
     cache: int = 0
-    size: int = 0  # bytes of blobs, layers and indexes
+    cache_mounts: int = 0  # directories of RUN --mount=type=cache
+    size: int = 0  # bytes of blobs, layers, indexes and cache mounts
 
 
 def prune(
@@ -74,9 +76,11 @@ def prune(
         store.refs.drop([entry.digest for entry in gone])
         left = set(store.summaries.ids().values())  # by another manifest an image may stay
         ids = tuple(each for each in before if str(each) not in left)
-        records = 0
+        records, mounts = 0, list[int]()
         if cache and not filters.by_label:
             records = prune_records(store, until=filters.until, space=cache_space)
+            space = None if cache_space is None else max(0, cache_space - cache_size(store))
+            mounts = prune_cache_mounts(store, until=filters.until, space=space)
         marks = mark(store)
         known = {digest.encoded for digest in marks.diffs}
         layers = _sweep_layers(store, lambda chain: chain not in marks.layers, cutoff, whole=True)
@@ -91,7 +95,8 @@ def prune(
         blobs=len(blobs),
         layers=len(layers),
         cache=records,
-        size=sum(blobs) + sum(layers) + sum(indexes),
+        cache_mounts=len(mounts),
+        size=sum(blobs) + sum(layers) + sum(indexes) + sum(mounts),
     )
 
 

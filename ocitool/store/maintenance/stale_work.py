@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ocitool import plugins
+from ocitool.store import plain_trees
 from ocitool.store.atomic import is_locked, remove_dead_files
 from ocitool.store.drivers import MakeDriver, drivers_of, open_driver
 from ocitool.store.full_disk import full_disk
@@ -35,6 +36,11 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
                     if driver is not None:
                         _discard(driver, dead)
             unmount(f"{layout.drivers}/{name}/mounts")
+        for form in plain_trees.forms(layout):
+            if dead := plain_trees.dead_copies(layout, form):
+                with open_driver(lambda name: plain_trees.make(layout, name), form) as driver:
+                    if driver is not None:
+                        _discard(driver, dead)
         remove_dead(layout.tmp)
         if not all(is_locked(f"{layout.containers}/{name}") for name in _names(layout.containers)):
             with layout.lock("containers"):  # a container that is being created has no lock yet
@@ -59,7 +65,9 @@ def _discard(driver: Driver, keys: list[str]) -> None:
 
 def empty_trash(layout: Layout, *, background: bool) -> None:
     """Empty the trash: at once, or if it is large in a process that outlives this one."""
-    paths = [layout.trash, *(f"{layout.drivers}/{name}/trash" for name in drivers_of(layout))]
+    homes = [f"{layout.drivers}/{name}" for name in drivers_of(layout)]
+    homes += [plain_trees.home(layout, form) for form in plain_trees.forms(layout)]
+    paths = [layout.trash, *(f"{home}/trash" for home in homes)]
     full = [path for path in paths if _names(path)]
     if not full:
         return

@@ -11,6 +11,7 @@ from ocitool.store.leases import is_alive, lease_of, oldest_lease
 from ocitool.store.maintenance.mark import mark
 from ocitool.store.maintenance.prune import is_young, orphans
 from ocitool.store.maintenance.served_stores import is_served
+from ocitool.store.plain_trees import dead_copies, forms
 from ocitool.store.store import Store
 
 
@@ -32,6 +33,9 @@ def unreferenced_data(store: Store) -> Iterator[str]:
     indexes = sorted(_indexes(store, kept, cutoff))
     yield from _line("unreferenced layer indexes", indexes)
     yield from _line("directories of processes that have ended", sorted(_dead(store)))
+    for form in forms(store.layout):
+        dead = sorted(dead_copies(store.layout, form))
+        yield from _line("directories for mounts of processes that have ended", dead)
     for name in drivers_of(store.layout):
         yield from _of_driver(store, name, cutoff)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from ocitool.oci.digest import Digest
+from ocitool.store.maintenance.cache_mount_usage import cache_mounts
 from ocitool.store.maintenance.cache_usage import CacheRecord, cache_records
 from ocitool.store.maintenance.mark import Marks, container_layers, mark, mark_image
 from ocitool.store.maintenance.served_stores import is_served
@@ -59,6 +60,7 @@ def usage(store: Store) -> Usage:
     def of_blobs(digests: set[Digest]) -> int:
         return sum(space.blobs.get(digest, 0) for digest in digests)
 
+    mounts = cache_mounts(store)
     others = set(space.blobs) - everything.blobs  # of the build cache, or of nothing
     known = {digest.encoded for digest in kept.diffs}
     unused = {at: size for at, size in space.layers.items() if at.chain_id not in kept.layers}
@@ -90,6 +92,13 @@ def usage(store: Store) -> Usage:
             active=0,
             size=of_blobs(others),
             reclaimable=of_blobs(others),
+        ),
+        Row(
+            kind="Cache mounts",
+            total=len(mounts),
+            active=sum(use.in_use for use in mounts),
+            size=sum(use.size for use in mounts),
+            reclaimable=sum(use.size for use in mounts if not use.in_use),
         ),
     )
     if is_served(store):

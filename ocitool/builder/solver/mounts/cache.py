@@ -22,6 +22,12 @@ _NEW = Entry("", Kind.DIRECTORY, 0o755)
 
 def cache(making: Making, mount: CacheMount) -> Made:
     """Mount a cache that `held_caches` has locked."""
+    if making.moves and mount.readonly:
+        raise BuildError(
+            "RUN --mount=type=cache: this isolation mounts nothing, and cannot keep a cache from"
+            " being written to",
+            hint="leave ro out, or use --isolation namespaces where it works",
+        )
     made = Mount(
         type="bind",
         source=making.caches[mount.id],
