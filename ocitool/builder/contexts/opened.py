@@ -167,7 +167,12 @@ class Contexts(Mapping[str, Context]):
         return Repositories(self._store, self._secrets, agent)
 
     def _of_git(self, text: str, keep_git_dir: str = "", commit_time: bool = False) -> ContextFiles:
-        tree, shown = parse_git(text).tree, shown_git(text)
+        shown = shown_git(text)
+        try:
+            tree = parse_git(text).tree
+        except FormatError as error:
+            error.where = shown
+            raise
         try:
             keep = parse_flag(KEEP_GIT_DIR, keep_git_dir) if keep_git_dir else False
         except FormatError as error:  # BuildKit ignores it

@@ -42,7 +42,7 @@ class Checkout:
         try:
             self._run("checkout", "--quiet", "--force", "--detach", commit)
         except GitFailed as failure:
-            raise fetch_error(failure, "checkout remote", self._access.shown) from failure
+            raise fetch_error(failure, "checkout remote", self._access) from failure
         if self._tree.submodules and os.path.lexists(f"{self._top}/.gitmodules"):
             self._submodules()
         self.commit_time = int(self._run("show", "--no-patch", "--format=%ct", commit))
@@ -72,7 +72,7 @@ class Checkout:
             self._fetch_objects(resolved)
             return self._run("rev-parse", "--verify", f"{resolved.object}^{{commit}}").strip()
         except GitFailed as failure:
-            raise fetch_error(failure, "fetch remote", self._access.shown) from failure
+            raise fetch_error(failure, "fetch remote", self._access) from failure
 
     def _fetch_objects(self, resolved: Resolved) -> None:
         fetch = ["fetch", "--quiet", "--no-tags", "--force"]
@@ -115,7 +115,7 @@ class Checkout:
                 shutil.rmtree(f"{self._top}/.git/modules", ignore_errors=True)
                 self._reach(*update)
         except GitFailed as failure:
-            error = fetch_error(failure, "update submodules for", self._access.shown)
+            error = fetch_error(failure, "update submodules for", self._access)
             error.hint = error.hint or "submodules=false in the query of the URL leaves them out"
             raise error from failure
 

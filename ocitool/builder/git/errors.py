@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from ocitool.builder.git.access import Access
 from ocitool.builder.git.program import GitFailed
 from ocitool.errors import BuildError
 
+_ASKED: Final = "could not read username"  # git would ask for it now
 #: Words of git, ssh and curl, in lower case, and what to do where they occur.
 _HINTS: Final = (
     (
-        ("could not read username", "authentication failed", "error: 401", "error: 403"),
+        (_ASKED, "authentication failed", "error: 401", "error: 403"),
         "if the repository is private, pass a token: --secret id=GIT_AUTH_TOKEN,env=NAME",
     ),
     (
@@ -34,7 +36,16 @@ _HINTS: Final = (
         "check the URL; a private repository may need --secret id=GIT_AUTH_TOKEN,env=NAME",
     ),
     (
-        ("could not resolve host", "failed to connect", "couldn't connect", "unable to connect"),
+        (
+            "could not resolve host",
+            "failed to connect",
+            "couldn't connect",
+            "unable to connect",
+            "could not resolve hostname",
+            "connection refused",
+            "timed out",
+            "no route to host",
+        ),
         "check the URL and the network",
     ),
     (
@@ -52,15 +63,20 @@ _HINTS: Final = (
 )
 
 
-def fetch_error(failure: GitFailed, doing: str, shown: str) -> BuildError:
-    """Return the error for a command that failed *doing* something with the repository *shown*."""
+def fetch_error(failure: GitFailed, doing: str, access: Access) -> BuildError:
+    """Return the error for a command that failed *doing* something with a repository."""
     said = failure.messages.lower()
     hints = (hint for words, hint in _HINTS if any(word in said for word in words))
-    return BuildError(f"failed to {doing} {shown}: {_cause(failure)}", hint=next(hints, ""))
+    cause = _cause(failure)
+    if _ASKED in said:
+        cause = "the server asks for credentials"
+        if access.config:
+            cause = "the server refuses the credentials"
+    return BuildError(f"failed to {doing} {access.shown}: {cause}", hint=next(hints, ""))
 
 
 def _cause(failure: GitFailed) -> str:
-    """Return the line that says why: the first fatal one, or else the last."""
+    """Return the line that says why: the first fatal one or error, or else the last."""
     lines = [line.strip() for line in failure.messages.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("fatal: ", "error: ", "ssh: "))]
     cause = (fatal or lines[-1:] or ["git failed"])[0]

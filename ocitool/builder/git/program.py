@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from ocitool.errors import BuildError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from ocitool.builder.secrets.agent import Agent
 
 _LARGEST: Final = 256 << 20  # bytes of output: the refs of a repository
+_OLDEST: Final = (2, 31)  # that has GIT_CONFIG_COUNT
 _TAIL: Final = 64 << 10  # bytes of messages that are kept
 _CHUNK: Final = 1 << 16
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -39,6 +42,7 @@ _CONFIG: Final = {
     "gc.auto": "0",
     "init.defaultBranch": "main",
     "maintenance.auto": "false",
+    "safe.directory": "*",  # some file systems show another owner; nothing there is executed
     "pack.threads": "1",  # what a repository that is kept consists of is then the same each time
     "submodule.recurse": "false",
 }
@@ -69,7 +73,7 @@ class Git:
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_ATTR_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ASKPASS": "false",
+            "GIT_ASKPASS": "",  # none, also of other variables
             "SSH_ASKPASS_REQUIRE": "never",
             "GIT_ALLOW_PROTOCOL": "http:https:ssh:git",  # submodules as well
             "GIT_SSH_COMMAND": _SSH,
@@ -94,7 +98,8 @@ class Git:
 
         Raises:
             GitFailed: it ended with another exit code than 0.
-            BuildError: there is no program git, or it wrote more than any repository needs.
+            BuildError: there is no program git, it is too old, or it wrote more than any repository
+                needs.
         """
         program = shutil.which("git")
         if program is None:
@@ -102,6 +107,7 @@ class Git:
                 "the program git is needed for git repositories, and is not installed",
                 hint="install the package git",
             )
+        _require_version(program)
         process = None
         try:
             with _interrupts_waiting():  # or it would be started, and not known
@@ -123,6 +129,20 @@ class Git:
         if code:
             raise GitFailed(messages.decode("utf-8", "replace"))
         return output.decode("utf-8", "surrogateescape")
+
+
+@cache
+def _require_version(program: str) -> None:
+    """Refuse a *program* that does not take configuration from the environment; `BuildError`."""
+    said = subprocess.run(
+        [program, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    ).stdout
+    found = re.search(r"(\d+)\.(\d+)", said)
+    if found and (int(found[1]), int(found[2])) < _OLDEST:
+        raise BuildError(
+            f"git {found[0]} is too old: git {_OLDEST[0]}.{_OLDEST[1]} or newer is needed",
+            hint="install a newer package git",
+        )
 
 
 @contextlib.contextmanager

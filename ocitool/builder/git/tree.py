@@ -136,7 +136,7 @@ class RemoteTree:
             try:
                 listed = self._git().reach("ls-remote", "--symref", "--", url)
             except GitFailed as failure:
-                raise fetch_error(failure, "fetch remote", self.shown) from failure
+                raise fetch_error(failure, "fetch remote", self._access) from failure
             self._refs[url] = Refs.parse(listed)
         try:
             return self._refs[url].find(self._vertex.ref)

@@ -281,3 +281,15 @@ def test_a_trigger_fetches_as_the_line_itself_does(project, server):
     url = server.put("/x", b"text")
     text = f"FROM scratch AS base\nONBUILD ADD {url} /x\nFROM base"
     assert project.build(text).read("x") == "text"
+
+
+def test_user_and_password_are_not_in_progress_nor_in_lines_that_errors_show(project, server):
+    url = server.put("/x", b"x").replace("http://", "http://ann:s3cret@")
+    built = project.build(scratch(f"ADD {url} /x"))
+    shown = url.replace("ann:s3cret", "xxxxx:xxxxx")
+    assert built.executed == [f"ADD {shown} /x"]
+    for line in (f"ADD {url}/gone /x", f"ADD --nope {url} /x", f"COPY {url} /x"):
+        with pytest.raises(OcitoolError) as caught:
+            project.build(scratch(line))
+        assert caught.value.excerpt == (line.replace(url, shown),)
+        assert "s3cret" not in f"{caught.value} {caught.value.hint}"

@@ -61,6 +61,15 @@ def test_git_is_not_installed(project, repository, tmp_path, monkeypatch):
     assert "is not installed" in error.message and error.hint == "install the package git"
 
 
+def test_git_is_too_old(project, repository, tmp_path, monkeypatch):
+    program = tmp_path / "git"
+    program.write_text("#!/bin/sh\necho git version 2.30.2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    error = refused(project, f"ADD {repository.url} /s/")
+    assert error.message == "git 2.30 is too old: git 2.31 or newer is needed"
+
+
 def test_copy_of_a_repository_is_refused(project, repository):
     with pytest.raises(OcitoolError) as caught:
         project.build(scratch(f"COPY {repository.url} /s/"))
@@ -170,7 +179,9 @@ def test_a_default_branch_that_looks_like_an_option(project, repository):
 def test_an_interrupt_ends_git_and_what_it_has_started(project, repository, tmp_path, monkeypatch):
     program, held = tmp_path / "bin/git", tmp_path / "held"
     program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\nexec 3>{held}\nsleep 1000 &\nkill -INT $PPID\nwait\n")
+    program.write_text(
+        f"#!/bin/sh\n[ $1 = version ] && exit\nexec 3>{held}\nsleep 1000 &\nkill -INT $PPID\nwait\n"
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     os.mkfifo(held)
