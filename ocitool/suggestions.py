@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
+_MOST = 500  # names that a variable is compared with
 _FAR = 3  # edits; a name this far away is another name
 
 
@@ -28,22 +30,28 @@ def nearest(word: str, names: Iterable[str]) -> str:
 def nearest_variable(name: str, names: Iterable[str]) -> str:
     """Return the variable that was probably meant by *name*, ``""`` where none is near.
 
-    Their case counts, and any two short names are near: BuildKit's rule, for its messages.
+    Their case counts, and any two short names are near: BuildKit's rule, for its messages.  Of many
+    names only the first ones are looked at.
     """
-    distance, nearby = min(((_distance(name, each), each) for each in names), default=(_FAR, ""))
+    ranked = ((_distance(name, each), each) for each in islice(names, _MOST))
+    distance, nearby = min(ranked, default=(_FAR, ""), key=lambda each: each[0])
     return nearby if distance < _FAR else ""
 
 
 def _distance(one: str, other: str) -> int:
-    """Count the edits between two words (Levenshtein)."""
+    """Count the edits between two words (Levenshtein), as far as `_FAR`.
+
+    So it need not look further from the diagonal, and long words cost little.
+    """
     if abs(len(one) - len(other)) >= _FAR:
         return _FAR
-    row = list(range(len(other) + 1))
+    row = {index: index for index in range(min(_FAR, len(other) + 1))}
     for at, left in enumerate(one, start=1):
-        before, row[0] = row[0], at
-        for index, right in enumerate(other, start=1):
-            before, row[index] = (
-                row[index],
-                min(row[index] + 1, row[index - 1] + 1, before + (left != right)),
-            )
-    return row[-1]
+        first, last = max(0, at - _FAR + 1), min(len(other), at + _FAR - 1)
+        before, row = row, {}
+        for index in range(first, last + 1):
+            replaced = before.get(index - 1, _FAR) + (index == 0 or left != other[index - 1])
+            row[index] = min(before.get(index, _FAR) + 1, row.get(index - 1, _FAR) + 1, replaced)
+        if min(row.values()) >= _FAR:
+            return _FAR
+    return min(row[len(other)], _FAR)

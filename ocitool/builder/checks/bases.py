@@ -33,8 +33,10 @@ def undefined_arg_in_from(
 ) -> None:
     for name in sorted(used.unset):
         if name not in declared:
-            near = nearest_variable(name, declared)
-            linter.warn("UndefinedArgInFrom", span, name, near and f" (did you mean {near}?)")
+            near = linter.suggests and nearest_variable(name, declared)
+            linter.warn(
+                "UndefinedArgInFrom", span, name, f" (did you mean {near}?)" if near else ""
+            )
 
 
 def redundant_target_platform(linter: Linter, origin: From, used: Variables, platform: str) -> None:

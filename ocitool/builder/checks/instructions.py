@@ -27,8 +27,8 @@ def undefined_var(
     """*unset* were used; ARGs without a value are *declared*, and *known* have one."""
     for name in sorted(unset):
         if name not in declared and name not in _NOT_VARIABLES:
-            near = nearest_variable(name, known)
-            linter.warn("UndefinedVar", span, name, near and f" (did you mean ${near}?)")
+            near = linter.suggests and nearest_variable(name, known)
+            linter.warn("UndefinedVar", span, name, f" (did you mean ${near}?)" if near else "")
 
 
 _SECRET: Final = re.compile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ocitool.builder.checks.options import CheckOptions
 from ocitool.builder.checks.rules import RULES
@@ -10,11 +11,16 @@ from ocitool.builder.dockerfile.lines import Span
 from ocitool.errors import BuildError
 from ocitool.progress import CheckWarning
 
+MOST_WARNINGS: Final = 1000
+#: Names that were probably meant are looked for in the first warnings; it takes time.
+_SUGGESTED: Final = 100
+
 
 class Linter:
     """Collects the warnings of the rules that *options* want, and hands each to *warn*.
 
-    It has no text of its own: rules say by name what they found, and `RULES` has the words.
+    It has no text of its own: rules say by name what they found, and `RULES` has the words.  What
+    comes after `MOST_WARNINGS` is not collected: nobody reads it, and it may be without end.
     """
 
     def __init__(
@@ -29,7 +35,7 @@ class Linter:
     def warn(self, rule: str, span: Span, *values: str) -> None:
         """Take note that the lines *span* do not follow *rule*; *values* fill in its detail."""
         known = RULES[rule]
-        if not self.options.wants(known):
+        if not self.options.wants(known) or len(self.warnings) >= MOST_WARNINGS:
             return
         warning = CheckWarning(
             rule=rule,
@@ -41,6 +47,11 @@ class Linter:
         )
         self.warnings.append(warning)
         self._warn(warning)
+
+    @property
+    def suggests(self) -> bool:
+        """Say whether another warning shall name what was probably meant."""
+        return len(self.warnings) < _SUGGESTED
 
     def raise_errors(self) -> None:
         """Raise `BuildError` if there are warnings, and warnings are errors."""

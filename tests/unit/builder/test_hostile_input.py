@@ -8,6 +8,8 @@ from contextlib import suppress
 
 import pytest
 
+from ocitool import BuildOptions, check
+from ocitool.builder.checks.linter import MOST_WARNINGS
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.errors import BuildError, DockerfileError, FormatError
 from tests.fixtures.deadlines import within
@@ -183,3 +185,13 @@ def test_a_context_of_directories_in_each_other_without_end_is_refused(project):
         assert sorted(project.build(scratch("COPY d /x/")).tree) == ["x", "x/d"]
     finally:  # pytest's own way of removing it recurses
         subprocess.run(["rm", "-rf", project.top / "d"], check=True)
+
+
+def test_warnings_without_end_are_not_collected_without_end(tmp_path):
+    known = " ".join(f"A{number:04}=1" for number in range(4000))
+    unknown = " ".join(f"x=$B{number:04}" for number in range(4000))
+    text = f"FROM scratch\nENV {known}\nLABEL {unknown}\n".encode()
+    with within(30):
+        warnings = check(BuildOptions(context=str(tmp_path), dockerfile=text)).warnings
+    assert len(warnings) == MOST_WARNINGS
+    assert "did you mean" in warnings[0].detail and "did you mean" not in warnings[-1].detail
