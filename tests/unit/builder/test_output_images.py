@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ocitool import BuildOptions, build, push
+from ocitool import BuildOptions, build, pull, push
 from ocitool.builder.options import OutputsFailed
 from ocitool.errors import BuildError, OcitoolError
 from ocitool.image.archive.archive import load
+from ocitool.image.transfer import tags_of
 from ocitool.oci.mediatypes import DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST
 from tests.fixtures import images
 from tests.fixtures.servers import served
@@ -244,11 +245,16 @@ def test_a_push_without_the_store_and_one_by_digest(sources, tmp_path):
         assert pushed[:2] == [(f"{name}:1",), (f"{name}:2",)]
         digest = pushed[2][0].partition("@")[2]
         assert digest.startswith("sha256:") and digest != str(result.digest)
-        from ocitool import pull
-        from ocitool.image.transfer import tags_of
-
         assert tags_of(name) == [f"{name}:1", f"{name}:2"]
         assert str(pull(f"{name}@{digest}", into=sources.store).digest) == digest
+
+
+def test_an_image_that_is_pushed_by_digest_is_stored_without_a_name(sources, tmp_path):
+    with served(tmp_path / "served") as (_, address):
+        text = f"type=registry,name={address}/app,push-by-digest=true"
+        result, _ = run(sources, text)
+    assert stored(sources) == {""} and result.tags == ()
+    assert sources.store.find(str(result.image_id)).digest == result.digest
 
 
 def test_one_output_that_fails_stops_no_other(sources, tmp_path):

@@ -154,7 +154,8 @@ def test_without_outputs_the_image_is_stored():
     assert kinds_of(tags=("a", "b")) == [("image", False, ("a", "b"))]
 
 
-def test_push_is_an_output_or_belongs_to_those_of_images():
+def test_push_is_an_output_or_belongs_to_those_of_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert kinds_of(tags=("a",), push=True) == [("image", True, ("a",))]
     assert kinds_of(tags=("a",), push=True, outputs=("type=image",)) == [("image", True, ("a",))]
     assert kinds_of(tags=("a",), push=True, outputs=("type=image,name=b", "out")) == [
