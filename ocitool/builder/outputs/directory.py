@@ -10,7 +10,9 @@ the user who calls it and merges them into the directory.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +27,8 @@ from ocitool.layer.fileio import write_all
 from ocitool.layer.unpack.extract import apply
 from ocitool.layer.whiteouts import Removal
 
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_STAGING: Final = re.compile(r"\.ocitool-[0-9a-f]{8}")
 _OPEN: Final = 0o700  # the bits that moving things in and out of a directory needs
 
 Export = Callable[[Callable[[bytes], object], Callable[[Entry], Entry]], None]
@@ -44,16 +48,34 @@ def export_directory(export: Export, dest: str, *, delete: bool = False) -> tupl
     with _errors_translated(dest), contextlib.ExitStack() as undo:
         if made := _make_missing(dest):
             undo.callback(remove_tree, made)
+        _remove_abandoned(dest)
         staging = os.path.join(dest, f".ocitool-{os.urandom(4).hex()}")
         os.mkdir(staging, 0o700)
         undo.callback(remove_tree, staging)
+        locked = os.open(staging, _DIRECTORY | os.O_NOFOLLOW)
+        undo.callback(os.close, locked)
+        fcntl.flock(locked, fcntl.LOCK_EX)
         staged = _Staged()
         notes = _unpack(export, staged, staging)
         _Merge(os.path.basename(staging), delete=delete).into(staging, dest)
         _finish(dest, staged.directories)
         os.rmdir(staging)
+        os.close(locked)
         undo.pop_all()
         return notes
+
+
+def _remove_abandoned(dest: str) -> None:
+    """Remove what exports have staged in *dest* that were killed: nobody holds its lock."""
+    for name in filter(_STAGING.fullmatch, os.listdir(dest)):
+        path = os.path.join(dest, name)
+        with contextlib.suppress(OSError):  # another's, or locked, or gone
+            fd = os.open(path, _DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(path)
+            finally:
+                os.close(fd)
 
 
 def _make_missing(dest: str) -> str:
@@ -92,14 +114,15 @@ def _unpack(export: Export, staged: _Staged, staging: str) -> tuple[str, ...]:
             except BaseException as error:
                 failed.append(error)
 
-    thread = threading.Thread(target=unpack, name="export")
-    thread.start()
+    thread = threading.Thread(target=unpack, name="export", daemon=True)
     try:
+        thread.start()  # an interrupt while it starts must end it, too
         with contextlib.suppress(BrokenPipeError):  # then unpacking has failed
             export(lambda data: write_all(writer, data), staged.change)
     finally:
         os.close(writer)
-        thread.join()
+        if thread.is_alive():
+            thread.join()
     if failed:
         raise failed[0]
     return found[0]
@@ -114,10 +137,9 @@ class _Merge:
 
     def into(self, source: str, dest: str) -> None:
         """Move everything in the directory *source* into *dest*."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        top = os.open(dest, flags)  # the user's own path may be a link
+        top = os.open(dest, _DIRECTORY)  # the user's own path may be a link
         try:
-            staged = os.open(source, flags | os.O_NOFOLLOW)
+            staged = os.open(source, _DIRECTORY | os.O_NOFOLLOW)
             try:
                 self._directory(staged, top, top=True)
             finally:
@@ -142,8 +164,7 @@ class _Merge:
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=dest)
 
     def _merged(self, name: str, source: int, dest: int) -> None:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-        inner, below = os.open(name, flags, dir_fd=source), -1
+        inner, below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=source), -1
         try:
             below = _open_directory(name, dest)
             self._directory(inner, below)
@@ -157,12 +178,11 @@ class _Merge:
 
 def _open_directory(name: str, dest: int) -> int:
     """Open a directory so that it can be changed; its mode is set when all is in place."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        fd = os.open(name, flags, dir_fd=dest)
+        fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=dest)
     except PermissionError:
         os.chmod(name, _OPEN, dir_fd=dest)
-        return os.open(name, flags, dir_fd=dest)
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=dest)
     mode = stat.S_IMODE(os.fstat(fd).st_mode)
     if mode & _OPEN != _OPEN:
         os.fchmod(fd, mode | _OPEN)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import stat
 import tarfile
+import threading
 
 import pytest
 
@@ -156,6 +158,44 @@ def test_an_error_leaves_the_destination_as_it_was(sources, files, tmp_path, mon
         with pytest.raises(OcitoolError, match="cannot write the files: No space left on device"):
             run(sources, files, str(dest))
     assert listed(top) == before and sorted(os.listdir(tmp_path)) == ["context", "out"]
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, early):
+    def interrupted(sink, change):
+        sink(bytes(1000))
+        raise KeyboardInterrupt
+
+    start = threading.Thread.start
+
+    def interrupted_start(thread):
+        start(thread)
+        raise KeyboardInterrupt
+
+    if early:
+        monkeypatch.setattr(threading.Thread, "start", interrupted_start)
+    (tmp_path / "mine").touch()
+    for dest in (tmp_path, tmp_path / "new/deep"):
+        with pytest.raises(KeyboardInterrupt):
+            directory.export_directory(interrupted, str(dest))
+        assert os.listdir(tmp_path) == ["mine"]
+    assert "export" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_what_a_killed_export_has_left_is_removed_by_the_next_one(sources, files, tmp_path):
+    top = tmp_path / "out"
+    (top / ".ocitool-0123abcd/d").mkdir(parents=True)
+    (top / ".ocitool-0123abcd/d/a").touch()
+    (top / ".ocitool-mine").mkdir()
+    (top / ".ocitool-89abcdef").mkdir()
+    running = os.open(top / ".ocitool-89abcdef", os.O_RDONLY)
+    try:
+        fcntl.flock(running, fcntl.LOCK_EX)
+        run(sources, files, str(top))
+    finally:
+        os.close(running)
+    names = [name for name in os.listdir(top) if name.startswith(".")]
+    assert sorted(names) == [".ocitool-89abcdef", ".ocitool-mine"]
 
 
 def test_a_failed_tar_leaves_nothing(sources, files, tmp_path, monkeypatch):

@@ -7,6 +7,8 @@ import tarfile
 
 import pytest
 
+from ocitool.builder.solver.cache import LocalCache
+from ocitool.builder.squash import retimed, squashed
 from ocitool.image.rootfs_tar import export_tar
 from ocitool.image.store_content import local_image
 from tests.unit.builder.conftest import scratch
@@ -75,9 +77,6 @@ def test_the_base_stays_and_with_all_it_is_squashed_too(sources):
 
 def test_removed_replaced_and_linked_files(sources, changed):
     whole = files_of(sources, "top:1")
-    from ocitool.builder.solver.cache import LocalCache
-    from ocitool.builder.squash import squashed
-
     image = local_image(changed, "top:1")
     layers = squashed(changed, image.layers, 1, cache=LocalCache(changed), created="")
     assert len(layers) == 2 and layers[0] == image.layers[0]
@@ -89,6 +88,27 @@ def test_removed_replaced_and_linked_files(sources, changed):
     assert {"one", "three"} <= {*names} and "two" not in names
     put_squashed(sources, layers)
     assert files_of(sources, "squashed:1") == whole
+
+
+def test_whiteouts_and_links_keep_their_meaning_with_another_time(sources, changed):
+    whole = files_of(sources, "top:1")
+    image = local_image(changed, "top:1")
+    layers = retimed(changed, image.layers, 1, EPOCH, cache=LocalCache(changed), created="")
+    assert layers[0] == image.layers[0] and len(layers) == 3
+    assert {member.mtime for each in layers[1:] for member in members(plain(changed, each))} == {
+        EPOCH
+    }
+    put_squashed(sources, layers)
+    before, after = members(whole), members(files_of(sources, "squashed:1"))
+    assert [undated(each) for each in before] == [undated(each) for each in after]
+
+
+def members(tar):
+    return tarfile.open(fileobj=io.BytesIO(tar)).getmembers()
+
+
+def undated(member):
+    return member.name, member.type, member.mode, member.size, member.linkname
 
 
 def plain(store, layer):
