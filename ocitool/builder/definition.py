@@ -76,6 +76,7 @@ class Volume:
     source: str  # absolute path on the host
     target: str  # absolute path in the container
     readonly: bool = False
+    discard: bool = False  # whether what is written to it is lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

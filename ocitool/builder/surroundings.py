@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ocitool.builder.definition import Rights, Surroundings, Volume
 from ocitool.builder.options import BuildOptions
@@ -15,6 +17,9 @@ from ocitool_runtime.words import (
     parse_server,
     parse_ulimits,
 )
+
+if TYPE_CHECKING:
+    from ocitool_runtime.spec import Mount
 
 _HOSTS, _HOSTNAME, _RESOLV = "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"
 
@@ -67,10 +72,34 @@ def _volumes(options: BuildOptions) -> tuple[Volume, ...]:
         return ()
     from ocitool_runtime.volumes import parse_mounts
 
+    plain, discarded = [], []
+    for text in options.volumes:
+        written, discard = _without_discard(text)
+        plain.append(written)
+        discarded.append(discard)
+    mounts = parse_mounts(plain, (), ())
     return tuple(
-        Volume(source=mount.source, target=mount.target, readonly="ro" in mount.options)
-        for mount in parse_mounts(options.volumes, (), ())
+        _volume(text, mount, discard)
+        for text, mount, discard in zip(options.volumes, mounts, discarded, strict=True)
     )
+
+
+def _without_discard(text: str) -> tuple[str, bool]:
+    """Return a volume without podman's option O, and whether it has it."""
+    place, colon, words = text.rpartition(":")
+    found = words.split(",")
+    if ":" not in place or "O" not in found:
+        return text, False
+    rest = ",".join(word for word in found if word != "O")
+    return f"{place}{colon}{rest}" if rest else place, True
+
+
+def _volume(text: str, mount: Mount, discard: bool) -> Volume:
+    readonly = "ro" in mount.options
+    if discard and (readonly or not os.path.isdir(mount.source)):
+        why = "O and ro are mutually exclusive" if readonly else "O is for directories alone"
+        raise BuildError(f"-v {text}: {why}", hint="use ro")
+    return Volume(source=mount.source, target=mount.target, readonly=readonly, discard=discard)
 
 
 def _rights(options: BuildOptions) -> Rights:

@@ -19,7 +19,7 @@ from ocitool_runtime.spec import Mount
 _WITHOUT_EFFECT: Final = ("cached", "consistent", "delegated", "private", "rprivate")
 #: What to use for options of podman.
 _INSTEAD: Final = {
-    "O": "use ro, and copy what is to be changed to a directory of the container",
+    "O": "use ro, and copy what is to be changed; `ocitool build` has it",
     "U": "give the files their owner before, with chown",
 }
 _RELABEL: Final = ("z", "Z")

@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.usefixtures("containers")
 #: Each option, what RUN sees of it, and what is printed.
 SEEN = (
-    ("--volume={volume}:/data:ro", "cat /data/file", "of the host"),
+    ("--volume={volume}/data:/data:O", "echo of the host >> /data/f; cat /data/f", "of the host"),
     ("--cap-drop=ALL", "cat /proc/self/status", "CapEff:\t0000000000000000"),
     ("--security-opt=no-new-privileges", "cat /proc/self/status", "NoNewPrivs:\t1"),
     ("--dns=192.0.2.7", "cat /etc/resolv.conf", "nameserver 192.0.2.7"),
@@ -34,6 +34,7 @@ def build(request, run_cli, tools_context, session_tree, tmp_path):
     top.mkdir(mode=0o755, exist_ok=True)
     for file, text in (("hosts", "of the image\n"), ("file", "of the host\n")):
         (top / file).write_text(text)
+    (top / "data").mkdir(exist_ok=True)
     (top / "Dockerfile").write_text(DOCKERFILE)
     root = (user.home if user else top) / "store"
     how = ("--driver", "vfs", "--isolation", "chroot") if name == "chroot" else ()
@@ -65,6 +66,13 @@ def test_what_run_sees(build):
     words, printed = options(top, name)
     done = run(*words).ok()
     assert [line for line in printed if line not in done.stderr] == [], done.stderr
+
+
+def test_what_is_written_to_the_volume_is_lost(build):
+    name, top, run = build
+    words, _ = options(top, name)
+    run(*words).ok()
+    assert list((top / "data").iterdir()) == []
 
 
 def test_one_digest_for_everybody(build):

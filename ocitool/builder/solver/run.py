@@ -15,6 +15,7 @@ from ocitool.builder.definition import SCRIPTS, Rights, Run
 from ocitool.builder.secrets.masking import Masking
 from ocitool.builder.solver.inputs import Inputs
 from ocitool.builder.solver.mounts.mounts import made
+from ocitool.builder.solver.mounts.volumes import mounted as volumes
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput, wants_streams
@@ -42,9 +43,10 @@ def run(context: StepContext, step: Run, inputs: Inputs) -> Layer:
     with (
         store.layers.prepare(parents, progress) as snapshot,
         _script(step, store.lease().path) as script,
+        volumes(context, step.around.volumes) as shared,
         made(context, step.mounts, inputs.mounted) as mounted,
     ):
-        mounts = (*script, *mounted.mounts)
+        mounts = (*shared, *script, *mounted.mounts)
         sandbox = sandbox_for(step, snapshot.mounts, mounts, mounted.env)
         output = _Output(progress, context.number, lambda: Masking(context.secrets))
         done = _run(context.isolation, sandbox, output, mounted.begun)
@@ -67,18 +69,9 @@ def sandbox_for(
 ) -> Sandbox:
     """Return the sandbox of a RUN on *rootfs*, with *mounts* and the variables *env* beside it."""
     around, maps = step.around, usable_maps()
-    volumes = (
-        Mount(
-            type="bind",
-            source=volume.source,
-            target=volume.target,
-            options=("rbind", "ro" if volume.readonly else "rw"),
-        )
-        for volume in around.volumes
-    )
     sandbox = Sandbox(
         rootfs=rootfs,
-        mounts=(*volumes, *mounts),
+        mounts=mounts,
         args=step.args,
         env=environment({**step.secret_env, **step.env, **env}),
         cwd=step.cwd,

@@ -41,7 +41,7 @@ surroundings = all_of(
     click.option("--no-hosts", is_flag=True, help="Keep the image's /etc/hosts in RUN"),
     click.option("--no-hostname", is_flag=True, help="Keep the image's /etc/hostname in RUN"),
     click.option("-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:OPTIONS]",
-                 help="Bind mount a file or directory of the host in each RUN; options are ro, z"
+                 help="Bind mount a file or directory of the host in each RUN; options are ro, O, z"
                       " and Z"),
     container_options.rights,
     resources.limits,

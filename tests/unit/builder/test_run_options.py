@@ -73,7 +73,6 @@ def test_a_volume_counts_in_the_cache_and_its_content_does_not(tools, volume):
         ("data:/data", "-v data:/data: named and anonymous volumes are not supported"),
         ("/no/such:/data", "-v /no/such:/data: /no/such: no such file or directory"),
         ("/tmp:/data:U", "-v /tmp:/data:U: the option 'U' is not supported"),
-        ("/tmp:/data:O", "-v /tmp:/data:O: the option 'O' is not supported"),
         ("/tmp:/x:/y:/z", "invalid volume specification"),
         ("/tmp:/", "invalid volume specification: '/tmp:/': destination can't be '/'"),
     ],
@@ -94,6 +93,33 @@ def test_capabilities_are_added_and_dropped(tools):
     changed = capabilities(run(tools, line, cap_add=("sys_ptrace",), cap_drop=("CAP_MKNOD",)))
     assert changed == usual & ~(1 << 27) | 1 << 19
     assert capabilities(run(tools, line, cap_drop=("ALL",))) == 0
+
+
+def test_what_is_written_to_a_volume_may_be_lost(tools, volume):
+    lines = (
+        "RUN cat /data/file; echo x > /data/file; touch /data/new; rm -r /data/dir; ls /data",
+        "RUN cat /data/file; ls /data",
+    )
+    (volume / "dir").mkdir()
+    volume.chmod(0o750)
+    built = run(tools, *lines, "RUN stat -c %a /data", volumes=(f"{volume}:/data:O",))
+    assert built.output == "of the host\nfile\nnew\nof the host\ndir\nfile\n750\n"
+    assert sorted(os.listdir(volume)) == ["dir", "file"]
+    assert (volume / "file").read_text() == "of the host\n"
+    assert "data" not in built.tree
+
+
+@pytest.mark.parametrize(
+    ("volume", "message"),
+    [
+        ("/tmp:/data:O,ro", "-v /tmp:/data:O,ro: O and ro are mutually exclusive"),
+        ("/etc/passwd:/data:O", "-v /etc/passwd:/data:O: O is for directories alone"),
+    ],
+)
+def test_what_cannot_be_discarded(project, volume, message):
+    with pytest.raises(BuildError) as caught:
+        project.build("FROM scratch", volumes=(volume,))
+    assert caught.value.message == message
 
 
 def test_rights_count_in_the_cache_and_their_order_does_not(tools):
