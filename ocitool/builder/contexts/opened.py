@@ -17,6 +17,7 @@ from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.contexts.ignore_files import LARGEST, ignore_rules
 from ocitool.builder.contexts.kinds import HEAD, context_kind, is_archive
 from ocitool.builder.contexts.named import NamedContext
+from ocitool.builder.dockerfile.excerpt import without_credentials
 from ocitool.builder.git.reference import KEEP_GIT_DIR, parse_flag, parse_git, shown_git
 from ocitool.builder.secrets.agents import DEFAULT, agent_of_environment
 from ocitool.builder.secrets.secrets import Secrets
@@ -193,6 +194,11 @@ class Contexts(Mapping[str, Context]):
         top = os.path.abspath(path)
         if os.path.isdir(top):
             return ContextFiles(top=top, shown=top)
+        if path.lower().startswith("ftp://"):
+            raise BuildError(
+                f"{_FAILED}{without_credentials(path)}: a URL of FTP is not supported",
+                hint="use http or https, or fetch the archive before the build",
+            )
         if not os.path.lexists(top):
             raise BuildError(
                 f'{_FAILED}path "{path}" not found',

@@ -325,6 +325,12 @@ def test_a_url_that_cannot_be_fetched_is_an_error_without_its_secrets(project, s
     assert "s3cret" not in f"{error} {error.hint}"
 
 
+def test_ftp_is_refused_by_name(project):
+    error = failure(project, context="ftp://ann:s3cret@h/x.tgz")
+    shown = "ftp://xxxxx:xxxxx@h/x.tgz"
+    assert error.message == (f"unable to prepare context: {shown}: a URL of FTP is not supported")
+
+
 @pytest.mark.parametrize("url", ["http://h:port/x", "http://[::1/x", "http:///x"])
 def test_an_invalid_url_is_refused(project, url):
     error = failure(project, context=url)

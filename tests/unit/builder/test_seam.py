@@ -71,7 +71,7 @@ ALLOWED = {
         f"{BUILDER}.context",
         f"{BUILDER}.copy.archive",
         f"{BUILDER}.definition.LocalContext",
-        f"{BUILDER}.dockerfile.values",
+        f"{BUILDER}.dockerfile",
         f"{BUILDER}.frontend.http_files",
         f"{BUILDER}.frontend.named_contexts",
         f"{BUILDER}.git",
