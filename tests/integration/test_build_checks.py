@@ -45,6 +45,7 @@ def test_a_build_lists_what_the_checks_found_at_its_end(build):
     full = build(FAULTY, before=("--debug",)).ok().stderr
     assert " 2 warnings found:\n - LegacyKeyValueFormat: " in full
     assert (
+        "Variables should be defined before their use\n"
         "More info: https://docs.docker.com/go/dockerfile/rule/undefined-var/\n"
         "   6 | >>> LABEL c=$NONE d=e\n" in full
     )

@@ -115,11 +115,14 @@ class Renderer:
 
 def check_lines(checks: Sequence[CheckWarning], *, full: bool) -> Iterator[str]:
     """Yield what is shown of build checks, in the order of the lines; *full* adds the lines."""
+    from ocitool.builder.checks.rules import RULES
+
     count = "1 warning" if len(checks) == 1 else f"{len(checks)} warnings"
     yield f" {count} found{'' if full else ' (use --debug to expand)'}:"
     for check in sorted(checks, key=lambda check: (check.file, check.line)):
         yield one_line(shortened(f" - {check.rule}: {check.detail} ({check.file}:{check.line})"))
         if full:
+            yield RULES[check.rule].description
             if check.url:
                 yield f"More info: {check.url}"
             for number, line in enumerate(check.excerpt, start=check.line):

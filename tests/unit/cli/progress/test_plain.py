@@ -23,6 +23,7 @@ from ocitool.cli.progress.renderer import Quiet
 from ocitool.errors import FormatError, OcitoolError, StepFailed
 from ocitool.progress import (
     SILENT,
+    CheckWarning,
     Event,
     Notice,
     StepErred,
@@ -140,6 +141,56 @@ def test_warnings_of_a_build_come_once_at_the_end() -> None:
 
 def test_other_warnings_come_at_once() -> None:
     assert plain(WARNING, Notice(text="later"), WARNING) == f"{WARNED}later\n"
+
+
+CHECKS = (
+    CheckWarning(
+        rule="UndefinedVar",
+        url="https://docs.docker.com/go/dockerfile/rule/undefined-var/",
+        detail="Usage of undefined variable '$A\x1b[2J'",
+        file="Dockerfile",
+        line=9,
+        excerpt=("RUN x \\", "  $A"),
+    ),
+    CheckWarning(
+        rule="InvalidBaseImagePlatform",
+        url="",
+        detail="Base image x was pulled",
+        file="Dockerfile",
+        line=1,
+        excerpt=("FROM x",),
+    ),
+)
+
+
+def test_checks_come_at_the_end_in_the_order_of_their_lines() -> None:
+    assert plain(*CHECKS, Notice(text="careful", level="warning"), build=True) == (
+        "warning: careful\n"
+        "\n"
+        " 2 warnings found (use --debug to expand):\n"
+        " - InvalidBaseImagePlatform: Base image x was pulled (Dockerfile:1)\n"
+        " - UndefinedVar: Usage of undefined variable '$A\\u001b[2J' (Dockerfile:9)\n"
+    )
+
+
+def test_debug_shows_the_lines_of_a_check() -> None:
+    assert plain(*CHECKS[:1], debug=True, build=True) == (
+        "\n"
+        " 1 warning found:\n"
+        " - UndefinedVar: Usage of undefined variable '$A\\u001b[2J' (Dockerfile:9)\n"
+        "Variables should be defined before their use\n"
+        "More info: https://docs.docker.com/go/dockerfile/rule/undefined-var/\n"
+        "   9 | >>> RUN x \\\n"
+        "  10 | >>>   $A\n"
+        "\n"
+    )
+
+
+def test_quiet_shows_no_checks() -> None:
+    stream = io.StringIO()
+    with Quiet(stream, build=True) as sink:
+        sink.emit(CHECKS[0])
+    assert stream.getvalue() == ""
 
 
 def test_debug_notices_only_when_asked_for() -> None:

@@ -21,6 +21,7 @@ from ocitool.cli.progress.rows import rows_of
 from ocitool.cli.progress.state import ProgressState
 from ocitool.cli.progress.tty import Tty
 from ocitool.progress import (
+    CheckWarning,
     Event,
     Notice,
     StepErred,
@@ -166,6 +167,24 @@ def test_warnings_come_below_the_last_rows() -> None:
     assert last.split() == ["=>", "A", "0.0s"]
     assert warning == "warning: [bold]odd"
     assert "hello\n" in text
+
+
+def test_checks_come_below_the_last_rows() -> None:
+    check = CheckWarning(
+        rule="MaintainerDeprecated",
+        url="",
+        detail="Maintainer instruction is deprecated",
+        file="Dockerfile",
+        line=2,
+        excerpt=("MAINTAINER x",),
+    )
+    text = drawn(StepStarted(step=1, name="a"), check, StepFinished(step=1, seconds=0.1))
+    lines = text.splitlines()
+    assert lines[-3:] == [
+        "",
+        " 1 warning found (use --debug to expand):",
+        " - MaintainerDeprecated: Maintainer instruction is deprecated (Dockerfile:2)",
+    ]
 
 
 def test_nothing_is_drawn_when_nothing_happens() -> None:
