@@ -21,4 +21,5 @@ pytest_plugins = (
     "tests.fixtures.networks",
     "tests.fixtures.git_server",
     "tests.fixtures.proot",
+    "tests.fixtures.isolated_builds",
 )

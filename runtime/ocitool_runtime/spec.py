@@ -120,6 +120,7 @@ class Sandbox:
     resources: Resources = field(default_factory=Resources)
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
     gid_maps: tuple[IdMap, ...] = ()
+    withheld: tuple[str, ...] = ()  # variables of the caller that no process of it inherits
     owners_aside: bool = False  # single-ID mode: owners are in ownership override xattrs
 
 

@@ -6,6 +6,7 @@ What uses them has a `Secrets`: ``secrets.read("token")`` is a value, and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -35,6 +36,11 @@ class Secrets:
     def read(self, name: str) -> bytes | None:
         """Return the value of the secret *name*; None without such a secret."""
         return self._values.get(name)
+
+    def variables(self, environ: Mapping[bytes, bytes]) -> tuple[str, ...]:
+        """Return the names of the variables in *environ* that have one of the values."""
+        values = {value for value in self._values.values() if value}
+        return tuple(os.fsdecode(name) for name, value in environ.items() if value in values)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the IDs."""

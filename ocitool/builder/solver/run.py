@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ocitool.builder.definition import SCRIPTS, Rights, Run
@@ -48,6 +49,7 @@ def run(context: StepContext, step: Run, inputs: Inputs) -> Layer:
     ):
         mounts = (*shared, *script, *mounted.mounts)
         sandbox = sandbox_for(step, snapshot.mounts, mounts, mounted.env)
+        sandbox = replace(sandbox, withheld=context.secrets.variables(os.environb))
         output = _Output(progress, context.number, lambda: Masking(context.secrets))
         done = _run(context.isolation, sandbox, output, mounted.begun)
         for warning in done.warnings:

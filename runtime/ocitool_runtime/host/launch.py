@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 from _socket import socket
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from ocitool.errors import SandboxError, SandboxUnavailable
@@ -48,10 +49,11 @@ def spawn(
     streams: tuple[Any, Any, Any],
     pass_fds: tuple[int, ...] = (),
     code: str = SHIM,
+    env: Mapping[str, str] | None = None,
 ) -> Shim:
     """Spawn a shim that executes *code*, and dies when its control socket is closed.
 
-    ``streams`` are as `subprocess.Popen` takes them.  Raises SandboxError.
+    ``streams`` and ``env`` are as `subprocess.Popen` takes them.  Raises SandboxError.
     """
     if not sys.executable:
         raise SandboxUnavailable(
@@ -81,6 +83,7 @@ def spawn(
             stdout=streams[1],
             stderr=streams[2],
             pass_fds=(theirs.fileno(), memory, *pass_fds),
+            env=env,
             start_new_session=True,  # Ctrl-C is forwarded by us, not by the terminal
             cwd="/",
         )

@@ -91,13 +91,14 @@ def make_plan(sandbox: Sandbox, network_helper: Sequence[str] = ()) -> Plan:
         cgroup_parent=sandbox.resources.parent,
         cgroup_limits=cgroup_limits(sandbox.resources),
         init=sandbox.init,
+        withheld=list(sandbox.withheld),
         umask=sandbox.umask,
         shm_size=sandbox.shm_size,
     )
 
 
 def _check(sandbox: Sandbox) -> None:
-    for name in ("args", "env", "groups", "hosts", "dns", "capabilities"):
+    for name in ("args", "env", "withheld", "groups", "hosts", "dns", "capabilities"):
         if isinstance(getattr(sandbox, name), str):  # which is a sequence of strings, too
             raise SandboxError("expected a sequence of strings, got a string", where=name)
     if not sandbox.args:

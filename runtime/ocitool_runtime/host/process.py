@@ -35,7 +35,8 @@ def start(
     if plan["terminal"]:
         streams = (-3, -3, -3)  # subprocess.DEVNULL
     sockets = tuple(mount["socket"] for mount in plan["mounts"] if mount["socket"] >= 0)
-    shim = spawn(mode, plan, streams=streams, pass_fds=sockets, code=code)
+    env = {name: os.environ[name] for name in os.environ if name not in plan["withheld"]}
+    shim = spawn(mode, plan, streams=streams, pass_fds=sockets, code=code, env=env)
     try:
         message, fds = converse(shim, maps)
         if not isinstance(message, Started):

@@ -92,5 +92,6 @@ class Plan(TypedDict):
     cgroup_parent: str  # the cgroup in which the sandbox's is made; "": the caller's
     cgroup_limits: list[CgroupLimitPlan]
     init: bool
+    withheld: list[str]
     umask: int
     shm_size: int
