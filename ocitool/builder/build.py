@@ -112,6 +112,10 @@ def _build(
         progress=progress,
         compress=compress,
     ).solve()
+    if options.ignored_paths:
+        from ocitool.builder.ignored_paths import require_unchanged
+
+        require_unchanged(store, definition, solution, options.ignored_paths)
     if options.secrets and options.secret_scan:
         from ocitool.builder.secret_scan import scan
 

@@ -51,6 +51,7 @@ class BuildOptions:
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     created_annotation: bool = False  # whether the manifest has the time of creation, too
     omit_history: bool = False  # the image has no history, not even that of its base
+    ignored_paths: tuple[str, ...] = ()  # an error if a step changes anything beneath these
     no_cache: bool = False
     cache_ttl: float | None = None  # seconds; older records of the cache are not used
     no_cache_filter: tuple[str, ...] = ()  # names of stages to build without the cache

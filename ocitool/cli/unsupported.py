@@ -154,7 +154,6 @@ _KANIKO: Final = {
         ("--credential-helpers", "--azure-container-registry-config"),
         "name credential helpers in config.json, as docker does",
     ),
-    "--ignore-path": "layers have what steps change and nothing of this container: leave it out",
     "--initial-fs-unpacked": "the file system of the container is not used",
     "--materialize": "use `ocitool build --output DIR`",
     "--push-ignore-immutable-tag-errors": "push another tag",

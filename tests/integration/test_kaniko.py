@@ -156,6 +156,17 @@ def test_a_reproducible_image_has_one_digest(executor, context, tmp_path):
     assert len(digests) == 1
 
 
+def test_an_ignored_path_is_an_error_only_if_a_step_changes_it(executor, context):
+    words = ("--no-push", "--cache")
+    digest = executor(*words).stdout
+    assert executor(*words, "--ignore-path=/fg", "--ignore-path=/x").stdout.count(digest) == 1
+    done = executor(*words, "--ignore-path=/g/", code=1)
+    assert "Dockerfile:3: the layer has /g, which is to be ignored" in done.stderr
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY f /var/run/x/\n")
+    assert "has /var/run" in executor(*words, "--ignore-var-run", code=1).stderr
+    executor(*words, "--ignore-var-run=false")
+
+
 def test_one_snapshot_is_one_layer(executor, run_cli, store_root):
     executor("--no-push", "-d", "app:1")
     assert len(manifest(run_cli, store_root, "app:1")["RootFS"]["Layers"]) == 2

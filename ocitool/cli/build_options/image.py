@@ -95,6 +95,7 @@ config = all_of(
         "--created-annotation", is_flag=True,
         help="Annotate the manifest with the time of creation",
     ),
+    click.option("--ignore-path", "ignored_paths", multiple=True, hidden=True),  # kaniko's
     click.option(
         "--omit-history", is_flag=True,
         help="Omit the history from the image, with the base image's",

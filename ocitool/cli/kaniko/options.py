@@ -21,7 +21,6 @@ ACCEPTED: Final[dict[str, bool | None]] = {
     "--cleanup": None,
     "--compressed-caching": None,
     "--force": None,
-    "--ignore-var-run": False,
     "--log-timestamp": None,
     "--no-push-cache": None,
     "--pre-cleanup": None,
@@ -31,10 +30,7 @@ ACCEPTED: Final[dict[str, bool | None]] = {
     "--use-new-run": None,
 }
 #: What is said of another value.
-_OTHERWISE: Final = {
-    "--cache-run-layers": "use --cache=false to execute all steps",
-    "--ignore-var-run": "what RUN writes to /var/run is part of the layer: leave it out",
-}
+_OTHERWISE: Final = {"--cache-run-layers": "use --cache=false to execute all steps"}
 
 
 def _accepted(name: str) -> Callable[[Any], Any]:
@@ -102,6 +98,9 @@ result = all_of(
     click.option("--snapshot-mode", "--snapshotMode", default="full", expose_value=False,
                  type=click.Choice(["full", "redo", "time"]),
                  help="Accepted: content is compared, whatever the times"),
+    _several("--ignore-path", metavar="PATH", help="Fail if a layer would have anything there"),
+    click.option("--ignore-var-run", cls=OptionalValue, bare="true", type=click.BOOL,
+                 default=False, metavar="BOOL", help="As --ignore-path /var/run"),
     click.option("--compression", type=click.Choice(["gzip", "zstd"]),
                  help="Compression of layers"),
     click.option("--compression-level", type=int, default=-1, metavar="LEVEL",

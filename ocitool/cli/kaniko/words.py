@@ -72,6 +72,8 @@ def _image(given: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
             yield from (option, value)
     if given["compression_level"] >= 0:
         yield from ("--compression-level", str(given["compression_level"]))
+    for path in (*given["ignore_path"], *["/var/run"] * given["ignore_var_run"]):
+        yield from ("--ignore-path", path)
     if given["single_snapshot"]:
         yield "--squash"
     if given["reproducible"]:

@@ -90,6 +90,11 @@ TAG = ["--tag", "example.com/a:1", "--push"]
             ],
         ),
         (
+            ("--no-push", "-c", "/c", "--ignore-path=/x", "--ignore-var-run=true"),
+            ["--file", "/c/Dockerfile", "--ignore-path", "/x", "--ignore-path", "/var/run",
+             "--", "/c"],
+        ),
+        (
             ("--no-push", "-c", "/c", "--push-retry=2", "--image-download-retry", "5",
              "--insecure-pull", "--skip-default-registry-fallback"),
             [
@@ -178,7 +183,6 @@ def test_a_dockerfile_that_is_here_comes_before_that_of_the_context(tmp_path, mo
         ((*D, "--git", "depth=1"), {}, "--git depth=1 is not supported"),
         ((*D, "--git", "insecure-skip-tls=true"), {}, "--git insecure-skip-tls=true is not supp"),
         ((*D, "--cache-run-layers=false"), {}, "--cache-run-layers=false is not supported"),
-        ((*D, "--ignore-var-run"), {}, "--ignore-var-run=true is not supported"),
         ((*D, "--no-push=maybe"), {}, "invalid argument 'maybe' for --no-push"),
         ((*D, "--snapshot-mode=fast"), {}, "'fast' is not one of 'full', 'redo', 'time'"),
     ],
