@@ -107,6 +107,15 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device of the host that a command is given, by its name in CDI."""
+
+    name: str  # vendor/class=device
+    required: bool = False  # otherwise it may be missing
+    allowed: bool = False  # whether the caller allows it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A command, executed on the file system of ``base``."""
 
@@ -118,6 +127,8 @@ class Run:
     user: str
     around: Surroundings = field(default_factory=Surroundings)
     script: str = ""  # content of the program that ``args[-1]`` names, below `SCRIPTS`
+    insecure: bool = False  # with all capabilities, and without a seccomp filter
+    devices: tuple[Device, ...] = ()
     mounts: tuple[RunMount, ...] = ()  # in the order in which they are written
     #: Set for the command, without being a part of the cache key.
     secret_env: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -20,6 +20,7 @@ from ocitool.builder.contexts.named import NamedContext, named_contexts
 from ocitool.builder.contexts.opened import ContextFiles, Contexts
 from ocitool.builder.definition import Surroundings
 from ocitool.builder.dockerfile.values import is_http
+from ocitool.builder.entitlements import parse_entitlements
 from ocitool.builder.frontend.frontend import Arguments
 from ocitool.builder.frontend.variables import EPOCH
 from ocitool.builder.git.reference import KEEP_GIT_DIR
@@ -196,6 +197,7 @@ def arguments(
             for name, found in named_contexts(options.build_contexts).items()
         },
         around=around,
+        entitlements=parse_entitlements(options.allow),
         ignored=ignored_by(rules),
     )
 

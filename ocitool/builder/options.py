@@ -69,6 +69,8 @@ class BuildOptions:
     no_hosts: bool = False  # RUN has the image's /etc/hosts
     no_hostname: bool = False  # RUN has the image's /etc/hostname
     volumes: tuple[str, ...] = ()  # "/host:/container[:ro]", of each RUN; in no layer
+    #: What RUN may ask for: "network.host", "security.insecure", "device", "device=NAME".
+    allow: tuple[str, ...] = ()
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     security_opts: tuple[str, ...] = ()  # "no-new-privileges", "seccomp=unconfined"

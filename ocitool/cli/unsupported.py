@@ -135,10 +135,9 @@ _BUILD: Final = {
         ("--mount", "--transient-mount"), "use --volume, or RUN --mount in the Dockerfile"
     ),
     "--all-platforms": _ONE_PLATFORM,
-    "--allow": "a step has no entitlements",
     "--builder": BUILDER["use"],
     "--cpp-flag": "Dockerfiles are not preprocessed: run cpp, and build with -f -",
-    "--device": "a step has the devices of docker's default alone",
+    "--device": "use RUN --device in the Dockerfile, and --allow device",
     "--disable-compression": "use --compression-format uncompressed",
     "--group-add": "a step has the groups of its USER: add them in the Dockerfile",
     "--iidfile-raw": "use --iidfile",

@@ -71,6 +71,16 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRule:
+    """A device that the program may open; a mount has to show it, too."""
+
+    kind: str  # "c" or "b"
+    major: int
+    minor: int
+    access: str = "rwm"  # read, write, mknod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IdMap:
     """*count* IDs, from *container* inside and from *host* outside (user_namespaces(7))."""
 
@@ -121,6 +131,7 @@ class Sandbox:
     uid_maps: tuple[IdMap, ...] = ()  # empty: no user namespace, for root only
     gid_maps: tuple[IdMap, ...] = ()
     withheld: tuple[str, ...] = ()  # variables of the caller that no process of it inherits
+    devices: tuple[DeviceRule, ...] = ()  # beside those of docker's default
     owners_aside: bool = False  # single-ID mode: owners are in ownership override xattrs
 
 

@@ -58,6 +58,14 @@ def test_each_option_for_the_dockerfile_has_a_row_and_its_tests() -> None:
         assert (TOP / "tests/unit/builder" / name).is_file()
 
 
+def test_each_flag_of_run_has_a_row_and_its_tests() -> None:
+    found = {re.split("[ =`]", first[3:])[0]: name for first, name in rows("Flags of RUN").items()}
+    assert found.keys() == {"mount", "network", "security", "device"}
+    for flag, name in found.items():
+        tests = (TOP / "tests/unit/builder" / name).read_text(encoding="utf-8")
+        assert f"RUN --{flag}=" in tests, f"{name} does not try --{flag}"
+
+
 def test_each_option_for_run_is_tried_by_the_tests_that_its_row_names() -> None:
     parameters = {name: each.name for each in command.params for name in each.opts}
     table = rows("Options for RUN")

@@ -22,6 +22,7 @@ from ocitool.builder.dockerfile.expand import Variables, expand_raw, split_words
 from ocitool.builder.dockerfile.lines import Span, split
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_lines
 from ocitool.builder.dockerfile.values import parse_port, parse_stop_signal
+from ocitool.builder.entitlements import Entitlements
 from ocitool.builder.frontend import history
 from ocitool.builder.frontend.outline import Argument, Used
 from ocitool.builder.frontend.variables import Scope
@@ -47,6 +48,7 @@ class StageState:
     span: Span  # the instruction that is evaluated
     vertex: int = 0  # whose file system the stage has now
     around: Surroundings = field(default_factory=Surroundings)  # of each RUN
+    entitlements: Entitlements = field(default_factory=Entitlements)
     base: ImageConfig | None = None  # None: scratch
     author: str = ""
     history: list[HistoryEntry] = field(default_factory=list)

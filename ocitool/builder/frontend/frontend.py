@@ -25,7 +25,9 @@ from ocitool.builder.definition import (
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.excerpt import without_credentials
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
+from ocitool.builder.entitlements import Entitlements
 from ocitool.builder.frontend import steps
+from ocitool.builder.frontend.entitled import require_entitled
 from ocitool.builder.frontend.evaluate import (
     StageState,
     configure,
@@ -86,6 +88,7 @@ class Arguments:
     #: Images and directories in the place of what is called by their names (`familiar_name`).
     contexts: Mapping[str, str | LocalContext] = field(default_factory=dict, hash=False)
     around: Surroundings = field(default_factory=Surroundings)  # of each RUN
+    entitlements: Entitlements = field(default_factory=Entitlements)
     #: Returns what of a path is excluded from the build context; see `checks.ignored`.
     ignored: Callable[[str], str] = field(default=lambda _: "", hash=False, compare=False)
 
@@ -195,6 +198,7 @@ class _Frontend:
 
     def define(self) -> Definition:
         target = self.evaluate()
+        require_entitled(self._graph, self._around.network, self._arguments.entitlements)
         state = self._done[target.index]
         base = state.base
         return Definition(
@@ -286,6 +290,7 @@ class _Frontend:
             platform=platform,
             run=run,
             around=self._around,
+            entitlements=self._arguments.entitlements,
             base=base,
             vertex=vertex,
         )

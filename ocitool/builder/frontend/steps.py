@@ -7,14 +7,22 @@ from dataclasses import replace
 
 from ocitool.builder.checks import instructions as checks
 from ocitool.builder.chown_chmod import parse_chmod
-from ocitool.builder.definition import SCRIPTS, Copy, GitTree, HttpFile, Run, Surroundings, Workdir
+from ocitool.builder.definition import (
+    SCRIPTS,
+    Copy,
+    Device,
+    GitTree,
+    HttpFile,
+    Run,
+    Surroundings,
+    Workdir,
+)
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.builder.frontend import history
 from ocitool.builder.frontend.evaluate import StageState
 from ocitool.builder.frontend.mounts import SourceOf, agent_socket, run_mounts
 from ocitool.builder.frontend.remotes import fetched
-from ocitool.errors import FormatError
 
 
 def run(state: StageState, instruction: do.Run, source_of: SourceOf) -> tuple[Run, str]:
@@ -27,9 +35,6 @@ def run(state: StageState, instruction: do.Run, source_of: SourceOf) -> tuple[Ru
     if instruction.heredocs and instruction.command.args[0].startswith("#!"):
         script = instruction.command.args[0]
         args = (*state.shell, f"{SCRIPTS}/{instruction.heredocs[0].name}")
-    if instruction.insecure or instruction.devices:
-        flag = "security=insecure" if instruction.insecure else "device"
-        raise FormatError(f"--{flag} is not supported", hint="RUN is always sandboxed")
     mounts = run_mounts(state, instruction, source_of)
     state.used.note(mounts, instruction.span)
     vertex = Run(
@@ -41,6 +46,15 @@ def run(state: StageState, instruction: do.Run, source_of: SourceOf) -> tuple[Ru
         user=state.run.user,
         around=_around(state, instruction),
         script=script,
+        insecure=instruction.insecure,
+        devices=tuple(
+            Device(
+                name=device.name,
+                required=device.required,
+                allowed=state.entitlements.allow_device(device.name),
+            )
+            for device in instruction.devices
+        ),
         mounts=mounts,
         secret_env=state.scope.proxies(),
     )

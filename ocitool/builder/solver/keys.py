@@ -87,7 +87,12 @@ def _mounts(step: Run, mounted: Sequence[Content | None]) -> list[Any]:
             fields.pop(name, None)
         shown = None if content is None else list(content)
         found.append([type(mount).__name__, fields, shown])
-    return [["mounts", *found]] if found else []
+    inputs: list[Any] = [["mounts", *found]] if found else []
+    if step.insecure:
+        inputs.append("insecure")
+    if step.devices:
+        inputs.append(["devices", *([each.name, each.required] for each in step.devices)])
+    return inputs
 
 
 def contents_key(

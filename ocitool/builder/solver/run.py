@@ -15,10 +15,12 @@ from typing import Final
 from ocitool.builder.definition import SCRIPTS, Rights, Run
 from ocitool.builder.secrets.masking import Masking
 from ocitool.builder.solver.inputs import Inputs
+from ocitool.builder.solver.mounts.cdi import made_devices
+from ocitool.builder.solver.mounts.making import moves
 from ocitool.builder.solver.mounts.mounts import made
 from ocitool.builder.solver.mounts.volumes import mounted as volumes
 from ocitool.builder.solver.step_context import StepContext
-from ocitool.errors import StepFailed
+from ocitool.errors import BuildError, StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput, wants_streams
 from ocitool.store.layer_content import Layer
 from ocitool_runtime.host.idmap import Maps, usable_maps
@@ -41,15 +43,26 @@ def run(context: StepContext, step: Run, inputs: Inputs) -> Layer:
         SandboxError: the sandbox could not be set up.
     """
     store, progress, parents = context.store, context.progress, inputs.parents
+    if step.insecure and moves(context):
+        raise BuildError(
+            "RUN --security=insecure is not supported where no namespaces can be made",
+            hint="use --isolation namespaces where it works",
+        )
     with (
         store.layers.prepare(parents, progress) as snapshot,
         _script(step, store.lease().path) as script,
         volumes(context, step.around.volumes) as shared,
         made(context, step.mounts, inputs.mounted) as mounted,
     ):
-        mounts = (*shared, *script, *mounted.mounts)
-        sandbox = sandbox_for(step, snapshot.mounts, mounts, mounted.env)
-        sandbox = replace(sandbox, withheld=context.secrets.variables(os.environb))
+        devices = made_devices(context, step.devices)
+        mounts = (*shared, *script, *devices.mounts, *mounted.mounts)
+        sandbox = sandbox_for(step, snapshot.mounts, mounts, {**devices.env, **mounted.env})
+        sandbox = replace(
+            sandbox,
+            devices=devices.devices,
+            groups=devices.groups,
+            withheld=context.secrets.variables(os.environb),
+        )
         output = _Output(progress, context.number, lambda: Masking(context.secrets))
         done = _run(context.isolation, sandbox, output, mounted.begun)
         for warning in done.warnings:
@@ -89,7 +102,15 @@ def sandbox_for(
         rlimits=around.rlimits,
         resources=around.resources,
     )
-    return maps.applied_to(_entitled(sandbox, around.rights, maps))
+    rights = around.rights
+    if step.insecure:
+        if maps.single:
+            raise BuildError(
+                "RUN --security=insecure is not supported for a user with a single ID",
+                hint="ask root for subordinate IDs, see `ocitool info`",
+            )
+        rights = Rights(added=("CAP_ALL",), seccomp=False)
+    return maps.applied_to(_entitled(sandbox, rights, maps))
 
 
 def _entitled(sandbox: Sandbox, rights: Rights, maps: Maps) -> Sandbox:

@@ -43,6 +43,8 @@ surroundings = all_of(
     click.option("-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:OPTIONS]",
                  help="Bind mount a file or directory of the host in each RUN; options are ro, O, z"
                       " and Z"),
+    click.option("--allow", multiple=True, metavar="ENTITLEMENT",
+                 help="Allow RUN 'network.host', 'security.insecure', 'device' or 'device=NAME'"),
     container_options.rights,
     resources.limits,
     isolation_option,

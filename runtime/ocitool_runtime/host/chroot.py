@@ -102,6 +102,11 @@ def _check(sandbox: Sandbox) -> None:
             "isolation by chroot does not support a size of /dev/shm", where="shm_size",
             hint="use --isolation namespaces",
         )  # fmt: skip
+    if sandbox.devices:
+        raise SandboxError(
+            "isolation by chroot does not support devices", where="devices",
+            hint="use --isolation namespaces",
+        )  # fmt: skip
     if sandbox.resources != Resources():
         raise SandboxError(
             "isolation by chroot does not support limits of resources", where="resources",

@@ -88,6 +88,7 @@ def make_plan(sandbox: Sandbox, network_helper: Sequence[str] = ()) -> Plan:
         notifying=_filter(sandbox, notify=True) if sandbox.seccomp else b"",
         owners_aside=sandbox.owners_aside,
         limits=[_limit(limit) for limit in sandbox.rlimits],
+        devices=[(each.kind, each.major, each.minor, each.access) for each in sandbox.devices],
         cgroup_parent=sandbox.resources.parent,
         cgroup_limits=cgroup_limits(sandbox.resources),
         init=sandbox.init,

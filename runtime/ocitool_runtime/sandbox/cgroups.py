@@ -21,6 +21,8 @@ from ocitool_runtime.sandbox.files import unescaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ocitool_runtime.sandbox.cgroup_limits import Limits
 
 # The v1 controllers that account for a sandbox.
@@ -34,8 +36,14 @@ _ATTEMPTS, _PAUSE = 50, 0.002  # until the kernel has let go of the last process
 class Cgroup:
     """The cgroups of one sandbox, from `enter` to `remove`."""
 
-    def __init__(self, limits: Limits, parent: str = "") -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        parent: str = "",
+        devices: Sequence[tuple[str, int, int, str]] = (),
+    ) -> None:
         self._limits = limits
+        self._devices = list(devices)  # that may be opened beside docker's list
         self._parent = parent  # a path in each hierarchy; "" is this process's own cgroup
         self._name = f"{_PREFIX}{os.getpid()}"
         # Open directories that have a child of our name, and the way back of each: opened before
@@ -116,7 +124,7 @@ class Cgroup:
         made = os.open(self._name, _DIRECTORY, dir_fd=parent)
         try:
             self._limits.set(parent, made, controllers)
-            filtered = _filter_devices(made, controllers)
+            filtered = _filter_devices(made, controllers, self._devices)
             procs = os.open("cgroup.procs", _WRITE, dir_fd=made)
             try:
                 os.write(procs, b"0")
@@ -158,13 +166,15 @@ class Cgroup:
             os.close(outer)
 
 
-def _filter_devices(made: int, controllers: frozenset[str]) -> bool:
+def _filter_devices(
+    made: int, controllers: frozenset[str], further: list[tuple[str, int, int, str]]
+) -> bool:
     """Restrict the devices of a new cgroup, if its hierarchy can; needs CAP_SYS_ADMIN."""
     try:
         if not controllers:
-            device_filter.restrict_v2(made)
+            device_filter.restrict_v2(made, further)
         elif "devices" in controllers:
-            device_filter.restrict_v1(made)
+            device_filter.restrict_v1(made, further)
         else:
             return False
     except OSError:

@@ -15,6 +15,10 @@ import struct
 
 from ocitool_runtime.sandbox import syscalls
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Device = tuple[str, int, int, str]  # "c" or "b", major, minor, what of "rwm" is allowed
+
 # Character devices by major and minor number; -1: every minor.
 ALLOWED = (
     (1, 3),  # null
@@ -31,20 +35,23 @@ _PROG_LOAD, _PROG_ATTACH = 5, 8  # commands of bpf(2)
 _CGROUP_DEVICE = 15  # BPF_PROG_TYPE_CGROUP_DEVICE
 _ATTACH_DEVICE = 6  # BPF_CGROUP_DEVICE
 _ALLOW_MULTI = 2  # what the parent cgroups refuse stays refused
-_READ_OR_WRITE = 2 | 4  # BPF_DEVCG_ACC_READ, BPF_DEVCG_ACC_WRITE
+_READ, _WRITE = 2, 4  # BPF_DEVCG_ACC_READ, BPF_DEVCG_ACC_WRITE
+_READ_OR_WRITE = _READ | _WRITE
 _CHARACTER = 2  # BPF_DEVCG_DEV_CHAR
+_TYPES = {"b": 1, "c": _CHARACTER}  # BPF_DEVCG_DEV_BLOCK
 _DENY = [(0xB7, 0, 0, 0), (0x95, 0, 0, 0)]  # r0 = 0; exit
 _ALLOW = [(0xB7, 0, 0, 1), (0x95, 0, 0, 0)]
 
 
-def restrict_v1(cgroup: int) -> None:
-    """Set the list of an open, empty directory of the v1 controller ``devices``.
+def restrict_v1(cgroup: int, further: list[Device]) -> None:
+    """Set the list, and *further* devices, of an open, empty directory of the v1 controller.
 
     What the parent cgroup does not allow cannot be allowed here, and is left out.  Raises OSError.
     """
     _write(cgroup, "devices.deny", b"a")
     rules: list[tuple[bytes, ...]] = [(b"b *:* m",), (b"c *:* m",)]
     rules += [(_line(device) + b" rwm", _line(device) + b" rw") for device in ALLOWED]
+    rules += [(f"{kind} {major}:{minor} {how}".encode(),) for kind, major, minor, how in further]
     for rule in rules:
         for each in rule:
             try:
@@ -54,9 +61,9 @@ def restrict_v1(cgroup: int) -> None:
                 continue
 
 
-def restrict_v2(cgroup: int) -> None:
-    """Attach the list to an open directory of cgroup v2; raises OSError."""
-    code = b"".join(struct.pack("<BBhi", *row) for row in _program())
+def restrict_v2(cgroup: int, further: list[Device]) -> None:
+    """Attach the list, and *further* devices, to an open directory of cgroup v2; raises OSError."""
+    code = b"".join(struct.pack("<BBhi", *row) for row in _program(further))
     text = ctypes.create_string_buffer(code, len(code))
     license_ = ctypes.create_string_buffer(b"Apache-2.0")
     load = struct.pack(
@@ -84,7 +91,7 @@ def _write(cgroup: int, name: str, text: bytes) -> None:
         os.close(fd)
 
 
-def _program() -> list[tuple[int, int, int, int]]:
+def _program(further: list[Device]) -> list[tuple[int, int, int, int]]:
     """Return the instructions (code, registers, offset, value); r1 is bpf_cgroup_dev_ctx."""
     code = [
         (0x61, 2 | 1 << 4, 0, 0),  # r2 = access << 16 | type
@@ -95,6 +102,12 @@ def _program() -> list[tuple[int, int, int, int]]:
         (0x74, 2, 0, 16),  # r2 = access
         (0x45, 2, 2, _READ_OR_WRITE),  # if mknod(2) alone: allow
         *_ALLOW,
+    ]
+    for kind, major, minor, how in further:
+        refused = (0 if "r" in how else _READ) | (0 if "w" in how else _WRITE)
+        found = [(0x55, 5, 3, minor), (0x45, 2, 2, refused), *_ALLOW]
+        code += [(0x55, 3, 5, _TYPES[kind]), (0x55, 4, 4, major), *found]
+    code += [
         (0x15, 3, 2, _CHARACTER),  # if not a character device: deny
         *_DENY,
     ]

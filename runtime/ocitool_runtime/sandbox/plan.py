@@ -89,6 +89,7 @@ class Plan(TypedDict):
     notifying: bytes  # the filter if the shim answers some calls; empty: it answers none
     owners_aside: bool  # single-ID mode: it answers what needs other IDs
     limits: list[LimitPlan]
+    devices: list[tuple[str, int, int, str]]  # that may be opened beside docker's list
     cgroup_parent: str  # the cgroup in which the sandbox's is made; "": the caller's
     cgroup_limits: list[CgroupLimitPlan]
     init: bool

@@ -140,7 +140,7 @@ def _in_cgroup(setup: _Setup) -> Message:
     """Return the last message: how it ended."""
     limits = Limits(setup.plan["cgroup_limits"])
     # Without fuse-overlayfs, which needs /dev/fuse.
-    cgroup = Cgroup(limits, setup.plan["cgroup_parent"])
+    cgroup = Cgroup(limits, setup.plan["cgroup_parent"], setup.plan["devices"])
     try:
         with step("make a cgroup"):
             refused = cgroup.enter()

@@ -23,6 +23,7 @@ from ocitool.builder.definition import (
     Surroundings,
     Workdir,
 )
+from ocitool.builder.entitlements import Entitlements
 from ocitool.builder.frontend.frontend import Arguments, define
 from ocitool.builder.frontend.stages import ARG_HINT
 from ocitool.builder.secrets.secrets import Secrets
@@ -278,6 +279,7 @@ def test_a_location_is_added_once_and_keeps_what_an_error_says():
 def test_the_network_of_a_run_is_that_of_the_build_unless_it_names_one():
     around = Surroundings(network=Network.NONE, hosts=("1.2.3.4\tdb",))
     lines = ("FROM base", "RUN a", "RUN --network=default b", "RUN --network=host c")
-    runs = steps(definition(*lines, around=around))
+    allowed = Entitlements(names=frozenset({"network.host"}))
+    runs = steps(definition(*lines, around=around, entitlements=allowed))
     assert [run.around.network for run in runs] == ["none", "none", "host"]
     assert {run.around.hosts for run in runs} == {("1.2.3.4\tdb",)}

@@ -27,6 +27,7 @@ ALLOWED = {
         f"{BUILDER}.contexts.opened",
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
+        f"{BUILDER}.entitlements",
         f"{BUILDER}.frontend",
         f"{BUILDER}.inputs",
         f"{BUILDER}.options",
@@ -51,6 +52,7 @@ ALLOWED = {
         f"{BUILDER}.chown_chmod",
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
+        f"{BUILDER}.entitlements",
         f"{BUILDER}.git.reference",
         f"{BUILDER}.mounts",
         "ocitool.errors",
@@ -61,6 +63,7 @@ ALLOWED = {
     "git": (
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
+        f"{BUILDER}.entitlements",
         f"{BUILDER}.secrets",
         "ocitool.errors",
         "ocitool.store",

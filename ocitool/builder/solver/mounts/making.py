@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ocitool.builder.solver.mounts.sources import MountSource
 from ocitool.builder.solver.step_context import StepContext
-from ocitool_runtime.spec import Mount
+from ocitool_runtime.spec import DeviceRule, Mount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,8 @@ class Made:
     mounts: tuple[Mount, ...] = ()  # in the order in which they are made
     #: In no cache key, and not shown.
     env: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
+    devices: tuple[DeviceRule, ...] = ()  # that may be opened beside the usual ones
+    groups: tuple[str, ...] = ()  # further groups of the user
     begun: tuple[Callable[[], None], ...] = ()  # to be called once the command runs
 
 

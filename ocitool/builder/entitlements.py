@@ -1,0 +1,53 @@
+"""What a build allows its RUNs beyond a sandbox: ``--allow``.
+
+Source: buildx's reference, "Allow extra privileged entitlement"; BuildKit, util/entitlements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ocitool.errors import BuildError, FormatError
+
+NETWORK_HOST: Final = "network.host"
+SECURITY_INSECURE: Final = "security.insecure"
+_DEVICE: Final = "device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entitlements:
+    """What is allowed."""
+
+    names: frozenset[str] = frozenset()
+    devices: frozenset[str] = frozenset()  # names of CDI, if not all are allowed
+
+    def require(self, name: str) -> None:
+        """Raise `BuildError` unless *name* is allowed."""
+        if name not in self.names:
+            raise BuildError(f"{name} is not allowed", hint=f"allow it with --allow {name}")
+
+    def allow_device(self, name: str) -> bool:
+        """Say whether the device *name* is allowed, or all of its kind are."""
+        kind, _, _ = name.partition("=")
+        return _DEVICE in self.names or bool(self.devices & {name, kind, f"{kind}=*"})
+
+
+def parse_entitlements(texts: Sequence[str]) -> Entitlements:
+    """Read ``network.host``, ``security.insecure``, ``device`` and ``device=NAME``.
+
+    Raises:
+        FormatError: another one.
+    """
+    names, devices = set(), set()
+    for text in texts:
+        kind, _, device = text.partition("=")
+        if kind == _DEVICE and device and "," not in device:
+            devices.add(device)
+        elif text in (NETWORK_HOST, SECURITY_INSECURE, _DEVICE):
+            names.add(text)
+        else:
+            known = f"{NETWORK_HOST}, {SECURITY_INSECURE}, {_DEVICE}, {_DEVICE}=VENDOR/CLASS=NAME"
+            raise FormatError(f"unknown entitlement {text}", hint=f"one of {known}")
+    return Entitlements(names=frozenset(names), devices=frozenset(devices))
