@@ -38,18 +38,20 @@ class Checkout:
         Raises:
             BuildError: the commit cannot be fetched, or has no such directory.
         """
-        commit = self._fetch(resolved)
+        self._fetch(resolved)
         try:
+            # What is named by its ID may be a tag.
+            commit = f"{resolved.object}^{{commit}}"
             self._run("checkout", "--quiet", "--force", "--detach", commit)
+            if self._tree.submodules and os.path.lexists(f"{self._top}/.gitmodules"):
+                self._submodules()
+            self.commit_time = int(self._run("show", "--no-patch", "--format=%ct"))
+            if self._tree.keep_git_dir and not self._tree.subdir:
+                self._clean()
+            else:
+                self._drop()
         except GitFailed as failure:
             raise fetch_error(failure, "checkout remote", self._access) from failure
-        if self._tree.submodules and os.path.lexists(f"{self._top}/.gitmodules"):
-            self._submodules()
-        self.commit_time = int(self._run("show", "--no-patch", "--format=%ct", commit))
-        if self._tree.keep_git_dir and not self._tree.subdir:
-            self._clean()
-        else:
-            self._drop()
         self.directory = self._directory()
         if self._tree.commit_time:
             _set_times(self.directory, self.commit_time)
@@ -62,15 +64,13 @@ class Checkout:
 
     # -- fetching ---------------------------------------------------------------------------
 
-    def _fetch(self, resolved: Resolved) -> str:
-        """Fetch the commit, and return its ID; of what is named by an ID it may be a tag's."""
+    def _fetch(self, resolved: Resolved) -> None:
         os.makedirs(self._top, 0o755)
         form = ["--object-format=sha256"] if len(resolved.object) == 64 else []
         try:
             self._run("init", "--quiet", "--template=", *form)
             self._run("remote", "add", "origin", self._access.url)
             self._fetch_objects(resolved)
-            return self._run("rev-parse", "--verify", f"{resolved.object}^{{commit}}").strip()
         except GitFailed as failure:
             raise fetch_error(failure, "fetch remote", self._access) from failure
 

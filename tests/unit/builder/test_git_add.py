@@ -72,6 +72,27 @@ def test_flags_are_those_of_other_sources(project, repository):
     assert "x/a.txt" in linked.tree
 
 
+def test_variables_quotes_and_triggers(project, repository):
+    commit = repository.git("rev-parse", "v1")
+    lines = (
+        f"ARG REF=v1 SUM={commit[:9]}",
+        f'ADD --checksum=$SUM ["{repository.url}#$REF", "/a b/"]',
+    )
+    built = project.build(scratch(*lines))
+    assert built.read("a b/a.txt") == "one\n"
+    trigger = f"ONBUILD ADD {repository.url}#v1:sub /s/"
+    fired = project.build(f"FROM scratch AS base\n{trigger}\nFROM base\n")
+    assert fired.read("s/b.txt") == "b\n"
+
+
+def test_an_annotated_tag_may_be_named_by_its_id(project, repository):
+    tag = repository.git("rev-parse", "v1a")
+    assert tag != repository.git("rev-parse", "v1a^{commit}")
+    for flags in ("", "--keep-git-dir "):
+        built = project.build(scratch(f"ADD {flags}{repository.url}#{tag} /s/"))
+        assert built.read("s/a.txt") == "one\n"
+
+
 def test_files_of_the_context_and_a_repository_together(project, repository):
     (project.top / "f").write_text("f")
     built = project.build(scratch(f"ADD f {repository.url}#v1:sub /src/"))
@@ -189,7 +210,7 @@ def test_git_works_on_what_is_kept(project, parent, written, tmp_path):
     assert git("remote", "get-url", "origin", at=at, **safe) == parent.url
     assert git("fsck", "--strict", at=at, **safe) == ""
     assert git("status", "--porcelain", at=at / "lib/r", **safe) == ""
-    assert not {"src/.git/hooks", "src/.git/FETCH_HEAD"} & built.tree.keys()
+    assert not {"s/.git/hooks", "s/.git/FETCH_HEAD"} & built.tree.keys()
 
 
 def test_an_annotated_tag_is_kept(project, repository):

@@ -37,6 +37,21 @@ def test_a_commit_that_no_branch_has_at_its_end(project, git_server, repository,
     assert built.read("src/a.txt") == "two\n"
 
 
+@pytest.mark.parametrize("kind", ["new", "old"])
+def test_a_ref_that_has_moved_from_the_commit_of_the_checksum(
+    project, git_server, repository, kind
+):
+    git_server.old = kind == "old"
+    before = repository.git("rev-parse", "main")
+    url = f"{repository.url}?branch=main&checksum={before}"
+    repository.commit({"a.txt": "three\n"})
+    error = refused(project, f"ADD {url} /s/")
+    after = repository.git("rev-parse", "main")
+    assert error.message == f"expected checksum to match {before}, got {after}"
+    built = project.build(scratch(f"ADD {url}&fetch-by-commit=true /s/"))
+    assert built.read("s/a.txt") == "two\n"
+
+
 def test_nothing_but_the_commit_is_fetched(project, repository):
     built = project.build(scratch(f"ADD --keep-git-dir {repository.url}#main /src/"))
     assert built.read("src/.git/shallow").split() == [repository.git("rev-parse", "main")]
