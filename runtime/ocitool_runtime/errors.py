@@ -134,12 +134,14 @@ def remedy(step: str, syscall: str, number: int, path: str) -> str:
             if text == _FEW_IDS:
                 return f"{text} ({usermod_hint('USER')})"
             return _FILTERED if text == _NO_USER_NAMESPACE and filtered else text
+    if number == errno.EINVAL and syscall == "chown":
+        return f"{_FEW_IDS} ({usermod_hint('USER')})"
     if path.startswith("overlay"):
         return _overlay(number)
     if number == errno.EINVAL and syscall == "open_tree":
         return _LOCKED
     if number == errno.EROFS:
-        return "the root file system is read-only and lacks this mount point"
+        return "the file system there is read-only and lacks this mount point"
     if number == errno.EXDEV:
         return "nothing can be mounted beneath /proc"
     return _PERHAPS_FILTERED if number == errno.EPERM and filtered else ""

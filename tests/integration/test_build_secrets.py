@@ -67,6 +67,16 @@ def test_mode_and_owner(builder):
     assert builder.files() == {**expected, "roots": "0" if single else "1"}
 
 
+def test_an_owner_that_a_user_namespace_does_not_have(builder):
+    done = builder.build(f"RUN {SECRET},uid=123456 stat -c %u /run/secrets/token")
+    if builder.mode != "subordinate IDs":
+        assert done.code == 0, done
+        return
+    assert done.code == 125
+    assert "/run/secrets/token with uid=123456 and gid=0: Invalid argument" in done.stderr
+    assert "the user namespace does not map this ID" in done.stderr
+
+
 def test_a_secret_that_was_not_given(builder):
     lines = (
         "RUN mkdir /out",

@@ -80,6 +80,13 @@ def test_a_file_that_cannot_be_mounted_is_an_error_without_its_content(run):
     assert "topsecret" not in repr(file("/bin", b"topsecret"))
 
 
+def test_a_mount_point_that_cannot_be_made_is_named_whole(run, tmp_path):
+    volume = Mount(type="bind", source=str(tmp_path), target="/v", options=("ro",))
+    with pytest.raises(StepRefused, match=r"/v/x/y: Read-only file system") as caught:
+        run("true", mounts=(volume, file("/v/x/y")))
+    assert "read-only and lacks this mount point" in caught.value.hint
+
+
 @pytest.mark.parametrize("option", ["size=1", "mode=9", "uid=root", "suid=1", "subpath=/x"])
 def test_unknown_options_are_refused(run, option):
     with pytest.raises(SandboxError, match="unknown option"):

@@ -9,6 +9,7 @@ import _socket
 import os
 
 from ocitool_runtime.sandbox.files import write_all
+from ocitool_runtime.sandbox.syscalls import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ def make(plan: MountPlan, directory: int, name: str = "made", *, owned: bool = T
         _listen(plan["socket"], directory, name)
     if owned:
         owner = int(options.get("uid", "0")), int(options.get("gid", "0"))
-        os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+        try:
+            os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+        except OSError as error:
+            wanted = f"{plan['target']} with uid={owner[0]} and gid={owner[1]}"
+            raise Refused(error.errno or 0, "chown", wanted) from error
     os.chmod(name, int(options.get("mode", "600"), 8), dir_fd=directory)
     return name
 

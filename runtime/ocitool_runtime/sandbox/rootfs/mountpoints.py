@@ -96,13 +96,20 @@ class MountPoints:
         made = len(self._made)
         stack = [os.dup(self.root)]
         try:
-            self._walk(stack, path, directory=directory)
+            self._walk_named(stack, path, directory=directory)
             if keep:
                 del self._made[made:]
             return stack.pop()
         finally:
             for fd in stack:
                 os.close(fd)
+
+    def _walk_named(self, stack: list[int], path: str, *, directory: bool) -> None:
+        try:
+            self._walk(stack, path, directory=directory)
+        except OSError as error:
+            error.filename = path  # and not the one name in it that was looked at
+            raise
 
     def _walk(self, stack: list[int], path: str, *, directory: bool) -> None:
         """Put the descriptors from the root down to *path* on *stack*."""
