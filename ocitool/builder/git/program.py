@@ -25,7 +25,7 @@ from ocitool.errors import BuildError
 if TYPE_CHECKING:
     from ocitool.builder.secrets.agent import Agent
 
-_LARGEST: Final = 256 << 20  # bytes of output: the refs of a repository
+_LARGEST: Final = 64 << 20  # bytes of output: the refs of a repository
 _OLDEST: Final = (2, 31)  # that has GIT_CONFIG_COUNT
 _TAIL: Final = 64 << 10  # bytes of messages that are kept
 _CHUNK: Final = 1 << 16

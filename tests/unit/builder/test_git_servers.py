@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ocitool.builder.git import program
 from ocitool.builder.git.program import Git, GitFailed
 from tests.unit.builder.conftest import refused, scratch
 
@@ -160,6 +161,12 @@ def test_nothing_of_this_machine_is_a_repository(repository, tmp_path, url):
     """Whatever a repository names as a submodule."""
     with pytest.raises(GitFailed, match="not allowed"):
         Git(str(tmp_path), {}).run("ls-remote", "--", url.format(repository.path.parent))
+
+
+def test_refs_without_end_are_refused(project, repository, monkeypatch):
+    monkeypatch.setattr(program, "_LARGEST", 100)
+    error = refused(project, f"ADD {repository.url} /s/")
+    assert error.message == "the repository has more than 100 bytes of refs" and error.hint
 
 
 # -- ssh ------------------------------------------------------------------------------------
