@@ -47,6 +47,8 @@ _WARNING: Final = (
 class Proot:
     """Programs in a root directory of their own, as PRoot shows it to them."""
 
+    moves = True  # what is for one RUN is a directory that it may write to
+
     def __init__(self, *, fallback: bool = False) -> None:
         self._warnings: tuple[str, ...] = (_WARNING,) if fallback else ()
 
@@ -138,8 +140,9 @@ def _check_volume(mount: Mount) -> None:
         return  # scripts of heredocs, which are copied
     if mount.type != "bind":
         raise _refusal(_KINDS.get(mount.type, f"mounts of type {mount.type}"), where)
+    accepted = ("bind", "rbind", "rw", "nodev", "nosuid", *(("ro",) if mount.movable else ()))
     for option in mount.options:
-        if option not in ("bind", "rbind", "rw", "nodev", "nosuid"):
+        if option not in accepted:
             raise _refusal(f"the option {option} of volumes", where)
     if ":" in f"{mount.source}{mount.target}":
         raise _refusal("volumes with a colon in their paths", where)

@@ -163,7 +163,8 @@ def _write_init(path: str, elf: bytes) -> None:
 
 
 def _volumes(plan: ProotPlan) -> list[MountPlan]:
-    return [mount for mount in plan["mounts"] if not mount["attributes"] & _READ_ONLY]
+    mounts = plan["mounts"]
+    return [each for each in mounts if each["movable"] or not each["attributes"] & _READ_ONLY]
 
 
 def _volume(points: MountPoints, mount: MountPlan, root: str) -> tuple[str, str]:

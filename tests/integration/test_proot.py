@@ -72,6 +72,29 @@ def test_secrets_and_agents_are_refused_by_name(
     assert "--isolation namespaces or chroot" in done.stderr
 
 
+def test_mounts_are_directories_that_leave_nothing(plugged, rangeless_user, images, busybox_base):
+    context = rangeless_user.home / "proot-mounts"
+    (context / "d").mkdir(parents=True, exist_ok=True)
+    (context / "d/f").write_text("of the context\n")
+    (context / "Dockerfile").write_text(
+        f"""FROM {busybox_base} AS made
+RUN mkdir /o && echo of the stage > /o/f
+FROM {busybox_base}
+RUN --mount=source=d,target=/in --mount=from=made,source=o,target=/o/deep \\
+    --mount=type=tmpfs,target=/t --mount=type=cache,target=/c \\
+    cat /in/f /o/deep/f > /got && cp /in/f /t/f && cp /t/f /c/f
+RUN --mount=type=cache,target=/c cat /c/f >> /got && ls -d /in /o /t >> /got 2>/dev/null || true
+RUN cat /got
+"""
+    )
+    words = ("--root", images, *DRIVER, "--isolation", "proot", "build", "--progress=plain")
+    done = plugged.run("-m", "ocitool", *words, context).ok()
+    lines = done.stderr.rpartition("RUN cat /got\n")[2].splitlines()
+    shown = [line.split(" ", 2)[2] for line in lines[:3]]
+    assert shown == ["of the context", "of the stage", "of the context"]
+    assert "DONE" in lines[3]  # no mount point was left
+
+
 @pytest.mark.campaign
 def test_the_image_is_that_of_namespaces(plugged, rangeless_user, proot_expected, busybox_base):
     home = rangeless_user.home / "proot-build"

@@ -47,8 +47,7 @@ class MountSource:
 
     def item(self) -> Item:
         """Return what ``path`` is; links are followed."""
-        (item,) = self.files.items(self.files.source(), self.path)
-        return item
+        return _item(self.files)
 
     def root(self) -> Entry:
         """Return the attributes of the directory that is mounted; of a file's they are plain."""
@@ -114,11 +113,15 @@ def _with_root(files: CopySource) -> Content | None:
     contents = files.contents()
     if not contents:  # of a pattern that nothing matches, which is no error of a COPY
         return None
-    (path,) = files.step.paths
-    (item,) = files.items(files.source(), path)
-    root = _root(files, item)
+    root = _root(files, _item(files))
     kind = f"{contents[0].kind} {root.mode:o} {root.uid}:{root.gid}"
     return contents[0]._replace(kind=kind)
+
+
+def _item(files: CopySource) -> Item:
+    (path,) = files.step.paths
+    (item,) = files.items(files.context or files.source(), path)
+    return item
 
 
 def _root(files: CopySource, item: Item) -> Entry:

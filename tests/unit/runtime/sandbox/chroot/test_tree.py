@@ -199,3 +199,73 @@ def test_a_file_cannot_be_placed_in_proc_or_through_a_file(top):
         with pytest.raises(OSError):
             tree.place(file_plan(wrong))
     tree.restore()
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A directory beside the tree, as the store has for a mount."""
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "f").write_text("given")
+    return given
+
+
+def moved(given, target):
+    return {"type": "bind", "source": str(given), "target": target}
+
+
+@pytest.mark.parametrize("target", ["/etc", "/x", "/x/y/z"])
+def test_a_directory_is_moved_in_and_back(top, given, target):
+    before, inside = aged(top), (given.stat().st_ino, os.listdir(given))
+    tree = Tree(str(top))
+    tree.move(moved(given, target))
+    assert (top / target[1:] / "f").read_text() == "given" and not given.exists()
+    tree.restore()
+    assert state(top) == before
+    assert (given.stat().st_ino, os.listdir(given)) == inside
+
+
+def test_what_is_written_there_is_moved_back_and_what_is_beside_it_stays(top, given):
+    tree = Tree(str(top))
+    tree.move(moved(given, "/x/y"))
+    (top / "x/y/new").write_text("new")
+    (top / "x/beside").write_text("beside")
+    tree.restore()
+    assert (given / "new").read_text() == "new"
+    assert os.listdir(top / "x") == ["beside"]
+
+
+def test_one_directory_for_two_targets(top, given):
+    before = aged(top)
+    tree = Tree(str(top))
+    tree.move(moved(given, "/a"))
+    tree.move(moved(given, "/b/c"))
+    assert os.readlink(top / "b/c") == "/a"
+    tree.restore()
+    assert state(top) == before and os.listdir(given) == ["f"]
+
+
+def test_a_directory_inside_another(top, given, tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    before = aged(top)
+    tree = Tree(str(top))
+    tree.move(moved(given, "/a"))
+    tree.move(moved(inner, "/a/b/c"))
+    assert (top / "a/b/c").is_dir()
+    tree.restore()
+    assert state(top) == before
+    assert inner.is_dir() and os.listdir(given) == ["f"]
+
+
+def test_a_program_that_removes_or_replaces_it_replaces_nothing_else(top, given):
+    before = aged(top)
+    tree = Tree(str(top))
+    tree.move(moved(given, "/a"))
+    shutil.rmtree(top / "a")
+    (top / "a").mkdir()
+    (top / "a/other").write_text("")
+    tree.restore()
+    os.utime(top, ns=(10**18, 10**18))  # the program has changed it
+    assert state(top) == before
+    assert not given.exists()
