@@ -36,7 +36,7 @@ class _Replacement:
         self.parent = parent
         self.name = name
         self.kept = kept
-        self.origin: tuple[str, os.stat_result] | None = None  # where it was moved from, and what
+        self.origin: tuple[str, int] | None = None  # where it was moved from, and its file type
 
 
 class Tree:
@@ -106,10 +106,10 @@ class Tree:
             if source in self._moved:
                 os.symlink(self._moved[source], name, dir_fd=parent)
                 return
-            identity = os.lstat(source)
+            kind = stat.S_IFMT(os.lstat(source).st_mode)
             os.rename(source, name, dst_dir_fd=parent)
         self._moved[source] = plan["target"]
-        self._replacements[-1].origin = (source, identity)
+        self._replacements[-1].origin = (source, kind)
 
     def restore(self) -> None:
         """Remove the replacements, and move what was there before back."""
@@ -179,10 +179,14 @@ class _TimesKept:
         os.utime(self._directory, ns=times)
 
 
-def _return(parent: int, name: str, source: str, identity: os.stat_result) -> None:
-    """Move what came from *source* back, unless the program has moved or removed it."""
+def _return(parent: int, name: str, source: str, kind: int) -> None:
+    """Move what came from *source* back, or what the program has put there in its place.
+
+    Something of another *kind* is left: a cache stays a directory.
+    """
     try:
-        if os.path.samestat(identity, os.lstat(name, dir_fd=parent)):
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_IFMT(found.st_mode) == kind:
             os.rename(name, source, src_dir_fd=parent)
     except FileNotFoundError:
         return

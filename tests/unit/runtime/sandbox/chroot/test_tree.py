@@ -258,7 +258,7 @@ def test_a_directory_inside_another(top, given, tmp_path):
     assert inner.is_dir() and os.listdir(given) == ["f"]
 
 
-def test_a_program_that_removes_or_replaces_it_replaces_nothing_else(top, given):
+def test_what_a_program_puts_in_its_place_is_moved_back(top, given):
     before = aged(top)
     tree = Tree(str(top))
     tree.move(moved(given, "/a"))
@@ -268,4 +268,14 @@ def test_a_program_that_removes_or_replaces_it_replaces_nothing_else(top, given)
     tree.restore()
     os.utime(top, ns=(10**18, 10**18))  # the program has changed it
     assert state(top) == before
-    assert not given.exists()
+    assert os.listdir(given) == ["other"]
+
+
+def test_something_else_in_its_place_is_not_moved_back(top, given):
+    tree = Tree(str(top))
+    tree.move(moved(given, "/a"))
+    shutil.rmtree(top / "a")
+    (top / "a").symlink_to("/etc")
+    tree.restore()
+    assert not given.exists() and not os.path.lexists(top / "a")
+    assert os.listdir(top / "etc") == ["hosts"]
