@@ -269,6 +269,29 @@ def test_values_are_what_they_are_called(extra):
     }
 
 
+def test_mounts_are_of_contexts_too(tools, extra, server, tmp_path):
+    tools.image("other:1", {"m": "image\n"})
+    data = images.archive({"t": "archive\n"})
+    contexts = {
+        "extra": str(extra), "pic": "docker-image://other:1", "tar": server.put("/t", data),
+        "stage": str(extra),
+    }  # fmt: skip
+    text = (
+        "FROM base:1 AS stage\nRUN false\nFROM base:1\n"
+        "RUN --mount=from=extra,target=/x --mount=from=pic,target=/p --mount=from=tar,target=/t"
+        " --mount=from=stage,target=/s cat /p/m /t/t; ls /x /s\n"
+        "RUN --mount=type=cache,from=extra,target=/c ls /c\n"
+    )
+    built = tools.build(text, build_contexts=contexts)
+    assert built.output == "image\narchive\n/s:\na\n\n/x:\na\na\n" and built.warnings == ()
+    assert tools.build(text, build_contexts=contexts).executed == []
+    (extra / "b").write_text("ignored")
+    assert tools.build(text, build_contexts=contexts).executed == []
+    (extra / "a").write_text("changed")
+    assert len(tools.build(text, build_contexts=contexts).executed) >= 1
+    assert os.listdir(tools.store.lease().path) == []
+
+
 def test_checks_know_contexts(project, other, tmp_path):
     (project.top / "Dockerfile").write_text("FROM none:1\nCOPY --from=extra a /\n")
     contexts = {"none:1": other, "extra": str(project.top)}
