@@ -128,7 +128,7 @@ def _find(files: ContextFiles, names: Sequence[str]) -> DockerfileText:
     place = f" in {files.shown}" if files.temporary else ""
     raise BuildError(
         f"failed to read dockerfile: open {first}{place}: no such file or directory",
-        hint=_nearby(files),
+        hint=_nearby(files, names[0]),
     )
 
 
@@ -142,8 +142,10 @@ def _inside(top: str, name: str) -> str:
     return f"{top}/{resolve(name, readlink)}"
 
 
-def _nearby(files: ContextFiles) -> str:
+def _nearby(files: ContextFiles, missing: str) -> str:
     """Say what else there is that may be the Dockerfile."""
+    if files.temporary and os.path.isfile(missing):
+        return f"it is looked for in the context; give a file that is not in it by -f - <{missing}"
     try:
         names = sorted(os.listdir(files.top))
         deeper = [

@@ -62,6 +62,17 @@ def test_a_file_is_looked_for_in_the_context_too(project, tmp_path, monkeypatch)
     assert "a=2" in project.build(file="D").config["Env"]
 
 
+def test_a_file_is_looked_for_in_an_archive_alone(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "D").write_text(scratch())
+    error = failure(project, context=images.archive({"Dockerfile": scratch()}), file="D")
+    message = "failed to read dockerfile: open D in the context: no such file or directory"
+    assert error.message == message
+    assert error.hint == (
+        "it is looked for in the context; give a file that is not in it by -f - <D"
+    )
+
+
 @pytest.mark.parametrize("name", ["Dockerfile", "dockerfile", "Containerfile"])
 def test_the_names_of_a_dockerfile(project, name):
     assert "a=1" in project.build(context=images.archive({name: scratch("ENV a=1")})).config["Env"]
