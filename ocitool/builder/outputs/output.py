@@ -18,6 +18,7 @@ from ocitool.oci.reference import Reference
 from ocitool.suggestions import suggest
 
 STDOUT: Final = "-"
+_STDOUT_FILES: Final = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +204,10 @@ def _text(key: str, value: str) -> str:
     return value
 
 
+def _dest(key: str, value: str) -> str:
+    return STDOUT if value in _STDOUT_FILES else _text(key, value)
+
+
 def _number(key: str, value: str) -> str:
     if not (value.isascii() and value.isdigit() and len(value) < 4):
         raise FormatError(f"invalid value {value!r} for {key}: expected a number")
@@ -240,7 +245,7 @@ def _canonical(key: str, value: str) -> None:
 
 #: attribute -> what has the value (the output or its form), the field, and how it is read
 _ATTRIBUTES: Final[Mapping[str, tuple[str, str, Callable[[str, str], Any]]]] = {
-    "dest": ("output", "dest", _text),
+    "dest": ("output", "dest", _dest),
     "name": ("output", "names", _names),
     "mode": ("output", "delete", _delete),
     "platform-split": ("output", "platform_split", _boolean),

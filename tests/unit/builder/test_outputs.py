@@ -31,6 +31,7 @@ AMD64 = Platform.parse("linux/amd64")
             Output(type="tar", dest="o.tar", platform_split=True),
         ),
         ("type=tar", Output(type="tar", dest="-")),
+        ("type=tar,dest=/dev/stdout", Output(type="tar", dest="-")),
         ("type=oci", Output(type="oci", dest="-")),
         ('type=oci,"dest=a,b"', Output(type="oci", dest="a,b")),
         ("type=oci,dest=l,tar=false", Output(type="oci", dest="l", tar=False)),
