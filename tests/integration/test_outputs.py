@@ -181,20 +181,23 @@ def test_a_full_disk(run_cli, store_root, context, full, output):
     assert sorted(os.listdir(full)) == before
 
 
-def test_an_ordinary_user_exports_what_it_may(run_cli, ordinary_user, context, tmp_path):
-    ordinary_user.home.joinpath("c").mkdir(exist_ok=True)
+@pytest.mark.parametrize("who", ["ordinary_user", "rangeless_user"])
+def test_an_ordinary_user_exports_what_it_may(run_cli, request, who, context, tmp_path):
+    """Archives are root's, byte by byte; also those of a user with a single ID."""
+    user = request.getfixturevalue(who)
+    user.home.joinpath("c").mkdir(exist_ok=True)
     for name in ("Dockerfile", "f", "big"):
-        (ordinary_user.home / "c" / name).write_bytes((context / name).read_bytes())
-    home = ordinary_user.home
+        (user.home / "c" / name).write_bytes((context / name).read_bytes())
+    home = user.home
     tars = ("-o", f"type=tar,dest={home}/t.tar", "-o", f"type=oci,dest={home}/o.tar")
     words = ("build", "--source-date-epoch", "5", "-o", home / "out", *tars, home / "c")
-    run_cli(*words, user=ordinary_user, root=home / "store").ok()
+    run_cli(*words, user=user, root=home / "store").ok()
     state = (home / "out/d/f").stat()
-    assert (state.st_uid, state.st_mtime) == (ordinary_user.uid, 5)
+    assert (state.st_uid, state.st_mtime) == (user.uid, 5)
     mine = ("build", "--source-date-epoch", "5", "-o", f"type=tar,dest={tmp_path}/t.tar", "-o",
             f"type=oci,dest={tmp_path}/o.tar", context)  # fmt: skip
     run_cli(*mine, root=tmp_path / "store").ok()
     for name in ("t.tar", "o.tar"):
         assert (tmp_path / name).read_bytes() == (home / name).read_bytes()
-    refused = run_cli("build", "-o", "/out", home / "c", user=ordinary_user, root=home / "store")
+    refused = run_cli("build", "-o", "/out", home / "c", user=user, root=home / "store")
     assert refused.code == 1 and "cannot write /out: this user may not write to /" in refused.stderr
