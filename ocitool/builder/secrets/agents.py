@@ -47,7 +47,7 @@ class Agents:
 def agent_of_environment(environ: Mapping[str, str] = os.environ) -> Agent | None:
     """Return the caller's agent, for what the caller itself names; None without one."""
     path = environ.get("SSH_AUTH_SOCK", "")
-    if not path or not os.path.exists(path):
+    if not path or not os.path.exists(path) or not _is_socket(path):
         return None
     return _agent(DEFAULT, [], environ)
 

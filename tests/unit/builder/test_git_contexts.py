@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import socket
 import tarfile
 
 import pytest
 
+from ocitool.builder.secrets.agent import ForwardedAgent
+from ocitool.builder.secrets.agents import agent_of_environment
 from ocitool.errors import OcitoolError
 from tests.fixtures.git_server import FIRST, GitServer, Repository
 from tests.fixtures.servers import file_server
@@ -116,6 +119,18 @@ def test_a_private_context(project, git_server, context):
 )
 def test_a_mistake_has_a_remedy(project, context, suffix, options, message):
     assert failure(project, context=context.url + suffix, **options).message.startswith(message)
+
+
+def test_what_the_caller_names_may_use_the_callers_agent(tmp_path):
+    """Where there is one: other contexts do not need it."""
+    path, file = str(tmp_path / "agent"), tmp_path / "file"
+    file.touch()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+    agent = agent_of_environment({"SSH_AUTH_SOCK": path})
+    assert isinstance(agent, ForwardedAgent) and agent.path == path
+    for other in ("", str(file), str(tmp_path / "none")):
+        assert agent_of_environment({"SSH_AUTH_SOCK": other}) is None
 
 
 # -- named contexts -------------------------------------------------------------------------
