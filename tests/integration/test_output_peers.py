@@ -8,7 +8,9 @@ import os
 import stat
 import subprocess
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,15 @@ RECIPE = {
     "d/sub/c": "c\n",
 }
 LINES = "COPY --chown=7:8 f /x/\nCOPY d /d/\nENV A=1\n"
+
+
+pytestmark = pytest.mark.slow
+
+
+def few(values: Iterable[str], *always: str) -> list[Any]:
+    """Return *values* as parameters: those of *always*, and the others in campaigns alone."""
+    marks = {value: () if value in always else pytest.mark.campaign for value in values}
+    return [pytest.param(value, marks=mark) for value, mark in marks.items()]
 
 
 @pytest.fixture
@@ -131,7 +142,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", few(FORMS, "zstd", "estargz"))
 def test_a_layout_is_read_by_skopeo_and_umoci(build, skopeo, umoci, tmp_path, form):
     text = f"type=oci,tar=false,dest={tmp_path}/l,name=x:1{FORMS[form]}"
     printed = build("-o", text, "-o", f"type=oci,dest={tmp_path}/o.tar,name=x:1{FORMS[form]}")
@@ -147,7 +158,7 @@ def test_a_layout_is_read_by_skopeo_and_umoci(build, skopeo, umoci, tmp_path, fo
     assert (file.read_text(), state.st_uid, state.st_gid) == ("content\n", 7, 8)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", few(FORMS, "all zstd"))
 def test_an_archive_is_loaded_by_podman(build, podman, tmp_path, form):
     build("-o", f"type=docker,dest={tmp_path}/d.tar,name=outputs:{form[:3]}{FORMS[form]}")
     podman("load", "-i", tmp_path / "d.tar")
@@ -160,7 +171,7 @@ def test_an_archive_is_loaded_by_podman(build, podman, tmp_path, form):
 OPTIONS = ("--squash", "--squash-all", "--format docker", "--timestamp 1", "--compression-level 1")
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", few(OPTIONS, "--squash"))
 def test_docker_runs_what_it_is_given_by_its_socket(build, docker, option):
     words = option.split()
     name = f"outputs-{words[0].strip('-')}:1"

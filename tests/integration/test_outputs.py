@@ -181,6 +181,7 @@ def test_a_full_disk(run_cli, store_root, context, full, output):
     assert sorted(os.listdir(full)) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["ordinary_user", "rangeless_user"])
 def test_an_ordinary_user_exports_what_it_may(run_cli, request, who, context, tmp_path):
     """Archives are root's, byte by byte; also those of a user with a single ID."""
