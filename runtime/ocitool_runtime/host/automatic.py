@@ -25,6 +25,21 @@ class Automatic:
     def __init__(self) -> None:
         self._chosen: Isolation | None = None
 
+    @property
+    def moves(self) -> bool:
+        """Whether what works here mounts nothing; see `ocitool_runtime.isolation.Isolation`."""
+        if self._chosen is None:
+            self._chosen = self._first_that_works()
+        return bool(getattr(self._chosen, "moves", False))
+
+    def _first_that_works(self) -> Isolation:
+        candidates = _candidates()
+        _, first = next(candidates)
+        if first.probe().ok:
+            return first
+        working = (_warning(other) for _, other in candidates if other.probe().ok)
+        return next(working, first)
+
     def probe(self) -> Support:
         """Say whether any isolation works here; if not, why the first does not."""
         found = [isolation.probe() for _, isolation in _candidates()]

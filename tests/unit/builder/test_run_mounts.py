@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.errors import BuildError, StepFailed
+from ocitool.errors import BuildError, SandboxError, StepFailed
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.unreferenced import unreferenced_data
 from ocitool.store.maintenance.usage import usage
@@ -100,6 +100,22 @@ def test_a_stage_is_seen_as_it_is(tools):
         "RUN --mount=from=made,source=o,target=/in cat /in/f; ls /in",
     )  # fmt: skip
     assert tools.build("\n".join(lines)).output == "1\n1\nf\nsub\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("d", "/etc/passwd", "/etc/passwd: Not a directory"),
+        ("d/f", "/etc", "/etc: Is a directory"),
+        ("d", "/proc/x", "/proc/x: Invalid cross-device link"),
+    ],
+)
+def test_a_target_that_cannot_be_one(tools, source, target, message):
+    tools.put({"d": {}, "d/f": ""})
+    with pytest.raises(SandboxError) as caught:
+        run(tools, f"RUN --mount=source={source},target={target} true")
+    assert message in caught.value.message and caught.value.hint
+    assert left(tools) == []
 
 
 def test_a_file_that_a_stage_does_not_have(tools):

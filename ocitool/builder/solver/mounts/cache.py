@@ -6,6 +6,7 @@ They are locked by flock(2) while a RUN has them, so that a killed build leaves 
 from __future__ import annotations
 
 import itertools
+import time
 from contextlib import AbstractContextManager, ExitStack
 
 from ocitool.builder.mounts import CacheMount
@@ -16,8 +17,6 @@ from ocitool.errors import BuildError
 from ocitool.layer.entry import Entry, Kind
 from ocitool.store.plain_trees import PlainTrees, cache_name
 from ocitool_runtime.spec import Mount
-
-_NEW = Entry("", Kind.DIRECTORY, 0o755)
 
 
 def cache(making: Making, mount: CacheMount) -> Made:
@@ -73,7 +72,8 @@ def _held(
 
 def _write(mount: CacheMount, source: MountSource | None, sink: Sink) -> None:
     """Write what a new cache begins with."""
-    root = _NEW if source is None else source.root()
+    new = Entry("", Kind.DIRECTORY, 0o755, mtime=time.time_ns())
+    root = new if source is None else source.root()
     root = root._replace(
         mode=root.mode if mount.mode is None else mount.mode,
         uid=root.uid if mount.uid is None else mount.uid,

@@ -125,11 +125,13 @@ def _item(files: CopySource) -> Item:
 
 
 def _root(files: CopySource, item: Item) -> Entry:
-    if not item.is_directory or not item.path:
+    if not item.is_directory:
         return _PLAIN
     if files.context is not None:
         found = os.lstat(f"{files.context.top}/{item.path}")
-        return _PLAIN._replace(mode=stat.S_IMODE(found.st_mode), mtime=found.st_mtime_ns)
+        # The mode of the context itself does not count, as it does not in a COPY.
+        mode = stat.S_IMODE(found.st_mode) if item.path else _PLAIN.mode
+        return _PLAIN._replace(mode=mode, mtime=found.st_mtime_ns)
     from ocitool.image.image_fs import LayeredTree
 
     there = LayeredTree(files.store.layers, files.layers).tree.get(item.path)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from ocitool.builder.mounts import TmpfsMount
 from ocitool.builder.solver.mounts.making import Made, Making
 from ocitool.builder.solver.mounts.tree_writer import write_root
 from ocitool.errors import BuildError
 from ocitool.layer.entry import Entry, Kind
 from ocitool_runtime.spec import Mount
-
-_EMPTY = Entry("", Kind.DIRECTORY, 0o1777)  # as the kernel makes it
 
 
 def tmpfs(making: Making, mount: TmpfsMount) -> Made:
@@ -25,7 +25,8 @@ def tmpfs(making: Making, mount: TmpfsMount) -> Made:
             hint="leave size out, or use --isolation namespaces where it works",
         )
     trees = making.context.store.trees
-    path = making.stack.enter_context(trees.copy(lambda sink: write_root(_EMPTY, sink)))
+    empty = Entry("", Kind.DIRECTORY, 0o1777, mtime=time.time_ns())  # as the kernel makes it
+    path = making.stack.enter_context(trees.copy(lambda sink: write_root(empty, sink)))
     made = Mount(
         type="bind", source=path, target=mount.target, options=(access,), owned=True, movable=True
     )

@@ -188,7 +188,7 @@ def _return(parent: int, name: str, source: str, kind: int) -> None:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_IFMT(found.st_mode) == kind:
             os.rename(name, source, src_dir_fd=parent)
-    except FileNotFoundError:
+    except OSError:  # it is gone, or the caller has ended and another one has made a new one
         return
 
 

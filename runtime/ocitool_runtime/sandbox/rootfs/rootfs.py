@@ -93,6 +93,9 @@ class Rootfs:
         target = self.points.open(plan["target"], directory=directory)
         if os.path.samestat(os.stat(target), os.stat(self.fd)):
             raise Refused(errno.EINVAL, "move_mount", f"{plan['target']} is the root directory")
+        if stat.S_ISDIR(os.stat(target).st_mode) != directory:  # the kernel says EINVAL
+            number = errno.ENOTDIR if directory else errno.EISDIR
+            raise Refused(number, "move_mount", plan["target"])
         self.attach(mounted, target)
         if plan["owned"]:
             self.owned.append(mounted)
