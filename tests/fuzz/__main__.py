@@ -78,9 +78,7 @@ class Fuzzing:
 
     def _without_errors(self, context: RandomContext, lines: list[str]) -> list[str]:
         """Leave out each instruction that ocitool refuses."""
-        while at := _failed(self._ours(context, lines).error):
-            if lines[at].startswith("FROM"):
-                break
+        while at := _failed(self._ours(context, lines).error, lines):
             lines = [*lines[:at], *lines[at + 1 :]]
         return lines
 
@@ -133,10 +131,15 @@ class Fuzzing:
         return (plain if context.ignore and any(self._faults(plain, lines)) else context), lines
 
 
-def _failed(error: str) -> int:
-    """Return which of the lines an error names, counted from 0; 0 for none of them."""
+def _failed(error: str, lines: list[str]) -> int:
+    """Return which instruction an error names, counted from 0; 0 for none that can be left out."""
     found = re.search(r"Dockerfile:(\d+): ", error)
-    return int(found[1]) - 2 if found else 0
+    rest = int(found[1]) - 2 if found else 0  # behind the first ARG
+    for at, line in enumerate(lines):
+        if rest <= line.count("\n"):
+            return 0 if line.startswith("FROM") else at
+        rest -= line.count("\n") + 1
+    return 0
 
 
 def _kind(ours: Built, theirs: Built) -> str:
