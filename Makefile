@@ -15,6 +15,7 @@
 #
 #   make crash     kills and power cuts            make soak   many processes in one store
 #   make corruption   files of stores corrupted, and repaired
+#   make projects  whole projects (Go, Node, Python, Rust, ...) built and run; installs compilers
 #   make fuzz      random contexts and Dockerfiles, built by us, docker and buildah, for an hour
 #
 # Another environment: make test VENV=/somewhere.  One that is ready and is not to be touched:
@@ -30,7 +31,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A worker takes whole files, in the order of tests/fixtures/workers.py.
 pytest := $(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo check test campaigns lint types image bench conformance crash corruption soak fuzz docs clean
+.PHONY: demo check test campaigns lint types image bench conformance crash corruption soak fuzz projects docs clean
 
 demo: $(ready)
 	$(python) testdata/demo/demo.py $(ARGS)
@@ -71,6 +72,9 @@ soak: $(ready)
 
 fuzz: $(ready)
 	$(python) -m tests.fuzz $(ARGS)
+
+projects: $(ready)
+	OCITOOL_CAMPAIGN=yes OCITOOL_PROJECTS=yes $(python) -m pytest tests/integration/test_projects.py $(ARGS)
 
 docs: $(ready)
 	$(python) docs/generate.py $(ARGS)

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "job of $(id -u)"

@@ -1,0 +1,1 @@
+module.exports = text => text.padStart(8, '.')

@@ -1,0 +1,4 @@
+package Count;
+use strict;
+sub words { return scalar @_ }
+1;

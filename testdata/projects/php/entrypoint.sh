@@ -1,0 +1,4 @@
+#!/bin/sh
+set -e
+test -d /data
+exec "$@"

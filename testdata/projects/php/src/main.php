@@ -1,0 +1,3 @@
+<?php
+require __DIR__ . '/words.php';
+echo greet(getenv('APP_ENV')), PHP_EOL;

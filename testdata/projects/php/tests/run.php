@@ -1,0 +1,3 @@
+<?php
+require __DIR__ . '/../src/words.php';
+assert(greet('a') === 'hello a');

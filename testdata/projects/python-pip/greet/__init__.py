@@ -1,0 +1,6 @@
+import os
+import sys
+
+
+def main():
+    print("python", sys.argv[1], os.getuid())

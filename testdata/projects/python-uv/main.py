@@ -1,0 +1,3 @@
+import idna
+
+print(idna.encode("grün.example").decode())

@@ -1,0 +1,5 @@
+module Hello
+  def self.to(name)
+    "hello #{name}"
+  end
+end

@@ -1,0 +1,5 @@
+interface Greeting { name: string }
+
+const greet = ({ name }: Greeting): string => `hello ${name}`
+
+console.log(greet({ name: 'types' }))
