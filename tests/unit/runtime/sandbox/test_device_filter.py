@@ -45,7 +45,7 @@ def restricted(request, root_only):
             made.mkdir()
             fd = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                getattr(device_filter, f"restrict_{request.param}")(fd)
+                getattr(device_filter, f"restrict_{request.param}")(fd, [])
                 yield made
             finally:
                 os.close(fd)
