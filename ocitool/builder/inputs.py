@@ -144,8 +144,6 @@ def _inside(top: str, name: str) -> str:
 
 def _nearby(files: ContextFiles, missing: str) -> str:
     """Say what else there is that may be the Dockerfile."""
-    if files.temporary and os.path.isfile(missing):
-        return f"it is looked for in the context; give a file that is not in it by -f - <{missing}"
     try:
         names = sorted(os.listdir(files.top))
         deeper = [
@@ -159,6 +157,8 @@ def _nearby(files: ContextFiles, missing: str) -> str:
         return "pass the Dockerfile with -f"
     if files.temporary and len(names) == 1 and deeper:
         return f"pack what is in {names[0]}, not the directory itself; or pass -f {deeper[0]}"
+    if files.temporary and os.path.isfile(missing):
+        return f"it is looked for in the context; give a file that is not in it by -f - <{missing}"
     named = [name for name in names if "dockerfile" in name.lower()]
     if near := named or deeper:
         return f"pass the Dockerfile with -f; there is {', '.join(near[:_SHOWN])}"

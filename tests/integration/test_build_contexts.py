@@ -11,7 +11,8 @@ from tests.fixtures import images
 from tests.fixtures.servers import file_server
 
 DOCKERFILE = "FROM scratch\nCOPY f /f\n"
-ARCHIVE = gzip.compress(images.archive({"Dockerfile": DOCKERFILE, "f": "x", "other": "FROM f\n"}))
+FILES = {"Dockerfile": DOCKERFILE, "f": "x", "other": "FROM f\n"}
+ARCHIVE = gzip.compress(images.archive(FILES), mtime=0)
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def server(monkeypatch):
 @pytest.fixture
 def context(tmp_path):
     (tmp_path / "c").mkdir()
-    for name, text in {"Dockerfile": DOCKERFILE, "f": "x", "other": "FROM f\n"}.items():
+    for name, text in FILES.items():
         (tmp_path / "c" / name).write_text(text)
         os.utime(tmp_path / "c" / name, (0, 0))
     return tmp_path / "c"
@@ -60,7 +61,7 @@ def test_all_kinds_of_contexts_give_one_image(run_cli, context, store_root, serv
         (["-f", "-", "-f", "-", "."], "", 2, "standard input cannot be both"),
         (["-f", "D", "-"], "FROM scratch\n", 1, "there are two Dockerfiles: standard input, which"),
         (["-"], ARCHIVE[:-30], 1, "unable to prepare context: standard input: unexpected end"),
-        (["-"], gzip.compress(b"no tar"), 1, "standard input: invalid tar archive"),
+        (["-"], gzip.compress(b"no tar", mtime=0), 1, "standard input: invalid tar archive"),
         (["-f", "none", "-"], ARCHIVE, 1, "open none in standard input: no such file"),
         (["-f", "other", "-"], ARCHIVE, 1, "other:1: "),
         (["none"], None, 1, 'unable to prepare context: path "none" not found'),
