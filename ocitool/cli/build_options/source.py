@@ -80,7 +80,7 @@ files = all_of(
         "--build-context", "build_contexts", multiple=True, metavar="NAME=VALUE",
         callback=_build_contexts,
         help="Context in the place of the image or stage NAME: a directory, docker-image://IMAGE,"
-        " oci-layout://DIRECTORY[:TAG], or the URL of an archive or a file",
+        " oci-layout://DIRECTORY[:TAG], or the URL of an archive, a file or a git repository",
     ),
     click.option(
         "--ignorefile", metavar="FILE", default="", shell_complete=file_names,
