@@ -14,7 +14,8 @@ def kinds(cli):
 
 def test_what_takes_space(cli):
     found = kinds(cli)
-    assert list(found) == ["Images", "Unpacked layers", "Layer indexes", "Build cache"]
+    kinds_of_content = ["Images", "Unpacked layers", "Layer indexes", "Build cache", "Cache mounts"]
+    assert list(found) == kinds_of_content
     assert found["Images"] == "0B (0%)"
 
 

@@ -121,3 +121,21 @@ def test_what_commands_see_and_what_is_left(run_cli, tmp_path, tools_store, cont
 def test_an_image_is_the_same_in_each_mode(built):
     found = {mode: built(mode) for mode in MODES}
     assert len(set(found.values())) == 1, found
+
+
+@pytest.mark.usefixtures("root_only", "containers")
+@pytest.mark.parametrize(
+    ("mount", "message"),
+    [
+        ("type=cache,target=/c,ro", "cannot keep a cache from being written to"),
+        ("type=tmpfs,target=/t,size=1m", "cannot limit the size"),
+    ],
+)
+def test_what_a_chroot_cannot_keep_is_refused(run_cli, tmp_path, tools_context, mount, message):
+    how = ("--driver", "vfs", "--isolation", "chroot")
+    run_cli(*how, "build", "-q", "-t", "tools:1", tools_context, root=tmp_path / "store").ok()
+    (tmp_path / "Dockerfile").write_text(f"FROM tools:1\nRUN --mount={mount} true\n")
+    words = ("build", "-f", tmp_path / "Dockerfile", tools_context)
+    done = run_cli(*how, *words, root=tmp_path / "store")
+    assert done.code == 1 and message in done.stderr
+    assert "or use --isolation namespaces where it works" in done.stderr

@@ -64,12 +64,13 @@ def test_what_is_reclaimable_is_given_back(filled):
     before = on_disk(filled)
     found = usage(filled)
     assert sum(row.size for row in found.rows) == before
-    assert all(0 < row.reclaimable <= row.size for row in found.rows)
+    rows = [row for row in found.rows if row.kind != "Cache mounts"]  # of which there are none
+    assert all(0 < row.reclaimable <= row.size for row in rows)
     done = prune(filled)
     filled.close()
     freed = before - on_disk(filled)
     assert done.size == sum(row.reclaimable for row in found.rows) == freed
-    assert [row.reclaimable for row in usage(filled).rows] == [0, 0, 0, 0]
+    assert [row.reclaimable for row in usage(filled).rows] == [0, 0, 0, 0, 0]
 
 
 def test_a_blob_that_is_a_part_of_an_unpacked_layer_counts_once(filled, store_root):
