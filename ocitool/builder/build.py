@@ -9,9 +9,9 @@ import contextlib
 
 from ocitool.builder import inputs
 from ocitool.builder.checks.parsing import parse_checked
-from ocitool.builder.commit import Shape, commit, image_config
+from ocitool.builder.commit import Committed, Shape, commit, image_config
 from ocitool.builder.contexts.opened import Contexts
-from ocitool.builder.definition import LocalContext
+from ocitool.builder.definition import Definition, LocalContext
 from ocitool.builder.frontend.frontend import define
 from ocitool.builder.options import BuildOptions, BuildResult
 from ocitool.builder.outputs.export import Job, Sink, export, finished
@@ -19,7 +19,7 @@ from ocitool.builder.outputs.plan import planned, warnings_of
 from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
-from ocitool.builder.solver.solver import Solver
+from ocitool.builder.solver.solver import Solution, Solver
 from ocitool.builder.source_images import source_images
 from ocitool.builder.surroundings import surroundings
 from ocitool.oci.reference import Reference
@@ -50,105 +50,122 @@ def build(
         OutputsFailed: there is an image, but some of several outputs have failed.
         OcitoolError: what the store, a registry or the sandbox raises.
     """
-    with contextlib.ExitStack() as stack:
-        return _build(options, store, progress, stdout, stack)
-
-
-def _build(
-    options: BuildOptions,
-    store: Store,
-    progress: ProgressSink,
-    stdout: Sink | None,
-    stack: contextlib.ExitStack,
-) -> BuildResult:
     store.layout.require_writable()
     for tag in options.tags:
         Reference.parse_new(tag)  # an invalid tag is refused before the work, not after it
     inputs.require_image(options.from_image)
     outputs = planned(options)
-    warnings: list[str] = []
-    checks: list[CheckWarning] = []
+    with contextlib.closing(_Build(options, store, progress)) as work:
+        definition = work.define()
+        for message in warnings_of(outputs, options, definition.epoch):
+            work.warn(message)
+        # The layers of a result of which only files are written need no compression.
+        compress = any(output.has_image for output in outputs)
+        solution = work.solve(definition, compress=compress)
+        committed = work.commit(definition, solution, compress=compress)
+        job = Job(
+            image=committed,
+            epoch=definition.epoch,
+            options=options,
+            store=store,
+            progress=progress,
+            stdout=stdout,
+        )
+        exports, errors = export(outputs, job)
+        return finished(work.result(committed, solution), exports, errors)
 
-    def warn(text: str) -> None:
-        warnings.append(text)
-        progress.emit(Notice(text=text, level="warning"))
 
-    def warn_of(check: CheckWarning) -> None:
-        checks.append(check)
-        progress.emit(check)
+class _Build:
+    """The phases of one build, with what they share."""
 
-    secrets = Secrets(options.secrets, Agents(options.ssh))
-    for secret in filter(lambda secret: not secrets.read(secret), secrets):
-        warn(f"secret {secret} is empty")
-    contexts = Contexts(lambda: store, secrets, warn, inputs.named_files(options))
-    stack.enter_context(contextlib.closing(contexts))
-    files = inputs.main_context(options, contexts)
-    dockerfiles = inputs.read_dockerfiles(options, files, contexts)
-    file, linter = parse_checked(
-        [(each.name, each.text) for each in dockerfiles],
-        build_args=options.build_args,
-        warn=warn_of,
-    )
-    images = source_images(options, store, progress)
-    rules = inputs.rules_of(options, files, dockerfiles[0].path)
-    contexts.put(LocalContext().name, files, rules)
-    around = surroundings(options, store.network)
-    arguments = inputs.arguments(options, rules, around, files.time)
-    definition = define(file, arguments, images.resolve, warn, linter)
-    for message in warnings_of(outputs, options, definition.epoch):
-        warn(message)
-    cache: Cache = LocalCache(store, ttl=options.cache_ttl)
-    if options.no_cache:
-        cache = NoCache(cache)
-    # The layers of a result of which only files are written need no compression.
-    compress = any(output.has_image for output in outputs)
-    solution = Solver(
-        definition,
-        store=store,
-        cache=cache,
-        images=images,
-        contexts=contexts,
-        secrets=secrets,
-        progress=progress,
-        compress=compress,
-    ).solve()
-    if options.ignored_paths:
-        from ocitool.builder.ignored_paths import require_unchanged
+    def __init__(self, options: BuildOptions, store: Store, progress: ProgressSink) -> None:
+        self._options = options
+        self._store = store
+        self._progress = progress
+        self._warnings: list[str] = []
+        self._checks: list[CheckWarning] = []
+        cache: Cache = LocalCache(store, ttl=options.cache_ttl)
+        self._cache = NoCache(cache) if options.no_cache else cache
+        self._images = source_images(options, store, progress)
+        self._secrets = Secrets(options.secrets, Agents(options.ssh))
+        for secret in filter(lambda secret: not self._secrets.read(secret), self._secrets):
+            self.warn(f"secret {secret} is empty")
+        named = inputs.named_files(options)
+        self._contexts = Contexts(lambda: store, self._secrets, self.warn, named)
 
-        require_unchanged(store, definition, solution, options.ignored_paths)
-    if options.secrets and options.secret_scan:
-        from ocitool.builder.secret_scan import scan
+    def close(self) -> None:
+        """Remove what was unpacked or fetched of contexts."""
+        self._contexts.close()
 
-        config = image_config(definition, solution, "")
-        scan(store, definition, solution, config, options.annotations, secrets, warn)
-    committed = commit(
-        store,
-        definition,
-        solution,
-        shape=Shape(
-            squash=options.squash, squash_base=options.squash_all, timestamp=options.timestamp
-        ),
-        cache=cache,
-        fresh=options.no_cache or bool(definition.uncached),
-        compress=compress,
-        progress=progress,
-    )
-    job = Job(
-        image=committed,
-        epoch=definition.epoch,
-        options=options,
-        store=store,
-        progress=progress,
-        stdout=stdout,
-    )
-    exports, errors = export(outputs, job)
-    result = BuildResult(
-        descriptor=committed.manifest,
-        image_id=committed.id,
-        tags=(),
-        steps=solution.steps,
-        cached=solution.cached,
-        warnings=(*warnings, *map(str, checks)),
-        checks=tuple(checks),
-    )
-    return finished(result, exports, errors)
+    def warn(self, text: str) -> None:
+        """Emit a warning, which the result has, too."""
+        self._warnings.append(text)
+        self._progress.emit(Notice(text=text, level="warning"))
+
+    def _warn_of(self, check: CheckWarning) -> None:
+        self._checks.append(check)
+        self._progress.emit(check)
+
+    def define(self) -> Definition:
+        """Read and evaluate the Dockerfile."""
+        options = self._options
+        files = inputs.main_context(options, self._contexts)
+        dockerfiles = inputs.read_dockerfiles(options, files, self._contexts)
+        file, linter = parse_checked(
+            [(each.name, each.text) for each in dockerfiles],
+            build_args=options.build_args,
+            warn=self._warn_of,
+        )
+        rules = inputs.rules_of(options, files, dockerfiles[0].path)
+        self._contexts.put(LocalContext().name, files, rules)
+        around = surroundings(options, self._store.network)
+        arguments = inputs.arguments(options, rules, around, files.time)
+        return define(file, arguments, self._images.resolve, self.warn, linter)
+
+    def solve(self, definition: Definition, *, compress: bool) -> Solution:
+        """Find or make the layers; they have no value of a secret."""
+        solution = Solver(
+            definition,
+            store=self._store,
+            cache=self._cache,
+            images=self._images,
+            contexts=self._contexts,
+            secrets=self._secrets,
+            progress=self._progress,
+            compress=compress,
+        ).solve()
+        if self._options.secrets and self._options.secret_scan:
+            from ocitool.builder.secret_scan import scan
+
+            config = image_config(definition, solution, "")
+            annotations = self._options.annotations
+            scan(self._store, definition, solution, config, annotations, self._secrets, self.warn)
+        return solution
+
+    def commit(self, definition: Definition, solution: Solution, *, compress: bool) -> Committed:
+        """Store config and manifest of the image."""
+        options = self._options
+        return commit(
+            self._store,
+            definition,
+            solution,
+            shape=Shape(
+                squash=options.squash, squash_base=options.squash_all, timestamp=options.timestamp
+            ),
+            cache=self._cache,
+            fresh=options.no_cache or bool(definition.uncached),
+            compress=compress,
+            progress=self._progress,
+        )
+
+    def result(self, committed: Committed, solution: Solution) -> BuildResult:
+        """Return what was built, before any output is written."""
+        return BuildResult(
+            descriptor=committed.manifest,
+            image_id=committed.id,
+            tags=(),
+            steps=solution.steps,
+            cached=solution.cached,
+            warnings=(*self._warnings, *map(str, self._checks)),
+            checks=tuple(self._checks),
+        )
