@@ -40,6 +40,13 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     }
 )
 
+_NOUNS: Final = {
+    "ocitool.drivers": "storage driver",
+    "ocitool.isolation": "isolation",
+    "ocitool.codecs": "compression",
+    "ocitool.credentials": "source of credentials",
+}
+
 
 def lookup(group: str, name: str) -> Any:
     """Return the object *name* of *group*; `PluginError` if there is none or it cannot load."""
@@ -49,7 +56,7 @@ def lookup(group: str, name: str) -> Any:
     entry = _entry_points(group).get(name)
     if entry is None:
         known = ", ".join(names(group))
-        raise PluginError(f"no plugin {name!r} in {group}", hint=f"available: {known}")
+        raise PluginError(f"unknown {_NOUNS[group]} {name!r}", hint=f"available: {known}")
     try:
         return entry.load()
     except Exception as error:  # a plugin may fail in any way while it is imported

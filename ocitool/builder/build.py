@@ -22,6 +22,7 @@ from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
 from ocitool.builder.solver.solver import Solution, Solver
 from ocitool.builder.source_images import source_images
 from ocitool.builder.surroundings import surroundings
+from ocitool.errors import during
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, CheckWarning, Notice, ProgressSink
 from ocitool.store.store import Store
@@ -52,7 +53,8 @@ def build(
     """
     store.layout.require_writable()
     for tag in options.tags:
-        Reference.parse_new(tag)  # an invalid tag is refused before the work, not after it
+        with during(f"tagging as {tag}"):  # which is refused before the work, not after it
+            Reference.parse_new(tag)
     inputs.require_image(options.from_image)
     outputs = planned(options)
     with contextlib.closing(_Build(options, store, progress)) as work:

@@ -60,7 +60,7 @@ def _or_missing(context: click.Context, parameter: click.Parameter, text: str) -
 
 
 def _size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    return None if text is None else parse_size(text)
+    return None if text is None else parse_size(text, parameter.opts[-1])
 
 
 def _network(context: click.Context, parameter: click.Parameter, text: str) -> Any:

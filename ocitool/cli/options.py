@@ -202,10 +202,11 @@ def parse_duration(text: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in spans) / SECOND
 
 
-def parse_size(text: str) -> int:
-    """Parse a size in bytes, or with a unit that is a power of 1024: ``10GB``, ``512m``."""
+def parse_size(text: str, option: str) -> int:
+    """Parse what *option* has: bytes, or units that are powers of 1024: ``10GB``, ``512m``."""
     match = _SIZE.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if match is None:
-        raise click.UsageError(f"invalid size {text[:_LONGEST]!r}: use 10GB, 512m, or bytes")
+        shown = f"invalid size {text[:_LONGEST]!r} for {option}"
+        raise click.UsageError(f"{shown}: use 10GB, 512m, or bytes")
     power = "kmgtp".find(match[2].lower()) + 1 if match[2] else 0
     return int(float(match[1]) * 1024**power)

@@ -63,7 +63,8 @@ class Reference:
         if not _DOMAIN.fullmatch(domain):
             raise BadReference(f"invalid registry name {domain!r}", where=text)
         if not _PATH.fullmatch(path):
-            hint = "repository names are lower-case" if path != path.lower() else ""
+            form = "the form is [REGISTRY/]NAME[:TAG]"
+            hint = "repository names are lower-case" if path != path.lower() else form
             shown = path.removeprefix("library/")
             raise BadReference(f"invalid repository name {shown!r}", where=text, hint=hint)
         if len(path) > _LONGEST_PATH:

@@ -118,6 +118,11 @@ _BY_STEP: Final = (
         "limits of resources need cgroups that this user may make; with cgroup v2 name one that has"
         " no processes: --cgroup-parent ocitool",
     ),
+    (
+        "change the user",
+        (0,),
+        "use names of the image's /etc/passwd and /etc/group, or numeric IDs",
+    ),
     ("connect the private network", (0, errno.ETIMEDOUT), "use --network host"),
 )
 

@@ -113,6 +113,9 @@ def parse_capabilities(option: str, texts: Sequence[str]) -> tuple[str, ...]:
         name = text.upper()
         name = name if name.startswith("CAP_") else f"CAP_{name}"
         if name not in (*NAMES, _ALL):
-            raise ContainerError(f"{option}: unknown capability: {text!r}")
+            raise ContainerError(
+                f"{option}: unknown capability: {text!r}",
+                hint="capabilities(7) lists them; write NET_ADMIN, CAP_NET_ADMIN or ALL",
+            )
         found.add(name)
     return tuple(sorted(found))

@@ -40,7 +40,7 @@ BAD = {
     "unterminated heredoc": ("FROM scratch\nCOPY <<X /f\nnever ends\n", "Dockerfile:2", "heredoc"),
     "unterminated quote": ('FROM scratch\nENV A="x\n', "Dockerfile:2", "ENV A"),
     "unknown stage": ("FROM scratch\nCOPY --from=7 f /", "Dockerfile:2", "invalid stage index 7"),
-    "cycle": ("FROM scratch AS a\nCOPY --from=a f /", "Dockerfile:1", "circular dependency"),
+    "cycle": ("FROM scratch AS a\nCOPY --from=a f /", "Dockerfile:2", "circular dependency"),
     "no such file": ("FROM scratch\nCOPY gone /", "Dockerfile:2", '"/gone": not found'),
     "registry down": ("FROM 127.0.0.1:1/x:1\nCOPY f /", "Dockerfile:1", "127.0.0.1:1"),
     "wrong name": ("FROM Not/A:Name:1", "Dockerfile:1", "FROM Not/A:Name:1"),

@@ -82,7 +82,7 @@ def test_images_are_equal(built):
 def test_an_isolation_that_does_not_exist_is_named(run_cli, tools_store):
     done = run_cli("--isolation", "jail", "run", "--rm", "tools:1", "true", root=tools_store)
     assert done.code == 125
-    assert "no plugin 'jail' in ocitool.isolation" in done.stderr
+    assert "unknown isolation 'jail'" in done.stderr
     assert "namespaces, chroot, auto" in done.stderr
 
 

@@ -35,7 +35,7 @@ def test_every_built_in_is_there(group, name):
 
 
 def test_an_unknown_name_tells_the_known_ones():
-    with pytest.raises(PluginError, match="no plugin 'nonsense'") as caught:
+    with pytest.raises(PluginError, match="unknown storage driver 'nonsense'") as caught:
         plugins.lookup(DRIVERS, "nonsense")
     assert ", ".join(plugins.BUILT_IN[DRIVERS]) in caught.value.hint
 

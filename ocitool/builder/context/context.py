@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import posixpath
 import stat
 import time
 from collections.abc import Iterator
@@ -80,6 +81,8 @@ class Context:
         named = "/".join(segments)
         path = self._resolve(named)
         if path is None or not self._sent(named, path):
+            if path is None and posixpath.normpath(source.lstrip("/")).startswith("../"):
+                raise self._outside(named)
             raise self._absent(named, ignored=path is not None)
         return [self._item(path, segments[-1] if segments else "")]
 
@@ -159,11 +162,23 @@ class Context:
             )
         return BuildError(f'"/{path}": not found', hint=hint)
 
+    def _outside(self, path: str) -> BuildError:
+        hint = (
+            f"no source is outside of the context, {self._shown}; for another directory use "
+            "--build-context NAME=DIRECTORY and COPY --from=NAME"
+        )
+        return BuildError(f'"/{path}": not found', hint=hint)
+
     def _nearest(self, path: str) -> str:
-        """Return a path with a name of the same directory that was probably meant."""
-        directory, slash, name = path.rpartition("/")
-        near = nearest(name, self._names(directory))
-        return f"{directory}{slash}{near}" if near else ""
+        """Return the path that was probably meant: for each name the most similar one."""
+        found = ""
+        for name in path.split("/"):
+            names = self._names(found)
+            near = name if name in names else nearest(name, names)
+            if not near:
+                return ""
+            found = f"{found}/{near}".lstrip("/")
+        return found
 
     # -- digests ----------------------------------------------------------------------------
 

@@ -266,7 +266,10 @@ class Scanner:
             return self.defaulted(name, operator)
         if operator in ("#", "%"):
             return self.trimmed(name, operator)
-        raise WordError(f"unsupported modifier ({operator}) in substitution")
+        raise WordError(
+            f"unsupported modifier ({operator}) in substitution",
+            hint="supported are :- - :+ + :? ? # ## % %% / and //, as ${NAME:-DEFAULT}",
+        )
 
     def argument(self, stop: str, *, raw_escapes: bool, missing: str) -> str:
         """One part of a substitution, up to *stop*."""

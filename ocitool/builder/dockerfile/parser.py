@@ -232,5 +232,7 @@ _QUOTES = str.maketrans("", "", "'\"\\`")
 
 def _function(word: str) -> Callable[[Statement], Instruction | From]:
     if word not in INSTRUCTIONS:
-        raise FormatError(f"unknown instruction: {word}{suggest(word, INSTRUCTIONS)}")
+        near = suggest(word, INSTRUCTIONS)
+        hint = "" if near else f"one of {', '.join(INSTRUCTIONS)}"
+        raise FormatError(f"unknown instruction: {word}{near}", hint=hint)
     return INSTRUCTIONS[word]

@@ -10,6 +10,7 @@ from ocitool.builder.checks import bases as checks
 from ocitool.builder.checks.linter import Linter
 from ocitool.builder.dockerfile.expand import Variables, WordError
 from ocitool.builder.dockerfile.instructions import Copy, From, Instruction, OnBuild, Run
+from ocitool.builder.dockerfile.lines import Span
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
 from ocitool.builder.frontend.named_contexts import Named, NamedContexts
 from ocitool.builder.frontend.variables import Scope
@@ -251,6 +252,19 @@ def needed(
     return tuple(done.values())
 
 
+def _reference(stage: Stage, other: int) -> Span:
+    """Return where *stage* refers to the stage *other*."""
+    for instruction in stage.instructions:
+        names: Iterable[str | None] = ()
+        if isinstance(instruction, Copy):
+            names = (instruction.from_,)
+        elif isinstance(instruction, Run):
+            names = (mount.from_ for mount in instruction.mounts)
+        if any(name and stage.sources.get(name) == other for name in names):
+            return instruction.span
+    return stage.parsed.from_.span
+
+
 def _walk(
     stages: tuple[Stage, ...],
     target: Stage,
@@ -268,11 +282,10 @@ def _walk(
             done[index] = complete[index]
             del path[index]
         elif other in path:
-            stage = stages[other]
             error = StageCycle(
-                f"circular dependency detected on stage: {stage.name}",
+                f"circular dependency detected on stage: {stages[other].name}",
                 hint="a stage may take files only from stages that do not need it",
             )
-            raise stage.parsed.from_.span.locate(error)
+            raise _reference(complete[index], other).locate(error)
         elif other not in done:
             path[other] = wanted(stages[other])

@@ -11,7 +11,7 @@ from ocitool.cli.options import parse_size
 def _size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
     if not text:
         return None
-    return -1 if text == "-1" else parse_size(text)
+    return -1 if text == "-1" else parse_size(text, parameter.opts[-1])
 
 
 limits = all_of(

@@ -144,7 +144,7 @@ def _prune(
     from ocitool.store.maintenance.stale_work import empty_trash
 
     wanted = parse_filters(filters)
-    most = None if space is None else parse_size(space)
+    most = None if space is None else parse_size(space, "--max-used-space")
     only = f" that match {', '.join(filters)}" if filters else ""
     question = f"WARNING! This will remove {what}{only}. Continue? [y/N] "
     if not force and not _confirmed(question):

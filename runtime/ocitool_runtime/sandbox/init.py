@@ -67,7 +67,7 @@ def _become(
         # Before chdir: an open directory would let WORKDIR /proc/self/fd/7 out (CVE-2024-21626).
         syscalls.close_range(3, shim.fileno() - 1)
         syscalls.close_range(shim.fileno() + 1, 0x7FFFFFFF)
-    with step(f"find user {plan['user'] or 'root'}"):
+    with step("change the user"):
         user = users.resolve(plan["user"], groups=plan["groups"])
         if terminal is not None and not plan["owners_aside"]:
             os.fchown(0, user.uid, -1)

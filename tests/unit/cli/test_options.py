@@ -75,10 +75,10 @@ def test_others_are_refused(texts):
     [("0", 0), ("512", 512), ("1k", 1024), ("10GB", 10 << 30), ("1.5 MiB", 3 << 19), ("2b", 2)],
 )
 def test_sizes(text, size):
-    assert parse_size(text) == size
+    assert parse_size(text, "--size") == size
 
 
 @pytest.mark.parametrize("text", ["", "-1", "10x", "GB"])
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(click.UsageError):
-        parse_size(text)
+        parse_size(text, "--size")

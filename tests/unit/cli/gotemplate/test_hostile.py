@@ -94,5 +94,5 @@ def test_no_filter_and_no_size_takes_long(text):
             parse_filters([f"until={text}"])
         assert len(caught.value.message) < 200
         with pytest.raises(click.UsageError) as caught:
-            parse_size(text)
+            parse_size(text, "--size")
         assert len(caught.value.message) < 200
