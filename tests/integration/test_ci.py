@@ -121,6 +121,9 @@ def test_containerd_runs_it(built, docker):
         execute([*ctr, "snapshots", "--snapshotter", "overlayfs", "rm", name])
         execute([*ctr, "images", "rm", "--sync", built.name])
         execute(["ctr", "--address", socket, "namespaces", "rm", name])
+        top = Path("/sys/fs/cgroup")
+        for cgroup in (*top.glob(name), *top.glob(f"*/{name}")):  # containerd leaves it
+            cgroup.rmdir()
 
 
 @pytest.mark.campaign
