@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from typing import Final
 
-from ocitool.errors import SandboxError
+from ocitool.errors import SandboxError, SandboxUnavailable
 from ocitool_runtime.defaults import SHM_SIZE, Network, Resources
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.idmap import Maps
@@ -54,6 +54,10 @@ class Chroot:
 
     def start(self, sandbox: Sandbox, stdio: Stdio) -> ShimProcess:
         """Start the program and return once it is running; see `Isolation.start`."""
+        if os.geteuid() != 0:
+            raise SandboxUnavailable(
+                "isolation by chroot needs root", hint="use --isolation namespaces, or be root"
+            )
         _check(sandbox)
         # Without CAP_SYS_ADMIN only a program that gains no privileges may have a filter.
         plan = make_plan(replace(sandbox, no_new_privileges=True))
