@@ -173,6 +173,18 @@ def test_a_user_has_the_outer_proc_where_parts_of_it_are_masked(request, tools_c
     assert "Permission denied" in outer or "No such file" in outer
 
 
+@pytest.mark.usefixtures("root_only")
+def test_chroot_is_for_root_alone(ordinary_user, run_cli, tools_context):
+    how = ("--driver", "vfs", "--isolation", "chroot")
+    root = ordinary_user.home / "chroot-user"
+    done = run_cli(*how, "build", tools_context, root=root, user=ordinary_user)
+    assert done.code == 0, done  # nothing is run: a build without RUN needs no isolation
+    image = done.stdout.split()[1]
+    refused = run_cli(*how, "run", "--rm", image, "true", root=root, user=ordinary_user)
+    assert refused.code == 125
+    assert "isolation by chroot needs root\n" in refused.stderr
+
+
 #: Prints what is at the path $ARGV[0] of the machine: through an open directory of /proc, and by a
 #: second chroot that leaves the working directory where it was (chroot(2)).
 LEAVE = r"""

@@ -53,10 +53,7 @@ class ParsedStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dockerfile:
-    """A whole file, checked as far as that goes without knowing any variable.
-
-    ``physical`` are its lines, for showing them in an error.
-    """
+    """A whole file, checked as far as that goes without knowing any variable."""
 
     name: str
     directives: Mapping[str, str] = field(hash=False)
@@ -64,7 +61,6 @@ class Dockerfile:
     global_args: tuple[Arg, ...]
     stages: tuple[ParsedStage, ...]
     warnings: tuple[str, ...]
-    physical: tuple[str, ...] = field(repr=False)
 
     def error(self, span: Span, message: str, *, hint: str = "") -> DockerfileError:
         """Return the error that points at *span*, for what only the builder can find wrong."""
@@ -132,7 +128,6 @@ def parse_lines(
             for index, (from_, instructions) in enumerate(stages)
         ),
         warnings=tuple(warnings),
-        physical=source.physical,
     )
 
 
