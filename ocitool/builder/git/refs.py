@@ -69,7 +69,7 @@ class Refs:
         if self.head in self.ids:
             return self.head
         raise BuildError(
-            "could not find default branch for repository",
+            "the repository has no default branch",
             hint=self._named("name a branch or a tag behind #") if self.ids else "it is empty",
         )
 

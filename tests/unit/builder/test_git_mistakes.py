@@ -38,7 +38,7 @@ NOBODY = "1" * 40
         ("{gone} /s/", "failed to fetch remote {gone}: ", "check the URL"),
         ("{closed} /s/", "failed to fetch remote {closed}: ", "check the URL and the network"),
         ("{page} /s/", "failed to fetch remote {page}: ", "check the URL"),
-        ("{empty} /s/", "could not find default branch for repository", "it is empty"),
+        ("{empty} /s/", "the repository has no default branch", "it is empty"),
     ],
 )
 def test_a_mistake_has_place_and_remedy(project, git_server, repository, line, message, hint):

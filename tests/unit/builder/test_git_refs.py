@@ -70,7 +70,7 @@ def test_a_server_of_plain_files_does_not_name_the_default_branch():
     ("listed", "hint"), [("", "it is empty"), (f"{IDS[1]}\trefs/heads/a\n", "name a branch")]
 )
 def test_there_is_no_default_branch(listed, hint):
-    with pytest.raises(BuildError, match="could not find default branch") as caught:
+    with pytest.raises(BuildError, match="has no default branch") as caught:
         Refs.parse(listed).find("")
     assert caught.value.hint.startswith(hint)
 

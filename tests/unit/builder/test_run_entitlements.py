@@ -171,14 +171,24 @@ def test_a_device_may_be_missing_unless_it_is_required(tools, specified):
     assert run(tools, "RUN --device=acme.com/other=0 echo here").output == "here\n"
     with pytest.raises(BuildError, match=r"required device acme\.com/other=0 is not registered"):
         run(tools, "RUN --device=acme.com/other=0,required true")
-    (top / "a.yaml").write_text("kind: acme.com/other\n")
+    (top / "a.yaml").write_text("kind: [acme.com/other\n")
     (top / "b.json").write_text("{")
     with pytest.raises(BuildError) as caught:
         run(tools, "RUN --device=acme.com/other=0,required true")
-    assert "a.yaml cannot be read: it is YAML; write it as JSON" in caught.value.hint
+    assert "a.yaml cannot be read: while parsing" in caught.value.hint
     assert "b.json cannot be read" in caught.value.hint
     built = run(tools, "RUN --device=acme.com/other=0 echo warned")
     assert any("a.yaml" in text for text in built.warnings + tuple(map(str, built.events.events)))
+
+
+def test_specifications_may_be_yaml(tools, specified):
+    top = specified(edits={})
+    lines = (
+        "cdiVersion: 0.6.0", "kind: acme.com/other", "devices:", "- name: '0'",
+        "  containerEdits: {env: [A=yaml]}",
+    )  # fmt: skip
+    (top / "other.yaml").write_text("\n".join(lines))
+    assert run(tools, "RUN --device=acme.com/other=0 echo $A", **ALLOW).output == "yaml\n"
 
 
 @pytest.mark.parametrize(

@@ -125,13 +125,15 @@ def _files(directory: str) -> list[str]:
 def _load(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         data = file.read(_LARGEST)
-    try:
+    if path.endswith(".json"):
         document = json.loads(data)
-    except ValueError:
-        if path.endswith(".json"):
-            raise
-        text = "it is YAML; write it as JSON (nvidia-ctk cdi generate --format json)"
-        raise ValueError(text) from None
+    else:
+        import yaml  # slow to load, rarely wanted
+
+        try:
+            document = yaml.safe_load(data)
+        except yaml.YAMLError as error:
+            raise ValueError(" ".join(str(error).split())) from error
     if not isinstance(document, dict):
         raise ValueError("it is no object")
     return document
