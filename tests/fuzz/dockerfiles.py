@@ -109,7 +109,7 @@ class RandomDockerfile:
     def _run(self) -> str:
         dice = self._dice
         commands = " && ".join(self._command() for _ in range(dice.randint(1, 4)))
-        mount = ""
+        mount = dice.choice(("", "", "", "", "bind", "cache", "tmpfs"))
         if mount == "bind":
             return f"RUN --mount=target=/ctx cp -r /ctx{dice.choice(('', '/.'))} /in && {commands}"
         if mount == "cache":
