@@ -112,20 +112,20 @@ def find_matches(
     """Yield path, path with its last link followed, and name of what matches *segments*.
 
     *names* lists a directory, and *resolve* follows links; it returns None for what is not there,
-    which is yielded for a link to nothing.  The path has the links of its directories followed.
-    A directory that links lead to in several ways counts once, in its last place: with links in
-    a circle the ways are without number.
+    which is yielded for a link to nothing.  The path has the links of its directories followed:
+    of those in front of the first wildcard, as in BuildKit, and behind it no link is a directory.
     """
     for segment in segments:
         _compiled(segment)  # a wrong pattern is refused, whether or not there is anything to match
-    directories = {"": None}
+    directories = [""]
+    wild = False
     for head in segments[:-1]:
-        beneath: dict[str, None] = {}
-        for _, resolved, _ in _matching(head, directories, names, resolve):
-            if resolved is not None:
-                beneath.pop(resolved, None)
-                beneath[resolved] = None
-        directories = beneath
+        wild = wild or has_wildcard(head)
+        directories = [
+            resolved
+            for path, resolved, _ in _matching(head, directories, names, resolve)
+            if resolved is not None and not (wild and resolved != path)
+        ]
     yield from _matching(segments[-1], directories, names, resolve)
 
 

@@ -118,13 +118,21 @@ def test_wildcard_that_finds_a_link_to_nothing_in_a_stage_is_an_error(project):
         project.build("\n".join(stages))
 
 
-def test_wildcard_goes_through_links_inside_the_context_alone(project, tmp_path):
+def test_links_are_followed_in_front_of_a_wildcard_and_inside_the_context_alone(project, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_text("host")
     project.put({"real/f": "1", "in": {"link": "/real"}, "out": {"link": str(outside)}})
-    tree = project.build(scratch("COPY [io]*/* /x/")).tree
+    tree = project.build(scratch("COPY in/* out/* /x/")).tree
     assert sorted(tree) == ["x", "x/f"]
+
+
+def test_links_behind_a_wildcard_are_not_followed(project):
+    """As BuildKit; buildah follows them."""
+    project.put({"real/f": "1", "real/d/g": "2", "link": {"link": "real"}, "l": {"link": "real"}})
+    tree = project.build(scratch("COPY r*/f l*/f */d/* */*/g /x/")).tree
+    assert sorted(tree) == ["x", "x/f", "x/g"]
+    assert sorted(project.build(scratch("COPY l*/f /x/")).tree) == []
 
 
 @pytest.mark.parametrize("source", ["../../f", "/f", "/../f", "x/../../f"])

@@ -27,18 +27,18 @@ def test_stars_in_an_ignore_file_and_in_a_source(project):
 
 
 @pytest.mark.parametrize("depth", [1, 40])
-def test_a_wildcard_through_links_in_a_circle_ends(project, depth):
+def test_a_wildcard_over_links_in_a_circle_ends(project, depth):
     project.put(CIRCLE)
     with within(10):
         tree = project.build(scratch(f"COPY x/{'*/' * depth}f /out/")).tree
-    assert sorted(tree) == ["out", "out/f"]
+    assert sorted(tree) == []  # behind a wildcard no link is a directory
 
 
-def test_a_wildcard_through_links_in_a_circle_of_an_image_ends(project):
+def test_a_wildcard_over_links_in_a_circle_of_an_image_ends(project):
     project.image("round:1", CIRCLE)
     with within(10):
         tree = project.build(scratch(f"COPY --from=round:1 /x/{'*/' * 40}f /out/")).tree
-    assert sorted(tree) == ["out", "out/f"]
+    assert sorted(tree) == []  # behind a wildcard no link is a directory
 
 
 def doubling(word: str, times: int) -> list[str]:
