@@ -136,6 +136,10 @@ class _Build:
             progress=self._progress,
             compress=compress,
         ).solve()
+        if self._options.ignored_paths:
+            from ocitool.builder.ignored_paths import require_unchanged
+
+            require_unchanged(self._store, definition, solution, self._options.ignored_paths)
         if self._options.secrets and self._options.secret_scan:
             from ocitool.builder.secret_scan import scan
 

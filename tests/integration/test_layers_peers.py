@@ -141,6 +141,7 @@ def test_as_gnu_tar(case, layers, ours, tmp_path):
     _compare(case, "tar", ours("vfs", case), data and _extracted(data, tmp_path / "out"), layers)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("case", CASES)
 def test_our_writer_says_the_same(case, layers, ours, tmp_path):
     (data,) = _alone(case, layers)
@@ -154,6 +155,7 @@ def test_our_writer_says_the_same(case, layers, ours, tmp_path):
     _compare(case, "tar", ours("vfs", case), found, layers)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("case", CASES)
 def test_our_export_is_the_tree(case, layout, ours, layers, tmp_path):
     archive, out = tmp_path / "image.tar", io.BytesIO()

@@ -116,7 +116,7 @@ def test_what_commands_see_and_what_is_left(run_cli, tmp_path, tools_store, cont
     run_cli("rmi", "mounts:1", **given).ok()
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.usefixtures("root_only", "containers")
 def test_an_image_is_the_same_in_each_mode(built):
     found = {mode: built(mode) for mode in MODES}

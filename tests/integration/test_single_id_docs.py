@@ -42,6 +42,7 @@ def run_as(session_tree, rangeless_user, debian_base, run_cli, containers):
         run_cli("system", "prune", "-a", "-f", root=root, user=who)
 
 
+@pytest.mark.campaign
 def test_the_differences_are_those_of_the_table(run_as):
     page = CHECKOUT / "docs/security.md"
     text = page.read_text(encoding="utf-8")

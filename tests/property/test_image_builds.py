@@ -47,7 +47,7 @@ def written(tree: list[list[Any]]) -> bytes:
     return data.getvalue()
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("how", "who"),
     [

@@ -145,17 +145,18 @@ def probe(host: str, transport: Transport, *, insecure: bool) -> Probed:
 def _probe_loopback(host: str, transport: Transport) -> Probed:
     # Plain HTTP first: a server that waits for a line never responds to a TLS handshake.
     try:
-        probed = _ping(f"http://{host}", transport)
+        probed = _ping(f"http://{host}", transport, once=True)
     except ConnectError:
         raise
-    except TransportError:
+    except TransportError:  # as servers that only speak TLS end it
         return _ping(f"https://{host}", transport)
     if probed.response.status == 400:  # servers respond so to plain HTTP on a TLS port
         return _ping(f"https://{host}", transport)
     return probed
 
 
-def _ping(base: str, transport: Transport) -> Probed:
-    response = transport.send(Request(method="GET", url=base + protocol.API))
+def _ping(base: str, transport: Transport, *, once: bool = False) -> Probed:
+    request = Request(method="GET", url=base + protocol.API, repeatable=not once)
+    response = transport.send(request)
     response.close()
     return Probed(base=base, response=response)
