@@ -142,6 +142,7 @@ FORMS = {
 }
 
 
+@pytest.mark.usefixtures("root_only")  # umoci gives files away
 @pytest.mark.parametrize("form", few(FORMS, "zstd", "estargz"))
 def test_a_layout_is_read_by_skopeo_and_umoci(build, skopeo, umoci, tmp_path, form):
     text = f"type=oci,tar=false,dest={tmp_path}/l,name=x:1{FORMS[form]}"

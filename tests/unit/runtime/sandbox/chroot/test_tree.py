@@ -10,6 +10,8 @@ import pytest
 
 from ocitool_runtime.sandbox.chroot.tree import Tree
 
+pytestmark = pytest.mark.usefixtures("root_only")  # a chroot is root's, and owners are set
+
 HOSTS = [{"target": "/etc/hosts", "content": b"ours"}]
 
 
