@@ -110,12 +110,13 @@ class RandomDockerfile:
         dice = self._dice
         commands = " && ".join(self._command() for _ in range(dice.randint(1, 4)))
         mount = dice.choice(("", "", "", "", "bind", "cache", "tmpfs"))
+        # On directories that the base has: old builders leave mount points in the layer.
         if mount == "bind":
-            return f"RUN --mount=target=/ctx cp -r /ctx{dice.choice(('', '/.'))} /in && {commands}"
+            return f"RUN --mount=target=/usr cp -r /usr{dice.choice(('', '/.'))} /in && {commands}"
         if mount == "cache":
-            return f"RUN --mount=type=cache,target=/c/d echo >> /c/d/f && {commands}"
+            return f"RUN --mount=type=cache,target=/root echo >> /root/f && {commands}"
         if mount == "tmpfs":
-            return f"RUN --mount=type=tmpfs,target=/x echo > /x/tmp ; {commands}"
+            return f"RUN --mount=type=tmpfs,target=/var/tmp echo > /var/tmp/f ; {commands}"
         if dice.random() < 0.15:
             return f"RUN {json.dumps(['/bin/sh', '-c', commands])}"
         return f"RUN {commands}"

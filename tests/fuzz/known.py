@@ -19,7 +19,6 @@ _KNOWN: Final = (
     ("buildah", r"tree: (v|x y)/.*, theirs None", "forgets what RUN writes into a VOLUME"),
     ("buildah", r"config: ExposedPorts: .*8000-8002/tcp", "leaves ranges of ports as written"),
     ("docker", r"error: ours ''.*too many symlinks", "takes a link of the context before"),
-    ("docker", r"tree: (c|c/d|ctx|x): ours None, theirs '5 755 0:0'", "leaves mount points"),
     ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
     ("docker", r"tree: (.*/)?(m|top|m/\w+): .*, theirs '\d( \d+)? (3:4|0:0)", "owners of archives"),
     (
