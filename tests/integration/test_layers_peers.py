@@ -124,6 +124,7 @@ def ours(session_tree, layout, request) -> Callable[[str, str], Listing]:
             remove_tree(root)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("driver", [name for name in DRIVERS if name != "vfs"])
 @pytest.mark.parametrize("case", CASES)
 def test_our_drivers_agree(case, driver, ours):

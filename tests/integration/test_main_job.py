@@ -125,6 +125,7 @@ def test_skopeo_inspects_it(skopeo, pushed):
     assert seen["Labels"]["org.opencontainers.image.title"] == "web"
 
 
+@pytest.mark.campaign
 def test_podman_runs_it(podman, pushed, free_port):
     name = f"ocitool-{uuid.uuid4().hex[:8]}"
     options = ("--rm", "--name", name, "-e", f"PORT={free_port}")

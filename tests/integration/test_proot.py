@@ -18,6 +18,8 @@ from tests.fixtures.programs import execute
 from tests.fixtures.proot import DRIVER, EPOCH, PLUGIN, write_context
 from tests.fixtures.trees import remove_tree
 
+pytestmark = pytest.mark.campaign
+
 
 @pytest.fixture(scope="module")
 def images(plugged, rangeless_user, busybox_base):

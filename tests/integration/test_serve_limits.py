@@ -14,6 +14,8 @@ import pytest
 
 from tests.fixtures.servers import served
 
+pytestmark = pytest.mark.campaign
+
 DESCRIPTORS = 1024
 BLOB = os.urandom(300_000)
 DIGEST = f"sha256:{hashlib.sha256(BLOB).hexdigest()}"

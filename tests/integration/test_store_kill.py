@@ -17,6 +17,8 @@ from ocitool.store.maintenance.check import check
 from tests.fixtures.stores import LARGE as NAME
 from tests.fixtures.stores import files_below, start
 
+pytestmark = pytest.mark.campaign
+
 WRITE = """
 import os, sys
 from ocitool import Store

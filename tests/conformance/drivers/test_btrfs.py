@@ -27,6 +27,7 @@ def on_btrfs(btrfs, monkeypatch):
     assert left == []
 
 
+@pytest.mark.campaign
 class TestBtrfs(DriverConformance):
     def make(self, home):
         return select.make("btrfs", home)

@@ -27,6 +27,7 @@ def fuse_works(tmp_path_factory):
         pytest.skip(f"needs fuse-overlayfs: {support.reason}")
 
 
+@pytest.mark.campaign
 @pytest.mark.usefixtures("fuse_works")
 class TestFuseOverlay(DriverConformance):
     def make(self, home):
