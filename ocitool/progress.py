@@ -72,7 +72,7 @@ class CheckWarning:
     """A build check found something; see `ocitool.builder.checks.rules`."""
 
     rule: str  # its name
-    url: str  # of the page that explains the rule; "" if there is none
+    url: str  # of the page that explains the rule; "" without a page
     detail: str  # a sentence
     file: str
     line: int  # the first one, from 1

@@ -67,7 +67,7 @@ def parse_server(text: str) -> str:
 
 
 def parse_search(text: str) -> str:
-    """Read a search domain; ``.`` is none."""
+    """Read a search domain; ``.`` means no domain."""
     if not _DOMAIN.fullmatch(text):
         raise SandboxError(f"invalid search domain: {text!r}", where="--dns-search")
     return text

@@ -40,7 +40,7 @@ from ocitool.settings import Settings
 from ocitool.store.store import Store
 
 Opener: TypeAlias = Callable[[], Store | None]
-"""Opens the store where images are looked up; returns None if there is none."""
+"""Opens the store where images are looked up; returns None where no store exists."""
 
 
 def check(

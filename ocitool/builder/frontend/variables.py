@@ -35,7 +35,7 @@ def source_date_epoch(
     """Return SOURCE_DATE_EPOCH: of the build arguments *given*, *default*, or *declared*.
 
     The last is the default of an ARG before the first FROM.  The word "context" is the time
-    *context*.  `FormatError` if it is no number either.
+    *context*.  `FormatError` for a text that is neither that word nor a number.
     """
     text: int | str | None = given.get(EPOCH)
     if text is None:

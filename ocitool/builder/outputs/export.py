@@ -1,4 +1,4 @@
-"""Writing the outputs of a build, each by itself: one that fails does not stop the others."""
+"""Writing the outputs of a build, one after the other: one that fails does not stop the others."""
 
 from __future__ import annotations
 

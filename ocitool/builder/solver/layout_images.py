@@ -23,7 +23,7 @@ def layout_image(text: str, platform: Platform) -> Image:
     """Return the image that the reference *text* names, for *platform*.
 
     Raises:
-        BuildError: the layout has no such image, or is none.
+        BuildError: the directory has no such image, or is no image layout.
     """
     reference = LayoutReference.parse(text)
     try:

@@ -76,7 +76,7 @@ class Network:
                 self._helper.wait()
 
     def end(self) -> str:
-        """End the helper; return why it had ended by itself, "" if it had not."""
+        """End the helper; return why it had ended before, "" if it was running."""
         return "" if self._helper is None else self._helper.end()
 
 

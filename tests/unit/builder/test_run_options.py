@@ -231,7 +231,7 @@ def test_a_run_may_use_no_more_memory(tools):
 
 @pytest.fixture
 def cgroup() -> Callable[[str], tuple[Path, str]]:
-    """Return a function that gives the root of a hierarchy, and a parent of nobody else's."""
+    """Return a function that gives the root of a hierarchy, and a parent that no other test has."""
 
     def cgroup(controller: str) -> tuple[Path, str]:
         top = Path(hierarchy(controller))

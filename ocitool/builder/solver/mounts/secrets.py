@@ -15,7 +15,7 @@ _ATTRIBUTES: Final = ("nosuid", "nodev", "noexec")
 
 
 def secret_value(mount: SecretMount, secrets: Secrets) -> bytes | None:
-    """Return the value that *mount* shows; None if there is none.
+    """Return the value that *mount* shows; None if it was not given.
 
     Raises:
         BuildError: it is required, and was not given.
