@@ -5,8 +5,11 @@ Fixtures that talk to other tools stand in ``tests/integration/conftest.py``.
 """
 
 import os
+import signal
 
 os.environ["OCITOOL_BACKGROUND"] = "no"  # nothing goes on when a test has ended
+# Who is started in the background ignores SIGINT, and programs inherit that; tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = (
     "tests.fixtures.programs",  # these two first: others import them
