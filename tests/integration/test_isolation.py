@@ -196,7 +196,7 @@ print "by chroot\n" if -e $ARGV[0];
 """
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.usefixtures("root_only")
 def test_a_chroot_can_be_left(run_cli, debian_base, session_tree, store_root):
     """As docs/security.md says; and containers with namespaces cannot."""

@@ -207,6 +207,7 @@ def test_a_changed_byte_reruns_what_depends_on_it(run_cli, web, tmp_path):
 # -- 5: as an ordinary user ----------------------------------------------------------------
 
 
+@pytest.mark.campaign
 def test_an_ordinary_user_builds_the_same_digest(run_cli, web, ordinary_user, tmp_path):
     context = ordinary_user.home / "web"
     shutil.copytree(WEB, context, symlinks=True)

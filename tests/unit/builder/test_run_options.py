@@ -224,9 +224,9 @@ def hierarchy(controller: str) -> str:
 
 def test_a_run_may_use_no_more_memory(tools):
     hierarchy("memory")
-    line = "RUN head -c 100000000 /dev/zero | tail -c 90000000 | wc -c"
-    assert run(tools, line, memory=400 << 20).output == "90000000\n"
-    assert run(tools, line, memory=32 << 20, no_cache=True).output.split() != ["90000000"]
+    line = "RUN head -c 50000000 /dev/zero | tail -c 40000000 | wc -c"
+    assert run(tools, line, memory=400 << 20).output == "40000000\n"
+    assert run(tools, line, memory=20 << 20, no_cache=True).output.split() != ["40000000"]
 
 
 @pytest.fixture
