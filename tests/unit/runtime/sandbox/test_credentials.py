@@ -81,7 +81,7 @@ def each_in_a_child(wanted):
 
 
 def found_by(wanted):
-    """Return what the kernel makes of each of *wanted*; a small process forks, since pytest is big."""
+    """Return what the kernel makes of each of *wanted*; pytest would take long to fork."""
     code = "import json, sys; from {0} import *; each_in_a_child(json.load(sys.stdin))"
     done = subprocess.run(
         [sys.executable, "-c", code.format(__name__)],
