@@ -95,6 +95,10 @@ def _without_discard(text: str) -> tuple[str, bool]:
 
 
 def _volume(text: str, mount: Mount, discard: bool) -> Volume:
+    if mount.type != "bind":
+        raise BuildError(
+            f"-v {text}: a build has no anonymous volumes", hint="use a host path: -v /data:/data"
+        )
     readonly = "ro" in mount.options
     if discard and (readonly or not os.path.isdir(mount.source)):
         why = "O and ro are mutually exclusive" if readonly else "O is for directories alone"

@@ -93,10 +93,12 @@ contents = all_of(
                  help="Environment variable; without VALUE, taken from the environment"),
     click.option("--env-file", "env_files", multiple=True, metavar="FILE", shell_complete=files,
                  help="File with environment variables, one a line"),
-    click.option("-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:OPTIONS]",
-                 help="Bind mount a file or directory of the host; options are ro, z and Z"),
+    click.option("-v", "--volume", "volumes", multiple=True, metavar="[SOURCE:]TARGET[:OPTIONS]",
+                 help="Bind mount a file or directory of the host; options are ro, z and Z."
+                      "  Without SOURCE, a volume that is removed with the container"),
     click.option("--mount", "mounts", multiple=True, metavar="KEY=VALUE[,...]",
-                 help="Mount: type=bind,source=PATH,target=PATH[,readonly], or type=tmpfs"),
+                 help="Mount: type=bind,source=PATH,target=PATH[,readonly], type=tmpfs, or"
+                      " type=volume without a source"),
     click.option("--tmpfs", multiple=True, metavar="PATH[:OPTIONS]", help="Mount a tmpfs at PATH"),
     click.option("--read-only", is_flag=True, help="Mount the root file system read-only"),
 )  # fmt: skip

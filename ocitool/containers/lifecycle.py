@@ -24,7 +24,7 @@ from ocitool_runtime.host.terminal import run_foreground
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.security import entitled, parse_security
 from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
-from ocitool_runtime.volumes import parse_mounts
+from ocitool_runtime.volumes import parse_mounts, with_image_volumes
 from ocitool_runtime.words import parse_host, parse_server, parse_ulimits
 
 
@@ -153,6 +153,7 @@ def started_from(
     return replace(
         confined,
         rootfs=tuple(rootfs),
+        mounts=with_image_volumes(confined.mounts, config.volumes),
         args=_command(options, config),
         env=environment(variables(options.env, base, os.environ)),
         cwd=options.workdir or config.working_dir or "/",

@@ -42,7 +42,9 @@ class Mount:
 
     Types of a root file system and of a volume: ``overlay``, ``fuse-overlayfs`` (the program of
     that name serves it; its directories are on one file system), ``bind``, ``tmpfs``.  Of a volume
-    also ``file``, a file that is kept in memory, and ``socket``, a Unix socket that listens.
+    also ``file``, a file that is kept in memory, ``socket``, a Unix socket that listens, and
+    ``volume``, the root's own directory at the target, which stays writable where the root is not;
+    if it is missing it is made, owned by root, mode 0755.
 
     Options are a closed list; an unknown one is refused when the sandbox starts:
     ``ro rw nosuid suid nodev dev noexec exec nosymfollow``, of which ``nodev`` is the default: the

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ocitool.errors import ContainerError
@@ -40,7 +40,7 @@ def parse_mounts(
 ) -> tuple[Mount, ...]:
     """Return the mounts of these options; two of one target are refused, as docker does."""
     found = (
-        *map(bind_mount, volumes), *map(any_mount, mounts), *map(tmpfs_mount, tmpfs),
+        *map(volume, volumes), *map(any_mount, mounts), *map(tmpfs_mount, tmpfs),
     )  # fmt: skip
     targets = set()
     for mount in found:
@@ -50,12 +50,32 @@ def parse_mounts(
     return found
 
 
+def with_image_volumes(mounts: Sequence[Mount], paths: Iterable[str]) -> tuple[Mount, ...]:
+    """Add a volume at each of *paths* that has no mount; the result is in the order of mounting.
+
+    As docker's: what is mounted below another mount comes after it, however they were given.
+    """
+    targets = {mount.target for mount in mounts}
+    wanted = dict.fromkeys(posixpath.normpath(f"/{path.lstrip('/')}") for path in paths)
+    made = (_own(target) for target in wanted if target not in targets)
+    return tuple(sorted((*mounts, *made), key=lambda mount: mount.target.count("/")))
+
+
+def _own(target: str) -> Mount:
+    return Mount(type="volume", target=target, owned=True)
+
+
+def volume(text: str) -> Mount:
+    """Read ``[SOURCE:]TARGET[:OPTIONS]``; without a source it is an anonymous volume."""
+    return _own(_target(text, text)) if re.fullmatch("/[^:]*", text) else bind_mount(text)
+
+
 def bind_mount(text: str) -> Mount:
     """Read ``SOURCE:TARGET[:OPTIONS]``; the source is a path of the host that exists."""
     parts = text.split(":")
     if len(parts) == 1 or not parts[0].startswith(("/", ".")):
         raise ContainerError(
-            f"-v {text}: named and anonymous volumes are not supported",
+            f"-v {text}: named volumes are not supported",
             hint="use an absolute host path: -v /data:/data",
         )
     if len(parts) > 3 or not parts[1].startswith("/"):
@@ -95,14 +115,14 @@ def any_mount(text: str) -> Mount:
     """Read ``type=bind|tmpfs,source=...,target=...[,readonly][,...]``, which is a line of CSV."""
     fields = _fields(text)
     kind = fields.get("type", "volume").lower()
-    if kind not in ("bind", "tmpfs"):
+    if kind not in ("bind", "tmpfs", "volume"):
         raise ContainerError(
             f"--mount {text}: mounts of type {kind} are not supported",
-            hint="use type=bind or type=tmpfs",
+            hint="use type=bind, type=tmpfs, or type=volume without a source",
         )
-    other = "tmpfs-" if kind == "bind" else "bind-"
-    if any(key.startswith(other) for key in fields):
-        raise ContainerError(f"--mount {text}: cannot mix '{other}*' options with type {kind}")
+    for other in ("bind", "tmpfs"):
+        if kind != other and any(key.startswith(f"{other}-") for key in fields):
+            raise ContainerError(f"--mount {text}: cannot mix '{other}-*' options with type {kind}")
     if "target" not in fields:
         raise ContainerError(f"--mount {text}: target is required")
     if not fields["target"].startswith("/"):
@@ -111,6 +131,8 @@ def any_mount(text: str) -> Mount:
     access = "ro" if fields.get("readonly") == "true" else "rw"
     if kind == "bind":
         return _bind(text, fields, target, access)
+    if kind == "volume":
+        return _anonymous(text, fields, target, access)
     if "source" in fields:
         raise ContainerError(f"--mount {text}: a mount of type tmpfs has no source")
     options = [f"{name}={value}" for name, value in _tmpfs_values(text, fields)]
@@ -133,6 +155,17 @@ def _bind(text: str, fields: dict[str, str], target: str, access: str) -> Mount:
         raise ContainerError(f"--mount {text}: bind-propagation={wanted} is not supported")
     kind = "bind" if fields.get("bind-nonrecursive") == "true" else "rbind"
     return Mount(type="bind", source=source, target=target, options=(kind, access))
+
+
+def _anonymous(text: str, fields: dict[str, str], target: str, access: str) -> Mount:
+    if fields.get("source"):
+        raise ContainerError(
+            f"--mount {text}: named volumes are not supported",
+            hint="use type=bind, or leave source out",
+        )
+    if access == "ro":
+        raise ContainerError(f"--mount {text}: a volume without a source cannot be read-only")
+    return _own(target)
 
 
 def _fields(text: str) -> dict[str, str]:

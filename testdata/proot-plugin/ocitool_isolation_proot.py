@@ -138,6 +138,8 @@ def _check_volume(mount: Mount) -> None:
     where = f"mount {mount.target}"
     if mount.target.startswith(_DEV) and mount.type == "bind" and "ro" in mount.options:
         return  # scripts of heredocs, which are copied
+    if mount.type == "volume":
+        return  # a directory of the tree
     if mount.type != "bind":
         raise _refusal(_KINDS.get(mount.type, f"mounts of type {mount.type}"), where)
     accepted = ("bind", "rbind", "rw", "nodev", "nosuid", *(("ro",) if mount.movable else ()))

@@ -133,6 +133,9 @@ def _prepare(tree: Tree, points: MountPoints, plan: ProotPlan) -> list[tuple[str
     with step("make /dev, /proc and /sys"):
         bound = _furnish(tree, plan)
     with step("make the mount points of volumes"):
+        for mount in plan["mounts"]:
+            if mount["type"] == "volume":
+                tree.make_directory(mount["target"])
         volumes = [_volume(points, mount, tree.path) for mount in _volumes(plan)]
     with step(f"enter the working directory {plan['cwd']}"):
         _make_cwd(points, volumes, plan["cwd"])
@@ -146,7 +149,7 @@ def _furnish(tree: Tree, plan: ProotPlan) -> list[tuple[str, str]]:
     dev = tree.directory("dev")
     contents.fill_dev(dev)
     for mount in plan["mounts"]:
-        if mount not in _volumes(plan):
+        if mount["type"] == "bind" and mount not in _volumes(plan):
             contents.copy_scripts(mount["source"], dev, mount["target"].removeprefix("/dev/"))
     _write_init(f"{tree.path}/dev/{_INIT}", plan["elf"])
     os.close(tree.directory("proc"))
@@ -163,7 +166,7 @@ def _write_init(path: str, elf: bytes) -> None:
 
 
 def _volumes(plan: ProotPlan) -> list[MountPlan]:
-    mounts = plan["mounts"]
+    mounts = [each for each in plan["mounts"] if each["type"] == "bind"]
     return [each for each in mounts if each["movable"] or not each["attributes"] & _READ_ONLY]
 
 

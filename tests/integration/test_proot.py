@@ -176,9 +176,9 @@ def test_volumes_are_written_and_leave_no_mount_point(run, rangeless_user):
     script = "echo written > file; mkdir ../deep; cat /file; ls /a"
     file = volume / "only"
     file.write_text("a file\n")
-    options = ("-v", f"{volume}:/a/b", "-v", f"{file}:/file", "-w", "/a/b/c")
+    options = ("-v", f"{volume}:/a/b", "-v", f"{file}:/file", "-v", "/a/own", "-w", "/a/b/c")
     shown = run("sh", "-c", script, options=options).ok()
-    assert shown.stdout == "a file\nb\n"
+    assert shown.stdout == "a file\nb\nown\n"
     assert (volume / "c/file").read_text() == "written\n"
     assert (volume / "deep").is_dir()
     remove_tree(volume)

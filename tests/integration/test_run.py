@@ -293,7 +293,7 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
             ("-w", "relative", "tools:1", "true"),
             "'relative' is invalid, it needs to be an absolute path",
         ),
-        (125, ("-v", "named:/data", "tools:1", "true"), "named and anonymous volumes"),
+        (125, ("-v", "named:/data", "tools:1", "true"), "named volumes"),
         (125, ("-v", "/no/where:/data", "tools:1", "true"), "/no/where: no such file or directory"),
         (125, ("-v", "/:/", "tools:1", "true"), "destination can't be '/'"),
         (125, ("--tmpfs", "data", "tools:1", "true"), "must be absolute"),

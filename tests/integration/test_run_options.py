@@ -105,6 +105,87 @@ def test_mounts(run, store, who):
     assert done.stdout == "content\nrefused\nwritten\n"
 
 
+VOLUMES = r"""FROM tools:1
+RUN mkdir -m 750 /has && echo here > /has/file && chown 5:6 /has /has/file && ln -s has /link && \
+    touch /file
+VOLUME /has /none/below /link/in
+RUN test ! -e /none && test ! -e /has/in
+"""
+SHOWN = r"""ls -A /has; stat -c '%a %u:%g' /has /none /none/below
+touch /none/below/a /has/b && chown 7:8 /has/b
+stat -c '%u:%g' /has/b; rmdir /has/in 2>/dev/null || echo mounted
+touch /x 2>/dev/null || echo refused"""
+MADE = "file\nin\n750 5:6\n755 0:0\n755 0:0\n7:8\nmounted\n"
+
+
+@pytest.fixture(scope="module")
+def volumes(who, run_cli, store, session_tree):
+    """The name of an image with volumes, in the store."""
+    context = session_tree / f"volumes-{'root' if who is None else who.name}"
+    context.mkdir()
+    (context / "Dockerfile").write_text(VOLUMES)
+    run_cli("build", "-qt", "volumes", context, root=store, user=who).ok()
+    return "volumes"
+
+
+DRIVERS = [pytest.param(each, marks=pytest.mark.campaign) for each in
+           ("overlay", "fuse-overlayfs", "vfs")]  # fmt: skip
+
+
+@pytest.fixture(params=["", "chroot", *DRIVERS])
+def with_volumes(request, who, run_cli, store, volumes):
+    """Return a function that runs a script in a container whose image has volumes."""
+    how = ("--driver", request.param) if request.param else ()
+    if request.param == "chroot":
+        if who is not None or os.geteuid() != 0:
+            pytest.skip("chroot is root's")
+        how = ("--driver", "vfs", "--isolation", "chroot")
+
+    def run(script, *options):
+        words = (*how, "run", "--rm", *options, volumes, "sh", "-c", script)
+        return run_cli(*words, root=store, user=who)
+
+    if "fuse-overlayfs" in how and (done := run("true")).code == 125:
+        pytest.skip(done.stderr)
+    run.chroot = "chroot" in how
+    return run
+
+
+def test_volumes_of_the_image(with_volumes):
+    """A chroot has no mounts, so there such a directory can be removed."""
+    done = with_volumes(SHOWN).ok()
+    assert done.stdout == (MADE.replace("mounted\n", "") if with_volumes.chroot else MADE)
+    assert with_volumes("ls -A /has /none/below").ok().stdout.split() == [
+        "/has:", "file", "in", "/none/below:",
+    ]  # fmt: skip
+
+
+def test_volumes_of_the_image_stay_writable(with_volumes):
+    if with_volumes.chroot:
+        pytest.skip("a chroot is not read-only")
+    assert with_volumes(SHOWN, "--read-only").ok().stdout == f"{MADE}refused\n"
+    done = with_volumes("touch /new/a /has/b", "--read-only", "-v", "/new", "--tmpfs", "/has")
+    assert done.ok().stdout == ""
+
+
+def test_a_volume_that_is_a_file(with_volumes):
+    done = with_volumes("true", "-v", "/file")
+    assert (done.code, done.stdout) == (125, "")
+    assert "/file: Not a directory" in done.stderr
+
+
+def test_a_volume_below_one_of_the_host(with_volumes, store):
+    """Its mount point is made in the directory of the host, and no file of it is written there."""
+    if with_volumes.chroot:
+        pytest.skip("a chroot has no volumes of the host")
+    shared = store.parent / f"volume-{os.urandom(4).hex()}"
+    shared.mkdir()
+    shared.chmod(0o777)
+    done = with_volumes("touch /none/below/file && ls /none", "-v", f"{shared}:/none").ok()
+    assert done.stdout == "below\n"
+    assert os.listdir(shared / "below") == []
+
+
 def test_a_first_run_says_nothing_of_unpacking(who, run_cli, store, tools_context):
     """A layer that COPY has made is unpacked when it is used first."""
     root = store.parent / f"first-run-{store.name}"

@@ -79,7 +79,7 @@ def _check(sandbox: Sandbox) -> None:
     if os.path.realpath(first.source) == "/":  # its /dev would be moved aside for all programs
         raise SandboxError("the root directory of this machine cannot be a chroot", where="rootfs")
     for mount in sandbox.mounts:
-        if mount.type in ("file", "socket") or mount.movable:
+        if mount.type in ("file", "socket", "volume") or mount.movable:
             continue  # which are made in the tree, or moved there
         if (
             mount.type != "bind"

@@ -32,6 +32,7 @@ _VALUES: Final = {
     ),
     "fuse-overlayfs": re.compile(r"subpath=.+"),
     "bind": re.compile(r"bind|rbind|subpath=.+"),
+    "volume": re.compile(r"(?!)"),  # none of its own
 }
 # In the order of their numbers (include/uapi/asm-generic/resource.h).
 _LIMITS: Final = [

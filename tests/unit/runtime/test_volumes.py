@@ -8,7 +8,7 @@ import pytest
 
 from ocitool.errors import ContainerError
 from ocitool_runtime import volumes
-from ocitool_runtime.volumes import any_mount, bind_mount, parse_mounts
+from ocitool_runtime.volumes import any_mount, bind_mount, parse_mounts, with_image_volumes
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,10 @@ def test_a_tmpfs():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("dst=/d", "mounts of type volume are not supported"),
+        ("src=data,dst=/d", "named volumes are not supported"),
+        ("dst=/d,ro", "a volume without a source cannot be read-only"),
+        ("dst=/d,tmpfs-size=1", r"cannot mix 'tmpfs-\*' options with type volume"),
+        ("type=volume", "target is required"),
         ("type=npipe,dst=/d", "mounts of type npipe are not supported"),
         ("type=bind,src=/", "target is required"),
         ("type=bind,src=/,dst=d", "target must be an absolute path"),
@@ -114,6 +117,24 @@ def test_a_tmpfs():
 def test_mounts_that_are_refused(text, said):
     with pytest.raises(ContainerError, match=said):
         any_mount(text)
+
+
+@pytest.mark.parametrize("text", ["data", "data:/d", "data:/d:ro", "../d"])
+def test_named_volumes_are_refused(text):
+    with pytest.raises(ContainerError, match=r"named volumes are not supported|invalid volume"):
+        parse_mounts((text,), (), ())
+
+
+def test_volumes_of_the_image_and_without_a_source(tmp_path):
+    given = parse_mounts(
+        ("/a/b/", f"{tmp_path}:/c/d/e"), ("dst=/m", f"type=bind,src={tmp_path},dst=/c"), ("/t",)
+    )
+    found = with_image_volumes(given, ("/t", "/c/", "/c/d", "rel/./x", "/c/d"))
+    assert [(mount.target, mount.type) for mount in found] == [
+        ("/m", "volume"), ("/c", "bind"), ("/t", "tmpfs"),
+        ("/a/b", "volume"), ("/c/d", "volume"), ("/rel/x", "volume"),
+        ("/c/d/e", "bind"),
+    ]  # fmt: skip
 
 
 def test_two_mounts_of_one_target(tmp_path):

@@ -69,7 +69,7 @@ def _run(control: _socket.socket, plan: Plan, tree: Tree, proc: int) -> Message:
         dev = tree.directory("dev")
         nodes = contents.fill_dev(dev)
         for mount in plan["mounts"]:
-            if mount["type"] not in memory_files.TYPES and not mount["movable"]:
+            if mount["type"] == "bind" and not mount["movable"]:
                 contents.copy_scripts(mount["source"], dev, mount["target"].removeprefix("/dev/"))
         proc_directory = tree.directory("proc")
         contents.fill_proc(proc_directory)
@@ -82,6 +82,8 @@ def _run(control: _socket.socket, plan: Plan, tree: Tree, proc: int) -> Message:
                 tree.move(mount)
             elif mount["type"] in memory_files.TYPES:
                 tree.place(mount)
+            elif mount["type"] == "volume":
+                tree.make_directory(mount["target"])
     answers = ProcFiles(proc, Root(tree.path, tree.fd), nodes=nodes)
     terminal = _terminal(*plan["terminal_size"]) if plan["terminal"] else None
 

@@ -75,6 +75,14 @@ class Tree:
         """Refuse to `place` anything in the open *directory*."""
         self._points.close_off(directory)
 
+    def make_directory(self, path: str) -> None:
+        """Make a directory that stays, unless it is there."""
+        found = self._points.open(path, directory=True, keep=True)
+        directory = stat.S_ISDIR(os.stat(found).st_mode)
+        os.close(found)
+        if not directory:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+
     def place(self, plan: MountPlan) -> None:
         """Put a file or a socket into the tree, where others would mount it.
 

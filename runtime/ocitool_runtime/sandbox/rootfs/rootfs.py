@@ -42,6 +42,7 @@ _CAP_NET_BIND_SERVICE = 1 << 10
 _CAP_SYS_CHROOT = 1 << 18
 _CAP_SYS_PTRACE = 1 << 19
 
+_MADE_INSIDE = (*memory_files.TYPES, "volume")  # mounts without a source on the host
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -57,7 +58,7 @@ class Rootfs:
         # All sources are opened before the root is attached: a volume of "/" is the host's.
         first, *others = [(each, mounts.make(each)) for each in plan["rootfs"]]
         self._volumes = [
-            (each, -1 if each["type"] in memory_files.TYPES else mounts.make(each))
+            (each, -1 if each["type"] in _MADE_INSIDE else mounts.make(each))
             for each in plan["mounts"]
         ]
         self.fd = first[1]
@@ -83,8 +84,27 @@ class Rootfs:
 
     def mount_volumes(self) -> None:
         """Mount the volumes of the sandbox, in order."""
-        for plan, mounted in self._volumes:
-            self._volume(plan, mounted if mounted >= 0 else self._in_memory(plan))
+        # The root's own directories first: another volume may hide them, and be mounted above.
+        own = {
+            number: self._own_directory(plan)
+            for number, (plan, _) in enumerate(self._volumes)
+            if plan["type"] == "volume"
+        }
+        for number, (plan, mounted) in enumerate(self._volumes):
+            if plan["type"] in memory_files.TYPES:
+                self._volume(plan, self._in_memory(plan))
+            else:
+                self._volume(plan, own.get(number, mounted))
+
+    def _own_directory(self, plan: MountPlan) -> int:
+        """Return a bind mount of a directory of the root, which is made if it is missing."""
+        point = self.points.open(plan["target"], directory=True, keep=True)
+        try:
+            if not stat.S_ISDIR(os.stat(point).st_mode):
+                raise Refused(errno.ENOTDIR, "open_tree", plan["target"])
+            return mounts.clone(point, plan["attributes"], recursive=False)
+        finally:
+            os.close(point)
 
     def _volume(self, plan: MountPlan, mounted: int) -> None:
         if plan["type"] != "bind" and plan["subpath"]:
