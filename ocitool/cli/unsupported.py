@@ -72,18 +72,23 @@ _ONE_PLATFORM: Final = "an image in the store has one platform"
 _NO_STOP: Final = "there is no 'stop': the command gets the signals that ocitool gets"
 _PORTS: Final = "no ports are published; with --network host they are the host's"
 
+_DEVICES: Final = "a container has the devices of docker's default alone"
+
 _RUN: Final = {
     **dict.fromkeys(("-d", "--detach"), _FOREGROUND),
     **dict.fromkeys(("-p", "--publish", "-P", "--publish-all"), _PORTS),
     "--privileged": "use --cap-add and --security-opt for what the command needs",
-    "--device": "a container has the devices of docker's default alone",
+    "--device": _DEVICES,
     "--restart": _REMOVED,
     **dict.fromkeys(("--stop-signal", "--stop-timeout"), _NO_STOP),
     **dict.fromkeys(
-        ("-m", "--memory", "--memory-swap", "-c", "--cpu-shares", "--cpus", "--cpuset-cpus",
-         "--pids-limit"),
-        "a container has no limits of resources but those of --ulimit and --shm-size",
+        ("--memory-reservation", "--memory-swappiness", "--kernel-memory", "--oom-kill-disable",
+         "--oom-score-adj", "--cpu-rt-period", "--cpu-rt-runtime", "--blkio-weight",
+         "--blkio-weight-device", "--device-read-bps", "--device-read-iops", "--device-write-bps",
+         "--device-write-iops"),
+        "limits of resources are --memory, --cpus, --cpuset-cpus, --pids-limit and the like",
     ),
+    **dict.fromkeys(("--device-cgroup-rule", "--gpus"), _DEVICES),
     **dict.fromkeys(
         ("--pid", "--ipc", "--uts", "--userns", "--cgroupns"),
         "a container has namespaces of its own; see --network for that one",

@@ -50,4 +50,5 @@ class Resources:
     cpu_quota: int = 0  # microseconds of CPU time in each period
     cpuset_cpus: str = ""  # "0-3,5"
     cpuset_mems: str = ""  # memory nodes
+    pids: int = 0  # processes and threads
     parent: str = ""  # the cgroup in which the sandbox's is made; "": the caller's

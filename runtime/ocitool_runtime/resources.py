@@ -29,6 +29,7 @@ def parse_resources(
     cpu_quota: int | None = None,
     cpuset_cpus: str = "",
     cpuset_mems: str = "",
+    pids_limit: int | None = None,
     cgroup_parent: str = "",
 ) -> Resources:
     """Return limits from the values of docker's options; `SandboxError` for an invalid one."""
@@ -58,6 +59,9 @@ def parse_resources(
     for option, text in (("--cpuset-cpus", cpuset_cpus), ("--cpuset-mems", cpuset_mems)):
         if text and not _SET.fullmatch(text):
             raise SandboxError(f"invalid set {text!r}", where=option, hint="as 0-3,5")
+    pids = pids_limit or 0
+    if pids < -1:
+        raise SandboxError("invalid number: use -1 for no limit", where="--pids-limit")
     if ".." in cgroup_parent.split("/") or "\0" in cgroup_parent:
         raise SandboxError(f"invalid cgroup {cgroup_parent!r}", where="--cgroup-parent")
     return Resources(
@@ -68,6 +72,7 @@ def parse_resources(
         cpu_quota=quota,
         cpuset_cpus=cpuset_cpus,
         cpuset_mems=cpuset_mems,
+        pids=max(pids, 0),
         parent=cgroup_parent,
     )
 
@@ -94,6 +99,9 @@ def cgroup_limits(resources: Resources) -> list[CgroupLimitPlan]:
         v1 += [("cpu.cfs_quota_us", str(quota))] if quota else []
         v2 = [("cpu.max", f"{quota or 'max'} {period or _PERIOD}")]
         found.append(_limit("--cpus, --cpu-period, --cpu-quota", "cpu", v1, v2))
+    if resources.pids:
+        files = [("pids.max", str(resources.pids))]
+        found.append(_limit("--pids-limit", "pids", files, files))
     sets = {"cpuset.cpus": resources.cpuset_cpus, "cpuset.mems": resources.cpuset_mems}
     if any(sets.values()):
         # In v1 both must be set before a process may enter; "" takes over the parent's.

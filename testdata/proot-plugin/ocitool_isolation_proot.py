@@ -16,7 +16,7 @@ from typing import Final
 from ocitool_isolation_proot_machine import MACHINES, make_filter, make_init
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.defaults import SHM_SIZE, Network
+from ocitool_runtime.defaults import SHM_SIZE, Network, Resources
 from ocitool_runtime.host.idmap import Maps
 from ocitool_runtime.host.plan import make_plan
 from ocitool_runtime.host.process import ShimProcess, start
@@ -127,6 +127,8 @@ def _check(sandbox: Sandbox) -> None:
         (sandbox.readonly, "a read-only root", "readonly"),
         (sandbox.network not in _NETWORKS, f"network '{sandbox.network}'", "network"),
         (sandbox.shm_size != SHM_SIZE, "a size of /dev/shm", "shm_size"),
+        (sandbox.resources != Resources(), "limits of resources", "resources"),
+        (bool(sandbox.devices), "devices", "devices"),
         (bool(added), f"capabilities ({', '.join(added)})", "capabilities"),
         (bool(sandbox.groups), "further groups", "groups"),
     ):

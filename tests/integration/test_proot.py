@@ -199,6 +199,7 @@ def test_limits_and_hosts_are_set(run):
         (("--read-only",), "a read-only root"),
         (("--network", "none"), "network 'none'"),
         (("--shm-size", "1m"), "a size of /dev/shm"),
+        (("--memory", "64m"), "limits of resources"),
         (("--cap-add", "SYS_ADMIN"), "capabilities (CAP_SYS_ADMIN)"),
         (("--group-add", "7"), "further groups"),
         (("--tmpfs", "/x"), "mounts of type tmpfs"),

@@ -52,6 +52,31 @@ def test_shared_memory_and_limits(run):
     assert limits == ["100", "200", "0"]
 
 
+@pytest.mark.parametrize(
+    ("option", "script", "shown"),
+    [
+        ("--pids-limit=3", "sleep 9 & sleep 9 & sleep 9 & sleep 9 & echo 4", "4\n"),
+        ("--memory=20m", "head -c 50000000 /dev/zero | tail -c 40000000 | wc -c", "40000000\n"),
+    ],
+)
+def test_limits_of_resources_take_effect_or_are_refused(run, option, script, shown):
+    """Where there is no cgroup of their own, as for most users, they are refused."""
+    assert run(script).ok().stdout == shown
+    done = run(script, option)
+    if done.code == 125:
+        assert f"{option.partition('=')[0]}: " in done.stderr
+        assert "hint: " in done.stderr
+    assert done.stdout != shown
+
+
+def test_limits_of_resources_of_a_chroot(run_cli, tools_store, root_only):
+    how = ("--driver", "vfs", "run", "--rm", "--isolation", "chroot")
+    for option in ("--memory=20m", "--pids-limit=3", "--cpus=1", "--cgroup-parent=a"):
+        done = run_cli(*how, option, "tools:1", "true", root=tools_store)
+        assert done.code == 125
+        assert "isolation by chroot does not support limits of resources" in done.stderr
+
+
 def test_a_limit_above_the_kernels(run):
     done = run("true", "--ulimit", f"nofile={1 << 40}")
     assert done.code == 125

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ocitool.cli import container_options
-from ocitool.cli.build_options import resources
+from ocitool.cli import container_options, resource_options
 from ocitool.cli.completion_values import networks
 from ocitool.cli.container_options import all_of
 from ocitool.cli.goflags import OptionalValue
@@ -46,6 +45,6 @@ surroundings = all_of(
     click.option("--allow", multiple=True, metavar="ENTITLEMENT",
                  help="Allow RUN 'network.host', 'security.insecure', 'device' or 'device=NAME'"),
     container_options.rights,
-    resources.limits,
+    resource_options.limits,
     isolation_option,
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ocitool.cli import container_options
+from ocitool.cli import container_options, resource_options
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.completion_values import files, images
 from ocitool.cli.container_options import RunCommand
@@ -46,6 +46,8 @@ class _WithoutUnpacking:
 @container_options.process
 @container_options.identity
 @container_options.surroundings
+@resource_options.limits
+@resource_options.pids
 @container_options.image
 @isolation_option
 @click.help_option("--help", help=HELP)

@@ -48,6 +48,13 @@ def test_the_files_of_cgroup_v2():
 
 
 @pytest.mark.parametrize(
+    ("limit", "found"), [(7, {"pids.max": "7"}), (0, {}), (-1, {}), (None, {})]
+)
+def test_processes_are_limited_alike_in_both(limit, found):
+    assert files("v1", pids_limit=limit) == files("v2", pids_limit=limit) == found
+
+
+@pytest.mark.parametrize(
     ("swap", "v1", "v2"),
     [(100 * MIB, str(100 * MIB), str(36 * MIB)), (64 * MIB, str(64 * MIB), "0"), (-1, "-1", "max")],
 )
@@ -76,6 +83,7 @@ def test_a_weight_is_within_the_bounds_of_cgroup_v2():
         ({"cpu_period": 1}, "--cpu-period: the value must be from 1000 to 1000000"),
         ({"cpuset_cpus": "0-"}, "--cpuset-cpus: invalid set '0-'"),
         ({"cpuset_mems": "a"}, "--cpuset-mems: invalid set 'a'"),
+        ({"pids_limit": -2}, "--pids-limit: invalid number"),
         ({"cgroup_parent": "/a/../b"}, "--cgroup-parent: invalid cgroup '/a/../b'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Limits of resources of each RUN."""
+"""Limits of resources: of a container, and of each RUN of a build."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _size(context: click.Context, parameter: click.Parameter, text: str | None) 
 
 limits = all_of(
     click.option("-m", "--memory", metavar="BYTES", callback=_size,
-                 help="Memory that a RUN may use, as 512m"),
+                 help="Memory limit, as 512m"),
     click.option("--memory-swap", metavar="BYTES", callback=_size,
                  help="Memory and swap together; -1 for no limit of swap  [default: twice"
                       " --memory]"),
@@ -29,5 +29,9 @@ limits = all_of(
     click.option("--cpuset-cpus", default="", metavar="SET", help="CPUs to use, as 0-3,5"),
     click.option("--cpuset-mems", default="", metavar="SET", help="Memory nodes to use"),
     click.option("--cgroup-parent", default="", metavar="PATH",
-                 help="Parent of the cgroups of RUN  [default: the caller's cgroup]"),
+                 help="Parent of the container's cgroup  [default: the caller's cgroup]"),
 )  # fmt: skip
+
+#: Of ``run`` alone.
+pids = click.option("--pids-limit", type=int, metavar="NUMBER",
+                    help="Processes and threads; -1 for no limit")  # fmt: skip
