@@ -25,8 +25,8 @@ from ocitool.builder.checks.parsing import parse_source
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.contexts.opened import Contexts
 from ocitool.builder.definition import ResolvedImage, Resolver, Surroundings
-from ocitool.builder.dockerfile.joined import joined
-from ocitool.builder.dockerfile.lines import split
+from ocitool.builder.dockerfile.lines.joined import joined
+from ocitool.builder.dockerfile.lines.split import split
 from ocitool.builder.dockerfile.parser import parse_files
 from ocitool.builder.frontend import frontend
 from ocitool.builder.frontend.outline import describe

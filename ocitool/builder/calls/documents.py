@@ -11,7 +11,7 @@ from typing import Any
 
 from ocitool.builder.calls.results import Asked, CheckResult, OutlineResult, TargetsResult
 from ocitool.builder.checks.rules import RULES
-from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.frontend.outline import Argument, Secret
 from ocitool.errors import OcitoolError
 from ocitool.progress import CheckWarning

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.frontend.outline import Outline
 from ocitool.errors import OcitoolError
 from ocitool.progress import CheckWarning

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from ocitool.builder.checks.linter import Linter
-from ocitool.builder.dockerfile.expand import Variables
+from ocitool.builder.dockerfile.expansion.variables import Variables
 from ocitool.builder.dockerfile.instructions import From
-from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
 from ocitool.oci.config import ImageConfig

@@ -9,7 +9,7 @@ from typing import Final
 from ocitool.builder.checks.linter import Linter
 from ocitool.builder.checks.syntax import written_word
 from ocitool.builder.dockerfile import instructions as do
-from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.suggestions import nearest_variable
 

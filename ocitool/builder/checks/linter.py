@@ -7,7 +7,7 @@ from typing import Final
 
 from ocitool.builder.checks.options import CheckOptions
 from ocitool.builder.checks.rules import RULES
-from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.errors import BuildError
 from ocitool.progress import CheckWarning
 

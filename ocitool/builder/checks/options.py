@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from ocitool.builder.checks.rules import RULES, Rule
-from ocitool.builder.dockerfile.lines import Source
+from ocitool.builder.dockerfile.lines.split import Source
 from ocitool.errors import FormatError
 from ocitool.suggestions import suggest
 

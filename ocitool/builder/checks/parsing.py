@@ -8,8 +8,8 @@ from dataclasses import replace
 from ocitool.builder.checks import syntax
 from ocitool.builder.checks.linter import Linter
 from ocitool.builder.checks.options import CheckOptions
-from ocitool.builder.dockerfile.joined import joined
-from ocitool.builder.dockerfile.lines import Source, split
+from ocitool.builder.dockerfile.lines.joined import joined
+from ocitool.builder.dockerfile.lines.split import Source, split
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_lines
 from ocitool.progress import CheckWarning
 

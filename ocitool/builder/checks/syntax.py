@@ -8,7 +8,8 @@ from typing import Final
 
 from ocitool.builder.checks.linter import Linter
 from ocitool.builder.dockerfile import arguments
-from ocitool.builder.dockerfile.lines import Source, Span
+from ocitool.builder.dockerfile.lines.span import Span
+from ocitool.builder.dockerfile.lines.split import Source
 from ocitool.builder.dockerfile.parser import Dockerfile
 from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.builder.dockerfile.statements import Statement

@@ -17,7 +17,7 @@ from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.contexts.ignore_files import LARGEST, ignore_rules
 from ocitool.builder.contexts.kinds import HEAD, context_kind, is_archive
 from ocitool.builder.contexts.named import NamedContext
-from ocitool.builder.dockerfile.excerpt import without_credentials
+from ocitool.builder.dockerfile.lines.excerpt import without_credentials
 from ocitool.builder.git.reference import KEEP_GIT_DIR, parse_flag, parse_git, shown_git
 from ocitool.builder.secrets.agents import DEFAULT, agent_of_environment
 from ocitool.builder.secrets.secrets import Secrets

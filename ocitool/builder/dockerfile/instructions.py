@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ocitool.builder.dockerfile.devices import DeviceFlag
-from ocitool.builder.dockerfile.lines import Heredoc, Span
+from ocitool.builder.dockerfile.lines.heredocs import Heredoc
+from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.mounts import MountFlag
 from ocitool_runtime.defaults import Network
 

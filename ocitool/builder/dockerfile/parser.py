@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from ocitool.builder.dockerfile import statements
 from ocitool.builder.dockerfile.instructions import Arg, From, Instruction, OnBuild
-from ocitool.builder.dockerfile.joined import joined
-from ocitool.builder.dockerfile.lines import Line, Source, Span, split
+from ocitool.builder.dockerfile.lines.joined import joined
+from ocitool.builder.dockerfile.lines.span import Span
+from ocitool.builder.dockerfile.lines.split import Line, Source, split
 from ocitool.builder.dockerfile.runs import parse_run
 from ocitool.builder.dockerfile.statements import Statement
 from ocitool.errors import DockerfileError, FormatError

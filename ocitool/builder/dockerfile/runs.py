@@ -7,7 +7,7 @@ from typing import Final
 from ocitool.builder.dockerfile.arguments import flag_values, parse_flags
 from ocitool.builder.dockerfile.devices import parse_device
 from ocitool.builder.dockerfile.instructions import Command, Run
-from ocitool.builder.dockerfile.lines import Heredoc, parse_opening
+from ocitool.builder.dockerfile.lines.heredocs import Heredoc, parse_opening
 from ocitool.builder.dockerfile.mounts import parse_mount_flag
 from ocitool.builder.dockerfile.statements import Statement, documents
 from ocitool.errors import FormatError

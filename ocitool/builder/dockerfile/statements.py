@@ -31,7 +31,9 @@ from ocitool.builder.dockerfile.instructions import (
     Volume,
     Workdir,
 )
-from ocitool.builder.dockerfile.lines import Heredoc, Line, Span, join_arrows, parse_opening
+from ocitool.builder.dockerfile.lines.heredocs import Heredoc, join_arrows, parse_opening
+from ocitool.builder.dockerfile.lines.span import Span
+from ocitool.builder.dockerfile.lines.split import Line
 from ocitool.builder.dockerfile.values import check_source
 from ocitool.errors import FormatError
 

@@ -18,8 +18,10 @@ from ocitool.builder.checks.rules import RULES
 from ocitool.builder.checks.syntax import no_empty_continuation
 from ocitool.builder.definition import HistoryEntry, Surroundings
 from ocitool.builder.dockerfile import instructions as do
-from ocitool.builder.dockerfile.expand import Variables, expand_raw, split_words
-from ocitool.builder.dockerfile.lines import Span, split
+from ocitool.builder.dockerfile.expansion.expand import expand_raw, split_words
+from ocitool.builder.dockerfile.expansion.variables import Variables
+from ocitool.builder.dockerfile.lines.span import Span
+from ocitool.builder.dockerfile.lines.split import split
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_lines
 from ocitool.builder.dockerfile.values import parse_port, parse_stop_signal
 from ocitool.builder.entitlements import Entitlements

@@ -23,7 +23,7 @@ from ocitool.builder.definition import (
     Surroundings,
 )
 from ocitool.builder.dockerfile import instructions as do
-from ocitool.builder.dockerfile.excerpt import without_credentials
+from ocitool.builder.dockerfile.lines.excerpt import without_credentials
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
 from ocitool.builder.entitlements import Entitlements
 from ocitool.builder.frontend import steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocitool.builder.definition import Location
-from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.parser import Dockerfile
 
 

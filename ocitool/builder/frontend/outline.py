@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from ocitool.builder.dockerfile.expand import Variables
+from ocitool.builder.dockerfile.expansion.variables import Variables
 from ocitool.builder.dockerfile.instructions import Arg
-from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.parser import Dockerfile
 from ocitool.builder.frontend.stages import Stage
 from ocitool.builder.frontend.variables import Scope

@@ -8,9 +8,10 @@ from typing import Final, TypeAlias
 
 from ocitool.builder.checks import bases as checks
 from ocitool.builder.checks.linter import Linter
-from ocitool.builder.dockerfile.expand import Variables, WordError
+from ocitool.builder.dockerfile.expansion.limit import WordError
+from ocitool.builder.dockerfile.expansion.variables import Variables
 from ocitool.builder.dockerfile.instructions import Copy, From, Instruction, OnBuild, Run
-from ocitool.builder.dockerfile.lines import Span
+from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
 from ocitool.builder.frontend.named_contexts import Named, NamedContexts
 from ocitool.builder.frontend.variables import Scope

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ocitool.builder.dockerfile.expand import Allowance, Lookup, expand
+from ocitool.builder.dockerfile.expansion.expand import expand
+from ocitool.builder.dockerfile.expansion.limit import Allowance
+from ocitool.builder.dockerfile.expansion.variables import Lookup
 from ocitool.oci.platform import Platform
 from ocitool.oci.timestamps import parse_epoch
 
@@ -98,7 +100,7 @@ class Scope:
         return self._values
 
     def expand(self, text: str, escape: str, lookup: Lookup | None = None) -> str:
-        """Return *text* with its variables replaced; see `dockerfile.expand`."""
+        """Return *text* with its variables replaced; see `expansion.expand`."""
         lookup = self._values if lookup is None else lookup
         return expand(text, lookup, escape=escape, allowance=self.allowance)
 

@@ -8,13 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ocitool.builder.dockerfile.expand import (
-    Variables,
-    WordError,
-    expand,
-    expand_raw,
-    split_words,
-)
+from ocitool.builder.dockerfile.expansion.expand import expand, expand_raw, split_words
+from ocitool.builder.dockerfile.expansion.limit import WordError
+from ocitool.builder.dockerfile.expansion.variables import Variables
 
 CASES = yaml.safe_load(
     (Path(__file__).parents[4] / "testdata/dockerfile/words.yaml").read_text(encoding="utf-8")

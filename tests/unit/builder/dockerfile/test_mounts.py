@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocitool.builder.dockerfile.devices import DeviceFlag, parse_device
-from ocitool.builder.dockerfile.expand import expand
+from ocitool.builder.dockerfile.expansion.expand import expand
 from ocitool.builder.dockerfile.mounts import MountFields, parse_mount, parse_mount_flag
 from ocitool.errors import FormatError
 

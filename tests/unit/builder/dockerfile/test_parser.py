@@ -19,7 +19,7 @@ from ocitool.builder.dockerfile.instructions import (
     User,
     Volume,
 )
-from ocitool.builder.dockerfile.lines import split
+from ocitool.builder.dockerfile.lines.split import split
 from ocitool.builder.dockerfile.parser import Dockerfile, parse
 
 

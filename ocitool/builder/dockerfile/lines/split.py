@@ -8,16 +8,16 @@ there on they are plain comments.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from ocitool.builder.dockerfile import arguments
-from ocitool.builder.dockerfile.excerpt import excerpt
-from ocitool.builder.dockerfile.expand import WordError, shell_words
-from ocitool.errors import DockerfileError, FormatError, OcitoolError
+from ocitool.builder.dockerfile.lines.directives import add_directive, parse_directive
+from ocitool.builder.dockerfile.lines.excerpt import excerpt
+from ocitool.builder.dockerfile.lines.heredocs import Heredoc, Opening, find_openings
+from ocitool.builder.dockerfile.lines.span import Span
+from ocitool.errors import DockerfileError, FormatError
 
-Error = TypeVar("Error", bound=OcitoolError)
 MAX_LINE = 65535  # bytes, without the newline
 _BOM = b"\xef\xbb\xbf"
 _HEREDOC_INSTRUCTIONS = frozenset(("RUN", "COPY", "ADD"))
@@ -27,36 +27,6 @@ _CONTINUED = {
     for escape in ("\\", "`")
 }
 _NOT_TEXT = re.compile("[\0\udc80-\udcff]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """Where an instruction stands.
-
-    ``first`` and ``last`` count physical lines of the file ``name`` from 1 and include heredocs,
-    ``lines`` are these; ``text`` is the instruction in one line, continuations joined as they are,
-    without heredocs.
-    """
-
-    first: int
-    last: int
-    text: str
-    name: str = field(default="Dockerfile", compare=False)
-    lines: tuple[str, ...] = field(default=(), compare=False, repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.first}"
-
-    def error(self, message: str, *, hint: str = "") -> DockerfileError:
-        """Return the error that points at these lines."""
-        return DockerfileError(
-            message, name=self.name, line=self.first, excerpt=self.lines, hint=hint
-        )
-
-    def locate(self, error: Error) -> Error:
-        """Return *error*, pointing at these lines."""
-        error.where, error.line, error.excerpt = str(self), self.first, self.lines
-        return error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,127 +237,3 @@ def _is_array(rest: str) -> bool:
         return arguments.parse_array(arguments.split_flags(rest)[1]) is not None
     except FormatError:
         return True
-
-
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)")
-_KNOWN = frozenset(("syntax", "escape", "check"))
-_ESCAPES = ("\\", "`")
-
-# The language this package implements, under whatever registry a mirror keeps a copy of it.
-_FRONTEND = re.compile(
-    r"(?:[a-z0-9.-]+(?::\d+)?/(?:[a-z0-9._-]+/)*)?docker/dockerfile(?:-upstream)?"
-    r"(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?"
-)
-
-
-def parse_directive(line: str) -> tuple[str, str] | None:
-    """Read one line as (name in lower case, value), None if it is no directive."""
-    found = _DIRECTIVE.fullmatch(line.strip())
-    if found is None or found[1].lower() not in _KNOWN:
-        return None
-    return found[1].lower(), found[2]
-
-
-def add_directive(directives: dict[str, str], name: str, value: str) -> None:
-    """Note one directive; raises `FormatError` where it is repeated or cannot be followed."""
-    if name in directives:
-        raise FormatError(f"only one {name} parser directive can be used")
-    if name == "escape" and value not in _ESCAPES:
-        raise FormatError(f"invalid escape token '{value}' does not match ` or \\")
-    if name == "syntax" and not _FRONTEND.fullmatch(value):
-        raise FormatError(
-            f"the frontend {value} is not supported",
-            hint="only the built-in docker/dockerfile frontend is supported; remove the "
-            "syntax line if the file is a plain Dockerfile",
-        )
-    directives[name] = value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heredoc:
-    """A file whose content stands in the Dockerfile itself.
-
-    ``content`` ends with a newline unless it is empty, and with ``strip_tabs`` (``<<-``) has lost
-    the tabs at the beginning of its lines.  ``expand`` is False if any part of the name was
-    quoted; it is meant for COPY and ADD, RUN leaves variables to its shell.
-    """
-
-    name: str
-    content: str
-    expand: bool
-    strip_tabs: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """What announces a heredoc: its name, and how its content is to be read."""
-
-    name: str
-    expand: bool
-    strip_tabs: bool
-
-    def ends_at(self, line: str) -> bool:
-        """Say whether *line*, without its line end, is the terminator."""
-        return (line.lstrip("\t") if self.strip_tabs else line) == self.name
-
-    def closed(self, content: str) -> Heredoc:
-        """Return the heredoc with the lines that were read."""
-        if self.strip_tabs:
-            content = _TABS.sub("", content)
-        return Heredoc(
-            name=self.name, content=content, expand=self.expand, strip_tabs=self.strip_tabs
-        )
-
-
-_TABS = re.compile(r"^\t+", re.MULTILINE)
-# A file descriptor may stand before it: that is for the shell of a RUN.
-_OPENING = re.compile(r"\d*<<(-?)\s*+([^<]*)")
-
-
-def parse_opening(word: str) -> Opening | None:
-    """Read one word of an instruction, None if it does not announce a heredoc.
-
-    Quotes and escapes in it are the shell's, whatever the escape directive says.
-    """
-    found = _OPENING.fullmatch(word)
-    if found is None or not found[2]:
-        return None
-    try:
-        plain = shell_words(found[2], raw=False)
-        quoted = shell_words(found[2], raw=True)
-    except WordError:
-        return None
-    if len(plain) != 1:
-        return None
-    return Opening(name=plain[0], expand=plain == quoted, strip_tabs=bool(found[1]))
-
-
-def find_openings(text: str) -> list[Opening]:
-    """Return what *text*, a whole instruction, announces, in the order of reading."""
-    if "<<" not in text:
-        return []
-    try:
-        words = shell_words(text, raw=True)
-    except WordError:
-        # The quotes do not balance; RUN may still mean something by it to its shell.
-        return []
-    return [opening for word in join_arrows(words) if (opening := parse_opening(word)) is not None]
-
-
-# Its word may stand apart (``<< EOF``); a shift of a shell's arithmetic has no such word behind it.
-_APART = re.compile(r"\d*<<-?")
-_WORD = re.compile(r"""["']?[A-Za-z_][\w.]*["']?""", re.ASCII)
-
-
-def join_arrows(words: Iterable[str]) -> Iterator[str]:
-    """Yield *words*, the arrows of a heredoc with the word that follows them."""
-    arrows = ""
-    for word in words:
-        if arrows and _WORD.fullmatch(word):
-            yield arrows + word
-            arrows = ""
-        elif _APART.fullmatch(word):
-            arrows = word
-        else:
-            arrows = ""
-            yield word

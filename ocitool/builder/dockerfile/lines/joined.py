@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ocitool.builder.dockerfile.lines import Source
+from ocitool.builder.dockerfile.lines.split import Source
 
 
 def joined(sources: Sequence[Source]) -> Source:

@@ -14,8 +14,8 @@ import re
 import sys
 from collections.abc import Callable
 
-from ocitool.builder.dockerfile.expansion_limit import Allowance, Result, WordError
-from ocitool.builder.dockerfile.substitution_patterns import (
+from ocitool.builder.dockerfile.expansion.limit import Allowance, Result, WordError
+from ocitool.builder.dockerfile.expansion.patterns import (
     Pattern,
     compile_glob,
     replace_all,
@@ -23,19 +23,8 @@ from ocitool.builder.dockerfile.substitution_patterns import (
     trim_prefix,
     trim_suffix,
 )
-from ocitool.builder.dockerfile.variables import Lookup, Variables
+from ocitool.builder.dockerfile.expansion.variables import Lookup
 from ocitool.errors import FormatError
-
-__all__ = [
-    "Allowance",
-    "Lookup",
-    "Variables",
-    "WordError",
-    "expand",
-    "expand_raw",
-    "shell_words",
-    "split_words",
-]
 
 
 def expand(

@@ -1,0 +1,40 @@
+"""Parser directives: ``# syntax=``, ``# escape=`` and ``# check=``."""
+
+from __future__ import annotations
+
+import re
+
+from ocitool.errors import FormatError
+
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)")
+_KNOWN = frozenset(("syntax", "escape", "check"))
+_ESCAPES = ("\\", "`")
+
+# The language this package implements, under whatever registry a mirror keeps a copy of it.
+_FRONTEND = re.compile(
+    r"(?:[a-z0-9.-]+(?::\d+)?/(?:[a-z0-9._-]+/)*)?docker/dockerfile(?:-upstream)?"
+    r"(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?"
+)
+
+
+def parse_directive(line: str) -> tuple[str, str] | None:
+    """Read one line as (name in lower case, value), None if it is no directive."""
+    found = _DIRECTIVE.fullmatch(line.strip())
+    if found is None or found[1].lower() not in _KNOWN:
+        return None
+    return found[1].lower(), found[2]
+
+
+def add_directive(directives: dict[str, str], name: str, value: str) -> None:
+    """Note one directive; raises `FormatError` where it is repeated or cannot be followed."""
+    if name in directives:
+        raise FormatError(f"only one {name} parser directive can be used")
+    if name == "escape" and value not in _ESCAPES:
+        raise FormatError(f"invalid escape token '{value}' does not match ` or \\")
+    if name == "syntax" and not _FRONTEND.fullmatch(value):
+        raise FormatError(
+            f"the frontend {value} is not supported",
+            hint="only the built-in docker/dockerfile frontend is supported; remove the "
+            "syntax line if the file is a plain Dockerfile",
+        )
+    directives[name] = value
