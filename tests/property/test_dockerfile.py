@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from ocitool.builder.chown_chmod import parse_chmod, parse_chown
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.definition import Definition, ResolvedImage
-from ocitool.builder.dockerfile import expand as words
 from ocitool.builder.dockerfile import values
 from ocitool.builder.dockerfile.durations import parse_duration
+from ocitool.builder.dockerfile.expansion import expand as words
 from ocitool.builder.dockerfile.parser import parse, parse_trigger
 from ocitool.builder.frontend.frontend import Arguments, define
 from ocitool.errors import FormatError, OcitoolError
