@@ -160,6 +160,7 @@ def test_progress_names_triggers_and_errors_point_at_the_from():
         ("RUN <<E\na", "unterminated heredoc: no line E follows"),
         ("RUN \udcff", "invalid UTF-8 text"),
         ("RUN \ud800", "invalid UTF-8 text"),
+        ("RUN \0", "a NUL byte in the text"),
         ("EXPOSE x", "invalid containerPort: x"),
         ("COPY --from=$A a b", "variable expansion is not supported for --from, define a new stage "
          "with FROM using ARG from global scope as a workaround"),

@@ -27,6 +27,8 @@ _CONTINUED = {
     for escape in ("\\", "`")
 }
 _NOT_TEXT = re.compile("[\0\udc80-\udcff]")
+_NO_UTF8 = "invalid UTF-8 text", "save the file as UTF-8"
+_NO_NUL = "a NUL byte in the text", "remove it: no program can be given such a value"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,13 +192,9 @@ class _Splitter:
     def check(self, text: str, first: int) -> None:
         if not text:
             raise self.source.error(first, self.at, "a continuation without an instruction")
-        if _NOT_TEXT.search(text):
-            raise self.source.error(
-                first,
-                self.at,
-                "invalid UTF-8 text",
-                hint="save the file as UTF-8",
-            )
+        if wrong := _NOT_TEXT.search(text):
+            problem, hint = _NO_NUL if wrong[0] == "\0" else _NO_UTF8
+            raise self.source.error(first, self.at, problem, hint=hint)
 
     def heredocs(self, text: str, first: int) -> tuple[Heredoc, ...]:
         word, rest = arguments.split_once(text)
