@@ -7,7 +7,7 @@ commands say of it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,16 @@ its users. These are `ocitool build`, too: `ocitool buildx build`, `builder buil
 that the result is the same without it, and what is not supported is an error that says what to
 use. Differences of the language: [dockerfile.md](dockerfile.md).
 """
-#: Which command of ours takes the options of a builder, if not `build`.
-COMMANDS = {"/kaniko/executor": "kaniko-executor"}
+#: Which command of ours takes the options of a builder, if not `build`; "": before the command.
+COMMANDS = {
+    "/kaniko/executor": "kaniko-executor",
+    "docker [OPTIONS]": "",
+    "docker buildx [OPTIONS]": "buildx",
+    "buildah [OPTIONS]": "",
+    "podman [OPTIONS]": "",
+}
+#: Tables of the page that are no builder's, with their titles.
+TABLES = {"variables": "Variables of the environment", "files": "Files of configuration"}
 
 
 @dataclass(frozen=True)
@@ -56,16 +64,15 @@ def rows(builder: str) -> list[Row]:
     from ocitool.cli.unsupported import OPTIONS
 
     name = COMMANDS.get(builder, "build")
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None
+    command = cli.get_command(click.Context(cli), name) if name else cli
+    assert command is not None and command.name is not None
     known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
-    table: Mapping[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     found = []
-    for written, value in table[builder].items():
+    for written, value in _table()[builder].items():
         names = tuple(written.split(", "))  # the last is the one to use
         words, note = value if isinstance(value, list) else (value, "")
         missing = [each for each in names if each not in known]
-        refusal = OPTIONS[name].get(names[-1]) if missing else None
+        refusal = OPTIONS[command.name].get(names[-1]) if missing else None
         if missing and refusal is None:
             raise LookupError(f"{builder} {written}: neither supported nor refused by name")
         found.append(Row(names, tuple(words.split()), note, refusal))
@@ -74,20 +81,44 @@ def rows(builder: str) -> list[Row]:
 
 def builders() -> list[str]:
     """Return the names of the other builders, as commands."""
-    return list(yaml.safe_load(TABLE.read_text(encoding="utf-8")))
+    return [name for name in _table() if name not in TABLES]
+
+
+def variables() -> dict[str, str]:
+    """Return what becomes of variables of the environment, by name."""
+    return dict(_table()["variables"])
+
+
+def call(builder: str, words: Sequence[str]) -> list[str]:
+    """Return a call of ocitool that has *words* where *builder* takes them."""
+    if builder.endswith("[OPTIONS]"):
+        return [*filter(None, [COMMANDS[builder]]), *words, "build"]
+    return [COMMANDS.get(builder, "build"), *words]
 
 
 def page() -> str:
     """Return the whole page."""
-    return HEAD + "".join(line for builder in builders() for line in _section(builder))
+    options = (line for builder in builders() for line in _section(builder))
+    return "".join((HEAD, *options, *map(_further, TABLES)))
+
+
+def _table() -> Mapping[str, Mapping[str, Any]]:
+    found: Mapping[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    return found
 
 
 def _section(builder: str) -> Iterator[str]:
     name = COMMANDS.get(builder, "build")
-    yield f"\n## {builder}\n\n| option | `ocitool {name}` |\n|---|---|\n"
+    ours = " ".join(filter(None, ("ocitool", name)))
+    yield f"\n## {builder}\n\n| option | `{ours}` |\n|---|---|\n"
     for row in rows(builder):
         names = ", ".join(f"`{each}`" for each in row.names)
         yield f"| {names} | {row.ours} |\n"
+
+
+def _further(name: str) -> str:
+    rows = (f"| {each} | {text} |\n" for each, text in _table()[name].items())
+    return f"\n## {TABLES[name]}\n\n| | `ocitool` |\n|---|---|\n{''.join(rows)}"
 
 
 def main(words: list[str]) -> int:

@@ -137,6 +137,8 @@ image = all_of(
                  metavar="[always|missing|never]", show_default=True,
                  help="When to pull the image"),
     click.option("--platform", default="", metavar="OS/ARCH[/VARIANT]",
-                 help="Platform of the image  [default: this machine's]"),
+                 envvar="DOCKER_DEFAULT_PLATFORM",
+                 help="Platform of the image  [env: DOCKER_DEFAULT_PLATFORM]  [default: this"
+                      " machine's]"),
     click.option("-q", "--quiet", is_flag=True, help="Suppress the output of a pull"),
 )  # fmt: skip

@@ -16,8 +16,8 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
-_FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
 
 class TypedWord(NamedTuple):
@@ -122,8 +122,8 @@ def _takes_none(option: click.Option) -> bool:
 
 def boolean(name: str, text: str) -> bool:
     """Parse a boolean as Go does; `UsageError` says that *name* has another value."""
-    if text in _TRUE:
+    if text in TRUE:
         return True
-    if text in _FALSE:
+    if text in FALSE:
         return False
     raise click.UsageError(f"invalid argument {text!r} for {name}: expected 'true' or 'false'")

@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
         self._unsupported = unsupported or {}
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _broken_pipes_raised():
+        with _broken_pipes_raised(), _options_refused_with_reason():
             return super().make_context(*args, **kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from ocitool import __version__
 from ocitool.cli.app import App
 from ocitool.cli.completion_values import directories, drivers
 from ocitool.cli.errors import run_guarded
+from ocitool.cli.global_options import before_command, is_debug
 from ocitool.cli.lazy import Entry, LazyGroup, help_option
 from ocitool.cli.unsupported import UNSUPPORTED
 
@@ -54,6 +55,7 @@ _COMMANDS: Final = {
 
 
 @click.group(
+    "ocitool",
     cls=LazyGroup,
     table=_COMMANDS,
     unsupported=UNSUPPORTED,
@@ -76,6 +78,7 @@ _COMMANDS: Final = {
     help="Isolation of containers: auto, namespaces or chroot  [env: OCITOOL_ISOLATION]",
 )  # fmt: skip
 @click.option("-D", "--debug", is_flag=True, help="Show debug messages, and tracebacks of errors")
+@before_command
 @click.version_option(
     __version__, "-v", "--version",
     message="ocitool version %(version)s", help="Show the version and exit",
@@ -92,7 +95,11 @@ def cli(
 ) -> None:
     """Build, store, distribute and run OCI images without a daemon"""
     context.obj = App(
-        root=root, driver=driver, debug=debug, shared_stores=shared_stores, isolation=isolation
+        root=root,
+        driver=driver,
+        debug=debug or is_debug(context),
+        shared_stores=shared_stores,
+        isolation=isolation,
     )
 
 
@@ -120,7 +127,7 @@ def main() -> NoReturn:
     debug = not {"-D", "--debug"}.isdisjoint(sys.argv)
     words = sys.argv[1:]
     if os.path.basename(sys.argv[0]) == "executor":  # of kaniko, by a link
-        words = ["kaniko-executor", *words]
+        words = words if words[:1] == ["version"] else ["kaniko-executor", *words]
     code = run_guarded(
         lambda: cli.main(words, prog_name="ocitool", standalone_mode=False), debug=debug
     )

@@ -95,7 +95,9 @@ def transfer_options(command: _Command) -> _Command:
 platform_option = click.option(
     "--platform",
     metavar="OS/ARCH[/VARIANT]",
-    help="Platform to select from a multi-platform image  [default: this machine's]",
+    envvar="DOCKER_DEFAULT_PLATFORM",
+    help="Platform to select from a multi-platform image  [env: DOCKER_DEFAULT_PLATFORM]"
+    "  [default: this machine's]",
 )
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only image IDs")

@@ -96,19 +96,17 @@ _RUN: Final = {
     "--disable-content-trust": _SIGNATURES,
 }  # fmt: skip
 
+#: Instead of a policy of what may be built from.
+SOURCE_POLICY: Final = "name the digests of images in FROM, and --checksum of ADD"
+_ID_MAPPINGS: Final = (
+    "the user namespace is that of the caller's subordinate IDs, see `ocitool info`"
+)
+
 _BUILD: Final = {
     **dict.fromkeys(
-        ("--cache-from", "--cache-to"), "the build cache is that of the storage directory"
-    ),
-    **dict.fromkeys(("--attest", "--provenance", "--sbom"), "a build makes no attestations"),
-    **dict.fromkeys(
-        ("--cgroupns", "--ipc", "--pid", "--uts"),
-        "a step has namespaces of its own: use --network for that one, and --isolation",
-    ),
-    **dict.fromkeys(
-        ("--userns", "--userns-gid-map", "--userns-gid-map-group", "--userns-uid-map",
+        ("--userns-gid-map", "--userns-gid-map-group", "--userns-uid-map",
          "--userns-uid-map-user"),
-        "the user namespace is that of the caller's subordinate IDs, see `ocitool info`",
+        _ID_MAPPINGS,
     ),
     **dict.fromkeys(
         ("--hooks-dir", "--runtime", "--runtime-flag"),
@@ -123,10 +121,7 @@ _BUILD: Final = {
     **dict.fromkeys(
         ("--sign-by", "--signature-policy"), "use cosign, or skopeo, for the image in a registry"
     ),
-    **dict.fromkeys(
-        ("--policy", "--source-policy-file"),
-        "name the digests of images in FROM, and --checksum of ADD",
-    ),
+    **dict.fromkeys(("--policy", "--source-policy-file"), SOURCE_POLICY),
     **dict.fromkeys(
         ("--sbom-image-output", "--sbom-image-purl-output", "--sbom-merge-strategy",
          "--sbom-output", "--sbom-purl-output", "--sbom-scanner-command", "--sbom-scanner-image"),
@@ -139,14 +134,12 @@ _BUILD: Final = {
     **dict.fromkeys(
         ("--mount", "--transient-mount"), "use --volume, or RUN --mount in the Dockerfile"
     ),
-    "--all-platforms": _ONE_PLATFORM,
-    "--builder": BUILDER["use"],
+    "--all-platforms": f"{_ONE_PLATFORM}: use --platform",
     "--cpp-flag": "Dockerfiles are not preprocessed: run cpp, and build with -f -",
     "--device": "use RUN --device in the Dockerfile, and --allow device",
-    "--disable-compression": "use --compression-format uncompressed",
     "--group-add": "a step has the groups of its USER: add them in the Dockerfile",
     "--iidfile-raw": "use --iidfile",
-    "--manifest": "an image has one manifest and no index",
+    "--manifest": "an image has one manifest and no index: use --tag",
     "--print": "use --call",
     "--resource": "use --memory, --cpus and the like: they are limits of each step",
     "--unsetannotation": "annotations of the base image are not inherited",
@@ -158,15 +151,48 @@ _KANIKO: Final = {
         ("--credential-helpers", "--azure-container-registry-config"),
         "name credential helpers in config.json, as docker does",
     ),
+    "--force-build-metadata": "an instruction that changes no file has no layer",
     "--initial-fs-unpacked": "the file system of the container is not used",
     "--materialize": "use `ocitool build --output DIR`",
     "--push-ignore-immutable-tag-errors": "push another tag",
     "--registry-client-cert": "use `ocitool build --cert-dir`",
-    "--whitelist-var-run": "use --ignore-var-run",
 }
+
+_NO_DAEMON: Final = "there is no daemon to connect to: leave it out"
+
+#: Of docker, buildah and podman before the command.
+_GLOBAL: Final = {
+    **dict.fromkeys(
+        ("-c", "--context", "-H", "--host", "--tls", "--tlscacert", "--tlscert", "--tlskey",
+         "--tlsverify", "--connection", "--identity", "-r", "--remote", "--ssh", "--url"),
+        _NO_DAEMON,
+    ),
+    **dict.fromkeys(
+        ("--registries-conf", "--registries-conf-dir", "--short-name-alias-conf"),
+        "these files are not read: use --registry-mirror, --insecure-registry and complete names",
+    ),
+    **dict.fromkeys(("--userns-gid-map", "--userns-uid-map"), _ID_MAPPINGS),
+    **dict.fromkeys(
+        ("--conmon", "--hooks-dir", "--runtime", "--runtime-flag"),
+        "containers are started by ocitool itself: use --isolation",
+    ),
+    **dict.fromkeys(
+        ("--network-cmd-path", "--network-config-dir"),
+        "networks have no configuration: use --network of the command",
+    ),
+    "--config": "set DOCKER_CONFIG to the directory, or use --authfile of the command",
+    "--namespace": "use --root for a store of its own",
+    "--noout": "use --quiet of the command, or redirect",
+    "--storage-opt": "storage drivers have no options: use --driver",
+    "--syslog": "redirect to logger(1)",
+    "--tmpdir": "there is no state of running containers; set TMPDIR for temporary files",
+    "--volumepath": UNSUPPORTED["volume"],
+}  # fmt: skip
 
 #: Options by the name of their command.
 OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "ocitool": _GLOBAL,
+    "buildx": {"--builder": f"{BUILDER['use']}: leave it out"},
     "run": _RUN,
     "build": _BUILD,
     "kaniko-executor": _KANIKO,

@@ -65,7 +65,10 @@ def test_commands_of_buildx_that_there_are_not(run_cli, store_root):
         ("--disable-content-trust",), ("--disable-content-trust=true",), ("--skip-unused-stages",),
         ("--inherit-annotations=false",), ("--compat-volumes=false",), ("--stdin=false",),
         ("--logsplit=false",), ("--rm", "--force-rm"), ("--isolation", "default"), ("-D",),
-        ("--progress=none",), ("--os", "linux"),
+        ("--progress=none",), ("--os", "linux"), ("--disable-compression=false",),
+        ("--provenance=false", "--sbom=false", "--attest=type=sbom,disabled=true"),
+        ("--builder=default", "--cache-from=", "--userns=host", "--ipc=private"),
+        ("--storage-driver=vfs", "--log-level=warn"),
     ],
 )  # fmt: skip
 def test_what_changes_nothing_is_accepted(build, words):
@@ -78,12 +81,14 @@ def test_what_changes_nothing_is_accepted(build, words):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--layers=false",), "--layers=false is not supported: each step has a layer"),
+        (("--layers=no way",), "'no way' is not a valid boolean"),
+        (("--provenance=mode=max",), "--provenance mode=max is not supported: a build makes no"),
+        (("--builder", "mine"), "--builder mine is not supported: there is one builder"),
         (("--identity-label",), "--identity-label=true is not supported: an image has no label"),
         (("--disable-content-trust=false",), "signatures of images are not verified"),
         (("--stdin",), "--stdin=true is not supported: the standard input of RUN is empty"),
         (("--jobs=-1",), "-1 is not in the range x>=0"),
-        (("--userns", "host"), "--userns is not supported: the user namespace is that"),
+        (("--userns", "auto"), "--userns auto is not supported: the user namespace is that"),
         (("--sign-by", "me"), "--sign-by is not supported: use cosign"),
         (("--cw", "x"), "--cw is not supported: images are not encrypted"),
         (("--decryption-key", "x"), "--decryption-key is not supported: images are not encrypted"),
@@ -94,6 +99,62 @@ def test_what_changes_nothing_is_accepted(build, words):
 )
 def test_what_would_change_something_is_refused(build, words, said):
     assert said in build(*words, code=2).stderr
+
+
+def test_no_layers_are_one_layer_without_the_cache(build, run_cli, store_root, context):
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY f /\nCOPY f /g\n")
+
+    def layers(*words, **env):
+        done = build("-t", "app:1", *words, env=env)
+        return len(config(run_cli, store_root, "app:1")["RootFS"]["Layers"]), done.stderr
+
+    assert layers()[0] == layers("--layers", BUILDAH_LAYERS="0")[0] == 2
+    for words, env in (
+        (("--layers=false",), {}),
+        ((), {"BUILDAH_LAYERS": "false"}),
+        (("--layers=false", "--squash-all"), {"BUILDAH_LAYERS": "true"}),
+    ):
+        number, shown = layers(*words, **env)
+        assert (number, "CACHED" in shown) == (1, False)
+
+
+def test_the_format_of_the_environment(build, run_cli, store_root):
+    for words, expected in (((), "docker.distribution"), (("--format=oci",), "oci.image")):
+        build("-t", "app:1", *words, env={"BUILDAH_FORMAT": "docker"})
+        assert expected in config(run_cli, store_root, "app:1")["MediaType"]
+    refused = build(env={"BUILDAH_FORMAT": "v2"}, code=2).stderr
+    assert "'v2' is not one of 'oci', 'docker'" in refused
+
+
+def test_the_platform_of_the_environment(build, run_cli, store_root):
+    for words, expected in (
+        ((), "s390x"),
+        (("--platform", "linux/arm64"), "arm64"),
+        (("--arch=ppc64le",), "ppc64le"),
+    ):
+        build("-t", "app:1", *words, env={"DOCKER_DEFAULT_PLATFORM": "linux/s390x"})
+        assert config(run_cli, store_root, "app:1")["Architecture"] == expected
+
+
+def test_a_policy_of_the_environment_is_not_ignored(build):
+    name = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+    assert f"{name} is not supported: unset it" in build(env={name: "policy.json"}, code=2).stderr
+    build(env={name: ""})
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (("-H", "tcp://docker:2375"), "-H is not supported: there is no daemon to connect to"),
+        (("--config", "d"), "--config is not supported: set DOCKER_CONFIG to the directory"),
+        (("--storage-opt=a=b",), "--storage-opt is not supported: storage drivers have no options"),
+        (("buildx", "--builder=b"), "--builder is not supported: there is one builder"),
+        (("--nonsense",), "No such option '--nonsense'"),
+    ],
+)
+def test_options_before_the_command_that_there_are_not(run_cli, before, said):
+    done = run_cli(*before, "build", ".")
+    assert (done.code, said in done.stderr) == (2, True), done.stderr
 
 
 def test_parts_of_the_platform(build, run_cli, store_root):

@@ -137,6 +137,36 @@ def test_a_context_in_a_private_repository(
     assert manifest(run_cli, store_root, "app:1")["Config"]["Labels"] == {"found": found}
 
 
+def test_submodules_are_fetched_where_they_are_asked_for(run_cli, store_root, git_server, tmp_path):
+    commit = git_server.repository("sub.git").commit({"s": ""})
+    repository = git_server.repository("r.git")
+    modules = '[submodule "m"]\n\tpath = m\n\turl = ../sub.git\n'
+    repository.commit({"Dockerfile": "FROM scratch\nCOPY m/s /\n", ".gitmodules": modules})
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{commit},m")
+    repository.git("commit", "-q", "-m", "a submodule")
+    repository.push("main")
+    context = f"git://{repository.url.partition('://')[2]}"
+    call = ("kaniko-executor", "-c", context, "--no-push")
+    options = {"root": store_root, "cwd": tmp_path, "env": {"GIT_PULL_METHOD": "http"}}
+    done = run_cli(*call, **options)
+    assert (done.code, '"/m/s": not found' in done.stderr) == (1, True), done.stderr
+    assert not [path for path in git_server.asked if path.startswith("/sub.git")]
+    run_cli(*call, "--git=recurse-submodules", **options).ok()
+
+
+def test_results_for_cloud_build(executor, tmp_path):
+    with served(tmp_path / "served") as (_, address):
+        words = ("-d", f"{address}/app:1", "-d", f"{address}/app", "--digest-file=digest")
+        executor(*words, cwd=tmp_path, env={"BUILDER_OUTPUT": str(tmp_path)})
+        digest = (tmp_path / "digest").read_text()
+        assert [json.loads(line) for line in (tmp_path / "images").read_text().splitlines()] == [
+            {"name": f"{address}/app:{tag}", "digest": digest} for tag in ("1", "latest")
+        ]
+    (tmp_path / "images").unlink()
+    executor("--no-push", env={"BUILDER_OUTPUT": str(tmp_path)})
+    assert not (tmp_path / "images").exists()
+
+
 def test_the_cache_is_used_where_it_is_asked_for(executor):
     words = ("--no-push", "--destination=app:1")
     executor(*words)
@@ -199,4 +229,5 @@ def test_under_the_name_executor(tmp_path, context, store_root):
     done = execute(words, env=env).ok()
     assert "Tagged app:1" in done.stdout
     assert "kaniko-executor" in execute((link, "--help"), env=env).ok().stdout
+    assert "Version" in execute((link, "version"), env=env).ok().stdout
     assert "Build, store, distribute" in execute((program, "--help"), env=env).ok().stdout

@@ -1,32 +1,60 @@
-"""Options of docker and buildah that change nothing here: accepted with the value that holds.
+"""Options of docker and buildah that change nothing here: accepted with the values that hold.
 
 With any other value they are refused, with what to use.  docs/migrate.md has them all.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
 from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import OptionalValue
+from ocitool.cli.global_options import behind_command
+from ocitool.cli.goflags import FALSE, TRUE, OptionalValue
+from ocitool.cli.unsupported import SOURCE_POLICY
 
 #: Options that are true or false: the value that holds, and what is said of the other.
 FLAGS: Final = {
     "--compat-volumes": (False, "what RUN writes below a VOLUME is part of the layer"),
     "--compress": (True, ""),
+    "--disable-compression": (True, ""),
     "--disable-content-trust": (True, "signatures of images are not verified"),
     "--identity-label": (False, "an image has no label of its builder: use --label"),
     "--inherit-annotations": (
         False, "annotations of base images are not inherited: use --annotation",
     ),
-    "--layers": (True, "each step has a layer, and is cached: use --no-cache to execute all"),
     "--logsplit": (False, "a build has one platform: use --logfile"),
     "--skip-unused-stages": (True, "stages that the target does not need are built by --target"),
     "--stdin": (False, "the standard input of RUN is empty: use a heredoc, or COPY"),
 }  # fmt: skip
+
+#: A policy that is not kept to must not be ignored, wherever it is.
+_POLICY_VARIABLE: Final = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
+_NAMESPACES: Final = "a step has namespaces of its own: use --network for that one, and --isolation"
+_CACHE: Final = (
+    "the build cache is that of the storage directory: leave the option out, and keep that"
+    " directory between builds (--root, OCITOOL_ROOT)"
+)
+_ATTESTATIONS: Final = "a build makes no attestations: make them of the image that is pushed"
+
+#: Options with a value: those that hold, and what is said of any other.
+VALUES: Final = {
+    "--builder": (("", "default"), "there is one builder, and it is part of ocitool: leave it out"),
+    "--cache-from": (("",), _CACHE),
+    "--cache-to": (("",), _CACHE),
+    "--cgroupns": (("private",), _NAMESPACES),
+    "--ipc": (("private", "container"), _NAMESPACES),
+    "--pid": (("private", "container"), _NAMESPACES),
+    "--userns": (
+        ("host",),
+        "the user namespace is that of the caller's subordinate IDs, see `ocitool info`",
+    ),
+    "--uts": (("private", "container"), _NAMESPACES),
+}
+ATTESTATIONS: Final = ("--attest", "--provenance", "--sbom")
 
 
 def _flag(name: str) -> Callable[[Any], Any]:
@@ -43,8 +71,48 @@ def _flag(name: str) -> Callable[[Any], Any]:
     )  # fmt: skip
 
 
+def _value(name: str) -> Callable[[Any], Any]:
+    held, why = VALUES[name]
+
+    def check(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> None:
+        for word in words:
+            if word not in held:
+                raise click.UsageError(f"{name} {word} is not supported: {why}")
+
+    return _checked(name, check)
+
+
+def _attestation(name: str) -> Callable[[Any], Any]:
+    """Accept that there is none: ``false``, or with the field ``disabled=true``."""
+    shorthand = name != "--attest"
+
+    def check(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> None:
+        for word in words:
+            disabled = {f"disabled={value}" for value in TRUE} & set(word.split(","))
+            if not disabled and not (shorthand and word in FALSE):
+                raise click.UsageError(f"{name} {word} is not supported: {_ATTESTATIONS}")
+
+    return _checked(name, check)
+
+
+def _checked(name: str, check: Callable[..., None]) -> Callable[[Any], Any]:
+    return click.option(
+        name, f"accepted_{name.strip('-').replace('-', '_')}", multiple=True, metavar="VALUE",
+        callback=check, expose_value=False, hidden=True,
+    )  # fmt: skip
+
+
+def refuse_policy() -> None:
+    """Refuse the environment's policy of what may be built from; `UsageError`."""
+    if os.environ.get(_POLICY_VARIABLE):
+        raise click.UsageError(f"{_POLICY_VARIABLE} is not supported: unset it, {SOURCE_POLICY}")
+
+
 options = all_of(
     *map(_flag, FLAGS),
+    *map(_value, VALUES),
+    *map(_attestation, ATTESTATIONS),
+    *behind_command,
     # Steps are executed one at a time, whatever the number: the result is the same.
     click.option(
         "--jobs", type=click.IntRange(min=0), expose_value=False, hidden=True, metavar="NUMBER"

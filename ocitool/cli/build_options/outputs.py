@@ -49,8 +49,9 @@ exports = all_of(
 
 form = all_of(
     click.option(
-        "--format", type=click.Choice(["oci", "docker"]), default="oci", show_default=True,
-        help="Media types of the image's manifest, config and layers",
+        "--format", type=click.Choice(["oci", "docker"]), default="oci", envvar="BUILDAH_FORMAT",
+        help="Media types of the image's manifest, config and layers  [env: BUILDAH_FORMAT]"
+        "  [default: oci]",
     ),
     click.option(
         "--compression-format", metavar="FORMAT", default="",

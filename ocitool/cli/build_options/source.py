@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 import click
@@ -53,14 +54,17 @@ def _build_contexts(
 
 def _one_platform(context: click.Context, parameter: click.Parameter, value: str) -> str:
     if "," in value:
-        raise click.BadParameter("building for several platforms is not supported")
+        raise click.BadParameter(
+            "building for several platforms is not supported: build and push one after the other,"
+            " under names of their own"
+        )
     return value
 
 
 def platform_of(platform: str, system: str, architecture: str, variant: str) -> str:
     """Return the platform that the options name together; ``""`` is this machine's."""
     if not (system or architecture or variant):
-        return platform
+        return platform or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")
     if platform:
         raise click.UsageError("--platform cannot be combined with --os, --arch and --variant")
     from ocitool.oci.platform import this_platform
@@ -95,6 +99,12 @@ target = click.option(
 images = all_of(
     click.option("--no-cache", is_flag=True, help="Do not use the build cache"),
     click.option(
+        "--layers", cls=OptionalValue, bare="true", type=click.BOOL, default=True,
+        metavar="BOOL", envvar="BUILDAH_LAYERS",
+        help="Make a layer of each step, and cache it; =false is --squash with --no-cache"
+        "  [env: BUILDAH_LAYERS]  [default: true]",
+    ),
+    click.option(
         "--cache-ttl", metavar="TIME", default="", callback=_ttl,
         help="Do not use what is in the build cache for longer, as 24h",
     ),
@@ -122,7 +132,7 @@ images = all_of(
     ),
     click.option(
         "--platform", default="", metavar="OS/ARCH[/VARIANT]", callback=_one_platform,
-        help="Platform of the image  [default: this machine's]",
+        help="Platform of the image  [env: DOCKER_DEFAULT_PLATFORM]  [default: this machine's]",
     ),
     click.option("--os", "system", default="", metavar="OS", help="Part of --platform"),
     click.option("--arch", "architecture", default="", metavar="ARCH", help="Part of --platform"),

@@ -77,6 +77,7 @@ def command(
     called: call.Call,
     check: bool,
     progress: str,
+    layers: bool,
     logfile: str | None,
     http_proxy: bool,
     tls_verify: bool,
@@ -97,6 +98,7 @@ def command(
     from ocitool.builder.build import build
     from ocitool.builder.options import BuildOptions, OutputsFailed
 
+    accepted.refuse_policy()
     called = call.chosen(called, check=check)
     if (context, *file).count("-") > 1:
         raise click.UsageError("standard input cannot be both the context and the Dockerfile")
@@ -105,6 +107,8 @@ def command(
     if iidfile and called.method == "build":
         with contextlib.suppress(OSError):
             os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build
+    if not layers:
+        fields |= {"squash": not fields["squash_all"], "no_cache": True}
     if source_date_epoch is not None and fields["timestamp"] is not None:
         raise click.UsageError("--timestamp and --source-date-epoch are mutually exclusive")
     given = arguments.read_arguments(build_args, argument_files)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -56,11 +56,16 @@ def command(context: click.Context, /, **given: Any) -> None:
             build.invoke(inner)
         with open(metadata, encoding="utf-8") as file:
             digest = json.load(file)["containerimage.digest"]
-    _write_digests(given, digest)
-
-
-def _write_digests(given: Mapping[str, Any], digest: str) -> None:
     names = [Reference.parse(name) for name in given["destination"]]
+    _write_digests(given, names, digest)
+    if (output := os.environ.get("BUILDER_OUTPUT")) and not given["no_push"]:
+        # What Google's Cloud Build takes as the result of a step.
+        rows = ({"name": str(name), "digest": digest} for name in names)
+        lines = "".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows)
+        write_text(os.path.join(output, "images"), lines)
+
+
+def _write_digests(given: Mapping[str, Any], names: Sequence[Reference], digest: str) -> None:
     kinds: tuple[tuple[str, Callable[[Reference], str]], ...] = (
         ("image_name_with_digest_file", lambda name: name.repository),
         ("image_name_tag_with_digest_file", lambda name: f"{name.repository}:{name.tag}"),

@@ -13,6 +13,8 @@ from typing import Final
 
 import click
 
+from ocitool.cli.goflags import boolean
+
 _HEADER: Final = "GIT_AUTH_HEADER"
 #: Schemes of contexts in the storage of a cloud.
 _CLOUDS: Final = ("gs", "s3")
@@ -64,7 +66,9 @@ def git_fields(text: str) -> dict[str, str]:
         key, _, value = field.partition("=")
         if key == "insecure-skip-tls" and value in ("", "false"):
             continue
-        if key not in ("branch", "single-branch", "recurse-submodules"):
+        if key in ("single-branch", "recurse-submodules") and value:
+            boolean(f"--git {key}", value)
+        elif key not in ("branch", "single-branch", "recurse-submodules"):
             raise click.UsageError(
                 f"--git {field} is not supported: use branch, single-branch, recurse-submodules"
             )
@@ -75,21 +79,26 @@ def git_fields(text: str) -> dict[str, str]:
 def _repository(
     rest: str, sub_path: str, git: Mapping[str, str], environ: MutableMapping[str, str]
 ) -> BuildContext:
-    """Return a git repository: ``host/path[#REF[#COMMIT]]``; a commit is what counts.
+    """Return a git repository: ``host/path[#REF[#COMMIT]]``; a commit counts before a branch.
 
-    The variables that kaniko has for credentials become a secret, for which one may be set.
+    Submodules are fetched only if ``--git`` asks for them.  The variables that kaniko has for
+    credentials become a secret, for which one may be set.
     """
     path, *fragments = rest.split("#")
     path = path if path.endswith(".git") else f"{path.rstrip('/')}.git"
-    ref = next(filter(None, reversed(fragments)), git.get("branch", ""))
-    method = environ.get("GIT_PULL_METHOD") or "https"
+    named, commit, *_ = (*fragments, "", "")
+    ref = commit or git.get("branch", "") or named
+    method = "http" if environ.get("GIT_PULL_METHOD") == "http" else "https"
+    submodules = boolean("--git", git.get("recurse-submodules", "false") or "true")
+    query = "" if submodules else "?submodules=false"
     fragment = f"#{ref}:{sub_path}" if sub_path else f"#{ref}" if ref else ""
+    user, password = environ.get("GIT_USERNAME", ""), environ.get("GIT_PASSWORD", "")
+    if token := environ.get("GIT_TOKEN"):
+        user, password = token, ""
     options: tuple[str, ...] = ()
-    if environ.get("GIT_TOKEN"):
-        options = ("--secret", "id=GIT_AUTH_TOKEN,env=GIT_TOKEN")
-    elif environ.get("GIT_USERNAME") or environ.get("GIT_PASSWORD"):
+    if user or password:
         # A secret is named by a variable, so that no list of processes shows it.
-        pair = f"{environ.get('GIT_USERNAME', '')}:{environ.get('GIT_PASSWORD', '')}"
-        environ[_HEADER] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        pair = base64.b64encode(f"{user}:{password}".encode())
+        environ[_HEADER] = f"Basic {pair.decode()}"
         options = ("--secret", f"id={_HEADER},env={_HEADER}")
-    return BuildContext(word=f"{method}://{path}{fragment}", options=options)
+    return BuildContext(word=f"{method}://{path}{query}{fragment}", options=options)

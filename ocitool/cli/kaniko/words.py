@@ -37,8 +37,7 @@ def build_words(given: Mapping[str, Any], environ: MutableMapping[str, str]) -> 
     file = _dockerfile(given["dockerfile"], context.directory)
     words = ["--file", file, *context.options, *_image(given, names)]
     words += [*_registries(given, names, environ), *_progress(given)]
-    if authfile := _authfile(given["kaniko_dir"], environ):
-        words += ["--authfile", authfile]
+    words += _files(given["kaniko_dir"] or environ.get("KANIKO_DIR", ""), environ)
     for option in _SAME:
         for value in given[option.strip("-").replace("-", "_")]:
             words += [option, value]
@@ -119,10 +118,16 @@ def _progress(given: Mapping[str, Any]) -> Iterator[str]:
         yield "--debug"
 
 
-def _authfile(directory: str, environ: Mapping[str, str]) -> str:
-    """Return kaniko's own file of credentials, if there is one and the environment has no other."""
-    if environ.get("DOCKER_CONFIG") or environ.get("REGISTRY_AUTH_FILE"):
-        return ""
-    top = directory or environ.get("KANIKO_DIR") or _DIRECTORY
-    path = os.path.join(top, ".docker/config.json")
-    return path if os.path.exists(path) else ""
+def _files(directory: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the options for kaniko's own files: credentials, and certificates of CAs.
+
+    Its usual directory has them if the environment has no other credentials, one that is *given*
+    in any case.
+    """
+    others = environ.get("DOCKER_CONFIG") or environ.get("REGISTRY_AUTH_FILE")
+    path = os.path.join(directory or _DIRECTORY, ".docker/config.json")
+    if (directory or not others) and os.path.exists(path):
+        yield from ("--authfile", path)
+    certificates = os.path.join(directory or _DIRECTORY, "ssl/certs")
+    if os.path.isdir(certificates):
+        yield from ("--cert-dir", certificates)

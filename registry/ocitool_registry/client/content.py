@@ -21,6 +21,7 @@ from ocitool_registry.client.download import ResumingStream
 from ocitool_registry.client.upload import has_blob, push_blob
 from ocitool_registry.transport.requests import RequestsTransport
 from ocitool_registry.transport.retry import RetryPolicy
+from ocitool_registry.transport.trusted import directory
 
 if TYPE_CHECKING:
     from ocitool.oci.content import Opener, Stream
@@ -66,10 +67,12 @@ def connect(
         raise BadReference(f"invalid registry name {host_or_reference!r}")
     source = _credentials(access, warn)
     insecure = access.insecure or host in access.insecure_hosts
-    certificates = tuple(filter(None, (access.cert_dir, access.certificates.get(host, ""))))
+    certificates = (access.cert_dir or directory(host), access.certificates.get(host, ""))
     return RegistryClient(
         host,
-        transport=RequestsTransport(verify=not insecure, certificates=certificates),
+        transport=RequestsTransport(
+            verify=not insecure, certificates=tuple(filter(None, certificates))
+        ),
         credentials=source if log is None else Logged(source, log),
         insecure=insecure,
         retry=_retry(access),

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ocitool.errors import ConnectError, RegistryError, Timeout, TransportError
 from ocitool_registry.transport.http import Body, Headers, Request, Response
+from ocitool_registry.transport.trusted import bundle
 
 if TYPE_CHECKING:
     import requests
@@ -28,8 +28,6 @@ _AGENT: Final = "ocitool"
 _NOISE: Final = re.compile(
     r"HTTPS?Connection\([^()]*\): |Failed to establish a new connection: |\[Errno -?\d+\] "
 )
-
-_CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 class Transport(Protocol):
@@ -54,6 +52,8 @@ class PlainHttpError(TlsError):
 
 class RequestsTransport:
     """Sends with the requests library; proxies and CA certificates are from the environment.
+
+    Where the environment names no certificates, those of the system are used.
 
     Cookies and ``.netrc`` are not used, redirects are not followed, bodies are not decoded.
 
@@ -127,10 +127,8 @@ class RequestsTransport:
             return self._session
 
     def _certificates(self) -> bool | str:
-        if not self._verify:
-            return False
-        # requests does not support SSL_CERT_FILE.
-        return next((value for name in _CA_VARIABLES if (value := os.environ.get(name))), True)
+        # requests has CAs of its own, and does not support SSL_CERT_FILE.
+        return (bundle() or True) if self._verify else False
 
 
 def _session(*, verify: bool, certificates: tuple[str, ...]) -> requests.Session:

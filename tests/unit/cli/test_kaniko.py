@@ -50,15 +50,27 @@ TAG = ["--tag", "example.com/a:1", "--push"]
         ),
         (
             ("--no-push", "-c", "git://example.com/a.git"),
-            ["--file", "Dockerfile", "--", "https://example.com/a.git"],
+            ["--file", "Dockerfile", "--", "https://example.com/a.git?submodules=false"],
         ),
         (
             ("--no-push", "-c", "git://example.com/a.git#refs/heads/x#c0ffee"),
-            ["--file", "Dockerfile", "--", "https://example.com/a.git#c0ffee"],
+            ["--file", "Dockerfile", "--", "https://example.com/a.git?submodules=false#c0ffee"],
         ),
         (
             ("--no-push", "-c", "git://h/a.git", "--git=branch=b", "--context-sub-path=d"),
-            ["--file", "Dockerfile", "--", "https://h/a.git#b:d"],
+            ["--file", "Dockerfile", "--", "https://h/a.git?submodules=false#b:d"],
+        ),
+        (
+            ("--no-push", "-c", "git://h/a#refs/heads/x", "--git=branch=b,recurse-submodules"),
+            ["--file", "Dockerfile", "--", "https://h/a.git#b"],
+        ),
+        (
+            ("--no-push", "-c", "git://h/a#x#c0", "--git", "recurse-submodules=true,branch=b"),
+            ["--file", "Dockerfile", "--", "https://h/a.git#c0"],
+        ),
+        (
+            ("--no-push", "-c", "git://h/a", "--git=recurse-submodules=false,single-branch=true"),
+            ["--file", "Dockerfile", "--", "https://h/a.git?submodules=false"],
         ),
         (
             ("--no-push", "-c", "/c", "--cache=true"),
@@ -138,30 +150,58 @@ def test_the_environment(tmp_path, monkeypatch):
         "KANIKO_REGISTRY_MAP": "a=b.example.com",
         "KANIKO_DIR": str(tmp_path),
         "GIT_PULL_METHOD": "http",
-        "GIT_TOKEN": "secret",
     }
     assert translated("-c", "git://h/a", **environ) == [
-        "--file", "Dockerfile", "--secret", "id=GIT_AUTH_TOKEN,env=GIT_TOKEN",
-        "--registry-mirror", "m.example.com", "--registry-map", "a=b.example.com", "--", "http://h/a.git",
+        "--file", "Dockerfile", "--registry-mirror", "m.example.com",
+        "--registry-map", "a=b.example.com", "--", "http://h/a.git?submodules=false",
     ]  # fmt: skip
 
 
-def test_user_and_password_of_git_are_in_no_word():
-    environ = {"GIT_USERNAME": "ann", "GIT_PASSWORD": "s3cret"}
+def test_an_unknown_method_of_git_is_https():
+    assert translated("--no-push", "-c", "git://h/a", GIT_PULL_METHOD="ssh")[-1][:8] == "https://"
+
+
+@pytest.mark.parametrize(
+    ("environ", "pair"),
+    [
+        ({"GIT_USERNAME": "ann", "GIT_PASSWORD": "s3cret"}, "YW5uOnMzY3JldA=="),
+        ({"GIT_PASSWORD": "s3cret"}, "OnMzY3JldA=="),
+        ({"GIT_TOKEN": "s3cret"}, "czNjcmV0Og=="),  # the user, as kaniko sends it
+        ({"GIT_TOKEN": "s3cret", "GIT_USERNAME": "ann", "GIT_PASSWORD": "p"}, "czNjcmV0Og=="),
+    ],
+)
+def test_credentials_of_git_are_in_no_word(environ, pair):
     words = build_words(parsed("--no-push", "-c", "git://h/a"), environ)
     assert words[2:4] == ["--secret", "id=GIT_AUTH_HEADER,env=GIT_AUTH_HEADER"]
-    assert environ["GIT_AUTH_HEADER"] == "Basic YW5uOnMzY3JldA=="
+    assert environ["GIT_AUTH_HEADER"] == f"Basic {pair}"
     assert "s3cret" not in "".join(words)
 
 
-def test_kanikos_own_credentials_count_without_others(tmp_path):
+def test_credentials_of_a_directory_that_is_given_count(tmp_path):
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker/config.json").write_text("{}")
     words = ("--no-push", "-c", "/c", "--kaniko-dir", str(tmp_path))
     found = translated(*words)
     assert found[2:4] == ["--authfile", f"{tmp_path}/.docker/config.json"]
+    for other in ({"DOCKER_CONFIG": "/other"}, {"REGISTRY_AUTH_FILE": "/other"}):
+        assert translated(*words, **other) == found
+        assert translated(*words[:3], KANIKO_DIR=str(tmp_path), **other) == found
+
+
+def test_those_of_the_usual_directory_count_without_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("ocitool.cli.kaniko.words._DIRECTORY", str(tmp_path))
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").write_text("{}")
+    assert "--authfile" in translated("--no-push", "-c", "/c")
     for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE"):
-        assert "--authfile" not in translated(*words, **{name: "/other"})
+        assert "--authfile" not in translated("--no-push", "-c", "/c", **{name: "/other"})
+
+
+def test_kanikos_certificates_are_those_of_further_cas(tmp_path):
+    words = ("--no-push", "-c", "/c", "--kaniko-dir", str(tmp_path))
+    assert "--cert-dir" not in translated(*words)
+    (tmp_path / "ssl/certs").mkdir(parents=True)
+    assert translated(*words)[2:4] == ["--cert-dir", f"{tmp_path}/ssl/certs"]
 
 
 def test_a_dockerfile_that_is_here_comes_before_that_of_the_context(tmp_path, monkeypatch):
@@ -181,6 +221,7 @@ def test_a_dockerfile_that_is_here_comes_before_that_of_the_context(tmp_path, mo
         ((*D, "-c", "ftp://x"), {}, "unknown build context 'ftp://x'"),
         ((*D, "-c", "tar://x", "--context-sub-path=a"), {}, "--context-sub-path is supported of"),
         ((*D, "--git", "depth=1"), {}, "--git depth=1 is not supported"),
+        ((*D, "--git", "recurse-submodules=x"), {}, "'x' for --git recurse-submodules"),
         ((*D, "--git", "insecure-skip-tls=true"), {}, "--git insecure-skip-tls=true is not supp"),
         ((*D, "--cache-run-layers=false"), {}, "--cache-run-layers=false is not supported"),
         ((*D, "--no-push=maybe"), {}, "invalid argument 'maybe' for --no-push"),

@@ -28,8 +28,16 @@ ROWS = [
 ]
 
 
-def call(builder: str, row) -> list[str]:
-    return [PAGE["COMMANDS"].get(builder, "build"), *row.words]
+def parsed(words: list[str]) -> click.Context:
+    """The command's context, of a call with options before and behind the command."""
+    app = App(root=None, driver=None, debug=False)
+    context = cli.make_context("ocitool", list(words), obj=app)
+    while isinstance(group := context.command, click.Group):
+        rest = [*context._protected_args, *context.args]
+        name, command, rest = group.resolve_command(context, rest)
+        assert command is not None
+        context = command.make_context(name, rest, parent=context)
+    return context
 
 
 @pytest.mark.parametrize(("builder", "row"), ROWS)
@@ -46,23 +54,24 @@ def test_a_supported_option_parses(builder, row, tmp_path, monkeypatch):
     for name in row.names:
         words = [re.sub(r"^--?[\w-]+", name, word) if word.partition("=")[0] in row.names else word
                  for word in row.words]  # fmt: skip
-        parent = click.Context(cli, obj=App(root=None, driver=None, debug=False))
-        command_name, command, rest = cli.resolve_command(parent, [call(builder, row)[0], *words])
-        assert command is not None
-        context = command.make_context(command_name, rest, parent=parent)
+        if name in ("-v", "--version") and builder.endswith("[OPTIONS]"):
+            with pytest.raises(click.exceptions.Exit):
+                parsed(words)
+            continue
+        context = parsed(PAGE["call"](builder, words))
         assert not [each for each in context.args if each.startswith("-")]
 
 
 @pytest.mark.parametrize(("builder", "row"), [each for each in ROWS if each.values[1].refusal])
 def test_a_refused_option_is_refused_by_name(builder, row):
     with pytest.raises(click.UsageError) as caught:
-        cli.main(call(builder, row), standalone_mode=False)
+        cli.main(PAGE["call"](builder, row.words), standalone_mode=False)
     assert caught.value.message in {f"{name} is not supported: {row.refusal}" for name in row.names}
 
 
 def test_a_reason_is_given_only_for_options_that_there_are_not():
     for name, reasons in OPTIONS.items():
-        command = cli.get_command(click.Context(cli), name)
+        command = cli if name == cli.name else cli.get_command(click.Context(cli), name)
         if command is not None:
             known = {option for each in command.params for option in each.opts}
             assert known.isdisjoint(reasons), name
@@ -84,6 +93,81 @@ def test_each_option_of_build_is_of_another_builder_or_explained_elsewhere():
         assert all(name in listed or f"{name}" in pages for name in names), names
 
 
+def test_variables_of_the_environment_are_used_or_not_as_the_page_says():
+    packages = ("ocitool", "registry", "runtime")
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for top in packages
+        for path in (CHECKOUT / top).rglob("*.py")
+    )
+    for name, text in PAGE["variables"]().items():
+        assert (f'"{name}"' in source) != text.startswith("not used"), name
+
+
+#: Of options that are accepted with some values: words that hold, and that are refused.
+HELD = [
+    ("--provenance=false", "--provenance=true"),
+    ("--provenance false", "--provenance mode=max"),
+    ("--provenance=0", "--provenance=min"),
+    ("--provenance mode=max,disabled=true", "--provenance="),
+    ("--sbom=false", "--sbom=true"),
+    ("--sbom=F", "--sbom syft"),
+    ("--attest type=sbom,disabled=true", "--attest type=sbom"),
+    ("--attest type=provenance,disabled=1,mode=min", "--attest type=provenance,disabled=false"),
+    ("--attest=type=sbom,disabled=t", "--attest false"),
+    ("--builder default", "--builder mine"),
+    ("--builder=", "--builder=cloud-org"),
+    ("--cache-from=", "--cache-from example.com/app:latest"),
+    ("--cache-to=", "--cache-to=type=gha,mode=max"),
+    ("--cgroupns private", "--cgroupns host"),
+    ("--ipc=private", "--ipc=host"),
+    ("--pid container", "--pid /proc/1/ns/pid"),
+    ("--uts private", "--uts host"),
+    ("--userns host", "--userns auto"),
+    ("--compat-volumes=false", "--compat-volumes"),
+    ("--skip-unused-stages", "--skip-unused-stages=false"),
+]
+
+
+@pytest.mark.parametrize(("held", "refused"), HELD)
+def test_a_value_that_holds_is_accepted_and_another_refused(held, refused):
+    parsed(["build", *held.split()])
+    name, _, value = refused.replace(" ", "=", 1).partition("=")
+    with pytest.raises(click.UsageError, match=rf"{name}[ =]({value}|true) is not supported: ..."):
+        parsed(["build", *held.split(), *refused.split()])
+
+
+def test_what_is_said_of_a_value_names_a_way_out():
+    for words, said in (
+        ("--cache-from a", "keep that directory between builds"),
+        ("--builder a", "leave it out"),
+        ("--platform linux/amd64,linux/arm64", "build and push one after the other"),
+    ):
+        with pytest.raises(click.UsageError) as caught:
+            parsed(["build", *words.split()])
+        assert said in caught.value.format_message()
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "debug"),
+    [
+        ("", "", False),
+        ("--log-level debug", "", True),
+        ("-l=trace", "", True),
+        ("--log-level=warn --storage-driver vfs --cgroup-manager=cgroupfs", "", False),
+        ("", "--log-level=debug --storage-driver=vfs", True),
+        ("", "--log-level error", False),
+    ],
+)
+def test_levels_of_messages(before, behind, debug):
+    context = cli.make_context("ocitool", [*before.split(), "build", *behind.split()])
+    with context:
+        click.Context.invoke(context, cli.callback, **context.params)
+        name, command, rest = cli.resolve_command(context, ["build", *behind.split()])
+        assert command is not None
+        assert command.make_context(name, rest, parent=context).obj.debug is debug
+
+
 # -- the peers' own lists --------------------------------------------------------------------
 
 #: What a peer's help has and no page of it: its own help, and docker's global options.
@@ -92,6 +176,9 @@ PEERS = {
     "docker build": ("docker", "build", "--help"),
     "buildah build": ("buildah", "build", "--help"),
     "podman build": ("podman", "build", "--help"),
+    "docker [OPTIONS]": ("docker", "--help"),
+    "buildah [OPTIONS]": ("buildah", "--help"),
+    "podman [OPTIONS]": ("podman", "--help"),
 }
 
 
@@ -107,6 +194,6 @@ def test_no_option_of_a_peer_is_missing(peer):
     theirs = set(re.findall(r"^ +(?:-\w, )?(--[a-z][\w-]+)", done.stdout, re.MULTILINE)) - OWN
     if len(theirs) < 10:
         pytest.skip(f"{peer} has no help here: {done.stderr[:200]}")
-    builder = "docker build" if peer == "docker build" else "buildah build"
+    builder = "buildah build" if peer == "podman build" else peer
     ours = {name for row in PAGE["rows"](builder) for name in row.names}
     assert theirs - ours == set()

@@ -71,6 +71,39 @@ def test_those_of_the_environment_still_are(tls_peer, tmp_path, monkeypatch):
     assert send(tls_peer, directory) == 200
 
 
+def test_by_default_those_of_the_system_are(tls_peer, tmp_path, monkeypatch):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    bundles = (str(tmp_path / "missing.pem"), tls_peer.certificate, str(tmp_path / "other.pem"))
+    monkeypatch.setattr("ocitool_registry.transport.trusted.BUNDLES", bundles)
+    connect(tls_peer.address).ping()
+    monkeypatch.setattr("ocitool_registry.transport.trusted.BUNDLES", ())
+    with pytest.raises(TlsError, match="not trusted"):
+        connect(tls_peer.address).ping()
+
+
+def test_a_registry_has_the_certificates_that_other_engines_have_of_it(
+    tls_peer, tmp_path, monkeypatch
+):
+    def in_use(host: str) -> bool:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / host))
+        directory = tmp_path / host / "containers/certs.d" / host
+        directory.mkdir(parents=True)
+        shutil.copy(tls_peer.certificate, directory / "ca.crt")
+        try:
+            connect(tls_peer.address).ping()
+        except TlsError:
+            return False
+        return True
+
+    assert not in_use("example.com")
+    assert in_use(tls_peer.address)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(TlsError):  # --cert-dir is instead of these
+        connect(tls_peer.address, access=Access(cert_dir=str(empty))).ping()
+
+
 def test_the_certificate_of_the_client_is_sent(tls_peer, tmp_path):
     tls_peer.context.load_verify_locations(tls_peer.certificate)
     tls_peer.context.verify_mode = ssl.CERT_REQUIRED
