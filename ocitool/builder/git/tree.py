@@ -10,9 +10,10 @@ import json
 import shutil
 import tempfile
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from ocitool.builder.definition import GitTree
+from ocitool.builder.git import kept
 from ocitool.builder.git.access import Access, access
 from ocitool.builder.git.checkout import Checkout
 from ocitool.builder.git.errors import fetch_error
@@ -22,12 +23,19 @@ from ocitool.builder.git.refs import Refs, Resolved
 from ocitool.builder.secrets.agents import DEFAULT
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.errors import BuildError
-from ocitool.store.build_cache import Content
+from ocitool.store.build_cache import Content, StepRecord
 from ocitool.store.full_disk import full_disk
 from ocitool.store.store import Store
 
 if TYPE_CHECKING:
     from ocitool.builder.secrets.agent import Agent
+
+
+class _Files(NamedTuple):
+    """The files of a tree, made."""
+
+    directory: str
+    commit_time: int  # seconds since the epoch
 
 
 class Repositories:
@@ -67,7 +75,7 @@ class RemoteTree:
         self._refs = refs
         self._resolved: Resolved | None = None
         self._home = ""  # a temporary directory, made when it is needed
-        self._checkout: Checkout | None = None
+        self._files: _Files | None = None
 
     def content(self, *, unpacked: bool = False) -> Content:
         """Return what a cache key has of the tree: the commit, and what is taken of it.
@@ -77,12 +85,18 @@ class RemoteTree:
         Raises:
             BuildError: there is no such commit, or it is not that of the checksum.
         """
-        resolved, tree = self.resolve(), self._vertex
-        keeps = tree.keep_git_dir and not tree.subdir
+        return self._content(self.resolve())
+
+    def _content(self, resolved: Resolved) -> Content:
+        tree = self._vertex
         # What is kept of .git has the URL and the ref.
-        kept = [resolved.object, resolved.ref, self._access.url] if keeps else []
-        fields = [resolved.commit, tree.subdir, tree.submodules, tree.commit_time, kept]
+        own = [resolved.object, resolved.ref, self._access.url] if self._keeps else []
+        fields = [resolved.commit, tree.subdir, tree.submodules, tree.commit_time, own]
         return Content(self.name, "git", sha256(json.dumps(fields).encode()).hexdigest())
+
+    @property
+    def _keeps(self) -> bool:
+        return self._vertex.keep_git_dir and not self._vertex.subdir
 
     def resolve(self) -> Resolved:
         """Return the commit; `BuildError` as `content`."""
@@ -100,35 +114,55 @@ class RemoteTree:
 
     def directory(self) -> str:
         """Return a directory with the files; `BuildError` if they cannot be fetched."""
-        return self.checkout().directory
+        return self._made().directory
 
     def commit_time(self) -> int:
         """Return when the commit was made, in seconds since the epoch."""
-        return self.checkout().commit_time
+        return self._made().commit_time
 
-    def checkout(self) -> Checkout:
-        """Fetch the files, once."""
-        if self._checkout is None:
-            checkout = Checkout(self._git(), self._access, self._vertex, self._home)
+    def _made(self) -> _Files:
+        """Make the files, once: those of an earlier build, or else fetched ones."""
+        if self._files is None:
+            content = self.content()
+            record = kept.find(self._store, content)
             with full_disk(self._store.layout.root):
-                checkout.make(self.resolve())
-            self._checkout = checkout
-        return self._checkout
+                self._files = self._fetched(content) if record is None else self._restored(record)
+        return self._files
+
+    def _fetched(self, content: Content) -> _Files:
+        checkout = Checkout(self._git(), self._access, self._vertex, self._home)
+        checkout.make(self.resolve())
+        files = _Files(checkout.directory, checkout.commit_time)
+        kept.keep(self._store, content, files.directory, files.commit_time)
+        return files
+
+    def _restored(self, record: StepRecord) -> _Files:
+        directory = f"{self._temporary()}/kept"
+        kept.restore(self._store, record, directory)
+        return _Files(directory, kept.commit_time(record))
 
     def close(self) -> None:
         """Remove the files."""
         if self._home:
             shutil.rmtree(self._home, ignore_errors=True)
-            self._home, self._checkout = "", None
+            self._home, self._files = "", None
 
     def _named(self) -> Resolved | None:
         """Return the commit if the reference itself says which."""
         tree = self._vertex
         commit = tree.checksum if tree.by_commit else tree.ref
         if not is_commit(commit):
-            return None
+            return self._known()
         ref = tree.ref if tree.by_commit and tree.ref.startswith("refs/") else ""
         return Resolved(ref=ref, object=commit, commit=commit)
+
+    def _known(self) -> Resolved | None:
+        """Return the commit of a whole checksum if its files are there: nobody need be asked."""
+        commit = self._vertex.checksum
+        if self._keeps or not is_commit(commit):
+            return None
+        known = Resolved(ref="", object=commit, commit=commit)
+        return None if kept.find(self._store, self._content(known)) is None else known
 
     def _ask(self) -> Resolved:
         url = self._access.url
@@ -145,7 +179,10 @@ class RemoteTree:
             raise
 
     def _git(self) -> Git:
+        return Git(self._temporary(), self._access.config, self._agent)
+
+    def _temporary(self) -> str:
         if not self._home:
             with full_disk(self._store.layout.root):
                 self._home = tempfile.mkdtemp(dir=self._store.lease().path)
-        return Git(self._home, self._access.config, self._agent)
+        return self._home

@@ -7,6 +7,9 @@ import subprocess
 
 import pytest
 
+from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.prune import prune
+from ocitool.store.maintenance.usage import usage
 from tests.fixtures.git_server import FIRST, git
 from tests.unit.builder.conftest import kept, refused, scratch
 
@@ -127,6 +130,74 @@ def test_a_commit_that_is_named_needs_no_server_once_it_is_cached(project, git_s
     assert git_server.requests == []
 
 
+LISTED = ["/info/refs", "/git-upload-pack"]
+
+
+def names(git_server) -> list[str]:
+    """Return what the server was asked since the last call, without the name of the repository."""
+    found = [f"/{path.partition('?')[0].partition('.git/')[2]}" for path in git_server.asked]
+    git_server.requests.clear()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("suffix", "flag"),
+    [("", ""), ("#v1a:sub", ""), ("?keep-git-dir=1&mtime=commit", ""), ("#v1", "--keep-git-dir")],
+)
+def test_files_that_were_fetched_are_not_fetched_again(
+    project, git_server, repository, suffix, flag
+):
+    """A step without cache takes them from the build cache, and makes the same layer of them."""
+    file, options = scratch(f"ADD {flag} {repository.url}{suffix} /a/"), {"no_cache": True}
+    first = project.build(file, source_date_epoch=FIRST + 9999, **options)
+    assert len(names(git_server)) > len(LISTED)
+    second = project.build(file, source_date_epoch=FIRST + 9999, **options)
+    assert second.executed and second.digest == first.digest
+    assert names(git_server) == LISTED
+    assert kept(project) == []
+
+
+def test_files_of_submodules_are_kept(project, git_server, parent):
+    file = scratch(f"ADD {parent.url} /a/")
+    first = project.build(file, no_cache=True)
+    names(git_server)
+    second = project.build(file, no_cache=True)
+    assert names(git_server) == LISTED
+    assert second.tree.keys() == first.tree.keys() and "a/lib/r/a.txt" in second.tree
+
+
+@pytest.mark.parametrize(
+    ("suffix", "checksum", "asked"),
+    [("#{0}", "", []), ("#main", "{0}", []), ("?commit={0}", "", []), ("#main", "{0:.7}", LISTED)],
+)
+def test_a_whole_commit_that_is_kept_needs_no_server(
+    project, git_server, repository, suffix, checksum, asked
+):
+    commit = repository.git("rev-parse", "main")
+    flag = checksum and f"--checksum={checksum.format(commit)}"
+    line = f"ADD {flag} {repository.url}{suffix.format(commit)}"
+    project.build(scratch(f"{line} /a/"))
+    names(git_server)
+    assert project.build(scratch(f"{line} /b/")).read("b/a.txt") == "two\n"
+    assert names(git_server) == asked
+
+
+def test_what_is_kept_of_a_repository_is_of_the_build_cache(project, git_server, repository):
+    file = scratch(f"ADD {repository.url} /a/")
+    project.build(file)
+    before = usage(project.store)
+    sizes = {row.kind: row for row in before.rows}
+    (record,) = [each for each in before.cache if not each.shared and each.blob]
+    assert sizes["Build cache"].size == record.blob_size > 0
+    assert not list(check(project.store))
+    project.store.end_lease()
+    pruned = prune(project.store)
+    assert pruned.cache == len(before.cache) and pruned.size >= record.blob_size
+    names(git_server)
+    project.build(file)
+    assert len(names(git_server)) > len(LISTED)
+
+
 def test_names_of_one_commit_share_a_layer(project, repository):
     commit = repository.git("rev-parse", "v1")
     for suffix in ("#v1", "#v1a", f"#{commit}", "?tag=v1a&submodules=true"):
@@ -151,7 +222,10 @@ def test_a_branch_that_has_moved_is_fetched(project, repository):
 
 def test_two_builds_without_cache_are_the_same_with_an_epoch(project, repository):
     file = scratch(f"ADD --keep-git-dir {repository.url} /a/")
-    built = [project.build(file, no_cache=True, source_date_epoch=FIRST + 7) for _ in range(2)]
+    built = []
+    for _ in range(2):  # both fetched
+        built.append(project.build(file, source_date_epoch=FIRST + 7))
+        project.store.build_cache.clear()
     assert built[0].digest == built[1].digest
     assert {member.mtime for member in built[0].layers[0]} == {FIRST + 7}
 

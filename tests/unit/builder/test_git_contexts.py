@@ -78,6 +78,23 @@ def test_a_second_build_is_cached(project, context):
     assert second.executed == [] and second.digest == first.digest
 
 
+@pytest.mark.parametrize("suffix", ["", "#:sub"])
+def test_a_commit_is_fetched_once(project, git_server, context, suffix):
+    """Its server is asked which commit it is; of one that is named it is asked nothing."""
+    first = project.build(context=context.url + suffix, source_date_epoch="context")
+    git_server.requests.clear()
+    second = project.build(context=context.url + suffix, no_cache=True, source_date_epoch="context")
+    assert second.digest == first.digest
+    assert [path.partition(".git/")[2] for path in git_server.asked] == [
+        "info/refs?service=git-upload-pack", "git-upload-pack",
+    ]  # fmt: skip
+    git_server.requests.clear()
+    commit = context.git("rev-parse", "main")
+    named = f"{context.url}#{commit}{suffix.removeprefix('#')}"
+    assert project.build(context=named, source_date_epoch="context").digest == first.digest
+    assert git_server.requests == [] and kept(project) == []
+
+
 def test_submodules_are_part_of_the_context(project, parent):
     built = project.build(scratch("COPY lib/r/a.txt /"), context=parent.url)
     assert built.read("a.txt") == "two\n"

@@ -61,11 +61,14 @@ ALLOWED = {
         "ocitool_runtime.defaults",  # values: nothing of it touches the machine
     ),
     "git": (
+        f"{BUILDER}.contexts.unpack",
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
         f"{BUILDER}.entitlements",
         f"{BUILDER}.secrets",
         "ocitool.errors",
+        "ocitool.layer",
+        "ocitool.oci",
         "ocitool.store",
         "ocitool.suggestions",
     ),
