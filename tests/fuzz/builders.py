@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.fixtures import images
 from tests.fixtures.programs import python_environment
+from tests.fuzz.mounts import SECRET
 
 _SLOWEST = 120  # seconds
 
@@ -40,26 +41,42 @@ def _execute(command: Sequence[str], **env: str) -> str:
         stdin=subprocess.DEVNULL, env={**os.environ, **env},
     )  # fmt: skip
     if done.returncode:
-        raise Failed(f"{done.stdout}{done.stderr}"[-2000:])
+        raise Failed(f"{done.stdout}{done.stderr}"[-800:])
     return done.stdout
 
 
+def _secret(dockerfile: Path) -> tuple[str, str]:
+    """Return the option for the secret of all cases, a file beside the Dockerfile."""
+    path = dockerfile.with_name("secret")
+    path.write_text(SECRET)
+    return ("--secret", f"id=s,src={path}")
+
+
 class Ocitool:
-    """ocitool, with a store of its own."""
+    """ocitool, with a store of its own; *words* are further options, *before* is what starts it."""
 
     name = "ocitool"
 
-    def __init__(self, store: Path, base: str, *words: str, driver: str = "overlay") -> None:
+    def __init__(
+        self,
+        store: Path,
+        base: str,
+        *words: str,
+        driver: str = "overlay",
+        before: Sequence[str] = (),
+    ) -> None:
         self._store = store
         program = (sys.executable, "-m", "ocitool", "--root", str(store), "--driver", driver)
-        self._words = (*program, "build", "-q", *words)
+        self._words = (*before, *program, "build", "-q", *words)
         self._base = base
 
-    def build(self, dockerfile: Path, context: Path, tag: str = "fuzz:1") -> Built:
+    def build(self, dockerfile: Path, context: Path, *more: str) -> Built:
         """Build; the image is read from the layout in the store."""
-        words = ("-t", tag, "--build-arg", f"BASE={self._base}", "-f", str(dockerfile))
+        tag = "fuzz:1"
+        words = ("-t", tag, "--build-arg", f"BASE={self._base}", *_secret(dockerfile), *more)
+        file = ("-f", str(dockerfile), str(context))
         try:
-            _execute([*self._words, *words, str(context)], **python_environment())
+            _execute([*self._words, *words, *file], **python_environment())
         except Failed as error:
             return Built(error=str(error))
         layout = self._store / "oci"
@@ -87,12 +104,12 @@ class Docker:
         self._archive = work / "docker.tar"
         self._base = base
 
-    def build(self, dockerfile: Path, context: Path) -> Built:
+    def build(self, dockerfile: Path, context: Path, *more: str) -> Built:
         """Build; the image is read from an archive, and removed."""
         words = ("build", "-q", "--network", "host", "-t", "fuzz", "-f", str(dockerfile))
-        base = ("--build-arg", f"BASE={self._base}")
+        given = ("--build-arg", f"BASE={self._base}", *_secret(dockerfile), *more)
         try:
-            _execute([self._program, *words, *base, str(context)], DOCKER_BUILDKIT="1")
+            _execute([self._program, *words, *given, str(context)], DOCKER_BUILDKIT="1")
             _execute([self._program, "save", "-o", str(self._archive), "fuzz"])
         except Failed as error:
             return Built(error=str(error))
@@ -118,13 +135,13 @@ class Buildah:
         self._work = work
         self._base = base
 
-    def build(self, dockerfile: Path, context: Path) -> Built:
+    def build(self, dockerfile: Path, context: Path, *more: str) -> Built:
         """Build in one layer per instruction; the image is read from a directory of skopeo's."""
         words = (
             "build", "-q", "--layers", "--identity-label=false", "--runtime", "runc",
             "--tls-verify=false", "--network", "host", "--format", "docker", "-t", "fuzz",
             "--ulimit", "nofile=1024:1024", "--build-arg", f"BASE={self._base}",
-            "-f", str(dockerfile), str(context),
+            *_secret(dockerfile), *more, "-f", str(dockerfile), str(context),
         )  # fmt: skip
         target = self._work / "directory"
         shutil.rmtree(target, ignore_errors=True)

@@ -1,26 +1,34 @@
-"""Random Dockerfiles over a context: stages, copies, commands, configuration."""
+"""Random Dockerfiles over a context: stages, copies, commands, mounts, configuration."""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tests.fuzz.contexts import RandomContext
+from tests.fuzz.mounts import IMAGE, MOUNTED_ON, RandomMounts
 
 DESTINATIONS: Final = (
     "/", "/x", "/x/", "x", "./", ".", "/d/e/", "/d/e/f", "d/", "../up/", "/etc/", "/x/../y",
-    "/tmp/",
+    "/tmp/", "$A/x/", "/v${B:-c}", "/x$none/y/",
 )  # fmt: skip
 #: What a stage often begins with, so that there is something to take from it.
-FIRST: Final = "mkdir -p /d/e /src && echo 1 > /src/f && ln -sf f /src/l && chown -R 5:6 /src"
+FIRST: Final = (
+    "mkdir -p /d/e /src && echo 1 > /src/f && ln -sf f /src/l && chown -R 5:6 /src && " + MOUNTED_ON
+)
 TAKEN: Final = ("/d", "/d/e", "/src", "/src/f", "/src/l", "/src/*", "src/.", "/etc/passwd", "/tmp")
 PATHS: Final = ("/x", "/x/a", "/d", "/d/e", "/d/e/f", "/w", "/a", "/lib", "/src", "/tmp/n", "/y")
 VALUES: Final = (
     "1", "'a b'", '"a b"', "a\\ b", "$A", "${A}", "${B:-c}", "${A:+d}", "\\$A", "'$A'", '"$A$B"',
-    "ü", '""', "x=y", "a#b", '"a\\"b"', "${A}${B}x",
+    "ü", '""', "x=y", "a#b", '"a\\"b"', "${A}${B}x", "${none}", "'a'\"b\"c", "\"\\$A\"", "$",
+    "${B:+}",
 )  # fmt: skip
+
+
+_HEREDOC: Final = re.compile(r"\A(RUN.* )<<'?(\w+)'?\n(.*)\n\2\Z", re.DOTALL)
 
 
 class RandomDockerfile:
@@ -29,27 +37,24 @@ class RandomDockerfile:
     def __init__(self, dice: random.Random, context: RandomContext) -> None:
         self._dice = dice
         self._context = context
-        self._runs = True
+        self._new = dice.random() < 0.2  # with what old builders do not know
         self._stages = 0
         self.lines: list[str] = []
         for number in range(dice.choice((1, 1, 1, 2, 2, 3))):
             self._stage(number)
-
-    @property
-    def text(self) -> str:
-        """The Dockerfile."""
-        return text_of(self.lines)
+        self.target = f"s{dice.randrange(self._stages + 1)}" if dice.random() < 0.15 else ""
 
     def _stage(self, number: int) -> None:
         dice = self._dice
         base = "BASE" if number == 0 or dice.random() < 0.5 else f"s{dice.randrange(number)}"
+        base = "scratch" if dice.random() < 0.05 else base
         self.lines.append(f"FROM {base} AS s{number}")
-        if dice.random() < 0.6:
+        if dice.random() < 0.6 and base != "scratch":
             self.lines.append(f"RUN {FIRST}")
         self._stages = number
         kinds: list[tuple[int, Callable[[], str]]] = [
-            (8, self._copy), (2, self._add), (7, self._run), (2, self._workdir), (1, self._user),
-            (2, self._variable), (2, self._config), (1, self._copy_text),
+            (8, self._copy), (2, self._add), (9, self._run), (2, self._workdir), (1, self._user),
+            (3, self._variable), (2, self._config), (1, self._copy_all), (1, self._onbuild),
         ]  # fmt: skip
         weights = [weight for weight, _ in kinds]
         for _ in range(dice.randint(1, 8)):
@@ -63,6 +68,10 @@ class RandomDockerfile:
         if self._stages and dice.random() < 0.35:
             sources = [dice.choice((*TAKEN, *PATHS)) for _ in range(dice.choice((1, 1, 2)))]
             return self._files(f"COPY --from=s{dice.randrange(self._stages)}", sources)
+        if dice.random() < 0.05:
+            return self._files(f"COPY --from={IMAGE}", ["/etc/passwd", "/var/spool"])
+        if self._new and dice.random() < 0.2:
+            return f"COPY <<a <<'b' {dice.choice(('/x/', '/d/e/', 'w/'))}\nx $A\na\n$A\nb"
         return self._files("COPY", self._sources("file", "directory", "link", "hardlink"))
 
     def _add(self) -> str:
@@ -93,33 +102,60 @@ class RandomDockerfile:
             dest += "/"
         flags = ""
         if dice.random() < 0.25:
-            owner = dice.choice(("7", "7:8", "daemon", "daemon:daemon", "root:7", "0:0"))
+            owner = dice.choice(
+                ("7", "7:8", "daemon", "daemon:daemon", "root:7", "0:0", "$U", ":8")
+            )
             flags = f" --chown={owner}"
+        if dice.random() < 0.1:
+            flags += f" --chmod={dice.choice(('644', '0755', '700', '1777'))}"
+        if self._new:
+            flags += self._new_flags(words)
         parts = [*sources, dest]
         if any(set(part) & set(" []*'$\\") for part in parts) or dice.random() < 0.2:
             # A wildcard's characters in a name are escaped for the pattern, then for JSON.
             return f"{words}{flags} {json.dumps([_escaped(part) for part in parts])}"
         return f"{words}{flags} {' '.join(parts)}"
 
-    def _copy_text(self) -> str:
+    def _new_flags(self, words: str) -> str:
+        dice, flags = self._dice, ""
+        if dice.random() < 0.4:
+            flags += " --link"
+        if dice.random() < 0.3:
+            patterns = ("*.txt", "**/a", "lib", "*", "!a", "x/**", "e/f", "**/[a-b]*")
+            flags += "".join(f" --exclude={dice.choice(patterns)}" for _ in range(2))
+        if words.startswith("COPY") and dice.random() < 0.3:
+            flags += " --parents"
+        return flags
+
+    def _copy_all(self) -> str:
         return f"COPY --chown={self._dice.choice(('0', '5:6'))} . /ctx{self._dice.randrange(2)}/"
+
+    def _onbuild(self) -> str:
+        """A trigger, which a stage on this one executes."""
+        make = self._dice.choice((self._copy, self._add, self._run, self._workdir, self._variable))
+        line = make()
+        return line if "\n" in line or "--from=s" in line else f"ONBUILD {line}"
 
     # -- commands ---------------------------------------------------------------------------
 
     def _run(self) -> str:
         dice = self._dice
-        commands = " && ".join(self._command() for _ in range(dice.randint(1, 4)))
-        mount = dice.choice(("", "", "", "", "bind", "cache", "tmpfs"))
-        # On directories that the base has: old builders leave mount points in the layer.
-        if mount == "bind":
-            return f"RUN --mount=target=/usr cp -r /usr{dice.choice(('', '/.'))} /in && {commands}"
-        if mount == "cache":
-            return f"RUN --mount=type=cache,target=/root echo >> /root/f && {commands}"
-        if mount == "tmpfs":
-            return f"RUN --mount=type=tmpfs,target=/var/tmp echo > /var/tmp/f ; {commands}"
+        commands = [self._command() for _ in range(dice.randint(1, 4))]
+        flags = ""
+        if dice.random() < 0.5:
+            mounts = RandomMounts(dice, self._context, self._stages, self._new)
+            flags, commands = f" {mounts.flags}", [*mounts.commands, *commands]
+        if self._new:
+            flags += dice.choice(("", "", " --network=none", " --network=default"))
+        text = " && ".join(commands)
         if dice.random() < 0.15:
-            return f"RUN {json.dumps(['/bin/sh', '-c', commands])}"
-        return f"RUN {commands}"
+            return f"RUN{flags} {json.dumps(['/bin/sh', '-c', text])}"
+        if dice.random() < 0.1:
+            end, lines = dice.choice(("EOF", "'E'")), "\n".join(commands)
+            return f"RUN{flags} <<{end}\n{lines}\n{end.strip(chr(39))}"
+        if dice.random() < 0.1:
+            return f"RUN{flags} " + " && \\\n  # a comment\n  ".join(commands)
+        return f"RUN{flags} {text}"
 
     def _command(self) -> str:
         dice = self._dice
@@ -144,7 +180,9 @@ class RandomDockerfile:
         return f"WORKDIR {self._dice.choice(('/w', 'w', '/w/v', '../r', '/x', '$A/z', '.', '/'))}"
 
     def _user(self) -> str:
-        return f"USER {self._dice.choice(('root', '0', '0:0', 'root:root'))}"
+        return "USER " + self._dice.choice((
+            "root", "0", "0:0", "root:root", "daemon", "3", "5:6", "daemon:9", "$U", "${U:-root}",
+        ))  # fmt: skip
 
     def _variable(self) -> str:
         dice = self._dice
@@ -164,7 +202,10 @@ class RandomDockerfile:
             "CMD echo a", 'CMD ["a", "b"]', 'ENTRYPOINT ["e"]', "ENTRYPOINT e f", "STOPSIGNAL 9",
             "STOPSIGNAL SIGTERM", 'SHELL ["/bin/sh", "-ec"]', "HEALTHCHECK NONE",
             "HEALTHCHECK --interval=5s CMD true", "ONBUILD RUN true", "EXPOSE $A", "# a comment",
-            "LABEL a=b \\\n  c=d", "ENV E f g",
+            "LABEL a=b \\\n  c=d", "ENV E f g", 'SHELL ["/bin/sh", "-euc"]', "CMD []",
+            "VOLUME /v$A", "STOPSIGNAL ${S:-SIGINT}", "LABEL $A=$B 'x y'=\"$C\"", "env d=e",
+            "HEALTHCHECK --retries=2 CMD [\"a\", \"$A\"]", "MAINTAINER a $A", "ARG U=7 T=/points",
+            "ARG A", "ENTRYPOINT []",
         ))  # fmt: skip
 
 
@@ -174,9 +215,14 @@ def _escaped(part: str) -> str:
     return "".join(f"\\{each}" if each in "[]*?\\" else each for each in part.replace("$", "\\$"))
 
 
-def text_of(lines: list[str]) -> str:
+def text_of(lines: Sequence[str]) -> str:
     """Return the Dockerfile of these instructions."""
     return "ARG BASE=busybox\n" + "".join(f"{_based(line)}\n" for line in lines)
+
+
+def without_heredocs(lines: Sequence[str]) -> list[str]:
+    """Return the same for builders that have no heredocs, as far as there is such."""
+    return [_HEREDOC.sub(lambda m: f"{m[1]}{m[3]}".replace("\n", " ; "), line) for line in lines]
 
 
 def _based(line: str) -> str:

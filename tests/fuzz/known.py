@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tests.fuzz.cases import Case
+from tests.fuzz.contexts import NOT_TEXT
+
 #: Peer, pattern of the line that says a difference, and why ours stays.
+_POINTS: Final = r"(.*/)?(points|kept|run)(/.*)?"
+_MEMBERS: Final = r"(.*/)?(m|top|m/.*)"
+_OWNED: Final = r"\d( \d+)? (9:9|3:4|5:0|0:0)"
 _KNOWN: Final = (
     (
         "buildah",
         r"tree: (etc/hostname|etc/hosts|etc/resolv\.conf|run|dev|proc|sys): ours None",
         "leaves the mount points of a RUN in the layer",
     ),
+    ("docker|buildah", rf"tree: {_POINTS}: ours None, theirs '\d \d+ 0:0", "mount points"),
+    ("buildah", r"tree: (var/tmp|points/t): .*, theirs None", "removes what a tmpfs covers"),
+    ("docker|buildah", rf"tree: {_MEMBERS}: .*, theirs '{_OWNED}", "owners of archives"),
     ("buildah", r"config: Env\.PATH: .* theirs None", "adds no PATH to an image without one"),
     ("buildah", r"config: WorkingDir: ours '/', theirs None", "leaves the default out"),
     ("buildah", r"tree: .*: ours '5 755 0:0', theirs (None|'5 755 \d:\d')", "makes WORKDIR late"),
@@ -20,12 +29,6 @@ _KNOWN: Final = (
     ("buildah", r"config: ExposedPorts: .*8000-8002/tcp", "leaves ranges of ports as written"),
     ("docker", r"error: ours ''.*too many symlinks", "takes a link of the context before"),
     ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
-    ("docker", r"tree: (.*/)?(m|top|m/\w+): .*, theirs '\d( \d+)? (3:4|0:0)", "owners of archives"),
-    (
-        "buildah",
-        r"tree: (.*/)?(m|top|m/\w+): .*, theirs '\d( \d+)? (3:4|0:0)",
-        "owners of archives",
-    ),
     (
         "buildah",
         r"error: ours ''.*(no items matching|matched nothing|can\\?'t make  relative)",
@@ -38,13 +41,36 @@ _KNOWN: Final = (
 _MODES: Final = re.compile(r"tree: .*: ours '(\d) (\d+) (.*)', theirs '(\d) (\d+) (.*)'$")
 
 
-def known(peer: str, line: str, ignore: str = "") -> str:
-    """Return the reason for the difference in *line*; empty if it is not known.
+#: Peer, what a Dockerfile has, and what the peer does not know.
+_NEW: Final = (
+    ("docker|buildah", r"^(ONBUILD )?(COPY|ADD).* --link", "--link"),
+    ("docker|buildah", r"^(ONBUILD )?(COPY|ADD).* --parents", "--parents"),
+    ("docker|buildah", r"^(ONBUILD )?(COPY|ADD).* --exclude", "--exclude"),
+    ("docker|buildah", r"^COPY <<", "heredocs"),
+    ("docker|buildah", r"--network=", "RUN --network"),
+    ("docker|buildah", r"--mount=\S*(,size=|,env=)", "mounts with size or env"),
+    ("docker", r"--mount=\S*\$", "variables in mounts"),
+    ("buildah", r"sharing=private", "private caches"),
+    ("buildah", r"--mount=\S*,rw", "changes that are forgotten: it writes to the context"),
+)
 
-    *ignore* is the text of the context's ignore file.
-    """
+
+def not_asked(peer: str, case: Case) -> str:
+    """Return what in the case *peer* does not know; empty if it knows all."""
+    text = "\n".join(case.lines)
+    for names, pattern, reason in _NEW:
+        if peer in names.split("|") and re.search(pattern, text, re.MULTILINE):
+            return reason
+    if any(NOT_TEXT in entry.path for entry in case.context.entries):
+        return "names that are no text"
+    return ""
+
+
+def known(peer: str, line: str, case: Case) -> str:
+    """Return the reason for the difference in *line*; empty if it is not known."""
+    ignore = case.context.ignore
     for name, pattern, reason in _KNOWN:
-        if name == peer and re.match(pattern, line):
+        if peer in name.split("|") and re.match(pattern, line):
             return reason
     if peer == "docker" and "!" in ignore and re.match(r"tree: .*: ours None, theirs '5 ", line):
         return "sends a directory with an exception in it that finds nothing"
@@ -53,8 +79,13 @@ def known(peer: str, line: str, ignore: str = "") -> str:
     exceptions = "!**/" if peer == "docker" else "!"
     if exceptions in ignore and re.match(r"tree: .* theirs None|error: ours ''.*not found", line):
         return "an exception for a directory includes less of it"
-    if peer == "buildah" and (found := _MODES.match(line)):
-        kind, mode, rest, *theirs = found.groups()
-        if [kind, rest] == [theirs[0], theirs[2]] and int(mode, 8) & 0o1777 == int(theirs[1], 8):
+    found = _MODES.match(line)
+    if found is None or (found[1], found[3]) != (found[4], found[6]):
+        return ""
+    if any(" --chmod=" in each for each in case.lines):
+        return "--chmod keeps setuid bits, or leaves directories out"
+    if peer == "buildah":
+        mode, theirs = found[2], found[5]
+        if int(mode, 8) & 0o1777 == int(theirs, 8):
             return "cuts setuid and setgid bits off"
     return ""

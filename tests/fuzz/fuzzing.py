@@ -1,0 +1,188 @@
+"""The campaign: each case is built by all, compared, and made small if there is a fault."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import random
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from tests.fuzz.builders import Buildah, Built, Docker, Ocitool, differences
+from tests.fuzz.cases import Case, random_case, smallest_case
+from tests.fuzz.dockerfiles import text_of, without_heredocs
+from tests.fuzz.features import features
+from tests.fuzz.known import known, not_asked
+from tests.fuzz.mounts import IMAGE, SALT
+
+#: How many of the cases get no error, as far as possible; the others compare errors.
+_REPAIRED = 0.75
+_PEERS = {"docker": Docker, "buildah": Buildah}
+_AGAIN = ("--no-cache", "--source-date-epoch=1000000000")
+
+
+class Fuzzing:
+    """One campaign: its builders, and what was counted."""
+
+    def __init__(
+        self,
+        work: Path,
+        base: str,
+        peers: list[str],
+        *,
+        isolation: str = "namespaces",
+        user: str = "",
+    ) -> None:
+        self.context = work / "files" / "context"
+        self.dockerfile = work / "files" / "Dockerfile"
+        self.base = base
+        self.salt = 0
+        driver = "vfs" if isolation == "chroot" else "overlay"
+        self.ours = Ocitool(work / "store", base, f"--isolation={isolation}", driver=driver)
+        self.peers = [_PEERS[name](work, base) for name in peers]
+        self.anew = Ocitool(work / "anew", base, *_AGAIN)
+        self.others = {
+            "chroot": Ocitool(work / "chroot", base, *_AGAIN, "--isolation=chroot", driver="vfs")
+        }
+        self.user = pwd.getpwnam(user) if user else None
+        if self.user is not None:
+            self.others["user"] = _of_user(work, base, self.user)
+        self.counts: Counter[str] = Counter()
+
+    def close(self) -> None:
+        """Remove what the builders keep."""
+        for builder in (self.ours, *self.peers, self.anew, *self.others.values()):
+            builder.close()
+
+    def case(self, seed: int) -> bool:
+        """Try one case; print it and return false if something is wrong with it."""
+        dice = random.Random(seed)
+        case = random_case(dice)
+        self.counts["cases"] += 1
+        if dice.random() < _REPAIRED:
+            case = self._without_errors(case)
+        for name in features(case.context, case.lines, case.target):
+            self.counts[f"feature: {name}"] += 1
+        faults = list(self._faults(case))
+        if not faults:
+            return True
+        self.counts["faults"] += 1
+        counted = Counter(self.counts)
+        who = faults[0][0]
+        small = smallest_case(case, lambda fewer: any(self._faults(fewer, who)))
+        left = list(self._faults(small, who))
+        self.counts = counted
+        shown = (small, left) if left else (case, faults)
+        print(f"--- seed {seed}\n{shown[0]}")
+        print("\n".join(f"{name}: {line}" for name, line in shown[1]), flush=True)
+        return False
+
+    def _without_errors(self, case: Case) -> Case:
+        """Leave out each instruction that ocitool refuses."""
+        while at := _failed(self._ours(case).error, case.lines):
+            case = replace(case, lines=(*case.lines[:at], *case.lines[at + 1 :]))
+        return case
+
+    def _ours(self, case: Case) -> Built:
+        """Lay out the case, and build it."""
+        shutil.rmtree(self.context.parent, ignore_errors=True)
+        self.context.mkdir(parents=True)
+        case.context.lay_out(self.context)
+        if case.context.beside:
+            Path(f"{self.dockerfile}.dockerignore").write_text(case.context.ignore)
+        self.salt += 1
+        self._write(case.lines)
+        return self.ours.build(self.dockerfile, self.context, *case.words)
+
+    def _write(self, lines: tuple[str, ...] | list[str]) -> None:
+        salt = f"{os.getpid()}x{self.salt}"
+        text = text_of(lines).replace(SALT, salt).replace(IMAGE, self.base)
+        self.dockerfile.write_text(text)
+
+    def _faults(self, case: Case, who: str = "") -> Iterator[tuple[str, str]]:
+        """Yield who differs, and how; of all, or of *who* alone."""
+        ours = self._ours(case)
+        if "Traceback" in ours.error:
+            yield "ours", ours.error
+        for path in ours.tree:
+            if re.search(r"(^|/)points(/|$)", path):
+                yield "ours", f"a mount point is in the image: {path}"
+        self._write(without_heredocs(case.lines))
+        for peer in self.peers:
+            if who in ("", peer.name):
+                for line in self._unlike(peer, case, ours):
+                    yield peer.name, line
+        self._write(case.lines)
+        if who in ("", "again", *self.others) and not ours.error:
+            for name, line in self._again(case, ours):
+                if who in ("", name):
+                    yield name, line
+
+    def _unlike(self, peer: Docker | Buildah, case: Case, ours: Built) -> Iterator[str]:
+        """Yield each difference from a peer that is not known."""
+        if reason := not_asked(peer.name, case):
+            self.counts[f"{peer.name}: not asked: {reason}"] += 1
+            return
+        theirs = peer.build(self.dockerfile, self.context, *case.words)
+        self.counts[f"{peer.name}: {_kind(ours, theirs)}"] += 1
+        for line in differences(ours, theirs):
+            if reason := known(peer.name, line, case):
+                self.counts[f"{peer.name}: {reason}"] += 1
+            else:
+                yield line
+
+    def _again(self, case: Case, ours: Built) -> Iterator[tuple[str, str]]:
+        for path in (self.context, *self.context.rglob("*")):
+            os.utime(path, (10**9, 10**9), follow_symlinks=False)
+        if self.ours.build(self.dockerfile, self.context, *case.words).layers != ours.layers:
+            yield "again", "with other times of files there are other layers"
+        if self.user is not None:
+            _give(self.context.parent, self.user.pw_uid)
+        anew = self.anew.build(self.dockerfile, self.context, *case.words)
+        for name, builder in self.others.items():
+            other = builder.build(self.dockerfile, self.context, *case.words)
+            refused = "isolation" in other.error  # by name, with what to use
+            self.counts[f"{name}: {'refused by name' if refused else _kind(anew, other)}"] += 1
+            if other != anew and not refused:
+                yield name, "; ".join(differences(anew, other)) or "other layers"
+
+
+def _of_user(work: Path, base: str, user: pwd.struct_passwd) -> Ocitool:
+    """Return ocitool as an ordinary user, who has a store of its own."""
+    work.chmod(0o711)
+    store = work / "user"
+    store.mkdir()
+    os.chown(store, user.pw_uid, user.pw_gid)
+    ids = (f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
+    home = ("env", f"HOME={user.pw_dir}", f"USER={user.pw_name}", "-C", "/")
+    return Ocitool(store / "store", base, *_AGAIN, before=("setpriv", *ids, *home))
+
+
+def _give(top: Path, owner: int) -> None:
+    """Give all files to a user; chown(2) takes setuid bits, which they get back."""
+    for path in (top, *top.rglob("*")):
+        mode = path.lstat().st_mode
+        os.chown(path, owner, owner, follow_symlinks=False)
+        if not path.is_symlink():
+            path.chmod(mode & 0o7777)
+
+
+def _failed(error: str, lines: tuple[str, ...]) -> int:
+    """Return which instruction an error names, counted from 0; 0 for none that can be left out."""
+    found = re.search(r"Dockerfile:(\d+): ", error)
+    rest = int(found[1]) - 2 if found else 0  # behind the first ARG
+    for at, line in enumerate(lines):
+        if rest <= line.count("\n"):
+            return 0 if line.startswith("FROM") else at
+        rest -= line.count("\n") + 1
+    return 0
+
+
+def _kind(ours: Built, theirs: Built) -> str:
+    if ours.error and theirs.error:
+        return "both refuse"
+    return "one refuses" if ours.error or theirs.error else "both build"
