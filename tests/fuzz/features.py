@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from tests.fuzz.contexts import NOT_TEXT, RandomContext
@@ -55,31 +55,44 @@ _OF_DOCKERFILES: Final = {
     "FROM a stage": r"FROM s\d",
     "FROM scratch": r"FROM scratch",
 }
-_KINDS: Final = ("link", "hardlink", "archive", "pipe", "sparse")
+_OF_CONTEXTS: Final[dict[str, Callable[[RandomContext], bool]]] = {
+    "link": lambda context: bool(context.paths("link")),
+    "hard link": lambda context: bool(context.paths("hardlink")),
+    "archive": lambda context: bool(context.paths("archive")),
+    "FIFO": lambda context: bool(context.paths("pipe")),
+    "sparse file": lambda context: bool(context.paths("sparse")),
+    "setuid, setgid": lambda context: any(
+        entry.kind == "file" and entry.mode & 0o6000 for entry in context.entries
+    ),
+    "empty file": lambda context: any(
+        entry.kind == "file" and not entry.data for entry in context.entries
+    ),
+    "xattr": lambda context: any(entry.xattr for entry in context.entries),
+    "name with a newline": lambda context: "\n" in _names(context),
+    "name that is no text": lambda context: NOT_TEXT in _names(context),
+    "long name": lambda context: max(map(len, _names(context).split("/"))) > 100,
+    "ten levels": lambda context: any(entry.path.count("/") > 10 for entry in context.entries),
+    "ignore file": lambda context: bool(context.ignore) and not context.beside,
+    "ignore file of the Dockerfile": lambda context: bool(context.ignore) and context.beside,
+    "exception": lambda context: "!" in context.ignore,
+}
+_TARGET: Final = "--target"
+#: All that are looked for.
+FEATURES: Final = (*_OF_DOCKERFILES, *(f"context: {name}" for name in _OF_CONTEXTS), _TARGET)
 
 
-def features(context: RandomContext, lines: list[str], target: str) -> Iterator[str]:
+def features(context: RandomContext, lines: Sequence[str], target: str) -> Iterator[str]:
     """Yield the name of each feature that the case has."""
     text = "\n".join(line for line in lines if not line.startswith("#"))
     for name, pattern in _OF_DOCKERFILES.items():
         if re.search(pattern, text, re.MULTILINE):
             yield name
+    for name, has in _OF_CONTEXTS.items():
+        if has(context):
+            yield f"context: {name}"
     if target:
-        yield "--target"
-    for kind in _KINDS:
-        if context.paths(kind):
-            yield f"context: {kind}"
-    entries = context.entries
-    checks = {
-        "setuid, setgid": any(e.kind == "file" and e.mode & 0o6000 for e in entries),
-        "empty file": any(e.kind == "file" and not e.data for e in entries),
-        "xattr": any(e.xattr for e in entries),
-        "name with a newline": any("\n" in e.path for e in entries),
-        "name that is no text": any(NOT_TEXT in e.path for e in entries),
-        "long name": any(len(part) > 100 for e in entries for part in e.path.split("/")),
-        "ten levels": any(e.path.count("/") > 10 for e in entries),
-        "ignore file": bool(context.ignore) and not context.beside,
-        "ignore file of the Dockerfile": bool(context.ignore) and context.beside,
-        "exception": "!" in context.ignore,
-    }
-    yield from (f"context: {name}" for name, found in checks.items() if found)
+        yield _TARGET
+
+
+def _names(context: RandomContext) -> str:
+    return "/".join(entry.path for entry in context.entries)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.__main__ import Fuzzing
 from tests.fuzz.builders import Built, differences
-from tests.fuzz.contexts import random_context
-from tests.fuzz.dockerfiles import RandomDockerfile
-from tests.fuzz.known import known
+from tests.fuzz.cases import Case, random_case, smallest_case
+from tests.fuzz.contexts import Entry, RandomContext
+from tests.fuzz.dockerfiles import without_heredocs
+from tests.fuzz.features import FEATURES, features
+from tests.fuzz.fuzzing import Fuzzing
+from tests.fuzz.known import known, not_asked
 
 
 @pytest.mark.campaign
@@ -28,13 +30,61 @@ def test_random_builds_agree_with_docker(busybox_base: str, session_tree: Path) 
     assert fuzzing.counts["docker: both build"] >= 4
 
 
+def _case(*lines: str, entries: tuple[Entry, ...] = (), ignore: str = "") -> Case:
+    return Case(context=RandomContext(entries=entries, ignore=ignore), lines=lines)
+
+
 def test_a_seed_makes_one_case() -> None:
-    def case(seed: int) -> tuple[object, list[str]]:
-        dice = random.Random(seed)
-        context = random_context(dice)
-        return context, RandomDockerfile(dice, context).lines
+    def case(seed: int) -> Case:
+        return random_case(random.Random(seed))
 
     assert case(3) == case(3) != case(4)
+
+
+def test_three_hundred_seeds_have_every_feature() -> None:
+    found: set[str] = set()
+    for seed in range(300):
+        case = random_case(random.Random(seed))
+        found.update(features(case.context, case.lines, case.target))
+    assert found == set(FEATURES)
+
+
+def test_a_case_becomes_small() -> None:
+    entries = tuple(Entry(path=path, kind="directory") for path in ("a", "a/b", "c", "c/d"))
+    lines = ("FROM BASE", "RUN one && two && three", "COPY a /", "COPY c /", "USER 1")
+    case = _case(*lines, entries=entries, ignore="x\n!c\ny\n")
+
+    def fails(some: Case) -> bool:
+        text = "\n".join(some.lines)
+        paths = [entry.path for entry in some.context.entries]
+        return "two" in text and "COPY c" in text and "c/d" in paths and "!c" in some.context.ignore
+
+    small = smallest_case(case, fails)
+    assert small.lines == ("FROM BASE", "RUN two", "COPY c /")
+    assert [entry.path for entry in small.context.entries] == ["c", "c/d"]
+    assert small.context.ignore == "!c\n"
+
+
+def test_builders_without_heredocs_get_the_same_commands_in_one_line() -> None:
+    line = "RUN --mount=type=tmpfs,target=/t <<'E'\none $A\n(two) || true\nE"
+    assert without_heredocs([line]) == ["RUN --mount=type=tmpfs,target=/t one $A ; (two) || true"]
+    assert without_heredocs(["RUN a << b"]) == ["RUN a << b"]
+
+
+@pytest.mark.parametrize(
+    ("line", "docker", "buildah"),
+    [
+        ("COPY --chown=1 a /", True, True),
+        ("COPY --chown=1 --link a /", False, False),
+        ("RUN --mount=type=cache,target=/c,sharing=private true", True, False),
+        ("RUN --mount=target=/c,rw true", True, False),
+        ("RUN --mount=target=$A true", False, True),
+        ("RUN echo $A", True, True),
+    ],
+)
+def test_peers_are_asked_what_they_know(line: str, docker: bool, buildah: bool) -> None:
+    case = _case("FROM BASE", line)
+    assert (not_asked("docker", case) == "", not_asked("buildah", case) == "") == (docker, buildah)
 
 
 def test_differences_are_found() -> None:
@@ -52,7 +102,9 @@ def test_differences_are_found() -> None:
 
 def test_what_is_known_is_about_one_peer_and_one_difference() -> None:
     line = "tree: x/f: ours '0 4755 0:0 abc', theirs '0 755 0:0 abc'"
-    assert known("buildah", line)
-    assert not known("docker", line)
-    assert not known("buildah", line.replace("'0 755", "'0 644"))
-    assert not known("buildah", line.replace("abc'", "abd'", 1))
+    case = _case("FROM BASE", "COPY x /x/")
+    assert known("buildah", line, case)
+    assert not known("docker", line, case)
+    assert not known("buildah", line.replace("'0 755", "'0 644"), case)
+    assert not known("buildah", line.replace("abc'", "abd'", 1), case)
+    assert known("docker", line, _case("FROM BASE", "COPY --chmod=4755 x /x/"))
