@@ -72,13 +72,16 @@ class Fuzzing:
             return True
         self.counts["faults"] += 1
         counted = Counter(self.counts)
-        who = faults[0][0]
-        small = smallest_case(case, lambda fewer: any(self._faults(fewer, who)))
+        print(f"--- seed {seed}\n{_text(faults[:10])}", flush=True)
+        who, kind = faults[0][0], _difference(faults[0])
+
+        def fails(fewer: Case) -> bool:
+            return any(_difference(fault) == kind for fault in self._faults(fewer, who))
+
+        small = smallest_case(case, fails)
         left = list(self._faults(small, who))
         self.counts = counted
-        shown = (small, left) if left else (case, faults)
-        print(f"--- seed {seed}\n{shown[0]}")
-        print("\n".join(f"{name}: {line}" for name, line in shown[1]), flush=True)
+        print(f"smallest:\n{small}\n{_text(left)}", flush=True)
         return False
 
     def _without_errors(self, case: Case) -> Case:
@@ -169,6 +172,17 @@ def _give(top: Path, owner: int) -> None:
         os.chown(path, owner, owner, follow_symlinks=False)
         if not path.is_symlink():
             path.chmod(mode & 0o7777)
+
+
+def _text(faults: list[tuple[str, str]]) -> str:
+    return "\n".join(f"{who}: {line}" for who, line in faults)
+
+
+def _difference(fault: tuple[str, str]) -> str:
+    """Return what differs, without the values: this stays when a case becomes smaller."""
+    who, line = fault
+    what, _, ours = line.partition("ours ")
+    return f"{who}: {what}{ours[:2] if what.startswith('error') else ''}"
 
 
 def _failed(error: str, lines: tuple[str, ...]) -> int:
