@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from tests.fuzz.contexts import Entry, RandomContext, random_context
 from tests.fuzz.dockerfiles import RandomDockerfile, text_of
 from tests.fuzz.smallest import smallest
+
+#: Flags, and the command.
+_RUN: Final = re.compile(r"RUN ((?:--\S+ )*)(.*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +60,7 @@ def smallest_case(case: Case, fails: Callable[[Case], bool]) -> Case:
     rest = smallest(case.lines[1:], lambda lines: fails(with_lines([*first, *lines])))
     case = with_lines([*first, *rest])
     for at, line in enumerate(case.lines):
-        if line.startswith("RUN ") and " && " in line and "[" not in line:
+        if line.startswith("RUN ") and '["' not in line and "\n" not in line:
             case = _smallest_command(case, at, fails)
     entries = smallest(
         case.context.entries, lambda some: _whole(some) and fails(with_entries(some))
@@ -66,14 +71,18 @@ def smallest_case(case: Case, fails: Callable[[Case], bool]) -> Case:
 
 
 def _smallest_command(case: Case, at: int, fails: Callable[[Case], bool]) -> Case:
-    """Leave out parts of the RUN in line *at*."""
-    parts = case.lines[at].removeprefix("RUN ").split(" && ")
-    return _replaced(case, at, smallest(parts, lambda some: fails(_replaced(case, at, some))))
+    """Leave out flags and commands of the RUN in line *at*."""
+    found = _RUN.fullmatch(case.lines[at])
+    assert found is not None
+    flags, commands = found[1].split(), found[2].split(" && ")
 
+    def with_parts(flags: list[str], commands: list[str]) -> Case:
+        line = " ".join(["RUN", *flags, " && ".join(commands) or "true"])
+        return replace(case, lines=(*case.lines[:at], line, *case.lines[at + 1 :]))
 
-def _replaced(case: Case, at: int, parts: list[str]) -> Case:
-    line = f"RUN {' && '.join(parts) or 'true'}"
-    return replace(case, lines=(*case.lines[:at], line, *case.lines[at + 1 :]))
+    commands = smallest(commands, lambda some: fails(with_parts(flags, some)))
+    flags = smallest(flags, lambda some: fails(with_parts(some, commands)))
+    return with_parts(flags, commands)
 
 
 def _whole(entries: list[Entry]) -> bool:

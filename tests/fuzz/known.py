@@ -28,6 +28,7 @@ _KNOWN: Final = (
     ("buildah", r"tree: (v|x y)/.*, theirs None", "forgets what RUN writes into a VOLUME"),
     ("buildah", r"config: ExposedPorts: .*8000-8002/tcp", "leaves ranges of ports as written"),
     ("docker", r"error: ours ''.*too many symlinks", "takes a link of the context before"),
+    ("buildah", r"error: ours '.*: not found.*RUN --mount.*theirs ''", "makes no mount of nothing"),
     ("docker", r"error: ours ''.*empty export", "exports no image without files"),
     ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
     (
@@ -51,7 +52,7 @@ _NEW: Final = (
     ("docker|buildah", r"--network=", "RUN --network"),
     ("docker|buildah", r"--mount=\S*(,size=|,env=)", "mounts with size or env"),
     ("docker", r"--mount=\S*\$", "variables in mounts"),
-    ("buildah", r"sharing=private", "private caches"),
+    ("buildah", r"sharing=(private|locked)", "caches private or locked"),
     ("buildah", r"--mount=\S*,rw", "changes that are forgotten: it writes to the context"),
 )
 

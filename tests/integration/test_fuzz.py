@@ -51,16 +51,28 @@ def test_three_hundred_seeds_have_every_feature() -> None:
 
 def test_a_case_becomes_small() -> None:
     entries = tuple(Entry(path=path, kind="directory") for path in ("a", "a/b", "c", "c/d"))
-    lines = ("FROM BASE", "RUN one && two && three", "COPY a /", "COPY c /", "USER 1")
+    lines = (
+        "FROM BASE",
+        "RUN --mount=a --mount=b one && two && three",
+        "COPY a /",
+        "COPY c /",
+        "USER 1",
+    )
     case = _case(*lines, entries=entries, ignore="x\n!c\ny\n")
 
     def fails(some: Case) -> bool:
         text = "\n".join(some.lines)
         paths = [entry.path for entry in some.context.entries]
-        return "two" in text and "COPY c" in text and "c/d" in paths and "!c" in some.context.ignore
+        return (
+            "=b" in text
+            and "two" in text
+            and "COPY c" in text
+            and "c/d" in paths
+            and "!c" in some.context.ignore
+        )
 
     small = smallest_case(case, fails)
-    assert small.lines == ("FROM BASE", "RUN two", "COPY c /")
+    assert small.lines == ("FROM BASE", "RUN --mount=b two", "COPY c /")
     assert [entry.path for entry in small.context.entries] == ["c", "c/d"]
     assert small.context.ignore == "!c\n"
 
