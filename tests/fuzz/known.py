@@ -28,6 +28,7 @@ _KNOWN: Final = (
     ("buildah", r"tree: (v|x y)/.*, theirs None", "forgets what RUN writes into a VOLUME"),
     ("buildah", r"config: ExposedPorts: .*8000-8002/tcp", "leaves ranges of ports as written"),
     ("docker", r"error: ours ''.*too many symlinks", "takes a link of the context before"),
+    ("docker", r"tree: .*: ours '6 \d+ \d+:\d+', theirs None", "copies no FIFOs"),
     ("buildah", r"error: ours '.*: not found.*RUN --mount.*theirs ''", "makes no mount of nothing"),
     ("docker", r"error: ours ''.*empty export", "exports no image without files"),
     ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
