@@ -37,7 +37,7 @@ class RandomDockerfile:
     def __init__(self, dice: random.Random, context: RandomContext) -> None:
         self._dice = dice
         self._context = context
-        self._new = dice.random() < 0.2  # with what old builders do not know
+        self._new = dice.random() < 0.15  # with what old builders do not know
         self._stages = 0
         self.lines: list[str] = []
         for number in range(dice.choice((1, 1, 1, 2, 2, 3))):

@@ -161,7 +161,7 @@ def _of_user(work: Path, base: str, user: pwd.struct_passwd) -> Ocitool:
     store.mkdir()
     os.chown(store, user.pw_uid, user.pw_gid)
     ids = (f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
-    home = ("env", f"HOME={user.pw_dir}", f"USER={user.pw_name}", "-C", "/")
+    home = ("env", "-C", "/", f"HOME={user.pw_dir}", f"USER={user.pw_name}")
     return Ocitool(store / "store", base, *_AGAIN, before=("setpriv", *ids, *home))
 
 
