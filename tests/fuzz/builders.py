@@ -36,10 +36,13 @@ class Failed(Exception):
 
 
 def _execute(command: Sequence[str], **env: str) -> str:
-    done = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=_SLOWEST,
-        stdin=subprocess.DEVNULL, env={**os.environ, **env},
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_SLOWEST,
+            stdin=subprocess.DEVNULL, env={**os.environ, **env},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"took longer than {error.timeout} seconds") from None
     if done.returncode:
         raise Failed(f"{done.stdout}{done.stderr}"[-800:])
     return done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -23,25 +24,29 @@ class Case:
     context: RandomContext
     lines: tuple[str, ...]
     target: str = ""
+    arguments: tuple[str, ...] = ()  # NAME=VALUE
 
     @property
     def words(self) -> tuple[str, ...]:
         """The options that all builders know."""
-        return ("--target", self.target) if self.target else ()
+        target = ("--target", self.target) if self.target else ()
+        return (*target, *(f"--build-arg={argument}" for argument in self.arguments))
 
     def __str__(self) -> str:
         entries = "".join(f"  {entry}\n" for entry in self.context.entries)
         name = "Dockerfile.dockerignore" if self.context.beside else ".dockerignore"
         ignore = f"  {name}: {self.context.ignore!r}\n" if self.context.ignore else ""
-        target = f"  {' '.join(self.words)}\n" if self.target else ""
-        return f"{entries}{ignore}{target}{text_of(self.lines)}"
+        words = f"  {shlex.join(self.words)}\n" if self.words else ""
+        return f"{entries}{ignore}{words}{text_of(self.lines)}"
 
 
 def random_case(dice: random.Random) -> Case:
     """Return a random case."""
     context = random_context(dice)
     made = RandomDockerfile(dice, context)
-    return Case(context=context, lines=tuple(made.lines), target=made.target)
+    return Case(
+        context=context, lines=tuple(made.lines), target=made.target, arguments=made.arguments
+    )
 
 
 def smallest_case(case: Case, fails: Callable[[Case], bool]) -> Case:

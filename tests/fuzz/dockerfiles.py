@@ -28,6 +28,7 @@ VALUES: Final = (
 )  # fmt: skip
 
 
+_SPECIAL: Final = set(" []*'\"$\\\n")
 _HEREDOC: Final = re.compile(r"\A(RUN.* )<<'?(\w+)'?\n(.*)\n\2\Z", re.DOTALL)
 
 
@@ -43,6 +44,8 @@ class RandomDockerfile:
         for number in range(dice.choice((1, 1, 1, 2, 2, 3))):
             self._stage(number)
         self.target = f"s{dice.randrange(self._stages + 1)}" if dice.random() < 0.15 else ""
+        given = ("A=given", "B=", "C=a b", "U=9", "T=/points/t", "D=$A", "http_proxy=http://p:1")
+        self.arguments = tuple(dice.sample(given, dice.choice((0, 0, 0, 1, 2))))
 
     def _stage(self, number: int) -> None:
         dice = self._dice
@@ -111,9 +114,8 @@ class RandomDockerfile:
         if self._new:
             flags += self._new_flags(words)
         parts = [*sources, dest]
-        if any(set(part) & set(" []*'$\\") for part in parts) or dice.random() < 0.2:
-            # A wildcard's characters in a name are escaped for the pattern, then for JSON.
-            return f"{words}{flags} {json.dumps([_escaped(part) for part in parts])}"
+        if any(set(part) & _SPECIAL for part in sources) or dice.random() < 0.2:
+            return f"{words}{flags} {json.dumps([*map(_escaped, sources), dest])}"
         return f"{words}{flags} {' '.join(parts)}"
 
     def _new_flags(self, words: str) -> str:
@@ -160,10 +162,11 @@ class RandomDockerfile:
     def _command(self) -> str:
         dice = self._dice
         one, other = dice.choice(PATHS), dice.choice(PATHS)
+        parent = one.rpartition("/")[0]
         return dice.choice((
             f"mkdir -p {one}", f"mkdir -m {dice.choice(('700', '1777', '2755'))} -p {one}",
             f"rm -rf {one}",
-            f"(mkdir -p {one.rpartition('/')[0]}/ && echo {other} > {one}) || true",
+            f"(mkdir -p {parent}/ && [ ! -p {one} ] && echo {other} > {one}) || true",
             f"(ln -s {other} {one} || true)", f"(ln {one} {other} || true)",
             f"(mv {one} {other} || true)", f"(cp -a {one} {other} || true)",
             f"(chmod {dice.choice(('600', '4755', 'g+s', '000'))} {one} || true)",
@@ -209,10 +212,16 @@ class RandomDockerfile:
         ))  # fmt: skip
 
 
-def _escaped(part: str) -> str:
-    if part in ("*", "./*", "*/*") or part.endswith("*"):
-        return part
-    return "".join(f"\\{each}" if each in "[]*?\\" else each for each in part.replace("$", "\\$"))
+def _escaped(source: str) -> str:
+    """Return *source* as it is written in JSON so that its name is meant, and no pattern.
+
+    A backslash escapes for the lexer; where there is a wildcard, another one for the pattern.
+    """
+    if source in ("*", "./*", "*/*") or source.endswith("*"):
+        return source
+    wild = set(source) & set("[*?")
+    escapes = {"[": "[[]", "*": "[*]", "?": "[?]", "\\": "\\" * (4 if wild else 2)}
+    return "".join(escapes.get(each, f"\\{each}" if each in "$'\"" else each) for each in source)
 
 
 def text_of(lines: Sequence[str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
+from tests.fuzz.cases import Case
 from tests.fuzz.contexts import NOT_TEXT, RandomContext
 
 #: Name, and what is looked for in the Dockerfile.
@@ -76,22 +77,21 @@ _OF_CONTEXTS: Final[dict[str, Callable[[RandomContext], bool]]] = {
     "ignore file of the Dockerfile": lambda context: bool(context.ignore) and context.beside,
     "exception": lambda context: "!" in context.ignore,
 }
-_TARGET: Final = "--target"
+_OPTIONS: Final = ("--target", "--build-arg")
 #: All that are looked for.
-FEATURES: Final = (*_OF_DOCKERFILES, *(f"context: {name}" for name in _OF_CONTEXTS), _TARGET)
+FEATURES: Final = (*_OF_DOCKERFILES, *(f"context: {name}" for name in _OF_CONTEXTS), *_OPTIONS)
 
 
-def features(context: RandomContext, lines: Sequence[str], target: str) -> Iterator[str]:
+def features(case: Case) -> Iterator[str]:
     """Yield the name of each feature that the case has."""
-    text = "\n".join(line for line in lines if not line.startswith("#"))
+    text = "\n".join(line for line in case.lines if not line.startswith("#"))
     for name, pattern in _OF_DOCKERFILES.items():
         if re.search(pattern, text, re.MULTILINE):
             yield name
     for name, has in _OF_CONTEXTS.items():
-        if has(context):
+        if has(case.context):
             yield f"context: {name}"
-    if target:
-        yield _TARGET
+    yield from (option for option in _OPTIONS if option in " ".join(case.words))
 
 
 def _names(context: RandomContext) -> str:

@@ -65,7 +65,7 @@ class Fuzzing:
         self.counts["cases"] += 1
         if dice.random() < _REPAIRED:
             case = self._without_errors(case)
-        for name in features(case.context, case.lines, case.target):
+        for name in features(case):
             self.counts[f"feature: {name}"] += 1
         faults = list(self._faults(case))
         if not faults:
@@ -109,7 +109,7 @@ class Fuzzing:
     def _faults(self, case: Case, who: str = "") -> Iterator[tuple[str, str]]:
         """Yield who differs, and how; of all, or of *who* alone."""
         ours = self._ours(case)
-        if "Traceback" in ours.error:
+        if "Traceback" in ours.error or "took longer" in ours.error:
             yield "ours", ours.error
         for path in ours.tree:
             if re.search(r"(^|/)points(/|$)", path):

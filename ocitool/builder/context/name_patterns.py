@@ -15,6 +15,7 @@ from ocitool.errors import FormatError
 
 STAR = "*"  # the one token that stands for other than one character
 _TOKEN = re.compile(r"\\(.)|\[(\^?)((?:[^\\\]]|\\.)+)\]|(.)", re.DOTALL)
+_WILDCARD = re.compile(r"(?<!\\)(?:\\\\)*[*?\[]")  # not behind an odd number of backslashes
 _RANGE = re.compile(r"(\\.|[^\\-])(?:-(\\.|[^\\-]))?", re.DOTALL)
 
 
@@ -95,8 +96,8 @@ def segments_of(source: str) -> list[str]:
 
 
 def has_wildcard(segment: str) -> bool:
-    """Say whether a name is a pattern."""
-    return any(letter in segment for letter in "*?[\\")
+    """Say whether a name is a pattern; a backslash by itself makes none of it, as in BuildKit."""
+    return _WILDCARD.search(segment) is not None
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -111,22 +112,22 @@ def find_matches(
 ) -> Iterator[tuple[str, str | None, str]]:
     """Yield path, path with its last link followed, and name of what matches *segments*.
 
+    One of them has a wildcard.
+
     *names* lists a directory, and *resolve* follows links; it returns None for what is not there,
-    which is yielded for a link to nothing.  The path has the links of its directories followed:
-    of those in front of the first wildcard, as in BuildKit, and behind it no link is a directory.
+    which is yielded for a link to nothing.  As in BuildKit, what stands in front of the first
+    wildcard is a plain path whose links are followed, and behind it no link is a directory.
     """
-    for segment in segments:
-        _compiled(segment)  # a wrong pattern is refused, whether or not there is anything to match
-    directories = [""]
-    wild = False
-    for head in segments[:-1]:
-        wild = wild or has_wildcard(head)
-        directories = [
-            resolved
-            for path, resolved, _ in _matching(head, directories, names, resolve)
-            if resolved is not None and not (wild and resolved != path)
-        ]
-    yield from _matching(segments[-1], directories, names, resolve)
+    first = next(at for at, segment in enumerate(segments) if has_wildcard(segment))
+    patterns = segments[first:]
+    for pattern in patterns:
+        _compiled(pattern)  # a wrong one is refused, whether or not there is anything to match
+    top = resolve("/".join(segments[:first]))
+    directories = [] if top is None else [top]
+    for pattern in patterns[:-1]:
+        found = _matching(pattern, directories, names, resolve)
+        directories = [path for path, resolved, _ in found if resolved == path]
+    yield from _matching(patterns[-1], directories, names, resolve)
 
 
 def _matching(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -71,6 +72,33 @@ def test_wildcards(project):
     assert {path for path in tree if "." in path or "[" in path} == {
         *("t/one.txt", "t/two.txt", "c/x.c", "c/y.c", "b/a[b]c"),
     }
+
+
+@pytest.mark.parametrize("copy", ["COPY", "COPY --from=all"])
+def test_a_backslash_is_a_character_of_a_name_until_there_is_a_wildcard(project, copy):
+    """As BuildKit; in a Dockerfile it is written twice, as the first one escapes the other."""
+    names = ("b\\s", "bs", "d\\e/f", "de/g", "x[1]", "x1")
+    project.put({name: name for name in names})
+
+    def copied(source: str) -> str:
+        stages = ("FROM scratch AS all", "COPY . /", "FROM scratch", f"{copy} {source} /o/")
+        built = project.build("\n".join(stages))
+        (path,) = [path for path in built.tree if path != "o"]
+        return built.read(path)
+
+    for source, name in {
+        r"b\\s": r"b\s",
+        r"b\\s*": "bs",
+        r"d\\e/*": r"d\e/f",
+        r"d*\\e/[g]": "de/g",
+        r"[d]e/\\g": "de/g",
+        "x[[]1]": "x[1]",
+        "x[1]": "x1",
+    }.items():
+        assert copied(source) == name
+    for source, missing in {r"x\\[1\\]": r"/x\[1\]", r"de\\": "/de\\", r"d\\/g": r"/d\/g"}.items():
+        with pytest.raises(BuildError, match=re.escape(f'"{missing}": not found')):
+            copied(source)
 
 
 def test_wildcard_without_match_copies_nothing(sources):
