@@ -21,7 +21,8 @@ def parse_chown(text: str) -> tuple[str, str | None]:
 
 
 _MAX = 0o7777
-_WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007}
+_WHO = {"u": 0o4700, "g": 0o2070, "o": 0o7}
+_EVERYBODY, _OTHERS = 0o6777, 0o7
 _READ, _WRITE, _EXECUTE = 0o444, 0o222, 0o111
 _SET_ID, _STICKY = 0o6000, 0o1000
 _SHIFT = {"u": 6, "g": 3, "o": 0}
@@ -45,21 +46,31 @@ class Chmod:
         if self.octal is not None:
             return self.octal
         mode &= _MAX
+        before = mode
         for who, operator, permissions in self.actions:
-            bits = _bits(permissions, mode, is_dir) & who
+            if permissions in _SHIFT:
+                reach = who & 0o777
+                bits = (mode >> _SHIFT[permissions] & 0o7) * 0o111
+            else:
+                # Nobody owns the sticky bit: it is reached by naming it, though not for others.
+                reach = who | (_STICKY if "t" in permissions and who != _OTHERS else 0)
+                bits = _bits(permissions, before, is_dir)
+            bits &= reach
             if operator == "-":
                 mode &= ~bits
             elif operator == "+":
                 mode |= bits
             else:
-                mode = mode & ~who | bits
+                mode = mode & ~reach | bits
         return mode
 
 
 def parse_chmod(text: str) -> Chmod:
     """Read ``755`` or ``u=rwX,go=rX``; symbolic without a who means everybody, umask or not.
 
-    Source: POSIX.1-2017, chmod, "Extended description".
+    Source: POSIX.1-2017, chmod, "Extended description"; where it leaves a choice, FreeBSD's
+    setmode(3), which BuildKit follows: ``X`` asks for the mode before all changes, and ``=``
+    leaves the sticky bit alone unless it is named.
     """
     if re.fullmatch("[0-7]+", text) and int(text, 8) <= _MAX:
         return Chmod(octal=int(text, 8))
@@ -79,7 +90,7 @@ def parse_chmod(text: str) -> Chmod:
 
 def _mask(who: str) -> int:
     if not who or "a" in who:
-        return _MAX
+        return _EVERYBODY
     mask = 0
     for letter in who:
         mask |= _WHO[letter]
@@ -88,8 +99,6 @@ def _mask(who: str) -> int:
 
 def _bits(permissions: str, mode: int, is_dir: bool) -> int:
     """Return the permissions for everybody, before they are cut down to who they are for."""
-    if permissions in _SHIFT:
-        return (mode >> _SHIFT[permissions] & 0o7) * 0o111
     bits = 0
     for letter in permissions:
         if letter == "r":

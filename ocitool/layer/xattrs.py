@@ -23,6 +23,7 @@ _DROPPED: Final = (
     "user.ocitool.",
     "system.nfs4_acl",
 )
+_CAPABILITIES: Final = "security.capability"
 _UNSUPPORTED: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA})
 
 
@@ -38,6 +39,17 @@ def kept(values: Mapping[str, bytes], kind: str) -> Mapping[str, bytes]:
         return found
     # xattr(7), "User extended attributes"
     return {name: value for name, value in found.items() if not name.startswith("user.")}
+
+
+def capabilities(values: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Return the file capabilities alone, which COPY and ADD take of what is no image's.
+
+    Other attributes say how a file came to this machine, as browsers and indexers write them, so
+    the layer would differ from machine to machine.  BuildKit's layers hold no others.
+    """
+    if not values:
+        return values
+    return {name: value for name, value in values.items() if name == _CAPABILITIES}
 
 
 def read(path: str | int) -> Mapping[str, bytes]:

@@ -12,13 +12,22 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from ocitool.builder.context.describe import describe
 from ocitool.builder.context.ignore import IgnoreRules
 from ocitool.builder.context.ignore import State as IgnoreState
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
-from ocitool.builder.context.selection import Enter, Selection, Verdict, joined, takes_itself
+from ocitool.builder.context.selection import (
+    ON_THE_WAY,
+    Enter,
+    Selection,
+    Verdict,
+    joined,
+    leads_on,
+    takes_itself,
+)
 from ocitool.builder.context.statcache import StatCache, State
 from ocitool.errors import BuildError, LayerError
-from ocitool.layer.changes.describe import Links, describe
+from ocitool.layer.changes.describe import Links
 from ocitool.layer.entry import Entry, encode, identity
 from ocitool.layer.symlinks import resolve
 from ocitool.store.build_cache import BuildCache
@@ -264,7 +273,8 @@ class Context:
                 continue
             change = describe(f"{host_path}/{name}", name, found, {})
             assert change is not None  # only sockets have none
-            parts.append(f"{digest} {identity(change.entry, owners=False)}")
+            led = ON_THE_WAY if below.ignored and leads_on(below) else ""
+            parts.append(f"{digest} {identity(change.entry, owners=False)}{led}")
         return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
     def _left_empty(self, directory: str, verdict: Verdict) -> bool:
@@ -311,7 +321,7 @@ class Context:
                 first = next(content, None)
                 if first is None and not self._left_empty(child, below):
                     continue
-                yield change.entry, ""
+                yield change.entry, ON_THE_WAY if leads_on(below) else ""
                 if first is not None:
                     yield first
             else:

@@ -13,11 +13,15 @@ import posixpath
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from ocitool.builder.context.ignore import Pattern, Walker
 from ocitool.builder.context.ignore_pattern import path_pattern
 from ocitool.errors import FormatError
+
+#: In a walk the handle of a directory that a selection does not take itself, and that is there for
+#: what is beneath it.
+ON_THE_WAY: Final = "on the way"
 
 
 class Verdict(Protocol):
@@ -71,22 +75,18 @@ class Selection:
 def exclude_patterns(texts: Iterable[str]) -> tuple[Pattern, ...]:
     """Return the patterns of ``--exclude``; one that begins with a slash matches nothing.
 
+    As in BuildKit a pattern is normalized with its ``!``: ``!./a`` matches nothing either.
+
     Raises:
         FormatError: a pattern is invalid.
     """
     found = []
-    for text in texts:
-        text = text.strip()
-        exception = text.startswith("!")
-        if exception:
-            text = text[1:].strip()
-            if not text:
-                raise FormatError(
-                    'illegal exclusion pattern: "!"', hint="write a pattern after the !"
-                )
-        if not text:
-            continue
+    for text in filter(None, map(str.strip, texts)):
         text = posixpath.normpath(text)
+        exception = text.startswith("!")
+        if text == "!":
+            raise FormatError('illegal exclusion pattern: "!"', hint="write a pattern after the !")
+        text = text.removeprefix("!")
         path_pattern(text)  # refuses an invalid pattern
         found.append(Pattern(text=text, exception=exception, line=0))
     return tuple(found)
@@ -122,6 +122,11 @@ def joined(selection: Selection, *others: tuple[Enter, Verdict]) -> tuple[Enter,
     own = [(walker.enter, walker.root) for walker in selection.walkers()]
     parts = (*others, *own)
     return parts[0] if len(parts) == 1 else (_enter, _joint(parts))
+
+
+def leads_on(verdict: Verdict) -> bool:
+    """Say whether a directory is only there for what a selection takes beneath it."""
+    return isinstance(verdict, _Joint) and any(state.ignored for _, state in verdict.parts[1:])
 
 
 def takes_itself(verdict: Verdict) -> bool:

@@ -17,11 +17,11 @@ from collections.abc import Iterable
 from hashlib import blake2b, sha256
 from typing import Final
 
-from ocitool.layer.changes.describe import describe
+from ocitool.builder.context.describe import describe
 from ocitool.layer.entry import Kind, identity
 from ocitool.store.build_cache import BuildCache, DirectoryRecord
 
-_FORM: Final = 2  # of records; others, of another version, are made anew
+_FORM: Final = 3  # of records; others, of another version, are made anew
 _CHUNK: Final = 1 << 20  # bytes
 _BATCH: Final = 256  # records that are written at once
 #: How old a change must be before it is trusted: a tick of the kernel's clock is at most 10 ms,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ocitool.errors import LayerError
 from ocitool.image.decompress import inflated
+from ocitool.layer import xattrs
 from ocitool.layer.compression.codecs import CHUNK
 from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
 from ocitool.layer.fileio import write_all_at
@@ -81,6 +82,8 @@ class Spooled:
             for member in reader:
                 _refuse_whiteout(member)
                 entry = placed(member, links)
+                if entry.xattrs:
+                    entry = entry._replace(xattrs=xattrs.capabilities(entry.xattrs))
                 yield Member(entry, end)
                 while data := reader.read(CHUNK):
                     write_all_at(fd, data, end)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ocitool.builder.chown_chmod import Chmod
 from ocitool.builder.context.context import Item
+from ocitool.builder.context.selection import ON_THE_WAY
 from ocitool.builder.copy.archive import Spooled
 from ocitool.builder.copy.entries import Entries, LayerEntry, refuse_whiteout
 from ocitool.builder.copy.sources import Source
@@ -86,10 +87,9 @@ class _Plan:
             yield LayerEntry(entry, 0, handle)
 
     def _make_destination(self, part: Part) -> None:
-        """Plan the destination of a directory; a new one has the directory's time."""
-        there = self._at(self._base)
+        """Plan the destination of a directory, which gets the directory's time, new or not."""
         self.make_directories(self._base)
-        if there is None and (made := self.entries.get(self._base)):
+        if made := self.entries.get(self._base):
             self.entries.put(made._replace(mtime=part.source.mtime(part.item)), -1, None)
 
     # -- the three kinds --------------------------------------------------------------------
@@ -101,11 +101,12 @@ class _Plan:
             found = None if split(entry.path)[0] in fresh else self._at(path)
             if entry.kind == Kind.DIRECTORY:
                 self._refuse_non_directory(path, found)
+                leads_on, handle = handle == ON_THE_WAY, None
                 if found is None:
                     fresh.add(entry.path)
-                elif part.item.selection.include:
-                    # With --parents, what is there keeps its attributes.
-                    yield found._replace(path=path), None
+                elif leads_on:
+                    # What is there keeps its owner and time.
+                    yield found._replace(path=path, mode=entry.mode), None
                     continue
             else:
                 _refuse_directory(path, found)
@@ -228,7 +229,7 @@ def _new_directory(path: str, target: Target) -> Entry:
     uid, gid = target.owner or (0, 0)
     mode = 0o755
     if target.chmod is not None and target.chmod.octal is not None:
-        mode = target.chmod.octal
+        mode = target.chmod.octal & 0o777  # set-ID and sticky bits are for what is copied
     return Entry(path, Kind.DIRECTORY, mode, uid, gid, mtime=target.now)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
-from ocitool.builder.context.selection import Selection, joined
+from ocitool.builder.context.selection import ON_THE_WAY, Selection, joined
 from ocitool.errors import BuildError, LayerError
 from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.codec import CHUNK
@@ -41,7 +41,10 @@ class Source(Protocol):
         """Return what *pattern* names; a wildcard may name nothing."""
 
     def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
-        """Yield what is in a directory, parents first, paths relative to it, with handles."""
+        """Yield what is in a directory, parents first, paths relative to it, with handles.
+
+        Of a directory that the item's selection does not take itself that is `ON_THE_WAY`.
+        """
 
     def mtime(self, item: Item) -> int:
         """Return the time of the last change of a directory itself, in nanoseconds."""
@@ -127,7 +130,9 @@ class FromImage:
         files: list[Found] = []
         for entry, handle in self.walk(item) if item.is_directory else [self.file(item)]:
             lines.append(identity(entry, owners=owners))
-            if handle is not None and entry.size:
+            if handle == ON_THE_WAY:
+                lines.append(ON_THE_WAY)
+            elif handle is not None and entry.size:
                 files.append(handle)
         digests = self._image.digests(files)
         content = [digests[(found.layer, found.offset)] for found in files]
@@ -137,10 +142,10 @@ class FromImage:
         prefix = len(item.path) + 1 if item.path else 0
         firsts: dict[int, str] = {}
         tree = self._image.tree.walk(item.path)
-        for found in _selected(tree, item.selection, below=prefix):
+        for found, leads_on in _selected(tree, item.selection, below=prefix):
             entry = found.entry._replace(path=found.entry.path[prefix:])
             if entry.kind != Kind.FILE:
-                yield entry, None
+                yield entry, ON_THE_WAY if leads_on else None
                 continue
             # Of several names of one file the first that comes here carries the content.
             first = firsts.setdefault(found.file, entry.path)
@@ -166,13 +171,16 @@ class FromImage:
             yield lambda handle, _: spool.pieces(handle)
 
 
-def _selected(found: Iterable[Found], selection: Selection, *, below: int) -> Iterator[Found]:
+def _selected(
+    found: Iterable[Found], selection: Selection, *, below: int
+) -> Iterator[tuple[Found, bool]]:
     """Yield what *selection* takes of *found*, the entries of a directory, parents first.
 
+    The second value is true for a directory that is only there for what is taken beneath it.
     *below* characters of each path are the directory's own.
     """
     if not selection:
-        yield from found
+        yield from ((each, False) for each in found)
         return
     enter, root = joined(selection)
     verdicts = {"": root}
@@ -193,8 +201,8 @@ def _selected(found: Iterable[Found], selection: Selection, *, below: int) -> It
             waiting[path] = each
             continue
         if waiting:
-            yield from [waiting.pop(up) for up in _upwards(parent) if up in waiting]
-        yield each
+            yield from [(waiting.pop(up), True) for up in _upwards(parent) if up in waiting]
+        yield each, False
 
 
 def _upwards(path: str) -> Iterator[str]:

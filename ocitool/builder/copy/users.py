@@ -16,8 +16,8 @@ Read = Callable[[str], bytes]
 def owner_of(text: str, read: Read) -> tuple[int, int]:
     """Return the IDs that ``user[:group]`` means in an image whose files *read* returns.
 
-    A user's name alone brings its primary group, a number alone the group of that number.  An
-    image without these files still has root, as in BuildKit.
+    A user's name alone brings its primary group, a number alone the group of that number.  root
+    is 0 whatever these files say, as in BuildKit.
 
     Raises:
         BuildError: a name that the image does not have.
@@ -38,6 +38,8 @@ def owner_of(text: str, read: Read) -> tuple[int, int]:
 
 
 def _number(text: str) -> int | None:
+    if text == "root":
+        return 0
     if not text.isascii() or not text.isdecimal():
         return None
     number = int(text)
@@ -52,8 +54,6 @@ def _look_up(name: str, path: str, read: Read) -> list[str]:
     try:
         lines = read(path).decode("utf-8", "surrogateescape").splitlines()
     except NotFound:
-        if name == "root":
-            return ["root", "", "0", "0"]
         raise BuildError(
             _unknown(name, path), hint=f"the image has no {path}; use numeric IDs"
         ) from None

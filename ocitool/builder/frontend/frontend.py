@@ -357,10 +357,10 @@ class _Frontend:
 
     def _warn_of_slashes(self, instruction: do.Copy | do.Add, location: Location) -> None:
         for pattern in instruction.exclude:
-            if pattern.lstrip("! ").startswith("/"):
+            if pattern.lstrip("! ").startswith("/") or pattern.startswith("!./"):
                 self._warn(
                     f"{location}: --exclude={pattern} matches nothing: patterns are relative to "
-                    "the source, without a slash at the beginning"
+                    "the source, without a slash at the beginning, or ./ behind the !"
                 )
 
     def _warn_of_unused(self) -> None:

@@ -84,8 +84,6 @@ class CopySource:
     def _of_context(self, context: Context, path: str) -> Iterator[Content]:
         for item in self.items(context, path):
             kind = "dir" if item.is_directory else "file"
-            if item.selection.include:
-                kind = "parents"  # which leave the attributes of what is there alone
             if self.archive(item) is not None:
                 kind = "archive"
             # The name of a directory does not count: its content is copied.
@@ -95,7 +93,6 @@ class CopySource:
     def _of_image(self, path: str) -> tuple[Content, ...]:
         """Return digests of an image's files; kept by its layers, for they have to be read."""
         owners = not self.step.chown  # which would set those of the files
-        kind = "owned parents" if self.step.parents else "owned"
         key = contents_key(
             self.layers, path, owners=owners, parents=self.step.parents, exclude=self.step.exclude
         )
@@ -105,7 +102,9 @@ class CopySource:
         source = self._image()
         contents = tuple(
             Content(
-                "" if item.is_directory else item.name, kind, source.digest(item, owners=owners)
+                "" if item.is_directory else item.name,
+                "owned",
+                source.digest(item, owners=owners),
             )
             for item in self.items(source, path)
         )

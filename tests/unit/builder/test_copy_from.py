@@ -64,7 +64,7 @@ def test_from_a_stage_number_that_is_not_there(project):
     assert caught.value.where == "Dockerfile:3"
 
 
-def test_a_new_directory_has_the_time_of_the_one_that_is_copied(project):
+def test_a_destination_has_the_time_of_the_directory_that_is_copied(project):
     project.image("base:1", {"d": {}, "d/f": "1"})  # all of 1970
     (members,) = project.build(scratch("COPY --from=base:1 /d /x/new")).layers
     times = {member.name: member.mtime for member in members}
@@ -73,6 +73,8 @@ def test_a_new_directory_has_the_time_of_the_one_that_is_copied(project):
     os.utime(project.top / "e", (9, 9))
     (members,) = project.build(scratch("COPY e f* /new")).layers
     assert members[0].mtime == 9
+    there, _ = project.build("FROM base:1\nCOPY e /d\nCOPY e/f /d/").layers[1:]
+    assert [member.mtime for member in there if member.name == "d"] == [9]
 
 
 def test_from_a_stage_that_comes_later(project):

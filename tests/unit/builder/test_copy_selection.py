@@ -45,6 +45,7 @@ def notices(built):
         ("--exclude=**/*.log --exclude=g", ["b.txt", "e/a", "e/f"]),
         ("--exclude=e --exclude=!e/a --exclude=g/", ["a.log", "b.txt", "e/a"]),
         ("--exclude=e --exclude=!e/gone --exclude=g", ["a.log", "b.txt"]),
+        ("--exclude=* --exclude=!./e/a --exclude=!b.txt", ["b.txt"]),
         ("--exclude=!e/a --exclude=e --exclude=./g", ["a.log", "b.txt"]),
         ("--exclude=* --exclude=!**/k.cfg", ["g/h/k.cfg", "g/i/k.cfg"]),
         ("--exclude=g/*/k.cfg --exclude=[ab].* --exclude=e/?", ["e/b.log", "g/h", "g/i/x"]),
@@ -137,13 +138,17 @@ def test_parents_have_the_attributes_of_the_source_but_where_they_are(project):
     project.image("base:1", {"x/m": {"mode": 0o700, "uid": 7, "gid": 8}})
     lines = "FROM base:1 AS s\nCOPY --parents m/n/f m/g /x/\nCOPY --parents --chown=1:2 m/n/f /y\n"
     stage = project.build(lines)
+    existing = project.build(f"{lines}COPY --parents --chown=5:6 --chmod=705 m/n/f /x/")
     built = project.build(
         f"{lines}FROM scratch\nCOPY --from=s --parents /x/m/n /z/\n"
         "COPY --parents --chmod=700 m/n /c"
     )
-    assert stage.tree["x/m"] == "5 700 7:8" and stage.tree["x/m/n"] == "5 2750 0:0"
+    # What is there keeps its owner and gets the mode of the source, whatever --chmod says.
+    assert stage.tree["x/m"] == "5 711 7:8" and stage.tree["x/m/n"] == "5 2750 0:0"
+    assert existing.tree["x/m"] == "5 711 7:8" and existing.tree["x/m/n"] == "5 2750 0:0"
+    assert existing.tree["x/m/n/f"].startswith("0 705 5:6")
     assert stage.tree["y/m"] == "5 711 1:2" and owner(stage.tree["y/m/n/f"]) == "1:2"
-    assert built.tree["z/x/m"] == "5 700 7:8" and built.tree["z"] == "5 755 0:0"
+    assert built.tree["z/x/m"] == "5 711 7:8" and built.tree["z"] == "5 755 0:0"
     assert [built.tree[path] for path in ("c", "c/m", "c/m/n")] == ["5 700 0:0"] * 3
 
 
@@ -172,19 +177,22 @@ def test_the_key_knows_what_is_copied_and_nothing_else(files, from_):
     other = files.build(text)
     assert line not in other.executed and other.digest == first.digest
     # Another pattern that leaves out the same is the same step.
-    same = files.build(text.replace("--exclude=e ", "--exclude=e/* "))
+    same = files.build(text.replace("--exclude=e ", "--exclude=./e "))
     assert same.executed == [] and same.digest == first.digest
     (files.top / "e/a").write_text("changed")
     assert line in files.build(text).executed
 
 
 def test_a_copy_with_parents_is_another_step_than_one_without(project):
-    """What is there keeps its attributes in one of them, though both take the same files."""
+    """What only leads to a file keeps its owner in one of them, though both take the same files."""
     project.put({"d": {"mode": 0o711}, "d/f": "1"})
-    project.image("base:1", {"out/d": {"mode": 0o700}})
+    project.image("base:1", {"out/d": {"mode": 0o700, "uid": 7}})
     plain = project.build("FROM base:1\nCOPY . /out/")
-    kept = project.build("FROM base:1\nCOPY --parents d /out/")
-    assert plain.tree["out/d"] == "5 711 0:0" and kept.tree["out/d"] == "5 700 0:0"
+    named = project.build("FROM base:1\nCOPY --parents d /out/")
+    assert plain.tree["out/d"] == named.tree["out/d"] == "5 711 0:0"
+    for flags in ("--parents d/f", "--exclude=d --exclude=!d/f ."):
+        led = project.build(f"FROM base:1\nCOPY {flags} /out/")
+        assert led.tree["out/d"] == "5 711 7:0"
 
 
 @pytest.mark.parametrize(("from_", "root"), [("", "."), ("--from=s ", "/")])
@@ -203,11 +211,11 @@ def test_other_flags_are_another_step(files, from_, root):
 
 
 def test_an_image_with_parents_keeps_what_is_there(project):
-    project.image("base:1", {"out/d": {"mode": 0o700}})
+    project.image("base:1", {"out/d": {"mode": 0o700, "uid": 7}})
     project.image("from:1", {"d": {"mode": 0o711}, "d/f": "1"})
     plain = project.build("FROM base:1\nCOPY --from=from:1 / /out/")
-    kept = project.build("FROM base:1\nCOPY --from=from:1 --parents d /out/")
-    assert plain.tree["out/d"] == "5 711 0:0" and kept.tree["out/d"] == "5 700 0:0"
+    kept = project.build("FROM base:1\nCOPY --from=from:1 --parents d/f /out/")
+    assert plain.tree["out/d"] == "5 711 0:0" and kept.tree["out/d"] == "5 711 7:0"
 
 
 def test_what_is_excluded_is_not_opened(files):
