@@ -12,7 +12,7 @@ import click
 
 from ocitool.cli.completion_values import files, networks, pull_policies
 from ocitool.cli.lazy import usage_errors
-from ocitool.cli.options import parse_size
+from ocitool.cli.options import comma_separated, parse_size
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Decorator = Callable[[_Command], _Command]
@@ -71,9 +71,9 @@ def _network(context: click.Context, parameter: click.Parameter, text: str) -> A
 
 #: Of ``run`` and of ``build``, as the next.
 rights = all_of(
-    click.option("--cap-add", multiple=True, metavar="NAME",
+    click.option("--cap-add", multiple=True, metavar="NAME", callback=comma_separated,
                  help="Add a Linux capability; ALL adds each that there is"),
-    click.option("--cap-drop", multiple=True, metavar="NAME",
+    click.option("--cap-drop", multiple=True, metavar="NAME", callback=comma_separated,
                  help="Drop a Linux capability, or ALL"),
     click.option("--security-opt", "security_opts", multiple=True, metavar="OPTION",
                  help="no-new-privileges[:BOOL] or seccomp=unconfined"),
@@ -81,11 +81,11 @@ rights = all_of(
 
 surroundings = all_of(
     click.option("--add-host", "add_hosts", multiple=True, metavar="HOST:IP",
-                 help="Add a line to /etc/hosts"),
+                 callback=comma_separated, help="Add a line to /etc/hosts"),
     click.option("--shm-size", metavar="BYTES", callback=_size,
                  help="Size of /dev/shm  [default: 64m]"),
     click.option("--ulimit", "ulimits", multiple=True, metavar="NAME=SOFT[:HARD]",
-                 help="Resource limit of the command"),
+                 callback=comma_separated, help="Resource limit of the command"),
 )  # fmt: skip
 
 contents = all_of(
@@ -129,7 +129,8 @@ identity = all_of(
                  shell_complete=networks,
                  help="Network of the container; 'default' is 'private' where that works, else"
                       " 'host'  [env: OCITOOL_NETWORK]"),
-    click.option("--dns", multiple=True, metavar="IP", help="Name server instead of the host's"),
+    click.option("--dns", multiple=True, metavar="IP", callback=comma_separated,
+                 help="Name server instead of the host's"),
 )  # fmt: skip
 
 image = all_of(

@@ -37,6 +37,13 @@ def _debug(context: click.Context, parameter: click.Parameter, value: bool) -> N
         context.obj = replace(context.obj, debug=True)
 
 
+def comma_separated(
+    context: click.Context, parameter: click.Parameter, words: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the values in *words*, each of which may have several, as with buildah and podman."""
+    return tuple(value for word in words for value in word.split(","))
+
+
 debug_option = click.option(
     "-D", "--debug", is_flag=True, expose_value=False, callback=_debug, hidden=True,
     help="Show debug messages, and tracebacks of errors",

@@ -52,13 +52,16 @@ def _build_contexts(
     return found
 
 
-def _one_platform(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if "," in value:
+def _one_platform(
+    context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
+) -> str:
+    platforms = {platform for word in words for platform in word.split(",")}
+    if len(platforms) > 1:
         raise click.BadParameter(
             "building for several platforms is not supported: build and push one after the other,"
             " under names of their own"
         )
-    return value
+    return platforms.pop() if platforms else ""
 
 
 def platform_of(platform: str, system: str, architecture: str, variant: str) -> str:
@@ -131,7 +134,7 @@ images = all_of(
         help="Image of the first FROM, in place of the one that it names",
     ),
     click.option(
-        "--platform", default="", metavar="OS/ARCH[/VARIANT]", callback=_one_platform,
+        "--platform", multiple=True, metavar="OS/ARCH[/VARIANT]", callback=_one_platform,
         help="Platform of the image  [env: DOCKER_DEFAULT_PLATFORM]  [default: this machine's]",
     ),
     click.option("--os", "system", default="", metavar="OS", help="Part of --platform"),

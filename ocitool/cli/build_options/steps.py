@@ -8,7 +8,7 @@ from ocitool.cli import container_options, resource_options
 from ocitool.cli.completion_values import networks
 from ocitool.cli.container_options import all_of
 from ocitool.cli.goflags import OptionalValue
-from ocitool.cli.options import isolation_option
+from ocitool.cli.options import comma_separated, isolation_option
 
 
 def _removed(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -30,19 +30,19 @@ surroundings = all_of(
         " OCITOOL_NETWORK]",
     ),
     container_options.surroundings,
-    click.option("--dns", multiple=True, metavar="IP",
+    click.option("--dns", multiple=True, metavar="IP", callback=comma_separated,
                  help="Name server of RUN instead of the host's; 'none' keeps the image's"
                       " /etc/resolv.conf"),
-    click.option("--dns-search", multiple=True, metavar="DOMAIN",
+    click.option("--dns-search", multiple=True, metavar="DOMAIN", callback=comma_separated,
                  help="Search domain of RUN instead of the host's; '.' for none"),
     click.option("--dns-option", "dns_options", multiple=True, metavar="OPTION",
-                 help="Option of /etc/resolv.conf in RUN, as ndots:2"),
+                 callback=comma_separated, help="Option of /etc/resolv.conf in RUN, as ndots:2"),
     click.option("--no-hosts", is_flag=True, help="Keep the image's /etc/hosts in RUN"),
     click.option("--no-hostname", is_flag=True, help="Keep the image's /etc/hostname in RUN"),
     click.option("-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:OPTIONS]",
                  help="Bind mount a file or directory of the host in each RUN; options are ro, O, z"
                       " and Z"),
-    click.option("--allow", multiple=True, metavar="ENTITLEMENT",
+    click.option("--allow", multiple=True, metavar="ENTITLEMENT", callback=comma_separated,
                  help="Allow RUN 'network.host', 'security.insecure', 'device' or 'device=NAME'"),
     container_options.rights,
     resource_options.limits,

@@ -32,7 +32,7 @@ def build_words(given: Mapping[str, Any], environ: MutableMapping[str, str]) -> 
     if given["tar_path"] and not names:
         raise click.UsageError("--tar-path needs --destination: the name in the archive")
     context = build_context(
-        given["context"], given["context_sub_path"], git_fields(given["git"]), environ
+        given["context"], given["context_sub_path"], git_fields(",".join(given["git"])), environ
     )
     file = _dockerfile(given["dockerfile"], context.directory)
     words = ["--file", file, *context.options, *_image(given, names)]

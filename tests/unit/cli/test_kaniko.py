@@ -69,6 +69,10 @@ TAG = ["--tag", "example.com/a:1", "--push"]
             ["--file", "Dockerfile", "--", "https://h/a.git#c0"],
         ),
         (
+            ("--no-push", "-c", "git://h/a", "--git=branch=b", "--git=recurse-submodules=true"),
+            ["--file", "Dockerfile", "--", "https://h/a.git#b"],
+        ),
+        (
             ("--no-push", "-c", "git://h/a", "--git=recurse-submodules=false,single-branch=true"),
             ["--file", "Dockerfile", "--", "https://h/a.git?submodules=false"],
         ),

@@ -137,6 +137,39 @@ def test_a_value_that_holds_is_accepted_and_another_refused(held, refused):
         parsed(["build", *held.split(), *refused.split()])
 
 
+#: Options that a call may repeat; what buildah and podman also take with commas in one of them.
+LISTS = {
+    "--add-host": "a:192.0.2.1 b:192.0.2.2",
+    "--allow": "network.host security.insecure",
+    "--cap-add": "SYS_ADMIN NET_ADMIN",
+    "--cap-drop": "CHOWN FOWNER",
+    "--dns": "192.0.2.1 192.0.2.2",
+    "--dns-option": "ndots:2 edns0",
+    "--dns-search": "a.example b.example",
+    "--no-cache-filter": "a b",
+    "--ulimit": "nofile=1:1 nproc=2:2",
+    "--unsetenv": "A B",
+    "--unsetlabel": "a b",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_values_with_commas_are_several(name):
+    values = LISTS[name].split()
+    command = parsed(["build"]).command
+    field = next(each.name for each in command.params if name in each.opts)
+    for words in ([f"{name}={','.join(values)}"], [f"{name}={value}" for value in values]):
+        assert parsed(["build", *words]).params[field] == tuple(values)
+
+
+@pytest.mark.parametrize("words", ["--platform=a/b,a/c", "--platform=a/b --platform a/c"])
+def test_several_platforms_are_refused_however_they_are_given(words):
+    with pytest.raises(click.UsageError, match="building for several platforms"):
+        parsed(["build", *words.split()])
+    for one in ("--platform=a/b", "--platform=a/b --platform=a/b"):
+        assert parsed(["build", *one.split()]).params["platform"] == "a/b"
+
+
 def test_what_is_said_of_a_value_names_a_way_out():
     for words, said in (
         ("--cache-from a", "keep that directory between builds"),
