@@ -129,5 +129,5 @@ def _files(directory: str, environ: Mapping[str, str]) -> Iterator[str]:
     if (directory or not others) and os.path.exists(path):
         yield from ("--authfile", path)
     certificates = os.path.join(directory or _DIRECTORY, "ssl/certs")
-    if os.path.isdir(certificates):
+    if os.path.isdir(certificates) and os.listdir(certificates):
         yield from ("--cert-dir", certificates)

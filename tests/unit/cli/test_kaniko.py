@@ -205,6 +205,8 @@ def test_kanikos_certificates_are_those_of_further_cas(tmp_path):
     words = ("--no-push", "-c", "/c", "--kaniko-dir", str(tmp_path))
     assert "--cert-dir" not in translated(*words)
     (tmp_path / "ssl/certs").mkdir(parents=True)
+    assert "--cert-dir" not in translated(*words)
+    (tmp_path / "ssl/certs/additional.crt").touch()
     assert translated(*words)[2:4] == ["--cert-dir", f"{tmp_path}/ssl/certs"]
 
 
