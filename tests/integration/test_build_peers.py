@@ -17,7 +17,6 @@ import yaml
 
 from tests.fixtures import images
 from tests.fixtures.builds import CASES, DIFFERS, RECIPES
-from tests.fixtures.programs import CHECKOUT
 
 #: buildah leaves the mount points of a RUN in the layer, and scratch without a directory.
 MOUNT_POINTS = ("etc/hostname", "etc/hosts", "etc/resolv.conf", "run")
@@ -128,13 +127,3 @@ def test_the_list_of_differences_names_cases():
     named = {case for cases in DIFFERS.values() for case in cases}
     assert named <= CASES.keys()
     assert len(CASES) >= 150
-
-
-RULES = yaml.safe_load((RECIPES / "rules.yaml").read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("part", RULES)
-def test_each_rule_of_the_language_is_tried(part):
-    for rule, tried_by in RULES[part].items():
-        for name in tried_by:
-            assert (CHECKOUT / name).is_file() if "/" in name else name in CASES, (rule, name)

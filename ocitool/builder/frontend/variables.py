@@ -135,9 +135,6 @@ class Scope:
         return dict(self._values)
 
     def proxies(self) -> dict[str, str]:
-        """Return the predefined arguments that were given and not declared."""
-        return {
-            name: value
-            for name, value in self.given.items()
-            if name in PREDEFINED and name not in self.declared
-        }
+        """Return the predefined arguments that were given, each in upper and in lower case."""
+        given = {name: value for name, value in self.given.items() if name in PREDEFINED}
+        return {**{name.swapcase(): value for name, value in given.items()}, **given}

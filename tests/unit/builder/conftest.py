@@ -179,6 +179,11 @@ def tools(project: BuildFixture) -> BuildFixture:
     support = get_isolation().probe()
     if not support.ok:
         pytest.skip(f"no namespaces here: {support.reason}")
+    return with_tools(project)
+
+
+def with_tools(project: BuildFixture) -> BuildFixture:
+    """Build ``base:1``, from a directory ``base`` of the context."""
     project.put({"base": {}, "base/bin": {}, "base/etc": {}, "base/tmp": {"mode": 0o1777}})
     project.put({"base/etc/passwd": PASSWD, "base/etc/group": GROUP})
     project.put({"base/root": {"mode": 0o700}})

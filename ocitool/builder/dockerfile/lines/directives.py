@@ -7,6 +7,8 @@ import re
 from ocitool.errors import FormatError
 
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)")
+# BuildKit looks for a frontend in files of other languages, too.
+_OTHER_SYNTAX = re.compile(r'//\s*syntax\s*=\s*(\S+).*|\{\s*"syntax"\s*:\s*"([^"]+)".*')
 _KNOWN = frozenset(("syntax", "escape", "check"))
 _ESCAPES = ("\\", "`")
 
@@ -31,10 +33,22 @@ def add_directive(directives: dict[str, str], name: str, value: str) -> None:
         raise FormatError(f"only one {name} parser directive can be used")
     if name == "escape" and value not in _ESCAPES:
         raise FormatError(f"invalid escape token '{value}' does not match ` or \\")
-    if name == "syntax" and not _FRONTEND.fullmatch(value):
+    if name == "syntax":
+        _check_frontend(value)
+    directives[name] = value
+
+
+def check_other_syntax(line: str) -> None:
+    """Raise `FormatError` if a line, the first that is no directive, names another frontend."""
+    found = _OTHER_SYNTAX.fullmatch(line.strip())
+    if found is not None:
+        _check_frontend(found[1] or found[2])
+
+
+def _check_frontend(name: str) -> None:
+    if not _FRONTEND.fullmatch(name):
         raise FormatError(
-            f"the frontend {value} is not supported",
+            f"the frontend {name} is not supported",
             hint="only the built-in docker/dockerfile frontend is supported; remove the "
             "syntax line if the file is a plain Dockerfile",
         )
-    directives[name] = value

@@ -12,7 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ocitool.builder.dockerfile import arguments
-from ocitool.builder.dockerfile.lines.directives import add_directive, parse_directive
+from ocitool.builder.dockerfile.lines.directives import (
+    add_directive,
+    check_other_syntax,
+    parse_directive,
+)
 from ocitool.builder.dockerfile.lines.excerpt import excerpt
 from ocitool.builder.dockerfile.lines.heredocs import Heredoc, Opening, find_openings
 from ocitool.builder.dockerfile.lines.span import Span
@@ -124,13 +128,14 @@ class _Splitter:
             # Behind a "#!" line BuildKit looks for syntax and check; escape is a comment there.
             if number == 1 and self.shebang():
                 continue
-            directive = parse_directive(line)
-            if directive is None:
-                break
-            name, value = directive
-            if name == "escape" and self.shebang():
-                continue
             try:
+                directive = parse_directive(line)
+                if directive is None:
+                    check_other_syntax(line)
+                    break
+                name, value = directive
+                if name == "escape" and self.shebang():
+                    continue
                 add_directive(found, name, value)
             except FormatError as error:
                 raise self.source.error(number, number, error.message, hint=error.hint) from error
