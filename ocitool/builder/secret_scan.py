@@ -73,17 +73,18 @@ def _in_layers(
         for secret, path in found.items():
             place = f"{path} in the layer of {search.masked(definition.names[number])}"
             if record.layer in solution.layers:
-                yield _fault(definition, number, f"secret {secret} is in the image: {place}")
+                text = f"secret {secret} is in the image: {place}"
+                yield _fault(definition, number, text, search)
             else:
                 kept = f"secret {secret} is in the build cache, not in the image: {place}"
-                warn(str(_fault(definition, number, kept)))
+                warn(str(_fault(definition, number, kept, search)))
 
 
-def _fault(definition: Definition, number: int, text: str) -> BuildError:
+def _fault(definition: Definition, number: int, text: str, search: Search) -> BuildError:
     error = BuildError(text, hint=_HINT)
     if (location := definition.locations.get(number)) is not None:
         error.where, error.line = str(location), location.line
-        error.excerpt = location.excerpt
+        error.excerpt = tuple(map(search.masked, location.excerpt))
     return error
 
 

@@ -43,10 +43,23 @@ def _options_refused_with_reason() -> Iterator[None]:
         name = error.ctx.command.name if error.ctx is not None else None
         why = OPTIONS.get(name or "", {}).get(error.option_name)
         if why is None:
+            vars(error)["possibilities"] = _shown(error)
             raise
         with usage_errors(error.exit_code):
             text = f"{error.option_name} is not supported: {why}"
             raise click.UsageError(text, error.ctx) from None
+
+
+def _shown(error: click.NoSuchOption) -> list[str]:
+    """Return the options that are suggested: those of the command's help alone."""
+    command = error.ctx.command if error.ctx is not None else None
+    hidden = {
+        name
+        for each in (command.params if command is not None else ())
+        if isinstance(each, click.Option) and each.hidden
+        for name in each.opts
+    }
+    return [name for name in error.possibilities or () if name not in hidden]
 
 
 #: click's own text ends with a full stop, unlike those of docker and podman.

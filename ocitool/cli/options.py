@@ -5,6 +5,7 @@ Source: docker's command-line reference, "Filtering" of the prune commands.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import time
@@ -84,12 +85,25 @@ insecure_option = click.option(
     help="Require HTTPS (except on loopback) and verify certificates  [default: true]",
 )
 
-authfile_option = click.option(
+
+def _there(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    if path and not os.path.exists(path):
+        raise click.UsageError(f"--authfile: there is no file {path}")
+    return path
+
+
+_authfile: Final = functools.partial(
+    click.option,
     "--authfile",
     metavar="FILE",
     shell_complete=files,
     help="Path of the authentication file  [env: REGISTRY_AUTH_FILE]",
 )
+
+#: Of ``login`` and ``logout``, which write the file.
+written_authfile_option = _authfile()
+
+authfile_option = _authfile(callback=_there)
 
 
 def transfer_options(command: _Command) -> _Command:

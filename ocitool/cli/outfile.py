@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 
@@ -32,6 +33,19 @@ def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
         return
     with archive_file(path) as write:
         yield write
+
+
+def require_directory(path: str, option: str) -> None:
+    """Refuse the file *path* of *option* before the work if it could not be written after it.
+
+    Raises:
+        NotFound: its directory is missing.
+    """
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory):
+        raise NotFound(
+            f"{option} {path}: there is no directory {directory}", hint="make the directory first"
+        )
 
 
 def write_text(path: str, text: str) -> None:

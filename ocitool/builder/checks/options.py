@@ -11,7 +11,7 @@ Source: Docker documentation, "Checking your build configuration".
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from ocitool.builder.checks.rules import RULES, Rule
@@ -36,6 +36,7 @@ class CheckOptions:
     skip: frozenset[str] = frozenset()
     experimental: frozenset[str] = frozenset()
     error: bool = False
+    where: str = field(default="", compare=False)  # they stand: file and line, or the argument
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -58,16 +59,18 @@ class CheckOptions:
     @classmethod
     def of(cls, source: Source, build_args: Mapping[str, str]) -> Self:
         """Return those of a build; `FormatError` with the line, or the build argument."""
-        given = build_args.get(CHECK_ARG)
-        if given is None and "check" not in source.directives:
-            return cls()
-        try:
-            return cls.parse(source.directives["check"] if given is None else given)
-        except FormatError as error:
-            if given is not None:
+        if (given := build_args.get(CHECK_ARG)) is not None:
+            try:
+                return replace(cls.parse(given), where=CHECK_ARG)
+            except FormatError as error:
                 message = f"failed to parse {CHECK_ARG}: {error.message}"
                 raise FormatError(message, hint=error.hint) from error
-            line = source.directive_lines["check"]
+        if "check" not in source.directives:
+            return cls()
+        line = source.directive_lines["check"]
+        try:
+            return replace(cls.parse(source.directives["check"]), where=f"{source.name}:{line}")
+        except FormatError as error:
             message = f"failed to parse check options: {error.message}"
             raise source.error(line, line, message, hint=error.hint) from error
 
@@ -80,7 +83,7 @@ class CheckOptions:
     def unknown(self) -> Iterator[str]:
         """Yield a message for each name that no rule has."""
         for name in sorted((self.skip | self.experimental) - RULES.keys() - {_ALL}):
-            yield f"no build check is named {name}{suggest(name, RULES)}"
+            yield f"{self.where}: no build check is named {name}{suggest(name, RULES)}"
 
 
 NO_CHECKS: Final = CheckOptions(skip=frozenset((_ALL,)))

@@ -37,7 +37,4 @@ def parse_source(source: Source, linter: Linter) -> Dockerfile:
     syntax.no_empty_continuation(linter, source)
     file = parse_lines(source, lambda statement: syntax.check_statement(linter, statement))
     syntax.check_file(linter, file)
-    line = source.directive_lines.get("check")
-    where = source.name if line is None else f"{source.name}:{line}"
-    unknown = (f"{where}: {message}" for message in linter.options.unknown())
-    return replace(file, warnings=(*unknown, *file.warnings))
+    return replace(file, warnings=(*linter.options.unknown(), *file.warnings))

@@ -23,7 +23,6 @@ from ocitool.builder.definition import (
     Surroundings,
 )
 from ocitool.builder.dockerfile import instructions as do
-from ocitool.builder.dockerfile.lines.excerpt import without_credentials
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
 from ocitool.builder.entitlements import Entitlements
 from ocitool.builder.frontend import steps
@@ -49,7 +48,13 @@ from ocitool.builder.frontend.stages import (
     resolve,
     target_of,
 )
-from ocitool.builder.frontend.step_names import count_steps, has_base, prefix, starts_from_image
+from ocitool.builder.frontend.step_names import (
+    count_steps,
+    has_base,
+    prefix,
+    shown,
+    starts_from_image,
+)
 from ocitool.builder.frontend.variables import (
     CONTEXT,
     EPOCH,
@@ -170,7 +175,7 @@ class _Frontend:
         if declared == CONTEXT:
             self._globals.set_env(EPOCH, given.get(EPOCH, str(self._epoch or "")))
         self._graph = Graph()
-        self._images = Images(file, self._graph, resolver, arguments.platform)
+        self._images = Images(file, self._graph, resolver, arguments.platform, arguments.contexts)
         self._stages: dict[int, Stage] = {}  # that are evaluated, with their triggers
         self._done: dict[int, StageState] = {}
         self._sources = Sources(self._graph, self._images, self._done)
@@ -241,7 +246,7 @@ class _Frontend:
         at = int(has_base(stage))
         total = count_steps(stage)
         for number, instruction in enumerate(stage.instructions):
-            text = without_credentials(" ".join(instruction.span.text.split()))
+            text = shown(instruction)
             location = location_of(self._file, instruction.span)
             if number < len(stage.triggers):
                 location = replace(location, note=trigger_note(text))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ocitool.builder.definition import (
     Graph,
     Location,
@@ -24,9 +26,15 @@ class Images:
     """Resolves the images of one Dockerfile, and adds them to its graph."""
 
     def __init__(
-        self, file: Dockerfile, graph: Graph, resolver: Resolver, platform: Platform
+        self,
+        file: Dockerfile,
+        graph: Graph,
+        resolver: Resolver,
+        platform: Platform,
+        contexts: Iterable[str] = (),
     ) -> None:
         self._file = file
+        self._contexts = tuple(contexts)  # names of build contexts
         self._graph = graph
         self._resolver = resolver
         self._platform = platform  # of stages whose FROM has none
@@ -63,7 +71,13 @@ class Images:
             return self.scratch
         key = (reference, platform)
         if key not in self._vertices:
-            digest = self._resolve(stage, reference, platform).digest
+            try:
+                digest = self._resolve(stage, reference, platform).digest
+            except OcitoolError as error:
+                if _is_word(reference) and "did you mean" not in error.hint:
+                    no_stage = f"no earlier stage is named {reference!r}"
+                    error.hint = "; ".join(filter(None, (no_stage, error.hint)))
+                raise
             vertex = SourceImage(reference=reference, platform=platform, digest=digest)
             self._vertices[key] = self._graph.add(vertex, location)
         return self._vertices[key]
@@ -74,9 +88,15 @@ class Images:
             return self._resolver(reference, platform)
         except OcitoolError as error:
             earlier = (each.from_.name or "" for each in self._file.stages[: stage.index])
-            if near := nearest(reference, earlier):
-                error.hint = f"did you mean {near}? No earlier stage is named {reference!r}"
+            if near := nearest(reference, (*earlier, *self._contexts)):
+                meant = "build context" if near in self._contexts else "earlier stage"
+                error.hint = f"did you mean {near}? No {meant} is named {reference!r}"
             raise
+
+
+def _is_word(reference: str) -> bool:
+    """Say whether the name of an image may as well be that of a stage."""
+    return not any(mark in reference for mark in "/:@.")
 
 
 def _invalid(reference: str, stage: Stage, error: FormatError) -> FormatError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ocitool.builder.definition import LocalContext
+from ocitool.builder.dockerfile import instructions as do
+from ocitool.builder.dockerfile.lines.excerpt import without_credentials
 from ocitool.builder.frontend.evaluate import is_configuration
 from ocitool.builder.frontend.named_contexts import SCRATCH
 from ocitool.builder.frontend.stages import Stage
@@ -30,3 +32,15 @@ def count_steps(stage: Stage) -> int:
 def prefix(stage: Stage, number: int, total: int) -> str:
     """Return what the name of a step begins with; the numbers of a stage have one width."""
     return f"[{stage.name} {number:{len(str(total))}}/{total}]"
+
+
+def shown(instruction: do.Instruction) -> str:
+    """Return *instruction* on one line, and of a RUN that is a heredoc how the script begins.
+
+    Source: BuildKit, which shows ``RUN <<EOF (apt-get update...)``.
+    """
+    text = " ".join(instruction.span.text.split())
+    if isinstance(instruction, do.Run) and instruction.heredocs:
+        begin, newline, _ = instruction.heredocs[0].content.strip().partition("\n")
+        text += f" ({begin.rstrip()}{'...' if newline else ''})"
+    return without_credentials(text)

@@ -167,7 +167,10 @@ class RemoteFile:
                         file.write(data)
             digest = f"sha256:{hasher.hexdigest()}"
             if self._digest and digest != self._digest:
-                raise DigestMismatch(self._digest, digest, size=size, where=self.shown)
+                error = DigestMismatch(self._digest, digest, size=size, where=self.shown)
+                if self._vertex.checksum:
+                    error.hint = f"if this is the file that is meant, write --checksum={digest}"
+                raise error
         except BaseException:
             os.unlink(path)
             raise

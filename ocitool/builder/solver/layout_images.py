@@ -48,7 +48,7 @@ def _chosen(reference: LayoutReference, found: Sequence[Descriptor]) -> Descript
         raise BuildError(
             f"the image layout {reference.directory} has no image with the digest"
             f" {reference.digest}",
-            hint=f"there are: {', '.join(str(each.digest) for each in found) or 'none'}",
+            hint=f"it has {', '.join(str(each.digest) for each in found) or 'no images'}",
         )
     tag = reference.tag or "latest"
     tags = {_tag(each.annotations.get(REF_NAME, "")): each for each in found}
@@ -59,7 +59,7 @@ def _chosen(reference: LayoutReference, found: Sequence[Descriptor]) -> Descript
     known = sorted(filter(None, tags))
     raise BuildError(
         f"the image layout {reference.directory} has no image of tag {tag!r}{suggest(tag, known)}",
-        hint=f"there are: {', '.join(known) or 'none with a tag: give @DIGEST'}",
+        hint=f"it has {', '.join(known)}" if known else "it has no tags: name an image by @DIGEST",
     )
 
 

@@ -31,7 +31,7 @@ from ocitool.cli.options import (
     build_progress_option,
     debug_option,
 )
-from ocitool.cli.outfile import write_text
+from ocitool.cli.outfile import require_directory, write_text
 from ocitool.errors import OcitoolError
 
 
@@ -104,6 +104,9 @@ def command(
         raise click.UsageError("standard input cannot be both the context and the Dockerfile")
     if fields["push"] and not fields["tags"] and not fields["outputs"]:
         raise click.UsageError("--push requires --tag: the names to push the image to")
+    for option, path in (("--iidfile", iidfile), ("--metadata-file", metadata_file)):
+        if path:
+            require_directory(path, option)
     if iidfile and called.method == "build":
         with contextlib.suppress(OSError):
             os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build

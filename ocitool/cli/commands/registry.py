@@ -9,7 +9,12 @@ import click
 
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.completion_values import images
-from ocitool.cli.options import authfile_option, insecure_option, platform_option, transfer_options
+from ocitool.cli.options import (
+    insecure_option,
+    platform_option,
+    transfer_options,
+    written_authfile_option,
+)
 from ocitool.cli.output import write_line
 from ocitool.errors import AuthError, FormatError, ImageNotFound, during
 from ocitool.oci.reference import is_repository
@@ -171,7 +176,7 @@ def push(
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin")
 @insecure_option
-@authfile_option
+@written_authfile_option
 def login(
     registry: str,
     username: str | None,
@@ -216,7 +221,7 @@ def login(
 
 @click.command()
 @click.argument("registry", default=_HUB, metavar="[REGISTRY]")
-@authfile_option
+@written_authfile_option
 def logout(registry: str, authfile: str | None) -> None:
     """Log out of a registry
 

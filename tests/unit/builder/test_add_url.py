@@ -160,6 +160,7 @@ def test_a_wrong_checksum_is_an_error(project, server):
         project.build(scratch(f"ADD --checksum={sha256(b'one')} {url} /x"))
     assert f"expected {sha256(b'one')}, got {sha256(b'other')}" in str(caught.value)
     assert caught.value.where == f"Dockerfile:2: {url}"
+    assert f"--checksum={sha256(b'other')}" in caught.value.hint
     assert kept(project) == []
 
 

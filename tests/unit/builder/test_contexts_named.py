@@ -87,6 +87,21 @@ def test_a_directory_is_a_source_with_its_own_ignore_file(project, extra):
     assert error.message == '"/b": not found' and "ignore file" in error.hint
 
 
+def test_a_name_that_is_no_stage_and_no_context_says_so(project, extra):
+    contexts = {"extra": str(extra)}
+
+    def hint(line: str) -> str:
+        text = f"FROM scratch AS build\nFROM scratch\n{line}\n"
+        return failure(project, text, build_contexts=contexts, pull="never").hint
+
+    assert hint("COPY --from=exta a /") == "did you mean extra? No build context is named 'exta'"
+    assert hint("COPY --from=biuld a /") == "did you mean build? No earlier stage is named 'biuld'"
+    missing = "no earlier stage is named 'other'; build without --pull=never"
+    assert hint("COPY --from=other a /") == missing
+    assert hint("RUN --mount=from=other,target=/o x") == missing
+    assert hint("COPY --from=other:1 a /") == "build without --pull=never"
+
+
 def test_a_directory_may_be_a_base_of_its_files_alone(project, extra):
     contexts = {"base": str(extra)}
     built = project.build("FROM base\nENV a=1\n", build_contexts=contexts)
@@ -219,7 +234,7 @@ def test_a_layout_that_does_not_have_the_image_is_an_error(project, other, tmp_p
 
     error = refused(f"{layout}:v2")
     assert error.message == f"the image layout {layout} has no image of tag 'v2' (did you mean v1?)"
-    assert error.hint == "there are: v1" and error.where == "Dockerfile:1"
+    assert error.hint == "it has v1" and error.where == "Dockerfile:1"
     digest = f"sha256:{hashlib.sha256(b'').hexdigest()}"
     assert f"has no image with the digest {digest}" in refused(f"{layout}@{digest}").message
     assert "failed to read the image layout" in refused(f"{tmp_path}/none").message

@@ -91,6 +91,24 @@ def test_names_and_locations_lead_back_to_the_dockerfile():
     assert made.locations[at + 1].excerpt == ("COPY <<EOF /f", "x", "EOF")
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("RUN <<EOF\napt-get update\napt-get install x\nEOF", "RUN <<EOF (apt-get update...)"),
+        ("RUN << EOF\n\n  one  \nEOF", "RUN << EOF (one)"),
+        ("RUN <<EOF\n#!/bin/x\n  y\nEOF", "RUN <<EOF (#!/bin/x...)"),
+        ("RUN <<-A\n\tget https://u:p@h/x\nA", "RUN <<-A (get https://xxxxx:xxxxx@h/x)"),
+        ("RUN <<EOF\nEOF", "RUN <<EOF ()"),
+        ("RUN <<EOF cat\none\nEOF", "RUN <<EOF cat"),
+        ("COPY <<EOF /x\none\nEOF", "COPY <<EOF /x"),
+    ],
+)
+def test_the_name_of_a_script_is_how_it_begins(line, shown):
+    """So BuildKit shows it; of other heredocs the line itself differs."""
+    made = definition("FROM base", line)
+    assert made.names[made.result] == f"[stage-0 2/2] {shown}"
+
+
 def test_steps_are_numbered_as_buildkit_numbers_them():
     """``WORKDIR /`` is in the total and has no number; BuildKit, dockerfile2llb, prefixCommand."""
     lines = ("FROM base AS one", "WORKDIR /", "RUN a", "WORKDIR ../..", "WORKDIR w", "RUN b")

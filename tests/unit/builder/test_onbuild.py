@@ -142,7 +142,7 @@ def test_progress_names_triggers_and_errors_point_at_the_from():
     assert list(made.names.values()) == [
         "[stage-0 1/5] FROM base",
         "[stage-0 2/5] ONBUILD COPY a b",
-        "[stage-0 3/5] ONBUILD RUN <<E",
+        "[stage-0 3/5] ONBUILD RUN <<E (x)",
         "[stage-0 4/5] RUN own",
     ]
     copy, run, own = (made.locations[each] for each in sorted(made.names)[1:])
@@ -288,7 +288,9 @@ def test_an_image_that_a_trigger_names_is_missing_at_the_from():
     with pytest.raises(ImageNotFound) as caught:
         define_on(("COPY --from=gone /l /l",), "# x", "FROM base")
     assert caught.value.where == "Dockerfile:2"
-    assert caught.value.hint == "it stands in the trigger ONBUILD COPY --from=gone /l /l"
+    assert caught.value.hint == (
+        "it stands in the trigger ONBUILD COPY --from=gone /l /l; no earlier stage is named 'gone'"
+    )
 
 
 # -- built ----------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def failed(project: BuildFixture, text: str, value: bytes = VALUE, **more) -> Bu
         project.build(text, "app:1", secrets={"token": value}, **more)
     assert list(project.store.refs.all()) == []
     error = caught.value
-    shown = f"{error} {error.hint}"
+    shown = f"{error} {error.hint} {error.excerpt}"
     assert value.decode("utf-8", "replace").strip() not in shown
     return error
 
@@ -138,6 +138,12 @@ def test_a_value_in_a_name_is_found_and_masked(project, recipe):
     error = failed(project, scratch("COPY d /d"), b"topsecret1234")
     assert "secret token is in the image: /d/" in str(error)
     assert "topsecret1234" not in f"{error}{error.hint}"
+
+
+def test_a_value_in_the_line_itself_is_masked(project):
+    project.put({"f": "x"})
+    error = failed(project, scratch("COPY f /topsecret1234"), b"topsecret1234")
+    assert error.excerpt == ("COPY f /***",)
 
 
 def test_the_path_is_that_of_the_file_of_several(project):

@@ -1,4 +1,7 @@
-"""Lines of a Dockerfile as progress and errors show them: without user and password in URLs."""
+r"""Lines of a Dockerfile as progress and errors show them.
+
+They are without user and password in URLs, and bytes that are no text are escaped: ``\xe9``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Final
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/?#\"']+@")
 _HIDDEN: Final = "xxxxx:xxxxx@"  # as BuildKit
+_BYTE: Final = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of a byte
 
 
 def without_credentials(text: str) -> str:
@@ -17,4 +21,8 @@ def without_credentials(text: str) -> str:
 
 def excerpt(lines: Sequence[str], first: int, last: int) -> tuple[str, ...]:
     """Return the lines *first* to *last*, counted from 1."""
-    return tuple(map(without_credentials, lines[first - 1 : last]))
+    return tuple(_printable(without_credentials(line)) for line in lines[first - 1 : last])
+
+
+def _printable(line: str) -> str:
+    return _BYTE.sub(lambda byte: rf"\x{ord(byte[0]) - 0xDC00:02x}", line)

@@ -45,11 +45,17 @@ def test_the_excerpt_is_the_whole_instruction() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"FROM a\nRUN \xff", b"FROM a\nRUN \0", b"FROM a\nRUN <<E\n\xff\nE"]
+    ("text", "message", "excerpt"),
+    [
+        (b"FROM a\nENV x=caf\xe9", "invalid UTF-8 text", r"ENV x=caf\xe9"),
+        (b"FROM a\nRUN <<E\n\xff\nE", "invalid UTF-8 text", r"\xff"),
+        (b"FROM a\nRUN \0", "a NUL byte in the text", "RUN \0"),
+    ],
 )
-def test_an_instruction_is_text(text: bytes) -> None:
-    with pytest.raises(DockerfileError, match="UTF-8"):
+def test_an_instruction_is_text(text: bytes, message: str, excerpt: str) -> None:
+    with pytest.raises(DockerfileError) as caught:
         parse(text)
+    assert caught.value.message == message and excerpt in caught.value.excerpt
 
 
 def test_a_comment_may_be_anything() -> None:
