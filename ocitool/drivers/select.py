@@ -19,6 +19,10 @@ from ocitool_runtime.host import userns
 _GROUP: Final = "ocitool.drivers"
 #: The file with the choice that is remembered, beside the directories of the drivers.
 _REMEMBERED: Final = "choice.json"
+#: What is said of drivers that mount root directories where those are not to be mounted.
+_MOUNTS: Final = Support(
+    ok=False, reason="its root directories are mounted, which chroot does not support", quiet=True
+)
 _METHODS: Final = tuple(name for name in vars(Driver) if not name.startswith("_"))
 
 
@@ -110,8 +114,8 @@ def probe(name: str, home: str) -> Support:
         return Support(ok=False, reason=str(error))
 
 
-def choose(drivers: str, wanted: str = "") -> Choice:
-    """Choose the first driver that works, by probes.
+def choose(drivers: str, wanted: str = "", *, mounts: bool = True) -> Choice:
+    """Choose the first driver that works, by probes; without *mounts* of those that mount nothing.
 
     *drivers* is the directory that holds a directory for each driver.  A *wanted* driver is used
     or refused, never replaced.
@@ -128,6 +132,9 @@ def choose(drivers: str, wanted: str = "") -> Choice:
             hint=f"use --driver {single_id.plugin(wanted)}",
         )
     for name in (wanted,) if wanted else plugins.names(_GROUP):
+        if not (wanted or mounts or _mounts_nothing(name)):
+            tried.append(Candidate(name=name, support=_MOUNTS))
+            continue
         name = single_id.named(name) if single else name
         support = probe(name, f"{drivers}/{name}")
         if support.ok:
@@ -138,28 +145,36 @@ def choose(drivers: str, wanted: str = "") -> Choice:
     raise DriverUnavailable(reason, where=f"driver {shown.name}", hint=hint)
 
 
+def _mounts_nothing(name: str) -> bool:
+    return getattr(plugins.lookup(_GROUP, name), "unprivileged", False)
+
+
 def choose_once(
     drivers: str,
     wanted: str,
     *,
+    mounts: bool = True,
     boot: str,
     before_probe: Callable[[], None],
     write: Callable[[str, bytes], None],
 ) -> Choice:
     """Return the choice that is remembered in *drivers*, or choose and remember.
 
-    It is remembered until the next *boot* of the machine, for a user and the *wanted* driver.
+    It is remembered until the next *boot* of the machine, for a user, the *wanted* driver and
+    whether it may use *mounts*.
     *before_probe* is called before anything is written and may raise; *write* replaces a file.
     """
     path = f"{drivers}/{_REMEMBERED}"
     asked: dict[str, Any] = {"boot": boot, "uid": os.geteuid(), "wanted": wanted}
     if asked["uid"] != 0:  # the user may have been given subordinate IDs since
         asked["aside"] = single_id.reason()
+    if not mounts:
+        asked["mounts"] = False
     known = _remembered(path)
     if known is not None and known[0] == asked:
         return known[1]
     before_probe()
-    choice = choose(drivers, wanted)
+    choice = choose(drivers, wanted, mounts=mounts)
     if known is not None:
         choice = replace(choice, new=choice != replace(known[1], new=True))
     passed = [[each.name, asdict(each.support)] for each in choice.passed_over]

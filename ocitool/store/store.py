@@ -191,6 +191,7 @@ class Store:
         return select.choose_once(
             self.layout.drivers,
             self.settings.driver,
+            mounts=self.settings.isolation != "chroot",
             boot=boot_id(),
             before_probe=self.layout.require_writable,
             write=write_file,

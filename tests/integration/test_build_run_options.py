@@ -37,7 +37,7 @@ def build(request, run_cli, tools_context, session_tree, tmp_path):
     (top / "data").mkdir(exist_ok=True)
     (top / "Dockerfile").write_text(DOCKERFILE)
     root = (user.home if user else top) / "store"
-    how = ("--driver", "vfs", "--isolation", "chroot") if name == "chroot" else ()
+    how = ("--isolation", "chroot") if name == "chroot" else ()
 
     def build(*words, context=top):
         return run_cli(

@@ -70,7 +70,7 @@ MODES = {
     "root": (),
     "vfs": ("--driver", "vfs"),
     "overlay": ("--driver", "overlay"),
-    "chroot": ("--driver", "vfs", "--isolation", "chroot"),
+    "chroot": ("--isolation", "chroot"),
     "subordinate IDs": (),
     "single ID": (),
 }

@@ -233,8 +233,7 @@ def test_a_program_that_changes_its_user_opens_its_streams(who, run_cli, store, 
         "test -x /bin/busybox || exit 77; exec /bin/busybox su -s /bin/sh ann -c"
         " 'read line </dev/stdin; echo $line >/dev/stdout; echo err >/dev/stderr'"
     )
-    how = ("--driver", "vfs") if isolation == "chroot" else ()
-    words = (*how, "--isolation", isolation, "run", "-qi", "--rm", "tools:1", "sh", "-c", script)
+    words = ("--isolation", isolation, "run", "-qi", "--rm", "tools:1", "sh", "-c", script)
     python, env = (sys.executable, python_environment()) if who is None else (who.python, who.env)
     command = (python, "-m", "ocitool", "--root", store, *words)
     # What writes to stdin is a program of the user, what reads the output one of the tests' user.

@@ -95,3 +95,14 @@ def test_a_driver_that_lacks_a_method_is_refused_by_name(tmp_path, monkeypatch):
     with pytest.raises(PluginError, match="driver 'old' lacks close of") as caught:
         select.make("old", str(tmp_path))
     assert caught.value.hint
+
+
+def test_without_mounts_the_driver_is_one_that_mounts_nothing(drivers, monkeypatch):
+    monkeypatch.setattr(plugins, "names", lambda group: ("overlay", "vfs"))
+    choice = select.choose(drivers, mounts=False)
+    assert choice.name == "vfs"
+    (passed,) = choice.passed_over
+    assert (passed.name, passed.support.quiet) == ("overlay", True)
+    assert "does not support" in passed.support.reason
+    with pytest.raises(DriverUnavailable):  # what is wanted is never replaced
+        select.choose(f"{drivers},with:marks", "fuse-overlayfs", mounts=False)
