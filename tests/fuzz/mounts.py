@@ -19,7 +19,7 @@ SALT: Final = "@SALT@"
 IMAGE: Final = "@IMAGE@"  # the base's own name
 SECRET: Final = "a value nobody should see\n"
 _TARGETS: Final = (
-    "/points/one", "/points/one/deep", "/kept/one", "/kept/link", "/usr", "/root", "/opt/points",
+    "/points/one", "/points/one/deep", "/kept/one", "/kept/link", "/usr", "/root", "/var/points",
     "points", "./points/x", "${T:-/points}/v", "/points/../points/up",
 )  # fmt: skip
 _OF_STAGES: Final = ("", "/", "/src", "/src/f", "/src/l", "/d", "d/e", "/etc", "/etc/passwd")
