@@ -30,6 +30,7 @@ _KNOWN: Final = (
     ("docker", r"error: ours ''.*too many symlinks", "takes a link of the context before"),
     ("docker", r"tree: .*: ours '6 \d+ \d+:\d+', theirs None", "copies no FIFOs"),
     ("buildah", r"error: ours '.*: not found.*RUN --mount.*theirs ''", "makes no mount of nothing"),
+    ("docker", r"error: ours ''.*points.*not a directory", "a mount point of an earlier RUN"),
     ("docker", r"error: ours ''.*empty export", "exports no image without files"),
     ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
     (

@@ -126,7 +126,9 @@ class _Walk:
     def _file(
         self, host_path: str, path: str, state: os.stat_result, known: Entry | None
     ) -> Iterator[Change]:
-        if known is not None and self._unchanged(host_path, path, state, known):
+        # Of a file that the layer has, each name is in it: a clamp has changed its time by now.
+        linked = (state.st_dev, state.st_ino) in self._links
+        if known is not None and not linked and self._unchanged(host_path, path, state, known):
             return
         change = describe(host_path, path, state, self._links)
         if change is not None:

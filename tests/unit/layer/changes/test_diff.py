@@ -242,6 +242,21 @@ def test_times_are_clamped_in_the_layer_and_in_the_tree(upper):
     assert (upper / "d/f").stat().st_mtime_ns == 5 * 10**9
 
 
+def test_all_names_of_a_file_made_anew_are_written_though_a_clamp_makes_it_as_it_was(copy):
+    (copy.before / "c").write_text("c")
+    (copy.before / "d/g").hardlink_to(copy.before / "c")
+    os.utime(copy.before / "c", ns=(10**10, 10**10))
+    tree = copy.copy()
+    for name in ("c", "d/g"):
+        (tree / name).unlink()
+    (tree / "c").write_text("c")
+    (tree / "d/g").hardlink_to(tree / "c")
+    found = changes_since(str(tree), str(copy.before), copy.since)
+    assert [(e.path, e.link) for e, _ in written(found, clamp=10)[1]] == [
+        *(("c", ""), ("d", ""), ("d/g", "c")),
+    ]
+
+
 def test_a_file_that_shrinks_while_it_is_read_is_refused(upper):
     state = (upper / "d/f").stat()
     change = describe(str(upper / "d/f"), "d/f", state, {})
