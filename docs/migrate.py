@@ -38,7 +38,11 @@ COMMANDS = {
     "podman [OPTIONS]": "",
 }
 #: Tables of the page that are no builder's, with their titles.
-TABLES = {"variables": "Variables of the environment", "files": "Files of configuration"}
+TABLES = {
+    "output": "Output and exit codes",
+    "variables": "Variables of the environment",
+    "files": "Files of configuration",
+}
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,21 @@ FORMS = {
 }
 
 
+def test_the_digest_of_a_push_in_a_file(run_cli, store_root, tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
+    digest = tmp_path / "digest"
+    with served(tmp_path / "served") as (_, address):
+        name = f"{address}/app:1"
+        run_cli("build", "-q", "-t", name, tmp_path, root=store_root).ok()
+        shown = run_cli("push", f"--digestfile={digest}", name, root=store_root).ok().stdout
+        assert shown.split()[2] == digest.read_text()
+    digest.unlink()
+    words = ("push", "-a", "--digestfile", digest, f"{address}/app")
+    assert "mutually exclusive" in run_cli(*words, root=store_root).stderr
+    assert run_cli("push", f"--digestfile={digest}", name, root=store_root).code == 1
+    assert not digest.exists()
+
+
 @pytest.mark.parametrize("compression", FORMS)
 def test_a_push_with_compression(cli, store_root, skopeo, tmp_path, compression):
     stored = cli("inspect", "app:1").ok().stdout

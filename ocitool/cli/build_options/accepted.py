@@ -22,6 +22,7 @@ FLAGS: Final = {
     "--compress": (True, ""),
     "--disable-compression": (True, ""),
     "--disable-content-trust": (True, "signatures of images are not verified"),
+    "--force-rm": (True, ""),
     "--identity-label": (False, "an image has no label of its builder: use --label"),
     "--inherit-annotations": (
         False, "annotations of base images are not inherited: use --annotation",

@@ -13,11 +13,14 @@ from ocitool.cli.options import comma_separated, isolation_option
 
 def _removed(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if not value:
-        raise click.BadParameter("keeping the containers of a build is not supported")
+        raise click.BadParameter(
+            "keeping the containers of a build is not supported: leave it out, and look into the"
+            " result with --target STAGE --output DIR"
+        )
 
 
 containers = click.option(
-    "--rm", "--force-rm", "remove", cls=OptionalValue, bare="true", type=click.BOOL, default=True,
+    "--rm", "remove", cls=OptionalValue, bare="true", type=click.BOOL, default=True,
     metavar="BOOL", callback=_removed, expose_value=False,
     help="Remove intermediate containers, as is always done",
 )  # fmt: skip

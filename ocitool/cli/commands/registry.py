@@ -8,13 +8,14 @@ from typing import Final
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.completion_values import images
+from ocitool.cli.completion_values import files, images
 from ocitool.cli.options import (
     insecure_option,
     platform_option,
     transfer_options,
     written_authfile_option,
 )
+from ocitool.cli.outfile import write_text
 from ocitool.cli.output import write_line
 from ocitool.errors import AuthError, FormatError, ImageNotFound, during
 from ocitool.oci.reference import is_repository
@@ -106,6 +107,7 @@ def _checked_compression(
 @click.option(
     "-a", "--all-tags", is_flag=True, help="Push all tags that the repository IMAGE has here"
 )
+@click.option("--digestfile", metavar="FILE", shell_complete=files, help="Write the digest to FILE")
 @transfer_options
 @pass_app
 def push(
@@ -114,6 +116,7 @@ def push(
     target: str | None,
     all_tags: bool,
     compression: str | None,
+    digestfile: str | None,
     quiet: bool,
     progress: str,
     tls_verify: bool,
@@ -134,6 +137,8 @@ def push(
         _require_repository(name)
         if target:
             raise click.UsageError("--all-tags and a second name are mutually exclusive")
+        if digestfile:
+            raise click.UsageError("--all-tags and --digestfile are mutually exclusive")
     with (
         app.progress("quiet" if quiet else progress) as sink,
         during(f"pushing {target or name}"),
@@ -154,6 +159,8 @@ def push(
             )
             for each in names
         ]
+    if digestfile:
+        write_text(digestfile, str(pushed[0].digest))
     if quiet and all_tags:
         write_line(Reference.parse(name).repository)
         return
