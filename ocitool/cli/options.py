@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from ocitool.cli import global_options
 from ocitool.cli.completion_values import files
 from ocitool.errors import FormatError
 from ocitool.oci.timestamps import SECOND, parse_epoch
@@ -108,7 +109,8 @@ authfile_option = _authfile(callback=_there)
 
 def transfer_options(command: _Command) -> _Command:
     """Give a command the options of pull and push."""
-    for option in (authfile_option, insecure_option, progress_option, silent_option):
+    hidden = global_options.behind_command
+    for option in (authfile_option, insecure_option, progress_option, silent_option, *hidden):
         command = option(command)
     return command
 

@@ -180,6 +180,10 @@ _GLOBAL: Final = {
         ("--network-cmd-path", "--network-config-dir"),
         "networks have no configuration: use --network of the command",
     ),
+    **dict.fromkeys(
+        ("--authfile", "--cert-dir", "--creds", "--tls-verify"),
+        "it is an option of commands: write it behind them, as in `ocitool build --cert-dir DIR`",
+    ),
     "--config": "set DOCKER_CONFIG to the directory, or use --authfile of the command",
     "--namespace": "use --root for a store of its own",
     "--noout": "use --quiet of the command, or redirect",

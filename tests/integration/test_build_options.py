@@ -150,6 +150,7 @@ def test_a_policy_of_the_environment_is_not_ignored(build):
         (("--config", "d"), "--config is not supported: set DOCKER_CONFIG to the directory"),
         (("--storage-opt=a=b",), "--storage-opt is not supported: storage drivers have no options"),
         (("buildx", "--builder=b"), "--builder is not supported: there is one builder"),
+        (("--cert-dir=d",), "--cert-dir is not supported: it is an option of commands"),
         (("--nonsense",), "No such option '--nonsense'"),
     ],
 )

@@ -177,6 +177,8 @@ def test_the_digest_of_a_push_in_a_file(run_cli, store_root, tmp_path):
         run_cli("build", "-q", "-t", name, tmp_path, root=store_root).ok()
         shown = run_cli("push", f"--digestfile={digest}", name, root=store_root).ok().stdout
         assert shown.split()[2] == digest.read_text()
+        words = ("push", "--storage-driver=vfs", "-q", name, f"docker://{address}/other:2")
+        assert run_cli(*words, root=store_root).ok().stdout == f"{address}/other:2\n"
     digest.unlink()
     words = ("push", "-a", "--digestfile", digest, f"{address}/app")
     assert "mutually exclusive" in run_cli(*words, root=store_root).stderr

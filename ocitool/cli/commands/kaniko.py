@@ -24,6 +24,12 @@ class Executor(RunCommand):
 
     usage_exit_code = 1
 
+    def make_context(
+        self, info_name: str | None, args: list[str], *others: Any, **more: Any
+    ) -> click.Context:
+        """Ignore empty arguments, as kaniko does: parameters of a Tekton task that are not set."""
+        return super().make_context(info_name, list(filter(None, args)), *others, **more)
+
 
 @click.command(name="kaniko-executor", cls=Executor)
 @options.source

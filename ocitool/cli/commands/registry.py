@@ -124,7 +124,8 @@ def push(
 ) -> None:
     """Push an image to a registry
 
-    IMAGE is pushed to the registry in its name, or under the name NAME.
+    IMAGE is pushed to the registry in its name, or under the name NAME, which may begin with
+    docker://, as with buildah and podman.
 
     With --compression the layers that do not have this form are compressed again.  Their digests
     and the digest of the image change; the image in the store does not.  docker reads zstd since
@@ -133,6 +134,7 @@ def push(
     from ocitool.image.transfer import push as push_image
     from ocitool.oci.reference import Reference
 
+    target = (target or "").removeprefix("docker://")
     if all_tags:
         _require_repository(name)
         if target:
@@ -151,7 +153,7 @@ def push(
             push_image(
                 each,
                 source=store,
-                to=target or "",
+                to=target,
                 compression=compression or "",
                 insecure=not tls_verify,
                 authfile=authfile,

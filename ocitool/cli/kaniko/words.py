@@ -12,7 +12,8 @@ from ocitool.cli.kaniko.context import build_context, git_fields
 from ocitool.oci.reference import Reference
 
 _DIRECTORY: Final = "/kaniko"
-#: Options that are given several times, and mean the same of ``ocitool build``.
+#: Options that are given several times, and mean the same of ``ocitool build``; empty values are
+#: variables of a CI file that are not set.
 _SAME: Final = (
     "--build-arg", "--secret", "--label", "--annotation", "--insecure-registry",
     "--registry-certificate", "--registry-mirror", "--registry-map",
@@ -39,7 +40,7 @@ def build_words(given: Mapping[str, Any], environ: MutableMapping[str, str]) -> 
     words += [*_registries(given, names, environ), *_progress(given)]
     words += _files(given["kaniko_dir"] or environ.get("KANIKO_DIR", ""), environ)
     for option in _SAME:
-        for value in given[option.strip("-").replace("-", "_")]:
+        for value in filter(None, given[option.strip("-").replace("-", "_")]):
             words += [option, value]
     return [*words, "--", context.word]
 

@@ -111,6 +111,11 @@ TAG = ["--tag", "example.com/a:1", "--push"]
              "--", "/c"],
         ),
         (
+            ("--no-push", "-c", "/c", "--target=", "--registry-mirror", "", "--context-sub-path",
+             "", "--git=", "--label=", "--insecure-registry=", "--cache-repo="),
+            ["--file", "/c/Dockerfile", "--", "/c"],
+        ),
+        (
             ("--no-push", "-c", "/c", "--push-retry=2", "--image-download-retry", "5",
              "--insecure-pull", "--skip-default-registry-fallback"),
             [
@@ -130,6 +135,7 @@ TAG = ["--tag", "example.com/a:1", "--push"]
 )  # fmt: skip
 def test_calls(words, expected):
     assert translated(*words) == expected
+    assert translated("", *words, "") == expected  # parameters of a task that are not set
 
 
 @pytest.mark.parametrize(
