@@ -53,10 +53,10 @@ def _configured() -> dict[str, str]:
         return {}
     if b"proxies" not in data:
         return {}
-    import json
+    from ocitool_registry.auth.authfile import first_value
 
     try:
-        values = json.loads(data).get("proxies", {}).get("default", {})
+        values = first_value(data).get("proxies", {}).get("default", {})
         words = {_NAMES[key]: value for key, value in values.items() if key in _NAMES and value}
         if not all(isinstance(value, str) for value in words.values()):
             raise ValueError("a proxy is not a string")

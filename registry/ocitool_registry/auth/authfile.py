@@ -153,13 +153,26 @@ def _read(path: str) -> bytes:
 def parse(data: bytes, path: str) -> AuthFile:
     """Parse the content of a file; *path* is for errors.  An empty file has no credentials."""
     try:
-        fields = json.loads(data) if data.strip() else {}
+        fields = first_value(data) if data.strip() else {}
     except (ValueError, RecursionError) as error:
         # The text of the error may contain a part of the file, which contains secrets.
         raise RegistryError("authentication file is not valid JSON", where=path) from error
     if not isinstance(fields, dict):
         raise RegistryError("expected a JSON object in the authentication file", where=path)
     return AuthFile(path, fields)
+
+
+def first_value(data: bytes) -> Any:
+    """Decode the first value in *data*: docker's client reads no further.
+
+    Scripts of CI systems write such files, with a quotation mark too many at the end.
+
+    Raises:
+        ValueError: there is no valid value.
+    """
+    text = data.decode(json.detect_encoding(data), "surrogatepass")
+    value, _ = json.JSONDecoder().raw_decode(text.lstrip())
+    return value
 
 
 def store(path: str, registry: str, credential: Credential) -> str:

@@ -127,6 +127,13 @@ def test_an_invalid_file_is_an_error_without_secrets(text):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rest", ["", "\n", '"\n', "}", '\n{"auths": {}}'])
+def test_what_follows_the_first_value_is_not_read(rest):
+    text = f' {{"auths": {{"r.example": {json.dumps(auth("me"))}}}}}{rest}'
+    for data in (text.encode(), text.encode("utf-8-sig")):
+        assert user(authfile.parse(data, "file")) == "me"
+
+
 def test_the_repr_of_a_credential_has_no_secrets():
     shown = repr(Credential(username="u", password="hush", identity_token="hush"))
     assert "hush" not in shown
