@@ -17,8 +17,8 @@ class Transfer:
     ``"mounted"`` (taken from another repository of the same registry) or ``"failed"``.
     """
 
-    key: str  # the digest
-    action: str  # "pull", "push", "unpack", "save", "load"
+    key: str  # the digest, or the URL
+    action: str  # "pull", "push", "unpack", "save", "load", "fetch"
     done: int = 0  # bytes
     total: int = 0  # bytes
     state: str = "running"
@@ -143,7 +143,7 @@ class TransferCounter:
     def end(self, state: str) -> None:
         """Emit the last *state*."""
         if state != "failed":
-            self._done = self._total
+            self._done = self._total or self._done
         self._emit(state)
 
     def _emit(self, state: str) -> None:

@@ -18,6 +18,7 @@ from ocitool.builder.outputs.export import Job, Sink, export, finished
 from ocitool.builder.outputs.plan import planned, warnings_of
 from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
+from ocitool.builder.shown_steps import ShownSteps
 from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
 from ocitool.builder.solver.solver import Solution, Solver
 from ocitool.builder.source_images import source_images
@@ -93,7 +94,8 @@ class _Build:
         for secret in filter(lambda secret: not self._secrets.read(secret), self._secrets):
             self.warn(f"secret {secret} is empty")
         named = inputs.named_files(options)
-        self._contexts = Contexts(lambda: store, self._secrets, self.warn, named)
+        self._steps = ShownSteps(progress)
+        self._contexts = Contexts(lambda: store, self._secrets, self.warn, self._steps, named)
 
     def close(self) -> None:
         """Remove what was unpacked or fetched of contexts."""
@@ -133,7 +135,7 @@ class _Build:
             images=self._images,
             contexts=self._contexts,
             secrets=self._secrets,
-            progress=self._progress,
+            steps=self._steps,
             compress=compress,
         ).solve()
         if self._options.ignored_paths:

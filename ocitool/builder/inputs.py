@@ -101,7 +101,8 @@ def _dockerfile(word: str, files: ContextFiles, contexts: Contexts) -> Dockerfil
     if word == STDIN:
         return DockerfileText("Dockerfile", "", sys.stdin.buffer.read(LARGEST + 1))
     if is_http(word) and not os.path.lexists(word):
-        with contexts.fetched(word) as remote, open(remote.file().path, "rb") as file:
+        doing = "load build definition from"
+        with contexts.fetched(word, doing) as remote, open(remote.file().path, "rb") as file:
             return DockerfileText(remote.shown, "", file.read(LARGEST + 1))
     if files.temporary:
         return _find(files, (word,))

@@ -137,7 +137,7 @@ def _formatted(rows: Iterable[Row], format: str, columns: Sequence[Column]) -> s
 def short_id(value: str) -> str:
     """Return the first twelve digits of a digest; other text is returned unchanged."""
     algorithm, colon, digits = value.partition(":")
-    if colon and algorithm.isalnum() and len(digits) >= 32:
+    if colon and algorithm.isalnum() and digits.isalnum() and len(digits) >= 32:
         return digits[:12]
     return value[:12] if len(value) == 64 else value
 

@@ -33,6 +33,7 @@ from ocitool.builder.frontend.outline import describe
 from ocitool.builder.options import BuildOptions
 from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
+from ocitool.builder.shown_steps import ShownSteps
 from ocitool.errors import OcitoolError
 from ocitool.oci.platform import Platform
 from ocitool.progress import SILENT, CheckWarning, Notice, ProgressSink
@@ -124,6 +125,7 @@ def _asked(options: BuildOptions) -> tuple[tuple[Asked, ...], Callable[[], Ignor
             lambda: stores.enter_context(_empty_store()),
             Secrets(options.secrets, Agents(options.ssh)),
             lambda _: None,
+            ShownSteps(SILENT),
         )
         with contextlib.closing(contexts):
             files = inputs.main_context(options, contexts)

@@ -20,7 +20,9 @@ from ocitool.builder.contexts.named import NamedContext
 from ocitool.builder.dockerfile.lines.excerpt import without_credentials
 from ocitool.builder.git.reference import KEEP_GIT_DIR, parse_flag, parse_git, shown_git
 from ocitool.builder.secrets.agents import DEFAULT, agent_of_environment
+from ocitool.builder.secrets.masking import Masking
 from ocitool.builder.secrets.secrets import Secrets
+from ocitool.builder.shown_steps import ShownStep, ShownSteps
 from ocitool.errors import BuildError, FormatError, LayerError
 from ocitool.layer.beneath import remove_tree
 from ocitool.oci.content import Stream
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from ocitool.builder.git.tree import Repositories
     from ocitool.builder.solver.http_file import RemoteFile
 
+_INTERNAL: Final = "[internal]"  # the label of what no instruction asks for, as BuildKit's
 _STDIN: Final = "standard input"
 _FAILED: Final = "unable to prepare context: "
 _REPACK: Final = "pack it again: it was cut off, or changed on its way"
@@ -56,8 +59,8 @@ class Contexts(Mapping[str, Context]):
     """The contexts of a build, by their names in its definition; temporary files until `close`.
 
     These files are in *store*, which is asked for when they are made.  *secrets* has credentials of
-    servers; *warn* gets what cannot be kept of an archive.  Contexts that are *named* are opened
-    when they are asked for.
+    servers; *warn* gets what cannot be kept of an archive; what is fetched is one of *steps*.
+    Contexts that are *named* are opened when they are asked for.
     """
 
     def __init__(
@@ -65,11 +68,13 @@ class Contexts(Mapping[str, Context]):
         store: Callable[[], Store],
         secrets: Secrets,
         warn: Callable[[str], object],
+        steps: ShownSteps,
         named: Iterable[NamedContext] = (),
     ) -> None:
         self._open_store = store
         self._secrets = secrets
         self._warn = warn
+        self._steps = steps
         self._named = {context.vertex.name: context for context in named}
         self._open: dict[str, Context] = {}
         self._stack = contextlib.ExitStack()
@@ -124,29 +129,29 @@ class Contexts(Mapping[str, Context]):
         if kind == "stdin":
             return self._of_stream(sys.stdin.buffer, _STDIN)
         if kind == "url":
-            with self.fetched(context) as remote:
+            with self.fetched(context, "load remote build context") as remote:
                 fetched = remote.file()
                 with open(fetched.path, "rb") as file:
                     files = self._of_stream(file, remote.shown)
                 time = fetched.mtime // SECOND or _newest(files.top)
                 return replace(files, time=time)
         if kind == "git":
-            return self._of_git(context, keep_git_dir, commit_time)
+            return self._of_git(context, _INTERNAL, keep_git_dir, commit_time)
         return self._of_path(context)
 
     def _open_named(self, context: NamedContext) -> None:
         if context.kind == "url":
-            files, rules = self._of_url(context.value), IgnoreRules()
+            files, rules = self._of_url(context), IgnoreRules()
         elif context.kind == "git":
-            files, rules = self._of_git(context.value), IgnoreRules()
+            files, rules = self._of_git(context.value, _named(context)), IgnoreRules()
         else:
             files = ContextFiles(top=context.value, shown=context.value)
             rules = ignore_rules("", context.value)
         self.put(context.vertex.name, files, rules)
 
-    def _of_url(self, url: str) -> ContextFiles:
+    def _of_url(self, context: NamedContext) -> ContextFiles:
         """Return the files of an archive, or a file that is not one, which is named ``context``."""
-        with self.fetched(url) as remote:
+        with self.fetched(context.value, "load", _named(context)) as remote:
             fetched = remote.file()
             with open(fetched.path, "rb") as file:
                 if is_archive(file.read(HEAD)):
@@ -167,7 +172,9 @@ class Contexts(Mapping[str, Context]):
         agent = self._secrets.agents.get(DEFAULT) or agent_of_environment()
         return Repositories(self._store, self._secrets, agent)
 
-    def _of_git(self, text: str, keep_git_dir: str = "", commit_time: bool = False) -> ContextFiles:
+    def _of_git(
+        self, text: str, label: str, keep_git_dir: str = "", commit_time: bool = False
+    ) -> ContextFiles:
         shown = shown_git(text)
         try:
             tree = parse_git(text).tree
@@ -184,11 +191,18 @@ class Contexts(Mapping[str, Context]):
             keep_git_dir=tree.keep_git_dir or keep,
             commit_time=tree.commit_time or commit_time,
         )
-        remote = self._repositories.tree(tree)
-        self._stack.callback(remote.close)
-        return ContextFiles(
-            top=remote.directory(), shown=shown, temporary=True, time=remote.commit_time()
-        )
+        with self._steps.show(f"{label} load git source {shown}") as step:
+            remote = self._repositories.tree(tree, self._masked(step))
+            self._stack.callback(remote.close)
+            step.cached = remote.is_kept()
+            return ContextFiles(
+                top=remote.directory(), shown=shown, temporary=True, time=remote.commit_time()
+            )
+
+    def _masked(self, step: ShownStep) -> Callable[[bytes], None]:
+        """Return what shows output of *step* without the values of secrets."""
+        masking = Masking(self._secrets)
+        return lambda data: step.print(masking.feed(data) if data else masking.end())
 
     def _of_path(self, path: str) -> ContextFiles:
         top = os.path.abspath(path)
@@ -258,8 +272,10 @@ class Contexts(Mapping[str, Context]):
     # -- files that are fetched -------------------------------------------------------------
 
     @contextlib.contextmanager
-    def fetched(self, url: str) -> Iterator[RemoteFile]:
+    def fetched(self, url: str, doing: str, label: str = _INTERNAL) -> Iterator[RemoteFile]:
         """Yield the file that *url* names; it is removed at the end.
+
+        The step that fetches it is shown as *doing* that, behind *label*.
 
         Raises:
             BuildError: it cannot be fetched.
@@ -267,12 +283,18 @@ class Contexts(Mapping[str, Context]):
         from ocitool.builder.frontend.http_files import http_file
         from ocitool.builder.solver.http_file import RemoteFile
 
-        remote = RemoteFile(http_file(url, ""), self._store, self._secrets)
+        progress = self._steps.progress
+        remote = RemoteFile(http_file(url, ""), self._store, self._secrets, progress)
         try:
-            remote.file()
+            with self._steps.show(f"{label} {doing} {remote.shown}"):
+                remote.file()
             yield remote
         finally:
             remote.close()
+
+
+def _named(context: NamedContext) -> str:
+    return f"[context {context.name}]"
 
 
 def _newest(top: str) -> int | None:

@@ -75,7 +75,8 @@ class Checkout:
             raise fetch_error(failure, "fetch remote", self._access) from failure
 
     def _fetch_objects(self, resolved: Resolved) -> None:
-        fetch = ["fetch", "--quiet", "--no-tags", "--force"]
+        messages = "--quiet" if self._git.show is None else "--progress"
+        fetch = ["fetch", messages, "--no-tags", "--force"]
         ref = resolved.ref if resolved.ref.startswith("refs/") else ""
         wanted = f"{resolved.object}:{ref}" if ref else resolved.object
         everything = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]

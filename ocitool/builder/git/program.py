@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -59,10 +59,18 @@ class GitFailed(Exception):
 class Git:
     """Executes commands of git, with the directory *home* as home and working directory.
 
-    *config* is further configuration, which may have secrets; *agent* has the keys for ssh.
+    *config* is further configuration, which may have secrets; *agent* has the keys for ssh; *show*
+    gets what git and servers say meanwhile, at the end b"".
     """
 
-    def __init__(self, home: str, config: Mapping[str, str], agent: Agent | None = None) -> None:
+    def __init__(
+        self,
+        home: str,
+        config: Mapping[str, str],
+        agent: Agent | None = None,
+        show: Callable[[bytes], object] | None = None,
+    ) -> None:
+        self.show = show
         self._home = home
         self._agent = agent
         self._env = {
@@ -121,7 +129,7 @@ class Git:
                     start_new_session=True,  # there is no terminal on which ssh could ask
                     umask=0o022,  # modes are 0644 and 0755, whoever builds
                 )
-            output, messages = _read(process)
+            output, messages = _read(process, self.show)
             code = process.wait()
         finally:
             if process is not None:
@@ -169,8 +177,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         pass
 
 
-def _read(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """Read both streams to their ends: all of the output, and the tail of the messages."""
+def _read(
+    process: subprocess.Popen[bytes], show: Callable[[bytes], object] | None
+) -> tuple[bytes, bytes]:
+    """Read both streams to their ends: all of the output, and the tail of the messages.
+
+    *show* gets the messages as they come.
+    """
     assert process.stdout is not None
     assert process.stderr is not None
     output, messages = bytearray(), bytearray()
@@ -183,6 +196,8 @@ def _read(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
                 if not data:
                     selector.unregister(key.fileobj)
                 key.data.extend(data)
+                if key.data is messages and show is not None:
+                    show(data)
             del messages[:-_TAIL]
             if len(output) > _LARGEST:
                 raise BuildError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -47,10 +48,10 @@ class Repositories:
         self._agent = agent or secrets.agents.get(DEFAULT)
         self._refs: dict[str, Refs] = {}  # by URL
 
-    def tree(self, vertex: GitTree) -> RemoteTree:
-        """Return the tree that *vertex* describes."""
+    def tree(self, vertex: GitTree, show: Callable[[bytes], object] | None = None) -> RemoteTree:
+        """Return the tree that *vertex* describes; *show* gets what is said while it is fetched."""
         reached = access(vertex.remote, self._secrets)
-        return RemoteTree(vertex, reached, self._agent, self._store, self._refs)
+        return RemoteTree(vertex, reached, self._agent, self._store, self._refs, show)
 
 
 class RemoteTree:
@@ -66,6 +67,7 @@ class RemoteTree:
         agent: Agent | None,
         store: Store,
         refs: dict[str, Refs],
+        show: Callable[[bytes], object] | None,
     ) -> None:
         self.shown = access.shown  # for messages
         self._vertex = vertex
@@ -73,6 +75,7 @@ class RemoteTree:
         self._agent = agent
         self._store = store
         self._refs = refs
+        self._show = show
         self._resolved: Resolved | None = None
         self._home = ""  # a temporary directory, made when it is needed
         self._files: _Files | None = None
@@ -110,7 +113,13 @@ class RemoteTree:
                     hint="the repository has changed, or the checksum is that of something else",
                 )
             self._resolved = resolved
+            if self._show is not None:
+                self._show(f"{resolved.commit}\t{resolved.ref}".rstrip().encode() + b"\n")
         return self._resolved
+
+    def is_kept(self) -> bool:
+        """Say whether the files are in the build cache; `BuildError` as `content`."""
+        return kept.find(self._store, self.content()) is not None
 
     def directory(self) -> str:
         """Return a directory with the files; `BuildError` if they cannot be fetched."""
@@ -179,7 +188,7 @@ class RemoteTree:
             raise
 
     def _git(self) -> Git:
-        return Git(self._temporary(), self._access.config, self._agent)
+        return Git(self._temporary(), self._access.config, self._agent, self._show)
 
     def _temporary(self) -> str:
         if not self._home:

@@ -22,6 +22,7 @@ from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.keys import key_of
 from ocitool.errors import BuildError, DigestMismatch, RegistryError
 from ocitool.oci.timestamps import SECOND
+from ocitool.progress import ProgressSink, TransferCounter
 from ocitool.store.build_cache import Content
 from ocitool.store.full_disk import full_disk
 from ocitool.store.store import Store
@@ -53,12 +54,15 @@ class RemoteFile:
 
     is_tree: Literal[False] = False
 
-    def __init__(self, vertex: HttpFile, store: Store, secrets: Secrets) -> None:
+    def __init__(
+        self, vertex: HttpFile, store: Store, secrets: Secrets, progress: ProgressSink
+    ) -> None:
         self.name = vertex.name
         self.shown = redacted(vertex.url)  # for messages
         self._vertex = vertex
         self._store = store
         self._secrets = secrets
+        self._progress = progress
         self._key = key_of("http", vertex.url)
         self._digest = vertex.checksum
         self._fetched: Fetched | None = None
@@ -158,11 +162,17 @@ class RemoteFile:
         with full_disk(self._store.layout.root):
             fd, path = tempfile.mkstemp(dir=self._store.lease().path)
         hasher, size = sha256(), 0
+        length = response.headers.get("Content-Length", "")
+        counter = TransferCounter(
+            self._progress, "fetch", key=self.shown, total=int(length) if length.isdecimal() else 0
+        )
+        counter.begin()
         try:
             with open(fd, "wb", buffering=0) as file:
                 while data := response.stream.read(_CHUNK):
                     hasher.update(data)
                     size += len(data)
+                    counter.count(data)
                     with full_disk(self._store.layout.root):
                         file.write(data)
             digest = f"sha256:{hasher.hexdigest()}"
@@ -173,7 +183,9 @@ class RemoteFile:
                 raise error
         except BaseException:
             os.unlink(path)
+            counter.end("failed")
             raise
+        counter.end("done")
         mtime = _time(response.headers.get("Last-Modified", ""))
         self._fetched = Fetched(path=path, size=size, mtime=mtime, digest=digest)
         tag = response.headers.get("ETag", "")

@@ -7,7 +7,6 @@ it.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,13 +26,14 @@ from ocitool.builder.definition import (
     Workdir,
 )
 from ocitool.builder.secrets.secrets import Secrets
+from ocitool.builder.shown_steps import ShownStep, ShownSteps
 from ocitool.builder.solver.cache import Cache, NoCache, step_record
 from ocitool.builder.solver.copy_digests import CopySource
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.inputs import Inputs
 from ocitool.builder.solver.keys import step_key
 from ocitool.oci.timestamps import timestamp
-from ocitool.progress import Notice, ProgressSink, StepErred, StepFinished, StepStarted
+from ocitool.progress import Notice
 from ocitool.store.build_cache import StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
@@ -66,7 +66,7 @@ class Solver:
         images: SourceImages,
         contexts: Mapping[str, Context],
         secrets: Secrets,
-        progress: ProgressSink,
+        steps: ShownSteps,
         compress: bool = True,
     ) -> None:
         self._definition = definition
@@ -76,7 +76,8 @@ class Solver:
         self._images = images
         self._contexts = contexts
         self._secrets = secrets
-        self._progress = progress
+        self._shown_steps = steps
+        self._progress = steps.progress
         self._isolation = get_isolation(store.settings.isolation)
         self._exported = _exported(definition) if compress else frozenset()
         self._layers: dict[int, tuple[Layer, ...]] = {}  # of file systems, by vertex
@@ -116,7 +117,7 @@ class Solver:
         elif isinstance(vertex, HttpFile):
             from ocitool.builder.solver.http_file import RemoteFile
 
-            self._remotes[number] = RemoteFile(vertex, self._store, self._secrets)
+            self._remotes[number] = RemoteFile(vertex, self._store, self._secrets, self._progress)
         elif isinstance(vertex, GitTree):
             self._remotes[number] = self._git().tree(vertex)
         elif not isinstance(vertex, LocalContext):
@@ -136,10 +137,8 @@ class Solver:
     def _fetch(self, number: int, vertex: SourceImage) -> tuple[Layer, ...]:
         if number not in self._definition.names:
             return self._images.fetch(vertex)[0]
-        step, began = self._begin(number), time.monotonic()
-        with self._failure_shown(step):
-            layers, cached = self._images.fetch(vertex)
-        self._end(step, began, cached=cached)
+        with self._shown(number) as step:
+            layers, step.cached = self._images.fetch(vertex)
         return layers
 
     def _step(self, number: int, vertex: Step) -> tuple[Layer, ...]:
@@ -149,32 +148,28 @@ class Solver:
             self._warn_of_exclude(number, vertex, inputs)
         mounted = [None if each is None else each.content for each in inputs.mounted]
         key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents, mounted)
-        step, began = self._begin(number), time.monotonic()
         cache = self._empty_cache if number in self._definition.uncached else self._cache
-        with self._failure_shown(step):
+        with self._shown(number) as step:
             record = cache.get(key)
-            cached = record is not None
+            step.cached = record is not None
             if record is None:
                 # Another process may be executing the same step: then its result is taken.
                 with self._store.layout.work_lock("step", key):
                     record = cache.get(key)
-                    cached = record is not None
+                    step.cached = record is not None
                     if record is None:
-                        record = self._execute(number, step, vertex, inputs)
+                        record = self._execute(number, step.number, vertex, inputs)
                         cache.put(key, record)
-        self._end(step, began, cached=cached)
         self._records[number] = record
         return (*self._layers[vertex.base], record.layer)
 
     @contextlib.contextmanager
-    def _failure_shown(self, step: int) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            canceled = isinstance(error, KeyboardInterrupt)  # which has no text
-            message = "canceled" if canceled else str(error)
-            self._progress.emit(StepErred(step=step, message=message, canceled=canceled))
-            raise
+    def _shown(self, number: int) -> Iterator[ShownStep]:
+        """Show the step of a vertex, and count it."""
+        self._steps += 1
+        with self._shown_steps.show(self._definition.names[number]) as step:
+            yield step
+        self._cached += step.cached
 
     def _execute(self, number: int, step: int, vertex: Step, inputs: Inputs) -> StepRecord:
         from ocitool.builder.solver.execute import execute
@@ -239,17 +234,6 @@ class Solver:
                 "is in a directory, and no source is one"
             )
             self._progress.emit(Notice(text=text, level="warning"))
-
-    def _begin(self, number: int) -> int:
-        self._steps += 1
-        name = self._definition.names[number]
-        self._progress.emit(StepStarted(step=self._steps, name=name))
-        return self._steps
-
-    def _end(self, step: int, began: float, *, cached: bool) -> None:
-        self._cached += cached
-        seconds = time.monotonic() - began
-        self._progress.emit(StepFinished(step=step, seconds=seconds, cached=cached))
 
 
 def _exported(definition: Definition) -> frozenset[int]:

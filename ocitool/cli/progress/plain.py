@@ -28,7 +28,7 @@ from ocitool.progress import (
     Transfer,
 )
 
-_DONE = {"unpack": "unpacked", "save": "saved", "load": "loaded"}
+_DONE = {"unpack": "unpacked", "save": "saved", "load": "loaded", "fetch": "fetched"}
 
 
 @dataclass(slots=True)

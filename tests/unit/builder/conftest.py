@@ -18,7 +18,14 @@ from ocitool import BuildOptions, Store, build
 from ocitool.errors import OcitoolError
 from ocitool.image.archive.archive import load
 from ocitool.oci.platform import this_platform
-from ocitool.progress import CheckWarning, Event, StepFinished, StepOutput, StepStarted
+from ocitool.progress import (
+    CheckWarning,
+    Event,
+    StepErred,
+    StepFinished,
+    StepOutput,
+    StepStarted,
+)
 from ocitool_runtime import get_isolation
 from tests.fixtures import images
 from tests.fixtures.git_server import GitServer, Repository, copied
@@ -39,7 +46,22 @@ class RecordedEvents:
         """The instructions that were executed and not taken from the cache."""
         names = {e.step: e.name for e in self.events if isinstance(e, StepStarted)}
         ended = [e for e in self.events if isinstance(e, StepFinished) and not e.cached]
-        return [names[e.step].partition("] ")[2] for e in ended]
+        found = [names[e.step] for e in ended]
+        # Neither what is internal nor what fetches a context is an instruction.
+        fetches = ("[internal]", "[context ")
+        return [name.partition("] ")[2] for name in found if not name.startswith(fetches)]
+
+    def ended(self) -> dict[str, str]:
+        """Every step by its name, and how it ended: "done", "cached", or a message."""
+        names = {e.step: e.name for e in self.events if isinstance(e, StepStarted)}
+        assert sorted(names) == list(range(1, len(names) + 1))
+        found = {}
+        for e in self.events:
+            if isinstance(e, StepFinished):
+                found[names[e.step]] = "cached" if e.cached else "done"
+            elif isinstance(e, StepErred):
+                found[names[e.step]] = e.message
+        return found
 
     @property
     def output(self) -> str:

@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 from ocitool.errors import BuildError
+from ocitool.progress import Transfer
 from tests.fixtures import images
 from tests.fixtures.servers import file_server
 from tests.unit.builder.conftest import BuildFixture, failure, scratch
@@ -295,8 +296,16 @@ def test_a_url_is_an_archive_or_a_dockerfile(project, packed, server):
     url = server.put("/c?token=s3cret", gzip.compress(packed), Content_Type="text/plain")
     first = project.build(context=url, source_date_epoch=1 << 31)
     assert first.digest == project.build(source_date_epoch=1 << 31).digest
+    (name,) = (name for name in first.events.ended() if name.startswith("[internal]"))
+    assert name.startswith(f"[internal] load remote build context http://{server.address}/c")
+    assert "s3cret" not in name
+    size = len(gzip.compress(packed))
+    (*_, last) = [event for event in first.events.events if isinstance(event, Transfer)]
+    assert (last.action, last.done, last.total, last.state) == ("fetch", size, size, "done")
     url = server.put("/Dockerfile", scratch("ENV a=1").encode())
     assert "a=1" in project.build(context=url).config["Env"]
+    built = project.build(file=url)
+    assert built.events.ended() == {f"[internal] load build definition from {url}": "done"}
     assert kept(project) == []
 
 

@@ -190,6 +190,10 @@ def test_a_url_is_an_archive_or_one_file(project, server):
     text = scratch("COPY --from=tar d /d", "COPY --from=one context /bin/tool")
     built = project.build(text, build_contexts=contexts)
     assert built.layers[0][-1].uid == 0 and built.read("d/f") == "x"
+    assert list(built.events.ended()) == [
+        f"[context tar] load {contexts['tar']}", "[stage-0 1/2] COPY --from=tar d /d",
+        f"[context one] load {contexts['one']}", "[stage-0 2/2] COPY --from=one context /bin/tool",
+    ]  # fmt: skip
     (tool,) = [each for each in built.layers[1] if each.isfile()]
     assert (tool.name, tool.mode, tool.mtime) == ("bin/tool", 0o600, 0)
     assert project.build(text, build_contexts=contexts).digest == built.digest

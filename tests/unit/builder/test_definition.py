@@ -27,6 +27,7 @@ from ocitool.builder.entitlements import Entitlements
 from ocitool.builder.frontend.frontend import Arguments, define
 from ocitool.builder.frontend.stages import ARG_HINT
 from ocitool.builder.secrets.secrets import Secrets
+from ocitool.builder.shown_steps import ShownSteps
 from ocitool.builder.solver.cache import LocalCache
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.solver import Solver
@@ -247,7 +248,7 @@ def solve(project, graph, result):
         images=images,
         contexts={},
         secrets=Secrets({}),
-        progress=SILENT,
+        steps=ShownSteps(SILENT),
     ).solve()
 
 

@@ -8,12 +8,13 @@ import tarfile
 
 import pytest
 
+from ocitool import BuildOptions, build
 from ocitool.builder.secrets.agent import ForwardedAgent
 from ocitool.builder.secrets.agents import agent_of_environment
 from ocitool.errors import OcitoolError
 from tests.fixtures.git_server import FIRST, GitServer, Repository
 from tests.fixtures.servers import file_server
-from tests.unit.builder.conftest import failure, kept, scratch
+from tests.unit.builder.conftest import RecordedEvents, failure, kept, scratch
 
 FILE = scratch("COPY . /c/")
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -115,6 +116,29 @@ def test_git_is_kept_by_a_build_argument(project, context, suffix, value, kept_t
     built = project.build(context=context.url + suffix, build_args=arguments)
     assert ("c/.git/HEAD" in built.tree) == kept_there
     assert bool(built.warnings) == warns
+
+
+def test_what_is_fetched_is_a_step(project, git_server, context):
+    """It shows the commit, and what git says meanwhile, without the values of secrets."""
+    commit = context.git("rev-parse", "main")
+    url = context.url.replace("//", "//ann:password@")
+    name = "[internal] load git source " + context.url.replace("//", "//xxxxx:xxxxx@")
+    built = project.build(context=url, secrets={"hidden": b"Counting"})
+    assert built.events.ended() == {name: "done", "[stage-0 1/1] COPY . /c/": "done"}
+    assert built.output.splitlines()[0] == f"{commit}\trefs/heads/main"
+    assert "*** objects: 100%" in built.output and "Counting" not in built.output
+    built = project.build(scratch("COPY --from=g a.txt /"), build_contexts={"g": context.url})
+    assert built.events.ended() == {
+        f"[context g] load git source {context.url}": "cached",
+        "[stage-0 1/1] COPY --from=g a.txt /": "done",
+    }
+    with pytest.raises(OcitoolError) as caught:
+        build(
+            BuildOptions(context=f"{context.url}#none"),
+            store=project.store,
+            progress=(sink := RecordedEvents()),
+        )
+    assert sink.ended() == {f"[internal] load git source {context.url}#none": str(caught.value)}
 
 
 def test_a_private_context(project, git_server, context):

@@ -120,6 +120,10 @@ def test_what_an_interrupted_step_printed_is_shown() -> None:
             Transfer(key=BLOB, action="unpack", done=5, state="done"),
             "sha256:0123456789ab: unpacked 5B\n",
         ),
+        (
+            Transfer(key="https://example.com/a/context.tar", action="fetch", done=5, state="done"),
+            "https://example.com/a/context.tar: fetched 5B\n",
+        ),
         (Transfer(key=BLOB, action="pull", state="exists"), "sha256:0123456789ab: exists\n"),
         (Transfer(key=BLOB, action="push", state="mounted"), "sha256:0123456789ab: mounted\n"),
         (Transfer(key="config", action="pull", state="failed"), "config: failed\n"),
