@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from ocitool.builder.compressed_members import search_layer
 from ocitool.builder.definition import Definition
 from ocitool.builder.secrets.search import Search
 from ocitool.builder.secrets.secrets import Secrets
@@ -69,7 +70,7 @@ def _in_layers(
     for number, record in solution.records.items():
         found = searched.get(record.layer)
         if found is None:
-            found = searched[record.layer] = _paths(store, record.layer, search)
+            found = searched[record.layer] = _paths(store, record.layer, search, warn)
         for secret, path in found.items():
             place = f"{path} in the layer of {search.masked(definition.names[number])}"
             if record.layer in solution.layers:
@@ -88,17 +89,23 @@ def _fault(definition: Definition, number: int, text: str, search: Search) -> Bu
     return error
 
 
-def _paths(store: Store, layer: Layer, search: Search) -> dict[str, str]:
+def _paths(
+    store: Store, layer: Layer, search: Search, warn: Callable[[str], None]
+) -> dict[str, str]:
     """Return the first path of *layer* that has each secret."""
     with (
         reporting_corrupt_blob(store.blobs, layer),
         contextlib.closing(ReadAhead(store.layers.open(layer))) as stream,
     ):
-        found = search.find(stream.read)
-    if not found:
-        return {}
-    entries = sorted(store.layers.index(layer).entries(), key=lambda each: each.offset)
-    return {name: search.masked(f"/{_path(entries, at)}") for name, at in found.items()}
+        found, members = search_layer(stream, search)
+    if members.cut:
+        cut = search.masked(f"/{members.cut}")
+        warn(f"{cut} is decompressed to very much: it was not searched to its end for secrets")
+    paths = {name: f"{path} (decompressed)" for name, path in members.found.items()}
+    if found:
+        entries = sorted(store.layers.index(layer).entries(), key=lambda each: each.offset)
+        paths |= {name: _path(entries, at) for name, at in found.items()}
+    return {name: search.masked(f"/{path}") for name, path in paths.items()}
 
 
 def _path(entries: list[IndexEntry], at: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from ocitool.builder.secrets.forms import Form, forms_of
@@ -40,18 +40,14 @@ class Search:
 
         *read* gets a number of bytes, and returns no more of them than that.
         """
-        found: dict[str, int] = {}
-        size = max(_CHUNK, 4 * self._overlap)
-        data, begin = b"", 0  # what of the stream is in memory, and where that begins
-        while piece := read(size):
-            data += piece
-            for name, forms in self._forms.items():
-                if name not in found and (at := _first(forms, data)) >= 0:
-                    found[name] = begin + at
-            kept = min(self._overlap, len(data))
-            begin += len(data) - kept
-            data = data[len(data) - kept :]
-        return found
+        finder = self.finder()
+        while piece := read(finder.size):
+            finder.feed(piece)
+        return finder.found
+
+    def finder(self) -> Finder:
+        """Return what searches one stream that comes in pieces."""
+        return Finder(self._forms, self._overlap)
 
     def masked(self, text: str) -> str:
         """Return *text* without any value."""
@@ -60,6 +56,30 @@ class Search:
             for form in forms:
                 data = data.replace(form.whole or form.text, _HIDDEN)
         return data.decode("utf-8", "surrogateescape")
+
+
+class Finder:
+    """Searches a stream; ``found`` is where each value that is in it first begins."""
+
+    def __init__(self, forms: Mapping[str, tuple[Form, ...]], overlap: int) -> None:
+        self._forms = forms
+        self._overlap = overlap
+        self._data, self._begin = b"", 0  # what of the stream is in memory, and where that begins
+        self.size = max(_CHUNK, 4 * overlap)  # bytes of a piece
+        self.found: dict[str, int] = {}
+
+    def feed(self, data: bytes) -> None:
+        """Search what comes next."""
+        for at in range(0, len(data), self.size):
+            self._search(self._data + data[at : at + self.size])
+
+    def _search(self, data: bytes) -> None:
+        for name, forms in self._forms.items():
+            if name not in self.found and (at := _first(forms, data)) >= 0:
+                self.found[name] = self._begin + at
+        kept = min(self._overlap, len(data))
+        self._begin += len(data) - kept
+        self._data = data[len(data) - kept :]
 
 
 def _first(forms: tuple[Form, ...], data: bytes) -> int:

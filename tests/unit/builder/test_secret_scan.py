@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import base64
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import random
+import tracemalloc
+import zipfile
 from urllib.parse import quote, quote_plus
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocitool.builder import compressed_members
 from ocitool.builder.secrets.forms import forms_of
 from ocitool.builder.secrets.search import Search
 from ocitool.builder.secrets.secrets import Secrets
@@ -247,10 +253,97 @@ def test_four_bytes_are_searched_for_as_they_are(project):
     assert [form.text for form in forms_of(b"abcd")] == [b"61626364", b"abcd"]
 
 
-def test_what_is_compressed_inside_a_layer_is_not_searched(project):
-    """As docs/security.md says."""
-    (project.top / "a.gz").write_bytes(gzip.compress(b"topsecret1234" * 10))
-    assert project.build(scratch("COPY a.gz /a.gz"), secrets={"x": b"topsecret1234"}).names()
+def zipped(*contents: bytes, method: int = zipfile.ZIP_DEFLATED, seekable: bool = True) -> bytes:
+    """An archive; one that is not *seekable* has the sizes of its members behind them."""
+    out = io.BytesIO()
+    target = out if seekable else Unseekable(out)
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for number, content in enumerate(contents):
+            archive.writestr(f"f{number}", content)
+    return out.getvalue()
+
+
+class Unseekable:
+    """A file as a pipe is one."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        self.write, self.flush = file.write, file.flush
+
+
+SECRET = b"topsecret1234"
+#: Half of it is left when it is compressed: nothing stays as it is, nor comes by one read.
+NOISE = random.Random(3).randbytes(400_000).hex().encode()
+INSIDE = NOISE + SECRET * 3 + NOISE
+TAR = images.archive({"d/f": {"text": "x" * 9000 + SECRET.decode()}})
+COMPRESSED = {
+    "gzip": gzip.compress(INSIDE),
+    "two members of gzip": gzip.compress(NOISE) + gzip.compress(SECRET * 9),
+    "tar.gz": gzip.compress(TAR),
+    "base64 in gzip": gzip.compress(wrapped(b"x" * 50 + SECRET * 4, 76)),
+    "bzip2": bz2.compress(INSIDE),
+    "xz": lzma.compress(INSIDE),
+    "two streams of xz": lzma.compress(NOISE) + bytes(8) + lzma.compress(SECRET * 9),
+    "zstd": zstandard.compress(INSIDE),
+    "zip": zipped(NOISE, b"x" * 500, INSIDE),
+    "zip from a pipe": zipped(NOISE, b"x" * 500, INSIDE, seekable=False),
+    "zip in a zip that only stores": zipped(NOISE, zipped(INSIDE), method=zipfile.ZIP_STORED),
+    "gzip that is cut off": gzip.compress(INSIDE)[:-100_000],
+    "zip that is cut off": zipped(SECRET * 9 + NOISE)[:-300_000],
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_what_is_compressed_is_searched(project, name):
+    """In one layer with files before and behind it; the path is that of the compressed file."""
+    project.put({"d/a": "x" * 5000, "d/z": "last"})
+    (project.top / "d/f").write_bytes(COMPRESSED[name])
+    assert SECRET not in COMPRESSED[name]
+    error = failed(project, scratch("COPY d /d"), SECRET)
+    assert "secret token is in the image: /d/f (decompressed) in the layer of" in str(error)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(gzip.compress(SECRET * 9)),  # as docs/security.md says
+        b"BZh" + NOISE,
+        b"\x1f\x8b" + NOISE,
+        b"PK\3\4" + NOISE,
+        b"PK\3\4xx",
+        b"\xfd7zXZ\0" + NOISE[:90],
+        b"\x28\xb5\x2f\xfd" + NOISE,
+        zipped(b""),
+        gzip.compress(NOISE)[:50],
+    ],
+    ids=lambda content: content[:4].hex() + str(len(content)),
+)
+def test_what_cannot_be_decompressed_is_no_fault(project, content):
+    (project.top / "f").write_bytes(content)
+    built = project.build(scratch("COPY f /"), secrets={"x": SECRET})
+    assert built.names() == ["f"] and built.warnings == ()
+
+
+def test_a_value_as_it_is_is_found_behind_compressed_files(project):
+    project.put({"d/z": f"a {SECRET.decode()}"})
+    (project.top / "d/f").write_bytes(gzip.compress(NOISE)[:-90_000])
+    (project.top / "d/g").write_bytes(zipped(b"nothing"))
+    assert "/d/z in the layer" in str(failed(project, scratch("COPY d /d"), SECRET))
+
+
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, zstandard.compress, bz2.compress, lzma.compress, zipped]
+)
+def test_archives_of_zeros_are_not_searched_to_their_end(project, monkeypatch, pack):
+    """What several of them are decompressed to is bounded, and what is in memory of them."""
+    monkeypatch.setattr(compressed_members, "_FREE", 1 << 18)
+    for name in "abc":
+        (project.top / name).write_bytes(pack(bytes(9 << 20)))
+    tracemalloc.start()
+    built = project.build(scratch("COPY a b c /d/"), secrets={"x": SECRET})
+    assert tracemalloc.get_traced_memory()[1] < 18 << 20
+    tracemalloc.stop()
+    (warning,) = built.warnings
+    assert warning.startswith("/d/a is decompressed to very much")
 
 
 def test_an_archive_that_is_unpacked_is_searched(project):
