@@ -31,6 +31,12 @@ _KNOWN: Final = (
     ("docker", r"tree: .*: ours '6 \d+ \d+:\d+', theirs None", "copies no FIFOs"),
     ("buildah", r"error: ours '.*: not found.*RUN --mount.*theirs ''", "makes no mount of nothing"),
     ("docker", r"error: ours ''.*points.*not a directory", "a mount point of an earlier RUN"),
+    (
+        "docker|buildah",
+        r"error: ours ''.*\"/[^\"]*\\\\[^\"]*\"(: no such file| not found)",
+        "finds no name with a backslash",
+    ),
+    ("buildah", r"error: ours ''.*must be an absolute path", "takes no relative targets"),
     ("docker", r"error: ours ''.*empty export", "exports no image without files"),
     ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
     (

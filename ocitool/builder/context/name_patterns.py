@@ -16,6 +16,7 @@ from ocitool.errors import FormatError
 STAR = "*"  # the one token that stands for other than one character
 _TOKEN = re.compile(r"\\(.)|\[(\^?)((?:[^\\\]]|\\.)+)\]|(.)", re.DOTALL)
 _WILDCARD = re.compile(r"(?<!\\)(?:\\\\)*[*?\[]")  # not behind an odd number of backslashes
+_SPECIAL = re.compile(r"[*?\[\\]")
 _RANGE = re.compile(r"(\\.|[^\\-])(?:-(\\.|[^\\-]))?", re.DOTALL)
 
 
@@ -98,6 +99,18 @@ def segments_of(source: str) -> list[str]:
 def has_wildcard(segment: str) -> bool:
     """Say whether a name is a pattern; a backslash by itself makes none of it, as in BuildKit."""
     return _WILDCARD.search(segment) is not None
+
+
+def as_source(path: str) -> str:
+    """Return the source that names *path* and nothing else, though it may look like a pattern."""
+    segments = path.split("/")
+    first = next((at for at, each in enumerate(segments) if has_wildcard(each)), len(segments))
+    plain = (_SPECIAL.sub(_as_class, segment) for segment in segments[first:])
+    return "/".join([*segments[:first], *plain])
+
+
+def _as_class(found: re.Match[str]) -> str:
+    return "\\\\" if found[0] == "\\" else f"[{found[0]}]"
 
 
 def matches(pattern: str, name: str) -> bool:

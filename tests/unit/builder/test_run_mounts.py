@@ -248,6 +248,28 @@ def holder(tools):
         each.end()
 
 
+def test_a_cache_that_begins_otherwise_is_another_one(tools):
+    """As BuildKit: nobody finds a directory of other owners because of an equal ID or target."""
+
+    def ids(options: str, source: str = "1") -> str:
+        stage = f"RUN mkdir -p /d; echo {source} > /d/f"
+        line = f"RUN --mount=type=cache,target=/c,{options} ls /c; touch /c/$(ls /c | wc -l)"
+        built = tools.build("\n".join(["FROM base:1 AS s", stage, "FROM base:1", line]), **again)
+        return built.output.replace("\n", " ")
+
+    again = {"no_cache": True}
+    seed = "from=s,source=/d"
+    assert [ids("id=a"), ids("id=a,uid=3"), ids("id=a,mode=700"), ids(f"id=a,{seed}")] == [
+        *("", "", "", "f "),
+    ]
+    assert [ids("id=a,mode=0755,uid=0"), ids("id=a,uid=3,gid=0"), ids("mode=0700,id=a")] == [
+        *("0 ", "0 ", "0 "),
+    ]
+    assert [ids(f"id=a,{seed}"), ids(f"id=a,{seed}", "2"), ids(f"id=a,{seed},uid=1")] == [
+        *("1 f ", "f ", "f "),
+    ]
+
+
 def test_shared_caches_are_used_together_and_private_ones_are_not(tools, holder):
     run(tools, "RUN --mount=type=cache,target=/c,id=a touch /c/first")
     assert holder(cache_name("/a")).has_it()

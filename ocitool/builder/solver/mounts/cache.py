@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from contextlib import AbstractContextManager, ExitStack
+from typing import Final
 
 from ocitool.builder.mounts import CacheMount
 from ocitool.builder.solver.mounts.making import Made, Making
@@ -17,6 +18,8 @@ from ocitool.errors import BuildError
 from ocitool.layer.entry import Entry, Kind
 from ocitool.store.plain_trees import PlainTrees, cache_name
 from ocitool_runtime.spec import Mount
+
+_MODE: Final = 0o755  # of a new cache
 
 
 def cache(making: Making, mount: CacheMount) -> Made:
@@ -29,7 +32,7 @@ def cache(making: Making, mount: CacheMount) -> Made:
         )
     made = Mount(
         type="bind",
-        source=making.caches[mount.id],
+        source=making.caches[mount],
         target=mount.target,
         options=("ro" if mount.readonly else "rw",),
         owned=True,
@@ -44,35 +47,52 @@ def held_caches(
     stack: ExitStack,
     *,
     moves: bool,
-) -> dict[str, str]:
-    """Lock the caches of a RUN until *stack* ends; return their directories by their IDs.
+) -> dict[CacheMount, str]:
+    """Lock the caches of a RUN until *stack* ends; return their directories.
 
-    Two mounts of one ID are one directory.  Locks are taken in the order of the IDs, so that two
-    builds do not wait for each other.  With *moves* a cache is in one container at a time.
+    Two mounts of one cache are one directory.  Locks are taken in the order of the identities, so
+    that two builds do not wait for each other.  With *moves* a cache is in one container at a time.
     """
-    found: dict[str, str] = {}
-    for mount, source in sorted(mounts, key=lambda each: each[0].id):
-        if mount.id not in found:
-            found[mount.id] = stack.enter_context(_held(trees, mount, source, moves))
+    found: dict[CacheMount, str] = {}
+    held: dict[str, str] = {}
+    for identity, mount, source in sorted(
+        ((_identity(mount, source), mount, source) for mount, source in mounts),
+        key=lambda each: each[0],
+    ):
+        if identity not in held:
+            held[identity] = stack.enter_context(_held(trees, identity, mount, source, moves))
+        found[mount] = held[identity]
     return found
 
 
+def _identity(mount: CacheMount, source: MountSource | None) -> str:
+    """Return what tells a cache from others: its ID, and as in BuildKit what it begins with.
+
+    So users with caches of one ID, or of one target, do not get each other's directories.
+    """
+    if source is not None:
+        begins = repr((mount.mode, mount.uid, mount.gid, source.content))
+        return f"{mount.id}\0{begins}"
+    mode, uid, gid = _MODE if mount.mode is None else mount.mode, mount.uid or 0, mount.gid or 0
+    return mount.id if (mode, uid, gid) == (_MODE, 0, 0) else f"{mount.id}\0{mode:o} {uid}:{gid}"
+
+
 def _held(
-    trees: PlainTrees, mount: CacheMount, source: MountSource | None, moves: bool
+    trees: PlainTrees, identity: str, mount: CacheMount, source: MountSource | None, moves: bool
 ) -> AbstractContextManager[str]:
     def write(sink: Sink) -> None:
         _write(mount, source, sink)
 
     if mount.sharing == "private":
-        names = (cache_name(mount.id, number) for number in itertools.count())
+        names = (cache_name(identity, number) for number in itertools.count())
         return trees.private_cache(names, write)
     exclusive = moves or mount.sharing == "locked"
-    return trees.cache(cache_name(mount.id), write, exclusive=exclusive)
+    return trees.cache(cache_name(identity), write, exclusive=exclusive)
 
 
 def _write(mount: CacheMount, source: MountSource | None, sink: Sink) -> None:
     """Write what a new cache begins with."""
-    new = Entry("", Kind.DIRECTORY, 0o755, mtime=time.time_ns())
+    new = Entry("", Kind.DIRECTORY, _MODE, mtime=time.time_ns())
     root = new if source is None else source.root()
     root = root._replace(
         mode=root.mode if mount.mode is None else mount.mode,

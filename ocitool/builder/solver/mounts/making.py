@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ocitool.builder.mounts import CacheMount
 from ocitool.builder.solver.mounts.sources import MountSource
 from ocitool.builder.solver.step_context import StepContext
 from ocitool_runtime.spec import DeviceRule, Mount
@@ -30,7 +31,7 @@ class Making:
     context: StepContext
     source: MountSource | None  # what it takes files from
     stack: contextlib.ExitStack
-    caches: Mapping[str, str]  # directories by the IDs of caches, locked for this RUN
+    caches: Mapping[CacheMount, str]  # their directories, locked for this RUN
 
     @property
     def moves(self) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ocitool.builder.context.context import Context, Item
+from ocitool.builder.context.name_patterns import as_source
 from ocitool.builder.definition import Copy
 from ocitool.builder.mounts import BindMount, CacheMount, RunMount
 from ocitool.builder.solver.copy_digests import CopySource
@@ -23,7 +23,6 @@ from ocitool.store.store import Store
 Origin: TypeAlias = Callable[[int], tuple[Context | None, tuple[Layer, ...]]]
 """Returns what a vertex came to: a build context, or the layers of a file system."""
 
-_PATTERN = re.compile(r"([*?\[\\])")
 _PLAIN = Entry("", Kind.DIRECTORY, 0o755)
 
 
@@ -73,7 +72,7 @@ def _source(mount: RunMount, store: Store, origin: Origin) -> MountSource | None
     if not isinstance(mount, BindMount | CacheMount) or mount.source is None:
         return None
     context, layers = origin(mount.source)
-    path = _PATTERN.sub(r"\\\1", mount.path)  # a path, and no pattern
+    path = as_source(mount.path)
     files = CopySource(
         step=Copy(
             base=mount.source,
