@@ -27,7 +27,8 @@ Made from `testdata/migrate.yaml` and the commands by `make docs`; do not edit.
 its users. These are `ocitool build`, too: `ocitool buildx build`, `builder build`, `image build`,
 `bud` and `build-using-dockerfile`. No option is accepted and ignored silently: "accepted" means
 that the result is the same without it, and what is not supported is an error that says what to
-use. Differences of the language: [dockerfile.md](dockerfile.md).
+use. Differences of the language: [dockerfile.md](dockerfile.md). `testdata/ci-calls.yaml` has calls
+of CI files that a test tries.
 """
 #: Which command of ours takes the options of a builder, if not `build`; "": before the command.
 COMMANDS = {
