@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 import click
+from click.core import ParameterSource
 
 from ocitool.cli.output import OutputGone, colour_wanted, write_raw
 from ocitool.cli.text import escaped, one_line, shortened, visible_line
@@ -206,12 +207,22 @@ def _excerpt(error: OcitoolError) -> Iterator[str]:
 def _usage(error: click.ClickException) -> tuple[str, ...]:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return tuple(error.format_message().split("\n"))
-    lines = [f"{PREFIX}{error.format_message()}"]
+    lines = [f"{PREFIX}{error.format_message()}{_variable(error)}"]
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
         lines += context.get_usage().split("\n")
         lines.append(f"hint: try '{context.command_path} --help'")
     return tuple(lines)
+
+
+def _variable(error: click.ClickException) -> str:
+    """Name the variable of the environment that an invalid value is of."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+        return ""
+    source = error.ctx.get_parameter_source(error.param.name or "")
+    if source is not ParameterSource.ENVIRONMENT:
+        return ""
+    return f" (the value of {error.param.envvar} in the environment)"
 
 
 def _foreign(error: BaseException) -> tuple[str, ...]:

@@ -124,7 +124,9 @@ def test_the_format_of_the_environment(build, run_cli, store_root):
         build("-t", "app:1", *words, env={"BUILDAH_FORMAT": "docker"})
         assert expected in config(run_cli, store_root, "app:1")["MediaType"]
     refused = build(env={"BUILDAH_FORMAT": "v2"}, code=2).stderr
-    assert "'v2' is not one of 'oci', 'docker'" in refused
+    said = "'v2' is not one of 'oci', 'docker'. (the value of BUILDAH_FORMAT in the environment)"
+    assert said in refused
+    assert "environment" not in build("--format=v2", env={"BUILDAH_FORMAT": "oci"}, code=2).stderr
 
 
 def test_the_platform_of_the_environment(build, run_cli, store_root):

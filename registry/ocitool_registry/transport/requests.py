@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ocitool.errors import ConnectError, RegistryError, Timeout, TransportError
 from ocitool_registry.transport.http import Body, Headers, Request, Response
 from ocitool_registry.transport.trusted import bundle
+from ocitool_registry.transport.urls import hostname, is_loopback, split_url
 
 if TYPE_CHECKING:
     import requests
@@ -53,7 +54,8 @@ class PlainHttpError(TlsError):
 class RequestsTransport:
     """Sends with the requests library; proxies and CA certificates are from the environment.
 
-    Where the environment names no certificates, those of the system are used.
+    Where the environment names no certificates, those of the system are used.  No proxy is asked
+    for hosts on loopback.
 
     Cookies and ``.netrc`` are not used, redirects are not followed, bodies are not decoded.
 
@@ -98,6 +100,8 @@ class RequestsTransport:
             settings: Any = session.merge_environment_settings(
                 request.url, {}, True, self._certificates(), None
             )
+            if is_loopback(hostname(split_url(request.url).netloc)):
+                settings["proxies"] = {}  # as Go's http.ProxyFromEnvironment
             # Not session.send: it parses the Location of a redirect even without following it.
             adapter = session.get_adapter(request.url)
             response = adapter.send(prepared, timeout=self._timeout, **settings)

@@ -194,6 +194,20 @@ def test_what_is_not_http(peer, transport):
         transport.send(get(peer(b"SSH-2.0-OpenSSH\r\n").address))
 
 
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_a_proxy_is_asked_for_other_hosts_alone(transport, peer, monkeypatch, name):
+    for each in ("no_proxy", "NO_PROXY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, f"http://{(proxy := peer()).address}")
+    for host in (here := peer()).address, f"localhost:{(there := peer()).address.split(':')[1]}":
+        with transport.send(Request(method="GET", url=f"http://{host}/v2/")) as response:
+            assert response.status == 200
+    assert here.heard.startswith(b"GET /v2/") and there.heard.startswith(b"GET /v2/")
+    with transport.send(Request(method="GET", url="http://r.example/v2/")) as response:
+        assert response.status == 200
+    assert proxy.heard.startswith(b"GET http://r.example/v2/")
+
+
 def test_a_missing_ca_file(transport, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     with pytest.raises(ConnectError, match=r"/nowhere/ca\.pem"):
