@@ -94,13 +94,14 @@ class Surroundings:
     """What a command finds around it, besides a file system and an environment."""
 
     network: Network = Network.DEFAULT
+    hostname: str = ""  # default: `solver.run.HOSTNAME`
     hosts: tuple[str, ...] = ()  # further lines of /etc/hosts
     shm_size: int = SHM_SIZE  # bytes of /dev/shm
     rlimits: tuple[Rlimit, ...] = ()
     dns: tuple[str, ...] = ()  # name servers instead of the host's
     dns_search: tuple[str, ...] = ()  # search domains instead of the host's
     dns_options: tuple[str, ...] = ()  # likewise
-    image_files: tuple[str, ...] = ()  # files of /etc that are the image's, not the sandbox's
+    image_files: tuple[str, ...] = ()  # hosts and resolv.conf that are the image's own
     volumes: tuple[Volume, ...] = ()
     rights: Rights = field(default_factory=Rights)
     resources: Resources = field(default_factory=Resources)  # no part of a cache key
@@ -130,7 +131,7 @@ class Run:
     insecure: bool = False  # with all capabilities, and without a seccomp filter
     devices: tuple[Device, ...] = ()
     mounts: tuple[RunMount, ...] = ()  # in the order in which they are written
-    #: Set for the command, without being a part of the cache key.
+    #: Set for the command, before what ``env`` says, without being a part of the cache key.
     secret_env: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 

@@ -180,6 +180,7 @@ def arguments(
     platform = Platform.parse(options.platform) if options.platform else this
     return Arguments(
         platform=platform,
+        platform_given=bool(options.platform),
         build_platform=this,
         target=options.target,
         build_args=options.build_args,

@@ -29,9 +29,8 @@ Sharing: TypeAlias = Literal["shared", "private", "locked"]
 class CacheMount:
     """A directory of the store that stays from build to build.
 
-    A new one has the owner and mode given here, and what is in the directory ``path`` of
-    ``source``.  By default it has that directory's own, or without one root's and 0755.  One that
-    begins otherwise is another cache.
+    A new one is the directory ``path`` of ``source``, or else an empty one with the owner and mode
+    given here, by default root's and 0755.  One that begins otherwise is another cache.
     """
 
     target: str

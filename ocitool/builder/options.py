@@ -67,7 +67,7 @@ class BuildOptions:
     dns_search: tuple[str, ...] = ()  # search domains for RUN; ".": none
     dns_options: tuple[str, ...] = ()  # options of resolv.conf for RUN
     no_hosts: bool = False  # RUN has the image's /etc/hosts
-    no_hostname: bool = False  # RUN has the image's /etc/hostname
+    no_hostname: bool = False  # changes nothing: RUN always has the image's /etc/hostname
     volumes: tuple[str, ...] = ()  # "/host:/container[:ro]", of each RUN; in no layer
     #: What RUN may ask for: "network.host", "security.insecure", "device", "device=NAME".
     allow: tuple[str, ...] = ()

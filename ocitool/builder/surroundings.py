@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ocitool.builder.definition import Rights, Surroundings, Volume
+from ocitool.builder.frontend.variables import HOSTNAME_ARG
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
 from ocitool_runtime.defaults import SHM_SIZE, Network, Resources
@@ -21,7 +22,7 @@ from ocitool_runtime.words import (
 if TYPE_CHECKING:
     from ocitool_runtime.spec import Mount
 
-_HOSTS, _HOSTNAME, _RESOLV = "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"
+_HOSTS, _RESOLV = "/etc/hosts", "/etc/resolv.conf"
 
 
 def surroundings(options: BuildOptions, default: Callable[[Network], Network]) -> Surroundings:
@@ -51,9 +52,10 @@ def surroundings(options: BuildOptions, default: Callable[[Network], Network]) -
             "--no-hosts leaves /etc/hosts as the image has it: --add-host has no effect",
             hint="leave one of them out",
         )
-    image_files = {_HOSTS: options.no_hosts, _HOSTNAME: options.no_hostname, _RESOLV: without_dns}
+    image_files = {_HOSTS: options.no_hosts, _RESOLV: without_dns}
     return Surroundings(
         network=default(network),
+        hostname=options.build_args.get(HOSTNAME_ARG, ""),
         hosts=tuple(map(parse_host, options.add_hosts)),
         shm_size=options.shm_size or SHM_SIZE,
         rlimits=parse_ulimits(options.ulimits),

@@ -144,6 +144,21 @@ class Platform:
         unsaid = type(self).of(self.os, self.architecture)
         return best(self, [actual]) is not None or actual == unsaid
 
+    def over(self, base: Self) -> Self:
+        """Return this platform, with what it leaves open from *base* if that is one for it.
+
+        Source: BuildKit, dockerfile2llb/convert.go: the platform of an image that was asked for.
+        """
+        if (self.os, self.architecture) != (base.os, base.architecture):
+            return self
+        return type(self).of(
+            self.os,
+            self.architecture,
+            self.variant or base.variant,
+            self.os_version or base.os_version,
+            self.os_features or base.os_features,
+        )
+
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 

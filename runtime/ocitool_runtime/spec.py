@@ -107,7 +107,8 @@ class Sandbox:
     rootfs: tuple[Mount, ...]  # outermost first, as a storage driver returned them
     args: tuple[str, ...]  # args[0] is looked up on the container's PATH
     env: tuple[str, ...] = ()  # "K=V"; without PATH `DEFAULT_PATH`, without HOME passwd's
-    cwd: str = "/"  # made if missing, owned by root, mode 0755
+    cwd: str = "/"  # made if missing, mode 0755, owned by root
+    own_cwd: bool = False  # owned by the user instead
     user: str = ""  # "user[:group]", names as in the container; "" is root
     groups: tuple[str, ...] = ()  # further groups of the user, by name or ID
     hostname: str = ""  # "" keeps the host's

@@ -31,7 +31,7 @@ _KEYS: Final = (
 )  # fmt: skip
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.I | re.A)
 _UNITS: Final = ("", "k", "m", "g", "t", "p")
-_LARGEST_ID: Final = 2**32 - 1
+_LARGEST: Final = 2**32 - 1  # of a mode, and of an ID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +133,9 @@ class _Reader:
             self._of_type(key)
             self._numbers[key] = _size(value)
         elif key == "mode":
-            self._numbers[key] = _number(key, value, 8, 0o7777)
+            self._numbers[key] = _number(key, value, 8, _LARGEST)
         elif key in ("uid", "gid"):
-            self._numbers[key] = _number(key, value, 10, _LARGEST_ID)
+            self._numbers[key] = _number(key, value, 10, _LARGEST)
         else:
             self._texts[key] = value
 
@@ -208,7 +208,7 @@ def _number(key: str, value: str, base: int, largest: int) -> int:
         return int(value, base)
     raise FormatError(
         f"invalid value {value} for {key}",
-        hint="an octal number up to 7777" if base == 8 else "the number of a user or group",
+        hint="an octal number, as 0755" if base == 8 else "the number of a user or group",
     )
 
 

@@ -49,5 +49,5 @@ def _script(statement: Statement) -> tuple[Command, tuple[Heredoc, ...]]:
     if not statement.heredocs:
         return statement.command(), ()
     if len(statement.heredocs) == 1 and parse_opening(statement.rest) is not None:
-        return Command(args=(statement.heredocs[0].content,), shell=True), statement.heredocs
+        return Command(args=(statement.heredocs[0].text,), shell=True), statement.heredocs
     return Command(args=(statement.rest + documents(statement),), shell=True), ()

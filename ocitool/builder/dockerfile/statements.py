@@ -201,7 +201,8 @@ def parse_expose(statement: Statement) -> Expose:
     ports = arguments.split_blanks(statement.rest)
     if not ports:
         raise FormatError("EXPOSE requires at least one argument")
-    return Expose(span=statement.span, ports=ports)
+    # As BuildKit, whose history shows them in this order.
+    return Expose(span=statement.span, ports=tuple(sorted(ports)))
 
 
 def parse_volume(statement: Statement) -> Volume:

@@ -43,10 +43,28 @@ def parse_port(text: str) -> tuple[str, ...]:
         raise FormatError(
             f"invalid protocol of containerPort: {text}", hint="one of tcp, udp, sctp"
         )
-    host = published.rpartition(":")[2]
-    if host:
-        _range(host, "hostPort", text)
-    return tuple(f"{port}/{protocol}" for port in _range(ports, "containerPort", text))
+    found = _range(ports, "containerPort", text)
+    address, _, host = published.rpartition(":")
+    if address:
+        _check_address(address)
+    if host and len(found) not in (1, len(_range(host, "hostPort", text))):
+        raise FormatError(
+            f"invalid ranges specified for container and host Ports: {ports} and {host}",
+            hint="EXPOSE names ports of the container alone: leave the host's out",
+        )
+    return tuple(f"{port}/{protocol}" for port in found)
+
+
+def _check_address(text: str) -> None:
+    import ipaddress  # which few builds need
+
+    try:
+        ipaddress.ip_address(text[1:-1] if text[:1] + text[-1:] == "[]" else text)
+    except ValueError:
+        raise FormatError(
+            f"invalid IP address: {text}",
+            hint="EXPOSE names ports of the container alone: leave the address out",
+        ) from None
 
 
 def _range(ports: str, kind: str, text: str) -> range:
@@ -66,8 +84,9 @@ def _port(digits: str, kind: str, text: str) -> int:
 
 def parse_stop_signal(text: str) -> str:
     """Check a signal's name or number; it stays as it was written."""
-    if text.isascii() and text.isdecimal():
-        if len(text) < 10 and int(text):  # whether there is such a signal, the kernel knows
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if digits.isascii() and digits.isdecimal():
+        if len(digits) < 10 and int(digits):  # whether there is such a signal, the kernel knows
             return text
     elif _SIGNAL.fullmatch(text):
         return text

@@ -37,6 +37,12 @@ _MOST_PORTS = 3 * 65536  # each of each protocol
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
 
+def absolute(path: str, directory: str = "/") -> str:
+    """Return *path* as seen from *directory*, without dots."""
+    joined = posixpath.normpath(posixpath.join(directory, path))
+    return "/" + joined.lstrip("/")
+
+
 @dataclass(slots=True)
 class StageState:
     """The state of a stage at one line."""
@@ -111,8 +117,7 @@ class StageState:
 
     def absolute(self, path: str) -> str:
         """Return *path* as seen from the working directory, without dots."""
-        joined = posixpath.normpath(posixpath.join(self.cwd, path))
-        return "/" + joined.lstrip("/")
+        return absolute(path, self.cwd)
 
 
 def configure(state: StageState, instruction: do.Instruction) -> None:
@@ -151,10 +156,11 @@ def _arg(state: StageState, arg: do.Arg) -> None:
 
 def _env(state: StageState, env: do.Env) -> None:
     # All of one instruction see the environment before it.
-    pairs = {state.expand(name): state.expand(value) for name, value in env.pairs}
+    pairs = [(state.expand(name), state.expand(value)) for name, value in env.pairs]
     checks.legacy_key_value_format(state.linter, env)
-    checks.secrets_used_in_arg_or_env(state.linter, "ENV", env.span, pairs)
-    for name, value in pairs.items():
+    names = (name for name, _ in pairs)
+    checks.secrets_used_in_arg_or_env(state.linter, "ENV", env.span, names)
+    for name, value in pairs:
         if not name:
             raise FormatError("ENV names can not be blank")
         state.scope.set_env(name, value)
@@ -162,11 +168,9 @@ def _env(state: StageState, env: do.Env) -> None:
 
 
 def _label(state: StageState, label: do.Label) -> None:
-    pairs = {state.expand(name): state.expand(value) for name, value in label.pairs}
+    pairs = [(state.expand(name), state.expand(value)) for name, value in label.pairs]
     checks.legacy_key_value_format(state.linter, label)
-    if "" in pairs:
-        raise FormatError("LABEL names can not be blank")
-    state.run = replace(state.run, labels={**state.run.labels, **pairs})
+    state.run = replace(state.run, labels={**state.run.labels, **dict(pairs)})
     state.add_history(history.pairs("LABEL", pairs))
 
 

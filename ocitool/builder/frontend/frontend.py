@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from ocitool.builder.checks.bases import invalid_base_image_platform
 from ocitool.builder.checks.linter import Linter
@@ -29,6 +30,7 @@ from ocitool.builder.frontend import steps
 from ocitool.builder.frontend.entitled import require_entitled
 from ocitool.builder.frontend.evaluate import (
     StageState,
+    absolute,
     configure,
     is_configuration,
 )
@@ -58,7 +60,8 @@ from ocitool.builder.frontend.step_names import (
 from ocitool.builder.frontend.variables import (
     CONTEXT,
     EPOCH,
-    PREDEFINED,
+    HOSTNAME_ARG,
+    PROXIES,
     Scope,
     platform_args,
     source_date_epoch,
@@ -69,12 +72,16 @@ from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.platform import Platform
 from ocitool_runtime.defaults import DEFAULT_PATH
 
+#: Build arguments that no ARG has to name.
+_KNOWN: Final = frozenset({EPOCH, CHECK_ARG, CACHE_NAMESPACE, KEEP_GIT_DIR, HOSTNAME_ARG})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
     """What a Dockerfile is evaluated with."""
 
     platform: Platform  # of the image
+    platform_given: bool = False  # by the caller: the image has it, whatever its base is for
     build_platform: Platform  # of this machine
     target: str = ""  # a stage; default: the last one
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -167,7 +174,9 @@ class _Frontend:
         time = arguments.context_time
         epoch = source_date_epoch(arguments.build_args, arguments.epoch, context=time)
         given = with_epoch(arguments.build_args, epoch)
-        automatic = platform_args(arguments.platform, arguments.build_platform, arguments.target)
+        last = file.stages[-1].from_.name or "" if file.stages else ""
+        target = arguments.target or last
+        automatic = platform_args(arguments.platform, arguments.build_platform, target)
         check_defaults(linter, file, automatic)
         self._globals = global_scope(file, automatic, given)
         declared = self._globals.values.get(EPOCH)
@@ -210,7 +219,7 @@ class _Frontend:
             vertices=tuple(self._graph.vertices),
             result=state.vertex,
             image=ImageDefinition(
-                platform=base.platform if base is not None else state.platform,
+                platform=self._platform(base),
                 run=last_word(state.config, self._arguments, self._warn),
                 history=tuple(state.history),
                 author=state.author,
@@ -224,6 +233,13 @@ class _Frontend:
             names=self._graph.names,
             locations=self._graph.locations,
         )
+
+    def _platform(self, base: ImageConfig | None) -> Platform:
+        """Return the platform of the image: its base's, unless one was asked for."""
+        wanted = self._arguments.platform
+        if base is None:
+            return wanted
+        return wanted.over(base.platform) if self._arguments.platform_given else base.platform
 
     def _triggers(self, stage: Stage, base: Stage | None) -> tuple[do.Instruction, ...]:
         """Parse the triggers that the base of *stage* has for it: an image, or the stage *base*."""
@@ -277,6 +293,8 @@ class _Frontend:
         if isinstance(stage.base, str) and starts_from_image(stage):
             vertex, base = self._from(stage, stage.base, platform)
             run = self._inherited(base.run)
+            if run.working_dir:
+                run = replace(run, working_dir=absolute(run.working_dir))
         if "PATH" not in run.environment():
             run = run.with_env({"PATH": DEFAULT_PATH})
         scope = Scope(
@@ -334,13 +352,13 @@ class _Frontend:
             vertex, created_by = steps.run(
                 state,
                 instruction,
-                lambda name, target: self._sources.mounted(stage, state, name, target, location),
+                lambda name, target: self._sources.mounted(stage, name, target, location),
             )
         elif isinstance(instruction, do.Workdir):
             vertex, created_by = steps.workdir(state, instruction)
         elif isinstance(instruction, do.Copy | do.Add):
             name_of_source = instruction.from_ if isinstance(instruction, do.Copy) else None
-            source, called = self._sources.copied(stage, state, name_of_source, location)
+            source, called = self._sources.copied(stage, name_of_source, location)
             vertex, created_by = steps.copy(
                 state,
                 instruction,
@@ -369,8 +387,8 @@ class _Frontend:
                 )
 
     def _warn_of_unused(self) -> None:
-        known = PREDEFINED | {EPOCH, CHECK_ARG, CACHE_NAMESPACE, KEEP_GIT_DIR}
-        unused = set(self._globals.given) - self._globals.consumed - known
+        unused = set(self._globals.given) - self._globals.consumed - _KNOWN
+        unused = {name for name in unused if name.upper() not in PROXIES}
         if unused:
             self._warn(f"one or more build args were not consumed: {', '.join(sorted(unused))}")
 

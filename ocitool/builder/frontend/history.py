@@ -25,9 +25,9 @@ def arg(values: Iterable[tuple[str, str | None]]) -> str:
     return f"ARG {' '.join(shown)}"
 
 
-def pairs(word: str, values: Mapping[str, str]) -> str:
-    """ENV and LABEL."""
-    return f"{word} {' '.join(f'{name}={value}' for name, value in values.items())}"
+def pairs(word: str, values: Iterable[tuple[str, str]]) -> str:
+    """ENV and LABEL: each pair as it is written, a repeated name again."""
+    return f"{word} {' '.join(f'{name}={value}' for name, value in values)}"
 
 
 def run(args: Sequence[str], declared: Mapping[str, str]) -> str:

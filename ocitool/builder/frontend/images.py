@@ -37,22 +37,23 @@ class Images:
         self._contexts = tuple(contexts)  # names of build contexts
         self._graph = graph
         self._resolver = resolver
-        self._platform = platform  # of stages whose FROM has none
+        self._platform = platform  # of the image, and of stages whose FROM has none
         self._bases: dict[int, ResolvedImage] = {}  # by stage
-        self._vertices: dict[tuple[str, Platform], int] = {}  # of images that are sources
+        self._vertices: dict[str, int] = {}  # of images that are sources
         self.scratch = graph.add(Scratch())
 
     def platform_of(self, stage: Stage) -> Platform:
-        """Return the platform of *stage*."""
+        """Return the platform of *stage*; one FROM scratch is for the image's, whatever it says."""
         if not stage.platform:
             return self._platform
         origin = stage.parsed.from_
         with location_of(self._file, origin.span).in_errors():
             try:
-                return Platform.parse(stage.platform)
+                platform = Platform.parse(stage.platform)
             except FormatError as error:
                 message = f"failed to parse platform {origin.platform}: {error.message}"
                 raise FormatError(message, hint=error.hint) from error
+        return self._platform if stage.base == SCRATCH else platform
 
     def base(self, stage: Stage, reference: str) -> ResolvedImage:
         """Resolve the image that *stage* is based on, once."""
@@ -65,12 +66,15 @@ class Images:
                     raise _invalid(reference, stage, error) from error
         return self._bases[stage.index]
 
-    def source(self, stage: Stage, reference: str, platform: Platform, location: Location) -> int:
-        """Return the vertex of an image that *stage* takes files from."""
+    def source(self, stage: Stage, reference: str, location: Location) -> int:
+        """Return the vertex of an image that *stage* takes files from.
+
+        It is for the platform of the image that is built, also in a stage for another one.
+        """
         if reference == SCRATCH:
             return self.scratch
-        key = (reference, platform)
-        if key not in self._vertices:
+        if reference not in self._vertices:
+            platform = self._platform
             try:
                 digest = self._resolve(stage, reference, platform).digest
             except OcitoolError as error:
@@ -79,8 +83,8 @@ class Images:
                     error.hint = "; ".join(filter(None, (no_stage, error.hint)))
                 raise
             vertex = SourceImage(reference=reference, platform=platform, digest=digest)
-            self._vertices[key] = self._graph.add(vertex, location)
-        return self._vertices[key]
+            self._vertices[reference] = self._graph.add(vertex, location)
+        return self._vertices[reference]
 
     def _resolve(self, stage: Stage, reference: str, platform: Platform) -> ResolvedImage:
         """Resolve an image that *stage* names; the hint of an error says which stage was meant."""

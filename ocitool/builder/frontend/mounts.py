@@ -71,17 +71,27 @@ def agent_socket(mounts: tuple[RunMount, ...]) -> dict[str, str]:
 
 def _cache(state: StageState, fields: MountFields, from_: str, source_of: SourceOf) -> CacheMount:
     target = _target(state, fields.target)
-    name = fields.id or posixpath.normpath(fields.target)
+    name = fields.id or _clean(fields.target)
     source, called = source_of(from_, target) if from_ else (None, "")
+    path, owner = _inside(fields.source), _owner(fields)
+    if path != "/":
+        if source is None:
+            raise FormatError(
+                f"RUN --mount=type=cache: source={fields.source} is not supported without from",
+                hint="leave source out, or say with from= where a new cache gets its files",
+            )
+        owner = {}  # as BuildKit: it is that of the directory
+    elif owner:
+        source, called = None, ""  # as BuildKit: a directory of that owner is an empty one
     return CacheMount(
         target=target,
         id=f"{state.scope.given.get(CACHE_NAMESPACE, '')}/{name}",
         sharing=cast(Sharing, fields.sharing or "shared"),
         readonly=fields.readonly,
         source=source,
-        path=_inside(fields.source),
+        path=path,
         source_name=called,
-        **_owner(fields),
+        **owner,
     )
 
 
@@ -109,8 +119,9 @@ def _ssh(state: StageState, fields: MountFields, number: int) -> SshMount:
 
 
 def _owner(fields: MountFields) -> dict[str, Any]:
-    """Return the owner and the mode, as far as they are given."""
-    given = {"mode": fields.mode, "uid": fields.uid, "gid": fields.gid}
+    """Return the owner and the mode, as far as they are given: of that the permissions alone."""
+    mode = None if fields.mode is None else fields.mode & 0o777
+    given = {"mode": mode, "uid": fields.uid, "gid": fields.gid}
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -126,4 +137,10 @@ def _target(state: StageState, text: str) -> str:
 
 def _inside(source: str) -> str:
     """Return *source* as a path that does not leave its root."""
-    return "/" + posixpath.normpath(f"/{source}").lstrip("/")
+    return _clean(f"/{source}")
+
+
+def _clean(path: str) -> str:
+    """Return *path* without dots and without doubled slashes, also at the beginning."""
+    clean = posixpath.normpath(path)
+    return f"/{clean.lstrip('/')}" if clean.startswith("/") else clean

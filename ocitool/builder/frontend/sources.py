@@ -26,9 +26,7 @@ class Sources:
             self._contexts[context] = self._graph.add(context)
         return self._contexts[context]
 
-    def copied(
-        self, stage: Stage, state: StageState, name: str | None, location: Location
-    ) -> tuple[int, str]:
+    def copied(self, stage: Stage, name: str | None, location: Location) -> tuple[int, str]:
         """Return the vertex that an instruction takes files from, and what messages call it.
 
         *name* is that of a stage, a context or an image; None is the build context.
@@ -36,11 +34,9 @@ class Sources:
         if name is None:
             return self.context(LocalContext()), ""
         error = f'cannot copy from stage "{name}", it needs to be defined before current stage'
-        return self._find(stage, state, name, location, f'{error} "{stage.name}"')
+        return self._find(stage, name, location, f'{error} "{stage.name}"')
 
-    def mounted(
-        self, stage: Stage, state: StageState, name: str, target: str, location: Location
-    ) -> tuple[int, str]:
+    def mounted(self, stage: Stage, name: str, target: str, location: Location) -> tuple[int, str]:
         """Return the vertex that is mounted to *target*, and what messages call it.
 
         *name* is as for `copied`, but that digits are the name of an image; ``""`` is the context.
@@ -51,11 +47,9 @@ class Sources:
             f'cannot mount from stage "{name}" to "{target}", stage needs to be defined before'
             " current command"
         )
-        return self._find(stage, state, name, location, error)
+        return self._find(stage, name, location, error)
 
-    def _find(
-        self, stage: Stage, state: StageState, name: str, location: Location, error: str
-    ) -> tuple[int, str]:
+    def _find(self, stage: Stage, name: str, location: Location, error: str) -> tuple[int, str]:
         source = stage.sources.get(name, name)
         if isinstance(source, int):
             if source > stage.index:
@@ -63,7 +57,7 @@ class Sources:
             return self._done[source].vertex, f"stage {name}"
         if isinstance(source, LocalContext):
             return self.context(source), ""
-        return self._images.source(stage, source, state.platform, location), source
+        return self._images.source(stage, source, location), source
 
     def base(self, context: LocalContext, state: StageState, location: Location, name: str) -> int:
         """Return the vertex of a file system that has the files of *context* and no others."""

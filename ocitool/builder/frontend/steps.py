@@ -134,7 +134,7 @@ def copy(
 def _texts(state: StageState, instruction: do.Copy | do.Add) -> dict[str, bytes]:
     texts = {}
     for heredoc in instruction.heredocs:
-        text = state.expand_document(heredoc.content) if heredoc.expand else heredoc.content
+        text = state.expand_document(heredoc.text) if heredoc.expand else heredoc.text
         texts[heredoc.name] = text.encode("utf-8", "surrogateescape")
     return texts
 

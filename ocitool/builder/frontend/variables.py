@@ -19,12 +19,14 @@ from ocitool.oci.timestamps import parse_epoch
 
 #: The build argument with the latest time of anything new, in seconds since the epoch.
 EPOCH: Final = "SOURCE_DATE_EPOCH"
-#: In its place: the time of the build context, if that is fetched.
+#: The build argument with the host name that a RUN sees.
+HOSTNAME_ARG: Final = "BUILDKIT_SANDBOX_HOSTNAME"
+#: In the place of SOURCE_DATE_EPOCH: the time of the build context, if that is fetched.
 CONTEXT: Final = "context"
 
-_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-#: May be given without an ARG, reach every RUN, and leave no trace in the history or the cache.
-PREDEFINED: Final = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))
+#: May be given without an ARG, in any case, reach every RUN, and leave no trace in the history or
+#: the cache.
+PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
 def source_date_epoch(
@@ -135,6 +137,14 @@ class Scope:
         return dict(self._values)
 
     def proxies(self) -> dict[str, str]:
-        """Return the predefined arguments that were given, each in upper and in lower case."""
-        given = {name: value for name, value in self.given.items() if name in PREDEFINED}
-        return {**{name.swapcase(): value for name, value in given.items()}, **given}
+        """Return the proxies that were given, each under both of its names."""
+        found = {}
+        for given in sorted(self.given):  # of two spellings of one name the last counts
+            if given.upper() in PROXIES:
+                found[given.upper()] = self.given[given]
+        return {
+            spelling: value
+            for name, value in found.items()
+            if value
+            for spelling in (name, name.lower())
+        }

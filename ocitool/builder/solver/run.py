@@ -32,7 +32,7 @@ from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
 _KEPT: Final = 20  # lines of output that an error shows
 _NOT_FOUND: Final = 127  # the exit code of a shell that finds no program
 _SHOWN: Final = 100  # characters of a command in a message
-_HOSTNAME: Final = "buildkitsandbox"  # what Dockerfiles have come to expect
+HOSTNAME: Final = "buildkitsandbox"  # what Dockerfiles have come to expect
 
 
 def run(context: StepContext, step: Run, inputs: Inputs) -> Layer:
@@ -88,16 +88,17 @@ def sandbox_for(
         rootfs=rootfs,
         mounts=mounts,
         args=step.args,
-        env=environment({**step.secret_env, **step.env, **env}),
+        env=environment({**step.env, **step.secret_env, **env}),
         cwd=step.cwd,
+        own_cwd=True,
         user=step.user,
-        hostname=_HOSTNAME,
+        hostname=around.hostname or HOSTNAME,
         network=around.network,
         hosts=around.hosts,
         dns=around.dns,
         dns_search=around.dns_search,
         dns_options=around.dns_options,
-        image_files=around.image_files,
+        image_files=(*around.image_files, "/etc/hostname"),  # as BuildKit, which mounts none
         shm_size=around.shm_size,
         rlimits=around.rlimits,
         resources=around.resources,

@@ -41,7 +41,8 @@ surroundings = all_of(
     click.option("--dns-option", "dns_options", multiple=True, metavar="OPTION",
                  callback=comma_separated, help="Option of /etc/resolv.conf in RUN, as ndots:2"),
     click.option("--no-hosts", is_flag=True, help="Keep the image's /etc/hosts in RUN"),
-    click.option("--no-hostname", is_flag=True, help="Keep the image's /etc/hostname in RUN"),
+    click.option("--no-hostname", is_flag=True,
+                 help="Accepted: RUN always has the image's /etc/hostname"),
     click.option("-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:OPTIONS]",
                  help="Bind mount a file or directory of the host in each RUN; options are ro, O, z"
                       " and Z"),

@@ -72,6 +72,7 @@ def make_plan(sandbox: Sandbox, network_helper: Sequence[str] = ()) -> Plan:
         args=[os.fsencode(arg) for arg in sandbox.args],
         env=_environment(sandbox.env),
         cwd=sandbox.cwd,
+        own_cwd=sandbox.own_cwd,
         user=sandbox.user,
         groups=list(sandbox.groups),
         hostname=sandbox.hostname,

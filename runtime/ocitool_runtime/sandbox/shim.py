@@ -28,6 +28,7 @@ from ocitool_runtime.sandbox.rootfs.devices import Devices, Terminal
 from ocitool_runtime.sandbox.rootfs.fuse import FuseServers
 from ocitool_runtime.sandbox.rootfs.image_mounts import SharedMounts
 from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
+from ocitool_runtime.sandbox.rootfs.working_directory import make_for_user
 from ocitool_runtime.sandbox.supervisor import Supervisor, tell
 
 TYPE_CHECKING = False
@@ -238,6 +239,9 @@ def _furnish(
             terminal = devices.open_terminal(*plan["terminal_size"])
     with step("make /sys"):
         rootfs.mount_sys()
+    if plan["own_cwd"]:
+        with step("make the working directory"):
+            make_for_user(rootfs.points, plan)
     with step("mount volumes"):
         rootfs.mount_files()
         rootfs.mount_volumes()

@@ -61,7 +61,12 @@ def test_platform_args_must_be_declared(project):
         "\nENV B=$TARGETARCH C=$TARGETPLATFORM D=$TARGETSTAGE",
     )  # fmt: skip
     assert env["A"] == "[]" and env["B"] == here.architecture
-    assert env["C"] == str(here) and env["D"] == "default"
+    assert env["C"] == str(here) and env["D"] == "s"
+    unnamed = "FROM scratch\nARG TARGETSTAGE\nENV A=$TARGETSTAGE"
+    assert environment(project, unnamed)["A"] == "default"
+    text = f"{unnamed.replace('scratch', 'scratch AS one')}\nFROM one AS Two"
+    assert environment(project, text)["A"] == "two"
+    assert environment(project, text, target="ONE")["A"] == "ONE"
     text = "FROM scratch\nARG BUILDOS\nENV A=$BUILDOS"
     assert environment(project, text, build_args={"BUILDOS": "mine"})["A"] == "mine"
 

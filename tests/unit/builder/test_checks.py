@@ -161,8 +161,8 @@ CASES = [
       "LABEL a=b"), []),
     ("InvalidDefinitionDescription", ("# nothing", "ARG a", "# b", "FROM scratch AS a"), []),
     ("ExposeProtoCasing", ("FROM scratch", "ENV P=90/Udp", "EXPOSE 80/TCP $P 70/udp"),
-     [(3, "Defined protocol '80/TCP' in EXPOSE instruction should be lowercase"),
-      (3, "Defined protocol '90/Udp' in EXPOSE instruction should be lowercase")]),
+     [(3, "Defined protocol '90/Udp' in EXPOSE instruction should be lowercase"),
+      (3, "Defined protocol '80/TCP' in EXPOSE instruction should be lowercase")]),
     ("ExposeProtoCasing", ("FROM scratch", "expose 80/tcp 1-3 5/sctp"), []),
     ("ExposeInvalidFormat", ("FROM scratch", "EXPOSE 127.0.0.1:80:81 8080:82/udp"),
      [(2, f"EXPOSE instruction should not define an IP address or host-port mapping, found {port}")

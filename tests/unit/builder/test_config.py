@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ocitool.errors import DockerfileError, OcitoolError
+from ocitool.oci.platform import this_platform
 from tests.unit.builder.conftest import BuildFixture
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -28,6 +29,14 @@ def test_labels_given_override_those_of_the_dockerfile(project):
     assert plain.digest != built.digest
 
 
+@pytest.mark.parametrize(
+    ("written", "directory"), [("/a/../b/", "/b"), ("app", "/app"), ("//x", "/x")]
+)
+def test_the_directory_of_a_base_is_absolute(project, written, directory):
+    project.image("base:1", config={"WorkingDir": written})
+    assert config(project, base="base:1")["WorkingDir"] == directory
+
+
 def test_a_bases_own_path_stays(project):
     project.image("base:1", config={"Env": ["PATH=/mine", "A=1"]})
     assert config(project, base="base:1")["Env"] == ["PATH=/mine", "A=1"]
@@ -47,8 +56,19 @@ def test_from_takes_global_args(project):
 
 
 def test_platform_of_from(project):
-    built = project.build("FROM --platform=linux/arm64 scratch")
-    assert (built.document["os"], built.document["architecture"]) == ("linux", "arm64")
+    project.image("base:1", {"f": ""})
+    other = next(name for name in ("arm64", "amd64") if name != this_platform().architecture)
+
+    def architecture(*lines: str, **options) -> str:
+        return project.build("\n".join(lines), **options).document["architecture"]
+
+    # An image is for its base's platform, unless one was asked for; scratch has none of its own.
+    here = this_platform().architecture
+    assert architecture(f"FROM --platform=linux/{other} scratch") == here
+    assert architecture("FROM base:1", platform=f"linux/{here}") == here
+    asked = (f"FROM --platform=linux/{here} base:1", "LABEL a=b")
+    assert architecture(*asked) == here
+    assert architecture(*asked, platform=f"linux/{other}") == other
     with pytest.raises(DockerfileError) as caught:
         project.build("FROM --platform=a/b/c/d/e scratch")
     assert caught.value.line == 1
@@ -57,7 +77,7 @@ def test_platform_of_from(project):
 def test_everything_else(project):
     fields = config(
         project,
-        "LABEL a=1 b='two words'",
+        "LABEL a=1 $NONE=z b='two words'",
         "LABEL a=2",
         "EXPOSE 80 53/UDP 8000-8002/tcp",
         'VOLUME ["/a b"]',
@@ -69,7 +89,7 @@ def test_everything_else(project):
         'ENTRYPOINT ["run", "it"]',
         "CMD with $A",
     )
-    assert fields["Labels"] == {"a": "2", "b": "two words"}
+    assert fields["Labels"] == {"": "z", "a": "2", "b": "two words"}
     assert sorted(fields["ExposedPorts"]) == [
         "53/udp",
         "80/tcp",
@@ -96,6 +116,9 @@ def test_everything_else(project):
     [
         ("EXPOSE 1-", "invalid containerPort"),
         ("EXPOSE $P", "invalid containerPort"),
+        ("EXPOSE 8000-8001:90-92", "invalid ranges specified for container and host Ports"),
+        ("EXPOSE host:80:80", "invalid IP address: host"),
+        ("STOPSIGNAL -0", "invalid signal"),
         ("STOPSIGNAL $P", "invalid signal"),
         ("VOLUME $NONE", "can not be an empty string"),
         ("ENV $NONE=1", "names can not be blank"),

@@ -55,6 +55,7 @@ def test_a_target_that_is_left_out_is_the_working_directory():
 
 def test_defaults_of_a_cache():
     assert mount("type=cache,target=/c/")[0] == CacheMount(target="/c", id="//c")
+    assert mount("type=cache,target=//c")[0] == CacheMount(target="/c", id="//c")
     assert mount("type=cache,target=c/./d")[0] == CacheMount(target="/c/d", id="/c/d")
     found = mount("type=cache,target=/c,id=i,ro,mode=700,uid=1,sharing=locked")[0]
     given = {"mode": 0o700, "uid": 1, "sharing": "locked", "readonly": True}

@@ -64,7 +64,7 @@ def recorded(*lines):
         ("ONBUILD RUN a \\\n  # why\n  && b", "RUN a   && b"),
         ('ONBUILD CMD ["a",  "b"]', 'CMD ["a",  "b"]'),
         ("ONBUILD RUN <<S\necho a\nb\nS", "RUN <<S\necho a\nb\nS"),
-        ("ONBUILD RUN <<-'S'\n\ta\n\tS", "RUN <<-'S'\na\nS"),
+        ("ONBUILD RUN <<-'S'\n\ta\n\tS", "RUN <<-'S'\n\ta\nS"),
         ("ONBUILD COPY <<E <<F /e/\n1\nE\n2\nF", "COPY <<E <<F /e/\n1\nE\n2\nF"),
         ('ONBUILD RUN ["cat", "<<E"]', 'RUN ["cat", "<<E"]'),
         ("ONBUILD ENV", "ENV"),

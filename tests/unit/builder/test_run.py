@@ -62,6 +62,41 @@ def test_predefined_proxies_reach_it_and_leave_no_trace(tools):
     assert declared.read("seen") == "[http://other]\n"
 
 
+def test_a_proxy_has_both_of_its_names_and_is_before_env(tools):
+    given = {"HTTP_PROXY": "h", "Ftp_Proxy": "f", "no_proxy": "", "all_proxy": "a", "X_PROXY": "x"}
+    built = run(tools, "ENV http_proxy=e no_proxy=e", "RUN env", build_args=given)
+    found = sorted(line for line in built.output.splitlines() if "proxy" in line.lower())
+    assert found == [
+        "ALL_PROXY=a", "FTP_PROXY=f", "HTTP_PROXY=h",
+        "all_proxy=a", "ftp_proxy=f", "http_proxy=h", "no_proxy=e",
+    ]  # fmt: skip
+    assert "http_proxy=e" in built.config["Env"]
+    assert built.warnings == ("one or more build args were not consumed: X_PROXY",)
+
+
+def test_the_host_name_may_be_given(tools):
+    args = {"BUILDKIT_SANDBOX_HOSTNAME": "box"}
+    lines = "RUN cat /proc/sys/kernel/hostname; echo kept > /etc/hostname"
+    built = run(tools, lines, build_args=args)
+    assert built.output == "box\n" and built.warnings == ()
+    assert built.read("etc/hostname") == "kept\n"
+    assert run(tools, lines, build_args=args).executed == []
+    assert run(tools, lines, build_args={"BUILDKIT_SANDBOX_HOSTNAME": "other"}).executed != []
+
+
+def test_a_working_directory_that_is_missing_is_made_for_the_user(tools):
+    built = run(
+        tools,
+        "WORKDIR /w/deep",
+        "RUN cd / && rm -r /w",
+        "USER 5:6",
+        "RUN --mount=type=tmpfs,target=in pwd > f",
+    )
+    assert [name for name in built.names() if name.startswith("w")] == ["w", "w/deep", "w/deep/f"]
+    made = (each for each in built.layers[-1] if each.name.startswith("w"))
+    assert {(each.uid, each.gid) for each in made} == {(5, 6)}
+
+
 def test_only_what_changed_is_in_the_layer(tools):
     built = run(
         tools,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.errors import BuildError, SandboxError, StepFailed
+from ocitool.errors import BuildError, DockerfileError, SandboxError, StepFailed
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.unreferenced import unreferenced_data
 from ocitool.store.maintenance.usage import usage
@@ -194,6 +194,11 @@ def test_a_new_cache_begins_with_a_source(tools):
     assert len(left(tools)) == 1
 
 
+def test_a_cache_with_a_source_of_nothing_is_refused(tools):
+    with pytest.raises(DockerfileError, match="source=s is not supported without from"):
+        run(tools, "RUN --mount=type=cache,target=/c,source=s true")
+
+
 def test_an_id_is_no_path(tools):
     run(tools, "RUN --mount=type=cache,target=/c,id=../../../x touch /c/f")
     assert not os.path.exists(f"{tools.store.layout.root}/../x")
@@ -262,11 +267,13 @@ def test_a_cache_that_begins_otherwise_is_another_one(tools):
     assert [ids("id=a"), ids("id=a,uid=3"), ids("id=a,mode=700"), ids(f"id=a,{seed}")] == [
         *("", "", "", "f "),
     ]
-    assert [ids("id=a,mode=0755,uid=0"), ids("id=a,uid=3,gid=0"), ids("mode=0700,id=a")] == [
-        *("0 ", "0 ", "0 "),
+    assert [ids("id=a"), ids("id=a,mode=700,uid=0"), ids("mode=01700,id=a")] == [
+        *("0 ", "0 ", "0 1 "),  # the permissions of a mode count
     ]
+    # An owner that is given is another one than none; an own one does not count beside a source.
+    assert [ids("id=a,gid=0"), ids("id=a,mode=0755"), ids("id=b,from=s,uid=0")] == ["", "0 ", ""]
     assert [ids(f"id=a,{seed}"), ids(f"id=a,{seed}", "2"), ids(f"id=a,{seed},uid=1")] == [
-        *("1 f ", "f ", "f "),
+        *("1 f ", "f ", "1 2 f "),
     ]
 
 

@@ -14,8 +14,8 @@ from ocitool.builder.dockerfile.expansion.limit import WordError
 class Heredoc:
     """A file whose content stands in the Dockerfile itself.
 
-    ``content`` ends with a newline unless it is empty, and with ``strip_tabs`` (``<<-``) has lost
-    the tabs at the beginning of its lines.  ``expand`` is False if any part of the name was
+    ``content`` ends with a newline unless it is empty.  With ``strip_tabs`` (``<<-``) the file has
+    lost the tabs at the beginning of its lines.  ``expand`` is False if any part of the name was
     quoted; it is meant for COPY and ADD, RUN leaves variables to its shell.
     """
 
@@ -23,6 +23,11 @@ class Heredoc:
     content: str
     expand: bool
     strip_tabs: bool
+
+    @property
+    def text(self) -> str:
+        """What the file holds."""
+        return _TABS.sub("", self.content) if self.strip_tabs else self.content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +44,6 @@ class Opening:
 
     def closed(self, content: str) -> Heredoc:
         """Return the heredoc with the lines that were read."""
-        if self.strip_tabs:
-            content = _TABS.sub("", content)
         return Heredoc(
             name=self.name, content=content, expand=self.expand, strip_tabs=self.strip_tabs
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import time
 from contextlib import AbstractContextManager, ExitStack
-from typing import Final
 
 from ocitool.builder.mounts import CacheMount
 from ocitool.builder.solver.mounts.making import Made, Making
@@ -18,8 +17,6 @@ from ocitool.errors import BuildError
 from ocitool.layer.entry import Entry, Kind
 from ocitool.store.plain_trees import PlainTrees, cache_name
 from ocitool_runtime.spec import Mount
-
-_MODE: Final = 0o755  # of a new cache
 
 
 def cache(making: Making, mount: CacheMount) -> Made:
@@ -70,11 +67,16 @@ def _identity(mount: CacheMount, source: MountSource | None) -> str:
 
     So users with caches of one ID, or of one target, do not get each other's directories.
     """
+    owner = (mount.mode, mount.uid, mount.gid)
     if source is not None:
-        begins = repr((mount.mode, mount.uid, mount.gid, source.content))
-        return f"{mount.id}\0{begins}"
-    mode, uid, gid = _MODE if mount.mode is None else mount.mode, mount.uid or 0, mount.gid or 0
-    return mount.id if (mode, uid, gid) == (_MODE, 0, 0) else f"{mount.id}\0{mode:o} {uid}:{gid}"
+        return f"{mount.id}\0{list(source.content)!r}"
+    if owner == (None, None, None):
+        return mount.id
+    return f"{mount.id}\0{_mode(mount):o} {mount.uid or 0}:{mount.gid or 0}"
+
+
+def _mode(mount: CacheMount) -> int:
+    return 0o755 if mount.mode is None else mount.mode
 
 
 def _held(
@@ -92,19 +94,13 @@ def _held(
 
 def _write(mount: CacheMount, source: MountSource | None, sink: Sink) -> None:
     """Write what a new cache begins with."""
-    new = Entry("", Kind.DIRECTORY, _MODE, mtime=time.time_ns())
-    root = new if source is None else source.root()
-    root = root._replace(
-        mode=root.mode if mount.mode is None else mount.mode,
-        uid=root.uid if mount.uid is None else mount.uid,
-        gid=root.gid if mount.gid is None else mount.gid,
-    )
     if source is None:
-        write_root(root, sink)
+        new = Entry("", Kind.DIRECTORY, _mode(mount), mtime=time.time_ns())
+        write_root(new._replace(uid=mount.uid or 0, gid=mount.gid or 0), sink)
         return
     if not source.item().is_directory:
         raise BuildError(
             f'"{mount.path}" is not a directory, and a cache can begin with a directory alone',
             hint="name the directory as source",
         )
-    write_source(source, root, sink)
+    write_source(source, source.root(), sink)

@@ -23,6 +23,7 @@ from ocitool_runtime.sandbox.chroot.tree import Tree
 from ocitool_runtime.sandbox.notify import seccomp_notify
 from ocitool_runtime.sandbox.rootfs import memory_files
 from ocitool_runtime.sandbox.rootfs.devices import Terminal
+from ocitool_runtime.sandbox.rootfs.working_directory import make_for_user
 from ocitool_runtime.sandbox.supervisor import Supervisor, tell
 
 TYPE_CHECKING = False
@@ -74,6 +75,8 @@ def _run(control: _socket.socket, plan: Plan, tree: Tree, proc: int) -> Message:
         proc_directory = tree.directory("proc")
         contents.fill_proc(proc_directory)
         contents.fill_sys(tree.directory("sys"))
+        if plan["own_cwd"]:
+            make_for_user(tree.points, plan)
         tree.files(plan["files"])
     with step("mount volumes"):
         tree.close_off(proc_directory)

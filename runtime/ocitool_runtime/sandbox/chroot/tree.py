@@ -50,7 +50,7 @@ class Tree:
         self._kept = os.open(self._keep, _DIRECTORY)
         self._replacements: list[_Replacement] = []
         self._made: list[tuple[str, os.stat_result]] = []
-        self._points = MountPoints(self.fd, mounting=False)
+        self.points = MountPoints(self.fd, mounting=False)
         self._secret: list[int] = []
         self._moved: dict[str, str] = {}  # targets by their sources
 
@@ -73,11 +73,11 @@ class Tree:
 
     def close_off(self, directory: int) -> None:
         """Refuse to `place` anything in the open *directory*."""
-        self._points.close_off(directory)
+        self.points.close_off(directory)
 
     def make_directory(self, path: str) -> None:
         """Make a directory that stays, unless it is there."""
-        found = self._points.open(path, directory=True, keep=True)
+        found = self.points.open(path, directory=True, keep=True)
         directory = stat.S_ISDIR(os.stat(found).st_mode)
         os.close(found)
         if not directory:
@@ -89,7 +89,7 @@ class Tree:
         Unlike a mount it can be moved and linked: then what is left is empty.
         """
         path, _, name = plan["target"].rstrip("/").rpartition("/")
-        found = self._points.open(path, directory=True)
+        found = self.points.open(path, directory=True)
         parent = os.open(".", _DIRECTORY, dir_fd=found)
         os.close(found)
         with _TimesKept(parent):
@@ -105,7 +105,7 @@ class Tree:
         What is there already, for another target, gets a link.
         """
         path, _, name = plan["target"].rstrip("/").rpartition("/")
-        found = self._points.open(path, directory=True)
+        found = self.points.open(path, directory=True)
         parent = os.open(".", _DIRECTORY, dir_fd=found)
         os.close(found)
         source = plan["source"]
@@ -130,7 +130,7 @@ class Tree:
                 _remove(each.parent, each.name)
                 if each.kept:
                     self._move_back(each)
-        self._points.clean()
+        self.points.clean()
         for name, made in self._made:
             with _TimesKept(self.fd):
                 try:

@@ -104,6 +104,17 @@ class MountPoints:
             for fd in stack:
                 os.close(fd)
 
+    def make(self, path: str) -> list[tuple[int, str]]:
+        """Make the directories of *path* that are missing, to stay; return where each is.
+
+        These are open directories and names in them, outermost first; raises as `open`.
+        """
+        before = len(self._made)
+        os.close(self.open(path, directory=True))
+        made = self._made[before:]
+        del self._made[before:]
+        return [(each.parent, each.name) for each in made]
+
     def _walk_named(self, stack: list[int], path: str, *, directory: bool) -> None:
         try:
             self._walk(stack, path, directory=directory)

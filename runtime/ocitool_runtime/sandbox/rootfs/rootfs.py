@@ -15,6 +15,7 @@ from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.files import write_all
 from ocitool_runtime.sandbox.rootfs import memory_files, mounts
 from ocitool_runtime.sandbox.rootfs.mountpoints import MountPoints
+from ocitool_runtime.sandbox.rootfs.working_directory import IMPOSSIBLE
 from ocitool_runtime.sandbox.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
 
 TYPE_CHECKING = False
@@ -171,8 +172,7 @@ class Rootfs:
         try:
             os.close(self.points.open(self._plan["cwd"], directory=True, keep=True))
         except OSError as error:
-            # Into /proc, through a file, on a read-only image: chdir(2) will fail with the reason.
-            if error.errno not in (errno.EXDEV, errno.ENOTDIR, errno.EROFS):
+            if error.errno not in IMPOSSIBLE:
                 raise
 
     def make_read_only(self) -> None:

@@ -76,7 +76,7 @@ def test_fields_of_a_mount(text: str, fields: dict[str, Any]) -> None:
         ("gid=1,type=tmpfs", 'gid not allowed for "tmpfs" type mounts'),
         ("type=cache,mode=8", "invalid value 8 for mode"),
         ("type=cache,mode=0o7", "invalid value 0o7 for mode"),
-        ("type=cache,mode=10000", "invalid value 10000 for mode"),
+        ("type=cache,mode=40000000000", "invalid value 40000000000 for mode"),
         ("type=cache,uid=-1", "invalid value -1 for uid"),
         ("type=cache,gid=4294967296", "invalid value 4294967296 for gid"),
         ("size=1,type=tmpfs", "unexpected key 'size' for mount type 'bind'"),

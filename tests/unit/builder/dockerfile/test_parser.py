@@ -211,7 +211,7 @@ def test_whole_lines_and_lists() -> None:
     assert isinstance(only("user x"), User)
     assert only("VOLUME /a  $b").paths == ("/a", "$b")
     assert isinstance(only('VOLUME ["/a b"]'), Volume)
-    assert only("EXPOSE 80 $ports").ports == ("80", "$ports")
+    assert only("EXPOSE 80 $ports 443").ports == ("$ports", "443", "80")
     assert only("RUN --network=none a").network == "none"
 
 
@@ -235,7 +235,7 @@ def test_a_heredoc_alone_is_a_script(opening: str, expand: bool, content: str) -
     end = "\t\tEOF" if "-" in opening else "EOF"
     run = only(f"RUN {opening}\n{HEREDOC}{end}")
     (heredoc,) = run.heredocs
-    assert (heredoc.name, heredoc.expand, heredoc.content) == ("EOF", expand, content)
+    assert (heredoc.name, heredoc.expand, heredoc.text) == ("EOF", expand, content)
     assert (run.command.args, run.command.shell) == ((content,), True)
     assert (run.span.first, run.span.last, run.span.text) == (2, 6, f"RUN {opening}")
 
@@ -243,7 +243,7 @@ def test_a_heredoc_alone_is_a_script(opening: str, expand: bool, content: str) -
 def test_heredocs_among_other_words_stay_in_the_text() -> None:
     run = only("RUN cat <<A <<-B && \\\n  x\na\nA\n\tb\n\tB\n")
     assert run.heredocs == ()
-    assert run.command.args == ("cat <<A <<-B &&   x\na\nA\nb\nB",)
+    assert run.command.args == ("cat <<A <<-B &&   x\na\nA\n\tb\nB",)
 
 
 @pytest.mark.parametrize(

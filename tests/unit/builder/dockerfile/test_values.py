@@ -40,13 +40,16 @@ def test_what_is_no_port(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["SIGTERM", "term", "SigInt", "9", "64", "65", "999", "RTMIN+15", "SIGRTMAX-14"]
+    "text",
+    ["SIGTERM", "term", "SigInt", "9", "64", "65", "999", "-1", "+9", "RTMIN+15", "SIGRTMAX-14"],
 )
 def test_signals_stay_as_they_are_written(text: str) -> None:
     assert parse_stop_signal(text) == text
 
 
-@pytest.mark.parametrize("text", ["", "0", "00", "9" * 10, "-1", "SIGFOO", "RTMIN+16", "9 "])
+@pytest.mark.parametrize(
+    "text", ["", "0", "00", "9" * 10, "-0", "- 1", "--1", "SIGFOO", "RTMIN+16", "9 "]
+)
 def test_what_is_no_signal(text: str) -> None:
     with pytest.raises(FormatError, match="invalid signal"):
         parse_stop_signal(text)
