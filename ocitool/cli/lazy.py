@@ -42,12 +42,26 @@ def _options_refused_with_reason() -> Iterator[None]:
     except click.NoSuchOption as error:
         name = error.ctx.command.name if error.ctx is not None else None
         why = OPTIONS.get(name or "", {}).get(error.option_name)
-        if why is None:
+        text = f"{error.option_name} is not supported: {why}" if why else _misplaced(error)
+        if not text:
             vars(error)["possibilities"] = _shown(error)
             raise
         with usage_errors(error.exit_code):
-            text = f"{error.option_name} is not supported: {why}"
             raise click.UsageError(text, error.ctx) from None
+
+
+def _misplaced(error: click.NoSuchOption) -> str:
+    """Say where an option stands that is not the command's, but one for all commands."""
+    if error.ctx is None:
+        return ""
+    root = error.ctx.find_root()
+    for each in root.command.params:
+        if isinstance(each, click.Option) and error.option_name in each.opts and not each.hidden:
+            value = "" if each.is_flag else f" {each.make_metavar(root)}"
+            behind = error.ctx.command_path.removeprefix(f"{root.command_path} ")
+            usage = f"{root.command_path} {error.option_name}{value} {behind}"
+            return f"{error.option_name} stands before the command: {usage}"
+    return ""
 
 
 def _shown(error: click.NoSuchOption) -> list[str]:

@@ -179,6 +179,7 @@ def test_build_prints_ids_and_writes_them(cli, tmp_path):
     [
         (("imags",), "No such command 'imags'. Did you mean 'images'?"),
         (("build", "--wrong", "."), "No such option '--wrong'"),
+        (("--root", "r", "system", "df", "--root=r"), "ocitool --root DIR system df"),
         (("build", "--progress", "loud", "."), "'loud' is not one of"),
         (("system", "wrong"), "No such command 'wrong'"),
     ],

@@ -45,6 +45,14 @@ def test_standard_output_has_the_archive_and_nothing_else(store_root, context):
     assert done.stderr == b""
 
 
+def test_a_build_that_is_cached_has_nothing_to_do_but_to_write(run_cli, store_root, context):
+    run_cli("build", context, root=store_root).ok()
+    again = run_cli("build", context, root=store_root).ok()
+    assert again.stdout.startswith("Nothing to do: all 2 steps were cached.\nImage ")
+    written = run_cli("build", "-o", "out", context, root=store_root, cwd=context.parent).ok()
+    assert written.stdout == "All 2 steps were cached.\nWrote out\n"
+
+
 def test_a_terminal_gets_no_archive(store_root, context, screen):
     line = [sys.executable, "-m", "ocitool", "--root", store_root, "build", "-o", "-", context]
     done = subprocess.run(

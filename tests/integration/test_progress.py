@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.fixtures.programs import python_environment
 
 #: The step's name does not have the word that it prints.
@@ -62,6 +64,20 @@ def test_json_is_all_that_a_failing_build_prints(run_cli, tools_store, container
     assert [event["type"] for event in found[-2:]] == ["step_erred", "error"]
     assert found[-1]["message"].startswith("Dockerfile:2: process ")
     assert found[-1]["exit_code"] == 3
+
+
+@pytest.mark.parametrize(
+    "line", ["COPY none /", "ADD http://127.0.0.1:1/x /", "RUN --mount=source=none,target=/x true"]
+)
+def test_a_step_without_its_files_is_shown_as_the_one_that_failed(
+    run_cli, store_root, tmp_path, line
+):
+    (tmp_path / "Dockerfile").write_text(f"FROM scratch\n{line}\n")
+    done = run_cli("build", "--progress=json", ".", root=store_root, cwd=tmp_path)
+    started, erred, error = events(done)
+    assert started["type"] == "step_started" and started["name"] == f"[stage-0 1/1] {line}"
+    assert (erred["type"], erred["step"]) == ("step_erred", started["step"])
+    assert error["message"] == f"Dockerfile:2: {erred['message']}"
 
 
 def test_json_is_all_that_other_failures_print(run_cli, store_root, tmp_path):

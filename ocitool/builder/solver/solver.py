@@ -142,14 +142,14 @@ class Solver:
         return layers
 
     def _step(self, number: int, vertex: Step) -> tuple[Layer, ...]:
-        inputs = self._inputs(vertex)
-        if isinstance(vertex, Copy):
-            self._warn_of_one_name(number, vertex.dest, inputs)
-            self._warn_of_exclude(number, vertex, inputs)
-        mounted = [None if each is None else each.content for each in inputs.mounted]
-        key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents, mounted)
         cache = self._empty_cache if number in self._definition.uncached else self._cache
         with self._shown(number) as step:
+            inputs = self._inputs(vertex)  # what is not there, or cannot be fetched, fails the step
+            if isinstance(vertex, Copy):
+                self._warn_of_one_name(number, vertex.dest, inputs)
+                self._warn_of_exclude(number, vertex, inputs)
+            mounted = [None if each is None else each.content for each in inputs.mounted]
+            key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents, mounted)
             record = cache.get(key)
             step.cached = record is not None
             if record is None:

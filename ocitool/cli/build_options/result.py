@@ -89,14 +89,21 @@ def write_result(result: BuildResult, *, quiet: bool) -> None:
 def write_summary(result: BuildResult, stream: TextIO) -> None:
     """Print what was built, and what became of it."""
     if 0 < result.steps == result.cached:
-        steps = f"all {result.steps} steps were" if result.steps > 1 else "the only step was"
-        write_line(f"Nothing to do: {steps} cached.", stream)
+        write_line(_cached(result), stream)
     if _has_image(result):
         write_line(f"Image {result.image_id}", stream)
         write_line(f"Digest {result.digest}", stream)
     for each in result.exports:
         for line in _lines(each):
             write_line(line, stream)
+
+
+def _cached(result: BuildResult) -> str:
+    """Say that all steps were cached; there is more to do where files are written, or pushed."""
+    steps = f"all {result.steps} steps were" if result.steps > 1 else "the only step was"
+    if all(each.action == "stored" for each in result.exports):
+        return f"Nothing to do: {steps} cached."
+    return f"{steps[0].upper()}{steps[1:]} cached."
 
 
 def _lines(done: Exported) -> Iterator[str]:

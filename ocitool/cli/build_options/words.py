@@ -38,7 +38,10 @@ def split_fields(word: str, option: str, keys: Collection[str]) -> dict[str, str
         key, equals, value = field.partition("=")
         key = key.strip().lower()
         if not equals:
-            raise click.UsageError(f"invalid {option}: field {len(found) + 1} is not KEY=VALUE")
+            raise click.UsageError(
+                f"invalid {option}: field {len(found) + 1} is not KEY=VALUE, with a key of"
+                f" {', '.join(keys)}"
+            )
         if key not in keys:
             raise click.UsageError(
                 f"invalid {option}: unexpected key {key!r}, expected one of {', '.join(keys)}"

@@ -73,11 +73,10 @@ def _check(sandbox: Sandbox) -> None:
     if others or first.type != "bind" or "ro" in first.options or sandbox.readonly:
         raise SandboxError(
             "isolation by chroot needs a root directory that is writable and not mounted",
-            where="rootfs",
             hint="use --driver vfs, and a root file system that is not read-only",
         )
     if os.path.realpath(first.source) == "/":  # its /dev would be moved aside for all programs
-        raise SandboxError("the root directory of this machine cannot be a chroot", where="rootfs")
+        raise SandboxError("the root directory of this machine cannot be a chroot")
     for mount in sandbox.mounts:
         if mount.type in ("file", "socket", "volume") or mount.movable:
             continue  # which are made in the tree, or moved there
@@ -93,33 +92,32 @@ def _check(sandbox: Sandbox) -> None:
     if sandbox.network not in (Network.DEFAULT, Network.HOST):
         raise SandboxError(
             f"isolation by chroot does not support network '{sandbox.network}'",
-            where="network",
             hint="use --network host, or --isolation namespaces",
         )
     if sandbox.hostname_needed:
         raise SandboxError(
-            "isolation by chroot does not support a host name", where="hostname",
+            "isolation by chroot does not support a host name",
             hint="use --isolation namespaces",
-        )  # fmt: skip
+        )
     if sandbox.shm_size != SHM_SIZE:
         raise SandboxError(
-            "isolation by chroot does not support a size of /dev/shm", where="shm_size",
+            "isolation by chroot does not support a size of /dev/shm",
             hint="use --isolation namespaces",
-        )  # fmt: skip
+        )
     if sandbox.devices:
         raise SandboxError(
-            "isolation by chroot does not support devices", where="devices",
+            "isolation by chroot does not support devices",
             hint="use --isolation namespaces",
-        )  # fmt: skip
+        )
     if sandbox.resources != Resources():
         raise SandboxError(
-            "isolation by chroot does not support limits of resources", where="resources",
+            "isolation by chroot does not support limits of resources",
             hint="limit this process itself, or use --isolation namespaces",
-        )  # fmt: skip
+        )
     if not sandbox.seccomp:
         raise SandboxError(
-            "isolation by chroot needs the seccomp filter", where="seccomp",
+            "isolation by chroot does not work without the seccomp filter",
             hint="use --isolation namespaces",
-        )  # fmt: skip
+        )
     if sandbox.uid_maps or sandbox.gid_maps:
-        raise SandboxError("isolation by chroot has no user namespace", where="uid_maps")
+        raise SandboxError("isolation by chroot has no user namespace")

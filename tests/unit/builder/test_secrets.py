@@ -90,7 +90,7 @@ def test_a_pipe_is_read_to_its_end():
     ("words", "text"),
     [
         ([""], "id is missing"),
-        (["topsecret"], "is not KEY=VALUE"),
+        (["topsecret"], "is not KEY=VALUE, with a key of id, src, source, env, type"),
         (["src=file"], "id is missing, expected id=NAME[,src=FILE|env=NAME]"),
         (["id=,src=file"], "id is missing"),
         (["id=x,value=topsecret"], "unexpected key 'value', expected one of id, src,"),
