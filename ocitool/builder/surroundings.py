@@ -80,10 +80,12 @@ def _volumes(options: BuildOptions) -> tuple[Volume, ...]:
         plain.append(written)
         discarded.append(discard)
     mounts = parse_mounts(plain, (), ())
-    return tuple(
+    found = (
         _volume(text, mount, discard)
         for text, mount, discard in zip(options.volumes, mounts, discarded, strict=True)
     )
+    # What is mounted below another one comes after it, as with buildah.
+    return tuple(sorted(found, key=lambda volume: volume.target.count("/")))
 
 
 def _without_discard(text: str) -> tuple[str, bool]:

@@ -53,6 +53,11 @@ def test_a_volume_is_in_each_run_and_in_no_layer(tools, volume):
     assert "own" in built.tree
 
 
+def test_a_volume_below_another_is_mounted_after_it(tools, volume):
+    given = (f"{volume}:/data/a/b", f"{volume.parent}:/data:O")
+    assert run(tools, "RUN cat /data/a/b/file", volumes=given).output == "of the host\n"
+
+
 def test_a_volume_may_be_read_only(tools, volume):
     with pytest.raises(StepFailed):
         run(tools, "RUN touch /data/new", volumes=(f"{volume}:/data:ro",))
