@@ -135,6 +135,8 @@ def test_docker_runs_it_as_a_command_and_as_a_shell(ci_image, run_image):
     found = run_image(*shell, f"which {' '.join(programs)}; ocitool info").ok().stdout
     assert all(f"/{program}\n" in found for program in programs)
     assert "Root:                /var/lib/ocitool\n" in found
+    kaniko = "/busybox/sh -ec 'test -w /kaniko/ssl/certs; exec /kaniko/executor version'"
+    assert "Version" in run_image(*shell, kaniko).ok().stdout
     files = "find /usr/lib/git-core /usr/local/lib/python3* -xdev -newermt 2001-09-10"
     assert run_image(*shell, files).ok().stdout == ""  # SOURCE_DATE_EPOCH
 
