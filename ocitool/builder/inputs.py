@@ -21,7 +21,7 @@ from ocitool.builder.contexts.opened import ContextFiles, Contexts
 from ocitool.builder.definition import Surroundings
 from ocitool.builder.dockerfile.values import is_http
 from ocitool.builder.entitlements import parse_entitlements
-from ocitool.builder.frontend.frontend import Arguments
+from ocitool.builder.frontend.arguments import Arguments
 from ocitool.builder.frontend.variables import EPOCH
 from ocitool.builder.git.reference import KEEP_GIT_DIR
 from ocitool.builder.options import BuildOptions

@@ -20,7 +20,8 @@ from ocitool.builder.dockerfile import values
 from ocitool.builder.dockerfile.durations import parse_duration
 from ocitool.builder.dockerfile.expansion import expand as words
 from ocitool.builder.dockerfile.parser import parse, parse_trigger
-from ocitool.builder.frontend.frontend import Arguments, define
+from ocitool.builder.frontend.arguments import Arguments
+from ocitool.builder.frontend.frontend import define
 from ocitool.errors import FormatError, OcitoolError
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
@@ -54,7 +55,7 @@ def test_parsing_raises_format_errors_only(text: bytes) -> None:
 def test_triggers_of_an_image_raise_format_errors_only(trigger: str) -> None:
     file = parse(b"# x\nFROM a")
     try:
-        instruction, _ = parse_trigger(file, trigger, file.stages[0].from_.span)
+        instruction, _ = parse_trigger(trigger, file.stages[0].from_.span)
     except FormatError as error:
         assert error.where or "Dockerfile:2" in str(error)
     else:

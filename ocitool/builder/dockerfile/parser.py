@@ -63,10 +63,6 @@ class Dockerfile:
     stages: tuple[ParsedStage, ...]
     warnings: tuple[str, ...]
 
-    def error(self, span: Span, message: str, *, hint: str = "") -> DockerfileError:
-        """Return the error that points at *span*, for what only the builder can find wrong."""
-        return span.error(message, hint=hint)
-
 
 def parse(text: bytes, *, name: str = "Dockerfile") -> Dockerfile:
     """Parse a Dockerfile; *name* is what errors call it.
@@ -132,11 +128,11 @@ def parse_lines(
     )
 
 
-def parse_trigger(file: Dockerfile, trigger: str, span: Span) -> tuple[Instruction, list[str]]:
+def parse_trigger(trigger: str, span: Span) -> tuple[Instruction, list[str]]:
     """Parse what an ONBUILD recorded; returns the instruction and its warnings.
 
-    It stands where the FROM that executes it does, at *span*.  An escape directive of *file* is
-    not for the trigger's lines and words, which were written elsewhere.
+    It stands where the FROM that executes it does, at *span*.  An escape directive there
+    is not for the trigger's lines and words, which were written elsewhere.
 
     Raises:
         DockerfileError: the trigger is invalid; with the FROM, and the trigger as the hint.
@@ -145,7 +141,7 @@ def parse_trigger(file: Dockerfile, trigger: str, span: Span) -> tuple[Instructi
         instruction = _trigger(trigger, span)
     except FormatError as error:
         hint = "; ".join(filter(None, (trigger_note(shown(trigger)), error.hint)))
-        raise file.error(span, error.message, hint=hint) from error
+        raise span.error(error.message, hint=hint) from error
     if isinstance(instruction, Arg):
         return instruction, list(_unusable_names(instruction))
     return instruction, []

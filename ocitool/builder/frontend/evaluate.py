@@ -133,7 +133,7 @@ def configure(state: StageState, instruction: do.Instruction) -> None:
     except DockerfileError:
         raise
     except FormatError as error:
-        raise state.file.error(instruction.span, error.message, hint=error.hint) from error
+        raise instruction.span.error(error.message, hint=error.hint) from error
 
 
 def is_configuration(instruction: do.Instruction) -> bool:
@@ -326,10 +326,10 @@ def changed(changes: Sequence[str], warn: Callable[[str], object]) -> RunConfig:
     for warning in file.warnings:
         warn(warning)
     if len(file.stages) > 1:
-        raise file.error(file.stages[1].from_.span, "from is not a valid change command")
+        raise file.stages[1].from_.span.error("from is not a valid change command")
     for instruction in file.stages[0].instructions:
         if isinstance(instruction, _NOT_CHANGES):
             word = type(instruction).__name__.lower()
-            raise file.error(instruction.span, f"{word} is not a valid change command")
+            raise instruction.span.error(f"{word} is not a valid change command")
         configure(state, instruction)
     return state.config

@@ -5,8 +5,8 @@ Nothing is executed here, and of images only the configuration is looked at, thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ocitool.builder.checks.bases import invalid_base_image_platform
@@ -21,12 +21,11 @@ from ocitool.builder.definition import (
     Resolver,
     SourceImage,
     Step,
-    Surroundings,
 )
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
-from ocitool.builder.entitlements import Entitlements
 from ocitool.builder.frontend import steps
+from ocitool.builder.frontend.arguments import Arguments
 from ocitool.builder.frontend.entitled import require_entitled
 from ocitool.builder.frontend.evaluate import (
     StageState,
@@ -74,35 +73,6 @@ from ocitool_runtime.defaults import DEFAULT_PATH
 
 #: Build arguments that no ARG has to name.
 _KNOWN: Final = frozenset({EPOCH, CHECK_ARG, CACHE_NAMESPACE, KEEP_GIT_DIR, HOSTNAME_ARG})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
-    """What a Dockerfile is evaluated with."""
-
-    platform: Platform  # of the image
-    platform_given: bool = False  # by the caller: the image has it, whatever its base is for
-    build_platform: Platform  # of this machine
-    target: str = ""  # a stage; default: the last one
-    build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
-    epoch: int | str | None = None  # SOURCE_DATE_EPOCH, unless the build arguments have it
-    context_time: int | None = None  # of the build context, in seconds since the epoch
-    labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
-    unset_labels: tuple[str, ...] = ()  # of the image
-    unset_env: tuple[str, ...] = ()  # of the image
-    env: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the image, after ENV
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
-    created_annotation: bool = False
-    omit_history: bool = False
-    inherit_labels: bool = True  # of the images and stages that stages are based on
-    first_base: str = ""  # the image of the first FROM, whatever that names
-    no_cache_filter: tuple[str, ...] = ()  # stages whose steps are executed again
-    #: Images and directories in the place of what is called by their names (`familiar_name`).
-    contexts: Mapping[str, str | LocalContext] = field(default_factory=dict, hash=False)
-    around: Surroundings = field(default_factory=Surroundings)  # of each RUN
-    entitlements: Entitlements = field(default_factory=Entitlements)
-    #: Returns what of a path is excluded from the build context; see `checks.ignored`.
-    ignored: Callable[[str], str] = field(default=lambda _: "", hash=False, compare=False)
 
 
 def define(
@@ -249,7 +219,7 @@ class _Frontend:
             texts = self._images.base(origin, origin.base).config.run.on_build
         triggers = []
         for text in texts:
-            trigger, warnings = parse_trigger(self._file, text, stage.parsed.from_.span)
+            trigger, warnings = parse_trigger(text, stage.parsed.from_.span)
             triggers.append(trigger)
             for warning in warnings:
                 self._warn(warning)
@@ -263,7 +233,7 @@ class _Frontend:
         total = count_steps(stage)
         for number, instruction in enumerate(stage.instructions):
             text = shown(instruction)
-            location = location_of(self._file, instruction.span)
+            location = location_of(instruction.span)
             if number < len(stage.triggers):
                 location = replace(location, note=trigger_note(text))
                 text = f"ONBUILD {text}"
@@ -319,7 +289,7 @@ class _Frontend:
         )
         if isinstance(stage.base, LocalContext):
             name = f"{prefix(stage, 1, count_steps(stage))} FROM {stage.parsed.from_.image}"
-            location = location_of(self._file, stage.parsed.from_.span)
+            location = location_of(stage.parsed.from_.span)
             state.vertex = self._sources.base(stage.base, state, location, name)
             state.add_history(f"FROM {stage.parsed.from_.image}", state.vertex)
         return state
@@ -330,7 +300,7 @@ class _Frontend:
         return replace(run, on_build=(), labels=labels)
 
     def _from(self, stage: Stage, reference: str, platform: Platform) -> tuple[int, ImageConfig]:
-        location = location_of(self._file, stage.parsed.from_.span)
+        location = location_of(stage.parsed.from_.span)
         image = self._images.base(stage, reference)
         span = stage.parsed.from_.span
         invalid_base_image_platform(self._linter, span, reference, image.config, platform)
@@ -367,7 +337,6 @@ class _Frontend:
                 fetch=lambda remote: self._graph.add(remote, location),
                 warn=lambda text: self._warn(f"{location}: {text}"),
             )
-            self._warn_of_slashes(instruction, location)
         else:
             raise AssertionError(f"neither configuration nor a step: {instruction}")
         if vertex is None:
@@ -377,14 +346,6 @@ class _Frontend:
         if stage.parsed.from_.name in self._no_cache_filter:
             self._uncached.add(state.vertex)
         state.add_history(created_by, state.vertex)
-
-    def _warn_of_slashes(self, instruction: do.Copy | do.Add, location: Location) -> None:
-        for pattern in instruction.exclude:
-            if pattern.lstrip("! ").startswith("/") or pattern.startswith("!./"):
-                self._warn(
-                    f"{location}: --exclude={pattern} matches nothing: patterns are relative to "
-                    "the source, without a slash at the beginning, or ./ behind the !"
-                )
 
     def _warn_of_unused(self) -> None:
         unused = set(self._globals.given) - self._globals.consumed - _KNOWN

@@ -47,7 +47,7 @@ class Images:
         if not stage.platform:
             return self._platform
         origin = stage.parsed.from_
-        with location_of(self._file, origin.span).in_errors():
+        with location_of(origin.span).in_errors():
             try:
                 platform = Platform.parse(stage.platform)
             except FormatError as error:
@@ -59,7 +59,7 @@ class Images:
         """Resolve the image that *stage* is based on, once."""
         if stage.index not in self._bases:
             platform = self.platform_of(stage)
-            with location_of(self._file, stage.parsed.from_.span).in_errors():
+            with location_of(stage.parsed.from_.span).in_errors():
                 try:
                     self._bases[stage.index] = self._resolve(stage, reference, platform)
                 except (BadReference, BadDigest) as error:

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
+from ocitool.builder.frontend.arguments import Arguments
 from ocitool.oci.config import RunConfig
 
 
-class Overrides(Protocol):
-    """The options, as `ocitool.builder.frontend.frontend.Arguments` has them."""
-
-    @property
-    def labels(self) -> Mapping[str, str]: ...
-
-    @property
-    def unset_labels(self) -> tuple[str, ...]: ...
-
-    @property
-    def env(self) -> Mapping[str, str]: ...
-
-    @property
-    def unset_env(self) -> tuple[str, ...]: ...
-
-
-def last_word(run: RunConfig, overrides: Overrides, warn: Callable[[str], None]) -> RunConfig:
+def last_word(run: RunConfig, overrides: Arguments, warn: Callable[[str], None]) -> RunConfig:
     """Return what the image has of *run*: what is set counts after what is unset."""
     labels, env = overrides.unset_labels, overrides.unset_env
     for kind, option, names, known in (

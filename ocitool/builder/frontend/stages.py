@@ -74,7 +74,7 @@ def global_scope(file: Dockerfile, automatic: Mapping[str, str], given: Mapping[
                 if default is not None and name not in given:
                     text = scope.expand(default, file.escape)
             except WordError as error:
-                raise file.error(arg.span, str(error), hint=error.hint) from error
+                raise arg.span.error(str(error), hint=error.hint) from error
             scope.declare(name, text)
     return scope
 
@@ -113,8 +113,7 @@ def resolve(
         if first and not stages:
             image = first
         if not image:
-            raise file.error(
-                origin.span,
+            raise origin.span.error(
                 f"base name ({origin.image}) should not be blank",
                 hint=ARG_HINT,
             )
@@ -143,7 +142,7 @@ def _expanded(
     try:
         return scope.expand(text, file.escape, used), used
     except WordError as error:
-        raise file.error(origin.span, str(error), hint=error.hint) from error
+        raise origin.span.error(str(error), hint=error.hint) from error
     finally:
         declared = {**scope.declared, **scope.values}
         checks.undefined_arg_in_from(linter, origin.span, used, declared)
@@ -160,8 +159,7 @@ def _platform(
     checks.from_platform_flag_const_disallowed(linter, origin, used, platform)
     if not platform:
         near = "".join(suggest(name, scope.values) for name in sorted(used.unset))
-        raise file.error(
-            origin.span,
+        raise origin.span.error(
             f"empty platform value from expression {origin.platform}{near}",
             hint=ARG_HINT,
         )

@@ -106,6 +106,12 @@ def copy(
     chmod = state.expand(instruction.chmod or "")
     if chmod:
         parse_chmod(chmod)  # an invalid one is refused here, whether or not the step is cached
+    for pattern in instruction.exclude:
+        if pattern.lstrip("! ").startswith("/") or pattern.startswith("!./"):
+            warn(
+                f"--exclude={pattern} matches nothing: patterns are relative to the source, "
+                "without a slash at the beginning, or ./ behind the !"
+            )
     remotes = fetched(add, paths, state.expand(add.checksum or ""), warn) if add else {}
     if not source_name:
         local = [path for path in paths if path not in remotes]

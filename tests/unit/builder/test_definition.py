@@ -24,7 +24,8 @@ from ocitool.builder.definition import (
     Workdir,
 )
 from ocitool.builder.entitlements import Entitlements
-from ocitool.builder.frontend.frontend import Arguments, define
+from ocitool.builder.frontend.arguments import Arguments
+from ocitool.builder.frontend.frontend import define
 from ocitool.builder.frontend.stages import ARG_HINT
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.shown_steps import ShownSteps

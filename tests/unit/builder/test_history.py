@@ -6,7 +6,8 @@ import pytest
 
 from ocitool.builder.dockerfile.durations import format_duration
 from ocitool.builder.dockerfile.parser import parse
-from ocitool.builder.frontend.frontend import Arguments, define
+from ocitool.builder.frontend.arguments import Arguments
+from ocitool.builder.frontend.frontend import define
 from ocitool.builder.frontend.history import quoted
 from ocitool.errors import ImageNotFound
 from ocitool.oci.platform import Platform

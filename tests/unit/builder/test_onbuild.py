@@ -8,7 +8,8 @@ import pytest
 
 from ocitool.builder.checks.parsing import parse_checked
 from ocitool.builder.definition import Copy, ResolvedImage, Run, SourceImage, Workdir
-from ocitool.builder.frontend.frontend import Arguments, define
+from ocitool.builder.frontend.arguments import Arguments
+from ocitool.builder.frontend.frontend import define
 from ocitool.errors import (
     BuildError,
     DockerfileError,
