@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tests.fuzz.contexts import Entry, RandomContext, random_context
-from tests.fuzz.dockerfiles import RandomDockerfile, text_of
+from tests.fuzz.dockerfiles import COMMENTED, RandomDockerfile, text_of
 from tests.fuzz.smallest import smallest
 
 #: Flags, and the command.
@@ -64,6 +64,8 @@ def smallest_case(case: Case, fails: Callable[[Case], bool]) -> Case:
     first = case.lines[:1]
     rest = smallest(case.lines[1:], lambda lines: fails(with_lines([*first, *lines])))
     case = with_lines([*first, *rest])
+    plain = with_lines([line.replace(COMMENTED, " && ") for line in case.lines])
+    case = plain if plain != case and fails(plain) else case
     for at, line in enumerate(case.lines):
         if line.startswith("RUN ") and '["' not in line and "\n" not in line:
             case = _smallest_command(case, at, fails)

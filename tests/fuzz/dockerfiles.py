@@ -28,6 +28,8 @@ VALUES: Final = (
 )  # fmt: skip
 
 
+#: Between two commands of a RUN.
+COMMENTED: Final = " && \\\n  # a comment\n  "
 _SPECIAL: Final = set(" []*'\"$\\\n")
 _HEREDOC: Final = re.compile(r"\A(RUN.* )<<'?(\w+)'?\n(.*)\n\2\Z", re.DOTALL)
 
@@ -156,7 +158,7 @@ class RandomDockerfile:
             end, lines = dice.choice(("EOF", "'E'")), "\n".join(commands)
             return f"RUN{flags} <<{end}\n{lines}\n{end.strip(chr(39))}"
         if dice.random() < 0.1:
-            return f"RUN{flags} " + " && \\\n  # a comment\n  ".join(commands)
+            return f"RUN{flags} " + COMMENTED.join(commands)
         return f"RUN{flags} {text}"
 
     def _command(self) -> str:

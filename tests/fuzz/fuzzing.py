@@ -37,7 +37,7 @@ class Fuzzing:
         isolation: str = "namespaces",
         user: str = "",
     ) -> None:
-        self.context = work / "files" / "context"
+        self.context = work / "files" / "0"
         self.dockerfile = work / "files" / "Dockerfile"
         self.base = base
         self.salt = 0
@@ -93,11 +93,13 @@ class Fuzzing:
     def _ours(self, case: Case) -> Built:
         """Lay out the case, and build it."""
         shutil.rmtree(self.context.parent, ignore_errors=True)
+        self.salt += 1
+        # Another directory each time: docker sometimes finds files of the last context of a path.
+        self.context = self.context.with_name(str(self.salt))
         self.context.mkdir(parents=True)
         case.context.lay_out(self.context)
         if case.context.beside:
             Path(f"{self.dockerfile}.dockerignore").write_text(case.context.ignore)
-        self.salt += 1
         self._write(case.lines)
         return self.ours.build(self.dockerfile, self.context, *case.words)
 
