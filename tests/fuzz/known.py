@@ -37,6 +37,7 @@ _KNOWN: Final = (
         "finds no name with a backslash",
     ),
     ("buildah", r"error: ours ''.*must be an absolute path", "takes no relative targets"),
+    ("buildah", r"tree: .*: ours '5 755 \d+:\d+', theirs '5 711 9:9'", "an archive's own root"),
     ("docker", r"error: ours ''.*empty export", "exports no image without files"),
     ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
     (

@@ -24,7 +24,7 @@ _TARGETS: Final = (
 )  # fmt: skip
 _OF_STAGES: Final = ("", "/", "/src", "/src/f", "/src/l", "/d", "d/e", "/etc", "/etc/passwd")
 _MODES: Final = ("0700", "750", "1777", "0")
-_PLAIN: Final = re.compile(r"[\w./~ü\[\]-]+")  # a name that needs no quotes in a mount
+_PLAIN: Final = re.compile(r"[\w./~\[\]-]+", re.ASCII)  # needs no quotes; docker cuts ü
 
 
 class RandomMounts:

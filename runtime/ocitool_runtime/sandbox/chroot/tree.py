@@ -88,10 +88,7 @@ class Tree:
 
         Unlike a mount it can be moved and linked: then what is left is empty.
         """
-        path, _, name = plan["target"].rstrip("/").rpartition("/")
-        found = self.points.open(path, directory=True)
-        parent = os.open(".", _DIRECTORY, dir_fd=found)
-        os.close(found)
+        parent, name = self.points.open_parent(plan["target"])
         with _TimesKept(parent):
             self._move_aside(parent, name)
             memory_files.make(plan, parent, name)
@@ -104,10 +101,7 @@ class Tree:
 
         What is there already, for another target, gets a link.
         """
-        path, _, name = plan["target"].rstrip("/").rpartition("/")
-        found = self.points.open(path, directory=True)
-        parent = os.open(".", _DIRECTORY, dir_fd=found)
-        os.close(found)
+        parent, name = self.points.open_parent(plan["target"])
         source = plan["source"]
         with _TimesKept(parent):
             self._move_aside(parent, name)

@@ -115,6 +115,37 @@ class MountPoints:
         del self._made[before:]
         return [(each.parent, each.name) for each in made]
 
+    def open_parent(self, path: str) -> tuple[int, str]:
+        """Open the directory of what *path* leads to, made if missing; return also its name there.
+
+        Raises OSError as `open` does.
+        """
+        target = path
+        for _ in range(_LINKS):
+            above, _, name = target.rstrip("/").rpartition("/")
+            found = self.open(above, directory=True)
+            parent = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found)
+            os.close(found)
+            try:
+                link = os.readlink(name, dir_fd=parent)
+            except OSError:  # it is none, or missing
+                self._refuse_closed(parent, name, path)
+                return parent, name
+            if link.rstrip("/").rpartition("/")[2] in ("", ".", ".."):
+                return parent, name  # a directory has no such name, and stays where it is
+            os.close(parent)
+            target = link if link.startswith("/") else f"{above}/{link}"
+        raise Refused(errno.ELOOP, "openat", path)
+
+    def _refuse_closed(self, parent: int, name: str, path: str) -> None:
+        try:
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if (found.st_dev, found.st_ino) in self._closed:
+            os.close(parent)
+            raise Refused(errno.EXDEV, "openat", path)
+
     def _walk_named(self, stack: list[int], path: str, *, directory: bool) -> None:
         try:
             self._walk(stack, path, directory=directory)

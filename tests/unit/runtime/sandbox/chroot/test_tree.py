@@ -164,13 +164,13 @@ def file_plan(target, content=b"topsecret", *options):
 )
 def test_a_file_that_is_placed_leaves_nothing(top, target):
     (top / "link").symlink_to("/etc")
-    (top / "dangling").symlink_to("/nowhere")
+    (top / "dangling").symlink_to("nowhere")
     (top / "to-hosts").symlink_to("etc/hosts")
     before = aged(top)
     tree = Tree(str(top))
     tree.place(file_plan(target))
     inside = top / target.replace("/link/", "/etc/").lstrip("/")
-    assert inside.read_bytes() == b"topsecret" and inside.lstat().st_mode & 0o777 == 0o600
+    assert inside.read_bytes() == b"topsecret" and inside.stat().st_mode & 0o777 == 0o600
     tree.restore()
     assert state(top) == before
 
@@ -225,6 +225,47 @@ def test_a_directory_is_moved_in_and_back(top, given, target):
     tree.restore()
     assert state(top) == before
     assert (given.stat().st_ino, os.listdir(given)) == inside
+
+
+@pytest.mark.parametrize(
+    ("link", "place"),
+    [("x/d", "x/d"), ("/x", "x"), ("../../x/d", "x/d"), ("again", "x"), ("gone", "gone")],
+)
+def test_the_last_name_may_be_a_link_which_is_followed_as_for_a_mount(top, given, link, place):
+    (top / "x/d").mkdir(parents=True)
+    (top / "again").symlink_to("x")
+    (top / "link").symlink_to(link)
+    before = aged(top)
+    tree = Tree(str(top))
+    tree.move(moved(given, "/link"))
+    assert os.readlink(top / "link") == link
+    assert (top / place / "f").read_text() == "given"
+    tree.restore()
+    assert state(top) == before and os.listdir(given) == ["f"]
+
+
+@pytest.mark.parametrize("link", ["/", ".", "x/.."])
+def test_a_link_to_a_directory_that_cannot_be_moved_is_replaced(top, given, link):
+    (top / "x").mkdir()
+    (top / "link").symlink_to(link)
+    before = aged(top)
+    tree = Tree(str(top))
+    tree.move(moved(given, "/link"))
+    assert (top / "link/f").read_text() == "given"
+    tree.restore()
+    assert state(top) == before
+
+
+def test_links_to_each_other_and_to_proc_are_refused(top, given):
+    (top / "loop").symlink_to("loop")
+    (top / "link").symlink_to("/proc")
+    tree = Tree(str(top))
+    tree.close_off(tree.directory("proc"))
+    for wrong in ("/loop", "/link", "/proc"):
+        with pytest.raises(OSError):
+            tree.move(moved(given, wrong))
+    tree.restore()
+    assert os.listdir(given) == ["f"]
 
 
 def test_what_is_written_there_is_moved_back_and_what_is_beside_it_stays(top, given):
