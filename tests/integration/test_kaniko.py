@@ -10,6 +10,7 @@ import tarfile
 
 import pytest
 
+from ocitool.cli.kaniko.options import ACCEPTED
 from tests.fixtures.programs import execute, python_environment
 from tests.fixtures.servers import PASSWORD, USER, protected_registry, served
 
@@ -184,6 +185,19 @@ def test_a_reproducible_image_has_one_digest(executor, context, tmp_path):
         executor("--no-push", "--reproducible", f"--digest-file={tmp_path / 'digest'}")
         digests.add((tmp_path / "digest").read_text())
     assert len(digests) == 1
+
+
+def test_what_is_accepted_changes_nothing(executor, tmp_path):
+    def digest(*words):
+        executor("--no-push", "--reproducible", f"--digest-file={tmp_path / 'digest'}", *words)
+        return (tmp_path / "digest").read_text()
+
+    usual = digest()
+    for value in ("true", "false"):
+        flags = [name for name, held in ACCEPTED.items() if held is None or value == "true"]
+        assert digest(*(f"{name}={value}" for name in flags)) == usual
+    assert digest("--cleanup", "--force", "--snapshot-mode=time", "--log-format=text") == usual
+    assert digest("--cache-dir=/cache", "--cache-repo=r.example/c", "--push-retry=3") == usual
 
 
 def test_an_ignored_path_is_an_error_only_if_a_step_changes_it(executor, context):
