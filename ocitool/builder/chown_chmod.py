@@ -12,12 +12,13 @@ def parse_chown(text: str) -> tuple[str, str | None]:
     """Cut ``user[:group]``, names or numbers, into its parts.
 
     Without a group it is None: of a name it is that user's own, of a number the same number.
-    Without a user, ``:group``, that is ``"0"``.  An empty text is no ``--chown``: do not ask.
+    What is empty at a colon, as of a variable that is not set, is ``"0"``.  An empty text is no
+    ``--chown``: do not ask.
     """
-    user, _, group = text.partition(":")
+    user, colon, group = text.partition(":")
     if not (user or group) or ":" in group:
         raise FormatError(f"invalid chown parameter: '{text}'", hint="write --chown=user:group")
-    return user or "0", group or None
+    return user or "0", (group or "0") if colon else None
 
 
 _MAX = 0o7777

@@ -39,7 +39,7 @@ class Content(NamedTuple):
     """A file or directory that COPY or ADD names."""
 
     name: str  # in the destination; "" for a directory, whose content is copied
-    kind: str  # "file", "dir", "archive", "text", "owned", "remote"; "http" with a tag as the name
+    kind: str  # "file", "dir", "archive", "text", "owned", "remote"; "http" of a tag, "time"
     digest: str
 
 

@@ -43,7 +43,7 @@ class PathPattern(Protocol):
 def path_pattern(text: str) -> PathPattern:
     """Return the pattern *text*, which is cleaned and holds a name; `FormatError`."""
     for name in text.split(_SLASH):
-        name_tokens(name)  # refuses a pattern that no name could be held against
+        name_tokens(name, strict=True)  # refuses a pattern that no name could be held against
     if text.startswith(ANY_DEPTH) and not MAGIC.search(text[2:]) and text[2:3] not in ("", _SLASH):
         # Before plain text at the very beginning, "**" is "*" at any depth.
         return Segments((ANY_DEPTH, *f"*{text[2:]}".split(_SLASH)))

@@ -42,10 +42,11 @@ def name_regex(pattern: str) -> str:
     return f"{first}{found}.*{inner[-1]}"
 
 
-def name_tokens(pattern: str) -> list[str]:
+def name_tokens(pattern: str, *, strict: bool = False) -> list[str]:
     """Cut a pattern into `STAR`s and regular expressions that match one character each.
 
-    Raises `FormatError` for a class that is empty or open, and for a backslash at the end.
+    Raises `FormatError` for a class that is empty or open, and for a backslash at the end; if
+    *strict*, as for ignore files, also for a range as ``[z-a]``, which otherwise matches nothing.
     """
     pieces: list[str] = []
     at = 0
@@ -57,7 +58,7 @@ def name_tokens(pattern: str) -> list[str]:
         if token[1]:
             pieces.append(re.escape(token[1]))
         elif token[3]:
-            pieces.append(_class(token[3], pattern, negated=bool(token[2])))
+            pieces.append(_class(token[3], pattern, negated=bool(token[2]), strict=strict))
         elif token[4] == "*":
             pieces.append(STAR)
         elif token[4] == "?":
@@ -67,17 +68,16 @@ def name_tokens(pattern: str) -> list[str]:
     return pieces
 
 
-def _class(members: str, pattern: str, *, negated: bool) -> str:
+def _class(members: str, pattern: str, *, negated: bool, strict: bool) -> str:
     pieces: list[str] = []
     at = 0
     while at < len(members):
         found = _RANGE.match(members, at)
-        if found is None:
+        first, last = (found[1][-1], (found[2] or found[1])[-1]) if found else ("", "")
+        if found is None or (strict and last < first):
             raise FormatError(f"syntax error in pattern: {pattern}")
         at = found.end()
-        first, last = found[1][-1], (found[2] or found[1])[-1]
         if last < first:
-            # Such a range is no error, it only matches nothing.
             continue
         pieces.append(f"{re.escape(first)}-{re.escape(last)}")
     if not pieces:

@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
 from ocitool.image.decompress import inflated
@@ -19,6 +19,9 @@ from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.header import BLOCK, verify
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
+
+#: Nanoseconds.  Docker and BuildKit take later times, and those before 1970, for 1970.
+_LATEST: Final = 2**63 - 1
 
 
 class Member(NamedTuple):
@@ -84,6 +87,8 @@ class Spooled:
                 entry = placed(member, links)
                 if entry.xattrs:
                     entry = entry._replace(xattrs=xattrs.capabilities(entry.xattrs))
+                if not 0 <= entry.mtime <= _LATEST:
+                    entry = entry._replace(mtime=0)
                 yield Member(entry, end)
                 while data := reader.read(CHUNK):
                     write_all_at(fd, data, end)

@@ -129,8 +129,7 @@ class _Plan:
         self._refuse_non_directory(self._base, self._at(self._base))
         self.make_directories(self._base, replace(self._target, chmod=None))
         self._resolved.clear()
-        members = (member.entry for member in archive.members)
-        own = {each.path: each.link if each.kind == Kind.SYMLINK else "" for each in members}
+        own: dict[str, str] = {}  # what the members so far are: links, or ""
         for entry, offset in archive.members:
             if not entry.path:
                 continue  # the archive's own root must not change the directory's attributes
@@ -142,6 +141,11 @@ class _Plan:
             if self._target.owner is not None:
                 uid, gid = self._target.owner
                 entry = entry._replace(uid=uid, gid=gid)
+            if entry.kind in (Kind.SYMLINK, Kind.DIRECTORY):
+                link = entry.link if entry.kind == Kind.SYMLINK else ""
+                if self._link(entry.path, own) != link:
+                    self._resolved.clear()
+                own[entry.path] = link
             self.entries.put(entry._replace(path=path), number, offset)
             if entry.kind == Kind.HARDLINK:
                 self.entries.describe(entry.link, entry)

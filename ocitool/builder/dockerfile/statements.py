@@ -343,6 +343,8 @@ def _operands(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...
     for word in given:
         opening = parse_opening(word) if contents else None
         if opening is not None and opening.name in contents:
+            if "/" in opening.name:
+                raise FormatError(f"the heredoc {opening.name!r} cannot be a file of that name")
             heredocs.append(contents[opening.name])
         else:
             check_source(statement.word, word)

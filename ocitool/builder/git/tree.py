@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -80,7 +80,7 @@ class RemoteTree:
         self._home = ""  # a temporary directory, made when it is needed
         self._files: _Files | None = None
 
-    def content(self, *, unpacked: bool = False) -> Content:
+    def content(self, *, unpacked: bool = False, exclude: Sequence[str] = ()) -> Content:
         """Return what a cache key has of the tree: the commit, and what is taken of it.
 
         Archives in a repository are never *unpacked*.
@@ -88,13 +88,15 @@ class RemoteTree:
         Raises:
             BuildError: there is no such commit, or it is not that of the checksum.
         """
-        return self._content(self.resolve())
+        return self._content(self.resolve(), exclude)
 
-    def _content(self, resolved: Resolved) -> Content:
+    def _content(self, resolved: Resolved, exclude: Sequence[str] = ()) -> Content:
         tree = self._vertex
         # What is kept of .git has the URL and the ref.
         own = [resolved.object, resolved.ref, self._access.url] if self._keeps else []
         fields = [resolved.commit, tree.subdir, tree.submodules, tree.commit_time, own]
+        if exclude:
+            fields.append(list(exclude))
         return Content(self.name, "git", sha256(json.dumps(fields).encode()).hexdigest())
 
     @property

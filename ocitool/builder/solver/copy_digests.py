@@ -43,7 +43,7 @@ class CopySource:
         found: list[Content] = []
         for path in self.step.paths:
             if (remote := self.remotes.get(path)) is not None:
-                found.append(remote.content(unpacked=self.step.unpack_remotes))
+                found.append(self._of_remote(remote))
             elif self.context is not None:
                 found.extend(self._of_context(self.context, path))
             else:
@@ -51,6 +51,11 @@ class CopySource:
         for name, text in self.step.texts:
             found.append(Content(name, "text", sha256(text).hexdigest()))
         return tuple(found)
+
+    def _of_remote(self, remote: RemoteFile | RemoteTree) -> Content:
+        if remote.is_tree:
+            return remote.content(exclude=self.step.exclude)
+        return remote.content(unpacked=self.step.unpack_remotes)
 
     def items(self, files: Files, path: str) -> list[Item]:
         """Return what *path*, one of the step's, names in *files*."""

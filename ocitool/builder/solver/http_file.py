@@ -65,11 +65,17 @@ class RemoteFile:
         self._progress = progress
         self._key = key_of("http", vertex.url)
         self._digest = vertex.checksum
+        self._mtime = ""  # as text; unknown with a checksum, which is asked of nobody
         self._fetched: Fetched | None = None
 
     def content(self, *, unpacked: bool) -> Content:
-        """Return what a cache key has of the file; `BuildError` as `digest`."""
-        return Content(self.name, "unpacked remote" if unpacked else "remote", self.digest())
+        """Return what a cache key has of the file; `BuildError` as `digest`.
+
+        The time that the server says is part of it: it is the file's.
+        """
+        if unpacked:
+            return Content(self.name, "unpacked remote", self.digest())
+        return Content(self.name, "remote", f"{self.digest()} {self._mtime}".rstrip())
 
     def digest(self) -> str:
         """Return the digest of the content.
@@ -103,12 +109,14 @@ class RemoteFile:
     def _unchanged(self) -> str:
         """Return the digest of the last build if the content is the same, otherwise fetch it."""
         known = self._store.build_cache.contents(self._key)
-        if not known:
+        if not known or len(known) != 2:
             return ""
-        with self._response({"If-None-Match": known[0].name}) as response:
+        file, time = known
+        with self._response({"If-None-Match": file.name}) as response:
             if response.status == _NOT_MODIFIED:
                 self._store.build_cache.touch(self._key)
-                return known[0].digest
+                self._mtime = time.name
+                return file.digest
             self._keep(response)
         return ""
 
@@ -187,10 +195,13 @@ class RemoteFile:
             raise
         counter.end("done")
         mtime = _time(response.headers.get("Last-Modified", ""))
+        if not self._vertex.checksum:
+            self._mtime = str(mtime)
         self._fetched = Fetched(path=path, size=size, mtime=mtime, digest=digest)
         tag = response.headers.get("ETag", "")
         if tag.startswith('"'):  # RFC 9110, section 8.8.1: a weak one does not mean equal bytes
-            self._store.build_cache.put_contents(self._key, [Content(tag, "http", digest)])
+            known = [Content(tag, "http", digest), Content(str(mtime), "time", "")]
+            self._store.build_cache.put_contents(self._key, known)
 
 
 def _without_credentials(url: str) -> tuple[str, dict[str, str]]:

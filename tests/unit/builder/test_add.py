@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
+import tarfile
 from functools import partial
 
 import pytest
@@ -206,6 +207,24 @@ def test_hostile_archives(project, recipe, error, message):
 )
 def test_names_and_links_of_an_archive_stay_below_the_destination(project, recipe, path):
     assert add(project, recipe).tree[path].startswith("0 644 0:0 6b86b273")  # of "1"
+
+
+def test_a_link_leads_from_where_it_stands_in_the_archive_on(project):
+    built = add(project, {"e": {}, "d/f": "1", "d": {"link": "/e"}, "d/g": "1"})
+    assert sorted(built.tree) == ["x", "x/d", "x/e", "x/e/g"]
+    project.image("base:1", {"x": {}, "x/e": {}, "x/d": {"link": "e"}})
+    built = add(project, {"d/f": "1", "d": {}, "d/g": "1"}, base="base:1")
+    assert sorted(built.tree) == ["x", "x/d", "x/d/g", "x/e", "x/e/f"]
+
+
+def test_times_that_are_none_are_1970(project):
+    with tarfile.open(project.top / "a.tar", "w") as archive:
+        for name, time in (("early", -5), ("late", 1 << 34), ("fits", 9)):
+            member = tarfile.TarInfo(name)
+            member.mtime = time
+            archive.addfile(member)
+    (members,) = project.build("FROM scratch\nADD a.tar /").layers
+    assert {each.name: each.mtime for each in members} == {"early": 0, "late": 0, "fits": 9}
 
 
 def test_a_member_that_comes_twice(project):

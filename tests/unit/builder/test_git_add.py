@@ -71,6 +71,9 @@ def test_flags_are_those_of_other_sources(project, repository):
     assert {path: said.split()[1:3] for path, said in built.tree.items()} == {
         path: ["750", "7:8"] for path in ("src", "src/a.txt", "src/run", "src/sub", "src/sub/b.txt")
     }
+    # Another pattern is another step.
+    less = project.build(scratch(f"ADD {flags} --exclude=run {repository.url} /src/"))
+    assert "src/run" not in less.tree and "src/a.txt" in less.tree
     linked = project.build(scratch("COPY --link <<f /x\nf\n", f"ADD --link {repository.url} /x/"))
     assert "x/a.txt" in linked.tree
 

@@ -42,6 +42,7 @@ def test_marks_and_line_ends_are_no_part_of_a_pattern(text: bytes) -> None:
         ("!/", 'x:2: illegal exclusion pattern: "!"'),
         ("[a", "x:2: syntax error in pattern: [a"),
         ("[]a]", "x:2: syntax error in pattern: []a]"),
+        ("[z-a]", "x:2: syntax error in pattern: [z-a]"),
         ("[a-]", "x:2: syntax error in pattern: [a-]"),
         ("a\\", "x:2: syntax error in pattern: a\\"),
     ],

@@ -102,7 +102,7 @@ def test_what_is_no_mode(text: str) -> None:
         ("me:us", ("me", "us")),
         ("1:2", ("1", "2")),
         (":us", ("0", "us")),
-        ("me:", ("me", None)),
+        ("me:", ("me", "0")),
     ],
 )
 def test_owners(text: str, owner: tuple[str, str | None]) -> None:
