@@ -38,11 +38,14 @@ def parse_resources(
         raise SandboxError("the minimum memory limit is 6MB", where="--memory")
     if swap < -1:
         raise SandboxError("invalid size: use a size, or -1 for no limit", where="--memory-swap")
+    if swap == -1 and not memory:
+        swap = 0  # no limit of either, as without the option
     if swap and not memory:
         raise SandboxError("--memory-swap needs --memory: it is memory and swap together")
     if 0 < swap < memory:
         raise SandboxError("--memory-swap must be at least --memory: it is both together")
     quota, period = cpu_quota or 0, cpu_period or 0
+    quota = 0 if quota == -1 else quota
     if cpus:
         if not _CPUS.fullmatch(cpus):
             raise SandboxError(f"invalid number of CPUs: {cpus!r}", where="--cpus", hint="as 1.5")

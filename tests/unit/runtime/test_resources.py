@@ -19,6 +19,7 @@ def files(version: str, **options) -> dict[str, str]:
 
 def test_nothing_is_limited_without_options():
     assert parse_resources() == Resources()
+    assert parse_resources(memory_swap=-1, cpu_quota=-1) == Resources()  # as docker has it
     assert cgroup_limits(Resources()) == []
 
 
