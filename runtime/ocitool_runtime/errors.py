@@ -147,7 +147,7 @@ def remedy(step: str, syscall: str, number: int, path: str) -> str:
         return _LOCKED
     if number == errno.EROFS:
         return "the file system there is read-only and lacks this mount point"
-    if number in (errno.ENOTDIR, errno.EISDIR) and syscall == "move_mount":
+    if number in (errno.ENOTDIR, errno.EISDIR) and syscall in ("move_mount", "rename"):
         return "a directory is mounted on a directory, and a file on a file: choose another target"
     if number == errno.EXDEV:
         return "nothing can be mounted beneath /proc"

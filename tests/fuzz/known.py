@@ -37,6 +37,7 @@ _KNOWN: Final = (
         "finds no name with a backslash",
     ),
     ("buildah", r"error: ours ''.*must be an absolute path", "takes no relative targets"),
+    ("buildah", r"tree: (.*/)?kept/link: ours '2 .*theirs None", "removes a link mounted on"),
     ("buildah", r"tree: .*: ours '5 755 \d+:\d+', theirs '5 711 9:9'", "an archive's own root"),
     ("docker", r"error: ours ''.*empty export", "exports no image without files"),
     ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
@@ -49,7 +50,9 @@ _KNOWN: Final = (
     ("buildah", r"error: ours ''.*copier subprocess", "does not replace pipes"),
     ("buildah", r"error: ours .*cannot (copy to non-|replace to )directory", "replaces it"),
 )  # fmt: skip
-_MODES: Final = re.compile(r"tree: .*: ours '(\d) (\d+) (.*)', theirs '(\d) (\d+) (.*)'$")
+_MODES: Final = re.compile(
+    r"tree: .*: ours '(\d) (\d+) (.*)', theirs '(\d) (\d+) (.*)'$", re.DOTALL
+)
 
 
 #: Peer, what a Dockerfile has, and what the peer does not know.
@@ -82,7 +85,7 @@ def known(peer: str, line: str, case: Case) -> str:
     """Return the reason for the difference in *line*; empty if it is not known."""
     ignore = case.context.ignore
     for name, pattern, reason in _KNOWN:
-        if peer in name.split("|") and re.match(pattern, line):
+        if peer in name.split("|") and re.match(pattern, line, re.DOTALL):
             return reason
     if peer == "docker" and "!" in ignore and re.match(r"tree: .*: ours None, theirs '5 ", line):
         return "sends a directory with an exception in it that finds nothing"

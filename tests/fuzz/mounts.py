@@ -70,7 +70,10 @@ class RandomMounts:
         return self._dice.choice(("", "", "", ",ro", ",rw", ",readonly"))
 
     def _cache(self, target: str, seen: str) -> tuple[str, str]:
-        """One of two caches of a stage: stages are executed at the same time."""
+        """One of two caches of a stage: stages are executed at the same time.
+
+        Of two mounts of one cache a chroot makes the second one a link.
+        """
         dice = self._dice
         fields = [f"type=cache,id={dice.choice('ab')}{SALT}s{self._stage},target={target}"]
         if self._stage and dice.random() < 0.3:
@@ -81,7 +84,7 @@ class RandomMounts:
             )
         sharing = dice.choice(("", "", "shared", "locked", "private"))
         fields += [f"sharing={sharing}"] if sharing else []
-        look = f"stat -c '%a %u:%g' {target} > {seen} && cp -r {target}/. {seen}.d"
+        look = f"stat -L -c '%a %u:%g' {target} > {seen} && cp -r {target}/. {seen}.d"
         write = f"echo {dice.randrange(9)} >> {target}/log && mkdir -p {target}/sub/{seen[-1]}"
         return ",".join(fields), f"{look} && {write}"
 

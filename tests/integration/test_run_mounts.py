@@ -23,7 +23,8 @@ RUN --mount=from=made,target=/from,rw echo 2 > /from/o/f && chown 7:8 /from/o/su
 RUN --mount=from=made,target=/from,source=o stat -c %u:%g /from/sub > theirs && cat /from/f > kept
 RUN --mount=type=cache,target=/c,id=a,uid=5,gid=6,mode=750 stat -c '%a %u:%g' /c > new && \
     echo here > /c/f && chown 33:44 /c/f && ln -s f /c/l && mkdir /c/sub
-RUN --mount=type=cache,target=/x/y/z,id=a --mount=type=cache,target=/x/z,id=a \
+RUN --mount=type=cache,target=/x/y/z,id=a,uid=5,gid=6,mode=750 \
+    --mount=type=cache,target=/x/z,id=a,uid=5,gid=6,mode=750 \
     cat /x/y/z/l > again && stat -c %u:%g /x/z/f >> again && touch /x/y/beside && \
     echo two > /x/z/two && cat /x/y/z/two >> again
 RUN --mount=type=cache,target=/c,id=seeded,from=made,source=o \

@@ -89,6 +89,7 @@ class Tree:
         Unlike a mount it can be moved and linked: then what is left is empty.
         """
         parent, name = self.points.open_parent(plan["target"])
+        _require_kind(parent, name, plan["target"], directory=False)
         with _TimesKept(parent):
             self._move_aside(parent, name)
             memory_files.make(plan, parent, name)
@@ -103,6 +104,8 @@ class Tree:
         """
         parent, name = self.points.open_parent(plan["target"])
         source = plan["source"]
+        directory = source in self._moved or stat.S_ISDIR(os.lstat(source).st_mode)
+        _require_kind(parent, name, plan["target"], directory=directory)
         with _TimesKept(parent):
             self._move_aside(parent, name)
             if source in self._moved:
@@ -179,6 +182,16 @@ class _TimesKept:
     def __exit__(self, *_: object) -> None:
         times = (self._state.st_atime_ns, self._state.st_mtime_ns)
         os.utime(self._directory, ns=times)
+
+
+def _require_kind(parent: int, name: str, target: str, *, directory: bool) -> None:
+    """Refuse to put a file in place of a directory, or the reverse, as mount(2) does."""
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISLNK(found) and stat.S_ISDIR(found) != directory:
+        raise syscalls.Refused(errno.ENOTDIR if directory else errno.EISDIR, "rename", target)
 
 
 def _return(parent: int, name: str, source: str, kind: int) -> None:

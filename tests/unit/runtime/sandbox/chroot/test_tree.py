@@ -159,7 +159,6 @@ def file_plan(target, content=b"topsecret", *options):
         "/link/x",
         "/dangling",
         "/to-hosts",
-        "/etc",
     ],
 )
 def test_a_file_that_is_placed_leaves_nothing(top, target):
@@ -254,6 +253,19 @@ def test_a_link_to_a_directory_that_cannot_be_moved_is_replaced(top, given, link
     assert (top / "link/f").read_text() == "given"
     tree.restore()
     assert state(top) == before
+
+
+def test_a_file_and_a_directory_are_not_put_in_place_of_each_other(top, given):
+    before = aged(top)
+    tree = Tree(str(top))
+    with pytest.raises(OSError, match="Not a directory: '/etc/hosts'"):
+        tree.move(moved(given, "/etc/hosts"))
+    with pytest.raises(OSError, match="Is a directory: '/etc'"):
+        tree.move(moved(given / "f", "/etc"))
+    with pytest.raises(OSError, match="Is a directory: '/etc'"):
+        tree.place(file_plan("/etc"))
+    tree.restore()
+    assert state(top) == before and os.listdir(given) == ["f"]
 
 
 def test_links_to_each_other_and_to_proc_are_refused(top, given):
