@@ -281,5 +281,5 @@ def test_copies_take_heredocs_among_paths() -> None:
 
 def test_errors_of_the_builder_show_the_lines() -> None:
     dockerfile = parse(b"FROM a\nUSER \\\n  $b\n", name="D")
-    error = dockerfile.error(dockerfile.stages[0].instructions[0].span, "bad", hint="do")
+    error = dockerfile.stages[0].instructions[0].span.error("bad", hint="do")
     assert (str(error), error.excerpt, error.hint) == ("D:2: bad", ("USER \\", "  $b"), "do")
