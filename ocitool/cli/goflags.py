@@ -9,15 +9,14 @@ Source: Go's pflag, "Setting no option default values for flags", and strconv.Pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from ocitool.booleans import boolean_of
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-
-TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
-FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
 
 class TypedWord(NamedTuple):
@@ -122,8 +121,7 @@ def _takes_none(option: click.Option) -> bool:
 
 def boolean(name: str, text: str) -> bool:
     """Parse a boolean as Go does; `UsageError` says that *name* has another value."""
-    if text in TRUE:
-        return True
-    if text in FALSE:
-        return False
-    raise click.UsageError(f"invalid argument {text!r} for {name}: expected 'true' or 'false'")
+    found = boolean_of(text)
+    if found is None:
+        raise click.UsageError(f"invalid argument {text!r} for {name}: expected 'true' or 'false'")
+    return found

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
+from ocitool.booleans import boolean_of
 from ocitool.builder.checks.rules import RULES, Rule
 from ocitool.builder.dockerfile.lines.split import Source
 from ocitool.errors import FormatError
@@ -22,10 +23,6 @@ from ocitool.suggestions import suggest
 #: The build argument that replaces ``# check=``.
 CHECK_ARG: Final = "BUILDKIT_DOCKERFILE_CHECK"
 _ALL: Final = "all"
-_BOOLEANS: Final = {
-    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
-}
 _FORM: Final = "the form is skip=RULE,RULE;error=true;experimental=RULE"
 
 
@@ -94,9 +91,10 @@ def _names(text: str) -> frozenset[str]:
 
 
 def _boolean(part: str, text: str) -> bool:
-    if text not in _BOOLEANS:
+    found = boolean_of(text)
+    if found is None:
         raise FormatError(
             f'failed to parse check option "{part}": invalid boolean "{text}"',
             hint="write error=true or error=false",
         )
-    return _BOOLEANS[text]
+    return found

@@ -5,12 +5,8 @@ Source: RFC 4180; as in Go's package encoding/csv, a quote stands around a whole
 
 from __future__ import annotations
 
-from typing import Final
-
+from ocitool.booleans import boolean_of
 from ocitool.errors import FormatError
-
-_TRUE: Final = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE: Final = ("0", "f", "F", "FALSE", "false", "False")
 
 
 def split_fields(text: str, flag: str) -> tuple[str, ...]:
@@ -62,8 +58,7 @@ def _malformed(text: str, flag: str, why: str) -> FormatError:
 
 def parse_bool(key: str, value: str) -> bool:
     """Return the value of a key that is true or false, in any form of Go's."""
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise FormatError(f"invalid value for {key}: {value}", hint="use true or false")
+    found = boolean_of(value)
+    if found is None:
+        raise FormatError(f"invalid value for {key}: {value}", hint="use true or false")
+    return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
+from ocitool.booleans import boolean_of
 from ocitool.builder.definition import GitTree
 from ocitool.builder.dockerfile.values import source_kind
 from ocitool.errors import FormatError
@@ -28,8 +29,6 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")  # SHA-1, SHA-256
 _HEX: Final = re.compile(r"[0-9a-f]+", re.I)
 _FLAGS: Final = ("keep-git-dir", "submodules", "fetch-by-commit")
 _KEYS: Final = ("ref", "tag", "branch", "subdir", "checksum", "commit", "mtime", *_FLAGS)
-_TRUE: Final = ("1", "t", "T", "true", "TRUE", "True")
-_FALSE: Final = ("0", "f", "F", "false", "FALSE", "False")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +171,10 @@ def _agreed(what: str, first: str, second: str) -> str:
 
 def parse_flag(name: str, value: str) -> bool:
     """Return the value of a flag, true if it is empty; `FormatError` if it is neither."""
-    if value and value not in (*_TRUE, *_FALSE):
+    found = boolean_of(value or "true")
+    if found is None:
         raise FormatError(f'invalid {name} value: "{value}"', hint="true or false")
-    return value not in _FALSE
+    return found
 
 
 def _checksum(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from ocitool.booleans import boolean_of
 from ocitool.builder.outputs.annotations import split_key
 from ocitool.errors import FormatError, during
 from ocitool.image.form import Form
@@ -182,16 +183,12 @@ def _listed(names: Mapping[str, object]) -> str:
 
 # -- values ---------------------------------------------------------------------------------
 
-_TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
-_FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
-
 
 def _boolean(key: str, value: str) -> bool:
-    if value in _TRUE or not value:  # as BuildKit: push= is push=true
-        return True
-    if value in _FALSE:
-        return False
-    raise FormatError(f"invalid value {value!r} for {key}: expected true or false")
+    found = boolean_of(value or "true")  # as BuildKit: push= is push=true
+    if found is None:
+        raise FormatError(f"invalid value {value!r} for {key}: expected true or false")
+    return found
 
 
 def _oci_types(key: str, value: str) -> bool:

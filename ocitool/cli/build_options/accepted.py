@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import click
 
+from ocitool.booleans import boolean_of
 from ocitool.cli.container_options import all_of
 from ocitool.cli.global_options import behind_command
-from ocitool.cli.goflags import FALSE, TRUE, OptionalValue
+from ocitool.cli.goflags import OptionalValue
 from ocitool.cli.unsupported import SOURCE_POLICY
 
 #: Options that are true or false: the value that holds, and what is said of the other.
@@ -89,8 +90,9 @@ def _attestation(name: str) -> Callable[[Any], Any]:
 
     def check(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> None:
         for word in words:
-            disabled = {f"disabled={value}" for value in TRUE} & set(word.split(","))
-            if not disabled and not (shorthand and word in FALSE):
+            fields = dict(field.partition("=")[::2] for field in word.split(","))
+            disabled = boolean_of(fields.get("disabled", "")) is True
+            if not disabled and not (shorthand and boolean_of(word) is False):
                 raise click.UsageError(f"{name} {word} is not supported: {_ATTESTATIONS}")
 
     return _checked(name, check)
