@@ -117,10 +117,12 @@ class RunConfig:
         return {name: value for name, _, value in pairs}
 
     def with_env(self, changes: Mapping[str, str]) -> Self:
-        """Return this with *changes* set; the order of known names is kept."""
-        return replace(
-            self, env=tuple(f"{k}={v}" for k, v in {**self.environment(), **changes}.items())
-        )
+        """Return this with *changes* set; known names keep their order, and what has no ``=``."""
+        known = self.environment()
+        written = {entry.partition("=")[0]: entry for entry in self.env}
+        found = {**known, **changes}.items()
+        env = (written[k] if known.get(k) == v else f"{k}={v}" for k, v in found)
+        return replace(self, env=tuple(env))
 
     def without_env(self, names: Container[str]) -> Self:
         """Return this without the variables *names*."""

@@ -154,7 +154,7 @@ def test_what_the_base_has_is_merged_and_kept(project):
         author="them",
         os_features=["x"],
         config={
-            "Env": ["A=1", "B=2"],
+            "Env": ["A=1", "BARE", "B=2"],
             "Labels": {"l": "1", "m": "1"},
             "ExposedPorts": {"80/tcp": {}},
             "Volumes": {"/v": {}},
@@ -169,7 +169,7 @@ def test_what_the_base_has_is_merged_and_kept(project):
     )
     built = project.build("FROM base:1\nENV B=3 C=4\nLABEL m=2\nEXPOSE 81\nVOLUME /x")
     fields = built.config
-    assert fields["Env"] == ["A=1", "B=3", f"{PATH}", "C=4"]
+    assert fields["Env"] == ["A=1", "BARE", "B=3", f"{PATH}", "C=4"]
     assert fields["Labels"] == {"l": "1", "m": "2"}
     assert sorted(fields["ExposedPorts"]) == ["80/tcp", "81/tcp"]
     assert sorted(fields["Volumes"]) == ["/v", "/x"]

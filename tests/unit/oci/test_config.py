@@ -181,7 +181,7 @@ def test_what_is_no_config(raw):
 def test_the_environment_in_order():
     run = RunConfig(env=("B=1", "A=x=y", "B=2", "NONE"))
     assert run.environment() == {"B": "2", "A": "x=y", "NONE": ""}
-    assert run.with_env({"A": "new", "C": "3"}).env == ("B=2", "A=new", "NONE=", "C=3")
+    assert run.with_env({"A": "new", "C": "3"}).env == ("B=2", "A=new", "NONE", "C=3")
 
 
 def test_chain_ids():
