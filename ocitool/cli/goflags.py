@@ -9,7 +9,7 @@ Source: Go's pflag, "Setting no option default values for flags", and strconv.Pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -117,6 +117,19 @@ def _split(
 
 def _takes_none(option: click.Option) -> bool:
     return _is_flag(option) or isinstance(option, OptionalValue)
+
+
+class _Boolean(click.types.BoolParamType):
+    """click's boolean with a shorter error: that of click lists all words of both values."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a valid boolean: use true or false", param, ctx)
+
+
+BOOL: Final = _Boolean()
 
 
 def boolean(name: str, text: str) -> bool:

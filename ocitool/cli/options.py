@@ -18,6 +18,7 @@ import click
 
 from ocitool.cli import global_options
 from ocitool.cli.completion_values import files
+from ocitool.cli.goflags import BOOL
 from ocitool.errors import FormatError
 from ocitool.oci.timestamps import SECOND, parse_epoch
 from ocitool.store.maintenance.filters import Filters, Label
@@ -80,7 +81,7 @@ build_progress_option = click.option(
 
 insecure_option = click.option(
     "--tls-verify",
-    type=click.BOOL,
+    type=BOOL,
     default=True,
     metavar="BOOL",
     help="Require HTTPS (except on loopback) and verify certificates  [default: true]",

@@ -83,7 +83,7 @@ def test_what_docker_has_and_ocitool_has_not_is_named(run_cli):
 @pytest.mark.parametrize("command", OPTIONS)
 def test_options_that_docker_has_and_ocitool_has_not_are_named(run_cli, command):
     """With the reason, and never with a similar name, as --push for --squash."""
-    words = ("system", "prune") if command == "everything" else (command,)
+    words = {"everything": ("system", "prune"), "ocitool": ()}.get(command, (command,))
     for option, why in OPTIONS[command].items():
         done = run_cli(*words, option, "x", "x")
         code = {"run": 125, "kaniko-executor": 1}.get(command, 2)  # as docker's, and kaniko's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import tempfile
 import threading
@@ -220,12 +221,11 @@ def _failure(step: Run, done: Exit, output: _Output) -> StepFailed:
         text = f"{command!r}: {done.error}"
     else:
         text = f'process "{command}" did not complete successfully: exit code: {done.code}'
-    missing = done.error and done.code == _NOT_FOUND
-    hint = (
-        "the image has no such program: use another base image, or copy it before"
-        if missing
-        else ""
-    )
+    hint = ""
+    if done.code == _NOT_FOUND and done.error:
+        hint = "the image has no such program: use another base image, or copy it before"
+    elif done.code == _NOT_FOUND and re.match(r"\s*\[\s*[\"']", step.args[-1]):
+        hint = "what is no JSON array is for the shell: its strings have double quotes"
     return StepFailed(text, status=done.code, log=output.lines(), hint=hint)
 
 

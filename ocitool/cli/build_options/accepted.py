@@ -14,7 +14,7 @@ import click
 from ocitool.booleans import boolean_of
 from ocitool.cli.container_options import all_of
 from ocitool.cli.global_options import behind_command
-from ocitool.cli.goflags import OptionalValue
+from ocitool.cli.goflags import BOOL, OptionalValue
 from ocitool.cli.unsupported import SOURCE_POLICY
 
 #: Options that are true or false: the value that holds, and what is said of the other.
@@ -68,7 +68,7 @@ def _flag(name: str) -> Callable[[Any], Any]:
 
     parameter = f"accepted_{name.strip('-').replace('-', '_')}"
     return click.option(
-        name, parameter, cls=OptionalValue, bare="true", type=click.BOOL, default=held,
+        name, parameter, cls=OptionalValue, bare="true", type=BOOL, default=held,
         metavar="BOOL", callback=check, expose_value=False, hidden=True,
     )  # fmt: skip
 

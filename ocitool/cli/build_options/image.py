@@ -10,7 +10,7 @@ import click
 from ocitool.cli.build_options.words import split_names, split_pair
 from ocitool.cli.completion_values import images
 from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import OptionalValue
+from ocitool.cli.goflags import BOOL, OptionalValue
 from ocitool.cli.options import epoch_of_environment, parse_seconds
 from ocitool.errors import FormatError
 
@@ -79,7 +79,7 @@ config = all_of(
         help="Label that the image does not have, of the Dockerfile or of the base image",
     ),
     click.option(
-        "--inherit-labels", cls=OptionalValue, bare="true", type=click.BOOL, default=True,
+        "--inherit-labels", cls=OptionalValue, bare="true", type=BOOL, default=True,
         metavar="BOOL", help="Inherit the labels of base images and stages  [default: true]",
     ),
     click.option(

@@ -11,6 +11,7 @@ import click
 
 from ocitool.cli.build_options.words import split_fields
 from ocitool.cli.container_options import all_of
+from ocitool.cli.goflags import BOOL
 from ocitool.errors import BuildError
 
 _KEYS: Final = ("id", "src", "source", "env", "type")
@@ -86,7 +87,7 @@ options = all_of(
         " variable or else the file of that name",
     ),
     click.option(
-        "--secret-scan", type=click.BOOL, default=True, metavar="on|off",
+        "--secret-scan", type=BOOL, default=True, metavar="on|off",
         help="Search what is built for the values of secrets, and fail if one is there"
         "  [default: on]",
     ),

@@ -12,7 +12,7 @@ from ocitool.cli.completion_values import files as file_names
 from ocitool.cli.completion_values import images as image_names
 from ocitool.cli.completion_values import pull_policies
 from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import OptionalValue
+from ocitool.cli.goflags import BOOL, OptionalValue
 from ocitool.cli.options import parse_duration
 
 _OTHER: Final = f"{__name__}.pull"
@@ -102,7 +102,7 @@ target = click.option(
 images = all_of(
     click.option("--no-cache", is_flag=True, help="Do not use the build cache"),
     click.option(
-        "--layers", cls=OptionalValue, bare="true", type=click.BOOL, default=True,
+        "--layers", cls=OptionalValue, bare="true", type=BOOL, default=True,
         metavar="BOOL", envvar="BUILDAH_LAYERS",
         help="Make a layer of each step, and cache it; =false is --squash with --no-cache"
         "  [env: BUILDAH_LAYERS]  [default: true]",

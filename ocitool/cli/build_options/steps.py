@@ -7,7 +7,7 @@ import click
 from ocitool.cli import container_options, resource_options
 from ocitool.cli.completion_values import networks
 from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import OptionalValue
+from ocitool.cli.goflags import BOOL, OptionalValue
 from ocitool.cli.options import comma_separated, isolation_option
 
 
@@ -20,7 +20,7 @@ def _removed(context: click.Context, parameter: click.Parameter, value: bool) ->
 
 
 containers = click.option(
-    "--rm", "remove", cls=OptionalValue, bare="true", type=click.BOOL, default=True,
+    "--rm", "remove", cls=OptionalValue, bare="true", type=BOOL, default=True,
     metavar="BOOL", callback=_removed, expose_value=False,
     help="Remove intermediate containers, as is always done",
 )  # fmt: skip

@@ -9,7 +9,7 @@ import click
 from ocitool.cli import completion_values
 from ocitool.cli.app import App, pass_app
 from ocitool.cli.errors import describe, raise_all
-from ocitool.cli.goflags import OptionalValue
+from ocitool.cli.goflags import BOOL, OptionalValue
 from ocitool.cli.options import (
     format_option,
     no_trunc_option,
@@ -112,7 +112,7 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) ->
 @click.command()
 @click.argument("name", metavar="IMAGE", shell_complete=completion_values.images)
 @click.option(
-    "-H", "--human", cls=OptionalValue, bare="true", type=click.BOOL, default=True, metavar="BOOL",
+    "-H", "--human", cls=OptionalValue, bare="true", type=BOOL, default=True, metavar="BOOL",
     help="Print sizes and times for humans, otherwise bytes and dates  [default: true]",
 )  # fmt: skip
 @quiet_option

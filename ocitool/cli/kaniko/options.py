@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import OptionalValue, boolean
+from ocitool.cli.goflags import BOOL, OptionalValue, boolean
 
 #: Flags that change nothing here, with the only value that holds, or None for both.
 ACCEPTED: Final[dict[str, bool | None]] = {
@@ -43,7 +43,7 @@ def _accepted(name: str) -> Callable[[Any], Any]:
             )
 
     return click.option(
-        name, cls=OptionalValue, bare="true", type=click.BOOL, default=None, metavar="BOOL",
+        name, cls=OptionalValue, bare="true", type=BOOL, default=None, metavar="BOOL",
         callback=check, expose_value=False, help="Accepted: the image is the same without it",
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ result = all_of(
                  help="Accepted: content is compared, whatever the times"),
     _several("--ignore-path", metavar="PATH", help="Fail if a layer would have anything there"),
     click.option("--ignore-var-run", "--whitelist-var-run", cls=OptionalValue, bare="true",
-                 type=click.BOOL, default=False, metavar="BOOL",
+                 type=BOOL, default=False, metavar="BOOL",
                  help="As --ignore-path /var/run"),
     click.option("--compression", type=click.Choice(["gzip", "zstd"]),
                  help="Compression of layers"),
