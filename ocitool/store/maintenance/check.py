@@ -14,10 +14,10 @@ from ocitool.progress import SILENT, ProgressSink, Transfer
 from ocitool.store.database import CORRUPT
 from ocitool.store.layer_content import Layer, chain_ids
 from ocitool.store.layout import Layout
-from ocitool.store.maintenance.check_blobs import verify_tars
-from ocitool.store.maintenance.check_database import add_rows
-from ocitool.store.maintenance.check_layers import check_layers
 from ocitool.store.maintenance.check_mounts import leaked_mounts
+from ocitool.store.maintenance.checks.blobs import verify_tars
+from ocitool.store.maintenance.checks.database import add_rows
+from ocitool.store.maintenance.checks.layers import check_layers
 from ocitool.store.maintenance.mark import Inventory, documents, layers_of, take_inventory
 from ocitool.store.maintenance.problems import REPAIR, BadBlob, BadDatabase, BadLayoutFile, Problem
 from ocitool.store.refs import name_of

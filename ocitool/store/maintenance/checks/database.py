@@ -1,6 +1,6 @@
 """Checking what the database records of blobs.
 
-Rows of unpacked layers are checked with the layers (`ocitool.store.maintenance.check_layers`).
+Rows of unpacked layers are checked with the layers (`ocitool.store.maintenance.checks.layers`).
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from ocitool.progress import Notice, ProgressSink, Transfer
 from ocitool.store.drivers import drivers_of, is_hidden, open_driver
 from ocitool.store.layer_content import Layer, open_plain
 from ocitool.store.layout import boot_id
-from ocitool.store.maintenance.check_blobs import plain_layer
-from ocitool.store.maintenance.check_database import wrong_row
+from ocitool.store.maintenance.checks.blobs import plain_layer
+from ocitool.store.maintenance.checks.database import wrong_row
 from ocitool.store.maintenance.problems import REPAIR, BadLayer, BadRow, Problem
 from ocitool.store.records import LayerRecord
 from ocitool.store.store import Store

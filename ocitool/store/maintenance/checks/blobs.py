@@ -12,7 +12,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import OCI_LAYER
 from ocitool.store.layer_content import Layer, open_plain
-from ocitool.store.maintenance.check_database import wrong_row
+from ocitool.store.maintenance.checks.database import wrong_row
 from ocitool.store.maintenance.mark import Inventory
 from ocitool.store.maintenance.problems import REPAIR, BadFile, Problem
 from ocitool.store.store import Store
