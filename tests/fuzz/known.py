@@ -39,6 +39,7 @@ _KNOWN: Final = (
     ("buildah", r"error: ours ''.*must be an absolute path", "takes no relative targets"),
     ("buildah", r"tree: (.*/)?kept/link: ours '2 .*theirs None", "removes a link mounted on"),
     ("buildah", r"tree: .*: ours '5 755 \d+:\d+', theirs '5 711 9:9'", "an archive's own root"),
+    ("buildah", r"tree: .*theirs '.* user\.note=kept'", "keeps attributes of the context"),
     ("docker", r"error: ours ''.*empty export", "exports no image without files"),
     ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
     (
