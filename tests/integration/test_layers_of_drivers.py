@@ -24,6 +24,8 @@ RUN cp -a /tree/twice /tree/x && rm -r /tree/twice && mv /tree/x /tree/twice
 RUN mkdir -p /new/deep && echo 1 > /new/deep/file && mkfifo /new/pipe && ln -s deep /new/link
 RUN rm -r /new/deep && mkdir /new/deep && touch /new/deep/another
 RUN rm -r /new /tree/remade && echo done > /new
+RUN mkdir -p /names/sub && echo same > /names/a && ln /names/a /names/sub/b
+RUN rm -r /names && mkdir -p /names/sub && echo same > /names/a && ln /names/a /names/sub/b
 """
 TREE = ("remade/old", "remade/below/old", "kept/file", "moved/sub/file", "file", "swapped/file",
         "moded/file", "twice/sub/file", "twice/empty")  # fmt: skip
