@@ -30,6 +30,7 @@ class Part:
     source: Source
     item: Item
     archive: Spooled | None = None
+    itself: bool = False  # a directory that is copied itself where the destination has no slash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +89,11 @@ class _Plan:
 
     def _make_destination(self, part: Part) -> None:
         """Plan the destination of a directory, which gets the directory's time, new or not."""
+        there = self._at(self._base)
         self.make_directories(self._base)
         if made := self.entries.get(self._base):
+            if part.itself and there is None and not self._target.dest.endswith("/"):
+                made = self._changed(made._replace(mode=0o755), self._base, keeps_owners=False)
             self.entries.put(made._replace(mtime=part.source.mtime(part.item)), -1, None)
 
     # -- the three kinds --------------------------------------------------------------------

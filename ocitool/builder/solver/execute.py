@@ -132,7 +132,7 @@ def _remote_part(
 def _git_part(context: StepContext, step: Copy, remote: RemoteTree) -> Part:
     files = Context(remote.directory(), IgnoreRules(), context.store.build_cache)
     item = Item("", "", True, Selection(exclude=step.exclude))
-    return Part(source=FromContext(files), item=item)
+    return Part(source=FromContext(files), item=item, itself=True)
 
 
 def write_layer(

@@ -71,6 +71,10 @@ def test_flags_are_those_of_other_sources(project, repository):
     assert {path: said.split()[1:3] for path, said in built.tree.items()} == {
         path: ["750", "7:8"] for path in ("src", "src/a.txt", "src/run", "src/sub", "src/sub/b.txt")
     }
+    # Without a slash the repository's own directory is copied, and --chmod is for it, too.
+    for chmod, slash, mode in (("go-rx", "", "700"), ("go-rx", "/", "755"), ("3755", "", "3755")):
+        made = project.build(scratch(f"ADD --chmod={chmod} {repository.url} /new{slash}"))
+        assert made.tree["new"] == f"5 {mode} 0:0"
     # Another pattern is another step.
     less = project.build(scratch(f"ADD {flags} --exclude=run {repository.url} /src/"))
     assert "src/run" not in less.tree and "src/a.txt" in less.tree
