@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -17,7 +15,6 @@ import pytest
 from ocitool import BuildOptions, Store, build
 from ocitool.errors import OcitoolError
 from ocitool.image.archive.archive import load
-from ocitool.oci.platform import this_platform
 from ocitool.progress import (
     CheckWarning,
     Event,
@@ -149,21 +146,8 @@ class BuildFixture:
 
     def image(self, name: str, *recipes: Mapping[str, Any], **fields: Any) -> None:
         """Put an image into the store: a layer for each recipe, ``config`` and more in *fields*."""
-        tars = [images.archive(recipe) for recipe in recipes]
-        diff_ids = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
-        here = this_platform().to_json()
-        document = {**here, "rootfs": {"type": "layers", "diff_ids": diff_ids}, **fields}
         archive = self.top.parent / "image.tar"
-        with tarfile.open(archive, "w") as out:
-            files = {f"{at}.tar": data for at, data in enumerate(tars)}
-            files["config.json"] = json.dumps(document).encode()
-            manifest = {"Config": "config.json", "RepoTags": [name],
-                        "Layers": [f"{at}.tar" for at in range(len(tars))]}  # fmt: skip
-            files["manifest.json"] = json.dumps([manifest]).encode()
-            for path, data in files.items():
-                info = tarfile.TarInfo(path)
-                info.size = len(data)
-                out.addfile(info, io.BytesIO(data))
+        images.write_docker_archive(archive, name, recipes, fields)
         with open(archive, "rb") as stream:
             load(stream, into=self.store)
 

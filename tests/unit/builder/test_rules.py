@@ -24,14 +24,11 @@ import yaml
 from ocitool import Store
 from ocitool.errors import OcitoolError
 from ocitool_runtime import get_isolation
+from tests.fixtures.builds import RECIPES, RULES
 from tests.fixtures.programs import CHECKOUT
 from tests.unit.builder.conftest import BuildFixture, Built, with_tools
 
-RULES: dict[str, list[dict[str, Any]]] = {
-    path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
-    for path in sorted((CHECKOUT / "testdata/rules").glob("*.yaml"))
-}
-CONTEXT = CHECKOUT / "testdata/builds/context.yaml"
+CONTEXT = RECIPES / "context.yaml"
 TRIED = [
     pytest.param(row, id=f"{part}: {row['rule']}")
     for part, rows in RULES.items()
