@@ -2,7 +2,7 @@
 
     OcitoolError
     ├─ FormatError (ValueError)      BadReference  BadDigest  BadManifest (NotAnImage)
-    │                                DockerfileError
+    │                                DockerfileError (InvalidInstruction)
     ├─ NotFound (LookupError)        BlobNotFound  ImageNotFound  LayerNotFound
     ├─ DigestMismatch
     ├─ LayerError                    UnsafePath  UnsupportedEntry  TooLarge
@@ -97,6 +97,10 @@ class DockerfileError(FormatError):
         self.name = name
         self.line = line
         self.excerpt = excerpt
+
+
+class InvalidInstruction(DockerfileError):
+    """An instruction of a Dockerfile is none, or invalid whatever the variables are."""
 
 
 # -- missing things ------------------------------------------------------------------------

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-_MOST = 500  # names that a variable is compared with
+_MOST = 500  # names that one is compared with
 _FAR = 3  # edits; a name this far away is another name
 
 
 def suggest(word: str, names: Iterable[str]) -> str:
     """Return `` (did you mean NAME?)``, or nothing where no name is near."""
-    near = nearest(word, names)
+    return did_you_mean(nearest(word, names))
+
+
+def did_you_mean(near: str) -> str:
+    """Return `` (did you mean NEAR?)``, or nothing for ``""``."""
     return f" (did you mean {near}?)" if near else ""
 
 
@@ -27,10 +31,10 @@ def nearest(word: str, names: Iterable[str]) -> str:
     return min(near, default=(_FAR, True, ""))[2]
 
 
-def nearest_variable(name: str, names: Iterable[str]) -> str:
-    """Return the variable that was probably meant by *name*, ``""`` where none is near.
+def closest(name: str, names: Iterable[str]) -> str:
+    """Return the first of the *names* that is nearest to *name*, ``""`` where none is near.
 
-    Their case counts, and any two short names are near: BuildKit's rule, for its messages.  Of many
+    Case counts, and any two short names are near: BuildKit's rule, for its messages.  Of many
     names only the first ones are looked at.
     """
     ranked = ((_distance(name, each), each) for each in islice(names, _MOST))

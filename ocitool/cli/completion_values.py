@@ -82,7 +82,11 @@ def pull_policies(context: click.Context, parameter: click.Parameter, begin: str
 
 def calls(context: click.Context, parameter: click.Parameter, begin: str) -> list[str]:
     """Return the methods of ``--call``."""
-    return [name for name in ("build", "check", "outline", "targets") if name.startswith(begin)]
+    return [
+        name
+        for name in ("build", "check", "outline", "subrequests.describe", "targets")
+        if name.startswith(begin)
+    ]
 
 
 def commands(context: click.Context, parameter: click.Parameter, begin: str) -> list[str]:

@@ -80,7 +80,7 @@ def test_expansion_raises_word_errors_only(text: str, value: str) -> None:
 
 
 PARSERS: list[Callable[[str], Any]] = [
-    values.parse_port,
+    lambda text: values.Port.parse(text).exposed(),
     values.parse_stop_signal,
     parse_chmod,
     parse_chown,

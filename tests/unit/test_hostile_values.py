@@ -34,7 +34,7 @@ PARSERS = {
     "fraction": lambda text: parse_time(f"2026-01-01T00:00:00.{text}"),
     "epoch": parse_epoch,
     "duration": durations.parse_duration,
-    "port": values.parse_port,
+    "port": lambda text: values.Port.parse(text).exposed(),
     "signal": values.parse_stop_signal,
     "mode": parse_chmod,
     "owner": parse_chown,

@@ -62,14 +62,11 @@ def check(
     files, rules_of = _asked(options)
     found: list[CheckWarning] = []
     failure: OcitoolError | None = None
-    parsing = False
     try:
         source = joined([split(file.text, name=file.name) for file in files])
         wanted = CheckOptions.of(source, options.build_args)
         linter = Linter(replace(wanted, error=wanted.error or error), found.append)
-        parsing = True
         file = parse_source(source, linter)
-        parsing = False
         arguments = inputs.arguments(options, rules_of(), Surroundings())
         with _resolver(options, store, progress) as resolver:
             frontend.check(file, arguments, resolver, _warn(progress), linter)
@@ -77,7 +74,7 @@ def check(
         failure = caught
     order = [file.name for file in files]
     found.sort(key=lambda warning: (order.index(warning.file), warning.line))
-    return CheckResult(files=files, warnings=tuple(found), error=failure, unparsed=parsing)
+    return CheckResult(files=files, warnings=tuple(found), error=failure)
 
 
 def outline(
@@ -97,6 +94,11 @@ def outline(
     return OutlineResult(files=files, outline=found)
 
 
+def dockerfile(options: BuildOptions) -> tuple[Asked, ...]:
+    """Return the texts; `OcitoolError` where there is no Dockerfile."""
+    return _asked(options)[0]
+
+
 def targets(options: BuildOptions) -> TargetsResult:
     """Return the stages of the Dockerfile; raises as `outline`."""
     files, _ = _asked(options)
@@ -107,7 +109,7 @@ def targets(options: BuildOptions) -> TargetsResult:
         targets=tuple(
             Target(
                 name=stage.from_.name or "",
-                description=describe(stage.from_.comments, stage.from_.name or ""),
+                description=describe(stage.from_.span.comments, stage.from_.name or ""),
                 base=stage.from_.image,
                 platform=stage.from_.platform or "",
                 default=stage.index == last,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from ocitool.builder.calls.results import Asked, CheckResult, OutlineResult, TargetsResult
 from ocitool.builder.checks.rules import RULES
 from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.frontend.outline import Argument, Secret
-from ocitool.errors import OcitoolError
+from ocitool.errors import InvalidInstruction, OcitoolError
 from ocitool.progress import CheckWarning
 
 
@@ -32,7 +32,7 @@ def checks_document(result: CheckResult) -> dict[str, Any]:
         source = names.index(place) if place in names else 0
         lines = range(error.line, error.line + len(error.excerpt)) if error.line else ()
         document["buildError"] = {
-            "message": error_message(error, unparsed=result.unparsed),
+            "message": error_message(error),
             "location": _location(lines, source),
         }
     return document
@@ -73,9 +73,34 @@ def targets_document(result: TargetsResult) -> dict[str, Any]:
     }
 
 
-def error_message(error: OcitoolError, *, unparsed: bool) -> str:
-    """Return the message of an error, with the line of what could not be parsed, as BuildKit."""
-    if unparsed and error.line:
+def _request(name: str, description: str, options: list[dict[str, str]] | None) -> dict[str, Any]:
+    return {
+        "name": f"frontend.{name}",
+        "version": "1.0.0",
+        "type": "rpc",
+        "description": description,
+        "opts": options,
+        "inputs": None,
+        "metadata": [{"name": each, "description": ""} for each in ("result.json", "result.txt")],
+        "refs": None,
+    }
+
+
+#: ``frontend.subrequests.describe``: what can be asked; it does not tell of ``lint``.
+REQUESTS: Final = [
+    _request(
+        "outline",
+        "List all parameters current build target supports",
+        [{"name": "target", "description": "Target build stage"}],
+    ),
+    _request("targets", "List all targets current build supports", []),
+    _request("subrequests.describe", "List available subrequest types", None),
+]
+
+
+def error_message(error: OcitoolError) -> str:
+    """Return the message of an error, with the line of an invalid instruction, as BuildKit."""
+    if isinstance(error, InvalidInstruction):
         return f"dockerfile parse error on line {error.line}: {error.message}"
     return error.message
 

@@ -28,7 +28,6 @@ class CheckResult:
     files: tuple[Asked, ...]
     warnings: tuple[CheckWarning, ...]
     error: OcitoolError | None = None
-    unparsed: bool = False  # whether an instruction is what could not be parsed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ocitool.builder.calls.results import CheckResult, OutlineResult, TargetsResult
 from ocitool.builder.frontend.outline import Secret
@@ -64,6 +64,14 @@ def targets_text(result: TargetsResult) -> Iterator[str]:
     for target in result.targets:
         default = "(default)" if target.default else ""
         rows.append((" ".join(filter(None, (target.name, default))), target.description))
+    yield from _table(rows, gap=1)
+
+
+def requests_text(requests: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield the lines of the table of what can be asked."""
+    rows = [("NAME", "VERSION", "DESCRIPTION")]
+    for each in requests:
+        rows.append((each["name"].removeprefix("frontend."), each["version"], each["description"]))
     yield from _table(rows, gap=1)
 
 

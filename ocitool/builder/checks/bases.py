@@ -13,14 +13,14 @@ from ocitool.errors import FormatError
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference, is_image_id
-from ocitool.suggestions import nearest_variable
+from ocitool.suggestions import closest
 
 
 def invalid_default_arg_in_from(
     linter: Linter, origin: From, default: str, earlier: Collection[str]
 ) -> None:
     """What FROM names without build arguments, *default*, is a name; *earlier* are stages."""
-    if default.lower() in earlier or is_image_id(default):
+    if default in earlier or is_image_id(default):
         return
     try:
         Reference.parse(default)
@@ -33,7 +33,7 @@ def undefined_arg_in_from(
 ) -> None:
     for name in sorted(used.unset):
         if name not in declared:
-            near = linter.suggests and nearest_variable(name, declared)
+            near = linter.suggests and closest(name, declared)
             linter.warn(
                 "UndefinedArgInFrom", span, name, f" (did you mean {near}?)" if near else ""
             )

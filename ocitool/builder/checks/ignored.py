@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +11,7 @@ from ocitool.builder.context.ignore import IgnoreRules
 
 _EVERYTHING: Final = ("*", "**", "**/*")
 _WILDCARDS: Final = frozenset("*?[")
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 def ignored_by(rules: IgnoreRules) -> Callable[[str], str]:
@@ -42,8 +44,9 @@ def ignored_by(rules: IgnoreRules) -> Callable[[str], str]:
 def _may_include(exception: str, path: str) -> bool:
     """Say whether *exception* may match *path* or anything beneath it."""
     names = exception.split("/")
-    literal = next((at for at, name in enumerate(names) if _WILDCARDS & set(name)), len(names))
-    prefix = "/".join(names[:literal])
+    plain = (not _WILDCARDS & set(_ESCAPED.sub("", name)) for name in names)
+    literal = next((at for at, is_plain in enumerate(plain) if not is_plain), len(names))
+    prefix = _ESCAPED.sub(r"\1", "/".join(names[:literal]))
     return _is_at_or_beneath(prefix, path) or (
         literal < len(names) and _is_at_or_beneath(path, prefix)
     )

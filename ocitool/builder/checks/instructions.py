@@ -11,7 +11,8 @@ from ocitool.builder.checks.syntax import written_word
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.quotes import quoted
-from ocitool.suggestions import nearest_variable
+from ocitool.builder.dockerfile.values import Port
+from ocitool.suggestions import closest
 
 #: Arguments that BuildKit never hands on; naming one is no mistake.
 _NOT_VARIABLES: Final = ("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE")
@@ -27,7 +28,7 @@ def undefined_var(
     """*unset* were used; ARGs without a value are *declared*, and *known* have one."""
     for name in sorted(unset):
         if name not in declared and name not in _NOT_VARIABLES:
-            near = linter.suggests and nearest_variable(name, known)
+            near = linter.suggests and closest(name, known)
             linter.warn("UndefinedVar", span, name, f" (did you mean ${near}?)" if near else "")
 
 
@@ -64,7 +65,7 @@ def multiple_instructions_disallowed(
     kind = type(instruction)
     if kind in seen:
         word = written_word(instruction.span)
-        linter.warn("MultipleInstructionsDisallowed", seen[kind], word)
+        linter.warn("MultipleInstructionsDisallowed", seen[kind], word, of=instruction.span)
     seen[kind] = instruction.span
 
 
@@ -74,15 +75,14 @@ def workdir_relative_path(linter: Linter, span: Span, path: str) -> None:
         linter.warn("WorkdirRelativePath", span, quoted(path))
 
 
-def expose_proto_casing(linter: Linter, span: Span, port: str) -> None:
-    protocol = port.rpartition(":")[2].partition("/")[2]
-    if protocol != protocol.lower():
-        linter.warn("ExposeProtoCasing", span, port)
+def expose_proto_casing(linter: Linter, span: Span, port: Port) -> None:
+    if port.protocol != port.protocol.lower():
+        linter.warn("ExposeProtoCasing", span, port.text)
 
 
-def expose_invalid_format(linter: Linter, span: Span, port: str) -> None:
-    if port.rpartition(":")[0].strip(":"):
-        linter.warn("ExposeInvalidFormat", span, port)
+def expose_invalid_format(linter: Linter, span: Span, port: Port) -> None:
+    if port.address or port.host:
+        linter.warn("ExposeInvalidFormat", span, port.text)
 
 
 def copy_ignored_file(

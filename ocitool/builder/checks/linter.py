@@ -32,10 +32,16 @@ class Linter:
         self.options = options
         self._warn = warn
 
-    def warn(self, rule: str, span: Span, *values: str) -> None:
-        """Take note that the lines *span* do not follow *rule*; *values* fill in its detail."""
+    def warn(self, rule: str, span: Span, *values: str, of: Span | None = None) -> None:
+        """Take note that the lines *span* do not follow *rule*; *values* fill in its detail.
+
+        Comments above *of*, which is *span* by default, may have the rule skipped.
+        """
         known = RULES[rule]
-        if not self.options.wants(known) or len(self.warnings) >= MOST_WARNINGS:
+        options = self.options
+        if not known.whole_file:
+            options = options.with_comments((of or span).comments)
+        if not options.wants(known) or len(self.warnings) >= MOST_WARNINGS:
             return
         warning = CheckWarning(
             rule=rule,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ocitool.builder.checks import syntax
@@ -10,7 +10,14 @@ from ocitool.builder.checks.linter import Linter
 from ocitool.builder.checks.options import CheckOptions
 from ocitool.builder.dockerfile.lines.joined import joined
 from ocitool.builder.dockerfile.lines.split import Source, split
-from ocitool.builder.dockerfile.parser import Dockerfile, parse_lines
+from ocitool.builder.dockerfile.parser import (
+    Dockerfile,
+    in_stages,
+    parse_statements,
+    statements_of,
+)
+from ocitool.builder.dockerfile.statements import Statement
+from ocitool.errors import FormatError
 from ocitool.progress import CheckWarning
 
 
@@ -34,7 +41,22 @@ def parse_checked(
 
 def parse_source(source: Source, linter: Linter) -> Dockerfile:
     """Parse the lines of a Dockerfile, with the *linter* of these; raises as `parser.parse`."""
+    statements = statements_of(source)
     syntax.no_empty_continuation(linter, source)
-    file = parse_lines(source, lambda statement: syntax.check_statement(linter, statement))
+    instructions = parse_statements(
+        statements, lambda statement: syntax.check_statement(linter, statement)
+    )
+    file = in_stages(source, instructions)
     syntax.check_file(linter, file)
-    return replace(file, warnings=(*linter.options.unknown(), *file.warnings))
+    unknown = [*linter.options.unknown()]
+    for statement in statements:
+        unknown += (f"{statement.span}: {message}" for message in _without_effect(statement))
+    return replace(file, warnings=(*unknown, *file.warnings))
+
+
+def _without_effect(statement: Statement) -> Iterable[str]:
+    """Return a message for each part of a comment ``# check=`` that has no effect."""
+    try:
+        return CheckOptions.of_comments(statement.span.comments).unknown()
+    except FormatError as error:
+        return (f"the comment # check= has no effect: {error.message}",)

@@ -22,6 +22,7 @@ class Rule:
     description: str
     detail: str
     experimental: bool = False  # executed only if it is asked for
+    whole_file: bool = False  # no comment above a single instruction has it skipped
     has_page: bool = True
 
     @property
@@ -45,22 +46,26 @@ _ALL: Final = (
         name="NoEmptyContinuation",
         description="Empty continuation lines will become errors in a future release",
         detail="Empty continuation line",
+        whole_file=True,
     ),
     Rule(
         name="ConsistentInstructionCasing",
         description="All commands within the Dockerfile should use the same casing (either upper "
         "or lower)",
         detail="Command '{}' should match the case of the command majority ({})",
+        whole_file=True,
     ),
     Rule(
         name="DuplicateStageName",
         description="Stage names should be unique",
         detail="Duplicate stage name {}, stage names should be unique",
+        whole_file=True,
     ),
     Rule(
         name="ReservedStageName",
         description="Reserved words should not be used as stage names",
         detail="Stage name should not use the same name as reserved stage {}",
+        whole_file=True,
     ),
     Rule(
         name="JSONArgsRecommended",
@@ -107,6 +112,7 @@ _ALL: Final = (
         description="Base image platform does not match expected target platform",
         detail="Base image {} was pulled with platform {}, expected {} for current build",
         has_page=False,
+        whole_file=True,
     ),
     Rule(
         name="RedundantTargetPlatform",
@@ -124,6 +130,7 @@ _ALL: Final = (
         name="InvalidDefaultArgInFrom",
         description="Default value for global ARG results in an empty or invalid base image name",
         detail="Default value for ARG {} results in empty or invalid base image name",
+        whole_file=True,
     ),
     Rule(
         name="FromPlatformFlagConstDisallowed",

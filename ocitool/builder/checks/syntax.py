@@ -24,17 +24,17 @@ def written_word(span: Span) -> str:
 
 def check_statement(linter: Linter, statement: Statement) -> None:
     """Check one instruction; what follows it may not even be an instruction."""
-    if statement.word == "FROM":
+    if statement.kind == "FROM":
         words = arguments.split_blanks(statement.rest)
         stage_name_casing(linter, statement.span, words)
         from_as_casing(linter, statement.span, words)
         if len(words) == 3:
             invalid_definition_description(linter, statement, [words[2].lower()])
-    elif statement.word == "ARG":
+    elif statement.kind == "ARG":
         names = arguments.split_quoted(statement.rest, statement.escape)
         names = [name.partition("=")[0] for name in names]
         invalid_definition_description(linter, statement, names)
-    elif statement.word == "MAINTAINER":
+    elif statement.kind == "MAINTAINER":
         linter.warn("MaintainerDeprecated", statement.span)
 
 
@@ -73,10 +73,14 @@ def invalid_definition_description(
     linter: Linter, statement: Statement, names: Sequence[str]
 ) -> None:
     """What is declared has to be the first word of the comment directly above."""
-    if not statement.comments or not names or statement.comments[-1].split(" ")[0] in names:
+    if (
+        not statement.span.comments
+        or not names
+        or statement.span.comments[-1].split(" ")[0] in names
+    ):
         return
     name = names[0] if len(names) == 1 else "<arg_key>"
-    linter.warn("InvalidDefinitionDescription", statement.span, statement.word, name)
+    linter.warn("InvalidDefinitionDescription", statement.span, statement.kind, name)
 
 
 def reserved_stage_name(linter: Linter, file: Dockerfile) -> None:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
-from ocitool.suggestions import suggest
+from ocitool.suggestions import closest, did_you_mean
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -25,7 +26,7 @@ def split_blanks(text: str) -> tuple[str, ...]:
     return tuple(word for word in _BLANKS.split(text) if word)
 
 
-def split_flags(text: str) -> tuple[tuple[str, ...], str]:
+def split_flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
     """Cut the ``--name=value`` words off the front.
 
     They end at the first word that does not begin with ``--``, or behind a ``--`` alone.
@@ -37,20 +38,20 @@ def split_flags(text: str) -> tuple[tuple[str, ...], str]:
             at += 1
         if not text.startswith("--", at):
             return tuple(flags), text[at:]
-        word, at = _flag_word(text, at)
+        word, at = _flag_word(text, at, escape)
         if word == "--":
             return tuple(flags), text[at:].strip()
         flags.append(word)
 
 
-def _flag_word(text: str, at: int) -> tuple[str, int]:
-    """Read one word; quotes group, and a backslash escapes, whatever the escape directive."""
+def _flag_word(text: str, at: int, escape: str) -> tuple[str, int]:
+    """Read one word; quotes group, and *escape* makes what follows it literal."""
     word: list[str] = []
     quote = ""
     while at < len(text):
         character = text[at]
         at += 1
-        if character == "\\":
+        if character == escape:
             word.append(text[at : at + 1])
             at += 1
         elif quote:
@@ -127,7 +128,7 @@ def parse_pairs(
     if not words:
         raise FormatError(f"{instruction} requires at least one argument")
     if "=" in words[0]:
-        return tuple(_pair(word, instruction) for word in words), False
+        return tuple(_pair(word) for word in words), False
     name, value = split_once(text)
     if not value:
         raise FormatError(
@@ -137,15 +138,13 @@ def parse_pairs(
     return ((name, value),), True
 
 
-def _pair(word: str, instruction: str) -> tuple[str, str]:
+def _pair(word: str) -> tuple[str, str]:
     name, equals, value = word.partition("=")
     if not equals:
         raise FormatError(
-            f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value',
+            f"Syntax error - can't find = in {quoted(word)}. Must be of the form: name=value",
             hint="put a value that has spaces in double quotes",
         )
-    if not name:
-        raise FormatError(f"{instruction} names can not be blank")
     return name, value
 
 
@@ -166,10 +165,10 @@ def parse_flags(
     for word in words:
         name, equals, value = word[2:].partition("=")
         if name not in strings and name not in booleans:
-            known = [f"--{flag}" for flag in (*strings, *booleans)]
-            raise FormatError(f"unknown flag: --{name}{suggest(f'--{name}', known)}")
+            near = did_you_mean(closest(name, (*strings, *booleans)))
+            raise FormatError(f"unknown flag: --{name}{near}")
         if name in given and name not in repeated:
-            raise FormatError(f"duplicate flag specified: {name}")
+            raise FormatError(f"duplicate flag specified: --{name}")
         if (name in strings and not equals) or (name in booleans and equals and not value):
             raise FormatError(f"missing a value on flag: --{name}", hint=f"write --{name}=VALUE")
         given[name] = value if name in strings else _boolean(name, value)

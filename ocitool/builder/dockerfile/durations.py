@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
 
 MICROSECOND = 1_000
@@ -20,7 +21,7 @@ _UNITS = {
     "h": 3600 * SECOND,
 }
 _MAX = 2**63 - 1
-_PART = re.compile(rf"(\d*)(?:\.(\d*))?({'|'.join(_UNITS)})", re.ASCII)
+_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^.0-9]*)")
 
 
 def parse_duration(text: str) -> int:
@@ -36,14 +37,21 @@ def parse_duration(text: str) -> int:
         part = _PART.match(unsigned, at)
         # 30 digits are far beyond the largest duration, and little enough to convert.
         if part is None or not (part[1] or part[2]) or len(part[1]) > 30:
-            raise FormatError(f'invalid duration "{text}"', hint="write it as 30s or 1m30s")
+            raise _invalid("invalid duration", text)
+        unit = _UNITS.get(part[3])
+        if unit is None:
+            what = f"unknown unit {quoted(part[3])} in" if part[3] else "missing unit in"
+            raise _invalid(f"{what} duration", text)
         fraction = (part[2] or "")[:18]
-        unit = _UNITS[part[3]]
         total += int(part[1] or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
         at = part.end()
     if total > _MAX:
-        raise FormatError(f'invalid duration "{text}"', hint="it is longer than 292 years")
+        raise _invalid("invalid duration", text, hint="it is longer than 292 years")
     return -total if text.startswith("-") else total
+
+
+def _invalid(what: str, text: str, hint: str = "write it as 30s or 1m30s") -> FormatError:
+    return FormatError(f"time: {what} {quoted(text)}", hint=hint)
 
 
 def format_duration(duration: int) -> str:

@@ -37,7 +37,6 @@ class From:
     image: str
     name: str | None = None  # in lower case
     platform: str | None = None
-    comments: tuple[str, ...] = ()  # directly above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,6 @@ class Arg:
 
     span: Span
     pairs: tuple[tuple[str, str | None], ...]
-    comments: tuple[str, ...] = ()  # directly above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +167,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expose:
-    """Each word is expanded with `expand.split_words`, and is then one for `values.parse_port`."""
+    """Each word is expanded with `expand.split_words`, and is then one for `values.Port`."""
 
     span: Span
     ports: tuple[str, ...]

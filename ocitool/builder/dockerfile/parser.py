@@ -7,18 +7,19 @@ it is an error.  What the language has and this package does not is refused by n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ocitool.builder.dockerfile import statements
 from ocitool.builder.dockerfile.instructions import Arg, From, Instruction, OnBuild
 from ocitool.builder.dockerfile.lines.joined import joined
 from ocitool.builder.dockerfile.lines.span import Span
-from ocitool.builder.dockerfile.lines.split import Line, Source, split
+from ocitool.builder.dockerfile.lines.split import Source, split
 from ocitool.builder.dockerfile.runs import parse_run
 from ocitool.builder.dockerfile.statements import Statement
-from ocitool.errors import DockerfileError, FormatError
-from ocitool.suggestions import suggest
+from ocitool.errors import DockerfileError, FormatError, InvalidInstruction
+from ocitool.suggestions import closest, did_you_mean
 
 #: How each is parsed, by its word.
 INSTRUCTIONS: Mapping[str, Callable[[Statement], Instruction | From]] = {
@@ -78,24 +79,56 @@ def parse_files(files: Sequence[tuple[str, bytes]]) -> Dockerfile:
     return parse_lines(joined([split(text, name=name) for name, text in files]))
 
 
-def parse_lines(
-    source: Source, notice: Callable[[Statement], object] = lambda _: None
-) -> Dockerfile:
-    """Parse the logical lines of a Dockerfile; *notice* gets each before its words are looked at.
+def parse_lines(source: Source) -> Dockerfile:
+    """Parse the logical lines of a Dockerfile; raises as `parse`."""
+    return in_stages(source, parse_statements(statements_of(source)))
+
+
+def statements_of(source: Source) -> tuple[Statement, ...]:
+    """Return the lines of a Dockerfile, cut.
 
     Raises:
-        DockerfileError: as `parse`.
+        DockerfileError: there is no line, or words of one cannot be separated.
     """
-    name = source.name
     if not source.lines:
+        empty = not any(source.physical)
         raise DockerfileError(
-            "file with no instructions", name=name, hint="a Dockerfile begins with FROM image"
+            "the Dockerfile cannot be empty" if empty else "file with no instructions",
+            name=source.name,
+            hint="a Dockerfile begins with FROM image",
         )
+    found = []
+    for line in source.lines:
+        with _at(line.span, DockerfileError):
+            found.append(Statement.of(line, source.escape))
+    return tuple(found)
+
+
+def parse_statements(
+    given: Iterable[Statement], notice: Callable[[Statement], object] = lambda _: None
+) -> Iterator[Instruction | From]:
+    """Yield the instructions that *given* are; *notice* gets each before it is looked at.
+
+    Raises:
+        InvalidInstruction: with the line.
+    """
+    for statement in given:
+        notice(statement)
+        with _at(statement.span, InvalidInstruction):
+            instruction = _function(statement.word)(statement)
+        yield instruction
+
+
+def in_stages(source: Source, instructions: Iterable[Instruction | From]) -> Dockerfile:
+    """Return the *instructions* of *source* as a Dockerfile.
+
+    Raises:
+        DockerfileError: an instruction stands before the first FROM, or there is no FROM.
+    """
     global_args: list[Arg] = []
     stages: list[tuple[From, list[Instruction]]] = []
     warnings: list[str] = []
-    for line in source.lines:
-        instruction = _instruction(source, line, notice)
+    for instruction in instructions:
         if isinstance(instruction, Arg):
             warnings += _unusable_names(instruction)
         if isinstance(instruction, OnBuild):
@@ -107,16 +140,18 @@ def parse_lines(
         elif isinstance(instruction, Arg):
             global_args.append(instruction)
         else:
-            raise line.span.error(
+            raise instruction.span.error(
                 "no build stage in current context",
                 hint="only ARG may stand before the first FROM",
             )
     if not stages:
         raise DockerfileError(
-            "dockerfile contains no stages to build", name=name, hint="add a line FROM image"
+            "dockerfile contains no stages to build",
+            name=source.name,
+            hint="add a line FROM image",
         )
     return Dockerfile(
-        name=name,
+        name=source.name,
         directives=source.directives,
         escape=source.escape,
         global_args=tuple(global_args),
@@ -163,7 +198,7 @@ def _trigger(trigger: str, span: Span) -> Instruction:
     if len(source.lines) != 1:
         raise FormatError("onbuild trigger should be a single expression")
     (line,) = source.lines
-    moved = replace(line, span=replace(span, text=line.span.text))
+    moved = replace(line, span=replace(span, text=line.span.text, comments=()))
     statement = Statement.of(moved, source.escape)
     instruction = _function(statement.word)(statement)
     if isinstance(instruction, From):
@@ -185,15 +220,13 @@ def _failing_trigger(on_build: OnBuild) -> Iterator[str]:
         )
 
 
-def _instruction(
-    source: Source, line: Line, notice: Callable[[Statement], object]
-) -> Instruction | From:
+@contextmanager
+def _at(span: Span, kind: type[DockerfileError]) -> Iterator[None]:
+    """Have errors be of this *kind*, and point at *span*."""
     try:
-        statement = Statement.of(line, source.escape)
-        notice(statement)
-        return _function(statement.word)(statement)
+        yield
     except FormatError as error:
-        raise line.span.error(error.message, hint=error.hint) from error
+        raise span.error(error.message, hint=error.hint, kind=kind) from error
 
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -223,8 +256,9 @@ _QUOTES = str.maketrans("", "", "'\"\\`")
 
 
 def _function(word: str) -> Callable[[Statement], Instruction | From]:
-    if word not in INSTRUCTIONS:
-        near = suggest(word, INSTRUCTIONS)
+    if word.upper() not in INSTRUCTIONS:
+        near = closest(word.lower(), map(str.lower, INSTRUCTIONS))
+        near = near.upper() if word == word.upper() else near
         hint = "" if near else f"one of {', '.join(INSTRUCTIONS)}"
-        raise FormatError(f"unknown instruction: {word}{near}", hint=hint)
-    return INSTRUCTIONS[word]
+        raise FormatError(f"unknown instruction: {word}{did_you_mean(near)}", hint=hint)
+    return INSTRUCTIONS[word.upper()]

@@ -34,7 +34,6 @@ from ocitool.builder.dockerfile.instructions import (
 from ocitool.builder.dockerfile.lines.heredocs import Heredoc, join_arrows, parse_opening
 from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.lines.split import Line
-from ocitool.builder.dockerfile.values import check_source
 from ocitool.errors import FormatError
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
@@ -46,33 +45,52 @@ class Statement:
     """A logical line whose word and flags have been cut off."""
 
     span: Span
-    word: str  # in upper case
+    word: str  # as it is written
     flags: tuple[str, ...]
     rest: str
     heredocs: tuple[Heredoc, ...]
     escape: str
-    comments: tuple[str, ...] = ()  # directly above
 
     @classmethod
     def of(cls, line: Line, escape: str) -> Statement:
+        """Cut a line; `FormatError` for words that cannot be separated."""
         word, rest = arguments.split_once(line.span.text)
-        flags, rest = arguments.split_flags(rest)
+        flags, rest = arguments.split_flags(rest, escape)
+        check_words(word, rest.strip(), escape)
         return cls(
             span=line.span,
-            word=word.upper(),
+            word=word,
             flags=flags,
             rest=rest.strip(),
             heredocs=line.heredocs,
             escape=escape,
-            comments=line.comments,
         )
+
+    @property
+    def kind(self) -> str:
+        """The word in upper case."""
+        return self.word.upper()
 
     def only_argument(self) -> str:
         """The whole rest, for an instruction that has one argument and no flags."""
-        parse_flags(self.flags)
         if not self.rest:
-            raise FormatError(f"{self.word} requires exactly one argument")
+            raise FormatError(f"{self.kind} requires exactly one argument")
+        parse_flags(self.flags)
         return self.rest
+
+    def arguments(self) -> str:
+        """The whole rest, for an instruction that has at least one argument."""
+        if not self.rest:
+            raise FormatError(f"{self.kind} requires at least one argument")
+        return self.rest
+
+    def pairs(self) -> tuple[tuple[tuple[str, str], ...], bool]:
+        """Names and values, and whether they are in the legacy form."""
+        parse_flags(self.flags)
+        pairs, legacy = arguments.parse_pairs(self.rest, self.escape, self.kind)
+        if not all(name for name, _ in pairs):
+            raise FormatError(f"{self.kind} names can not be blank")
+        return pairs, legacy
 
     def list_arguments(self) -> tuple[str, ...]:
         """A JSON array, or else words between blanks."""
@@ -86,8 +104,28 @@ class Statement:
         return Command(args=array, shell=False)
 
 
+_ARRAYS = frozenset(("ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME"))
+
+
+def check_words(word: str, rest: str, escape: str) -> None:
+    """Refuse words of an instruction that cannot be separated, whatever they are.
+
+    This is so for the whole file before what any instruction says is looked at.
+    """
+    kind = word.upper()
+    while kind == "ONBUILD" and rest:
+        word, rest = arguments.split_once(rest)
+        rest = arguments.split_flags(rest, escape)[1].strip()
+        kind = word.upper()
+    if kind in _ARRAYS:
+        arguments.parse_array(rest)
+    elif kind == "HEALTHCHECK":
+        arguments.parse_array(arguments.split_once(rest)[1])
+    elif rest and kind in ("ENV", "LABEL"):
+        arguments.parse_pairs(rest, escape, kind)
+
+
 def parse_from(statement: Statement) -> From:
-    flags = parse_flags(statement.flags, strings=("platform",))
     words = arguments.split_blanks(statement.rest)
     name = None
     if len(words) == 3 and words[1].lower() == "as":
@@ -101,12 +139,12 @@ def parse_from(statement: Statement) -> From:
         raise FormatError(
             "FROM requires either one or three arguments", hint="write FROM image AS name"
         )
+    flags = parse_flags(statement.flags, strings=("platform",))
     return From(
         span=statement.span,
         image=words[0],
         name=name,
         platform=flags.get("platform") or None,
-        comments=statement.comments,
     )
 
 
@@ -120,18 +158,16 @@ def parse_arg(statement: Statement) -> Arg:
         pairs.append((name, value if equals else None))
     if not pairs:
         raise FormatError("ARG requires at least one argument")
-    return Arg(span=statement.span, pairs=tuple(pairs), comments=statement.comments)
+    return Arg(span=statement.span, pairs=tuple(pairs))
 
 
 def parse_env(statement: Statement) -> Env:
-    parse_flags(statement.flags)
-    pairs, legacy = arguments.parse_pairs(statement.rest, statement.escape, "ENV")
+    pairs, legacy = statement.pairs()
     return Env(span=statement.span, pairs=pairs, legacy=legacy)
 
 
 def parse_label(statement: Statement) -> Label:
-    parse_flags(statement.flags)
-    pairs, legacy = arguments.parse_pairs(statement.rest, statement.escape, "LABEL")
+    pairs, legacy = statement.pairs()
     return Label(span=statement.span, pairs=pairs, legacy=legacy)
 
 
@@ -147,7 +183,7 @@ def parse_entrypoint(statement: Statement) -> Entrypoint:
 
 def parse_shell(statement: Statement) -> Shell:
     parse_flags(statement.flags)
-    args = arguments.parse_array(statement.rest)
+    args = arguments.parse_array(statement.arguments())
     if args is None:
         raise FormatError(
             "SHELL requires the arguments to be in JSON form",
@@ -174,49 +210,36 @@ def parse_maintainer(statement: Statement) -> Maintainer:
     return Maintainer(span=statement.span, name=statement.only_argument())
 
 
-_ARRAYS = frozenset(("ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME"))
-
-
 def parse_on_build(statement: Statement) -> OnBuild:
+    # What the words of a trigger mean is looked at where it is executed.
+    kind = arguments.split_once(statement.arguments())[0].upper()
     parse_flags(statement.flags)
-    if not statement.rest:
-        raise FormatError("ONBUILD requires at least one argument")
-    word, rest = arguments.split_once(statement.rest)
-    word = word.upper()
-    if word == "ONBUILD":
+    if kind == "ONBUILD":
         raise FormatError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
-    if word in ("FROM", "MAINTAINER"):
-        raise FormatError(f"{word} isn't allowed as an ONBUILD trigger")
-    # Words have to be separable now; what they mean is looked at where the trigger is executed.
-    words = arguments.split_flags(rest)[1]
-    if word in _ARRAYS:
-        arguments.parse_array(words)
-    elif words and word in ("ENV", "LABEL"):
-        arguments.parse_pairs(words, statement.escape, word)
+    if kind in ("FROM", "MAINTAINER"):
+        raise FormatError(f"{kind} isn't allowed as an ONBUILD trigger")
     return OnBuild(span=statement.span, trigger=statement.rest + documents(statement))
 
 
 def parse_expose(statement: Statement) -> Expose:
+    ports = arguments.split_blanks(statement.arguments())
     parse_flags(statement.flags)
-    ports = arguments.split_blanks(statement.rest)
-    if not ports:
-        raise FormatError("EXPOSE requires at least one argument")
     # As BuildKit, whose history shows them in this order.
     return Expose(span=statement.span, ports=tuple(sorted(ports)))
 
 
 def parse_volume(statement: Statement) -> Volume:
-    parse_flags(statement.flags)
     paths = tuple(path.strip() for path in statement.list_arguments())
     if not paths:
         raise FormatError("VOLUME requires at least one argument")
+    parse_flags(statement.flags)
     if not all(paths):
         raise FormatError("VOLUME specified can not be an empty string")
     return Volume(span=statement.span, paths=paths)
 
 
 def parse_healthcheck(statement: Statement) -> Healthcheck:
-    kind, rest = arguments.split_once(statement.rest)
+    kind, rest = arguments.split_once(statement.arguments())
     if kind.upper() == "NONE":
         if rest:
             raise FormatError("HEALTHCHECK NONE takes no arguments")
@@ -225,13 +248,11 @@ def parse_healthcheck(statement: Statement) -> Healthcheck:
         statement.flags,
         strings=("interval", "timeout", "start-period", "start-interval", "retries"),
     )
-    if not kind:
-        raise FormatError("HEALTHCHECK requires at least one argument")
     if kind.upper() != "CMD":
-        raise FormatError(f'unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
+        raise FormatError(f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
     array = arguments.parse_array(rest)
     if not (rest if array is None else array):
-        raise FormatError("missing command after HEALTHCHECK CMD")
+        raise FormatError("Missing command after HEALTHCHECK CMD")
     return Healthcheck(
         span=statement.span,
         none=False,
@@ -249,7 +270,7 @@ def _pause(flags: dict[str, str], name: str) -> int | None:
         return None
     duration = parse_duration(flags[name])
     if duration and duration < MILLISECOND:
-        raise FormatError(f'interval "{name}" cannot be less than 1ms')
+        raise FormatError(f'Interval "{name}" cannot be less than 1ms')
     return duration
 
 
@@ -269,25 +290,20 @@ def documents(statement: Statement) -> str:
 
 
 def parse_copy(statement: Statement) -> Copy:
+    words = _paths(statement)
     flags = parse_flags(
         statement.flags,
         strings=("from", "chown", "chmod"),
         booleans=("link", "parents"),
         repeated=("exclude",),
     )
-    origin = flags.get("from")
-    if origin and "$" in origin:
-        raise FormatError(
-            "variable expansion is not supported for --from, define a new stage with FROM using "
-            "ARG from global scope as a workaround"
-        )
-    sources, heredocs, dest = _operands(statement)
+    sources, heredocs, dest = _operands(statement, words)
     return Copy(
         span=statement.span,
         sources=sources,
         dest=dest,
         heredocs=heredocs,
-        from_=origin or None,
+        from_=flags.get("from") or None,
         chown=flags.get("chown") or None,
         chmod=flags.get("chmod") or None,
         link=flags.get("link") == "true",
@@ -297,13 +313,14 @@ def parse_copy(statement: Statement) -> Copy:
 
 
 def parse_add(statement: Statement) -> Add:
+    words = _paths(statement)
     flags = parse_flags(
         statement.flags,
         strings=("chown", "chmod", "checksum"),
         booleans=("link", "unpack", "keep-git-dir"),
         repeated=("exclude",),
     )
-    sources, heredocs, dest = _operands(statement)
+    sources, heredocs, dest = _operands(statement, words)
     return Add(
         span=statement.span,
         sources=sources,
@@ -324,20 +341,28 @@ def _chosen(flags: dict[str, str], name: str) -> bool | None:
     return flags[name] == "true" if name in flags else None
 
 
-def _operands(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...], str]:
-    """Sort the words of COPY and ADD into paths, heredocs and the destination."""
+def _paths(statement: Statement) -> tuple[str, ...]:
+    """Return the words of COPY and ADD."""
     words = statement.list_arguments()
     if statement.heredocs:
         words = tuple(join_arrows(words))
     if len(words) < 2:
         raise FormatError(
-            f"{statement.word} requires at least two arguments, but only {len(words)} was "
-            "provided. Destination could not be determined"
+            f"{statement.kind} requires at least two arguments, but only one was provided. "
+            "Destination could not be determined",
+            hint=f"write {statement.kind} SOURCE... DESTINATION",
         )
+    return words
+
+
+def _operands(
+    statement: Statement, words: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[Heredoc, ...], str]:
+    """Sort *words* into paths, heredocs and the destination."""
     *given, dest = words
     contents = {heredoc.name: heredoc for heredoc in statement.heredocs}
     if contents and parse_opening(dest) is not None:
-        raise FormatError(f"{statement.word} cannot accept a heredoc as a destination")
+        raise FormatError(f"{statement.kind} cannot accept a heredoc as a destination")
     sources: list[str] = []
     heredocs: list[Heredoc] = []
     for word in given:
@@ -347,6 +372,5 @@ def _operands(statement: Statement) -> tuple[tuple[str, ...], tuple[Heredoc, ...
                 raise FormatError(f"the heredoc {opening.name!r} cannot be a file of that name")
             heredocs.append(contents[opening.name])
         else:
-            check_source(statement.word, word)
             sources.append(word)
     return tuple(sources), tuple(heredocs), dest

@@ -7,21 +7,24 @@ the instruction.
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, Self, TypeAlias
 
+from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
 
 __all__ = [
+    "Port",
     "SourceKind",
     "check_source",
     "is_http",
-    "parse_port",
     "parse_stop_signal",
     "source_kind",
 ]
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _MAX_PORT = 65535
+_PORT_HINT = "EXPOSE takes the ports of the container alone, as 80 or 8000-8010/udp"
 _SIGNAL = re.compile(
     r"(?:SIG)?(?:ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|"
     r"SEGV|STKFLT|STOP|SYS|TERM|TRAP|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|"
@@ -31,48 +34,69 @@ _SIGNAL = re.compile(
 )
 
 
-def parse_port(text: str) -> tuple[str, ...]:
-    """Read one word of EXPOSE, ``80``, ``80/udp`` or ``8000-8002/tcp``, as ``80/tcp`` and so on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """One word of EXPOSE: ``80``, ``80/udp``, ``8000-8002/tcp``.
 
-    Of ``ip:host:container``, as ``docker run -p`` takes it, only the container's port counts.
+    ``address`` and ``host`` are of ``ip:host:container``, as ``docker run -p`` takes it; they have
+    no effect.
     """
-    published, _, container = text.rpartition(":")
-    ports, _, protocol = container.partition("/")
-    protocol = protocol.lower() or "tcp"
-    if protocol not in _PROTOCOLS:
-        raise FormatError(
-            f"invalid protocol of containerPort: {text}", hint="one of tcp, udp, sctp"
-        )
-    found = _range(ports, "containerPort", text)
-    address, _, host = published.rpartition(":")
-    if address:
-        _check_address(address)
-    if host and len(found) not in (1, len(_range(host, "hostPort", text))):
-        raise FormatError(
-            f"invalid ranges specified for container and host Ports: {ports} and {host}",
-            hint="EXPOSE names ports of the container alone: leave the host's out",
-        )
-    return tuple(f"{port}/{protocol}" for port in found)
+
+    text: str
+    address: str
+    host: str
+    container: str
+    protocol: str  # as it is written
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a word; `FormatError` where a port is missing, or the protocol is none."""
+        published, _, container = text.rpartition(":")
+        address, _, host = published.rpartition(":")
+        ports, _, protocol = container.partition("/")
+        if not ports:
+            raise FormatError(f"invalid port: {quoted(text)}: no port specified", hint=_PORT_HINT)
+        if protocol.lower() not in ("", *_PROTOCOLS):
+            raise FormatError(
+                f"invalid port: {quoted(text)}: invalid proto: {protocol}",
+                hint=f"one of {', '.join(_PROTOCOLS)}",
+            )
+        return cls(text=text, address=address, host=host, container=ports, protocol=protocol)
+
+    def exposed(self) -> tuple[str, ...]:
+        """Return the ports of the container, as ``80/tcp``; `FormatError` for an invalid part."""
+        address = self.address
+        if address.startswith("[") and address.endswith("]"):
+            address = address[1:-1]
+        if address and not _is_address(address):
+            raise FormatError(f"invalid IP address: {self.address}", hint=_PORT_HINT)
+        ports = _range(self.container, "containerPort")
+        if self.host:
+            count = len(_range(self.host, "hostPort"))
+            if len(ports) not in (1, count):
+                raise FormatError(
+                    "invalid ranges specified for container and host Ports: "
+                    f"{self.container} and {self.host}",
+                    hint=_PORT_HINT,
+                )
+        return tuple(f"{port}/{self.protocol.lower() or 'tcp'}" for port in ports)
 
 
-def _check_address(text: str) -> None:
-    import ipaddress  # which few builds need
+def _is_address(text: str) -> bool:
+    from ipaddress import ip_address  # rarely needed
 
     try:
-        ipaddress.ip_address(text[1:-1] if text[:1] + text[-1:] == "[]" else text)
+        return "%" not in text and bool(ip_address(text))
     except ValueError:
-        raise FormatError(
-            f"invalid IP address: {text}",
-            hint="EXPOSE names ports of the container alone: leave the address out",
-        ) from None
+        return False
 
 
-def _range(ports: str, kind: str, text: str) -> range:
-    first, dash, last = ports.partition("-")
+def _range(text: str, kind: str) -> range:
+    first, dash, last = text.partition("-")
     begin = _port(first, kind, text)
     end = _port(last, kind, text) if dash else begin
     if end < begin:
-        raise FormatError(f"invalid {kind}: {text}: the range ends before it begins")
+        raise FormatError(f"invalid {kind}: {text}", hint="the range ends before it begins")
     return range(begin, end + 1)
 
 

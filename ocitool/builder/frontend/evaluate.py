@@ -23,7 +23,7 @@ from ocitool.builder.dockerfile.expansion.variables import Variables
 from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.lines.split import split
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_lines
-from ocitool.builder.dockerfile.values import parse_port, parse_stop_signal
+from ocitool.builder.dockerfile.values import Port, parse_stop_signal
 from ocitool.builder.entitlements import Entitlements
 from ocitool.builder.frontend import history
 from ocitool.builder.frontend.outline import Argument, Used
@@ -68,18 +68,16 @@ class StageState:
     def expand(self, text: str) -> str:
         """Expand variables as they are now."""
         used = Variables(self.scope.values)
-        try:
-            return self.scope.expand(text, self.file.escape, used)
-        finally:
-            self._check(used)
+        expanded = self.scope.expand(text, self.file.escape, used)
+        self._check(used)
+        return expanded
 
     def expand_document(self, text: str) -> str:
         """Expand variables in the content of a heredoc."""
         used = Variables(self.scope.values)
-        try:
-            return expand_raw(text, used, allowance=self.scope.allowance)
-        finally:
-            self._check(used)
+        expanded = expand_raw(text, used, allowance=self.scope.allowance)
+        self._check(used)
+        return expanded
 
     def _check(self, used: Variables) -> None:
         scope = self.scope
@@ -220,9 +218,10 @@ def _expose(state: StageState, expose: do.Expose) -> None:
     ]
     ports: list[str] = []
     for word in words:
-        checks.expose_proto_casing(state.linter, expose.span, word)
-        checks.expose_invalid_format(state.linter, expose.span, word)
-        ports += parse_port(word)
+        port = Port.parse(word)
+        checks.expose_proto_casing(state.linter, expose.span, port)
+        checks.expose_invalid_format(state.linter, expose.span, port)
+        ports += port.exposed()
         if len(ports) > _MOST_PORTS:
             raise FormatError("EXPOSE has too many ports")
     known = dict.fromkeys((*state.run.exposed_ports, *ports))

@@ -167,7 +167,7 @@ class _Frontend:
         )
         target = target_of(stages, self._target)
         wanted = stages if everything else (target,)
-        needed(stages, wanted, self._contexts, no_triggers)
+        needed(stages, stages, self._contexts, no_triggers)  # finds circles anywhere
         for stage in needed(stages, wanted, self._contexts, self._triggers):
             self._stages[stage.index] = stage
             self._done[stage.index] = self._stage(stage)

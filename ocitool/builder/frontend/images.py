@@ -13,6 +13,7 @@ from ocitool.builder.definition import (
     SourceImage,
 )
 from ocitool.builder.dockerfile.parser import Dockerfile
+from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.builder.frontend.locations import location_of
 from ocitool.builder.frontend.named_contexts import SCRATCH
 from ocitool.builder.frontend.stages import ARG_HINT, Stage
@@ -46,13 +47,7 @@ class Images:
         """Return the platform of *stage*; one FROM scratch is for the image's, whatever it says."""
         if not stage.platform:
             return self._platform
-        origin = stage.parsed.from_
-        with location_of(origin.span).in_errors():
-            try:
-                platform = Platform.parse(stage.platform)
-            except FormatError as error:
-                message = f"failed to parse platform {origin.platform}: {error.message}"
-                raise FormatError(message, hint=error.hint) from error
+        platform = Platform.parse(stage.platform)
         return self._platform if stage.base == SCRATCH else platform
 
     def base(self, stage: Stage, reference: str) -> ResolvedImage:
@@ -63,7 +58,7 @@ class Images:
                 try:
                     self._bases[stage.index] = self._resolve(stage, reference, platform)
                 except (BadReference, BadDigest) as error:
-                    raise _invalid(reference, stage, error) from error
+                    raise self._invalid(reference, stage, error) from error
         return self._bases[stage.index]
 
     def source(self, stage: Stage, reference: str, location: Location) -> int:
@@ -97,30 +92,38 @@ class Images:
                 error.hint = f"did you mean {near}? No {meant} is named {reference!r}"
             raise
 
+    def _invalid(self, reference: str, stage: Stage, error: FormatError) -> FormatError:
+        """Return the error of a FROM that names no image: BuildKit's, and the reason as a hint."""
+        message, reason, remedy = "invalid reference format", error.message, error.hint
+        lower = reference.lower()
+        if is_image_id(reference):
+            message, reason = error.message, ""
+        elif repository := _repository(reference):
+            message, reason = f"{message}: repository name ({repository}) must be lowercase", ""
+            if lower in (each.from_.name for each in self._file.stages[: stage.index]):
+                remedy = f"the stage is named {lower}: FROM knows stages in lower case alone"
+        if reference != stage.parsed.from_.image:
+            remedy = ARG_HINT
+        return FormatError(
+            f"failed to parse stage name {quoted(reference)}: {message}",
+            hint="; ".join(filter(None, (reason, remedy))),
+        )
+
 
 def _is_word(reference: str) -> bool:
     """Say whether the name of an image may as well be that of a stage."""
     return not any(mark in reference for mark in "/:@.")
 
 
-def _invalid(reference: str, stage: Stage, error: FormatError) -> FormatError:
-    """Return the error of a FROM that names no image: BuildKit's, and the reason as a hint."""
-    message, reason = "invalid reference format", error.message
-    if is_image_id(reference):
-        message, reason = error.message, ""
-    elif _is_reference(reference.lower()):
-        message = f"{message}: repository name ({reference}) must be lowercase"
-        reason = ""
-    remedy = ARG_HINT if reference != stage.parsed.from_.image else error.hint
-    return FormatError(
-        f'failed to parse stage name "{reference}": {message}',
-        hint="; ".join(filter(None, (reason, remedy))),
-    )
-
-
-def _is_reference(text: str) -> bool:
+def _repository(reference: str) -> str:
+    """Return the repository of a reference that has but its case wrong, or ``""``."""
+    first, slash, rest = reference.partition("/")
+    lower = f"{first}/{rest.lower()}" if slash else first.lower()
     try:
-        Reference.parse(text)
+        path = Reference.parse(lower).path
     except FormatError:
-        return False
-    return True
+        return ""
+    name = reference.partition("@")[0]
+    at = name.lower().rfind(path.removeprefix("library/"))
+    shown = name[at : at + len(path.removeprefix("library/"))]
+    return f"library/{shown}" if path.startswith("library/") else shown

@@ -49,10 +49,9 @@ class NamedContexts:
             self._used.add(known)
         return self._contexts.get(known)
 
-    def resolve(self, name: str, stages: Mapping[str, int]) -> Named:
-        """Return what *name* stands for: an earlier stage, a context, or the image of this name."""
-        stage = stages.get(name.lower())
-        return stage if stage is not None else self.find(name) or name
+    def resolve(self, name: str) -> str | LocalContext:
+        """Return what *name* stands for where no stage has it: a context, or an image."""
+        return self.find(name) or name
 
     def unused(self) -> list[str]:
         """Return the names that nothing has asked for."""

@@ -27,7 +27,7 @@ class Argument:
     @classmethod
     def of(cls, arg: Arg, name: str, value: str | None) -> Self:
         """Return the argument *name* of *arg*."""
-        description = describe(arg.comments, name)
+        description = describe(arg.span.comments, name)
         return cls(name=name, value=value, description=description, span=arg.span)
 
 
@@ -107,7 +107,7 @@ def outline_of(
         ssh = {**here.ssh, **ssh}
     return Outline(
         name=name,
-        description=describe(origin.comments, name),
+        description=describe(origin.span.comments, name),
         arguments=tuple(sorted(found.values(), key=lambda each: each.span.first)),
         secrets=tuple(sorted(secrets.values(), key=lambda each: each.span.first)),
         ssh=tuple(sorted(ssh.values(), key=lambda each: each.span.first)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -12,11 +12,12 @@ from ocitool.builder.dockerfile.expansion.limit import WordError
 from ocitool.builder.dockerfile.expansion.variables import Variables
 from ocitool.builder.dockerfile.instructions import Copy, From, Instruction, OnBuild, Run
 from ocitool.builder.dockerfile.lines.span import Span
-from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
+from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage, trigger_note
+from ocitool.builder.dockerfile.platforms import parse_platform
 from ocitool.builder.frontend.named_contexts import Named, NamedContexts
 from ocitool.builder.frontend.variables import Scope
-from ocitool.errors import DockerfileError, StageCycle, UnknownStage
-from ocitool.suggestions import suggest
+from ocitool.errors import DockerfileError, FormatError, StageCycle, UnknownStage
+from ocitool.suggestions import closest, did_you_mean
 
 #: What to do where a FROM expands to something that is no image's name.
 ARG_HINT: Final = "give the ARG a default before the first FROM, or set it by --build-arg"
@@ -105,7 +106,7 @@ def resolve(
         UnknownStage: a ``--from`` number that no earlier stage has.
         StageCycle: a stage that needs itself.
     """
-    numbers: dict[str, int] = {}
+    earlier: dict[str, int] = {}
     stages: list[Stage] = []
     for parsed in file.stages:
         origin = parsed.from_
@@ -119,10 +120,15 @@ def resolve(
             )
         platform, more = _platform(file, scope, linter, origin)
         context = contexts.find(origin.name) if origin.name else None
+        base: Named | None = context
+        if base is None:  # its case counts, in FROM alone
+            base = earlier.get(image)
+        if base is None:
+            base = contexts.resolve(image)
         stages.append(
             Stage(
                 parsed=parsed if context is None else replace(parsed, instructions=()),
-                base=contexts.resolve(image, numbers) if context is None else context,
+                base=base,
                 platform=platform,
                 sources={},
                 replaced=context is not None,
@@ -130,8 +136,8 @@ def resolve(
             )
         )
         if origin.name:
-            numbers[origin.name] = parsed.index
-    return tuple(_with_sources(stage, numbers, contexts) for stage in stages)
+            earlier[origin.name] = parsed.index
+    return tuple(_with_sources(stage, stages, contexts) for stage in stages)
 
 
 def _expanded(
@@ -140,12 +146,15 @@ def _expanded(
     """Expand a word of a FROM, and return the variables that it used."""
     used = Variables(scope.values)
     try:
-        return scope.expand(text, file.escape, used), used
+        expanded = scope.expand(text, file.escape, used)
     except WordError as error:
-        raise origin.span.error(str(error), hint=error.hint) from error
-    finally:
-        declared = {**scope.declared, **scope.values}
-        checks.undefined_arg_in_from(linter, origin.span, used, declared)
+        message = str(error)
+        if text is origin.platform:
+            message = f"failed to process arguments for platform : {message}"
+        raise origin.span.error(message, hint=error.hint) from error
+    declared = {**scope.declared, **scope.values}
+    checks.undefined_arg_in_from(linter, origin.span, used, declared)
+    return expanded, used
 
 
 def _platform(
@@ -158,35 +167,59 @@ def _platform(
     checks.redundant_target_platform(linter, origin, used, platform)
     checks.from_platform_flag_const_disallowed(linter, origin, used, platform)
     if not platform:
-        near = "".join(suggest(name, scope.values) for name in sorted(used.unset))
         raise origin.span.error(
-            f"empty platform value from expression {origin.platform}{near}",
+            f"empty platform value from expression {origin.platform}{_meant(scope, used)}",
             hint=ARG_HINT,
         )
+    try:
+        parse_platform(platform)
+    except FormatError as error:
+        message = f"failed to parse platform {origin.platform}: {error.message}"
+        raise origin.span.error(f"{message}{_meant(scope, used)}", hint=error.hint) from error
     return platform, used
 
 
-def _with_sources(stage: Stage, names: Mapping[str, int], contexts: NamedContexts) -> Stage:
-    return replace(stage, sources=_sources(stage, names, contexts))
+def _meant(scope: Scope, used: Variables) -> str:
+    """Return the suggestion for a variable that is not set, if one has a near name."""
+    names = (closest(name, scope.values) for name in sorted(used.unset))
+    return did_you_mean(next(filter(None, names), ""))
 
 
-def _sources(stage: Stage, names: Mapping[str, int], contexts: NamedContexts) -> dict[str, Named]:
+def _with_sources(stage: Stage, stages: Sequence[Stage], contexts: NamedContexts) -> Stage:
+    return replace(stage, sources=_sources(stage, stages, contexts))
+
+
+def _sources(stage: Stage, stages: Sequence[Stage], contexts: NamedContexts) -> dict[str, Named]:
+    numbers = {each.parsed.from_.name: each.index for each in stages}
     found: dict[str, Named] = {}
-    for instruction in stage.instructions:
+
+    def resolve(name: str) -> Named:
+        number = numbers.get(name.lower())
+        return contexts.resolve(name) if number is None else number
+
+    for number, instruction in enumerate(stage.instructions):
         if isinstance(instruction, Run):
             # Of a mount digits are the name of an image, as BuildKit has it.
             named = (mount.from_ for mount in instruction.mounts)
-            found |= {name: contexts.resolve(name, names) for name in named if name}
+            found |= {name: resolve(name) for name in named if name}
         if not isinstance(instruction, Copy) or instruction.from_ is None:
             continue
         text = instruction.from_
+        note = trigger_note(instruction.span.text) if number < len(stage.triggers) else ""
+        if "$" in text:
+            raise instruction.span.error(
+                "variable expansion is not supported for --from, define a new stage with FROM "
+                "using ARG from global scope as a workaround",
+                hint=note,
+            )
         if text.isdecimal():
-            if int(text) >= stage.index:
-                error = UnknownStage(f"invalid stage index {text}", hint=_numbered(stage.index))
+            if int(text) >= len(stages):
+                hint = note or _numbered(stage.index)
+                error = UnknownStage(f"invalid stage index {text}", hint=hint)
                 raise instruction.span.locate(error)
             found[text] = int(text)
         else:
-            found[text] = contexts.resolve(text, names)
+            found[text] = resolve(text)
     return found
 
 
@@ -206,8 +239,9 @@ def target_of(stages: tuple[Stage, ...], target: str) -> Stage:
     if target.isdecimal() and int(target) < len(stages):
         return stages[int(target)]
     names = [stage.parsed.from_.name for stage in stages if stage.parsed.from_.name]
+    near = closest(target, (stage.name for stage in stages))
     raise UnknownStage(
-        f'target stage "{target}" could not be found{suggest(target, names)}',
+        f'target stage "{target}" could not be found{did_you_mean(near)}',
         hint=f"available stages: {', '.join(names)}" if names else "no stage has a name",
     )
 
@@ -232,7 +266,6 @@ def needed(
     They have their *triggers*, which are asked for once the stage below is complete: a trigger
     may need further stages.
     """
-    names = {stage.parsed.from_.name: stage.index for stage in stages if stage.parsed.from_.name}
     done: dict[int, Stage] = {}
     complete: dict[int, Stage] = {}
 
@@ -241,7 +274,7 @@ def needed(
         if isinstance(stage.base, int):
             yield stage.base
             base = done[stage.base]
-        stage = _with_sources(replace(stage, triggers=triggers(stage, base)), names, contexts)
+        stage = _with_sources(replace(stage, triggers=triggers(stage, base)), stages, contexts)
         complete[stage.index] = stage
         yield from (other for other in stage.sources.values() if isinstance(other, int))
 
@@ -282,9 +315,9 @@ def _walk(
             del path[index]
         elif other in path:
             error = StageCycle(
-                f"circular dependency detected on stage: {stages[other].name}",
+                f"circular dependency detected on stage: {target.name}",
                 hint="a stage may take files only from stages that do not need it",
             )
-            raise _reference(complete[index], other).locate(error)
+            raise _reference(complete.get(index, stages[index]), other).locate(error)
         elif other not in done:
             path[other] = wanted(stages[other])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ocitool.progress import ProgressSink
     from ocitool.store.store import Store
 
-_METHODS: Final = ("build", "check", "outline", "targets")
+_METHODS: Final = ("build", "check", "outline", "targets", "subrequests.describe")
 _FORMATS: Final = ("text", "json")
 
 
@@ -68,7 +68,8 @@ options = all_of(
         "--call", "called", metavar="METHOD[,format=json]", default="build", callback=_parse,
         shell_complete=calls,
         help="What to do: build, check (execute the build checks alone), outline (print what the"
-        " target can be given), targets (print the stages)  [default: build]",
+        " target can be given), targets (print the stages), subrequests.describe (print what can be"
+        " asked)  [default: build]",
     ),
     click.option("--check", is_flag=True, help="Execute the build checks alone: --call=check"),
 )  # fmt: skip
@@ -105,7 +106,7 @@ def answer(
 
 
 class _Answer(NamedTuple):
-    document: dict[str, Any]
+    document: dict[str, Any] | list[dict[str, Any]]
     lines: Iterable[str]
     status: int = 0
     error: OcitoolError | None = None
@@ -117,6 +118,9 @@ def _ask(
     from ocitool.builder.calls import calls as asked
     from ocitool.builder.calls import documents, texts
 
+    if call.method == "subrequests.describe":
+        asked.dockerfile(options)
+        return _Answer(documents.REQUESTS, texts.requests_text(documents.REQUESTS))
     if call.method == "targets":
         listed = asked.targets(options)
         return _Answer(documents.targets_document(listed), texts.targets_text(listed))

@@ -55,8 +55,8 @@ def test_the_document_of_a_check(tmp_path):
         ("ARG A\nFROM busy:$A", 'failed to parse stage name "busy:": invalid reference format'),
         ("FROM scratch\nCOPY --chmod=9 a b", "invalid chmod"),
         ("# check=x\nFROM scratch", 'failed to parse check options: invalid check option "x"'),
-        ("FROM scratch\nCOPY <<E /\n", "unterminated heredoc: no line E follows"),
-        ("FROM scratch\nENV a", "dockerfile parse error on line 2: ENV must have two arguments"),
+        ("FROM scratch\nCOPY <<E /\n", "unterminated heredoc"),
+        ("FROM scratch\nENV a", "ENV must have two arguments"),
     ],
 )
 def test_errors_in_a_document_are_buildkits(tmp_path, text, message):

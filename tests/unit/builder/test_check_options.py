@@ -26,13 +26,15 @@ def rules(tmp_path, text, *, error=False, **build_args):
     [
         ("", ALL),
         ("skip=all", []),
-        ("skip= FromAsCasing , LegacyKeyValueFormat", [ALL[0], ALL[3]]),
+        ("skip=FromAsCasing,LegacyKeyValueFormat", [ALL[0], ALL[3]]),
         ("skip=StageNameCasing;skip=FromAsCasing", [ALL[0], *ALL[2:]]),  # the last one counts
         ("skip=all;experimental=all", ["InvalidDefinitionDescription"]),
         ("experimental=InvalidDefinitionDescription", [*ALL, "InvalidDefinitionDescription"]),
         ("skip=InvalidDefinitionDescription;experimental=all",
          [*ALL, "InvalidDefinitionDescription"]),
-        (" error=false ; skip=all ", []),
+        ("error=false;skip=all", []),
+        ("skip=all;skip=FromAsCasing", []),
+        ("skip=FromAsCasing,all", [ALL[0], *ALL[2:]]),  # "all" is no name
         ("skip=", ALL),
     ],
 )  # fmt: skip
@@ -42,6 +44,61 @@ def test_which_rules_are_executed(tmp_path, text, expected, by):
     given = {} if by == "directive" else {CHECK_ARG: text}
     head = f"# check={directive}\n" if directive else ""
     assert rules(tmp_path, head + FAULTS, **given) == (expected, None)
+
+
+def test_the_value_of_the_line_ends_at_a_blank(tmp_path):
+    head = "# check=skip=FromAsCasing // until the next version;skip=all\n"
+    assert rules(tmp_path, head + FAULTS) == ([ALL[0], *ALL[2:]], None)
+    assert rules(tmp_path, "# check=skip= FromAsCasing\n" + FAULTS) == (ALL, None)
+    given = {CHECK_ARG: " error=false ; skip= FromAsCasing , LegacyKeyValueFormat"}
+    assert rules(tmp_path, FAULTS, **given) == ([ALL[0], ALL[3]], None)
+
+
+# -- a comment above an instruction ------------------------------------------------------------
+
+WORDS = "InvalidDefinitionDescription"
+ENV = "# check=skip=LegacyKeyValueFormat"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"FROM scratch\n{ENV}\nENV a b", []),
+        (f"FROM scratch\n{ENV}\nENV a b\nENV c d", [4]),  # for this one alone
+        (f"FROM scratch\n{ENV} // tools read it\nENV a b", []),
+        (f"FROM scratch\n{ENV}\n\n# a comment\nENV a b", []),
+        (f"FROM scratch\n# a comment\n{ENV}\nENV a b", []),
+        (f"FROM scratch\n{ENV}\n#\nENV a b", [4]),  # an empty comment ends it
+        (f"FROM scratch\n# check=skip=all\n{ENV}\nENV a b", []),
+        (f"FROM scratch\n# check=skip=UndefinedVar\n{ENV}\nENV a b", [4]),  # the first counts
+        ("FROM scratch\n# check=skip\nENV a b", [3]),  # invalid: no effect
+        ("FROM scratch\n# check=error=true\nENV a b", [3]),  # of the file alone
+        (f"{ENV}\nFROM scratch\nENV a b", []),  # the directive of the file
+        (f"# escape=`\n#\n{ENV}\nFROM scratch\nENV a b", [5]),  # of FROM alone
+        ("FROM scratch\n# check=skip=UndefinedVar\nLABEL a=$b", []),
+        ("FROM scratch\n# check=skip=SecretsUsedInArgOrEnv\nARG TOKEN\nARG AUTH", [4]),
+        ("FROM scratch\n# check=skip=MaintainerDeprecated\nMAINTAINER me", []),
+        ("FROM scratch\n#\n# check=skip=StageNameCasing,FromAsCasing\nFROM scratch as A", []),
+        ("FROM scratch\nCMD []\n# check=skip=MultipleInstructionsDisallowed\nCMD []", []),
+        ("FROM scratch\n# check=skip=MultipleInstructionsDisallowed\nCMD []\nCMD []", [3]),
+        # Rules of the whole file are not asked of one instruction.
+        ("FROM scratch\n# check=skip=all\nenv a=b\nENV c=d", [3]),
+        ("FROM scratch\n# check=skip=all\nENV a=b \\\n\n c=d", [5]),
+        ("FROM scratch AS a\n# check=skip=all\nFROM scratch AS a", [3]),
+        (f"FROM scratch\n# check=experimental={WORDS}\n# x\nARG a\n# y\nARG b", [4]),
+    ],
+)
+def test_a_comment_is_for_the_instruction_below(tmp_path, text, expected):
+    result = check(BuildOptions(context=str(tmp_path), dockerfile=text.encode()))
+    assert ([each.line for each in result.warnings], result.error) == (expected, None)
+
+
+def test_a_comment_without_effect_is_a_warning(project):
+    text = "FROM scratch\n# check=skip=UndefinedVr\nLABEL a=1\n# check=skip\nLABEL b=1"
+    assert project.build(text).warnings == (
+        "Dockerfile:3: no build check is named UndefinedVr (did you mean UndefinedVar?)",
+        'Dockerfile:5: the comment # check= has no effect: invalid check option "skip"',
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,6 +128,7 @@ def test_a_name_that_no_rule_has_is_a_warning(project):
     built = project.build("# check=skip=UndefinedVr,all;experimental=nonsense\nFROM scratch")
     assert built.warnings == (
         "Dockerfile:1: no build check is named UndefinedVr (did you mean UndefinedVar?)",
+        "Dockerfile:1: no build check is named all",
         "Dockerfile:1: no build check is named nonsense",
     )
     built = project.build("FROM scratch", build_args={CHECK_ARG: "skip=x"})

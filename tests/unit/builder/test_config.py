@@ -277,7 +277,7 @@ def test_stages_the_target_does_not_need_are_not_built(project):
     assert sorted(project.build(text).tree) == ["c", "f"]
     assert sorted(project.build(text, target="A").tree) == ["f"]
     assert sorted(project.build(text, target="0").tree) == ["f"]
-    found = r'target stage "ba" could not be found \(did you mean bad\?\)'
+    found = r'target stage "ba" could not be found \(did you mean a\?\)'
     with pytest.raises(OcitoolError, match=found) as caught:
         project.build(text, target="ba")
     assert caught.value.hint == "available stages: a, bad, c"

@@ -150,7 +150,7 @@ def test_a_stage_of_that_name_is_replaced_whole(project, extra, other):
     )
     assert built.names() == [".dockerignore", "a"]
     built = project.build(
-        "FROM gone:1 AS mid\nRUN false\nFROM MID\n", build_contexts={"mid": other}, pull="never"
+        "FROM gone:1 AS mid\nRUN false\nFROM mid\n", build_contexts={"mid": other}, pull="never"
     )
     assert {"OF=other", "fired=1"} <= set(built.config["Env"])
     target = project.build(text, build_contexts={"mid": other}, pull="never", target="mid")

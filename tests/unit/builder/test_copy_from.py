@@ -59,8 +59,8 @@ def test_from_an_image_without_the_file(project):
 
 
 def test_from_a_stage_number_that_is_not_there(project):
-    with pytest.raises(UnknownStage, match="invalid stage index 1") as caught:
-        project.build("FROM scratch\nFROM scratch\nCOPY --from=1 /f /f")
+    with pytest.raises(UnknownStage, match="invalid stage index 2") as caught:
+        project.build("FROM scratch\nFROM scratch\nCOPY --from=2 /f /f")
     assert caught.value.where == "Dockerfile:3"
 
 

@@ -87,7 +87,7 @@ def test_triggers_are_recorded_in_their_order_and_leave_no_step_and_no_history()
     [
         ("NONSENSE", "unknown instruction: NONSENSE"),
         ("COPPY a b", "unknown instruction: COPPY (did you mean COPY?)"),
-        ("COPY a", "COPY requires at least two arguments, but only 1 was provided. "
+        ("COPY a", "COPY requires at least two arguments, but only one was provided. "
          "Destination could not be determined"),
         ("RUN --nett=none a", "unknown flag: --nett"),
     ],
@@ -158,7 +158,7 @@ def test_progress_names_triggers_and_errors_point_at_the_from():
         ("FROM scratch", "FROM isn't allowed as an ONBUILD trigger"),
         ("NONSENSE", "unknown instruction: NONSENSE"),
         ("ENV a", "ENV must have two arguments"),
-        ("RUN <<E\na", "unterminated heredoc: no line E follows"),
+        ("RUN <<E\na", "unterminated heredoc"),
         ("RUN \udcff", "invalid UTF-8 text"),
         ("RUN \ud800", "invalid UTF-8 text"),
         ("RUN \0", "a NUL byte in the text"),
@@ -273,7 +273,8 @@ def test_a_circle_in_the_file_is_found_before_any_image_is_looked_up():
 @pytest.mark.parametrize(
     ("trigger", "message"),
     [
-        ("COPY --from=1 /l /l", "invalid stage index 1"),
+        ("COPY --from=2 /l /l", 'cannot copy from stage "2", it needs to be defined before '
+         'current stage "stage-1"'),
         ("COPY --from=7 /l /l", "invalid stage index 7"),
         ("COPY --from=later /l /l", 'cannot copy from stage "later", it needs to be defined before '
          'current stage "stage-1"'),

@@ -24,6 +24,7 @@ from ocitool.builder.dockerfile.expansion.patterns import (
     trim_suffix,
 )
 from ocitool.builder.dockerfile.expansion.variables import Lookup
+from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
 
 
@@ -84,6 +85,7 @@ def shell_words(text: str, *, raw: bool) -> list[str]:
 
 # Deeper than anything a person writes, and far above Python's own limit of nested calls.
 _MAX_DEPTH = 64
+_MOST_SHOWN = 200  # characters of a text, in an error
 # POSIX XCU 2.5.2, the special parameters; no build sets them, so they are empty.
 _SPECIAL = frozenset("@*#?-$!0")
 # What never means anything to a scanner, taken at once.
@@ -134,7 +136,12 @@ class Scanner:
         return found[0]
 
     def whole(self) -> Result:
-        return self.until("", raw_escapes=self.raw_escapes)
+        try:
+            return self.until("", raw_escapes=self.raw_escapes)
+        except WordError as error:
+            shown = self.source[:_MOST_SHOWN] + "..." * (len(self.source) > _MOST_SHOWN)
+            message = f"failed to process {quoted(shown)}: {error.message}"
+            raise WordError(message, hint=error.hint) from error
 
     def until(self, stop: str, *, raw_escapes: bool) -> Result:
         """Read up to and over *stop*; with ``""``, to the end."""

@@ -20,11 +20,15 @@ _FRONTEND = re.compile(
 
 
 def parse_directive(line: str) -> tuple[str, str] | None:
-    """Read one line as (name in lower case, value), None if it is no directive."""
+    """Read one line as (name in lower case, value), None if it is no directive.
+
+    But for that of ``escape`` the value is one word; what stands behind it is a comment.
+    """
     found = _DIRECTIVE.fullmatch(line.strip())
     if found is None or found[1].lower() not in _KNOWN:
         return None
-    return found[1].lower(), found[2]
+    name, value = found[1].lower(), found[2]
+    return name, value if name == "escape" else value.partition(" ")[0]
 
 
 def add_directive(directives: dict[str, str], name: str, value: str) -> None:

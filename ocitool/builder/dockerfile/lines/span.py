@@ -16,7 +16,7 @@ class Span:
 
     ``first`` and ``last`` count physical lines of the file ``name`` from 1 and include heredocs,
     ``lines`` are these; ``text`` is the instruction in one line, continuations joined as they are,
-    without heredocs.
+    without heredocs.  ``comments`` are those in front of it, without the ``#``.
     """
 
     first: int
@@ -24,15 +24,16 @@ class Span:
     text: str
     name: str = field(default="Dockerfile", compare=False)
     lines: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    comments: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.name}:{self.first}"
 
-    def error(self, message: str, *, hint: str = "") -> DockerfileError:
+    def error(
+        self, message: str, *, hint: str = "", kind: type[DockerfileError] = DockerfileError
+    ) -> DockerfileError:
         """Return the error that points at these lines."""
-        return DockerfileError(
-            message, name=self.name, line=self.first, excerpt=self.lines, hint=hint
-        )
+        return kind(message, name=self.name, line=self.first, excerpt=self.lines, hint=hint)
 
     def locate(self, error: Error) -> Error:
         """Return *error*, pointing at these lines."""

@@ -39,14 +39,12 @@ _NO_NUL = "a NUL byte in the text", "remove it: no program can be given such a v
 class Line:
     """A logical line: one instruction, not yet understood.
 
-    ``comments`` are those of the lines directly above, without the ``#``.  ``empty_continuation``
-    is the number of the last line of its text if there is an empty line within, which BuildKit
-    will refuse some day, otherwise 0.
+    ``empty_continuation`` is the number of the last line of its text if there is an empty line
+    within, which BuildKit will refuse some day, otherwise 0.
     """
 
     span: Span
     heredocs: tuple[Heredoc, ...] = ()
-    comments: tuple[str, ...] = ()
     empty_continuation: int = 0
 
 
@@ -100,7 +98,7 @@ class _Splitter:
         # What stands behind the last newline is a line only if there is something.
         self.physical = physical if physical[-1] else physical[:-1]
         self.at = 0  # lines that were read, so the number of the last one
-        self.comments: list[str] = []  # of the lines directly above the current one
+        self.comments: list[str] = []  # since the last instruction
 
     def split(self) -> Source:
         directives, numbers = self.directives()
@@ -152,9 +150,11 @@ class _Splitter:
 
     def logical_line(self, escape: str) -> Line | None:
         """Read one instruction; None for a comment or a blank line."""
-        text = self.next().lstrip()
+        line = self.next()
+        text = line.lstrip()
+        if text.startswith("#"):
+            self.comment(line[1:].strip())
         if not text or text.startswith("#"):
-            self.comment(text.removeprefix("#").strip())
             return None
         first = self.at
         part, goes_on = _join(text, escape)
@@ -170,25 +170,24 @@ class _Splitter:
         last = self.at
         joined = "".join(parts).strip()
         self.check(joined, first)
-        documents = self.heredocs(joined, first)
+        documents = self.heredocs(joined, first, escape)
         span = Span(
             first=first,
             last=self.at,
             text=joined,
             name=self.source.name,
             lines=excerpt(self.source.physical, first, self.at),
+            comments=tuple(self.comments),
         )
-        comments = tuple(self.comments)
         self.comments.clear()
         return Line(
             span=span,
             heredocs=documents,
-            comments=comments,
             empty_continuation=last if empty else 0,
         )
 
     def comment(self, text: str) -> None:
-        """Keep a comment; a blank line, or a comment without text, separates it from others."""
+        """Keep a comment; one without text separates it from others, a blank line does not."""
         if text:
             self.comments.append(text)
         else:
@@ -201,11 +200,13 @@ class _Splitter:
             problem, hint = _NO_NUL if wrong[0] == "\0" else _NO_UTF8
             raise self.source.error(first, self.at, problem, hint=hint)
 
-    def heredocs(self, text: str, first: int) -> tuple[Heredoc, ...]:
+    def heredocs(self, text: str, first: int, escape: str) -> tuple[Heredoc, ...]:
         word, rest = arguments.split_once(text)
         if word.upper() == "ONBUILD":
             word, rest = arguments.split_once(rest)
-        if "<<" not in text or word.upper() not in _HEREDOC_INSTRUCTIONS or _is_array(rest):
+        if "<<" not in text or word.upper() not in _HEREDOC_INSTRUCTIONS:
+            return ()
+        if _is_array(rest, escape):
             return ()
         return tuple(self.heredoc(opening, first) for opening in find_openings(text))
 
@@ -224,8 +225,9 @@ class _Splitter:
         raise self.source.error(
             first,
             announced,
-            f"unterminated heredoc: no line {opening.name} follows",
-            hint="the closing line holds the name alone; only <<- allows tabs before it",
+            "unterminated heredoc",
+            hint=f"no line {opening.name} follows: the closing line holds the name alone; only"
+            " <<- allows tabs before it",
         )
 
 
@@ -235,8 +237,8 @@ def _join(text: str, escape: str) -> tuple[str, bool]:
     return (text, False) if found is None else (text[: found.start()], True)
 
 
-def _is_array(rest: str) -> bool:
+def _is_array(rest: str, escape: str) -> bool:
     try:
-        return arguments.parse_array(arguments.split_flags(rest)[1]) is not None
+        return arguments.parse_array(arguments.split_flags(rest, escape)[1]) is not None
     except FormatError:
         return True

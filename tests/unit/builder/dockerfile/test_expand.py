@@ -11,6 +11,7 @@ import yaml
 from ocitool.builder.dockerfile.expansion.expand import expand, expand_raw, split_words
 from ocitool.builder.dockerfile.expansion.limit import WordError
 from ocitool.builder.dockerfile.expansion.variables import Variables
+from ocitool.builder.dockerfile.quotes import quoted
 
 CASES = yaml.safe_load(
     (Path(__file__).parents[4] / "testdata/dockerfile/words.yaml").read_text(encoding="utf-8")
@@ -35,7 +36,7 @@ def test_expands(text: str, expected: Any) -> None:
         return
     with pytest.raises(WordError) as caught:
         expand(text, LOOKUP)
-    assert str(caught.value) == expected["error"]
+    assert str(caught.value) == f"failed to process {quoted(text)}: {expected['error']}"
 
 
 @pytest.mark.parametrize(

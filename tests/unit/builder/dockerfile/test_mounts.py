@@ -92,7 +92,7 @@ def test_fields_of_a_mount(text: str, fields: dict[str, Any]) -> None:
         ("type=secret,id=a,from=b", "secret mount should not have a from"),
         ("type=secret,id=a,sharing=shared", "secret mount should not define sharing"),
         ("type=ssh,source=a", "ssh does not support source"),
-        ("source=${V?}${U?}", "U: is not allowed to be unset"),
+        ("source=${V?}${U?}", 'failed to process "${V?}${U?}": U: is not allowed to be unset'),
     ],
 )
 def test_a_mount_is_refused(text: str, message: str) -> None:

@@ -62,10 +62,12 @@ def test_an_empty_line_in_a_continuation_is_left_out() -> None:
     assert [each.empty_continuation for each in (first, found, other)] == [0, 4, 0]
 
 
-def test_comments_directly_above_belong_to_an_instruction() -> None:
+def test_comments_before_an_instruction_belong_to_it() -> None:
     lines = ("# syntax=docker/dockerfile:1", "#a b", "  # c", "FROM x", "# d", "", "RUN y")
     text = "\n".join((*lines, "# e", "#", "# f", "RUN z", "RUN z")).encode()
-    assert [line.comments for line in split(text).lines] == [("a b", "c"), (), ("f",), ()]
+    # A blank line does not part them, an empty comment does; an indented one has its mark.
+    expected = [("a b", "# c"), ("d",), ("f",), ()]
+    assert [line.span.comments for line in split(text).lines] == expected
 
 
 @pytest.mark.parametrize(
