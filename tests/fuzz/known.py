@@ -41,7 +41,11 @@ _KNOWN: Final = (
     ("buildah", r"tree: .*: ours '5 755 \d+:\d+', theirs '5 711 9:9'", "an archive's own root"),
     ("buildah", r"tree: .*theirs '.* user\.note=kept'", "keeps attributes of the context"),
     ("docker", r"error: ours ''.*empty export", "exports no image without files"),
-    ("docker", r"error: ours ''.*lstat .*no such file", "a wildcard in no directory"),
+    (
+        "docker",
+        r"error: ours ''.*(lstat .*no such file|readdirent .*not a directory)",
+        "a wildcard in no directory",
+    ),
     (
         "buildah",
         r"error: ours ''.*(no items matching|matched nothing|can\\?'t make  relative)",

@@ -23,7 +23,7 @@ _TARGETS: Final = (
     "points", "./points/x", "${T:-/points}/v", "/points/../points/up",
 )  # fmt: skip
 _OF_STAGES: Final = ("", "/", "/src", "/src/f", "/src/l", "/d", "d/e", "/etc", "/etc/passwd")
-_MODES: Final = ("0700", "750", "1777", "0")
+_MODES: Final = ("0700", "750", "711", "0")  # docker cuts other bits
 _PLAIN: Final = re.compile(r"[\w./~\[\]-]+", re.ASCII)  # needs no quotes; docker cuts ü
 
 
