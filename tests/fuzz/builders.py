@@ -105,19 +105,20 @@ class Docker:
     def __init__(self, work: Path, base: str) -> None:
         self._program = os.environ.get("OCITOOL_DOCKER", "docker")
         self._archive = work / "docker.tar"
+        self._tag = f"fuzz-{os.getpid()}"  # an engine may serve several campaigns
         self._base = base
 
     def build(self, dockerfile: Path, context: Path, *more: str) -> Built:
         """Build; the image is read from an archive, and removed."""
-        words = ("build", "-q", "--network", "host", "-t", "fuzz", "-f", str(dockerfile))
+        words = ("build", "-q", "--network", "host", "-t", self._tag, "-f", str(dockerfile))
         given = ("--build-arg", f"BASE={self._base}", *_secret(dockerfile), *more)
         try:
             _execute([self._program, *words, *given, str(context)], DOCKER_BUILDKIT="1")
-            _execute([self._program, "save", "-o", str(self._archive), "fuzz"])
+            _execute([self._program, "save", "-o", str(self._archive), self._tag])
         except Failed as error:
             return Built(error=str(error))
         finally:
-            subprocess.run([self._program, "image", "rm", "-f", "fuzz"], capture_output=True)
+            subprocess.run([self._program, "image", "rm", "-f", self._tag], capture_output=True)
         with tarfile.open(self._archive) as tar:
             config, layers = _saved(tar)
         return Built(tree=images.tree(layers), config=images.configuration(config))

@@ -23,7 +23,7 @@ _KNOWN: Final = (
     ("docker|buildah", rf"tree: {_MEMBERS}: .*, theirs '{_OWNED}", "owners of archives"),
     ("buildah", r"config: Env\.PATH: .* theirs None", "adds no PATH to an image without one"),
     ("buildah", r"config: WorkingDir: ours '/', theirs None", "leaves the default out"),
-    ("buildah", r"tree: .*: ours '5 755 \d+:\d+', theirs (None|'5 755 \d+:\d+')", "late WORKDIR"),
+    ("buildah", r"tree: .*: ours '5 755 \d+:\d+', theirs (None|'5 \d+ \d+:\d+')", "late WORKDIR"),
     ("buildah", r"tree: (v|x y): ours None, theirs '5 755 0:0'", "makes the directory of a VOLUME"),
     ("buildah", r"tree: (v|x y)/.*, theirs None", "forgets what RUN writes into a VOLUME"),
     ("buildah", r"config: ExposedPorts: .*8000-8002/tcp", "leaves ranges of ports as written"),
