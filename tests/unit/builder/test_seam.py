@@ -20,7 +20,13 @@ ALLOWED = {
         "ocitool_runtime.defaults",
     ),
     "chown_chmod.py": ("ocitool.errors",),
-    "dockerfile": ("ocitool.errors", "ocitool.suggestions", "ocitool_runtime.defaults"),
+    "dockerfile": (
+        "ocitool.booleans",
+        "ocitool.errors",
+        "ocitool.oci.platform",  # a value
+        "ocitool.suggestions",
+        "ocitool_runtime.defaults",
+    ),
     "calls": (
         f"{BUILDER}.checks",
         f"{BUILDER}.context.ignore",
@@ -43,6 +49,7 @@ ALLOWED = {
     "checks": (
         f"{BUILDER}.context.ignore",
         f"{BUILDER}.dockerfile",
+        "ocitool.booleans",
         "ocitool.errors",
         "ocitool.oci",
         "ocitool.progress.CheckWarning",  # a value
@@ -67,6 +74,7 @@ ALLOWED = {
         f"{BUILDER}.dockerfile",
         f"{BUILDER}.entitlements",
         f"{BUILDER}.secrets",
+        "ocitool.booleans",
         "ocitool.errors",
         "ocitool.layer",
         "ocitool.oci",
@@ -104,6 +112,7 @@ ALLOWED = {
     "outputs": (
         f"{BUILDER}.commit",
         f"{BUILDER}.options",
+        "ocitool.booleans",
         "ocitool.errors",
         "ocitool.image",
         "ocitool.layer",
