@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any, Final
 
 from ocitool.builder.definition import Copy, Run, Step, Surroundings
@@ -91,7 +91,8 @@ def _mounts(step: Run, mounted: Sequence[Content | None]) -> list[Any]:
     if step.insecure:
         inputs.append("insecure")
     if step.devices:
-        inputs.append(["devices", *([each.name, each.required] for each in step.devices)])
+        # What was executed where a device is allowed is no answer where it is not.
+        inputs.append(["devices", *map(astuple, step.devices)])
     return inputs
 
 

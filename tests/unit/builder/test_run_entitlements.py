@@ -158,8 +158,10 @@ def test_a_node_has_the_permissions_of_its_specification(tools, specified):
         run(tools, line, no_cache=True, **ALLOW)
 
 
-def test_a_device_has_to_be_allowed(tools, specified):
+def test_a_device_has_to_be_allowed_also_where_the_step_is_cached(tools, specified):
     specified(edits={"env": ["A=1"]})
+    run(tools, "RUN --device=acme.com/unit=0 true", **ALLOW)
+    assert run(tools, "RUN --device=acme.com/unit=0 true", **ALLOW).executed == []
     with pytest.raises(BuildError) as caught:
         run(tools, "RUN --device=acme.com/unit=0 true", allow=("device=acme.com/unit=1",))
     assert caught.value.message == "device acme.com/unit=0 is not allowed"
