@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from tests.fixtures.examples import examples
 from tests.fixtures.hostile_trees import trials
@@ -72,7 +72,7 @@ def test_a_step_that_does_nothing_has_an_empty_layer(
     (context / "Dockerfile").write_text(TEXT)
     root = home / f"built-{context.name}"
 
-    @settings(examples(30), suppress_health_check=[HealthCheck.too_slow])
+    @examples(30)
     @given(trials("namespaces"))
     def build(trial: dict[str, Any]) -> None:
         (context / "tree.tar").write_bytes(written(trial["tree"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from tests.fixtures.examples import examples
 from tests.fixtures.hostile_trees import trials
@@ -16,7 +16,7 @@ from tests.fixtures.trials import MODES, trials_in
 def test_a_tree_has_no_effect_outside_of_itself(mode: str, request: pytest.FixtureRequest) -> None:
     with trials_in(mode, request) as made:
 
-        @settings(examples(60), suppress_health_check=[HealthCheck.too_slow])
+        @examples(60)
         @given(trials(mode))
         def compare(trial: dict[str, Any]) -> None:
             found = made.run(trial)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.drivers import select
@@ -127,7 +127,7 @@ def diff(made: Driver, key: str, parents: tuple[str, ...], clamp: int | None) ->
 def test_a_layer_is_written_as_root_writes_it(name: str) -> None:
     with driver(name) as roots, driver(f"{name}.aside") as aside:
 
-        @settings(examples(60), suppress_health_check=[HealthCheck.too_slow])
+        @examples(60)
         @given(layers(lowest=True), layers(), st.none() | st.just(2))
         def compare(low: list[Member], high: list[Member], clamp: int | None) -> None:
             assert written(aside, low, high, clamp) == written(roots, low, high, clamp)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import tests.fixtures.examples  # noqa: F401  no deadline for examples
 from ocitool import Store
 
 PLUGIN = """

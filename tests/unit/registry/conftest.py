@@ -12,8 +12,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-import tests.fixtures.examples  # noqa: F401  no deadline for examples
-
 
 @dataclass(frozen=True)
 class TlsPeer:
