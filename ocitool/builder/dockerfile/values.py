@@ -135,10 +135,7 @@ def is_http(text: str) -> bool:
 
 
 def check_source(instruction: str, text: str) -> None:
-    """Refuse a source that COPY cannot have, or that ADD does not support.
-
-    The parser asks once for the text as written; ask again once variables are expanded.
-    """
+    """Refuse a source, expanded, that COPY cannot have, or that ADD does not support."""
     kind = source_kind(text)
     if kind == "path" or (instruction == "ADD" and (kind == "git" or is_http(text))):
         return

@@ -9,7 +9,7 @@ import pytest
 
 from ocitool import BuildOptions
 from ocitool.builder.calls import calls, documents, texts
-from ocitool.errors import BuildError, DockerfileError
+from ocitool.errors import BuildError, DockerfileError, OcitoolError
 
 
 def given(tmp_path, text, **options):
@@ -288,3 +288,22 @@ def test_targets(tmp_path):
     assert list(texts.targets_text(result)) == [
         "TARGET    DESCRIPTION", "build", "build2", "build     has the tools", "(default)",
     ]  # fmt: skip
+
+
+def test_what_can_be_asked():
+    assert list(texts.requests_text(documents.REQUESTS)) == [
+        "NAME                 VERSION DESCRIPTION",
+        "outline              1.0.0   List all parameters current build target supports",
+        "targets              1.0.0   List all targets current build supports",
+        "subrequests.describe 1.0.0   List available subrequest types",
+    ]
+    assert [each["opts"] for each in documents.REQUESTS] == [
+        [{"name": "target", "description": "Target build stage"}],
+        [],
+        None,
+    ]
+
+
+def test_a_dockerfile_is_needed_to_ask_what_can_be_asked(tmp_path):
+    with pytest.raises(OcitoolError, match="failed to read dockerfile"):
+        calls.dockerfile(BuildOptions(context=str(tmp_path)))
