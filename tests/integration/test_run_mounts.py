@@ -33,6 +33,13 @@ RUN --mount=type=cache,target=/c,id=seeded,from=made,source=o ls /c > seed2
 RUN --mount=type=tmpfs,target=/t --mount=target=/t/in,source=d \
     ls -a /t > tmp && touch /t/x && cat /t/in/f >> tmp
 RUN --mount=target=/etc/passwd,source=d/f cp /etc/passwd /w/copied; ls / > root
+WORKDIR /w/gone/deep
+RUN rm -r /w/gone
+USER 5:6
+RUN --mount=type=tmpfs,target=in stat -c '%u:%g %n' /w/gone /w/gone/deep > owners
+USER 0
+WORKDIR /w
+RUN mv gone/deep/owners owners
 """
 #: What the image's working directory holds; as BuildKit makes it, but for the caches of before.
 WANTED = {
@@ -50,6 +57,7 @@ WANTED = {
     "seed2": "l\nsub\n",
     "tmp": ".\n..\nin\nf\n",
     "copied": "f\n",
+    "owners": "5:6 /w/gone\n5:6 /w/gone/deep\n",
 }
 
 
