@@ -40,6 +40,7 @@ _KNOWN: Final = (
     ("buildah", r"tree: (.*/)?kept/link: ours '2 .*theirs None", "removes a link mounted on"),
     ("buildah", r"tree: .*: ours '5 755 \d+:\d+', theirs '5 711 9:9'", "an archive's own root"),
     ("buildah", r"tree: .*theirs '.* user\.note=kept'", "keeps attributes of the context"),
+    ("docker|buildah", r"error: ours .*--secret-scan=off.*theirs ''", "copies a secret"),
     ("docker", r"error: ours ''.*empty export", "exports no image without files"),
     (
         "docker",
