@@ -23,6 +23,7 @@ from ocitool.builder.definition import (
     Step,
 )
 from ocitool.builder.dockerfile import instructions as do
+from ocitool.builder.dockerfile.lines.directives import SYNTAX_ARG, check_given_syntax
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
 from ocitool.builder.frontend import steps
 from ocitool.builder.frontend.arguments import Arguments
@@ -72,7 +73,9 @@ from ocitool.oci.platform import Platform
 from ocitool_runtime.defaults import DEFAULT_PATH
 
 #: Build arguments that no ARG has to name.
-_KNOWN: Final = frozenset({EPOCH, CHECK_ARG, CACHE_NAMESPACE, KEEP_GIT_DIR, HOSTNAME_ARG})
+_KNOWN: Final = frozenset(
+    {EPOCH, CHECK_ARG, CACHE_NAMESPACE, KEEP_GIT_DIR, HOSTNAME_ARG, SYNTAX_ARG}
+)
 
 
 def define(
@@ -131,6 +134,7 @@ class _Frontend:
         warn: Callable[[str], None],
         linter: Linter,
     ) -> None:
+        check_given_syntax(arguments.build_args)
         for text in file.warnings:
             warn(text)
         self._file = file

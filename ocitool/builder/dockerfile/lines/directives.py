@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Final
 
 from ocitool.errors import FormatError
 
+#: A build argument that counts instead of the line ``# syntax=``.
+SYNTAX_ARG: Final = "BUILDKIT_SYNTAX"
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)")
 # BuildKit looks for a frontend in files of other languages, too.
 _OTHER_SYNTAX = re.compile(r'//\s*syntax\s*=\s*(\S+).*|\{\s*"syntax"\s*:\s*"([^"]+)".*')
@@ -49,10 +53,16 @@ def check_other_syntax(line: str) -> None:
         _check_frontend(found[1] or found[2])
 
 
-def _check_frontend(name: str) -> None:
+def check_given_syntax(build_args: Mapping[str, str]) -> None:
+    """Raise `FormatError` if the build argument for it names another frontend."""
+    if name := build_args.get(SYNTAX_ARG):
+        _check_frontend(name, f"{SYNTAX_ARG}: ", "build argument")
+
+
+def _check_frontend(name: str, where: str = "", what: str = "syntax line") -> None:
     if not _FRONTEND.fullmatch(name):
         raise FormatError(
-            f"the frontend {name} is not supported",
+            f"{where}the frontend {name} is not supported",
             hint="only the built-in docker/dockerfile frontend is supported; remove the "
-            "syntax line if the file is a plain Dockerfile",
+            f"{what} if the file is a plain Dockerfile",
         )
