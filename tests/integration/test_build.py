@@ -36,7 +36,7 @@ def context(session_tree, tmp_path_factory) -> Path:
 
 BAD = {
     "unknown instruction": ("FROM scratch\nCOPPY f /", "Dockerfile:2", "did you mean COPY"),
-    "bad flag": ("FROM scratch\nCOPY --chwon=1 f /", "Dockerfile:2", "did you mean --chown"),
+    "bad flag": ("FROM scratch\nCOPY --chwon=1 f /", "Dockerfile:2", "did you mean chown"),
     "unterminated heredoc": ("FROM scratch\nCOPY <<X /f\nnever ends\n", "Dockerfile:2", "heredoc"),
     "unterminated quote": ('FROM scratch\nENV A="x\n', "Dockerfile:2", "ENV A"),
     "unknown stage": ("FROM scratch\nCOPY --from=7 f /", "Dockerfile:2", "invalid stage index 7"),

@@ -45,7 +45,9 @@ SHELLS = {
 }
 
 
-@pytest.fixture(params=sorted(SHELLS))
+@pytest.fixture(
+    params=["bash", *(pytest.param(name, marks=pytest.mark.campaign) for name in ("fish", "zsh"))]
+)
 def completed(request, run_cli, store_root, tmp_path, screen):
     """Return a function that types a beginning and Tab into a shell, and returns the line then.
 

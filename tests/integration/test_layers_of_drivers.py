@@ -11,6 +11,7 @@ import pytest
 from ocitool.drivers import select
 
 ENV = {"SOURCE_DATE_EPOCH": "1700000000"}
+OTHERS = ("erofs", "fuse-overlayfs", "btrfs")
 #: What drivers see in different ways: what overlayfs copies, hides and marks, and copies do not.
 STEPS = r"""
 RUN rm -rf /tree/remade && mkdir -p /tree/remade/below && echo new > /tree/remade/new
@@ -54,7 +55,10 @@ def copies(root_only, containers, built, session_tree):
     return built("vfs", place)
 
 
-@pytest.mark.parametrize("driver", ["erofs", "overlay", "fuse-overlayfs", "btrfs"])
+@pytest.mark.parametrize(
+    "driver",
+    ["overlay", *(pytest.param(name, marks=pytest.mark.campaign) for name in OTHERS)],
+)
 def test_it_is_that_of_copies(built, copies, store_root, request, driver):
     top = request.getfixturevalue("btrfs") if driver == "btrfs" else store_root
     support = select.probe(driver, str(top / "probe"))
@@ -64,6 +68,7 @@ def test_it_is_that_of_copies(built, copies, store_root, request, driver):
     assert built(driver, place) == copies
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("driver", ["overlay", "vfs"])
 def test_so_it_is_for_users(built, copies, ordinary_user, driver):
     place = Path(tempfile.mkdtemp(prefix="layers-", dir=ordinary_user.home))

@@ -40,6 +40,7 @@ def in_docker(docker, debian_base, session_tree, plugged):
     remove_tree(scratch)
 
 
+@pytest.mark.campaign
 def test_docker_run_as_a_user_builds_and_runs(in_docker, proot_expected, busybox_base, debian_base):
     store = ("-m", "ocitool", "--root", in_docker.scratch / "store")
     info = in_docker(*store, "info").ok().stdout

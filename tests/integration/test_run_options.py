@@ -56,7 +56,12 @@ def test_shared_memory_and_limits(run):
     ("option", "script", "shown"),
     [
         ("--pids-limit=3", "sleep 9 & sleep 9 & sleep 9 & sleep 9 & echo 4", "4\n"),
-        ("--memory=20m", "head -c 50000000 /dev/zero | tail -c 40000000 | wc -c", "40000000\n"),
+        pytest.param(
+            "--memory=20m",
+            "head -c 50000000 /dev/zero | tail -c 40000000 | wc -c",
+            "40000000\n",
+            marks=pytest.mark.campaign,
+        ),
     ],
 )
 def test_limits_of_resources_take_effect_or_are_refused(run, option, script, shown):

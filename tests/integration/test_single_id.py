@@ -129,6 +129,7 @@ def single_id_builds(run_cli, rangeless_user, containers):
         pytest.skip(f"needs user namespaces for every user: {done.stdout}")
 
 
+@pytest.mark.campaign
 @pytest.mark.usefixtures("single_id_builds")
 @pytest.mark.parametrize("driver", [(), ("--driver", "vfs")])
 @pytest.mark.parametrize("steps", [PLAIN, OWNED])

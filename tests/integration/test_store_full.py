@@ -33,7 +33,10 @@ def fill(top):
     return path
 
 
-@pytest.mark.parametrize("driver", ["erofs", "overlay", "vfs"])
+@pytest.mark.parametrize(
+    "driver",
+    ["overlay", *(pytest.param(name, marks=pytest.mark.campaign) for name in ("erofs", "vfs"))],
+)
 def test_it_says_so(small, tools_store, run_cli, containers, tmp_path, driver):
     run_cli("save", "-o", tmp_path / "tools.tar", "tools:1", root=tools_store).ok()
     (tmp_path / "Dockerfile").write_text("FROM tools:1\nRUN mkdir /x && echo 1 > /x/f\n")

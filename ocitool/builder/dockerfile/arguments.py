@@ -13,6 +13,16 @@ from ocitool.suggestions import closest, did_you_mean
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+#: Words with quotes, of which the last may lack its end; in single quotes nothing is escaped.
+_QUOTED = {
+    escape: re.compile(
+        r"""(?: [^\s'"E]++ | E. | '[^']*+'? | "(?: [^"E]++ | E. )*+"? )+""".replace(
+            "E", re.escape(escape)
+        ),
+        re.VERBOSE | re.DOTALL,
+    )
+    for escape in ("\\", "`")
+}
 
 
 def split_once(text: str) -> tuple[str, str]:
@@ -96,28 +106,11 @@ def _no_constant(name: str) -> Any:
 
 
 def split_quoted(text: str, escape: str) -> list[str]:
-    """Split at spaces outside quotes; quotes and escapes stay in the words, to be expanded."""
-    words: list[str] = []
-    word: list[str] = []
-    quote = ""
-    characters = iter(text)
-    for character in characters:
-        if not quote and character.isspace():
-            if word:
-                words.append("".join(word))
-            word = []
-            continue
-        if character == escape and quote != "'":
-            # At the very end an escape character escapes nothing, and is dropped.
-            following = next(characters, "")
-            word += [character, following] if following else []
-            continue
-        if quote == character:
-            quote = ""
-        elif not quote and character in "'\"":
-            quote = character
-        word.append(character)
-    return [*words, "".join(word)] if word else words
+    """Split at spaces outside quotes; quotes and escapes stay in the words, to be expanded.
+
+    At the very end an escape character escapes nothing, and is dropped.
+    """
+    return _QUOTED[escape].findall(text)
 
 
 def parse_pairs(

@@ -190,11 +190,12 @@ def _with_sources(stage: Stage, stages: Sequence[Stage], contexts: NamedContexts
 
 
 def _sources(stage: Stage, stages: Sequence[Stage], contexts: NamedContexts) -> dict[str, Named]:
-    numbers = {each.parsed.from_.name: each.index for each in stages}
     found: dict[str, Named] = {}
 
     def resolve(name: str) -> Named:
-        number = numbers.get(name.lower())
+        wanted = name.lower()
+        same = (each.index for each in reversed(stages) if each.parsed.from_.name == wanted)
+        number = next(same, None)
         return contexts.resolve(name) if number is None else number
 
     for number, instruction in enumerate(stage.instructions):

@@ -40,6 +40,7 @@ class TestOverlay(DriverConformance):
         return make("overlay", home)
 
 
+@pytest.mark.campaign
 class TestVfs(DriverConformance):
     def make(self, home):
         return make("vfs", home)

@@ -134,7 +134,7 @@ def arrive(request, tmp_path):
     return Arrival(request.param, tmp_path)
 
 
-@pytest.fixture(params=["default", "vfs", "none"])
+@pytest.fixture(params=["default", pytest.param("vfs", marks=pytest.mark.campaign), "none"])
 def store(request, store_root, monkeypatch):
     """A store with the driver of this machine, with vfs, or for a user who has none."""
     driver = "vfs" if request.param == "vfs" else None

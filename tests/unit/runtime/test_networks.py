@@ -48,7 +48,7 @@ def ask_all(peers):
 ANSWER = "HTTP/1.0 200"
 
 
-@pytest.fixture(params=["slirp4netns", "pasta"])
+@pytest.fixture(params=["slirp4netns", pytest.param("pasta", marks=pytest.mark.campaign)])
 def private(request, sandbox_user):
     """Return a function that runs code in a private network, and returns what it prints."""
     require_helper(request.param)
