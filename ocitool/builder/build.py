@@ -10,7 +10,7 @@ import contextlib
 from ocitool.builder import inputs
 from ocitool.builder.checks.parsing import parse_checked
 from ocitool.builder.commit import Committed, Shape, commit, image_config
-from ocitool.builder.contexts.opened import Contexts
+from ocitool.builder.context_sources.opened import Contexts
 from ocitool.builder.definition import Definition, LocalContext
 from ocitool.builder.frontend.frontend import define
 from ocitool.builder.options import BuildOptions, BuildResult
@@ -139,7 +139,7 @@ class _Build:
             compress=compress,
         ).solve()
         if self._options.ignored_paths:
-            from ocitool.builder.ignored_paths import require_unchanged
+            from ocitool.builder.unchanged_paths import require_unchanged
 
             require_unchanged(self._store, definition, solution, self._options.ignored_paths)
         if self._options.secrets and self._options.secret_scan:

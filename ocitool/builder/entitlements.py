@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ocitool.builder.definition import Graph, Run
 from ocitool.errors import BuildError, FormatError
+from ocitool_runtime.defaults import Network
 
 NETWORK_HOST: Final = "network.host"
 SECURITY_INSECURE: Final = "security.insecure"
@@ -51,3 +53,18 @@ def parse_entitlements(texts: Sequence[str]) -> Entitlements:
             known = f"{NETWORK_HOST}, {SECURITY_INSECURE}, {_DEVICE}, {_DEVICE}=VENDOR/CLASS=NAME"
             raise FormatError(f"unknown entitlement {text}", hint=f"one of {known}")
     return Entitlements(names=frozenset(names), devices=frozenset(devices))
+
+
+def require_entitled(graph: Graph, network: Network, entitlements: Entitlements) -> None:
+    """Raise `BuildError`, with the line, for a RUN that is not allowed what it asks for.
+
+    *network* is that of the build; whoever gives the host's to all RUNs has allowed it.
+    """
+    for number, vertex in enumerate(graph.vertices):
+        if not isinstance(vertex, Run):
+            continue
+        with graph.locations[number].in_errors():
+            if vertex.around.network is Network.HOST and network is not Network.HOST:
+                entitlements.require(NETWORK_HOST)
+            if vertex.insecure:
+                entitlements.require(SECURITY_INSECURE)

@@ -7,17 +7,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from ocitool.builder.checks.ignored import ignored_by
-from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.builder.contexts.ignore_files import (
+from ocitool.builder.checks.copy_ignored_file import ignored_by
+from ocitool.builder.context.ignore.files import (
     LARGEST,
     display_name,
     ignore_rules,
     read_text,
 )
-from ocitool.builder.contexts.kinds import HEAD, STDIN, is_archive
-from ocitool.builder.contexts.named import NamedContext, named_contexts
-from ocitool.builder.contexts.opened import ContextFiles, Contexts
+from ocitool.builder.context.ignore.rules import IgnoreRules
+from ocitool.builder.context_sources.kinds import HEAD, STDIN, is_archive
+from ocitool.builder.context_sources.named import NamedContext, named_contexts
+from ocitool.builder.context_sources.opened import ContextFiles, Contexts
 from ocitool.builder.definition import Surroundings
 from ocitool.builder.dockerfile.values import is_http
 from ocitool.builder.entitlements import parse_entitlements

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ocitool.drivers.directory_driver import DirectoryDriver
 from ocitool.layer import ownership, xattrs
 from ocitool.layer.fileio import copy_data
-from ocitool.layer.whiteouts import Removal
+from ocitool.layer.unpack.whiteouts import Removal
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:

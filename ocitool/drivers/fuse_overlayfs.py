@@ -28,7 +28,7 @@ from ocitool.drivers.driver import Support
 from ocitool.drivers.overlay import OverlayDriver
 from ocitool.layer import xattrs
 from ocitool.layer.unpack.lower_layers import find
-from ocitool.layer.whiteouts import is_whiteout
+from ocitool.layer.unpack.whiteouts import is_whiteout
 from ocitool_runtime.sandbox.rootfs.fuse import TYPE
 
 if TYPE_CHECKING:

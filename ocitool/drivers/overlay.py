@@ -18,7 +18,7 @@ from ocitool.drivers import probes
 from ocitool.drivers.directory_driver import DirectoryDriver
 from ocitool.drivers.driver import Support
 from ocitool.errors import DriverError
-from ocitool.layer.whiteouts import OverlayWhiteouts
+from ocitool.layer.unpack.whiteouts import OverlayWhiteouts
 from ocitool_runtime.spec import Mount
 
 if TYPE_CHECKING:

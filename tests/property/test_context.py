@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.builder.context.context import Context, Item
-from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.builder.context.selection import Selection
+from ocitool.builder.context.ignore.rules import IgnoreRules
+from ocitool.builder.context.parents_exclude import Selection
 from ocitool.layer.entry import Kind, order
 from ocitool.store.build_cache import BuildCache
 from ocitool.store.database import Database

@@ -13,7 +13,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocitool.builder.contexts.unpack import unpack
+from ocitool.builder.context_sources.unpack import unpack
 from ocitool.errors import LayerError
 
 NAMES = st.lists(st.sampled_from(["a", "b", "c", "..", ".", ""]), min_size=1, max_size=4)

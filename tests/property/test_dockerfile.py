@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.builder.chown_chmod import parse_chmod, parse_chown
-from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.builder.definition import Definition, ResolvedImage
 from ocitool.builder.dockerfile import values
 from ocitool.builder.dockerfile.durations import parse_duration

@@ -21,7 +21,7 @@ from ocitool.layer.index.index import index_of, parse
 from ocitool.layer.index.merged import ImageTree
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import OverlayWhiteouts, Removal
+from ocitool.layer.unpack.whiteouts import OverlayWhiteouts, Removal
 from tests.fixtures.erofs import Images
 from tests.fixtures.examples import examples
 from tests.unit.layer.conftest import OPAQUE as OPAQUE_XATTR

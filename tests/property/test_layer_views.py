@@ -26,7 +26,7 @@ from ocitool.layer.erofs.node import Node
 from ocitool.layer.index.index import LayerIndex, index_of, parse
 from ocitool.layer.index.merged import ImageTree
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import OverlayWhiteouts, Removal
+from ocitool.layer.unpack.whiteouts import OverlayWhiteouts, Removal
 from tests.fixtures.erofs import Images
 from tests.fixtures.examples import examples
 from tests.property.test_layer_trees import prefixes, scratch

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.builder.context.ignore_pattern import Glued, path_pattern
+from ocitool.builder.context.ignore.pattern import Glued, path_pattern
+from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.builder.context.name_patterns import matches
 from tests.fixtures.deadlines import within
 from tests.fixtures.examples import examples

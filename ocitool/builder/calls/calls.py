@@ -22,8 +22,8 @@ from ocitool.builder.calls.results import (
 from ocitool.builder.checks.linter import Linter
 from ocitool.builder.checks.options import CheckOptions
 from ocitool.builder.checks.parsing import parse_source
-from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.builder.contexts.opened import Contexts
+from ocitool.builder.context.ignore.rules import IgnoreRules
+from ocitool.builder.context_sources.opened import Contexts
 from ocitool.builder.definition import ResolvedImage, Resolver, Surroundings
 from ocitool.builder.dockerfile.lines.joined import joined
 from ocitool.builder.dockerfile.lines.split import split

@@ -13,10 +13,10 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 
 from ocitool.builder.context.describe import describe
-from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.builder.context.ignore import State as IgnoreState
+from ocitool.builder.context.ignore.rules import IgnoreRules
+from ocitool.builder.context.ignore.rules import State as IgnoreState
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
-from ocitool.builder.context.selection import (
+from ocitool.builder.context.parents_exclude import (
     ON_THE_WAY,
     Enter,
     Selection,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ocitool.builder.context.context import Item
 from ocitool.builder.context.name_patterns import has_wildcard, segments_of
-from ocitool.builder.context.selection import Selection
+from ocitool.builder.context.parents_exclude import Selection
 from ocitool.errors import BuildError
 
 _PIVOT = "/./"

@@ -13,7 +13,7 @@ from typing import Any
 
 from ocitool.builder.chown_chmod import Chmod
 from ocitool.builder.context.context import Item
-from ocitool.builder.context.selection import ON_THE_WAY
+from ocitool.builder.context.parents_exclude import ON_THE_WAY
 from ocitool.builder.copy.archive import Spooled
 from ocitool.builder.copy.entries import Entries, LayerEntry, refuse_whiteout
 from ocitool.builder.copy.sources import Source

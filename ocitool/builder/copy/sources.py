@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
-from ocitool.builder.context.selection import ON_THE_WAY, Selection, joined
+from ocitool.builder.context.parents_exclude import ON_THE_WAY, Selection, joined
 from ocitool.errors import BuildError, LayerError
 from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.codec import CHUNK

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ocitool.builder.definition import LocalContext, Surroundings
 from ocitool.builder.entitlements import Entitlements
+from ocitool.oci.config import RunConfig
 from ocitool.oci.platform import Platform
 
 
@@ -35,5 +36,19 @@ class Arguments:
     contexts: Mapping[str, str | LocalContext] = field(default_factory=dict, hash=False)
     around: Surroundings = field(default_factory=Surroundings)  # of each RUN
     entitlements: Entitlements = field(default_factory=Entitlements)
-    #: Returns what of a path is excluded from the build context; see `checks.ignored`.
+    #: Returns what of a path is excluded from the build context; see `checks.copy_ignored_file`.
     ignored: Callable[[str], str] = field(default=lambda _: "", hash=False, compare=False)
+
+    def overriding(self, run: RunConfig, warn: Callable[[str], None]) -> RunConfig:
+        """Return what the image has of *run*: what is set counts after what is unset."""
+        labels, env = self.unset_labels, self.unset_env
+        for kind, option, names, known in (
+            ("label", "--unsetlabel", labels, run.labels),
+            ("variable", "--unsetenv", env, run.environment()),
+        ):
+            for name in names:
+                if name not in known:
+                    warn(f"no {kind} is named {name!r}: {option} has no effect on it")
+        kept = {name: value for name, value in run.labels.items() if name not in labels}
+        changed = replace(run.without_env(env), labels={**kept, **self.labels})
+        return changed.with_env(self.env) if self.env else changed

@@ -25,22 +25,20 @@ from ocitool.builder.definition import (
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.lines.directives import SYNTAX_ARG, check_given_syntax
 from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger_note
+from ocitool.builder.entitlements import require_entitled
 from ocitool.builder.frontend import steps
 from ocitool.builder.frontend.arguments import Arguments
-from ocitool.builder.frontend.entitled import require_entitled
 from ocitool.builder.frontend.evaluate import (
     StageState,
     absolute,
     configure,
     is_configuration,
 )
-from ocitool.builder.frontend.images import Images
-from ocitool.builder.frontend.last_word import last_word
-from ocitool.builder.frontend.locations import location_of
 from ocitool.builder.frontend.mounts import CACHE_NAMESPACE
-from ocitool.builder.frontend.named_contexts import NamedContexts
 from ocitool.builder.frontend.outline import Outline, Used, outline_of
-from ocitool.builder.frontend.sources import Sources
+from ocitool.builder.frontend.sources.images import Images
+from ocitool.builder.frontend.sources.named_contexts import NamedContexts
+from ocitool.builder.frontend.sources.sources import Sources
 from ocitool.builder.frontend.stages import (
     Stage,
     check_defaults,
@@ -53,6 +51,7 @@ from ocitool.builder.frontend.stages import (
 from ocitool.builder.frontend.step_names import (
     count_steps,
     has_base,
+    location_of,
     prefix,
     shown,
     starts_from_image,
@@ -194,7 +193,7 @@ class _Frontend:
             result=state.vertex,
             image=ImageDefinition(
                 platform=self._platform(base),
-                run=last_word(state.config, self._arguments, self._warn),
+                run=self._arguments.overriding(state.config, self._warn),
                 history=tuple(state.history),
                 author=state.author,
                 base=base,

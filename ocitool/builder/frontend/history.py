@@ -14,7 +14,7 @@ from typing import Any, Final
 from ocitool.builder.definition import Copy
 from ocitool.builder.dockerfile.durations import format_duration
 from ocitool.builder.dockerfile.quotes import quoted
-from ocitool.builder.frontend.remotes import shown_source
+from ocitool.builder.frontend.sources.remotes import shown_source
 
 _DURATIONS: Final = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 

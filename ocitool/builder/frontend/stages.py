@@ -14,7 +14,7 @@ from ocitool.builder.dockerfile.instructions import Copy, From, Instruction, OnB
 from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage, trigger_note
 from ocitool.builder.dockerfile.platforms import parse_platform
-from ocitool.builder.frontend.named_contexts import Named, NamedContexts
+from ocitool.builder.frontend.sources.named_contexts import Named, NamedContexts
 from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import DockerfileError, FormatError, StageCycle, UnknownStage
 from ocitool.suggestions import closest, did_you_mean

@@ -1,12 +1,13 @@
-"""What progress calls the steps of a stage."""
+"""What progress and errors say of a step: its name, and where in the Dockerfile it comes from."""
 
 from __future__ import annotations
 
-from ocitool.builder.definition import LocalContext
+from ocitool.builder.definition import LocalContext, Location
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.lines.excerpt import without_credentials
+from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.frontend.evaluate import is_configuration
-from ocitool.builder.frontend.named_contexts import SCRATCH
+from ocitool.builder.frontend.sources.named_contexts import SCRATCH
 from ocitool.builder.frontend.stages import Stage
 
 
@@ -44,3 +45,8 @@ def shown(instruction: do.Instruction) -> str:
         begin, newline, _ = instruction.heredocs[0].content.strip().partition("\n")
         text += f" ({begin.rstrip()}{'...' if newline else ''})"
     return without_credentials(text)
+
+
+def location_of(span: Span) -> Location:
+    """Return the location of the lines *span*."""
+    return Location(file=span.name, line=span.first, excerpt=span.lines)

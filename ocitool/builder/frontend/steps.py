@@ -22,7 +22,7 @@ from ocitool.builder.dockerfile.values import check_source
 from ocitool.builder.frontend import history
 from ocitool.builder.frontend.evaluate import StageState
 from ocitool.builder.frontend.mounts import SourceOf, agent_socket, run_mounts
-from ocitool.builder.frontend.remotes import fetched
+from ocitool.builder.frontend.sources.remotes import fetched
 
 
 def run(state: StageState, instruction: do.Run, source_of: SourceOf) -> tuple[Run, str]:

@@ -49,7 +49,7 @@ def restore(store: Store, record: StepRecord, directory: str) -> None:
     Raises:
         StoreError: the blob is corrupt.
     """
-    from ocitool.builder.contexts.unpack import unpack
+    from ocitool.builder.context_sources.unpack import unpack
 
     os.mkdir(directory, 0o755)
     layer = record.layer

@@ -183,7 +183,7 @@ def _tar(job: Job, output: Output) -> Iterator[Exported]:
 
 
 def _local(job: Job, output: Output) -> Iterator[Exported]:
-    from ocitool.builder.outputs.directory import export_directory
+    from ocitool.builder.outputs.local import export_directory
     from ocitool.image.rootfs_tar import export_tar
 
     ours = _change(job, output)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ocitool.builder.chown_chmod import parse_chmod
 from ocitool.builder.context.context import Context, Item
-from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.builder.context.selection import Selection
+from ocitool.builder.context.ignore.rules import IgnoreRules
+from ocitool.builder.context.parents_exclude import Selection
 from ocitool.builder.copy.archive import Spooled, is_archive
 from ocitool.builder.copy.entries import LayerEntry
 from ocitool.builder.copy.plan import Part, Target, make_directories, plan

@@ -10,7 +10,7 @@ from ocitool.layer import ownership
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import Entry, split
 from ocitool.layer.unpack.lower_layers import entry_of, merged_directories
-from ocitool.layer.whiteouts import is_whiteout
+from ocitool.layer.unpack.whiteouts import is_whiteout
 
 
 class Before(Protocol):

@@ -28,7 +28,7 @@ from ocitool.layer.entry import (
 )
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.layer.unpack.lower_layers import entry_of
-from ocitool.layer.whiteouts import is_whiteout
+from ocitool.layer.unpack.whiteouts import is_whiteout
 
 _SECOND: Final = 1_000_000_000
 

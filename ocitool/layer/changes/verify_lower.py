@@ -10,7 +10,7 @@ from ocitool.layer import ownership
 from ocitool.layer.changes.before import same_content
 from ocitool.layer.entry import Kind, kind_of, shown, split
 from ocitool.layer.unpack.lower_layers import find
-from ocitool.layer.whiteouts import is_whiteout
+from ocitool.layer.unpack.whiteouts import is_whiteout
 
 
 class Inherited:

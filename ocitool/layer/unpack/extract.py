@@ -12,7 +12,7 @@ from ocitool.layer.beneath import Root
 from ocitool.layer.entry import DEFAULT_LIMITS, Entry, Limits
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.unpack.target import DirectoryTarget
-from ocitool.layer.whiteouts import Whiteouts
+from ocitool.layer.unpack.whiteouts import Whiteouts
 from ocitool.oci.content import Stream
 
 

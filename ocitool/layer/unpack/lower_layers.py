@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ocitool.layer import ownership, xattrs
 from ocitool.layer.entry import Entry, Kind, kind_of, split
-from ocitool.layer.whiteouts import is_whiteout
+from ocitool.layer.unpack.whiteouts import is_whiteout
 
 
 def look(trees: Sequence[str], path: str) -> Entry | None:

@@ -14,7 +14,7 @@ from ocitool.layer.fileio import copy_data, write_all_at
 from ocitool.layer.tar.reader import TarReader
 from ocitool.layer.unpack import lower_layers as trees
 from ocitool.layer.unpack.metadata import Attributes
-from ocitool.layer.whiteouts import Whiteouts, is_whiteout
+from ocitool.layer.unpack.whiteouts import Whiteouts, is_whiteout
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_ACL: Final = "system.posix_acl_default"

@@ -16,7 +16,7 @@ from ocitool.drivers.conformance.suite import A, B, C, DriverConformance
 from ocitool.drivers.fuse_overlayfs import FuseOverlayDriver
 from ocitool.layer.beneath import remove_tree
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import Removal
+from ocitool.layer.unpack.whiteouts import Removal
 from tests.fixtures.programs import execute
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from ocitool import BuildOptions
 from ocitool.builder.calls.calls import check
-from ocitool.builder.contexts.named import NamedContext, named_contexts
-from ocitool.builder.frontend.named_contexts import familiar_name
+from ocitool.builder.context_sources.named import NamedContext, named_contexts
+from ocitool.builder.frontend.sources.named_contexts import familiar_name
 from ocitool.errors import BuildError, OcitoolError
 from ocitool.image.archive.save import NamedImage, save_directory
 from ocitool.image.store_content import local_image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ocitool import BuildOptions, Store, build
-from ocitool.builder.contexts.ignore_files import ignore_rules
+from ocitool.builder.context.ignore.files import ignore_rules
 from ocitool.builder.frontend.variables import source_date_epoch
 from ocitool.builder.solver import execute
 from ocitool.errors import BuildError, FormatError

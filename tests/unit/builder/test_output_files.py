@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from ocitool import BuildOptions, build
-from ocitool.builder.outputs import directory
+from ocitool.builder.outputs import local as directory
 from ocitool.errors import OcitoolError
 from tests.unit.builder.conftest import RecordedEvents, scratch
 

@@ -30,7 +30,7 @@ ALLOWED = {
     "calls": (
         f"{BUILDER}.checks",
         f"{BUILDER}.context.ignore",
-        f"{BUILDER}.contexts.opened",
+        f"{BUILDER}.context_sources.opened",
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
         f"{BUILDER}.entitlements",
@@ -69,7 +69,7 @@ ALLOWED = {
         "ocitool_runtime.defaults",  # values: nothing of it touches the machine
     ),
     "git": (
-        f"{BUILDER}.contexts.unpack",
+        f"{BUILDER}.context_sources.unpack",
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
         f"{BUILDER}.entitlements",
@@ -81,14 +81,20 @@ ALLOWED = {
         "ocitool.store",
         "ocitool.suggestions",
     ),
-    "context": ("ocitool.errors", "ocitool.layer", "ocitool.store", "ocitool.suggestions"),
-    "contexts": (
+    "context": (
+        "ocitool.errors",
+        "ocitool.inputfile",
+        "ocitool.layer",
+        "ocitool.store",
+        "ocitool.suggestions",
+    ),
+    "context_sources": (
         f"{BUILDER}.context",
         f"{BUILDER}.copy.archive",
         f"{BUILDER}.definition.LocalContext",
         f"{BUILDER}.dockerfile",
-        f"{BUILDER}.frontend.http_files",
-        f"{BUILDER}.frontend.named_contexts",
+        f"{BUILDER}.frontend.sources.remotes",
+        f"{BUILDER}.frontend.sources.named_contexts",
         f"{BUILDER}.git",
         f"{BUILDER}.secrets",
         f"{BUILDER}.shown_steps",

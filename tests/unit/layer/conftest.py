@@ -14,7 +14,7 @@ import pytest
 from ocitool.layer import beneath as root_module
 from ocitool.layer.entry import DEFAULT_LIMITS
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import OverlayWhiteouts, Removal
+from ocitool.layer.unpack.whiteouts import OverlayWhiteouts, Removal
 from tests.fixtures.erofs import Images, shown, unmountable
 from tests.unit.layer.tars import mine
 

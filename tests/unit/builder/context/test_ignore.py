@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.errors import FormatError
 
 CASES = yaml.safe_load(

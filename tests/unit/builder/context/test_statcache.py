@@ -10,7 +10,7 @@ import pytest
 
 from ocitool.builder.context import statcache
 from ocitool.builder.context.context import Context
-from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.store.build_cache import BuildCache
 from ocitool.store.database import Database
 

@@ -12,7 +12,7 @@ from ocitool.layer.index.index import index_of, parse
 from ocitool.layer.index.lines import line_of
 from ocitool.layer.index.merged import ImageTree
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import Removal
+from ocitool.layer.unpack.whiteouts import Removal
 from tests.unit.layer.tars import directory, file, link, mine, symlink, tar
 
 

@@ -10,7 +10,7 @@ import pytest
 from ocitool.errors import LayerError, OcitoolError, TooLarge
 from ocitool.layer.entry import Entry, Kind, Limits
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import Removal
+from ocitool.layer.unpack.whiteouts import Removal
 from tests.unit.layer.tars import directory, extended, file, header, link, mine, record, symlink
 
 OWN = {"uid": b"%o" % os.geteuid(), "gid": b"%o" % os.getegid()}

@@ -13,7 +13,7 @@ from ocitool.errors import LayerError
 from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.unpack.extract import apply
 from ocitool.layer.unpack.metadata import current_umask
-from ocitool.layer.whiteouts import Removal
+from ocitool.layer.unpack.whiteouts import Removal
 from tests.unit.layer.tars import (
     directory,
     extended,

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import OverlayWhiteouts
+from ocitool.layer.unpack.whiteouts import OverlayWhiteouts
 from tests.unit.layer.conftest import describe
 from tests.unit.layer.tars import directory, file, symlink, tar
 

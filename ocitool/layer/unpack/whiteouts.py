@@ -1,4 +1,6 @@
-"""How a tree on disk shows that a layer removes what the layers below have.
+"""Whiteouts on disk: how a tree shows that a layer removes what the layers below have.
+
+Which they are is decided in `ocitool.layer.apply_changeset`.
 
 Source: OCI image-spec v1.1, layer.md, "Whiteouts"; the kernel's overlayfs.rst.
 """

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-from ocitool.builder.context.ignore import Pattern, Walker
-from ocitool.builder.context.ignore_pattern import path_pattern
+from ocitool.builder.context.ignore.pattern import path_pattern
+from ocitool.builder.context.ignore.rules import Pattern, Walker
 from ocitool.errors import FormatError
 
 #: In a walk the handle of a directory that a selection does not take itself, and that is there for
@@ -25,7 +25,7 @@ ON_THE_WAY: Final = "on the way"
 
 
 class Verdict(Protocol):
-    """What is known of a path in a walk; see `ignore.State`."""
+    """What is known of a path in a walk; see `ignore.rules.State`."""
 
     @property
     def ignored(self) -> bool:

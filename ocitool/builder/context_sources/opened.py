@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ocitool.builder.context.context import Context
-from ocitool.builder.context.ignore import IgnoreRules
-from ocitool.builder.contexts.ignore_files import LARGEST, ignore_rules
-from ocitool.builder.contexts.kinds import HEAD, context_kind, is_archive
-from ocitool.builder.contexts.named import NamedContext
+from ocitool.builder.context.ignore.files import LARGEST, ignore_rules
+from ocitool.builder.context.ignore.rules import IgnoreRules
+from ocitool.builder.context_sources.kinds import HEAD, context_kind, is_archive
+from ocitool.builder.context_sources.named import NamedContext
 from ocitool.builder.dockerfile.lines.excerpt import without_credentials
 from ocitool.builder.git.reference import KEEP_GIT_DIR, parse_flag, parse_git, shown_git
 from ocitool.builder.secrets.agents import DEFAULT, agent_of_environment
@@ -247,7 +247,7 @@ class Contexts(Mapping[str, Context]):
         return ContextFiles(top=self._directory(), shown=shown, temporary=True, dockerfile=text)
 
     def _unpacked(self, stream: Stream | BinaryIO, shown: str) -> ContextFiles:
-        from ocitool.builder.contexts.unpack import unpack  # slow to load, rarely wanted
+        from ocitool.builder.context_sources.unpack import unpack  # slow to load, rarely wanted
 
         top = self._directory()
         try:
@@ -280,7 +280,7 @@ class Contexts(Mapping[str, Context]):
         Raises:
             BuildError: it cannot be fetched.
         """
-        from ocitool.builder.frontend.http_files import http_file
+        from ocitool.builder.frontend.sources.remotes import http_file
         from ocitool.builder.solver.http_file import RemoteFile
 
         progress = self._steps.progress

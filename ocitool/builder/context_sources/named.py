@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ocitool.builder.contexts.kinds import STDIN, context_kind
+from ocitool.builder.context_sources.kinds import STDIN, context_kind
 from ocitool.builder.definition import LocalContext
-from ocitool.builder.frontend.named_contexts import SCRATCH, familiar_name
+from ocitool.builder.frontend.sources.named_contexts import SCRATCH, familiar_name
 from ocitool.builder.git.reference import parse_git
 from ocitool.errors import BadReference, BuildError, FormatError, OcitoolError
 from ocitool.oci.layout_reference import SCHEME as LAYOUT

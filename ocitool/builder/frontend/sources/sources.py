@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ocitool.builder.definition import Copy, Graph, LocalContext, Location
 from ocitool.builder.frontend.evaluate import StageState
-from ocitool.builder.frontend.images import Images
+from ocitool.builder.frontend.sources.images import Images
 from ocitool.builder.frontend.stages import Stage
 from ocitool.errors import UnknownStage
 

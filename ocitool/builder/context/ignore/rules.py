@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ocitool.builder.context.ignore_pattern import MAGIC, PathPattern, path_pattern
+from ocitool.builder.context.ignore.pattern import MAGIC, PathPattern, path_pattern
 from ocitool.builder.context.name_patterns import name_regex
 from ocitool.errors import FormatError
 

@@ -25,7 +25,7 @@ from ocitool.layer.beneath import Root, remove_tree
 from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.fileio import write_all
 from ocitool.layer.unpack.extract import apply
-from ocitool.layer.whiteouts import Removal
+from ocitool.layer.unpack.whiteouts import Removal
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _STAGING: Final = re.compile(r"\.ocitool-[0-9a-f]{8}")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.context.ignore.rules import IgnoreRules
 
 _EVERYTHING: Final = ("*", "**", "**/*")
 _WILDCARDS: Final = frozenset("*?[")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from ocitool.builder.context.ignore import IgnoreRules
+from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.errors import BuildError
 from ocitool.inputfile import read_input_file
 

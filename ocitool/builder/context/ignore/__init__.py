@@ -1,0 +1,1 @@
+"""Ignore files: found, read, and matched against the paths of a context."""

@@ -1,0 +1,1 @@
+"""Where the files of a context come from: directories, archives, URLs, git repositories."""

@@ -1,0 +1,1 @@
+"""What a stage takes files from: images, other stages, build contexts, URLs, git repositories."""
