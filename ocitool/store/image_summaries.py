@@ -62,6 +62,11 @@ class ImageSummaries:
         digests = {digest: digest for refs in self._refs for _, digest in refs.names()}
         return digests | {digest: known.id for digest, known in self.of(digests).items()}
 
+    def count(self, refs: Refs) -> int:
+        """Return the number of images that *refs* names, as docker counts: an ID counts once."""
+        ids = self.ids()
+        return len({ids.get(digest, digest) for _, digest in refs.names()})
+
     def beginning(self, digits: str) -> dict[str, str]:
         """Return manifest's digest and image ID of each image whose ID begins with *digits*.
 

@@ -19,6 +19,19 @@ def test_what_takes_space(cli):
     assert found["Images"] == "0B (0%)"
 
 
+def test_info_and_df_count_images_and_not_their_names(cli, tmp_path):
+    cli("tag", "app:1", "app:2").ok()
+    counted = ("system", "df", "--format", "{{.Type}}={{.TotalCount}}/{{.Active}}")
+    assert "Images=1/1" in cli(*counted).ok().stdout.splitlines()
+    assert cli("info", "-f", "{{.Images}}").ok().stdout == "1\n"
+    # Another manifest with the same config is the same image.
+    cli("build", "-q", "-t", "app:3", "--compression-format", "zstd", "--force-compression",
+        "--from", "app:1", tmp_path, "-f", "-", stdin="FROM x\n").ok()  # fmt: skip
+    ids = set(cli("images", "-q", "--no-trunc").ok().stdout.split())
+    assert cli("info", "-f", "{{.Images}}").ok().stdout == f"{len(ids)}\n"
+    assert f"Images={len(ids)}/{len(ids)}" in cli(*counted).ok().stdout.splitlines()
+
+
 def test_every_image_and_build_step(cli):
     cli("tag", "app:1", "app:2").ok()
     shown = cli("system", "df", "-v").ok().stdout

@@ -125,7 +125,7 @@ def _information(app: App, store: Any) -> dict[str, Any]:
         "Root": settings.root,
         "RootFrom": settings.origins["root"],
         "SettingsFiles": ", ".join(settings_files(os.environ)),
-        "Images": len(store.refs.names()),
+        "Images": store.summaries.count(store.refs),
         **_shared_stores(store, settings),
         "User": f"{os.geteuid()}:{os.getegid()}",
         "OSType": platform.system().lower(),
@@ -184,8 +184,13 @@ def _networks(store: Store, isolation: str) -> dict[str, str]:
 def _shared_stores(store: Store, settings: Settings) -> dict[str, str]:
     if not store.shared:
         return {}
-    found = (f"{each.root} ({len(each.refs.names())} images)" for each in store.shared)
+    count = store.summaries.count
+    found = (f"{each.root} ({_images(count(each.refs))})" for each in store.shared)
     return {"SharedStores": ", ".join(found), "SharedFrom": settings.origins["shared_stores"]}
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _why(settings: Any, choice: Any) -> str:

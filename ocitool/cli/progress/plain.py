@@ -39,7 +39,7 @@ class _Step:
 
 
 class Plain(Renderer):
-    """Writes one line per event; of a transfer only its end."""
+    """Writes a line for each event; for a transfer at its end, with the number of its step."""
 
     def __init__(
         self,
@@ -127,7 +127,12 @@ class Plain(Renderer):
         if mark == "done":
             size = human_size(event.total or event.done, 3)
             mark = f"{_DONE.get(event.action, 'done')} {size}"
-        self.line(f"{short_key(event.key)}: {mark}")
+        line = f"{short_key(event.key)}: {mark}"
+        step = next(reversed(self._steps), 0)  # the one started last is what transfers
+        if step:
+            self._switch_to(step)
+            line = f"#{step} {line}"
+        self.line(line)
 
 
 def short_key(key: str) -> str:

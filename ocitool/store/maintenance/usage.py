@@ -55,6 +55,7 @@ def usage(store: Store) -> Usage:
     for _, entry in names:
         mark_image(store, entry, images.setdefault(entry.digest, Marks()))
         mark_image(store, entry, everything)
+    ids = store.summaries.ids()
     records = cache_records(store, mark(store, cache=False), space)
 
     def of_blobs(digests: set[Digest]) -> int:
@@ -67,8 +68,8 @@ def usage(store: Store) -> Usage:
     rows: tuple[Row, ...] = (
         Row(
             kind="Images",
-            total=len(images),
-            active=len({entry.digest for name, entry in names if name}),
+            total=store.summaries.count(store.refs),
+            active=len({ids.get(str(entry.digest), "") for name, entry in names if name}),
             size=of_blobs(everything.blobs),
             reclaimable=of_blobs(everything.blobs - kept.blobs),
         ),

@@ -72,6 +72,21 @@ def test_a_cached_and_a_failed_step() -> None:
     ) == ("#1 FROM x\n#1 CACHED\n\n#2 RUN false\n#2 0.250 partial\n#2 ERROR: exit code: 1\n\n")
 
 
+def test_a_transfer_belongs_to_the_step_that_runs() -> None:
+    fetched = Transfer(key=BLOB, action="pull", done=5, state="done")
+    assert plain(
+        fetched,
+        StepStarted(step=1, name="FROM x"),
+        fetched,
+        StepFinished(step=1, seconds=0),
+        fetched,
+    ) == (
+        "sha256:0123456789ab: done 5B\n"
+        "#1 FROM x\n#1 sha256:0123456789ab: done 5B\n#1 DONE 0.0s\n\n"
+        "sha256:0123456789ab: done 5B\n"
+    )
+
+
 def test_a_canceled_step() -> None:
     assert plain(
         StepStarted(step=1, name="RUN sleep"), StepErred(step=1, message="canceled", canceled=True)
