@@ -31,6 +31,7 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as if the signal had ended the process
 
 _FULL = {errno.ENOSPC: "no space left on device", errno.EDQUOT: "disk quota exceeded"}
+_LIKENESS = 0.6  # of a misspelt option, as in difflib
 _EXCERPT = 20  # lines shown of an instruction
 _FULL_HINT = "free some space, or move the store to a larger disk"
 
@@ -207,12 +208,35 @@ def _excerpt(error: OcitoolError) -> Iterator[str]:
 def _usage(error: click.ClickException) -> tuple[str, ...]:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return tuple(error.format_message().split("\n"))
-    lines = [f"{PREFIX}{error.format_message()}{_variable(error)}"]
+    lines = [f"{PREFIX}{_sentence(error)}{_variable(error)}"]
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
         lines += context.get_usage().split("\n")
         lines.append(f"hint: try '{context.command_path} --help'")
     return tuple(lines)
+
+
+def _sentence(error: click.ClickException) -> str:
+    """Return click's message as docker and podman have it: without a capital and a full stop."""
+    if isinstance(error, click.NoSuchOption):
+        name = error.option_name
+        long = name.startswith("--")
+        text = (
+            f"unknown flag: {name}" if long else f"unknown shorthand flag: {name[1:]!r} in {name}"
+        )
+        near = [each for each in sorted(error.possibilities or ()) if _alike(name, each)]
+        return text + (f"; did you mean {' or '.join(near)}?" if near else "")
+    text = error.format_message().removesuffix(".")
+    if isinstance(error, click.BadOptionUsage) and text.endswith("requires an argument"):
+        return f"flag needs an argument: {error.option_name}"
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _alike(name: str, other: str) -> bool:
+    """Say whether an option is probably a misspelt *other*; two dashes make no likeness."""
+    from difflib import SequenceMatcher
+
+    return SequenceMatcher(None, name.strip("-"), other.strip("-")).ratio() >= _LIKENESS
 
 
 def _variable(error: click.ClickException) -> str:

@@ -148,12 +148,12 @@ class LazyGroup(click.Group):
             return
         if name in self._unsupported:
             path = f"{ctx.command_path} {name}".partition(" ")[2]
-            raise OcitoolError(f"{path!r} is not supported yet: {self._unsupported[name]}")
+            raise OcitoolError(f"{path!r} is not supported: {self._unsupported[name]}")
         from difflib import get_close_matches
 
         near = get_close_matches(name, [*self._table, *self._unsupported], n=1)
-        hint = f" Did you mean {near[0]!r}?" if near and near[0] in self._table else ""
-        raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
+        hint = f"; did you mean {near[0]!r}?" if near and near[0] in self._table else ""
+        raise click.UsageError(f"unknown command: {ctx.command_path} {name}{hint}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, self._table[name].short_help) for name in self.list_commands(ctx)]

@@ -177,11 +177,18 @@ def test_build_prints_ids_and_writes_them(cli, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("imags",), "No such command 'imags'. Did you mean 'images'?"),
-        (("build", "--wrong", "."), "No such option '--wrong'"),
+        (("imags",), "Error: unknown command: ocitool imags; did you mean 'images'?\n"),
+        (("build", "--wrong", "."), "Error: unknown flag: --wrong\n"),
+        (("build", "-X", "."), "Error: unknown shorthand flag: 'X' in -X\n"),
+        (
+            ("build", "--tagg=x", "."),
+            "Error: unknown flag: --tagg; did you mean --tag or --target?\n",
+        ),
+        (("build", "--bogus", "."), "Error: unknown flag: --bogus\n"),  # not --os, not --cpus
+        (("tag", "x"), "Error: missing argument 'NAME[:TAG]'\n"),
         (("--root", "r", "system", "df", "--root=r"), "ocitool --root DIR system df"),
         (("build", "--progress", "loud", "."), "'loud' is not one of"),
-        (("system", "wrong"), "No such command 'wrong'"),
+        (("system", "wrong"), "Error: unknown command: ocitool system wrong\n"),
     ],
 )
 def test_wrong_usage(run_cli, words, said):

@@ -75,9 +75,9 @@ def test_what_docker_has_and_ocitool_has_not_is_named(run_cli):
         name = sorted(table)[0]
         path = " ".join([*group, name])
         done = run_cli(*group, name, "--rm", "-f", "x")
-        failed(done, 1, f"'{path}' is not supported yet: {table[name]}")
+        failed(done, 1, f"'{path}' is not supported: {table[name]}")
     done = run_cli("ps", "-a")
-    failed(done, 1, "Error: 'ps' is not supported yet: containers run in the foreground\n")
+    failed(done, 1, "Error: 'ps' is not supported: containers run in the foreground\n")
 
 
 @pytest.mark.parametrize("command", OPTIONS)

@@ -304,7 +304,7 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
         (125, ("-dit", "tools:1"), "-d is not supported"),
         (125, ("--stop-signal", "TERM", "tools:1"), "--stop-signal is not supported"),
         (125, ("--privileged", "tools:1", "true"), "--privileged is not supported"),
-        (125, ("--bogus", "tools:1"), "No such option '--bogus'"),
+        (125, ("--bogus", "tools:1"), "unknown flag: --bogus"),
         (125, ("--read-only=maybe", "tools:1"), "expected 'true' or 'false'"),
         (125, ("--shm-size", "x", "tools:1", "true"), "invalid size 'x'"),
         (125, ("--label", "=c", "tools:1", "true"), "the name is empty"),
@@ -319,7 +319,7 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
         (125, ("--env-file", "/no/where", "tools:1", "true"), "/no/where"),
         (125, ("--mount", "type=bind", "tools:1", "true"), "target is required"),
         (125, ("--group-add", "nobodys", "tools:1", "true"), "unable to find group nobodys"),
-        (125, (), "Missing argument 'IMAGE'"),
+        (125, (), "missing argument 'IMAGE'"),
     ],
 )
 def test_refusals(run, code, words, said):

@@ -1,7 +1,8 @@
 """check(), outline() and targets(): a Dockerfile is read and evaluated, nothing is executed.
 
 Images are looked up in the store and in registries for their configuration alone; no layer is
-fetched, and nothing is written.
+fetched.  The store keeps fetched commits of git contexts, as in a build; nothing
+else is written.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def check(
     Raises:
         OcitoolError: there is no Dockerfile; what is wrong with it is in the result.
     """
-    files, rules_of = _asked(options)
+    files, rules_of = _asked(options, store)
     found: list[CheckWarning] = []
     failure: OcitoolError | None = None
     try:
@@ -86,7 +87,7 @@ def outline(
         DockerfileError: the Dockerfile is invalid; with the line.
         OcitoolError: as `build`.
     """
-    files, rules_of = _asked(options)
+    files, rules_of = _asked(options, store)
     file = parse_files([(each.name, each.text) for each in files])
     arguments = inputs.arguments(options, rules_of(), Surroundings())
     with _resolver(options, store, progress) as resolver:
@@ -94,14 +95,14 @@ def outline(
     return OutlineResult(files=files, outline=found)
 
 
-def dockerfile(options: BuildOptions) -> tuple[Asked, ...]:
+def dockerfile(options: BuildOptions, *, store: Store | Opener | None = None) -> tuple[Asked, ...]:
     """Return the texts; `OcitoolError` where there is no Dockerfile."""
-    return _asked(options)[0]
+    return _asked(options, store)[0]
 
 
-def targets(options: BuildOptions) -> TargetsResult:
+def targets(options: BuildOptions, *, store: Store | Opener | None = None) -> TargetsResult:
     """Return the stages of the Dockerfile; raises as `outline`."""
-    files, _ = _asked(options)
+    files, _ = _asked(options, store)
     file = parse_files([(each.name, each.text) for each in files])
     last = len(file.stages) - 1
     return TargetsResult(
@@ -120,11 +121,13 @@ def targets(options: BuildOptions) -> TargetsResult:
     )
 
 
-def _asked(options: BuildOptions) -> tuple[tuple[Asked, ...], Callable[[], IgnoreRules]]:
+def _asked(
+    options: BuildOptions, store: Store | Opener | None
+) -> tuple[tuple[Asked, ...], Callable[[], IgnoreRules]]:
     """Return the Dockerfiles, and what reads the ignore rules of the context."""
     with contextlib.ExitStack() as stores:
         contexts = Contexts(
-            lambda: stores.enter_context(_empty_store()),
+            lambda: _opened(store, stores, writable=True),
             Secrets(options.secrets, Agents(options.ssh)),
             lambda _: None,
             ShownSteps(SILENT),
@@ -164,10 +167,17 @@ def _images(
 ) -> Resolver:
     from ocitool.builder.source_images import source_images
 
+    return source_images(options, _opened(store, stack), progress).resolve
+
+
+def _opened(
+    store: Store | Opener | None, stack: contextlib.ExitStack, *, writable: bool = False
+) -> Store:
+    """Return the store, or where there is none that serves an empty one, which *stack* removes."""
     opened = store() if callable(store) else store
-    if opened is None:
-        opened = stack.enter_context(_empty_store())
-    return source_images(options, opened, progress).resolve
+    if opened is None or (writable and opened.layout.readonly):
+        return stack.enter_context(_empty_store())
+    return opened
 
 
 @contextlib.contextmanager

@@ -30,6 +30,11 @@ _LARGEST: Final = 1 << 20  # bytes of an answer
 class EngineUnavailable(BuildError):
     """There is no engine, or it does not answer this user."""
 
+    @property
+    def chosen(self) -> bool:
+        """Whether the environment names the engine, so that no other can be meant."""
+        return bool(os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"))
+
 
 class Engine(Protocol):
     """What an image can be loaded into."""
@@ -48,17 +53,18 @@ class Engine(Protocol):
 
 
 def find_engine() -> Engine:
-    """Return docker's engine, or podman where only that is there.
+    """Return docker's engine, or podman where only that is installed.
 
     Raises:
-        EngineUnavailable: there is neither.
+        EngineUnavailable: there is neither, or the engine that the environment names does not
+            answer.
     """
-    docker = DockerEngine(docker_host())
     try:
+        docker = DockerEngine(docker_host())
         docker.ping()
-    except EngineUnavailable:
+    except EngineUnavailable as error:
         podman = shutil.which("podman")
-        if podman is None:
+        if podman is None or error.chosen:
             raise
         return Podman(podman)
     return docker

@@ -164,8 +164,8 @@ def _load(job: Job, output: Output, images: Sequence[NamedImage]) -> Engine | No
         engine.load(partial(save, images))
     except EngineUnavailable as error:
         if output.optional:
-            text = f"loaded into ocitool's store alone: {error}"
-            job.progress.emit(Notice(text=text))
+            text = f"the image is in ocitool's store only: {error}"
+            job.progress.emit(Notice(text=text, level="warning" if error.chosen else "info"))
             return None
         raise
     return engine

@@ -89,9 +89,12 @@ def answer(
 ) -> int:
     """Print the answer of *call*, and return the exit code; the error of a check is raised."""
     with contextlib.ExitStack() as stack:
+        opened: list[Store] = []
 
         def store() -> Store | None:
-            return stack.enter_context(app.store(progress)) if app.has_store() else None
+            if not opened and app.has_store():
+                opened.append(stack.enter_context(app.store(progress)))
+            return opened[0] if opened else None
 
         found = _ask(call, options, store, progress)
     if metadata_file:
@@ -119,10 +122,10 @@ def _ask(
     from ocitool.builder.calls import documents, texts
 
     if call.method == "subrequests.describe":
-        asked.dockerfile(options)
+        asked.dockerfile(options, store=store)
         return _Answer(documents.REQUESTS, texts.requests_text(documents.REQUESTS))
     if call.method == "targets":
-        listed = asked.targets(options)
+        listed = asked.targets(options, store=store)
         return _Answer(documents.targets_document(listed), texts.targets_text(listed))
     if call.method == "outline":
         outline = asked.outline(options, store=store, progress=progress)

@@ -8,7 +8,8 @@ import tarfile
 
 import pytest
 
-from ocitool import BuildOptions, build
+from ocitool import BuildOptions, build, check
+from ocitool.builder.calls.calls import targets
 from ocitool.builder.secrets.agent import ForwardedAgent
 from ocitool.builder.secrets.agents import agent_of_environment
 from ocitool.errors import OcitoolError
@@ -94,6 +95,20 @@ def test_a_commit_is_fetched_once(project, git_server, context, suffix):
     named = f"{context.url}#{commit}{suffix.removeprefix('#')}"
     assert project.build(context=named, source_date_epoch="context").digest == first.digest
     assert git_server.requests == [] and kept(project) == []
+
+
+def test_a_check_takes_a_commit_that_the_store_has(project, git_server, context):
+    """Without a build, too: what the first check fetches is there for the second one."""
+    commit = context.git("rev-parse", "main")
+    options = BuildOptions(context=f"{context.url}#{commit}")
+    assert check(options, store=project.store).error is None
+    assert git_server.requests != []
+    git_server.requests.clear()
+    assert check(options, store=project.store).error is None
+    assert targets(options, store=lambda: project.store).targets
+    assert git_server.requests == [] and kept(project) == []
+    assert check(options, store=lambda: None).error is None
+    assert git_server.requests != []
 
 
 def test_submodules_are_part_of_the_context(project, parent):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ocitool import BuildOptions, build
+from ocitool.builder.outputs import engine as engines
 from ocitool.builder.outputs.engine import EngineUnavailable, docker_host
 from ocitool.errors import BuildError
 from tests.unit.builder.conftest import RecordedEvents, scratch
@@ -85,7 +86,10 @@ def engine(tmp_path, monkeypatch) -> Iterator[Engine]:
 @pytest.fixture
 def no_engine(tmp_path, monkeypatch):
     """Neither docker nor podman."""
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setattr(engines, "_SOCKET", f"{tmp_path}/no.sock")
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
@@ -162,6 +166,25 @@ def test_podman_takes_the_image_where_there_is_no_docker(sources, podman):
     assert names_in(podman.read_bytes()) == ["a:1", "b:1"]
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("DOCKER_HOST", "unix:///no.sock", "unix:///no.sock does not answer: No such file"),
+        ("DOCKER_HOST", "ssh://host", "ssh://host is not supported"),
+        ("DOCKER_CONTEXT", "far", "context 'far' names no engine"),
+    ],
+)
+def test_another_engine_than_the_one_named_gets_no_image(
+    sources, podman, monkeypatch, variable, value, why
+):
+    monkeypatch.setenv(variable, value)
+    result, said = load(sources, load=True)
+    assert actions(result) == [("stored", "")] and not podman.exists()
+    assert said[-1].startswith("the image is in ocitool's store only: ") and why in said[-1]
+    with pytest.raises(EngineUnavailable, match=why):
+        load(sources, outputs=("type=docker",))
+
+
 def test_podman_that_refuses_the_image(sources, podman, monkeypatch):
     monkeypatch.setenv("PODMAN_CODE", "5")
     with pytest.raises(BuildError, match="podman cannot load the image: Loaded image"):
@@ -172,7 +195,7 @@ def test_without_an_engine_load_is_the_store(sources, no_engine, tmp_path):
     result, said = load(sources, load=True)
     assert actions(result) == [("stored", "")] and len(result.tags) == 2
     assert said[-1] == (
-        "loaded into ocitool's store alone: docker's engine at "
+        "the image is in ocitool's store only: docker's engine at "
         f"unix://{tmp_path}/no.sock does not answer: No such file or directory"
     )
     with pytest.raises(EngineUnavailable, match="does not answer: No such file or directory"):

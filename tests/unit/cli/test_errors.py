@@ -75,7 +75,12 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
         (SetupFailed("mount: denied"), 125, "Error: mount: denied\n"),
         (ContainerError("container is running"), 125, "Error: container is running\n"),
         (OcitoolError("evil \x1b[2J\nhint: text"), 1, "Error: evil \\u001b[2J\\nhint: text\n"),
-        (click.BadParameter("bad"), 2, "Error: Invalid value: bad\n"),
+        (click.BadParameter("bad"), 2, "Error: invalid value: bad\n"),
+        (
+            click.BadOptionUsage("--format", "Option '--format' requires an argument."),
+            2,
+            "Error: flag needs an argument: --format\n",
+        ),
         (click.ClickException("plain"), 1, "Error: plain\n"),
         (KeyboardInterrupt(), 130, "Error: interrupted\n"),
         (click.Abort(), 130, "Error: interrupted\n"),
