@@ -26,9 +26,9 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "vfs": "ocitool.drivers.vfs:VfsDriver",
         },
         "ocitool.isolation": {
-            "namespaces": "ocitool_runtime.host.namespaces:Namespaces",
-            "chroot": "ocitool_runtime.host.chroot:Chroot",
-            "auto": "ocitool_runtime.host.automatic:Automatic",
+            "namespaces": "ocitool_runtime.host.isolations.namespaces:Namespaces",
+            "chroot": "ocitool_runtime.host.isolations.chroot:Chroot",
+            "auto": "ocitool_runtime.host.isolations.automatic:Automatic",
         },
         "ocitool.codecs": {
             "none": "ocitool.layer.compression.codecs:NONE",

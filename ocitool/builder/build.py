@@ -16,8 +16,8 @@ from ocitool.builder.frontend.frontend import define
 from ocitool.builder.options import BuildOptions, BuildResult
 from ocitool.builder.outputs.export import Job, Sink, export, finished
 from ocitool.builder.outputs.plan import planned, warnings_of
-from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
+from ocitool.builder.secrets.ssh.agents import Agents
 from ocitool.builder.shown_steps import ShownSteps
 from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
 from ocitool.builder.solver.solver import Solution, Solver

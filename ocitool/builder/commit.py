@@ -21,7 +21,7 @@ from ocitool.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST, codec_of, is_layer,
 from ocitool.oci.platform import Platform
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import SILENT, ProgressSink
-from ocitool.store.build_cache import ImageRecord, StepRecord
+from ocitool.store.database.build_cache import ImageRecord, StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 

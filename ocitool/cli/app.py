@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from ocitool.cli.output import write_line
+from ocitool.cli.output.output import write_line
 from ocitool.settings import NO_HOME, Settings
 
 if TYPE_CHECKING:

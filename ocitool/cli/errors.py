@@ -21,8 +21,8 @@ from typing import TextIO
 import click
 from click.core import ParameterSource
 
-from ocitool.cli.output import OutputGone, colour_wanted, write_raw
-from ocitool.cli.text import escaped, one_line, shortened, visible_line
+from ocitool.cli.output.output import OutputGone, colour_wanted, write_raw
+from ocitool.cli.output.text import escaped, one_line, shortened, visible_line
 from ocitool.errors import OcitoolError, StepFailed
 
 PREFIX = "Error: "

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from ocitool.cli.goflags import normalized
-from ocitool.cli.output import OutputGone
+from ocitool.cli.options.goflags import normalized
+from ocitool.cli.output.output import OutputGone
 from ocitool.cli.unsupported import OPTIONS
 from ocitool.errors import OcitoolError
 

@@ -10,10 +10,10 @@ import click
 
 from ocitool import __version__
 from ocitool.cli.app import App
-from ocitool.cli.completion_values import directories, drivers
+from ocitool.cli.completion.values import directories, drivers
 from ocitool.cli.errors import run_guarded
-from ocitool.cli.global_options import before_command, is_debug
 from ocitool.cli.lazy import Entry, LazyGroup, help_option
+from ocitool.cli.options.before_command import before_command, is_debug
 from ocitool.cli.unsupported import UNSUPPORTED
 
 _PACKAGE: Final = "ocitool.cli.commands"
@@ -121,7 +121,7 @@ def main() -> NoReturn:
     """Run the command line and exit."""
     _open_streams()
     if "_OCITOOL_COMPLETE" in os.environ:
-        from ocitool.cli.completion import register
+        from ocitool.cli.completion.scripts import register
 
         register()
     debug = not {"-D", "--debug"}.isdisjoint(sys.argv)

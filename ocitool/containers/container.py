@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from ocitool.errors import ContainerError
 from ocitool.layer.beneath import remove_tree
-from ocitool.store.atomic import is_locked, write_file
-from ocitool.store.layout import Layout
+from ocitool.store.directory.atomic import is_locked, write_file
+from ocitool.store.directory.layout import Layout
 
 
 class Container:

@@ -19,8 +19,8 @@ from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer_content import chain_ids
 from ocitool.store.store import Store
 from ocitool_runtime.defaults import SHM_SIZE, Network, Resources
-from ocitool_runtime.host.idmap import Maps, usable_maps
 from ocitool_runtime.host.terminal import run_foreground
+from ocitool_runtime.host.userns.idmap import Maps, usable_maps
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.resources import parse_resources
 from ocitool_runtime.security import entitled, parse_security

@@ -44,7 +44,7 @@ _GET_ROOTREF: Final = _number(_READ | _WRITE, 61, _ARGUMENTS)
 
 def on_btrfs(path: str) -> bool:
     """Say whether the directory *path* is on btrfs."""
-    from ocitool_runtime.sandbox.syscalls import filesystem_type
+    from ocitool_runtime.sandbox.kernel.syscalls import filesystem_type
 
     with _opened(path) as fd:
         return filesystem_type(fd) == _MAGIC

@@ -181,7 +181,7 @@ def _begin_writing(fd: int, offset: int, size: int) -> None:
     """Ask the kernel to start writing a part of a file to disk; errors do not matter."""
     import ctypes
 
-    from ocitool_runtime.sandbox.syscalls import libc
+    from ocitool_runtime.sandbox.kernel.syscalls import libc
 
     libc.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE)
 

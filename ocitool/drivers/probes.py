@@ -17,7 +17,7 @@ _BEGIN: Final = r"""
 import os, stat, sys
 library, top, options = sys.argv[1:]
 sys.path.append(library)
-from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.rootfs import fuse, mounts
 def attempt(step, call, *arguments):
     try:

@@ -14,7 +14,7 @@ from ocitool.drivers.driver import Driver, Support
 from ocitool.drivers.rootless import single_id
 from ocitool.errors import DriverError, DriverUnavailable, PluginError
 from ocitool_runtime.errors import MapsUnavailable
-from ocitool_runtime.host import userns
+from ocitool_runtime.host.userns import userns
 
 _GROUP: Final = "ocitool.drivers"
 #: The file with the choice that is remembered, beside the directories of the drivers.

@@ -122,7 +122,7 @@ def remove(path: str) -> None:
 def _remove_in_user_namespace(path: str) -> None:
     from subprocess import DEVNULL
 
-    from ocitool_runtime.host import userns
+    from ocitool_runtime.host.userns import userns
 
     code = "import sys; from ocitool.layer.beneath import remove_tree; remove_tree(sys.argv[1])"
     try:

@@ -14,11 +14,11 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, ProgressSink
+from ocitool.store.directory.full_disk import full_disk
+from ocitool.store.directory.leases import oldest_lease
 from ocitool.store.drivers import open_driver
-from ocitool.store.full_disk import full_disk
-from ocitool.store.leases import oldest_lease
-from ocitool.store.maintenance.check import check
-from ocitool.store.maintenance.problems import (
+from ocitool.store.maintenance.check.check import check
+from ocitool.store.maintenance.check.problems import (
     BadBlob,
     BadDatabase,
     BadFile,

@@ -11,7 +11,7 @@ from ocitool.oci.content import Opener, Stream
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.platform import Platform
 from ocitool.oci.streams import VerifiedReader
-from ocitool.store.full_disk import full_disk, require_room
+from ocitool.store.directory.full_disk import full_disk, require_room
 from ocitool.store.store import Store
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from ocitool.errors import StoreError
 from ocitool.layer.fileio import read_noatime
-from ocitool.store.layout import Layout, boot_id
-from ocitool.store.records import layers_of_file
+from ocitool.store.database.records import layers_of_file
+from ocitool.store.directory.layout import Layout, boot_id
 from ocitool.store.refs import Refs
 
 

@@ -19,10 +19,10 @@ from ocitool.layer.fileio import open_noatime, write_all
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
 from ocitool.oci.streams import VerifiedReader
-from ocitool.store.atomic import is_same, sync_directory, try_lock
-from ocitool.store.full_disk import full_disk
-from ocitool.store.layout import Layout
-from ocitool.store.leases import Lease
+from ocitool.store.directory.atomic import is_same, sync_directory, try_lock
+from ocitool.store.directory.full_disk import full_disk
+from ocitool.store.directory.layout import Layout
+from ocitool.store.directory.leases import Lease
 
 _CHUNK: Final = 1 << 20  # bytes
 _LARGE: Final = 8 << 20  # bytes, which take some milliseconds to free

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ocitool.errors import DriverUnavailable, PluginError
-from ocitool.store.layout import Layout
+from ocitool.store.directory.layout import Layout
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver

@@ -14,9 +14,12 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import layer_type
 from ocitool.progress import SILENT, Notice, ProgressSink, TransferCounter
-from ocitool.store.atomic import sync_file_system, write_file
 from ocitool.store.blobs import Blobs
-from ocitool.store.full_disk import full_disk
+from ocitool.store.database.records import BlobRecords, LayerRecords
+from ocitool.store.directory.atomic import sync_file_system, write_file
+from ocitool.store.directory.full_disk import full_disk
+from ocitool.store.directory.layout import Layout, boot_id
+from ocitool.store.directory.leases import Lease
 from ocitool.store.layer_content import (
     Layer,
     chain_ids,
@@ -24,9 +27,6 @@ from ocitool.store.layer_content import (
     reporting_corrupt_blob,
     verified,
 )
-from ocitool.store.layout import Layout, boot_id
-from ocitool.store.leases import Lease
-from ocitool.store.records import BlobRecords, LayerRecords
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver

@@ -24,9 +24,9 @@ from ocitool.layer.fileio import read_noatime
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, dump
 from ocitool.oci.mediatypes import OCI_INDEX
-from ocitool.store.atomic import write_file
-from ocitool.store.full_disk import full_disk
-from ocitool.store.layout import Layout
+from ocitool.store.directory.atomic import write_file
+from ocitool.store.directory.full_disk import full_disk
+from ocitool.store.directory.layout import Layout
 
 __all__ = ["CONTAINERD_NAME", "REF_NAME", "Entries", "Refs", "name_of"]
 

@@ -17,7 +17,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.settings import Settings
 from ocitool.store.blobs import BlobWriter
-from ocitool.store.full_disk import full_disk
+from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.maintenance.served_stores import mark_served
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store

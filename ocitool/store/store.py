@@ -15,14 +15,14 @@ from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference, id_digits, is_image_id
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.settings import Settings
-from ocitool.store.atomic import write_file
 from ocitool.store.blobs import Blobs
-from ocitool.store.database import Database
-from ocitool.store.full_disk import full_disk
-from ocitool.store.image_summaries import ImageSummaries
-from ocitool.store.layout import Layout, boot_id
-from ocitool.store.leases import Lease
-from ocitool.store.records import BlobRecords, LayerRecords
+from ocitool.store.database.database import Database
+from ocitool.store.database.image_summaries import ImageSummaries
+from ocitool.store.database.records import BlobRecords, LayerRecords
+from ocitool.store.directory.atomic import write_file
+from ocitool.store.directory.full_disk import full_disk
+from ocitool.store.directory.layout import Layout, boot_id
+from ocitool.store.directory.leases import Lease
 from ocitool.store.refs import Refs, name_of
 from ocitool_runtime.defaults import Network
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # what unpacks layers is imported when a layer is unpacked
     from ocitool.drivers.driver import Driver
     from ocitool.drivers.select import Choice
     from ocitool.store.additional_stores import SharedStore
-    from ocitool.store.build_cache import BuildCache
+    from ocitool.store.database.build_cache import BuildCache
     from ocitool.store.layers import Layers
-    from ocitool.store.plain_trees import PlainTrees
+    from ocitool.store.run_mounts import RunMounts
 
 _WARNED: Final = "warned.json"  # beside the choice of a driver
 
@@ -62,7 +62,7 @@ class Store:
         self._lease: Lease | None = None
         self._driver: Driver | None = None
         self._layers: Layers | None = None
-        self._trees: PlainTrees | None = None
+        self._trees: RunMounts | None = None
         self._swept = False
 
     @classmethod
@@ -101,7 +101,7 @@ class Store:
     @property
     def build_cache(self) -> BuildCache:
         """The records of the build cache."""
-        from ocitool.store.build_cache import BuildCache
+        from ocitool.store.database.build_cache import BuildCache
 
         return BuildCache(self.database)
 
@@ -126,13 +126,13 @@ class Store:
             return self._layers
 
     @property
-    def trees(self) -> PlainTrees:
+    def trees(self) -> RunMounts:
         """Directories that RUN mounts: caches, and copies."""
         with self._lock:
             if self._trees is None:
-                from ocitool.store.plain_trees import PlainTrees, form_of
+                from ocitool.store.run_mounts import RunMounts, form_of
 
-                self._trees = PlainTrees(
+                self._trees = RunMounts(
                     self.layout, self.lease, lambda: form_of(self.choose_driver().name)
                 )
             return self._trees

@@ -7,10 +7,10 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from ocitool.errors import SandboxError, SandboxUnavailable, SetupFailed
-from ocitool_runtime.host.subids import usermod_hint
+from ocitool_runtime.host.userns.subids import usermod_hint
 
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.messages import StepFailed
+    from ocitool_runtime.sandbox.protocol.messages import StepFailed
 
 
 class StepRefused(SetupFailed):

@@ -11,7 +11,7 @@ from typing import Final
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.defaults import Resources
-from ocitool_runtime.sandbox.plan import CgroupLimitPlan
+from ocitool_runtime.sandbox.protocol.plan import CgroupLimitPlan
 
 _LEAST_MEMORY: Final = 6 << 20  # bytes, as docker has it: with less no program starts
 _PERIOD: Final = 100_000  # microseconds, the kernel's default

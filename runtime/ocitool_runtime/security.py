@@ -11,7 +11,7 @@ from typing import Final
 
 from ocitool.errors import ContainerError
 from ocitool_runtime.host.capabilities import NAMES, available
-from ocitool_runtime.host.idmap import Maps
+from ocitool_runtime.host.userns.idmap import Maps
 from ocitool_runtime.spec import DEFAULT_CAPABILITIES, Sandbox
 
 _ALL: Final = "CAP_ALL"

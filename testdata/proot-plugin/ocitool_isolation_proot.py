@@ -17,10 +17,10 @@ from ocitool_isolation_proot_machine import MACHINES, make_filter, make_init
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.defaults import SHM_SIZE, Network, Resources
-from ocitool_runtime.host.idmap import Maps
 from ocitool_runtime.host.plan import make_plan
 from ocitool_runtime.host.process import ShimProcess, start
-from ocitool_runtime.host.userns import supported
+from ocitool_runtime.host.userns.idmap import Maps
+from ocitool_runtime.host.userns.userns import supported
 from ocitool_runtime.isolation import Support
 from ocitool_runtime.spec import DEFAULT_CAPABILITIES, Mount, Sandbox, Stdio
 

@@ -21,25 +21,27 @@ import signal
 import stat
 import struct
 
-from ocitool_runtime.sandbox import channel, privileges, shim, syscalls, users
-from ocitool_runtime.sandbox.channel import failure, step
+from ocitool_runtime.sandbox import privileges, shim, users
 from ocitool_runtime.sandbox.chroot import contents
 from ocitool_runtime.sandbox.chroot.sandbox import end_children
 from ocitool_runtime.sandbox.chroot.tree import Tree
 from ocitool_runtime.sandbox.exec import candidates, refusal
-from ocitool_runtime.sandbox.files import write_all
-from ocitool_runtime.sandbox.messages import Ended, Started, StepFailed
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.files import write_all
+from ocitool_runtime.sandbox.kernel.signals import reset_signals
+from ocitool_runtime.sandbox.protocol import channel
+from ocitool_runtime.sandbox.protocol.channel import failure, step
+from ocitool_runtime.sandbox.protocol.messages import Ended, Started, StepFailed
 from ocitool_runtime.sandbox.rootfs.devices import NODES
 from ocitool_runtime.sandbox.rootfs.mountpoints import MountPoints
-from ocitool_runtime.sandbox.signals import reset_signals
 from ocitool_runtime.sandbox.supervisor import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ocitool_runtime.sandbox.messages import Message
-    from ocitool_runtime.sandbox.plan import MountPlan, Plan
+    from ocitool_runtime.sandbox.protocol.messages import Message
+    from ocitool_runtime.sandbox.protocol.plan import MountPlan, Plan
 
     class ProotPlan(Plan):
         """A plan, and what this isolation adds to it."""

@@ -93,7 +93,7 @@ def unpack(root: str, driver: str) -> None:
     """From the compressed blob to a layer that can be used, and that a power cut leaves whole."""
     from ocitool import Store
     from ocitool.image.store_content import local_image
-    from ocitool.store.atomic import sync_file_system
+    from ocitool.store.directory.atomic import sync_file_system
 
     with Store.open(root, driver=driver) as store:
         store.layers.ensure(local_image(store, NAME).layers)

@@ -12,7 +12,7 @@ from ocitool import Store
 from ocitool.errors import OcitoolError
 from ocitool.image.image_fs import LayeredTree
 from ocitool.image.store_content import local_image
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 
 Sizes = dict[tuple[str, str], tuple[int, int]]
 """What each unpacked layer of a driver holds: bytes and inodes."""

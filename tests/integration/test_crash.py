@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.remove import remove_image
 from tests.crash import calls
 from tests.crash.disk import Disk

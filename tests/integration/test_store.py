@@ -18,7 +18,7 @@ from ocitool.image.copy import copy
 from ocitool.image.store_content import StoreSink, StoreSource
 from ocitool.layer.beneath import remove_tree
 from ocitool.store.layer_content import chain_ids
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.refs import name_of
 from tests.fixtures.disks import disk
 from tests.fixtures.programs import execute

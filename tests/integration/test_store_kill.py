@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ocitool import Store
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from tests.fixtures.stores import LARGE as NAME
 from tests.fixtures.stores import files_below, start
 
@@ -202,7 +202,7 @@ def test_a_killed_user_leaves_nothing_either(ordinary_user, store_root, lines):
     kill_after(process, lines)
     again = (
         "import os, sys; from ocitool import Store\n"
-        "from ocitool.store.maintenance.check import check\n"
+        "from ocitool.store.maintenance.check.check import check\n"
         "from ocitool.image.store_content import local_image\n"
         "with Store.open(sys.argv[1]) as store:\n"
         "    lease = store.lease().name\n"

@@ -14,7 +14,7 @@ from ocitool.drivers import trash
 from ocitool.drivers.conformance.layers import directory, file, hardlink, tar
 from ocitool.errors import DriverUnavailable
 from ocitool.oci.platform import this_platform
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.remove import remove_image
 from tests.fixtures.stores import LARGE as NAME
 from tests.fixtures.stores import age, large, put_image, put_layer

@@ -13,7 +13,7 @@ from ocitool.image.repair import Repaired, repair
 from ocitool.image.store_content import local_image
 from ocitool.image.transfer import pull, push
 from ocitool.oci.manifest import Index
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.registry_backend import StoreBackend
 from ocitool_registry.server.serve import serve
 from tests.fixtures.stores import age, files_below, put_image

@@ -16,9 +16,9 @@ from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DriverUnavailable, StoreError
 from ocitool.image.store_content import local_image
 from ocitool.settings import Settings
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.prune import prune
-from ocitool.store.maintenance.usage import usage
+from ocitool.store.maintenance.usage.usage import usage
 from tests.fixtures.programs import execute
 from tests.fixtures.stores import age, put_image, put_layer
 from tests.fixtures.trees import remove_tree

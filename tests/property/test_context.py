@@ -14,8 +14,8 @@ from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.builder.context.parents_exclude import Selection
 from ocitool.layer.entry import Kind, order
-from ocitool.store.build_cache import BuildCache
-from ocitool.store.database import Database
+from ocitool.store.database.build_cache import BuildCache
+from ocitool.store.database.database import Database
 from tests.fixtures.examples import examples
 
 NAMES = st.sampled_from(["a", "b", "a-b", "a b", "ä", ".x"])

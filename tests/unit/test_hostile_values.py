@@ -9,7 +9,7 @@ import pytest
 from ocitool.builder.chown_chmod import parse_chmod, parse_chown
 from ocitool.builder.dockerfile import durations, values
 from ocitool.cli.gotemplate.functions import FUNCTIONS
-from ocitool.cli.text import plain_text, visible_line
+from ocitool.cli.output.text import plain_text, visible_line
 from ocitool.containers.options import RunOptions
 from ocitool.errors import ContainerError, FormatError, SandboxError
 from ocitool.oci.digest import Digest

@@ -32,8 +32,8 @@ from ocitool.builder.dockerfile.parser import parse_files
 from ocitool.builder.frontend import frontend
 from ocitool.builder.frontend.outline import describe
 from ocitool.builder.options import BuildOptions
-from ocitool.builder.secrets.agents import Agents
 from ocitool.builder.secrets.secrets import Secrets
+from ocitool.builder.secrets.ssh.agents import Agents
 from ocitool.builder.shown_steps import ShownSteps
 from ocitool.errors import OcitoolError
 from ocitool.oci.platform import Platform

@@ -30,7 +30,7 @@ from ocitool.errors import BuildError, LayerError
 from ocitool.layer.changes.describe import Links
 from ocitool.layer.entry import Entry, encode, identity
 from ocitool.layer.symlinks import resolve
-from ocitool.store.build_cache import BuildCache
+from ocitool.store.database.build_cache import BuildCache
 from ocitool.suggestions import nearest
 
 _DEEPEST: Final = 400  # levels of directories, below Python's own limit of nested calls

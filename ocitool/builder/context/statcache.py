@@ -19,7 +19,7 @@ from typing import Final
 
 from ocitool.builder.context.describe import describe
 from ocitool.layer.entry import Kind, identity
-from ocitool.store.build_cache import BuildCache, DirectoryRecord
+from ocitool.store.database.build_cache import BuildCache, DirectoryRecord
 
 _FORM: Final = 3  # of records; others, of another version, are made anew
 _CHUNK: Final = 1 << 20  # bytes

@@ -19,16 +19,16 @@ from ocitool.builder.context_sources.kinds import HEAD, context_kind, is_archive
 from ocitool.builder.context_sources.named import NamedContext
 from ocitool.builder.dockerfile.lines.excerpt import without_credentials
 from ocitool.builder.git.reference import KEEP_GIT_DIR, parse_flag, parse_git, shown_git
-from ocitool.builder.secrets.agents import DEFAULT, agent_of_environment
 from ocitool.builder.secrets.masking import Masking
 from ocitool.builder.secrets.secrets import Secrets
+from ocitool.builder.secrets.ssh.agents import DEFAULT, agent_of_environment
 from ocitool.builder.shown_steps import ShownStep, ShownSteps
 from ocitool.errors import BuildError, FormatError, LayerError
 from ocitool.layer.beneath import remove_tree
 from ocitool.oci.content import Stream
 from ocitool.oci.streams import Peeked
 from ocitool.oci.timestamps import SECOND
-from ocitool.store.full_disk import full_disk
+from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.store import Store
 
 if TYPE_CHECKING:

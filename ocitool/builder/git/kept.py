@@ -19,7 +19,7 @@ from ocitool.layer.codec import CHUNK
 from ocitool.layer.entry import Entry, Kind
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.oci.timestamps import SECOND, parse_time, timestamp
-from ocitool.store.build_cache import Content, StepRecord
+from ocitool.store.database.build_cache import Content, StepRecord
 from ocitool.store.layer_content import reporting_corrupt_blob
 from ocitool.store.store import Store
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from ocitool.errors import BuildError
 
 if TYPE_CHECKING:
-    from ocitool.builder.secrets.agent import Agent
+    from ocitool.builder.secrets.ssh.agent import Agent
 
 _LARGEST: Final = 64 << 20  # bytes of output: the refs of a repository
 _OLDEST: Final = (2, 31)  # that has GIT_CONFIG_COUNT
@@ -94,7 +94,7 @@ class Git:
         """Execute a command that reaches servers: `run`, with the keys for ssh."""
         if self._agent is None:
             return self.run(*words, directory=directory)
-        from ocitool.builder.secrets.agent_server import listening
+        from ocitool.builder.secrets.ssh.server import listening
 
         with listening(self._agent) as socket:
             return self.run(*words, directory=directory, agent=socket)

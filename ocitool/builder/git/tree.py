@@ -21,15 +21,15 @@ from ocitool.builder.git.errors import fetch_error
 from ocitool.builder.git.program import Git, GitFailed
 from ocitool.builder.git.reference import is_commit
 from ocitool.builder.git.refs import Refs, Resolved
-from ocitool.builder.secrets.agents import DEFAULT
 from ocitool.builder.secrets.secrets import Secrets
+from ocitool.builder.secrets.ssh.agents import DEFAULT
 from ocitool.errors import BuildError
-from ocitool.store.build_cache import Content, StepRecord
-from ocitool.store.full_disk import full_disk
+from ocitool.store.database.build_cache import Content, StepRecord
+from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.store import Store
 
 if TYPE_CHECKING:
-    from ocitool.builder.secrets.agent import Agent
+    from ocitool.builder.secrets.ssh.agent import Agent
 
 
 class _Files(NamedTuple):

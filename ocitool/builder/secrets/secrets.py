@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from ocitool.builder.secrets.agents import Agents
+from ocitool.builder.secrets.ssh.agents import Agents
 from ocitool.errors import BuildError
 
 LARGEST: Final = 500 << 10  # bytes of a value, as in BuildKit

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ocitool.builder.solver.keys import chain
 from ocitool.errors import StoreError
-from ocitool.store.build_cache import StepRecord
+from ocitool.store.database.build_cache import StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 

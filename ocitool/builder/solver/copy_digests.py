@@ -14,7 +14,7 @@ from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.items import Files, find_items
 from ocitool.builder.definition import Copy
 from ocitool.builder.solver.keys import contents_key
-from ocitool.store.build_cache import Content
+from ocitool.store.database.build_cache import Content
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 

@@ -23,8 +23,8 @@ from ocitool.builder.solver.keys import key_of
 from ocitool.errors import BuildError, DigestMismatch, RegistryError
 from ocitool.oci.timestamps import SECOND
 from ocitool.progress import ProgressSink, TransferCounter
-from ocitool.store.build_cache import Content
-from ocitool.store.full_disk import full_disk
+from ocitool.store.database.build_cache import Content
+from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.store import Store
 from ocitool_registry.transport.http import Headers, Request, Response, redacted
 from ocitool_registry.transport.redirect import Redirecting

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ocitool.builder.solver.copy_digests import CopySource
-from ocitool.store.build_cache import Content
+from ocitool.store.database.build_cache import Content
 from ocitool.store.layer_content import Layer
 
 if TYPE_CHECKING:

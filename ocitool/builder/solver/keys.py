@@ -14,7 +14,7 @@ from dataclasses import asdict, astuple
 from typing import Any, Final
 
 from ocitool.builder.definition import Copy, Run, Step, Surroundings
-from ocitool.store.build_cache import Content
+from ocitool.store.database.build_cache import Content
 from ocitool.store.layer_content import Layer, chain_ids
 from ocitool_runtime.defaults import Network
 

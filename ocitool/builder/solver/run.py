@@ -24,9 +24,9 @@ from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import BuildError, StepFailed
 from ocitool.progress import Notice, ProgressSink, StepOutput, wants_streams
 from ocitool.store.layer_content import Layer
-from ocitool_runtime.host.idmap import Maps, usable_maps
 from ocitool_runtime.host.streams import open_pipe
 from ocitool_runtime.host.terminal import interrupts_deferred
+from ocitool_runtime.host.userns.idmap import Maps, usable_maps
 from ocitool_runtime.isolation import Isolation, start
 from ocitool_runtime.spec import Exit, Mount, Sandbox, environment
 

@@ -34,7 +34,7 @@ from ocitool.builder.solver.inputs import Inputs
 from ocitool.builder.solver.keys import step_key
 from ocitool.oci.timestamps import timestamp
 from ocitool.progress import Notice
-from ocitool.store.build_cache import StepRecord
+from ocitool.store.database.build_cache import StepRecord
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 from ocitool_runtime.isolation import get_isolation

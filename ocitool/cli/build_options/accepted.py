@@ -12,9 +12,9 @@ from typing import Any, Final
 import click
 
 from ocitool.booleans import boolean_of
-from ocitool.cli.container_options import all_of
-from ocitool.cli.global_options import behind_command
-from ocitool.cli.goflags import BOOL, OptionalValue
+from ocitool.cli.options.before_command import behind_command
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.options.goflags import BOOL, OptionalValue
 from ocitool.cli.unsupported import SOURCE_POLICY
 
 #: Options that are true or false: the value that holds, and what is said of the other.

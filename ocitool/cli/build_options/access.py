@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from ocitool.cli.completion_values import directories
-from ocitool.cli.container_options import all_of
-from ocitool.cli.options import authfile_option, insecure_option, parse_duration
+from ocitool.cli.completion.values import directories
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.options.shared import authfile_option, insecure_option, parse_duration
 
 
 def _creds(context: click.Context, parameter: click.Parameter, text: str) -> str:

@@ -8,8 +8,8 @@ from typing import Final
 
 import click
 
-from ocitool.cli.completion_values import files
-from ocitool.cli.container_options import all_of
+from ocitool.cli.completion.values import files
+from ocitool.cli.options.containers import all_of
 from ocitool.errors import BuildError, FormatError
 
 #: Bytes of a file of build arguments.

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from ocitool.cli.app import App
-from ocitool.cli.completion_values import calls
-from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import boolean
+from ocitool.cli.completion.values import calls
 from ocitool.cli.gotemplate.values import to_json
-from ocitool.cli.outfile import write_text
-from ocitool.cli.output import write_line
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.options.goflags import boolean
+from ocitool.cli.output.outfile import write_text
+from ocitool.cli.output.output import write_line
 from ocitool.errors import OcitoolError
 
 if TYPE_CHECKING:

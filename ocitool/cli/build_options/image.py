@@ -8,10 +8,10 @@ from typing import Literal
 import click
 
 from ocitool.cli.build_options.words import split_names, split_pair
-from ocitool.cli.completion_values import images
-from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import BOOL, OptionalValue
-from ocitool.cli.options import epoch_of_environment, parse_seconds
+from ocitool.cli.completion.values import images
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.options.goflags import BOOL, OptionalValue
+from ocitool.cli.options.shared import epoch_of_environment, parse_seconds
 from ocitool.errors import FormatError
 
 

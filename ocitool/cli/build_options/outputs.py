@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from ocitool.cli.completion_values import files
-from ocitool.cli.container_options import all_of
-from ocitool.cli.options import parse_seconds
+from ocitool.cli.completion.values import files
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.options.shared import parse_seconds
 from ocitool.errors import FormatError
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from ocitool.cli.completion_values import files
-from ocitool.cli.container_options import all_of
-from ocitool.cli.output import write_line
+from ocitool.cli.completion.values import files
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.output.output import write_line
 from ocitool.errors import BuildError
 from ocitool.oci.reference import Reference
 

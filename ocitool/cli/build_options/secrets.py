@@ -10,8 +10,8 @@ from typing import Final
 import click
 
 from ocitool.cli.build_options.words import split_fields
-from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import BOOL
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.options.goflags import BOOL
 from ocitool.errors import BuildError
 
 _KEYS: Final = ("id", "src", "source", "env", "type")

@@ -8,12 +8,12 @@ from typing import Final
 import click
 
 from ocitool.cli.build_options.words import split_names
-from ocitool.cli.completion_values import files as file_names
-from ocitool.cli.completion_values import images as image_names
-from ocitool.cli.completion_values import pull_policies
-from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import BOOL, OptionalValue
-from ocitool.cli.options import parse_duration
+from ocitool.cli.completion.values import files as file_names
+from ocitool.cli.completion.values import images as image_names
+from ocitool.cli.completion.values import pull_policies
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.options.goflags import BOOL, OptionalValue
+from ocitool.cli.options.shared import parse_duration
 
 _OTHER: Final = f"{__name__}.pull"
 #: As `ocitool.builder.solver.images.PULL_POLICIES`, which is slow to import.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ocitool.cli import container_options, resource_options
-from ocitool.cli.completion_values import networks
-from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import BOOL, OptionalValue
-from ocitool.cli.options import comma_separated, isolation_option
+from ocitool.cli.completion.values import networks
+from ocitool.cli.options import containers as container_options
+from ocitool.cli.options import resources
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.options.goflags import BOOL, OptionalValue
+from ocitool.cli.options.shared import comma_separated, isolation_option
 
 
 def _removed(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -49,6 +50,6 @@ surroundings = all_of(
     click.option("--allow", multiple=True, metavar="ENTITLEMENT", callback=comma_separated,
                  help="Allow RUN 'network.host', 'security.insecure', 'device' or 'device=NAME'"),
     container_options.rights,
-    resource_options.limits,
+    resources.limits,
     isolation_option,
 )  # fmt: skip

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.completion_values import files, images
-from ocitool.cli.options import epoch_of_environment, progress_option
-from ocitool.cli.outfile import archive_to
-from ocitool.cli.output import write_line
+from ocitool.cli.completion.values import files, images
+from ocitool.cli.options.shared import epoch_of_environment, progress_option
+from ocitool.cli.output.outfile import archive_to
+from ocitool.cli.output.output import write_line
 from ocitool.errors import FormatError, NotFound
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def load(app: App, input_: str | None, quiet: bool, progress: str) -> None:
     Reads archives of `docker save` and `podman save`, and OCI image layouts in a tar archive.  The
     layers are unpacked, so that the images are ready to run.
     """
-    from ocitool.cli.listing import familiar
+    from ocitool.cli.images.listing import familiar
     from ocitool.image.archive.archive import load as load_images
 
     with (

@@ -23,15 +23,15 @@ from ocitool.cli.build_options import (
     source,
     steps,
 )
-from ocitool.cli.completion_values import directories
-from ocitool.cli.container_options import all_of
+from ocitool.cli.completion.values import directories
 from ocitool.cli.errors import raise_all
 from ocitool.cli.gotemplate.values import to_json
-from ocitool.cli.options import (
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.options.shared import (
     build_progress_option,
     debug_option,
 )
-from ocitool.cli.outfile import require_directory, write_text
+from ocitool.cli.output.outfile import require_directory, write_text
 from ocitool.errors import OcitoolError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ocitool.cli.output import write
+from ocitool.cli.output.output import write
 
 
 @click.command(name="completion")
@@ -19,6 +19,6 @@ def command(shell: str) -> None:
     zsh, in ~/.zshrc:    autoload -U compinit && compinit; source <(ocitool completion zsh)
     fish, in ~/.config/fish/config.fish:  ocitool completion fish | source
     """
-    from ocitool.cli.completion import SCRIPTS
+    from ocitool.cli.completion.scripts import SCRIPTS
 
     write(SCRIPTS[shell])

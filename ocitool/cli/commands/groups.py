@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from ocitool.cli.lazy import Entry, LazyGroup
-from ocitool.cli.options import debug_option
+from ocitool.cli.options.shared import debug_option
 from ocitool.cli.unsupported import BUILDER, BUILDX, CONTAINER, SYSTEM
 
 _PACKAGE: Final = "ocitool.cli.commands"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ocitool.cli.completion_values import commands
-from ocitool.cli.output import write
+from ocitool.cli.completion.values import commands
+from ocitool.cli.output.output import write
 from ocitool.errors import NotFound
 
 

@@ -6,24 +6,24 @@ import sys
 
 import click
 
-from ocitool.cli import completion_values
 from ocitool.cli.app import App, pass_app
+from ocitool.cli.completion import values
 from ocitool.cli.errors import describe, raise_all
-from ocitool.cli.goflags import BOOL, OptionalValue
-from ocitool.cli.options import (
+from ocitool.cli.options.goflags import BOOL, OptionalValue
+from ocitool.cli.options.shared import (
     format_option,
     no_trunc_option,
     quiet_option,
     short_format_option,
 )
-from ocitool.cli.output import write, write_line
+from ocitool.cli.output.output import write, write_line
 from ocitool.errors import ImageNotFound, OcitoolError
 
 
 @click.command()
 @click.argument(
     "repository", required=False, metavar="[REPOSITORY[:TAG]]",
-    shell_complete=completion_values.images,
+    shell_complete=values.images,
 )  # fmt: skip
 @click.option("-a", "--all", "all_", is_flag=True, help="Show all images, which is the default")
 @click.option(
@@ -53,12 +53,12 @@ def images(
 
     Images of additional image stores are listed last, with the directory of their store.
     """
-    from ocitool.cli.listing import image_row, listed_images
-    from ocitool.cli.output import Column, emit_list, short_id
+    from ocitool.cli.images.listing import image_row, listed_images
+    from ocitool.cli.output.output import Column, emit_list, short_id
 
     wanted = None
     if filters:
-        from ocitool.cli.image_filters import ImageFilters
+        from ocitool.cli.images.filters import ImageFilters
 
         wanted = ImageFilters.parse(filters)
 
@@ -83,16 +83,14 @@ def images(
 
 
 @click.command()
-@click.argument(
-    "names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=completion_values.images
-)
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=values.images)
 @short_format_option
 @click.option("--type", "kind", metavar="image", default="image", help="Type of what to inspect")
 @pass_app
 def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) -> None:
     """Display detailed information on images, as JSON"""
-    from ocitool.cli.listing import inspect_document
-    from ocitool.cli.output import emit_documents
+    from ocitool.cli.images.listing import inspect_document
+    from ocitool.cli.output.output import emit_documents
     from ocitool.image.store_content import local_image
 
     if kind not in ("image", ""):
@@ -110,7 +108,7 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) ->
 
 
 @click.command()
-@click.argument("name", metavar="IMAGE", shell_complete=completion_values.images)
+@click.argument("name", metavar="IMAGE", shell_complete=values.images)
 @click.option(
     "-H", "--human", cls=OptionalValue, bare="true", type=BOOL, default=True, metavar="BOOL",
     help="Print sizes and times for humans, otherwise bytes and dates  [default: true]",
@@ -123,8 +121,8 @@ def history(
     app: App, name: str, human: bool, quiet: bool, no_trunc: bool, format_: str | None
 ) -> None:
     """Show the history of an image, the newest step first"""
-    from ocitool.cli.listing import history_rows
-    from ocitool.cli.output import Column, ellipsis, emit_list, short_id
+    from ocitool.cli.images.listing import history_rows
+    from ocitool.cli.output.output import Column, ellipsis, emit_list, short_id
     from ocitool.image.store_content import local_image
 
     columns = [
@@ -141,8 +139,8 @@ def history(
 
 
 @click.command()
-@click.argument("name", metavar="IMAGE", shell_complete=completion_values.images)
-@click.argument("target", metavar="NAME[:TAG]", shell_complete=completion_values.images)
+@click.argument("name", metavar="IMAGE", shell_complete=values.images)
+@click.argument("target", metavar="NAME[:TAG]", shell_complete=values.images)
 @pass_app
 def tag(app: App, name: str, target: str) -> None:
     """Add a name to an image"""
@@ -161,9 +159,7 @@ def tag(app: App, name: str, target: str) -> None:
 
 
 @click.command()
-@click.argument(
-    "names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=completion_values.images
-)
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=values.images)
 @click.option("-f", "--force", is_flag=True, help="Remove an image that has several names")
 @click.option(
     "--no-prune", is_flag=True, expose_value=False,
@@ -181,7 +177,7 @@ def rmi(app: App, names: tuple[str, ...], force: bool) -> None:
 
     Not supported for the store of a registry server: delete its images through the registry.
     """
-    from ocitool.cli.listing import familiar
+    from ocitool.cli.images.listing import familiar
     from ocitool.store.maintenance.remove import remove_image
 
     def remove(name: str) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from ocitool.cli.container_options import RunCommand
-from ocitool.cli.goflags import normalized
 from ocitool.cli.kaniko import options
-from ocitool.cli.outfile import write_text
-from ocitool.cli.output import write_line
+from ocitool.cli.options.containers import RunCommand
+from ocitool.cli.options.goflags import normalized
+from ocitool.cli.output.outfile import write_text
+from ocitool.cli.output.output import write_line
 from ocitool.oci.reference import Reference
 
 

@@ -8,9 +8,9 @@ import sys
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.options import parse_filters, parse_size
-from ocitool.cli.output import write, write_line
-from ocitool.cli.units import human_size
+from ocitool.cli.options.shared import parse_filters, parse_size
+from ocitool.cli.output.output import write, write_line
+from ocitool.cli.output.units import human_size
 
 force_option = click.option("-f", "--force", is_flag=True, help="Do not prompt for confirmation")
 
@@ -139,7 +139,7 @@ def _prune(
     dangling: bool = True,
     space: str | None = None,
 ) -> int:
-    from ocitool.cli.listing import familiar
+    from ocitool.cli.images.listing import familiar
     from ocitool.store.maintenance.prune import prune
     from ocitool.store.maintenance.stale_work import empty_trash
 

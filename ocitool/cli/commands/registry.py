@@ -8,15 +8,15 @@ from typing import Final
 import click
 
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.completion_values import files, images
-from ocitool.cli.options import (
+from ocitool.cli.completion.values import files, images
+from ocitool.cli.options.shared import (
     insecure_option,
     platform_option,
     transfer_options,
     written_authfile_option,
 )
-from ocitool.cli.outfile import write_text
-from ocitool.cli.output import write_line
+from ocitool.cli.output.outfile import write_text
+from ocitool.cli.output.output import write_line
 from ocitool.errors import AuthError, FormatError, ImageNotFound, during
 from ocitool.oci.reference import is_repository
 
@@ -262,7 +262,7 @@ def serve(app: App, addr: str) -> None:
     """
     import signal
 
-    from ocitool.store.ownership import require_own
+    from ocitool.store.directory.ownership import require_own
     from ocitool.store.registry_backend import StoreBackend
     from ocitool_registry.server.serve import serve as make_server
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from ocitool.cli import container_options, resource_options
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.completion_values import files, images
-from ocitool.cli.container_options import RunCommand
+from ocitool.cli.completion.values import files, images
 from ocitool.cli.lazy import HELP
-from ocitool.cli.options import isolation_option
-from ocitool.cli.output import is_terminal, write_line
-from ocitool.cli.text import shortened
+from ocitool.cli.options import containers, resources
+from ocitool.cli.options.containers import RunCommand
+from ocitool.cli.options.shared import isolation_option
+from ocitool.cli.output.output import is_terminal, write_line
+from ocitool.cli.output.text import shortened
 from ocitool.errors import ContainerError, OcitoolError
 from ocitool.progress import Event, ProgressSink, Transfer
 
@@ -42,13 +42,13 @@ class _WithoutUnpacking:
 @click.option("--rm", "remove", is_flag=True, help="Remove the container when it exits (required)")
 @click.option("-i", "--interactive", is_flag=True, help="Keep stdin open")
 @click.option("-t", "--tty", "terminal", is_flag=True, help="Allocate a pseudo-TTY")
-@container_options.contents
-@container_options.process
-@container_options.identity
-@container_options.surroundings
-@resource_options.limits
-@resource_options.pids
-@container_options.image
+@containers.contents
+@containers.process
+@containers.identity
+@containers.surroundings
+@resources.limits
+@resources.pids
+@containers.image
 @isolation_option
 @click.help_option("--help", help=HELP)
 @pass_app

@@ -12,22 +12,22 @@ import click
 
 from ocitool import __version__
 from ocitool.cli.app import App, pass_app
-from ocitool.cli.options import (
+from ocitool.cli.options.shared import (
     authfile_option,
     format_option,
     insecure_option,
     progress_option,
     short_format_option,
 )
-from ocitool.cli.output import Column, emit_list, short_id, write, write_line
-from ocitool.cli.text import one_line, shortened
-from ocitool.cli.units import ago, human_size
+from ocitool.cli.output.output import Column, emit_list, short_id, write, write_line
+from ocitool.cli.output.text import one_line, shortened
+from ocitool.cli.output.units import ago, human_size
 from ocitool.oci.platform import this_platform
 
 if TYPE_CHECKING:
     from ocitool.progress import ProgressSink
     from ocitool.settings import Settings
-    from ocitool.store.maintenance.usage import Usage
+    from ocitool.store.maintenance.usage.usage import Usage
     from ocitool.store.store import Store
 
 
@@ -62,7 +62,7 @@ def check(app: App, repair: bool, tls_verify: bool, authfile: str | None, progre
 
 def _checked(store: Store, sink: ProgressSink) -> tuple[list[str], bool]:
     from ocitool.errors import StoreError
-    from ocitool.store.maintenance.check import check as check_store
+    from ocitool.store.maintenance.check.check import check as check_store
     from ocitool.store.maintenance.unreferenced import unreferenced_data
 
     problems = list(check_store(store, sink))
@@ -105,7 +105,7 @@ def info(app: App, format_: str | None) -> None:
 
     Shows the store, the storage driver and why it was chosen, and whether containers can run.
     """
-    from ocitool.cli.output import emit_documents
+    from ocitool.cli.output.output import emit_documents
 
     with app.store() as store:
         document = _information(app, store)
@@ -146,7 +146,7 @@ def _information(app: App, store: Any) -> dict[str, Any]:
 
 def _containers(settings: Settings, store: Store) -> dict[str, str]:
     """Return whether containers can be run, and what each isolation and network says of itself."""
-    from ocitool_runtime.host.automatic import each_support
+    from ocitool_runtime.host.isolations.automatic import each_support
 
     found = dict(each_support())
     wanted = [settings.isolation] if settings.isolation in found else list(found)
@@ -209,7 +209,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
 @short_format_option
 def version(format_: str | None) -> None:
     """Show version information"""
-    from ocitool.cli.output import emit_documents
+    from ocitool.cli.output.output import emit_documents
 
     here = this_platform()
     document = {
@@ -232,8 +232,8 @@ def version(format_: str | None) -> None:
 def df(app: App, verbose: bool, format_: str | None) -> None:
     """Show disk usage, and how much `ocitool system prune` can reclaim"""
     from ocitool.store.drivers import drivers_of
-    from ocitool.store.maintenance.cache_usage import size_of
-    from ocitool.store.maintenance.usage import usage
+    from ocitool.store.maintenance.usage.build_cache import size_of
+    from ocitool.store.maintenance.usage.usage import usage
 
     if verbose and format_:
         raise click.UsageError("--verbose and --format are mutually exclusive")
@@ -297,7 +297,7 @@ def _reclaimable(size: int, of: int) -> str:
 
 
 def _image_rows(store: Store, found: Usage) -> list[dict[str, Any]]:
-    from ocitool.cli.listing import image_row, listed_images
+    from ocitool.cli.images.listing import image_row, listed_images
 
     usage = {(image.name, image.digest): image for image in found.images}
     rows = []

@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from ocitool.cli.goflags import boolean
+from ocitool.cli.options.goflags import boolean
 
 _HEADER: Final = "GIT_AUTH_HEADER"
 #: Schemes of contexts in the storage of a cloud.

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import click
 
-from ocitool.cli.container_options import all_of
-from ocitool.cli.goflags import BOOL, OptionalValue, boolean
+from ocitool.cli.options.containers import all_of
+from ocitool.cli.options.goflags import BOOL, OptionalValue, boolean
 
 #: Flags that change nothing here, with the only value that holds, or None for both.
 ACCEPTED: Final[dict[str, bool | None]] = {

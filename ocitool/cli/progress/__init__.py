@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from ocitool.cli.output import is_terminal
+from ocitool.cli.output.output import is_terminal
 from ocitool.cli.progress.renderer import Quiet, Renderer
 from ocitool.errors import FormatError
 

@@ -27,8 +27,8 @@ from typing import Final, TextIO
 import click
 
 from ocitool.cli.errors import documents, exit_code
+from ocitool.cli.output.units import format_time
 from ocitool.cli.progress.renderer import Renderer
-from ocitool.cli.units import format_time
 from ocitool.progress import (
     CheckWarning,
     Event,

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from ocitool.cli.output import short_id
+from ocitool.cli.output.output import short_id
+from ocitool.cli.output.text import LineBuffer, one_line, shortened
+from ocitool.cli.output.units import human_size
 from ocitool.cli.progress.renderer import Renderer
-from ocitool.cli.text import LineBuffer, one_line, shortened
-from ocitool.cli.units import human_size
 from ocitool.progress import (
     Event,
     StepErred,

@@ -18,8 +18,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
+from ocitool.cli.output.units import format_time
 from ocitool.cli.progress.renderer import Renderer
-from ocitool.cli.units import format_time
 from ocitool.progress import (
     CheckWarning,
     Event,

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
-from ocitool.cli.output import write
-from ocitool.cli.text import one_line, shortened
+from ocitool.cli.output.output import write
+from ocitool.cli.output.text import one_line, shortened
 from ocitool.progress import CheckWarning, Event, Notice, StepStarted
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ocitool.cli.output.units import clock, human_size
 from ocitool.cli.progress.plain import short_key
 from ocitool.cli.progress.state import ProgressState, Step, TransferState
-from ocitool.cli.units import clock, human_size
 
 _LIVE_LINES = 5  # last lines shown of a running step
 _BAR = 24  # cells of a bar

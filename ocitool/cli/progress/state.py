@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from ocitool.cli.text import LineBuffer, shortened
+from ocitool.cli.output.text import LineBuffer, shortened
 from ocitool.progress import (
     Event,
     StepErred,

@@ -20,11 +20,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from ocitool.cli.output import write_raw
+from ocitool.cli.output.output import write_raw
+from ocitool.cli.output.text import escaped
 from ocitool.cli.progress.renderer import Renderer
 from ocitool.cli.progress.rows import Row, rows_of
 from ocitool.cli.progress.state import ProgressState
-from ocitool.cli.text import escaped
 from ocitool.progress import Event
 
 _FRAMES = 8  # a second

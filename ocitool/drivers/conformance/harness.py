@@ -25,7 +25,7 @@ from ocitool.layer import ownership
 from ocitool.layer.apply_changeset import Applied
 from ocitool.layer.beneath import remove_tree
 from ocitool_runtime.defaults import Network
-from ocitool_runtime.host import userns
+from ocitool_runtime.host.userns import userns
 from ocitool_runtime.isolation import get_isolation
 from ocitool_runtime.spec import Mount, Sandbox, Stdio
 

@@ -24,7 +24,7 @@ from ocitool.layer.apply_changeset import Applied
 from ocitool.layer.codec import CHUNK
 from ocitool.layer.fileio import write_all
 from ocitool.oci.content import Stream
-from ocitool_runtime.host import userns
+from ocitool_runtime.host.userns import userns
 from ocitool_runtime.spec import Mount
 
 _SET_PIPE_SIZE: Final = 1031  # F_SETPIPE_SZ, linux/fcntl.h

@@ -13,7 +13,7 @@ from typing import Final
 from ocitool.drivers.driver import Support
 from ocitool.layer.ownership import OWNER
 from ocitool_runtime.errors import MapsUnavailable
-from ocitool_runtime.host import idmap
+from ocitool_runtime.host.userns import idmap
 
 #: What works for users for whom no driver does.
 WITHOUT: Final = "pull, build without RUN, push, save and load need no unpacking and work"

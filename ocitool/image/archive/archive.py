@@ -21,7 +21,7 @@ from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, Notice, ProgressSink
-from ocitool.store.full_disk import full_disk
+from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.store import Store
 
 

@@ -14,7 +14,7 @@ from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Index, Manifest, parse_any
 from ocitool.oci.mediatypes import INDEXES, MANIFESTS, bare
 from ocitool.store.layer_content import Layer, chain_ids
-from ocitool.store.maintenance.problems import BadRow
+from ocitool.store.maintenance.check.problems import BadRow
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 

@@ -1,7 +1,7 @@
 """Garbage collection: mark from the names, sweep the rest.
 
 What was stored or claimed since the oldest active lease began is kept: it may belong to a pull or a
-build that is not finished (`ocitool.store.leases.Lease`).
+build that is not finished (`ocitool.store.directory.leases.Lease`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor, Index, parse_any
 from ocitool.oci.timestamps import parse_time
+from ocitool.store.directory.full_disk import free_reserve, full_disk
+from ocitool.store.directory.leases import oldest_lease, wait_for_tick
 from ocitool.store.drivers import drivers_of, open_driver
-from ocitool.store.full_disk import free_reserve, full_disk
-from ocitool.store.leases import oldest_lease, wait_for_tick
-from ocitool.store.maintenance.cache_mount_usage import prune_cache_mounts
-from ocitool.store.maintenance.cache_usage import cache_size, prune_records
 from ocitool.store.maintenance.filters import Filters
 from ocitool.store.maintenance.mark import Marks, mark
 from ocitool.store.maintenance.served_stores import require_not_served
-from ocitool.store.maintenance.sizes import layer_size
+from ocitool.store.maintenance.usage.build_cache import cache_size, prune_records
+from ocitool.store.maintenance.usage.cache_mounts import prune_cache_mounts
+from ocitool.store.maintenance.usage.sizes import layer_size
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 

@@ -10,7 +10,7 @@ from ocitool.errors import ImageNotFound, StoreError
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.reference import Reference
-from ocitool.store.full_disk import free_reserve
+from ocitool.store.directory.full_disk import free_reserve
 from ocitool.store.maintenance.mark import Marks, mark_image
 from ocitool.store.maintenance.prune import id_of, release
 from ocitool.store.maintenance.served_stores import require_not_served

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from ocitool.errors import OcitoolError, StoreError, StoreLocked
 from ocitool.settings import Settings
-from ocitool.store.atomic import is_locked
+from ocitool.store.directory.atomic import is_locked
+from ocitool.store.directory.layout import Layout
 from ocitool.store.drivers import drivers_of, open_driver
-from ocitool.store.layout import Layout
-from ocitool.store.maintenance.check_mounts import foreign_mounts
+from ocitool.store.maintenance.check.mounts import foreign_mounts
 from ocitool.store.maintenance.stale_work import unmount
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import os
 from typing import Final
 
 from ocitool.errors import StoreError
-from ocitool.store.atomic import write_file
-from ocitool.store.full_disk import full_disk
+from ocitool.store.directory.atomic import write_file
+from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.store import Store
 
 _MARKER: Final = b"The content of a registry server: see `ocitool registry serve --help`.\n"

@@ -6,12 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from ocitool import plugins
-from ocitool.store import plain_trees
-from ocitool.store.atomic import is_locked, remove_dead_files
+from ocitool.store import run_mounts
+from ocitool.store.directory.atomic import is_locked, remove_dead_files
+from ocitool.store.directory.full_disk import full_disk
+from ocitool.store.directory.layout import Layout
+from ocitool.store.directory.leases import is_alive, lease_of, remove_dead
 from ocitool.store.drivers import MakeDriver, drivers_of, open_driver
-from ocitool.store.full_disk import full_disk
-from ocitool.store.layout import Layout
-from ocitool.store.leases import is_alive, lease_of, remove_dead
 
 if TYPE_CHECKING:
     from ocitool.drivers.driver import Driver
@@ -36,9 +36,9 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
                     if driver is not None:
                         _discard(driver, dead)
             unmount(f"{layout.drivers}/{name}/mounts")
-        for form in plain_trees.forms(layout):
-            if dead := plain_trees.dead_copies(layout, form):
-                with open_driver(lambda name: plain_trees.make(layout, name), form) as driver:
+        for form in run_mounts.forms(layout):
+            if dead := run_mounts.dead_copies(layout, form):
+                with open_driver(lambda name: run_mounts.make(layout, name), form) as driver:
                     if driver is not None:
                         _discard(driver, dead)
         remove_dead(layout.tmp)
@@ -66,7 +66,7 @@ def _discard(driver: Driver, keys: list[str]) -> None:
 def empty_trash(layout: Layout, *, background: bool) -> None:
     """Empty the trash: at once, or if it is large in a process that outlives this one."""
     homes = [f"{layout.drivers}/{name}" for name in drivers_of(layout)]
-    homes += [plain_trees.home(layout, form) for form in plain_trees.forms(layout)]
+    homes += [run_mounts.home(layout, form) for form in run_mounts.forms(layout)]
     paths = [layout.trash, *(f"{home}/trash" for home in homes)]
     full = [path for path in paths if _names(path)]
     if not full:

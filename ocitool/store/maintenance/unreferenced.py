@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ocitool.store.atomic import is_temporary
+from ocitool.store.directory.atomic import is_temporary
+from ocitool.store.directory.leases import is_alive, lease_of, oldest_lease
 from ocitool.store.drivers import drivers_of, open_driver
-from ocitool.store.leases import is_alive, lease_of, oldest_lease
 from ocitool.store.maintenance.mark import mark
 from ocitool.store.maintenance.prune import is_young, orphans
 from ocitool.store.maintenance.served_stores import is_served
-from ocitool.store.plain_trees import dead_copies, forms
+from ocitool.store.run_mounts import dead_copies, forms
 from ocitool.store.store import Store
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from ocitool_runtime.defaults import Network
 from ocitool_runtime.host.private_network import ADDRESS, name_servers
-from ocitool_runtime.sandbox.plan import FilePlan
+from ocitool_runtime.sandbox.protocol.plan import FilePlan
 from ocitool_runtime.spec import Sandbox
 
 _LARGEST: Final = 1 << 20  # bytes

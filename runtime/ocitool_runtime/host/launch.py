@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 
 from ocitool.errors import SandboxError, SandboxUnavailable
 from ocitool_runtime.errors import killed, refusal
-from ocitool_runtime.host.idmap import Maps, write_maps
+from ocitool_runtime.host.userns.idmap import Maps, write_maps
 from ocitool_runtime.isolation import Support
-from ocitool_runtime.sandbox import channel
-from ocitool_runtime.sandbox.messages import (
+from ocitool_runtime.sandbox.protocol import channel
+from ocitool_runtime.sandbox.protocol.messages import (
     MapsWanted,
     MapsWritten,
     Message,

@@ -15,7 +15,7 @@ from ocitool_runtime.defaults import DEFAULT_PATH, Network, Rlimit
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.etc_files import host_files
 from ocitool_runtime.resources import cgroup_limits
-from ocitool_runtime.sandbox.plan import LimitPlan, MountPlan, Plan, SharedPlan
+from ocitool_runtime.sandbox.protocol.plan import LimitPlan, MountPlan, Plan, SharedPlan
 from ocitool_runtime.spec import Mount, Sandbox
 
 _PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h

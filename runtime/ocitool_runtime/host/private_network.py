@@ -14,8 +14,8 @@ from typing import Final
 
 from ocitool_runtime.errors import NoPrivateNetwork
 from ocitool_runtime.host.capabilities import available
-from ocitool_runtime.host.idmap import Maps, single_map
 from ocitool_runtime.host.launch import probe as _probe
+from ocitool_runtime.host.userns.idmap import Maps, single_map
 from ocitool_runtime.isolation import Support
 from ocitool_runtime.sandbox.network import DEVICE, TUN
 

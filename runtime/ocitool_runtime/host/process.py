@@ -10,11 +10,11 @@ from contextlib import suppress
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.errors import StillRunning, killed, refusal
-from ocitool_runtime.host.idmap import Maps
 from ocitool_runtime.host.launch import SHIM, Shim, converse, first_step, spawn, wait_readable
-from ocitool_runtime.sandbox import channel
-from ocitool_runtime.sandbox.messages import Ended, Started, StepFailed
-from ocitool_runtime.sandbox.plan import Plan
+from ocitool_runtime.host.userns.idmap import Maps
+from ocitool_runtime.sandbox.protocol import channel
+from ocitool_runtime.sandbox.protocol.messages import Ended, Started, StepFailed
+from ocitool_runtime.sandbox.protocol.plan import Plan
 from ocitool_runtime.spec import Exit, Stdio
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final, Self
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.sandbox.files import write_all
+from ocitool_runtime.sandbox.kernel.files import write_all
 
 _BLOCK: Final = 1 << 16  # bytes
 _READABLE, _WRITABLE = stat.S_IROTH, stat.S_IWOTH

@@ -19,7 +19,7 @@ from typing import Final
 from ocitool.errors import SandboxError
 from ocitool_runtime.host.streams import ProgramStreams
 from ocitool_runtime.isolation import Isolation, Process, start
-from ocitool_runtime.sandbox.files import write_all
+from ocitool_runtime.sandbox.kernel.files import write_all
 from ocitool_runtime.spec import Exit, Sandbox, Stdio
 
 _PASSED_ON: Final = (

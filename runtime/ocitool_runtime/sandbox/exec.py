@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from ocitool_runtime.sandbox.files import mount_id
+from ocitool_runtime.sandbox.kernel.files import mount_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

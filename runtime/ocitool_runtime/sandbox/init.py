@@ -14,8 +14,7 @@ import os
 import select
 import sys
 
-from ocitool_runtime.sandbox import channel, messages, privileges, signals, syscalls, users
-from ocitool_runtime.sandbox.channel import failure, step
+from ocitool_runtime.sandbox import privileges, users
 from ocitool_runtime.sandbox.exec import (
     Interpreter,
     NotRunnable,
@@ -23,13 +22,16 @@ from ocitool_runtime.sandbox.exec import (
     execute,
     refuse_interpreter,
 )
+from ocitool_runtime.sandbox.kernel import signals, syscalls
+from ocitool_runtime.sandbox.protocol import channel, messages
+from ocitool_runtime.sandbox.protocol.channel import failure, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.protocol.plan import Plan
     from ocitool_runtime.sandbox.rootfs.devices import Terminal
     from ocitool_runtime.sandbox.users import User
 

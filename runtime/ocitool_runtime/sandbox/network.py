@@ -19,14 +19,15 @@ import os
 import select
 import struct
 
-from ocitool_runtime.sandbox import channel, signals, syscalls
-from ocitool_runtime.sandbox.channel import step
+from ocitool_runtime.sandbox.kernel import signals, syscalls
+from ocitool_runtime.sandbox.protocol import channel
+from ocitool_runtime.sandbox.protocol.channel import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.protocol.plan import Plan
 
 TUN = "/dev/net/tun"
 DEVICE = "eth0"  # in the namespace
@@ -212,7 +213,7 @@ def _set(name: str, value: bytes) -> None:
 
 def probe(control: _socket.socket, plan: Plan) -> None:
     """Try whether the helper of *plan* connects a namespace."""
-    from ocitool_runtime.sandbox.messages import ProbeDone
+    from ocitool_runtime.sandbox.protocol.messages import ProbeDone
     from ocitool_runtime.sandbox.userns import user_namespace
 
     network = Network(plan)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import os
 
-from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.syscalls import Refused
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.syscalls import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.protocol.plan import Plan
     from ocitool_runtime.sandbox.users import User
 
 _LAST_CAPABILITY = 63

@@ -17,13 +17,15 @@ import marshal
 import os
 import sys
 
-from ocitool_runtime.sandbox import channel, network, syscalls, userns
-from ocitool_runtime.sandbox.cgroup_limits import Limits
-from ocitool_runtime.sandbox.cgroups import Cgroup
-from ocitool_runtime.sandbox.channel import failure, step
-from ocitool_runtime.sandbox.messages import Ended
+from ocitool_runtime.sandbox import network, userns
+from ocitool_runtime.sandbox.cgroups.cgroups import Cgroup
+from ocitool_runtime.sandbox.cgroups.limits import Limits
+from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.network import Network
 from ocitool_runtime.sandbox.notify.socketcall import Sockets
+from ocitool_runtime.sandbox.protocol import channel
+from ocitool_runtime.sandbox.protocol.channel import failure, step
+from ocitool_runtime.sandbox.protocol.messages import Ended
 from ocitool_runtime.sandbox.rootfs.devices import Devices, Terminal
 from ocitool_runtime.sandbox.rootfs.fuse import FuseServers
 from ocitool_runtime.sandbox.rootfs.image_mounts import SharedMounts
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from ocitool_runtime.sandbox.messages import Listener, Message
-    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.protocol.messages import Listener, Message
+    from ocitool_runtime.sandbox.protocol.plan import Plan
     from ocitool_runtime.sandbox.single_id.answers import SingleId
 
 _NAMESPACES = (

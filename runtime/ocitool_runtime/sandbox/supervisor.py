@@ -9,9 +9,10 @@ import _socket
 import os
 import select
 
-from ocitool_runtime.sandbox import channel, init
-from ocitool_runtime.sandbox.channel import step
-from ocitool_runtime.sandbox.messages import (
+from ocitool_runtime.sandbox import init
+from ocitool_runtime.sandbox.protocol import channel
+from ocitool_runtime.sandbox.protocol.channel import step
+from ocitool_runtime.sandbox.protocol.messages import (
     Ended,
     Listener,
     Message,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.protocol.plan import Plan
     from ocitool_runtime.sandbox.rootfs.devices import Terminal
 
     class Answers(Protocol):

@@ -8,12 +8,13 @@ from __future__ import annotations
 import _socket
 import os
 
-from ocitool_runtime.sandbox import channel, messages, signals, syscalls
-from ocitool_runtime.sandbox.channel import step
+from ocitool_runtime.sandbox.kernel import signals, syscalls
+from ocitool_runtime.sandbox.protocol import channel, messages
+from ocitool_runtime.sandbox.protocol.channel import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.protocol.plan import Plan
 
 
 def user_namespace(control: _socket.socket) -> None:

@@ -14,7 +14,7 @@ from ocitool.image.image_fs import LayeredTree
 from ocitool.image.store_content import local_image
 from ocitool.layer.compression.codecs import sniff
 from ocitool.oci.digest import Digest
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.prune import prune
 from tests.fixtures.stores import age, put_image
 from tests.unit.builder.conftest import BuildFixture

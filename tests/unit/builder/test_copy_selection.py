@@ -12,7 +12,7 @@ import pytest
 from ocitool.builder.context import statcache
 from ocitool.errors import BuildError, DockerfileError
 from ocitool.progress import Notice
-from ocitool.store.build_cache import BuildCache
+from ocitool.store.database.build_cache import BuildCache
 from tests.fixtures import images
 from tests.unit.builder.conftest import BuildFixture, owner, scratch
 

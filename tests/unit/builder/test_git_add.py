@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.prune import prune
-from ocitool.store.maintenance.usage import usage
+from ocitool.store.maintenance.usage.usage import usage
 from tests.fixtures.git_server import FIRST, git
 from tests.unit.builder.conftest import kept, refused, scratch
 

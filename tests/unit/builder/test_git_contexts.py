@@ -10,8 +10,8 @@ import pytest
 
 from ocitool import BuildOptions, build, check
 from ocitool.builder.calls.calls import targets
-from ocitool.builder.secrets.agent import ForwardedAgent
-from ocitool.builder.secrets.agents import agent_of_environment
+from ocitool.builder.secrets.ssh.agent import ForwardedAgent
+from ocitool.builder.secrets.ssh.agents import agent_of_environment
 from ocitool.errors import OcitoolError
 from tests.fixtures.git_server import FIRST, GitServer, Repository
 from tests.fixtures.servers import file_server

@@ -10,7 +10,7 @@ import pytest
 
 from ocitool import BuildOptions, Store, build
 from ocitool.errors import BuildError
-from ocitool.store.build_cache import DirectoryRecord
+from ocitool.store.database.build_cache import DirectoryRecord
 from tests.unit.builder.conftest import BuildFixture
 
 #: Latin-1, a byte that UTF-8 never has, and an overlong form.

@@ -10,7 +10,7 @@ import pytest
 from ocitool.builder.entitlements import parse_entitlements
 from ocitool.builder.solver.mounts import cdi
 from ocitool.errors import BuildError, FormatError, StepFailed
-from ocitool_runtime.host.idmap import usable_maps
+from ocitool_runtime.host.userns.idmap import usable_maps
 
 
 def run(tools, *lines, **options):

@@ -12,8 +12,8 @@ import pytest
 from ocitool.errors import BuildError, DockerfileError, SandboxError, StepFailed
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.unreferenced import unreferenced_data
-from ocitool.store.maintenance.usage import usage
-from ocitool.store.plain_trees import cache_name
+from ocitool.store.maintenance.usage.usage import usage
+from ocitool.store.run_mounts import cache_name
 from ocitool.store.store import Store
 
 
@@ -330,7 +330,7 @@ def test_the_least_recently_used_caches_are_pruned(tools):
         (path,) = Path(tools.store.layout.mounts).glob(f"*/layers/{cache_name('/' + name)}")
         os.utime(path, (ord(name), ord(name)))
     assert prune(tools.store, cache_space=1 << 20).cache_mounts == 0
-    from ocitool.store.maintenance.cache_mount_usage import prune_cache_mounts
+    from ocitool.store.maintenance.usage.cache_mounts import prune_cache_mounts
 
     assert prune_cache_mounts(tools.store, space=3400) == [5000]
     assert prune_cache_mounts(tools.store, until=99 * 10**9) == [3000]

@@ -10,7 +10,7 @@ import pytest
 
 from ocitool.errors import BuildError, ContainerError, SandboxError, StepFailed
 from ocitool_runtime import get_isolation
-from ocitool_runtime.sandbox.cgroups import own_cgroups
+from ocitool_runtime.sandbox.cgroups.cgroups import own_cgroups
 from tests.fixtures.tools import install_tools
 from tests.unit.builder.conftest import BuildFixture
 

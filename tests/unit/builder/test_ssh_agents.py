@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.builder.secrets.agent_protocol import FAILURE, mpint, receive, send, split, string
-from ocitool.builder.secrets.agent_server import listening
-from ocitool.builder.secrets.agents import Agents
+from ocitool.builder.secrets.ssh.agents import Agents
+from ocitool.builder.secrets.ssh.protocol import FAILURE, mpint, receive, send, split, string
+from ocitool.builder.secrets.ssh.server import listening
 from ocitool.errors import BuildError, FormatError, OcitoolError
 from tests.fixtures.deadlines import within
 

@@ -172,7 +172,7 @@ def test_a_closed_stderr_changes_nothing() -> None:
 def test_a_reader_that_leaves_is_no_error() -> None:
     script = (
         "import sys; from ocitool.cli.errors import run_guarded\n"
-        "from ocitool.cli.output import write\n"
+        "from ocitool.cli.output.output import write\n"
         "def go():\n    while True: write('x' * 1000 + '\\n')\n"
         "sys.exit(run_guarded(go))"
     )

@@ -8,7 +8,7 @@ from ocitool import RunOptions
 from ocitool.containers.lifecycle import confined_sandbox
 from ocitool.errors import ContainerError
 from ocitool_runtime import Network, Rlimit
-from ocitool_runtime.host.idmap import Maps, single_map
+from ocitool_runtime.host.userns.idmap import Maps, single_map
 
 
 @pytest.mark.parametrize(

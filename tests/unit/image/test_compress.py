@@ -17,7 +17,7 @@ from ocitool.image.transfer import pull, push
 from ocitool.layer.compression.toc import DIGEST_ANNOTATION
 from ocitool.oci import mediatypes as types
 from ocitool.oci.manifest import Descriptor, Manifest
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.registry_backend import StoreBackend
 from ocitool_registry.server.serve import serve
 from tests.fixtures.stores import put_image, put_layer

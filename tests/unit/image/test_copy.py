@@ -13,7 +13,7 @@ from ocitool.errors import DigestMismatch, ImageNotFound, NotFound, OcitoolError
 from ocitool.image.store_content import StoreSink, StoreSource
 from ocitool.oci.manifest import Index
 from ocitool.oci.platform import Platform, this_platform
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from tests.fixtures.stores import files_below, put_image
 
 LAYERS = [[file(f"f{at}", b"%d" % at * 3000)] for at in range(6)]

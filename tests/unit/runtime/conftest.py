@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ocitool_runtime import Exit, Mount, Sandbox, Stdio, get_isolation
-from ocitool_runtime.host.idmap import Maps, current_maps
-from ocitool_runtime.sandbox import cgroups
+from ocitool_runtime.host.userns.idmap import Maps, current_maps
+from ocitool_runtime.sandbox.cgroups import cgroups
 from tests.fixtures.tools import GROUP, PASSWD, install_tools
 from tests.fixtures.trees import remove_tree
 

@@ -13,7 +13,7 @@ from tests.fixtures.users import OrdinaryUser
 #: Runs Python on a root of its own with a volume, and tells what is recorded in both.
 RUN = r"""
 import os, sys, tempfile
-from ocitool_runtime.host import userns
+from ocitool_runtime.host.userns import userns
 from ocitool_runtime import Mount, Sandbox, Stdio, get_isolation
 
 code, user = sys.argv[1:]
@@ -62,7 +62,7 @@ OWNER = "user.ocitool.owner"
 #: Has seccomp(2) fail from now on, as before Linux 5.0; only prctl(2) installs filters then.
 OLD_KERNEL = """
 import os, struct
-from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.kernel import syscalls
 number = {"x86_64": 317, "aarch64": 277}[os.uname().machine]
 rows = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (6, 0, 0, 0x50026), (6, 0, 0, 0x7FFF0000)]
 syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)

@@ -123,7 +123,7 @@ def test_many_at_once_from_threads(image, session_tree, make):
 
 def test_the_old_way_to_mount_an_overlay(image, scratch, maps):
     """Kernels before 6.5 know neither ``lowerdir+`` nor layers by descriptor."""
-    from ocitool_runtime.host import userns
+    from ocitool_runtime.host.userns import userns
 
     (scratch / "top").mkdir()
     (scratch / "top/file").touch()
@@ -131,7 +131,7 @@ def test_the_old_way_to_mount_an_overlay(image, scratch, maps):
     code = f"""
 import os, sys
 sys.path[:0] = {[str(CHECKOUT), str(CHECKOUT / "runtime")]}
-from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.rootfs import mounts
 def refuse(*_):
     raise syscalls.Refused(22, "fsconfig", "overlay: unknown parameter")

@@ -19,7 +19,8 @@ OWNER = """
 import os, sys
 from ocitool.errors import SandboxError
 from ocitool_runtime import Mount, Sandbox, Stdio, get_isolation
-from ocitool_runtime.host import private_network, userns
+from ocitool_runtime.host import private_network
+from ocitool_runtime.host.userns import userns
 helper, *args = sys.argv[1:]
 private_network._HELPERS = (getattr(private_network, f"_{helper}"),)
 sandbox = Sandbox(

@@ -14,7 +14,8 @@ from tests.fixtures.programs import execute, python_environment
 RUN = """
 import os, sys
 from ocitool_runtime import Mount, Sandbox, Stdio, get_isolation
-from ocitool_runtime.host import private_network, userns
+from ocitool_runtime.host import private_network
+from ocitool_runtime.host.userns import userns
 helper, code = sys.argv[1:]
 private_network._HELPERS = (getattr(private_network, f"_{helper}"),)
 sandbox = Sandbox(

@@ -18,7 +18,7 @@ UNDER_FILTER = """
 import ctypes, json, struct, sys
 from ocitool.errors import SandboxError
 from ocitool_runtime import Mount, Sandbox, Stdio, get_isolation
-from ocitool_runtime.host import userns
+from ocitool_runtime.host.userns import userns
 
 action, tree, *numbers = sys.argv[1:]
 steps = [(0x20, 0, 0, 0)]  # load the number

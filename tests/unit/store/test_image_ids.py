@@ -7,13 +7,13 @@ import contextlib
 import pytest
 
 from ocitool import Store, push
-from ocitool.cli.listing import inspect_document, listed_images
+from ocitool.cli.images.listing import inspect_document, listed_images
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import BadReference, ImageNotFound, StoreError
 from ocitool.image.image import Image
 from ocitool.image.store_content import StoreSource, local_image
 from ocitool.oci.manifest import Manifest
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.remove import remove_image
 from tests.fixtures.stores import age, put_image

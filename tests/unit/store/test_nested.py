@@ -15,7 +15,7 @@ from ocitool.image.store_content import StoreSink, StoreSource
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.mediatypes import OCI_INDEX
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.mark import mark, take_inventory
 from ocitool.store.maintenance.prune import _topmost_first, prune
 from tests.fixtures.stores import put_image

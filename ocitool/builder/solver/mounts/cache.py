@@ -15,7 +15,7 @@ from ocitool.builder.solver.mounts.sources import MountSource
 from ocitool.builder.solver.mounts.tree_writer import Sink, write_root, write_source
 from ocitool.errors import BuildError
 from ocitool.layer.entry import Entry, Kind
-from ocitool.store.plain_trees import PlainTrees, cache_name
+from ocitool.store.run_mounts import RunMounts, cache_name
 from ocitool_runtime.spec import Mount
 
 
@@ -39,7 +39,7 @@ def cache(making: Making, mount: CacheMount) -> Made:
 
 
 def held_caches(
-    trees: PlainTrees,
+    trees: RunMounts,
     mounts: list[tuple[CacheMount, MountSource | None]],
     stack: ExitStack,
     *,
@@ -80,7 +80,7 @@ def _mode(mount: CacheMount) -> int:
 
 
 def _held(
-    trees: PlainTrees, identity: str, mount: CacheMount, source: MountSource | None, moves: bool
+    trees: RunMounts, identity: str, mount: CacheMount, source: MountSource | None, moves: bool
 ) -> AbstractContextManager[str]:
     def write(sink: Sink) -> None:
         _write(mount, source, sink)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from ocitool.builder.mounts import SecretMount, SshMount
-from ocitool.builder.secrets.agent_server import AgentServer
-from ocitool.builder.secrets.agents import DEFAULT
 from ocitool.builder.secrets.secrets import Secrets
+from ocitool.builder.secrets.ssh.agents import DEFAULT
+from ocitool.builder.secrets.ssh.server import AgentServer
 from ocitool.errors import BuildError
 from ocitool_runtime.spec import Mount
 

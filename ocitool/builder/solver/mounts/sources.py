@@ -16,7 +16,7 @@ from ocitool.builder.solver.copy_digests import CopySource
 from ocitool.builder.solver.keys import chain, key_of
 from ocitool.errors import BuildError
 from ocitool.layer.entry import Entry, Kind
-from ocitool.store.build_cache import Content
+from ocitool.store.database.build_cache import Content
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from ocitool.builder.definition import Volume
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import BuildError
-from ocitool_runtime.host.idmap import usable_maps
+from ocitool_runtime.host.userns.idmap import usable_maps
 from ocitool_runtime.spec import Mount
 
 

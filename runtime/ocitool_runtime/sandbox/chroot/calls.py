@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.notify.request import read_text
 from ocitool_runtime.sandbox.notify.seccomp_notify import AARCH64 as _AARCH64
 from ocitool_runtime.sandbox.notify.seccomp_notify import I386 as _I386

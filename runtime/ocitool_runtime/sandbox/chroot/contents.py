@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ocitool_runtime.sandbox.files import write_all
+from ocitool_runtime.sandbox.kernel.files import write_all
 from ocitool_runtime.sandbox.rootfs.devices import LINKS, NODES
 
 _SHARED = ("shm", "mqueue")

@@ -13,8 +13,8 @@ import errno
 import os
 import posixpath
 
-from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.chroot.calls import BEGINNINGS
+from ocitool_runtime.sandbox.kernel import syscalls
 
 _STREAMS = {b"/dev/stdin": b"0", b"/dev/stdout": b"1", b"/dev/stderr": b"2"}
 _LINKS = 40  # as the kernel's MAXSYMLINKS

@@ -16,10 +16,10 @@ import fcntl
 import os
 import select
 
-from ocitool_runtime.sandbox import syscalls
 from ocitool_runtime.sandbox.chroot.calls import Request, elsewhere, request
 from ocitool_runtime.sandbox.chroot.lookup import Found, Root, located
 from ocitool_runtime.sandbox.chroot.rights import Caller, Rights
+from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.notify import seccomp_notify, socketcall
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 from ocitool_runtime.sandbox.notify.stat_layouts import stat_answer

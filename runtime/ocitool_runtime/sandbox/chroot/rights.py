@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 
-from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.files import status
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.files import status
 from ocitool_runtime.sandbox.notify.seccomp_notify import LeftToKernel
 
 

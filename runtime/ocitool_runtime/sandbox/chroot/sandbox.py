@@ -14,13 +14,14 @@ import os
 import struct
 import termios
 
-from ocitool_runtime.sandbox import channel, messages, syscalls
-from ocitool_runtime.sandbox.channel import step
 from ocitool_runtime.sandbox.chroot import contents
 from ocitool_runtime.sandbox.chroot.lookup import Root
 from ocitool_runtime.sandbox.chroot.proc_files import ProcFiles
 from ocitool_runtime.sandbox.chroot.tree import Tree
+from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.notify import seccomp_notify
+from ocitool_runtime.sandbox.protocol import channel, messages
+from ocitool_runtime.sandbox.protocol.channel import step
 from ocitool_runtime.sandbox.rootfs import memory_files
 from ocitool_runtime.sandbox.rootfs.devices import Terminal
 from ocitool_runtime.sandbox.rootfs.working_directory import make_for_user
@@ -28,8 +29,8 @@ from ocitool_runtime.sandbox.supervisor import Supervisor, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.messages import Message
-    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.protocol.messages import Message
+    from ocitool_runtime.sandbox.protocol.plan import Plan
 
 _SIGKILL = 9
 

@@ -14,14 +14,14 @@ import os
 import shutil
 import stat
 
-from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.files import write_all
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.files import write_all
 from ocitool_runtime.sandbox.rootfs import memory_files
 from ocitool_runtime.sandbox.rootfs.mountpoints import MountPoints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.plan import FilePlan, MountPlan
+    from ocitool_runtime.sandbox.protocol.plan import FilePlan, MountPlan
 
 _ASIDE = "aside"  # beside the tree, on the same file system
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 
 _AT_FDCWD = -100

@@ -18,8 +18,8 @@ import os
 import select
 import struct
 
-from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.files import status
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.files import status
 from ocitool_runtime.sandbox.notify import seccomp_notify
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 

@@ -16,9 +16,9 @@ import os
 import stat
 import struct
 
-from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.syscalls import NODEV, NOEXEC, NOSUID, Refused
 from ocitool_runtime.sandbox.rootfs import mounts
-from ocitool_runtime.sandbox.syscalls import NODEV, NOEXEC, NOSUID, Refused
 
 NODES = {
     "null": (1, 3),

@@ -17,14 +17,14 @@ import errno
 import os
 import select
 
-from ocitool_runtime.sandbox import signals, syscalls
-from ocitool_runtime.sandbox.syscalls import Refused
+from ocitool_runtime.sandbox.kernel import signals, syscalls
+from ocitool_runtime.sandbox.kernel.syscalls import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from ocitool_runtime.sandbox.plan import MountPlan
+    from ocitool_runtime.sandbox.protocol.plan import MountPlan
 
 TYPE = "fuse-overlayfs"  # of the mount, and the name of the program
 # By default it gives a copied-up file the inode number of the lower one and, where that has a

@@ -16,12 +16,12 @@ from __future__ import annotations
 import fcntl
 import os
 
-from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.rootfs import mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.plan import SharedPlan
+    from ocitool_runtime.sandbox.protocol.plan import SharedPlan
 
 _LOCK = ".lock"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

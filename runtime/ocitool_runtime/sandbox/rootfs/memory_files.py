@@ -8,12 +8,12 @@ from __future__ import annotations
 import _socket
 import os
 
-from ocitool_runtime.sandbox.files import write_all
-from ocitool_runtime.sandbox.syscalls import Refused
+from ocitool_runtime.sandbox.kernel.files import write_all
+from ocitool_runtime.sandbox.kernel.syscalls import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.plan import MountPlan
+    from ocitool_runtime.sandbox.protocol.plan import MountPlan
 
 #: Of `Mount`.
 TYPES = ("file", "socket")

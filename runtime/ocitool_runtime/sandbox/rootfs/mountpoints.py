@@ -13,9 +13,9 @@ import errno
 import os
 import stat
 
-from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.files import mount_id
-from ocitool_runtime.sandbox.syscalls import Refused
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.files import mount_id
+from ocitool_runtime.sandbox.kernel.syscalls import Refused
 
 _LINKS = 40  # as the kernel's MAXSYMLINKS
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import os
 
-from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.syscalls import Refused
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.syscalls import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.plan import MountPlan
+    from ocitool_runtime.sandbox.protocol.plan import MountPlan
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PAGE = 4095  # bytes of options that mount(2) reads

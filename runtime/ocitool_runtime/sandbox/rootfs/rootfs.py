@@ -11,17 +11,17 @@ import errno
 import os
 import stat
 
-from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.files import write_all
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.files import write_all
+from ocitool_runtime.sandbox.kernel.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
 from ocitool_runtime.sandbox.rootfs import memory_files, mounts
 from ocitool_runtime.sandbox.rootfs.mountpoints import MountPoints
 from ocitool_runtime.sandbox.rootfs.working_directory import IMPOSSIBLE
-from ocitool_runtime.sandbox.syscalls import NODEV, NOEXEC, NOSUID, RDONLY, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.cgroups import Cgroup
-    from ocitool_runtime.sandbox.plan import MountPlan, Plan
+    from ocitool_runtime.sandbox.cgroups.cgroups import Cgroup
+    from ocitool_runtime.sandbox.protocol.plan import MountPlan, Plan
 
 # Docker's lists (moby, oci/defaults.go); names are beneath /proc and /sys.
 _MASKED_IN_PROC = (

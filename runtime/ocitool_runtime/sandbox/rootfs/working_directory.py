@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import os
 
-from ocitool_runtime.sandbox import syscalls, users
+from ocitool_runtime.sandbox import users
+from ocitool_runtime.sandbox.kernel import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocitool_runtime.sandbox.plan import Plan
+    from ocitool_runtime.sandbox.protocol.plan import Plan
     from ocitool_runtime.sandbox.rootfs.mountpoints import MountPoints
 
 #: Into /proc, through a file, on a read-only image: chdir(2) will fail with the reason.

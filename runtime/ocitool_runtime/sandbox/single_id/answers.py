@@ -34,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ocitool_runtime.sandbox.messages import Listener
+    from ocitool_runtime.sandbox.protocol.messages import Listener
 
 
 class SingleId:

@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 
-from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.notify.request import Named, named, opened
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 from ocitool_runtime.sandbox.notify.stat_layouts import stat_answer

@@ -15,8 +15,8 @@ import errno
 import os
 import stat
 
-from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.files import mount_id
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.files import mount_id
 from ocitool_runtime.sandbox.notify.request import Named, split
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 from ocitool_runtime.sandbox.single_id import ownership

@@ -13,7 +13,7 @@ import os
 import stat
 import struct
 
-from ocitool_runtime.sandbox.files import status
+from ocitool_runtime.sandbox.kernel.files import status
 from ocitool_runtime.sandbox.notify.request import Named, named, text_at
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 from ocitool_runtime.sandbox.single_id import ownership

@@ -10,8 +10,8 @@ import _socket
 import os
 import struct
 
-from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.files import status
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.files import status
 from ocitool_runtime.sandbox.notify.seccomp_notify import Call, LeftToKernel
 
 TYPE_CHECKING = False

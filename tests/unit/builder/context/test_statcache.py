@@ -11,8 +11,8 @@ import pytest
 from ocitool.builder.context import statcache
 from ocitool.builder.context.context import Context
 from ocitool.builder.context.ignore.rules import IgnoreRules
-from ocitool.store.build_cache import BuildCache
-from ocitool.store.database import Database
+from ocitool.store.database.build_cache import BuildCache
+from ocitool.store.database.database import Database
 
 OLD = 3.0  # seconds; older than any file system's clock is coarse
 

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from ocitool.cli.gotemplate.template import Template
-from ocitool.cli.options import parse_filters, parse_size
+from ocitool.cli.options.shared import parse_filters, parse_size
 from ocitool.errors import FormatError
 from tests.fixtures.deadlines import within
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocitool.cli.text import LineBuffer, plain_text
+from ocitool.cli.output.text import LineBuffer, plain_text
 
 
 @pytest.mark.parametrize(

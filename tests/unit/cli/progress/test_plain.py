@@ -352,7 +352,7 @@ def test_choose_refuses_other_modes() -> None:
 
 def test_rich_is_loaded_for_a_terminal_only() -> None:
     script = (
-        "import sys; import ocitool.cli.errors, ocitool.cli.output\n"
+        "import sys; import ocitool.cli.errors, ocitool.cli.output.output\n"
         "from ocitool.cli.progress import choose\n"
         "for mode in ('auto', 'plain', 'json', 'quiet'): choose(mode)\n"
         "sys.exit(any(name.partition('.')[0] == 'rich' for name in sys.modules))"

@@ -21,7 +21,7 @@ from ocitool.image.store_content import local_image
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import this_platform
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.refs import name_of
 from tests.fixtures.stores import files_below, put_image, put_layer
 

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from ocitool_runtime.sandbox import syscalls
+from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.single_id.credentials import CHANGES, UNCHANGED, Credentials
 from tests.fixtures.programs import CHECKOUT, python_environment
 

@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from ocitool_runtime.host import namespaces
+from ocitool_runtime.host.isolations import namespaces
 from ocitool_runtime.host.seccomp import _NO_SOCKETS
 from ocitool_runtime.spec import DEFAULT_CAPABILITIES
 from tests.unit.runtime.single_id import OWNER, recorded

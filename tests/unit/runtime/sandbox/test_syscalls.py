@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from ocitool_runtime.sandbox import syscalls
-from ocitool_runtime.sandbox.syscalls import Refused
+from ocitool_runtime.sandbox.kernel import syscalls
+from ocitool_runtime.sandbox.kernel.syscalls import Refused
 
 
 @pytest.fixture

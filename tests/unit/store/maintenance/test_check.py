@@ -10,7 +10,7 @@ import pytest
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DigestMismatch, DriverUnavailable, OcitoolError
 from ocitool.layer.beneath import remove_tree
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.prune import prune
 from tests.fixtures.stores import age, put_image
 

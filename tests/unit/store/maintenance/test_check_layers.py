@@ -18,7 +18,7 @@ from ocitool.errors import ImageNotFound
 from ocitool.image.repair import Repaired, repair
 from ocitool.image.store_content import local_image
 from ocitool.oci.digest import Digest
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.remove import remove_image
 from ocitool.store.maintenance.unreferenced import unreferenced_data

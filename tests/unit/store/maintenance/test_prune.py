@@ -16,10 +16,10 @@ from ocitool.errors import StoreError
 from ocitool.oci.manifest import Index
 from ocitool.oci.mediatypes import OCI_INDEX
 from ocitool.store.layer_content import chain_ids
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.remove import remove_image
-from ocitool.store.maintenance.usage import usage
+from ocitool.store.maintenance.usage.usage import usage
 from ocitool.store.refs import name_of
 from tests.fixtures.stores import age, files_below, put_image, put_layer, start
 

@@ -9,8 +9,8 @@ from ocitool.cli.app import App
 from ocitool.drivers.conformance.layers import file
 from ocitool.errors import LayerError, TransportError
 from ocitool.oci.manifest import Descriptor
-from ocitool.store.leases import wait_for_tick
-from ocitool.store.maintenance.check import check
+from ocitool.store.directory.leases import wait_for_tick
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.prune import prune, release_written
 from tests.fixtures.stores import files_below, put_image, put_layer
 

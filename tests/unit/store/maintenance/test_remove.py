@@ -13,7 +13,7 @@ from ocitool.drivers.conformance.layers import file
 from ocitool.errors import DriverUnavailable, ImageNotFound, StoreError
 from ocitool.oci.manifest import Index, Manifest
 from ocitool.settings import Settings
-from ocitool.store.maintenance.check import check
+from ocitool.store.maintenance.check.check import check
 from ocitool.store.maintenance.remove import remove_image
 from tests.fixtures.stores import age, put_image, put_layer
 

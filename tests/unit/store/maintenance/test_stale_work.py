@@ -41,7 +41,7 @@ def test_locks_and_containers_go_with_their_processes(store):
 
 LOCK = """
 import os, sys
-from ocitool.store.layout import Layout
+from ocitool.store.directory.layout import Layout
 from ocitool.store.maintenance.stale_work import sweep
 layout = Layout(sys.argv[1])
 for _ in range(300):

@@ -8,8 +8,8 @@ import pytest
 
 from ocitool import Store
 from ocitool.drivers.conformance.layers import file
-from ocitool.store.maintenance.check import check
-from ocitool.store.maintenance.check_mounts import leaked_mounts
+from ocitool.store.maintenance.check.check import check
+from ocitool.store.maintenance.check.mounts import leaked_mounts
 from ocitool.store.maintenance.prune import prune
 from ocitool.store.maintenance.unreferenced import unreferenced_data
 from tests.fixtures.programs import execute

@@ -10,9 +10,9 @@ import pytest
 from ocitool import Store
 from ocitool.builder.solver.cache import LocalCache, step_record
 from ocitool.drivers.conformance.layers import file, hardlink
-from ocitool.store.maintenance.cache_usage import prune_records, size_of
 from ocitool.store.maintenance.prune import prune
-from ocitool.store.maintenance.usage import usage
+from ocitool.store.maintenance.usage.build_cache import prune_records, size_of
+from ocitool.store.maintenance.usage.usage import usage
 from tests.fixtures.stores import age, put_image, put_layer
 
 BASE = [file("base", b"base" * 5000)]

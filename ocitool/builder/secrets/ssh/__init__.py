@@ -1,0 +1,1 @@
+"""SSH agents that a build may use."""

@@ -1,0 +1,1 @@
+"""Images as commands list them: rows, documents, filters."""

@@ -1,1 +1,0 @@
-"""What a check of a store looks at: blobs, rows of the database, unpacked layers."""

@@ -1,0 +1,1 @@
+"""User namespaces: subordinate IDs, ID maps, and whether they work here."""

@@ -1,0 +1,1 @@
+"""The cgroup of a sandbox: made, limited, and which devices it lets programs open."""

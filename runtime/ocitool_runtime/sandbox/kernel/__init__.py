@@ -1,0 +1,1 @@
+"""The kernel's interface: system calls that Python lacks, files by descriptor, signals."""
