@@ -18,7 +18,7 @@ def ignored_by(rules: IgnoreRules) -> Callable[[str], str]:
     """Return a function that returns a path, cleaned, if *rules* exclude it, otherwise ``""``.
 
     A path that an exception includes again, or may so in part, is not excluded for certain.  The
-    root is only where a pattern excludes everything.  Wildcards of the path are text here.
+    root is only where a pattern excludes everything.  Wildcards of the path are text for patterns.
     """
     exceptions = [pattern.text for pattern in rules.patterns if pattern.exception]
     everything = any(
@@ -42,14 +42,20 @@ def ignored_by(rules: IgnoreRules) -> Callable[[str], str]:
 
 
 def _may_include(exception: str, path: str) -> bool:
-    """Say whether *exception* may match *path* or anything beneath it."""
-    names = exception.split("/")
-    plain = (not _WILDCARDS & set(_ESCAPED.sub("", name)) for name in names)
-    literal = next((at for at, is_plain in enumerate(plain) if not is_plain), len(names))
-    prefix = _ESCAPED.sub(r"\1", "/".join(names[:literal]))
-    return _is_at_or_beneath(prefix, path) or (
-        literal < len(names) and _is_at_or_beneath(path, prefix)
+    """Say whether *exception* may match *path*, what is beneath it, or what its wildcards match."""
+    again, again_whole = _literal(exception)
+    wanted, wanted_whole = _literal(path)
+    return _is_at_or_beneath(again, wanted) or (
+        not (again_whole and wanted_whole) and _is_at_or_beneath(wanted, again)
     )
+
+
+def _literal(pattern: str) -> tuple[str, bool]:
+    """Return the names of *pattern* before its first wildcard, and whether these are all."""
+    names = pattern.split("/")
+    plain = (not _WILDCARDS & set(_ESCAPED.sub("", name)) for name in names)
+    first = next((at for at, is_plain in enumerate(plain) if not is_plain), len(names))
+    return _ESCAPED.sub(r"\1", "/".join(names[:first])), first == len(names)
 
 
 def _is_at_or_beneath(path: str, top: str) -> bool:

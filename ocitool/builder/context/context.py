@@ -272,7 +272,6 @@ class Context:
             if below.ignored and digest == _EMPTY and not self._left_empty(child, below):
                 continue
             change = describe(f"{host_path}/{name}", name, found, {})
-            assert change is not None  # only sockets have none
             led = ON_THE_WAY if below.ignored and leads_on(below) else ""
             parts.append(f"{digest} {identity(change.entry, owners=False)}{led}")
         return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
@@ -310,8 +309,6 @@ class Context:
             if below.ignored and (below.settled or not is_directory):
                 continue
             change = describe(f"{host_path}/{name}", relative, found, links)
-            if change is None:
-                continue
             if not is_directory:
                 yield change.entry, change.host_path
                 continue
@@ -332,10 +329,7 @@ class Context:
         """Return the entry of a file (its path is its name), and where its content is."""
         host_path = f"{self.top}/{item.path}"
         found = os.lstat(host_path)
-        change = describe(host_path, item.name, found, {})
-        if change is None:
-            raise BuildError(f'"/{item.path}": sockets cannot be copied')
-        return change.entry, host_path
+        return describe(host_path, item.name, found, {}).entry, host_path
 
     def close(self) -> None:
         """Store what is known of the files for the next build."""

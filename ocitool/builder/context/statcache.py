@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import stat
 import time
 from collections.abc import Iterable
 from hashlib import blake2b, sha256
@@ -21,13 +22,16 @@ from ocitool.builder.context.describe import describe
 from ocitool.layer.entry import Kind, identity
 from ocitool.store.database.build_cache import BuildCache, DirectoryRecord
 
-_FORM: Final = 3  # of records; others, of another version, are made anew
+_FORM: Final = 4  # of records; others, of another version, are made anew
 _CHUNK: Final = 1 << 20  # bytes
 _BATCH: Final = 256  # records that are written at once
 #: How old a change must be before it is trusted: a tick of the kernel's clock is at most 10 ms,
 #: and file systems without fractions of seconds (FAT, old NFS) round to two seconds.
 _TICK: Final = 50_000_000  # nanoseconds
 _COARSE: Final = 2_100_000_000  # nanoseconds
+
+#: The digest of an empty file, as a socket is one.
+_NOTHING: Final = sha256().hexdigest()
 
 #: name, st_mode, inode, size, mtime, ctime
 State = tuple[str, int, int, int, int, int]
@@ -104,12 +108,12 @@ def _racy(states: Iterable[State], began: int) -> bool:
 
 def _describe(directory: str, state: State) -> str:
     """Return what a file is, in a way that two files have in common only if they are the same."""
-    name, *_ = state
+    name, mode, *_ = state
     path = f"{directory}/{name}"
     change = describe(path, name, os.lstat(path), {})
-    if change is None:
-        return ""  # a socket, which no layer holds
-    content = _hash(path) if change.entry.kind == Kind.FILE else ""
+    content = ""
+    if change.entry.kind == Kind.FILE:
+        content = _hash(path) if stat.S_ISREG(mode) else _NOTHING
     return f"{identity(change.entry, owners=False)} {content}"
 
 

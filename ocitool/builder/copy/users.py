@@ -40,9 +40,10 @@ def owner_of(text: str, read: Read) -> tuple[int, int]:
 def _number(text: str) -> int | None:
     if text == "root":
         return 0
-    if not text.isascii() or not text.isdecimal():
+    digits = text.removeprefix("+")  # as Go reads numbers
+    if not digits.isascii() or not digits.isdecimal():
         return None
-    number = int(text)
+    number = int(digits)
     if number > _LARGEST_ID:
         raise BuildError(
             f"invalid user or group ID: {text}", hint=f"the largest ID is {_LARGEST_ID}"

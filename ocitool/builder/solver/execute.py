@@ -19,12 +19,13 @@ from ocitool.builder.definition import Copy, Run, Step, Workdir
 from ocitool.builder.solver.copy_digests import CopySource
 from ocitool.builder.solver.inputs import Inputs
 from ocitool.builder.solver.step_context import StepContext
-from ocitool.errors import BuildError, LayerError
+from ocitool.errors import BuildError, FormatError, LayerError
 from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.entry import Kind
 from ocitool.layer.index.index import IndexWriter
 from ocitool.layer.tar.writer import TarWriter
 from ocitool.oci.timestamps import SECOND
+from ocitool.progress import Notice
 from ocitool.store.layer_content import Layer
 
 if TYPE_CHECKING:
@@ -52,9 +53,21 @@ def _workdir(context: StepContext, step: Workdir, parents: tuple[Layer, ...]) ->
     image = LayeredTree(context.store.layers, parents)
     if not make_directories(step.path, Target(dest=step.path, tree=image.tree)):
         return write_layer(context, ())
-    owner = owner_of(step.user, image.read) if step.user else None
+    owner = _owner_of_workdir(context, step, image) if step.user else None
     target = Target(dest=step.path, tree=image.tree, owner=owner, now=context.now())
     return write_layer(context, make_directories(step.path, target))
+
+
+def _owner_of_workdir(
+    context: StepContext, step: Workdir, image: LayeredTree
+) -> tuple[int, int] | None:
+    """Return the IDs of USER; None if the image has no such user, which WORKDIR does not need."""
+    try:
+        return owner_of(step.user, image.read)
+    except (BuildError, FormatError) as error:
+        text = f"WORKDIR {step.path}: the directory belongs to root: {error.message}"
+        context.progress.emit(Notice(text=text, level="warning"))
+        return None
 
 
 def _copy(context: StepContext, step: Copy, inputs: Inputs) -> Layer:

@@ -223,6 +223,8 @@ def test_rules_are_found_by_their_names_and_explained():
         ("s.b\n!s\\.b/k", "COPY s.b s.b/l /x/", ["s.b/l"]),
         ("s*b\n!s\\*b/k", "COPY s*b /x/", []),
         ("sub\n!su\\.b/k", "COPY sub /x/", ["sub"]),
+        ("s\n!s/a", "COPY s/* /x/", []),
+        ("s\n!s/a", "COPY t* s/b /x/", ["s/b"]),
         ("*\n!d", "COPY . /", []),
         ("!a\na", "COPY a /", []),
         ("", "COPY a /", []),

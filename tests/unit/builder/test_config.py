@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ocitool.errors import DockerfileError, OcitoolError
+from ocitool.progress import Notice
 from ocitool.oci.platform import this_platform
 from tests.unit.builder.conftest import BuildFixture
 
@@ -246,10 +247,12 @@ def test_workdir(project):
     with pytest.raises(OcitoolError, match="cannot create directory /file") as caught:
         project.build("FROM base:1\nWORKDIR /file")
     assert caught.value.where == "Dockerfile:2"
-    with pytest.raises(
-        OcitoolError, match="unable to find user nobody: no matching entries in passwd file"
-    ):
-        project.build("FROM base:1\nUSER nobody\nWORKDIR /new")
+    built = project.build("FROM base:1\nUSER nobody\nWORKDIR /new")
+    assert built.tree["new"] == "5 755 0:0"
+    assert [each.text for each in built.events.events if isinstance(each, Notice)] == [
+        "WORKDIR /new: the directory belongs to root:"
+        " unable to find user nobody: no matching entries in passwd file"
+    ]
 
 
 def test_a_user_and_a_directory_that_expand_to_nothing(project):

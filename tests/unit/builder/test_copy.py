@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 
 import pytest
 
@@ -278,6 +279,23 @@ def test_attributes_of_context_files(project):
     assert tree["s"].startswith("0 6755 0:0 ")
     assert "user.n" not in f"{tree['x']} {tree['d']}"
     assert tree["pipe"].startswith("6 ")
+
+
+def test_a_socket_of_the_context_is_an_empty_file(project, monkeypatch):
+    monkeypatch.chdir(project.top)  # an address has few characters
+    project.put({"d": {}})
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        first.bind("d/s")
+        second.bind("s")
+    os.chmod("d/s", 0o640)
+    os.chmod("s", 0o600)
+    lines = scratch("COPY d /d", "COPY s /t", "ADD s /u/")
+    built = project.build(lines)
+    assert built.tree["d/s"].startswith("0 640 0:0 ") and built.read("d/s") == ""
+    assert built.tree["t"] == built.tree["u/s"] and built.tree["t"].startswith("0 600 0:0 ")
+    assert project.build(lines).executed == []
+    os.remove("d/s")
+    assert "d/s" not in project.build(lines).tree
 
 
 def test_missing_and_ignored_sources(sources):
