@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ocitool.errors import DockerfileError, OcitoolError
-from ocitool.progress import Notice
 from ocitool.oci.platform import this_platform
+from ocitool.progress import Notice
 from tests.unit.builder.conftest import BuildFixture
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
