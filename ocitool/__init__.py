@@ -22,15 +22,19 @@ if TYPE_CHECKING:
     from ocitool.builder.options import BuildOptions, BuildResult
     from ocitool.containers.lifecycle import run
     from ocitool.containers.options import RunOptions
-    from ocitool.errors import OcitoolError
+    from ocitool.errors import OcitoolError, StepFailed
+    from ocitool.image.archive.archive import load
     from ocitool.image.copy import copy
     from ocitool.image.image import Image
+    from ocitool.image.store_content import local_image
     from ocitool.image.transfer import pull, push
     from ocitool.oci.digest import Digest
     from ocitool.oci.manifest import Descriptor
     from ocitool.oci.platform import Platform
     from ocitool.oci.reference import Reference
     from ocitool.settings import Settings
+    from ocitool.store.maintenance.prune import prune
+    from ocitool.store.maintenance.remove import remove_image
     from ocitool.store.store import Store
 
 __version__ = "0.1.0"
@@ -47,12 +51,17 @@ __all__ = [
     "Reference",
     "RunOptions",
     "Settings",
+    "StepFailed",
     "Store",
     "build",
     "check",
     "copy",
+    "load",
+    "local_image",
+    "prune",
     "pull",
     "push",
+    "remove_image",
     "run",
 ]
 
@@ -68,12 +77,17 @@ _HOMES = {
     "Reference": "oci.reference",
     "RunOptions": "containers.options",
     "Settings": "settings",
+    "StepFailed": "errors",
     "Store": "store.store",
     "build": "builder.build",
     "check": "builder.calls.calls",
     "copy": "image.copy",
+    "load": "image.archive.archive",
+    "local_image": "image.store_content",
+    "prune": "store.maintenance.prune",
     "pull": "image.transfer",
     "push": "image.transfer",
+    "remove_image": "store.maintenance.remove",
     "run": "containers.lifecycle",
 }
 

@@ -85,7 +85,7 @@ def local_image(store: Store, name: str, platform: Platform | None = None) -> Im
     image = image_of(StoreSource(store, root), platform, name=name)
     if store.blobs.size(image.digest) is None:
         raise ImageNotFound(
-            f"{name!r} is not in the store for this platform", hint=f"try `ocitool pull {name}`"
+            f"no such image for this platform: {name}", hint=f"try `ocitool pull {name}`"
         )
     if platform is not None and image.digest == root.digest:  # not chosen from an index
         require_platform(image, platform, name)

@@ -25,7 +25,7 @@ def pull(
     name: str,
     *,
     into: Store,
-    platform: Platform | None = None,
+    platform: Platform | str | None = None,
     insecure: bool = False,
     authfile: str | None = None,
     access: Access | None = None,
@@ -35,10 +35,11 @@ def pull(
     """Pull the image *name* into a store, under this name.
 
     With *unpack* its layers are unpacked as they arrive, so that it is ready to run; if this user
-    cannot unpack layers, they are only read, with a notice.  *platform* is this machine's by
-    default.  *access* takes the place of *insecure* and *authfile*.
+    cannot unpack layers, they are only read, with a notice.  *platform* (``linux/arm64``) is this
+    machine's by default.  *access* is used instead of *insecure* and *authfile*.
 
     Raises:
+        FormatError: *platform* is invalid.
         ImageNotFound: the registry has no such image, or none for the platform.
         RegistryError: the registry, or the connection to it, failed.
         BadManifest: it is not an image, or its documents are wrong (`ocitool.image.arrival`).
@@ -49,6 +50,7 @@ def pull(
     from ocitool_registry.client.content import RegistrySource, connect
 
     into.layout.require_writable()  # before anything is fetched
+    wanted = Platform.parse(platform) if isinstance(platform, str) else platform
     reference = Reference.parse(name)
     client = connect(
         reference, insecure=insecure, authfile=authfile, access=access, **_messages(progress)
@@ -58,7 +60,7 @@ def pull(
     descriptor = copy(
         source,
         StoreSink(into, str(reference)),
-        platform=platform,
+        platform=wanted,
         name=reference.familiar,
         progress=progress,
         action="pull",
@@ -121,7 +123,7 @@ def push(
     mounted.  *compression* is a form that the layers are brought into first: ``gzip``, ``zstd``,
     ``estargz``, ``uncompressed`` or the name of a plugin's codec, and perhaps a level:
     ``zstd:19`` (`ocitool.image.compress.recompress`).  By default they are pushed as they are.
-    *access* takes the place of *insecure* and *authfile*.
+    *access* is used instead of *insecure* and *authfile*.
 
     Returns the descriptor of the manifest that was pushed.
 

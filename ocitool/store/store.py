@@ -233,10 +233,8 @@ class Store:
         """
         found = self._named(name) or self.find_id(name)
         if found is None:
-            hint = (
-                "" if is_image_id(name) else f"try `ocitool pull {name}`"
-            )  # no registry knows IDs
-            raise ImageNotFound(f"{name!r} is not in the store", hint=hint)
+            hint = "" if is_image_id(name) else f"try `ocitool pull {name}`"  # IDs are not pulled
+            raise ImageNotFound(f"no such image: {name}", hint=hint)
         return found
 
     def find_id(self, name: str) -> Descriptor | None:

@@ -99,7 +99,7 @@ class Judge:
     def again(self, operation: Operation, root: Path) -> list[str]:
         """The same once more succeeds, and comes to the same."""
         done = self.stage.run(root, self.driver, *operation.words)
-        if operation.removes and done.code == 1 and "is not in the store" in done.stderr:
+        if operation.removes and done.code == 1 and "no such image: " in done.stderr:
             return []  # the killed one had done it
         if done.code != 0:
             return [f"once more: {done}"]

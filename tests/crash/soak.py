@@ -16,7 +16,7 @@ from tests.crash.table import Fault, Table
 from tests.fixtures.programs import Finished
 
 #: What a name that everybody sets and removes may answer, whoever was faster.
-_GONE: Final = "is not in the store"
+_GONE: Final = "no such image: "
 
 
 @dataclass(slots=True)

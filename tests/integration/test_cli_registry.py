@@ -156,7 +156,7 @@ def test_a_helper_that_fails_is_the_reason_where_credentials_are_needed(cli, bro
 
 
 def test_missing_images_are_reported(cli, free_port):
-    failed(cli("push", "none:1"), 1, "Error: pushing none:1: 'none:1' is not in the store\n")
+    failed(cli("push", "none:1"), 1, "Error: pushing none:1: no such image: none:1\n")
     failed(cli("pull", f"127.0.0.1:{free_port}/x:1"), 1, "Connection refused")
 
 

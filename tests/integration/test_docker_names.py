@@ -187,7 +187,7 @@ def test_a_wrong_filter(run_cli, text, said):
 
 
 def test_a_filter_by_an_image_that_there_is_not(cli):
-    failed(cli("images", "--filter", "before=none:1"), 1, "'none:1' is not in the store")
+    failed(cli("images", "--filter", "before=none:1"), 1, "no such image: none:1")
 
 
 def test_history_for_programs(cli):

@@ -87,7 +87,7 @@ def test_json_is_all_that_other_failures_print(run_cli, store_root, tmp_path):
         (("build", "-f", "none"), "failed to read dockerfile: open none"),
         (("load", "-i", "none"), "none: cannot read the archive"),
         (("pull", "127.0.0.1:1/x"), "pulling 127.0.0.1:1/x: "),
-        (("push", "none"), "pushing none: 'none' is not in the store"),
+        (("push", "none"), "pushing none: no such image: none"),
     ):
         done = run_cli(*words, "--progress", "json", root=store_root, cwd=tmp_path)
         (event,) = events(done)

@@ -309,7 +309,7 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
         (125, ("--shm-size", "x", "tools:1", "true"), "invalid size 'x'"),
         (125, ("--label", "=c", "tools:1", "true"), "the name is empty"),
         (125, ("--pull", "often", "tools:1", "true"), "invalid pull option: 'often'"),
-        (125, ("--pull", "never", "none:1", "true"), "'none:1' is not in the store"),
+        (125, ("--pull", "never", "none:1", "true"), "no such image: none:1"),
         (125, ("--platform", "bogus/", "tools:1", "true"), "invalid platform 'bogus/'"),
         (125, ("--ulimit", "bogus=1", "tools:1", "true"), "invalid ulimit type: bogus"),
         (125, ("--cap-add", "foo", "tools:1", "true"), "unknown capability: 'foo'"),

@@ -152,9 +152,7 @@ def tag(app: App, name: str, target: str) -> None:
         found = store.find(name)
         if not store.refs.alias(str(reference), found):
             if not store.pointing(found.digest):
-                raise ImageNotFound(
-                    f"{name!r} is not in the store", hint=f"try `ocitool pull {name}`"
-                )
+                raise ImageNotFound(f"no such image: {name}", hint=f"try `ocitool pull {name}`")
             store.refs.set(str(reference), found)  # the image is in an additional image store
 
 

@@ -45,7 +45,6 @@ def pull(
     """
     from ocitool.image.transfer import pull as pull_image
     from ocitool.image.transfer import tags_of
-    from ocitool.oci.platform import Platform
     from ocitool.oci.reference import Reference
 
     if all_tags:
@@ -62,7 +61,7 @@ def pull(
             pull_image(
                 each,
                 into=store,
-                platform=Platform.parse(platform) if platform else None,
+                platform=platform or None,
                 insecure=not tls_verify,
                 authfile=authfile,
                 progress=sink,

@@ -28,7 +28,13 @@ from ocitool.progress import (
     Transfer,
 )
 
-_DONE = {"unpack": "unpacked", "save": "saved", "load": "loaded", "fetch": "fetched"}
+_DONE = {
+    "unpack": "unpacked",
+    "save": "saved",
+    "load": "loaded",
+    "fetch": "fetched",
+    "check": "verified",
+}
 
 
 @dataclass(slots=True)

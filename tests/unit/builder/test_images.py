@@ -115,7 +115,7 @@ def test_an_unreachable_registry_is_named_with_the_line(project):
 
 def test_which_base_images_are_pulled(published):
     name, _, requests, other = published
-    with pytest.raises(BuildError, match=f"{name}.* is not in the store") as caught:
+    with pytest.raises(BuildError, match=f"no such image: {name}") as caught:
         other.build(f"FROM {name}", pull="never")
     assert caught.value.hint == "build without --pull=never"
     assert not requests
@@ -158,7 +158,7 @@ def test_an_id_is_asked_of_no_registry(project, monkeypatch, pull):
         built = project.build(f"FROM {name}\nCOPY --from={name} /a /b", pull=pull)
         assert set(built.tree) == {"a", "b"}
     for name in ("0" * 64, "sha256:" + "0" * 64, "sha256:0123"):
-        with pytest.raises(OcitoolError, match=r"is not in the store|it is an image ID"):
+        with pytest.raises(OcitoolError, match=r"no such image|it is an image ID"):
             project.build(f"FROM {name}", pull=pull)
 
 

@@ -135,8 +135,8 @@ class _Unpacked:
         """Return how an unpacked layer differs from its tar, ``""`` if it does not."""
         from ocitool.layer.compression.parallel import ReadAhead
 
-        size = layer.blob.size
-        self._progress.emit(Transfer(key=chain, action="check", total=size))
+        size, key = layer.blob.size, f"sha256:{chain}"
+        self._progress.emit(Transfer(key=key, action="check", total=size))
         try:
             tar = open_plain(self._store.blobs, layer)
         except OcitoolError:  # it was removed meanwhile
@@ -146,9 +146,7 @@ class _Unpacked:
                 faults = list(self._driver.check(chain, parents, stream))
         except (OcitoolError, OSError) as error:  # the tar was verified, so the layer is corrupt
             return f"cannot be read: {error}"
-        self._progress.emit(
-            Transfer(key=chain, action="check", done=size, total=size, state="done")
-        )
+        self._progress.emit(Transfer(key=key, action="check", done=size, total=size, state="done"))
         if not faults:
             return ""
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
