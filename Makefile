@@ -77,9 +77,9 @@ projects: $(ready)
 	OCITOOL_CAMPAIGN=yes OCITOOL_PROJECTS=yes $(python) -m pytest tests/integration/test_projects.py $(ARGS)
 
 docs: $(ready)
-	$(python) docs/generate.py $(ARGS)
-	$(python) docs/quotes.py $(ARGS)
-	$(python) docs/migrate.py $(ARGS)
+	$(python) docs/generate.py
+	$(python) docs/quotes.py
+	$(python) docs/migrate.py
 
 clean:
 	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,4 +1,4 @@
-"""Puts the files that ``docs/drivers.md`` quotes into it; ``--check`` only compares.
+"""Puts the files that ``docs/drivers.md`` quotes into it.
 
 A quotation is a fenced block after ``<!-- PATH -->`` or, for one class of a module,
 ``<!-- PATH#CLASS -->``.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("drivers.md")
@@ -35,17 +34,5 @@ def quoted(path: str, name: str | None) -> str:
     raise LookupError(f"{path} has no class {name}")
 
 
-def main(words: list[str]) -> int:
-    """Write the page anew, or say whether it is as it must be."""
-    page = PAGE.read_text(encoding="utf-8")
-    new = renewed(page)
-    if "--check" in words:
-        if new != page:
-            print(f"{PAGE.name} quotes what is no more: run make docs", file=sys.stderr)
-        return int(new != page)
-    PAGE.write_text(new, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -121,11 +121,11 @@ def _wrong(expected: str, value: Any, where: str) -> FormatError:
     return FormatError(f"expected {expected}, got {type(value).__name__}", where=where)
 
 
-#: By the text of the annotation: options are classes of modules with postponed annotations.
 def _number_or_context(value: Any, where: str) -> int | str | None:
     return "context" if value == "context" else _number(value, where)
 
 
+#: By the text of the annotation: options are classes of modules with postponed annotations.
 _TYPES: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "str": _string,
     "str | None": _optional,

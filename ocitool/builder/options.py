@@ -13,10 +13,11 @@ from ocitool.oci.manifest import Descriptor
 from ocitool.option_types import convert_fields
 from ocitool.progress import CheckWarning
 from ocitool_registry.access import Access
+from ocitool_runtime.defaults import ResourceOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
+class BuildOptions(ResourceOptions):
     """Options of one build; the fields are those of the command.
 
     Raises:
@@ -74,15 +75,6 @@ class BuildOptions:
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     security_opts: tuple[str, ...] = ()  # "no-new-privileges", "seccomp=unconfined"
-    memory: int | None = None  # bytes that a RUN may use; None or 0: no limit
-    memory_swap: int | None = None  # bytes of memory and swap; -1: no limit of swap
-    cpus: str = ""  # how many CPUs, as "1.5"
-    cpu_shares: int | None = None  # relative weight, 1024 by default
-    cpu_period: int | None = None  # microseconds
-    cpu_quota: int | None = None  # microseconds in each period
-    cpuset_cpus: str = ""  # "0-3,5"
-    cpuset_mems: str = ""  # memory nodes
-    cgroup_parent: str = ""  # a cgroup's path; default: the caller's
     insecure: bool = False  # registries: plain HTTP, and certificates that are not verified
     insecure_pull: bool = False  # the same for base images alone
     insecure_registries: tuple[str, ...] = ()  # the same for these, as "localhost:5000"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from ocitool.builder.definition import Rights, Surroundings, Volume
 from ocitool.builder.frontend.variables import HOSTNAME_ARG
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
-from ocitool_runtime.defaults import SHM_SIZE, Network, Resources
+from ocitool_runtime.defaults import SHM_SIZE, Network, ResourceOptions, Resources
 from ocitool_runtime.words import (
     parse_host,
     parse_option,
@@ -125,22 +126,8 @@ def _rights(options: BuildOptions) -> Rights:
 
 
 def _resources(options: BuildOptions) -> Resources:
-    given = (
-        options.memory, options.memory_swap, options.cpus, options.cpu_shares, options.cpu_period,
-        options.cpu_quota, options.cpuset_cpus, options.cpuset_mems, options.cgroup_parent,
-    )  # fmt: skip
-    if not any(given):
+    if not any(getattr(options, each.name) for each in fields(ResourceOptions)):
         return Resources()
     from ocitool_runtime.resources import parse_resources
 
-    return parse_resources(
-        memory=options.memory,
-        memory_swap=options.memory_swap,
-        cpus=options.cpus,
-        cpu_shares=options.cpu_shares,
-        cpu_period=options.cpu_period,
-        cpu_quota=options.cpu_quota,
-        cpuset_cpus=options.cpuset_cpus,
-        cpuset_mems=options.cpuset_mems,
-        cgroup_parent=options.cgroup_parent,
-    )
+    return parse_resources(options)

@@ -18,7 +18,7 @@ from ocitool.oci.reference import is_image_id
 from ocitool.progress import SILENT, Notice, ProgressSink
 from ocitool.store.layer_content import chain_ids
 from ocitool.store.store import Store
-from ocitool_runtime.defaults import SHM_SIZE, Network, Resources
+from ocitool_runtime.defaults import SHM_SIZE, Network
 from ocitool_runtime.host.terminal import run_foreground
 from ocitool_runtime.host.userns.idmap import Maps, usable_maps
 from ocitool_runtime.isolation import get_isolation
@@ -131,7 +131,7 @@ def confined_sandbox(options: RunOptions, maps: Maps) -> Sandbox:
         rlimits=parse_ulimits(options.ulimits),
         init=options.init,
         shm_size=options.shm_size or SHM_SIZE,
-        resources=_resources(options),
+        resources=parse_resources(options, options.pids_limit),
     )
     rights = entitled(
         sandbox,
@@ -141,21 +141,6 @@ def confined_sandbox(options: RunOptions, maps: Maps) -> Sandbox:
         security=parse_security(options.security_opts),
     )
     return maps.applied_to(rights)
-
-
-def _resources(options: RunOptions) -> Resources:
-    return parse_resources(
-        memory=options.memory,
-        memory_swap=options.memory_swap,
-        cpus=options.cpus,
-        cpu_shares=options.cpu_shares,
-        cpu_period=options.cpu_period,
-        cpu_quota=options.cpu_quota,
-        cpuset_cpus=options.cpuset_cpus,
-        cpuset_mems=options.cpuset_mems,
-        pids_limit=options.pids_limit,
-        cgroup_parent=options.cgroup_parent,
-    )
 
 
 def started_from(

@@ -9,7 +9,7 @@ from typing import Final
 
 from ocitool.errors import ContainerError
 from ocitool.option_types import convert_fields
-from ocitool_runtime.defaults import Network
+from ocitool_runtime.defaults import Network, ResourceOptions
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 PULL_POLICIES: Final = ("always", "missing", "never")
@@ -17,7 +17,7 @@ _HOSTNAME: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(ResourceOptions):
     """One container.  What is not given comes from the image.
 
     Raises:
@@ -45,16 +45,7 @@ class RunOptions:
     dns: tuple[str, ...] = ()  # addresses of name servers instead of the host's
     shm_size: int | None = None  # bytes of /dev/shm; None or 0: 64 MiB
     ulimits: tuple[str, ...] = ()  # "name=soft[:hard]"
-    memory: int | None = None  # bytes; None or 0: no limit
-    memory_swap: int | None = None  # bytes of memory and swap; -1: no limit of swap
-    cpus: str = ""  # how many CPUs, as "1.5"
-    cpu_shares: int | None = None  # relative weight, 1024 by default
-    cpu_period: int | None = None  # microseconds
-    cpu_quota: int | None = None  # microseconds in each period
-    cpuset_cpus: str = ""  # "0-3,5"
-    cpuset_mems: str = ""  # memory nodes
     pids_limit: int | None = None  # processes and threads; None, 0 or -1: no limit
-    cgroup_parent: str = ""  # a cgroup's path; default: the caller's
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     security_opts: tuple[str, ...] = ()  # "no-new-privileges", "seccomp=unconfined"

@@ -52,3 +52,18 @@ class Resources:
     cpuset_mems: str = ""  # memory nodes
     pids: int = 0  # processes and threads
     parent: str = ""  # the cgroup in which the sandbox's is made; "": the caller's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceOptions:
+    """Limits of resources as docker's options of ``run`` and ``build`` have them."""
+
+    memory: int | None = None  # bytes; None or 0: no limit
+    memory_swap: int | None = None  # bytes of memory and swap; -1: no limit of swap
+    cpus: str = ""  # how many CPUs, as "1.5"
+    cpu_shares: int | None = None  # relative weight, 1024 by default
+    cpu_period: int | None = None  # microseconds
+    cpu_quota: int | None = None  # microseconds in each period
+    cpuset_cpus: str = ""  # "0-3,5"
+    cpuset_mems: str = ""  # memory nodes
+    cgroup_parent: str = ""  # a cgroup's path; default: the caller's

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.defaults import Resources
+from ocitool_runtime.defaults import ResourceOptions, Resources
 from ocitool_runtime.sandbox.protocol.plan import CgroupLimitPlan
 
 _LEAST_MEMORY: Final = 6 << 20  # bytes, as docker has it: with less no program starts
@@ -19,21 +19,36 @@ _SET: Final = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _CPUS: Final = re.compile(r"\d{1,5}(\.\d{0,9})?|\.\d{1,9}")
 
 
-def parse_resources(
-    *,
-    memory: int | None = None,
-    memory_swap: int | None = None,
-    cpus: str = "",
-    cpu_shares: int | None = None,
-    cpu_period: int | None = None,
-    cpu_quota: int | None = None,
-    cpuset_cpus: str = "",
-    cpuset_mems: str = "",
-    pids_limit: int | None = None,
-    cgroup_parent: str = "",
-) -> Resources:
+def parse_resources(options: ResourceOptions, pids_limit: int | None = None) -> Resources:
     """Return limits from the values of docker's options; `SandboxError` for an invalid one."""
-    memory, swap = memory or 0, memory_swap or 0
+    memory, swap = _memory(options)
+    period, quota = _cpu_time(options)
+    shares, pids = options.cpu_shares or 0, pids_limit or 0
+    _require("--cpu-shares", shares, 2, 262_144)
+    sets, parent = (options.cpuset_cpus, options.cpuset_mems), options.cgroup_parent
+    for option, text in zip(("--cpuset-cpus", "--cpuset-mems"), sets, strict=True):
+        if text and not _SET.fullmatch(text):
+            raise SandboxError(f"invalid set {text!r}", where=option, hint="as 0-3,5")
+    if pids < -1:
+        raise SandboxError("invalid number: use -1 for no limit", where="--pids-limit")
+    if ".." in parent.split("/") or "\0" in parent:
+        raise SandboxError(f"invalid cgroup {parent!r}", where="--cgroup-parent")
+    return Resources(
+        memory=memory,
+        memory_swap=swap,
+        cpu_shares=shares,
+        cpu_period=period,
+        cpu_quota=quota,
+        cpuset_cpus=options.cpuset_cpus,
+        cpuset_mems=options.cpuset_mems,
+        pids=max(pids, 0),
+        parent=parent,
+    )
+
+
+def _memory(options: ResourceOptions) -> tuple[int, int]:
+    """Return the limits of memory, and of memory and swap together."""
+    memory, swap = options.memory or 0, options.memory_swap or 0
     if memory < 0 or 0 < memory < _LEAST_MEMORY:
         raise SandboxError("the minimum memory limit is 6MB", where="--memory")
     if swap < -1:
@@ -44,7 +59,12 @@ def parse_resources(
         raise SandboxError("--memory-swap needs --memory: it is memory and swap together")
     if 0 < swap < memory:
         raise SandboxError("--memory-swap must be at least --memory: it is both together")
-    quota, period = cpu_quota or 0, cpu_period or 0
+    return memory, swap
+
+
+def _cpu_time(options: ResourceOptions) -> tuple[int, int]:
+    """Return the period of the CPU's scheduler, and the quota of it."""
+    cpus, period, quota = options.cpus, options.cpu_period or 0, options.cpu_quota or 0
     quota = 0 if quota == -1 else quota
     if cpus:
         if not _CPUS.fullmatch(cpus):
@@ -52,32 +72,14 @@ def parse_resources(
         if quota or period:
             raise SandboxError("--cpus cannot be combined with --cpu-period and --cpu-quota")
         quota, period = round(float(cpus) * _PERIOD), _PERIOD
-    for option, value, least, most in (
-        ("--cpu-shares", cpu_shares or 0, 2, 262_144),
-        ("--cpu-period", period, 1000, 1_000_000),
-        ("--cpus" if cpus else "--cpu-quota", quota, 1000, 1 << 53),
-    ):
-        if value and not least <= value <= most:
-            raise SandboxError(f"{option}: the value must be from {least} to {most}")
-    for option, text in (("--cpuset-cpus", cpuset_cpus), ("--cpuset-mems", cpuset_mems)):
-        if text and not _SET.fullmatch(text):
-            raise SandboxError(f"invalid set {text!r}", where=option, hint="as 0-3,5")
-    pids = pids_limit or 0
-    if pids < -1:
-        raise SandboxError("invalid number: use -1 for no limit", where="--pids-limit")
-    if ".." in cgroup_parent.split("/") or "\0" in cgroup_parent:
-        raise SandboxError(f"invalid cgroup {cgroup_parent!r}", where="--cgroup-parent")
-    return Resources(
-        memory=memory,
-        memory_swap=swap,
-        cpu_shares=cpu_shares or 0,
-        cpu_period=period,
-        cpu_quota=quota,
-        cpuset_cpus=cpuset_cpus,
-        cpuset_mems=cpuset_mems,
-        pids=max(pids, 0),
-        parent=cgroup_parent,
-    )
+    _require("--cpu-period", period, 1000, 1_000_000)
+    _require("--cpus" if cpus else "--cpu-quota", quota, 1000, 1 << 53)
+    return period, quota
+
+
+def _require(option: str, value: int, least: int, most: int) -> None:
+    if value and not least <= value <= most:
+        raise SandboxError(f"{option}: the value must be from {least} to {most}")
 
 
 def cgroup_limits(resources: Resources) -> list[CgroupLimitPlan]:

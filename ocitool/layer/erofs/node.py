@@ -61,11 +61,6 @@ class Node(TreeNode):
         return self.mode & 0o170000 == stat.S_IFDIR
 
     @property
-    def is_symlink(self) -> bool:
-        """Say whether it is a symbolic link."""
-        return self.mode & 0o170000 == stat.S_IFLNK
-
-    @property
     def is_whiteout(self) -> bool:
         """Say whether it is a whiteout, as overlayfs has them."""
         return self.mode & 0o170000 == _WHITEOUT and self.rdev == (0, 0)

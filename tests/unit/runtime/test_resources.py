@@ -5,21 +5,25 @@ from __future__ import annotations
 import pytest
 
 from ocitool.errors import SandboxError
-from ocitool_runtime.defaults import Resources
+from ocitool_runtime.defaults import ResourceOptions, Resources
 from ocitool_runtime.resources import cgroup_limits, parse_resources
 
 MIB = 1 << 20
 
 
+def parsed(*, pids_limit: int | None = None, **options) -> Resources:
+    return parse_resources(ResourceOptions(**options), pids_limit)
+
+
 def files(version: str, **options) -> dict[str, str]:
     """The files that set *options*."""
-    plans = cgroup_limits(parse_resources(**options))
+    plans = cgroup_limits(parsed(**options))
     return {name: value for plan in plans for name, value in plan[version]}
 
 
 def test_nothing_is_limited_without_options():
-    assert parse_resources() == Resources()
-    assert parse_resources(memory_swap=-1, cpu_quota=-1) == Resources()  # as docker has it
+    assert parsed() == Resources()
+    assert parsed(memory_swap=-1, cpu_quota=-1) == Resources()  # as docker has it
     assert cgroup_limits(Resources()) == []
 
 
@@ -90,5 +94,5 @@ def test_a_weight_is_within_the_bounds_of_cgroup_v2():
 )
 def test_what_is_refused(options, text):
     with pytest.raises(SandboxError) as caught:
-        parse_resources(**options)
+        parsed(**options)
     assert str(caught.value).startswith(text)

@@ -38,9 +38,7 @@ class _Found:
     unreadable: tuple[str, ...] = ()
 
 
-def made_devices(
-    context: StepContext, devices: Sequence[Device], directories: Sequence[str] = DIRECTORIES
-) -> Made:
+def made_devices(context: StepContext, devices: Sequence[Device]) -> Made:
     """Return what a RUN has of *devices*; one that is not required may be missing.
 
     Raises:
@@ -48,7 +46,7 @@ def made_devices(
     """
     if not devices:
         return Made()
-    found, mounts, env = _read(directories), list[Mount](), dict[str, str]()
+    found, mounts, env = _read(DIRECTORIES), list[Mount](), dict[str, str]()
     rules, groups = list[DeviceRule](), list[str]()
     for device in devices:
         names = list(_named(device.name, found.devices))

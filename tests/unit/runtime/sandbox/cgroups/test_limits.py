@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ocitool_runtime.defaults import ResourceOptions
 from ocitool_runtime.resources import cgroup_limits, parse_resources
 from ocitool_runtime.sandbox.cgroups.limits import Limits
 
@@ -39,8 +40,8 @@ def cgroups(tmp_path) -> Iterator[Directories]:
         os.close(fd)
 
 
-def limits(**options) -> Limits:
-    return Limits(cgroup_limits(parse_resources(**options)))
+def limits(*, pids_limit: int | None = None, **options) -> Limits:
+    return Limits(cgroup_limits(parse_resources(ResourceOptions(**options), pids_limit)))
 
 
 def test_a_controller_is_enabled_for_the_children_of_cgroup_v2(cgroups):
