@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from ocitool.builder.dockerfile.expansion.variables import Variables
 from ocitool.builder.dockerfile.instructions import Arg
 from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.parser import Dockerfile
@@ -99,7 +98,8 @@ def outline_of(
     ssh: dict[str, Secret] = {}
     for stage in _nearest_first(target, stages):
         here = used[stage.index]
-        for each in _with_dependencies((*stage.arguments, *here.arguments), file, scope):
+        own = {name for name, argument in here.arguments.items() if argument is not None}
+        for each in _with_dependencies((*stage.arguments, *here.arguments), own, scope):
             argument = here.arguments.get(each) or shared.get(each)
             if argument is not None:
                 found.setdefault(each, argument)
@@ -122,19 +122,15 @@ def _global_arguments(file: Dockerfile, scope: Scope) -> dict[str, Argument]:
     }
 
 
-def _with_dependencies(names: Sequence[str], file: Dockerfile, scope: Scope) -> list[str]:
-    """Return *names*, and those of the global ARGs that their defaults use."""
-    defaults = {name: text for arg in file.global_args for name, text in arg.pairs if text}
+def _with_dependencies(names: Iterable[str], own: Container[str], scope: Scope) -> list[str]:
+    """Return *names*, and what the defaults of global ARGs use; those of *own* are the stage's."""
     found = dict.fromkeys(names)
     left = list(found)
     while left:
         name = left.pop()
-        if name in scope.given or name not in defaults:
-            continue
-        used = Variables(scope.values)
-        scope.expand(defaults[name], file.escape, used)
-        left += [each for each in used.found if each not in found]
-        found.update(dict.fromkeys(used.found))
+        used = () if name in own else scope.uses.get(name, ())
+        left += [each for each in used if each not in found]
+        found.update(dict.fromkeys(used))
     return list(found)
 
 

@@ -72,11 +72,14 @@ def global_scope(file: Dockerfile, automatic: Mapping[str, str], given: Mapping[
         for name, default in arg.pairs:
             text = None
             try:
+                used = Variables(scope.values)
                 if default is not None and name not in given:
-                    text = scope.expand(default, file.escape)
+                    text = scope.expand(default, file.escape, used)
             except WordError as error:
                 raise arg.span.error(str(error), hint=error.hint) from error
             scope.declare(name, text)
+            own = scope.uses.get(name, ()) if name in used.found else ()  # ARG A=${A}b
+            scope.uses[name] = (*own, *(each for each in used.found if each != name))
     return scope
 
 

@@ -83,6 +83,8 @@ class Scope:
     env: dict[str, str] = field(default_factory=dict)
     declared: dict[str, None] = field(default_factory=dict)  # names of ARGs, first ones first
     allowance: Allowance = field(default_factory=Allowance)  # of the whole build
+    #: Of each ARG before the first FROM, the variables that its default has.
+    uses: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _values: dict[str, str] = field(default_factory=dict)
 
     def inherit(self, env: Mapping[str, str]) -> None:

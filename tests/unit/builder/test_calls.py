@@ -226,6 +226,23 @@ def test_what_a_default_uses_is_an_argument_too(tmp_path):
     assert names == ["NONE"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        (["ARG B=b", "ARG A=${B:+scratch}", "ARG B=c", "FROM $A"], ["A", "B"]),
+        (["ARG B=tch", "ARG A=scra$B", "ARG A=$A$NONE", "FROM $A"], ["B", "A"]),
+        (["ARG B=tch", "ARG A=scra$B", "ARG A=scratch", "FROM $A"], ["A"]),
+        (["ARG C=c", "ARG A=${B:-scratch$D}${C:+}", "ARG B=b D=d", "FROM $A"], ["C", "A"]),
+        (["ARG B=tch", "ARG A=scra$B", "FROM $A", "ARG A=own"], ["A"]),
+        (["ARG B=tch", "ARG A=scra$B", "FROM $A", "ARG A"], ["B", "A"]),
+        (["ARG A=a", "ARG B=$A", "ARG A=$B", "FROM scratch", "ARG A"], ["B", "A"]),
+    ],
+)
+def test_what_a_default_uses_is_what_it_used_when_it_was_evaluated(tmp_path, lines, names):
+    args = outline(tmp_path, *lines)[0]["args"]
+    assert [each["name"] for each in args] == names
+
+
 def test_stages_that_the_target_needs_are_in_its_outline(tmp_path):
     lines = ("FROM scratch AS a", "ARG A=1", "ARG X=a", "FROM scratch AS b", "ARG B=2",
              "FROM scratch AS c", "COPY --from=a / /", "ARG X=c")  # fmt: skip
