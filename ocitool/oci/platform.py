@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from ocitool.errors import FormatError
 from ocitool.oci._json import optional, required, string_list
 
+WINDOWS: Final = "windows"
 _OSES: Final = {"macos": "darwin"}
 #: spelling -> (architecture, variant it implies)
 _ARCHITECTURES: Final = {
@@ -46,6 +47,10 @@ _KNOWN_ARCHITECTURES: Final = frozenset({
     "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm",
 })  # fmt: skip
 _WORD: Final = re.compile(r"[A-Za-z0-9_.-]+")
+#: a system, which may have its version and features behind it: windows(10.0.17763+win32k)
+_SYSTEM: Final = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?")
+_ENCODED: Final = re.compile("%([0-9A-Fa-f]{2})|%")
+_RESERVED: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%+()/"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +90,25 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``os/arch[/variant]``, or one of os and arch alone; `FormatError` otherwise."""
-        parts = text.split("/")
-        if len(parts) > 3 or not all(_WORD.fullmatch(part) for part in parts):
+        """Read ``os/arch[/variant]``, or one of os and arch alone; `FormatError` otherwise.
+
+        Behind os may stand its version and features: ``windows(10.0.17763+win32k)/amd64``.
+        """
+        system, *others = text.split("/")
+        found = _SYSTEM.fullmatch(system)
+        if found is None or len(others) > 2 or not all(map(_WORD.fullmatch, others)):
             raise FormatError(
                 f"invalid platform {text!r}", hint="use OS/ARCH[/VARIANT], as linux/amd64"
             )
+        name, version, features = found.groups(default="")
+        more = (_decoded(version, text), tuple(_decoded(f, text) for f in features.split("+")[1:]))
+        if others:
+            return cls.of(name, others[0], "".join(others[1:]), *more)
         here = this_platform()
-        if len(parts) > 1:
-            return cls.of(parts[0], parts[1], "".join(parts[2:]))
-        system = cls.of(text, here.architecture, here.variant)
-        if system.os in _KNOWN_OSES:
-            return system
-        processor = cls.of(here.os, text)
+        alone = cls.of(name, here.architecture, here.variant, *more)
+        if alone.os in _KNOWN_OSES:
+            return alone
+        processor = cls.of(here.os, system)
         if processor.architecture in _KNOWN_ARCHITECTURES:
             return processor
         raise FormatError(
@@ -159,8 +170,24 @@ class Platform:
             self.os_features or base.os_features,
         )
 
+    @property
+    def in_full(self) -> str:
+        """What `parse` reads, with the version and the features of the system."""
+        features = (f"+{each.translate(_RESERVED)}" for each in sorted(self.os_features))
+        more = "".join((self.os_version.translate(_RESERVED), *features))
+        return str(replace(self, os=f"{self.os}({more})")) if more else str(self)
+
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def _decoded(text: str, platform: str) -> str:
+    def character(found: re.Match[str]) -> str:
+        if found[1] is None:
+            raise FormatError(f"invalid platform {platform!r}: invalid escape in {text!r}")
+        return chr(int(found[1], 16))
+
+    return _ENCODED.sub(character, text)
 
 
 def this_platform() -> Platform:
@@ -185,7 +212,7 @@ def best(wanted: Platform, offered: Iterable[Platform | None]) -> int | None:
 def _system_suits(wanted: Platform, offer: Platform) -> bool:
     # Windows containers share the kernel's interface only within one build: 10.0.BUILD.x
     builds = [tuple(p.os_version.split(".")[:3]) for p in (wanted, offer) if p.os_version]
-    if wanted.os == "windows" and len(set(builds)) > 1:
+    if wanted.os == WINDOWS and len(set(builds)) > 1:
         return False
     # Features are compared only if *wanted* says which ones the system has.
     return not wanted.os_features or set(offer.os_features) <= set(wanted.os_features)

@@ -70,6 +70,6 @@ def invalid_base_image_platform(
             "InvalidBaseImagePlatform",
             span,
             reference,
-            quoted(str(actual)),
-            quoted(str(expected)),
+            quoted(actual.in_full),
+            quoted(expected.in_full),
         )

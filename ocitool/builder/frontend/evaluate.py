@@ -31,10 +31,11 @@ from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import DockerfileError, FormatError
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.limits import CONFIG
-from ocitool.oci.platform import Platform, this_platform
+from ocitool.oci.platform import WINDOWS, Platform, this_platform
 
 _MOST_PORTS = 3 * 65536  # each of each protocol
-DEFAULT_SHELL = ("/bin/sh", "-c")
+_SHELL = ("/bin/sh", "-c")
+_SHELL_OF_WINDOWS = ("cmd", "/S", "/C")
 
 
 def absolute(path: str, directory: str = "/") -> str:
@@ -92,7 +93,12 @@ class StageState:
     @property
     def shell(self) -> tuple[str, ...]:
         """The shell of shell forms."""
-        return self.run.shell or DEFAULT_SHELL
+        return self.run.shell or (_SHELL_OF_WINDOWS if self.is_windows else _SHELL)
+
+    @property
+    def is_windows(self) -> bool:
+        """Whether the image is for Windows: what its config says, or without one what is wanted."""
+        return (self.platform if self.base is None else self.base.platform).os == WINDOWS
 
     @property
     def cwd(self) -> str:

@@ -68,7 +68,7 @@ from ocitool.builder.frontend.variables import (
 )
 from ocitool.builder.git.reference import KEEP_GIT_DIR
 from ocitool.oci.config import ImageConfig, RunConfig
-from ocitool.oci.platform import Platform
+from ocitool.oci.platform import WINDOWS, Platform
 from ocitool_runtime.defaults import DEFAULT_PATH
 
 #: Build arguments that no ARG has to name.
@@ -268,7 +268,7 @@ class _Frontend:
             run = self._inherited(base.run)
             if run.working_dir:
                 run = replace(run, working_dir=absolute(run.working_dir))
-        if "PATH" not in run.environment():
+        if "PATH" not in run.environment() and platform.os != WINDOWS:
             run = run.with_env({"PATH": DEFAULT_PATH})
         scope = Scope(
             given=self._globals.given,
@@ -321,6 +321,11 @@ class _Frontend:
     ) -> None:
         vertex: Step | None
         state.span = instruction.span
+        if state.base is not None and state.is_windows:
+            raise instruction.span.error(
+                "layers on top of a Windows image are not supported",
+                hint="build it on Windows; here it can get what needs no files, as ENV and CMD",
+            )
         if isinstance(instruction, do.Run):
             vertex, created_by = steps.run(
                 state,

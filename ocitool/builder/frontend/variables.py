@@ -61,7 +61,7 @@ def platform_args(target: Platform, build: Platform, stage: str) -> dict[str, st
     """Return the arguments that are there without being given, once an ARG names them."""
     values = {"TARGETSTAGE": stage or "default"}
     for prefix, platform in (("TARGET", target), ("BUILD", build)):
-        values[f"{prefix}PLATFORM"] = str(platform)
+        values[f"{prefix}PLATFORM"] = platform.in_full
         values[f"{prefix}OS"] = platform.os
         values[f"{prefix}ARCH"] = platform.architecture
         values[f"{prefix}VARIANT"] = platform.variant

@@ -47,6 +47,29 @@ def test_spellings(text, normal):
     assert P(normal) == P(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "version", "features", "full"),
+    [
+        ("windows(10.0.17763)/amd64", "10.0.17763", (), "windows(10.0.17763)/amd64"),
+        ("windows(10.0+win32k+a)/arm/v6", "10.0", ("win32k", "a"), "windows(10.0+a+win32k)/arm/v6"),
+        ("windows(+win32k)/amd64", "", ("win32k",), "windows(+win32k)/amd64"),
+        ("macOS(1%2B2%25)/arm64", "1+2%", (), "darwin(1%2B2%25)/arm64"),
+        ("linux()/amd64", "", (), "linux/amd64"),
+    ],
+)
+def test_version_and_features_of_the_system(text, version, features, full):
+    read = P(text)
+    assert (read.os_version, read.os_features, read.in_full) == (version, features, full)
+    assert "(" not in str(read)
+    assert P(full).in_full == full
+
+
+def test_a_system_alone_may_have_a_version():
+    here = this_platform()
+    expected = Platform.of("windows", here.architecture, here.variant, "10.0")
+    assert P("windows(10.0)") == expected
+
+
 def test_one_part_alone_is_completed_from_this_machine():
     here = this_platform()
     assert P("linux") == Platform.of("linux", here.architecture, here.variant)
@@ -57,7 +80,25 @@ def test_one_part_alone_is_completed_from_this_machine():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "/", "linux/", "/amd64", "a/b/c/d", "linux/amd64 ", "l;s/a", "bogus", "v8", "amd64v2"],
+    [
+        "",
+        "/",
+        "linux/",
+        "/amd64",
+        "a/b/c/d",
+        "linux/amd64 ",
+        "l;s/a",
+        "bogus",
+        "v8",
+        "amd64v2",
+        "windows(10.0/amd64",
+        "windows(1)x/amd64",
+        "windows(1+)/amd64",
+        "windows(a b)/amd64",
+        "windows(%zz)/amd64",
+        "amd64(1)",
+        "bogus(1)",
+    ],
 )
 def test_what_is_no_platform(text):
     with pytest.raises(FormatError):
