@@ -29,18 +29,38 @@ class Built:
     config: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     layers: tuple[str, ...] = ()  # digests, where a builder is asked twice
+    digest: str = ""  # of the manifest, likewise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a builder is given, as files and options."""
+
+    dockerfile: Path
+    context: Path
+    words: tuple[str, ...] = ()
+    base: Path | None = None  # the Dockerfile of a base image, which is built before
+    archive: Path | None = None  # the context with the Dockerfile, given on standard input
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Return the Dockerfile and the context as words of a command."""
+        if self.archive is not None:
+            return ("-f", "Dockerfile", "-")
+        return ("-f", str(self.dockerfile), str(self.context))
 
 
 class Failed(Exception):
     """A builder has refused the Dockerfile, or a command in it failed."""
 
 
-def _execute(command: Sequence[str], **env: str) -> str:
+def _execute(command: Sequence[str], *, given: Path | None = None, **env: str) -> str:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_SLOWEST,
-            stdin=subprocess.DEVNULL, env={**os.environ, **env},
-        )  # fmt: skip
+        with (given or Path(os.devnull)).open("rb") as stdin:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_SLOWEST,
+                stdin=stdin, env={**os.environ, "NO_PROXY": "127.0.0.1", **env},
+            )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise Failed(f"took longer than {error.timeout} seconds") from None
     if done.returncode:
@@ -73,24 +93,32 @@ class Ocitool:
         self._words = (*before, *program, "build", "-q", *words)
         self._base = base
 
-    def build(self, dockerfile: Path, context: Path, *more: str) -> Built:
+    def build(self, inputs: Inputs, *more: str) -> Built:
         """Build; the image is read from the layout in the store."""
         tag = "fuzz:1"
-        words = ("-t", tag, "--build-arg", f"BASE={self._base}", *_secret(dockerfile), *more)
-        file = ("-f", str(dockerfile), str(context))
+        given = ("--build-arg", f"BASE={self._base}", *_secret(inputs.dockerfile))
+        base = ("--build-arg", "MADE=made:1") if inputs.base else ()
+        words = ("-t", tag, *given, *base, *inputs.words, *more, *inputs.read)
+        environment = python_environment()
         try:
-            _execute([*self._words, *words, *file], **python_environment())
+            if inputs.base is not None:
+                made = ("-t", "made:1", *given, "-f", str(inputs.base), str(inputs.context))
+                _execute([*self._words, *made], **environment)
+            _execute([*self._words, *words], given=inputs.archive, **environment)
         except Failed as error:
             return Built(error=str(error))
-        layout = self._store / "oci"
-        index = json.loads((layout / "index.json").read_text())
-        digests = [entry["digest"] for entry in index["manifests"] if tag in str(entry)]
-        config, layers = images.layout_image(layout, digests[0])
-        return Built(
-            tree=images.tree(layers),
-            config=images.configuration(config),
-            layers=tuple(config["rootfs"]["diff_ids"]),
-        )
+        return stored(self._store / "oci", tag)
+
+    def output(self, inputs: Inputs, output: str) -> str:
+        """Build with ``-o``; return the error, or nothing."""
+        words = ("--build-arg", f"BASE={self._base}", *_secret(inputs.dockerfile), *inputs.words)
+        base = ("--build-arg", "MADE=made:1") if inputs.base else ()
+        command = [*self._words, *words, *base, "-o", output, *inputs.read]
+        try:
+            _execute(command, given=inputs.archive, **python_environment())
+        except Failed as error:
+            return str(error)
+        return ""
 
     def close(self) -> None:
         """Remove the store."""
@@ -108,17 +136,24 @@ class Docker:
         self._tag = f"fuzz-{os.getpid()}"  # an engine may serve several campaigns
         self._base = base
 
-    def build(self, dockerfile: Path, context: Path, *more: str) -> Built:
+    def build(self, inputs: Inputs) -> Built:
         """Build; the image is read from an archive, and removed."""
-        words = ("build", "-q", "--network", "host", "-t", self._tag, "-f", str(dockerfile))
-        given = ("--build-arg", f"BASE={self._base}", *_secret(dockerfile), *more)
+        words = (self._program, "build", "-q", "--network", "host")
+        given = ("--build-arg", f"BASE={self._base}", *_secret(inputs.dockerfile))
+        made = f"{self._tag}-base"
+        base = ("--build-arg", f"MADE={made}") if inputs.base else ()
+        command = [*words, "-t", self._tag, *given, *base, *inputs.words, *inputs.read]
         try:
-            _execute([self._program, *words, *given, str(context)], DOCKER_BUILDKIT="1")
+            if inputs.base is not None:
+                file = ("-f", str(inputs.base), str(inputs.context))
+                _execute([*words, "-t", made, *given, *file], DOCKER_BUILDKIT="1")
+            _execute(command, given=inputs.archive, DOCKER_BUILDKIT="1")
             _execute([self._program, "save", "-o", str(self._archive), self._tag])
         except Failed as error:
             return Built(error=str(error))
         finally:
-            subprocess.run([self._program, "image", "rm", "-f", self._tag], capture_output=True)
+            tags = (self._tag, *([made] if inputs.base else []))
+            subprocess.run([self._program, "image", "rm", "-f", *tags], capture_output=True)
         with tarfile.open(self._archive) as tar:
             config, layers = _saved(tar)
         return Built(tree=images.tree(layers), config=images.configuration(config))
@@ -139,23 +174,28 @@ class Buildah:
         self._work = work
         self._base = base
 
-    def build(self, dockerfile: Path, context: Path, *more: str) -> Built:
+    def build(self, inputs: Inputs) -> Built:
         """Build in one layer per instruction; the image is read from a directory of skopeo's."""
         words = (
-            "build", "-q", "--layers", "--identity-label=false", "--runtime", "runc",
-            "--tls-verify=false", "--network", "host", "--format", "docker", "-t", "fuzz",
+            *self._program, "build", "-q", "--layers", "--identity-label=false", "--runtime",
+            "runc", "--tls-verify=false", "--network", "host", "--format", "docker",
             "--ulimit", "nofile=1024:1024", "--build-arg", f"BASE={self._base}",
-            *_secret(dockerfile), *more, "-f", str(dockerfile), str(context),
+            *_secret(inputs.dockerfile),
         )  # fmt: skip
         target = self._work / "directory"
         shutil.rmtree(target, ignore_errors=True)
+        base = ("--build-arg", "MADE=localhost/made") if inputs.base else ()
         try:
-            _execute([*self._program, *words])
+            if inputs.base is not None:
+                _execute([*words, "-t", "made", "-f", str(inputs.base), str(inputs.context)])
+            command = [*words, "-t", "fuzz", *base, *inputs.words, *inputs.read]
+            _execute(command, given=inputs.archive)
             _execute([*self._program, "push", "-q", "-D", "fuzz", f"dir:{target}"])
         except Failed as error:
             return Built(error=str(error))
         finally:
-            subprocess.run([*self._program, "rmi", "-f", "fuzz"], capture_output=True)
+            tags = ("fuzz", *(["made"] if inputs.base else []))
+            subprocess.run([*self._program, "rmi", "-f", *tags], capture_output=True)
         config, layers = images.directory_image(target)
         return Built(tree=images.tree(layers), config=images.configuration(config))
 
@@ -164,6 +204,19 @@ class Buildah:
         subprocess.run([*self._program, "rmi", "-a", "-f"], capture_output=True)
         for name in ("buildah", "run", "directory"):
             shutil.rmtree(self._work / name, ignore_errors=True)
+
+
+def stored(layout: Path, tag: str = "") -> Built:
+    """Return the image of a name in a layout, or the only one."""
+    index = json.loads((layout / "index.json").read_text())
+    digests = [entry["digest"] for entry in index["manifests"] if tag in str(entry)]
+    config, layers = images.layout_image(layout, digests[0])
+    return Built(
+        tree=images.tree(layers),
+        config=images.configuration(config),
+        layers=tuple(config["rootfs"]["diff_ids"]),
+        digest=digests[0],
+    )
 
 
 def _saved(tar: tarfile.TarFile) -> tuple[dict[str, Any], list[bytes]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.fixtures.images import packed
-from tests.fuzz.ignores import random_ignore
+from tests.fuzz.ignores import IGNORE_FILES, random_ignores
 
 NAMES: Final = (
     "a", "b", "ab", "a.txt", "b.txt", "lib", "src", "x y", "ü", "-n", ".h", "é", "A",
@@ -39,11 +39,20 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomContext:
-    """What a context holds, and the text of its ignore file."""
+    """What a context holds, and the texts of ignore files by their names."""
 
     entries: tuple[Entry, ...]
-    ignore: str = ""
-    beside: bool = False  # whether the ignore file is the Dockerfile's own
+    ignores: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ignore_name(self) -> str:
+        """Return the ignore file that counts; empty if there is none."""
+        return next((name for name in IGNORE_FILES if name in self.ignores), "")
+
+    @property
+    def ignore(self) -> str:
+        """Return the text of the ignore file that counts."""
+        return self.ignores.get(self.ignore_name, "")
 
     def paths(self, *kinds: str) -> list[str]:
         """Return the paths of the entries of these kinds, but those that are no text."""
@@ -78,10 +87,19 @@ class RandomContext:
             os.chown(path, entry.owner, entry.owner, follow_symlinks=False)
             if entry.kind != "link":
                 path.chmod(entry.mode)
-        if self.ignore and not self.beside:
-            (top / ".dockerignore").write_text(self.ignore)
+        for name, text in self.ignores.items():
+            if name.startswith("."):
+                (top / name).write_text(text)
         for path, mode in reversed(modes):
             path.chmod(mode)
+
+    def lay_out_beside(self, dockerfile: Path) -> None:
+        """Make the ignore files of the Dockerfile itself, and remove those of another case."""
+        for name in (name for name in IGNORE_FILES if not name.startswith(".")):
+            path = dockerfile.with_name(dockerfile.name + name.removeprefix("Dockerfile"))
+            path.unlink(missing_ok=True)
+            if name in self.ignores:
+                path.write_text(self.ignores[name])
 
 
 def random_context(dice: random.Random) -> RandomContext:
@@ -120,8 +138,8 @@ def random_context(dice: random.Random) -> RandomContext:
             )
     if dice.random() < 0.1:
         entries.update(_deep(dice.choice(directories), dice.choice((12, 30))))
-    ignore, beside = random_ignore(dice, list(entries)), dice.random() < 0.2
-    return RandomContext(entries=tuple(entries.values()), ignore=ignore, beside=beside)
+    ignores = random_ignores(dice, list(entries))
+    return RandomContext(entries=tuple(entries.values()), ignores=ignores)
 
 
 def _deep(above: str, levels: int) -> dict[str, Entry]:

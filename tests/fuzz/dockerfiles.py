@@ -8,8 +8,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from tests.fuzz.configuration import RandomConfiguration
 from tests.fuzz.contexts import RandomContext
+from tests.fuzz.heredocs import random_copy, random_run
 from tests.fuzz.mounts import IMAGE, MOUNTED_ON, RandomMounts
+from tests.fuzz.named import RandomNamed
+from tests.fuzz.remotes import FILES, GIT
 
 DESTINATIONS: Final = (
     "/", "/x", "/x/", "x", "./", ".", "/d/e/", "/d/e/f", "d/", "../up/", "/etc/", "/x/../y",
@@ -21,45 +25,90 @@ FIRST: Final = (
 )
 TAKEN: Final = ("/d", "/d/e", "/src", "/src/f", "/src/l", "/src/*", "src/.", "/etc/passwd", "/tmp")
 PATHS: Final = ("/x", "/x/a", "/d", "/d/e", "/d/e/f", "/w", "/a", "/lib", "/src", "/tmp/n", "/y")
-VALUES: Final = (
-    "1", "'a b'", '"a b"', "a\\ b", "$A", "${A}", "${B:-c}", "${A:+d}", "\\$A", "'$A'", '"$A$B"',
-    "ü", '""', "x=y", "a#b", '"a\\"b"', "${A}${B}x", "${none}", "'a'\"b\"c", "\"\\$A\"", "$",
-    "${B:+}",
+#: Links of a stage, to be copied from and through.
+LINKS: Final = (
+    "mkdir -p /src/in /o && ln -s /src /o/abs && ln -s ../src/f /o/rel && ln -s nowhere /o/none && "
+    "ln -s loop /o/loop && ln -s ../../.. /o/up && ln -s abs/in /o/two && ln /o/rel /o/hard && "
+    "echo 2 > /src/in/g && echo 3 > '/o/x y'"
+)
+OF_LINKS: Final = (
+    "/o", "/o/abs", "/o/abs/", "/o/abs/f", "/o/abs/*", "/o/rel", "/o/none", "/o/loop", "/o/up/src",
+    "/o/up/../src/f", "/o/two", "/o/two/g", "/o/*", "/o/[ar]*", "/o/???", "/*/abs", "/o/hard",
 )  # fmt: skip
+_PLATFORMS: Final = (
+    "linux/amd64", "$TARGETPLATFORM", "$BUILDPLATFORM", "${BUILDPLATFORM}", "linux/arm64",
+)  # fmt: skip
+#: Of servers; old builders have no repositories and no checksums.
+_URLS: Final = (f"{FILES}/f.txt", f"{FILES}/empty", f"{FILES}/a.tar.gz", f"{FILES}/a.tar?x=1#y")
+_REPOSITORIES: Final = tuple(
+    f"{GIT}/r.git{rest}"
+    for rest in ("", "#v1", "#main:sub", "#team/side", "?branch=main&subdir=sub", "?tag=v1")
+)
 
 
 #: Between two commands of a RUN.
-COMMENTED: Final = " && \\\n  # a comment\n  "
+COMMENTED: Final = tuple(f" && {escape}\n  # a comment\n  " for escape in "\\`")
 _SPECIAL: Final = set(" []*'\"$\\\n")
+_BASED: Final = re.compile(r"^(FROM (?:--\S+ )?)(BASE|MADE)\b")
+_MADE: Final = re.compile(r"FROM (--\S+ )?MADE\b")
+#: Flags that are refused unless they are allowed.
+_REFUSED: Final = ("", " --security=insecure", " --security=sandbox", " --device=fuzz.com/x=one")
 _HEREDOC: Final = re.compile(r"\A(RUN.* )<<'?(\w+)'?\n(.*)\n\2\Z", re.DOTALL)
 
 
 class RandomDockerfile:
-    """Lines of instructions, so that one can be left out; `text` is the whole file."""
+    """Lines of instructions, so that one can be left out, and what they need beside them."""
 
     def __init__(self, dice: random.Random, context: RandomContext) -> None:
         self._dice = dice
         self._context = context
-        self._new = dice.random() < 0.15  # with what old builders do not know
+        self._new = dice.random() < 0.2  # with what old builders do not know
+        self.escape = "`" if dice.random() < 0.1 else "\\"
+        self._config = RandomConfiguration(dice, self._new, self.escape)
+        self.named = RandomNamed(dice, context, some=dice.random() < 0.12)
         self._stages = 0
-        self.lines: list[str] = []
+        self.base = self._base_image() if dice.random() < 0.1 else ()
+        self.lines = self._config.globals()
         for number in range(dice.choice((1, 1, 1, 2, 2, 3))):
             self._stage(number)
         self.target = f"s{dice.randrange(self._stages + 1)}" if dice.random() < 0.15 else ""
-        given = ("A=given", "B=", "C=a b", "U=9", "T=/points/t", "D=$A", "http_proxy=http://p:1")
-        self.arguments = tuple(dice.sample(given, dice.choice((0, 0, 0, 1, 2))))
+        self.arguments = self._config.arguments()
+
+    def _base_image(self) -> tuple[str, ...]:
+        """A Dockerfile of a base image with triggers, which `FROM MADE` names."""
+        dice = self._dice
+        makers = (
+            self._copy, self._add, self._run, self._config.workdir, self._config.user,
+            self._config.variable, self._config.other,
+        )  # fmt: skip
+        lines = [self._config.variable() for _ in range(dice.choice((0, 1)))]
+        triggers = (dice.choice(makers)() for _ in range(dice.randint(1, 3)))
+        lines += [_triggered(line) for line in triggers]
+        return ("FROM BASE", f"RUN {FIRST}", *lines)
+
+    def _from(self, number: int) -> str:
+        dice = self._dice
+        base = "BASE" if number == 0 or dice.random() < 0.5 else f"s{dice.randrange(number)}"
+        if base == "BASE" and self.base and dice.random() < 0.7:
+            base = "MADE"
+        if base == "BASE" and self.named.images and dice.random() < 0.4:
+            base = dice.choice(self.named.images)
+        platform = f"--platform={dice.choice(_PLATFORMS)} " if dice.random() < 0.06 else ""
+        base = "scratch" if dice.random() < 0.05 else base
+        return f"FROM {platform}{base} AS s{number}"
 
     def _stage(self, number: int) -> None:
         dice = self._dice
-        base = "BASE" if number == 0 or dice.random() < 0.5 else f"s{dice.randrange(number)}"
-        base = "scratch" if dice.random() < 0.05 else base
-        self.lines.append(f"FROM {base} AS s{number}")
-        if dice.random() < 0.6 and base != "scratch":
+        self.lines.append(self._from(number))
+        if dice.random() < 0.6 and "scratch" not in self.lines[-1]:
             self.lines.append(f"RUN {FIRST}")
+            if dice.random() < 0.3:
+                self.lines.append(f"RUN {LINKS}")
         self._stages = number
+        config = self._config
         kinds: list[tuple[int, Callable[[], str]]] = [
-            (8, self._copy), (2, self._add), (9, self._run), (2, self._workdir), (1, self._user),
-            (3, self._variable), (2, self._config), (1, self._copy_all), (1, self._onbuild),
+            (8, self._copy), (2, self._add), (9, self._run), (2, config.workdir), (1, config.user),
+            (3, config.variable), (3, config.other), (1, self._copy_all), (1, self._onbuild),
         ]  # fmt: skip
         weights = [weight for weight, _ in kinds]
         for _ in range(dice.randint(1, 8)):
@@ -71,15 +120,22 @@ class RandomDockerfile:
     def _copy(self) -> str:
         dice = self._dice
         if self._stages and dice.random() < 0.35:
-            sources = [dice.choice((*TAKEN, *PATHS)) for _ in range(dice.choice((1, 1, 2)))]
+            taken = OF_LINKS if dice.random() < 0.3 else (*TAKEN, *PATHS)
+            sources = [dice.choice(taken) for _ in range(dice.choice((1, 1, 2)))]
             return self._files(f"COPY --from=s{dice.randrange(self._stages)}", sources)
         if dice.random() < 0.05:
             return self._files(f"COPY --from={IMAGE}", ["/etc/passwd", "/var/spool"])
+        if self.named.values and dice.random() < 0.4:
+            name, sources = self.named.copied()
+            return self._files(f"COPY --from={name}", sources)
         if self._new and dice.random() < 0.2:
-            return f"COPY <<a <<'b' {dice.choice(('/x/', '/d/e/', 'w/'))}\nx $A\na\n$A\nb"
+            return random_copy(dice)
         return self._files("COPY", self._sources("file", "directory", "link", "hardlink"))
 
     def _add(self) -> str:
+        if self._dice.random() < 0.1:
+            urls = (*_URLS, *_REPOSITORIES) if self._new else _URLS
+            return self._files("ADD", [self._dice.choice(urls)])
         return self._files("ADD", self._sources("archive", "file", "directory"))
 
     def _sources(self, *kinds: str) -> list[str]:
@@ -88,7 +144,8 @@ class RandomDockerfile:
         return [self._source(dice.choice(paths)) for _ in range(dice.choice((1, 1, 1, 2, 3)))]
 
     def _source(self, path: str) -> str:
-        form = self._dice.choice(("", "", "", "", "/", "./", "slash", "star", "all", "up"))
+        forms = ("", "", "", "", "/", "./", "slash", "star", "all", "up", "wild")
+        form = self._dice.choice(forms)
         if form == "slash":
             return f"{path}/."
         if form == "star":
@@ -98,11 +155,15 @@ class RandomDockerfile:
             return self._dice.choice((".", "*", "./*", "*/*"))
         if form == "up":
             return f"../{path}"
+        if form == "wild":
+            return wild(self._dice, path)
         return f"{form}{path}"
 
     def _files(self, words: str, sources: list[str]) -> str:
         dice = self._dice
         dest = dice.choice(DESTINATIONS)
+        if dice.random() < 0.05:
+            dest = f"/x/{self._config.name()}"
         if len(sources) > 1 and not dest.endswith("/"):
             dest += "/"
         flags = ""
@@ -117,7 +178,8 @@ class RandomDockerfile:
             flags += self._new_flags(words)
         parts = [*sources, dest]
         if any(set(part) & _SPECIAL for part in sources) or dice.random() < 0.2:
-            return f"{words}{flags} {json.dumps([*map(_escaped, sources), dest])}"
+            written = [_escaped(source, self.escape) for source in sources]
+            return f"{words}{flags} {json.dumps([*written, dest])}"
         return f"{words}{flags} {' '.join(parts)}"
 
     def _new_flags(self, words: str) -> str:
@@ -125,7 +187,10 @@ class RandomDockerfile:
         if dice.random() < 0.4:
             flags += " --link"
         if dice.random() < 0.3:
-            patterns = ("*.txt", "**/a", "lib", "*", "!a", "x/**", "e/f", "**/[a-b]*")
+            patterns = (
+                "*.txt", "**/a", "lib", "*", "!a", "x/**", "e/f", "**/[a-b]*", "/a", "a/../b",
+                "**", "!**/b", "?", "a/", "**/.h",
+            )  # fmt: skip
             flags += "".join(f" --exclude={dice.choice(patterns)}" for _ in range(2))
         if words.startswith("COPY") and dice.random() < 0.3:
             flags += " --parents"
@@ -136,9 +201,12 @@ class RandomDockerfile:
 
     def _onbuild(self) -> str:
         """A trigger, which a stage on this one executes."""
-        make = self._dice.choice((self._copy, self._add, self._run, self._workdir, self._variable))
+        config = self._config
+        make = self._dice.choice(
+            (self._copy, self._add, self._run, config.workdir, config.variable, config.other)
+        )
         line = make()
-        return line if "\n" in line or "--from=s" in line else f"ONBUILD {line}"
+        return line if "\n" in line or "--from=s" in line else _triggered(line)
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -147,10 +215,15 @@ class RandomDockerfile:
         commands = [self._command() for _ in range(dice.randint(1, 4))]
         flags = ""
         if dice.random() < 0.5:
-            mounts = RandomMounts(dice, self._context, self._stages, self._new)
+            mounts = RandomMounts(
+                dice, self._context, self._stages, new=self._new, named=list(self.named.values)
+            )
             flags, commands = f" {mounts.flags}", [*mounts.commands, *commands]
         if self._new:
             flags += dice.choice(("", "", " --network=none", " --network=default"))
+            flags += dice.choices(_REFUSED, (50, 1, 1, 1))[0]
+            if dice.random() < 0.15:
+                return f"RUN{flags} {random_run(dice)}"
         text = " && ".join(commands)
         if dice.random() < 0.15:
             return f"RUN{flags} {json.dumps(['/bin/sh', '-c', text])}"
@@ -158,7 +231,7 @@ class RandomDockerfile:
             end, lines = dice.choice(("EOF", "'E'")), "\n".join(commands)
             return f"RUN{flags} <<{end}\n{lines}\n{end.strip(chr(39))}"
         if dice.random() < 0.1:
-            return f"RUN{flags} " + COMMENTED.join(commands)
+            return f"RUN{flags} " + COMMENTED[self.escape == "`"].join(commands)
         return f"RUN{flags} {text}"
 
     def _command(self) -> str:
@@ -179,56 +252,58 @@ class RandomDockerfile:
             "pwd > /pwd", "id -u > /tmp/id || true",
         ))  # fmt: skip
 
-    # -- configuration ----------------------------------------------------------------------
 
-    def _workdir(self) -> str:
-        return f"WORKDIR {self._dice.choice(('/w', 'w', '/w/v', '../r', '/x', '$A/z', '.', '/'))}"
-
-    def _user(self) -> str:
-        return "USER " + self._dice.choice((
-            "root", "0", "0:0", "root:root", "daemon", "3", "5:6", "daemon:9", "$U", "${U:-root}",
-        ))  # fmt: skip
-
-    def _variable(self) -> str:
-        dice = self._dice
-        pairs = " ".join(
-            f"{dice.choice('ABCD')}={dice.choice(VALUES)}" for _ in range(dice.randint(1, 3))
-        )
-        word = dice.choice(("ENV", "ENV", "LABEL", "ARG"))
-        return (
-            f"ARG {pairs.split('=')[0]}={dice.choice(VALUES)}"
-            if word == "ARG"
-            else f"{word} {pairs}"
-        )
-
-    def _config(self) -> str:
-        return self._dice.choice((
-            "EXPOSE 80", "EXPOSE 53/udp 8000-8002", "VOLUME /v", 'VOLUME ["/v", "/x y"]',
-            "CMD echo a", 'CMD ["a", "b"]', 'ENTRYPOINT ["e"]', "ENTRYPOINT e f", "STOPSIGNAL 9",
-            "STOPSIGNAL SIGTERM", 'SHELL ["/bin/sh", "-ec"]', "HEALTHCHECK NONE",
-            "HEALTHCHECK --interval=5s CMD true", "ONBUILD RUN true", "EXPOSE $A", "# a comment",
-            "LABEL a=b \\\n  c=d", "ENV E f g", 'SHELL ["/bin/sh", "-euc"]', "CMD []",
-            "VOLUME /v$A", "STOPSIGNAL ${S:-SIGINT}", "LABEL $A=$B 'x y'=\"$C\"", "env d=e",
-            "HEALTHCHECK --retries=2 CMD [\"a\", \"$A\"]", "MAINTAINER a $A", "ARG U=7 T=/points",
-            "ARG A", "ENTRYPOINT []",
-        ))  # fmt: skip
+def wild(dice: random.Random, path: str) -> str:
+    """Return a pattern that *path* matches, and perhaps others."""
+    parts = path.split("/")
+    at = dice.randrange(len(parts))
+    name = parts[at]
+    if not name.isalnum():
+        return "/".join(["*"] * len(parts))
+    forms = (
+        f"[{name[0]}]{name[1:]}",
+        "?" * len(name),
+        f"[!-{name[0]}]*",
+        f"[^{name[0]}]*",
+        f"*{name[-1]}",
+    )
+    parts[at] = dice.choice(forms)
+    return "/".join(parts)
 
 
-def _escaped(source: str) -> str:
+def _triggered(line: str) -> str:
+    """Return *line* as a trigger, if it can be one."""
+    no = line.startswith(("#", "ONBUILD", "MAINTAINER", "env"))
+    return line if no or "\n" in line else f"ONBUILD {line}"
+
+
+def _escaped(source: str, escape: str) -> str:
     """Return *source* as it is written in JSON so that its name is meant, and no pattern.
 
-    A backslash escapes for the lexer; where there is a wildcard, another one for the pattern.
+    The escape character escapes for the lexer; where there is a wildcard, a backslash for the
+    pattern.
     """
     if source in ("*", "./*", "*/*") or source.endswith("*"):
         return source
     wild = set(source) & set("[*?")
-    escapes = {"[": "[[]", "*": "[*]", "?": "[?]", "\\": "\\" * (4 if wild else 2)}
-    return "".join(escapes.get(each, f"\\{each}" if each in "$'\"" else each) for each in source)
+    backslash = "\\" * (2 if wild else 1) * (2 if escape == "\\" else 1)
+    escapes = {"[": "[[]", "*": "[*]", "?": "[?]", "\\": backslash}
+    return "".join(
+        escapes.get(each, f"{escape}{each}" if each in "$'\"" else each) for each in source
+    )
 
 
-def text_of(lines: Sequence[str]) -> str:
+def text_of(lines: Sequence[str], escape: str = "\\") -> str:
     """Return the Dockerfile of these instructions."""
-    return "ARG BASE=busybox\n" + "".join(f"{_based(line)}\n" for line in lines)
+    based = [_based(line) for line in lines]
+    return "".join(f"{line}\n" for line in (*head_of(lines, escape), *based))
+
+
+def head_of(lines: Sequence[str], escape: str) -> list[str]:
+    """Return what stands before *lines* in the Dockerfile."""
+    made = any(_MADE.match(line) for line in lines)
+    directive = [f"# escape={escape}"] if escape != "\\" else []
+    return [*directive, "ARG BASE=busybox", *(["ARG MADE"] if made else [])]
 
 
 def without_heredocs(lines: Sequence[str]) -> list[str]:
@@ -237,4 +312,4 @@ def without_heredocs(lines: Sequence[str]) -> list[str]:
 
 
 def _based(line: str) -> str:
-    return line.replace("FROM BASE", "FROM $BASE", 1)
+    return _BASED.sub(r"\1$\2", line)

@@ -8,6 +8,8 @@ from typing import Final
 
 from tests.fuzz.cases import Case
 from tests.fuzz.contexts import NOT_TEXT, RandomContext
+from tests.fuzz.named import DIRECTORY, IMAGE, LAYOUT
+from tests.fuzz.remotes import FILES, GIT
 
 #: Name, and what is looked for in the Dockerfile.
 _OF_DOCKERFILES: Final = {
@@ -55,6 +57,32 @@ _OF_DOCKERFILES: Final = {
     "several stages": r"AS s1",
     "FROM a stage": r"FROM s\d",
     "FROM scratch": r"FROM scratch",
+    "FROM a base image of the case": r"FROM (--\S+ )?MADE",
+    "FROM a named context": r"FROM (nc|other)\b",
+    "FROM --platform": r"FROM --platform",
+    "ARG of all stages": r"\AARG",
+    "ARG of the platform": r"ARG (TARGET|BUILD)",
+    "COPY --from a named context": r"--from=(nc|other)\b",
+    "COPY --from: links": r"--from=s\d[^\n]*/o/",
+    "COPY: class of characters": r"(COPY|ADD)[^\n]*\[[!^]?-?\w\]",
+    "COPY: heredoc that is not expanded": r"COPY [^\n]*<<-?['\"]",
+    "COPY: heredoc with tabs": r"COPY [^\n]*<<-",
+    "ADD of a URL": r"ADD[^\n]*@FILES@",
+    "ADD of a repository": r"ADD[^\n]*@GIT@",
+    "mount: ssh": r"type=ssh",
+    "mount: named context": r"--mount=\S*from=(nc|other)\b",
+    "RUN: heredoc of a program": r"RUN[^\n]*<<[^\n]*\n#!",
+    "RUN: several heredocs": r"RUN[^\n]*<<[^\n]*<<",
+    "RUN --security, --device": r"RUN[^\n]* --(security|device)",
+    "HEALTHCHECK": r"HEALTHCHECK",
+    "STOPSIGNAL": r"STOPSIGNAL",
+    "EXPOSE": r"EXPOSE",
+    "LABEL": r"LABEL",
+    "variable: default, alternative": r"\$\{\w+:[-+]",
+    "variable: trimmed": r"\$\{\w+[#%]",
+    "variable: replaced": r"\$\{\w+/",
+    "variable: required": r"\$\{\w+:?\?",
+    "variable: nested": r"\$\{\w+[^}]*\$\{",
 }
 _OF_CONTEXTS: Final[dict[str, Callable[[RandomContext], bool]]] = {
     "link": lambda context: bool(context.paths("link")),
@@ -73,13 +101,28 @@ _OF_CONTEXTS: Final[dict[str, Callable[[RandomContext], bool]]] = {
     "name that is no text": lambda context: NOT_TEXT in _names(context),
     "long name": lambda context: max(map(len, _names(context).split("/"))) > 100,
     "ten levels": lambda context: any(entry.path.count("/") > 10 for entry in context.entries),
-    "ignore file": lambda context: bool(context.ignore) and not context.beside,
-    "ignore file of the Dockerfile": lambda context: bool(context.ignore) and context.beside,
+    "ignore file": lambda context: context.ignore_name == ".dockerignore",
+    "ignore file: .containerignore": lambda context: context.ignore_name == ".containerignore",
+    "ignore file of the Dockerfile": lambda context: context.ignore_name.startswith("Dockerfile"),
+    "several ignore files": lambda context: len(context.ignores) > 1,
     "exception": lambda context: "!" in context.ignore,
 }
-_OPTIONS: Final = ("--target", "--build-arg")
+_OF_CASES: Final[dict[str, Callable[[Case], bool]]] = {
+    "--target": lambda case: bool(case.target),
+    "--build-arg": lambda case: bool(case.arguments),
+    "--build-arg of all stages": lambda case: "G=given" in case.arguments,
+    "--build-context: directory": lambda case: DIRECTORY in case.named.values(),
+    "--build-context: image": lambda case: IMAGE in case.named.values(),
+    "--build-context: layout": lambda case: LAYOUT in case.named.values(),
+    "--build-context: URL": lambda case: FILES in str(case.named.values()),
+    "--build-context: git": lambda case: GIT in str(case.named.values()),
+    "--build-context: stage": lambda case: "s0" in case.named,
+    "# escape": lambda case: case.escape != "\\",
+    "context: tar": lambda case: case.tar,
+    "ONBUILD of a base image": lambda case: "ONBUILD" in str(case.base),
+}
 #: All that are looked for.
-FEATURES: Final = (*_OF_DOCKERFILES, *(f"context: {name}" for name in _OF_CONTEXTS), *_OPTIONS)
+FEATURES: Final = (*_OF_DOCKERFILES, *(f"context: {name}" for name in _OF_CONTEXTS), *_OF_CASES)
 
 
 def features(case: Case) -> Iterator[str]:
@@ -91,7 +134,7 @@ def features(case: Case) -> Iterator[str]:
     for name, has in _OF_CONTEXTS.items():
         if has(case.context):
             yield f"context: {name}"
-    yield from (option for option in _OPTIONS if option in " ".join(case.words))
+    yield from (name for name, has in _OF_CASES.items() if has(case))
 
 
 def _names(context: RandomContext) -> str:

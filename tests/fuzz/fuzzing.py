@@ -7,17 +7,20 @@ import pwd
 import random
 import re
 import shutil
+import subprocess
+import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.fuzz.builders import Buildah, Built, Docker, Ocitool, differences
+from tests.fuzz.builders import Buildah, Built, Docker, Inputs, Ocitool, differences
 from tests.fuzz.cases import Case, random_case, smallest_case
-from tests.fuzz.dockerfiles import text_of, without_heredocs
+from tests.fuzz.dockerfiles import FIRST, head_of, text_of, without_heredocs
 from tests.fuzz.features import features
 from tests.fuzz.known import known, not_asked
 from tests.fuzz.mounts import IMAGE, SALT
+from tests.fuzz.remotes import Remotes
 
 #: How many of the cases get no error, as far as possible; the others compare errors.
 _REPAIRED = 0.75
@@ -37,6 +40,8 @@ class Fuzzing:
         isolation: str = "namespaces",
         user: str = "",
     ) -> None:
+        self._work = work
+        self.remotes = Remotes(work)
         self.context = work / "files" / "0"
         self.dockerfile = work / "files" / "Dockerfile"
         self.base = base
@@ -55,6 +60,7 @@ class Fuzzing:
 
     def close(self) -> None:
         """Remove what the builders keep."""
+        self.remotes.close()
         for builder in (self.ours, *self.peers, self.anew, *self.others.values()):
             builder.close()
 
@@ -86,7 +92,7 @@ class Fuzzing:
 
     def _without_errors(self, case: Case) -> Case:
         """Leave out each instruction that ocitool refuses."""
-        while at := _failed(self._ours(case).error, case.lines):
+        while at := _failed(self._ours(case).error, case):
             case = replace(case, lines=(*case.lines[:at], *case.lines[at + 1 :]))
         return case
 
@@ -98,15 +104,61 @@ class Fuzzing:
         self.context = self.context.with_name(str(self.salt))
         self.context.mkdir(parents=True)
         case.context.lay_out(self.context)
-        if case.context.beside:
-            Path(f"{self.dockerfile}.dockerignore").write_text(case.context.ignore)
-        self._write(case.lines)
-        return self.ours.build(self.dockerfile, self.context, *case.words)
+        case.context.lay_out_beside(self.dockerfile)
+        if case.files is not None:
+            self.named.mkdir()
+            case.files.lay_out(self.named)
+        return self.ours.build(self._inputs(case, case.lines))
 
-    def _write(self, lines: tuple[str, ...] | list[str]) -> None:
-        salt = f"{os.getpid()}x{self.salt}"
-        text = text_of(lines).replace(SALT, salt).replace(IMAGE, self.base)
-        self.dockerfile.write_text(text)
+    @property
+    def named(self) -> Path:
+        """The directory that is a named context."""
+        return self.context.with_name("named")
+
+    def _inputs(self, case: Case, lines: Sequence[str]) -> Inputs:
+        """Write the Dockerfile of *lines*, and return what a builder is given."""
+        self.dockerfile.write_text(self._text(text_of(lines, case.escape)))
+        words = tuple(map(self._text, case.words))
+        if "type=ssh" in str((case.lines, case.base)):
+            words = (f"--ssh=default={self._key()}", *words)
+        base = archive = None
+        if case.base and any("MADE" in line for line in case.lines):
+            base = self.dockerfile.with_name("base")
+            base.write_text(self._text(text_of(case.base)))
+        if case.tar:
+            archive = self.dockerfile.with_name("context.tar")
+            _pack(self.context, self.dockerfile, archive)
+        return Inputs(
+            dockerfile=self.dockerfile, context=self.context, words=words, base=base,
+            archive=archive,
+        )  # fmt: skip
+
+    def _text(self, text: str) -> str:
+        """Return *text* with what only this campaign knows."""
+        text = text.replace(SALT, f"{os.getpid()}x{self.salt}").replace(IMAGE, self.base)
+        text = text.replace("@NAMED@", str(self.named))
+        if "@LAYOUT@" in text:
+            text = text.replace("@LAYOUT@", str(self._layout()))
+        return self.remotes.addressed(text)
+
+    def _key(self) -> Path:
+        """Return a private key for SSH agents."""
+        key = self._work / "key"
+        if not key.exists():
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
+            subprocess.run(command, check=True)
+        return key
+
+    def _layout(self) -> Path:
+        """Return a layout with an image that named contexts are."""
+        layout = self._work / "layout"
+        if not layout.exists():
+            file = self._work / "layout.dockerfile"
+            file.write_text(text_of(["FROM BASE", f"RUN {FIRST}"]))
+            inputs = Inputs(dockerfile=file, context=self.context)
+            error = self.ours.output(inputs, f"type=oci,tar=false,dest={layout}")
+            assert not error, error
+        return layout
 
     def _faults(self, case: Case, who: str = "") -> Iterator[tuple[str, str]]:
         """Yield who differs, and how; of all, or of *who* alone."""
@@ -116,23 +168,24 @@ class Fuzzing:
         for path in ours.tree:
             if re.search(r"(^|/)points(/|$)", path):
                 yield "ours", f"a mount point is in the image: {path}"
-        self._write(without_heredocs(case.lines))
+        inputs = self._inputs(case, without_heredocs(case.lines))
         for peer in self.peers:
             if who in ("", peer.name):
-                for line in self._unlike(peer, case, ours):
+                for line in self._unlike(peer, case, inputs, ours):
                     yield peer.name, line
-        self._write(case.lines)
         if who in ("", "again", *self.others) and not ours.error:
-            for name, line in self._again(case, ours):
+            for name, line in self._again(case, self._inputs(case, case.lines), ours):
                 if who in ("", name):
                     yield name, line
 
-    def _unlike(self, peer: Docker | Buildah, case: Case, ours: Built) -> Iterator[str]:
+    def _unlike(
+        self, peer: Docker | Buildah, case: Case, inputs: Inputs, ours: Built
+    ) -> Iterator[str]:
         """Yield each difference from a peer that is not known."""
         if reason := not_asked(peer.name, case):
             self.counts[f"{peer.name}: not asked: {reason}"] += 1
             return
-        theirs = peer.build(self.dockerfile, self.context, *case.words)
+        theirs = peer.build(inputs)
         self.counts[f"{peer.name}: {_kind(ours, theirs)}"] += 1
         for line in differences(ours, theirs):
             if reason := known(peer.name, line, case):
@@ -140,16 +193,18 @@ class Fuzzing:
             else:
                 yield line
 
-    def _again(self, case: Case, ours: Built) -> Iterator[tuple[str, str]]:
+    def _again(self, case: Case, inputs: Inputs, ours: Built) -> Iterator[tuple[str, str]]:
         for path in (self.context, *self.context.rglob("*")):
             os.utime(path, (10**9, 10**9), follow_symlinks=False)
-        if self.ours.build(self.dockerfile, self.context, *case.words).layers != ours.layers:
+        if case.tar:  # where times are of the archive's own
+            inputs = self._inputs(case, case.lines)
+        if self.ours.build(inputs).layers != ours.layers:
             yield "again", "with other times of files there are other layers"
         if self.user is not None:
             _give(self.context.parent, self.user.pw_uid)
-        anew = self.anew.build(self.dockerfile, self.context, *case.words)
+        anew = self.anew.build(inputs)
         for name, builder in self.others.items():
-            other = builder.build(self.dockerfile, self.context, *case.words)
+            other = builder.build(inputs)
             refused = "isolation" in other.error  # by name, with what to use
             self.counts[f"{name}: {'refused by name' if refused else _kind(anew, other)}"] += 1
             if other != anew and not refused:
@@ -187,11 +242,19 @@ def _difference(fault: tuple[str, str]) -> str:
     return f"{who}: {what}{ours[:2] if what.startswith('error') else ''}"
 
 
-def _failed(error: str, lines: tuple[str, ...]) -> int:
+def _pack(context: Path, dockerfile: Path, archive: Path) -> None:
+    """Write a tar of the context, with the Dockerfile in it."""
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(context.iterdir()):
+            tar.add(path, path.name)
+        tar.add(dockerfile, "Dockerfile")
+
+
+def _failed(error: str, case: Case) -> int:
     """Return which instruction an error names, counted from 0; 0 for none that can be left out."""
     found = re.search(r"Dockerfile:(\d+): ", error)
-    rest = int(found[1]) - 2 if found else 0  # behind the first ARG
-    for at, line in enumerate(lines):
+    rest = int(found[1]) - 1 - len(head_of(case.lines, case.escape)) if found else 0
+    for at, line in enumerate(case.lines):
         if rest <= line.count("\n"):
             return 0 if line.startswith("FROM") else at
         rest -= line.count("\n") + 1

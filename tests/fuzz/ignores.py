@@ -11,11 +11,24 @@ _FORMS: Final = (
 )  # fmt: skip
 
 
-def random_ignore(dice: random.Random, paths: list[str]) -> str:
-    """Return the text of an ignore file; half of the contexts have none."""
+#: The first of them that is there counts, alone.
+IGNORE_FILES: Final = (
+    "Dockerfile.dockerignore", "Dockerfile.containerignore", ".containerignore", ".dockerignore",
+)  # fmt: skip
+
+
+def random_ignores(dice: random.Random, paths: list[str]) -> dict[str, str]:
+    """Return texts of ignore files by their names; half of the contexts have none."""
     paths = [path for path in paths if path.isprintable()]
     if dice.random() < 0.5 or not paths:
-        return ""
+        return {}
+    names = [dice.choice((".dockerignore", ".dockerignore", "Dockerfile.dockerignore"))]
+    if dice.random() < 0.2:
+        names = dice.sample(IGNORE_FILES, 2)
+    return {name: _text(dice, paths) for name in names}
+
+
+def _text(dice: random.Random, paths: list[str]) -> str:
     return "".join(f"{_line(dice, paths)}\n" for _ in range(dice.randint(1, 5)))
 
 

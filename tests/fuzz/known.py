@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from tests.fuzz.cases import Case
 from tests.fuzz.contexts import NOT_TEXT
+from tests.fuzz.dockerfiles import without_heredocs
+from tests.fuzz.named import IMAGE
 
 #: Peer, pattern of the line that says a difference, and why ours stays.
 _POINTS: Final = r"(.*/)?(points|kept|run)(/.*)?"
@@ -23,12 +26,14 @@ _KNOWN: Final = (
     ("docker|buildah", rf"tree: {_MEMBERS}: .*, theirs '{_OWNED}", "owners of archives"),
     ("buildah", r"config: Env\.PATH: .* theirs None", "adds no PATH to an image without one"),
     ("buildah", r"config: WorkingDir: ours '/', theirs None", "leaves the default out"),
+    ("docker|buildah", r"config: WorkingDir: ours '(.*)', theirs '\1/'", "keeps a last slash"),
     ("buildah", r"tree: .*: ours '5 755 \d+:\d+', theirs (None|'5 \d+ \d+:\d+')", "late WORKDIR"),
     ("buildah", r"tree: (v|x y): ours None, theirs '5 755 0:0'", "makes the directory of a VOLUME"),
     ("buildah", r"tree: (v|x y)/.*, theirs None", "forgets what RUN writes into a VOLUME"),
-    ("buildah", r"config: ExposedPorts: .*8000-8002/tcp", "leaves ranges of ports as written"),
+    ("buildah", r"config: ExposedPorts: .*(8000-8002/tcp|TCP)", "leaves ports as written"),
     ("docker", r"error: ours ''.*too many symlinks", "takes a link of the context before"),
     ("docker", r"tree: .*: ours '6 \d+ \d+:\d+', theirs None", "copies no FIFOs"),
+    ("docker", r"error: ours .*non-directory.*has a fifo.*theirs ''", "copies no FIFOs"),
     ("buildah", r"error: ours '.*: not found.*RUN --mount.*theirs ''", "makes no mount of nothing"),
     ("docker", r"error: ours ''.*points.*not a directory", "a mount point of an earlier RUN"),
     (
@@ -68,6 +73,10 @@ _NEW: Final = (
     ("docker|buildah", r"^(ONBUILD )?(COPY|ADD).* --exclude", "--exclude"),
     ("docker|buildah", r"^COPY <<", "heredocs"),
     ("docker|buildah", r"--network=", "RUN --network"),
+    ("docker|buildah", r"--security=|--device=", "RUN --security and --device"),
+    ("docker|buildah", r"@GIT@", "repositories"),
+    ("docker|buildah", r"\$\{\w+([-+?#%/]|:\?)", "substitutions"),
+    ("docker|buildah", r"^RUN [^\n]*<<", "heredocs"),
     ("docker|buildah", r"--mount=\S*(,size=|,env=)", "mounts with size or env"),
     ("docker", r"--mount=\S*\$", "variables in mounts"),
     ("buildah", r"type=secret\S*,required", "secrets that are required: it crashes"),
@@ -76,11 +85,36 @@ _NEW: Final = (
 )
 
 
+_NEW_CASES: Final[tuple[tuple[str, Callable[[Case], bool], str], ...]] = (
+    ("docker", lambda case: bool(case.named), "named contexts"),
+    (
+        "buildah",
+        lambda case: any("://" in each and each != IMAGE for each in case.named.values()),
+        "named contexts of layouts, URLs and repositories",
+    ),
+    ("buildah", lambda case: case.escape != "\\", "# escape in words"),
+    ("docker", lambda case: "containerignore" in case.context.ignore_name, ".containerignore"),
+    (
+        "docker|buildah",
+        lambda case: case.tar and bool(case.context.ignores),
+        "ignore files in archives",
+    ),
+    (
+        "docker|buildah",
+        lambda case: case.tar and without_heredocs(case.lines) != [*case.lines],
+        "heredocs in a Dockerfile that is copied",
+    ),
+)
+
+
 def not_asked(peer: str, case: Case) -> str:
     """Return what in the case *peer* does not know; empty if it knows all."""
-    text = "\n".join(case.lines)
+    text = "\n".join((*case.base, *without_heredocs(case.lines)))
     for names, pattern, reason in _NEW:
         if peer in names.split("|") and re.search(pattern, text, re.MULTILINE):
+            return reason
+    for names, has, reason in _NEW_CASES:
+        if peer in names.split("|") and has(case):
             return reason
     if any(NOT_TEXT in entry.path for entry in case.context.entries):
         return "names that are no text"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from tests.fuzz.contexts import RandomContext
@@ -30,11 +31,20 @@ _PLAIN: Final = re.compile(r"[\w./~\[\]-]+", re.ASCII)  # needs no quotes; docke
 class RandomMounts:
     """The mounts of one RUN: flags, and commands that look at what is mounted."""
 
-    def __init__(self, dice: random.Random, context: RandomContext, stage: int, new: bool) -> None:
+    def __init__(
+        self,
+        dice: random.Random,
+        context: RandomContext,
+        stage: int,
+        *,
+        new: bool,
+        named: Sequence[str] = (),
+    ) -> None:
         self._dice = dice
         self._context = context
         self._stage = stage  # mounts are from earlier ones
         self._new = new  # with what old builders do not know
+        self._named = named  # contexts
         targets = dice.sample(_TARGETS, dice.choice((1, 1, 1, 2, 3)))
         mounts = [self._mount(number, target) for number, target in enumerate(targets)]
         self.flags = " ".join(f"--mount={flag}" for flag, _ in mounts)
@@ -42,8 +52,8 @@ class RandomMounts:
 
     def _mount(self, number: int, target: str) -> tuple[str, str]:
         make = self._dice.choices(
-            (self._of_context, self._of_stage, self._cache, self._tmpfs, self._secret),
-            (5, 4, 5, 2, 2),
+            (self._of_context, self._of_stage, self._cache, self._tmpfs, self._secret, self._ssh),
+            (5, 4, 5, 2, 2, 1),
         )[0]
         return make(target, f"/seen{number}")
 
@@ -58,6 +68,9 @@ class RandomMounts:
 
     def _of_stage(self, target: str, seen: str) -> tuple[str, str]:
         dice = self._dice
+        if self._named and dice.random() < 0.6:
+            flag = f"from={dice.choice(self._named)},source=/,target={target}{self._written()}"
+            return flag, _copied(target, seen, "-a")
         from_ = f"s{dice.randrange(self._stage)}" if self._stage else IMAGE
         sources = _OF_STAGES if self._stage else ("/etc", "/etc/passwd", "/var/spool")
         source = dice.choice(sources)
@@ -108,6 +121,15 @@ class RandomMounts:
         if self._new and dice.random() < 0.3:
             return "type=secret,id=s,env=S", f"echo ${{#S}} > {seen}"
         return ",".join(fields), f"stat -c '%a %u:%g %s' {path} > {seen}"
+
+    def _ssh(self, target: str, seen: str) -> tuple[str, str]:
+        dice = self._dice
+        path = dice.choice(("$SSH_AUTH_SOCK", f"{target}.ssh"))
+        fields = ["type=ssh", *([f"target={path}"] if path[0] != "$" else ["required"])]
+        fields += dice.sample(
+            (f"mode={dice.choice(('0600', '666'))}", "uid=3", "gid=4"), dice.choice((0, 1, 3))
+        )
+        return ",".join(fields), f"stat -c '%F %a %u:%g' {path} > {seen}"
 
 
 def _plain(path: str) -> bool:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ocitool import Store
 from tests.fuzz.builders import Built, differences
+from tests.fuzz.bytes import tried
 from tests.fuzz.cases import Case, random_case, smallest_case
 from tests.fuzz.contexts import Entry, RandomContext
-from tests.fuzz.dockerfiles import without_heredocs
+from tests.fuzz.dockerfiles import text_of, without_heredocs
 from tests.fuzz.features import FEATURES, features
-from tests.fuzz.fuzzing import Fuzzing
+from tests.fuzz.foreign import TARGETS, Foreign
+from tests.fuzz.fuzzing import Fuzzing, _failed
 from tests.fuzz.known import known, not_asked
+from tests.fuzz.named import DIRECTORY, LAYOUT
 
 
 @pytest.mark.campaign
@@ -31,7 +36,8 @@ def test_random_builds_agree_with_docker(busybox_base: str, session_tree: Path) 
 
 
 def _case(*lines: str, entries: tuple[Entry, ...] = (), ignore: str = "") -> Case:
-    return Case(context=RandomContext(entries=entries, ignore=ignore), lines=lines)
+    ignores = {".dockerignore": ignore} if ignore else {}
+    return Case(context=RandomContext(entries=entries, ignores=ignores), lines=lines)
 
 
 def test_a_seed_makes_one_case() -> None:
@@ -41,9 +47,9 @@ def test_a_seed_makes_one_case() -> None:
     assert case(3) == case(3) != case(4)
 
 
-def test_four_hundred_seeds_have_every_feature() -> None:
+def test_six_hundred_seeds_have_every_feature() -> None:
     found: set[str] = set()
-    for seed in range(400):
+    for seed in range(600):
         found.update(features(random_case(random.Random(seed))))
     assert found == set(FEATURES)
 
@@ -91,11 +97,49 @@ def test_builders_without_heredocs_get_the_same_commands_in_one_line() -> None:
         ("RUN --mount=target=/c,rw true", True, False),
         ("RUN --mount=target=$A true", False, True),
         ("RUN echo $A", True, True),
+        ("RUN <<EOF\ntrue\nEOF", True, True),  # is made one line of
+        ("RUN <<EOF sh\ntrue\nEOF", False, False),
+        ("ENV A=${B:-c}", True, True),
+        ("ENV A=${B#c}", False, False),
+        ("ENV A=${B:?c}", False, False),
     ],
 )
 def test_peers_are_asked_what_they_know(line: str, docker: bool, buildah: bool) -> None:
     case = _case("FROM BASE", line)
     assert (not_asked("docker", case) == "", not_asked("buildah", case) == "") == (docker, buildah)
+
+
+def test_peers_are_asked_about_contexts_that_they_know() -> None:
+    def asked(**fields: object) -> tuple[bool, bool]:
+        case = replace(_case("FROM BASE"), **fields)  # type: ignore[arg-type]
+        return not_asked("docker", case) == "", not_asked("buildah", case) == ""
+
+    rules = RandomContext(entries=(), ignores={".containerignore": "a\n", ".dockerignore": "b\n"})
+    assert rules.ignore == "a\n"
+    assert asked(named={"a": DIRECTORY}) == (False, True)
+    assert asked(named={"a": LAYOUT}) == (False, False)
+    assert asked(context=rules) == (False, True)
+    assert asked(tar=True) == (True, True)
+    assert asked(tar=True, context=rules) == (False, False)
+
+
+def test_an_error_is_that_of_an_instruction() -> None:
+    lines = ("ARG G=1", "FROM MADE AS s0", "RUN a \\\n b", "COPY a /")
+    case = replace(_case(*lines), escape="`", base=("FROM BASE", "ONBUILD RUN true"))
+    text = text_of(case.lines, case.escape)
+    assert text.startswith("# escape=`\nARG BASE=busybox\nARG MADE\nARG G=1\nFROM $MADE AS s0\n")
+    number = text.splitlines().index("COPY a /") + 1
+    assert _failed(f"Dockerfile:{number}: no", case) == 3
+    assert _failed(f"Dockerfile:{number - 1}: no", case) == 2
+    assert _failed("Dockerfile:5: no", case) == _failed("Dockerfile:1: no", case) == 0
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_foreign_bytes_are_read_or_refused(name: str, tmp_path: Path) -> None:
+    with Store.open(str(tmp_path / "store"), driver="vfs") as store:
+        foreign = Foreign(tmp_path, store)
+        results = {tried(foreign, name, seed) for seed in range(8)}
+    assert results <= {"read", "refused"}
 
 
 def test_differences_are_found() -> None:

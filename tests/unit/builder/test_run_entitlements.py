@@ -175,10 +175,16 @@ def test_a_device_may_be_missing_unless_it_is_required(tools, specified):
         run(tools, "RUN --device=acme.com/other=0,required true")
     (top / "a.yaml").write_text("kind: [acme.com/other\n")
     (top / "b.json").write_text("{")
+    (top / "d.json").write_text('{"kind": "a/b", "devices": [{"name": "0", "containerEdits": 5}]}')
+    (top / "e.json").write_text("[" * 100_000)
+    (top / "f.json").write_text('{"kind": "a/b"}')
     with pytest.raises(BuildError) as caught:
         run(tools, "RUN --device=acme.com/other=0,required true")
     assert "a.yaml cannot be read: while parsing" in caught.value.hint
     assert "b.json cannot be read" in caught.value.hint
+    assert "d.json cannot be read: containerEdits is no object" in caught.value.hint
+    assert "e.json cannot be read: it is nested too deeply" in caught.value.hint
+    assert "f.json cannot be read: 'devices' is missing" in caught.value.hint
     built = run(tools, "RUN --device=acme.com/other=0 echo warned")
     assert any("a.yaml" in text for text in built.warnings + tuple(map(str, built.events.events)))
 
@@ -201,6 +207,10 @@ def test_specifications_may_be_yaml(tools, specified):
         ({"deviceNodes": [{"path": "/etc/passwd"}]}, "/etc/passwd is not a device node"),
         ({"deviceNodes": [{"path": "/dev/null", "uid": 77}]}, "/dev/null has uid 0"),
         ({"deviceNodes": [{}]}, "its specification is malformed"),
+        ({"deviceNodes": [{"path": 5}]}, "its specification is malformed"),
+        ({"deviceNodes": [{"path": "/dev/\0"}]}, "its specification is malformed"),
+        ({"mounts": [{"hostPath": ["/"], "containerPath": "/x"}]}, "specification is malformed"),
+        ({"env": 5}, "its specification is malformed"),
         (
             {"mounts": [{"hostPath": "/", "containerPath": "/x", "options": ["sync"]}]},
             "the option sync of mounts is not supported",

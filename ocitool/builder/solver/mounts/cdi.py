@@ -106,7 +106,9 @@ def _read(directories: Sequence[str]) -> _Found:
             path = f"{directory}/{name}"
             try:
                 devices |= _devices(_load(path))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except KeyError as error:
+                unreadable.append(f"{path} cannot be read: {error} is missing")
+            except (OSError, ValueError, TypeError, AttributeError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
                 unreadable.append(f"{path} cannot be read: {reason}")
     return _Found(devices=devices, unreadable=tuple(unreadable))
@@ -123,26 +125,38 @@ def _files(directory: str) -> list[str]:
 def _load(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         data = file.read(_LARGEST)
-    if path.endswith(".json"):
-        document = json.loads(data)
-    else:
-        import yaml  # slow to load, rarely wanted
+    try:
+        document = json.loads(data) if path.endswith(".json") else _yaml(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return _object(document, "it")
 
-        try:
-            document = yaml.safe_load(data)
-        except yaml.YAMLError as error:
-            raise ValueError(" ".join(str(error).split())) from error
-    if not isinstance(document, dict):
-        raise ValueError("it is no object")
-    return document
+
+def _yaml(data: bytes) -> object:
+    import yaml  # slow to load, rarely wanted
+
+    try:
+        return yaml.safe_load(data)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def _devices(document: Mapping[str, Any]) -> dict[str, Sequence[Mapping[str, Any]]]:
-    kind, common = document["kind"], document.get("containerEdits", {})
+    kind = document["kind"]
     return {
-        f"{kind}={device['name']}": [common, device.get("containerEdits", {})]
+        f"{kind}={device['name']}": [_edits(document), _edits(device)]
         for device in document["devices"]
     }
+
+
+def _edits(of: Mapping[str, Any]) -> dict[str, Any]:
+    return _object(of.get("containerEdits") or {}, "containerEdits")
+
+
+def _object(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is no object")
+    return value
 
 
 # -- edits ----------------------------------------------------------------------------------------
@@ -156,10 +170,10 @@ def _applied(name: str, edits: Mapping[str, Any]) -> Made:
                 hint="a RUN is given device nodes, mounts, variables and groups",
             )
     try:
-        nodes = [_node(name, node) for node in edits.get("deviceNodes", ())]
-        env = dict(each.partition("=")[::2] for each in edits.get("env", ()))
-        mounts = [_mount(name, mount) for mount in edits.get("mounts", ())]
-        groups = tuple(str(int(group)) for group in edits.get("additionalGids", ()))
+        nodes = [_node(name, node) for node in edits.get("deviceNodes") or ()]
+        env = dict(each.partition("=")[::2] for each in edits.get("env") or ())
+        mounts = [_mount(name, mount) for mount in edits.get("mounts") or ()]
+        groups = tuple(str(int(group)) for group in edits.get("additionalGids") or ())
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BuildError(f"device {name}: its specification is malformed: {error!r}") from error
     return Made(
@@ -171,8 +185,8 @@ def _applied(name: str, edits: Mapping[str, Any]) -> Made:
 
 
 def _node(name: str, node: Mapping[str, Any]) -> tuple[Mount, DeviceRule]:
-    path = node["path"]
-    source = node.get("hostPath") or path
+    path = _text(node["path"])
+    source = _text(node.get("hostPath") or path)
     try:
         found = os.stat(source)
     except OSError as error:
@@ -191,19 +205,25 @@ def _node(name: str, node: Mapping[str, Any]) -> tuple[Mount, DeviceRule]:
         kind="b" if stat.S_ISBLK(found.st_mode) else "c",
         major=os.major(found.st_rdev),
         minor=os.minor(found.st_rdev),
-        access=node.get("permissions") or "rwm",
+        access=_text(node.get("permissions") or "rwm"),
     )
     return Mount(type="bind", source=source, target=path, options=("rw", "dev")), rule
 
 
 def _mount(name: str, mount: Mapping[str, Any]) -> Mount:
-    options = [each for each in mount.get("options", ()) if each not in _WITHOUT_EFFECT]
+    options = [each for each in mount.get("options") or () if each not in _WITHOUT_EFFECT]
     for option in options:
         if option not in _MOUNT_OPTIONS:
             raise BuildError(f"device {name}: the option {option} of mounts is not supported")
     return Mount(
         type="bind",
-        source=mount["hostPath"],
-        target=mount["containerPath"],
+        source=_text(mount["hostPath"]),
+        target=_text(mount["containerPath"]),
         options=tuple(options),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"{value!r} is no text")
+    return value
