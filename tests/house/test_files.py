@@ -5,13 +5,23 @@ from __future__ import annotations
 import ast
 import io
 import re
+import subprocess
 import tarfile
 from collections import Counter
+
+import pytest
 
 LONGEST = 400  # lines of a module
 MOST = 18  # modules of a package
 #: Names that do not say what is in a module.
 VAGUE = frozenset(("utils", "util", "common", "misc", "tools", "stuff", "lib"))
+#: What stands at the top of a checkout.
+TOP = frozenset(
+    (
+        ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
+        "docs", "ocitool", "pyproject.toml", "registry", "runtime", "testdata", "tests",
+    )
+)  # fmt: skip
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 
 
@@ -55,6 +65,14 @@ def test_nothing_is_left_to_do(sources):
         if UNFINISHED.search(line)
     ]
     assert wrong == []
+
+
+def test_nothing_stray_is_committed(checkout):
+    if not (checkout / ".git").exists():
+        pytest.skip("needs the repository")
+    git = ("git", "-c", "safe.directory=*", "-C", str(checkout), "ls-files", "-z")
+    names = subprocess.run(git, check=True, capture_output=True, text=True).stdout.split("\0")
+    assert {name.partition("/")[0] for name in names if name} == TOP
 
 
 def test_no_file_names_the_place_it_was_written_at(all_python, checkout):
