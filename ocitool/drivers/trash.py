@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -50,20 +51,18 @@ def is_small(directory: str) -> bool:
     """Say whether emptying *directory* costs less than starting a process for it."""
     left = _FEW
     todo = [directory]
-    while todo:
+    while todo and left >= 0:
         try:
             with os.scandir(todo.pop()) as entries:
-                for entry in entries:
+                for entry in itertools.islice(entries, left + 1):
                     left -= 1 + entry.stat(follow_symlinks=False).st_blocks // _PORTION
-                    if left < 0:
-                        return False
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
         except FileNotFoundError:  # another process removes it
             continue
         except PermissionError:  # of another ID, or a directory without permissions
             return False
-    return True
+    return left >= 0
 
 
 def empty(directory: str) -> None:

@@ -149,17 +149,21 @@ def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
     with contextlib.suppress(FileNotFoundError):
         fd = _open_for_removal(name, dir_fd)
         try:
-            with os.scandir(fd) as entries:
-                listing = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-            for child, is_directory in listing:
-                if is_directory:
-                    remove_tree(child, dir_fd=fd)
-                else:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(child, dir_fd=fd)
+            _empty(fd)
         finally:
             os.close(fd)
         os.rmdir(name, dir_fd=dir_fd)
+
+
+def _empty(fd: int) -> None:
+    with os.scandir(fd) as entries:
+        listing = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for child, is_directory in listing:
+        if is_directory:
+            remove_tree(child, dir_fd=fd)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(child, dir_fd=fd)
 
 
 def _open_for_removal(name: str, dir_fd: int | None) -> int:

@@ -233,11 +233,34 @@ class Context:
             )
         host_path = f"{self.top}/{path}" if path else self.top
         began = time.time_ns()
+        files, directories = self._listed(path, verdict, links, walk)
+        key = host_path if verdict.settled else host_path + walk.rules
+        parts = [self.cache.digest(host_path, files, began, key=key)]
+        for name, found in directories:
+            below = verdict if verdict.settled else walk.enter(verdict, name, True)
+            if below.ignored and below.settled:
+                continue
+            child = f"{path}/{name}" if path else name
+            digest = self._directory(child, below, links, walk)
+            if below.ignored and digest == _EMPTY and not self._left_empty(child, below):
+                continue
+            change = describe(f"{host_path}/{name}", name, found, {})
+            led = ON_THE_WAY if below.ignored and leads_on(below) else ""
+            parts.append(f"{digest} {identity(change.entry, owners=False)}{led}")
+        return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _listed(
+        self,
+        path: str,
+        verdict: Verdict,
+        links: dict[tuple[int, int], list[str]],
+        walk: _Walk,
+    ) -> tuple[list[State], list[tuple[str, os.stat_result]]]:
+        """Return the files in a directory that are taken, and all directories, by name."""
         files: list[State] = []
         directories: list[tuple[str, os.stat_result]] = []
-        settled = verdict.settled
-        enter = walk.enter
-        is_dir_mode = stat.S_ISDIR
+        settled, enter, is_dir_mode = verdict.settled, walk.enter, stat.S_ISDIR
+        host_path = f"{self.top}/{path}" if path else self.top
         fd = os.open(host_path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             with os.scandir(fd) as entries:
@@ -260,21 +283,8 @@ class Context:
         finally:
             os.close(fd)
         files.sort()
-        key = host_path if settled else host_path + walk.rules
-        parts = [self.cache.digest(host_path, files, began, key=key)]
         directories.sort(key=itemgetter(0))
-        for name, found in directories:
-            below = verdict if settled else enter(verdict, name, True)
-            if below.ignored and below.settled:
-                continue
-            child = f"{path}/{name}" if path else name
-            digest = self._directory(child, below, links, walk)
-            if below.ignored and digest == _EMPTY and not self._left_empty(child, below):
-                continue
-            change = describe(f"{host_path}/{name}", name, found, {})
-            led = ON_THE_WAY if below.ignored and leads_on(below) else ""
-            parts.append(f"{digest} {identity(change.entry, owners=False)}{led}")
-        return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+        return files, directories
 
     def _left_empty(self, directory: str, verdict: Verdict) -> bool:
         """Say whether *directory*, of which nothing is taken, is sent for what is excluded."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -27,12 +28,13 @@ from ocitool.cli.completion.values import directories
 from ocitool.cli.errors import raise_all
 from ocitool.cli.gotemplate.values import to_json
 from ocitool.cli.options.containers import all_of
-from ocitool.cli.options.shared import (
-    build_progress_option,
-    debug_option,
-)
+from ocitool.cli.options.shared import build_progress_option, debug_option
 from ocitool.cli.output.outfile import require_directory, write_text
 from ocitool.errors import OcitoolError
+
+if TYPE_CHECKING:
+    from ocitool.builder.options import BuildOptions, BuildResult
+    from ocitool.progress import ProgressSink
 
 
 @click.command(name="build")
@@ -95,15 +97,11 @@ def command(
     With --source-date-epoch, or SOURCE_DATE_EPOCH in the environment (seconds since 1970), no
     timestamp in what the build adds is later, so that builds are reproducible.
     """
-    from ocitool.builder.build import build
-    from ocitool.builder.options import BuildOptions, OutputsFailed
+    from ocitool.builder.options import BuildOptions
 
     accepted.refuse_policy()
     called = call.chosen(called, check=check)
-    if (context, *file).count("-") > 1:
-        raise click.UsageError("standard input cannot be both the context and the Dockerfile")
-    if fields["push"] and not fields["tags"] and not fields["outputs"]:
-        raise click.UsageError("--push requires --tag: the names to push the image to")
+    _refuse_contradictions((context, *file), source_date_epoch, fields)
     for option, path in (("--iidfile", iidfile), ("--metadata-file", metadata_file)):
         if path:
             require_directory(path, option)
@@ -112,8 +110,6 @@ def command(
             os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build
     if not layers:
         fields |= {"squash": not fields["squash_all"], "no_cache": True}
-    if source_date_epoch is not None and fields["timestamp"] is not None:
-        raise click.UsageError("--timestamp and --source-date-epoch are mutually exclusive")
     given = arguments.read_arguments(build_args, argument_files)
     build_arguments = {**proxies.proxies(http_proxy), **given}
     if source_date_epoch is None:
@@ -136,12 +132,7 @@ def command(
         )
         if called.method != "build":
             return call.answer(called, app, options, sink, metadata_file)
-        failed: tuple[OcitoolError, ...] = ()
-        with app.store(sink) as store:
-            try:
-                built = build(options, store=store, progress=sink, stdout=sys.stdout.buffer.write)
-            except OutputsFailed as error:
-                built, failed = error.result, error.errors
+        built, failed = _built(app, options, sink)
         if iidfile and not failed:
             write_text(iidfile, str(built.image_id))
         if metadata_file and not failed:
@@ -149,3 +140,30 @@ def command(
     result.write_result(built, quiet=quiet)
     raise_all(failed)
     return 0
+
+
+def _refuse_contradictions(
+    read: Sequence[str], source_date_epoch: int | str | None, fields: Mapping[str, Any]
+) -> None:
+    """Raise `UsageError` for options that exclude each other; *read* are files and the context."""
+    if read.count("-") > 1:
+        raise click.UsageError("standard input cannot be both the context and the Dockerfile")
+    if fields["push"] and not fields["tags"] and not fields["outputs"]:
+        raise click.UsageError("--push requires --tag: the names to push the image to")
+    if source_date_epoch is not None and fields["timestamp"] is not None:
+        raise click.UsageError("--timestamp and --source-date-epoch are mutually exclusive")
+
+
+def _built(
+    app: App, options: BuildOptions, sink: ProgressSink
+) -> tuple[BuildResult, tuple[OcitoolError, ...]]:
+    """Return what was built, and the errors of outputs that failed."""
+    from ocitool.builder.build import build
+    from ocitool.builder.options import OutputsFailed
+
+    with app.store(sink) as store:
+        try:
+            built = build(options, store=store, progress=sink, stdout=sys.stdout.buffer.write)
+        except OutputsFailed as error:
+            return error.result, error.errors
+    return built, ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 import click
@@ -82,6 +83,14 @@ def _require_repository(name: str) -> None:
         raise click.UsageError("a tag or a digest cannot be used with --all-tags")
 
 
+def _require_alone(name: str, others: Mapping[str, str | None]) -> None:
+    """Raise `UsageError` unless *name* is a repository, and none of *others* is given."""
+    _require_repository(name)
+    for what, given in others.items():
+        if given:
+            raise click.UsageError(f"--all-tags and {what} are mutually exclusive")
+
+
 def _checked_compression(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> str | None:
@@ -135,11 +144,7 @@ def push(
 
     target = (target or "").removeprefix("docker://")
     if all_tags:
-        _require_repository(name)
-        if target:
-            raise click.UsageError("--all-tags and a second name are mutually exclusive")
-        if digestfile:
-            raise click.UsageError("--all-tags and --digestfile are mutually exclusive")
+        _require_alone(name, {"a second name": target, "--digestfile": digestfile})
     with (
         app.progress("quiet" if quiet else progress) as sink,
         during(f"pushing {target or name}"),

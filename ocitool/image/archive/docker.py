@@ -49,24 +49,28 @@ def spool(stream: Stream, directory: str) -> None:
     """
     reader = TarReader(stream)
     for entry in reader:
-        path = f"{directory}/{entry.path}"
         try:
-            os.makedirs(f"{directory}/{split(entry.path)[0]}", mode=0o700, exist_ok=True)
-            if entry.kind != Kind.DIRECTORY:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)  # a link itself, never what it leads to
-            if entry.kind == Kind.FILE:
-                with open(path, "xb") as file:
-                    while data := reader.read(CHUNK):
-                        file.write(data)
-            elif entry.kind in (Kind.SYMLINK, Kind.HARDLINK):
-                _link(directory, entry)
+            _unpack(reader, entry, directory)
         except OSError as error:
             if error.errno not in _CONFUSED:
                 raise
             raise LayerError(
                 f"member conflicts with another one: {error.strerror}", where=entry.path
             ) from error
+
+
+def _unpack(reader: TarReader, entry: Entry, directory: str) -> None:
+    path = f"{directory}/{entry.path}"
+    os.makedirs(f"{directory}/{split(entry.path)[0]}", mode=0o700, exist_ok=True)
+    if entry.kind != Kind.DIRECTORY:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # a link itself, never what it leads to
+    if entry.kind == Kind.FILE:
+        with open(path, "xb") as file:
+            while data := reader.read(CHUNK):
+                file.write(data)
+    elif entry.kind in (Kind.SYMLINK, Kind.HARDLINK):
+        _link(directory, entry)
 
 
 def _link(directory: str, entry: Entry) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from ocitool import plugins
 from ocitool.store import run_mounts
@@ -12,9 +11,6 @@ from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.directory.layout import Layout
 from ocitool.store.directory.leases import is_alive, lease_of, remove_dead
 from ocitool.store.drivers import MakeDriver, drivers_of, open_driver
-
-if TYPE_CHECKING:
-    from ocitool.drivers.driver import Driver
 
 
 def sweep(layout: Layout, make: MakeDriver) -> None:
@@ -25,22 +21,11 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
     """
     with full_disk(layout.root):
         for name in drivers_of(layout):
-            if name in plugins.BUILT_IN["ocitool.drivers"]:
-                keys = _names(f"{layout.drivers}/{name}/trees")  # an import takes 30 ms
-            else:
-                with open_driver(make, name) as driver:
-                    keys = list(driver.trees()) if driver is not None else []
-            dead = [key for key in keys if not is_alive(layout, lease_of(key))]
-            if dead:
-                with open_driver(make, name) as driver:
-                    if driver is not None:
-                        _discard(driver, dead)
+            _discard(make, name, _dead_snapshots(layout, make, name))
             unmount(f"{layout.drivers}/{name}/mounts")
         for form in run_mounts.forms(layout):
-            if dead := run_mounts.dead_copies(layout, form):
-                with open_driver(lambda name: run_mounts.make(layout, name), form) as driver:
-                    if driver is not None:
-                        _discard(driver, dead)
+            dead = run_mounts.dead_copies(layout, form)
+            _discard(lambda name: run_mounts.make(layout, name), form, dead)
         remove_dead(layout.tmp)
         if not all(is_locked(f"{layout.containers}/{name}") for name in _names(layout.containers)):
             with layout.lock("containers"):  # a container that is being created has no lock yet
@@ -58,9 +43,21 @@ def unmount(mounts: str) -> None:
         sweep_mounts(mounts)
 
 
-def _discard(driver: Driver, keys: list[str]) -> None:
-    for key in keys:
-        driver.discard(key)
+def _dead_snapshots(layout: Layout, make: MakeDriver, name: str) -> list[str]:
+    if name in plugins.BUILT_IN["ocitool.drivers"]:
+        keys = _names(f"{layout.drivers}/{name}/trees")  # an import takes 30 ms
+    else:
+        with open_driver(make, name) as driver:
+            keys = list(driver.trees()) if driver is not None else []
+    return [key for key in keys if not is_alive(layout, lease_of(key))]
+
+
+def _discard(make: MakeDriver, name: str, keys: list[str]) -> None:
+    if keys:
+        with open_driver(make, name) as driver:
+            if driver is not None:
+                for key in keys:
+                    driver.discard(key)
 
 
 def empty_trash(layout: Layout, *, background: bool) -> None:

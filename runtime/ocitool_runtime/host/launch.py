@@ -64,21 +64,9 @@ def spawn(
     try:
         with os.fdopen(os.dup(memory), "wb") as file:
             file.write(marshal.dumps(plan))
-        numbers = (str(theirs.fileno()), str(memory))
+        words = ("-I", "-S", "-E", "-X", "utf8", "-c", _START + code, LIBRARY, mode)
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-I",
-                "-S",
-                "-E",
-                "-X",
-                "utf8",
-                "-c",
-                _START + code,
-                LIBRARY,
-                mode,
-                *numbers,
-            ],
+            [sys.executable, *words, str(theirs.fileno()), str(memory)],
             stdin=streams[0],
             stdout=streams[1],
             stderr=streams[2],

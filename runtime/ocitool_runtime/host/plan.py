@@ -201,10 +201,8 @@ def _shared(mounts: tuple[Mount, ...]) -> list[SharedPlan]:
     ]
 
 
-def _mount(mount: Mount) -> MountPlan:
-    where = f"mount {mount.target}"
-    known = _VALUES.get(mount.type)
-    if known is None:
+def _require_valid(mount: Mount, where: str) -> None:
+    if mount.type not in _VALUES:
         raise SandboxError(
             f"unknown mount type {mount.type!r}",
             where=where,
@@ -225,7 +223,12 @@ def _mount(mount: Mount) -> MountPlan:
         raise SandboxError("a bind mount needs a source", where=where)
     if (mount.type == "socket") != (mount.socket >= 0):
         raise SandboxError("a socket needs a descriptor, and nothing else does", where=where)
-    attributes, own = _options(mount, known, where)
+
+
+def _mount(mount: Mount) -> MountPlan:
+    where = f"mount {mount.target}"
+    _require_valid(mount, where)
+    attributes, own = _options(mount, _VALUES[mount.type], where)
     single = {key: value for key, _, value in (option.partition("=") for option in own)}
     subpath = single.get("subpath", "")
     return MountPlan(

@@ -63,12 +63,7 @@ def _become(
     _import_nothing()
     enter()
     with step("open the streams"):
-        for stream in (0, 1, 2):
-            if terminal is not None:
-                os.dup2(terminal.slave, stream)
-        # Before chdir: an open directory would let WORKDIR /proc/self/fd/7 out (CVE-2024-21626).
-        syscalls.close_range(3, shim.fileno() - 1)
-        syscalls.close_range(shim.fileno() + 1, 0x7FFFFFFF)
+        _open_streams(terminal, shim)
     with step("change the user"):
         user = users.resolve(plan["user"], groups=plan["groups"])
         if terminal is not None and not plan["owners_aside"]:
@@ -105,6 +100,15 @@ def _become(
         text = "chown, mknod and setuid are refused: this kernel has no seccomp notifications"
         channel.send(shim, messages.Note(text))
     execute(plan["args"], environment, found)
+
+
+def _open_streams(terminal: Terminal | None, shim: _socket.socket) -> None:
+    if terminal is not None:
+        for stream in (0, 1, 2):
+            os.dup2(terminal.slave, stream)
+    # Before chdir: an open directory would let WORKDIR /proc/self/fd/7 out (CVE-2024-21626).
+    syscalls.close_range(3, shim.fileno() - 1)
+    syscalls.close_range(shim.fileno() + 1, 0x7FFFFFFF)
 
 
 def _mark(plan: Plan) -> Callable[[], None]:

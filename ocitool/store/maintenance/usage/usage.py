@@ -10,7 +10,7 @@ from ocitool.store.maintenance.mark import Marks, container_layers, mark, mark_i
 from ocitool.store.maintenance.served_stores import is_served
 from ocitool.store.maintenance.usage.build_cache import CacheRecord, cache_records
 from ocitool.store.maintenance.usage.cache_mounts import cache_mounts
-from ocitool.store.maintenance.usage.sizes import measure
+from ocitool.store.maintenance.usage.sizes import Space, measure
 from ocitool.store.refs import name_of
 from ocitool.store.store import Store
 
@@ -49,29 +49,36 @@ class Usage:
 def usage(store: Store) -> Usage:
     """Measure the store."""
     space = measure(store)
-    everything, kept = Marks(), mark(store, cache=False, dangling=False)
-    images: dict[Digest, Marks] = {}
-    names = [(name_of(entry), entry) for entry in store.refs.all()]
-    for _, entry in names:
-        mark_image(store, entry, images.setdefault(entry.digest, Marks()))
-        mark_image(store, entry, everything)
-    ids = store.summaries.ids()
     records = cache_records(store, mark(store, cache=False), space)
+    rows, images = _rows(store, space, len(records)), _images(store, space)
+    return Usage(rows=rows, images=images, cache=tuple(records))
 
-    def of_blobs(digests: set[Digest]) -> int:
-        return sum(space.blobs.get(digest, 0) for digest in digests)
 
+def _of_blobs(space: Space, digests: set[Digest]) -> int:
+    return sum(space.blobs.get(digest, 0) for digest in digests)
+
+
+def _rows(store: Store, space: Space, cached: int) -> tuple[Row, ...]:
+    """Return the rows of all kinds; *cached* is how many records the build cache has."""
+    everything, kept = Marks(), mark(store, cache=False, dangling=False)
+    named = set()
+    ids = store.summaries.ids()
+    for entry in store.refs.all():
+        mark_image(store, entry, everything)
+        if name_of(entry):
+            named.add(ids.get(str(entry.digest), ""))
     mounts = cache_mounts(store)
-    others = set(space.blobs) - everything.blobs  # of the build cache, or of nothing
+    # Of the build cache, or of nothing.
+    others = _of_blobs(space, set(space.blobs) - everything.blobs)
     known = {digest.encoded for digest in kept.diffs}
     unused = {at: size for at, size in space.layers.items() if at.chain_id not in kept.layers}
     rows: tuple[Row, ...] = (
         Row(
             kind="Images",
             total=store.summaries.count(store.refs),
-            active=len({ids.get(str(entry.digest), "") for name, entry in names if name}),
-            size=of_blobs(everything.blobs),
-            reclaimable=of_blobs(everything.blobs - kept.blobs),
+            active=len(named),
+            size=_of_blobs(space, everything.blobs),
+            reclaimable=_of_blobs(space, everything.blobs - kept.blobs),
         ),
         Row(
             kind="Unpacked layers",
@@ -87,13 +94,7 @@ def usage(store: Store) -> Usage:
             size=sum(space.indexes.values()),
             reclaimable=sum(size for key, size in space.indexes.items() if key not in known),
         ),
-        Row(
-            kind="Build cache",
-            total=len(records),
-            active=0,
-            size=of_blobs(others),
-            reclaimable=of_blobs(others),
-        ),
+        Row(kind="Build cache", total=cached, active=0, size=others, reclaimable=others),
         Row(
             kind="Cache mounts",
             total=len(mounts),
@@ -104,19 +105,27 @@ def usage(store: Store) -> Usage:
     )
     if is_served(store):
         rows = tuple(replace(row, reclaimable=0) for row in rows)
+    return rows
+
+
+def _images(store: Store, space: Space) -> tuple[ImageUsage, ...]:
+    images: dict[Digest, Marks] = {}
+    entries = list(store.refs.all())
+    for entry in entries:
+        mark_image(store, entry, images.setdefault(entry.digest, Marks()))
     users = Counter(digest for marks in images.values() for digest in marks.blobs)
     containers = Counter(frozenset(layers) for layers in container_layers(store))
     listed = []
-    for name, entry in reversed(names):
+    for entry in reversed(entries):
         marks = images[entry.digest]
         shared = {digest for digest in marks.blobs if users[digest] > 1}
         listed.append(
             ImageUsage(
-                name=name,
+                name=name_of(entry),
                 digest=str(entry.digest),
-                shared=of_blobs(shared),
-                unique=of_blobs(marks.blobs - shared),
+                shared=_of_blobs(space, shared),
+                unique=_of_blobs(space, marks.blobs - shared),
                 containers=containers[frozenset(marks.layers)],
             )
         )
-    return Usage(rows=rows, images=tuple(listed), cache=tuple(records))
+    return tuple(listed)

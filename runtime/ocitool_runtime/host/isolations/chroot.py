@@ -89,31 +89,20 @@ def _check(sandbox: Sandbox) -> None:
                 "isolation by chroot does not support volumes", where=f"mount {mount.target}",
                 hint="use --isolation namespaces",
             )  # fmt: skip
-    if sandbox.network not in (Network.DEFAULT, Network.HOST):
-        raise SandboxError(
-            f"isolation by chroot does not support network '{sandbox.network}'",
-            hint="use --network host, or --isolation namespaces",
-        )
-    if sandbox.hostname_needed:
-        raise SandboxError(
-            "isolation by chroot does not support a host name",
-            hint="use --isolation namespaces",
-        )
-    if sandbox.shm_size != SHM_SIZE:
-        raise SandboxError(
-            "isolation by chroot does not support a size of /dev/shm",
-            hint="use --isolation namespaces",
-        )
-    if sandbox.devices:
-        raise SandboxError(
-            "isolation by chroot does not support devices",
-            hint="use --isolation namespaces",
-        )
-    if sandbox.resources != Resources():
-        raise SandboxError(
-            "isolation by chroot does not support limits of resources",
-            hint="limit this process itself, or use --isolation namespaces",
-        )
+    network = sandbox.network not in (Network.DEFAULT, Network.HOST)
+    limits = sandbox.resources != Resources()
+    for refused, what, instead in (
+        (network, f"network '{sandbox.network}'", "use --network host, or "),
+        (sandbox.hostname_needed, "a host name", "use "),
+        (sandbox.shm_size != SHM_SIZE, "a size of /dev/shm", "use "),
+        (sandbox.devices, "devices", "use "),
+        (limits, "limits of resources", "limit this process itself, or use "),
+    ):
+        if refused:
+            raise SandboxError(
+                f"isolation by chroot does not support {what}",
+                hint=f"{instead}--isolation namespaces",
+            )
     if not sandbox.seccomp:
         raise SandboxError(
             "isolation by chroot does not work without the seccomp filter",
