@@ -123,7 +123,7 @@ class _Build:
         rules = inputs.rules_of(options, files, dockerfiles[0].path)
         self._contexts.put(LocalContext().name, files, rules)
         around = surroundings(options, self._store.network)
-        arguments = inputs.arguments(options, rules, around, files.time)
+        arguments = inputs.arguments(options, rules, around, self._contexts.time)
         return define(file, arguments, self._images.resolve, self.warn, linter)
 
     def solve(self, definition: Definition, *, compress: bool) -> Solution:

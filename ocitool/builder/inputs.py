@@ -22,6 +22,7 @@ from ocitool.builder.definition import Surroundings
 from ocitool.builder.dockerfile.values import is_http
 from ocitool.builder.entitlements import parse_entitlements
 from ocitool.builder.frontend.arguments import Arguments
+from ocitool.builder.frontend.epoch import TimeOf
 from ocitool.builder.frontend.variables import EPOCH
 from ocitool.builder.git.reference import KEEP_GIT_DIR
 from ocitool.builder.options import BuildOptions
@@ -173,7 +174,7 @@ def arguments(
     options: BuildOptions,
     rules: IgnoreRules,
     around: Surroundings,
-    context_time: int | None = None,
+    time_of: TimeOf = lambda _: None,
 ) -> Arguments:
     """Return what a Dockerfile is evaluated with; *rules* are those of the context."""
     this = this_platform()
@@ -185,7 +186,7 @@ def arguments(
         target=options.target,
         build_args=options.build_args,
         epoch=options.source_date_epoch if options.timestamp is None else options.timestamp,
-        context_time=context_time,
+        time_of=time_of,
         labels=options.labels,
         unset_labels=options.unset_labels,
         env=options.env,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from ocitool.builder.outputs.exported import Exported
 from ocitool.errors import BuildError, OcitoolError
@@ -89,8 +89,9 @@ class BuildOptions(ResourceOptions):
     retry: int | None = None  # how often a failed request is repeated; None: a few times
     retry_delay: float | None = None  # seconds before that; None: longer each time
     #: Seconds since the epoch: the latest time of anything new.  None: the current time;
-    #: "context": that of the commit, or of the file, that the context is fetched from.
-    source_date_epoch: int | Literal["context"] | None = None
+    #: "context": that of the commit, or of the file, that the context is fetched from; or the name
+    #: of another context, or of a stage that does nothing but ADD such a file or repository.
+    source_date_epoch: int | str | None = None
     #: Seconds since the epoch: that time, and the time of every new file, whatever it has.
     timestamp: int | None = None
     rewrite_timestamp: bool = False  # as always with `source_date_epoch`; a warning without

@@ -17,6 +17,7 @@ from ocitool.builder.context.ignore.files import LARGEST, ignore_rules
 from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.builder.context_sources.kinds import HEAD, context_kind, is_archive
 from ocitool.builder.context_sources.named import NamedContext
+from ocitool.builder.definition import GitTree, HttpFile, LocalContext
 from ocitool.builder.dockerfile.lines.excerpt import without_credentials
 from ocitool.builder.git.reference import KEEP_GIT_DIR, parse_flag, parse_git, shown_git
 from ocitool.builder.secrets.masking import Masking
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ocitool.builder.solver.http_file import RemoteFile
 
 _INTERNAL: Final = "[internal]"  # the label of what no instruction asks for, as BuildKit's
+_TIME: Final = "load SOURCE_DATE_EPOCH of"
 _STDIN: Final = "standard input"
 _FAILED: Final = "unable to prepare context: "
 _REPACK: Final = "pack it again: it was cut off, or changed on its way"
@@ -77,6 +79,7 @@ class Contexts(Mapping[str, Context]):
         self._steps = steps
         self._named = {context.vertex.name: context for context in named}
         self._open: dict[str, Context] = {}
+        self._times: dict[str, int | None] = {}
         self._stack = contextlib.ExitStack()
 
     @cached_property
@@ -87,6 +90,7 @@ class Contexts(Mapping[str, Context]):
         """Name the context that *files* are, without those that *rules* ignore."""
         # Nothing is stored of files whose path is another one in the next build.
         records = None if files.temporary else self._store.build_cache
+        self._times[name] = files.time
         context = Context(files.top, rules, records, shown=files.shown)
         self._open[name] = self._stack.enter_context(contextlib.closing(context))
 
@@ -94,6 +98,34 @@ class Contexts(Mapping[str, Context]):
         if name in self._named and name not in self._open:
             self._open_named(self._named[name])
         return self._open[name]
+
+    def time(self, source: LocalContext | HttpFile | GitTree) -> int | None:
+        """Return the time of what is fetched, in seconds since 1970; None of other files.
+
+        That of a repository is that of the commit, that of a file what the server says, or that of
+        the newest file in it.
+
+        Raises:
+            BuildError: it cannot be fetched.
+        """
+        if isinstance(source, LocalContext):
+            self[source.name]  # opens it
+            return self._times[source.name]
+        if isinstance(source, GitTree):
+            shown = without_credentials(source.remote)
+            with self._steps.show(f"{_INTERNAL} {_TIME} {shown}") as step:
+                from ocitool.builder.git.tree import Repositories
+
+                repositories = Repositories(self._store, self._secrets)
+                with contextlib.closing(repositories.tree(source, self._masked(step))) as tree:
+                    return tree.commit_time()
+        with self._fetching(source, _TIME) as remote:
+            fetched = remote.file()
+            with open(fetched.path, "rb") as file:
+                if fetched.mtime or not is_archive(file.read(HEAD)):
+                    return fetched.mtime // SECOND or None
+                file.seek(0)
+                return _newest(self._unpacked(file, remote.shown).top)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._open)
@@ -156,13 +188,16 @@ class Contexts(Mapping[str, Context]):
             with open(fetched.path, "rb") as file:
                 if is_archive(file.read(HEAD)):
                     file.seek(0)
-                    return self._unpacked(file, remote.shown)
+                    files = self._unpacked(file, remote.shown)
+                    time = fetched.mtime // SECOND or _newest(files.top)
+                    return replace(files, time=time)
             top = self._directory()
             with full_disk(self._store.layout.root):
                 os.link(fetched.path, f"{top}/context")
                 os.chmod(f"{top}/context", 0o600)  # as ADD
                 os.utime(f"{top}/context", ns=(fetched.mtime, fetched.mtime))
-        return ContextFiles(top=top, shown=remote.shown, temporary=True)
+        time = fetched.mtime // SECOND or None
+        return ContextFiles(top=top, shown=remote.shown, temporary=True, time=time)
 
     @cached_property
     def _repositories(self) -> Repositories:
@@ -281,10 +316,15 @@ class Contexts(Mapping[str, Context]):
             BuildError: it cannot be fetched.
         """
         from ocitool.builder.frontend.sources.remotes import http_file
+
+        with self._fetching(http_file(url, ""), doing, label) as remote:
+            yield remote
+
+    @contextlib.contextmanager
+    def _fetching(self, file: HttpFile, doing: str, label: str = _INTERNAL) -> Iterator[RemoteFile]:
         from ocitool.builder.solver.http_file import RemoteFile
 
-        progress = self._steps.progress
-        remote = RemoteFile(http_file(url, ""), self._store, self._secrets, progress)
+        remote = RemoteFile(file, self._store, self._secrets, self._steps.progress)
         try:
             with self._steps.show(f"{label} {doing} {remote.shown}"):
                 remote.file()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ocitool.builder.definition import LocalContext, Surroundings
 from ocitool.builder.entitlements import Entitlements
+from ocitool.builder.frontend.epoch import TimeOf
 from ocitool.oci.config import RunConfig
 from ocitool.oci.platform import Platform
 
@@ -21,7 +22,8 @@ class Arguments:
     target: str = ""  # a stage; default: the last one
     build_args: Mapping[str, str] = field(default_factory=dict, hash=False)
     epoch: int | str | None = None  # SOURCE_DATE_EPOCH, unless the build arguments have it
-    context_time: int | None = None  # of the build context, in seconds since the epoch
+    #: Returns the time of what is fetched, for SOURCE_DATE_EPOCH; see `epoch.TimeOf`.
+    time_of: TimeOf = field(default=lambda _: None, hash=False, compare=False)
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
     unset_labels: tuple[str, ...] = ()  # of the image
     unset_env: tuple[str, ...] = ()  # of the image

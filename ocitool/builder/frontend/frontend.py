@@ -28,6 +28,7 @@ from ocitool.builder.dockerfile.parser import Dockerfile, parse_trigger, trigger
 from ocitool.builder.entitlements import require_entitled
 from ocitool.builder.frontend import steps
 from ocitool.builder.frontend.arguments import Arguments
+from ocitool.builder.frontend.epoch import settle_epoch
 from ocitool.builder.frontend.evaluate import (
     StageState,
     absolute,
@@ -57,14 +58,11 @@ from ocitool.builder.frontend.step_names import (
     starts_from_image,
 )
 from ocitool.builder.frontend.variables import (
-    CONTEXT,
     EPOCH,
     HOSTNAME_ARG,
     PROXIES,
     Scope,
     platform_args,
-    source_date_epoch,
-    with_epoch,
 )
 from ocitool.builder.git.reference import KEEP_GIT_DIR
 from ocitool.oci.config import ImageConfig, RunConfig
@@ -144,24 +142,22 @@ class _Frontend:
         self._around = arguments.around
         self._no_cache_filter = {name.lower() for name in arguments.no_cache_filter}
         self._uncached: set[int] = set()
-        time = arguments.context_time
-        epoch = source_date_epoch(arguments.build_args, arguments.epoch, context=time)
-        given = with_epoch(arguments.build_args, epoch)
+        given = dict(arguments.build_args)
+        if arguments.epoch is not None:
+            given.setdefault(EPOCH, str(arguments.epoch))
         last = file.stages[-1].from_.name or "" if file.stages else ""
         target = arguments.target or last
         automatic = platform_args(arguments.platform, arguments.build_platform, target)
         check_defaults(linter, file, automatic)
         self._globals = global_scope(file, automatic, given)
-        declared = self._globals.values.get(EPOCH)
-        self._epoch = source_date_epoch(given, arguments.epoch, declared, context=time)
-        if declared == CONTEXT:
-            self._globals.set_env(EPOCH, given.get(EPOCH, str(self._epoch or "")))
+        self._contexts = NamedContexts(arguments.contexts)
+        time_of = arguments.time_of
+        self._epoch = settle_epoch(file, self._globals, self._contexts, time_of)
         self._graph = Graph()
         self._images = Images(file, self._graph, resolver, arguments.platform, arguments.contexts)
         self._stages: dict[int, Stage] = {}  # that are evaluated, with their triggers
         self._done: dict[int, StageState] = {}
         self._sources = Sources(self._graph, self._images, self._done)
-        self._contexts = NamedContexts(arguments.contexts)
 
     def evaluate(self, *, everything: bool = False) -> Stage:
         """Evaluate the stages that the target needs, or all; returns the target."""

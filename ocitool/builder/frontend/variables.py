@@ -15,46 +15,15 @@ from ocitool.builder.dockerfile.expansion.expand import expand
 from ocitool.builder.dockerfile.expansion.limit import Allowance
 from ocitool.builder.dockerfile.expansion.variables import Lookup
 from ocitool.oci.platform import Platform
-from ocitool.oci.timestamps import parse_epoch
 
 #: The build argument with the latest time of anything new, in seconds since the epoch.
 EPOCH: Final = "SOURCE_DATE_EPOCH"
 #: The build argument with the host name that a RUN sees.
 HOSTNAME_ARG: Final = "BUILDKIT_SANDBOX_HOSTNAME"
-#: In the place of SOURCE_DATE_EPOCH: the time of the build context, if that is fetched.
-CONTEXT: Final = "context"
 
 #: May be given without an ARG, in any case, reach every RUN, and leave no trace in the history or
 #: the cache.
 PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-
-
-def source_date_epoch(
-    given: Mapping[str, str],
-    default: int | str | None,
-    declared: str | None = None,
-    *,
-    context: int | None = None,
-) -> int | None:
-    """Return SOURCE_DATE_EPOCH: of the build arguments *given*, *default*, or *declared*.
-
-    The last is the default of an ARG before the first FROM.  The word "context" is the time
-    *context*.  `FormatError` for a text that is neither that word nor a number.
-    """
-    text: int | str | None = given.get(EPOCH)
-    if text is None:
-        text = default if default is not None else declared or None
-    if text == CONTEXT:
-        return context
-    return (parse_epoch(text) if text else None) if isinstance(text, str) else text
-
-
-def with_epoch(given: Mapping[str, str], epoch: int | None) -> dict[str, str]:
-    """Return the build arguments *given* with SOURCE_DATE_EPOCH as it came to be."""
-    found = {name: value for name, value in given.items() if name != EPOCH}
-    if EPOCH in given or epoch is not None:
-        found[EPOCH] = "" if epoch is None else str(epoch)  # an ARG may ask for it
-    return found
 
 
 def platform_args(target: Platform, build: Platform, stage: str) -> dict[str, str]:
@@ -112,6 +81,14 @@ class Scope:
         """ENV: set, from here on and in the image."""
         self.env[name] = value
         self._values[name] = value
+
+    def settle(self, name: str, value: str) -> None:
+        """Let *name* have *value* wherever it is given or declared; ``""``: it is not set."""
+        kept = {name: value} if value else {}
+        if name in self.given:
+            self.given = {**{n: v for n, v in self.given.items() if n != name}, **kept}
+        if name in self._values:
+            self._values = {**{n: v for n, v in self._values.items() if n != name}, **kept}
 
     def declare(self, name: str, default: str | None) -> str | None:
         """ARG: given value > default > global value; without any of them it is unchanged.

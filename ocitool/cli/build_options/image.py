@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
 
 import click
 
@@ -53,11 +52,10 @@ def _epoch(context: click.Context, parameter: click.Parameter, text: str) -> int
     return text if text == "context" else parse_seconds(context, parameter, text)
 
 
-def epoch_of_build() -> int | Literal["context"] | None:
-    """Return SOURCE_DATE_EPOCH of the environment, None if it is not set."""
-    if os.environ.get("SOURCE_DATE_EPOCH") == "context":
-        return "context"
-    return epoch_of_environment()
+def epoch_of_build() -> int | str | None:
+    """Return SOURCE_DATE_EPOCH of the environment, None if it is not set; it may be a name."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return text if text and not text.isdecimal() else epoch_of_environment()
 
 
 tags = click.option(

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -68,7 +68,7 @@ def command(
     file: tuple[str, ...],
     build_args: tuple[str, ...],
     argument_files: tuple[str, ...],
-    source_date_epoch: int | Literal["context"] | None,
+    source_date_epoch: int | str | None,
     iidfile: str | None,
     metadata_file: str | None,
     quiet: bool,

@@ -6,18 +6,31 @@ import pytest
 
 from ocitool import BuildOptions, Store, build
 from ocitool.builder.context.ignore.files import ignore_rules
-from ocitool.builder.frontend.variables import source_date_epoch
+from ocitool.builder.frontend.variables import EPOCH
 from ocitool.builder.solver import execute
-from ocitool.errors import BuildError, FormatError
+from ocitool.errors import BuildError
 
 
-def test_the_epoch_is_an_argument_or_an_option_or_what_the_dockerfile_declares():
-    assert source_date_epoch({"SOURCE_DATE_EPOCH": "1"}, 2, "3") == 1
-    assert source_date_epoch({}, 2, "3") == 2
-    assert source_date_epoch({}, None, "3") == 3
-    assert source_date_epoch({}, None, None) is None
-    with pytest.raises(FormatError, match="SOURCE_DATE_EPOCH"):
-        source_date_epoch({}, None, "yesterday")
+@pytest.mark.parametrize(
+    ("given", "option", "declared", "expected"),
+    [
+        ("1", 2, "=3", "1"),
+        (None, 2, "=3", "2"),
+        (None, None, "=3", "3"),
+        (None, None, "", None),
+        (None, None, "=", None),
+        ("", None, "=3", None),
+    ],
+)
+def test_the_epoch_is_an_argument_or_an_option_or_what_the_dockerfile_declares(
+    project, given, option, declared, expected
+):
+    lines = (f"ARG {EPOCH}{declared}", "FROM scratch", f"ARG {EPOCH}", f"ENV A=${{{EPOCH}-none}}")
+    build_args = {} if given is None else {EPOCH: given}
+    built = project.build("\n".join(lines), build_args=build_args, source_date_epoch=option)
+    assert f"A={expected or 'none'}" in built.config["Env"]
+    ours = f"1970-01-01T00:00:0{expected}Z"
+    assert built.document["created"] == ours if expected else "." in built.document["created"]
 
 
 def test_a_global_argument_sets_the_epoch_of_the_image(tmp_path):

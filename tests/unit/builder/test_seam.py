@@ -91,7 +91,7 @@ ALLOWED = {
     "context_sources": (
         f"{BUILDER}.context",
         f"{BUILDER}.copy.archive",
-        f"{BUILDER}.definition.LocalContext",
+        f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
         f"{BUILDER}.frontend.sources.remotes",
         f"{BUILDER}.frontend.sources.named_contexts",
