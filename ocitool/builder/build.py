@@ -23,7 +23,8 @@ from ocitool.builder.solver.cache import Cache, LocalCache, NoCache
 from ocitool.builder.solver.solver import Solution, Solver
 from ocitool.builder.source_images import source_images
 from ocitool.builder.surroundings import surroundings
-from ocitool.errors import during
+from ocitool.builder.transports import instead_of_tag
+from ocitool.errors import BadReference, during
 from ocitool.oci.reference import Reference
 from ocitool.progress import SILENT, CheckWarning, Notice, ProgressSink
 from ocitool.store.store import Store
@@ -55,13 +56,16 @@ def build(
     store.layout.require_writable()
     for tag in options.tags:
         with during(f"tagging as {tag}"):  # which is refused before the work, not after it
-            Reference.parse_new(tag)
+            _require_name(tag)
     inputs.require_image(options.from_image)
     outputs = planned(options)
     with contextlib.closing(_Build(options, store, progress)) as work:
         definition = work.define()
         for message in warnings_of(outputs, options, definition.epoch):
             work.warn(message)
+        for tag in options.tags:
+            if use := instead_of_tag(tag):
+                work.warn(f"{tag} is the name of an image, and no destination: {use}")
         # The layers of a result of which only files are written need no compression.
         compress = any(output.has_image for output in outputs)
         solution = work.solve(definition, compress=compress)
@@ -76,6 +80,15 @@ def build(
         )
         exports, errors = export(outputs, job)
         return finished(work.result(committed, solution), exports, errors)
+
+
+def _require_name(tag: str) -> None:
+    """Refuse a *tag* that cannot be a name; `BadReference`, which knows the destinations."""
+    try:
+        Reference.parse_new(tag)
+    except BadReference as error:
+        error.hint = instead_of_tag(tag) or error.hint
+        raise
 
 
 class _Build:
@@ -120,7 +133,7 @@ class _Build:
             build_args=options.build_args,
             warn=self._warn_of,
         )
-        rules = inputs.rules_of(options, files, dockerfiles[0].path)
+        rules = inputs.rules_of(options, files, dockerfiles[0].path, self.warn)
         self._contexts.put(LocalContext().name, files, rules)
         around = surroundings(options, self._store.network)
         arguments = inputs.arguments(options, rules, around, self._contexts.time)

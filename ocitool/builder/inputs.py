@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ocitool.builder.checks.copy_ignored_file import ignored_by
@@ -14,6 +15,7 @@ from ocitool.builder.context.ignore.files import (
     ignore_rules,
     read_text,
 )
+from ocitool.builder.context.ignore.inside import inside
 from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.builder.context_sources.kinds import HEAD, STDIN, is_archive
 from ocitool.builder.context_sources.named import NamedContext, named_contexts
@@ -29,7 +31,6 @@ from ocitool.builder.options import BuildOptions
 from ocitool.builder.outputs.annotations import select
 from ocitool.errors import BuildError, during
 from ocitool.inputfile import require_small
-from ocitool.layer.symlinks import resolve
 from ocitool.oci.platform import Platform, this_platform
 from ocitool.oci.reference import Reference, is_image_id
 
@@ -108,17 +109,22 @@ def _dockerfile(word: str, files: ContextFiles, contexts: Contexts) -> Dockerfil
     if files.temporary:
         return _find(files, (word,))
     # As buildah, which looks into the context for what is not in the working directory.
-    return _find(files, (os.path.abspath(word), word))
+    return _find(files, (os.path.abspath(word), word), links=True)
 
 
-def _find(files: ContextFiles, names: Sequence[str]) -> DockerfileText:
-    """Return the first of *names* that is there; those that are relative are in the context."""
+def _find(files: ContextFiles, names: Sequence[str], *, links: bool = False) -> DockerfileText:
+    """Return the first of *names* that is there; those that are relative are in the context.
+
+    *links* says whether their links may lead out of it.
+    """
+    why = os.strerror(errno.ENOENT)
     for name in names:
-        path = _inside(files.top, name) if files.temporary else os.path.join(files.top, name)
+        path = os.path.join(files.top, name)
         shown = name if files.temporary else display_name(path)
         try:
-            text = read_text(path, shown)
-        except (FileNotFoundError, NotADirectoryError):
+            text = read_text(path if links else inside(files.top, name), shown)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            why = why if name != names[0] else os.strerror(error.errno or errno.ENOENT)
             continue
         except OSError as error:
             raise BuildError(
@@ -129,23 +135,17 @@ def _find(files: ContextFiles, names: Sequence[str]) -> DockerfileText:
     first = names[0] if files.temporary else display_name(os.path.join(files.top, names[0]))
     place = f" in {files.shown}" if files.temporary else ""
     raise BuildError(
-        f"failed to read dockerfile: open {first}{place}: no such file or directory",
-        hint=_nearby(files, names[0]),
+        f"failed to read dockerfile: open {first}{place}: {why.lower()}",
+        hint=_nearby(files, names[0], links=links),
     )
 
 
-def _inside(top: str, name: str) -> str:
-    """Return the path of *name* in the directory *top*, out of which no link leads."""
-
-    def readlink(path: str) -> str:
-        host_path = f"{top}/{path}"
-        return os.readlink(host_path) if os.path.islink(host_path) else ""
-
-    return f"{top}/{resolve(name, readlink)}"
-
-
-def _nearby(files: ContextFiles, missing: str) -> str:
+def _nearby(files: ContextFiles, missing: str, *, links: bool) -> str:
     """Say what else there is that may be the Dockerfile."""
+    linked = os.path.join(files.top, missing)
+    if not files.temporary and not links and os.path.islink(linked):
+        to = os.readlink(linked)
+        return f"it is a link to {to}, which is not in the context; -f follows it wherever it leads"
     try:
         names = sorted(os.listdir(files.top))
         deeper = [
@@ -213,7 +213,12 @@ def named_files(options: BuildOptions) -> list[NamedContext]:
     return [context for context in found if isinstance(context, NamedContext)]
 
 
-def rules_of(options: BuildOptions, files: ContextFiles, dockerfile: str) -> IgnoreRules:
+def rules_of(
+    options: BuildOptions,
+    files: ContextFiles,
+    dockerfile: str,
+    warn: Callable[[str], object] = lambda _: None,
+) -> IgnoreRules:
     """Return the ignore rules of the main context; *dockerfile* is the path of the first one."""
     if options.ignorefile:
         path = options.ignorefile
@@ -224,7 +229,7 @@ def rules_of(options: BuildOptions, files: ContextFiles, dockerfile: str) -> Ign
                 f"failed to read ignore file: open {path}: {error.strerror}",
                 hint="--ignorefile takes a file with the rules of a .dockerignore",
             ) from error
-    return IgnoreRules() if files.temporary else ignore_rules(dockerfile, files.top)
+    return IgnoreRules() if files.temporary else ignore_rules(dockerfile, files.top, warn)
 
 
 def require_image(name: str) -> None:

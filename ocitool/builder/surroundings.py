@@ -48,6 +48,8 @@ def surroundings(options: BuildOptions, default: Callable[[Network], Network]) -
             " no effect",
             hint="leave them out, or --dns none",
         )
+    if network is Network.NONE:
+        _require_no_dns(options)
     if options.no_hosts and options.add_hosts:
         raise BuildError(
             "--no-hosts leaves /etc/hosts as the image has it: --add-host has no effect",
@@ -68,6 +70,21 @@ def surroundings(options: BuildOptions, default: Callable[[Network], Network]) -
         rights=_rights(options),
         resources=_resources(options),
     )
+
+
+def _require_no_dns(options: BuildOptions) -> None:
+    """Refuse what says where names are looked up, as buildah does."""
+    asked = {
+        "--dns": set(options.dns) - {"none"},
+        "--dns-option": options.dns_options,
+        "--dns-search": options.dns_search,
+    }
+    for option, values in asked.items():
+        if values:
+            raise BuildError(
+                f"the {option} option cannot be used with --network=none",
+                hint="leave one of them out",
+            )
 
 
 def _volumes(options: BuildOptions) -> tuple[Volume, ...]:

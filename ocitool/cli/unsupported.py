@@ -139,6 +139,7 @@ _BUILD: Final = {
     "--device": "use RUN --device in the Dockerfile, and --allow device",
     "--group-add": "a step has the groups of its USER: add them in the Dockerfile",
     "--iidfile-raw": "use --iidfile",
+    "--raw-iidfile": "use --iidfile",
     "--manifest": "an image has one manifest and no index: use --tag",
     "--print": "use --call",
     "--resource": "use --memory, --cpus and the like: they are limits of each step",

@@ -178,7 +178,7 @@ class Contexts(Mapping[str, Context]):
             files, rules = self._of_git(context.value, _named(context)), IgnoreRules()
         else:
             files = ContextFiles(top=context.value, shown=context.value)
-            rules = ignore_rules("", context.value)
+            rules = ignore_rules("", context.value, self._warn)
         self.put(context.vertex.name, files, rules)
 
     def _of_url(self, context: NamedContext) -> ContextFiles:

@@ -42,15 +42,20 @@ class Arguments:
     ignored: Callable[[str], str] = field(default=lambda _: "", hash=False, compare=False)
 
     def overriding(self, run: RunConfig, warn: Callable[[str], None]) -> RunConfig:
-        """Return what the image has of *run*: what is set counts after what is unset."""
+        """Return what the image has of *run*.
+
+        As with buildah, a label that is set and unset is set, and a variable is unset.
+        """
         labels, env = self.unset_labels, self.unset_env
         for kind, option, names, known in (
             ("label", "--unsetlabel", labels, run.labels),
-            ("variable", "--unsetenv", env, run.environment()),
+            ("variable", "--unsetenv", env, {**run.environment(), **self.env}),
         ):
             for name in names:
                 if name not in known:
                     warn(f"no {kind} is named {name!r}: {option} has no effect on it")
         kept = {name: value for name, value in run.labels.items() if name not in labels}
-        changed = replace(run.without_env(env), labels={**kept, **self.labels})
-        return changed.with_env(self.env) if self.env else changed
+        changed = replace(run, labels={**kept, **self.labels})
+        if self.env:
+            changed = changed.with_env(self.env)
+        return changed.without_env(env)

@@ -9,6 +9,7 @@ from typing import Final
 
 from ocitool.builder.definition import ResolvedImage, SourceImage
 from ocitool.builder.solver.mirrors import Mirrors
+from ocitool.builder.transports import instead_of_base
 from ocitool.errors import (
     BuildError,
     FormatError,
@@ -118,6 +119,8 @@ class SourceImages:
                 hint="build without --pull=never",
             )
         asked = reason and f"{reason}, so its registry was asked"
+        if asked and (use := instead_of_base(name)):
+            asked = f"{asked}; {use}"
         try:
             image = self._in_registry(name, platform, asked)
         except (BuildError, RegistryError) as error:

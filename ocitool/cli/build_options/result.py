@@ -107,7 +107,7 @@ def _cached(result: BuildResult) -> str:
 
 
 def _lines(done: Exported) -> Iterator[str]:
-    names = [Reference.parse(name).familiar for name in done.names]
+    names = list(dict.fromkeys(Reference.parse(name).familiar for name in done.names))
     if done.action == "stored":
         yield from (f"Tagged {name}" for name in names)
     elif done.action == "pushed":

@@ -58,8 +58,12 @@ def command(context: click.Context, /, **given: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="ocitool-") as directory:
         metadata = os.path.join(directory, "metadata.json")
         words = normalized(build, ["--metadata-file", metadata, *words])
-        with build.make_context("build", words, parent=context.parent) as inner:
-            build.invoke(inner)
+        try:
+            with build.make_context("build", words, parent=context.parent) as inner:
+                build.invoke(inner)
+        except click.UsageError as error:
+            error.ctx = context  # its usage is that of the command that was called
+            raise
         with open(metadata, encoding="utf-8") as file:
             digest = json.load(file)["containerimage.digest"]
     names = [Reference.parse(name) for name in given["destination"]]

@@ -34,6 +34,8 @@ def build_context(
 ) -> BuildContext:
     """Return the context *text*; `UsageError` if it is not supported."""
     scheme, separator, rest = text.partition("://")
+    if not text:
+        raise click.UsageError("please specify a path to the build context with --context")
     if not separator:
         scheme, rest = "dir", text
     if scheme in _CLOUDS:

@@ -13,6 +13,7 @@ import click
 
 from ocitool.cli.options.containers import all_of
 from ocitool.cli.options.goflags import BOOL, OptionalValue, boolean
+from ocitool.cli.options.shared import parse_duration
 
 #: Flags that change nothing here, with the only value that holds, or None for both.
 ACCEPTED: Final[dict[str, bool | None]] = {
@@ -51,6 +52,11 @@ def _accepted(name: str) -> Callable[[Any], Any]:
 def _no_push(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
     text = os.environ.get("KANIKO_NO_PUSH")
     return value if text is None else boolean("KANIKO_NO_PUSH", text)
+
+
+def _ttl(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    parse_duration(text)  # also where there is no --cache
+    return text
 
 
 def _flag(*names: str, **more: Any) -> Callable[[Any], Any]:
@@ -110,7 +116,7 @@ result = all_of(
 
 cache = all_of(
     _flag("--cache", help="Use the build cache, which is that of the storage directory"),
-    click.option("--cache-ttl", default="336h", show_default=True, metavar="TIME",
+    click.option("--cache-ttl", default="336h", show_default=True, metavar="TIME", callback=_ttl,
                  help="Do not use what is in the cache for longer"),
     click.option("--cache-repo", default="", metavar="NAME",
                  help="Not used, with a warning: the cache is that of the storage directory"),

@@ -88,6 +88,67 @@ def test_an_ignore_file_belongs_to_the_dockerfile_of_its_name(tmp_path):
     assert not ignore_rules(str(tmp_path / "Dockerfile"), str(tmp_path)).ignored("of-other")
 
 
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        ("sub/real", True),
+        ("../real", True),  # as in a chroot
+        ("/sub/real", True),
+        ("../elsewhere/real", False),
+        ("{outside}", False),
+        ("gone", False),
+    ],
+)
+def test_links_of_the_dockerfile_are_followed_inside_the_context(store, tmp_path, target, found):
+    """Measured with docker's BuildKit; what leads out of the context is of the host."""
+    context = tmp_path / "context"
+    for folder in (context, context / "sub", tmp_path / "elsewhere"):
+        folder.mkdir()
+        (folder / "real").write_text("FROM scratch\n")
+    (context / "Dockerfile").symlink_to(target.format(outside=tmp_path / "elsewhere/real"))
+    options = BuildOptions(context=str(context))
+    if found:
+        build(options, store=store)
+        return
+    with pytest.raises(BuildError, match="no such file or directory") as caught:
+        build(options, store=store)
+    assert "it is a link to" in caught.value.hint
+
+
+def test_a_dockerfile_that_is_named_may_be_a_link_to_anywhere(store, tmp_path):
+    (tmp_path / "real").write_text("FROM scratch\n")
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").symlink_to("../real")
+    build(BuildOptions(context=str(context), file=str(context / "Dockerfile")), store=store)
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.dockerignore", ".containerignore", ".dockerignore"])
+def test_links_of_ignore_files_are_followed_inside_the_context(tmp_path, name):
+    context = tmp_path / "context"
+    (context / "sub").mkdir(parents=True)
+    (context / "sub/rules").write_text("inside\n")
+    (tmp_path / "rules").write_text("outside\n")
+    dockerfile = str(context / "Dockerfile")
+    warnings: list[str] = []
+    for target, ignored in (("sub/rules", True), ("/sub/rules", True), ("../rules", False)):
+        (context / name).symlink_to(target)
+        rules = ignore_rules(dockerfile, str(context), warnings.append)
+        assert (rules.ignored("inside"), rules.ignored("outside")) == (ignored, False)
+        (context / name).unlink()
+    assert len(warnings) == 1
+    assert "is a link that leads out of the context" in warnings[0]
+
+
+def test_the_ignore_file_of_a_dockerfile_elsewhere_is_beside_it(tmp_path):
+    context, other = tmp_path / "context", tmp_path / "other"
+    context.mkdir()
+    other.mkdir()
+    (other / "rules").write_text("inside\n")
+    (other / "Dockerfile.dockerignore").symlink_to("rules")
+    assert ignore_rules(str(other / "Dockerfile"), str(context)).ignored("inside")
+
+
 def test_a_containerfile_is_found_where_there_is_no_dockerfile(store, tmp_path):
     for name in ("Containerfile", "Dockerfile"):  # with both, it is the Dockerfile, as docker's
         (tmp_path / name).write_text(f"FROM scratch\nLABEL name={name}\n")

@@ -209,6 +209,9 @@ def test_files_of_the_image_may_stay(tools):
         ({"dns_options": ("a\nb",)}, SandboxError, r"--dns-option: invalid option: 'a\nb'"),
         ({"dns": ("none", "192.0.2.1")}, BuildError, "--dns none leaves /etc/resolv.conf"),
         ({"dns": ("none",), "dns_search": ("a",)}, BuildError, "--dns none leaves"),
+        ({"network": "none", "dns": ("192.0.2.1",)}, BuildError, "the --dns option cannot be used"),
+        ({"network": "none", "dns_search": ("a",)}, BuildError, "the --dns-search option cannot"),
+        ({"network": "none", "dns_options": ("ndots:2",)}, BuildError, "the --dns-option option"),
         ({"no_hosts": True, "add_hosts": ("a:192.0.2.1",)}, BuildError, "--no-hosts leaves"),
     ],
 )

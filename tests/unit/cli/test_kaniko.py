@@ -244,3 +244,12 @@ def test_what_is_refused(words, environ, said):
     with pytest.raises(click.UsageError) as caught:
         translated(*words, **environ)
     assert said in caught.value.format_message()
+
+
+def test_the_usage_of_an_error_is_that_of_the_command_that_was_called(tmp_path, monkeypatch):
+    monkeypatch.setenv("OCITOOL_ROOT", str(tmp_path / "store"))
+    words = ["kaniko-executor", "-c", str(tmp_path), "--no-push", "--label", "=b"]
+    with pytest.raises(click.UsageError) as caught:
+        cli.main(words, standalone_mode=False)
+    assert caught.value.ctx is not None
+    assert caught.value.ctx.command_path.endswith("kaniko-executor")
