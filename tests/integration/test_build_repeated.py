@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -83,22 +84,22 @@ class Builds:
 
 
 @pytest.fixture(scope="module")
-def built(session_tree, busybox_base, tools_context):
-    """Return a function that builds all in one mode, and says what became of each."""
-    known: dict[str, dict[str, str]] = {}
+def built(session_tree, busybox_base, tools_context, root_only, ordinary_user, rangeless_user):
+    """Return a function that says what became of all in a mode; the modes build side by side."""
+    users = {"subordinate IDs": ordinary_user, "single ID": rangeless_user}
 
-    def build(mode: str, user: OrdinaryUser | None) -> dict[str, str]:
-        if mode not in known:
-            top = (session_tree if user is None else user.home) / f"repeated-{len(known)}"
-            (top / "context").mkdir(parents=True)
-            images.lay_out(yaml.safe_load((RECIPES / "context.yaml").read_text()), top / "context")
-            shutil.copytree(tools_context, top / "tools", symlinks=True)
-            (top / "tools/tree/tmp").chmod(0o1777)
-            builds = Builds(top, busybox_base).all()
-            known[mode] = _build_all(mode, builds, top, user)
-        return known[mode]
+    def build(mode: str) -> dict[str, str]:
+        user = users.get(mode)
+        top = (session_tree if user is None else user.home) / f"repeated-{mode.replace(' ', '-')}"
+        (top / "context").mkdir(parents=True)
+        images.lay_out(yaml.safe_load((RECIPES / "context.yaml").read_text()), top / "context")
+        shutil.copytree(tools_context, top / "tools", symlinks=True)
+        (top / "tools/tree/tmp").chmod(0o1777)
+        return _build_all(mode, Builds(top, busybox_base).all(), top, user)
 
-    return build
+    with ThreadPoolExecutor() as pool:
+        made = {mode: pool.submit(build, mode) for mode in ("root", *MODES)}
+        yield lambda mode: made[mode].result()
 
 
 def _build_all(
@@ -131,30 +132,23 @@ def _give(top: Path, user: OrdinaryUser) -> None:
             path.chmod(state.st_mode & 0o7777)
 
 
-@pytest.fixture(scope="module")
-def as_root(root_only, built):
-    """What root makes of all."""
-    return built("root", None)
-
-
 @pytest.mark.parametrize("name", [*CASES, *ROWS])
-def test_again_touched_and_without_the_cache_it_is_the_same_image(name, as_root):
+def test_again_touched_and_without_the_cache_it_is_the_same_image(name, built):
+    said = built("root")[name]
     if "error" in ROWS.get(name, {}):
-        assert as_root[name] == f"error: {ROWS[name]['error']}"
+        assert said == f"error: {ROWS[name]['error']}"
     else:
-        assert as_root[name].startswith("sha256:")
+        assert said.startswith("sha256:")
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", [*CASES, *ROWS])
-def test_it_is_the_same_image_in_each_mode(name, mode, as_root, built, request):
-    users = {"subordinate IDs": "ordinary_user", "single ID": "rangeless_user"}
-    user = request.getfixturevalue(users[mode]) if mode in users else None
-    same = built(mode, user)[name] == as_root[name]
+def test_it_is_the_same_image_in_each_mode(name, mode, built):
+    same = built(mode)[name] == built("root")[name]
     if name in DIFFERS.get(mode, {}):
         assert not same, f"{name} agrees by now: take it out of modes.yaml"
     else:
-        assert same, (built(mode, user)[name], as_root[name])
+        assert same, (built(mode)[name], built("root")[name])
 
 
 def test_the_list_of_differences_names_cases():

@@ -104,7 +104,6 @@ def test_podman_runs_it(podman, built):
     assert podman("run", "--rm", built.name, "version").stdout.startswith("Version: ")
 
 
-@pytest.mark.alone
 @pytest.mark.campaign
 def test_containerd_runs_it(built, docker):
     state = Path(os.environ.get("DOCKER_HOST", "").removeprefix("unix://")).parent

@@ -11,3 +11,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Let ``make campaigns`` find all properties."""
     if CAMPAIGN:
         item.add_marker("campaign")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_a_crash(unsynced: None) -> None:
+    """Let no example wait for the disk."""

@@ -27,6 +27,11 @@ CODEC = Deflate()
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _without_a_crash(unsynced: None) -> None:
+    """Let no test wait for the disk."""
+
+
 @pytest.fixture
 def store(store_root: Path) -> Iterator[Store]:
     """An empty store."""

@@ -147,11 +147,13 @@ def host_python(maps: Maps, scratch: Path) -> Callable[..., Ran]:
 
 @pytest.fixture
 def mount_table(session_tree: Path) -> Callable[[], list[str]]:
-    """Return a function that lists the mounts, but those in temporary folders of other programs."""
+    """Return a function that lists the mounts, but those of other tests and of docker's engine."""
+    engine = os.path.dirname(os.environ.get("DOCKER_HOST", "").removeprefix("unix://"))
+    others = (f"{tempfile.gettempdir()}/", f"{engine or tempfile.gettempdir()}/")
 
     def table() -> list[str]:
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        others, ours = f"{tempfile.gettempdir()}/", f"{session_tree}/"
+        ours = f"{session_tree}/"
         points = [(line, f"{line.split()[4]}/") for line in lines]
         return [line for line, at in points if at.startswith(ours) or not at.startswith(others)]
 

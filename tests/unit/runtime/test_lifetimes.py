@@ -92,7 +92,6 @@ def _children():
 
 @pytest.mark.campaign
 @pytest.mark.slow
-@pytest.mark.alone
 def test_nothing_is_left_of_a_hundred(mount_table, make):
     """No mount, process or descriptor, whether they end, fail or are killed."""
     mounts, ours = mount_table(), _children()
