@@ -11,9 +11,10 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.crash.disk import make
-from tests.fixtures.programs import Finished, User, execute, python_environment
+from tests.fixtures.programs import Finished, RunCli, User, execute, python_environment
 from tests.fixtures.trees import remove_tree
 
 #: Images that are finished before anything is killed, and that nothing here removes.
@@ -33,14 +34,19 @@ class Stage:
     address: str = ""  # HOST:PORT of the registry
     user: User | None = None  # who runs the commands, if another than this process
     stores: Path | None = None  # where stores lie, if not in that folder
+    cli: RunCli | None = None  # runs commands that nothing kills, if they need no new interpreter
     _server: subprocess.Popen[bytes] | None = None
     _templates: dict[str, Path] = field(default_factory=dict)
 
     @property
     def env(self) -> dict[str, str]:
         """The environment of every command."""
+        return python_environment(self._variables)
+
+    @property
+    def _variables(self) -> dict[str, str]:
         own = {"HOME": str(self.work), "XDG_RUNTIME_DIR": "", "DOCKER_CONFIG": ""}
-        return python_environment({**own, "SOURCE_DATE_EPOCH": EPOCH})
+        return {**(own if self.user is None else {}), "SOURCE_DATE_EPOCH": EPOCH}
 
     @property
     def pulled(self) -> str:
@@ -55,8 +61,12 @@ class Stage:
 
     def run(self, root: Path, driver: str, *words: str, debug: bool = True) -> Finished:
         """Run a command to its end, whatever that is."""
+        if self.cli is not None:
+            how = ["--debug"] if debug else []
+            where: dict[str, Any] = {"root": root, "cwd": self.work, "user": self.user}
+            return self.cli(*how, "--driver", driver, *words, env=self._variables, **where)
         program = self.command(root, driver, *words, debug=debug)
-        env = self.env if self.user is None else {**self.user.env, "SOURCE_DATE_EPOCH": EPOCH}
+        env = self.env if self.user is None else {**self.user.env, **self._variables}
         return execute(program, env=env, cwd=self.work, user=self.user)
 
     def set_up(self) -> None:

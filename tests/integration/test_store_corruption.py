@@ -20,11 +20,11 @@ pytestmark = pytest.mark.campaign
 
 
 @pytest.fixture(scope="module")
-def stage(root_only):
+def stage(root_only, run_cli):
     """What a campaign works with."""
     if shutil.which("busybox") is None:
         pytest.skip("needs busybox")
-    made = Stage(Path(tempfile.mkdtemp(prefix="corruption-")).resolve())
+    made = Stage(Path(tempfile.mkdtemp(prefix="corruption-")).resolve(), cli=run_cli)
     made.work.chmod(0o755)
     try:
         made.set_up()
