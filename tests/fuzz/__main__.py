@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--peers", default="docker,buildah", help="whom to compare with")
     parser.add_argument("--isolation", default="namespaces", help="of the builds compared with")
     parser.add_argument("--user", default="", help="an ordinary user who builds each case, too")
+    parser.add_argument("--ways", action="store_true", help="build each case in other ways, too")
     options = parser.parse_args()
     registry = os.environ.get("REGISTRY", "")
     if os.geteuid() != 0 or not registry:
@@ -43,7 +44,9 @@ def main() -> int:
     work = Path(tempfile.mkdtemp(prefix="ocitool-fuzz-"))
     peers = [name for name in options.peers.split(",") if name]
     base = f"{registry}/busybox:base"
-    fuzzing = Fuzzing(work, base, peers, isolation=options.isolation, user=options.user)
+    fuzzing = Fuzzing(
+        work, base, peers, isolation=options.isolation, user=options.user, ways=options.ways
+    )
     begin, seed = time.monotonic(), options.seed
     try:
         while time.monotonic() < begin + options.seconds and seed < options.seed + options.cases:

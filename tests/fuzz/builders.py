@@ -41,13 +41,24 @@ class Inputs:
     words: tuple[str, ...] = ()
     base: Path | None = None  # the Dockerfile of a base image, which is built before
     archive: Path | None = None  # the context with the Dockerfile, given on standard input
+    url: str = ""  # likewise, of a repository
+    stdin: bool = False  # whether the Dockerfile is given on standard input
 
     @property
     def read(self) -> tuple[str, ...]:
         """Return the Dockerfile and the context as words of a command."""
         if self.archive is not None:
             return ("-f", "Dockerfile", "-")
+        if self.url:
+            return ("-f", "Dockerfile", self.url)
+        if self.stdin:
+            return ("-f", "-", str(self.context))
         return ("-f", str(self.dockerfile), str(self.context))
+
+    @property
+    def given(self) -> Path | None:
+        """Return what is on standard input."""
+        return self.dockerfile if self.stdin else self.archive
 
 
 class Failed(Exception):
@@ -104,7 +115,7 @@ class Ocitool:
             if inputs.base is not None:
                 made = ("-t", "made:1", *given, "-f", str(inputs.base), str(inputs.context))
                 _execute([*self._words, *made], **environment)
-            _execute([*self._words, *words], given=inputs.archive, **environment)
+            _execute([*self._words, *words], given=inputs.given, **environment)
         except Failed as error:
             return Built(error=str(error))
         return stored(self._store / "oci", tag)
@@ -115,7 +126,7 @@ class Ocitool:
         base = ("--build-arg", "MADE=made:1") if inputs.base else ()
         command = [*self._words, *words, *base, "-o", output, *inputs.read]
         try:
-            _execute(command, given=inputs.archive, **python_environment())
+            _execute(command, given=inputs.given, **python_environment())
         except Failed as error:
             return str(error)
         return ""
@@ -147,7 +158,7 @@ class Docker:
             if inputs.base is not None:
                 file = ("-f", str(inputs.base), str(inputs.context))
                 _execute([*words, "-t", made, *given, *file], DOCKER_BUILDKIT="1")
-            _execute(command, given=inputs.archive, DOCKER_BUILDKIT="1")
+            _execute(command, given=inputs.given, DOCKER_BUILDKIT="1")
             _execute([self._program, "save", "-o", str(self._archive), self._tag])
         except Failed as error:
             return Built(error=str(error))
@@ -189,7 +200,7 @@ class Buildah:
             if inputs.base is not None:
                 _execute([*words, "-t", "made", "-f", str(inputs.base), str(inputs.context)])
             command = [*words, "-t", "fuzz", *base, *inputs.words, *inputs.read]
-            _execute(command, given=inputs.archive)
+            _execute(command, given=inputs.given)
             _execute([*self._program, "push", "-q", "-D", "fuzz", f"dir:{target}"])
         except Failed as error:
             return Built(error=str(error))

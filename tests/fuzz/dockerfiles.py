@@ -49,8 +49,8 @@ _REPOSITORIES: Final = tuple(
 #: Between two commands of a RUN.
 COMMENTED: Final = tuple(f" && {escape}\n  # a comment\n  " for escape in "\\`")
 _SPECIAL: Final = set(" []*'\"$\\\n")
-_BASED: Final = re.compile(r"^(FROM (?:--\S+ )?)(BASE|MADE)\b")
-_MADE: Final = re.compile(r"FROM (--\S+ )?MADE\b")
+_BASED: Final = re.compile(r"^(FROM (?:--\S+ )?)(BASE|MADE)\b", re.IGNORECASE)
+_MADE: Final = re.compile(r"FROM (--\S+ )?MADE\b", re.IGNORECASE)
 #: Flags that are refused unless they are allowed.
 _REFUSED: Final = ("", " --security=insecure", " --security=sandbox", " --device=fuzz.com/x=one")
 _HEREDOC: Final = re.compile(r"\A(RUN.* )<<'?(\w+)'?\n(.*)\n\2\Z", re.DOTALL)

@@ -21,6 +21,7 @@ from tests.fuzz.features import features
 from tests.fuzz.known import known, not_asked
 from tests.fuzz.mounts import IMAGE, SALT
 from tests.fuzz.remotes import Remotes
+from tests.fuzz.ways import Ways
 
 #: How many of the cases get no error, as far as possible; the others compare errors.
 _REPAIRED = 0.75
@@ -39,6 +40,7 @@ class Fuzzing:
         *,
         isolation: str = "namespaces",
         user: str = "",
+        ways: bool = False,
     ) -> None:
         self._work = work
         self.remotes = Remotes(work)
@@ -56,11 +58,14 @@ class Fuzzing:
         self.user = pwd.getpwnam(user) if user else None
         if self.user is not None:
             self.others["user"] = _of_user(work, base, self.user)
+        self.ways = Ways(work, base, self.anew, self.remotes, self._text) if ways else None
         self.counts: Counter[str] = Counter()
 
     def close(self) -> None:
         """Remove what the builders keep."""
         self.remotes.close()
+        if self.ways is not None:
+            self.ways.close()
         for builder in (self.ours, *self.peers, self.anew, *self.others.values()):
             builder.close()
 
@@ -173,7 +178,7 @@ class Fuzzing:
             if who in ("", peer.name):
                 for line in self._unlike(peer, case, inputs, ours):
                     yield peer.name, line
-        if who in ("", "again", *self.others) and not ours.error:
+        if not ours.error and not who.startswith(("docker", "buildah")):
             for name, line in self._again(case, self._inputs(case, case.lines), ours):
                 if who in ("", name):
                     yield name, line
@@ -209,6 +214,11 @@ class Fuzzing:
             self.counts[f"{name}: {'refused by name' if refused else _kind(anew, other)}"] += 1
             if other != anew and not refused:
                 yield name, "; ".join(differences(anew, other)) or "other layers"
+        if self.ways is not None and not anew.error:
+            for name, line in self.ways.compared(case, inputs, anew):
+                yield name, line
+            self.counts += self.ways.counts
+            self.ways.counts.clear()
 
 
 def _of_user(work: Path, base: str, user: pwd.struct_passwd) -> Ocitool:

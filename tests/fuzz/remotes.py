@@ -41,6 +41,7 @@ class Remotes:
         (files / "a.tar.gz").write_bytes(packed(_ARCHIVE, "gz"))
         (files / "a.tar").write_bytes(packed(_ARCHIVE, ""))
         self._listening: list[ThreadingHTTPServer] = []
+        self.repositories = repositories
         git = GitServer(repositories)
         git.address = self._serve(handler(git))
         self._addresses = {
