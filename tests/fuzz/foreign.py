@@ -18,11 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from ocitool.builder.secrets.agent_protocol import Malformed, receive, split
-
 from ocitool import BuildOptions, Store, build, check
 from ocitool.builder.outputs.engine import _refusal
-from ocitool.builder.secrets import ssh_keys
+from ocitool.builder.secrets.ssh import keys
+from ocitool.builder.secrets.ssh.protocol import Malformed, receive, split
 from ocitool.builder.solver.mounts import cdi
 from ocitool.cli.build_options.arguments import read_arguments
 from ocitool.containers.variables import file_entries
@@ -225,7 +224,7 @@ class Foreign:
 
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
             subprocess.run(command, check=True)
-        ssh_keys.load(str(self._file("changed", changed(dice, key.read_bytes()))))
+        keys.load(str(self._file("changed", changed(dice, key.read_bytes()))))
 
     def _agent(self, dice: random.Random) -> None:
         one, other = socket.socketpair()
