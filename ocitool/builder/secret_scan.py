@@ -74,11 +74,21 @@ def _in_layers(
         for secret, path in found.items():
             place = f"{path} in the layer of {search.masked(definition.names[number])}"
             if record.layer in solution.layers:
+                _forget(store, record.layer)
                 text = f"secret {secret} is in the image: {place}"
                 yield _fault(definition, number, text, search)
             else:
                 kept = f"secret {secret} is in the build cache, not in the image: {place}"
                 warn(str(_fault(definition, number, kept, search)))
+
+
+def _forget(store: Store, layer: Layer) -> None:
+    """Remove what the build cache has of *layer*.
+
+    Keys have no secrets: a build without them would take it, and search for nothing.
+    """
+    uses = store.build_cache.uses()
+    store.build_cache.remove([use.key for use in uses if use.layer == layer])
 
 
 def _fault(definition: Definition, number: int, text: str, search: Search) -> BuildError:

@@ -40,9 +40,7 @@ class Checkout:
         """
         self._fetch(resolved)
         try:
-            # What is named by its ID may be a tag.
-            commit = f"{resolved.object}^{{commit}}"
-            self._run("checkout", "--quiet", "--force", "--detach", commit)
+            self._run("checkout", "--quiet", "--force", "--detach", self._commit(resolved))
             if self._tree.submodules and os.path.lexists(f"{self._top}/.gitmodules"):
                 self._submodules()
             self.commit_time = int(self._run("show", "--no-patch", "--format=%ct"))
@@ -102,6 +100,22 @@ class Checkout:
                 where=self._access.shown,
                 hint="no branch and no tag of it has this commit",
             ) from failure
+
+    def _commit(self, resolved: Resolved) -> str:
+        """Return the ID of the commit; what is named by its ID may be a tag.
+
+        Of a tag that is named otherwise the server has said which commit it is: a checksum was
+        compared with that, and files are kept for it.
+        """
+        commit = self._run("rev-parse", "--verify", f"{resolved.object}^{{commit}}").strip()
+        if resolved.commit not in (commit, resolved.object):
+            raise BuildError(
+                f"the server says that {resolved.ref} is commit {resolved.commit},"
+                f" but it is {commit}",
+                where=self._access.shown,
+                hint="its refs are inconsistent: name the commit by its ID",
+            )
+        return commit
 
     # -- submodules -------------------------------------------------------------------------
 

@@ -163,6 +163,25 @@ def test_a_submodule_that_would_execute_or_read_what_is_here(
     assert not mark.exists() and kept(project) == []
 
 
+def test_a_server_that_lies_about_the_commit_of_a_tag(project, git_server, repository):
+    """Otherwise files of its choice had any checksum, and were kept for that commit."""
+    trusted = repository.git("rev-parse", "main")
+    repository.git("tag", "-a", "-m", "", "evil", repository.commit({"a.txt": "evil\n"}))
+    repository.push("refs/tags/evil")
+    listed = (repository.path / "info/refs").read_text()
+    evil = repository.git("rev-parse", "evil^{commit}")
+    assert f"{evil}\trefs/tags/evil^{{}}" in listed
+    lie = listed.replace(f"{evil}\trefs/tags/evil^{{}}", f"{trusted}\trefs/tags/evil^{{}}")
+    (repository.path / "info/refs").write_text(lie)
+    git_server.plain_files = True
+    error = refused(project, f"ADD --checksum={trusted} {repository.url}#evil /s/")
+    assert error.message == (
+        f"the server says that refs/tags/evil is commit {trusted}, but it is {evil}"
+    )
+    built = project.build(scratch(f"ADD {repository.url}#{trusted} /s/"))
+    assert built.read("s/a.txt") == "two\n"
+
+
 def test_attributes_execute_nothing(project, git_server):
     made = git_server.repository()
     made.commit({".gitattributes": "* filter=lfs diff=x merge=y\n", "f": "f\n"})

@@ -207,8 +207,16 @@ def test_a_step_that_is_cached_is_searched_and_the_secret_is_no_part_of_its_key(
     project.put({"a": "topsecret1234"})
     text = scratch("COPY a /a")
     assert project.build(text).executed == ["COPY a /a"]
-    assert "/a in the layer" in str(failed_with_image(project, text))
     assert project.build(text, secrets={"x": b"another value"}).executed == []
+    assert "/a in the layer" in str(failed_with_image(project, text))
+
+
+def test_a_step_that_wrote_a_secret_is_no_cache_hit_of_a_build_without_it(project):
+    """Its key has no secrets: a build that is given none would have the value, and no search."""
+    project.put({"a": "topsecret1234", "b": "x"})
+    text = scratch("COPY b /b", "COPY a /a")
+    assert "/a in the layer" in str(failed_with_image(project, text))
+    assert project.build(text).executed == ["COPY a /a"]
 
 
 def failed_with_image(project: BuildFixture, text: str) -> BuildError:
