@@ -8,6 +8,7 @@ from ocitool.builder.chown_chmod import parse_chown
 from ocitool.errors import BuildError, NotFound
 
 _LARGEST_ID = 2**32 - 2
+_DIGITS = 10  # that it has
 
 Read = Callable[[str], bytes]
 """Returns a file of the image; `NotFound`."""
@@ -38,17 +39,19 @@ def owner_of(text: str, read: Read) -> tuple[int, int]:
 
 
 def _number(text: str) -> int | None:
-    if text == "root":
-        return 0
-    digits = text.removeprefix("+")  # as Go reads numbers
-    if not digits.isascii() or not digits.isdecimal():
+    return 0 if text == "root" else _id(text.removeprefix("+"))  # as Go reads numbers
+
+
+def _id(text: str) -> int | None:
+    """Return *text* as an ID; None unless it consists of digits."""
+    if not text.isascii() or not text.isdecimal():
         return None
-    number = int(digits)
-    if number > _LARGEST_ID:
+    # Python refuses to read thousands of digits.
+    if len(text.lstrip("0")) > _DIGITS or int(text) > _LARGEST_ID:
         raise BuildError(
             f"invalid user or group ID: {text}", hint=f"the largest ID is {_LARGEST_ID}"
         )
-    return number
+    return int(text)
 
 
 def _look_up(name: str, path: str, read: Read) -> list[str]:
@@ -72,7 +75,7 @@ def _unknown(name: str, path: str) -> str:
 
 
 def _field(fields: list[str], at: int, path: str) -> int:
-    try:
-        return int(fields[at])
-    except (IndexError, ValueError):
-        raise BuildError(f"the line of {fields[0]!r} is malformed", where=path) from None
+    number = _id(fields[at].strip()) if at < len(fields) else None
+    if number is None:
+        raise BuildError(f"the line of {fields[0]!r} is malformed", where=path)
+    return number

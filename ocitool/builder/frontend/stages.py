@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
@@ -217,7 +218,7 @@ def _sources(stage: Stage, stages: Sequence[Stage], contexts: NamedContexts) -> 
                 hint=note,
             )
         if text.isdecimal():
-            if int(text) >= len(stages):
+            if _number(text) >= len(stages):
                 hint = note or _numbered(stage.index)
                 error = UnknownStage(f"invalid stage index {text}", hint=hint)
                 raise instruction.span.locate(error)
@@ -225,6 +226,11 @@ def _sources(stage: Stage, stages: Sequence[Stage], contexts: NamedContexts) -> 
         else:
             found[text] = resolve(text)
     return found
+
+
+def _number(digits: str) -> int:
+    """Return the number of a stage; Python refuses to read thousands of digits."""
+    return int(digits) if len(digits) < 10 else sys.maxsize
 
 
 def _numbered(count: int) -> str:
@@ -240,7 +246,7 @@ def target_of(stages: tuple[Stage, ...], target: str) -> Stage:
     for stage in reversed(stages):
         if stage.parsed.from_.name == target.lower():
             return stage
-    if target.isdecimal() and int(target) < len(stages):
+    if target.isdecimal() and _number(target) < len(stages):
         return stages[int(target)]
     names = [stage.parsed.from_.name for stage in stages if stage.parsed.from_.name]
     near = closest(target, (stage.name for stage in stages))

@@ -32,6 +32,7 @@ from ocitool_registry.transport.requests import PlainHttpError, RequestsTranspor
 from ocitool_registry.transport.retry import Retrying
 
 _CHUNK: Final = 1 << 20  # bytes read at once
+_DIGITS: Final = 18  # of a length in bytes
 _NOT_MODIFIED: Final = 304
 _DENIED: Final = (401, 403)
 #: What secrets are called before the host, and what stands before their value in the header.  The
@@ -165,15 +166,26 @@ class RemoteFile:
             f"failed to fetch {self.shown}: invalid response status {status}", hint=hint
         )
 
+    def _length(self, response: Response) -> int:
+        """Return how many bytes are announced, 0 if it is unknown.
+
+        Of a length that is no number the end could not be told from a connection that was lost.
+        """
+        text = response.headers.get("Content-Length", "0")
+        if not text.isdecimal() or len(text) > _DIGITS:  # thousands of them Python refuses to read
+            raise BuildError(
+                f"failed to fetch {self.shown}: invalid Content-Length in the response",
+                hint="try again later",
+            )
+        return int(text)
+
     def _keep(self, response: Response) -> None:
         """Store the body of *response*, and verify it."""
+        total = self._length(response)
         with full_disk(self._store.layout.root):
             fd, path = tempfile.mkstemp(dir=self._store.lease().path)
         hasher, size = sha256(), 0
-        length = response.headers.get("Content-Length", "")
-        counter = TransferCounter(
-            self._progress, "fetch", key=self.shown, total=int(length) if length.isdecimal() else 0
-        )
+        counter = TransferCounter(self._progress, "fetch", key=self.shown, total=total)
         counter.begin()
         try:
             with open(fd, "wb", buffering=0) as file:

@@ -238,11 +238,13 @@ def _where(request: Request) -> str:
 
 
 def _read_error(request: Request, error: Exception) -> TransportError:
+    from http.client import IncompleteRead  # urllib3's own is one, too
+
     import urllib3
 
     if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
         return Timeout("timeout while reading the response", where=_where(request))
-    if any(isinstance(each, urllib3.exceptions.IncompleteRead) for each in error.args):
+    if any(isinstance(each, IncompleteRead) for each in error.args):
         return TransportError("the response ended too early", where=_where(request))
     if isinstance(error, urllib3.exceptions.HTTPError | OSError):
         return TransportError(f"connection failed: {error}", where=_where(request))

@@ -11,7 +11,7 @@ import pytest
 from ocitool import BuildOptions, check
 from ocitool.builder.checks.linter import MOST_WARNINGS
 from ocitool.builder.dockerfile.parser import parse
-from ocitool.errors import BuildError, DockerfileError, FormatError
+from ocitool.errors import BuildError, DockerfileError, FormatError, OcitoolError
 from tests.fixtures.deadlines import within
 from tests.unit.builder.conftest import scratch
 
@@ -195,3 +195,29 @@ def test_warnings_without_end_are_not_collected_without_end(tmp_path):
         warnings = check(BuildOptions(context=str(tmp_path), dockerfile=text)).warnings
     assert len(warnings) == MOST_WARNINGS
     assert "did you mean" in warnings[0].detail and "did you mean" not in warnings[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("line", "target", "message"),
+    [
+        ("COPY --from=N /f /", "", "invalid stage index N"),
+        ("COPY --chown=N f /", "", "invalid user or group ID: N"),
+        ("USER 0:N\nWORKDIR /w", "", "invalid user or group ID: N"),
+        ("COPY f /", "N", 'target stage "N" could not be found'),
+    ],
+)
+def test_a_number_of_thousands_of_digits_is_refused(project, line, target, message):
+    """Python reads no such number."""
+    number = "9" * 5000
+    project.put({"f": "f"})
+    with pytest.raises(OcitoolError) as caught:
+        project.build(scratch(line.replace("N", number)), target=target.replace("N", number))
+    assert caught.value.message == message.replace("N", number) and caught.value.hint
+
+
+@pytest.mark.parametrize("number", ["99999999999", "9" * 5000, "-1", "4_0", "", "root"])
+def test_an_id_in_passwd_that_is_none_is_refused(project, number):
+    project.put({"f": "f"})
+    project.image("base:1", {"etc/passwd": f"web:x:{number}:0::/:\n"})
+    with pytest.raises(BuildError, match="malformed|invalid user or group ID"):
+        project.build("FROM base:1\nCOPY --chown=web f /")
