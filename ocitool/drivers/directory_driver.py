@@ -21,7 +21,7 @@ from ocitool.drivers import trash
 from ocitool.drivers.driver import Usage
 from ocitool.errors import DriverError, LayerNotFound
 from ocitool.layer import xattrs
-from ocitool.layer.beneath import remove_tree
+from ocitool.layer.beneath import remove_tree, walk
 from ocitool.layer.ownership import copy_records
 
 FS: Final = "fs"
@@ -180,21 +180,15 @@ class DirectoryDriver:
             return Usage(size=0, inodes=0)
         seen: set[int] = set()
         size = inodes = 0
-        todo = [self._layer(layer)]
-        while todo:
-            with os.scandir(todo.pop()) as entries:
-                for entry in entries:
-                    state = entry.stat(follow_symlinks=False)
-                    if state.st_ino in seen:
-                        continue
-                    seen.add(state.st_ino)
-                    if stat.S_ISDIR(state.st_mode):
-                        todo.append(entry.path)
-                    if state.st_ctime_ns < since:
-                        continue
-                    inodes += 1
-                    if stat.S_ISREG(state.st_mode):
-                        size += state.st_size
+        for state in walk(self._layer(layer)):
+            if state.st_ino in seen:
+                continue
+            seen.add(state.st_ino)
+            if state.st_ctime_ns < since:
+                continue
+            inodes += 1
+            if stat.S_ISREG(state.st_mode):
+                size += state.st_size
         return Usage(size=size, inodes=inodes + 1)
 
 

@@ -60,7 +60,7 @@ def is_small(directory: str) -> bool:
                         todo.append(entry.path)
         except FileNotFoundError:  # another process removes it
             continue
-        except PermissionError:  # of another ID, or a directory without permissions
+        except OSError:  # of another ID, without permissions, or deeper than a path can say
             return False
     return left >= 0
 

@@ -13,6 +13,7 @@ import os
 import stat
 import struct
 from collections import OrderedDict
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final, Self
 
@@ -130,8 +131,72 @@ def _walk(top: int, path: str) -> int:
     return fd
 
 
+class Descent:
+    """A way down a tree and back up, of any depth: one descriptor is open, that of a directory.
+
+    No link is followed.  FileNotFoundError means that a directory was moved or removed meanwhile.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd  # closed by `enter`, `leave` and `close`
+        self._above: list[os.stat_result] = []
+
+    def enter(self, fd: int) -> None:
+        """Go down to *fd*, a directory in that of ``fd``."""
+        self._above.append(os.fstat(self.fd))
+        os.close(self.fd)
+        self.fd = fd
+
+    def leave(self) -> None:
+        """Go back up."""
+        fd = os.open("..", _FLAGS, dir_fd=self.fd)
+        os.close(self.fd)
+        self.fd = fd
+        if not os.path.samestat(self._above.pop(), os.fstat(fd)):
+            raise FileNotFoundError(errno.ENOENT, "a directory was moved")
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
+
+def walk(path: str) -> Iterator[os.stat_result]:
+    """Yield the state of all that is below the directory *path*, of any depth.
+
+    What is removed meanwhile may be left out.
+    """
+    descent = Descent(os.open(path, _FLAGS | os.O_NOFOLLOW))
+    try:
+        todo = [_scan(descent.fd)]
+        while todo:
+            if not todo[-1]:
+                todo.pop()
+                if todo:
+                    descent.leave()
+                continue
+            name, state = todo[-1].pop()
+            yield state
+            if stat.S_ISDIR(state.st_mode):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    descent.enter(os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=descent.fd))
+                    todo.append(_scan(descent.fd))
+    except FileNotFoundError:
+        return
+    finally:
+        descent.close()
+
+
+def _scan(fd: int) -> list[tuple[str, os.stat_result]]:
+    found = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                found.append((entry.name, entry.stat(follow_symlinks=False)))
+    return found
+
+
 def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
-    """Remove a file or a whole tree, whatever its modes; what is gone already is fine.
+    """Remove a file or a whole tree, whatever its modes and depth; what is gone already is fine.
 
     Descends by descriptors and follows no link, so nothing outside can be reached; a directory is
     not removed from within.  Several may remove the same tree at once.
@@ -146,24 +211,44 @@ def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
     except (IsADirectoryError, PermissionError):
         if not stat.S_ISDIR(os.lstat(name, dir_fd=dir_fd).st_mode):
             raise
+    # Whoever finds its way back removed leaves the rest to who has removed it.
     with contextlib.suppress(FileNotFoundError):
-        fd = _open_for_removal(name, dir_fd)
+        descent = Descent(_open_for_removal(name, dir_fd))
         try:
-            _empty(fd)
+            _empty(descent)
         finally:
-            os.close(fd)
+            descent.close()
         os.rmdir(name, dir_fd=dir_fd)
 
 
-def _empty(fd: int) -> None:
+def _empty(descent: Descent) -> None:
+    names: list[str] = []  # of the directories above, each in the one before
+    todo = [_unlink_files(descent.fd)]
+    while True:
+        if todo[-1]:
+            child = todo[-1].pop()
+            with contextlib.suppress(FileNotFoundError):
+                descent.enter(_open_for_removal(child, descent.fd))
+                names.append(child)
+                todo.append(_unlink_files(descent.fd))
+        elif names:
+            todo.pop()
+            descent.leave()
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(names.pop(), dir_fd=descent.fd)
+        else:
+            return
+
+
+def _unlink_files(fd: int) -> list[str]:
+    """Remove all files of a directory, and return the names of the directories in it."""
     with os.scandir(fd) as entries:
         listing = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for child, is_directory in listing:
-        if is_directory:
-            remove_tree(child, dir_fd=fd)
-        else:
+    for name, is_directory in listing:
+        if not is_directory:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(child, dir_fd=fd)
+                os.unlink(name, dir_fd=fd)
+    return [name for name, is_directory in listing if is_directory]
 
 
 def _open_for_removal(name: str, dir_fd: int | None) -> int:
