@@ -221,14 +221,14 @@ def test_what_ends_too_early_leaves_nothing_behind(project, server):
 @pytest.mark.parametrize("length", ["9" * 5000, "-1", "4, 4", "four", ""])
 def test_a_length_that_is_no_number_is_refused(project, server, length):
     url = server.put("/x", b"text", Content_Length=length)
-    with pytest.raises(BuildError, match="failed to fetch .*: invalid Content-Length") as caught:
+    with pytest.raises(BuildError, match=r"failed to fetch .*: invalid Content-Length") as caught:
         project.build(scratch(f"ADD {url} /x"))
     assert caught.value.hint and kept(project) == []
 
 
 def test_a_body_whose_pieces_are_malformed_is_an_error_that_says_it(project, server):
     url = server.put("/x", b"zz\r\ntext", Transfer_Encoding="chunked")
-    with pytest.raises(BuildError, match="failed to fetch .*: the response ended too early"):
+    with pytest.raises(BuildError, match=r"failed to fetch .*: the response ended too early"):
         project.build(scratch(f"ADD {url} /x"))
 
 

@@ -219,5 +219,5 @@ def test_a_number_of_thousands_of_digits_is_refused(project, line, target, messa
 def test_an_id_in_passwd_that_is_none_is_refused(project, number):
     project.put({"f": "f"})
     project.image("base:1", {"etc/passwd": f"web:x:{number}:0::/:\n"})
-    with pytest.raises(BuildError, match="malformed|invalid user or group ID"):
+    with pytest.raises(BuildError, match=r"malformed|invalid user or group ID"):
         project.build("FROM base:1\nCOPY --chown=web f /")
