@@ -169,7 +169,7 @@ class RemoteFile:
     def _length(self, response: Response) -> int:
         """Return how many bytes are announced, 0 if it is unknown.
 
-        Of a length that is no number the end could not be told from a connection that was lost.
+        With a malformed length a connection that is lost would look like the end.
         """
         text = response.headers.get("Content-Length", "0")
         if not text.isdecimal() or len(text) > _DIGITS:  # thousands of them Python refuses to read

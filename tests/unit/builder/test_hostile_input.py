@@ -216,7 +216,7 @@ def test_a_number_of_thousands_of_digits_is_refused(project, line, target, messa
 
 
 @pytest.mark.parametrize("number", ["99999999999", "9" * 5000, "-1", "4_0", "", "root"])
-def test_an_id_in_passwd_that_is_none_is_refused(project, number):
+def test_an_invalid_id_in_passwd_is_refused(project, number):
     project.put({"f": "f"})
     project.image("base:1", {"etc/passwd": f"web:x:{number}:0::/:\n"})
     with pytest.raises(BuildError, match=r"malformed|invalid user or group ID"):
