@@ -70,9 +70,7 @@ class App:
         """Say whether there is a store to open, so that none has to be made."""
         return os.path.lexists(f"{self.settings().root}/format")
 
-    def progress(
-        self, mode: str = "auto", *, build: bool = False, stream: TextIO | None = None
-    ) -> Renderer:
+    def progress(self, mode: str, *, build: bool = False, stream: TextIO | None = None) -> Renderer:
         """Return the progress renderer for *mode*, to be used in a ``with`` block.
 
         It writes to *stream*, by default to stderr.

@@ -12,7 +12,7 @@ from ocitool.image.image import Image
 from ocitool.image.store_content import StoreSource
 from ocitool.oci.manifest import Descriptor, Manifest
 from ocitool.oci.mediatypes import DOCKER_CONFIG, DOCKER_MANIFEST, as_docker
-from ocitool.progress import SILENT, ProgressSink
+from ocitool.progress import ProgressSink
 
 if TYPE_CHECKING:
     from ocitool.store.store import Store
@@ -55,9 +55,9 @@ def converted(
     image: Image,
     form: Form,
     *,
-    base: int = 0,
-    annotations: Mapping[str, str] | None = None,
-    progress: ProgressSink = SILENT,
+    base: int,
+    annotations: Mapping[str, str] | None,
+    progress: ProgressSink,
 ) -> Image:
     """Return *image*, which is in *store*, in *form* and with more *annotations*.
 

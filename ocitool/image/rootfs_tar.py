@@ -80,7 +80,7 @@ def import_tar(
     stream: Stream,
     *,
     into: Store,
-    name: str = "",
+    name: str,
     run: RunConfig | None = None,
     message: str = "",
     epoch: int | None = None,

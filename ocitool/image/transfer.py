@@ -148,7 +148,7 @@ def push_image(
     source: Store,
     by_digest: bool = False,
     access: Access,
-    progress: ProgressSink = SILENT,
+    progress: ProgressSink,
 ) -> Descriptor:
     """Push *image*, which is in the store *source*, to *reference*; returns its descriptor.
 

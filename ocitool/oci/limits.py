@@ -22,7 +22,7 @@ def require_document(document: Descriptor, image: str = "") -> None:
     _require_size(document, "manifest", MANIFEST_LIMIT, image)
 
 
-def require_config(config: Descriptor, image: str = "") -> None:
+def require_config(config: Descriptor, image: str) -> None:
     """Refuse a config that is too large by its descriptor; `BadManifest`."""
     _require_size(config, "config", CONFIG, image)
 
@@ -33,7 +33,7 @@ def require_parts(manifest: Manifest, image: str = "") -> None:
     _require_count(manifest, len(manifest.layers), "layers", LAYERS, image)
 
 
-def require_manifests(index: Index, image: str = "") -> None:
+def require_manifests(index: Index, image: str) -> None:
     """Refuse an index of too many manifests; `BadManifest`."""
     _require_count(index, len(index.manifests), "manifests", MANIFESTS, image)
 

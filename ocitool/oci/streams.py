@@ -60,7 +60,7 @@ class VerifiedReader:
     Source: OCI image-spec v1.1, descriptor.md, "Digests": verify size, then digest.
     """
 
-    def __init__(self, source: BinaryIO, digest: Digest, size: int, *, where: str = "") -> None:
+    def __init__(self, source: BinaryIO, digest: Digest, size: int, *, where: str) -> None:
         self._source = source
         self._digest = digest
         self._size = size

@@ -21,7 +21,7 @@ _RFC3339 = re.compile(
 )
 
 
-def parse_time(text: str, where: str = "") -> int:
+def parse_time(text: str) -> int:
     """Return the time of an RFC 3339 *text*, in nanoseconds since 1970; further digits are dropped.
 
     Raises:
@@ -29,14 +29,14 @@ def parse_time(text: str, where: str = "") -> int:
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
-        raise FormatError(f"invalid RFC 3339 time {text!r}", where=where)
+        raise FormatError(f"invalid RFC 3339 time {text!r}")
     *numbers, fraction, _, sign, offset_hours, offset_minutes = match.groups()
     try:
         return _nanoseconds([int(number) for number in numbers], fraction or "") - _offset(
             sign, offset_hours, offset_minutes
         )
     except ValueError as error:
-        raise FormatError(f"invalid RFC 3339 time {text!r}: {error}", where=where) from error
+        raise FormatError(f"invalid RFC 3339 time {text!r}: {error}") from error
 
 
 def _nanoseconds(numbers: list[int], fraction: str) -> int:

@@ -31,9 +31,7 @@ _LARGE: Final = 8 << 20  # bytes, which take some milliseconds to free
 class Blobs:
     """The blobs of one store; blobs of the directories *shared* are read, and never changed."""
 
-    def __init__(
-        self, layout: Layout, lease: Callable[[], Lease], shared: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, layout: Layout, lease: Callable[[], Lease], shared: Sequence[str]) -> None:
         self._layout = layout
         self._lease = lease
         self._shared = shared

@@ -60,7 +60,7 @@ class Layers:
         blobs: Blobs,
         lease: Callable[[], Lease],
         driver: Callable[[], Driver],
-        shared: Sequence[SharedStore] = (),
+        shared: Sequence[SharedStore],
     ) -> None:
         self._layout = layout
         self._records = records

@@ -92,7 +92,7 @@ class ErrorInfo:
     message: str
 
 
-def dump_error(code: str, message: str = "", detail: Any = None) -> bytes:
+def dump_error(code: str, message: str, detail: Any = None) -> bytes:
     """Return the body of an error response (distribution-spec, "Error Codes")."""
     fields: dict[str, Any] = {"code": code, "message": message or CODES[code][1]}
     if detail is not None:

@@ -159,7 +159,7 @@ def _config(fields: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def history_rows(image: Image, *, human: bool = True) -> Iterator[dict[str, Any]]:
+def history_rows(image: Image, *, human: bool) -> Iterator[dict[str, Any]]:
     """Yield a row for each step of an image's history, the newest first.
 
     Without *human*, sizes are in bytes.

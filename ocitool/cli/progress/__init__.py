@@ -13,7 +13,7 @@ MODES = ("auto", "plain", "tty", "json", "rawjson", "quiet", "none")
 
 
 def choose(
-    mode: str = "auto", stream: TextIO | None = None, *, debug: bool = False, build: bool = False
+    mode: str, stream: TextIO | None = None, *, debug: bool = False, build: bool = False
 ) -> Renderer:
     """Return a renderer that writes events to *stream*, to be used in a ``with`` block.
 

@@ -39,7 +39,7 @@ class RawJson(Renderer):
 
     streams = True  # of steps: stderr apart from stdout
 
-    def __init__(self, stream: TextIO, *, debug: bool = False, build: bool = False) -> None:
+    def __init__(self, stream: TextIO, *, debug: bool, build: bool) -> None:
         super().__init__(stream, debug=debug, build=build)
         self._vertices: dict[int, dict[str, Any]] = {}  # by step, those that have not ended
         self._last = ""  # digest of the step that was started last

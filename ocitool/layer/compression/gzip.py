@@ -25,7 +25,7 @@ _LAST_BLOCK: Final = b"\x03\x00"  # of fixed codes, empty, and marked as the las
 
 
 class Gzip:
-    """The codec; *threads* compress side by side, as many as there are processors if 0."""
+    """The codec; as many threads compress side by side as there are processors."""
 
     name: Final = "gzip"
     suffix: Final = "gzip"
@@ -34,12 +34,9 @@ class Gzip:
     #: 20,000 times; and this one packs closer.
     level: Final = 3
 
-    def __init__(self, threads: int = 0) -> None:
-        self._threads = threads
-
     def compressor(self, level: int | None = None) -> Compressor:
         level = chosen(self, level, LEVELS)
-        return _GzipCompressor(deflater(level), self._threads or processors())
+        return _GzipCompressor(deflater(level), processors())
 
     def decompress(self, stream: Stream) -> Stream:
         return _GzipReader(stream)
@@ -52,9 +49,7 @@ class _GzipCompressor:
     """One gzip member.  Header and trailer are written here, since libraries differ in them."""
 
     def __init__(self, deflate: Callable[[bytes], bytes], threads: int) -> None:
-        from ocitool.layer.compression.parallel import (
-            Team,  # what only reads does without its imports
-        )
+        from ocitool.layer.compression.parallel import Team  # imports what reading does without
 
         self._crc32 = _crc32()
         self._team = Team(deflate, threads)

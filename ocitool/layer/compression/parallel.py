@@ -60,14 +60,13 @@ class Lane:
 
 
 class ReadAhead:
-    """A stream that is read by a thread, a few chunks ahead, each seen by *seen* on the way.
+    """A stream that is read by a thread, a few chunks ahead.
 
     Closing stops the thread and closes *stream*.
     """
 
-    def __init__(self, stream: Stream, seen: Callable[[bytes], object] | None = None) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._seen = seen
         self._queue: queue.Queue[bytes | BaseException] = queue.Queue(_DEPTH)
         self._stop = threading.Event()
         self._left = b""
@@ -109,8 +108,6 @@ class ReadAhead:
         try:
             while not self._stop.is_set():
                 data = self._stream.read(CHUNK)
-                if data and self._seen is not None:
-                    self._seen(data)
                 self._queue.put(data)
                 if not data:
                     return

@@ -27,15 +27,12 @@ _ZSTD_END: Final = (
 
 
 class Zstd:
-    """The codec; *threads* compress side by side, as many as there are processors if 0."""
+    """The codec; as many threads compress side by side as there are processors."""
 
     name: Final = "zstd"
     suffix: Final = "zstd"
     magic: Final = b"\x28\xb5\x2f\xfd"
     level: Final = 3
-
-    def __init__(self, threads: int = 0) -> None:
-        self._threads = threads
 
     def compressor(self, level: int | None = None) -> Compressor:
         import zstandard
@@ -45,7 +42,7 @@ class Zstd:
         compressor: Compressor = zstandard.ZstdCompressor(
             level=chosen(self, level, _LEVELS),
             write_checksum=True,
-            threads=self._threads or processors(),
+            threads=processors(),
         ).compressobj()
         return compressor
 

@@ -159,7 +159,7 @@ class Database:
         with self._lock, self._translated():
             return self._connection.execute(statement, values).rowcount
 
-    def run_durably(self, statement: str, values: Sequence[Any] = ()) -> int:
+    def run_durably(self, statement: str, values: Sequence[Any]) -> int:
         """Execute one change, and make it and those before it durable."""
         with self._lock, self._translated():
             self._connection.execute("PRAGMA synchronous=FULL")
@@ -199,7 +199,7 @@ class Database:
             self._connection.close()
 
 
-def rows_of_file(data: bytes, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def rows_of_file(data: bytes, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Return the rows that *query* finds in the bytes of a database file, none if it is corrupt.
 
     Opening the file itself would create others next to it.  Rows that are only in its log (-wal)

@@ -13,7 +13,7 @@ import stat
 from ocitool.errors import StoreError
 
 
-def require_own(root: str, trusted: str = "") -> None:
+def require_own(root: str, trusted: str) -> None:
     """Refuse the directory *root*, if it exists, if another user decides what is in it.
 
     For root this is a directory of another user, unless *trusted* is that user's ID.  For every

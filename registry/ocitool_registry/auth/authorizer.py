@@ -47,7 +47,7 @@ class Authorizer:
         base: str,
         credentials: CredentialSource,
         *,
-        insecure: bool = False,
+        insecure: bool,
     ) -> None:
         self._transport = transport
         self._registry = registry

@@ -29,7 +29,7 @@ def push_blob(
     repository: str,
     descriptor: Descriptor,
     open: Opener,
-    origins: Sequence[str] = (),
+    origins: Sequence[str],
 ) -> str:
     """Push a blob to *repository*; returns ``"exists"``, ``"mounted"`` or ``"done"``.
 

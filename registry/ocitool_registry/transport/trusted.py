@@ -23,10 +23,10 @@ BUNDLES: Final = (
 _REGISTRIES: Final = ("/etc/containers/certs.d", "/etc/docker/certs.d")
 
 
-def bundle(environ: Mapping[str, str] = os.environ) -> str:
+def bundle() -> str:
     """Return the file, or directory, with the CAs of the environment or the system; "": none."""
     for name in _VARIABLES:
-        if value := environ.get(name):
+        if value := os.environ.get(name):
             return value
     return next(filter(os.path.exists, BUNDLES), "")
 

@@ -51,9 +51,7 @@ def start(
 class ShimProcess:
     """A `Process` that a shim waits for.  Dropping the last reference ends the program."""
 
-    def __init__(
-        self, shim: Shim, pid: int, handles: list[int], warnings: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, shim: Shim, pid: int, handles: list[int], warnings: tuple[str, ...]) -> None:
         self._shim = shim
         self._warnings = warnings
         self._pid = pid

@@ -105,7 +105,7 @@ class Scanner:
         raw_quotes: bool = False,
         raw_escapes: bool = False,
         keep_unset: bool = False,
-        allowance: Allowance | None = None,
+        allowance: Allowance | None,
     ) -> None:
         self.source = text
         self.at = 0

@@ -66,7 +66,7 @@ def check(store: Store, progress: ProgressSink = SILENT) -> Iterator[Problem]:
     yield from leaked_mounts(store.layout)
 
 
-def check_names(store: Store, reported: Container[Digest] = ()) -> Iterator[Problem]:
+def check_names(store: Store, reported: Container[Digest]) -> Iterator[Problem]:
     """Follow every name, and compare the sizes of its blobs; those *reported* are skipped."""
     found = list(_names(store, reported))
     if found:

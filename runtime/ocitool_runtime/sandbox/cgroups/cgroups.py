@@ -39,8 +39,8 @@ class Cgroup:
     def __init__(
         self,
         limits: Limits,
-        parent: str = "",
-        devices: Sequence[tuple[str, int, int, str]] = (),
+        parent: str,
+        devices: Sequence[tuple[str, int, int, str]],
     ) -> None:
         self._limits = limits
         self._devices = list(devices)  # that may be opened beside docker's list

@@ -120,9 +120,8 @@ def test_parse_time(text: str, timestamp: int) -> None:
     ],
 )
 def test_parse_time_refuses(text: str) -> None:
-    with pytest.raises(FormatError) as caught:
-        timestamps.parse_time(text, where="config.created")
-    assert caught.value.where == "config.created"
+    with pytest.raises(FormatError, match="invalid RFC 3339 time"):
+        timestamps.parse_time(text)
 
 
 @pytest.mark.parametrize(
