@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from ocitool.builder.context.ignore.rules import IgnoreRules
 
@@ -20,7 +20,19 @@ def ignored_by(rules: IgnoreRules) -> Callable[[str], str]:
     A path that an exception includes again, or may so in part, is not excluded for certain.  The
     root is only where a pattern excludes everything.  Wildcards of the path are text for patterns.
     """
-    exceptions = [pattern.text for pattern in rules.patterns if pattern.exception]
+    walker = rules.walker()
+
+    def excluded(path: str) -> bool:
+        state = walker.root
+        for name in path.split("/"):
+            state = walker.enter(state, name, True)
+        return state.ignored
+
+    exceptions = [
+        literal
+        for literal in (_literal(each.text) for each in rules.patterns if each.exception)
+        if not (literal.whole and excluded(literal.path))  # by a later pattern
+    ]
     everything = any(
         pattern.text in _EVERYTHING for pattern in rules.patterns if not pattern.exception
     )
@@ -30,32 +42,33 @@ def ignored_by(rules: IgnoreRules) -> Callable[[str], str]:
         if clean in (".", "/") and not everything:
             return ""
         relative = "" if clean == "." else clean.removeprefix("/")
-        if any(_may_include(exception, relative) for exception in exceptions):
+        wanted = _literal(relative)
+        if any(_may_include(exception, wanted) for exception in exceptions):
             return ""
-        walker = rules.walker()
-        state = walker.root
-        for name in clean.split("/"):
-            state = walker.enter(state, name, True)
-        return clean if state.ignored else ""
+        return clean if excluded(clean) else ""
 
     return ignored if rules else lambda _: ""
 
 
-def _may_include(exception: str, path: str) -> bool:
-    """Say whether *exception* may match *path*, what is beneath it, or what its wildcards match."""
-    again, again_whole = _literal(exception)
-    wanted, wanted_whole = _literal(path)
-    return _is_at_or_beneath(again, wanted) or (
-        not (again_whole and wanted_whole) and _is_at_or_beneath(wanted, again)
+class _Literal(NamedTuple):
+    """The names of a pattern before its first wildcard, and whether these are all."""
+
+    path: str
+    whole: bool
+
+
+def _may_include(exception: _Literal, wanted: _Literal) -> bool:
+    """Say whether *exception* may match *wanted*, what is beneath it, or what that matches."""
+    return _is_at_or_beneath(exception.path, wanted.path) or (
+        not (exception.whole and wanted.whole) and _is_at_or_beneath(wanted.path, exception.path)
     )
 
 
-def _literal(pattern: str) -> tuple[str, bool]:
-    """Return the names of *pattern* before its first wildcard, and whether these are all."""
+def _literal(pattern: str) -> _Literal:
     names = pattern.split("/")
     plain = (not _WILDCARDS & set(_ESCAPED.sub("", name)) for name in names)
     first = next((at for at, is_plain in enumerate(plain) if not is_plain), len(names))
-    return _ESCAPED.sub(r"\1", "/".join(names[:first])), first == len(names)
+    return _Literal(_ESCAPED.sub(r"\1", "/".join(names[:first])), first == len(names))
 
 
 def _is_at_or_beneath(path: str, top: str) -> bool:

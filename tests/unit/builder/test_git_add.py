@@ -307,6 +307,16 @@ def test_git_of_a_subdirectory_is_not_kept_with_a_warning(project, repository):
     assert any("not kept of a subdirectory" in text for text in built.warnings)
 
 
+@pytest.mark.parametrize("flag", ["--keep-git-dir", "--keep-git-dir=false"])
+def test_with_keep_git_dir_any_url_is_that_of_a_repository(project, git_server, flag):
+    made = git_server.repository("plain")
+    made.commit({"a": "1"})
+    built = project.build(scratch(f"ADD {flag} {made.url}#main /s/"))
+    assert built.read("s/a") == "1"
+    assert ("s/.git/HEAD" in built.tree) == (flag == "--keep-git-dir")
+    assert built.warnings == ()
+
+
 def test_keep_git_dir_without_a_repository_is_a_warning(project):
     (project.top / "f").write_text("f")
     built = project.build(scratch("ADD --keep-git-dir f /s/"))
