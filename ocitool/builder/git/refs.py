@@ -50,20 +50,38 @@ class Refs:
             head = next((name for name in same if ids[name] == ids["HEAD"]), "HEAD")
         return cls(ids=ids, head=head)
 
-    def find(self, ref: str) -> Resolved:
+    def find(self, ref: str, *, digits: bool = False) -> Resolved:
         """Return what *ref* means; ``""`` and HEAD are the default branch.
 
         A branch comes before a tag of its name, and ``pull/1/head`` is below ``refs/`` as well.
+        With *digits* it may also be what the ID of a branch's or a tag's commit begins with.
 
         Raises:
-            BuildError: there is no such ref.
+            BuildError: there is no such ref, or there are several such commits.
         """
+        if digits and not self._whole(ref):
+            return self._commit(ref)
         name = self._default() if ref in ("", "HEAD") else self._whole(ref)
+        if not name:
+            raise self._missing(ref)
         found = self.ids[name]
         commit = self.ids.get(name + _PEELED, found)
         if not is_commit(found) or not is_commit(commit):
             raise BuildError(f'invalid commit sha "{found}" of {name}')
         return Resolved(ref=name, object=found, commit=commit)
+
+    def _commit(self, digits: str) -> Resolved:
+        """Return the commit of a branch or a tag whose ID begins with *digits*."""
+        commits = {self.ids.get(name + _PEELED, found) for name, found in self.ids.items()}
+        found = sorted(each for each in commits if is_commit(each) and each.startswith(digits))
+        if not found:
+            raise self._missing(digits)
+        if len(found) > 1:
+            raise BuildError(
+                f"several commits begin with {digits}: {', '.join(found[:_SHOWN])}",
+                hint="give all digits of the commit",
+            )
+        return Resolved(ref="", object=found[0], commit=found[0])
 
     def _default(self) -> str:
         if self.head in self.ids:
@@ -81,7 +99,10 @@ class Refs:
         ):
             if whole in self.ids:
                 return whole
-        raise BuildError(f"repository does not contain ref {ref}", hint=self._near(ref))
+        return ""
+
+    def _missing(self, ref: str) -> BuildError:
+        return BuildError(f"repository does not contain ref {ref}", hint=self._near(ref))
 
     def _near(self, ref: str) -> str:
         short = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")

@@ -183,8 +183,9 @@ class RemoteTree:
             except GitFailed as failure:
                 raise fetch_error(failure, "fetch remote", self._access) from failure
             self._refs[url] = Refs.parse(listed)
-        try:
-            return self._refs[url].find(self._vertex.ref)
+        ref = self._vertex.ref
+        try:  # some of the digits are what ?commit= has, without a ref
+            return self._refs[url].find(ref, digits=ref == self._vertex.checksum != "")
         except BuildError as error:
             error.where = self.shown
             raise

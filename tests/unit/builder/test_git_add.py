@@ -189,6 +189,14 @@ def test_a_whole_commit_that_is_kept_needs_no_server(
     assert names(git_server) == asked
 
 
+def test_a_commit_by_some_of_its_digits_is_that_of_a_branch_or_a_tag(project, repository):
+    commit = repository.git("rev-parse", "v1^{commit}")
+    built = project.build(scratch(f"ADD {repository.url}?commit={commit[:8]} /a/"))
+    assert built.read("a/a.txt") == "one\n"
+    error = refused(project, f"ADD {repository.url}?ref={commit[:8]} /a/")
+    assert "repository does not contain ref" in str(error)
+
+
 def test_what_is_kept_of_a_repository_is_of_the_build_cache(project, git_server, repository):
     file = scratch(f"ADD {repository.url} /a/")
     project.build(file)

@@ -42,6 +42,24 @@ def test_what_a_name_means(ref, name, at, commit):
     assert (found.ref, found.object, found.commit) == (name, IDS[at], IDS[commit])
 
 
+@pytest.mark.parametrize(("digits", "at"), [("000", 0), ("5555", 5), ("6", 6), (IDS[7], 7)])
+def test_a_commit_by_some_of_its_digits(digits, at):
+    found = Refs.parse(LISTED).find(digits, digits=True)
+    assert (found.ref, found.object, found.commit) == ("", IDS[at], IDS[at])
+
+
+def test_digits_that_are_a_name_or_of_several_commits_or_of_none():
+    refs = Refs.parse(
+        f"{IDS[1]}\trefs/heads/222\n{IDS[2]}\trefs/heads/b\n{'2' * 39}1\trefs/tags/c\n"
+    )
+    assert refs.find("222", digits=True).ref == "refs/heads/222"
+    with pytest.raises(BuildError, match=r"several commits begin with 2222: 2{39}1, 2{40}"):
+        refs.find("2222", digits=True)
+    for missing in ("3", "4" * 8):
+        with pytest.raises(BuildError, match=f"repository does not contain ref {missing}"):
+            refs.find(missing, digits=True)
+
+
 @pytest.mark.parametrize(
     ("ref", "hint"),
     [
