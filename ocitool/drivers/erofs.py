@@ -4,7 +4,7 @@ HOME/layers/<chain id>/tar     the layer's tar, byte for byte
 HOME/layers/<chain id>/image   inodes and directories; the content of files is read from the tar
 HOME/layers/<chain id>/holes   content of sparse files, if there are any
 HOME/merged/<chain id>         an image of all layers up to this one, over their tars
-HOME/mounts/                   images mounted by the runtime (`sandbox.rootfs.shared_mounts`)
+HOME/mounts/                   images mounted by the runtime (`sandbox.rootfs.image_mounts`)
 HOME/trees/<key>/fs, work      the upper and work directory of an active snapshot
 
 For root only: the kernel mounts no image in a user namespace.  Only images that were written here,

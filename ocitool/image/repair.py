@@ -54,8 +54,8 @@ def repair(
     A corrupt blob is moved into the directory ``damaged/`` and fetched again: from a registry that
     its image was pulled from, pushed to or named after.  When it has been fetched, the corrupt one
     is removed.  Corrupt layers and indexes are removed, and made again when they are needed.  If no
-    problem is left, unreferenced data (`maintenance.orphans`) is removed, too; but never from the
-    store of a registry server.
+    problem is left, unreferenced data (`maintenance.unreferenced`) is removed, too; but never from
+    the store of a registry server.
     """
     work = _Repair(store, insecure, authfile)
     # A repair may show further problems: those of a manifest's blobs, or of a blob's layers.

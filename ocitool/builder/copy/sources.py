@@ -37,9 +37,6 @@ class Source(Protocol):
     def random_access(self) -> bool:
         """Whether contents can be read at any time; otherwise all must be asked for at once."""
 
-    def find(self, pattern: str) -> list[Item]:
-        """Return what *pattern* names; a wildcard may name nothing."""
-
     def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
         """Yield what is in a directory, parents first, paths relative to it, with handles.
 
@@ -212,24 +209,25 @@ def _upwards(path: str) -> Iterator[str]:
         yield "/".join(parts[:count])
 
 
-class FromUrl:
-    """One file that was fetched into the temporary file *path*: its mode is 0600, as BuildKit's."""
+class _FilesAlone:
+    """A source that has no directories."""
 
     keeps_owners: Final = False
     random_access: Final = True
 
+    def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
+        raise NotADirectoryError(item.path)
+
+    def mtime(self, item: Item) -> int:
+        raise NotADirectoryError(item.path)
+
+
+class FromUrl(_FilesAlone):
+    """One file that was fetched into the temporary file *path*: its mode is 0600, as BuildKit's."""
+
     def __init__(self, name: str, path: str, *, size: int, mtime: int) -> None:
         self._path = path
         self._entry = Entry(name, Kind.FILE, 0o600, size=size, mtime=mtime)
-
-    def find(self, pattern: str) -> list[Item]:
-        return [Item(pattern, pattern, False)]
-
-    def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
-        raise BuildError("source is not a directory", where=item.path)
-
-    def mtime(self, item: Item) -> int:
-        return self._entry.mtime
 
     def file(self, item: Item) -> tuple[Entry, Any]:
         return self._entry, self._path
@@ -239,24 +237,12 @@ class FromUrl:
         yield read_file
 
 
-class FromText:
+class FromText(_FilesAlone):
     """Heredocs: files of mode 0644 whose content is in the Dockerfile."""
-
-    keeps_owners: Final = False
-    random_access: Final = True
 
     def __init__(self, files: dict[str, bytes], mtime: int) -> None:
         self._files = files
         self._mtime = mtime
-
-    def find(self, pattern: str) -> list[Item]:
-        return [Item(pattern, pattern, False)]
-
-    def walk(self, item: Item) -> Iterator[tuple[Entry, Any]]:
-        raise BuildError("source is not a directory", where=item.path)
-
-    def mtime(self, item: Item) -> int:
-        return self._mtime
 
     def file(self, item: Item) -> tuple[Entry, Any]:
         data = self._files[item.path]

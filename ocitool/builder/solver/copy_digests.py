@@ -19,7 +19,7 @@ from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
 
 if TYPE_CHECKING:
-    from ocitool.builder.copy.sources import FromImage, Source
+    from ocitool.builder.copy.sources import FromContext, FromImage
     from ocitool.builder.git.tree import RemoteTree
     from ocitool.builder.solver.http_file import RemoteFile
 
@@ -62,7 +62,7 @@ class CopySource:
         step = self.step
         return find_items(files, path, parents=step.parents, exclude=step.exclude)
 
-    def source(self) -> Source:
+    def source(self) -> FromContext | FromImage:
         """Return what the files are read from."""
         if self.context is None:
             return self._image()

@@ -64,7 +64,7 @@ def prune(
     all three.
 
     Raises:
-        StoreError: the store holds the content of a registry server (`maintenance.served`).
+        StoreError: the store holds the content of a registry server (`maintenance.served_stores`).
     """
     free_reserve(store.layout.reserve)
     store.sweep()
@@ -104,7 +104,7 @@ def release(store: Store, mine: Marks) -> None:
     """Remove what is unreferenced of *mine*, the content of an image that was removed.
 
     Only images that share a blob with it are read.  The content of a registry server is kept
-    (`maintenance.served`).
+    (`maintenance.served_stores`).
     """
     store.sweep()
     with store.layout.lock("prune"):

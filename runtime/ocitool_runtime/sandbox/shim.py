@@ -105,7 +105,7 @@ def sandbox(control: _socket.socket, plan: Plan) -> None:
         if plan["userns"]:
             userns.user_namespace(control)
         setup.network.enter()
-        last = _with_shared_mounts(setup)
+        last = _with_image_mounts(setup)
     finally:
         lost = setup.network.end()
     if isinstance(last, Ended):
@@ -113,7 +113,7 @@ def sandbox(control: _socket.socket, plan: Plan) -> None:
     tell(control, last)  # nothing is mounted any more: the host process may remove the layers now
 
 
-def _with_shared_mounts(setup: _Setup) -> Message:
+def _with_image_mounts(setup: _Setup) -> Message:
     """Return the last message: how it ended."""
     shared = SharedMounts(setup.plan["shared"])
     try:

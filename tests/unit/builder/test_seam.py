@@ -137,6 +137,7 @@ ALLOWED = {
         f"{BUILDER}.mounts",
         f"{BUILDER}.secrets",
         f"{BUILDER}.shown_steps",
+        f"{BUILDER}.transports",
         "ocitool.errors",
         "ocitool.image",
         "ocitool.layer",
