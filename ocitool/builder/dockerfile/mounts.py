@@ -21,6 +21,9 @@ _TYPES: Final = ("bind", "cache", "tmpfs", "secret", "ssh")
 _SHARING: Final = ("shared", "private", "locked")
 _OF_SECRETS: Final = ("secret", "ssh")  # which may be required
 _WITH_OWNER: Final = ("cache", "secret", "ssh")
+#: buildah's, for SELinux: the files of a mount are never labelled, nor is the command.
+_RELABEL: Final = ("shared", "private")
+_RELABELED: Final = ("bind", "cache")
 _WRITABLE: Final = ("cache", "tmpfs")  # unless they say otherwise
 _ALIASES: Final = {
     "src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite",
@@ -110,15 +113,23 @@ class _Reader:
         self._texts: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._flags: dict[str, bool] = {}
+        self._relabel = ""  # the field that asks for it
 
     def take_word(self, key: str, field: str) -> None:
         """Take a field that is a key alone."""
+        if key == "z":  # or Z
+            self._relabel = field
+            return
         if key not in ("readonly", "readwrite", "required"):
             raise FormatError(f"invalid field '{field}' must be a key=value pair")
         self._flag(key, True)
 
     def take(self, key: str, written: str, value: str, field: str) -> None:
         """Take a field; *written* is the key's name as it was given, in lower case."""
+        if key == "relabel":
+            _word("relabel value", value, _RELABEL)
+            self._relabel = field
+            return
         if key not in _KEYS:
             known = (*_KEYS, *_ALIASES)
             raise FormatError(f"unexpected key '{written}' in '{field}'{suggest(written, known)}")
@@ -160,6 +171,8 @@ class _Reader:
         for key in ("mode", "uid", "gid"):
             if key in numbers and kind not in _WITH_OWNER:
                 raise FormatError(f'{key} not allowed for "{kind}" type mounts')
+        if self._relabel and kind not in _RELABELED:
+            raise FormatError(f'{self._relabel} not allowed for "{kind}" type mounts')
         source, name = texts.get("source", ""), texts.get("id", "")
         if kind == "secret":
             if from_:

@@ -53,6 +53,9 @@ def mount(text: str) -> MountFields:
         ('"source=""a"""', {"source": "a"}),  # the language has quotes, too
         ("target=a,target=b", {"target": "b"}),
         ("target=a=b", {"target": "a=b"}),
+        ("target=/x,z", {"target": "/x"}),  # buildah's
+        ("Z,type=cache,target=/x", {"type": "cache", "target": "/x", "readonly": False}),
+        ("target=/x,relabel=private", {"target": "/x"}),
     ],
 )
 def test_fields_of_a_mount(text: str, fields: dict[str, Any]) -> None:
@@ -74,6 +77,9 @@ def test_fields_of_a_mount(text: str, fields: dict[str, Any]) -> None:
         ("target=/x,mode=0700", 'mode not allowed for "bind" type mounts'),
         ("type=tmpfs,uid=1", 'uid not allowed for "tmpfs" type mounts'),
         ("gid=1,type=tmpfs", 'gid not allowed for "tmpfs" type mounts'),
+        ("type=tmpfs,target=/x,Z", 'Z not allowed for "tmpfs" type mounts'),
+        ("target=/x,z=1", "unexpected key 'z' in 'z=1'"),
+        ("target=/x,relabel=all", 'unsupported relabel value "all"'),
         ("type=cache,mode=8", "invalid value 8 for mode"),
         ("type=cache,mode=0o7", "invalid value 0o7 for mode"),
         ("type=cache,mode=40000000000", "invalid value 40000000000 for mode"),
