@@ -148,6 +148,7 @@ class Solver:
             if isinstance(vertex, Copy):
                 self._warn_of_one_name(number, vertex.dest, inputs)
                 self._warn_of_exclude(number, vertex, inputs)
+                self._warn_of_nothing(number, inputs)
             mounted = [None if each is None else each.content for each in inputs.mounted]
             key = step_key(vertex, inputs.parents, self._definition.epoch, inputs.contents, mounted)
             record = cache.get(key)
@@ -223,6 +224,15 @@ class Solver:
                 f"{self._definition.locations[number]}: {len(files)} files for a destination "
                 f"without a slash at its end: unless {dest} is a directory, each replaces the "
                 "one before"
+            )
+            self._progress.emit(Notice(text=text, level="warning"))
+
+    def _warn_of_nothing(self, number: int, inputs: Inputs) -> None:
+        """Warn of a COPY whose wildcards all name nothing, which BuildKit lets pass in silence."""
+        if not inputs.contents:
+            text = (
+                f"{self._definition.locations[number]}: nothing is copied: no file has a name that"
+                " the wildcards match"
             )
             self._progress.emit(Notice(text=text, level="warning"))
 

@@ -41,6 +41,18 @@ def warnings(built):
     return [each.text for each in built.events.events if isinstance(each, Notice)]
 
 
+def test_a_copy_of_nothing_is_a_warning(project):
+    project.put({"a": "1", "empty/": ""})
+    built = project.build(scratch("COPY none* [x-z] /x/"))
+    assert not built.tree
+    assert warnings(built) == [
+        "Dockerfile:2: nothing is copied: no file has a name that the wildcards match"
+    ]
+    assert warnings(project.build(scratch("COPY none* [x-z] /x/"))) == warnings(built)  # cached
+    for line in ("COPY a none* /x/", "COPY empty /x", "COPY <<a /x\na"):
+        assert not warnings(project.build(scratch(line)))
+
+
 def test_of_several_files_for_one_name_the_last_one_counts_with_a_warning(project):
     project.put({"a": "1", "b": "2", "d/f": "3", "e/g": "4"})
     built = project.build(scratch("COPY a b /x"))
