@@ -223,7 +223,7 @@ def _invalid_time(text: str) -> click.UsageError:
 def parse_duration(text: str) -> float:
     """Return the seconds of a duration as Go has it: ``2s``, ``1m30s``; `UsageError` otherwise."""
     spans = _SPAN.findall(text)
-    if len(text) > _LONGEST or _SPAN.sub("", text) or not (spans or text == "0"):
+    if text != "0" and (len(text) > _LONGEST or _SPAN.sub("", text) or not spans):
         raise click.UsageError(f"invalid duration {text[:_LONGEST]!r}: use 2s, 500ms or 1m30s")
     return sum(float(number) * _UNITS[unit] for number, unit in spans) / SECOND
 
