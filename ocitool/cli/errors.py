@@ -6,7 +6,8 @@
     hint: ...
 
 Exit codes: 1 a failure, 2 wrong usage (of ``run`` 125), 125 the sandbox or a container, 130
-interrupted, 141 a closed pipe on stdout; of a failed build step the exit code of its command.
+interrupted (143 by SIGTERM, 129 by SIGHUP), 141 a closed pipe on stdout; of a failed build step the
+exit code of its command.
 """
 
 from __future__ import annotations

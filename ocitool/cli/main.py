@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Final, NoReturn
 
@@ -11,7 +12,7 @@ import click
 from ocitool import __version__
 from ocitool.cli.app import App
 from ocitool.cli.completion.values import directories, drivers
-from ocitool.cli.errors import run_guarded
+from ocitool.cli.errors import INTERRUPTED, run_guarded
 from ocitool.cli.lazy import Entry, LazyGroup, help_option
 from ocitool.cli.options.before_command import before_command, is_debug
 from ocitool.cli.unsupported import UNSUPPORTED
@@ -117,9 +118,29 @@ def _open_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)
 
 
+def _end_as_interrupted(ended: list[int]) -> None:
+    """Let SIGTERM and SIGHUP end a command as SIGINT does, so that nothing is left; note them.
+
+    As PID 1 of a container it would ignore them otherwise.
+    """
+
+    def end(number: int, _: object) -> None:
+        ended.append(number)
+        if callable(signal.getsignal(signal.SIGINT)):  # which may defer it
+            signal.raise_signal(signal.SIGINT)
+        else:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup(1) ignores SIGHUP
+            signal.signal(number, end)
+
+
 def main() -> NoReturn:
     """Run the command line and exit."""
     _open_streams()
+    ended: list[int] = []
+    _end_as_interrupted(ended)
     if "_OCITOOL_COMPLETE" in os.environ:
         from ocitool.cli.completion.scripts import register
 
@@ -132,6 +153,8 @@ def main() -> NoReturn:
         lambda: cli.main(words, prog_name="ocitool", standalone_mode=False), debug=debug
     )
 
+    if code == INTERRUPTED and ended:
+        code = 128 + ended[0]
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(code)

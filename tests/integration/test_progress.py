@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -47,6 +49,32 @@ def test_an_interrupted_step_is_canceled(tools_store, containers, screen, tmp_pa
         screen.until("interrupted")
         assert building.wait() == 130
     assert "ERROR" not in screen.text
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("ignored", ["", "INT"])
+def test_a_signal_that_ends_a_build_leaves_nothing(
+    tools_store, containers, tmp_path, number, code, ignored
+):
+    """Also where SIGINT is ignored, as it is in the background of a script."""
+    (tmp_path / "Dockerfile").write_text(SLEEPING)
+    signals = ["--default-signal=INT,HUP,TERM", *([f"--ignore-signal={ignored}"] * bool(ignored))]
+    words = ("--root", tools_store, "build", "--progress", "plain", "-o", "out", ".")
+    with subprocess.Popen(
+        ["env", *signals, sys.executable, "-m", "ocitool", *map(str, words)],
+        cwd=tmp_path,
+        env=python_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as building:
+        assert building.stderr is not None
+        for line in building.stderr:
+            if "begun" in line:
+                building.send_signal(number)
+                break
+        rest = building.stderr.read()
+        assert building.wait() == code and rest.endswith("Error: interrupted\n")
+    assert os.listdir(tools_store / "tmp") == os.listdir(tools_store / "containers") == []
 
 
 def events(done):

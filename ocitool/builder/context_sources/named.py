@@ -10,7 +10,8 @@ from typing import Final, Literal
 from ocitool.builder.context_sources.kinds import STDIN, context_kind
 from ocitool.builder.definition import LocalContext
 from ocitool.builder.frontend.sources.named_contexts import SCRATCH, familiar_name
-from ocitool.builder.git.reference import parse_git
+from ocitool.builder.frontend.sources.remotes import http_file
+from ocitool.builder.git.reference import parse_git, shown_git
 from ocitool.errors import BadReference, BuildError, FormatError, OcitoolError
 from ocitool.oci.layout_reference import SCHEME as LAYOUT
 from ocitool.oci.layout_reference import LayoutReference
@@ -78,6 +79,7 @@ def _value(name: str, value: str) -> str | NamedContext:
         raise FormatError(f"{given} cannot be a named context", hint=f"give {_VALUES}")
     kind = context_kind(value)
     if kind == "url":
+        http_file(value, "")  # what is malformed in it is said now
         return NamedContext(name=name, kind="url", value=value)
     if kind == "git":
         parse_git(value)  # what is malformed in it is said now
@@ -104,4 +106,4 @@ def _directory(path: str) -> str:
             f'path "{path}" is not a directory',
             hint="name the directory that has the file, and copy the file from it",
         )
-    raise BuildError(f'path "{path}" not found', hint=f"give {_VALUES}")
+    raise BuildError(f'path "{shown_git(path)}" not found', hint=f"give {_VALUES}")

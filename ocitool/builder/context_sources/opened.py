@@ -243,14 +243,15 @@ class Contexts(Mapping[str, Context]):
         top = os.path.abspath(path)
         if os.path.isdir(top):
             return ContextFiles(top=top, shown=top)
+        shown = shown_git(path)  # it may have been meant as a URL
         if path.lower().startswith("ftp://"):
             raise BuildError(
-                f"{_FAILED}{without_credentials(path)}: a URL of FTP is not supported",
+                f"{_FAILED}{shown}: a URL of FTP is not supported",
                 hint="use http or https, or fetch the archive before the build",
             )
         if not os.path.lexists(top):
             raise BuildError(
-                f'{_FAILED}path "{path}" not found',
+                f'{_FAILED}path "{shown}" not found',
                 hint="the build context is a directory, a tar archive, a URL, or - for standard"
                 " input",
             )

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self, TypeAlias
 
+from ocitool.builder.dockerfile.lines.excerpt import without_credentials
 from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
 
@@ -143,6 +144,6 @@ def check_source(instruction: str, text: str) -> None:
         called = "a URL" if kind == "url" else "a git ref"
         raise FormatError(f"source can't be {called} for COPY", hint="write ADD")
     raise FormatError(
-        f"ADD of an ftp:// URL is not supported: {text}",
+        f"ADD of an ftp:// URL is not supported: {without_credentials(text)}",
         hint="fetch it before the build and COPY it from the context, or fetch it in a RUN",
     )

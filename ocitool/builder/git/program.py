@@ -96,7 +96,7 @@ class Git:
             return self.run(*words, directory=directory)
         from ocitool.builder.secrets.ssh.server import listening
 
-        with listening(self._agent) as socket:
+        with listening(self._agent, self._home) as socket:
             return self.run(*words, directory=directory, agent=socket)
 
     def run(self, *words: str, directory: str = "", agent: str = "") -> str:

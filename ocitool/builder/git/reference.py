@@ -21,6 +21,8 @@ from ocitool.suggestions import nearest
 #: The build argument that keeps ``.git`` of a git repository that is the build context.
 KEEP_GIT_DIR: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 _HIDDEN: Final = "xxxxx:xxxxx"  # in place of user and password, as BuildKit
+#: Before a host; of ssh the user is a part of the URL, a password is not.
+_USER: Final = re.compile(r"^(https?://)[^/?#]*@|^([a-z0-9+]+://)[^/?#@:]*:[^/?#]*@", re.I)
 _GITHUB: Final = "github.com/"  # may be without a scheme, where it is the build context
 _SSH: Final = re.compile(r"[\w.-]+@[\w.-]+:", re.A)
 _HOST: Final = re.compile(r"[^\s/\\-][^\s/\\]*")
@@ -211,17 +213,7 @@ def split_credentials(remote: str) -> tuple[str, str]:
 
 def shown_git(reference: str) -> str:
     """Return a reference, or the URL of a repository, as messages and the history show it."""
-    front, mark, rest = _split(reference)
-    parts = _http(front)
-    if parts is None or "@" not in parts.netloc:
-        return reference
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{_HIDDEN}@{host}")) + mark + rest
-
-
-def _split(reference: str) -> tuple[str, str, str]:
-    at = min((at for at in map(reference.find, "?#") if at >= 0), default=len(reference))
-    return reference[:at], reference[at : at + 1], reference[at + 1 :]
+    return _USER.sub(lambda found: f"{found[1] or found[2]}{_HIDDEN}@", reference)
 
 
 def _http(url: str) -> SplitResult | None:

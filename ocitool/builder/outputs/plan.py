@@ -164,6 +164,12 @@ def _require_place(output: Output) -> None:
         parent = dest
         while not os.path.exists(parent):
             parent = os.path.dirname(os.path.abspath(parent))
+        if not os.path.isdir(parent):
+            raise BuildError(
+                f"cannot write {dest}: {parent} is not a directory",
+                where=output.shown,
+                hint="choose another destination",
+            )
     else:
         if os.path.isdir(dest) or dest.endswith("/"):
             raise BuildError(

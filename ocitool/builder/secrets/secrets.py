@@ -1,7 +1,7 @@
 """The secrets of a build, by ID: values that no key, history, layer or message has.
 
 What uses them has a `Secrets`: ``secrets.read("token")`` is a value, and
-``agent_server.listening(secrets.agents.get("default"))`` an agent on a socket of this user.
+``ssh.server.listening(secrets.agents.get("default"), home)`` an agent on a socket of this user.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from ocitool.cli.errors import raise_all
 from ocitool.cli.gotemplate.values import to_json
 from ocitool.cli.options.containers import all_of
 from ocitool.cli.options.shared import build_progress_option, debug_option
-from ocitool.cli.output.outfile import require_directory, write_text
+from ocitool.cli.output.outfile import require_file, write_text
 from ocitool.errors import OcitoolError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def command(
     _refuse_contradictions((context, *file), source_date_epoch, fields)
     for option, path in (("--iidfile", iidfile), ("--metadata-file", metadata_file)):
         if path:
-            require_directory(path, option)
+            require_file(path, option)
     if iidfile and called.method == "build":
         with contextlib.suppress(OSError):
             os.unlink(iidfile)  # as docker does: after a failure there is no ID of another build

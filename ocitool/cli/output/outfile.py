@@ -35,16 +35,24 @@ def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
         yield write
 
 
-def require_directory(path: str, option: str) -> None:
+def require_file(path: str, option: str) -> None:
     """Refuse the file *path* of *option* before the work if it could not be written after it.
 
     Raises:
-        NotFound: its directory is missing.
+        NotFound: it is a directory, its directory is missing, or this user may not write to it.
     """
+    if os.path.isdir(path):
+        raise NotFound(f"{option} {path}: it is a directory", hint="name a file in it")
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         raise NotFound(
             f"{option} {path}: there is no directory {directory}", hint="make the directory first"
+        )
+    place = path if os.path.exists(path) else directory
+    if not os.access(place, os.W_OK):
+        raise NotFound(
+            f"{option} {path}: this user may not write to {place}",
+            hint="choose another file, or change the permissions",
         )
 
 

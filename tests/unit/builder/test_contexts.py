@@ -340,6 +340,17 @@ def test_ftp_is_refused_by_name(project):
     assert error.message == (f"unable to prepare context: {shown}: a URL of FTP is not supported")
 
 
+@pytest.mark.parametrize("url", ["file://ann:s3cret@h/x", "htp://ann:s3cret@h/x",
+                                 "https://ann:s3cret@[::1/r.git", "ssh://ann:s3cret@h/r.git",
+                                 "git://ann:s3cret@h/r.git"])  # fmt: skip
+def test_a_url_that_cannot_be_a_context_is_refused_without_its_password(project, url):
+    shown = url.replace("ann:s3cret", "xxxxx:xxxxx")
+    named = failure(project, "FROM scratch\nCOPY --from=x / /\n", build_contexts={"x": url})
+    for error in (failure(project, context=url), named):
+        text = f"{error} {error.hint}"
+        assert "s3cret" not in text and (shown in text or error is named)
+
+
 @pytest.mark.parametrize("url", ["http://h:port/x", "http://[::1/x", "http:///x"])
 def test_an_invalid_url_is_refused(project, url):
     error = failure(project, context=url)

@@ -172,6 +172,8 @@ def test_credentials_of_a_url(remote, plain, user):
         (f"{URL}#v1", f"{URL}#v1"),
         ("https://ann:pw@h/r.git?ref=a@b#a@b", "https://xxxxx:xxxxx@h/r.git?ref=a@b#a@b"),
         ("ssh://git@h/r#v1", "ssh://git@h/r#v1"),
+        ("ssh://git:pw@h/r#v1", "ssh://xxxxx:xxxxx@h/r#v1"),
+        ("https://ann:pw@[::1/r.git", "https://xxxxx:xxxxx@[::1/r.git"),
         ("git@h:r#v1", "git@h:r#v1"),
     ],
 )

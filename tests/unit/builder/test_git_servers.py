@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -209,8 +210,12 @@ def test_ssh_uses_no_key_and_asks_nobody(project, repository, ssh, url):
         assert option in said
 
 
-def test_ssh_has_the_agent_of_the_build(project, repository, ssh, tmp_path):
-    """It is that of ``--ssh default``, here one that has ended: which fails each request."""
+def test_ssh_has_the_agent_of_the_build(project, repository, ssh, tmp_path, monkeypatch):
+    """It is that of ``--ssh default``, here one that has ended: which fails each request.
+
+    Its socket is where the next build removes what a kill has left: not in /tmp.
+    """
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     path = str(tmp_path / "agent")
     with socket.socket(socket.AF_UNIX) as ended:
         ended.bind(path)

@@ -195,6 +195,7 @@ def test_the_options_of_the_form_are_those_of_every_image():
         ({"outputs": ("type=tar,dest=DIR/d",)}, "destination file DIR/d is a directory"),
         ({"outputs": ("type=tar,dest=DIR/new/",)}, "destination file DIR/new/ is a directory"),
         ({"outputs": ("type=local,dest=DIR/f",)}, "destination directory DIR/f is a file"),
+        ({"outputs": ("type=local,dest=DIR/f/x/y",)}, "cannot write DIR/f/x/y: DIR/f is not a"),
         ({"outputs": ("type=oci,tar=false,dest=DIR/f",)}, "destination directory DIR/f is a file"),
         ({"outputs": ("type=tar,dest=DIR/no/f",)}, "there is no directory DIR/no"),
         ({"outputs": ("type=local,dest=/,mode=delete",)}, "mode=delete is refused for the root"),

@@ -9,6 +9,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def served(*words: str, name: str = ""):
     """Serve the agent *name* of --ssh *words*; yields the path of its socket."""
     agent = Agents(words).get(name)
     assert agent is not None
-    with listening(agent) as path:
+    with tempfile.TemporaryDirectory() as home, listening(agent, home) as path:
         yield path
 
 

@@ -75,19 +75,20 @@ class AgentServer:
 
 
 @contextlib.contextmanager
-def listening(agent: Agent) -> Iterator[str]:
-    """Serve *agent* on a socket of this user's within the block; yields its path."""
-    with tempfile.TemporaryDirectory(prefix="ocitool-") as directory:
+def listening(agent: Agent, home: str) -> Iterator[str]:
+    """Serve *agent* on a socket of this user's within the block; yields its path.
+
+    The socket is in the directory *home*; its path is short, as an address has to be (unix(7)).
+    """
+    with tempfile.TemporaryDirectory(dir=home) as directory:
+        here = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         server = AgentServer(agent)
         try:
-            path = f"{directory}/agent"
-            here = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:  # an address is short (unix(7))
-                server.socket.bind(f"/proc/self/fd/{here}/agent")
-            finally:
-                os.close(here)
+            path = f"/proc/{os.getpid()}/fd/{here}/agent"
+            server.socket.bind(path)
             server.socket.listen()
             server.start()
             yield path
         finally:
             server.close()
+            os.close(here)
