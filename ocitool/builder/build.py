@@ -9,7 +9,7 @@ import contextlib
 
 from ocitool.builder import inputs
 from ocitool.builder.checks.parsing import parse_checked
-from ocitool.builder.commit import Committed, Shape, commit, image_config
+from ocitool.builder.commit.commit import Committed, Shape, commit, image_config
 from ocitool.builder.context_sources.opened import Contexts
 from ocitool.builder.definition import Definition, LocalContext
 from ocitool.builder.frontend.frontend import define
@@ -152,11 +152,11 @@ class _Build:
             compress=compress,
         ).solve()
         if self._options.ignored_paths:
-            from ocitool.builder.unchanged_paths import require_unchanged
+            from ocitool.builder.commit.unchanged_paths import require_unchanged
 
             require_unchanged(self._store, definition, solution, self._options.ignored_paths)
         if self._options.secrets and self._options.secret_scan:
-            from ocitool.builder.secret_scan import scan
+            from ocitool.builder.secret_scan.scan import scan
 
             config = image_config(definition, solution, "")
             annotations = self._options.annotations

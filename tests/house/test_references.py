@@ -1,4 +1,4 @@
-"""What docstrings, comments and pages say in backquotes of modules: each is there, by its name."""
+"""What docstrings and pages say of modules and packages: each is there, by its name."""
 
 from __future__ import annotations
 
@@ -44,3 +44,14 @@ def test_what_a_module_refers_to_is_there(sources, checkout):
     found = {path: wrong(text) for path, text in texts.items()}
     assert {path: names for path, names in found.items() if names} == {}
     assert wrong("`store.nothing`, `store.blobs`, `drivers.driver.Driver`") == ["store.nothing"]
+
+
+def test_the_page_of_the_architecture_has_the_tree_of_packages(sources, checkout):
+    page = (checkout / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = page.partition("## Packages\n")[2].split("```")[1]
+    shown, above = set(), []
+    for indent, name in re.findall(r"^( *)(?:\w+/(?=ocitool))?(\w+)/", tree, re.MULTILINE):
+        above[len(indent) // 2 :] = [name]
+        shown.add(".".join(above))
+    packages = {source.module for source in sources.values() if source.path.name == "__init__.py"}
+    assert shown == packages

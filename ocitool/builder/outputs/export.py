@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ocitool.builder.commit import Committed
+from ocitool.builder.commit.commit import Committed
 from ocitool.builder.options import BuildResult, OutputsFailed
 from ocitool.builder.outputs.annotations import select
 from ocitool.builder.outputs.exported import Exported

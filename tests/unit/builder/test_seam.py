@@ -81,6 +81,16 @@ ALLOWED = {
         "ocitool.store",
         "ocitool.suggestions",
     ),
+    "commit": (
+        f"{BUILDER}.definition",
+        f"{BUILDER}.solver",
+        "ocitool.errors",
+        "ocitool.image",
+        "ocitool.layer",
+        "ocitool.oci",
+        "ocitool.progress",
+        "ocitool.store",
+    ),
     "context": (
         "ocitool.errors",
         "ocitool.inputfile",
@@ -126,6 +136,16 @@ ALLOWED = {
         "ocitool.progress",
         "ocitool.store",
         "ocitool.suggestions",
+    ),
+    "secret_scan": (
+        f"{BUILDER}.definition",
+        f"{BUILDER}.secrets",
+        f"{BUILDER}.solver",
+        "ocitool.errors",
+        "ocitool.image",
+        "ocitool.layer",
+        "ocitool.oci",
+        "ocitool.store",
     ),
     "secrets": ("ocitool.errors", "ocitool.inputfile"),
     "solver": (

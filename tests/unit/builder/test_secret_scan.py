@@ -19,9 +19,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocitool.builder import compressed_members
+from ocitool.builder.secret_scan import compressed_members
+from ocitool.builder.secret_scan.search import Search
 from ocitool.builder.secrets.forms import forms_of
-from ocitool.builder.secrets.search import Search
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.errors import BuildError
 from tests.fixtures import images

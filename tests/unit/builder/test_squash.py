@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
+from ocitool.builder.commit.squash import retimed, squashed
 from ocitool.builder.solver.cache import LocalCache
-from ocitool.builder.squash import retimed, squashed
 from ocitool.image.rootfs_tar import export_tar
 from ocitool.image.store_content import local_image
 from tests.unit.builder.conftest import scratch

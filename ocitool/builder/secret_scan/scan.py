@@ -8,9 +8,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from ocitool.builder.compressed_members import search_layer
 from ocitool.builder.definition import Definition
-from ocitool.builder.secrets.search import Search
+from ocitool.builder.secret_scan.compressed_members import search_layer
+from ocitool.builder.secret_scan.search import Search
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.solver.solver import Solution
 from ocitool.errors import BuildError

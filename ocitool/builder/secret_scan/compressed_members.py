@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
-from ocitool.builder.secrets.search import Search
+from ocitool.builder.secret_scan.search import Search
 from ocitool.errors import LayerError
 from ocitool.image.decompress import HEAD, inflated
 from ocitool.image.zip_stream import ZIP, ZipStream

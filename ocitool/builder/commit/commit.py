@@ -97,7 +97,7 @@ def _shaped(
     squash = (shape.squash or shape.squash_base) and len(layers) - base > 1
     if not squash and shape.timestamp is None:
         return layers
-    from ocitool.builder.squash import retimed, squashed
+    from ocitool.builder.commit.squash import retimed, squashed
 
     created = timestamp(shape.timestamp)
     if squash:

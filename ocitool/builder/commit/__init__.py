@@ -1,0 +1,1 @@
+"""From a solved definition to an image: its layers, config and manifest."""
