@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -283,7 +284,7 @@ def test_after_a_failure_there_is_no_id_of_another_build(run_cli, store_root, co
 def test_without_any_sandbox(run_cli, rangeless_user, context, registry):
     """A Dockerfile without RUN builds, is pushed, and has the digest that root's has."""
     (context / "Dockerfile").write_text("FROM scratch\nWORKDIR /w\nCOPY --chown=5:6 . .\nCMD x\n")
-    name = f"{registry}/stranger:1"
+    name = f"{registry}/stranger-{secrets.token_hex(4)}:1"
     stranger = rangeless_user
     store = stranger.home / "plain-store"
     theirs = run_cli("build", "-t", name, context, root=store, user=stranger, env=EPOCH).ok()

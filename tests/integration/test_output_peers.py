@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import stat
 import subprocess
 import tarfile
@@ -199,7 +200,7 @@ def test_docker_refuses_layers_that_it_cannot_read(run_cli, store_root, context,
 
 
 def test_a_registry_gets_each_form(build, skopeo, registry):
-    name = f"{registry}/outputs"
+    name = f"{registry}/outputs-{secrets.token_hex(4)}"
     build("--push", "-t", f"{name}:oci", "--compression-format", "zstd")
     build("--push", "-t", f"{name}:docker", "--format", "docker", "--squash")
     printed = build("-o", f"type=registry,name={name},push-by-digest=true,annotation.a=b")
@@ -218,7 +219,7 @@ def test_a_registry_gets_each_form(build, skopeo, registry):
 
 
 def test_docker_pulls_and_runs_docker_media_types(build, docker, registry):
-    name = f"{registry}/outputs:pulled"
+    name = f"{registry}/outputs-{secrets.token_hex(4)}:pulled"
     build("--push", "-t", name, "--format", "docker")
     docker("pull", name)
     try:
