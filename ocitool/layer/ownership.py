@@ -77,8 +77,8 @@ class Ownership(Protocol):
     def make_device(self, name: str, mode: int, device: int, dir_fd: int) -> None:
         """Make what mknod(2) makes; its owner is set by `give_node`."""
 
-    def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> None:
-        """Note that *name* has become another name of *other*."""
+    def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> bool:
+        """Note that *name* has become another name of *other*; say whether owners go by name."""
 
     def date(self, host_path: str, entry: Entry) -> None:
         """Give the file *host_path* the time of *entry*, which describes it."""
@@ -113,8 +113,8 @@ class KernelOwnership:
     def make_device(self, name: str, mode: int, device: int, dir_fd: int) -> None:
         os.mknod(name, mode, device, dir_fd=dir_fd)
 
-    def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> None:
-        return None
+    def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> bool:
+        return False
 
     def date(self, host_path: str, entry: Entry) -> None:
         os.utime(host_path, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
@@ -168,11 +168,13 @@ class XattrOwnership:
         else:
             os.close(os.open(name, _NEW, stat.S_IMODE(mode), dir_fd=dir_fd))
 
-    def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> None:
+    def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> bool:
         state = os.lstat(other, dir_fd=other_fd)
-        if _is_child(state.st_mode):
-            owner = _child_owner(other_fd, other, state.st_mtime_ns)
-            _note_child(dir_fd, name, state.st_mtime_ns, owner)
+        if not _is_child(state.st_mode):
+            return False
+        owner = _child_owner(other_fd, other, state.st_mtime_ns)
+        _note_child(dir_fd, name, state.st_mtime_ns, owner)
+        return True
 
     def date(self, host_path: str, entry: Entry) -> None:
         if _is_child(os.lstat(host_path).st_mode):

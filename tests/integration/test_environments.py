@@ -15,6 +15,7 @@ from tests.fixtures.programs import CHECKOUT
 DOCKERFILES = CHECKOUT / "testdata/environments"
 PROFILES = CHECKOUT / "testdata/seccomp"
 EPOCH = "SOURCE_DATE_EPOCH=1700000000"
+TIMEOUT = 1500.0  # seconds; other tests use the CPUs, too
 UNCONFINED = ("--security-opt", "seccomp=unconfined")
 #: The options of a container, by what it is.
 CONTAINERS = {
@@ -54,7 +55,7 @@ def on_the_host(root_only, containers, network, run_cli, session_tree, debian_ba
         env = dict([EPOCH.split("=")])
         root = session_tree / "environments-store"
         how = ("--isolation", "namespaces", "build", "-q", "--network", "host")
-        return run_cli(*how, *words, context, root=root, env=env).ok().stdout
+        return run_cli(*how, *words, context, root=root, env=env, timeout=TIMEOUT).ok().stdout
 
     return build
 
@@ -68,7 +69,7 @@ def in_a_container(ci_image, run_image, debian_base):
         mounts = ("-v", f"{DOCKERFILES}:/dockerfiles:ro")
         words = ("build", "-q", "--network", "host", "--build-arg", f"BASE={debian_base}")
         words = (*words, "-f", f"/dockerfiles/{name}.Dockerfile", "/tmp")
-        return run_image(*options, *mounts, ci_image, *words).ok().stdout
+        return run_image(*options, *mounts, ci_image, *words, timeout=TIMEOUT).ok().stdout
 
     return build
 
@@ -85,6 +86,7 @@ def images(request, on_the_host, in_a_container):
         own = {name: pool.submit(on_the_host, name) for name in {name for _, name in cases}}
         made = {case: pool.submit(in_a_container, *case) for case in reversed(cases)}
         yield lambda case: (made[case].result(), own[case[1]].result())
+        pool.shutdown(cancel_futures=True)  # of those that nobody asked for
 
 
 @pytest.mark.campaign

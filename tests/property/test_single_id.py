@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocitool.drivers import select
@@ -77,6 +77,17 @@ def layers(draw: st.DrawFn, lowest: bool = False) -> list[Member]:
     return list(found.values())
 
 
+LOWEST: list[Member] = [(Entry(path, Kind.DIRECTORY, 0o755), b"") for path in ("d", "d/e", "i")]
+
+
+def described_anew(kind: str) -> list[Member]:
+    """A link or a pipe with names in three directories; the last gives it another owner."""
+    first = Entry("d/x", kind, 0o777, link="nowhere" if kind == Kind.SYMLINK else "")
+    names = [Entry(path, Kind.HARDLINK, link="d/x") for path in ("d/d", "i/f")]
+    last = Entry("e", Kind.HARDLINK, 0o777, uid=33, gid=1, mtime=10**9, link="d/x")
+    return [(entry, b"") for entry in (first, *names, last)]
+
+
 def linkable(entry: Entry) -> bool:
     return entry.kind not in (Kind.DIRECTORY, Kind.HARDLINK) and WHITEOUT not in entry.path
 
@@ -129,6 +140,8 @@ def test_a_layer_is_written_as_root_writes_it(name: str) -> None:
 
         @examples(60)
         @given(layers(lowest=True), layers(), st.none() | st.just(2))
+        @example(LOWEST, described_anew(Kind.SYMLINK), None)
+        @example(LOWEST, described_anew(Kind.FIFO), None)
         def compare(low: list[Member], high: list[Member], clamp: int | None) -> None:
             assert written(aside, low, high, clamp) == written(roots, low, high, clamp)
 

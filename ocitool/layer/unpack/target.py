@@ -48,6 +48,8 @@ class DirectoryTarget:
         self._times: dict[str, int] = {}
         self._default_acls: dict[str, bytes] = {}
         self._setgid: set[str] = set()
+        #: Of a link or a pipe whose owner is kept by name: all its names, by each of them.
+        self._names: dict[str, list[str]] = {}
         self._entered: str | None = None  # the last one: most entries follow one of their directory
         self.enter("")
 
@@ -170,6 +172,19 @@ class DirectoryTarget:
         entry = described(known, link)
         if entry != known:
             self._attributes.change(fd, name, entry)
+            for other in self._names.get(path, ()):
+                self._describe_name(other, entry, state.st_ino)
+
+    def _describe_name(self, path: str, entry: Entry, inode: int) -> None:
+        """Give a name the owner of *entry*, another name of its file; the kernel does it by itself.
+
+        Where owners are kept by name, that is those of links and pipes.
+        """
+        directory, name = split(path)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed since
+            fd = self._root.directory(directory)
+            if os.lstat(name, dir_fd=fd).st_ino == inode:
+                self._attributes.owners.give_node(name, entry, fd)
 
     def link(self, source: str, path: str) -> None:
         (source_directory, target), (directory, name) = split(source), split(path)
@@ -177,7 +192,10 @@ class DirectoryTarget:
         try:
             fd = self._root.directory(directory)
             os.link(target, name, src_dir_fd=source_fd, dst_dir_fd=fd, follow_symlinks=False)
-            self._attributes.owners.linked(name, fd, target, source_fd)
+            if self._attributes.owners.linked(name, fd, target, source_fd):
+                names = self._names.setdefault(source, [source])
+                names.append(path)
+                self._names[path] = names
         finally:
             os.close(source_fd)
 
