@@ -72,7 +72,7 @@ def test_a_step_that_does_nothing_has_an_empty_layer(
     (context / "Dockerfile").write_text(TEXT)
     root = home / f"built-{context.name}"
 
-    @examples(30)
+    @examples(15)  # each of them three or four processes in five modes
     @given(trials("namespaces"))
     def build(trial: dict[str, Any]) -> None:
         (context / "tree.tar").write_bytes(written(trial["tree"]))
