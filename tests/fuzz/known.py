@@ -79,6 +79,7 @@ _NEW: Final = (
     ("docker|buildah", r"^RUN [^\n]*<<", "heredocs"),
     ("docker|buildah", r"--mount=\S*(,size=|,env=)", "mounts with size or env"),
     ("docker", r"--mount=\S*\$", "variables in mounts"),
+    ("buildah", r"\\\\$", "doubled escapes at the end of a line: it continues there"),
     ("buildah", r"type=secret\S*,required", "secrets that are required: it crashes"),
     ("buildah", r"sharing=(private|locked)", "caches private or locked"),
     ("buildah", r"--mount=\S*,rw", "changes that are forgotten: it writes to the context"),
