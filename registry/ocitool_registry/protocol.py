@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from ocitool.oci.digest import Digest
+from ocitool.oci.json_text import parse_json
 
 API: Final = "/v2/"
 CATALOG: Final = "/v2/_catalog"
@@ -103,8 +104,8 @@ def dump_error(code: str, message: str, detail: Any = None) -> bytes:
 def parse_error(body: bytes) -> ErrorInfo | None:
     """Return the first error of an error response, ``None`` if the body has another format."""
     try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
+        parsed = parse_json(body)
+    except ValueError:
         return None
     errors = parsed.get("errors") if isinstance(parsed, dict) else None
     if not isinstance(errors, list) or not errors or not isinstance(errors[0], dict):

@@ -178,7 +178,7 @@ class RandomDockerfile:
             flags += self._new_flags(words)
         parts = [*sources, dest]
         if any(set(part) & _SPECIAL for part in sources) or dice.random() < 0.2:
-            written = [_escaped(source, self.escape) for source in sources]
+            written = [escaped(source, self.escape) for source in sources]
             return f"{words}{flags} {json.dumps([*written, dest])}"
         return f"{words}{flags} {' '.join(parts)}"
 
@@ -277,7 +277,7 @@ def _triggered(line: str) -> str:
     return line if no or "\n" in line else f"ONBUILD {line}"
 
 
-def _escaped(source: str, escape: str) -> str:
+def escaped(source: str, escape: str) -> str:
     """Return *source* as it is written in JSON so that its name is meant, and no pattern.
 
     The escape character escapes for the lexer; where there is a wildcard, a backslash for the

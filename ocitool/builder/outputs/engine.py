@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import os
 import shutil
 import socket
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 from ocitool.errors import BuildError
+from ocitool.oci.json_text import parse_json
 
 Write = Callable[[Callable[[bytes], object]], None]
 """Writes a docker archive to its argument."""
@@ -100,8 +100,8 @@ def docker_host() -> str:
 def _document(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
-            found = json.loads(file.read(_LARGEST))
-    except (OSError, ValueError, RecursionError):
+            found = parse_json(file.read(_LARGEST))
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -197,8 +197,8 @@ def _refusal(status: int, answer: bytes) -> str:
 def _answers(answer: bytes) -> Iterator[dict[str, Any]]:
     for line in answer.splitlines():
         try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
+            found = parse_json(line)
+        except ValueError:
             continue
         if isinstance(found, dict):
             yield found

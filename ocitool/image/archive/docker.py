@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from functools import cache, partial
@@ -24,6 +23,7 @@ from ocitool.oci import limits
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
+from ocitool.oci.json_text import parse_json
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor, Manifest
 from ocitool.oci.mediatypes import OCI_CONFIG, layer_type
 
@@ -121,8 +121,8 @@ def read_docker(directory: str) -> Iterator[ArchivedImage]:
 def _documents(directory: str) -> list[Any]:
     try:
         with open(f"{directory}/manifest.json", "rb") as file:
-            images = json.loads(file.read(MANIFEST_LIMIT + 1))
-    except (OSError, ValueError, RecursionError) as error:
+            images = parse_json(file.read(MANIFEST_LIMIT + 1))
+    except (OSError, ValueError) as error:
         raise BadManifest(f"cannot read the file: {error}", where="manifest.json") from error
     if not isinstance(images, list):
         raise BadManifest("expected a list of images", where="manifest.json")

@@ -24,6 +24,7 @@ from ocitool.layer.entry import DEFAULT_LIMITS, NO_XATTRS, Entry, Kind, clean_pa
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
 from ocitool.oci.digest import Digest
+from ocitool.oci.json_text import parse_json
 from ocitool.oci.manifest import Descriptor
 
 TABLE: Final = "stargz.index.json"
@@ -137,8 +138,8 @@ def _items(file: File) -> Iterator[dict[str, Any]]:
 def parse(data: bytes) -> tuple[File, ...]:
     """Read a verified table; `LayerError` if it does not follow its format."""
     try:
-        table = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        table = parse_json(data)
+    except ValueError as error:
         raise LayerError(f"a layer's table of contents is corrupt: {error}") from error
     if not isinstance(table, dict) or table.get("version") != _VERSION:
         raise LayerError("unsupported version of a layer's table of contents")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ocitool.errors import RegistryError
+from ocitool.oci.json_text import well_formed
 from ocitool_registry import limits
 from ocitool_registry.auth import helpers
 from ocitool_registry.auth.credential import Credential
@@ -60,7 +61,10 @@ class AuthFile:
         An empty one is none: then the default helper is not asked, either (docker/cli).
         """
         store = self.fields.get("credsStore")
-        return str(self._object("credHelpers").get(registry, store) or "")
+        name = str(self._object("credHelpers").get(registry, store) or "")
+        if "\0" in name or "/" in name:
+            raise RegistryError(f"invalid name of a credential helper: {name!r}", where=self.path)
+        return name
 
     def ask_helper(self, registry: str) -> Credential | None:
         """Return the credential that the helper has for *registry*.
@@ -172,7 +176,7 @@ def first_value(data: bytes) -> Any:
     """
     text = data.decode(json.detect_encoding(data), "surrogatepass")
     value, _ = json.JSONDecoder().raw_decode(text.lstrip())
-    return value
+    return well_formed(value)
 
 
 def store(path: str, registry: str, credential: Credential) -> str:

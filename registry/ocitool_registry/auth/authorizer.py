@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ocitool.errors import AuthError
 from ocitool_registry import limits
 from ocitool_registry.auth.challenge import Challenge, choose, parse_challenges
 from ocitool_registry.auth.token import Token, fetch
@@ -160,4 +161,10 @@ def _is_denied(request: Request, response: Response) -> bool:
 def _authorized(request: Request, value: str) -> Request:
     if not value:
         return request
+    if not (value.isascii() and value.isprintable()):
+        raise AuthError(
+            "malformed token: it has characters that no HTTP header may have",
+            where=request.safe_url,
+            hint="run `ocitool login`, or remove the token from the authentication file",
+        )
     return replace(request, headers=request.headers.plus({"Authorization": value}))

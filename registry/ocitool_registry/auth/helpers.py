@@ -14,6 +14,7 @@ import time
 from typing import Final
 
 from ocitool.errors import RegistryError
+from ocitool.oci.json_text import parse_json
 from ocitool_registry import limits
 from ocitool_registry.auth.credential import Credential
 
@@ -40,7 +41,7 @@ def get(helper: str, server: str) -> Credential | None:
     if output is None:
         return None
     try:
-        fields = json.loads(output)
+        fields = parse_json(output)
         username, secret = str(fields["Username"]), str(fields["Secret"])
     except (ValueError, KeyError, TypeError) as error:
         raise _failed(

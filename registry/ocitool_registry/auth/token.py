@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from ocitool.errors import AuthError, RegistryError
+from ocitool.oci.json_text import parse_json
 from ocitool_registry import limits
 from ocitool_registry.auth.credential import Credential
 from ocitool_registry.client.responses import bounded
@@ -153,8 +153,8 @@ def _token(request: Request, response: Response, credential: Credential | None) 
 
 def _object(body: bytes, where: str) -> dict[str, Any]:
     try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(body)
+    except ValueError as error:
         raise AuthError("invalid JSON in the response of the token server", where=where) from error
     if not isinstance(fields, dict):
         raise AuthError("expected a JSON object in the response of the token server", where=where)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ocitool.errors import BadDigest, RegistryError
 from ocitool.oci import mediatypes
 from ocitool.oci.digest import Digest
+from ocitool.oci.json_text import parse_json
 from ocitool_registry import protocol
 from ocitool_registry.transport.http import redacted
 
@@ -33,8 +33,8 @@ def bounded(response: Response, limit: int) -> bytes:
 def json_object(response: Response, body: bytes) -> dict[str, Any]:
     """Return the *body* of a response as a JSON object; `RegistryError` otherwise."""
     try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(body)
+    except ValueError as error:
         raise RegistryError("invalid JSON in registry response", where=_where(response)) from error
     if not isinstance(fields, dict):
         raise RegistryError("expected a JSON object in registry response", where=_where(response))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -184,6 +185,15 @@ def test_a_token_of_an_absurd_lifetime_is_used(registry: Any, lasts: str) -> Non
     registry.rules.insert(0, give)
     assert read(source(registry).open(registry.add(DATA))) == DATA
     assert len(valid) == 1
+
+
+@pytest.mark.parametrize("token", ["\ud800", "€", "a\nb", "a\r\nX: y", "\0"])
+def test_a_token_that_no_header_may_have_is_refused(registry: Any, token: str) -> None:
+    token_server(registry)
+    body = json.dumps({"token": token}).encode()
+    registry.rules.insert(0, when("GET", "/token", answer("200 OK", body)))
+    with pytest.raises(AuthError, match="malformed token"):
+        registry.client().get_manifest("a", "1")
 
 
 def test_a_huge_challenge_is_ignored(registry: Any) -> None:

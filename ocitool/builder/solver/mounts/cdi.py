@@ -8,7 +8,6 @@ Source: CNCF, container-device-interface, SPEC.md.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from ocitool.builder.definition import Device
 from ocitool.builder.solver.mounts.making import Made, moves
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import BuildError
+from ocitool.oci.json_text import parse_json
 from ocitool.progress import Notice
 from ocitool_runtime.spec import DeviceRule, Mount
 
@@ -125,11 +125,7 @@ def _files(directory: str) -> list[str]:
 def _load(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         data = file.read(_LARGEST)
-    try:
-        document = json.loads(data) if path.endswith(".json") else _yaml(data)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    return _object(document, "it")
+    return _object(parse_json(data) if path.endswith(".json") else _yaml(data), "it")
 
 
 def _yaml(data: bytes) -> object:
@@ -139,6 +135,8 @@ def _yaml(data: bytes) -> object:
         return yaml.safe_load(data)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _devices(document: Mapping[str, Any]) -> dict[str, Sequence[Mapping[str, Any]]]:

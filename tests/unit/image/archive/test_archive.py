@@ -168,6 +168,9 @@ def test_an_image_without_a_name_is_loaded_by_its_id(store):
         {"RepoTags": "a:1"},
         {"RepoTags": ["A B"]},
         {"Config": "a\0b"},
+        {"Config": "\ud800"},
+        {"Layers": ["\ud800", "\udfff"]},
+        {"RepoTags": ["\ud800"]},
     ],
     ids=str,
 )

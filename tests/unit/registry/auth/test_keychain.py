@@ -116,6 +116,22 @@ def test_entries_take_several_forms():
     assert file.get("g", "") is None
 
 
+def test_half_a_surrogate_pair_is_no_character_of_a_password():
+    entry = {"username": "\ud800", "password": "p\udfff"}
+    found = authfile.parse(json.dumps({"auths": {"a": entry}}).encode(), "x").get("a", "")
+    assert found == Credential(username="\ufffd", password="p\ufffd")
+    assert base64.b64decode(found.basic.removeprefix("Basic ")).decode() == "\ufffd:p\ufffd"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "../a", "/bin/sh"])
+def test_a_helper_is_a_name(name):
+    file = authfile.parse(json.dumps({"credHelpers": {"r.example": name}}).encode(), "x")
+    with pytest.raises(RegistryError, match="x: invalid name of a credential helper"):
+        file.ask_helper("r.example")
+    file = authfile.parse(b'{"credsStore": "\\ud800"}', "x")
+    assert file.ask_helper("r.example") is None  # no such program
+
+
 @pytest.mark.parametrize(
     "text",
     ['{"auths":{"a":{"auth":"%%"}}}', "{", "[]", '{"auths":[1]}', '{"auths":{"a":"secret"}}'],
