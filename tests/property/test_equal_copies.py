@@ -21,7 +21,7 @@ from tests.fuzz.contexts import RandomContext, random_context
 from tests.fuzz.dockerfiles import escaped
 
 #: How many contexts; a campaign tries OCITOOL_CONTEXTS of them.
-_FEW: Final = 12
+_FEW: Final = 6
 _WILD: Final = set("*?[]\\$\"'\n")
 
 Recipe = tuple[str, str]  # a Dockerfile, and an ignore file

@@ -98,11 +98,7 @@ def specified(tmp_path, monkeypatch):
     """Return a function that writes a specification, in the one directory that is read."""
     top = tmp_path / "cdi"
     top.mkdir()
-    original = cdi.made_devices
-    monkeypatch.setattr(
-        "ocitool.builder.solver.run.made_devices",
-        lambda context, devices: original(context, devices, (str(top),)),
-    )
+    monkeypatch.setattr(cdi, "DIRECTORIES", (str(top),))
 
     def write(name="acme.json", *, edits, common=None, device="0"):
         document = {
