@@ -82,7 +82,7 @@ def parse_chmod(text: str) -> Chmod:
             raise FormatError(
                 f"invalid chmod parameter: '{text}'. it should be octal string and between 0 "
                 "and 07777",
-                hint="or symbolic, as u=rwX,go=rX",
+                hint="use an octal mode such as 0755, or a symbolic one such as u=rwX,go=rX",
             )
         who = _mask(clause[1])
         actions += [(who, found[1], found[2]) for found in _ACTION.finditer(clause[2])]

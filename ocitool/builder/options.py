@@ -30,7 +30,7 @@ class BuildOptions(ResourceOptions):
     #: Default: Dockerfile or Containerfile in the context.
     file: str | tuple[str, ...] = ""
     dockerfile: bytes | None = None  # its text, instead of a file
-    #: By name, in the place of an image or a stage: a directory, "docker-image://IMAGE",
+    #: By the name of the image or stage that they replace: a directory, "docker-image://IMAGE",
     #: "oci-layout://DIRECTORY[:TAG][@DIGEST]", or a URL.
     build_contexts: Mapping[str, str] = field(default_factory=dict, hash=False)
     ignorefile: str = ""  # a file with the ignore rules, instead of the context's
@@ -44,7 +44,7 @@ class BuildOptions(ResourceOptions):
     from_image: str = ""  # the image of the first FROM, whatever that names
     target: str = ""  # a stage; default: the last one
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)  # override LABEL
-    unset_labels: tuple[str, ...] = ()  # names that the image has not, but for those in `labels`
+    unset_labels: tuple[str, ...] = ()  # labels to remove from the image; `labels` are kept
     inherit_labels: bool = True  # of the images and stages that stages are based on
     env: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the image, after ENV
     unset_env: tuple[str, ...] = ()  # variables that the image has not; RUN has them
@@ -57,7 +57,7 @@ class BuildOptions(ResourceOptions):
     cache_ttl: float | None = None  # seconds; older records of the cache are not used
     no_cache_filter: tuple[str, ...] = ()  # names of stages to build without the cache
     #: Which base images are pulled: "missing", "always" all of them, "never" none; "newer" is
-    #: "always", but for registries that fail.
+    #: "always", but the stored image is used if a registry fails.
     pull: str = "missing"
     platform: str = ""  # default: this machine's
     network: str = "default"  # of RUN: the name of a `Network`, or "bridge"

@@ -44,15 +44,14 @@ def surroundings(options: BuildOptions, default: Callable[[Network], Network]) -
     without_dns = "none" in options.dns
     if without_dns and (len(options.dns) > 1 or options.dns_search or options.dns_options):
         raise BuildError(
-            "--dns none leaves /etc/resolv.conf as the image has it: other options for it have"
-            " no effect",
-            hint="leave them out, or --dns none",
+            "--dns none keeps the /etc/resolv.conf of the image: other DNS options have no effect",
+            hint="remove them, or remove --dns none",
         )
     if network is Network.NONE:
         _require_no_dns(options)
     if options.no_hosts and options.add_hosts:
         raise BuildError(
-            "--no-hosts leaves /etc/hosts as the image has it: --add-host has no effect",
+            "--no-hosts keeps the /etc/hosts of the image: --add-host has no effect",
             hint="leave one of them out",
         )
     image_files = {_HOSTS: options.no_hosts, _RESOLV: without_dns}
@@ -123,7 +122,7 @@ def _volume(text: str, mount: Mount, discard: bool) -> Volume:
         )
     readonly = "ro" in mount.options
     if discard and (readonly or not os.path.isdir(mount.source)):
-        why = "O and ro are mutually exclusive" if readonly else "O is for directories alone"
+        why = "O and ro are mutually exclusive" if readonly else "O is only for directories"
         raise BuildError(f"-v {text}: {why}", hint="use ro")
     return Volume(source=mount.source, target=mount.target, readonly=readonly, discard=discard)
 

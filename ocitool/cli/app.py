@@ -43,7 +43,7 @@ class App:
 
     @contextlib.contextmanager
     def store(self, progress: ProgressSink | None = None) -> Iterator[Store]:
-        """Open the store; a command that fails removes from it what is of no use.
+        """Open the store; a command that fails removes what it has stored and nobody needs.
 
         What was fetched before a registry failed is of use: the next try fetches only the rest.
         """

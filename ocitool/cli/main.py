@@ -76,7 +76,10 @@ _COMMANDS: Final = {
 )  # fmt: skip
 @click.option(
     "--isolation", metavar="NAME",
-    help="Isolation of containers: auto, namespaces or chroot  [env: OCITOOL_ISOLATION]",
+    help=(
+        "Isolation of containers: auto, namespaces, chroot, or the name of a plugin  [env: "
+        "OCITOOL_ISOLATION]"
+    ),
 )  # fmt: skip
 @click.option("-D", "--debug", is_flag=True, help="Show debug messages, and tracebacks of errors")
 @before_command

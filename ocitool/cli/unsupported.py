@@ -9,7 +9,7 @@ _FOREGROUND: Final = "containers run in the foreground"
 _REMOVED: Final = "containers run in the foreground, and are removed when they exit"
 _CLUSTERS: Final = "ocitool manages one machine, not a swarm"
 
-#: Commands of `docker container` but for `run`; most exist without `container`, too.
+#: Commands of `docker container` except `run`; most exist without `container`, too.
 CONTAINER: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         (
@@ -26,16 +26,16 @@ CONTAINER: Final[Mapping[str, str]] = {
 
 BUILDER: Final[Mapping[str, str]] = dict.fromkeys(
     ("create", "du", "inspect", "ls", "rm", "stop", "use"),
-    "there is one builder, and it is part of ocitool",
+    "there is only the builder of ocitool itself",
 )
 
-#: Commands of `docker buildx` but for `build`.
+#: Commands of `docker buildx` except `build`.
 BUILDX: Final[Mapping[str, str]] = {
     **BUILDER,
     **dict.fromkeys(("install", "uninstall"), BUILDER["use"]),
     "bake": "use `ocitool build` for each image",
     "dial-stdio": "there is no daemon",
-    "history": "see `ocitool history` for that of an image",
+    "history": "use `ocitool history` for the history of an image",
     "imagetools": "an image has one platform",
     "version": "see `ocitool version`",
 }
@@ -69,10 +69,10 @@ UNSUPPORTED: Final[Mapping[str, str]] = {
 
 _SIGNATURES: Final = "signatures of images are not verified"
 _ONE_PLATFORM: Final = "an image in the store has one platform"
-_NO_STOP: Final = "there is no 'stop': the command gets the signals that ocitool gets"
-_PORTS: Final = "no ports are published; with --network host they are the host's"
+_NO_STOP: Final = "there is no command 'stop': ocitool passes its own signals on to the container"
+_PORTS: Final = "ports cannot be published: use --network host"
 
-_DEVICES: Final = "a container has the devices of docker's default alone"
+_DEVICES: Final = "a container has only docker's default devices"
 
 _RUN: Final = {
     **dict.fromkeys(("-d", "--detach"), _FOREGROUND),
@@ -86,21 +86,19 @@ _RUN: Final = {
          "--oom-score-adj", "--cpu-rt-period", "--cpu-rt-runtime", "--blkio-weight",
          "--blkio-weight-device", "--device-read-bps", "--device-read-iops", "--device-write-bps",
          "--device-write-iops"),
-        "limits of resources are --memory, --cpus, --cpuset-cpus, --pids-limit and the like",
+        "use --memory, --cpus, --cpuset-cpus, --pids-limit and the like",
     ),
     **dict.fromkeys(("--device-cgroup-rule", "--gpus"), _DEVICES),
     **dict.fromkeys(
         ("--pid", "--ipc", "--uts", "--userns", "--cgroupns"),
-        "a container has namespaces of its own; see --network for that one",
+        "a container has its own namespaces: use --network for the network",
     ),
     "--disable-content-trust": _SIGNATURES,
 }  # fmt: skip
 
 #: Instead of a policy of what may be built from.
-SOURCE_POLICY: Final = "name the digests of images in FROM, and --checksum of ADD"
-_ID_MAPPINGS: Final = (
-    "the user namespace is that of the caller's subordinate IDs, see `ocitool info`"
-)
+SOURCE_POLICY: Final = "pin images by digest in FROM, and use --checksum of ADD"
+_ID_MAPPINGS: Final = "the user namespace maps the caller's subordinate IDs, see `ocitool info`"
 
 _BUILD: Final = {
     **dict.fromkeys(
@@ -113,7 +111,8 @@ _BUILD: Final = {
         "steps are executed by ocitool itself: use --isolation",
     ),
     **dict.fromkeys(
-        ("--os-feature", "--os-version"), "an image has those of its base image: use --platform"
+        ("--os-feature", "--os-version"), "an image has the values of its base image: use "
+                                          "--platform"
     ),
     **dict.fromkeys(
         ("--decryption-key", "--cw"), "images are not encrypted: use skopeo or buildah for that"
@@ -137,13 +136,13 @@ _BUILD: Final = {
     "--all-platforms": f"{_ONE_PLATFORM}: use --platform",
     "--cpp-flag": "Dockerfiles are not preprocessed: run cpp, and build with -f -",
     "--device": "use RUN --device in the Dockerfile, and --allow device",
-    "--group-add": "a step has the groups of its USER: add them in the Dockerfile",
+    "--group-add": "a step has the groups of its USER: change them in the Dockerfile",
     "--iidfile-raw": "use --iidfile",
     "--raw-iidfile": "use --iidfile",
     "--manifest": "an image has one manifest and no index: use --tag",
     "--print": "use --call",
-    "--resource": "use --memory, --cpus and the like: they are limits of each step",
-    "--unsetannotation": "annotations of the base image are not inherited",
+    "--resource": "use --memory, --cpus and the like, which limit each step",
+    "--unsetannotation": "annotations of base images are not inherited",
 }  # fmt: skip
 
 _KANIKO: Final = {
@@ -159,7 +158,7 @@ _KANIKO: Final = {
     "--registry-client-cert": "use `ocitool build --cert-dir`",
 }
 
-_NO_DAEMON: Final = "there is no daemon to connect to: leave it out"
+_NO_DAEMON: Final = "there is no daemon to connect to: remove the option"
 
 #: Of docker, buildah and podman before the command.
 _GLOBAL: Final = {
@@ -183,7 +182,8 @@ _GLOBAL: Final = {
     ),
     **dict.fromkeys(
         ("--authfile", "--cert-dir", "--creds", "--tls-verify"),
-        "it is an option of commands: write it behind them, as in `ocitool build --cert-dir DIR`",
+        "it is an option of commands: write it after the command, as in `ocitool build "
+        "--cert-dir DIR`",
     ),
     "--config": "set DOCKER_CONFIG to the directory, or use --authfile of the command",
     "--namespace": "use --root for a store of its own",
@@ -197,12 +197,13 @@ _GLOBAL: Final = {
 #: Options by the name of their command.
 OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "ocitool": _GLOBAL,
-    "buildx": {"--builder": f"{BUILDER['use']}: leave it out"},
+    "buildx": {"--builder": f"{BUILDER['use']}: remove the option"},
     "run": _RUN,
     "build": _BUILD,
     "kaniko-executor": _KANIKO,
     "images": {"--tree": _ONE_PLATFORM},
-    "inspect": {**dict.fromkeys(("-s", "--size"), "an image has no files of a container"),
+    "inspect": {**dict.fromkeys(("-s", "--size"), "an image has no container whose files could "
+                                                  "be measured"),
                 "--platform": _ONE_PLATFORM},
     "pull": {"--disable-content-trust": _SIGNATURES},
     "push": {"--disable-content-trust": _SIGNATURES, "--platform": _ONE_PLATFORM},

@@ -71,7 +71,7 @@ def run(options: RunOptions, *, store: Store, progress: ProgressSink = SILENT) -
     for warning in done.warnings:
         store.warn_once(warning, progress)
     if done.code and done.network_error:
-        text = f"the private network was lost: {done.network_error}"
+        text = f"lost the private network: {done.network_error}"
         progress.emit(Notice(text=text, level="warning"))
     for note in done.notes:
         progress.emit(Notice(text=note, level="debug"))

@@ -72,7 +72,7 @@ class RunOptions(ResourceOptions):
         if self.name and not _NAME.fullmatch(self.name):
             raise ContainerError(
                 f"invalid container name {self.name!r}",
-                hint="letters, digits, _ . and -, two or more, beginning with a letter or digit",
+                hint="use two or more letters, digits, _ . and -, beginning with a letter or digit",
             )
         if self.hostname and not _HOSTNAME.fullmatch(self.hostname):
             raise ContainerError(f"invalid hostname format: {self.hostname!r}")

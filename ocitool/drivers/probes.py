@@ -25,8 +25,8 @@ def attempt(step, call, *arguments):
     except OSError as error:
         about = f"{error.filename}: " if error.filename else ""
         sys.exit(f"{step}: {about}{error.strerror}")
-attempt("a mount namespace", syscalls.unshare, syscalls.CLONE_NEWNS)
-attempt("private mounts", syscalls.make_slave)
+attempt("cannot make a mount namespace", syscalls.unshare, syscalls.CLONE_NEWNS)
+attempt("cannot make mounts private", syscalls.make_slave)
 os.chdir(top)  # a path in options is cut at commas, colons and backslashes
 for name in ("lower", "upper", "work", "merged"):
     os.mkdir(name)
@@ -38,7 +38,7 @@ _OVERLAY: Final = (
     + r"""
 open("lower/file", "w").close()
 data = f"lowerdir=lower,upperdir=upper,workdir=work,{options}"
-attempt("mounting", syscalls.mount, "overlay", "merged", "overlay", data)
+attempt("cannot mount it", syscalls.mount, "overlay", "merged", "overlay", data)
 open("merged/new", "w").close()
 os.unlink("merged/file")
 if not stat.S_ISCHR(os.lstat("upper/file").st_mode):
@@ -50,13 +50,13 @@ if not stat.S_ISCHR(os.lstat("upper/file").st_mode):
 _EROFS: Final = (
     _BEGIN
     + r"""
-image = attempt("mounting an image in a file", mounts.image, "image", ["tar"])
+image = attempt("cannot mount an image file", mounts.image, "image", ["tar"])
 syscalls.move_mount(image, os.open("lower", os.O_PATH))
 with open("lower/file") as file:
     if file.read() != "content":
         sys.exit("an image shows other content than was written")
 data = f"lowerdir=lower,upperdir=upper,workdir=work,{options}"
-attempt("mounting an overlay on an image", syscalls.mount, "overlay", "merged", "overlay", data)
+attempt("cannot mount an overlay on an image", syscalls.mount, "overlay", "merged", "overlay", data)
 with open("merged/file", "a") as file:
     file.write("more")
 """
@@ -75,7 +75,7 @@ open("lower/file", "w").close()
 plan = {"type": fuse.TYPE, "attributes": 0, "lower": [f"{top}/lower"]}
 plan |= {"upper": f"{top}/upper", "work": f"{top}/work"}
 servers = fuse.FuseServers()
-attempt("mounting", servers.start, [plan])
+attempt("cannot mount it", servers.start, [plan])
 os.unlink("file", dir_fd=plan["served"])
 servers.end()
 try:
@@ -126,7 +126,7 @@ def try_erofs(home: str, options: Sequence[str]) -> Support:
 
     error = _run(_EROFS, home, options, prepare=write_image)
     if not error:
-        return Support(ok=True, reason="EROFS images in files can be mounted here")
+        return Support(ok=True, reason="EROFS images can be mounted here")
     for text, reason in _REASONS.items():
         if error.endswith(text):
             return Support(ok=False, reason=reason, quiet=True)

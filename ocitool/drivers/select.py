@@ -21,7 +21,9 @@ _GROUP: Final = "ocitool.drivers"
 _REMEMBERED: Final = "choice.json"
 #: What is said of drivers that mount root directories where those are not to be mounted.
 _MOUNTS: Final = Support(
-    ok=False, reason="its root directories are mounted, which chroot does not support", quiet=True
+    ok=False,
+    reason="it mounts root directories, which isolation by chroot does not support",
+    quiet=True,
 )
 _METHODS: Final = tuple(name for name in vars(Driver) if not name.startswith("_"))
 

@@ -45,7 +45,7 @@ class Form:
         codec = Compression.parse(self.compression).codec
         if self.docker and codec.name not in ("gzip", "none"):
             raise FormatError(
-                f"docker's media types have none for layers compressed with {codec.name}",
+                f"docker's media types do not support layers compressed with {codec.name}",
                 hint="use OCI's media types, or gzip",
             )
 
@@ -86,8 +86,7 @@ def converted(
 def _docker(old: Manifest, annotations: Mapping[str, str]) -> Manifest:
     if annotations:
         raise FormatError(
-            "a manifest with docker's media types has no annotations: "
-            + ", ".join(sorted(annotations)),
+            "docker's media types do not support annotations: " + ", ".join(sorted(annotations)),
             hint="use OCI's media types, or a label",
         )
     layers = [

@@ -186,6 +186,8 @@ def _destination(name: str, to: str, source: Store) -> Reference:
         raise BadReference("cannot push a digest reference", where=text, hint="push it by a tag")
     if not to and source.find_id(name) is not None:
         raise BadReference(
-            "cannot push an image ID", where=name, hint="write the name to push it by behind it"
+            "cannot push an image ID",
+            where=name,
+            hint="add the name to push it under: `ocitool push ID NAME`",
         )
     return Reference.parse_new(text)

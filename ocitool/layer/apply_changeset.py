@@ -180,7 +180,7 @@ class Changeset:
         self._target.set_attributes(path, entry, new=new)
 
     def _replace_by_directory(self, path: str) -> bool:
-        """Put a directory in the place of *path*; True if it hides what the layers below have."""
+        """Replace *path* with a directory; True if it hides what the layers below have."""
         hides = self._make_way(path)
         self._target.make_directory(path)
         if hides:

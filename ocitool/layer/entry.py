@@ -20,7 +20,7 @@ class Kind:
     CHAR: Final = "char"
     BLOCK: Final = "block"
     FIFO: Final = "fifo"
-    #: Of no entry: what a driver's tree has in the place of what a layer removes.
+    #: Of no entry: what a driver's tree has instead of what a layer removes.
     WHITEOUT: Final = "whiteout"
 
 

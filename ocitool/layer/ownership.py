@@ -359,8 +359,8 @@ def _keep(directory: str | int, groups: dict[_Owner, list[bytes]], name: str) ->
         if error.errno not in _NO_ROOM:
             raise
         raise LayerError(
-            "its directory has more links with an ownership override than this file system "
-            "can store",
+            "its directory has more links with an ownership override than this file system can "
+            "store",
             where=name,
             hint="give this user a range of 65536 IDs in /etc/subuid and /etc/subgid, or --root a "
             "directory on XFS or btrfs",

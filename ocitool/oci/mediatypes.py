@@ -86,7 +86,7 @@ def as_docker(media_type: str) -> str:
         if _OCI[docker] == kind:
             return docker
     raise FormatError(
-        f"docker's media types have none for a layer of the type {media_type!r}",
+        f"docker's media types do not support a layer of the type {media_type!r}",
         hint="compress all layers with gzip, or use OCI's media types",
     )
 

@@ -98,7 +98,7 @@ class Platform:
         found = _SYSTEM.fullmatch(system)
         if found is None or len(others) > 2 or not all(map(_WORD.fullmatch, others)):
             raise FormatError(
-                f"invalid platform {text!r}", hint="use OS/ARCH[/VARIANT], as linux/amd64"
+                f"invalid platform {text!r}", hint="use OS/ARCH[/VARIANT], for example linux/amd64"
             )
         name, version, features = found.groups(default="")
         more = (_decoded(version, text), tuple(_decoded(f, text) for f in features.split("+")[1:]))
@@ -113,7 +113,7 @@ class Platform:
             return processor
         raise FormatError(
             f"invalid platform {text!r}: unknown operating system or architecture",
-            hint="use OS/ARCH[/VARIANT], as linux/amd64",
+            hint="use OS/ARCH[/VARIANT], for example linux/amd64",
         )
 
     @classmethod

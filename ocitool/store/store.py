@@ -164,7 +164,8 @@ class Store:
                     if each.support.quiet or not choice.new:  # one warning is enough for a store
                         continue
                     text = (
-                        f"driver {each.name} is not used: {each.support.reason}; {choice.name} is"
+                        f"using storage driver {choice.name}: {each.name} is not available: "
+                        f"{each.support.reason}"
                     )
                     self._progress.emit(Notice(text=text, level="warning"))
                 self._driver = self.make_driver(choice.name)

@@ -47,7 +47,7 @@ class Resources:
     memory_swap: int = 0  # bytes of memory and swap together; -1: no limit of swap
     cpu_shares: int = 0  # relative weight, 1024 by default
     cpu_period: int = 0  # microseconds
-    cpu_quota: int = 0  # microseconds of CPU time in each period
+    cpu_quota: int = 0  # microseconds of CPU time in each CPU period
     cpuset_cpus: str = ""  # "0-3,5"
     cpuset_mems: str = ""  # memory nodes
     pids: int = 0  # processes and threads

@@ -75,12 +75,13 @@ _NO_NAMESPACE: Final = (
     "and, for root, --cap-add SYS_ADMIN"
 )
 _FILTERED: Final = (
-    "a seccomp filter, as of an outer container, refuses it: run that container as root, so that "
+    "a seccomp filter, probably of an outer container, refuses it: run that container as root, "
+    "so that "
     "--isolation chroot works, or with --security-opt seccomp=unconfined, or install a plugin for "
     "PRoot (testdata/proot-plugin)"
 )
 _PERHAPS_FILTERED: Final = (
-    "a seccomp filter, as of an outer container, may refuse it: run that container with "
+    "a seccomp filter, probably of an outer container, may refuse it: run that container with "
     "--security-opt seccomp=unconfined"
 )
 _OLD_KERNEL: Final = "this needs Linux 5.12 or later (openat2, mount_setattr)"

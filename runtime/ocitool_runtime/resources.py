@@ -28,7 +28,9 @@ def parse_resources(options: ResourceOptions, pids_limit: int | None = None) -> 
     sets, parent = (options.cpuset_cpus, options.cpuset_mems), options.cgroup_parent
     for option, text in zip(("--cpuset-cpus", "--cpuset-mems"), sets, strict=True):
         if text and not _SET.fullmatch(text):
-            raise SandboxError(f"invalid set {text!r}", where=option, hint="as 0-3,5")
+            raise SandboxError(
+                f"invalid set {text!r}", where=option, hint="use a list such as 0-3,5"
+            )
     if pids < -1:
         raise SandboxError("invalid number: use -1 for no limit", where="--pids-limit")
     if ".." in parent.split("/") or "\0" in parent:
@@ -68,7 +70,9 @@ def _cpu_time(options: ResourceOptions) -> tuple[int, int]:
     quota = 0 if quota == -1 else quota
     if cpus:
         if not _CPUS.fullmatch(cpus):
-            raise SandboxError(f"invalid number of CPUs: {cpus!r}", where="--cpus", hint="as 1.5")
+            raise SandboxError(
+                f"invalid number of CPUs: {cpus!r}", where="--cpus", hint="use a number such as 1.5"
+            )
         if quota or period:
             raise SandboxError("--cpus cannot be combined with --cpu-period and --cpu-quota")
         quota, period = round(float(cpus) * _PERIOD), _PERIOD

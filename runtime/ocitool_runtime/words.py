@@ -13,7 +13,7 @@ from ocitool.errors import SandboxError
 from ocitool_runtime.defaults import Rlimit
 
 _ULIMIT: Final = re.compile(r"([^=]+)=(-1|[0-9]{1,19})(?::(-1|[0-9]{1,19}))?")
-#: setrlimit(2)'s names but for RLIMIT_AS, which docker does not have.
+#: setrlimit(2)'s names except RLIMIT_AS, which docker does not have.
 _ULIMITS: Final = (
     "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
     "rss", "rtprio", "rttime", "sigpending", "stack",
@@ -32,7 +32,9 @@ def parse_ulimits(texts: Iterable[str]) -> tuple[Rlimit, ...]:
 def _ulimit(text: str) -> Rlimit:
     match = _ULIMIT.fullmatch(text)
     if match is None:
-        raise SandboxError(f"invalid ulimit {text!r}", hint="use NAME=SOFT[:HARD], as nofile=1024")
+        raise SandboxError(
+            f"invalid ulimit {text!r}", hint="use NAME=SOFT[:HARD], for example nofile=1024"
+        )
     name, soft, hard = match[1], int(match[2]), int(match[3] or match[2])
     if name not in _ULIMITS:
         raise SandboxError(f"invalid ulimit type: {name}", hint=f"one of {', '.join(_ULIMITS)}")
@@ -76,7 +78,9 @@ def parse_search(text: str) -> str:
 def parse_option(text: str) -> str:
     """Read an option of resolv.conf(5), as ``ndots:2``."""
     if not _HOST_OPTION.fullmatch(text):
-        raise SandboxError(f"invalid option: {text!r}", where="--dns-option", hint="as ndots:2")
+        raise SandboxError(
+            f"invalid option: {text!r}", where="--dns-option", hint="use an option such as ndots:2"
+        )
     return text
 
 

@@ -126,7 +126,7 @@ def _check(sandbox: Sandbox) -> None:
         (sandbox.terminal, "a terminal", "terminal"),
         (sandbox.readonly, "a read-only root", "readonly"),
         (sandbox.network not in _NETWORKS, f"network '{sandbox.network}'", "network"),
-        (sandbox.shm_size != SHM_SIZE, "a size of /dev/shm", "shm_size"),
+        (sandbox.shm_size != SHM_SIZE, "--shm-size", "shm_size"),
         (sandbox.resources != Resources(), "limits of resources", "resources"),
         (bool(sandbox.devices), "devices", "devices"),
         (bool(added), f"capabilities ({', '.join(added)})", "capabilities"),

@@ -80,7 +80,7 @@ def _serve(mode: str, control: _socket.socket, plan: ProotPlan) -> None:
 def _run_in_tree(control: _socket.socket, plan: ProotPlan) -> Message:
     """Run the program in the tree of the plan.
 
-    PRoot lets programs write to directories whose modes do not allow it, as root may, but for the
+    PRoot lets programs write to directories whose modes do not allow it, as root may, except the
     root directory, which is therefore open for all of the time.
     """
     root = plan["rootfs"][0]["source"]

@@ -65,7 +65,7 @@ class Tool:
         raise LookupError(row.work)
 
     def close(self) -> None:
-        """Give back what the runs took, but for the folder."""
+        """Give back what the runs took, except the folder."""
 
     def server(self) -> int:
         """Return the id of the server that does the work, or 0."""

@@ -105,7 +105,7 @@ def unfinished(root: Path, lease: str) -> Iterator[str]:
 
 
 def residue(root: Path) -> Iterator[str]:
-    """Yield what is in a store from which everything was removed, but for its skeleton."""
+    """Yield what is in a store from which everything was removed, except its skeleton."""
     yield from (f"mount {mount}" for mount in mounts_below(root))
     for place, folders, files in os.walk(root):
         for name in (*(f"{folder}/" for folder in folders), *files):
@@ -123,7 +123,7 @@ def residue(root: Path) -> Iterator[str]:
 
 
 def contents(root: Path) -> set[str]:
-    """Return every path in a store with the size of each file, but for the database's, and mounts.
+    """Return every path in a store with the size of each file, except the database's, and mounts.
 
     Temporary names are as good as others: nobody works there now.
     """

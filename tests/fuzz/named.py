@@ -8,7 +8,7 @@ from typing import Final
 from tests.fuzz.contexts import RandomContext, random_context
 from tests.fuzz.remotes import FILES, GIT
 
-#: Values of --build-context, but for the directory; the layout is of an image with `FIRST`.
+#: Values of --build-context, except the directory; the layout is of an image with `FIRST`.
 LAYOUT: Final = "oci-layout://@LAYOUT@"
 IMAGE: Final = "docker-image://@IMAGE@"
 DIRECTORY: Final = "@NAMED@"

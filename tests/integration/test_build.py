@@ -199,7 +199,7 @@ def test_labels_metadata_and_a_push(run_cli, store_root, context, tmp_path):
         ("--pull=sometimes", "'sometimes' is not one of"),
         ("--platform=linux/amd64,linux/arm64", "building for several platforms is not supported"),
         ("--label==x", "invalid label '=x'"),
-        ("--rm=false", "keeping the containers of a build is not supported"),
+        ("--rm=false", "keeping intermediate containers is not supported"),
         ("--source-date-epoch=-1", "'-1' is not a number of seconds since 1970"),
         ("--source-date-epoch=253402300800", "before the year 10000"),
         ("--timestamp=never", "'never' is not a number of seconds since 1970"),

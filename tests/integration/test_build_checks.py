@@ -121,7 +121,7 @@ def test_the_json_of_a_call(build, context):
         (("--call=check,outline",), "expected one method"),
         (("--call=check,format=xml",), "'format=xml' is not supported"),
         (("--call=check,ignorestatus=maybe",), "maybe"),
-        (("--call=outline,error=true",), "error=true is for the method check"),
+        (("--call=outline,error=true",), "error=true is only for the method check"),
         (("--check", "--call=outline"), "--check cannot be combined with --call=outline"),
     ],
 )

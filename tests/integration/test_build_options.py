@@ -84,12 +84,12 @@ def test_what_changes_nothing_is_accepted(build, words):
     [
         (("--layers=no way",), "'no way' is not a valid boolean"),
         (("--provenance=mode=max",), "--provenance mode=max is not supported: a build makes no"),
-        (("--builder", "mine"), "--builder mine is not supported: there is one builder"),
+        (("--builder", "mine"), "--builder mine is not supported: there is only the builder of"),
         (("--identity-label",), "--identity-label=true is not supported: an image has no label"),
         (("--disable-content-trust=false",), "signatures of images are not verified"),
         (("--stdin",), "--stdin=true is not supported: the standard input of RUN is empty"),
         (("--jobs=-1",), "-1 is not in the range x>=0"),
-        (("--userns", "auto"), "--userns auto is not supported: the user namespace is that"),
+        (("--userns", "auto"), "--userns auto is not supported: the user namespace maps the"),
         (("--sign-by", "me"), "--sign-by is not supported: use cosign"),
         (("--cw", "x"), "--cw is not supported: images are not encrypted"),
         (("--decryption-key", "x"), "--decryption-key is not supported: images are not encrypted"),
@@ -151,7 +151,7 @@ def test_a_policy_of_the_environment_is_not_ignored(build):
         (("-H", "tcp://docker:2375"), "-H is not supported: there is no daemon to connect to"),
         (("--config", "d"), "--config is not supported: set DOCKER_CONFIG to the directory"),
         (("--storage-opt=a=b",), "--storage-opt is not supported: storage drivers have no options"),
-        (("buildx", "--builder=b"), "--builder is not supported: there is one builder"),
+        (("buildx", "--builder=b"), "--builder is not supported: there is only the builder of"),
         (("--cert-dir=d",), "--cert-dir is not supported: it is an option of commands"),
         (("--nonsense",), "unknown flag: --nonsense"),
     ],
@@ -181,7 +181,7 @@ def test_the_progress_is_appended_to_a_log(build, tmp_path):
         assert build("--logfile", log).stderr == ""
     assert log.read_text().count("COPY f /") == 2
     done = build("--logfile", tmp_path, code=1)
-    assert f"failed to open log file {tmp_path}: Is a directory" in done.stderr
+    assert f"failed to open the log file {tmp_path}: Is a directory" in done.stderr
 
 
 def test_the_progress_of_the_environment(build, context):

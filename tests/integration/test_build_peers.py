@@ -3,7 +3,7 @@
 No image is read by code of ours: skopeo brings each into an OCI layout and says its digest and
 configuration, umoci unpacks it and says what became of it (``tests/fixtures/other_readers.py``).
 Trees (type, mode, owner, content, link, number of names, xattrs, times that are not those of the
-build), configurations and, of docker's, histories must be equal but for the cases of
+build), configurations and, of docker's, histories must be equal except in the cases of
 ``testdata/builds/differs.yaml``; a case that stands there and agrees is a fault, too.
 """
 

@@ -2,8 +2,8 @@
 
 Each is built without the cache, again, with the files of its context touched, and without the
 cache again (`tests.fixtures.repeated_builds`): all steps are cached, and the digest stays.  With
-one time of the image (SOURCE_DATE_EPOCH) the digest is the same whoever builds, and however, but
-for what ``testdata/builds/modes.yaml`` lists.
+one time of the image (SOURCE_DATE_EPOCH) the digest is the same whoever builds, and however, except
+what ``testdata/builds/modes.yaml`` lists.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ def test_what_is_refused_in_openshift_is_explained(volumes, run_job, busybox_bas
     refused = run_job(recipes.openshift(volumes), check=False)
     assert refused.code == 125
     assert "cannot make a user namespace: Operation not permitted" in refused.stderr
-    assert "hint: a seccomp filter, as of an outer container, refuses it" in refused.stderr
+    assert "hint: a seccomp filter, probably of an outer container, refuses it" in refused.stderr
 
 
 # -- the page of modes ---------------------------------------------------------------------

@@ -19,7 +19,7 @@ ROOM = 64 << 20  # bytes
 
 @pytest.fixture
 def large_tar(tmp_path):
-    """A file of `LARGE` bytes, zeros but for the last four, and a small one behind it."""
+    """A file of `LARGE` bytes, zeros except the last four, and a small one behind it."""
     if shutil.disk_usage(tmp_path).free < ROOM:
         pytest.skip("needs a little room on the disk")
     path = tmp_path / "0.tar"

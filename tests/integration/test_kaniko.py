@@ -174,7 +174,7 @@ def test_the_cache_is_used_where_it_is_asked_for(executor):
     assert "CACHED" not in executor(*words).stderr
     done = executor(*words, "--cache=true", "--cache-repo=example.com/cache", "--cache-dir=/c")
     assert done.stderr.count("CACHED") == 2
-    assert done.stderr.count("is not used: the build cache is that of the storage directory") == 2
+    assert done.stderr.count("is not used: the build cache is in the storage directory") == 2
     assert "CACHED" not in executor(*words, "--cache", "--cache-ttl=0s").stderr
 
 
@@ -205,7 +205,7 @@ def test_an_ignored_path_is_an_error_only_if_a_step_changes_it(executor, context
     digest = executor(*words).stdout
     assert executor(*words, "--ignore-path=/fg", "--ignore-path=/x").stdout.count(digest) == 1
     done = executor(*words, "--ignore-path=/g/", code=1)
-    assert "Dockerfile:3: the layer has /g, which is to be ignored" in done.stderr
+    assert "Dockerfile:3: a step changed /g, which --ignore-path excludes" in done.stderr
     (context / "Dockerfile").write_text("FROM scratch\nCOPY f /var/run/x/\n")
     assert "has /var/run" in executor(*words, "--ignore-var-run", code=1).stderr
     executor(*words, "--ignore-var-run=false")

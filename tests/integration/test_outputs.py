@@ -129,7 +129,7 @@ def test_what_an_output_that_fails_leaves(run_cli, store_root, context, tmp_path
         (
             ("--format", "docker", "--annotation", "a=b"),
             1,
-            "docker's media types has no annotation",
+            "docker's media types do not support annotations",
         ),
         (("--compression-format", "zst"), 1, "unsupported compression 'zst'"),
         (("--timestamp", "1", "--source-date-epoch", "1"), 2, "are mutually exclusive"),
@@ -185,7 +185,7 @@ def test_a_full_disk(run_cli, store_root, context, full, output):
     before = sorted(os.listdir(full))
     done = run_cli("build", "-o", output.replace("DIR", str(full)), context, root=store_root)
     assert done.code == 1 and "No space left on device" in done.stderr
-    assert "system prune" not in done.stderr  # which is of no use for another disk
+    assert "system prune" not in done.stderr  # which does not help for another disk
     assert sorted(os.listdir(full)) == before
 
 

@@ -198,7 +198,7 @@ def test_limits_and_hosts_are_set(run):
         (("-t",), "a terminal"),
         (("--read-only",), "a read-only root"),
         (("--network", "none"), "network 'none'"),
-        (("--shm-size", "1m"), "a size of /dev/shm"),
+        (("--shm-size", "1m"), "--shm-size"),
         (("--memory", "64m"), "limits of resources"),
         (("--cap-add", "SYS_ADMIN"), "capabilities (CAP_SYS_ADMIN)"),
         (("--group-add", "7"), "further groups"),

@@ -299,7 +299,7 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
         (125, ("--tmpfs", "data", "tools:1", "true"), "must be absolute"),
         (125, ("--name", "!", "tools:1", "true"), "invalid container name"),
         (125, ("-e", "=x", "tools:1", "true"), "invalid environment variable"),
-        (125, ("-p", "80:80", "tools:1"), "-p is not supported: no ports are published"),
+        (125, ("-p", "80:80", "tools:1"), "-p is not supported: ports cannot be published"),
         (125, ("--detach", "tools:1"), "--detach is not supported: containers run in the fore"),
         (125, ("-dit", "tools:1"), "-d is not supported"),
         (125, ("--stop-signal", "TERM", "tools:1"), "--stop-signal is not supported"),

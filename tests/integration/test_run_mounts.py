@@ -41,7 +41,7 @@ USER 0
 WORKDIR /w
 RUN mv gone/deep/owners owners
 """
-#: What the image's working directory holds; as BuildKit makes it, but for the caches of before.
+#: What the image's working directory holds; as BuildKit makes it, except the caches of before.
 WANTED = {
     "got": "f\nf\n",
     "seen": "604 0:0 /in/f\n755 0:0 /in/own\n",
@@ -136,7 +136,7 @@ def test_an_image_is_the_same_in_each_mode(built):
 @pytest.mark.parametrize(
     ("mount", "message"),
     [
-        ("type=cache,target=/c,ro", "cannot keep a cache from being written to"),
+        ("type=cache,target=/c,ro", "cannot mount a cache read-only"),
         ("type=tmpfs,target=/t,size=1m", "cannot limit the size"),
     ],
 )

@@ -79,7 +79,7 @@ def test_limits_of_resources_of_a_chroot(run_cli, tools_store, root_only):
     for option in ("--memory=20m", "--pids-limit=3", "--cpus=1", "--cgroup-parent=a"):
         done = run_cli(*how, option, "tools:1", "true", root=tools_store)
         assert done.code == 125
-        assert "isolation by chroot does not support limits of resources" in done.stderr
+        assert "isolation by chroot does not support resource limits" in done.stderr
 
 
 def test_a_limit_above_the_kernels(run):

@@ -280,7 +280,7 @@ def _heredocs(joined: str, lines: list[str]) -> list[tuple[str, str]]:
 
 
 def quoted_words(text: str, escape: str) -> list[str]:
-    """Cut at blanks outside quotes; quotes and escape characters stay, but for a last one."""
+    """Cut at blanks outside quotes; quotes and escape characters stay, except a last one."""
     found, word, quote = [], "", ""
     at = 0
     while at < len(text):

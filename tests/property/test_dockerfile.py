@@ -215,7 +215,7 @@ LINES_OF_A_STAGE = st.lists(
 def test_triggers_make_what_their_lines_make_behind_from(
     triggers: list[str], own: list[str], of_a_stage: bool
 ) -> None:
-    """Whether an image has recorded them or an earlier stage, but for names and locations."""
+    """Whether an image has recorded them or an earlier stage, except names and locations."""
     if of_a_stage:
         triggers = [each for each in triggers if not each.startswith(("MAINTAINER", "ONBUILD"))]
         stage = "\n".join(f"ONBUILD {each}" for each in triggers)

@@ -80,7 +80,7 @@ def unpack(driver, layers):
 
 
 def shown(driver, names):
-    """What a sandbox sees, but for which names are one file: overlays know that of a layer only."""
+    """What a sandbox sees, except which names are one file: overlays know that of a layer only."""
     found = run_inside(driver.view(names), LOOK)
     for listing in found.values():
         listing.pop("same", None)

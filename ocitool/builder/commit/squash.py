@@ -26,7 +26,7 @@ Sink = Callable[[bytes], object]
 def squashed(
     store: Store, layers: Sequence[Layer], base: int, *, cache: Cache, created: str
 ) -> tuple[Layer, ...]:
-    """Return *layers* with one in the place of all above the lowest *base*.
+    """Return *layers* with one layer instead of all above the lowest *base*.
 
     It holds what the file system on top has and the one below has not, and a whiteout for what
     only the one below has.  Of a file with several names it has all if one has changed.

@@ -28,6 +28,6 @@ def require_unchanged(
             if any(f"{found}/".startswith(f"{path}/") for path in ignored):
                 with definition.locations[number].in_errors():
                     raise BuildError(
-                        f"the layer has /{found}, which is to be ignored",
-                        hint="keep the step from changing it, or leave --ignore-path out",
+                        f"a step changed /{found}, which --ignore-path excludes from the image",
+                        hint="change the step, or remove --ignore-path",
                     )

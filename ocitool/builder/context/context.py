@@ -157,7 +157,7 @@ class Context:
 
     def _absent(self, path: str, *, ignored: bool) -> BuildError:
         is_link = os.path.islink(f"{self.top}/{path}")
-        what = "what this symbolic link leads to" if is_link else "it"
+        what = "the target of this symbolic link" if is_link else "it"
         if ignored:
             example = "" if is_link else f" such as !{path}"
             hint = f"{what} is excluded by the ignore file; add an exception{example}"
@@ -173,7 +173,8 @@ class Context:
 
     def _outside(self, path: str) -> BuildError:
         hint = (
-            f"no source is outside of the context, {self._shown}; for another directory use "
+            f"files outside of the build context cannot be copied: the context is {self._shown}; "
+            "for another directory use "
             "--build-context NAME=DIRECTORY and COPY --from=NAME"
         )
         return BuildError(f'"/{path}": not found', hint=hint)

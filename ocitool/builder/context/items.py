@@ -43,8 +43,10 @@ def find_items(files: Files, source: str, *, parents: bool, exclude: Sequence[st
     if not segments:
         raise BuildError(
             f'"{source}": not found',
-            hint="with --parents a source needs a name, behind the /./ if there is one; leave "
-            "--parents out to copy what a directory holds",
+            hint=(
+                "with --parents a source needs a name, after /./ if it has one; to copy the "
+                "content of a directory, remove --parents"
+            ),
         )
     include = "/".join(segments)
     tops = files.find(top)

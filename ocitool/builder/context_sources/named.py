@@ -27,7 +27,7 @@ _VALUES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedContext:
-    """Files in the place of an image or a stage; ``value`` is a path or a URL."""
+    """Files that replace an image or a stage; ``value`` is a path or a URL."""
 
     name: str
     kind: Literal["path", "url", "git"]
@@ -71,7 +71,7 @@ def _value(name: str, value: str) -> str | NamedContext:
         return str(LayoutReference.parse(value))
     if value.startswith(_BAKE):
         raise FormatError(
-            f"{value!r} is not supported: targets and inputs are those of docker buildx bake",
+            f"{value!r} is not supported: targets and inputs belong to docker buildx bake",
             hint=f"give {_VALUES}",
         )
     if value in ("", STDIN):

@@ -40,12 +40,12 @@ _INTERNAL: Final = "[internal]"  # the label of what no instruction asks for, as
 _TIME: Final = "load SOURCE_DATE_EPOCH of"
 _STDIN: Final = "standard input"
 _FAILED: Final = "unable to prepare context: "
-_REPACK: Final = "pack it again: it was cut off, or changed on its way"
+_REPACK: Final = "create the archive again: it is truncated or corrupt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextFiles:
-    """The directory of a context, and the Dockerfile that came in the place of files.
+    """The directory of a context, and the Dockerfile that came instead of files.
 
     A temporary one is for this build alone: it has no ignore files, and no path leads out of it.
     """
@@ -246,7 +246,7 @@ class Contexts(Mapping[str, Context]):
         shown = shown_git(path)  # it may have been meant as a URL
         if path.lower().startswith("ftp://"):
             raise BuildError(
-                f"{_FAILED}{shown}: a URL of FTP is not supported",
+                f"{_FAILED}{shown}: FTP URLs are not supported",
                 hint="use http or https, or fetch the archive before the build",
             )
         if not os.path.lexists(top):
@@ -268,7 +268,7 @@ class Contexts(Mapping[str, Context]):
         except OSError as error:
             raise BuildError(f"{_FAILED}open {path}: {error.strerror}") from error
         raise BuildError(
-            f'{_FAILED}path "{path}" is not a directory, and no tar archive',
+            f'{_FAILED}path "{path}" is neither a directory nor a tar archive',
             hint="pass a Dockerfile with -f, and the directory with the files as the context",
         )
 

@@ -175,5 +175,5 @@ def _translated(error: OSError, entry: Entry) -> Exception:
     if isinstance(error, FileNotFoundError) and entry.kind == Kind.HARDLINK:
         return LayerError(f"it is a hard link to {entry.link}, which is missing", where=entry.path)
     if isinstance(error, FileExistsError | FileNotFoundError | NotADirectoryError):
-        return LayerError("a name above it is not that of a directory", where=entry.path)
+        return LayerError("a parent of it is not a directory", where=entry.path)
     return error

@@ -26,7 +26,7 @@ def refuse_whiteout(path: str) -> None:
 
 
 class Entries:
-    """Entries by path; a later one takes the place of an earlier one."""
+    """Entries by path; a later one replaces an earlier one."""
 
     def __init__(self) -> None:
         self._entries: dict[str, LayerEntry] = {}

@@ -261,8 +261,10 @@ def _refuse_directory(path: str, entry: Entry | None) -> None:
     if entry is not None and entry.kind == Kind.DIRECTORY:
         raise BuildError(
             f"cannot replace to directory /{path} with file",
-            hint="end the destination with a slash to copy into a directory; where a name that is"
-            " copied is that of a directory, remove the directory in an earlier RUN",
+            hint=(
+                "end the destination with a slash to copy into a directory; to replace a "
+                "directory with a file, remove it in an earlier RUN"
+            ),
         )
 
 

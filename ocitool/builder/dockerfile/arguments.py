@@ -94,7 +94,7 @@ def parse_array(text: str) -> tuple[str, ...] | None:
     if not all(isinstance(value, str) for value in values):
         raise FormatError(
             "when using JSON array syntax, arrays must be comprised of strings only",
-            hint='put every element in double quotes, as ["sleep", "10"]',
+            hint='put every element in double quotes: ["sleep", "10"]',
         )
     # Half a surrogate pair is no character; it cannot be written anywhere.
     return tuple(_SURROGATES.sub("\ufffd", value) for value in values)

@@ -54,6 +54,7 @@ def parse_device(text: str) -> DeviceFlag:
             raise FormatError(f"invalid field '{field}' must be a key=value pair")
     if not _NAME.fullmatch(name):
         raise FormatError(
-            f'invalid device "{name}"', hint="a device is VENDOR/CLASS=NAME, as acme.com/gpu=0"
+            f'invalid device "{name}"',
+            hint="a device is VENDOR/CLASS=NAME, for example acme.com/gpu=0",
         )
     return DeviceFlag(name=name, required=required)

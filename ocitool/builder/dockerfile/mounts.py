@@ -80,7 +80,7 @@ def parse_mount_flag(text: str) -> MountFlag:
         if "$" in value[:-1]:
             raise FormatError(
                 "'from' doesn't support variable expansion, define alias stage instead",
-                hint="a FROM with that variable and AS NAME makes one: write from=NAME",
+                hint="add a stage (FROM with the variable, AS NAME), and write from=NAME",
             )
         from_ = value
     return MountFlag(text=text, from_=from_)
@@ -162,7 +162,10 @@ class _Reader:
         if types is not None and self._type not in types:
             raise FormatError(
                 f"unexpected key '{key}' for mount type '{self._type}'",
-                hint=f"{key} is for mounts of type {' and '.join(types)}, and stands behind type=",
+                hint=(
+                    f"{key} is only for mounts of type {' and '.join(types)}, and must come "
+                    "after type="
+                ),
             )
 
     def result(self, from_: str) -> MountFields:
@@ -185,11 +188,13 @@ class _Reader:
                     hint="write --mount=type=secret,id=NAME",
                 )
             if source and name:
-                raise FormatError("both source and id can't be set", hint="they are one: use id")
+                raise FormatError(
+                    "both source and id can't be set", hint="source and id mean the same: use id"
+                )
         if "sharing" in texts and kind != "cache":
             raise FormatError(f"invalid cache sharing set for {kind} mount")
         if kind == "ssh" and source:
-            raise FormatError("ssh does not support source", hint="the key of an agent is its id")
+            raise FormatError("ssh does not support source", hint="use id= to select an agent")
         return MountFields(
             type=kind,
             source=source,
@@ -221,7 +226,7 @@ def _number(key: str, value: str, base: int, largest: int) -> int:
         return int(value, base)
     raise FormatError(
         f"invalid value {value} for {key}",
-        hint="an octal number, as 0755" if base == 8 else "the number of a user or group",
+        hint="use an octal number such as 0755" if base == 8 else "the number of a user or group",
     )
 
 
@@ -229,7 +234,8 @@ def _size(value: str) -> int:
     match = _SIZE.fullmatch(value)
     if match is None or len(match[1]) > 18:
         raise FormatError(
-            f"invalid value for size: {value}", hint="a number of bytes, or one as 64m or 1g"
+            f"invalid value for size: {value}",
+            hint="use a number of bytes, or a size such as 64m or 1g",
         )
     whole, _, fraction = match[1].partition(".")
     unit: int = 1024 ** _UNITS.index(match[2].lower())

@@ -25,7 +25,7 @@ __all__ = [
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _MAX_PORT = 65535
-_PORT_HINT = "EXPOSE takes the ports of the container alone, as 80 or 8000-8010/udp"
+_PORT_HINT = "EXPOSE takes only ports of the container, such as 80 or 8000-8010/udp"
 _SIGNAL = re.compile(
     r"(?:SIG)?(?:ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|"
     r"SEGV|STKFLT|STOP|SYS|TERM|TRAP|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|"
@@ -115,7 +115,9 @@ def parse_stop_signal(text: str) -> str:
             return text
     elif _SIGNAL.fullmatch(text):
         return text
-    raise FormatError(f"invalid signal: {text}", hint="a name as SIGTERM, or a number as 15")
+    raise FormatError(
+        f"invalid signal: {text}", hint="use a name such as SIGTERM, or a number such as 15"
+    )
 
 
 SourceKind: TypeAlias = Literal["path", "url", "git"]

@@ -34,7 +34,7 @@ class Arguments:
     inherit_labels: bool = True  # of the images and stages that stages are based on
     first_base: str = ""  # the image of the first FROM, whatever that names
     no_cache_filter: tuple[str, ...] = ()  # stages whose steps are executed again
-    #: Images and directories in the place of what is called by their names (`familiar_name`).
+    #: Images and directories that replace what has their names (`familiar_name`).
     contexts: Mapping[str, str | LocalContext] = field(default_factory=dict, hash=False)
     around: Surroundings = field(default_factory=Surroundings)  # of each RUN
     entitlements: Entitlements = field(default_factory=Entitlements)
@@ -53,7 +53,7 @@ class Arguments:
         ):
             for name in names:
                 if name not in known:
-                    warn(f"no {kind} is named {name!r}: {option} has no effect on it")
+                    warn(f"no {kind} is named {name!r}: {option} has no effect")
         kept = {name: value for name, value in run.labels.items() if name not in labels}
         changed = replace(run, labels={**kept, **self.labels})
         if self.env:

@@ -53,7 +53,7 @@ class StageState:
     ignored: Callable[[str], str]  # see `frontend.Arguments`
     scope: Scope
     platform: Platform
-    run: RunConfig  # but for the environment, which is the scope's: see `config`
+    run: RunConfig  # without the environment, which is the scope's: see `config`
     span: Span  # the instruction that is evaluated
     vertex: int = 0  # whose file system the stage has now
     around: Surroundings = field(default_factory=Surroundings)  # of each RUN
@@ -111,7 +111,7 @@ class StageState:
         if self.history_size > CONFIG:
             raise FormatError(
                 f"the history of the image is larger than {CONFIG} bytes with this line",
-                hint="an image's config may not be larger; is a variable very long?",
+                hint="the config of an image has this limit: use shorter variables",
             )
         self.history.append(HistoryEntry(created_by=created_by, vertex=vertex))
 

@@ -359,6 +359,6 @@ class _Frontend:
 
     def _warn_of_unknown(self, stages: Sequence[Stage]) -> None:
         for name in sorted(self._no_cache_filter - {stage.parsed.from_.name for stage in stages}):
-            self._warn(f"no stage is named {name!r}: --no-cache-filter has no effect on it")
+            self._warn(f"no stage is named {name!r}: --no-cache-filter has no effect")
         for name in self._contexts.unused():
             self._warn(f"no image and no stage is named {name!r}: this build context is not used")

@@ -78,7 +78,10 @@ def _cache(state: StageState, fields: MountFields, from_: str, source_of: Source
         if source is None:
             raise FormatError(
                 f"RUN --mount=type=cache: source={fields.source} is not supported without from",
-                hint="leave source out, or say with from= where a new cache gets its files",
+                hint=(
+                    "remove source, or add from= to fill a new cache with files of an image or "
+                    "stage"
+                ),
             )
         owner = {}  # as BuildKit: it is that of the directory
     elif owner:

@@ -70,7 +70,8 @@ def _around(state: StageState, instruction: do.Run) -> Surroundings:
 def workdir(state: StageState, instruction: do.Workdir) -> tuple[Workdir | None, str]:
     """WORKDIR: set the working directory; return the vertex and the text of its history entry.
 
-    An empty path is the directory as it is.  Each has a layer, if an empty one, but for ``/``.
+    An empty path does not change the directory.  Each one except ``/`` has a layer, maybe an
+    empty one.
     """
     written = state.expand(instruction.path)
     if not state.has_workdir:
@@ -109,8 +110,8 @@ def copy(
     for pattern in instruction.exclude:
         if pattern.lstrip("! ").startswith("/") or pattern.startswith("!./"):
             warn(
-                f"--exclude={pattern} matches nothing: patterns are relative to the source, "
-                "without a slash at the beginning, or ./ behind the !"
+                f"--exclude={pattern} matches nothing: patterns are relative to the source; they "
+                "begin neither with a slash nor with !./"
             )
     remotes = fetched(add, paths, state.expand(add.checksum or ""), warn) if add else {}
     if not source_name:

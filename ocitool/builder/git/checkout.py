@@ -98,7 +98,7 @@ class Checkout:
             raise BuildError(
                 f"repository does not contain commit {resolved.object}",
                 where=self._access.shown,
-                hint="no branch and no tag of it has this commit",
+                hint="no branch or tag contains this commit",
             ) from failure
 
     def _commit(self, resolved: Resolved) -> str:

@@ -112,7 +112,7 @@ class Git:
         program = shutil.which("git")
         if program is None:
             raise BuildError(
-                "the program git is needed for git repositories, and is not installed",
+                "git is not installed, and is needed for git repositories",
                 hint="install the package git",
             )
         _require_version(program)

@@ -67,7 +67,7 @@ def is_commit(text: str) -> bool:
 
 
 def is_context(text: str) -> bool:
-    """Say whether *text*, in the place of a build context, is a git repository."""
+    """Say whether *text* is a git repository where a build context is expected."""
     return text.startswith(_GITHUB) or source_kind(text) == "git"
 
 
@@ -96,7 +96,7 @@ def _check_remote(remote: str) -> None:
     if not valid or not remote.isprintable() or " " in remote or remote.startswith("-"):
         raise FormatError(
             "invalid URL of a git repository",
-            hint="as in https://host/name.git, ssh://git@host/name.git or git@host:name.git",
+            hint="use https://host/name.git, ssh://git@host/name.git or git@host:name.git",
         )
     if parts.password is not None and parts.scheme.lower() in ("ssh", "git"):
         raise FormatError(

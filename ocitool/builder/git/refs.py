@@ -88,7 +88,9 @@ class Refs:
             return self.head
         raise BuildError(
             "the repository has no default branch",
-            hint=self._named("name a branch or a tag behind #") if self.ids else "it is empty",
+            hint=self._named("add a branch or a tag after #")
+            if self.ids
+            else "the repository is empty",
         )
 
     def _whole(self, ref: str) -> str:
@@ -107,14 +109,18 @@ class Refs:
     def _near(self, ref: str) -> str:
         short = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
         if len(short) >= _SHORT and not short.strip("0123456789abcdef"):
-            return self._named("a commit is named by all 40 digits")
+            return self._named("name a commit by all of its 40 digits")
         near = nearest(short, self._names())
         return f"did you mean {near}?" if near else self._named("name a branch or a tag")
 
     def _named(self, advice: str) -> str:
         names = self._names()
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        return f"{advice}; it has {', '.join(names[:_SHOWN])}{more}" if names else "it is empty"
+        return (
+            f"{advice}; it has {', '.join(names[:_SHOWN])}{more}"
+            if names
+            else "the repository is empty"
+        )
 
     def _names(self) -> list[str]:
         """Return the names of branches and tags, the branches first."""

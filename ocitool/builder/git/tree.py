@@ -112,7 +112,7 @@ class RemoteTree:
                 raise BuildError(
                     f"expected checksum to match {wanted}, got {' or '.join(ids)}",
                     where=self.shown,
-                    hint="the repository has changed, or the checksum is that of something else",
+                    hint="the repository has changed, or the checksum belongs to another commit",
                 )
             self._resolved = resolved
             if self._show is not None:

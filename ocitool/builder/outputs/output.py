@@ -163,7 +163,7 @@ def _checked(output: Output) -> Output:
         raise FormatError("push-by-digest=true requires push=true")
     if not output.store and not output.push:
         raise FormatError(
-            "store=false without push=true keeps the image nowhere", hint="use type=cacheonly"
+            "store=false without push=true would keep the image nowhere", hint="use type=cacheonly"
         )
     return output
 
@@ -228,7 +228,7 @@ def _foreign_layers(key: str, value: str) -> None:
     if _boolean(key, value):
         raise FormatError(
             f"{key}=true is not supported",
-            hint="layers of a base image that may not be distributed are written as all others",
+            hint="non-distributable layers are exported like all others",
         )
 
 

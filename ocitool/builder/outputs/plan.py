@@ -96,7 +96,7 @@ def warnings_of(
             raise BuildError(
                 "rewrite-timestamp=false is not supported with SOURCE_DATE_EPOCH",
                 where=each.shown,
-                hint="what a build adds never has a later time; build without SOURCE_DATE_EPOCH",
+                hint="with SOURCE_DATE_EPOCH files are never newer; build without it",
             )
 
 
@@ -113,7 +113,7 @@ def _require_media_types(output: Output, annotations: Mapping[str, str]) -> None
     keys = [key for kinds, _, key in map(split_key, both) if "manifest" in kinds]
     if keys:
         raise BuildError(
-            "a manifest with docker's media types has no annotations: " + ", ".join(sorted(keys)),
+            "docker's media types do not support annotations: " + ", ".join(sorted(keys)),
             hint="use OCI's media types, or a label",
         )
 
@@ -159,7 +159,7 @@ def _require_place(output: Output) -> None:
             raise BuildError(
                 "mode=delete is refused for the root directory",
                 where=output.shown,
-                hint="it removes all that the result does not have",
+                hint="it would remove all other files there",
             )
         parent = dest
         while not os.path.exists(parent):

@@ -21,8 +21,8 @@ from ocitool.store.layer_content import Layer, reporting_corrupt_blob
 from ocitool.store.store import Store
 
 _HINT: Final = (
-    "use a secret in the step alone, and write it to no file that stays; after a false alarm,"
-    " build with --secret-scan=off"
+    "use the secret only within its step, and write it to no file that stays in the "
+    "layer; if this is a false alarm, use --secret-scan=off"
 )
 
 
@@ -110,7 +110,7 @@ def _paths(
         found, members = search_layer(stream, search)
     if members.cut:
         cut = search.masked(f"/{members.cut}")
-        warn(f"{cut} is decompressed to very much: it was not searched to its end for secrets")
+        warn(f"{cut} decompresses to too much data: the rest was not searched for secrets")
     paths = {name: f"{path} (decompressed)" for name, path in members.found.items()}
     if found:
         entries = sorted(store.layers.index(layer).entries(), key=lambda each: each.offset)
@@ -140,7 +140,10 @@ def _in_document(document: Any, base: Any, search: Search) -> Iterator[BuildErro
             for secret in search.find_in(text.encode("utf-8", "surrogateescape")):
                 yield BuildError(
                     f"secret {secret} is in the image's configuration: {search.masked(where)}",
-                    hint="ARG, ENV, LABEL and the text of commands are shown by every image; "
+                    hint=(
+                        "everybody who has the image can read ARG, ENV, LABEL and the text of "
+                        "commands; "
+                    )
                     + _HINT,
                 )
 

@@ -98,7 +98,9 @@ def _owner(step: Copy, image: LayeredTree) -> tuple[int, int] | None:
         return owner_of(step.chown, image.read)
     except BuildError as error:
         if step.link:
-            error.hint = "--link does not look into the image: use numeric IDs, or leave --link out"
+            error.hint = (
+                "COPY --link does not read the image's users: use numeric IDs, or remove --link"
+            )
         raise
 
 

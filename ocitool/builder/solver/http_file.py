@@ -199,7 +199,7 @@ class RemoteFile:
             if self._digest and digest != self._digest:
                 error = DigestMismatch(self._digest, digest, size=size, where=self.shown)
                 if self._vertex.checksum:
-                    error.hint = f"if this is the file that is meant, write --checksum={digest}"
+                    error.hint = f"if this is the intended file, write --checksum={digest}"
                 raise error
         except BaseException:
             os.unlink(path)

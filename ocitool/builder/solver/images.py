@@ -131,12 +131,12 @@ class SourceImages:
         return image
 
     def _older(self, name: str, platform: Platform, error: OcitoolError) -> Image:
-        """Return the image of the store, with a warning that the registry was of no use."""
+        """Return the image of the store, with a warning that the registry failed."""
         try:
             found = local_image(self._store, name, platform)
         except ImageNotFound:
             raise error from None
-        self._warn(f"the image {name} of the store is used, its registry failed: {error.message}")
+        self._warn(f"using the stored image {name}, since its registry failed: {error.message}")
         return found
 
     def _is_id(self, name: str) -> bool:
@@ -155,7 +155,9 @@ class SourceImages:
                 try:
                     return self._at(mirror, name, platform)
                 except (NotFound, RegistryError) as error:
-                    self._warn(f"the mirror {mirror.repository} was of no use for {name}: {error}")
+                    self._warn(
+                        f"the mirror {mirror.repository} could not be used for {name}: {error}"
+                    )
             return self._at(origins[-1], name, platform)
 
     def _at(self, origin: Reference, name: str, platform: Platform) -> Image:

@@ -57,6 +57,6 @@ def _at(mirror: str, rest: str) -> Reference:
     if found.domain != host:
         raise FormatError(
             f"invalid registry mirror {mirror!r}: {host!r} is not a registry",
-            hint="write HOST[/PATH]; a HOST has a dot or a port, as mirror.example.com",
+            hint="write HOST[/PATH]; HOST has a dot or a port, for example mirror.example.com",
         )
     return found

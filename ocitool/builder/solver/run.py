@@ -69,7 +69,7 @@ def run(context: StepContext, step: Run, inputs: Inputs) -> Layer:
         for warning in done.warnings:
             store.warn_once(warning, progress)
         if done.code and done.network_error:
-            text = f"the private network was lost: {done.network_error}"
+            text = f"lost the private network: {done.network_error}"
             progress.emit(Notice(text=text, level="warning"))
         for note in done.notes:
             progress.emit(Notice(text=note, level="debug"))
@@ -223,9 +223,15 @@ def _failure(step: Run, done: Exit, output: _Output) -> StepFailed:
         text = f'process "{command}" did not complete successfully: exit code: {done.code}'
     hint = ""
     if done.code == _NOT_FOUND and done.error:
-        hint = "the image has no such program: use another base image, or copy it before"
+        hint = (
+            "the image does not have this program: use another base image, or add the program "
+            "in an earlier step"
+        )
     elif done.code == _NOT_FOUND and re.match(r"\s*\[\s*[\"']", step.args[-1]):
-        hint = "what is no JSON array is for the shell: its strings have double quotes"
+        hint = (
+            "the command is not a JSON array, so the shell executes it: strings of a JSON "
+            "array have double quotes"
+        )
     return StepFailed(text, status=done.code, log=output.lines(), hint=hint)
 
 

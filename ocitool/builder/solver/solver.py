@@ -221,9 +221,9 @@ class Solver:
         files = [content for content in inputs.contents if content.name]
         if len(files) > 1 and not dest.endswith("/"):
             text = (
-                f"{self._definition.locations[number]}: {len(files)} files for a destination "
-                f"without a slash at its end: unless {dest} is a directory, each replaces the "
-                "one before"
+                f"{self._definition.locations[number]}: {len(files)} sources and a destination "
+                f"without a slash at its end: unless {dest} is a directory, each file replaces "
+                "the previous one"
             )
             self._progress.emit(Notice(text=text, level="warning"))
 
@@ -240,8 +240,8 @@ class Solver:
         """Warn where nothing could be excluded: what names a file, or an archive, takes it."""
         if step.exclude and inputs.contents and all(each.name for each in inputs.contents):
             text = (
-                f"{self._definition.locations[number]}: --exclude has no effect: it is for what "
-                "is in a directory, and no source is one"
+                f"{self._definition.locations[number]}: --exclude has no effect: no source is "
+                "a directory"
             )
             self._progress.emit(Notice(text=text, level="warning"))
 

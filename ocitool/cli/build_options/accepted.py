@@ -35,16 +35,18 @@ FLAGS: Final = {
 
 #: A policy that is not kept to must not be ignored, wherever it is.
 _POLICY_VARIABLE: Final = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
-_NAMESPACES: Final = "a step has namespaces of its own: use --network for that one, and --isolation"
+_NAMESPACES: Final = "a step has its own namespaces: use --network and --isolation"
 _CACHE: Final = (
-    "the build cache is that of the storage directory: leave the option out, and keep that"
-    " directory between builds (--root, OCITOOL_ROOT)"
+    "the build cache is in the storage directory: remove the option, and keep that "
+    "directory between builds (--root, OCITOOL_ROOT)"
 )
-_ATTESTATIONS: Final = "a build makes no attestations: make them of the image that is pushed"
+_ATTESTATIONS: Final = (
+    "builds do not create attestations: create them for the pushed image with another tool"
+)
 
 #: Options with a value: those that hold, and what is said of any other.
 VALUES: Final = {
-    "--builder": (("", "default"), "there is one builder, and it is part of ocitool: leave it out"),
+    "--builder": (("", "default"), "there is only the builder of ocitool itself: leave it out"),
     "--cache-from": (("",), _CACHE),
     "--cache-to": (("",), _CACHE),
     "--cgroupns": (("private",), _NAMESPACES),
@@ -52,7 +54,7 @@ VALUES: Final = {
     "--pid": (("private", "container"), _NAMESPACES),
     "--userns": (
         ("host",),
-        "the user namespace is that of the caller's subordinate IDs, see `ocitool info`",
+        "the user namespace maps the caller's subordinate IDs, see `ocitool info`",
     ),
     "--uts": (("private", "container"), _NAMESPACES),
 }

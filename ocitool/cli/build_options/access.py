@@ -47,41 +47,43 @@ options = all_of(
     insecure_option,
     click.option(
         "--insecure-registry", "insecure_registries", multiple=True, metavar="REGISTRY",
-        help="Registry of which --tls-verify=false holds, as localhost:5000",
+        help="Registry to access with --tls-verify=false, for example localhost:5000",
     ),
     click.option("--insecure-pull", is_flag=True, hidden=True),  # kaniko's
     click.option(
         "--registry-certificate", "registry_certificates", multiple=True, metavar="REGISTRY=FILE",
-        callback=_certificates, help="File with certificates of CAs for a registry",
+        callback=_certificates, help="File with CA certificates for a registry",
     ),
     click.option(
         "--registry-mirror", "registry_mirrors", multiple=True, metavar="HOST[/PATH]",
-        help="Registry that is asked for base images of docker.io, before it",
+        help="Registry to ask for base images before docker.io",
     ),
     click.option(
         "--registry-map", "registry_maps", multiple=True, metavar="REGISTRY=HOST[/PATH][;...]",
-        help="Registries that are asked for base images of REGISTRY, before it",
+        help="Registries to ask for base images before REGISTRY",
     ),
     click.option(
         "--skip-default-registry-fallback", "registry_fallback", is_flag=True, callback=_fallback,
-        help="Do not ask a registry that has mirrors",
+        help="Do not ask the original registry if it has mirrors",
     ),
     authfile_option,
     click.option(
         "--creds", default="", metavar="USER[:PASSWORD]", callback=_creds,
-        help="Credentials for every registry, instead of files with them; --authfile and `ocitool"
-        " login` do not show the password to other users",
+        help=(
+            "Credentials for all registries, instead of authentication files; --authfile and "
+            "`ocitool login` do not show the password to other users"
+        ),
     ),
     click.option(
         "--cert-dir", default="", metavar="DIR", shell_complete=directories,
-        help="Directory with certificates of CAs, *.crt, and of the client, *.cert with *.key",
+        help="Directory with CA certificates (*.crt) and client certificates (*.cert with *.key)",
     ),
     click.option(
         "--retry", type=click.IntRange(0, 1000), metavar="NUMBER",
-        help="How often a request to a registry is repeated after a failure  [default: 4]",
+        help="Number of retries of a failed request to a registry  [default: 4]",
     ),
     click.option(
         "--retry-delay", default="", metavar="TIME", callback=_delay,
-        help="Time before it is repeated, as 2s  [default: longer each time]",
+        help="Time between retries, for example 2s  [default: increasing]",
     ),
 )  # fmt: skip

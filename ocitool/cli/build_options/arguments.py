@@ -22,7 +22,7 @@ options = all_of(
     ),
     click.option(
         "--build-arg-file", "argument_files", multiple=True, metavar="FILE", shell_complete=files,
-        help="File with a build argument on each line, which --build-arg overrides; lines that"
+        help="File with one build argument per line; --build-arg overrides them; lines that"
         " begin with # are comments",
     ),
 )  # fmt: skip

@@ -59,7 +59,7 @@ def _parse(context: click.Context, parameter: click.Parameter, text: str) -> Cal
             f"invalid --call {text!r}: expected one method of {', '.join(_METHODS)}"
         )
     if fields.get("error") and methods != ["check"]:
-        raise click.UsageError(f"invalid --call {text!r}: error=true is for the method check")
+        raise click.UsageError(f"invalid --call {text!r}: error=true is only for the method check")
     return Call(method=methods[0], **fields)
 
 
@@ -67,11 +67,11 @@ options = all_of(
     click.option(
         "--call", "called", metavar="METHOD[,format=json]", default="build", callback=_parse,
         shell_complete=calls,
-        help="What to do: build, check (execute the build checks alone), outline (print what the"
-        " target can be given), targets (print the stages), subrequests.describe (print what can be"
-        " asked)  [default: build]",
+        help="Action: build, check (only execute the build checks), outline (print the arguments,"
+        " secrets and SSH agents of the target), targets (print the stages), or"
+        " subrequests.describe (print the supported methods)  [default: build]",
     ),
-    click.option("--check", is_flag=True, help="Execute the build checks alone: --call=check"),
+    click.option("--check", is_flag=True, help="Only execute the build checks: --call=check"),
 )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ config = all_of(
     ),
     click.option(
         "--unsetlabel", "unset_labels", multiple=True, metavar="KEY[,KEY...]", callback=split_names,
-        help="Label that the image does not have, of the Dockerfile or of the base image",
+        help="Label to remove from the image, also one of the base image",
     ),
     click.option(
         "--inherit-labels", cls=OptionalValue, bare="true", type=BOOL, default=True,
@@ -82,25 +82,28 @@ config = all_of(
     ),
     click.option(
         "--env", multiple=True, metavar="NAME[=VALUE]", callback=_env,
-        help="Environment variable of the image, which RUN has not; without VALUE, taken from the"
+        help="Environment variable of the image, but not of RUN; without VALUE, taken from the"
         " environment",
     ),
     click.option(
         "--unsetenv", "unset_env", multiple=True, metavar="NAME[,NAME...]", callback=split_names,
-        help="Environment variable that the image does not have; RUN has it",
+        help="Environment variable to remove from the image, but not from RUN",
     ),
     click.option(
         "--created-annotation", is_flag=True,
-        help="Annotate the manifest with the time of creation",
+        help="Annotate the manifest with the creation time",
     ),
     click.option("--ignore-path", "ignored_paths", multiple=True, hidden=True),  # kaniko's
     click.option(
         "--omit-history", is_flag=True,
-        help="Omit the history from the image, with the base image's",
+        help="Omit the history, also that of the base image",
     ),
     click.option(
         "--source-date-epoch", metavar="SECONDS|context", default="", callback=_epoch,
-        help="Latest time in what the build adds, in seconds since 1970, or that of the commit of"
-        " a git context; overrides SOURCE_DATE_EPOCH in the environment and in build arguments",
+        help=(
+            "Latest timestamp of the build's output, in seconds since 1970, or the commit time "
+            "of a git context; overrides SOURCE_DATE_EPOCH in the environment and in build "
+            "arguments"
+        ),
     ),
 )  # fmt: skip

@@ -41,8 +41,10 @@ exports = all_of(
     ),
     click.option(
         "--load", is_flag=True,
-        help="Load the image into docker's engine, or podman's store, if there is one; it is"
-        " stored here, too",
+        help=(
+            "Load the image into docker's engine or podman's store, if there is one; it is "
+            "stored here, too"
+        ),
     ),
     click.option("--push", is_flag=True, help="Push the image under its names to their registries"),
 )  # fmt: skip
@@ -60,20 +62,22 @@ form = all_of(
     click.option("--compression-level", type=int, metavar="LEVEL", help="Level of compression"),
     click.option(
         "--force-compression", is_flag=True,
-        help="Compress the layers of the base image in this way, too",
+        help="Also compress the layers of the base image in this way",
     ),
     click.option("--squash", is_flag=True, help="Squash all new layers into one"),
     click.option(
         "--squash-all", is_flag=True,
-        help="Squash all layers into one, with those of the base image",
+        help="Squash all layers into one, including those of the base image",
     ),
     click.option(
         "--timestamp", metavar="SECONDS", default="", callback=parse_seconds,
-        help="Time of the image, of its new history and of every file in new layers, in seconds"
-        " since 1970",
+        help=(
+            "Time of the image, of its new history entries and of all files in new layers, in "
+            "seconds since 1970"
+        ),
     ),
     click.option(
         "--rewrite-timestamp", is_flag=True,
-        help="Give no file in new layers a later time than --source-date-epoch, as is always done",
+        help="Accepted: files in new layers are never newer than --source-date-epoch",
     ),
 )  # fmt: skip

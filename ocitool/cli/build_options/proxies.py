@@ -24,7 +24,7 @@ _LARGEST: Final = 4 << 20  # bytes of the file
 
 option = click.option(
     "--http-proxy", is_flag=True,
-    help="Pass the proxies of the environment to RUN, as HTTP_PROXY and no_proxy",
+    help="Pass the proxy variables of the environment to RUN",
 )  # fmt: skip
 
 

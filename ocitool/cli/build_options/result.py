@@ -28,15 +28,15 @@ records = all_of(
     ),
     click.option(
         "--metadata-file", metavar="FILE", shell_complete=files,
-        help="Write digests and names of the image to FILE, as JSON",
+        help="Write the digests and names of the image to FILE, as JSON",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="Print only the image ID"),
+    click.option("-q", "--quiet", is_flag=True, help="Only print the image ID"),
 )  # fmt: skip
 
 
 logfile = click.option(
     "--logfile", metavar="FILE", shell_complete=files,
-    help="Append the progress to FILE, instead of showing it on stderr",
+    help="Append the progress output to FILE instead of showing it",
 )  # fmt: skip
 
 
@@ -50,7 +50,8 @@ def opened_log(path: str | None) -> Iterator[TextIO | None]:
         file = open(path, "a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise BuildError(
-            f"failed to open log file {path}: {error.strerror}", hint="name a file with --logfile"
+            f"failed to open the log file {path}: {error.strerror}",
+            hint="name a file with --logfile",
         ) from error
     with file:
         yield file

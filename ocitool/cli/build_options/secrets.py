@@ -28,7 +28,7 @@ def _secrets(
         if not name:
             raise click.UsageError(f"invalid --secret {word!r}: id is missing, expected {_FORM}")
         if name in found:
-            raise click.UsageError(f"invalid --secret {word!r}: there is another of this id")
+            raise click.UsageError(f"invalid --secret {word!r}: the id is used twice")
         found[name] = _value(name, word, fields)
     return found
 
@@ -74,7 +74,7 @@ def _content(name: str, path: str) -> bytes:
     except OSError as error:
         hint = "name its file with src=FILE, or a variable with env=NAME"
         if path.startswith("~"):
-            hint = "a shell leaves ~ as it is there: write $HOME"
+            hint = "the shell does not expand ~ there: write $HOME"
         raise BuildError(
             f"failed to read secret {name}: open {path}: {error.strerror}", hint=hint
         ) from error
@@ -83,12 +83,12 @@ def _content(name: str, path: str) -> bytes:
 options = all_of(
     click.option(
         "--secret", "secrets", multiple=True, metavar=_FORM, callback=_secrets,
-        help="Secret for RUN --mount=type=secret and for ADD of URLs; without src and env, the"
+        help="Secret for RUN --mount=type=secret and ADD of URLs; without src and env, the"
         " variable or else the file of that name",
     ),
     click.option(
         "--secret-scan", type=BOOL, default=True, metavar="on|off",
-        help="Search what is built for the values of secrets, and fail if one is there"
+        help="Fail if the image contains the value of a secret"
         "  [default: on]",
     ),
     click.option(

@@ -58,8 +58,8 @@ def _one_platform(
     platforms = {platform for word in words for platform in word.split(",")}
     if len(platforms) > 1:
         raise click.BadParameter(
-            "building for several platforms is not supported: build and push one after the other,"
-            " under names of their own"
+            "building for several platforms is not supported: build and push each platform under "
+            "its own name"
         )
     return platforms.pop() if platforms else ""
 
@@ -86,7 +86,7 @@ files = all_of(
     click.option(
         "--build-context", "build_contexts", multiple=True, metavar="NAME=VALUE",
         callback=_build_contexts,
-        help="Context in the place of the image or stage NAME: a directory, docker-image://IMAGE,"
+        help="Context that replaces the image or stage NAME: a directory, docker-image://IMAGE,"
         " oci-layout://DIRECTORY[:TAG], or the URL of an archive, a file or a git repository",
     ),
     click.option(
@@ -104,12 +104,12 @@ images = all_of(
     click.option(
         "--layers", cls=OptionalValue, bare="true", type=BOOL, default=True,
         metavar="BOOL", envvar="BUILDAH_LAYERS",
-        help="Make a layer of each step, and cache it; =false is --squash with --no-cache"
+        help="Create a layer for each step, and cache it; =false is --squash with --no-cache"
         "  [env: BUILDAH_LAYERS]  [default: true]",
     ),
     click.option(
         "--cache-ttl", metavar="TIME", default="", callback=_ttl,
-        help="Do not use what is in the build cache for longer, as 24h",
+        help="Do not use cache records that are older, for example 24h",
     ),
     click.option(
         "--no-cache-filter", multiple=True, metavar="STAGE[,STAGE...]", callback=split_names,
@@ -119,8 +119,10 @@ images = all_of(
         "--pull", cls=OptionalValue, bare="always", default="missing", callback=_policy,
         shell_complete=pull_policies,
         metavar="[always|missing|newer|never]",
-        help="Which base images to pull; without a value, newer versions of all; 'newer' uses the"
-        " stored ones if the registry fails  [default: missing]",
+        help=(
+            "Base images to pull; without a value, newer versions of all; 'newer' uses the "
+            "stored ones if the registry fails  [default: missing]"
+        ),
     ),
     *(
         click.option(
@@ -131,7 +133,7 @@ images = all_of(
     ),
     click.option(
         "--from", "from_image", default="", metavar="IMAGE", shell_complete=image_names,
-        help="Image of the first FROM, in place of the one that it names",
+        help="Image of the first FROM, instead of the one in the Dockerfile",
     ),
     click.option(
         "--platform", multiple=True, metavar="OS/ARCH[/VARIANT]", callback=_one_platform,

@@ -88,14 +88,14 @@ def command(
 ) -> int:
     """Build an image from a Dockerfile
 
-    CONTEXT has the files for COPY and ADD, and the Dockerfile by default: a directory, a tar
-    archive (plain, or compressed with gzip, bzip2, xz or zstd), the URL of one, - for one on
-    standard input, or a git repository, as https://host/name.git#branch:directory.  What a URL or
-    standard input gives that is no archive is the Dockerfile, and there are no files.  Without
-    CONTEXT it is the current directory.
+    CONTEXT has the files for COPY and ADD and, by default, the Dockerfile.  It is a directory, a
+    tar archive (plain, or compressed with gzip, bzip2, xz or zstd), the URL of an archive, - for
+    standard input, or a git repository such as https://host/name.git#branch:directory.  If a URL or
+    standard input is not an archive, it is used as the Dockerfile of an empty context.  The default
+    is the current directory.
 
     With --source-date-epoch, or SOURCE_DATE_EPOCH in the environment (seconds since 1970), no
-    timestamp in what the build adds is later, so that builds are reproducible.
+    new timestamp is later than this time, so that builds are reproducible.
     """
     from ocitool.builder.options import BuildOptions
 

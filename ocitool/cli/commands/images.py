@@ -25,7 +25,7 @@ from ocitool.errors import ImageNotFound, OcitoolError
     "repository", required=False, metavar="[REPOSITORY[:TAG]]",
     shell_complete=values.images,
 )  # fmt: skip
-@click.option("-a", "--all", "all_", is_flag=True, help="Show all images, which is the default")
+@click.option("-a", "--all", "all_", is_flag=True, help="Accepted: all images are always shown")
 @click.option(
     "-f", "--filter", "filters", multiple=True, metavar="FILTER",
     help="Condition: 'dangling=BOOL', 'label=KEY[=VALUE]', 'before=IMAGE', 'since=IMAGE', "
@@ -85,7 +85,9 @@ def images(
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=values.images)
 @short_format_option
-@click.option("--type", "kind", metavar="image", default="image", help="Type of what to inspect")
+@click.option(
+    "--type", "kind", metavar="image", default="image", help="Type of the object to inspect"
+)
 @pass_app
 def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) -> None:
     """Display detailed information on images, as JSON"""
@@ -94,7 +96,7 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) ->
     from ocitool.image.store_content import local_image
 
     if kind not in ("image", ""):
-        raise click.UsageError(f"--type {kind} is not supported: there are only images")
+        raise click.UsageError(f"--type {kind} is not supported: only images can be inspected")
     documents, failed = [], []
     with app.store() as store:
         for name in names:
@@ -111,7 +113,7 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) ->
 @click.argument("name", metavar="IMAGE", shell_complete=values.images)
 @click.option(
     "-H", "--human", cls=OptionalValue, bare="true", type=BOOL, default=True, metavar="BOOL",
-    help="Print sizes and times for humans, otherwise bytes and dates  [default: true]",
+    help="Print sizes and times in human-readable form  [default: true]",
 )  # fmt: skip
 @quiet_option
 @no_trunc_option
@@ -120,7 +122,7 @@ def inspect(app: App, names: tuple[str, ...], format_: str | None, kind: str) ->
 def history(
     app: App, name: str, human: bool, quiet: bool, no_trunc: bool, format_: str | None
 ) -> None:
-    """Show the history of an image, the newest step first"""
+    """Show the history of an image"""
     from ocitool.cli.images.listing import history_rows
     from ocitool.cli.output.output import Column, ellipsis, emit_list, short_id
     from ocitool.image.store_content import local_image
@@ -161,7 +163,7 @@ def tag(app: App, name: str, target: str) -> None:
 @click.option("-f", "--force", is_flag=True, help="Remove an image that has several names")
 @click.option(
     "--no-prune", is_flag=True, expose_value=False,
-    help="Keep parents without a name, as is always done",
+    help="Accepted: parents without a name are always kept",
 )  # fmt: skip
 @pass_app
 def rmi(app: App, names: tuple[str, ...], force: bool) -> None:

@@ -52,7 +52,7 @@ def command(context: click.Context, /, **given: Any) -> None:
     for option in ("--cache-repo", "--cache-dir"):
         if given[option.strip("-").replace("-", "_")]:
             write_line(
-                f"warning: {option} is not used: the build cache is that of the storage directory",
+                f"warning: {option} is not used: the build cache is in the storage directory",
                 sys.stderr,
             )
     with tempfile.TemporaryDirectory(prefix="ocitool-") as directory:

@@ -21,7 +21,7 @@ filter_option = click.option(
 
 space_option = click.option(
     "--max-used-space", "--keep-storage", "space", metavar="SIZE",
-    help="Amount of the build cache to keep; the most recently used records are kept",
+    help="Size of the build cache to keep; least recently used records are removed first",
 )  # fmt: skip
 
 
@@ -76,7 +76,9 @@ def images(app: App, all_images: bool, force: bool, filters: tuple[str, ...]) ->
 
 
 @click.command()
-@click.option("-a", "--all", is_flag=True, help="Remove all of it, which is the default")
+@click.option(
+    "-a", "--all", is_flag=True, help="Accepted: the whole build cache is removed by default"
+)
 @force_option
 @click.option(
     "--filter", "filters", multiple=True, metavar="FILTER",
@@ -98,7 +100,7 @@ def build_cache(
     last used before that time are removed.
     """
     if parse_filters(filters).by_label:
-        raise click.UsageError("records of the build cache have no labels: supported is until")
+        raise click.UsageError("records of the build cache have no labels: use the filter until")
     cache = "the build cache" if space is None else f"the build cache beyond {space}"
     return _prune(app, cache, filters, force=force, space=space, dangling=False)
 

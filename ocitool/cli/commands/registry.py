@@ -112,9 +112,7 @@ def _checked_compression(
     "--compression", metavar="FORMAT[:LEVEL]", callback=_checked_compression,
     help="Compress layers as gzip, zstd, estargz or uncompressed before pushing them",
 )  # fmt: skip
-@click.option(
-    "-a", "--all-tags", is_flag=True, help="Push all tags that the repository IMAGE has here"
-)
+@click.option("-a", "--all-tags", is_flag=True, help="Push all local tags of the repository IMAGE")
 @click.option("--digestfile", metavar="FILE", shell_complete=files, help="Write the digest to FILE")
 @transfer_options
 @pass_app
@@ -135,8 +133,8 @@ def push(
     IMAGE is pushed to the registry in its name, or under the name NAME, which may begin with
     docker://, as with buildah and podman.
 
-    With --compression the layers that do not have this form are compressed again.  Their digests
-    and the digest of the image change; the image in the store does not.  docker reads zstd since
+    With --compression, layers in another format are compressed again.  This changes their digests
+    and the digest of the pushed image, but not the image in the store.  docker reads zstd since
     version 23.
     """
     from ocitool.image.transfer import push as push_image

@@ -142,7 +142,7 @@ def _method(value: object, arguments: list[object]) -> object:
     try:
         return value(*arguments)  # type: ignore[operator]
     except (TypeError, AttributeError) as error:
-        fail(f"wrong arguments: {error}")
+        fail(f"invalid arguments: {error}")
 
 
 def _pairs(value: object) -> list[tuple[object, object]]:

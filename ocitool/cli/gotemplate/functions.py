@@ -68,7 +68,7 @@ def _index(value: object, *keys: object) -> object:
 
 def _item(value: Any, key: object) -> object:
     if not isinstance(key, int) or isinstance(key, bool):
-        fail(f"expected a number as index of a list, got {_kind(key)}")
+        fail(f"expected a number as the index of a list, got {_kind(key)}")
     if not 0 <= key < len(value):
         fail(f"index out of range: {key} of {len(value)}")
     return value[key]

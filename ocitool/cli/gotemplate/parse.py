@@ -84,7 +84,7 @@ def _tokens(inside: str, offset: int) -> Iterator[Token]:
     while position < len(inside):
         match = _TOKEN.match(inside, position)
         if match is None:
-            hint = 'a name with other characters is reached by {{index .Map "the-name"}}'
+            hint = 'for a name with other characters use {{index .Map "the-name"}}'
             fail(f"unexpected {inside[position]!r} in an action", offset + position + 1, hint)
         yield Token(match.lastgroup or "", match[0], offset + position + 1)
         position = match.end()

@@ -44,7 +44,7 @@ class ImageFilters:
             key, equals, value = text.partition("=")
             if key not in _KNOWN and equals:
                 known = ", ".join(_KNOWN)
-                raise click.UsageError(f"unknown filter {key!r}: supported are {known}")
+                raise click.UsageError(f"unknown filter {key!r}: supported filters are {known}")
             if key in ("label", "label!", "until") or not equals:
                 others.append(text)
             else:

@@ -49,8 +49,8 @@ def build_context(
         return _repository(rest, sub_path, git, environ)
     if sub_path:
         raise click.UsageError(
-            "--context-sub-path is supported of directories and of git repositories alone:"
-            " unpack the archive, and use dir://DIR"
+            "--context-sub-path is only supported for directories and git repositories: unpack "
+            "the archive, and use dir://DIR"
         )
     if scheme == "tar":
         return BuildContext(word="-" if rest == "stdin" else rest)

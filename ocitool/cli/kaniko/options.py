@@ -72,7 +72,7 @@ source = all_of(
                  help="Build context: DIR, dir://DIR, tar://FILE, tar://stdin,"
                       " git://REPOSITORY[#REF[#COMMIT]] or https://ARCHIVE"),
     click.option("--context-sub-path", default="", metavar="PATH",
-                 help="Directory of the context in which it begins"),
+                 help="Subdirectory to use as the context"),
     click.option("-f", "--dockerfile", default="Dockerfile", show_default=True, metavar="PATH",
                  help="Dockerfile: its path, or else its path in the context"),
     _several("--git", metavar="KEY=VALUE[,...]",
@@ -85,7 +85,7 @@ source = all_of(
 )  # fmt: skip
 
 result = all_of(
-    _several("-d", "--destination", metavar="NAME", help="Name that the image is pushed under"),
+    _several("-d", "--destination", metavar="NAME", help="Name to push the image under"),
     _flag("--no-push", callback=_no_push,
           help="Do not push the image  [env: KANIKO_NO_PUSH]"),
     click.option("--tar-path", "--tarPath", default="", metavar="FILE",
@@ -99,12 +99,12 @@ result = all_of(
                  help="Write REPOSITORY:TAG@DIGEST of each destination to FILE"),
     _several("--label", metavar="KEY=VALUE", help="Label of the image"),
     _several("--annotation", metavar="KEY=VALUE", help="Annotation of the image"),
-    _flag("--reproducible", help="Set all times of what the build adds to 1970"),
-    _flag("--single-snapshot", help="Make one layer of all that the build adds"),
+    _flag("--reproducible", help="Set all new timestamps to 1970"),
+    _flag("--single-snapshot", help="Create a single layer for all build steps"),
     click.option("--snapshot-mode", "--snapshotMode", default="full", expose_value=False,
                  type=click.Choice(["full", "redo", "time"]),
                  help="Accepted: content is compared, whatever the times"),
-    _several("--ignore-path", metavar="PATH", help="Fail if a layer would have anything there"),
+    _several("--ignore-path", metavar="PATH", help="Fail if a step changes anything below PATH"),
     click.option("--ignore-var-run", "--whitelist-var-run", cls=OptionalValue, bare="true",
                  type=BOOL, default=False, metavar="BOOL",
                  help="As --ignore-path /var/run"),
@@ -115,11 +115,11 @@ result = all_of(
 )  # fmt: skip
 
 cache = all_of(
-    _flag("--cache", help="Use the build cache, which is that of the storage directory"),
+    _flag("--cache", help="Use the build cache of the storage directory"),
     click.option("--cache-ttl", default="336h", show_default=True, metavar="TIME", callback=_ttl,
                  help="Do not use what is in the cache for longer"),
     click.option("--cache-repo", default="", metavar="NAME",
-                 help="Not used, with a warning: the cache is that of the storage directory"),
+                 help="Not used, with a warning: the build cache is in the storage directory"),
     click.option("--cache-dir", default="", metavar="DIR", help="Not used, with a warning"),
 )  # fmt: skip
 
@@ -128,17 +128,18 @@ registries = all_of(
     _flag("--skip-tls-verify", help="As --insecure"),
     _flag("--insecure-pull", help="Pull without TLS, or without verifying certificates"),
     _flag("--skip-tls-verify-pull", help="As --insecure-pull"),
-    _several("--insecure-registry", metavar="REGISTRY", help="Registry of which both hold"),
+    _several("--insecure-registry", metavar="REGISTRY", help="Registry to access in both ways"),
     _several("--skip-tls-verify-registry", metavar="REGISTRY", help="As --insecure-registry"),
     _several("--registry-certificate", metavar="REGISTRY=FILE",
-             help="Certificates of CAs for a registry"),
+             help="File with CA certificates for a registry"),
     _several("--registry-mirror", metavar="HOST[/PATH]",
              help="Registry to ask before docker.io  [env: KANIKO_REGISTRY_MIRROR]"),
     _several("--registry-map", metavar="REGISTRY=HOST[/PATH][;...]",
              help="Registries to ask before REGISTRY  [env: KANIKO_REGISTRY_MAP]"),
-    _flag("--skip-default-registry-fallback", help="Do not ask a registry that has mirrors"),
+    _flag("--skip-default-registry-fallback", help="Do not ask the original registry if it has "
+                                                   "mirrors"),
     click.option("--push-retry", type=int, metavar="NUMBER",
-                 help="How often a request to a registry is repeated"),
+                 help="Number of retries of a failed request to a registry"),
     click.option("--image-download-retry", type=int, metavar="NUMBER", help="As --push-retry"),
     click.option("--image-fs-extract-retry", type=int, metavar="NUMBER", help="As --push-retry"),
 )  # fmt: skip
@@ -146,9 +147,10 @@ registries = all_of(
 others = all_of(
     click.option("-v", "--verbosity", default="info", show_default=True,
                  type=click.Choice(["panic", "fatal", "error", "warn", "info", "debug", "trace"]),
-                 help="Which messages are shown"),
+                 help="Level of the messages to show"),
     click.option("--log-format", type=click.Choice(["text", "color", "json"]), default="color",
-                 show_default=True, help="Form of the progress; json is that of docs/progress.md"),
+                 show_default=True, help="Format of the progress output; json is described in "
+                                         "docs/progress.md"),
     click.option("--kaniko-dir", default="", metavar="DIR",
                  help="Directory with .docker/config.json  [env: KANIKO_DIR]  [default: /kaniko]"),
     *map(_accepted, ACCEPTED),

@@ -31,10 +31,12 @@ def build_words(given: Mapping[str, Any], environ: MutableMapping[str, str]) -> 
     if not names and not given["no_push"]:
         raise click.UsageError("you must provide --destination, or use --no-push")
     if given["tar_path"] and not names:
-        raise click.UsageError("--tar-path needs --destination: the name in the archive")
+        raise click.UsageError(
+            "--tar-path requires --destination: the name of the image in the archive"
+        )
     for option in ("--image-name-with-digest-file", "--image-name-tag-with-digest-file"):
         if given[option.strip("-").replace("-", "_")] and not names:
-            raise click.UsageError(f"{option} needs --destination: the name in the file")
+            raise click.UsageError(f"{option} requires --destination: the name in the file")
     context = build_context(
         given["context"], given["context_sub_path"], git_fields(",".join(given["git"])), environ
     )

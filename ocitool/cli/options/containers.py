@@ -72,11 +72,11 @@ def _network(context: click.Context, parameter: click.Parameter, text: str) -> A
 #: Of ``run`` and of ``build``, as the next.
 rights = all_of(
     click.option("--cap-add", multiple=True, metavar="NAME", callback=comma_separated,
-                 help="Add a Linux capability; ALL adds each that there is"),
+                 help="Linux capability to add, or ALL"),
     click.option("--cap-drop", multiple=True, metavar="NAME", callback=comma_separated,
-                 help="Drop a Linux capability, or ALL"),
+                 help="Linux capability to drop, or ALL"),
     click.option("--security-opt", "security_opts", multiple=True, metavar="OPTION",
-                 help="no-new-privileges[:BOOL] or seccomp=unconfined"),
+                 help="Security option: no-new-privileges[:BOOL] or seccomp=unconfined"),
 )  # fmt: skip
 
 surroundings = all_of(
@@ -92,7 +92,7 @@ contents = all_of(
     click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]",
                  help="Environment variable; without VALUE, taken from the environment"),
     click.option("--env-file", "env_files", multiple=True, metavar="FILE", shell_complete=files,
-                 help="File with environment variables, one a line"),
+                 help="File with one environment variable per line"),
     click.option("-v", "--volume", "volumes", multiple=True, metavar="[SOURCE:]TARGET[:OPTIONS]",
                  help="Bind mount a file or directory of the host; options are ro, z and Z."
                       "  Without SOURCE, a volume that is removed with the container"),
@@ -107,9 +107,9 @@ process = all_of(
     click.option("-w", "--workdir", default="", metavar="DIR",
                  help="Working directory inside the container"),
     click.option("-u", "--user", default="", metavar="USER[:GROUP]",
-                 help="User and group, as names or IDs"),
+                 help="User and group of the command, as names or IDs"),
     click.option("--group-add", "groups", multiple=True, metavar="GROUP",
-                 help="Further group of the user, as name or ID"),
+                 help="Additional group of the user, as a name or an ID"),
     click.option("--entrypoint", metavar="PROGRAM",
                  help="Overwrite the ENTRYPOINT of the image; '' removes it"),
     click.option("--init", is_flag=True,
@@ -121,14 +121,14 @@ identity = all_of(
     click.option("-h", "--hostname", default="", metavar="NAME", help="Host name of the container"),
     click.option("--name", default="", metavar="NAME", help="Name of the container"),
     click.option("-l", "--label", "labels", multiple=True, metavar="KEY[=VALUE]", callback=_labels,
-                 help="Label in the state of the container, while it runs"),
+                 help="Label of the container while it runs"),
     click.option("--cidfile", default="", metavar="FILE", shell_complete=files,
                  help="Write the container ID to FILE, which must not exist"),
     click.option("--network", "--net", default="default", show_default=True,
                  metavar="default|private|host|none", callback=_network,
                  shell_complete=networks,
-                 help="Network of the container; 'default' is 'private' where that works, else"
-                      " 'host'  [env: OCITOOL_NETWORK]"),
+                 help="Network of the container; 'default' is 'private' if it is supported,"
+                      " otherwise 'host'  [env: OCITOOL_NETWORK]"),
     click.option("--dns", multiple=True, metavar="IP", callback=comma_separated,
                  help="Name server instead of the host's"),
 )  # fmt: skip
@@ -141,5 +141,5 @@ image = all_of(
                  envvar="DOCKER_DEFAULT_PLATFORM",
                  help="Platform of the image  [env: DOCKER_DEFAULT_PLATFORM]  [default: this"
                       " machine's]"),
-    click.option("-q", "--quiet", is_flag=True, help="Suppress the output of a pull"),
+    click.option("-q", "--quiet", is_flag=True, help="Do not show the progress of a pull"),
 )  # fmt: skip

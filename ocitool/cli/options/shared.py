@@ -58,7 +58,7 @@ isolation_option = click.option(
     metavar="NAME",
     expose_value=False,
     callback=_isolate,
-    help="Isolation of containers: auto, namespaces or chroot",
+    help="Isolation of containers: auto, namespaces, chroot, or the name of a plugin",
 )
 
 progress_option = click.option(
@@ -66,7 +66,7 @@ progress_option = click.option(
     type=click.Choice(["auto", "plain", "tty", "json", "quiet"]),
     default="auto",
     show_default=True,
-    help="Type of progress output, on stderr",
+    help="Type of progress output on stderr",
 )
 
 #: Of ``build``, which takes the type from the variable of BuildKit, too.
@@ -75,7 +75,7 @@ build_progress_option = click.option(
     type=click.Choice(["auto", "plain", "tty", "json", "rawjson", "quiet", "none"]),
     default="auto",
     envvar="BUILDKIT_PROGRESS",
-    help="Type of progress output, on stderr; rawjson is BuildKit's, none has no warnings either"
+    help="Type of progress output on stderr; rawjson is BuildKit's format; none also hides warnings"
     "  [env: BUILDKIT_PROGRESS]  [default: auto]",
 )
 
@@ -90,7 +90,7 @@ insecure_option = click.option(
 
 def _there(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
     if path and not os.path.exists(path):
-        raise click.UsageError(f"--authfile: there is no file {path}")
+        raise click.UsageError(f"--authfile {path}: no such file")
     return path
 
 
@@ -124,9 +124,9 @@ platform_option = click.option(
     "  [default: this machine's]",
 )
 
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only image IDs")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Only print image IDs")
 
-silent_option = click.option("-q", "--quiet", is_flag=True, help="Print only the name")
+silent_option = click.option("-q", "--quiet", is_flag=True, help="Only print the name")
 
 
 def _format_option(*names: str) -> Callable[[_Command], _Command]:
@@ -188,7 +188,9 @@ def parse_filters(texts: Sequence[str]) -> Filters:
         elif key == "label!":
             without.append(_label(value))
         else:
-            raise click.UsageError(f"unknown filter {key!r}: supported are until, label and label!")
+            raise click.UsageError(
+                f"unknown filter {key!r}: supported filters are until, label and label!"
+            )
     return Filters(until=until, labels=tuple(labels), without=tuple(without))
 
 

@@ -101,7 +101,7 @@ class TarReader:
             if most is not None and size - end > most:
                 raise TooLarge(
                     f"more than {most >> 20} MiB follow the end of the archive",
-                    hint="is it an endless device, or several archives in one?",
+                    hint="the input may be an endless device, or several archives in one",
                 )
         self._base, self._buffer, self._at = size, b"", 0
         return size

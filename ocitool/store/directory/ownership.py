@@ -36,7 +36,7 @@ def require_own(root: str, trusted: str) -> None:
     if me == 0 and str(state.st_uid) not in ("0", trusted):
         raise StoreError(
             f"directory belongs to the user {_named(state.st_uid)}, who controls its content: "
-            "root does not use the stores of other users",
+            "root does not use stores of other users",
             where=root,
             hint="run as that user, or use --root with a directory of root's; if only you have "
             f"that user's rights, as on a container's volume, set OCITOOL_TRUSTED_OWNER="

@@ -168,7 +168,7 @@ def store_credential(
     paths = lookup_paths(authfile, environment)
     if not paths:
         raise RegistryError(
-            "no place for the credentials: this user has no home directory",
+            "cannot store the credentials: this user has no home directory",
             hint="set DOCKER_CONFIG, or use --authfile",
         )
     default = paths[0] if len(paths) == 1 or environment.get("DOCKER_CONFIG") else paths[-1]

@@ -107,7 +107,7 @@ def probe() -> Support:
 def name_servers(lines: Iterable[bytes]) -> list[bytes]:
     """Return the lines of the host's resolv.conf(5) for a private network.
 
-    The loopback device in it is its own, and it has no IPv6: `NAME_SERVER` takes the place of such
+    The loopback device in it is its own, and it has no IPv6: `NAME_SERVER` replaces such
     name servers.
     """
     found: list[bytes] = []

@@ -70,7 +70,7 @@ def program(
     With *notify* the sockets of i386 programs that hide their family are handed to whoever listens
     (`sockets`); otherwise they are not supported.  With *single_id* the calls on IDs and owners
     of files are handed over, too.  With *files*
-    the calls that take a path of a file are handed over, but for those that make a new file.
+    the calls that take a path of a file are handed over, except those that make a new file.
     """
     columns = _MACHINES.get(machine or os.uname().machine)
     if columns is None:

@@ -273,7 +273,7 @@ def test_stages_without_the_cache(sources):
 
 def test_a_stage_without_the_cache_that_there_is_not(sources):
     built = sources.build("FROM scratch AS one\nCOPY one /", no_cache_filter=("on",))
-    assert built.warnings == ("no stage is named 'on': --no-cache-filter has no effect on it",)
+    assert built.warnings == ("no stage is named 'on': --no-cache-filter has no effect",)
 
 
 def test_what_is_in_the_cache_for_too_long_is_not_used(project, monkeypatch):

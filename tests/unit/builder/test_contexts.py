@@ -233,7 +233,7 @@ def test_sparse_files_fifos_and_odd_names(project, tmp_path):
         ),
         (
             lambda tar: images.archive({"a": "x", "a/b": "x"}),
-            "a/b: a name above it is not that of a directory",
+            "a/b: a parent of it is not a directory",
         ),
         (
             lambda tar: images.archive({"null": {"device": (1, 3)}}),
@@ -280,7 +280,7 @@ def test_what_is_no_archive_is_named(project, monkeypatch):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("socket")
     for path, fault in (
-        ("text", "is not a directory, and no tar archive"),
+        ("text", "is neither a directory nor a tar archive"),
         ("fifo", "is neither a directory nor a file"),
         ("socket", "is neither a directory nor a file"),
         ("none", "not found"),
@@ -337,7 +337,7 @@ def test_a_url_that_cannot_be_fetched_is_an_error_without_its_secrets(project, s
 def test_ftp_is_refused_by_name(project):
     error = failure(project, context="ftp://ann:s3cret@h/x.tgz")
     shown = "ftp://xxxxx:xxxxx@h/x.tgz"
-    assert error.message == (f"unable to prepare context: {shown}: a URL of FTP is not supported")
+    assert error.message == (f"unable to prepare context: {shown}: FTP URLs are not supported")
 
 
 @pytest.mark.parametrize("url", ["file://ann:s3cret@h/x", "htp://ann:s3cret@h/x",

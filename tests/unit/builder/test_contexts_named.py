@@ -1,4 +1,4 @@
-"""--build-context: what stands in the place of images and stages, and what does not."""
+"""--build-context: what replaces images and stages, and what does not."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_directory_may_be_a_base_of_its_files_alone(project, extra):
     assert one.names() == ["b"] and one.tars[0] == built.tars[0]
 
 
-def test_an_image_stands_in_the_place_of_another(project, other):
+def test_an_image_stands_instead_of_another(project, other):
     contexts = {"alpine:3": other, "pic": other}
     built = project.build(
         "FROM alpine:3\nCOPY --from=pic m /n\n", build_contexts=contexts, pull="never"
@@ -258,7 +258,7 @@ def test_a_layout_that_does_not_have_the_image_is_an_error(project, other, tmp_p
         ("a b", ".", "invalid build context name 'a b'"),
         ("x", "", "nothing cannot be a named context"),
         ("x", "-", "standard input cannot be a named context"),
-        ("x", "target:base", "'target:base' is not supported: targets and inputs are those of"),
+        ("x", "target:base", "'target:base' is not supported: targets and inputs belong to"),
         ("x", "input:base", "'input:base' is not supported"),
         ("x", "none", 'path "none" not found'),
         ("x", "file", 'path "file" is not a directory'),

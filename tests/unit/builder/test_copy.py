@@ -58,8 +58,8 @@ def test_of_several_files_for_one_name_the_last_one_counts_with_a_warning(projec
     built = project.build(scratch("COPY a b /x"))
     assert built.read("x") == "2" and len(built.layers[0]) == 1
     assert warnings(built) == [
-        "Dockerfile:2: 2 files for a destination without a slash at its end: unless /x is a "
-        "directory, each replaces the one before"
+        "Dockerfile:2: 2 sources and a destination without a slash at its end: unless /x is a "
+        "directory, each file replaces the previous one"
     ]
     assert warnings(project.build(scratch("COPY a b /x"))) == warnings(built)  # cached, too
     assert warnings(project.build(scratch("COPY [ab] /x"))) == warnings(built)
@@ -138,7 +138,7 @@ def test_wildcard_that_finds_a_link_to_nothing_is_an_error(project):
     project.put({"lib.so": {"link": "lib.so.1"}, "a": "1", "to": {"link": "gone"}})
     with pytest.raises(BuildError, match=r'"/lib\.so": not found') as raised:
         project.build(scratch("COPY * /l/"))
-    assert raised.value.hint == "what this symbolic link leads to is not in the context"
+    assert raised.value.hint == "the target of this symbolic link is not in the context"
     (project.top / ".dockerignore").write_text("lib.so\nto\n.*\n")
     assert sorted(project.build(scratch("COPY * /l/")).tree) == ["l", "l/a"]
 

@@ -312,7 +312,7 @@ def test_an_annotated_tag_is_kept(project, repository):
 def test_git_of_a_subdirectory_is_not_kept_with_a_warning(project, repository):
     built = project.build(scratch(f"ADD --keep-git-dir {repository.url}#:sub /s/"))
     assert "s/.git" not in built.tree
-    assert any("not kept of a subdirectory" in text for text in built.warnings)
+    assert any("not kept for a subdirectory" in text for text in built.warnings)
 
 
 @pytest.mark.parametrize("flag", ["--keep-git-dir", "--keep-git-dir=false"])

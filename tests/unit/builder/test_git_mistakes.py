@@ -22,7 +22,11 @@ NOBODY = "1" * 40
     [
         ("{url}#mian /s/", "repository does not contain ref mian", "did you mean main?"),
         ("{url}?tag=v2 /s/", "repository does not contain ref refs/tags/v2", "did you mean v1?"),
-        ("{url}#ab12 /s/", "repository does not contain ref ab12", "a commit is named by all 40"),
+        (
+            "{url}#ab12 /s/",
+            "repository does not contain ref ab12",
+            "name a commit by all of its 40",
+        ),
         (f"{{url}}#{NOBODY} /s/", "failed to fetch remote|does not contain commit", ""),
         ("{url}#:nothing /s/", 'failed to open subdir "nothing": not found', "name a directory"),
         ("{url}#:a.txt /s/", 'failed to open subdir "a.txt": is not a directory', "name a dir"),
@@ -38,7 +42,7 @@ NOBODY = "1" * 40
         ("{gone} /s/", "failed to fetch remote {gone}: ", "check the URL"),
         ("{closed} /s/", "failed to fetch remote {closed}: ", "check the URL and the network"),
         ("{page} /s/", "failed to fetch remote {page}: ", "check the URL"),
-        ("{empty} /s/", "the repository has no default branch", "it is empty"),
+        ("{empty} /s/", "the repository has no default branch", "the repository is empty"),
     ],
 )
 def test_a_mistake_has_place_and_remedy(project, git_server, repository, line, message, hint):

@@ -66,7 +66,7 @@ def test_digits_that_are_a_name_or_of_several_commits_or_of_none():
         ("mian", "did you mean main?"),
         ("refs/heads/boht", "did you mean both?"),
         ("zzzzzzzz", "name a branch or a tag; it has main, both, a/b, both, v1, a/b"),
-        ("5555555", "a commit is named by all 40 digits; it has main"),
+        ("5555555", "name a commit by all of its 40 digits; it has main"),
         ("v2", "did you mean v1?"),
     ],
 )
@@ -85,7 +85,8 @@ def test_a_server_of_plain_files_does_not_name_the_default_branch():
 
 
 @pytest.mark.parametrize(
-    ("listed", "hint"), [("", "it is empty"), (f"{IDS[1]}\trefs/heads/a\n", "name a branch")]
+    ("listed", "hint"),
+    [("", "the repository is empty"), (f"{IDS[1]}\trefs/heads/a\n", "add a branch")],
 )
 def test_there_is_no_default_branch(listed, hint):
     with pytest.raises(BuildError, match="has no default branch") as caught:

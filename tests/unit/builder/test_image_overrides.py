@@ -48,8 +48,8 @@ def test_labels_are_unset_and_those_given_are_not(based):
 def test_what_is_not_there_is_a_warning(based):
     built = based.build(TEXT, unset_env=("none", "A"), unset_labels=("nil",))
     assert built.warnings == (
-        "no label is named 'nil': --unsetlabel has no effect on it",
-        "no variable is named 'none': --unsetenv has no effect on it",
+        "no label is named 'nil': --unsetlabel has no effect",
+        "no variable is named 'none': --unsetenv has no effect",
     )
 
 

@@ -138,7 +138,7 @@ def test_newer_images_are_pulled_unless_the_registry_fails(project):
         if isinstance(event, Notice)
     )
     assert warning.startswith(
-        "the image 127.0.0.1:1/base:1 of the store is used, its registry failed: "
+        "using the stored image 127.0.0.1:1/base:1, since its registry failed: "
     )
     with pytest.raises(OcitoolError, match="onnection refused"):
         project.build("FROM 127.0.0.1:1/none:1", pull="newer")

@@ -161,7 +161,7 @@ def test_a_containerfile_is_found_where_there_is_no_dockerfile(store, tmp_path):
     ("context", "message"),
     [
         ("none", 'unable to prepare context: path "none" not found'),
-        ("file", 'unable to prepare context: path "file" is not a directory, and no tar archive'),
+        ("file", 'unable to prepare context: path "file" is neither a directory nor a tar archive'),
     ],
 )
 def test_a_context_that_cannot_be_one_is_called_what_it_is(

@@ -76,6 +76,6 @@ def test_the_next_is_asked_if_a_mirror_fails(mirror):
     mirrors = ("127.0.0.1:1", address)
     built = other.build("FROM base:1", registry_mirrors=mirrors, registry_fallback=False)
     (warning,) = (each.text for each in built.events.events if isinstance(each, Notice))
-    assert warning.startswith("the mirror 127.0.0.1:1/library/base was of no use for base:1: ")
+    assert warning.startswith("the mirror 127.0.0.1:1/library/base could not be used for base:1: ")
     with pytest.raises(OcitoolError, match=f"not found in the registry: {address}/library/none"):
         other.build("FROM none:1", registry_mirrors=(address,), registry_fallback=False)

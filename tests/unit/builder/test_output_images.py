@@ -194,7 +194,7 @@ def test_docker_has_no_media_type_for_a_layer_of_the_base(sources, tmp_path):
     run(sources, tags=("base:1",), compression_format="zstd")
     given = {"dockerfile": "FROM base:1\nCOPY f /x\n", "format": "docker", "pull": "never"}
     for options in ({}, {"compression_format": "gzip"}):
-        with pytest.raises(OcitoolError, match="docker's media types have none for a layer of"):
+        with pytest.raises(OcitoolError, match="docker's media types do not support a layer of"):
             run(sources, **given, **options)
     run(sources, **given, compression_format="gzip", force_compression=True)
 

@@ -93,7 +93,7 @@ def test_an_output_is_read(text, expected):
         ("type=local,dest=x,mode=move", "invalid value 'move' for mode"),
         ("type=image,push=maybe", "invalid value 'maybe' for push: expected true or false"),
         ("type=image,name=A", "invalid repository name 'A'"),
-        ("type=image,store=false", "store=false without push=true keeps the image nowhere"),
+        ("type=image,store=false", "store=false without push=true would keep the image nowhere"),
         ("type=image,push-by-digest=true", "push-by-digest=true requires push=true"),
         ("type=image,prefer-nondist-layers=true", "prefer-nondist-layers=true is not supported"),
         ("type=image,dangling-name-prefix=x", "dangling-name-prefix is not supported"),
@@ -105,7 +105,7 @@ def test_an_output_is_read(text, expected):
         ("type=oci,compression=uncompressed,compression-level=1", "a level cannot be given"),
         (
             "type=docker,oci-mediatypes=false,compression=zstd",
-            "docker's media types have none for layers compressed with zstd",
+            "docker's media types do not support layers compressed with zstd",
         ),
         ("type=oci,annotation-index.a=b", "index annotations are not supported for a single"),
         ("type=oci,annotation-index-descriptor[linux/amd64].a=b", "index annotations"),
@@ -210,12 +210,12 @@ def test_the_options_of_the_form_are_those_of_every_image():
         ({"format": "oic"}, "unsupported format 'oic'"),
         ({"compression_format": "xz"}, "unsupported compression 'xz'"),
         ({"compression_level": 77}, "invalid compression level 77 for gzip"),
-        ({"format": "docker", "compression_format": "zstd"}, "docker's media types have none for"),
-        ({"format": "docker", "annotations": {"a": "b"}}, "has no annotations: a"),
+        ({"format": "docker", "compression_format": "zstd"}, "docker's media types do not support"),
+        ({"format": "docker", "annotations": {"a": "b"}}, "do not support annotations: a"),
         ({"format": "docker", "outputs": ("type=oci",)}, "an OCI image layout has OCI's media"),
         (
             {"format": "docker", "outputs": ("type=image,compression=estargz",)},
-            "docker's media types have none for layers compressed with estargz",
+            "docker's media types do not support layers compressed with estargz",
         ),
         ({"annotations": {"manifest-descriptor:a": "b"}}, "nothing has the annotation"),
         (

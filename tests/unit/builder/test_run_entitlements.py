@@ -178,7 +178,7 @@ def test_a_device_may_be_missing_unless_it_is_required(tools, specified):
         run(tools, "RUN --device=acme.com/other=0,required true")
     assert "a.yaml cannot be read: while parsing" in caught.value.hint
     assert "b.json cannot be read" in caught.value.hint
-    assert "d.json cannot be read: containerEdits is no object" in caught.value.hint
+    assert "d.json cannot be read: containerEdits is not an object" in caught.value.hint
     assert "e.json cannot be read: nested too deeply" in caught.value.hint
     assert "f.json cannot be read: 'devices' is missing" in caught.value.hint
     built = run(tools, "RUN --device=acme.com/other=0 echo warned")

@@ -120,7 +120,7 @@ def test_what_is_written_to_a_volume_may_be_lost(tools, volume):
     ("volume", "message"),
     [
         ("/tmp:/data:O,ro", "-v /tmp:/data:O,ro: O and ro are mutually exclusive"),
-        ("/etc/passwd:/data:O", "-v /etc/passwd:/data:O: O is for directories alone"),
+        ("/etc/passwd:/data:O", "-v /etc/passwd:/data:O: O is only for directories"),
     ],
 )
 def test_what_cannot_be_discarded(project, volume, message):
@@ -207,12 +207,12 @@ def test_files_of_the_image_may_stay(tools):
         ({"dns": ("example.com",)}, SandboxError, "--dns: invalid IP address: 'example.com'"),
         ({"dns_search": ("a b",)}, SandboxError, "--dns-search: invalid search domain: 'a b'"),
         ({"dns_options": ("a\nb",)}, SandboxError, r"--dns-option: invalid option: 'a\nb'"),
-        ({"dns": ("none", "192.0.2.1")}, BuildError, "--dns none leaves /etc/resolv.conf"),
-        ({"dns": ("none",), "dns_search": ("a",)}, BuildError, "--dns none leaves"),
+        ({"dns": ("none", "192.0.2.1")}, BuildError, "--dns none keeps the /etc/resolv.conf"),
+        ({"dns": ("none",), "dns_search": ("a",)}, BuildError, "--dns none keeps"),
         ({"network": "none", "dns": ("192.0.2.1",)}, BuildError, "the --dns option cannot be used"),
         ({"network": "none", "dns_search": ("a",)}, BuildError, "the --dns-search option cannot"),
         ({"network": "none", "dns_options": ("ndots:2",)}, BuildError, "the --dns-option option"),
-        ({"no_hosts": True, "add_hosts": ("a:192.0.2.1",)}, BuildError, "--no-hosts leaves"),
+        ({"no_hosts": True, "add_hosts": ("a:192.0.2.1",)}, BuildError, "--no-hosts keeps"),
     ],
 )
 def test_names_that_are_refused(project, options, kind, message):

@@ -46,7 +46,9 @@ def test_variables_of_secrets_are_before_those_of_the_image(tools):
 
 
 def test_a_variable_cannot_hold_a_nul(tools):
-    with pytest.raises(BuildError, match="secret nul has a NUL, and cannot be the value of A"):
+    with pytest.raises(
+        BuildError, match="secret nul contains a NUL byte, and cannot be the value of A"
+    ):
         run(tools, "RUN --mount=type=secret,id=nul,env=A true")
     assert run(tools, "RUN --mount=type=secret,id=nul wc -c < /run/secrets/nul").output == "3\n"
 

@@ -354,7 +354,7 @@ def test_archives_of_zeros_are_not_searched_to_their_end(project, monkeypatch, p
     assert tracemalloc.get_traced_memory()[1] < 14 << 20
     tracemalloc.stop()
     (warning,) = built.warnings
-    assert warning.startswith("/d/a is decompressed to very much")
+    assert warning.startswith("/d/a decompresses to too much data")
 
 
 def test_an_archive_that_is_unpacked_is_searched(project):

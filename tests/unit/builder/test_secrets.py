@@ -95,7 +95,7 @@ def test_a_pipe_is_read_to_its_end():
         (["id=,src=file"], "id is missing"),
         (["id=x,value=topsecret"], "unexpected key 'value', expected one of id, src,"),
         (["id=x,id=y"], "id is given twice"),
-        (["id=x,src=file", "id=x,env=VARIABLE"], "there is another of this id"),
+        (["id=x,src=file", "id=x,env=VARIABLE"], "the id is used twice"),
         (["id=x,type=vault"], "type 'vault' is not supported, expected file or env"),
         (["id=x,src=file,env=VARIABLE"], "a secret has one source, src or env"),
         (["id=x,src=file,source=file"], "a secret has one source"),

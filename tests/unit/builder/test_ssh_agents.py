@@ -240,8 +240,8 @@ def wrong_files(tmp_path, monkeypatch, keys) -> None:
         (["default=locked"], "the SSH key locked is protected by a passphrase"),
         (["default=lockedpem"], "the SSH key lockedpem is protected by a passphrase"),
         (["default=socket,key"], "invalid --ssh default: a socket cannot be combined"),
-        (["default=key", "default=key"], "invalid --ssh 'default=key': there is another of"),
-        (["default=key", "=key"], "there is another of the id default"),
+        (["default=key", "default=key"], "invalid --ssh 'default=key': the id is used twice"),
+        (["default=key", "=key"], "the id is used twice: default"),
     ],
 )
 def test_what_cannot_be_used_is_an_error_with_its_name(wrong_files, monkeypatch, words, text):

@@ -20,7 +20,7 @@ def parsed(*words: str) -> dict[str, Any]:
 
 
 def translated(*words: str, **environ: str) -> list[str]:
-    """The words of `ocitool build`, but for the usual ones."""
+    """The words of `ocitool build`, except the usual ones."""
     found = build_words(parsed(*words), environ)
     for usual in ("--no-cache", "--progress=plain"):
         if usual in found:
@@ -227,11 +227,15 @@ def test_a_dockerfile_that_is_here_comes_before_that_of_the_context(tmp_path, mo
     ("words", "environ", "said"),
     [
         ((), {}, "you must provide --destination, or use --no-push"),
-        (("--no-push", "--tar-path=x"), {}, "--tar-path needs --destination"),
+        (("--no-push", "--tar-path=x"), {}, "--tar-path requires --destination"),
         ((*D, "-c", "s3://bucket/a.tgz"), {}, "--context s3://bucket/a.tgz is not supported"),
         ((*D, "-c", "gs://bucket/a.tgz"), {}, "--context gs://bucket/a.tgz is not supported"),
         ((*D, "-c", "ftp://x"), {}, "unknown build context 'ftp://x'"),
-        ((*D, "-c", "tar://x", "--context-sub-path=a"), {}, "--context-sub-path is supported of"),
+        (
+            (*D, "-c", "tar://x", "--context-sub-path=a"),
+            {},
+            "--context-sub-path is only supported for",
+        ),
         ((*D, "--git", "depth=1"), {}, "--git depth=1 is not supported"),
         ((*D, "--git", "recurse-submodules=x"), {}, "'x' for --git recurse-submodules"),
         ((*D, "--git", "insecure-skip-tls=true"), {}, "--git insecure-skip-tls=true is not supp"),

@@ -174,7 +174,7 @@ def test_what_is_said_of_a_value_names_a_way_out():
     for words, said in (
         ("--cache-from a", "keep that directory between builds"),
         ("--builder a", "leave it out"),
-        ("--platform linux/amd64,linux/arm64", "build and push one after the other"),
+        ("--platform linux/amd64,linux/arm64", "build and push each platform"),
     ):
         with pytest.raises(click.UsageError) as caught:
             parsed(["build", *words.split()])

@@ -27,7 +27,7 @@ def file(target: str, content: bytes = b"content\n", *options: str) -> Mount:
 
 
 def left(ran) -> list[str]:
-    """Return what a run has left in the writable layer, but for /etc, where files are mounted."""
+    """Return what a run has left in the writable layer, except /etc, where files are mounted."""
     found = sorted(str(path.relative_to(ran.upper)) for path in ran.upper.rglob("*"))
     return [name for name in found if name != "etc"]
 

@@ -85,7 +85,7 @@ def test_namespaces_are_refused_with_the_reason_and_root_has_chroot(tried, actio
         assert found["auto"][0] and code == 0 and IN_CHROOT in notes[-1]
         assert found["run True"][1] == "isolation by chroot does not support a host name"
     else:
-        assert "a seccomp filter, as of an outer container, refuses it" in hint
+        assert "a seccomp filter, probably of an outer container, refuses it" in hint
         assert found["run False"][1].endswith(reason)
 
 

@@ -188,7 +188,7 @@ def test_the_index_of_a_layer_is_kept_and_repaired(store, stored):
     assert entries["d/f"].size == 3
 
 
-def test_a_stranger_in_the_place_of_a_driver_disturbs_nobody(store):
+def test_a_stranger_instead_of_a_driver_disturbs_nobody(store):
     os.makedirs(f"{store.layout.drivers}/unknown/trees/x-1")
     store.sweep()
     assert os.path.isdir(f"{store.layout.drivers}/unknown/trees/x-1")

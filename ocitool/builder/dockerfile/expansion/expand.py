@@ -264,7 +264,7 @@ class Scanner:
             return self.trimmed(name, operator)
         raise WordError(
             f"unsupported modifier ({operator}) in substitution",
-            hint="supported are :- - :+ + :? ? # ## % %% / and //, as ${NAME:-DEFAULT}",
+            hint="supported are :- - :+ + :? ? # ## % %% / and //, for example ${NAME:-DEFAULT}",
         )
 
     def argument(self, stop: str, *, raw_escapes: bool, missing: str) -> str:

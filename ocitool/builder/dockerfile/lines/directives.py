@@ -26,7 +26,7 @@ _FRONTEND = re.compile(
 def parse_directive(line: str) -> tuple[str, str] | None:
     """Read one line as (name in lower case, value), None if it is no directive.
 
-    But for that of ``escape`` the value is one word; what stands behind it is a comment.
+    The value is one word, except for ``escape``; the rest of the line is a comment.
     """
     found = _DIRECTIVE.fullmatch(line.strip())
     if found is None or found[1].lower() not in _KNOWN:

@@ -101,7 +101,7 @@ class Images:
         elif repository := _repository(reference):
             message, reason = f"{message}: repository name ({repository}) must be lowercase", ""
             if lower in (each.from_.name for each in self._file.stages[: stage.index]):
-                remedy = f"the stage is named {lower}: FROM knows stages in lower case alone"
+                remedy = f"the stage is named {lower}: FROM finds stages only in lower case"
         if reference != stage.parsed.from_.image:
             remedy = ARG_HINT
         return FormatError(

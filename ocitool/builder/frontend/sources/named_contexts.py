@@ -1,4 +1,4 @@
-"""The named contexts of a build: what stands in the place of images and stages of their names.
+"""The named contexts of a build: what replaces the images and stages of their names.
 
 Source: buildx, ``--build-context``; names are compared as docker shows those of images.
 """
@@ -38,7 +38,7 @@ class NamedContexts:
         return bool(self._contexts)
 
     def find(self, name: str) -> str | LocalContext | None:
-        """Return what stands in the place of *name*; None if nothing does."""
+        """Return what replaces *name*; None if nothing does."""
         if not self._contexts or name == SCRATCH:
             return None
         try:

@@ -40,7 +40,7 @@ def fetched(
             reference = parse_git(source)
             tree = reference.with_flags(keep_git_dir=add.keep_git_dir, checksum=checksum)
             if tree.keep_git_dir and tree.subdir:
-                warn(f"the .git directory is not kept of a subdirectory: {tree.subdir}")
+                warn(f"the .git directory is not kept for a subdirectory: {tree.subdir}")
             found[source] = tree
     if add.keep_git_dir and "git" not in kinds.values():
         warn("--keep-git-dir has no effect: no source is a git repository")
@@ -55,7 +55,7 @@ def _require_one(kinds: Mapping[str, str], count: int) -> None:
     if set(kinds.values()) == {"path"}:
         raise FormatError(
             "checksum requires HTTP(S) or Git sources",
-            hint="leave --checksum out: files of the build context are known",
+            hint="remove --checksum: the content of files in the build context is always known",
         )
 
 
@@ -101,7 +101,7 @@ def _split(url: str) -> SplitResult:
     except ValueError:  # the port is not a number, or the IPv6 address is not closed
         valid = False
     if not valid:
-        raise FormatError("invalid URL", hint="as in https://host:port/path")
+        raise FormatError("invalid URL", hint="use https://host:port/path")
     return parts
 
 

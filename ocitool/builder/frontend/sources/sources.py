@@ -53,7 +53,7 @@ class Sources:
         source = stage.sources.get(name, name)
         if isinstance(source, int):
             if source > stage.index:
-                raise UnknownStage(error, hint=f"move the FROM of {stage.name} behind that stage")
+                raise UnknownStage(error, hint=f"move the FROM of {stage.name} after that stage")
             return self._done[source].vertex, f"stage {name}"
         if isinstance(source, LocalContext):
             return self.context(source), ""

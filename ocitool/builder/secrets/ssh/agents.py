@@ -32,7 +32,7 @@ class Agents:
             name, _, paths = word.partition("=")
             name = name or DEFAULT
             if name in self._agents:
-                raise FormatError(f"invalid --ssh {word!r}: there is another of the id {name}")
+                raise FormatError(f"invalid --ssh {word!r}: the id is used twice: {name}")
             self._agents[name] = _agent(name, list(filter(None, paths.split(","))), environ)
 
     def get(self, name: str) -> Agent | None:

@@ -83,7 +83,7 @@ def _parsed(path: str, data: bytes) -> object:
 
 def _unsupported(path: str) -> BuildError:
     return BuildError(
-        f"the kind of the SSH key {path} is not supported",
+        f"the type of the SSH key {path} is not supported",
         hint="use a key of ed25519, ecdsa or rsa, or an agent that has this one",
     )
 

@@ -23,9 +23,8 @@ def cache(making: Making, mount: CacheMount) -> Made:
     """Mount a cache that `held_caches` has locked."""
     if making.moves and mount.readonly:
         raise BuildError(
-            "RUN --mount=type=cache: this isolation mounts nothing, and cannot keep a cache from"
-            " being written to",
-            hint="leave ro out, or use --isolation namespaces where it works",
+            "RUN --mount=type=cache: this isolation cannot mount a cache read-only",
+            hint="remove ro, or use --isolation namespaces where it works",
         )
     made = Mount(
         type="bind",
@@ -100,7 +99,7 @@ def _write(mount: CacheMount, source: MountSource | None, sink: Sink) -> None:
         return
     if not source.item().is_directory:
         raise BuildError(
-            f'"{mount.path}" is not a directory, and a cache can begin with a directory alone',
-            hint="name the directory as source",
+            f'"{mount.path}" is not a directory: a cache can only be filled from a directory',
+            hint="use a directory as source",
         )
     write_source(source, source.root(), sink)

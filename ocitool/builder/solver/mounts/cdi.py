@@ -90,7 +90,7 @@ def _check(context: StepContext, device: Device, name: str) -> None:
         )
     if moves(context):
         raise BuildError(
-            f"device {name}: this isolation mounts nothing, and cannot give devices to RUN",
+            f"device {name}: this isolation does not support devices",
             hint="use --isolation namespaces where it works",
         )
 
@@ -153,7 +153,7 @@ def _edits(of: Mapping[str, Any]) -> dict[str, Any]:
 
 def _object(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is no object")
+        raise ValueError(f"{name} is not an object")
     return value
 
 
@@ -165,7 +165,7 @@ def _applied(name: str, edits: Mapping[str, Any]) -> Made:
         if value and key not in _EDITS:
             raise BuildError(
                 f"device {name}: its specification has {key}, which are not supported",
-                hint="a RUN is given device nodes, mounts, variables and groups",
+                hint="supported are device nodes, mounts, variables and groups",
             )
     try:
         nodes = [_node(name, node) for node in edits.get("deviceNodes") or ()]
@@ -197,7 +197,7 @@ def _node(name: str, node: Mapping[str, Any]) -> tuple[Mount, DeviceRule]:
         if wanted is not None and wanted != value:
             raise BuildError(
                 f"device {name}: {source} has {key} {value}, and the specification {wanted}",
-                hint="a RUN has the nodes of the host as they are: change one of them",
+                hint="change the specification or the device node of the host",
             )
     rule = DeviceRule(
         kind="b" if stat.S_ISBLK(found.st_mode) else "c",

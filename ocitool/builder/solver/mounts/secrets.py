@@ -24,7 +24,7 @@ def secret_value(mount: SecretMount, secrets: Secrets) -> bytes | None:
     if value is None and mount.required:
         raise BuildError(
             f"secret {mount.id}: not found",
-            hint=f"give it to the build: --secret id={mount.id},src=FILE",
+            hint=f"pass it to the build: --secret id={mount.id},src=FILE",
         )
     return value
 
@@ -39,8 +39,8 @@ def secret_variable(mount: SecretMount, value: bytes) -> str:
     """Return the value of a secret as that of a variable; `BuildError` if it cannot be one."""
     if b"\0" in value:
         raise BuildError(
-            f"secret {mount.id} has a NUL, and cannot be the value of {mount.env}",
-            hint="use it as a file: leave env= out",
+            f"secret {mount.id} contains a NUL byte, and cannot be the value of {mount.env}",
+            hint="use it as a file: remove env=",
         )
     return value.decode("utf-8", "surrogateescape")
 
@@ -58,7 +58,7 @@ def agent_server(mount: SshMount, secrets: Secrets) -> AgentServer | None:
         name = mount.id or DEFAULT
         raise BuildError(
             f'no SSH key "{name}" forwarded from the client',
-            hint=f"give an agent or a key to the build: --ssh {name}",
+            hint=f"pass an agent or a key to the build: --ssh {name}",
         )
     return None
 

@@ -21,8 +21,8 @@ def tmpfs(making: Making, mount: TmpfsMount) -> Made:
         return Made(mounts=(Mount(type="tmpfs", target=mount.target, options=options),))
     if mount.size:
         raise BuildError(
-            "RUN --mount=type=tmpfs: this isolation mounts nothing, and cannot limit the size",
-            hint="leave size out, or use --isolation namespaces where it works",
+            "RUN --mount=type=tmpfs: this isolation cannot limit the size",
+            hint="remove size, or use --isolation namespaces where it works",
         )
     trees = making.context.store.trees
     empty = Entry("", Kind.DIRECTORY, 0o1777, mtime=time.time_ns())  # as the kernel makes it

@@ -94,9 +94,9 @@ def _check(sandbox: Sandbox) -> None:
     for refused, what, instead in (
         (network, f"network '{sandbox.network}'", "use --network host, or "),
         (sandbox.hostname_needed, "a host name", "use "),
-        (sandbox.shm_size != SHM_SIZE, "a size of /dev/shm", "use "),
+        (sandbox.shm_size != SHM_SIZE, "--shm-size", "use "),
         (sandbox.devices, "devices", "use "),
-        (limits, "limits of resources", "limit this process itself, or use "),
+        (limits, "resource limits", "limit this process itself, or use "),
     ):
         if refused:
             raise SandboxError(

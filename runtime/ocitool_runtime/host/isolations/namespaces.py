@@ -34,7 +34,7 @@ class Namespaces:
             return Support(ok=False, reason="namespaces need Linux", hint="run ocitool on Linux")
         machine = os.uname().machine
         if machine not in _MACHINES:
-            return Support(ok=False, reason=f"the machine {machine} is not supported")
+            return Support(ok=False, reason=f"the architecture {machine} is not supported")
         if os.geteuid() == 0:
             return userns.namespaces_work()
         return userns.supported()

@@ -29,7 +29,7 @@ _SYS = (
     "devices/system/cpu/online", "devices/system/cpu/possible", "devices/system/cpu/present",
     "kernel/mm/transparent_hugepage/enabled", "kernel/mm/transparent_hugepage/hpage_pmd_size",
 )  # fmt: skip
-#: Of a process; those of the shim would mislead, so they are empty but for what all have in common.
+#: Of a process; those of the shim would mislead, so they only have what all have in common.
 _OWN = ("auxv", "cmdline", "comm", "environ", "limits", "maps", "oom_score_adj", "stat", "status")
 _COMMON = ("cgroup", "mountinfo", "mounts")
 _PROC_LINKS = {"mounts": "self/mounts", "thread-self": "self"}

@@ -122,7 +122,7 @@ REFUSED = [
     ("{{.Id.}}", "unexpected '.'"),
     ('{{.Id"x"}}', "unexpected"),
     ("{{(.Id}}", "unclosed parenthesis"),
-    ('{{.Label "x" "y"}}', "wrong arguments"),
+    ('{{.Label "x" "y"}}', "invalid arguments"),
     ("{{" + "(" * 5000 + "1" + ")" * 5000 + "}}", "nested more than 32 deep"),
 ]
 

@@ -164,7 +164,7 @@ def test_links_lead_where_they_did_when_a_member_came(tmp_path, members):
     }
 
 
-def test_a_directory_in_the_place_of_a_link_hides_nothing_where_the_link_led():
+def test_a_directory_instead_of_a_link_hides_nothing_where_the_link_led():
     low = [directory("l"), file("l/low"), directory("one"), file("one/low")]
     high = [symlink("l", "/one"), file("l/f"), directory("l"), file("l/g")]
     assert paths(stack(low, high)) == ["l", "l/g", "one", "one/f", "one/low"]

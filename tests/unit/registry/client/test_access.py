@@ -126,7 +126,7 @@ def test_the_certificate_of_the_client_is_sent(tls_peer, tmp_path):
         (None, "cannot read certificates: No such file or directory"),
     ],
 )
-def test_a_directory_that_is_of_no_use(tls_peer, tmp_path, names, said):
+def test_a_directory_that_cannot_be_used(tls_peer, tmp_path, names, said):
     directory = tmp_path / "certificates"
     if names is not None:
         directory.mkdir()

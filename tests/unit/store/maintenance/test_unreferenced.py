@@ -61,7 +61,7 @@ def test_layers_and_trees_that_the_database_does_not_know(unpacking, store_root)
 
 
 def without_tars(store):
-    """What is left, but for the blobs that a driver's tars are, which may be too young to tell."""
+    """What is left, except the blobs that a driver's tars are, which may be too young to tell."""
     return [line for line in unreferenced_data(store) if " blobs (" not in line]
 
 

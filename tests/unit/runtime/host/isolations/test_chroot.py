@@ -179,7 +179,7 @@ def test_it_warns_once_where_nobody_asked_for_it(top):
         ({"network": "private"}, "does not support network 'private'"),
         ({"mounts": (Mount(type="tmpfs", target="/x"),)}, "does not support volumes"),
         ({"mounts": (Mount(type="bind", source="/etc", target="/x"),)}, "does not support volumes"),
-        ({"resources": Resources(memory=64 << 20)}, "does not support limits of resources"),
+        ({"resources": Resources(memory=64 << 20)}, "does not support resource limits"),
         ({"readonly": True}, "a root directory that is writable and not mounted"),
         ({"rootfs": (Mount(type="overlay", lower=("/a",)),)}, "writable and not mounted"),
         ({"rootfs": (Mount(type="bind", source="/proc/self/root"),)}, "of this machine"),
