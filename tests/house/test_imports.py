@@ -25,7 +25,7 @@ LAYERS = {
     "ocitool.option_types": 1,
     "ocitool.progress": 1,
     "ocitool.suggestions": 1,
-    "ocitool.booleans": 1,
+    "ocitool.go_values": 1,
 }
 #: The one name that lower layers may import from the top.
 FROM_THE_TOP = ("__version__",)

@@ -17,12 +17,12 @@ from ocitool.builder.chown_chmod import parse_chmod, parse_chown
 from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.builder.definition import Definition, ResolvedImage
 from ocitool.builder.dockerfile import values
-from ocitool.builder.dockerfile.durations import parse_duration
 from ocitool.builder.dockerfile.expansion import expand as words
 from ocitool.builder.dockerfile.parser import parse, parse_trigger
 from ocitool.builder.frontend.arguments import Arguments
 from ocitool.builder.frontend.frontend import define
 from ocitool.errors import FormatError, OcitoolError
+from ocitool.go_values import parse_duration
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.digest import Digest
 from ocitool.oci.platform import this_platform

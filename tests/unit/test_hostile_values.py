@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import pytest
 
+from ocitool import go_values
 from ocitool.builder.chown_chmod import parse_chmod, parse_chown
-from ocitool.builder.dockerfile import durations, values
+from ocitool.builder.dockerfile import values
 from ocitool.cli.gotemplate.functions import FUNCTIONS
 from ocitool.cli.output.text import plain_text, visible_line
 from ocitool.containers.options import RunOptions
@@ -33,7 +34,7 @@ PARSERS = {
     "time": parse_time,
     "fraction": lambda text: parse_time(f"2026-01-01T00:00:00.{text}"),
     "epoch": parse_epoch,
-    "duration": durations.parse_duration,
+    "duration": go_values.parse_duration,
     "port": lambda text: values.Port.parse(text).exposed(),
     "signal": values.parse_stop_signal,
     "mode": parse_chmod,

@@ -8,8 +8,8 @@ from ocitool.builder.checks.linter import Linter
 from ocitool.builder.dockerfile.expansion.variables import Variables
 from ocitool.builder.dockerfile.instructions import From
 from ocitool.builder.dockerfile.lines.span import Span
-from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
+from ocitool.go_values import quoted
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference, is_image_id

@@ -10,8 +10,8 @@ from ocitool.builder.checks.linter import Linter
 from ocitool.builder.checks.syntax import written_word
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.lines.span import Span
-from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.builder.dockerfile.values import Port
+from ocitool.go_values import quoted
 from ocitool.suggestions import closest
 
 #: Arguments that BuildKit never hands on; naming one is no mistake.

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
-from ocitool.booleans import boolean_of
 from ocitool.builder.checks.rules import RULES, Rule
 from ocitool.builder.dockerfile.lines.directives import parse_directive
 from ocitool.builder.dockerfile.lines.split import Source
 from ocitool.errors import FormatError
+from ocitool.go_values import boolean_of
 from ocitool.suggestions import suggest
 
 #: The build argument that replaces ``# check=``.

@@ -11,8 +11,8 @@ from ocitool.builder.dockerfile import arguments
 from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.lines.split import Source
 from ocitool.builder.dockerfile.parser import Dockerfile
-from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.builder.dockerfile.statements import Statement
+from ocitool.go_values import quoted
 
 _RESERVED: Final = ("context", "scratch")
 

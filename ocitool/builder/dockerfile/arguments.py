@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
+from ocitool.go_values import quoted
 from ocitool.suggestions import closest, did_you_mean
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")

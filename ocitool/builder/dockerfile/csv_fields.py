@@ -5,8 +5,8 @@ Source: RFC 4180; as in Go's package encoding/csv, a quote stands around a whole
 
 from __future__ import annotations
 
-from ocitool.booleans import boolean_of
 from ocitool.errors import FormatError
+from ocitool.go_values import boolean_of
 
 
 def split_fields(text: str, flag: str) -> tuple[str, ...]:

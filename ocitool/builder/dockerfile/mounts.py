@@ -8,13 +8,13 @@ Source: Dockerfile reference, "RUN --mount".
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from ocitool.builder.dockerfile.csv_fields import parse_bool, split_fields
 from ocitool.errors import FormatError
+from ocitool.go_values import size_of
 from ocitool.suggestions import suggest
 
 _TYPES: Final = ("bind", "cache", "tmpfs", "secret", "ssh")
@@ -32,8 +32,6 @@ _KEYS: Final = (
     "type", "from", "source", "target", "readonly", "readwrite", "id", "sharing", "required",
     "size", "mode", "uid", "gid", "env",
 )  # fmt: skip
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.I | re.A)
-_UNITS: Final = ("", "k", "m", "g", "t", "p")
 _LARGEST: Final = 2**32 - 1  # of a mode, and of an ID
 
 
@@ -231,13 +229,10 @@ def _number(key: str, value: str, base: int, largest: int) -> int:
 
 
 def _size(value: str) -> int:
-    match = _SIZE.fullmatch(value)
-    if match is None or len(match[1]) > 18:
+    size = size_of(value)
+    if size is None:
         raise FormatError(
             f"invalid value for size: {value}",
             hint="use a number of bytes, or a size such as 64m or 1g",
         )
-    whole, _, fraction = match[1].partition(".")
-    unit: int = 1024 ** _UNITS.index(match[2].lower())
-    # Without floats: they would round large sizes.
-    return int(whole) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
+    return size

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
+from ocitool.go_values import quoted
 from ocitool.oci.platform import Platform
 
 _WORD: Final = "^[A-Za-z0-9_.-]+$"

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from ocitool.builder.dockerfile import arguments
 from ocitool.builder.dockerfile.arguments import flag_values, parse_flags
-from ocitool.builder.dockerfile.durations import MILLISECOND, parse_duration
 from ocitool.builder.dockerfile.instructions import (
     Add,
     Arg,
@@ -35,6 +34,7 @@ from ocitool.builder.dockerfile.lines.heredocs import Heredoc, join_arrows, pars
 from ocitool.builder.dockerfile.lines.span import Span
 from ocitool.builder.dockerfile.lines.split import Line
 from ocitool.errors import FormatError
+from ocitool.go_values import MILLISECOND, parse_duration
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _MAX_RETRIES = 2**31 - 1

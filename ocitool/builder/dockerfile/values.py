@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, Self, TypeAlias
 
 from ocitool.builder.dockerfile.lines.excerpt import without_credentials
-from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
+from ocitool.go_values import quoted
 
 __all__ = [
     "Port",

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ocitool.builder.definition import Copy
-from ocitool.builder.dockerfile.durations import format_duration
-from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.builder.frontend.sources.remotes import shown_source
+from ocitool.go_values import format_duration, quoted
 
 _DURATIONS: Final = ("Interval", "Timeout", "StartPeriod", "StartInterval")
 

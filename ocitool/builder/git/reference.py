@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
-from ocitool.booleans import boolean_of
 from ocitool.builder.definition import GitTree
 from ocitool.builder.dockerfile.values import source_kind
 from ocitool.errors import FormatError
+from ocitool.go_values import boolean_of
 from ocitool.suggestions import nearest
 
 #: The build argument that keeps ``.git`` of a git repository that is the build context.

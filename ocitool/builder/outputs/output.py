@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from ocitool.booleans import boolean_of
 from ocitool.builder.outputs.annotations import split_key
 from ocitool.errors import FormatError, during
+from ocitool.go_values import boolean_of
 from ocitool.image.form import Form
 from ocitool.oci.reference import Reference
 from ocitool.suggestions import suggest

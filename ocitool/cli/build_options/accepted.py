@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import click
 
-from ocitool.booleans import boolean_of
 from ocitool.cli.options.before_command import behind_command
 from ocitool.cli.options.containers import all_of
 from ocitool.cli.options.goflags import BOOL, OptionalValue
 from ocitool.cli.unsupported import SOURCE_POLICY
+from ocitool.go_values import boolean_of
 
 #: Options that are true or false: the value that holds, and what is said of the other.
 FLAGS: Final = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from ocitool.booleans import boolean_of
+from ocitool.go_values import boolean_of
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -16,10 +16,12 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from ocitool import go_values
 from ocitool.cli.completion.values import files
 from ocitool.cli.options import before_command
 from ocitool.cli.options.goflags import BOOL
 from ocitool.errors import FormatError
+from ocitool.go_values import size_of
 from ocitool.oci.timestamps import SECOND, parse_epoch
 from ocitool.store.maintenance.filters import Filters, Label
 
@@ -159,15 +161,9 @@ def parse_seconds(context: click.Context, parameter: click.Parameter, text: str)
         ) from None
 
 
-_UNITS = {
-    "ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000,
-    "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND,
-}  # fmt: skip
 _LONGEST = 64  # characters of a time or a size
-_SPAN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNIX = re.compile(r"(\d+)(?:\.(\d{1,9}))?")
 _DAY_AND_ZONE = re.compile(r"(\d{4}-\d\d-\d\d)(Z|[+-]\d\d:\d\d)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 
 
 def parse_filters(texts: Sequence[str]) -> Filters:
@@ -205,9 +201,8 @@ def _timestamp(text: str) -> int:
         raise _invalid_time(f"{text[:_LONGEST]}...")
     if unix := _UNIX.fullmatch(text):
         return int(unix[1]) * SECOND + int((unix[2] or "").ljust(9, "0"))
-    if not _SPAN.sub("", text):
-        spans = _SPAN.findall(text)
-        return time.time_ns() - round(sum(float(number) * _UNITS[unit] for number, unit in spans))
+    if (duration := _duration(text)) is not None:
+        return time.time_ns() - duration
     if day := _DAY_AND_ZONE.fullmatch(text):
         text = f"{day[1]}T00:00:00{day[2]}"
     try:
@@ -224,17 +219,26 @@ def _invalid_time(text: str) -> click.UsageError:
 
 def parse_duration(text: str) -> float:
     """Return the seconds of a duration as Go has it: ``2s``, ``1m30s``; `UsageError` otherwise."""
-    spans = _SPAN.findall(text)
-    if text != "0" and (len(text) > _LONGEST or _SPAN.sub("", text) or not spans):
+    duration = _duration(text)
+    if duration is None:
         raise click.UsageError(f"invalid duration {text[:_LONGEST]!r}: use 2s, 500ms or 1m30s")
-    return sum(float(number) * _UNITS[unit] for number, unit in spans) / SECOND
+    return duration / SECOND
+
+
+def _duration(text: str) -> int | None:
+    """Return the nanoseconds of a duration, None if *text* is none; it must not have a sign."""
+    if len(text) > _LONGEST or text.startswith(("-", "+")):
+        return None
+    try:
+        return go_values.parse_duration(text)
+    except FormatError:
+        return None
 
 
 def parse_size(text: str, option: str) -> int:
     """Parse what *option* has: bytes, or units that are powers of 1024: ``10GB``, ``512m``."""
-    match = _SIZE.fullmatch(text.strip()) if len(text) <= _LONGEST else None
-    if match is None:
+    size = size_of(text.strip())
+    if size is None:
         shown = f"invalid size {text[:_LONGEST]!r} for {option}"
         raise click.UsageError(f"{shown}: use 10GB, 512m, or bytes")
-    power = "kmgtp".find(match[2].lower()) + 1 if match[2] else 0
-    return int(float(match[1]) * 1024**power)
+    return size

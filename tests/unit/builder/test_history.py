@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ocitool.builder.dockerfile.durations import format_duration
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.builder.frontend.arguments import Arguments
 from ocitool.builder.frontend.frontend import define
 from ocitool.builder.frontend.history import quoted
 from ocitool.errors import ImageNotFound
+from ocitool.go_values import format_duration
 from ocitool.oci.platform import Platform
 
 AMD64 = Platform.parse("linux/amd64")

@@ -21,7 +21,7 @@ ALLOWED = {
     ),
     "chown_chmod.py": ("ocitool.errors",),
     "dockerfile": (
-        "ocitool.booleans",
+        "ocitool.go_values",
         "ocitool.errors",
         "ocitool.oci.platform",  # a value
         "ocitool.suggestions",
@@ -49,7 +49,7 @@ ALLOWED = {
     "checks": (
         f"{BUILDER}.context.ignore",
         f"{BUILDER}.dockerfile",
-        "ocitool.booleans",
+        "ocitool.go_values",
         "ocitool.errors",
         "ocitool.oci",
         "ocitool.progress.CheckWarning",  # a value
@@ -64,6 +64,7 @@ ALLOWED = {
         f"{BUILDER}.git.reference",
         f"{BUILDER}.mounts",
         "ocitool.errors",
+        "ocitool.go_values",
         "ocitool.oci",
         "ocitool.suggestions",
         "ocitool_runtime.defaults",  # values: nothing of it touches the machine
@@ -74,7 +75,7 @@ ALLOWED = {
         f"{BUILDER}.dockerfile",
         f"{BUILDER}.entitlements",
         f"{BUILDER}.secrets",
-        "ocitool.booleans",
+        "ocitool.go_values",
         "ocitool.errors",
         "ocitool.layer",
         "ocitool.oci",
@@ -128,7 +129,7 @@ ALLOWED = {
     "outputs": (
         f"{BUILDER}.commit",
         f"{BUILDER}.options",
-        "ocitool.booleans",
+        "ocitool.go_values",
         "ocitool.errors",
         "ocitool.image",
         "ocitool.layer",

@@ -24,8 +24,8 @@ from ocitool.builder.dockerfile.expansion.patterns import (
     trim_suffix,
 )
 from ocitool.builder.dockerfile.expansion.variables import Lookup
-from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
+from ocitool.go_values import quoted
 
 
 def expand(

@@ -13,11 +13,11 @@ from ocitool.builder.definition import (
     SourceImage,
 )
 from ocitool.builder.dockerfile.parser import Dockerfile
-from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.builder.frontend.sources.named_contexts import SCRATCH
 from ocitool.builder.frontend.stages import ARG_HINT, Stage
 from ocitool.builder.frontend.step_names import location_of
 from ocitool.errors import BadDigest, BadReference, FormatError, OcitoolError
+from ocitool.go_values import quoted
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference, is_image_id
 from ocitool.suggestions import nearest

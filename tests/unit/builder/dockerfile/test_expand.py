@@ -11,7 +11,7 @@ import yaml
 from ocitool.builder.dockerfile.expansion.expand import expand, expand_raw, split_words
 from ocitool.builder.dockerfile.expansion.limit import WordError
 from ocitool.builder.dockerfile.expansion.variables import Variables
-from ocitool.builder.dockerfile.quotes import quoted
+from ocitool.go_values import quoted
 
 CASES = yaml.safe_load(
     (Path(__file__).parents[4] / "testdata/dockerfile/words.yaml").read_text(encoding="utf-8")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from ocitool.builder.chown_chmod import parse_chmod, parse_chown
-from ocitool.builder.dockerfile.durations import parse_duration
 from ocitool.builder.dockerfile.values import (
     Port,
     parse_stop_signal,
     source_kind,
 )
 from ocitool.errors import FormatError
+from ocitool.go_values import parse_duration
 
 
 @pytest.mark.parametrize(

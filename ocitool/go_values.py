@@ -1,16 +1,26 @@
-"""Durations as Go reads and writes them: ``1m30s``, ``1.5h``, ``-2ms``, ``0``."""
+"""Values as programs in Go, docker above all, read and write them.
+
+Source: Go, packages strconv and time; docker's go-units.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import Final
 
-from ocitool.builder.dockerfile.quotes import quoted
 from ocitool.errors import FormatError
 
+_BOOLEANS: Final = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE | re.ASCII)
+_SIZE_UNITS: Final = ("", "k", "m", "g", "t", "p")
+_DIGITS: Final = 18  # of a size, at most
 MICROSECOND = 1_000
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
-_UNITS = {
+_UNITS: Final = {
     "ns": 1,
     "us": MICROSECOND,
     "\N{MICRO SIGN}s": MICROSECOND,
@@ -20,8 +30,38 @@ _UNITS = {
     "m": 60 * SECOND,
     "h": 3600 * SECOND,
 }
-_MAX = 2**63 - 1
-_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^.0-9]*)")
+_LONGEST: Final = 2**63 - 1
+_PART: Final = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^.0-9]*)")
+_ESCAPES: Final = {
+    "\a": r"\a",
+    "\b": r"\b",
+    "\f": r"\f",
+    "\n": r"\n",
+    "\r": r"\r",
+    "\t": r"\t",
+    "\v": r"\v",
+    "\\": r"\\",
+    '"': r"\"",
+}
+
+
+def boolean_of(text: str) -> bool | None:
+    """Return the value of *text*, None if that is no boolean."""
+    return _BOOLEANS.get(text)
+
+
+def size_of(text: str) -> int | None:
+    """Return the bytes that *text* means, None if that is no size: ``10GB``, ``1.5 MiB``, ``512``.
+
+    Units are powers of 1024.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None or len(match[1]) > _DIGITS:
+        return None
+    whole, _, fraction = match[1].partition(".")
+    unit: int = 1024 ** _SIZE_UNITS.index(match[2].lower())
+    # Without floats: they would round large sizes.
+    return int(whole) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
 
 
 def parse_duration(text: str) -> int:
@@ -45,7 +85,7 @@ def parse_duration(text: str) -> int:
         fraction = (part[2] or "")[:18]
         total += int(part[1] or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
         at = part.end()
-    if total > _MAX:
+    if total > _LONGEST:
         raise _invalid("invalid duration", text, hint="it is longer than 292 years")
     return -total if text.startswith("-") else total
 
@@ -76,3 +116,23 @@ def _decimal(number: int, unit: int) -> str:
     whole, fraction = divmod(number, unit)
     digits = f"{fraction:0{len(str(unit)) - 1}}".rstrip("0")
     return f"{whole}.{digits}" if digits else str(whole)
+
+
+def quoted(text: str) -> str:
+    """Return *text* in double quotes.
+
+    Source: Go, package strconv, Quote.
+    """
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    known = _ESCAPES.get(character)
+    if known is not None:
+        return known
+    number = ord(character)
+    if character == " " or character.isprintable():
+        return character
+    if number < 0x80:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
