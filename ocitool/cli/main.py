@@ -11,47 +11,18 @@ import click
 
 from ocitool import __version__
 from ocitool.cli.app import App
+from ocitool.cli.commands.table import COMMANDS, GROUPS, hidden
 from ocitool.cli.completion.values import directories, drivers
 from ocitool.cli.errors import INTERRUPTED, run_guarded
-from ocitool.cli.lazy import Entry, LazyGroup, help_option
+from ocitool.cli.lazy import LazyGroup, help_option
 from ocitool.cli.options.before_command import before_command, is_debug
 from ocitool.cli.unsupported import UNSUPPORTED
 
-_PACKAGE: Final = "ocitool.cli.commands"
-_BUILD: Final = Entry(f"{_PACKAGE}.build:command", "Build an image from a Dockerfile")
 _COMMANDS: Final = {
-    "build": _BUILD,
-    "bud": _BUILD._replace(hidden=True),  # buildah's names
-    "build-using-dockerfile": _BUILD._replace(hidden=True),
-    "builder": Entry(f"{_PACKAGE}.groups:builder", "Manage builds"),
-    "buildx": Entry(f"{_PACKAGE}.groups:buildx", "Build images", hidden=True),
-    "completion": Entry(f"{_PACKAGE}.completion:command", "Print a shell completion script"),
-    "container": Entry(f"{_PACKAGE}.groups:container", "Run containers"),
-    "export": Entry(
-        f"{_PACKAGE}.archives:export", "Export the root file system of an image as a tar archive"
-    ),
-    "help": Entry(f"{_PACKAGE}.help:command", "Show the help of a command"),
-    "history": Entry(f"{_PACKAGE}.images:history", "Show the history of an image"),
-    "image": Entry(f"{_PACKAGE}.groups:image", "Manage images"),
-    "images": Entry(f"{_PACKAGE}.images:images", "List images"),
-    "import": Entry(f"{_PACKAGE}.archives:import_", "Import a tar archive to create an image"),
-    "info": Entry(f"{_PACKAGE}.system:info", "Display system-wide information"),
-    "inspect": Entry(f"{_PACKAGE}.images:inspect", "Display detailed information on images"),
-    "kaniko-executor": Entry(
-        f"{_PACKAGE}.kaniko:command", "Build and push an image as kaniko's executor"
-    ),
-    "load": Entry(f"{_PACKAGE}.archives:load", "Load images from a tar archive or stdin"),
-    "login": Entry(f"{_PACKAGE}.registry:login", "Log in to a registry"),
-    "logout": Entry(f"{_PACKAGE}.registry:logout", "Log out of a registry"),
-    "pull": Entry(f"{_PACKAGE}.registry:pull", "Pull an image from a registry"),
-    "push": Entry(f"{_PACKAGE}.registry:push", "Push an image to a registry"),
-    "registry": Entry(f"{_PACKAGE}.groups:registry", "Run a registry server"),
-    "rmi": Entry(f"{_PACKAGE}.images:rmi", "Remove images"),
-    "run": Entry(f"{_PACKAGE}.run:command", "Run a command in a new container"),
-    "save": Entry(f"{_PACKAGE}.archives:save", "Save images to a tar archive"),
-    "system": Entry(f"{_PACKAGE}.groups:system", "Manage storage"),
-    "tag": Entry(f"{_PACKAGE}.images:tag", "Add a name to an image"),
-    "version": Entry(f"{_PACKAGE}.system:version", "Show version information"),
+    **COMMANDS,
+    **GROUPS,
+    "bud": hidden("build"),  # buildah's names
+    "build-using-dockerfile": hidden("build"),
 }
 
 

@@ -14,6 +14,7 @@ from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.items import Files, find_items
 from ocitool.builder.definition import Copy
 from ocitool.builder.solver.keys import contents_key
+from ocitool.errors import BuildError
 from ocitool.store.database.build_cache import Content
 from ocitool.store.layer_content import Layer
 from ocitool.store.store import Store
@@ -115,3 +116,11 @@ class CopySource:
         )
         self.store.build_cache.put_contents(key, contents)
         return contents
+
+
+def changed_context() -> BuildError:
+    """Return the error of a context whose files are no longer those of the cache key."""
+    return BuildError(
+        "the context changed while it was copied",
+        hint="build again, or exclude the changing files in .dockerignore",
+    )

@@ -16,7 +16,7 @@ from ocitool.builder.copy.plan import Part, Target, make_directories, plan
 from ocitool.builder.copy.sources import Content, FromContext, FromText, FromUrl
 from ocitool.builder.copy.users import owner_of
 from ocitool.builder.definition import Copy, Run, Step, Workdir
-from ocitool.builder.solver.copy_digests import CopySource
+from ocitool.builder.solver.copy_digests import CopySource, changed_context
 from ocitool.builder.solver.inputs import Inputs
 from ocitool.builder.solver.step_context import StepContext
 from ocitool.errors import BuildError, FormatError, LayerError
@@ -84,10 +84,7 @@ def _copy(context: StepContext, step: Copy, inputs: Inputs) -> Layer:
         layer = write_layer(context, plan(parts, target), parts)
     # The cache key is that of the files as they were before they were read once more.
     if source.context is not None and source.contents() != inputs.contents:
-        raise BuildError(
-            "the context changed while it was copied",
-            hint="build again, or exclude the changing files in .dockerignore",
-        )
+        raise changed_context()
     return layer
 
 

@@ -9,33 +9,24 @@ from typing import Final
 
 import click
 
+from ocitool.cli.commands.table import COMMANDS, hidden, named
 from ocitool.cli.lazy import Entry, LazyGroup
 from ocitool.cli.options.shared import debug_option
 from ocitool.cli.unsupported import BUILDER, BUILDX, CONTAINER, SYSTEM
 
 _PACKAGE: Final = "ocitool.cli.commands"
-_BUILD: Final = Entry(f"{_PACKAGE}.build:command", "Build an image from a Dockerfile")
-_LIST: Final = Entry(f"{_PACKAGE}.images:images", "List images")
-_REMOVE: Final = Entry(f"{_PACKAGE}.images:rmi", "Remove images")
+_PRUNE_BUILDS: Final = Entry(f"{_PACKAGE}.prune:build_cache", "Remove the build cache")
 
 
 @click.group(
     cls=LazyGroup,
     table={
-        "build": _BUILD,
-        "history": Entry(f"{_PACKAGE}.images:history", "Show the history of an image"),
-        "import": Entry(f"{_PACKAGE}.archives:import_", "Import a tar archive to create an image"),
-        "inspect": Entry(f"{_PACKAGE}.images:inspect", "Display detailed information on images"),
-        "list": _LIST._replace(hidden=True),
-        "load": Entry(f"{_PACKAGE}.archives:load", "Load images from a tar archive or stdin"),
-        "ls": _LIST,
+        **named("build", "history", "import", "inspect", "load", "pull", "push", "save", "tag"),
+        "list": hidden("images"),
+        "ls": COMMANDS["images"],
         "prune": Entry(f"{_PACKAGE}.prune:images", "Remove unused images"),
-        "pull": Entry(f"{_PACKAGE}.registry:pull", "Pull an image from a registry"),
-        "push": Entry(f"{_PACKAGE}.registry:push", "Push an image to a registry"),
-        "remove": _REMOVE._replace(hidden=True),
-        "rm": _REMOVE,
-        "save": Entry(f"{_PACKAGE}.archives:save", "Save images to a tar archive"),
-        "tag": Entry(f"{_PACKAGE}.images:tag", "Add a name to an image"),
+        "remove": hidden("rmi"),
+        "rm": COMMANDS["rmi"],
     },
 )
 def image() -> None:
@@ -44,7 +35,7 @@ def image() -> None:
 
 @click.group(
     cls=LazyGroup,
-    table={"run": Entry(f"{_PACKAGE}.run:command", "Run a command in a new container")},
+    table=named("run"),
     unsupported=CONTAINER,
 )
 def container() -> None:
@@ -53,10 +44,7 @@ def container() -> None:
 
 @click.group(
     cls=LazyGroup,
-    table={
-        "build": _BUILD,
-        "prune": Entry(f"{_PACKAGE}.prune:build_cache", "Remove the build cache"),
-    },
+    table={**named("build"), "prune": _PRUNE_BUILDS},
     unsupported=BUILDER,
 )
 def builder() -> None:
@@ -65,11 +53,7 @@ def builder() -> None:
 
 @click.group(
     cls=LazyGroup,
-    table={
-        "b": _BUILD._replace(hidden=True),
-        "build": _BUILD,
-        "prune": Entry(f"{_PACKAGE}.prune:build_cache", "Remove the build cache"),
-    },
+    table={"b": hidden("build"), **named("build"), "prune": _PRUNE_BUILDS},
     unsupported=BUILDX,
 )
 @debug_option
@@ -82,7 +66,7 @@ def buildx() -> None:
     table={
         "check": Entry(f"{_PACKAGE}.system:check", "Check the integrity of the store"),
         "df": Entry(f"{_PACKAGE}.system:df", "Show disk usage"),
-        "info": Entry(f"{_PACKAGE}.system:info", "Display system-wide information"),
+        **named("info"),
         "prune": Entry(f"{_PACKAGE}.prune:everything", "Remove unused data"),
         "reset": Entry(f"{_PACKAGE}.prune:reset", "Remove the store with everything in it"),
     },

@@ -119,7 +119,6 @@ def reset(app: App, force: bool) -> int:
     settings = app.settings()
     question = f"WARNING! This will remove {settings.root} with ALL images. Continue? [y/N] "
     if not force and not _confirmed(question):
-        write_line("Nothing was removed; use --force to remove without confirmation", sys.stderr)
         return 1
     reset_store(settings)
     write_line(f"Removed {settings.root}")
@@ -150,7 +149,6 @@ def _prune(
     only = f" that match {', '.join(filters)}" if filters else ""
     question = f"WARNING! This will remove {what}{only}. Continue? [y/N] "
     if not force and not _confirmed(question):
-        write_line("Nothing was removed; use --force to remove without confirmation", sys.stderr)
         return 1
     with app.store() as store:
         done = prune(
@@ -180,4 +178,7 @@ def _confirmed(question: str) -> bool:
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         write("\n", sys.stderr)
-    return answer.strip().lower() in ("y", "yes")
+    confirmed = answer.strip().lower() in ("y", "yes")
+    if not confirmed:
+        write_line("Nothing was removed; use --force to remove without confirmation", sys.stderr)
+    return confirmed

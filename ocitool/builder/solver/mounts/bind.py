@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ocitool.builder.mounts import BindMount
+from ocitool.builder.solver.copy_digests import changed_context
 from ocitool.builder.solver.mounts.making import Made, Making
 from ocitool.builder.solver.mounts.sources import MountSource
 from ocitool.builder.solver.mounts.tree_writer import write_source
-from ocitool.errors import BuildError
 from ocitool_runtime.spec import Mount
 
 
@@ -47,10 +47,7 @@ def _copied(making: Making, mount: BindMount, source: MountSource) -> Mount:
     copy = trees.copy(lambda sink: write_source(source, root, sink))
     path = making.stack.enter_context(copy)
     if source.changed():
-        raise BuildError(
-            "the context changed while it was copied",
-            hint="build again, or exclude the changing files in .dockerignore",
-        )
+        raise changed_context()
     return Mount(
         type="bind",
         source=path if item.is_directory else f"{path}/{item.name}",
