@@ -113,7 +113,7 @@ class Ocitool:
         environment = python_environment()
         try:
             if inputs.base is not None:
-                made = ("-t", "made:1", *given, "-f", str(inputs.base), str(inputs.context))
+                made = ("-t", "made:1", *given, *more, "-f", str(inputs.base), str(inputs.context))
                 _execute([*self._words, *made], **environment)
             _execute([*self._words, *words], given=inputs.given, **environment)
         except Failed as error:

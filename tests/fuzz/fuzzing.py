@@ -254,7 +254,7 @@ def _difference(fault: tuple[str, str]) -> str:
 
 def _pack(context: Path, dockerfile: Path, archive: Path) -> None:
     """Write a tar of the context, with the Dockerfile in it."""
-    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+    with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
         for path in sorted(context.iterdir()):
             tar.add(path, path.name)
         tar.add(dockerfile, "Dockerfile")
