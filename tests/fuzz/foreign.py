@@ -64,6 +64,10 @@ _DEVICES: Final = {
     ],
     "containerEdits": {"env": ["B=2"], "hooks": []},
 }  # fmt: skip
+_USERS: Final = {
+    "passwd": b"root:x:0:0:root:/root:/bin/sh\nu:x:5:6::/home/u:/bin/sh\n",
+    "group": b"root:x:0:\ng:x:8:u,root\n",
+}
 _CREDENTIALS: Final = {
     "auths": {
         "r.example:5000": {"auth": "dXNlcjpwYXNz"},
@@ -173,6 +177,16 @@ class Foreign:
         text = b"FROM base\nCOPY --from=base / /x/\nONBUILD RUN true\nENV A=$A\n"
         self._build(dockerfile=text, context=str(self._work), build_contexts=named)
 
+    def _users(self, dice: random.Random) -> None:
+        """Names of owners, which a changed /etc/passwd and /etc/group of an image have."""
+        top = self._context()
+        (top / "etc").mkdir()
+        for name, text in _USERS.items():
+            (top / "etc" / name).write_bytes(changed(dice, text, (b":", b"\n", b"u", b"0", b"-1")))
+        owner = dice.choice(("u", "u:g", "7", ":g", "u:7", "root"))
+        line = f"COPY --chown={owner} etc/passwd /p\nUSER {owner}\nWORKDIR /w\n"
+        self._build(context=str(top), dockerfile=f"FROM scratch\nCOPY . /\n{line}".encode())
+
     # -- small files ----------------------------------------------------------------------------
 
     def _devices(self, dice: random.Random) -> None:
@@ -193,9 +207,10 @@ class Foreign:
         path = self._file("auth.json", dumped(dice, changed_document(dice, _CREDENTIALS)))
         found = authfile.load(str(path))
         for registry in ("r.example:5000", "docker.io", "h.example", "x.example"):
-            found.get(registry, "a/b/c")
+            if (credential := found.get(registry, "a/b/c")) is not None:
+                assert credential.basic.isascii()
             found.knows(registry)
-            found.helper(registry)
+            found.ask_helper(registry)
 
     def _challenge(self, dice: random.Random) -> None:
         text = b'Bearer realm="https://a.example/t",service="s",scope="x:y:z", Basic realm=a'
@@ -260,6 +275,7 @@ TARGETS: Final[dict[str, Callable[[Foreign, random.Random], None]]] = {
     "docker archive": Foreign._docker_archive,
     "OCI archive": Foreign._oci_archive,
     "OCI layout": Foreign._layout,
+    "users": Foreign._users,
     "CDI": Foreign._devices,
     "credentials": Foreign._credentials,
     "challenge": Foreign._challenge,
@@ -272,4 +288,6 @@ TARGETS: Final[dict[str, Callable[[Foreign, random.Random], None]]] = {
     "git server": lambda foreign, dice: foreign.servers.git(dice),
     "file server": lambda foreign, dice: foreign.servers.file(dice),
     "registry": lambda foreign, dice: foreign.servers.registry(dice),
+    "token server": lambda foreign, dice: foreign.servers.token(dice),
+    "git repository": lambda foreign, dice: foreign.servers.repository(dice),
 }

@@ -16,7 +16,7 @@ from unittest import mock
 from ocitool import BuildOptions, Store, build
 from tests.fixtures.git_server import GitServer, backend
 from tests.fuzz.layouts import MEDIA, changed_layout
-from tests.fuzz.mutations import changed
+from tests.fuzz.mutations import changed, changed_document, dumped
 
 _PACKETS: Final = (
     b"0000", b"0001", b"0002", b"0004", b"ffff", b"0008NAK\n", b"packfile\n", b"PACK",
@@ -53,6 +53,7 @@ class ForeignServers:
     def __init__(self, work: Path, store: Store) -> None:
         self._work = work
         self._store = store
+        self._number = 0
         self._git = GitServer(work / "repositories")
         if not self._git.root.exists():
             self._git.root.mkdir()
@@ -61,16 +62,7 @@ class ForeignServers:
 
     def git(self, dice: random.Random) -> None:
         """ADD of a repository."""
-
-        def answer(method: str, path: str, head: BaseHTTPRequestHandler, body: bytes) -> Answer:
-            lines, _, content = backend(self._git, method, path, head.headers, body).partition(
-                b"\r\n\r\n"
-            )
-            fields = dict(line.partition(": ")[::2] for line in lines.decode().split("\r\n"))
-            status = int(fields.pop("Status", "200").split()[0])
-            return status, fields, content
-
-        self._build(dice, answer, "ADD http://{}/r.git /r\n", _PACKETS)
+        self._build(dice, self._answer, "ADD http://{}/r.git /r\n", _PACKETS)
 
     def file(self, dice: random.Random) -> None:
         """ADD of a URL, unpacked or not."""
@@ -96,14 +88,59 @@ class ForeignServers:
 
         self._build(dice, answer, "FROM {}/a/b:1\nCOPY --from={}/a/b:1 / /x/\n")
 
+    def token(self, dice: random.Random) -> None:
+        """FROM an image of a registry that wants a token."""
+        document = {"token": "t", "access_token": "u", "expires_in": 60, "issued_at": "now"}
+        token = dumped(dice, changed_document(dice, document))
+        body = changed(dice, b'{"errors": [{"code": "DENIED", "message": "no", "detail": {}}]}')
+
+        def answer(method: str, path: str, head: BaseHTTPRequestHandler, body_: bytes) -> Answer:
+            if path.startswith("/token"):
+                return 200, {}, token
+            realm = f'Bearer realm="http://{head.headers["Host"]}/token",service="s"'
+            return 401, {"Www-Authenticate": realm}, body
+
+        self._build(dice, answer, "FROM {}/a/b:1\n")
+
+    def repository(self, dice: random.Random) -> None:
+        """ADD of a repository whose files tell git what to do."""
+        self._number += 1
+        made = self._git.repository(f"r{self._number}.git")
+        modules = b'[submodule "a"]\n\tpath = d\n\turl = ../r.git\n\tbranch = main\n'
+        attributes = b"* text=auto eol=crlf\n*.x filter=lfs -text export-ignore\n"
+        texts = {
+            ".gitmodules": changed(dice, modules, (b"url", b"../", b"path", b"-x", b"file://")),
+            ".gitattributes": changed(dice, attributes, (b"filter=", b"ident", b"* ")),
+        }
+        made.commit({"a.x": "a\n"}, push=False)
+        for name, text in texts.items():
+            made.write(name, text)
+        made.git(
+            "update-index", "--add", "--cacheinfo", f"160000,{made.git('rev-parse', 'HEAD')},d"
+        )
+        made.commit()
+
+        text = f"ADD http://{{}}/r{self._number}.git /r\n"
+        self._build(dice, self._answer, text, wrong=99)
+
+    def _answer(self, method: str, path: str, head: BaseHTTPRequestHandler, body: bytes) -> Answer:
+        lines, _, content = backend(self._git, method, path, head.headers, body).partition(
+            b"\r\n\r\n"
+        )
+        fields = dict(line.partition(": ")[::2] for line in lines.decode().split("\r\n"))
+        status = int(fields.pop("Status", "200").split()[0])
+        return status, fields, content
+
     def _build(
         self,
         dice: random.Random,
         answer: Callable[[str, str, BaseHTTPRequestHandler, bytes], Answer],
         text: str,
         words: tuple[bytes, ...] = (),
+        wrong: int | None = None,
     ) -> None:
-        with _served(dice, answer, words) as address:
+        wrong = dice.randrange(4) if wrong is None else wrong
+        with _served(dice, answer, words, wrong) as address:
             lines = text.replace("{}", address)
             start = "" if lines.startswith("FROM") else "FROM scratch\n"
             options = BuildOptions(
@@ -119,9 +156,10 @@ def _served(
     dice: random.Random,
     answer: Callable[[str, str, BaseHTTPRequestHandler, bytes], Answer],
     words: tuple[bytes, ...],
+    wrong: int,
 ) -> Iterator[str]:
-    """Serve answers of which one of the first few is changed; yields the address."""
-    wrong, asked = dice.randrange(4), [0]
+    """Serve answers of which the one with the number *wrong* is changed; yields the address."""
+    asked = [0]
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -9,9 +9,12 @@ import random
 import tarfile
 from typing import Any, Final
 
+import zstandard
+
 from tests.fixtures import images
 from tests.fuzz.mutations import changed, changed_document, dumped
 
+_ZSTD: Final = zstandard.ZstdCompressor()
 MEDIA: Final = "application/vnd.oci.image."
 _COMPRESSIONS: Final = ("", "", "gz", "bz2", "xz")
 
@@ -70,7 +73,8 @@ def changed_layout(dice: random.Random) -> dict[str, bytes]:
     wrong = dice.choice(("layer", "config", "manifest", "index", "oci-layout", "packed"))
     layer = images.archive({"a": "a\n", "d/": {"mode": 0o755}, "l": {"link": "a"}, "d/.wh.x": ""})
     layer = _changed_tar(dice, layer) if wrong == "layer" else layer
-    packed = images._SQUEEZE["gz"](layer)
+    how = dice.choice(("gzip", "gzip", "zstd"))
+    packed = images._SQUEEZE["gz"](layer) if how == "gzip" else _ZSTD.compress(layer)
     packed = changed(dice, packed) if wrong == "packed" else packed
     config: Any = {
         "architecture": "amd64", "os": "linux", "created": "2020-01-01T00:00:00Z",
@@ -86,7 +90,7 @@ def changed_layout(dice: random.Random) -> dict[str, bytes]:
     manifest: Any = {
         "schemaVersion": 2, "mediaType": f"{MEDIA}manifest.v1+json",
         "config": _described(f"{MEDIA}config.v1+json", document),
-        "layers": [_described(f"{MEDIA}layer.v1.tar+gzip", packed)], "annotations": {"a": "b"},
+        "layers": [_described(f"{MEDIA}layer.v1.tar+{how}", packed)], "annotations": {"a": "b"},
     }  # fmt: skip
     manifest = changed_document(dice, manifest) if wrong == "manifest" else manifest
     top = dumped(dice, manifest) if wrong == "manifest" else json.dumps(manifest).encode()
