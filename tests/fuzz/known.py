@@ -61,6 +61,9 @@ _KNOWN: Final = (
     ("buildah", r"error: ours ''.*copier subprocess", "does not replace pipes"),
     ("buildah", r"error: ours .*cannot (copy to non-|replace to )directory", "replaces it"),
 )  # fmt: skip
+_OWNERS: Final = re.compile(
+    r"tree: .*: ours '(\d(?: \d+)?) 0:0(.*)', theirs '\1 1000:1000\2'$", re.DOTALL
+)
 _MODES: Final = re.compile(
     r"tree: .*: ours '(\d) (\d+) (.*)', theirs '(\d) (\d+) (.*)'$", re.DOTALL
 )
@@ -135,6 +138,8 @@ def known(peer: str, line: str, case: Case) -> str:
     exceptions = "!**/" if peer == "docker" else "!"
     if exceptions in ignore and re.match(r"tree: .* theirs None|error: ours ''.*not found", line):
         return "an exception for a directory includes less of it"
+    if peer == "docker" and case.tar and _OWNERS.match(line):
+        return "keeps the owners of an archive that is the context"
     found = _MODES.match(line)
     if found is None or (found[1], found[3]) != (found[4], found[6]):
         return ""
