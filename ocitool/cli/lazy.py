@@ -65,7 +65,7 @@ def _misplaced(error: click.NoSuchOption) -> str:
 
 
 def _shown(error: click.NoSuchOption) -> list[str]:
-    """Return the options that are suggested: those of the command's help alone."""
+    """Return the options that are suggested: only those that the command's help shows."""
     command = error.ctx.command if error.ctx is not None else None
     hidden = {
         name
@@ -93,7 +93,7 @@ class LazyGroup(click.Group):
     """A command group whose *table* says where each command is: ``name -> Entry``.
 
     The table has the short help, so that listing the commands imports none of them.
-    *unsupported* are commands of docker that there are not: ``name -> why``.
+    *unsupported* are commands of docker that are not supported: ``name -> why``.
     """
 
     def __init__(

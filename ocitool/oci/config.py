@@ -222,7 +222,7 @@ def _diff_ids(fields: Mapping[str, Any]) -> tuple[Digest, ...]:
 
 
 def _platform(fields: Mapping[str, Any]) -> Platform:
-    """Return the platform; what is missing is that of this machine, as docker takes it."""
+    """Return the platform; missing parts are those of this machine, as with docker."""
     here = this_platform()
     said = {name: value for name, value in fields.items() if value not in (None, "")}
     return Platform.from_json({"os": here.os, "architecture": here.architecture, **said})

@@ -240,7 +240,7 @@ def _new(media_type: str, parts: Mapping[str, Any], annotations: Mapping[str, st
 
 
 def _common(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return what manifests and indexes have both, of the fields of a document."""
+    """Return the fields of a document that manifests and indexes have in common."""
     subject = optional(fields, "subject", dict, {}, "")
     return {
         "media_type": fields["mediaType"],

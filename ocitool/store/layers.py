@@ -80,7 +80,7 @@ class Layers:
     # -- content ----------------------------------------------------------------------------
 
     def open(self, layer: Layer) -> Stream:
-        """Open the plain tar of a layer; its end raises `DigestMismatch` if it is another."""
+        """Open the plain tar of a layer; its end raises `DigestMismatch` if it is corrupt."""
         with contextlib.suppress(BlobNotFound):  # only some drivers keep it
             return verified(self._blobs.open(layer.diff_id), layer)
         return open_plain(self._blobs, layer)

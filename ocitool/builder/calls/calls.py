@@ -173,7 +173,7 @@ def _images(
 def _opened(
     store: Store | Opener | None, stack: contextlib.ExitStack, *, writable: bool = False
 ) -> Store:
-    """Return the store, or where there is none that serves an empty one, which *stack* removes."""
+    """Return the store if there is one that can be used, or an empty one that *stack* removes."""
     opened = store() if callable(store) else store
     if opened is None or (writable and opened.layout.readonly):
         return stack.enter_context(_empty_store())

@@ -48,7 +48,7 @@ def redundant_target_platform(linter: Linter, origin: From, used: Variables, pla
 def from_platform_flag_const_disallowed(
     linter: Linter, origin: From, used: Variables, platform: str
 ) -> None:
-    """A constant is right where the stage's name says that it is of this platform."""
+    """A constant platform is accepted in a stage that is named after it."""
     if used.unset or used.found:
         return
     try:

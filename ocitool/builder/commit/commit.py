@@ -32,7 +32,7 @@ COMMENT = "ocitool.dockerfile.v0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What becomes of the layers of the steps."""
+    """How the layers of the steps become the layers of the image."""
 
     squash: bool = False  # all into one, on those of the base image,
     squash_base: bool = False  # and that into it

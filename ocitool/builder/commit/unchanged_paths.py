@@ -1,7 +1,7 @@
-"""Paths of which a layer is to have nothing: kaniko's ``--ignore-path``, which leaves them out.
+"""Paths that no layer may contain: kaniko's ``--ignore-path``, which leaves them out.
 
-Here a layer has all that its step changes.  So the image is the same if no step has changed
-anything there, and otherwise the build fails.
+Here a layer always contains everything that its step has changed.  If no step has changed these
+paths, the image is the same as kaniko's; otherwise the build fails.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def name_tokens(pattern: str, *, strict: bool = False) -> list[str]:
     """Cut a pattern into `STAR`s and regular expressions that match one character each.
 
     Raises `FormatError` for a class that is empty or open, and for a backslash at the end; if
-    *strict*, as for ignore files, also for a range as ``[z-a]``, which otherwise matches nothing.
+    *strict*, as for ignore files, also for a range such as ``[z-a]``, which matches nothing.
     """
     pieces: list[str] = []
     at = 0

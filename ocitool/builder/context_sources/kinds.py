@@ -19,7 +19,7 @@ HEAD: Final = BLOCK  # bytes of a file that `is_archive` looks at
 
 
 def context_kind(text: str) -> ContextKind:
-    """Say what the context *text* names; what is there under this path is no URL."""
+    """Return the kind of the context *text*; an existing path is never a URL."""
     if text == STDIN:
         return "stdin"
     if os.path.lexists(text):

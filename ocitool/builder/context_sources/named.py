@@ -43,7 +43,7 @@ def named_contexts(given: Mapping[str, str]) -> dict[str, str | NamedContext]:
     """Return contexts by their familiar names: names of images, as a resolver takes them, or files.
 
     Raises:
-        FormatError: a name is invalid, or a value names nothing that there can be.
+        FormatError: a name is invalid, or a value has none of the known forms.
         BuildError: a directory is missing.
     """
     found: dict[str, str | NamedContext] = {}

@@ -45,7 +45,7 @@ def parse_run(statement: Statement) -> Run:
 
 
 def _script(statement: Statement) -> tuple[Command, tuple[Heredoc, ...]]:
-    """Take one heredoc alone as a script; any other use of them is the shell's to read."""
+    """Use a single heredoc as the script; in all other cases the shell reads the heredocs."""
     if not statement.heredocs:
         return statement.command(), ()
     if len(statement.heredocs) == 1 and parse_opening(statement.rest) is not None:

@@ -65,7 +65,7 @@ class Port:
         return cls(text=text, address=address, host=host, container=ports, protocol=protocol)
 
     def exposed(self) -> tuple[str, ...]:
-        """Return the ports of the container, as ``80/tcp``; `FormatError` for an invalid part."""
+        """Return the container's ports, such as ``80/tcp``; `FormatError` for an invalid part."""
         address = self.address
         if address.startswith("[") and address.endswith("]"):
             address = address[1:-1]

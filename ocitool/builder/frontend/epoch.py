@@ -1,6 +1,6 @@
 """SOURCE_DATE_EPOCH: a number of seconds, or the name of what has a time.
 
-A name is that of a context, or of a stage that does nothing but ADD one file or repository.
+A name is a context, or a stage that only has an ADD of one file or repository.
 
 Source: BuildKit, dockerfile2llb/epoch.go.
 """

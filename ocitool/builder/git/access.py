@@ -52,7 +52,7 @@ def access(remote: str, secrets: Secrets) -> Access:
 
 
 def _sent(header: str, scope: str) -> dict[str, str]:
-    """Return the configuration that sends *header* with requests for *scope* alone."""
+    """Return the configuration that sends *header* only with requests for *scope*."""
     return {
         f"http.{scope}.extraHeader": f"Authorization: {header}",
         f"http.{scope}.followRedirects": "false",  # it would be sent to the other server

@@ -1,4 +1,4 @@
-"""The host's program ``git``, executed so that no repository and no file of the user directs it.
+"""The host's program ``git``, executed so that no repository and no file of the user configures it.
 
 Nothing secret is an argument: credentials go as configuration in the environment, which only the
 same user can read.

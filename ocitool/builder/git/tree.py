@@ -81,7 +81,7 @@ class RemoteTree:
         self._files: _Files | None = None
 
     def content(self, *, unpacked: bool = False, exclude: Sequence[str] = ()) -> Content:
-        """Return what a cache key has of the tree: the commit, and what is taken of it.
+        """Return the part of a cache key for the tree: the commit, and which of its files are used.
 
         Archives in a repository are never *unpacked*.
 
@@ -159,7 +159,7 @@ class RemoteTree:
             self._home, self._files = "", None
 
     def _named(self) -> Resolved | None:
-        """Return the commit if the reference itself says which."""
+        """Return the commit if the reference itself names it."""
         tree = self._vertex
         commit = tree.checksum if tree.by_commit else tree.ref
         if not is_commit(commit):
@@ -168,7 +168,7 @@ class RemoteTree:
         return Resolved(ref=ref, object=commit, commit=commit)
 
     def _known(self) -> Resolved | None:
-        """Return the commit of a whole checksum if its files are there: nobody need be asked."""
+        """Return the commit of a whole checksum if the store has its files, without a request."""
         commit = self._vertex.checksum
         if self._keeps or not is_commit(commit):
             return None

@@ -197,7 +197,7 @@ def _local(job: Job, output: Output) -> Iterator[Exported]:
 
 
 def _change(job: Job, output: Output) -> Callable[[Entry], Entry]:
-    """Return what is done to each entry: all have the epoch, and the directory of the platform."""
+    """Return the change of each entry: its time is the epoch, its path is that of the platform."""
     platform = str(job.image.platform).replace("/", "_")
 
     def change(entry: Entry) -> Entry:

@@ -88,7 +88,7 @@ def write_result(result: BuildResult, *, quiet: bool) -> None:
 
 
 def write_summary(result: BuildResult, stream: TextIO) -> None:
-    """Print what was built, and what became of it."""
+    """Print the image, and what was done with it."""
     if 0 < result.steps == result.cached:
         write_line(_cached(result), stream)
     if _has_image(result):

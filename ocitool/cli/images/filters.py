@@ -37,7 +37,7 @@ class ImageFilters:
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> ImageFilters:
-        """Parse filters as ``--filter`` has them; `UsageError` for any that there is not."""
+        """Parse filters as ``--filter`` has them; `UsageError` for unknown ones."""
         found: dict[str, list[str]] = {}
         others = []
         for text in filter(None, texts):  # as docker: an empty one does not count

@@ -36,7 +36,7 @@ def archive_to(path: str | None) -> Iterator[Callable[[bytes], object]]:
 
 
 def require_file(path: str, option: str) -> None:
-    """Refuse the file *path* of *option* before the work if it could not be written after it.
+    """Refuse the file *path* of *option* early if it cannot be written later.
 
     Raises:
         NotFound: it is a directory, its directory is missing, or this user may not write to it.

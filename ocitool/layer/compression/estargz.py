@@ -175,7 +175,7 @@ class _Content:
         self.left = entry.size
 
     def take(self, data: bytes, offset: int) -> None:
-        """Take the next chunk, which stands at *offset* in the blob."""
+        """Add the next chunk, which begins at *offset* of the blob."""
         self._hash.update(data)
         at = self._entry.size - self.left
         self._chunks.append(Chunk(offset, at, len(data), str(Digest.of(data))))

@@ -1,7 +1,7 @@
-"""gzip: compressed by isal (ten times zlib's speed) where there is a wheel, in several threads.
+"""gzip: compressed in several threads, by isal (ten times as fast as zlib) if it is installed.
 
-Each piece is compressed for itself, and ends at a byte: so any number of threads gives the same
-bytes. What comes out is one member, as every reader takes it, some of which stop after the first.
+Each piece is compressed independently and ends at a byte boundary, so any number of threads gives
+the same bytes.  The output is a single member, since some readers stop after the first one.
 
 Source: RFC 1951, RFC 1952.
 """

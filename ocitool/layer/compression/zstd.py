@@ -80,9 +80,8 @@ class _EndMarked:
 class _ZstdReader:
     """Inflates any number of frames.
 
-    The library takes the end of its input for the end of the content, wherever it comes.  So a
-    frame of our own is put behind it: where its content does not come out last, something before
-    it was cut off.
+    The library cannot tell the end of the content from truncated input.  So another frame is
+    appended: if its content is not the last output, the data before it was truncated.
     """
 
     #: The window a decoder must support is 8 MiB (RFC 8878, 3.1.1.1.2); zstd -19 uses more.

@@ -26,8 +26,8 @@ class TarReader:
     """Iterates over the members of a tar; between two steps, `read` gives the member's content.
 
     ``offset`` is where that content begins in the tar.  ``sparse`` is None for nearly all members;
-    for a file with holes it says where its data is: only that stands at ``offset``, one run behind
-    the other.  Raises `LayerError`, `UnsafePath`, `UnsupportedEntry` or `TooLarge`; whatever the
+    for a sparse file it lists its data segments, which are stored at ``offset`` one after the
+    other.  Raises `LayerError`, `UnsafePath`, `UnsupportedEntry` or `TooLarge`; whatever the
     input, memory stays within a few chunks and the map of one sparse file.
     """
 

@@ -79,7 +79,7 @@ def covers(lower: Sequence[str], tree: str, path: str) -> bool:
 
 
 def readlink(trees: Sequence[str], path: str) -> str:
-    """Return the target of the symbolic link *path*; ``""`` if it is none or missing."""
+    """Return the target of the symbolic link *path*; ``""`` if there is no such link."""
     found = find(trees, path)
     return os.readlink(found[0]) if found and stat.S_ISLNK(found[1].st_mode) else ""
 

@@ -58,7 +58,7 @@ class AuthFile:
     def helper(self, registry: str) -> str:
         """Return the name of the helper configured for *registry*, or ``""``.
 
-        An empty one is none: then the default helper is not asked, either (docker/cli).
+        An empty name means no helper: the default helper is not asked, either (docker/cli).
         """
         store = self.fields.get("credsStore")
         name = str(self._object("credHelpers").get(registry, store) or "")

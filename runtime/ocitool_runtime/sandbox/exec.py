@@ -1,6 +1,6 @@
 """The program: found on the container's PATH, checked not to be the host's Python, executed.
 
-Runs in: container init.  Imports the standard library alone.
+Runs in: container init.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 With `Sandbox.init` it stays, reaps orphans and passes on signals, and its child is the program.
 
-Runs in: container init.  Imports the standard library alone.
+Runs in: container init.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ packets between a TAP device in the namespace and sockets of its own.  It is for
 process is still in the caller's namespaces and cgroup, and is executed once the namespace is there.
 The kernel kills it with this process, and this process waits for its end.
 
-Runs in: shim; `Network.wait` in the container init.  Imports the standard library alone.
+Runs in: shim; `Network.wait` in the container init.  Imports only the standard library.
 Source: netdevice(7); the kernel's Documentation/networking/tuntap.rst; slirp4netns(1); pasta(1);
 prctl(2), PR_SET_PDEATHSIG.
 """

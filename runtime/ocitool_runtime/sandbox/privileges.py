@@ -1,6 +1,6 @@
 """Privileges of the program: IDs, capabilities, no_new_privs, seccomp, limits.
 
-Runs in: container init.  Imports the standard library alone.
+Runs in: container init.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ mount points that it made, and kills the container init when the host process is
 as ``python -I -S -E``.  After the pivot nothing may be imported: the container's root is that of
 the shim, too, by then.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

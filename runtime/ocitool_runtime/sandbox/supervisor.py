@@ -1,6 +1,6 @@
 """Starting the container init, and waiting for it: what every way to isolate has in common.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

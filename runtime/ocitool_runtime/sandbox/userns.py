@@ -1,6 +1,6 @@
 """User namespaces from inside: the handshake for ID maps, a program in one, the probe.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Docker's ``user[:group]`` resolved by the container's own /etc/passwd and /etc/group.
 
 This runs after the pivot, so that links in these paths stay in the container.
-Runs in: container init.  Imports the standard library alone.
+Runs in: container init.  Imports only the standard library.
 Source: moby/sys/user, GetExecUser.
 """
 

@@ -125,7 +125,7 @@ class Walker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IgnoreRules:
-    """The patterns of one ignore file; False if there are none."""
+    """The patterns of one ignore file; false if it has none."""
 
     patterns: tuple[Pattern, ...] = ()
     _walkers: list[Walker] = field(default_factory=list, repr=False, compare=False)

@@ -37,8 +37,8 @@ def expand(
 ) -> str:
     """Replace variables and remove quotes; spaces stay.
 
-    Pass `Variables` for *lookup* to know which were used.  *allowance* is what all texts of a
-    Dockerfile share.
+    Pass `Variables` for *lookup* to know which were used.  *allowance* limits what all texts
+    of a Dockerfile expand to.
     """
     if "$" not in text and '"' not in text and "'" not in text and escape not in text:
         return text

@@ -73,7 +73,7 @@ def parse_opening(word: str) -> Opening | None:
 
 
 def find_openings(text: str) -> list[Opening]:
-    """Return what *text*, a whole instruction, announces, in the order of reading."""
+    """Return the heredocs that the instruction *text* opens, in their order."""
     if "<<" not in text:
         return []
     try:

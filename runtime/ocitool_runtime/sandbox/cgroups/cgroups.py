@@ -6,7 +6,7 @@ cgroup v2 and in those of the v1 controllers named here.  Users can make one whe
 has been delegated to them.  Where none can be made the sandbox runs in the caller's, unless it is
 to have limits.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: cgroups(7); Documentation/admin-guide/cgroup-v2.rst, "Delegation".
 """
 

@@ -2,7 +2,7 @@
 
 Any device may be made (``mknod``), as images ship them and builds make them; only those of the
 list may be read and written.
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: moby oci/defaults.go and runc's AllowedDevices, without 5:1, the console of the host;
 Documentation/admin-guide/cgroup-v1/devices.rst; cgroup-v2.rst, "Device controller"; linux/bpf.h.
 """

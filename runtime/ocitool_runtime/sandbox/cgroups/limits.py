@@ -1,6 +1,6 @@
 """Limits of resources in the cgroup of a sandbox: each takes effect, or the sandbox is refused.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: cgroups(7); Documentation/admin-guide/cgroup-v2.rst, "Top-down Constraint" and "No Internal
 Process Constraint".
 """
@@ -27,7 +27,7 @@ class Limits:
         self.controllers = frozenset(plan["controller"] for plan in plans)
 
     def set(self, parent: int, made: int, controllers: frozenset[str]) -> None:
-        """Set what a new cgroup of a hierarchy can; *controllers* are those of v1, none of v2."""
+        """Set the limits that a hierarchy supports; *controllers* are those of v1, empty for v2."""
         wanted = controllers or self.enable(parent)
         for plan in [each for each in self._left if each["controller"] in wanted]:
             self._left.remove(plan)

@@ -1,6 +1,6 @@
 """Arguments of the calls that take a path of a file, read from their caller.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

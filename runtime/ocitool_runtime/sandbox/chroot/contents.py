@@ -3,7 +3,7 @@
 /proc and /sys hold copies of files that describe the machine, for programs that look whether they
 are there; `proc_files` answers those who open them.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Such a path may lead on, through a link to a directory of a process: ``/proc/sel
 is looked up in the tree, as the kernel would do it for the program: in the shim, whose root is
 another, a link of the image would lead to a file of the machine.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ descriptor over.  All other paths go back to the kernel.  This is no boundary, a
 changes its memory meanwhile changes what it is given.  What belongs to no process cannot be
 written, as in any other container: a step that sets a sysctl would change the machine's.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

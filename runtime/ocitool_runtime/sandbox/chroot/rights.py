@@ -4,7 +4,7 @@ With those of the shim a program would be given what the kernel refuses it.  Fil
 enough: a file of /proc/sys asks for the effective user ID, and one of another process for
 capabilities (proc(5); ptrace(2), "Ptrace access mode checking").
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The program sees the processes, the network and the host name of the shim.  What it leaves running
 is killed, as its orphans become the shim's children (PR_SET_CHILD_SUBREAPER).
 
-Runs in: shim; entering the root: container init.  Imports the standard library alone.
+Runs in: shim; entering the root: container init.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Nothing can be mounted, so the image's /dev, /proc, /sys and files such as /etc/
 moved aside while a program runs, and moved back afterwards, whatever became of their replacements.
 Modification times of directories stay as they are, so that a layer shows nothing of it.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Files by descriptor, and files of /proc.
 
-Runs in: host process, shim, container init.  Imports the standard library alone.
+Runs in: host process, shim, container init.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Resetting, blocking and waiting for signals.
 
-Runs in: shim, container init.  Imports the standard library alone.
+Runs in: shim, container init.  Imports only the standard library.
 """
 
 from __future__ import annotations

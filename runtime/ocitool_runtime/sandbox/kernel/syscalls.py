@@ -1,6 +1,6 @@
 """Linux system calls that Python lacks, as functions that raise `Refused`.
 
-Runs in: host process, shim, container init.  Imports the standard library alone.
+Runs in: host process, shim, container init.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The file that a system call names: read once from the memory of its caller.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

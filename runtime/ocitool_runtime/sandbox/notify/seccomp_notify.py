@@ -1,7 +1,7 @@
 """System calls that a seccomp filter hands to the shim, received and answered.
 
 The caller is not trusted, and may be killed at any time.
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: seccomp_unotify(2); linux/seccomp.h, linux/audit.h.
 """
 

@@ -6,7 +6,7 @@ their C library uses no other call.  So the shim reads the family once and makes
 what the caller writes there afterwards has no effect.  It makes only sockets that need no
 privilege, in the container's network namespace and with the caller's IDs.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: socketcall(2); socket(2); seccomp_unotify(2), "BUGS" on time of check.
 """
 

@@ -1,6 +1,6 @@
 """What stat(2) writes into the memory of its caller, which differs between machines.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: arch/x86/include/uapi/asm/stat.h, include/uapi/asm-generic/stat.h.
 """
 

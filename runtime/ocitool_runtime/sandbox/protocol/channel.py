@@ -1,7 +1,7 @@
 """Sending and receiving messages with descriptors, and steps whose failure is a message.
 
 Both ends are the same interpreter, and marshal is built into it: nothing to import.
-Runs in: host process, shim, container init.  Imports the standard library alone.
+Runs in: host process, shim, container init.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The messages between the host process, the shim and the container init.
 
 Each travels as a tuple of its name and its fields, which marshal can carry.
-Runs in: host process, shim, container init.  Imports the standard library alone.
+Runs in: host process, shim, container init.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A container with CAP_MKNOD can make nodes of the host's disks there.  Where the 
 filters devices they cannot be opened.  Elsewhere the tmpfs is mounted ``nodev``, and each node is
 a bind mount of its own, which `rm` cannot remove.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: OCI runtime-spec v1.2, config-linux.md, "Default Devices" and "Default Filesystems".
 """
 

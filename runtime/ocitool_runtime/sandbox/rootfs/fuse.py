@@ -6,7 +6,7 @@ own: otherwise it would keep the container's mount namespace alive, and with it 
 When the container's mount namespace ends, for whatever reason, the kernel writes back what is left
 and closes the connection, and the program ends.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: fuse-overlayfs(1); libfuse's fuse_session_mount (``/dev/fd/N`` as the mount point); the
 kernel's Documentation/filesystems/fuse.rst.
 """

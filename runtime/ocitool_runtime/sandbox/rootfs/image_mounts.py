@@ -8,7 +8,7 @@ mounted, `sweep` unmounts.
     DIRECTORY/NAME        where the image is mounted
     DIRECTORY/NAME.lock   locked (shared) by all who use the mount
 
-Runs in: shim; `sweep`: host process.  Imports the standard library alone.
+Runs in: shim; `sweep`: host process.  Imports only the standard library.
 """
 
 from __future__ import annotations

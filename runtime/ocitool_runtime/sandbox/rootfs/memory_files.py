@@ -1,6 +1,6 @@
 """Files of a sandbox that are no files of the host's: in memory, or sockets that the host serves.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

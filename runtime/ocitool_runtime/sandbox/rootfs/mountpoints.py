@@ -4,7 +4,7 @@ Every path is walked one component at a time on descriptors, links are read and 
 and ``..`` ends at the root: an image whose ``/etc/resolv.conf`` is a link to ``/etc/shadow``
 names its own file.  No process of the container runs yet.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Detached mounts from their descriptions: overlay, bind and tmpfs.
 
 Nothing is attached here, so nothing can be left behind on the host.
-Runs in: shim; /proc: container init.  Imports the standard library alone.
+Runs in: shim; /proc: container init.  Imports only the standard library.
 """
 
 from __future__ import annotations

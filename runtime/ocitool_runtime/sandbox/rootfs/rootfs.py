@@ -2,7 +2,7 @@
 
 All but /proc is mounted by the shim, which stays outside the new PID namespace.  A /proc shows the
 PID namespace of the process that mounts it, so the container init does that.
-Runs in: shim; /proc and the pivot: container init.  Imports the standard library alone.
+Runs in: shim; /proc and the pivot: container init.  Imports only the standard library.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class Rootfs:
         self._mount_cgroup(mounted)
 
     def _sysfs(self) -> int:
-        """Return a new sysfs, or else a recursive bind mount of the host's.
+        """Return a new sysfs, or otherwise a recursive bind mount of the host's.
 
         A new one can only be mounted by the owner of the network namespace.
         """

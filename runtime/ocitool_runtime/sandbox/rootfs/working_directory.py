@@ -1,7 +1,7 @@
 """The working directory of a build's step, made if it is missing: it belongs to the step's user.
 
 A container's belongs to root (`Rootfs.make_cwd`).
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: BuildKit, executor/runcexecutor/executor.go.
 """
 

@@ -4,7 +4,7 @@ The seccomp filter hands them to the shim (seccomp_unotify(2)), which answers as
 it had all IDs.  All other calls go back to the kernel, which executes them with the program's own
 rights.  This is no boundary: for the kernel all processes have the same ID.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

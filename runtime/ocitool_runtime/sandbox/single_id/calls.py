@@ -1,7 +1,7 @@
 """The system calls that the shim answers in single-ID mode, and their numbers.
 
 The host process builds the filter of them.
-Runs in: host process, shim.  Imports the standard library alone.
+Runs in: host process, shim.  Imports only the standard library.
 Source: arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl,
 include/uapi/asm-generic/unistd.h.
 """

@@ -2,7 +2,7 @@
 
 Only callers other than root are judged, and then it is for the kernel to execute the call.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """chown(2) in single-ID mode: owners are recorded in ownership override xattrs (`ownership`).
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ had no effect since Linux 2.4.25.  Children inherit it, whoever their parent is 
 shim looks, it stays over execve(2), and the threads of a process share it.  So the shim need not
 know of forks.  Programs are shown no limit, and what they set has no effect (`id_calls`).
 
-Runs in: container init (`mark`), shim.  Imports the standard library alone.
+Runs in: container init (`mark`), shim.  Imports only the standard library.
 Source: prlimit(2), kernel/sys.c, do_prlimit.
 """
 

@@ -1,6 +1,6 @@
 """The IDs of a process, and how a program may change them, as the kernel has it.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: credentials(7), setuid(2), setreuid(2), setresuid(2), setfsuid(2); kernel/sys.c.
 """
 

@@ -2,7 +2,7 @@
 
 Most files belong to root, and there the kernel's answer is right: one look decides that.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: stat(2), statx(2); include/uapi/linux/stat.h.
 """
 

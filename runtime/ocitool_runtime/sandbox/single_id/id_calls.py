@@ -1,6 +1,6 @@
 """The calls that read and change IDs, in single-ID mode (`credentials`).
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

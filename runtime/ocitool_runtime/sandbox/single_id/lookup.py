@@ -6,7 +6,7 @@ root are found, and on mounts whose files have the same owners: no volume, no /p
 that changes a path meanwhile can only have another file of its own container found, which it could
 have named directly.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

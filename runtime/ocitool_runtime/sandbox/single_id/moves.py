@@ -3,7 +3,7 @@
 Owners of those are recorded in their directory, by name (`ownership`); the record for the new name
 is written before the kernel makes it.  One that comes to nothing stands for no file.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Where the owner is not root the shim makes the file itself, records the owner in an ownership
 override xattr (`ownership`), and hands the open file over.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

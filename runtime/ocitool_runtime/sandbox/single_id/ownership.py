@@ -2,7 +2,7 @@
 
 Their format is in docs/store-format.md.  A file is an open one, or its name.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """SO_PEERCRED in single-ID mode: who is at the other end of a Unix socket.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: unix(7), getsockopt(2), pidfd_getfd(2).
 """
 

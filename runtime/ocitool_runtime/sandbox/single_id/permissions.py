@@ -2,7 +2,7 @@
 
 Root may do everything here.  Who else may read what is not judged: that would be each open(2).
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: fs/namei.c, generic_permission, may_delete; path_resolution(7).
 """
 
@@ -38,7 +38,7 @@ def permits(caller: Credentials, mode: int, uid: int, gid: int, wanted: int) -> 
 
 
 class Permissions:
-    """Raises PermissionError for what a caller may not do, and else returns."""
+    """Raises PermissionError if a caller may not do something, and otherwise returns."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup

@@ -1,6 +1,6 @@
 """execve(2) in single-ID mode: setuid and setgid programs, and what a program begins with.
 
-Runs in: shim.  Imports the standard library alone.
+Runs in: shim.  Imports only the standard library.
 Source: execve(2), credentials(7), capabilities(7).
 """
 
