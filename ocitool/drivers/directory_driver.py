@@ -22,6 +22,7 @@ from ocitool.drivers.driver import Usage
 from ocitool.errors import DriverError, LayerNotFound
 from ocitool.layer import xattrs
 from ocitool.layer.beneath import remove_tree, walk
+from ocitool.layer.fileio import names_in
 from ocitool.layer.ownership import copy_records
 
 FS: Final = "fs"
@@ -71,13 +72,13 @@ class DirectoryDriver:
         return os.path.isdir(f"{self._committed(layer)}/{FS}")
 
     def layers(self) -> Iterator[str]:
-        for name in _names(self._layers):
+        for name in names_in(self._layers):
             path = self._committed(name)
             if os.path.isdir(path) or not os.path.islink(path):
                 yield name
 
     def trees(self) -> Iterator[str]:
-        yield from _names(self._snapshots)
+        yield from names_in(self._snapshots)
 
     def tar(self, layer: str) -> str:
         return ""
@@ -190,10 +191,3 @@ class DirectoryDriver:
             if stat.S_ISREG(state.st_mode):
                 size += state.st_size
         return Usage(size=size, inodes=inodes + 1)
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except FileNotFoundError:
-        return []

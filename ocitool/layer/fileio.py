@@ -1,4 +1,4 @@
-"""Reading files without a trace, writing all of a piece, and copying with holes."""
+"""Reading files without a trace, writing all of a piece, copying with holes; names of files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def read_noatime(path: str) -> bytes:
     """Return the content of a file; its access time stays likewise."""
     with open(path, "rb", opener=_opener) as file:
         return file.read()
+
+
+def names_in(directory: str) -> list[str]:
+    """Return the names in a directory, in no order; none if it is missing."""
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
 
 
 def _opener(path: str, flags: int) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ocitool.layer.fileio import write_all
+from ocitool.layer.fileio import names_in, write_all
 from ocitool.store.directory.atomic import is_locked, is_same, try_lock
 from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.directory.layout import Layout
@@ -196,20 +196,14 @@ def make(layout: Layout, form: str) -> Driver:
 
 def forms(layout: Layout) -> list[str]:
     """Return the names of the drivers that have trees in the store, which this user may read."""
-    try:
-        names = sorted(os.listdir(layout.mounts))
-    except FileNotFoundError:
-        return []
+    names = sorted(names_in(layout.mounts))
     usable = os.R_OK | os.X_OK
     return [name for name in names if os.access(home(layout, name), usable, effective_ids=True)]
 
 
 def dead_copies(layout: Layout, form: str) -> list[str]:
     """Return the keys of copies whose processes have ended."""
-    try:
-        keys = os.listdir(f"{home(layout, form)}/trees")
-    except FileNotFoundError:
-        return []
+    keys = names_in(f"{home(layout, form)}/trees")
     return [key for key in keys if not is_alive(layout, lease_of(key))]
 
 

@@ -23,10 +23,6 @@ def _creds(context: click.Context, parameter: click.Parameter, text: str) -> str
     return f"{user}:{click.prompt('Password', hide_input=True, err=True)}"
 
 
-def _delay(context: click.Context, parameter: click.Parameter, text: str) -> float | None:
-    return parse_duration(text) if text else None
-
-
 def _certificates(
     context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
 ) -> dict[str, str]:
@@ -83,7 +79,7 @@ options = all_of(
         help="Number of retries of a failed request to a registry  [default: 4]",
     ),
     click.option(
-        "--retry-delay", default="", metavar="TIME", callback=_delay,
+        "--retry-delay", default="", metavar="TIME", callback=parse_duration,
         help="Time between retries, for example 2s  [default: increasing]",
     ),
 )  # fmt: skip

@@ -36,10 +36,6 @@ def _other_policy(context: click.Context, parameter: click.Parameter, value: boo
         context.meta[_OTHER] = str(parameter.name).removeprefix("pull_")
 
 
-def _ttl(context: click.Context, parameter: click.Parameter, text: str) -> float | None:
-    return parse_duration(text) if text else None
-
-
 def _build_contexts(
     context: click.Context, parameter: click.Parameter, words: tuple[str, ...]
 ) -> dict[str, str]:
@@ -108,7 +104,7 @@ images = all_of(
         "  [env: BUILDAH_LAYERS]  [default: true]",
     ),
     click.option(
-        "--cache-ttl", metavar="TIME", default="", callback=_ttl,
+        "--cache-ttl", metavar="TIME", default="", callback=parse_duration,
         help="Do not use cache records that are older, for example 24h",
     ),
     click.option(

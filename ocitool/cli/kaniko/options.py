@@ -55,7 +55,8 @@ def _no_push(context: click.Context, parameter: click.Parameter, value: bool) ->
 
 
 def _ttl(context: click.Context, parameter: click.Parameter, text: str) -> str:
-    parse_duration(text)  # also where there is no --cache
+    if parse_duration(context, parameter, text) is None:  # also where there is no --cache
+        raise click.UsageError("invalid duration '': use 336h")
     return text
 
 

@@ -217,8 +217,10 @@ def _invalid_time(text: str) -> click.UsageError:
     )
 
 
-def parse_duration(text: str) -> float:
-    """Return the seconds of a duration as Go has it: ``2s``, ``1m30s``; `UsageError` otherwise."""
+def parse_duration(context: click.Context, parameter: click.Parameter, text: str) -> float | None:
+    """Parse the value of an option as a duration, ``2s`` or ``1m30s``; None for an empty one."""
+    if not text:
+        return None
     duration = _duration(text)
     if duration is None:
         raise click.UsageError(f"invalid duration {text[:_LONGEST]!r}: use 2s, 500ms or 1m30s")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from ocitool import plugins
+from ocitool.layer.fileio import names_in
 from ocitool.store import run_mounts
 from ocitool.store.directory.atomic import is_locked, remove_dead_files
 from ocitool.store.directory.full_disk import full_disk
@@ -27,7 +26,9 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
             dead = run_mounts.dead_copies(layout, form)
             _discard(lambda name: run_mounts.make(layout, name), form, dead)
         remove_dead(layout.tmp)
-        if not all(is_locked(f"{layout.containers}/{name}") for name in _names(layout.containers)):
+        if not all(
+            is_locked(f"{layout.containers}/{name}") for name in names_in(layout.containers)
+        ):
             with layout.lock("containers"):  # a container that is being created has no lock yet
                 remove_dead(layout.containers)
         for directory in (layout.root, layout.oci, layout.indexes, layout.drivers):
@@ -37,7 +38,7 @@ def sweep(layout: Layout, make: MakeDriver) -> None:
 
 def unmount(mounts: str) -> None:
     """Unmount the images that killed processes have left mounted; the others are in use."""
-    if _names(mounts):
+    if names_in(mounts):
         from ocitool_runtime.sandbox.rootfs.image_mounts import sweep as sweep_mounts
 
         sweep_mounts(mounts)
@@ -45,7 +46,7 @@ def unmount(mounts: str) -> None:
 
 def _dead_snapshots(layout: Layout, make: MakeDriver, name: str) -> list[str]:
     if name in plugins.BUILT_IN["ocitool.drivers"]:
-        keys = _names(f"{layout.drivers}/{name}/trees")  # an import takes 30 ms
+        keys = names_in(f"{layout.drivers}/{name}/trees")  # an import takes 30 ms
     else:
         with open_driver(make, name) as driver:
             keys = list(driver.trees()) if driver is not None else []
@@ -65,7 +66,7 @@ def empty_trash(layout: Layout, *, background: bool) -> None:
     homes = [f"{layout.drivers}/{name}" for name in drivers_of(layout)]
     homes += [run_mounts.home(layout, form) for form in run_mounts.forms(layout)]
     paths = [layout.trash, *(f"{home}/trash" for home in homes)]
-    full = [path for path in paths if _names(path)]
+    full = [path for path in paths if names_in(path)]
     if not full:
         return
     from ocitool.drivers import trash
@@ -77,10 +78,3 @@ def empty_trash(layout: Layout, *, background: bool) -> None:
                 trash.empty(path)
         if large:
             trash.start(large)
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except FileNotFoundError:
-        return []
