@@ -107,7 +107,7 @@ class SourceImages:
         reason = ""
         if self._pull in ("missing", "never") or self._is_id(name):
             try:
-                return local_image(self._store, name, platform)
+                return self._local(name, platform)
             except ImageNotFound as error:
                 if is_image_id(name):  # which no registry knows
                     raise
@@ -130,10 +130,17 @@ class SourceImages:
         self._remote.add((name, platform))
         return image
 
+    def _local(self, name: str, platform: Platform) -> Image:
+        """Return the image of the store, whose blobs a prune then keeps until the build ends."""
+        image = local_image(self._store, name, platform)
+        for descriptor in (image.descriptor, image.manifest.config, *image.manifest.layers):
+            self._store.blobs.claim(descriptor)
+        return image
+
     def _older(self, name: str, platform: Platform, error: OcitoolError) -> Image:
         """Return the image of the store, with a warning that the registry failed."""
         try:
-            found = local_image(self._store, name, platform)
+            found = self._local(name, platform)
         except ImageNotFound:
             raise error from None
         self._warn(f"using the stored image {name}, since its registry failed: {error.message}")

@@ -10,15 +10,17 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 
-from ocitool import Store, push
+from ocitool import BuildOptions, Store, build, push
 from ocitool.builder.definition import SourceImage
 from ocitool.builder.solver.images import SourceImages
 from ocitool.errors import BuildError, FormatError, OcitoolError, RegistryError
 from ocitool.image.store_content import local_image
 from ocitool.oci.platform import this_platform
-from ocitool.progress import SILENT, Notice
+from ocitool.progress import SILENT, Event, Notice, StepStarted
+from ocitool.store.maintenance.prune import prune
 from ocitool_registry import MemoryBackend, application
 from ocitool_registry.access import Access
+from tests.fixtures.stores import age
 from tests.unit.builder.conftest import BuildFixture
 
 
@@ -166,3 +168,28 @@ def test_an_id_is_asked_of_no_registry(project, monkeypatch, pull):
 def test_an_unknown_pull_policy(project, policy):
     with pytest.raises(FormatError, match="unknown pull policy"):
         project.build("FROM scratch", pull=policy)
+
+
+class PrunedMeanwhile:
+    """A progress sink that prunes the store, as another process, before each step."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, StepStarted):
+            with Store.open(self._root) as store:
+                prune(store, all_images=True)
+
+
+def test_a_base_image_of_the_store_stays_while_it_is_used(project):
+    """Its blobs are older than the build, and a prune removes its name."""
+    project.image("base:1", {"d/f": "1"})
+    project.put({"g": "2"})
+    age(project.store)
+    text = b"FROM base:1\nWORKDIR /w\nCOPY g /d/\nCOPY --from=base:1 /d /e\n"
+    options = BuildOptions(context=str(project.top), dockerfile=text, tags=("app:1",))
+    build(options, store=project.store, progress=PrunedMeanwhile(project.store.layout.root))
+    image = local_image(project.store, "app:1", this_platform())
+    assert all(project.store.blobs.size(layer.digest) for layer in image.manifest.layers)
+    assert len(image.manifest.layers) == 4
