@@ -24,6 +24,7 @@ _DROPPED: Final = (
     "system.nfs4_acl",
 )
 _CAPABILITIES: Final = "security.capability"
+_INVALID: Final = frozenset({errno.E2BIG, errno.EINVAL, errno.ERANGE})
 _UNSUPPORTED: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA})
 
 
@@ -78,7 +79,7 @@ def write(path: str | int, values: Mapping[str, bytes]) -> tuple[str, ...]:
     """Set what belongs to a layer; returns the names that the file system or the kernel refused.
 
     Raises:
-        LayerError: one is larger than the file system has room for in a file.
+        LayerError: one is malformed, or larger than the file system has room for in a file.
     """
     follow = isinstance(path, int)
     refused = []
@@ -92,6 +93,12 @@ def write(path: str | int, values: Mapping[str, bytes]) -> tuple[str, ...]:
                 raise LayerError(
                     f"the attribute {name} of {len(value)} bytes is too large for this file system",
                     hint="use the driver erofs, or a store on XFS or btrfs",
+                ) from error
+            if error.errno in _INVALID:
+                raise LayerError(
+                    f"the attribute {name} of {len(value)} bytes is refused by the kernel:"
+                    f" {error.strerror}",
+                    hint="it is malformed, or larger than 64 KiB: pack the files without it",
                 ) from error
             if error.errno not in _UNSUPPORTED:
                 raise

@@ -293,7 +293,7 @@ class Contexts(Mapping[str, Context]):
             place = f": {error.where}" if error.where not in ("", shown) else ""
             raise BuildError(
                 f"{_FAILED}{shown}{place}: {error.message}",
-                hint=_REPACK if type(error) is LayerError else error.hint,
+                hint=error.hint or (_REPACK if type(error) is LayerError else ""),
             ) from error
         return ContextFiles(top=top, shown=shown, temporary=True)
 

@@ -155,7 +155,12 @@ class _Files:
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=fd, follow_symlinks=False)
 
     def _attributes(self, file: int | str, entry: Entry) -> None:
-        for name in xattrs.write(file, xattrs.kept(entry.xattrs, entry.kind)):
+        try:
+            refused = xattrs.write(file, xattrs.kept(entry.xattrs, entry.kind))
+        except LayerError as error:
+            error.where = entry.path
+            raise
+        for name in refused:
             self.refused[name] = self.refused.get(name, 0) + 1
 
     def finish(self) -> None:

@@ -6,7 +6,6 @@ Source: git-fetch(1), git-checkout(1), git-submodule(1); what is kept of ``.git`
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 
 from ocitool.builder.definition import GitTree
@@ -15,9 +14,12 @@ from ocitool.builder.git.errors import fetch_error
 from ocitool.builder.git.program import Git, GitFailed
 from ocitool.builder.git.refs import Resolved
 from ocitool.errors import BuildError
+from ocitool.layer.beneath import remove_tree
+from ocitool.layer.entry import DEFAULT_LIMITS
 
 #: What servers say that cannot send a commit without its history, or by its ID.
 _SHALLOW = ("shallow", "--depth")
+_DEEPEST = DEFAULT_LIMITS.depth
 _BY_ID = ("not our ref", "unadvertised object", "upload-pack: not our ref")
 
 
@@ -43,6 +45,7 @@ class Checkout:
             self._run("checkout", "--quiet", "--force", "--detach", self._commit(resolved))
             if self._tree.submodules and os.path.lexists(f"{self._top}/.gitmodules"):
                 self._submodules()
+            self._require_depth()
             self.commit_time = int(self._run("show", "--no-patch", "--format=%ct"))
             if self._tree.keep_git_dir and not self._tree.subdir:
                 self._clean()
@@ -117,6 +120,21 @@ class Checkout:
             )
         return commit
 
+    def _require_depth(self) -> None:
+        """Refuse directories deeper than a layer's, also those that names of submodules make."""
+        todo = [(self._top, 0)]
+        while todo:
+            directory, depth = todo.pop()
+            if depth > _DEEPEST:
+                raise BuildError(
+                    f"directories are nested more than {_DEEPEST} deep",
+                    where=self._access.shown,
+                    hint="no layer can have such files",
+                )
+            with os.scandir(directory) as entries:
+                inner = (entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+                todo += ((path, depth + 1) for path in inner)
+
     # -- submodules -------------------------------------------------------------------------
 
     def _submodules(self) -> None:
@@ -127,7 +145,7 @@ class Checkout:
             except GitFailed as failure:
                 if not _says(failure, (*_SHALLOW, *_BY_ID)):
                     raise
-                shutil.rmtree(f"{self._top}/.git/modules", ignore_errors=True)
+                remove_tree(f"{self._top}/.git/modules")
                 self._reach(*update)
         except GitFailed as failure:
             error = fetch_error(failure, "update submodules for", self._access)
@@ -142,7 +160,7 @@ class Checkout:
         That are the times in the index, and how the server packs.
         """
         for name in ("FETCH_HEAD", "ORIG_HEAD", "logs"):
-            _remove(f"{self._top}/.git/{name}")
+            remove_tree(f"{self._top}/.git/{name}")
         for git_dir in self._git_dirs():
             os.unlink(f"{git_dir}/index")
             repository = ("--git-dir", git_dir)
@@ -156,11 +174,11 @@ class Checkout:
 
     def _drop(self) -> None:
         """Remove ``.git``; no file of a commit has that name, so all of them are git's."""
-        _remove(f"{self._top}/.git")
+        remove_tree(f"{self._top}/.git")
         if os.path.lexists(f"{self._top}/.gitmodules"):
             for directory, names, files in os.walk(self._top):
                 for name in {".git"}.intersection((*names, *files)):
-                    _remove(f"{directory}/{name}")
+                    remove_tree(f"{directory}/{name}")
                 names[:] = [name for name in names if name != ".git"]
 
     # -- the directory ----------------------------------------------------------------------
@@ -190,13 +208,6 @@ class Checkout:
 
 def _says(failure: GitFailed, words: tuple[str, ...]) -> bool:
     return any(word in failure.messages for word in words)
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
 
 
 def _set_times(top: str, seconds: int) -> None:

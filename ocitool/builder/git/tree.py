@@ -6,8 +6,8 @@ its refs, once in a build.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -24,6 +24,7 @@ from ocitool.builder.git.refs import Refs, Resolved
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.secrets.ssh.agents import DEFAULT
 from ocitool.errors import BuildError
+from ocitool.layer.beneath import remove_tree
 from ocitool.store.database.build_cache import Content, StepRecord
 from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.store import Store
@@ -155,7 +156,8 @@ class RemoteTree:
     def close(self) -> None:
         """Remove the files."""
         if self._home:
-            shutil.rmtree(self._home, ignore_errors=True)
+            with contextlib.suppress(OSError):  # the end of the lease removes it, too
+                remove_tree(self._home)
             self._home, self._files = "", None
 
     def _named(self) -> Resolved | None:

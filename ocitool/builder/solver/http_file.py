@@ -64,7 +64,8 @@ class RemoteFile:
         self._store = store
         self._secrets = secrets
         self._progress = progress
-        self._key = key_of("http", vertex.url)
+        # Whoever has other credentials is asked for them by the server, and no key has a password.
+        self._key = key_of("http", _without_credentials(vertex.url)[0])
         self._digest = vertex.checksum
         self._mtime = ""  # as text; unknown with a checksum, which is asked of nobody
         self._fetched: Fetched | None = None

@@ -133,6 +133,13 @@ def test_what_has_an_entity_tag_is_fetched_once(project, server):
     assert project.build(scratch(f"ADD {url} /x")).read("x") == "two" and server.bodies == 3
 
 
+def test_credentials_are_in_no_key_of_what_is_known_of_a_url(project, server):
+    server.put("/x", b"one", ETag='"1"')
+    for user in ("ann:s3cret", "bob:other"):
+        project.build(scratch(f"ADD http://{user}@{server.address}/x /x"))
+    assert server.bodies == 1
+
+
 def test_a_weak_entity_tag_does_not_count(project, server):
     url = server.put("/x", b"one", ETag='W/"1"')
     project.build(scratch(f"ADD {url} /x"))

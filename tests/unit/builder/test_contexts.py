@@ -9,6 +9,7 @@ import lzma
 import os
 import socket
 import subprocess
+import tarfile
 
 import pytest
 
@@ -218,6 +219,16 @@ def test_sparse_files_fifos_and_odd_names(project, tmp_path):
     assert of_archive.tree["fifo"]
 
 
+def with_attribute(name: str, value: str) -> bytes:
+    """Return an archive of one file, which has an extended attribute."""
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a")
+        member.pax_headers = {f"SCHILY.xattr.{name}": value}
+        tar.addfile(member)
+    return written.getvalue()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -238,6 +249,14 @@ def test_sparse_files_fifos_and_odd_names(project, tmp_path):
         (
             lambda tar: images.archive({"null": {"device": (1, 3)}}),
             "null: a build context cannot have a device",
+        ),
+        (
+            lambda tar: with_attribute("user.x", "y" * 70000),
+            "a: the attribute user.x of 70000 bytes is refused by the kernel",
+        ),
+        (
+            lambda tar: with_attribute("system.posix_acl_access", "y"),
+            "a: the attribute system.posix_acl_access of 1 bytes is refused by the kernel",
         ),
     ],
 )  # fmt: skip

@@ -126,6 +126,17 @@ def test_names_that_no_repository_has(project, repository, entries, message):
     assert message in refused(project, f"ADD {repository.url} /s/").message
 
 
+def test_directories_deeper_than_those_of_layers(project, git_server):
+    """More than Python calls itself, too."""
+    made = git_server.repository()
+    path = "/".join(["d"] * 1100)
+    text = "commit refs/heads/main\ncommitter a <a@b> 0 +0000\ndata 0\n"
+    text += f"M 100644 inline {path}/f\ndata 1\nx\n"
+    git("fast-import", "--quiet", at=made.path, given=text)
+    error = refused(project, f"ADD {made.url} /s/")
+    assert error.message == "directories are nested more than 256 deep"
+
+
 @pytest.mark.parametrize("target", ["/etc", "..", "a/../../..", "/proc/self/cwd"])
 def test_a_subdirectory_that_leads_out(project, git_server, target):
     made = git_server.repository()
