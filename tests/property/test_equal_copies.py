@@ -77,7 +77,7 @@ def _excluded(dice: random.Random, context: RandomContext) -> Pair:
     rules = [dice.choice(("", "", "!")) + dice.choice(pieces) for _ in range(dice.randint(1, 3))]
     rules = [rule for rule in rules if " " not in rule and "#" not in rule and "!!" not in rule]
     flags = "".join(f"--exclude={rule} " for rule in rules)
-    text = "".join(f"{'!' * (rule[0] == '!')}{top}/{rule.lstrip('!')}\n" for rule in rules)
+    text = "".join(f"{'!' * (rule[0] == '!')}/{top}/{rule.lstrip('!')}\n" for rule in rules)
     return _from(_copy(flags, f"{top}/", "/x/")), _from(_copy("", f"{top}/", "/x/"), text)
 
 

@@ -10,11 +10,18 @@ from typing import Final
 import pytest
 
 from ocitool.builder.context.ignore.rules import IgnoreRules
+from ocitool.builder.definition import ResolvedImage
 from ocitool.builder.dockerfile.arguments import split_quoted
 from ocitool.builder.dockerfile.expansion.expand import expand, split_words
 from ocitool.builder.dockerfile.lines.split import split
+from ocitool.builder.dockerfile.parser import parse
+from ocitool.builder.frontend.arguments import Arguments
+from ocitool.builder.frontend.frontend import define
 from ocitool.errors import FormatError
+from ocitool.oci.platform import this_platform
+from tests.fuzz.values import RandomValues
 from tests.property import slow_dockerfile as slow
+from tests.property.slow_variables import last_stage
 
 #: How many of each; a campaign tries OCITOOL_TEXTS of them.
 _FEW: Final = 2000
@@ -83,7 +90,45 @@ def _ignored(dice: random.Random) -> tuple[str, object, object]:
     return f"{text!r} {path!r}", ours, _result(lambda: slow.ignored(text, path))
 
 
-@pytest.mark.parametrize("kind", [_words, _quoted, _instructions, _ignored])
+def _variables(dice: random.Random) -> tuple[str, object, object]:
+    escape = dice.choice("\\\\\\`")
+    values = RandomValues(dice, new=True, escape=escape)
+
+    def line(*kinds: str) -> str:
+        word, names = dice.choice(kinds), dice.choices("ABCDGH", k=dice.choice((1, 1, 2)))
+        pairs = (f"{name}={values.word()}" for name in names)
+        if word == "ARG":
+            pairs = (pair if dice.random() < 0.6 else pair[0] for pair in pairs)
+        text = f"{word} {' '.join(pairs)}"
+        return f"{text}." if text.endswith(escape) else text  # no continuation
+
+    lines = [line("ARG") for _ in range(dice.choice((0, 1, 3)))]
+    for number in range(dice.choice((1, 2, 3))):
+        bases = ["scratch", *(f"s{each}" for each in range(number))]
+        lines.append(f"FROM {dice.choice(bases)} AS s{number}")
+        lines += [line("ARG", "ENV", "LABEL") for _ in range(dice.randint(0, 5))]
+    given = {name: dice.choice(("given", "", "$A")) for name in dice.sample("ABGH", 2)}
+    text = f"# escape={escape}\n" + "".join(f"{each}\n" for each in lines)
+
+    def ours() -> object:
+        platform = this_platform()
+        arguments = Arguments(build_args=given, platform=platform, build_platform=platform)
+        run = define(parse(text.encode()), arguments, _no_image, lambda _: None).image.run
+        env = dict(each.split("=", 1) for each in run.env)
+        return {name: value for name, value in env.items() if name != "PATH"}, dict(run.labels)
+
+    def theirs() -> object:
+        stage = last_stage(lines, given, escape)
+        return stage.env, stage.labels
+
+    return f"{text!r} {given}", _result(ours), _result(theirs)
+
+
+def _no_image(reference: str, platform: object) -> ResolvedImage:
+    raise AssertionError(reference)
+
+
+@pytest.mark.parametrize("kind", [_words, _quoted, _instructions, _ignored, _variables])
 def test_texts_are_read_as_the_slow_rules_say(kind) -> None:
     dice = random.Random(kind.__name__)
     for _ in range(int(os.environ.get("OCITOOL_TEXTS", _FEW))):
