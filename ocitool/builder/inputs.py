@@ -107,9 +107,15 @@ def _dockerfile(word: str, files: ContextFiles, contexts: Contexts) -> Dockerfil
         with contexts.fetched(word, doing) as remote, open(remote.file().path, "rb") as file:
             return DockerfileText(remote.shown, "", file.read(LARGEST + 1))
     if files.temporary:
-        return _find(files, (word,))
+        return _find(files, _either_case(word))
     # As buildah, which looks into the context for what is not in the working directory.
-    return _find(files, (os.path.abspath(word), word), links=True)
+    return _find(files, (*_either_case(os.path.abspath(word)), *_either_case(word)), links=True)
+
+
+def _either_case(path: str) -> tuple[str, ...]:
+    """Return the *path* of a Dockerfile, and the one in lower case that stands for it."""
+    directory, name = os.path.split(path)
+    return (path, os.path.join(directory, _NAMES[1])) if name == _NAMES[0] else (path,)
 
 
 def _find(files: ContextFiles, names: Sequence[str], *, links: bool = False) -> DockerfileText:

@@ -58,7 +58,7 @@ def surroundings(options: BuildOptions, default: Callable[[Network], Network]) -
     return Surroundings(
         network=default(network),
         hostname=options.build_args.get(HOSTNAME_ARG, ""),
-        hosts=tuple(map(parse_host, options.add_hosts)),
+        hosts=tuple(parse_host(each.lower()) for each in options.add_hosts),
         shm_size=options.shm_size or SHM_SIZE,
         rlimits=parse_ulimits(options.ulimits),
         dns=() if without_dns else tuple(map(parse_server, options.dns)),

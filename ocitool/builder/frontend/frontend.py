@@ -60,6 +60,7 @@ from ocitool.builder.frontend.step_names import (
 from ocitool.builder.frontend.variables import (
     EPOCH,
     HOSTNAME_ARG,
+    MULTI_PLATFORM,
     PROXIES,
     Scope,
     platform_args,
@@ -71,7 +72,7 @@ from ocitool_runtime.defaults import DEFAULT_PATH
 
 #: Build arguments that no ARG has to name.
 _KNOWN: Final = frozenset(
-    {EPOCH, CHECK_ARG, CACHE_NAMESPACE, KEEP_GIT_DIR, HOSTNAME_ARG, SYNTAX_ARG}
+    {EPOCH, CHECK_ARG, CACHE_NAMESPACE, KEEP_GIT_DIR, HOSTNAME_ARG, SYNTAX_ARG, MULTI_PLATFORM}
 )
 
 

@@ -20,6 +20,8 @@ from ocitool.oci.platform import Platform
 EPOCH: Final = "SOURCE_DATE_EPOCH"
 #: The build argument with the host name that a RUN sees.
 HOSTNAME_ARG: Final = "BUILDKIT_SANDBOX_HOSTNAME"
+#: The build argument that asks for a result of one platform in the form of several.
+MULTI_PLATFORM: Final = "BUILDKIT_MULTI_PLATFORM"
 
 #: May be given without an ARG, in any case, reach every RUN, and leave no trace in the history or
 #: the cache.

@@ -198,7 +198,7 @@ def _local(job: Job, output: Output) -> Iterator[Exported]:
 
 def _change(job: Job, output: Output) -> Callable[[Entry], Entry]:
     """Return the change of each entry: its time is the epoch, its path is that of the platform."""
-    platform = str(job.image.platform).replace("/", "_")
+    platform = job.image.platform.in_full.replace("/", "_")
 
     def change(entry: Entry) -> Entry:
         if job.epoch is not None:

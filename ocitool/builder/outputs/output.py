@@ -36,7 +36,8 @@ class Output:
     unpack: bool = False  # whether its layers are unpacked at once
     insecure: bool = False  # registries: as `BuildOptions.insecure`
     delete: bool = False  # whether a directory loses what the result has not
-    platform_split: bool = False  # whether files are in a directory named after the platform
+    #: Whether files are in a directory named after the platform; without a value the build decides.
+    platform_split: bool | None = None
     tar: bool = True  # whether a layout is an archive, or else a directory
     optional: bool = False  # whether an engine that does not answer is no error
     form: Form = field(default_factory=Form)

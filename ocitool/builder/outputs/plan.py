@@ -8,8 +8,10 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from ocitool.builder.frontend.variables import MULTI_PLATFORM
 from ocitool.builder.outputs.annotations import split_key
-from ocitool.errors import BuildError, during
+from ocitool.errors import BuildError, FormatError, during
+from ocitool.go_values import boolean_of
 from ocitool.image.form import Form
 
 if TYPE_CHECKING:
@@ -40,9 +42,12 @@ def planned(options: BuildOptions) -> tuple[Output, ...]:
         outputs.append(Output(type="docker", text="--load", optional=True))
     form = form_of(options)
     form.check()
+    split = _as_several(options)
     found = tuple(
         replace(each, names=each.names or options.tags, form=each.form.over(form))
         if each.has_image
+        else replace(each, platform_split=split)
+        if each.platform_split is None
         else each
         for each in outputs
     )
@@ -75,6 +80,17 @@ def form_of(options: BuildOptions) -> Form:
     )
 
 
+def _as_several(options: BuildOptions) -> bool:
+    """Return whether the result of one platform is to be written as those of several are."""
+    value = options.build_args.get(MULTI_PLATFORM, "")
+    found = boolean_of(value or "false")
+    if found is None:
+        raise FormatError(
+            f"invalid boolean value for multi-platform: {value}", hint=f"{MULTI_PLATFORM}=1 or =0"
+        )
+    return found
+
+
 def warnings_of(
     outputs: Sequence[Output], options: BuildOptions, epoch: int | None
 ) -> Iterator[str]:
@@ -85,6 +101,8 @@ def warnings_of(
     """
     if options.tags and not any(each.names == options.tags for each in outputs):
         yield "the tags are not used: no output is an image without a name of its own"
+    if _as_several(options) and any(each.has_image for each in outputs):
+        yield f"{MULTI_PLATFORM} has no effect on images: an image has one platform, and no index"
     for each in outputs:
         wanted = each.form.rewrite_timestamp
         if wanted and epoch is None:

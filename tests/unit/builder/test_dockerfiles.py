@@ -80,6 +80,19 @@ def test_the_names_of_a_dockerfile(project, name):
     assert "a=2" in project.build().config["Env"]
 
 
+def test_a_name_in_lower_case_stands_for_the_one_that_is_given(project):
+    packed = images.archive({"sub/dockerfile": scratch("ENV a=1")})
+    assert "a=1" in project.build(context=packed, file="sub/Dockerfile").config["Env"]
+    (project.top / "sub").mkdir()
+    (project.top / "sub/dockerfile").write_text(scratch("ENV a=2"))
+    assert "a=2" in project.build(file="sub/Dockerfile").config["Env"]
+    assert "a=2" in project.build(file=str(project.top / "sub/Dockerfile")).config["Env"]
+    (project.top / "sub/Dockerfile").write_text(scratch("ENV a=3"))
+    assert "a=3" in project.build(file="sub/Dockerfile").config["Env"]
+    error = failure(project, file="sub/DOCKERFILE")
+    assert error.message.startswith("failed to read dockerfile: open ")
+
+
 def test_two_dockerfiles_that_are_not_read_as_one_are_an_error(project):
     error = failure(project, context=b"FROM scratch\n", file="D")
     assert error.message == "there are two Dockerfiles: the context, which is no archive, and D"

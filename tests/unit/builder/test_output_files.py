@@ -102,6 +102,41 @@ def test_platform_split_puts_the_files_into_a_directory(sources, files, tmp_path
         assert opened.getmember("linux_arm64/t/b").linkname == "linux_arm64/t/a"
 
 
+@pytest.mark.parametrize(
+    ("value", "text", "expected"),
+    [
+        ("1", "", ["linux_arm64"]),
+        ("t", ",platform-split=false", ["bin", "d", "t"]),
+        ("0", "", ["bin", "d", "t"]),
+        ("", "", ["bin", "d", "t"]),
+    ],
+)
+def test_a_result_in_the_form_of_several_platforms(sources, files, tmp_path, value, text, expected):
+    options = {"platform": "linux/arm64", "build_args": {"BUILDKIT_MULTI_PLATFORM": value}}
+    result, _ = run(sources, files, f"type=local,dest={tmp_path}/out{text}", **options)
+    assert sorted(os.listdir(tmp_path / "out")) == expected
+    assert result.warnings == ()
+
+
+def test_what_is_no_form_of_several_platforms(sources):
+    given = {"context": str(sources.top), "dockerfile": scratch("ENV a=1")}
+    options = BuildOptions(build_args={"BUILDKIT_MULTI_PLATFORM": "1"}, **given)
+    assert build(options, store=sources.store).warnings == (
+        "BUILDKIT_MULTI_PLATFORM has no effect on images: an image has one platform, and no index",
+    )
+    options = BuildOptions(build_args={"BUILDKIT_MULTI_PLATFORM": "foo"}, **given)
+    with pytest.raises(OcitoolError) as caught:
+        build(options, store=sources.store)
+    assert caught.value.message == "invalid boolean value for multi-platform: foo"
+
+
+def test_a_directory_of_a_platform_with_a_version(sources, tmp_path):
+    """Its name is that of the platform in full."""
+    text = f"type=local,dest={tmp_path}/out,platform-split=true"
+    run(sources, scratch("COPY d /d/"), text, platform="windows(10.0.17763)/amd64")
+    assert os.listdir(tmp_path / "out") == ["windows(10.0.17763)_amd64"]
+
+
 def test_files_are_merged_into_a_directory_that_is_there(sources, files, tmp_path):
     top, outside = tmp_path / "out", tmp_path / "outside"
     (top / "d").mkdir(parents=True)

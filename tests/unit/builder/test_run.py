@@ -243,7 +243,7 @@ def test_without_network_there_is_only_loopback(tools):
 def test_what_options_say_of_each_run(tools):
     options = {
         "network": "none",
-        "add_hosts": ("db:1.2.3.4",),
+        "add_hosts": ("DB:1.2.3.4",),  # in lower case, as BuildKit
         "shm_size": 1 << 20,
         "ulimits": ("nofile=100:200",),
     }
