@@ -15,7 +15,6 @@ from ocitool.cli.lazy import usage_errors
 from ocitool.cli.options.shared import comma_separated, parse_size
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_Decorator = Callable[[_Command], _Command]
 
 
 class RunCommand(click.Command):

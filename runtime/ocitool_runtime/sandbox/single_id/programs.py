@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from ocitool_runtime.sandbox.single_id.credential_table import CredentialTable
 
-_AT_EMPTY_PATH = 0x1000
 _SETGID = stat.S_ISGID | stat.S_IXGRP
 
 
