@@ -9,7 +9,7 @@ from dataclasses import replace
 from ocitool.containers.container import Container, refuse_existing
 from ocitool.containers.options import RunOptions, parse_network
 from ocitool.containers.variables import file_entries, variables
-from ocitool.errors import ContainerError, ImageNotFound
+from ocitool.errors import ContainerError, ImageNotFound, during
 from ocitool.image.image import Image
 from ocitool.image.store_content import local_image
 from ocitool.oci.config import RunConfig
@@ -96,7 +96,8 @@ def _image(options: RunOptions, store: Store, progress: ProgressSink) -> Image:
         progress.emit(Notice(text=f"Unable to find image '{options.image}'{wanted} locally"))
     from ocitool.image.transfer import pull
 
-    return pull(options.image, into=store, platform=platform, progress=progress)
+    with during(f"pulling {options.image}"):
+        return pull(options.image, into=store, platform=platform, progress=progress)
 
 
 def warn_of_platform(image: Image, progress: ProgressSink) -> None:

@@ -310,6 +310,7 @@ def test_a_name_of_one_that_was_killed_is_free(run, tools_store):
         (125, ("--label", "=c", "tools:1", "true"), "the name is empty"),
         (125, ("--pull", "often", "tools:1", "true"), "invalid pull option: 'often'"),
         (125, ("--pull", "never", "none:1", "true"), "no such image: none:1"),
+        (125, ("127.0.0.1:1/none:1", "true"), "pulling 127.0.0.1:1/none:1: GET http"),
         (125, ("--platform", "bogus/", "tools:1", "true"), "invalid platform 'bogus/'"),
         (125, ("--ulimit", "bogus=1", "tools:1", "true"), "invalid ulimit type: bogus"),
         (125, ("--cap-add", "foo", "tools:1", "true"), "unknown capability: 'foo'"),

@@ -24,7 +24,7 @@ from ocitool.builder.secrets.masking import Masking
 from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.secrets.ssh.agents import DEFAULT, agent_of_environment
 from ocitool.builder.shown_steps import ShownStep, ShownSteps
-from ocitool.errors import BuildError, FormatError, LayerError
+from ocitool.errors import BuildError, FormatError, LayerError, during
 from ocitool.layer.beneath import remove_tree
 from ocitool.oci.content import Stream
 from ocitool.oci.streams import Peeked
@@ -311,14 +311,16 @@ class Contexts(Mapping[str, Context]):
     def fetched(self, url: str, doing: str, label: str = _INTERNAL) -> Iterator[RemoteFile]:
         """Yield the file that *url* names; it is removed at the end.
 
-        The step that fetches it is shown as *doing* that, behind *label*.
+        The step that fetches it is shown as *label* and *doing*.
 
         Raises:
             BuildError: it cannot be fetched.
         """
         from ocitool.builder.frontend.sources.remotes import http_file
 
-        with self._fetching(http_file(url, ""), doing, label) as remote:
+        with during(doing):
+            file = http_file(url, "")
+        with self._fetching(file, doing, label) as remote:
             yield remote
 
     @contextlib.contextmanager

@@ -76,8 +76,9 @@ def networks(context: click.Context, parameter: click.Parameter, begin: str) -> 
 
 
 def pull_policies(context: click.Context, parameter: click.Parameter, begin: str) -> list[str]:
-    """Return the values of ``--pull``."""
-    return [name for name in ("always", "missing", "never") if name.startswith(begin)]
+    """Return the values of ``--pull``; ``build`` has one more."""
+    more = ("newer",) if context.command.name == "build" else ()
+    return [name for name in ("always", "missing", *more, "never") if name.startswith(begin)]
 
 
 def calls(context: click.Context, parameter: click.Parameter, begin: str) -> list[str]:

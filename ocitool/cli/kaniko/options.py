@@ -78,7 +78,8 @@ source = all_of(
                  help="Dockerfile: its path, or else its path in the context"),
     _several("--git", metavar="KEY=VALUE[,...]",
              help="branch=NAME of a git context; single-branch and recurse-submodules"),
-    _several("--build-arg", metavar="NAME[=VALUE]", help="Build argument"),
+    _several("--build-arg", metavar="NAME[=VALUE]",
+             help="Build argument; without VALUE, taken from the environment"),
     _several("--secret", metavar="id=NAME[,src=FILE]", help="Secret for RUN and ADD"),
     click.option("--target", default="", metavar="STAGE", help="Target build stage"),
     click.option("--custom-platform", "--customPlatform", default="", metavar="OS/ARCH",
@@ -118,7 +119,7 @@ result = all_of(
 cache = all_of(
     _flag("--cache", help="Use the build cache of the storage directory"),
     click.option("--cache-ttl", default="336h", show_default=True, metavar="TIME", callback=_ttl,
-                 help="Do not use what is in the cache for longer"),
+                 help="Do not use cache records that are older"),
     click.option("--cache-repo", default="", metavar="NAME",
                  help="Not used, with a warning: the build cache is in the storage directory"),
     click.option("--cache-dir", default="", metavar="DIR", help="Not used, with a warning"),
@@ -134,9 +135,12 @@ registries = all_of(
     _several("--registry-certificate", metavar="REGISTRY=FILE",
              help="File with CA certificates for a registry"),
     _several("--registry-mirror", metavar="HOST[/PATH]",
-             help="Registry to ask before docker.io  [env: KANIKO_REGISTRY_MIRROR]"),
+             help=(
+                 "Registry to ask for base images before docker.io  [env: "
+                 "KANIKO_REGISTRY_MIRROR]"
+             )),
     _several("--registry-map", metavar="REGISTRY=HOST[/PATH][;...]",
-             help="Registries to ask before REGISTRY  [env: KANIKO_REGISTRY_MAP]"),
+             help="Registries to ask for base images before REGISTRY  [env: KANIKO_REGISTRY_MAP]"),
     _flag("--skip-default-registry-fallback", help="Do not ask the original registry if it has "
                                                    "mirrors"),
     click.option("--push-retry", type=int, metavar="NUMBER",

@@ -60,7 +60,8 @@ isolation_option = click.option(
     metavar="NAME",
     expose_value=False,
     callback=_isolate,
-    help="Isolation of containers: auto, namespaces, chroot, or the name of a plugin",
+    help="Isolation of containers: auto, namespaces, chroot, or the name of a plugin"
+    "  [env: OCITOOL_ISOLATION]",
 )
 
 progress_option = click.option(

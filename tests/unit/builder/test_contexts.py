@@ -373,4 +373,4 @@ def test_a_url_that_cannot_be_a_context_is_refused_without_its_password(project,
 @pytest.mark.parametrize("url", ["http://h:port/x", "http://[::1/x", "http:///x"])
 def test_an_invalid_url_is_refused(project, url):
     error = failure(project, context=url)
-    assert error.message == "invalid URL"
+    assert str(error) == "load remote build context: invalid URL"
