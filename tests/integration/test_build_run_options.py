@@ -22,7 +22,15 @@ DOCKERFILE = "FROM tools:1\nCOPY hosts /etc/hosts\n" + "".join(
 )
 
 
-@pytest.fixture(params=["root", "ordinary_user", "rangeless_user", "chroot"])
+#: Tried where there is time.
+LONGER = ("ordinary_user", "chroot")
+USERS = [
+    pytest.param(name, marks=[pytest.mark.campaign] if name in LONGER else [])
+    for name in ("root", "rangeless_user", *LONGER)
+]
+
+
+@pytest.fixture(params=USERS)
 def build(request, run_cli, tools_context, session_tree, tmp_path):
     """Return a function that builds as one of these users, and the name of the user."""
     name, user = request.param, None

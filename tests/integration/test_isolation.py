@@ -110,9 +110,9 @@ def test_run_works_in_a_container_of_dockers_defaults(in_docker, built, context,
 @pytest.mark.parametrize(
     "options",
     [
-        ("--cap-drop", "MKNOD"),
+        pytest.param(("--cap-drop", "MKNOD"), marks=pytest.mark.campaign),
         ("--cap-drop", "ALL", "--cap-add", "SYS_CHROOT"),
-        ("--security-opt", "no-new-privileges"),
+        pytest.param(("--security-opt", "no-new-privileges"), marks=pytest.mark.campaign),
     ],
     ids=["no nodes", "chroot alone", "no new privileges"],
 )
