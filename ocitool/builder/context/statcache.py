@@ -23,6 +23,10 @@ from ocitool.layer.entry import Kind, identity
 from ocitool.store.database.build_cache import BuildCache, DirectoryRecord
 
 _FORM: Final = 4  # of records; others, of another version, are made anew
+#: What to do where files change while a build reads them.
+CHANGED_HINT: Final = "build again, or exclude the changing files in .dockerignore"
+#: A named pipe that has taken the place of a file is not waited for.
+READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK: Final = 1 << 20  # bytes
 _BATCH: Final = 256  # records that are written at once
 #: How old a change must be before it is trusted: a tick of the kernel's clock is at most 10 ms,
@@ -119,7 +123,7 @@ def _describe(directory: str, state: State) -> str:
 
 def _hash(path: str) -> str:
     hasher = sha256()
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(path, READ)
     try:
         while data := os.read(fd, _CHUNK):
             hasher.update(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ocitool.errors import BuildError
-from ocitool.layer.entry import WHITEOUT, Entry, Kind, described, order, split
+from ocitool.layer.entry import WHITEOUT, Entry, Kind, clean_path, described, order, split
 
 
 class LayerEntry(NamedTuple):
@@ -16,8 +16,15 @@ class LayerEntry(NamedTuple):
     handle: Any
 
 
-def refuse_whiteout(path: str) -> None:
-    """Raise `BuildError` for a name that would be a whiteout in a layer."""
+def require_path(path: str) -> None:
+    """Refuse a path that means something else in a layer, or that no layer can have.
+
+    Raises:
+        BuildError: its name is that of a whiteout, or of no file.
+        LayerError: it is too long or too deep.
+    """
+    if clean_path(path) != path:
+        raise BuildError(f"/{path} cannot be the name of a file")
     if split(path)[1].startswith(WHITEOUT):
         raise BuildError(
             f"/{path}: a name that begins with {WHITEOUT} cannot be in a layer",
@@ -44,7 +51,7 @@ class Entries:
             BuildError: its name means something else in a layer.
         """
         path = entry.path
-        refuse_whiteout(path)
+        require_path(path)
         if entry.kind == Kind.HARDLINK:
             self._linked.add(entry.link)
         old = self._entries.get(path)

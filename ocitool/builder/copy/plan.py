@@ -15,7 +15,7 @@ from ocitool.builder.chown_chmod import Chmod
 from ocitool.builder.context.context import Item
 from ocitool.builder.context.parents_exclude import ON_THE_WAY
 from ocitool.builder.copy.archive import Spooled
-from ocitool.builder.copy.entries import Entries, LayerEntry, refuse_whiteout
+from ocitool.builder.copy.entries import Entries, LayerEntry, require_path
 from ocitool.builder.copy.sources import Source
 from ocitool.errors import BuildError, LayerError
 from ocitool.layer.entry import Entry, Kind, split
@@ -84,7 +84,7 @@ class _Plan:
         self._make_destination(part)
         yield from self.entries.sorted()
         for entry, handle in self._directory(part):
-            refuse_whiteout(entry.path)
+            require_path(entry.path)
             yield LayerEntry(entry, 0, handle)
 
     def _make_destination(self, part: Part) -> None:

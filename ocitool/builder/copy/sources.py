@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
 from ocitool.builder.context.parents_exclude import ON_THE_WAY, Selection, joined
+from ocitool.builder.context.statcache import CHANGED_HINT, READ
 from ocitool.errors import BuildError, LayerError
 from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.codec import CHUNK
@@ -75,7 +76,10 @@ class FromContext:
 
 def read_file(path: str, size: int) -> Iterator[bytes]:
     """Yield the content of the file *path*, which must have *size* bytes."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fd = os.open(path, READ)
+    except OSError as error:  # its digest has been read before
+        raise BuildError(f"{path}: {error.strerror}", hint=CHANGED_HINT) from error
     try:
         while size:
             data = os.read(fd, min(size, CHUNK))

@@ -368,7 +368,7 @@ def _operands(
     for word in given:
         opening = parse_opening(word) if contents else None
         if opening is not None and opening.name in contents:
-            if "/" in opening.name:
+            if "/" in opening.name or opening.name in (".", ".."):
                 raise FormatError(f"the heredoc {opening.name!r} cannot be a file of that name")
             heredocs.append(contents[opening.name])
         else:

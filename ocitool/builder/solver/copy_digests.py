@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.items import Files, find_items
+from ocitool.builder.context.statcache import CHANGED_HINT
 from ocitool.builder.definition import Copy
 from ocitool.builder.solver.keys import contents_key
 from ocitool.errors import BuildError
@@ -122,5 +123,5 @@ def changed_context() -> BuildError:
     """Return the error of a context whose files are no longer those of the cache key."""
     return BuildError(
         "the context changed while it was copied",
-        hint="build again, or exclude the changing files in .dockerignore",
+        hint=CHANGED_HINT,
     )

@@ -221,3 +221,16 @@ def test_an_invalid_id_in_passwd_is_refused(project, number):
     project.image("base:1", {"etc/passwd": f"web:x:{number}:0::/:\n"})
     with pytest.raises(BuildError, match=r"malformed|invalid user or group ID"):
         project.build("FROM base:1\nCOPY --chown=web f /")
+
+
+@pytest.mark.parametrize("long", ["n" * 300, "d/" * 300, "é" * 200])
+@pytest.mark.parametrize(
+    "line",
+    ["COPY f /LONG", "COPY f /LONG/", "WORKDIR /LONG", "COPY <<LONG /x/\nhi\nLONG", "COPY d /LONG"],
+)
+def test_a_path_that_no_layer_can_have_is_refused(project, line, long):
+    """Otherwise there was an image that nobody could unpack."""
+    project.put({"f": "f", "d/f": "f"})
+    with pytest.raises(OcitoolError, match=r"than 25[56] |of that name") as caught:
+        project.build(scratch(line.replace("LONG", long)))
+    assert str(caught.value).startswith("Dockerfile:2: ")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ocitool import BuildOptions, Store, build
 from ocitool.builder.context.ignore.files import ignore_rules
 from ocitool.builder.frontend.variables import EPOCH
 from ocitool.builder.solver import execute
-from ocitool.errors import BuildError
+from ocitool.errors import BuildError, OcitoolError
+from tests.fixtures.deadlines import within
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,30 @@ def test_a_file_that_changes_while_it_is_copied_stops_the_build(tmp_path, monkey
             build(BuildOptions(context=str(tmp_path)), store=store)
         assert store.database.rows("SELECT COUNT(*) FROM cache") == [(0,)]
     assert "Dockerfile:2" in str(caught.value)
+
+
+@pytest.mark.parametrize("becomes", ["nothing", "a link", "a pipe"])
+def test_a_file_that_goes_while_it_is_copied_stops_the_build(tmp_path, monkeypatch, becomes):
+    """What a link leads to is not read, and a pipe is not waited for."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY f /f\n")
+    (tmp_path / "f").write_text("before")
+    packed = execute.write_layer
+
+    def change_then_write(*args, **kwargs):
+        (tmp_path / "f").unlink()
+        if becomes == "a link":
+            (tmp_path / "f").symlink_to("Dockerfile")
+        elif becomes == "a pipe":
+            os.mkfifo(tmp_path / "f")
+        return packed(*args, **kwargs)
+
+    monkeypatch.setattr(execute, "write_layer", change_then_write)
+    with Store.open(str(tmp_path / "store")) as store, within(30):
+        with pytest.raises(OcitoolError) as caught:
+            build(BuildOptions(context=str(tmp_path)), store=store)
+        assert store.database.rows("SELECT COUNT(*) FROM cache") == [(0,)]
+    assert "Dockerfile:2: " in str(caught.value)
+    assert becomes == "a pipe" or "exclude the changing files" in caught.value.hint
 
 
 def test_of_several_ignore_files_the_first_counts(tmp_path):

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ocitool.builder.copy.entries import refuse_whiteout
+from ocitool.builder.copy.entries import require_path
 from ocitool.builder.copy.sources import Source
 from ocitool.builder.solver.mounts.sources import MountSource
 from ocitool.layer.entry import Entry, Kind
@@ -33,7 +33,7 @@ def write_source(source: MountSource, root: Entry, sink: Sink) -> None:
     found = files.walk(item) if item.is_directory else iter([files.file(item)])
     with _content(files, found) as (entries, content):
         for entry, handle in entries:
-            refuse_whiteout(entry.path)
+            require_path(entry.path)
             if not files.keeps_owners:
                 entry = entry._replace(uid=0, gid=0)
             writer.add(entry)
