@@ -106,7 +106,7 @@ def test_base_images_are_pulled_with_the_credentials_of_an_authfile(
     ("words", "message"),
     [
         (("gone",), 'unable to prepare context: path "gone" not found'),
-        (("f",), 'unable to prepare context: path "f" is not a directory'),
+        (("f",), 'path "f" is neither a directory nor a tar archive'),
         (("d",), "failed to read dockerfile: open d/Dockerfile: no such file or directory"),
         (("-f", "gone", "."), "failed to read dockerfile: open gone: no such file or directory"),
         (("-f", "d", "."), "failed to read dockerfile: open d: Is a directory"),
@@ -275,7 +275,7 @@ def test_after_a_failure_there_is_no_id_of_another_build(run_cli, store_root, co
     assert not (tmp_path / "id").exists()
     (context / "Dockerfile").write_text("FROM scratch\n")
     done = run_cli("build", "--iidfile", tmp_path, root=store_root, cwd=context)
-    assert (done.code, f"{tmp_path}: cannot write the file" in done.stderr) == (1, True)
+    assert (done.code, f"--iidfile {tmp_path}: it is a directory" in done.stderr) == (1, True)
 
 
 # -- other users ---------------------------------------------------------------------------

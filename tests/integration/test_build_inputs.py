@@ -35,18 +35,6 @@ def link_to_fifo(path):
     path.symlink_to("fifo")
 
 
-def endless(path):
-    path.symlink_to("/dev/zero")
-
-
-def null(path):
-    path.symlink_to("/dev/null")
-
-
-def process(path):
-    path.symlink_to("/proc/self/fd/0")
-
-
 def open_socket(path):
     with socket.socket(socket.AF_UNIX) as server:
         here = Path.cwd()
@@ -56,15 +44,33 @@ def open_socket(path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("make", [fifo, link_to_fifo, endless, null, process, open_socket])
+@pytest.mark.parametrize("make", [fifo, link_to_fifo, open_socket])
 def test_what_is_not_a_regular_file_is_refused(context, run_cli, store_root, name, make):
     (context / name).unlink(missing_ok=True)
     make(context / name)
-    if make is process:
-        assert not stat.S_ISREG(os.stat("/dev/null").st_mode)
     done = run_cli("build", context, root=store_root, timeout=60)
     assert done.code == 1
     assert f"{name}: expected a regular file, got a" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-f", "--ignorefile"])
+@pytest.mark.parametrize("target", ["/dev/zero", "/dev/null", "/proc/self/fd/0"])
+def test_nor_is_what_an_option_names(context, run_cli, store_root, option, target):
+    assert not stat.S_ISREG(os.stat("/dev/null").st_mode)
+    (context / "link").symlink_to(target)
+    done = run_cli("build", option, "link", ".", root=store_root, cwd=context, timeout=60)
+    assert done.code == 1
+    assert "link: expected a regular file, got a" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/dev/null", "/proc/self/fd/0"])
+def test_links_out_of_the_context_are_not_followed(context, run_cli, store_root, target):
+    (context / ".dockerignore").symlink_to(target)
+    run_cli("build", context, root=store_root, timeout=60).ok()
+    (context / "Dockerfile").unlink()
+    (context / "Dockerfile").symlink_to(target)
+    done = run_cli("build", context, root=store_root, timeout=60)
+    assert done.code == 1 and "Dockerfile: no such file or directory" in done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES[1:])

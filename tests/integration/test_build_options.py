@@ -83,7 +83,7 @@ def test_what_changes_nothing_is_accepted(build, words):
     ("words", "said"),
     [
         (("--layers=no way",), "'no way' is not a valid boolean"),
-        (("--provenance=mode=max",), "--provenance mode=max is not supported: a build makes no"),
+        (("--provenance=mode=max",), "--provenance mode=max is not supported: builds do not"),
         (("--builder", "mine"), "--builder mine is not supported: there is only the builder of"),
         (("--identity-label",), "--identity-label=true is not supported: an image has no label"),
         (("--disable-content-trust=false",), "signatures of images are not verified"),

@@ -103,6 +103,6 @@ def test_a_limit_takes_effect_or_is_refused(build):
         assert done.code in (0, 125)  # without cgroups it cannot be set
     if done.code:
         assert done.code == 125, str(done)
-        said = "limits of resources" if name == "chroot" else "--memory: "
+        said = "resource limits" if name == "chroot" else "--memory: "
         assert said in done.stderr
         assert "hint: " in done.stderr
