@@ -130,7 +130,7 @@ def test_a_named_file_is_never_excluded(files):
     assert taken(built) == ["a.log", "b.txt"]
     assert "Dockerfile:2: --exclude has no effect" in notices(built)
     built = files.build(scratch("COPY --exclude=*.log a.log e /", "COPY --exclude=* no* /x/"))
-    assert {"a.log", "a"} <= set(built.tree) and notices(built) == ""
+    assert {"a.log", "a"} <= set(built.tree) and "no effect" not in notices(built)
 
 
 def test_parents_have_the_attributes_of_the_source_but_where_they_are(project):
