@@ -11,6 +11,8 @@ from collections import Counter
 
 import pytest
 
+from tests.fixtures import workers
+
 LONGEST = 400  # lines of a module
 MOST = 16  # modules of a package
 #: Names that do not say what is in a module.
@@ -42,6 +44,11 @@ def test_every_module_says_what_it_is(all_python, checkout):
         and not ast.get_docstring(ast.parse(text))
     ]
     assert mute == []
+
+
+def test_what_workers_take_first_is_there(checkout):
+    names = [*(f"tests/{name}" for name in workers.ORDER), *workers.PARTS]
+    assert [name for name in names if not (checkout / name).exists()] == []
 
 
 def test_packages_are_small(sources):
