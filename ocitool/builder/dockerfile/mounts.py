@@ -119,7 +119,10 @@ class _Reader:
             self._relabel = field
             return
         if key not in ("readonly", "readwrite", "required"):
-            raise FormatError(f"invalid field '{field}' must be a key=value pair")
+            raise FormatError(
+                f"invalid field '{field}' must be a key=value pair",
+                hint="as target=PATH; readonly, readwrite and required may stand alone",
+            )
         self._flag(key, True)
 
     def take(self, key: str, written: str, value: str, field: str) -> None:
@@ -130,7 +133,11 @@ class _Reader:
             return
         if key not in _KEYS:
             known = (*_KEYS, *_ALIASES)
-            raise FormatError(f"unexpected key '{written}' in '{field}'{suggest(written, known)}")
+            near = suggest(written, known)
+            raise FormatError(
+                f"unexpected key '{written}' in '{field}'{near}",
+                hint="" if near else f"a mount has {', '.join(_KEYS)}",
+            )
         if key == "type":
             self._type = _word("mount type", value, _TYPES)
         elif key == "sharing":

@@ -10,8 +10,8 @@ Runs in: shim.  Imports only the standard library.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
-import shutil
 import stat
 
 from ocitool_runtime.sandbox.kernel import syscalls
@@ -124,7 +124,7 @@ class Tree:
             with _TimesKept(each.parent):
                 if each.origin is not None:
                     _return(each.parent, each.name, *each.origin)
-                _remove(each.parent, each.name)
+                self._remove(each.parent, each.name)
                 if each.kept:
                     self._move_back(each)
         self.points.clean()
@@ -135,7 +135,33 @@ class Tree:
                         os.rmdir(name, dir_fd=self.fd)
                 except OSError:  # the program has put something there
                     continue
-        shutil.rmtree(self._keep)
+        for name in os.listdir(self._kept):
+            self._remove(self._kept, name)
+        os.rmdir(self._keep)
+
+    def _remove(self, parent: int, name: str) -> None:
+        """Remove a file or a directory, however deep: what is in one is moved up before."""
+        gone = [(parent, name)]
+        for number in itertools.count():
+            if not gone:
+                return
+            parent, name = gone.pop()
+            try:
+                if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=parent)
+                    continue
+            except FileNotFoundError:
+                continue
+            os.chmod(name, 0o700, dir_fd=parent)  # otherwise an ordinary user cannot change it
+            moved = f"gone.{number}"
+            os.rename(name, moved, src_dir_fd=parent, dst_dir_fd=self._kept)
+            inside = os.open(moved, _DIRECTORY, dir_fd=self._kept)
+            for number_inside, each in enumerate(os.listdir(inside)):
+                up = f"{moved}.{number_inside}"
+                os.rename(each, up, src_dir_fd=inside, dst_dir_fd=self._kept)
+                gone.append((self._kept, up))
+            os.close(inside)
+            os.rmdir(moved, dir_fd=self._kept)
 
     def _open(self, name: str) -> int:
         """Return the directory /*name*, made if missing; -1 if it is something else."""
@@ -214,14 +240,3 @@ def _write(parent: int, name: str, content: bytes) -> None:
         write_all(made, content)
     finally:
         os.close(made)
-
-
-def _remove(parent: int, name: str) -> None:
-    try:
-        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if stat.S_ISDIR(found.st_mode):
-            shutil.rmtree(name, dir_fd=parent)
-        else:
-            os.unlink(name, dir_fd=parent)
-    except FileNotFoundError:
-        return

@@ -185,6 +185,26 @@ def test_what_was_moved_or_linked_of_a_file_is_empty(top):
     assert not (top / "run").exists()
 
 
+def test_directories_of_any_depth_in_the_place_of_a_file_are_removed(top):
+    """What comes after it is moved back: a cache would be lost otherwise."""
+    before = sorted(os.listdir(top))
+    tree = Tree(str(top))
+    tree.place(file_plan("/x"))
+    (top / "x").unlink()
+    (top / "x").mkdir()
+    inside = os.open(top / "x", os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("deep", 0o700, dir_fd=inside)
+        os.close(os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=inside))
+        below = os.open("deep", os.O_RDONLY, dir_fd=inside)
+        os.close(inside)
+        inside = below
+    os.fchmod(inside, 0)
+    os.close(inside)
+    tree.restore()
+    assert sorted(os.listdir(top)) == before and not (top.parent / "aside").exists()
+
+
 def test_a_directory_of_the_program_stays_where_a_file_was_placed(top):
     tree = Tree(str(top))
     tree.place(file_plan("/run/secrets/x"))
