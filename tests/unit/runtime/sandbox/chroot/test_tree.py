@@ -185,7 +185,7 @@ def test_what_was_moved_or_linked_of_a_file_is_empty(top):
     assert not (top / "run").exists()
 
 
-def test_directories_of_any_depth_in_the_place_of_a_file_are_removed(top):
+def test_directories_of_any_depth_that_replace_a_file_are_removed(top):
     """What comes after it is moved back: a cache would be lost otherwise."""
     before = sorted(os.listdir(top))
     tree = Tree(str(top))
