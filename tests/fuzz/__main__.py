@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -20,6 +21,8 @@ import time
 from pathlib import Path
 
 from tests.fixtures.trees import remove_tree
+from tests.fuzz.cases import random_case
+from tests.fuzz.features import FEATURES, features
 from tests.fuzz.fuzzing import Fuzzing
 
 
@@ -32,6 +35,7 @@ def main() -> int:
     parser.add_argument("--peers", default="docker,buildah", help="whom to compare with")
     parser.add_argument("--isolation", default="namespaces", help="of the builds compared with")
     parser.add_argument("--user", default="", help="an ordinary user who builds each case, too")
+    parser.add_argument("--only", default="", help="features, with ;, of which a case has one")
     parser.add_argument("--ways", action="store_true", help="build each case in other ways, too")
     options = parser.parse_args()
     registry = os.environ.get("REGISTRY", "")
@@ -42,6 +46,10 @@ def main() -> int:
         signal.signal(number, signal.default_int_handler)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     work = Path(tempfile.mkdtemp(prefix="ocitool-fuzz-"))
+    wanted = {name for name in options.only.split(";") if name}
+    if unknown := wanted - set(FEATURES):
+        print(f"unknown features {unknown}; there are: {', '.join(FEATURES)}", file=sys.stderr)
+        return 2
     peers = [name for name in options.peers.split(",") if name]
     base = f"{registry}/busybox:base"
     fuzzing = Fuzzing(
@@ -50,7 +58,8 @@ def main() -> int:
     begin, seed = time.monotonic(), options.seed
     try:
         while time.monotonic() < begin + options.seconds and seed < options.seed + options.cases:
-            fuzzing.case(seed)
+            if not wanted or wanted & set(features(random_case(random.Random(seed)))):
+                fuzzing.case(seed)
             seed += 1
     except KeyboardInterrupt:
         print(f"interrupted at seed {seed}")
