@@ -7,6 +7,7 @@ Source: Dockerfile reference, "COPY", "ADD"; where the engines differ, BuildKit.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,7 +93,8 @@ class _Plan:
         there = self._at(self._base)
         self.make_directories(self._base)
         if made := self.entries.get(self._base):
-            if part.itself and there is None and not self._target.dest.endswith("/"):
+            own = part.itself and there is None and not self._target.dest.endswith("/")
+            if own and self._target.chmod is not None:
                 made = self._changed(made._replace(mode=0o755), self._base, keeps_owners=False)
             self.entries.put(made._replace(mtime=part.source.mtime(part.item)), -1, None)
 
@@ -139,7 +141,7 @@ class _Plan:
                 continue  # the archive's own root must not change the directory's attributes
             path = self._behind_links(entry.path, own)
             # What names alone imply is root's, whatever the flags say of the members.
-            self.make_directories(split(path)[0], replace(self._target, owner=None, chmod=None))
+            self.make_directories(split(path)[0], replace(self._target, owner=(0, 0), chmod=None))
             if entry.kind == Kind.HARDLINK:
                 entry = entry._replace(link=self._linked_to(entry, own))
             if self._target.owner is not None:
@@ -212,18 +214,21 @@ class _Plan:
         What is there already is repeated with its own attributes: engines that unpack a layer by
         itself would otherwise give it the attributes of a directory they make up.
         """
+        above: Entry | None = None
         for parent in _upwards(path):
             earlier = self.entries.get(parent)
             if earlier is not None:
                 self._refuse_non_directory(parent, earlier)
+                above = earlier
                 continue
             found = self._tree.get(parent)
             if found is None:
-                entry = _new_directory(parent, target or self._target)
+                entry = _new_directory(parent, target or self._target, above)
             else:
                 self._refuse_non_directory(parent, found.entry)
                 entry = found.entry._replace(path=parent)
             self.entries.put(entry, -1, None)
+            above = entry
 
     def _refuse_non_directory(self, path: str, entry: Entry | None) -> None:
         if entry is not None and entry.kind != Kind.DIRECTORY:
@@ -233,11 +238,15 @@ class _Plan:
             )
 
 
-def _new_directory(path: str, target: Target) -> Entry:
+def _new_directory(path: str, target: Target, above: Entry | None) -> Entry:
+    """Return the entry that mkdir(2) makes in *above*: the bit set-group-ID and its group stay."""
     uid, gid = target.owner or (0, 0)
     mode = 0o755
     if target.chmod is not None and target.chmod.octal is not None:
         mode = target.chmod.octal & 0o777  # set-ID and sticky bits are for what is copied
+    if above is not None and above.mode & stat.S_ISGID:
+        mode |= stat.S_ISGID
+        gid = gid if target.owner else above.gid
     return Entry(path, Kind.DIRECTORY, mode, uid, gid, mtime=target.now)
 
 

@@ -68,3 +68,26 @@ def test_wrong_chmod(sources, mode):
     with pytest.raises(DockerfileError, match="invalid chmod parameter") as caught:
         sources.build(scratch(f"COPY --chmod={mode} f /"))
     assert caught.value.line == 2
+
+
+def test_new_directories_in_one_with_set_group_id_have_the_bit_and_its_group(sources):
+    sources.image("base:1", {"s/": {"mode": 0o2775, "uid": 3, "gid": 50}})
+    sources.put({"t.tar": {"tar": {"m/": {"mode": 0o755}}}, "u.tar": {"tar": {"i/j/f": "f"}}})
+    lines = (
+        "COPY d /s/copied",
+        "COPY f /s/one/two/f",
+        "COPY --chown=7:8 d /s/owned/",
+        "ADD t.tar /s/added/",
+        "ADD u.tar /s/implied/",
+        "USER 5:6",
+        "WORKDIR /s/w",
+        "COPY --link f /s/linked/f",
+    )
+    tree = sources.build("\n".join(["FROM base:1", *lines])).tree
+    assert tree["s/copied"] == tree["s/one"] == tree["s/one/two"] == "5 2755 0:50"
+    assert (tree["s/owned"], tree["s/w"]) == ("5 2755 7:8", "5 2755 5:6")
+    assert tree["s/added"] == tree["s/implied"] == "5 2755 0:50"
+    assert tree["s/implied/i"] == tree["s/implied/i/j"] == "5 2755 0:0"  # as BuildKit has it
+    # What is copied has its own, and a linked layer knows nothing of what is below it.
+    assert (tree["s/copied/sub"], tree["s/added/m"]) == ("5 700 0:0", "5 755 0:0")
+    assert tree["s/linked"] == "5 755 0:0"
