@@ -207,6 +207,8 @@ class Fuzzing:
             yield "again", "with other times of files there are other layers"
         if self.user is not None:
             _give(self.context.parent, self.user.pw_uid)
+            if (key := self._work / "key").exists():
+                os.chown(key, self.user.pw_uid, self.user.pw_gid)
         anew = self.anew.build(inputs)
         for name, builder in self.others.items():
             other = builder.build(inputs)

@@ -46,6 +46,7 @@ _KNOWN: Final = (
     ("buildah", r"tree: .*: ours '5 755 \d+:\d+', theirs '5 711 9:9'", "an archive's own root"),
     ("buildah", r"tree: .*theirs '.* user\.note=kept'", "keeps attributes of the context"),
     ("docker|buildah", r"error: ours .*--secret-scan=off.*theirs ''", "copies a secret"),
+    ("docker", r"error: ours ''.*stream terminated by RST_STREAM", "names with a newline"),
     ("docker", r"error: ours ''.*empty export", "exports no image without files"),
     (
         "docker",
