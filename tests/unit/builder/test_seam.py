@@ -128,6 +128,7 @@ ALLOWED = {
     ),
     "outputs": (
         f"{BUILDER}.commit",
+        f"{BUILDER}.frontend.variables",  # the name of a build argument
         f"{BUILDER}.options",
         "ocitool.go_values",
         "ocitool.errors",
