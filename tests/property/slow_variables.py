@@ -59,7 +59,10 @@ def last_stage(lines: Sequence[str], given: Mapping[str, str], escape: str) -> S
                     stage.scope[name] = value
         else:
             before = dict(stage.scope)
-            new = {name: expanded(text, before, escape) for name, _, text in pairs}
+            new = {
+                expanded(name, before, escape): expanded(text, before, escape)
+                for name, _, text in pairs
+            }
             if word == "LABEL":
                 stage.labels.update(new)
             else:
