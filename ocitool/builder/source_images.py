@@ -11,8 +11,12 @@ from ocitool.progress import ProgressSink
 from ocitool.store.store import Store
 
 
-def source_images(options: BuildOptions, store: Store, progress: ProgressSink) -> SourceImages:
+def source_images(
+    options: BuildOptions, store: Store, progress: ProgressSink, *, claim: bool = True
+) -> SourceImages:
     """Return what resolves and fetches the images of a build.
+
+    Images of the store that it finds are kept by a prune meanwhile, unless *claim* is false.
 
     Raises:
         FormatError: an option is invalid.
@@ -21,6 +25,7 @@ def source_images(options: BuildOptions, store: Store, progress: ProgressSink) -
         store,
         progress,
         pull=options.pull,
+        claim=claim,
         access=replace(options.access, insecure=options.insecure or options.insecure_pull),
         mirrors=Mirrors.parse(
             options.registry_mirrors, options.registry_maps, fallback=options.registry_fallback

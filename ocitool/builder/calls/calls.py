@@ -167,7 +167,7 @@ def _images(
 ) -> Resolver:
     from ocitool.builder.source_images import source_images
 
-    return source_images(options, _opened(store, stack), progress).resolve
+    return source_images(options, _opened(store, stack), progress, claim=False).resolve
 
 
 def _opened(

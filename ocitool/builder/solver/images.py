@@ -54,6 +54,7 @@ class SourceImages:
         pull: str,
         access: Access,
         mirrors: Mirrors | None = None,
+        claim: bool = True,
     ) -> None:
         if pull not in PULL_POLICIES:
             known = ", ".join(PULL_POLICIES)
@@ -63,6 +64,7 @@ class SourceImages:
         self._pull = pull
         self._access = access
         self._mirrors = mirrors or Mirrors()
+        self._claim = claim
         self._found: dict[tuple[str, Platform], Image] = {}
         self._origins: dict[tuple[str, Platform], str] = {}  # repositories
         self._remote: set[tuple[str, Platform]] = set()  # found in a registry
@@ -133,6 +135,8 @@ class SourceImages:
     def _local(self, name: str, platform: Platform) -> Image:
         """Return the image of the store, whose blobs a prune then keeps until the build ends."""
         image = local_image(self._store, name, platform)
+        if not self._claim:
+            return image
         for descriptor in (image.descriptor, image.manifest.config, *image.manifest.layers):
             self._store.blobs.claim(descriptor)
         return image

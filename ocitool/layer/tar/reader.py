@@ -114,7 +114,7 @@ class TarReader:
         self._buffer = self._stream.read(CHUNK)
         if not self._buffer:
             place = f" inside {self._name!r}" if self._left else ""
-            raise LayerError(f"unexpected end of the archive{place}", hint="fetch the layer again")
+            raise LayerError(f"unexpected end of the archive{place}")
 
     def _exactly(self, size: int) -> bytes:
         end = self._at + size
