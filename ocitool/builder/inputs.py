@@ -26,7 +26,7 @@ from ocitool.builder.entitlements import parse_entitlements
 from ocitool.builder.frontend.arguments import Arguments
 from ocitool.builder.frontend.epoch import TimeOf
 from ocitool.builder.frontend.variables import EPOCH
-from ocitool.builder.git.reference import KEEP_GIT_DIR
+from ocitool.builder.git.reference import KEEP_GIT_DIR, shown_git
 from ocitool.builder.options import BuildOptions
 from ocitool.builder.outputs.annotations import select
 from ocitool.errors import BuildError, during
@@ -106,6 +106,11 @@ def _dockerfile(word: str, files: ContextFiles, contexts: Contexts) -> Dockerfil
         doing = "load build definition from"
         with contexts.fetched(word, doing) as remote, open(remote.file().path, "rb") as file:
             return DockerfileText(remote.shown, "", file.read(LARGEST + 1))
+    if "://" in word and not os.path.lexists(word):
+        raise BuildError(
+            f"failed to read dockerfile: {shown_git(word)} is neither an HTTP URL nor a file",
+            hint="give a file, a URL that begins with http:// or https://, or - for standard input",
+        )
     if files.temporary:
         return _find(files, _either_case(word))
     # As buildah, which looks into the context for what is not in the working directory.

@@ -93,6 +93,15 @@ def test_a_name_in_lower_case_stands_for_the_one_that_is_given(project):
     assert error.message.startswith("failed to read dockerfile: open ")
 
 
+@pytest.mark.parametrize("scheme", ["ftp", "htps"])
+def test_a_url_of_another_scheme(project, scheme):
+    error = failure(project, file=f"{scheme}://user:password@h/D")
+    shown = f"{scheme}://xxxxx:xxxxx@h/D"
+    assert error.message == (
+        f"failed to read dockerfile: {shown} is neither an HTTP URL nor a file"
+    )
+
+
 def test_two_dockerfiles_that_are_not_read_as_one_are_an_error(project):
     error = failure(project, context=b"FROM scratch\n", file="D")
     assert error.message == "there are two Dockerfiles: the context, which is no archive, and D"
