@@ -121,8 +121,8 @@ def _wrong(expected: str, value: Any, where: str) -> FormatError:
     return FormatError(f"expected {expected}, got {type(value).__name__}", where=where)
 
 
-def _number_or_context(value: Any, where: str) -> int | str | None:
-    return "context" if value == "context" else _number(value, where)
+def _number_or_text(value: Any, where: str) -> int | str | None:
+    return value if isinstance(value, str) else _number(value, where)
 
 
 #: By the text of the annotation: options are classes of modules with postponed annotations.
@@ -137,6 +137,6 @@ _TYPES: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "bytes | None": _document,
     "bool": _flag,
     "int | None": _number,
-    "int | Literal['context'] | None": _number_or_context,
+    "int | str | None": _number_or_text,
     "float | None": _float,
 }

@@ -23,6 +23,7 @@ _DROPPED: Final = (
     "user.ocitool.",
     "system.nfs4_acl",
 )
+_ACL: Final = "system.posix_acl_"
 _CAPABILITIES: Final = "security.capability"
 _INVALID: Final = frozenset({errno.E2BIG, errno.EINVAL, errno.ERANGE})
 _UNSUPPORTED: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA})
@@ -95,15 +96,23 @@ def write(path: str | int, values: Mapping[str, bytes]) -> tuple[str, ...]:
                     hint="use the driver erofs, or a store on XFS or btrfs",
                 ) from error
             if error.errno in _INVALID:
-                raise LayerError(
-                    f"the attribute {name} of {len(value)} bytes is refused by the kernel:"
-                    f" {error.strerror}",
-                    hint="it is malformed, or larger than 64 KiB: pack the files without it",
-                ) from error
+                raise _invalid(name, value, error) from error
             if error.errno not in _UNSUPPORTED:
                 raise
             refused.append(name)
     return tuple(refused)
+
+
+def _invalid(name: str, value: bytes, error: OSError) -> LayerError:
+    if name.startswith(_ACL) and len(value) % 8 == 4:  # acl(5): a version, and entries of 8 bytes
+        return LayerError(
+            "its ACL contains IDs that are not mapped for this user",
+            hint="give this user a range of 65536 IDs in /etc/subuid and /etc/subgid",
+        )
+    return LayerError(
+        f"the attribute {name} of {len(value)} bytes is refused by the kernel: {error.strerror}",
+        hint="it is malformed, or larger than 64 KiB: pack the files without it",
+    )
 
 
 def _has_room(path: str | int) -> bool:

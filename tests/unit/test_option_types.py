@@ -53,7 +53,7 @@ def test_mappings_have_strings():
 
 
 def test_flags_and_numbers_are_no_text():
-    for wrong in ({"no_cache": "no"}, {"source_date_epoch": "7"}, {"source_date_epoch": True}):
+    for wrong in ({"no_cache": "no"}, {"timestamp": "7"}, {"source_date_epoch": True}):
         with pytest.raises(FormatError, match="expected"):
             BuildOptions(**wrong)
 

@@ -48,7 +48,6 @@ def apply(
     return changes.applied()
 
 
-_LISTS: Final = "system.posix_acl_"  # acl(5)
 _REFUSED: Final = frozenset(
     {
         errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EMLINK,
@@ -58,12 +57,6 @@ _REFUSED: Final = frozenset(
 
 
 def _translated(error: OSError, entry: Entry) -> Exception:
-    if error.errno == errno.EINVAL and any(name.startswith(_LISTS) for name in entry.xattrs):
-        return LayerError(
-            "its ACL contains IDs that are not mapped for this user",
-            where=entry.path,
-            hint="give this user a range of 65536 IDs in /etc/subuid and /etc/subgid",
-        )
     if error.errno in (errno.EINVAL, errno.EPERM) and (entry.uid or entry.gid):
         return LayerError(
             f"its owner {entry.uid}:{entry.gid} is not mapped for this user",
