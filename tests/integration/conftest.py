@@ -162,9 +162,13 @@ def docker() -> Tool:
 
 
 @pytest.fixture(scope="session")
-def skopeo() -> Tool:
-    """skopeo, as it stands: give ``--tls-verify=false`` (or ``--src-``, ``--dest-``) yourself."""
-    return Tool((_program("skopeo"),))
+def skopeo(session_tree: Path) -> Tool:
+    """skopeo, as it stands: give ``--tls-verify=false`` (or ``--src-``, ``--dest-``) yourself.
+
+    It looks for credentials in a directory of its own, as /run/containers may be closed to users.
+    """
+    own = tempfile.mkdtemp(prefix="s", dir=session_tree)
+    return Tool((_program("skopeo"),), env={"XDG_RUNTIME_DIR": own})
 
 
 @pytest.fixture(scope="session")
