@@ -48,7 +48,8 @@ RUN cp /usr/bin/id /usr/bin/ids && chown games:web /usr/bin/ids && chmod 6755 /u
     su app -c 'ids > ~/ids; chmod 755 /usr/bin/ids || echo no > ~/chmod'
 USER app
 RUN cd; id > who; test -w /etc && echo w >> who; test -O who && echo mine >> who; umask >> who
-RUN find / -xdev '(' -path /proc -o -path /sys -o -path /root -o -path /var/cache ')' -prune \
+RUN touch /tmp/all; \
+    find / -xdev '(' -path /proc -o -path /sys -o -path /root -o -path /var/cache ')' -prune \
     -o -printf '%y %m %U %G %l %p\n' 2>&1 | sort > /tmp/all
 RUN perl -e 'print "$< $> $( $)\n"; $> = 0; print "$!\n"; print -w "/etc" ? "w" : "-"' > ~/perl
 WORKDIR /home/app/work
