@@ -66,7 +66,14 @@ def parts(store, name):
     return [image.descriptor, image.manifest.config, *image.manifest.layers]
 
 
-@pytest.mark.parametrize("act", ["corrupt", "remove", "cut"])
+@pytest.mark.parametrize(
+    "act",
+    [
+        "corrupt",
+        pytest.param("remove", marks=pytest.mark.campaign),
+        pytest.param("cut", marks=pytest.mark.campaign),
+    ],
+)
 @pytest.mark.parametrize("which", range(4))
 def test_any_blob_is_fetched_again(store, name, act, which):
     part = parts(store, name)[which]
