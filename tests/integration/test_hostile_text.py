@@ -197,7 +197,14 @@ def registry(status, message):
         thread.join()
 
 
-@pytest.mark.parametrize("status", ["403 Forbidden", "404 Not Found", "400 Bad Request"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        "404 Not Found",
+        pytest.param("403 Forbidden", marks=pytest.mark.campaign),
+        pytest.param("400 Bad Request", marks=pytest.mark.campaign),
+    ],
+)
 def test_the_messages_of_a_registry(safe, archive, status):
     safe("load", "-i", archive)
     with registry(status, f"\n{HOSTILE}\nhint: run this") as address:

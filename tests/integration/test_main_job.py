@@ -154,7 +154,9 @@ def test_docker_runs_it(docker, pushed, free_port):
 # -- 3: pulled into an empty store, and run ------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.campaign)]
+)
 def test_an_empty_store_pulls_and_runs_it(run_cli, pushed, store_root, free_port, number):
     pulled = run_cli("pull", pushed.name, root=store_root).ok()
     assert pulled.stdout == f"Digest: {pushed.digest}\n{pushed.name}\n"

@@ -129,7 +129,9 @@ class Arrival:
         return parts.place.replace("app:1", self.name)
 
 
-@pytest.fixture(params=["docker", "layout", "pull", "build"])
+@pytest.fixture(
+    params=["docker", pytest.param("layout", marks=pytest.mark.campaign), "pull", "build"]
+)
 def arrive(request, tmp_path):
     return Arrival(request.param, tmp_path)
 

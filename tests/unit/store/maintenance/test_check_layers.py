@@ -77,7 +77,15 @@ def repaired(root, driver):
     return results
 
 
-@pytest.mark.parametrize("act", ["cut", "flip", "remove", "other"])
+@pytest.mark.parametrize(
+    "act",
+    [
+        "cut",
+        pytest.param("flip", marks=pytest.mark.campaign),
+        "remove",
+        pytest.param("other", marks=pytest.mark.campaign),
+    ],
+)
 def test_three_layers_at_once(with_driver, act):
     names = stacked(with_driver)
     for layer in names[::2]:
