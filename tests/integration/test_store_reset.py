@@ -161,8 +161,8 @@ def test_a_users_subvolumes_are_removed(run_cli, open_btrfs, ordinary_user):
     assert not root.exists()
 
 
-def test_additional_stores_and_what_is_mounted_stay(run_cli, store_root, context, tmp_path):
-    shared = tmp_path / "shared"
+def test_additional_stores_stay(run_cli, store_root, context, session_tree):
+    shared = session_tree / "additional"
     run_cli("--driver", "overlay", "build", "-q", "-t", "a:1", context, root=shared).ok()
     run_cli("--driver", "overlay", "run", "--rm", "a:1", "/none", root=shared)  # unpacks it
     before = _listing(shared)
@@ -172,6 +172,7 @@ def test_additional_stores_and_what_is_mounted_stay(run_cli, store_root, context
     run_cli("--shared-stores", shared, "system", "reset", "-f", root=store_root).ok()
     assert not store_root.exists()
     assert _listing(shared) == before
+    run_cli("system", "reset", "-f", root=shared).ok()
 
 
 def _listing(top):
