@@ -4,8 +4,8 @@ A driver's ``remove`` and ``discard`` may rename what takes long to remove into 
 ``trash`` of its own directory, under any free name; so does the store with blobs.  Nothing refers
 to what is there.
 
-Called as ``python -m ocitool.drivers.trash DIRECTORY...``.  If the process is killed, the next one
-removes what is left; several may run at once.
+Called as ``python -P -m ocitool.drivers.trash DIRECTORY...``.  If the process is killed, the next
+one removes what is left; several may run at once.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _remove_in_user_namespace(path: str) -> None:
     code = "import sys; from ocitool.layer.beneath import remove_tree; remove_tree(sys.argv[1])"
     try:
         process = userns.spawn(
-            [sys.executable, "-c", code, path],
+            [sys.executable, "-P", "-c", code, path],
             maps=userns.current_maps(),
             stdin=DEVNULL,
             stdout=DEVNULL,
@@ -140,7 +140,8 @@ def _remove_in_user_namespace(path: str) -> None:
 
 
 def _command(directories: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "ocitool.drivers.trash", *directories]
+    # With -P no module comes from the working directory, which may be anybody's.
+    return [sys.executable, "-P", "-m", "ocitool.drivers.trash", *directories]
 
 
 def _environment() -> dict[str, str]:

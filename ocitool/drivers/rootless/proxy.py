@@ -202,8 +202,10 @@ class RootlessDriver:
         return self._socket
 
     def _spawn(self, fd: int) -> subprocess.Popen[bytes]:
-        worker = "ocitool.drivers.rootless.worker"
-        command = [sys.executable, "-m", worker, self._driver.name, self._home, str(fd)]
+        # With -P no module comes from the working directory, which may be anybody's.  A call by -m
+        # would import runpy, and take longer.
+        code = "from ocitool.drivers.rootless.worker import main; main()"
+        command = [sys.executable, "-P", "-c", code, self._driver.name, self._home, str(fd)]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         null = subprocess.DEVNULL
         if not self._maps.uid_maps:

@@ -1,6 +1,7 @@
 """The worker of a `RootlessDriver`: the process with a driver, in a user namespace if possible.
 
-Called as ``python -m ocitool.drivers.rootless.worker DRIVER HOME FD``; it ends when FD is closed.
+Its arguments are the driver's name, the directory of its layers and the descriptor of a socket; it
+ends when the other end of the socket is closed.
 """
 
 from __future__ import annotations
@@ -80,7 +81,3 @@ def main() -> None:
     driver: Driver = plugins.lookup("ocitool.drivers", name)(home)
     with closing(driver), socket.socket(fileno=int(fd)) as channel:
         serve(driver, channel)
-
-
-if __name__ == "__main__":
-    main()

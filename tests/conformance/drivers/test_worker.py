@@ -8,6 +8,12 @@ import tempfile
 
 import pytest
 
+from ocitool.drivers.conformance.layers import file, tar
+from ocitool.drivers.rootless.proxy import RootlessDriver
+from ocitool.drivers.vfs import VfsDriver
+from ocitool_runtime.host.userns import userns
+from ocitool_runtime.host.userns.userns import Maps
+
 #: Run as an ordinary user: kills the worker at several points; prints "fine" at the end.
 KILL = """
 import os, signal, sys, tempfile, warnings
@@ -121,3 +127,17 @@ def test_a_worker_ends_with_its_owner(ordinary_user, session_tree):
         assert select.select([worker], [], [], 60)[0], "the worker outlives its owner"
     finally:
         os.close(worker)
+
+
+@pytest.mark.parametrize("maps", [Maps(), userns.single_map()], ids=["without", "namespace"])
+def test_no_module_comes_from_the_working_directory(
+    hostile_directory, session_tree, monkeypatch, maps
+):
+    home = tempfile.mkdtemp(prefix="w", dir=session_tree)
+    monkeypatch.chdir(hostile_directory)
+    driver = RootlessDriver("vfs", VfsDriver(home), home, maps)
+    driver.begin("t", ())
+    driver.apply("t", (), tar([file("f", b"content")]))
+    driver.discard("t")
+    driver.close()
+    assert not (hostile_directory / "imported").exists()

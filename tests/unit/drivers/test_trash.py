@@ -57,6 +57,13 @@ def test_a_process_of_its_own_empties_it(full):
     assert before == {name: os.readlink(f"/proc/self/fd/{name}") for name in before}
 
 
+def test_no_module_comes_from_the_working_directory(full, hostile_directory, monkeypatch):
+    monkeypatch.chdir(hostile_directory)
+    assert ended(trash.start([full])) == 0
+    assert os.listdir(full) == []
+    assert not (hostile_directory / "imported").exists()
+
+
 #: Stands in for Python: writes down what the process has open when it begins its work.
 LOOK = """#!{python}
 import os, sys
