@@ -9,7 +9,7 @@ from typing import Final
 
 from ocitool.drivers.driver import Support
 from ocitool.layer.beneath import remove_tree
-from ocitool_runtime.host.launch import LIBRARY
+from ocitool_runtime.host import LIBRARY
 
 #: Enters a mount namespace of its own, and the directory: what is mounted ends with the process.
 #: Then it tries out something with the runtime's own functions.

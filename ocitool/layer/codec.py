@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from ocitool.errors import LayerError
 from ocitool.oci.content import Stream
-from ocitool.oci.digest import Digest
+
+if TYPE_CHECKING:  # hashing takes a driver's worker longer to import than the rest of this
+    from ocitool.oci.digest import Digest
 
 CHUNK: Final = 1 << 20  # bytes; large enough that threads do not fight for the interpreter
 

@@ -7,11 +7,13 @@ cgroup-v2.rst; the conversion of shares to weights is that of opencontainers/cgr
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.defaults import ResourceOptions, Resources
-from ocitool_runtime.sandbox.protocol.plan import CgroupLimitPlan
+
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.protocol.plan import CgroupLimitPlan
 
 _LEAST_MEMORY: Final = 6 << 20  # bytes, as docker has it: with less no program starts
 _PERIOD: Final = 100_000  # microseconds, the kernel's default
@@ -128,4 +130,4 @@ def _limit(
     *,
     needed: bool = True,
 ) -> CgroupLimitPlan:
-    return CgroupLimitPlan(options=options, controller=controller, v1=v1, v2=v2, needed=needed)
+    return {"options": options, "controller": controller, "v1": v1, "v2": v2, "needed": needed}

@@ -6,12 +6,14 @@ The container gets copies: writing to its /etc/resolv.conf must not change the h
 from __future__ import annotations
 
 import posixpath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ocitool_runtime.defaults import Network
 from ocitool_runtime.host.private_network import ADDRESS, name_servers
-from ocitool_runtime.sandbox.protocol.plan import FilePlan
 from ocitool_runtime.spec import Sandbox
+
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.protocol.plan import FilePlan
 
 _LARGEST: Final = 1 << 20  # bytes
 #: Words that begin lines of resolv.conf(5).
@@ -36,9 +38,7 @@ def host_files(sandbox: Sandbox) -> list[FilePlan]:
     taken = set(sandbox.image_files)
     taken |= {posixpath.normpath(mount.target) for mount in sandbox.mounts}
     return [
-        FilePlan(target=path, content=content)
-        for path, content in found.items()
-        if path not in taken
+        {"target": path, "content": content} for path, content in found.items() if path not in taken
     ]
 
 

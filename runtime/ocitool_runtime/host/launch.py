@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from ocitool.errors import SandboxError, SandboxUnavailable
 from ocitool_runtime.errors import killed, refusal
+from ocitool_runtime.host import LIBRARY
 from ocitool_runtime.host.userns.idmap import Maps, write_maps
 from ocitool_runtime.isolation import Support
 from ocitool_runtime.sandbox.protocol import channel
@@ -27,8 +28,6 @@ from ocitool_runtime.sandbox.protocol.messages import (
     StepFailed,
 )
 
-#: Of ``sys.path``: where a bare interpreter finds this package.
-LIBRARY: Final = os.path.realpath(f"{__file__}/../../..")
 # The library comes last: no file beside it may replace a module of the standard library.
 _START: Final = "import sys; sys.path.append(sys.argv[1]); "
 #: What a shim executes; that of a plugin runs `ocitool_runtime.sandbox.shim.run`.

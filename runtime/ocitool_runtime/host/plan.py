@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.defaults import DEFAULT_PATH, Network, Rlimit
 from ocitool_runtime.host import capabilities, seccomp
 from ocitool_runtime.host.etc_files import host_files
 from ocitool_runtime.resources import cgroup_limits
-from ocitool_runtime.sandbox.protocol.plan import LimitPlan, MountPlan, Plan, SharedPlan
 from ocitool_runtime.spec import Mount, Sandbox
+
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.protocol.plan import LimitPlan, MountPlan, Plan, SharedPlan
 
 _PATH_MAX: Final = 4096  # bytes, with the NUL at the end, linux/limits.h
 _ATTRIBUTES: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "nosymfollow": 0x200000}
@@ -64,40 +66,40 @@ def make_plan(sandbox: Sandbox, network_helper: Sequence[str] = ()) -> Plan:
     _check(sandbox)
     network = parse_network(sandbox.network)
     mask = capabilities.mask(sandbox.capabilities)
-    return Plan(
-        shared=_shared((*sandbox.rootfs, *sandbox.mounts)),
-        rootfs=[_mount(mount) for mount in sandbox.rootfs],
-        mounts=[_mount(mount) for mount in sandbox.mounts],
-        files=host_files(sandbox),
-        args=[os.fsencode(arg) for arg in sandbox.args],
-        env=_environment(sandbox.env),
-        cwd=sandbox.cwd,
-        own_cwd=sandbox.own_cwd,
-        user=sandbox.user,
-        groups=list(sandbox.groups),
-        hostname=sandbox.hostname,
-        hostname_needed=sandbox.hostname_needed,
+    return {
+        "shared": _shared((*sandbox.rootfs, *sandbox.mounts)),
+        "rootfs": [_mount(mount) for mount in sandbox.rootfs],
+        "mounts": [_mount(mount) for mount in sandbox.mounts],
+        "files": host_files(sandbox),
+        "args": [os.fsencode(arg) for arg in sandbox.args],
+        "env": _environment(sandbox.env),
+        "cwd": sandbox.cwd,
+        "own_cwd": sandbox.own_cwd,
+        "user": sandbox.user,
+        "groups": list(sandbox.groups),
+        "hostname": sandbox.hostname,
+        "hostname_needed": sandbox.hostname_needed,
         # A plain string: the plan is marshalled.
-        network=(Network.HOST if network is Network.DEFAULT else network).value,
-        network_helper=list(network_helper),
-        userns=bool(sandbox.uid_maps),
-        readonly=sandbox.readonly,
-        terminal=sandbox.terminal,
-        terminal_size=sandbox.terminal_size,
-        capabilities=mask,
-        no_new_privileges=sandbox.no_new_privileges,
-        seccomp=_filter(sandbox) if sandbox.seccomp else b"",
-        notifying=_filter(sandbox, notify=True) if sandbox.seccomp else b"",
-        owners_aside=sandbox.owners_aside,
-        limits=[_limit(limit) for limit in sandbox.rlimits],
-        devices=[(each.kind, each.major, each.minor, each.access) for each in sandbox.devices],
-        cgroup_parent=sandbox.resources.parent,
-        cgroup_limits=cgroup_limits(sandbox.resources),
-        init=sandbox.init,
-        withheld=list(sandbox.withheld),
-        umask=sandbox.umask,
-        shm_size=sandbox.shm_size,
-    )
+        "network": (Network.HOST if network is Network.DEFAULT else network).value,
+        "network_helper": list(network_helper),
+        "userns": bool(sandbox.uid_maps),
+        "readonly": sandbox.readonly,
+        "terminal": sandbox.terminal,
+        "terminal_size": sandbox.terminal_size,
+        "capabilities": mask,
+        "no_new_privileges": sandbox.no_new_privileges,
+        "seccomp": _filter(sandbox) if sandbox.seccomp else b"",
+        "notifying": _filter(sandbox, notify=True) if sandbox.seccomp else b"",
+        "owners_aside": sandbox.owners_aside,
+        "limits": [_limit(limit) for limit in sandbox.rlimits],
+        "devices": [(each.kind, each.major, each.minor, each.access) for each in sandbox.devices],
+        "cgroup_parent": sandbox.resources.parent,
+        "cgroup_limits": cgroup_limits(sandbox.resources),
+        "init": sandbox.init,
+        "withheld": list(sandbox.withheld),
+        "umask": sandbox.umask,
+        "shm_size": sandbox.shm_size,
+    }
 
 
 def _check(sandbox: Sandbox) -> None:
@@ -187,7 +189,7 @@ def _limit(limit: Rlimit) -> LimitPlan:
             f"resource limit {limit.name}: the soft limit is above the hard limit", where="rlimits"
         )
     number = _LIMITS.index(limit.name)
-    return LimitPlan(name=limit.name, number=number, soft=limit.soft, hard=limit.hard)
+    return {"name": limit.name, "number": number, "soft": limit.soft, "hard": limit.hard}
 
 
 def _shared(mounts: tuple[Mount, ...]) -> list[SharedPlan]:
@@ -196,7 +198,7 @@ def _shared(mounts: tuple[Mount, ...]) -> list[SharedPlan]:
         if not all(path.startswith("/") for path in (image.source, image.target, *image.devices)):
             raise SandboxError("the paths of a shared image must be absolute", where=image.target)
     return [
-        SharedPlan(source=image.source, target=image.target, devices=list(image.devices))
+        {"source": image.source, "target": image.target, "devices": list(image.devices)}
         for image in images.values()
     ]
 
@@ -231,25 +233,25 @@ def _mount(mount: Mount) -> MountPlan:
     attributes, own = _options(mount, _VALUES[mount.type], where)
     single = {key: value for key, _, value in (option.partition("=") for option in own)}
     subpath = single.get("subpath", "")
-    return MountPlan(
-        type=mount.type,
-        source=mount.source,
-        target=mount.target,
-        attributes=attributes,
-        recursive="rbind" in own,
-        subpath=subpath,
-        options=[
+    return {
+        "type": mount.type,
+        "source": mount.source,
+        "target": mount.target,
+        "attributes": attributes,
+        "recursive": "rbind" in own,
+        "subpath": subpath,
+        "options": [
             (k, v or None) for k, v in single.items() if k not in ("subpath", "bind", "rbind")
         ],
-        lower=list(mount.lower),
-        upper=mount.upper,
-        work=mount.work,
-        content=mount.content,
-        socket=mount.socket,
-        owned=mount.owned,
-        movable=mount.movable,
-        served=-1,
-    )
+        "lower": list(mount.lower),
+        "upper": mount.upper,
+        "work": mount.work,
+        "content": mount.content,
+        "socket": mount.socket,
+        "owned": mount.owned,
+        "movable": mount.movable,
+        "served": -1,
+    }
 
 
 def _options(mount: Mount, known: re.Pattern[str], where: str) -> tuple[int, list[str]]:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ocitool.errors import SandboxError
 from ocitool_runtime.errors import StillRunning, killed, refusal
@@ -14,8 +15,10 @@ from ocitool_runtime.host.launch import SHIM, Shim, converse, first_step, spawn,
 from ocitool_runtime.host.userns.idmap import Maps
 from ocitool_runtime.sandbox.protocol import channel
 from ocitool_runtime.sandbox.protocol.messages import Ended, Started, StepFailed
-from ocitool_runtime.sandbox.protocol.plan import Plan
 from ocitool_runtime.spec import Exit, Stdio
+
+if TYPE_CHECKING:
+    from ocitool_runtime.sandbox.protocol.plan import Plan
 
 
 def start(
