@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.fixtures import images
 from tests.fixtures.builds import CASES, DIFFERS, RECIPES
 from tests.fixtures.other_readers import ReadImage, read_image
+from tests.fixtures.tables import read_table
 
 #: buildah leaves the mount points of a RUN in the layer, and scratch without a directory.
 MOUNT_POINTS = ("etc/hostname", "etc/hosts", "etc/resolv.conf", "run")
@@ -34,7 +34,7 @@ def context(root_only, umoci, skopeo, session_tree) -> Path:
     """The context that all cases share."""
     top = session_tree / "builds-context"
     top.mkdir()
-    images.lay_out(yaml.safe_load((RECIPES / "context.yaml").read_text()), top)
+    images.lay_out(read_table(RECIPES / "context.yaml"), top)
     for path in (*top.rglob("*"), top):
         os.utime(path, (CONTEXT_TIME, CONTEXT_TIME), follow_symlinks=False)
     return top

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.fixtures import images
 from tests.fixtures.builds import CASES, RECIPES, RULES
 from tests.fixtures.programs import python_environment
 from tests.fixtures.repeated_builds import BUILD_REPEATEDLY
+from tests.fixtures.tables import read_table
 from tests.fixtures.tools import DOCKERFILE
 from tests.fixtures.users import OrdinaryUser
 
@@ -35,7 +35,7 @@ ROWS = {
 }
 MODES = ("subordinate IDs", "single ID", "chroot")
 #: Reasons by mode and case.
-DIFFERS: dict[str, dict[str, str]] = yaml.safe_load((RECIPES / "modes.yaml").read_text())
+DIFFERS: dict[str, dict[str, str]] = read_table(RECIPES / "modes.yaml")
 
 pytestmark = [pytest.mark.campaign, pytest.mark.usefixtures("containers")]
 
@@ -92,7 +92,7 @@ def built(session_tree, busybox_base, tools_context, root_only, ordinary_user, r
         user = users.get(mode)
         top = (session_tree if user is None else user.home) / f"repeated-{mode.replace(' ', '-')}"
         (top / "context").mkdir(parents=True)
-        images.lay_out(yaml.safe_load((RECIPES / "context.yaml").read_text()), top / "context")
+        images.lay_out(read_table(RECIPES / "context.yaml"), top / "context")
         shutil.copytree(tools_context, top / "tools", symlinks=True)
         (top / "tools/tree/tmp").chmod(0o1777)
         return _build_all(mode, Builds(top, busybox_base).all(), top, user)

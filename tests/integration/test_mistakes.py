@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from tests.fixtures.programs import CHECKOUT, RunCli
+from tests.fixtures.tables import read_table
 
-TABLE: Final[list[dict[str, Any]]] = yaml.safe_load(
-    (CHECKOUT / "testdata/mistakes.yaml").read_text(encoding="utf-8")
-)
+TABLE: Final[list[dict[str, Any]]] = read_table(CHECKOUT / "testdata/mistakes.yaml")
 
 
 def _archive(name: str) -> bytes:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from tests.fixtures.programs import CHECKOUT, Finished, RunCli
+from tests.fixtures.tables import read_table
 
 PROJECTS: Final = CHECKOUT / "testdata/projects"
-TABLE: Final[dict[str, dict[str, Any]]] = yaml.safe_load((PROJECTS / "projects.yaml").read_text())
+TABLE: Final[dict[str, dict[str, Any]]] = read_table(PROJECTS / "projects.yaml")
 ALL: Final = bool(os.environ.get("OCITOOL_PROJECTS"))
 TOKEN: Final = "a-token-that-nobody-else-has"
 CACHED: Final = "Nothing to do: "

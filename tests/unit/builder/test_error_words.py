@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ocitool import BuildOptions
 from ocitool.builder.calls import documents
 from ocitool.builder.calls.calls import check
+from tests.fixtures.tables import read_table
 
-CASES = yaml.safe_load(
-    (Path(__file__).parents[3] / "testdata/dockerfile/errors.yaml").read_text(encoding="utf-8")
-)
+CASES = read_table(Path(__file__).parents[3] / "testdata/dockerfile/errors.yaml")
 
 
 @pytest.mark.parametrize(

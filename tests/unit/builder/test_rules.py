@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ocitool import Store
 from ocitool.errors import OcitoolError
 from ocitool_runtime import get_isolation
 from tests.fixtures.builds import RECIPES, RULES
 from tests.fixtures.programs import CHECKOUT
+from tests.fixtures.tables import read_table
 from tests.unit.builder.conftest import BuildFixture, Built, with_tools
 
 CONTEXT = RECIPES / "context.yaml"
@@ -56,7 +56,7 @@ def shared(store, session_tree) -> BuildFixture:
     if get_isolation().probe().ok:
         (session_tree / "rules-base").mkdir()
         with_tools(BuildFixture(session_tree / "rules-base", store))
-    made.put(yaml.safe_load(CONTEXT.read_text(encoding="utf-8")))
+    made.put(read_table(CONTEXT))
     touch(top, TIME)
     return made
 

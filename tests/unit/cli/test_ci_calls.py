@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 import pytest
-import yaml
 
 from ocitool.cli.app import App
 from ocitool.cli.kaniko.words import build_words
 from ocitool.cli.main import cli
+from tests.fixtures.tables import read_table
 
 TABLE = Path(__file__).parents[3] / "testdata/ci-calls.yaml"
 CALLS = [
     (call, "") if isinstance(call, str) else tuple(call)
-    for calls in yaml.safe_load(TABLE.read_text(encoding="utf-8")).values()
+    for calls in read_table(TABLE).values()
     for call in calls
 ]
 

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.errors import FormatError
+from tests.fixtures.tables import read_table
 
-CASES = yaml.safe_load(
-    (Path(__file__).parents[4] / "testdata/dockerfile/ignore.yaml").read_text(encoding="utf-8")
-)
+CASES = read_table(Path(__file__).parents[4] / "testdata/dockerfile/ignore.yaml")
 
 
 def rules(*lines: str) -> IgnoreRules:

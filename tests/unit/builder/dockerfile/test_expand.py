@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ocitool.builder.dockerfile.expansion.expand import expand, expand_raw, split_words
 from ocitool.builder.dockerfile.expansion.limit import WordError
 from ocitool.builder.dockerfile.expansion.variables import Variables
 from ocitool.go_values import quoted
+from tests.fixtures.tables import read_table
 
-CASES = yaml.safe_load(
-    (Path(__file__).parents[4] / "testdata/dockerfile/words.yaml").read_text(encoding="utf-8")
-)
+CASES = read_table(Path(__file__).parents[4] / "testdata/dockerfile/words.yaml")
 LOOKUP = {
     "greeting": "hello",
     "path": "/usr/local/bin",

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ocitool.builder.dockerfile.parser import parse
 from ocitool.errors import DockerfileError
+from tests.fixtures.tables import read_table
 
-CASES = yaml.safe_load(
-    (Path(__file__).parents[4] / "testdata/dockerfile/refused.yaml").read_text(encoding="utf-8")
-)
+CASES = read_table(Path(__file__).parents[4] / "testdata/dockerfile/refused.yaml")
 
 
 @pytest.mark.parametrize(
