@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def page() -> str:
     return "".join((HEAD, *options, *map(_further, TABLES)))
 
 
+@cache
 def _table() -> Mapping[str, Mapping[str, Any]]:
     found: Mapping[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     return found
