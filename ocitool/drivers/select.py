@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ocitool import plugins
 from ocitool.drivers.driver import Driver, Support
@@ -25,6 +25,8 @@ _MOUNTS: Final = Support(
     reason="it mounts root directories, which isolation by chroot does not support",
     quiet=True,
 )
+#: Takes over a driver that works, and closes it.
+Keep: TypeAlias = Callable[[Driver], object]
 _METHODS: Final = tuple(name for name in vars(Driver) if not name.startswith("_"))
 
 
@@ -94,10 +96,16 @@ def _ranges(name: str) -> userns.Maps:
         ) from error
 
 
-def probe(name: str, home: str) -> Support:
-    """Say whether the driver *name* works in *home*."""
+def close(driver: Driver) -> None:
+    """Close *driver*."""
+    driver.close()
+
+
+def probe(name: str, home: str, keep: Keep = close) -> Support:
+    """Say whether the driver *name* works in *home*; one that does is handed to *keep*."""
     try:
-        with contextlib.closing(make(name, home)) as driver:
+        with contextlib.ExitStack() as unless_kept:
+            driver = unless_kept.enter_context(contextlib.closing(make(name, home)))
             if not getattr(driver, "unprivileged", False) and not _may_make_namespaces():
                 supported = userns.supported()
                 reason = f"layers cannot be unpacked by this user: {supported.reason}"
@@ -106,9 +114,12 @@ def probe(name: str, home: str) -> Support:
                 return Support(ok=False, reason=reason, hint=hint, quiet=True)
             support = driver.probe()
             if support.ok and single_id.is_aside(name):
-                kept = single_id.probe(home)
-                text = f"{support.reason}; {kept.reason}" if kept.ok else kept.reason
-                return replace(kept, reason=text)
+                owners = single_id.probe(home)
+                text = f"{support.reason}; {owners.reason}" if owners.ok else owners.reason
+                support = replace(owners, reason=text)
+            if support.ok:
+                unless_kept.pop_all()
+                keep(driver)
             return support
     except DriverUnavailable as error:
         return Support(ok=False, reason=error.message, hint=error.hint)
@@ -116,11 +127,11 @@ def probe(name: str, home: str) -> Support:
         return Support(ok=False, reason=str(error))
 
 
-def choose(drivers: str, wanted: str = "", *, mounts: bool = True) -> Choice:
+def choose(drivers: str, wanted: str = "", *, mounts: bool = True, keep: Keep = close) -> Choice:
     """Choose the first driver that works, by probes; without *mounts* of those that mount nothing.
 
     *drivers* is the directory that holds a directory for each driver.  A *wanted* driver is used
-    or refused, never replaced.
+    or refused, never replaced.  The chosen driver is handed to *keep*.
 
     Raises:
         DriverUnavailable: none works, or not the wanted one.
@@ -138,7 +149,7 @@ def choose(drivers: str, wanted: str = "", *, mounts: bool = True) -> Choice:
             tried.append(Candidate(name=name, support=_MOUNTS))
             continue
         name = single_id.named(name) if single else name
-        support = probe(name, f"{drivers}/{name}")
+        support = probe(name, f"{drivers}/{name}", keep)
         if support.ok:
             return Choice(name=name, reason=support.reason, passed_over=tuple(tried))
         tried.append(Candidate(name=name, support=support))
@@ -156,6 +167,7 @@ def choose_once(
     wanted: str,
     *,
     mounts: bool = True,
+    keep: Keep = close,
     boot: str,
     before_probe: Callable[[], None],
     write: Callable[[str, bytes], None],
@@ -164,6 +176,7 @@ def choose_once(
 
     It is remembered until the next *boot* of the machine, for a user, the *wanted* driver and
     whether it may use *mounts*.
+    A driver that was probed is handed to *keep*, as its worker is started already.
     *before_probe* is called before anything is written and may raise; *write* replaces a file.
     """
     path = f"{drivers}/{_REMEMBERED}"
@@ -176,7 +189,7 @@ def choose_once(
     if known is not None and known[0] == asked:
         return known[1]
     before_probe()
-    choice = choose(drivers, wanted, mounts=mounts)
+    choice = choose(drivers, wanted, mounts=mounts, keep=keep)
     if known is not None:
         choice = replace(choice, new=choice != replace(known[1], new=True))
     passed = [[each.name, asdict(each.support)] for each in choice.passed_over]

@@ -168,7 +168,8 @@ class Store:
                         f"{each.support.reason}"
                     )
                     self._progress.emit(Notice(text=text, level="warning"))
-                self._driver = self.make_driver(choice.name)
+                if self._driver is None:  # it was not probed now
+                    self._driver = self.make_driver(choice.name)
             return self._driver
 
     def warn_once(self, text: str, progress: ProgressSink) -> None:
@@ -196,7 +197,15 @@ class Store:
             boot=boot_id(),
             before_probe=self.layout.require_writable,
             write=write_file,
+            keep=self._keep,
         )
+
+    def _keep(self, probed: Driver) -> None:
+        with self._lock:
+            if self._driver is None:
+                self._driver = probed
+            else:
+                probed.close()
 
     def make_driver(self, name: str) -> Driver:
         """Return a new driver *name*, which the caller closes."""

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from ocitool import plugins
+from ocitool import Store, plugins
 from ocitool.drivers import probes, select
 from ocitool.drivers.overlay import OverlayDriver
 from ocitool.drivers.vfs import VfsDriver
@@ -26,6 +26,18 @@ def test_the_wanted_driver_is_used(drivers):
     assert select.choose(drivers, "vfs") == select.Choice(
         name="vfs", reason="plain directories work everywhere"
     )
+
+
+def test_the_driver_that_was_probed_is_the_one_in_use(drivers, tmp_path, monkeypatch):
+    """For an ordinary user its worker is started then, which takes as long as a small build."""
+    made, make = [], select.make
+    monkeypatch.setattr(select, "make", lambda *words: made.append(make(*words)) or made[-1])
+    with Store.open(str(tmp_path / "store"), driver="vfs") as store:
+        assert store.choose_driver().new
+        (driver,) = made
+        assert store.driver() is driver
+        assert not store.choose_driver().new
+    assert made == [driver]
 
 
 def test_an_unknown_driver_is_refused(drivers):
