@@ -21,7 +21,7 @@ import signal
 import stat
 import struct
 
-from ocitool_runtime.sandbox import privileges, shim, users
+from ocitool_runtime.sandbox import privileges, users
 from ocitool_runtime.sandbox.chroot import contents
 from ocitool_runtime.sandbox.chroot.sandbox import end_children
 from ocitool_runtime.sandbox.chroot.tree import Tree
@@ -30,11 +30,11 @@ from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.kernel.files import write_all
 from ocitool_runtime.sandbox.kernel.signals import reset_signals
 from ocitool_runtime.sandbox.protocol import channel
-from ocitool_runtime.sandbox.protocol.channel import failure, step
+from ocitool_runtime.sandbox.protocol.channel import failure, step, tell
 from ocitool_runtime.sandbox.protocol.messages import Ended, Started, StepFailed
+from ocitool_runtime.sandbox.protocol.spawned import run
 from ocitool_runtime.sandbox.rootfs.devices import NODES
 from ocitool_runtime.sandbox.rootfs.mountpoints import MountPoints
-from ocitool_runtime.sandbox.supervisor import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ _INIT = ".init"
 
 def main() -> None:
     """Serve one spawn: the mode ``run``, and ``probe``, whose root is that of the host."""
-    shim.run(_serve)
+    run(_serve)
 
 
 def _serve(mode: str, control: _socket.socket, plan: ProotPlan) -> None:

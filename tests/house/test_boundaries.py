@@ -41,7 +41,8 @@ PROGRAMS = (
     "ocitool.__main__",
     "ocitool_runtime.sandbox.shim",  # the shim: it is spawned for one sandbox
     "ocitool_runtime.sandbox.supervisor",  # the part of it that forks the container init
-    "ocitool_runtime.sandbox.userns",
+    "ocitool_runtime.sandbox.protocol.spawned",  # the beginning and the end of both of these
+    "ocitool_runtime.sandbox.userns",  # the shim of a user namespace alone
     "ocitool_runtime.sandbox.rootfs.fuse",  # the part of it that becomes fuse-overlayfs
     "ocitool_runtime.sandbox.network",  # the part of it that becomes slirp4netns or pasta
     "ocitool_runtime.sandbox.init",  # the part of it that stays as process 1, and reaps

@@ -30,8 +30,10 @@ from ocitool_runtime.sandbox.protocol.messages import (
 
 # The library comes last: no file beside it may replace a module of the standard library.
 _START: Final = "import sys; sys.path.append(sys.argv[1]); "
-#: What a shim executes; that of a plugin runs `ocitool_runtime.sandbox.shim.run`.
+#: What a shim executes; that of a plugin calls `ocitool_runtime.sandbox.protocol.spawned.run`.
 SHIM: Final = "from ocitool_runtime.sandbox.shim import main; main()"
+#: What a process executes that needs a user namespace and nothing else of a sandbox.
+USERNS: Final = "from ocitool_runtime.sandbox.userns import main; main()"
 
 
 class Shim(NamedTuple):
@@ -98,18 +100,18 @@ def converse(shim: Shim, maps: Maps) -> tuple[Message | None, list[int]]:
         channel.send(shim.control, MapsWritten())
 
 
-def probe(mode: str, plan: Any, maps: Maps) -> Support:
-    """Say whether a shim can do what *mode* tries; changes nothing."""
+def probe(mode: str, plan: Any, maps: Maps, code: str = SHIM) -> Support:
+    """Say whether a shim that executes *code* can do what *mode* tries; changes nothing."""
     null = subprocess.DEVNULL
     try:
-        shim = spawn(mode, plan, streams=(null, null, null))
+        shim = spawn(mode, plan, streams=(null, null, null), code=code)
         try:
             message, _ = converse(shim, maps)
         finally:
             shim.control.close()
-            code = shim.process.wait()
+            status = shim.process.wait()
         if not isinstance(message, ProbeDone):
-            raise killed(code, first_step(mode, plan))
+            raise killed(status, first_step(mode, plan))
     except SandboxError as error:
         return Support(ok=False, reason=str(error), hint=error.hint)
     return Support(ok=True)

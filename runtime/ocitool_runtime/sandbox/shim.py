@@ -13,9 +13,7 @@ Runs in: shim.  Imports only the standard library.
 from __future__ import annotations
 
 import _socket
-import marshal
 import os
-import sys
 
 from ocitool_runtime.sandbox import network, userns
 from ocitool_runtime.sandbox.cgroups.cgroups import Cgroup
@@ -23,21 +21,18 @@ from ocitool_runtime.sandbox.cgroups.limits import Limits
 from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.network import Network
 from ocitool_runtime.sandbox.notify.socketcall import Sockets
-from ocitool_runtime.sandbox.protocol import channel
-from ocitool_runtime.sandbox.protocol.channel import failure, step
+from ocitool_runtime.sandbox.protocol.channel import step, tell
 from ocitool_runtime.sandbox.protocol.messages import Ended
+from ocitool_runtime.sandbox.protocol.spawned import run
 from ocitool_runtime.sandbox.rootfs.devices import Devices, Terminal
 from ocitool_runtime.sandbox.rootfs.fuse import FuseServers
 from ocitool_runtime.sandbox.rootfs.image_mounts import SharedMounts
 from ocitool_runtime.sandbox.rootfs.rootfs import Rootfs
 from ocitool_runtime.sandbox.rootfs.working_directory import make_for_user
-from ocitool_runtime.sandbox.supervisor import Supervisor, tell
+from ocitool_runtime.sandbox.supervisor import Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import NoReturn
-
     from ocitool_runtime.sandbox.protocol.messages import Listener, Message
     from ocitool_runtime.sandbox.protocol.plan import Plan
     from ocitool_runtime.sandbox.single_id.answers import SingleId
@@ -52,20 +47,6 @@ def main() -> None:
     run(_serve)
 
 
-def run(serve: Callable[[str, _socket.socket, Plan], None]) -> NoReturn:
-    """Serve one spawn by *serve*: argv is [-c, library directory, mode, control socket, plan]."""
-    mode, control_fd, plan_fd = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    for fd in (control_fd, plan_fd):
-        os.set_inheritable(fd, False)
-    control = channel.adopt(control_fd)
-    try:
-        serve(mode, control, _read_plan(plan_fd))
-    except BaseException as error:  # the host process must learn of every failure
-        tell(control, failure(error))
-        os._exit(125)
-    os._exit(0)
-
-
 def _serve(mode: str, control: _socket.socket, plan: Plan) -> None:
     if mode == "sandbox":
         sandbox(control, plan)
@@ -73,17 +54,8 @@ def _serve(mode: str, control: _socket.socket, plan: Plan) -> None:
         from ocitool_runtime.sandbox.chroot import sandbox as chroot
 
         chroot.serve(mode, control, plan)
-    elif mode == "network-probe":
-        network.probe(control, plan)
     else:
-        userns.main(mode, control, plan)
-
-
-def _read_plan(fd: int) -> Plan:
-    size = os.fstat(fd).st_size
-    plan: Plan = marshal.loads(os.pread(fd, size, 0))
-    os.close(fd)
-    return plan
+        network.probe(control, plan)
 
 
 class _Setup:

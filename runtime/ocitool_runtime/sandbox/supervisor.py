@@ -11,11 +11,10 @@ import select
 
 from ocitool_runtime.sandbox import init
 from ocitool_runtime.sandbox.protocol import channel
-from ocitool_runtime.sandbox.protocol.channel import step
+from ocitool_runtime.sandbox.protocol.channel import step, tell
 from ocitool_runtime.sandbox.protocol.messages import (
     Ended,
     Listener,
-    Message,
     Note,
     ProgramRefused,
     Started,
@@ -38,14 +37,6 @@ if TYPE_CHECKING:
 
 
 _KILL = 9
-
-
-def tell(control: _socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
-    """Send the host process a message, if it is still there."""
-    try:
-        channel.send(control, message, fds)
-    except OSError:
-        return
 
 
 class Supervisor:

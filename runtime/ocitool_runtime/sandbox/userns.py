@@ -11,6 +11,7 @@ import os
 from ocitool_runtime.sandbox.kernel import signals, syscalls
 from ocitool_runtime.sandbox.protocol import channel, messages
 from ocitool_runtime.sandbox.protocol.channel import step
+from ocitool_runtime.sandbox.protocol.spawned import run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +30,12 @@ def user_namespace(control: _socket.socket) -> None:
         os.setresuid(0, 0, 0)
 
 
-def main(mode: str, control: _socket.socket, plan: Plan) -> None:
-    """Serve the modes ``enter`` (run a program in the namespaces) and ``probe``."""
+def main() -> None:
+    """Serve one spawn, of mode ``enter`` (run a program in the namespaces) or ``probe``."""
+    run(_serve)
+
+
+def _serve(mode: str, control: _socket.socket, plan: Plan) -> None:
     if plan["userns"]:
         user_namespace(control)
     with step("make a mount namespace" if plan["userns"] else "make namespaces"):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import IO
 
-from ocitool_runtime.host.launch import converse, probe
+from ocitool_runtime.host.launch import USERNS, converse, probe
 from ocitool_runtime.host.launch import spawn as _spawn_shim
 from ocitool_runtime.host.userns.idmap import Maps, current_maps, single_map, usable_maps
 from ocitool_runtime.isolation import Support
@@ -35,7 +35,7 @@ def namespaces_work() -> Support:
 def _try(maps: Maps, *, user: bool) -> Support:
     if user and not maps.uid_maps:
         maps = single_map()
-    return probe("probe", {"userns": user, "args": [], "env": {}}, maps)
+    return probe("probe", {"userns": user, "args": [], "env": {}}, maps, USERNS)
 
 
 def spawn(
@@ -63,7 +63,8 @@ def spawn(
         "args": [os.fsencode(arg) for arg in argv],
         "env": {os.fsencode(k): os.fsencode(v) for k, v in environment.items()},
     }
-    shim = _spawn_shim("enter", plan, streams=(stdin, stdout, stderr), pass_fds=pass_fds)
+    streams = (stdin, stdout, stderr)
+    shim = _spawn_shim("enter", plan, streams=streams, pass_fds=pass_fds, code=USERNS)
     try:
         converse(shim, maps)
     except BaseException:

@@ -21,11 +21,11 @@ from ocitool_runtime.sandbox.chroot.tree import Tree
 from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.notify import seccomp_notify
 from ocitool_runtime.sandbox.protocol import channel, messages
-from ocitool_runtime.sandbox.protocol.channel import step
+from ocitool_runtime.sandbox.protocol.channel import step, tell
 from ocitool_runtime.sandbox.rootfs import memory_files
 from ocitool_runtime.sandbox.rootfs.devices import Terminal
 from ocitool_runtime.sandbox.rootfs.working_directory import make_for_user
-from ocitool_runtime.sandbox.supervisor import Supervisor, tell
+from ocitool_runtime.sandbox.supervisor import Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -47,6 +47,14 @@ def send(end: _socket.socket, message: Message, fds: tuple[int, ...] = ()) -> No
     end.sendmsg([data], extra, _MSG_NOSIGNAL)
 
 
+def tell(control: _socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
+    """Send the host process a message, if it is still there."""
+    try:
+        send(control, message, fds)
+    except OSError:
+        return
+
+
 def _shortened(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_shortened, value))
