@@ -15,7 +15,7 @@
     └─ PluginError
 
 No ``OSError``, socket, TLS or JSON error leaves the library: they are translated (``raise X from
-error``).  The message is a sentence by itself, lower case and without a full stop.  ``where`` adds
+error``).  The message is a whole sentence, in lower case and without a full stop.  ``where`` adds
 the path, URL or field that it is about, and ``hint`` says what to do.  The library never prints or
 exits; the command line uses ``exit_code`` as its exit status.
 """
@@ -100,7 +100,7 @@ class DockerfileError(FormatError):
 
 
 class InvalidInstruction(DockerfileError):
-    """An instruction of a Dockerfile is none, or invalid whatever the variables are."""
+    """An unknown instruction of a Dockerfile, or one that is invalid for any value of variables."""
 
 
 # -- missing things ------------------------------------------------------------------------

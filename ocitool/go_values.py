@@ -51,7 +51,7 @@ def boolean_of(text: str) -> bool | None:
 
 
 def size_of(text: str) -> int | None:
-    """Return the bytes that *text* means, None if that is no size: ``10GB``, ``1.5 MiB``, ``512``.
+    """Return the bytes of a size such as ``10GB``, ``1.5 MiB`` or ``512``; None if it is invalid.
 
     Units are powers of 1024.
     """

@@ -49,7 +49,7 @@ _NOUNS: Final = {
 
 
 def lookup(group: str, name: str) -> Any:
-    """Return the object *name* of *group*; `PluginError` if there is none or it cannot load."""
+    """Return the object *name* of *group*; `PluginError` if it is unknown or cannot load."""
     built_in = BUILT_IN[group].get(name)
     if built_in is not None:
         return _load(built_in)

@@ -36,7 +36,7 @@ def usage_errors(code: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _options_refused_with_reason() -> Iterator[None]:
-    """Say of an option that docker has why there is none here, in place of a similar name."""
+    """Say why an option of docker is not supported here, instead of suggesting a similar name."""
     try:
         yield
     except click.NoSuchOption as error:

@@ -173,7 +173,7 @@ def _command(options: RunOptions, config: RunConfig) -> tuple[str, ...]:
     else:
         entrypoint = config.entrypoint or ()
         args = options.args or config.cmd or ()
-    # An entrypoint of one empty word is none, as in docker's daemon.
+    # An entrypoint of one empty word counts as no entrypoint, as in docker's daemon.
     command = args if entrypoint == ("",) else (*entrypoint, *args)
     if not command:
         raise ContainerError(

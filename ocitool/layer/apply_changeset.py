@@ -269,7 +269,7 @@ class Changeset:
             self._target.remove(path)  # made only for what is in it, or copied up for a link
             if self._target.covers(path):  # or overlayfs would list the whiteout
                 self._target.whiteout(path)
-        elif self._target.enter(path):  # a file hides what is below by itself
+        elif self._target.enter(path):  # a file hides it without a mark
             self._target.make_opaque(path)
             self._forget_below(path)
             self._keep_ours(path)

@@ -42,7 +42,7 @@ class Root:
         Raises:
             UnsafePath: the path leads out of the tree.
             FileNotFoundError: it is not there.
-            NotADirectoryError: it is none, or a link is on the way.
+            NotADirectoryError: it is a file, or a link is on the way.
         """
         last, fd = self._last
         if path == last:

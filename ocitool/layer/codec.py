@@ -73,7 +73,7 @@ class Codec(Protocol):
 
 
 def chosen(codec: Codec, level: int | None, levels: range) -> int:
-    """Return *level*, or that of *codec*; `LayerError` if it is none of *levels*."""
+    """Return *level*, or that of *codec*; `LayerError` if *levels* do not contain it."""
     if level is None:
         return codec.level
     if level not in levels:

@@ -13,8 +13,8 @@ makes no devices.  What a layer says is then kept in xattrs, and read back with 
 What has neither belongs to 0:0.
 
 Without a user namespace there is no capability either by which root opens what its mode does not
-allow.  Then regular files and directories are always open to the user who keeps the tree, and
-``user.ocitool.mode`` of one that is not so by itself is its mode, in octal.
+allow.  Then regular files and directories are always open to the user who keeps the tree.  Where a
+layer's mode would not allow that, it is in the attribute ``user.ocitool.mode``, in octal.
 
 Source: user_namespaces(7), xattr(7); docs/store-format.md.
 """
@@ -240,7 +240,7 @@ def current() -> Ownership:
 
 
 def choose(ownership: Ownership) -> None:
-    """Have this process keep owners as *ownership* does, whatever it would do by itself."""
+    """Have this process keep owners as *ownership* does, instead of the way it would choose."""
     _chosen[:] = [ownership]
 
 

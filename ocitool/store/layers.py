@@ -278,7 +278,7 @@ class Layers:
     def make_durable(self, settled: float = _SETTLED) -> None:
         """Sync the layers that were unpacked a while ago, and record that they are durable.
 
-        After *settled* seconds the kernel has written most of them by itself, so this is fast.
+        After *settled* seconds the kernel has already written most of them, so this is fast.
         """
         boot, limit = boot_id(), time.time() - settled
         if self._records.are_unsynced(boot, limit):

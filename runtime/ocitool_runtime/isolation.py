@@ -84,5 +84,5 @@ def start(
 
 
 def get_isolation(name: str = "namespaces") -> Isolation:
-    """Return a new isolation by its name; `PluginError` if there is none."""
+    """Return a new isolation by its name; `PluginError` if it is unknown."""
     return cast("Isolation", lookup("ocitool.isolation", name)())

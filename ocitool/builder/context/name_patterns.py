@@ -97,7 +97,7 @@ def segments_of(source: str) -> list[str]:
 
 
 def has_wildcard(segment: str) -> bool:
-    """Say whether a name is a pattern; a backslash by itself makes none of it, as in BuildKit."""
+    """Say whether a name is a pattern; as in BuildKit, a backslash does not make it one."""
     return _WILDCARD.search(segment) is not None
 
 

@@ -13,7 +13,7 @@ def split_fields(text: str, flag: str) -> tuple[str, ...]:
     """Return the fields of the value *text* of *flag*, without their quotes.
 
     Raises:
-        FormatError: there is none, or quotes do not match.
+        FormatError: the value is empty, or quotes do not match.
     """
     if not text:
         raise FormatError(f"the value of --{flag} is empty", hint=f"write --{flag}=KEY=VALUE,...")

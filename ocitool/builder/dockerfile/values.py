@@ -51,7 +51,7 @@ class Port:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a word; `FormatError` where a port is missing, or the protocol is none."""
+        """Read a word; `FormatError` if a port is missing or the protocol is unknown."""
         published, _, container = text.rpartition(":")
         address, _, host = published.rpartition(":")
         ports, _, protocol = container.partition("/")

@@ -28,7 +28,7 @@ _YEAR_10000: Final = 253_402_300_800  # seconds since the epoch
 
 
 def find(store: Store, content: Content) -> StepRecord | None:
-    """Return the record of the files that a cache key has as *content*; None if there is none."""
+    """Return the record of the files that a cache key has as *content*; None if it is not there."""
     cache, key = store.build_cache, _key(content)
     record = cache.step(key)
     if record is None or not store.blobs.claim(record.layer.blob):

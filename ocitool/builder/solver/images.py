@@ -43,7 +43,7 @@ class SourceImages:
     the store is taken if that fails.  *access* is how, and *mirrors* are asked before it.
 
     Raises:
-        FormatError: *pull* is none of these.
+        FormatError: *pull* is another word.
     """
 
     def __init__(

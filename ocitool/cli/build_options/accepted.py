@@ -87,7 +87,7 @@ def _value(name: str) -> Callable[[Any], Any]:
 
 
 def _attestation(name: str) -> Callable[[Any], Any]:
-    """Accept that there is none: ``false``, or with the field ``disabled=true``."""
+    """Accept only what asks for no attestation: ``false``, or the field ``disabled=true``."""
     shorthand = name != "--attest"
 
     def check(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> None:

@@ -229,7 +229,7 @@ def parse_duration(context: click.Context, parameter: click.Parameter, text: str
 
 
 def _duration(text: str) -> int | None:
-    """Return the nanoseconds of a duration, None if *text* is none; it must not have a sign."""
+    """Return the nanoseconds of a duration without a sign; None if *text* is something else."""
     if len(text) > _LONGEST or text.startswith(("-", "+")):
         return None
     try:

@@ -1,4 +1,4 @@
-"""eStargz: a gzip of which every file can be had by itself, with a table of contents at its end.
+"""eStargz: gzip of which single files can be fetched, with a table of contents at its end.
 
 It is a layer as any other, and read as gzip.  Each file is gzip members of its own, and what it
 holds stands in a table (`toc`), which is the tar's last file.  So the tar that comes out is not

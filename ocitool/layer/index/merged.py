@@ -76,7 +76,7 @@ class ImageTree:
         return resolve(path, self.readlink, last=last)
 
     def readlink(self, path: str) -> str:
-        """Return the target of the symbolic link *path*, ``""`` if it is none."""
+        """Return the target of the symbolic link *path*, ``""`` if *path* is not a link."""
         node = self._target.node(path)
         return node.entry.link if node and node.entry.kind == Kind.SYMLINK else ""
 

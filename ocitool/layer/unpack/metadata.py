@@ -22,7 +22,7 @@ class Attributes:
 
     def __init__(self) -> None:
         self.notes: dict[str, int] = {}
-        # Bits that open(2) does not set by itself.  The umask is read, not set: it belongs to the
+        # Bits that open(2) does not set.  The umask is read, not set: it belongs to the
         # whole process, and other threads make files, too.
         self._chmod_bits = _SPECIAL_BITS | current_umask()
         self.owners = ownership.current()

@@ -176,9 +176,9 @@ class DirectoryTarget:
                 self._describe_name(other, entry, state.st_ino)
 
     def _describe_name(self, path: str, entry: Entry, inode: int) -> None:
-        """Give a name the owner of *entry*, another name of its file; the kernel does it by itself.
+        """Give a name the owner of *entry*, which is another name of the same file.
 
-        Where owners are kept by name, that is those of links and pipes.
+        It is necessary where owners are recorded by name, as those of links and pipes are.
         """
         directory, name = split(path)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # removed since
@@ -227,7 +227,7 @@ class DirectoryTarget:
     def _remember(self, path: str, fd: int, mode: int, mtime: int) -> None:
         """Remember a directory's time and its default ACL, and take the ACL from it.
 
-        A layer says all of a file by itself: nothing may come from the directory that it is in,
+        A layer says all that is known of a file: nothing may come from the directory that it is in,
         neither by a default ACL nor by the group of one with the setgid bit.
         """
         if mode & stat.S_ISGID:

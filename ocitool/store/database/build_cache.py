@@ -173,7 +173,7 @@ class BuildCache:
         return [DirectoryRecord(_path(text), state, digest, b"") for text, state, digest in rows]
 
     def directory_content(self, rules: str, directory: str) -> bytes:
-        """Return the ``content`` of one record, empty if there is none."""
+        """Return the ``content`` of one record, empty if it is missing."""
         rows = self._database.rows(
             "SELECT content FROM files WHERE directory = ? AND rules = ?",
             (_stored(directory), rules),

@@ -89,7 +89,7 @@ def remove_dead(directory: str) -> None:
 
 
 def oldest_lease(layout: Layout) -> int:
-    """Return when the oldest lease began, in nanoseconds since the epoch; now if there is none.
+    """Return when the oldest lease began, in nanoseconds since the epoch; without leases, now.
 
     What was stored or claimed after that may belong to unfinished work.
     """

@@ -118,7 +118,7 @@ def release(store: Store, mine: Marks) -> None:
 
 
 def release_written(store: Store) -> None:
-    """Remove what this process has stored and nobody uses, at the end of a command that failed.
+    """Remove what this process has stored and nothing refers to, at the end of a failed command.
 
     The process's lease ends first, so nothing else may be done with *store* at the same time.  What
     another process stored or claimed since is kept, as in any collection; and a command that still

@@ -3,8 +3,8 @@
 The kernel opens the file behind such a link anew, as the user who asks (proc(5), /proc/pid/fd). A
 pipe, file or terminal of the caller cannot be opened by another user, and a socket by nobody.
 Docker's programs have pipes of their own; here they get one where the caller's stream would not do.
-A program of root opens all of them, and may become another user by itself (su, setpriv, gosu): for
-that the caller's pipe is opened to all, where docker 20.10 says "Permission denied".
+A program of root opens all of them, and may become another user (su, setpriv, gosu): for that the
+caller's pipe is opened to all, where docker 20.10 says "Permission denied".
 """
 
 from __future__ import annotations

@@ -188,8 +188,8 @@ def _raise_loopback() -> None:
 def _make_device() -> None:
     """Make the device that the helper finds by its name.
 
-    It persists until the namespace ends, which the kernel deals with by itself; otherwise the
-    helper would remove it at its end, and that takes 20 ms.
+    It persists until the namespace ends, and then the kernel removes it.  Otherwise the helper
+    would remove it at its end, and that takes 20 ms.
     """
     fd = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
     fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", DEVICE.encode(), _IFF_TAP_NO_PI))

@@ -70,8 +70,8 @@ def filters_last(plan: Plan) -> bool:
 def filter_calls(plan: Plan) -> int:
     """Install the seccomp filter; with no_new_privs that is the last step.
 
-    Returns the descriptor from which the shim answers calls, -1 if there is none: then the kernel
-    refuses them.
+    Returns the descriptor from which the shim answers calls.  It is -1 if the filter has no such
+    calls or the kernel has no listener for it: then the kernel refuses these calls.
     """
     if plan["notifying"]:
         try:

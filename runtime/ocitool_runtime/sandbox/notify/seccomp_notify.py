@@ -44,7 +44,7 @@ class Call:
 
     @property
     def caller(self) -> int:
-        """The caller's directory in /proc, open until `close`; -1 if there is none any more."""
+        """The caller's directory in /proc, open until `close`; -1 if the caller has ended."""
         if self._caller is None:
             self._caller = -1
             flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC

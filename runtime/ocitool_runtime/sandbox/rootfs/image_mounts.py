@@ -68,7 +68,7 @@ class SharedMounts:
 
 
 def is_orphaned(target: str) -> bool:
-    """Say whether *target* is mounted although nobody uses it.
+    """Say whether *target* is mounted although no sandbox uses it.
 
     The directory is locked meanwhile, so that nobody mounts or unmounts: the lock that is tried
     here would look like that of another user of the mount.

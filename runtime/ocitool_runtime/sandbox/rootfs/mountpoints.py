@@ -128,7 +128,7 @@ class MountPoints:
             os.close(found)
             try:
                 link = os.readlink(name, dir_fd=parent)
-            except OSError:  # it is none, or missing
+            except OSError:  # not a link, or missing
                 self._refuse_closed(parent, name, path)
                 return parent, name
             if link.rstrip("/").rpartition("/")[2] in ("", ".", ".."):

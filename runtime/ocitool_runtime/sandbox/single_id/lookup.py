@@ -153,8 +153,8 @@ def name_of(fd: int) -> str:
 
 
 def is_child(state: os.stat_result) -> bool:
-    """Say whether a file is none that has attributes: its owner is recorded in its directory.
+    """Say whether a file can have no attributes, so that its owner is recorded in its directory.
 
-    That are links and pipes, and sockets, which no layer has.
+    Those are symbolic links and pipes, and sockets, which no layer contains.
     """
     return stat.S_IFMT(state.st_mode) in (stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK)

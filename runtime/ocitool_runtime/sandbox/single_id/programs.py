@@ -68,7 +68,7 @@ class Programs:
 
 
 def _is_elf(program: int) -> bool:
-    """Say whether a program is none that another reads: of scripts the bits have no effect."""
+    """Say whether a program is an ELF file; the set-ID bits of a script have no effect."""
     fd = os.open(name_of(program), os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(fd, 4) == b"\x7fELF"
