@@ -6,10 +6,12 @@ Spawned and never forked: a fork of a threaded program may inherit a lock that i
 from __future__ import annotations
 
 import marshal
+import math
 import os
 import select
 import subprocess
 import sys
+import time
 from _socket import socket
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -30,6 +32,7 @@ from ocitool_runtime.sandbox.protocol.messages import (
 
 # The library comes last: no file beside it may replace a module of the standard library.
 _START: Final = "import sys; sys.path.append(sys.argv[1]); "
+_SIGNAL_LATENCY: Final = 0.5  # seconds until a signal is handled at the latest
 #: What a shim executes; that of a plugin calls `ocitool_runtime.sandbox.protocol.spawned.run`.
 SHIM: Final = "from ocitool_runtime.sandbox.shim import main; main()"
 #: What a process executes that needs a user namespace and nothing else of a sandbox.
@@ -125,8 +128,16 @@ def first_step(mode: str, plan: Any) -> str:
 
 
 def wait_readable(fds: list[int], timeout: float | None) -> bool:
-    """Wait until one of *fds* can be read or is closed; False after *timeout* seconds."""
+    """Wait until one of *fds* can be read or is closed; False after *timeout* seconds.
+
+    Signals are handled meanwhile.  One that comes just before poll(2), or to another thread, does
+    not interrupt it, and Python calls its handler only when poll has returned: so it returns often.
+    """
     poll = select.poll()
     for fd in fds:
         poll.register(fd, select.POLLIN)
-    return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    while not poll.poll(1000 * max(0, min(_SIGNAL_LATENCY, end - time.monotonic()))):
+        if time.monotonic() >= end:
+            return False
+    return True
