@@ -7,19 +7,22 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
 from ocitool.image.decompress import inflated
 from ocitool.layer import xattrs
 from ocitool.layer.compression.codecs import CHUNK
-from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
+from ocitool.layer.entry import DEFAULT_LIMITS, WHITEOUT, Entry, Kind, split
 from ocitool.layer.fileio import write_all_at
 from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.header import BLOCK, verify
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
 
+#: What a layer may have, and no names that lead out of the destination.
+LIMITS: Final = replace(DEFAULT_LIMITS, outside=False)
 #: Nanoseconds.  Docker and BuildKit take later times, and those before 1970, for 1970.
 _LATEST: Final = 2**63 - 1
 
@@ -81,7 +84,7 @@ class Spooled:
         end = 0
         links: dict[str, str] = {}
         with _open(path) as stream:
-            reader = TarReader(stream)
+            reader = TarReader(stream, LIMITS)
             for member in reader:
                 _refuse_whiteout(member)
                 entry = placed(member, links)
@@ -120,7 +123,10 @@ def _refuse_whiteout(entry: Entry) -> None:
 def placed(entry: Entry, links: dict[str, str]) -> Entry:
     """Return *entry* at the path that *links*, those of earlier members, lead to.
 
-    As docker unpacks it: the destination is the root to which links lead.
+    As BuildKit unpacks it: the destination is the root to which absolute links lead.
+
+    Raises:
+        UnsafePath: a relative link leads out of the destination.
     """
     if links:
         entry = entry._replace(path=_resolved(entry.path, links))
@@ -134,7 +140,7 @@ def placed(entry: Entry, links: dict[str, str]) -> Entry:
 
 def _resolved(path: str, links: dict[str, str]) -> str:
     """Return *path* with the links in its directories followed."""
-    return resolve(path, lambda each: links.get(each, ""), last=False)
+    return resolve(path, lambda each: links.get(each, ""), last=False, outside=False)
 
 
 @contextlib.contextmanager

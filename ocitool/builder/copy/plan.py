@@ -147,7 +147,8 @@ class _Plan:
             if self._target.owner is not None:
                 uid, gid = self._target.owner
                 entry = entry._replace(uid=uid, gid=gid)
-            if entry.kind in (Kind.SYMLINK, Kind.DIRECTORY):
+            # A file counts where it replaces a link.
+            if entry.kind in (Kind.SYMLINK, Kind.DIRECTORY) or entry.path in own:
                 link = entry.link if entry.kind == Kind.SYMLINK else ""
                 if self._link(entry.path, own) != link:
                     self._resolved.clear()
@@ -159,13 +160,17 @@ class _Plan:
     def _behind_links(self, path: str, own: Mapping[str, str]) -> str:
         """Return the path of a member: symbolic links that are there in it are followed.
 
-        As docker and BuildKit unpack it: the destination is the root to which links lead.
+        As BuildKit unpacks it: the destination is the root to which absolute links lead; `UnsafePath`
+        for a relative one that leads out of it.
         """
         parent, name = split(path)
         known = self._resolved.get(parent)
         if known is None:
-            known = self._resolved[parent] = resolve(parent, lambda each: self._link(each, own))
+            known = self._resolved[parent] = self._inside(parent, own)
         return self._below(f"{known}/{name}" if known else name)
+
+    def _inside(self, path: str, own: Mapping[str, str]) -> str:
+        return resolve(path, lambda each: self._link(each, own), outside=False)
 
     def _link(self, path: str, own: Mapping[str, str]) -> str:
         """Return the target of a link below the destination; *own* are links of the archive."""
