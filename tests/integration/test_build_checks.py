@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -98,6 +99,29 @@ def test_what_a_call_prints(build, store_root, words, text, code, stdout, stderr
     assert done.stdout.startswith(stdout) and bool(done.stdout) == bool(stdout)
     assert done.stderr.startswith(stderr) and bool(done.stderr) == bool(stderr)
     assert list(store_root.iterdir()) == []  # nothing was written
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [("1", True), ("true", True), ("0", False), ("x", False)]
+)
+def test_the_metadata_has_warnings_if_the_environment_asks_for_them(
+    build, context, monkeypatch, value, found
+):
+    monkeypatch.setenv("BUILDX_METADATA_WARNINGS", value)
+    build(FAULTY, "--metadata-file", "metadata.json").ok()
+    warnings = json.loads((context / "metadata.json").read_text()).get("buildx.build.warnings")
+    if not found:
+        assert warnings is None
+        return
+    legacy, unset = warnings
+    assert legacy["level"] == 1 and legacy["url"].endswith("/legacy-key-value-format/")
+    assert legacy["sourceInfo"]["filename"] == "Dockerfile"
+    assert legacy["range"] == [{"start": {"line": 2}, "end": {"line": 2}}]
+    assert base64.b64decode(unset["short"]).decode() == (
+        "UndefinedVar: Usage of undefined variable '$NONE' (line 6)"
+    )
+    build("FROM scratch\nENV a=b\n", "--metadata-file", "metadata.json").ok()
+    assert "buildx.build.warnings" not in json.loads((context / "metadata.json").read_text())
 
 
 def test_the_json_of_a_call(build, context):

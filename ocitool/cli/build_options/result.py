@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
@@ -15,12 +15,15 @@ from ocitool.cli.completion.values import files
 from ocitool.cli.options.containers import all_of
 from ocitool.cli.output.output import write_line
 from ocitool.errors import BuildError
+from ocitool.go_values import boolean_of
 from ocitool.oci.reference import Reference
 
 if TYPE_CHECKING:
     from ocitool.builder.options import BuildResult
     from ocitool.builder.outputs.exported import Exported
 
+#: The variable that adds the warnings of build checks to the metadata.
+_WARNINGS: Final = "BUILDX_METADATA_WARNINGS"
 
 records = all_of(
     click.option(
@@ -58,7 +61,11 @@ def opened_log(path: str | None) -> Iterator[TextIO | None]:
 
 
 def metadata(result: BuildResult) -> dict[str, object]:
-    """Return what ``docker buildx build --metadata-file`` writes of a build."""
+    """Return what ``docker buildx build --metadata-file`` writes of a build.
+
+    BUILDX_METADATA_WARNINGS adds what the build checks found; as in buildx, what is not a boolean
+    has no effect.
+    """
     build = base64.b32encode(os.urandom(15)).decode().lower()
     found: dict[str, object] = {"buildx.build.ref": f"ocitool/ocitool/{build}"}
     if _has_image(result):
@@ -69,6 +76,10 @@ def metadata(result: BuildResult) -> dict[str, object]:
             "containerimage.digest": str(result.descriptor.digest),
             **({"image.name": ",".join(names)} if names else {}),
         }
+    if result.checks and boolean_of(os.environ.get(_WARNINGS, "")):
+        from ocitool.cli.progress.rawjson import vertex_warning
+
+        found["buildx.build.warnings"] = [vertex_warning(check) for check in result.checks]
     return found
 
 

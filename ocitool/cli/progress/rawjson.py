@@ -74,7 +74,7 @@ class RawJson(Renderer):
         elif isinstance(event, Transfer) and self._vertices:
             self._transfer(event, now)
         elif isinstance(event, CheckWarning):
-            self._put("warnings", _check(event))
+            self._put("warnings", vertex_warning(event))
 
     def _transfer(self, event: Transfer, now: str) -> None:
         begun = self._transfers.setdefault(event.key, now)
@@ -96,7 +96,7 @@ class RawJson(Renderer):
         self.line(json.dumps({kind: [dict(fields)]}, separators=(",", ":")))
 
 
-def _check(found: CheckWarning) -> dict[str, object]:
+def vertex_warning(found: CheckWarning) -> dict[str, object]:
     """Return a warning as BuildKit's VertexWarning; it belongs to no vertex here."""
     from ocitool.builder.checks.rules import RULES
 
