@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -141,7 +141,13 @@ def resolve(
         )
         if origin.name:
             earlier[origin.name] = parsed.index
-    return tuple(_with_sources(stage, stages, contexts) for stage in stages)
+    names = _by_name(stages)
+    return tuple(_with_sources(stage, names, len(stages), contexts) for stage in stages)
+
+
+def _by_name(stages: Iterable[Stage]) -> dict[str, int]:
+    """Return the numbers of stages by their names; of several with one name the last counts."""
+    return {each.parsed.from_.name: each.index for each in stages if each.parsed.from_.name}
 
 
 def _expanded(
@@ -189,17 +195,20 @@ def _meant(scope: Scope, used: Variables) -> str:
     return did_you_mean(next(filter(None, names), ""))
 
 
-def _with_sources(stage: Stage, stages: Sequence[Stage], contexts: NamedContexts) -> Stage:
-    return replace(stage, sources=_sources(stage, stages, contexts))
+def _with_sources(
+    stage: Stage, names: Mapping[str, int], count: int, contexts: NamedContexts
+) -> Stage:
+    """Return *stage* with what it takes files from; *names* are those of all *count* stages."""
+    return replace(stage, sources=_sources(stage, names, count, contexts))
 
 
-def _sources(stage: Stage, stages: Sequence[Stage], contexts: NamedContexts) -> dict[str, Named]:
+def _sources(
+    stage: Stage, names: Mapping[str, int], count: int, contexts: NamedContexts
+) -> dict[str, Named]:
     found: dict[str, Named] = {}
 
     def resolve(name: str) -> Named:
-        wanted = name.lower()
-        same = (each.index for each in reversed(stages) if each.parsed.from_.name == wanted)
-        number = next(same, None)
+        number = names.get(name.lower())
         return contexts.resolve(name) if number is None else number
 
     for number, instruction in enumerate(stage.instructions):
@@ -218,7 +227,7 @@ def _sources(stage: Stage, stages: Sequence[Stage], contexts: NamedContexts) -> 
                 hint=note,
             )
         if text.isdecimal():
-            if _number(text) >= len(stages):
+            if _number(text) >= count:
                 hint = note or _numbered(stage.index)
                 error = UnknownStage(f"invalid stage index {text}", hint=hint)
                 raise instruction.span.locate(error)
@@ -276,6 +285,7 @@ def needed(
     They have their *triggers*, which are asked for once the stage below is complete: a trigger
     may need further stages.
     """
+    names = _by_name(stages)
     done: dict[int, Stage] = {}
     complete: dict[int, Stage] = {}
 
@@ -284,7 +294,8 @@ def needed(
         if isinstance(stage.base, int):
             yield stage.base
             base = done[stage.base]
-        stage = _with_sources(replace(stage, triggers=triggers(stage, base)), stages, contexts)
+        stage = replace(stage, triggers=triggers(stage, base))
+        stage = _with_sources(stage, names, len(stages), contexts)
         complete[stage.index] = stage
         yield from (other for other in stage.sources.values() if isinstance(other, int))
 
