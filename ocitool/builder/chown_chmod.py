@@ -12,8 +12,8 @@ def parse_chown(text: str) -> tuple[str, str | None]:
     """Cut ``user[:group]``, names or numbers, into its parts.
 
     Without a group it is None: of a name it is that user's own, of a number the same number.
-    What is empty at a colon, as of a variable that is not set, is ``"0"``.  An empty text is no
-    ``--chown``: do not ask.
+    An empty part before or after a colon, for example of a variable that is not set, is ``"0"``.
+    An empty text means that there is no ``--chown``, and must not be passed.
     """
     user, colon, group = text.partition(":")
     if not (user or group) or ":" in group:
@@ -53,7 +53,7 @@ class Chmod:
                 reach = who & 0o777
                 bits = (mode >> _SHIFT[permissions] & 0o7) * 0o111
             else:
-                # Nobody owns the sticky bit: it is reached by naming it, though not for others.
+                # The sticky bit belongs to no class of users: only "t" means it, except for others.
                 reach = who | (_STICKY if "t" in permissions and who != _OTHERS else 0)
                 bits = _bits(permissions, before, is_dir)
             bits &= reach

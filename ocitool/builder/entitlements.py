@@ -58,7 +58,7 @@ def parse_entitlements(texts: Sequence[str]) -> Entitlements:
 def require_entitled(graph: Graph, network: Network, entitlements: Entitlements) -> None:
     """Raise `BuildError`, with the line, for a RUN that is not allowed what it asks for.
 
-    *network* is that of the build; whoever gives the host's to all RUNs has allowed it.
+    *network* is that of the build: if that is the host's, it is allowed.
     """
     for number, vertex in enumerate(graph.vertices):
         if not isinstance(vertex, Run):

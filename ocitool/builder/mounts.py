@@ -30,7 +30,7 @@ class CacheMount:
     """A directory of the store that stays from build to build.
 
     A new one is the directory ``path`` of ``source``, or else an empty one with the owner and mode
-    given here, by default root's and 0755.  One that begins otherwise is another cache.
+    given here, by default root's and 0755.  With another beginning it is another cache.
     """
 
     target: str

@@ -10,7 +10,7 @@ from ocitool.progress import ProgressSink, StepErred, StepFinished, StepOutput, 
 
 
 class ShownStep:
-    """A step that is done; what does it says whether it was ``cached``."""
+    """A step while it is executed; the caller sets ``cached``."""
 
     def __init__(self, number: int, progress: ProgressSink) -> None:
         self.number = number

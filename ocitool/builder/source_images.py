@@ -16,7 +16,7 @@ def source_images(
 ) -> SourceImages:
     """Return what resolves and fetches the images of a build.
 
-    Images of the store that it finds are kept by a prune meanwhile, unless *claim* is false.
+    Unless *claim* is false, a prune keeps the images of the store that were found.
 
     Raises:
         FormatError: an option is invalid.

@@ -1,4 +1,4 @@
-"""Names that begin as a transport of skopeo and buildah does, and mean an image here.
+"""Names that begin like a transport of skopeo and buildah, and are names of images here.
 
 Source: containers-transports(5).
 """

@@ -86,7 +86,7 @@ def _request(name: str, description: str, options: list[dict[str, str]] | None) 
     }
 
 
-#: ``frontend.subrequests.describe``: what can be asked; it does not tell of ``lint``.
+#: ``frontend.subrequests.describe``: the calls that BuildKit lists, which are all except ``lint``.
 REQUESTS: Final = [
     _request(
         "outline",

@@ -17,8 +17,8 @@ _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 def ignored_by(rules: IgnoreRules) -> Callable[[str], str]:
     """Return a function that returns a path, cleaned, if *rules* exclude it, otherwise ``""``.
 
-    A path that an exception includes again, or may so in part, is not excluded for certain.  The
-    root is only where a pattern excludes everything.  Wildcards of the path are text for patterns.
+    A path that an exception includes again, as a whole or in part, is not excluded for certain.
+    The root is excluded only by a pattern for everything.  Wildcards in the path are plain text.
     """
     walker = rules.walker()
 

@@ -15,7 +15,7 @@ from ocitool.errors import FormatError
 
 STAR = "*"  # the one token that stands for other than one character
 _TOKEN = re.compile(r"\\(.)|\[(\^?)((?:[^\\\]]|\\.)+)\]|(.)", re.DOTALL)
-_WILDCARD = re.compile(r"(?<!\\)(?:\\\\)*[*?\[]")  # not behind an odd number of backslashes
+_WILDCARD = re.compile(r"(?<!\\)(?:\\\\)*[*?\[]")  # not after an odd number of backslashes
 _SPECIAL = re.compile(r"[*?\[\\]")
 _RANGE = re.compile(r"(\\.|[^\\-])(?:-(\\.|[^\\-]))?", re.DOTALL)
 
@@ -129,7 +129,7 @@ def find_matches(
 
     *names* lists a directory, and *resolve* follows links; it returns None for what is not there,
     which is yielded for a link to nothing.  As in BuildKit, what stands in front of the first
-    wildcard is a plain path whose links are followed, and behind it no link is a directory.
+    wildcard is a plain path whose links are followed, and after it no link is a directory.
     """
     first = next(at for at, segment in enumerate(segments) if has_wildcard(segment))
     patterns = segments[first:]

@@ -61,7 +61,7 @@ class Contexts(Mapping[str, Context]):
     """The contexts of a build, by their names in its definition; temporary files until `close`.
 
     These files are in *store*, which is asked for when they are made.  *secrets* has credentials of
-    servers; *warn* gets what cannot be kept of an archive; what is fetched is one of *steps*.
+    servers; *warn* gets what cannot be kept of an archive; *steps* show what is fetched.
     Contexts that are *named* are opened when they are asked for.
     """
 
@@ -102,8 +102,8 @@ class Contexts(Mapping[str, Context]):
     def time(self, source: LocalContext | HttpFile | GitTree) -> int | None:
         """Return the time of what is fetched, in seconds since 1970; None of other files.
 
-        That of a repository is that of the commit, that of a file what the server says, or that of
-        the newest file in it.
+        A repository has the time of its commit.  A file has the time that the server says, an
+        archive without one that of the newest file in it.
 
         Raises:
             BuildError: it cannot be fetched.

@@ -108,9 +108,9 @@ _ARRAYS = frozenset(("ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME
 
 
 def check_words(word: str, rest: str, escape: str) -> None:
-    """Refuse words of an instruction that cannot be separated, whatever they are.
+    """Refuse an instruction that cannot be split into words; `FormatError`.
 
-    This is so for the whole file before what any instruction says is looked at.
+    As in BuildKit all lines of a file are split before the first instruction is evaluated.
     """
     kind = word.upper()
     while kind == "ONBUILD" and rest:

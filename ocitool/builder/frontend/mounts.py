@@ -122,7 +122,7 @@ def _ssh(state: StageState, fields: MountFields, number: int) -> SshMount:
 
 
 def _owner(fields: MountFields) -> dict[str, Any]:
-    """Return the owner and the mode, as far as they are given: of that the permissions alone."""
+    """Return the owner and the mode, as far as they are given; of a mode only the permissions."""
     mode = None if fields.mode is None else fields.mode & 0o777
     given = {"mode": mode, "uid": fields.uid, "gid": fields.gid}
     return {key: value for key, value in given.items() if value is not None}

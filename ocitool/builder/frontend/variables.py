@@ -85,7 +85,7 @@ class Scope:
         self._values[name] = value
 
     def settle(self, name: str, value: str) -> None:
-        """Let *name* have *value* wherever it is given or declared; ``""``: it is not set."""
+        """Replace the value of *name* where it is given or declared; ``""`` removes it."""
         kept = {name: value} if value else {}
         if name in self.given:
             self.given = {**{n: v for n, v in self.given.items() if n != name}, **kept}

@@ -107,8 +107,8 @@ class Checkout:
     def _commit(self, resolved: Resolved) -> str:
         """Return the ID of the commit; what is named by its ID may be a tag.
 
-        Of a tag that is named otherwise the server has said which commit it is: a checksum was
-        compared with that, and files are kept for it.
+        For a tag that is named by its ref the server has said which commit it is: that was compared
+        with a checksum, and the files are stored under it.
         """
         commit = self._run("rev-parse", "--verify", f"{resolved.object}^{{commit}}").strip()
         if resolved.commit not in (commit, resolved.object):

@@ -1,7 +1,7 @@
 """The files of a commit in the build cache: a tar, as the layer of a step is one.
 
-So they are counted, checked and removed as what steps have made; the record's time is that of the
-commit.
+So they are listed, checked and pruned like the results of steps.  The time in the record is that
+of the commit.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _key(content: Content) -> str:
 def _entries(top: str) -> Iterator[tuple[str, Entry]]:
     """Yield paths and entries of all below *top*, and of itself; directories before what they have.
 
-    git makes directories, files and symbolic links, and no names of one file but the first.
+    A checkout has directories, files and symbolic links, and no hard links.
     """
     for directory, names, files in os.walk(top):
         names.sort()

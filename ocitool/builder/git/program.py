@@ -60,7 +60,7 @@ class Git:
     """Executes commands of git, with the directory *home* as home and working directory.
 
     *config* is further configuration, which may have secrets; *agent* has the keys for ssh; *show*
-    gets what git and servers say meanwhile, at the end b"".
+    gets the messages of git and of servers as they come, and b"" at the end of a command.
     """
 
     def __init__(

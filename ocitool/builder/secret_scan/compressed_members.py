@@ -44,7 +44,7 @@ class CompressedMembers:
             return
         self._left += entry.size * _RATIO
         finder = self._search.finder()
-        with contextlib.suppress(LayerError):  # nobody else can decompress what is corrupt either
+        with contextlib.suppress(LayerError):  # what is corrupt, others cannot read either
             while data := stream.read(finder.size):
                 finder.feed(data)
                 self._left -= len(data)

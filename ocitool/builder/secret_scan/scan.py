@@ -85,7 +85,7 @@ def _in_layers(
 def _forget(store: Store, layer: Layer) -> None:
     """Remove what the build cache has of *layer*.
 
-    Keys have no secrets: a build without them would take it, and search for nothing.
+    Cache keys have no secrets: a build without secrets would use the layer, and not search it.
     """
     uses = store.build_cache.uses()
     store.build_cache.remove([use.key for use in uses if use.layer == layer])

@@ -64,10 +64,10 @@ class RemoteFile:
         self._store = store
         self._secrets = secrets
         self._progress = progress
-        # Whoever has other credentials is asked for them by the server, and no key has a password.
+        # The server itself checks the credentials of each build, and no key may have a password.
         self._key = key_of("http", _without_credentials(vertex.url)[0])
         self._digest = vertex.checksum
-        self._mtime = ""  # as text; unknown with a checksum, which is asked of nobody
+        self._mtime = ""  # as text; unknown with a checksum, for which no server is asked
         self._fetched: Fetched | None = None
 
     def content(self, *, unpacked: bool) -> Content:

@@ -91,7 +91,7 @@ def _mounts(step: Run, mounted: Sequence[Content | None]) -> list[Any]:
     if step.insecure:
         inputs.append("insecure")
     if step.devices:
-        # What was executed where a device is allowed is no answer where it is not.
+        # The result of a step that was allowed a device is not used where it is not allowed.
         inputs.append(["devices", *map(astuple, step.devices)])
     return inputs
 

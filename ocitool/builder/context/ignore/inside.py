@@ -25,9 +25,9 @@ def inside(top: str, name: str) -> str:
 
 
 def beside(file: str, suffix: str, top: str) -> str:
-    """Return the path of the file that is called as *file* with *suffix*.
+    """Return the path of the file whose name is that of *file* with *suffix* appended.
 
-    Its links stay in the context *top*, or in its own directory where that is not of the context.
+    Links are followed inside the context *top*, or, if the file is not in it, inside its directory.
     """
     folder, name = os.path.split(os.path.abspath(file))
     folder, top = os.path.realpath(folder), os.path.realpath(top)

@@ -116,7 +116,7 @@ def _is_word(reference: str) -> bool:
 
 
 def _repository(reference: str) -> str:
-    """Return the repository of a reference that has but its case wrong, or ``""``."""
+    """Return the repository of a reference that would be valid in lower case, or ``""``."""
     first, slash, rest = reference.partition("/")
     lower = f"{first}/{rest.lower()}" if slash else first.lower()
     try:

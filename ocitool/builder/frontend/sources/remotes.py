@@ -28,7 +28,7 @@ def fetched(
         FormatError: a URL, a reference or *checksum* is invalid, or a flag is for something else.
     """
     kinds = {source: source_kind(source) for source in sources}
-    if add.keep_git_dir is not None:  # who gives the flag means repositories, as in BuildKit
+    if add.keep_git_dir is not None:  # with the flag URLs are repositories, as in BuildKit
         kinds = {source: "git" if kind == "url" else kind for source, kind in kinds.items()}
     if checksum:
         _require_one(kinds, len(sources))

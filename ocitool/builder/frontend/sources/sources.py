@@ -39,7 +39,7 @@ class Sources:
     def mounted(self, stage: Stage, name: str, target: str, location: Location) -> tuple[int, str]:
         """Return the vertex that is mounted to *target*, and what messages call it.
 
-        *name* is as for `copied`, but that digits are the name of an image; ``""`` is the context.
+        *name* is as for `copied`, except that digits name an image; ``""`` is the context.
         """
         if not name:
             return self.context(LocalContext()), ""

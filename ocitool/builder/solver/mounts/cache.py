@@ -62,9 +62,9 @@ def held_caches(
 
 
 def _identity(mount: CacheMount, source: MountSource | None) -> str:
-    """Return what tells a cache from others: its ID, and as in BuildKit what it begins with.
+    """Return the full name of a cache: its ID and, as in BuildKit, what a new one begins with.
 
-    So users with caches of one ID, or of one target, do not get each other's directories.
+    So mounts of one ID with different owners, modes or sources are different caches.
     """
     owner = (mount.mode, mount.uid, mount.gid)
     if source is not None:
