@@ -1,8 +1,8 @@
 """A tar as a build context: unpacked into a directory, in one pass.
 
 Names mean what they mean in an archive of ADD: the directory is the root to which absolute links
-lead, and what leads out of it with ``..`` is refused.  Owners are left out, since files of a context are root's.  Names of whiteouts are names
-like others here: COPY refuses them.
+lead, and what leads out of it with ``..`` is refused.  Owners are left out, since files of a
+context are root's.  Names of whiteouts are names like others here: COPY refuses them.
 """
 
 from __future__ import annotations

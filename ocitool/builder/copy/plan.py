@@ -160,8 +160,8 @@ class _Plan:
     def _behind_links(self, path: str, own: Mapping[str, str]) -> str:
         """Return the path of a member: symbolic links that are there in it are followed.
 
-        As BuildKit unpacks it: the destination is the root to which absolute links lead; `UnsafePath`
-        for a relative one that leads out of it.
+        As BuildKit unpacks it: the destination is the root to which absolute links lead, and a
+        relative one that leads out of it is an `UnsafePath`.
         """
         parent, name = split(path)
         known = self._resolved.get(parent)
