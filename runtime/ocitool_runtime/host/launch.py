@@ -32,7 +32,8 @@ from ocitool_runtime.sandbox.protocol.messages import (
 
 # The library comes last: no file beside it may replace a module of the standard library.
 _START: Final = "import sys; sys.path.append(sys.argv[1]); "
-_SIGNAL_LATENCY: Final = 0.5  # seconds until a signal is handled at the latest
+#: Seconds between two looks for signals that did not interrupt a wait.
+SIGNAL_LATENCY: Final = 0.5
 #: What a shim executes; that of a plugin calls `ocitool_runtime.sandbox.protocol.spawned.run`.
 SHIM: Final = "from ocitool_runtime.sandbox.shim import main; main()"
 #: What a process executes that needs a user namespace and nothing else of a sandbox.
@@ -137,7 +138,7 @@ def wait_readable(fds: list[int], timeout: float | None) -> bool:
     for fd in fds:
         poll.register(fd, select.POLLIN)
     end = math.inf if timeout is None else time.monotonic() + timeout
-    while not poll.poll(1000 * max(0, min(_SIGNAL_LATENCY, end - time.monotonic()))):
+    while not poll.poll(1000 * max(0, min(SIGNAL_LATENCY, end - time.monotonic()))):
         if time.monotonic() >= end:
             return False
     return True

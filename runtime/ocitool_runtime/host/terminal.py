@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final
 
 from ocitool.errors import SandboxError
+from ocitool_runtime.host.launch import SIGNAL_LATENCY
 from ocitool_runtime.host.streams import ProgramStreams
 from ocitool_runtime.isolation import Isolation, Process, start
 from ocitool_runtime.sandbox.kernel.files import write_all
@@ -213,7 +214,7 @@ def _pump(master: int, stdin: int, stdout: int) -> None:
         polled.register(master, POLLIN | (POLLOUT if waiting else 0))
         if stdin >= 0 and not waiting:
             polled.register(stdin, POLLIN)
-        events = dict(polled.poll())
+        events = dict(polled.poll(1000 * SIGNAL_LATENCY))
         if events.get(master, 0) & POLLOUT:
             waiting = waiting[_write_some(master, waiting) :]
         if events.get(master, 0) & (POLLIN | POLLHUP) and not _copy_out(master, stdout):
