@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from ocitool.builder.build_arguments import EPOCH
 from ocitool.builder.checks.copy_ignored_file import ignored_by
 from ocitool.builder.context.ignore.files import (
     LARGEST,
@@ -25,7 +26,6 @@ from ocitool.builder.dockerfile.values import is_http
 from ocitool.builder.entitlements import parse_entitlements
 from ocitool.builder.frontend.arguments import Arguments
 from ocitool.builder.frontend.epoch import TimeOf
-from ocitool.builder.frontend.variables import EPOCH
 from ocitool.builder.git.reference import KEEP_GIT_DIR, shown_git
 from ocitool.builder.options import BuildOptions
 from ocitool.builder.outputs.annotations import select

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from ocitool.builder.build_arguments import HOSTNAME_ARG
 from ocitool.builder.definition import Rights, Surroundings, Volume
-from ocitool.builder.frontend.variables import HOSTNAME_ARG
 from ocitool.builder.options import BuildOptions
 from ocitool.errors import BuildError
 from ocitool_runtime.defaults import SHM_SIZE, Network, ResourceOptions, Resources

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -48,7 +47,8 @@ def export_tar(
     shown = list(tree.tree.walk(""))
     writer = TarWriter(sink)
     first: dict[int, str] = {}  # the first name of each file
-    with _scratch(store) as directory, tree.spool(shown, directory) as spool:
+    directory = tempfile.gettempdir() if store.layout.readonly else store.lease().path
+    with tree.spool(shown, directory) as spool:
         for found in shown:
             entry = found.entry
             name = first.setdefault(found.file, entry.path)
@@ -64,16 +64,6 @@ def export_tar(
 #: Bytes that may follow the end of an archive: far more than any record that tar fills up with
 #: zeros, so that an endless device is refused.
 _MOST_PADDING: Final = 64 << 20
-
-
-@contextlib.contextmanager
-def _scratch(store: Store) -> Iterator[str]:
-    """Yield a directory for temporary files: that of the lease, or of a read-only store another."""
-    if not store.layout.readonly:
-        yield store.lease().path
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        yield directory
 
 
 def import_tar(

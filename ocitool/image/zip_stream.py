@@ -1,14 +1,15 @@
 """The content of a ZIP archive as one stream, in the order in which it stands there.
 
-Only what is deflated is read: what is stored is there as it is.  Nothing but one window is kept in
-memory, whatever the archive says of itself: the headers of its members are looked for, and its
-directory, at the end, is not read.
+Only compressed members are read: the others can be read in the archive as they are.  Memory is
+bounded whatever the archive contains: it is searched for the headers of members, and its directory,
+at the end, is not read.
 
 Source: PKWARE's APPNOTE.TXT 6.3.10, 4.3.7, "Local file header".
 """
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import Any, Final
@@ -17,10 +18,13 @@ from ocitool.layer.codec import CHUNK
 from ocitool.oci.content import Stream
 
 ZIP: Final = b"PK\x03\x04"
-_HEADER: Final = 30  # bytes
+#: The begin of a header: version, flags of which the first means encryption, method 8 (deflate).
+_EVEN: Final = re.escape(bytes(range(0, 256, 2)))
+_DEFLATED: Final = re.compile(ZIP + b"..[" + _EVEN + b"].\x08\x00", re.DOTALL)
+_SEARCHED: Final = 10  # bytes of that
+_HEADER: Final = 30  # bytes, without name and extra field
 _PAIR: Final = struct.Struct("<HH")
-_DEFLATED: Final = 8
-_ENCRYPTED: Final = 1
+_PIECE: Final = 1 << 14  # compressed bytes at once: members may be tiny, and what is left is copied
 
 
 class ZipStream:
@@ -28,7 +32,8 @@ class ZipStream:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._data = b""  # what was read and not yet used
+        self._data = b""  # what was read
+        self._at = 0  # bytes of it that were used
         self._inflater: Any = None  # of the member that is read
 
     def read(self, size: int = -1, /) -> bytes:
@@ -44,47 +49,50 @@ class ZipStream:
         self._stream.close()
 
     def _inflate(self, size: int) -> bytes:
-        """Return a piece of the member; it is over at its end, and where it is corrupt."""
+        """Return a piece of the member, which ends where its data ends, or is corrupt."""
         inflater = self._inflater
-        packed = inflater.unconsumed_tail or self._data or self._stream.read(CHUNK // 4)
-        if not inflater.unconsumed_tail:
-            self._data = b""
+        self._require(1)
+        piece = self._data[self._at : self._at + _PIECE]
         try:
-            data: bytes = inflater.decompress(packed, size)
+            data: bytes = inflater.decompress(piece, size)
         except zlib.error:
-            data, self._data, self._inflater = b"", packed, None
-            return data
-        if inflater.eof:
-            self._data, self._inflater = inflater.unused_data, None
-        elif not packed and not data:  # cut off
+            self._inflater = None
+            return b""
+        left = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+        self._at += len(piece) - len(left)
+        if inflater.eof or not (piece or data):  # without both it is cut off
             self._inflater = None
         return data
 
     def _next_member(self) -> bool:
         """Find the next member that is deflated; say whether there is one."""
         while self._find_header():
-            flags, method = _PAIR.unpack_from(self._data, 6)
-            begin = _HEADER + sum(_PAIR.unpack_from(self._data, 26))  # name and extra field
-            if method == _DEFLATED and not flags & _ENCRYPTED and self._need(begin):
-                self._data = self._data[begin:]
+            begin = _HEADER + sum(_PAIR.unpack_from(self._data, self._at + 26))  # name, extra field
+            if self._require(begin):
+                self._at += begin
                 self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
                 return True
-            self._data = self._data[len(ZIP) :]
+            self._at += len(ZIP)
         return False
 
     def _find_header(self) -> bool:
-        """Drop what is in front of the next header; say whether there is a whole one."""
-        while (at := self._data.find(ZIP)) < 0:
-            kept = self._data[-len(ZIP) + 1 :]
-            more = self._stream.read(CHUNK // 4)
-            if not more:
+        """Go to the next header; say whether there is a whole one."""
+        while (found := _DEFLATED.search(self._data, self._at)) is None:
+            self._at = max(self._at, len(self._data) - _SEARCHED + 1)
+            if not self._read_more():
                 return False
-            self._data = kept + more
-        self._data = self._data[at:]
-        return self._need(_HEADER)
+        self._at = found.start()
+        return self._require(_HEADER)
 
-    def _need(self, size: int) -> bool:
-        """Read until *size* bytes are there; say whether they are."""
-        while len(self._data) < size and (more := self._stream.read(CHUNK // 4)):
-            self._data += more
-        return len(self._data) >= size
+    def _require(self, size: int) -> bool:
+        """Read until *size* unused bytes are there; say whether they are."""
+        while len(self._data) - self._at < size:
+            if not self._read_more():
+                return False
+        return True
+
+    def _read_more(self) -> bool:
+        """Read more, and drop what was used; False at the end."""
+        more = self._stream.read(CHUNK // 4)
+        self._data, self._at = self._data[self._at :] + more, 0
+        return bool(more)

@@ -39,6 +39,7 @@ from ocitool.errors import OcitoolError
 from ocitool.oci.platform import Platform
 from ocitool.progress import SILENT, CheckWarning, Notice, ProgressSink
 from ocitool.settings import Settings
+from ocitool.store.directory.temporary import temporary_directory
 from ocitool.store.store import Store
 
 Opener: TypeAlias = Callable[[], Store | None]
@@ -183,10 +184,8 @@ def _opened(
 @contextlib.contextmanager
 def _empty_store() -> Iterator[Store]:
     """Yield a store in which there is nothing, and that is gone afterwards."""
-    import tempfile
-
     with (
-        tempfile.TemporaryDirectory(prefix="ocitool-") as root,
+        temporary_directory() as root,
         Store(Settings.load(flags={"root": f"{root}/store"})) as store,
     ):
         yield store

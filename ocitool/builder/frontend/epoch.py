@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from ocitool.builder.build_arguments import EPOCH
 from ocitool.builder.definition import GitTree, HttpFile, LocalContext
 from ocitool.builder.dockerfile import instructions as do
 from ocitool.builder.dockerfile.parser import Dockerfile, ParsedStage
 from ocitool.builder.frontend.sources.named_contexts import SCRATCH, NamedContexts
 from ocitool.builder.frontend.sources.remotes import fetched
-from ocitool.builder.frontend.variables import EPOCH, Scope
+from ocitool.builder.frontend.variables import Scope
 from ocitool.errors import FormatError
 from ocitool.oci.timestamps import parse_epoch
 

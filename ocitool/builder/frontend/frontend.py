@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from ocitool.builder.build_arguments import EPOCH, HOSTNAME_ARG, MULTI_PLATFORM
 from ocitool.builder.checks.bases import invalid_base_image_platform
 from ocitool.builder.checks.linter import Linter
 from ocitool.builder.checks.options import CHECK_ARG, NO_CHECKS
@@ -57,14 +58,7 @@ from ocitool.builder.frontend.step_names import (
     shown,
     starts_from_image,
 )
-from ocitool.builder.frontend.variables import (
-    EPOCH,
-    HOSTNAME_ARG,
-    MULTI_PLATFORM,
-    PROXIES,
-    Scope,
-    platform_args,
-)
+from ocitool.builder.frontend.variables import PROXIES, Scope, platform_args
 from ocitool.builder.git.reference import KEEP_GIT_DIR
 from ocitool.oci.config import ImageConfig, RunConfig
 from ocitool.oci.platform import WINDOWS, Platform

@@ -16,13 +16,6 @@ from ocitool.builder.dockerfile.expansion.limit import Allowance
 from ocitool.builder.dockerfile.expansion.variables import Lookup
 from ocitool.oci.platform import Platform
 
-#: The build argument with the latest time of anything new, in seconds since the epoch.
-EPOCH: Final = "SOURCE_DATE_EPOCH"
-#: The build argument with the host name that a RUN sees.
-HOSTNAME_ARG: Final = "BUILDKIT_SANDBOX_HOSTNAME"
-#: The build argument that asks for a result of one platform in the form of several.
-MULTI_PLATFORM: Final = "BUILDKIT_MULTI_PLATFORM"
-
 #: May be given without an ARG, in any case, reach every RUN, and leave no trace in the history or
 #: the cache.
 PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")

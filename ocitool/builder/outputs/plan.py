@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ocitool.builder.frontend.variables import MULTI_PLATFORM
+from ocitool.builder.build_arguments import MULTI_PLATFORM
 from ocitool.builder.outputs.annotations import split_key
 from ocitool.errors import BuildError, FormatError, during
 from ocitool.go_values import boolean_of

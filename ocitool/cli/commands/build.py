@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -35,6 +35,8 @@ from ocitool.errors import OcitoolError
 if TYPE_CHECKING:
     from ocitool.builder.options import BuildOptions, BuildResult
     from ocitool.progress import ProgressSink
+
+_RESULT: Final = f"{__name__}.result"
 
 
 @click.command(name="build")
@@ -133,6 +135,7 @@ def command(
         if called.method != "build":
             return call.answer(called, app, options, sink, metadata_file)
         built, failed = _built(app, options, sink)
+        click.get_current_context().meta[_RESULT] = built
         if iidfile and not failed:
             write_text(iidfile, str(built.image_id))
         if metadata_file and not failed:
@@ -140,6 +143,12 @@ def command(
     result.write_result(built, quiet=quiet)
     raise_all(failed)
     return 0
+
+
+def result_of(context: click.Context) -> BuildResult:
+    """Return the result of the command that *context* was made for."""
+    result: BuildResult = context.meta[_RESULT]
+    return result
 
 
 def _refuse_contradictions(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +45,7 @@ def command(context: click.Context, /, **given: Any) -> None:
     for that is accepted and has no effect.
     """
     from ocitool.cli.commands.build import command as build
+    from ocitool.cli.commands.build import result_of
     from ocitool.cli.kaniko.words import build_words
 
     words = build_words(given, os.environ)
@@ -55,17 +55,13 @@ def command(context: click.Context, /, **given: Any) -> None:
                 f"warning: {option} is not used: the build cache is in the storage directory",
                 sys.stderr,
             )
-    with tempfile.TemporaryDirectory(prefix="ocitool-") as directory:
-        metadata = os.path.join(directory, "metadata.json")
-        words = normalized(build, ["--metadata-file", metadata, *words])
-        try:
-            with build.make_context("build", words, parent=context.parent) as inner:
-                build.invoke(inner)
-        except click.UsageError as error:
-            error.ctx = context  # its usage is that of the command that was called
-            raise
-        with open(metadata, encoding="utf-8") as file:
-            digest = json.load(file)["containerimage.digest"]
+    try:
+        with build.make_context("build", normalized(build, words), parent=context.parent) as inner:
+            build.invoke(inner)
+    except click.UsageError as error:
+        error.ctx = context  # its usage is that of the command that was called
+        raise
+    digest = str(result_of(inner).digest)
     names = [Reference.parse(name) for name in given["destination"]]
     _write_digests(given, names, digest)
     if (output := os.environ.get("BUILDER_OUTPUT")) and not given["no_push"]:

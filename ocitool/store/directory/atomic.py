@@ -110,6 +110,22 @@ def try_lock(fd: int) -> bool:
     return True
 
 
+def make_locked(make: Callable[[], str]) -> tuple[str, int]:
+    """Lock the directory that *make* makes; returns its path, and the descriptor with the lock.
+
+    A process that removes unlocked directories may be faster; then *make* is called again.
+    """
+    while True:
+        path = make()
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        if try_lock(fd) and is_same(path, fd):
+            return path, fd
+        os.close(fd)
+
+
 def is_locked(directory: str) -> bool:
     """Say whether a process has locked *directory*; False if it does not exist."""
     try:

@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 from ocitool.layer.beneath import remove_tree
-from ocitool.store.directory.atomic import is_locked, is_same, try_lock
+from ocitool.store.directory.atomic import is_locked, make_locked, try_lock
 from ocitool.store.directory.full_disk import full_disk, keep_reserve
 from ocitool.store.directory.layout import Layout
 
@@ -31,18 +31,15 @@ class Lease:
     """
 
     def __init__(self, layout: Layout) -> None:
+
+        def make() -> str:
+            path = f"{layout.tmp}/{_now():0{_TIME}x}{os.urandom(4).hex()}"
+            os.mkdir(path, 0o700)
+            return path
+
         with full_disk(layout.root):
-            while True:
-                self.name = f"{_now():0{_TIME}x}{os.urandom(4).hex()}"
-                self.path = f"{layout.tmp}/{self.name}"
-                os.mkdir(self.path, 0o700)
-                try:
-                    self._fd = os.open(self.path, _DIRECTORY)
-                except FileNotFoundError:  # a sweeper was faster
-                    continue
-                if try_lock(self._fd) and is_same(self.path, self._fd):
-                    break
-                os.close(self._fd)  # the sweeper was faster
+            self.path, self._fd = make_locked(make)
+        self.name = os.path.basename(self.path)
         self.began = _began(self.name) / 1e9
         keep_reserve(layout.reserve)
 

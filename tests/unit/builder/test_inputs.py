@@ -7,8 +7,8 @@ import os
 import pytest
 
 from ocitool import BuildOptions, Store, build
+from ocitool.builder.build_arguments import EPOCH
 from ocitool.builder.context.ignore.files import ignore_rules
-from ocitool.builder.frontend.variables import EPOCH
 from ocitool.builder.solver import execute
 from ocitool.errors import BuildError, OcitoolError
 from tests.fixtures.deadlines import within

@@ -44,6 +44,7 @@ ALLOWED = {
         "ocitool.oci",
         "ocitool.progress",
         "ocitool.settings",
+        "ocitool.store.directory.temporary",
         "ocitool.store.store",
     ),
     "checks": (
@@ -56,6 +57,7 @@ ALLOWED = {
         "ocitool.suggestions",
     ),
     "frontend": (
+        f"{BUILDER}.build_arguments",
         f"{BUILDER}.checks",
         f"{BUILDER}.chown_chmod",
         f"{BUILDER}.definition",
@@ -127,8 +129,8 @@ ALLOWED = {
         "ocitool.store",
     ),
     "outputs": (
+        f"{BUILDER}.build_arguments",
         f"{BUILDER}.commit",
-        f"{BUILDER}.frontend.variables",  # the name of a build argument
         f"{BUILDER}.options",
         "ocitool.go_values",
         "ocitool.errors",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import lzma
 import random
+import struct
 import zipfile
+import zlib
 
 import pytest
 
@@ -13,6 +15,7 @@ from ocitool.errors import LayerError, TooLarge
 from ocitool.image import decompress
 from ocitool.image.decompress import HEAD, inflated
 from ocitool.image.zip_stream import ZipStream
+from tests.fixtures.deadlines import within
 
 DATA = random.Random(1).randbytes(300_000).hex().encode()
 
@@ -60,3 +63,30 @@ def test_members_of_a_zip_that_are_deflated(size):
             archive.writestr(name, content, method)
     stream = ZipStream(io.BytesIO(out.getvalue()))
     assert b"".join(iter(lambda: stream.read(size), b"")) == DATA[:9000] + b"x" * 9000
+
+
+def header(name: bytes = b"", *, flags: int = 0, method: int = 8) -> bytes:
+    return struct.pack("<4sHHH16xHH", b"PK\3\4", 20, flags, method, len(name), 0) + name
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        header(flags=1),
+        header(method=0) + b"PK\3\4",
+        header(b"n" * 70) + b"\xff",
+        b"PK\3\4" * 70_000,
+    ],
+    ids=["encrypted", "stored", "corrupt", "many"],
+)
+def test_what_looks_like_a_member_of_a_zip_hides_no_other(between):
+    packer = zlib.compressobj(wbits=-15)
+    member = header(b"m") + packer.compress(DATA) + packer.flush()
+    stream = ZipStream(io.BytesIO(member + between + member))
+    assert stream.read() == DATA + DATA
+
+
+@pytest.mark.parametrize("piece", [b"PK\3\4", header()[:10], header() + b"\3\0"])
+def test_a_zip_of_many_headers_takes_no_longer(piece):
+    with within(10):
+        assert ZipStream(io.BytesIO(piece * (4 << 20 >> 2))).read() == b""
