@@ -51,7 +51,7 @@ class CompressedMembers:
                 if self._left <= 0:
                     self.cut = self.cut or entry.path
                     break
-        for secret in finder.found:
+        for secret in finder.found():
             self.found.setdefault(secret, entry.path)
 
 
@@ -78,4 +78,4 @@ def search_layer(stream: Stream, search: Search) -> tuple[dict[str, int], Compre
     for entry in reader:
         members.take(entry, reader)
     reader.drain()
-    return finder.found, members
+    return finder.found(), members

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from ocitool.builder.secrets.forms import Form, forms_of
@@ -35,16 +35,6 @@ class Search:
         """Return the secrets whose values are in *text*."""
         return [name for name, forms in self._forms.items() if _first(forms, text) >= 0]
 
-    def find(self, read: Callable[[int], bytes]) -> dict[str, int]:
-        """Read a stream to its end; return where each value that is in it first begins.
-
-        *read* gets a number of bytes, and returns no more of them than that.
-        """
-        finder = self.finder()
-        while piece := read(finder.size):
-            finder.feed(piece)
-        return finder.found
-
     def finder(self) -> Finder:
         """Return what searches one stream that comes in pieces."""
         return Finder(self._forms, self._overlap)
@@ -59,24 +49,44 @@ class Search:
 
 
 class Finder:
-    """Searches a stream; ``found`` is where each value that is in it first begins."""
+    """Searches a stream.
+
+    Short pieces are searched together: each search looks once more at the end of the last one,
+    which is as long as the longest value.
+    """
 
     def __init__(self, forms: Mapping[str, tuple[Form, ...]], overlap: int) -> None:
         self._forms = forms
         self._overlap = overlap
         self._data, self._begin = b"", 0  # what of the stream is in memory, and where that begins
-        self.size = max(_CHUNK, 4 * overlap)  # bytes of a piece
-        self.found: dict[str, int] = {}
+        self.size = max(_CHUNK, 4 * overlap)  # bytes that are searched at once
+        self._pieces: list[bytes] = []  # that are not searched yet
+        self._waiting = 0  # bytes of them
+        self._found: dict[str, int] = {}
 
     def feed(self, data: bytes) -> None:
-        """Search what comes next."""
+        """Take what comes next."""
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if self._waiting >= self.size:
+            self._search_pieces()
+
+    def found(self) -> dict[str, int]:
+        """Return where each value first begins that is in what was fed."""
+        self._search_pieces()
+        return self._found
+
+    def _search_pieces(self) -> None:
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._waiting = 0
         for at in range(0, len(data), self.size):
             self._search(self._data + data[at : at + self.size])
 
     def _search(self, data: bytes) -> None:
         for name, forms in self._forms.items():
-            if name not in self.found and (at := _first(forms, data)) >= 0:
-                self.found[name] = self._begin + at
+            if name not in self._found and (at := _first(forms, data)) >= 0:
+                self._found[name] = self._begin + at
         kept = min(self._overlap, len(data))
         self._begin += len(data) - kept
         self._data = data[len(data) - kept :]

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.builder.secret_scan import compressed_members
+from ocitool.builder.secret_scan import search as search_module
 from ocitool.builder.secret_scan.search import Search
 from ocitool.builder.secrets.forms import forms_of
 from ocitool.builder.secrets.secrets import Secrets
@@ -79,6 +80,16 @@ def test_each_form_in_a_file_is_found(project, form):
     assert "--secret-scan=off" in error.hint and error.exit_code == 1
 
 
+def found_in(search, data, size=lambda: 1 << 18):
+    """Return where *search* finds values in *data*, which is fed in pieces of *size()* bytes."""
+    finder, at = search.finder(), 0
+    while at < len(data):
+        piece = data[at : at + size()]
+        finder.feed(piece)
+        at += len(piece)
+    return finder.found()
+
+
 @given(data=st.binary(min_size=6, max_size=200), before=st.binary(max_size=100))
 def test_any_value_is_found_in_what_base64_makes_of_it(data, before):
     search = Search(Secrets({"x": data}))
@@ -88,7 +99,7 @@ def test_any_value_is_found_in_what_base64_makes_of_it(data, before):
     stripped = len(data.strip()) >= 6
     for text in (before + data, *([base64.b64encode(before + data)] if stripped else [])):
         assert search.find_in(text) == ["x"]
-        assert search.find(io.BytesIO(text).read) == {"x": pytest.approx(0, abs=len(text))}
+        assert found_in(search, text) == {"x": pytest.approx(0, abs=len(text))}
     if len(data.strip()) > 40:
         assert search.find_in(wrapped(before + data, 76)) == ["x"]
 
@@ -98,15 +109,26 @@ def test_a_value_is_found_wherever_pieces_end(form):
     search, text = Search(Secrets({"x": VALUE})), FORMS[form]
     for at in range((1 << 18) - len(text) - 2, (1 << 18) + 3, 1):
         data = bytes(at) + text + bytes(1 << 18)
-        found = search.find(io.BytesIO(data).read)["x"]
+        found = found_in(search, data)["x"]
         assert at <= found < at + len(text)
 
 
 def test_a_value_is_found_in_short_reads():
     search, chance = Search(Secrets({"x": VALUE})), random.Random(5)
     for _ in range(50):
-        stream = io.BytesIO(os.urandom(chance.randrange(500)) + FORMS["base64 in lines of 64"])
-        assert "x" in search.find(lambda size, s=stream: s.read(chance.randrange(1, 40)))
+        data = os.urandom(chance.randrange(500)) + FORMS["base64 in lines of 64"]
+        assert "x" in found_in(search, data, lambda: chance.randrange(1, 40))
+
+
+def test_short_pieces_are_searched_together(monkeypatch):
+    """Each search looks again at as many bytes as a value has, which may be many."""
+    searched = []
+    monkeypatch.setattr(search_module, "_first", lambda _, data: searched.append(len(data)) or -1)
+    value = os.urandom(1 << 16)
+    finder = Search(Secrets({"x": value})).finder()
+    for _ in range(1000):
+        finder.feed(bytes(10))
+    assert finder.found() == {} and searched == [10_000]
 
 
 def test_a_large_value_is_found(project):
@@ -118,7 +140,7 @@ def test_a_large_value_is_found(project):
 def test_random_data_has_no_value():
     search = Search(Secrets({"x": b"abcdef", "y": b"hunter2", "z": VALUE}))
     data = base64.b64encode(random.Random(7).randbytes(3 << 20))
-    assert search.find(io.BytesIO(data).read) == {}
+    assert found_in(search, data) == {}
 
 
 def test_a_piece_of_a_value_is_no_value():
