@@ -21,6 +21,8 @@ Write = Callable[[Callable[[bytes], object]], None]
 """Writes a docker archive to its argument."""
 
 _SOCKET: Final = "/var/run/docker.sock"
+#: Contexts that name no engine.
+_DEFAULTS: Final = ("", "default")
 _UNIX: Final = "unix://"
 _TCP: Final = "tcp://"
 _TIMEOUT: Final = 10.0  # seconds for the engine to answer that it is there
@@ -33,7 +35,8 @@ class EngineUnavailable(BuildError):
     @property
     def chosen(self) -> bool:
         """Whether the environment names the engine, so that no other can be meant."""
-        return bool(os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"))
+        context = os.environ.get("DOCKER_CONTEXT", "")
+        return bool(os.environ.get("DOCKER_HOST")) or context not in _DEFAULTS
 
 
 class Engine(Protocol):
@@ -82,7 +85,7 @@ def docker_host() -> str:
     name = os.environ.get("DOCKER_CONTEXT") or _document(f"{directory}/config.json").get(
         "currentContext", ""
     )
-    if not isinstance(name, str) or name in ("", "default"):
+    if not isinstance(name, str) or name in _DEFAULTS:
         return _UNIX + _SOCKET
     folder = hashlib.sha256(name.encode()).hexdigest()
     context = _document(f"{directory}/contexts/meta/{folder}/meta.json")

@@ -160,7 +160,10 @@ def test_an_engine_that_breaks_off(sources, engine):
         load(sources, outputs=("type=docker",))
 
 
-def test_podman_takes_the_image_where_there_is_no_docker(sources, podman):
+@pytest.mark.parametrize("context", ["", "default"])
+def test_podman_takes_the_image_where_there_is_no_docker(sources, podman, monkeypatch, context):
+    """The default context names no engine: docker's command line looks for a socket, too."""
+    monkeypatch.setenv("DOCKER_CONTEXT", context)
     result, _ = load(sources, load=True)
     assert actions(result) == [("stored", ""), ("loaded", "podman")]
     assert names_in(podman.read_bytes()) == ["a:1", "b:1"]
