@@ -53,7 +53,7 @@ def name_tokens(pattern: str, *, strict: bool = False) -> list[str]:
     while at < len(pattern):
         token = _TOKEN.match(pattern, at)
         if token is None or token[4] in ("[", "\\"):
-            raise FormatError(f"syntax error in pattern: {pattern}")
+            raise _malformed(pattern)
         at = token.end()
         if token[1]:
             pieces.append(re.escape(token[1]))
@@ -68,6 +68,16 @@ def name_tokens(pattern: str, *, strict: bool = False) -> list[str]:
     return pieces
 
 
+def _malformed(pattern: str) -> FormatError:
+    return FormatError(
+        f"syntax error in pattern: {pattern}",
+        hint=(
+            "close a class such as [a-z] with ]; for the character [ write \\[; do not end with a "
+            "backslash"
+        ),
+    )
+
+
 def _class(members: str, pattern: str, *, negated: bool, strict: bool) -> str:
     pieces: list[str] = []
     at = 0
@@ -75,7 +85,7 @@ def _class(members: str, pattern: str, *, negated: bool, strict: bool) -> str:
         found = _RANGE.match(members, at)
         first, last = (found[1][-1], (found[2] or found[1])[-1]) if found else ("", "")
         if found is None or (strict and last < first):
-            raise FormatError(f"syntax error in pattern: {pattern}")
+            raise _malformed(pattern)
         at = found.end()
         if last < first:
             continue
