@@ -51,16 +51,16 @@ def _options_refused_with_reason() -> Iterator[None]:
 
 
 def _misplaced(error: click.NoSuchOption) -> str:
-    """Say where an option stands that is not the command's, but one for all commands."""
+    """Say where to write an option of `ocitool` itself that was written after the command."""
     if error.ctx is None:
         return ""
     root = error.ctx.find_root()
     for each in root.command.params:
         if isinstance(each, click.Option) and error.option_name in each.opts and not each.hidden:
             value = "" if each.is_flag else f" {each.make_metavar(root)}"
-            behind = error.ctx.command_path.removeprefix(f"{root.command_path} ")
-            usage = f"{root.command_path} {error.option_name}{value} {behind}"
-            return f"{error.option_name} stands before the command: {usage}"
+            command = error.ctx.command_path.removeprefix(f"{root.command_path} ")
+            usage = f"{root.command_path} {error.option_name}{value} {command}"
+            return f"{error.option_name} must be before the command: {usage}"
     return ""
 
 

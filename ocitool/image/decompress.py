@@ -97,7 +97,7 @@ class _XzReader:
         return b""
 
     def _next_stream(self) -> bool:
-        # Zeros may stand behind a stream (xz file format, 2.2, "Stream Padding").
+        # Zeros may follow a stream (xz file format, 2.2, "Stream Padding").
         while not self._left.lstrip(b"\0"):
             self._left = self._stream.read(CHUNK // 4)
             if not self._left:

@@ -29,7 +29,7 @@ class LayoutReference:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a reference; a colon behind the last slash begins a tag.
+        """Read a reference; a colon after the last slash begins a tag.
 
         Raises:
             FormatError: it names no directory.

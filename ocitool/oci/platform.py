@@ -47,7 +47,7 @@ _KNOWN_ARCHITECTURES: Final = frozenset({
     "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm",
 })  # fmt: skip
 _WORD: Final = re.compile(r"[A-Za-z0-9_.-]+")
-#: a system, which may have its version and features behind it: windows(10.0.17763+win32k)
+#: A system, perhaps with its version and features: windows(10.0.17763+win32k)
 _SYSTEM: Final = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?")
 _ENCODED: Final = re.compile("%([0-9A-Fa-f]{2})|%")
 _RESERVED: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%+()/"})
@@ -92,7 +92,7 @@ class Platform:
     def parse(cls, text: str) -> Self:
         """Read ``os/arch[/variant]``, or one of os and arch alone; `FormatError` otherwise.
 
-        Behind os may stand its version and features: ``windows(10.0.17763+win32k)/amd64``.
+        The version and features of os may follow it: ``windows(10.0.17763+win32k)/amd64``.
         """
         system, *others = text.split("/")
         found = _SYSTEM.fullmatch(system)

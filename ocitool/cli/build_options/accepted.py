@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from ocitool.cli.options.before_command import behind_command
+from ocitool.cli.options.before_command import after_command
 from ocitool.cli.options.containers import all_of
 from ocitool.cli.options.goflags import BOOL, OptionalValue
 from ocitool.cli.unsupported import SOURCE_POLICY
@@ -117,7 +117,7 @@ options = all_of(
     *map(_flag, FLAGS),
     *map(_value, VALUES),
     *map(_attestation, ATTESTATIONS),
-    *behind_command,
+    *after_command,
     # Steps are executed one at a time, whatever the number: the result is the same.
     click.option(
         "--jobs", type=click.IntRange(min=0), expose_value=False, hidden=True, metavar="NUMBER"

@@ -1,4 +1,4 @@
-"""Options that docker, buildah and podman take before the command, and buildah behind it, too.
+"""Options that docker, buildah and podman take before the command; buildah also after it.
 
 These change nothing here and are accepted; `ocitool.cli.unsupported` says why others are not.
 Source: ``buildah --help``, ``podman --help``, ``docker --help``.
@@ -51,7 +51,7 @@ _BEFORE: Final = (
     _log_level("-l"),
     *map(_accepted, ("--cgroup-manager", "--events-backend", "--runroot")),
 )
-behind_command: Final = (_STORAGE_DRIVER, _log_level())
+after_command: Final = (_STORAGE_DRIVER, _log_level())
 
 
 def before_command(command: Any) -> Any:

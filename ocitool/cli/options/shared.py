@@ -113,7 +113,7 @@ authfile_option = _authfile(callback=_there)
 
 def transfer_options(command: _Command) -> _Command:
     """Give a command the options of pull and push."""
-    hidden = before_command.behind_command
+    hidden = before_command.after_command
     for option in (authfile_option, insecure_option, progress_option, silent_option, *hidden):
         command = option(command)
     return command

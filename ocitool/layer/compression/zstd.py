@@ -54,7 +54,7 @@ ZSTD: Final[Codec] = Zstd()
 
 
 class _EndMarked:
-    """A stream with `_ZSTD_END` behind its end, in one piece with what comes last.
+    """A stream with `_ZSTD_END` after its end, in one piece with what comes last.
 
     In a piece of its own the library may take it for the frame that it was waiting for.
     """

@@ -42,7 +42,7 @@ XATTR: Final = struct.Struct("<BBH")
 
 INCOMPATIBLE: Final = 0x8  # a device table
 PLAIN: Final = 0 << 1 | 1  # content in blocks; an extended inode
-INLINE: Final = 2 << 1 | 1  # content right behind the inode, within one block
+INLINE: Final = 2 << 1 | 1  # content right after the inode, within one block
 NO_CONTENT: Final = 0xFFFFFFFF
 
 LONGEST_XATTRS: Final = 0xFFFE * 4  # bytes of one inode's attributes: words less one for them all

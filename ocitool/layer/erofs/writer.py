@@ -216,7 +216,7 @@ def _pack(node: Node) -> list[list[bytes]]:
 
 
 def _xattrs(node: Node) -> bytes:
-    """Return a node's attributes as they stand behind its inode, in words of four bytes."""
+    """Return a node's attributes as they follow its inode, in words of four bytes."""
     parts = []
     for name in sorted(node.xattrs):
         value = node.xattrs[name]

@@ -16,7 +16,7 @@ from ocitool.layer.codec import CHUNK
 from ocitool.layer.tar import pax
 
 #: The runs of data in a file: offset and length of each in bytes, by rising offset, none empty.
-#: In the tar they stand one right behind the other.
+#: In the tar they stand one right after the other.
 Spans = tuple[tuple[int, int], ...]
 
 _PREFIX: Final = "GNU.sparse."
@@ -44,7 +44,7 @@ def is_declared(records: Mapping[str, bytes]) -> bool:
 
 
 def of_header(header: bytes, block: Callable[[], bytes], most: int) -> Sparse:
-    """Read GNU's own form, which goes on in blocks behind the header; *block* reads the next.
+    """Read GNU's own form, which goes on in blocks after the header; *block* reads the next.
 
     *most* is how many runs it may have, here and in `of_records`.
     """

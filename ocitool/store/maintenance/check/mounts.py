@@ -31,7 +31,7 @@ def foreign_mounts(layout: Layout) -> list[str]:
 
 
 def _mounts(layout: Layout) -> Iterator[tuple[str, list[str]]]:
-    """Yield the mount points below *layout*, and their parts behind its root."""
+    """Yield the mount points below *layout*, and their parts after its root."""
     top = f"{os.path.realpath(layout.root)}/"
     with open("/proc/self/mountinfo", "rb") as file:
         paths = [_unescaped(line.split(b" ")[4]) for line in file]
