@@ -132,6 +132,13 @@ def _home(environ: Mapping[str, str]) -> str:
     return "" if home in ("~", "/") else home
 
 
+def docker_directory(environ: Mapping[str, str]) -> str:
+    """Return where docker's command line has its configuration; "" without a home directory."""
+    # Of a user without a line in passwd "~" stays "~": a name in the working directory.
+    home = environ.get("HOME") or os.path.expanduser("~").removeprefix("~")
+    return environ.get("DOCKER_CONFIG") or (home and os.path.join(home, ".docker"))
+
+
 def _temporary(environ: Mapping[str, str]) -> str:
     return os.path.join(environ.get("TMPDIR") or "/tmp", f"ocitool-{os.geteuid()}")
 

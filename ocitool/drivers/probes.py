@@ -9,6 +9,7 @@ from typing import Final
 
 from ocitool.drivers.driver import Support
 from ocitool.layer.beneath import remove_tree
+from ocitool.programs import find_program
 from ocitool_runtime.host import LIBRARY
 
 #: Enters a mount namespace of its own, and the directory: what is mounted ends with the process.
@@ -144,15 +145,13 @@ def try_overlay(home: str, options: Sequence[str]) -> Support:
 
 def try_fuse(home: str) -> Support:
     """Have fuse-overlayfs serve an overlay beneath *home*, and use it."""
-    import shutil
-
     if ":" in os.path.realpath(home):  # it joins the real paths of its directories with colons
         return Support(
             ok=False,
             reason="fuse-overlayfs does not support a colon in the path of the store",
             hint="use --root with a path without a colon",
         )
-    if shutil.which("fuse-overlayfs") is None:
+    if find_program("fuse-overlayfs") is None:
         return Support(
             ok=False,
             reason="the program fuse-overlayfs is not installed",

@@ -9,13 +9,13 @@ the methods of `ocitool_runtime.isolation.Isolation`, whose docstring is the con
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from typing import Final
 
 from ocitool_isolation_proot_machine import MACHINES, make_filter, make_init
 
 from ocitool.errors import SandboxError
+from ocitool.programs import find_program
 from ocitool_runtime.defaults import SHM_SIZE, Network, Resources
 from ocitool_runtime.host.plan import make_plan
 from ocitool_runtime.host.process import ShimProcess, start
@@ -96,7 +96,7 @@ class Proot:
 
 
 def _program() -> str:
-    return shutil.which("proot") or ""
+    return find_program("proot") or ""
 
 
 def _own(proot: str) -> dict[str, object]:

@@ -77,6 +77,17 @@ def test_the_vocabulary_does_no_io(sources):
     assert wrong == []
 
 
+def test_programs_are_found_in_absolute_directories_alone(sources):
+    """`ocitool.programs` leaves out the entries of PATH that mean the working directory."""
+    wrong = [
+        f"{source.at(line)}: calls {name}"
+        for source in sources.values()
+        for name, line in calls(source)
+        if name in ("shutil.which", "which")
+    ]
+    assert wrong == []
+
+
 def below_the_command_line(sources):
     return [
         source

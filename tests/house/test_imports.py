@@ -22,6 +22,7 @@ LAYERS = {
     "ocitool.settings": 2,
     "ocitool.errors": 0,
     "ocitool.inputfile": 1,
+    "ocitool.programs": 1,
     "ocitool.option_types": 1,
     "ocitool.progress": 1,
     "ocitool.suggestions": 1,
@@ -61,8 +62,8 @@ def test_imports_run_down(sources):
     assert wrong == []
 
 
-def test_the_runtime_takes_only_errors_and_plugins(sources):
-    allowed = {"ocitool.errors", "ocitool.plugins"}
+def test_the_runtime_takes_only_errors_plugins_and_programs(sources):
+    allowed = {"ocitool.errors", "ocitool.plugins", "ocitool.programs"}
     wrong = []
     for source in sources.beneath("ocitool_runtime"):
         for found in source.imports:

@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import selectors
-import shutil
 import signal
 import subprocess
 import threading
@@ -21,6 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from ocitool.errors import BuildError
+from ocitool.programs import find_program, search_path
 
 if TYPE_CHECKING:
     from ocitool.builder.secrets.ssh.agent import Agent
@@ -74,7 +74,7 @@ class Git:
         self._home = home
         self._agent = agent
         self._env = {
-            "PATH": os.environ.get("PATH", os.defpath),
+            "PATH": search_path(),  # also for ssh, which git starts in the directory of the files
             "HOME": home,
             "LC_ALL": "C",  # messages are looked at
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -109,7 +109,7 @@ class Git:
             BuildError: there is no program git, it is too old, or it wrote more than any repository
                 needs.
         """
-        program = shutil.which("git")
+        program = find_program("git")
         if program is None:
             raise BuildError(
                 "git is not installed, and is needed for git repositories",

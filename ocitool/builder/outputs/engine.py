@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ from typing import Any, Final, Protocol
 
 from ocitool.errors import BuildError
 from ocitool.oci.json_text import parse_json
+from ocitool.programs import find_program
+from ocitool.settings import docker_directory
 
 Write = Callable[[Callable[[bytes], object]], None]
 """Writes a docker archive to its argument."""
@@ -66,7 +67,7 @@ def find_engine() -> Engine:
         docker = DockerEngine(docker_host())
         docker.ping()
     except EngineUnavailable as error:
-        podman = shutil.which("podman")
+        podman = find_program("podman")
         if podman is None or error.chosen:
             raise
         return Podman(podman)
@@ -81,14 +82,14 @@ def docker_host() -> str:
     """
     if host := os.environ.get("DOCKER_HOST"):
         return host
-    directory = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
-    name = os.environ.get("DOCKER_CONTEXT") or _document(f"{directory}/config.json").get(
+    directory = docker_directory(os.environ)
+    name = os.environ.get("DOCKER_CONTEXT") or _document(directory, "config.json").get(
         "currentContext", ""
     )
     if not isinstance(name, str) or name in _DEFAULTS:
         return _UNIX + _SOCKET
     folder = hashlib.sha256(name.encode()).hexdigest()
-    context = _document(f"{directory}/contexts/meta/{folder}/meta.json")
+    context = _document(directory, f"contexts/meta/{folder}/meta.json")
     try:
         host = context["Endpoints"]["docker"]["Host"]
     except (KeyError, TypeError):
@@ -100,9 +101,11 @@ def docker_host() -> str:
     return host
 
 
-def _document(path: str) -> dict[str, Any]:
+def _document(directory: str, name: str) -> dict[str, Any]:
+    if not directory:
+        return {}
     try:
-        with open(path, "rb") as file:
+        with open(os.path.join(directory, name), "rb") as file:
             found = parse_json(file.read(_LARGEST))
     except (OSError, ValueError):
         return {}

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from ocitool.errors import FormatError
+from ocitool.settings import docker_directory
 
 _NAMES: Final = {
     "httpProxy": "HTTP_PROXY",
@@ -44,7 +45,9 @@ def proxies(from_environment: bool) -> dict[str, str]:
 
 
 def _configured() -> dict[str, str]:
-    directory = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    directory = docker_directory(os.environ)
+    if not directory:
+        return {}
     path = os.path.join(directory, "config.json")
     try:
         with open(path, "rb") as file:

@@ -6,6 +6,7 @@ JSON.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -15,6 +16,7 @@ from typing import Final
 
 from ocitool.errors import RegistryError
 from ocitool.oci.json_text import parse_json
+from ocitool.programs import find_program, search_path
 from ocitool_registry import limits
 from ocitool_registry.auth.credential import Credential
 
@@ -101,15 +103,19 @@ def _run(helper: str, verb: str, text: str) -> bytes | None:
 def _communicate(helper: str, verb: str, text: bytes) -> tuple[int, bytes]:
     """Return exit status and output of a helper; it is killed after `limits.HELPER_TIME`."""
     end = time.monotonic() + limits.HELPER_TIME
+    program = find_program(_program(helper))
+    if program is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), _program(helper))
     # Not a pipe, which blocks if the helper does not read it, nor a file on disk: it has secrets.
     with open(os.memfd_create("stdin"), "w+b") as given:
         given.write(text)
         given.seek(0)
         process = subprocess.Popen(
-            [_program(helper), verb],
+            [program, verb],
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "PATH": search_path()},
         )
     with process:
         try:

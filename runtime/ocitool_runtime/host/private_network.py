@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
+from ocitool.programs import find_program
 from ocitool_runtime.errors import NoPrivateNetwork
 from ocitool_runtime.host.capabilities import available
 from ocitool_runtime.host.launch import probe as _probe
@@ -43,11 +44,9 @@ def helper(*, userns: bool) -> list[str]:
     if not userns and "CAP_NET_ADMIN" not in available():
         raise NoPrivateNetwork("this process does not have CAP_NET_ADMIN", hint=_HOST)
     for arguments in (describe(userns) for describe in _HELPERS):
-        for directory in (os.environ.get("PATH") or os.defpath).split(":"):
-            path = os.path.abspath(f"{directory}/{arguments[0]}")
-            if os.access(path, os.X_OK):
-                _require_device()
-                return [path, *arguments[1:]]
+        if path := find_program(arguments[0]):
+            _require_device()
+            return [path, *arguments[1:]]
     raise NoPrivateNetwork("neither slirp4netns nor pasta is installed", hint=_INSTALL)
 
 

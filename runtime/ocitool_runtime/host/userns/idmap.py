@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ocitool.errors import SandboxError
+from ocitool.programs import find_program
 from ocitool_runtime.errors import MapsUnavailable
 from ocitool_runtime.host.userns.setuid import obstacle
 from ocitool_runtime.host.userns.subids import usermod_hint
@@ -184,6 +185,4 @@ def _run_tools(pid: int, maps: Maps) -> None:
 
 
 def _find(tool: str) -> str | None:
-    import shutil  # root needs no maps, and loading it takes 2 ms
-
-    return shutil.which(tool) or shutil.which(tool, path=_ADMIN_PATH)
+    return find_program(tool) or find_program(tool, _ADMIN_PATH)

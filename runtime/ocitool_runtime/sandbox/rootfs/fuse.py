@@ -140,7 +140,9 @@ def _become(plan: MountPlan, device: int, said: int) -> NoReturn:
         if plan["upper"]:
             options += f",upperdir={_directory(plan['upper'])},workdir={_directory(plan['work'])}"
         signals.reset_signals()
-        path = os.environ.get("PATH") or _PATH
+        # As in `ocitool.programs`: what is not absolute would be the caller's working directory.
+        given = os.environ.get("PATH", "").split(":")
+        path = ":".join(entry for entry in given if entry.startswith("/")) or _PATH
         arguments = [TYPE, "-f", "-o", options, f"/dev/fd/{device}"]
         os.execvpe(TYPE, arguments, {"PATH": path})
     except BaseException as error:  # nothing may unwind into the shim's code
