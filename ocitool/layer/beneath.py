@@ -85,7 +85,7 @@ class Root:
     def _resolve(self, path: str) -> int:
         if self._openat2:
             try:
-                return _openat2(self.fd, path)
+                return _openat2(self.fd, path, _FLAGS)
             except OSError as error:
                 if error.errno == errno.EXDEV:
                     raise UnsafePath("a symlink points outside of the tree", where=path) from None
@@ -94,7 +94,20 @@ class Root:
                 if error.errno not in (errno.ENOSYS, errno.EPERM):
                     raise
                 self._openat2 = False
-        return _walk(self.fd, path)
+        return _walk(self.fd, path, _FLAGS)
+
+
+def open_beneath(top: int, path: str, flags: int) -> int:
+    """Open *path* beneath the directory *top* as open(2); a link in it, or as its end, is refused.
+
+    With O_PATH and O_NOFOLLOW the end may be one, which is opened itself.
+    """
+    try:
+        return _openat2(top, path, flags)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+    return _walk(top, path, flags)
 
 
 @cache
@@ -108,8 +121,8 @@ def _not_a_directory(path: str) -> OSError:
     return NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
 
-def _openat2(fd: int, path: str) -> int:
-    how = struct.pack("QQQ", _FLAGS, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
+def _openat2(fd: int, path: str, flags: int) -> int:
+    how = struct.pack("QQQ", flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
     import ctypes  # 4 ms that a command which unpacks nothing does not spend
 
     result: int = _libc().syscall(_OPENAT2, fd, os.fsencode(path), how, len(how))
@@ -119,12 +132,13 @@ def _openat2(fd: int, path: str) -> int:
     return result
 
 
-def _walk(top: int, path: str) -> int:
-    """Open the directory *path* component by component."""
+def _walk(top: int, path: str, flags: int) -> int:
+    """Open *path* component by component."""
+    *names, last = path.split("/")
     fd = os.dup(top)
-    for name in path.split("/"):
+    for name, how in (*((each, _FLAGS) for each in names), (last, flags)):
         try:
-            below = os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=fd)
+            below = os.open(name, how | os.O_NOFOLLOW, dir_fd=fd)
         finally:
             os.close(fd)
         fd = below

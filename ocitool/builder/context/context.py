@@ -7,12 +7,14 @@ import os
 import posixpath
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from operator import itemgetter
 from typing import Final, NamedTuple
 
 from ocitool.builder.context.describe import describe
+from ocitool.builder.context.file_tree import DIRECTORY, FileTree
 from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.builder.context.ignore.rules import State as IgnoreState
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
@@ -53,7 +55,9 @@ class _Walk(NamedTuple):
 
 
 class Context:
-    """The directory *top* under *rules*.  Nothing outside is ever reached, whatever links say.
+    """The directory *top* under *rules*.
+
+    Nothing outside is ever reached, whatever links say and whatever changes meanwhile.
 
     *records* keep what is known of the files for the next build, unless it is None.
     """
@@ -62,6 +66,7 @@ class Context:
         self, top: str, rules: IgnoreRules, records: BuildCache | None, *, shown: str = ""
     ) -> None:
         self.top = os.path.realpath(top)
+        self._tree = FileTree(self.top)
         self._shown = shown or self.top  # what messages call it
         self._rules = rules
         self._walker = rules.walker()
@@ -72,7 +77,7 @@ class Context:
     def cache(self) -> StatCache:
         """The stat cache; read when the first COPY needs it."""
         if self._cache is None:
-            self._cache = StatCache(self._records, self.top, self._rules.digest)
+            self._cache = StatCache(self._records, self._tree, self._rules.digest)
         return self._cache
 
     # -- finding ----------------------------------------------------------------------------
@@ -104,15 +109,13 @@ class Context:
 
     def _names(self, directory: str) -> list[str]:
         try:
-            names = os.listdir(f"{self.top}/{directory}" if directory else self.top)
+            names = self._tree.names(directory)
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(names, key=encode)
 
     def _item(self, path: str, name: str = "") -> Item:
-        host_path = f"{self.top}/{path}" if path else self.top
-        is_directory = stat.S_ISDIR(os.lstat(host_path).st_mode)
-        return Item(path, name or path.rpartition("/")[2], is_directory)
+        return Item(path, name or path.rpartition("/")[2], self._tree.is_directory(path))
 
     def _sent(self, named: str, path: str) -> bool:
         """Say whether neither *named* nor *path*, where its links lead, is ignored.
@@ -125,14 +128,14 @@ class Context:
 
     def _has_something(self, directory: str) -> bool:
         """Say whether *directory* is one, and anything below it is not ignored."""
-        if not stat.S_ISDIR(os.lstat(f"{self.top}/{directory}").st_mode):
+        if not self._tree.is_directory(directory):
             return False
         inside = [(directory, self._verdict(directory))]
         while inside:
             path, verdict = inside.pop()
             if verdict.settled:
                 continue
-            with os.scandir(f"{self.top}/{path}") as entries:
+            with self._tree.opened(path, DIRECTORY) as fd, os.scandir(fd) as entries:
                 for entry in entries:
                     is_directory = entry.is_dir(follow_symlinks=False)
                     below = self._walker.enter(verdict, entry.name, is_directory)
@@ -145,15 +148,11 @@ class Context:
     def _resolve(self, path: str) -> str | None:
         """Follow the links of *path* inside the context; None if it does not exist."""
         try:
-            return resolve(path, self._readlink)
+            return resolve(path, self._tree.readlink)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except LayerError as error:
             raise BuildError("too many levels of symbolic links", where=f"/{path}") from error
-
-    def _readlink(self, path: str) -> str:
-        host_path = f"{self.top}/{path}"
-        return os.readlink(host_path) if stat.S_ISLNK(os.lstat(host_path).st_mode) else ""
 
     def _absent(self, path: str, *, ignored: bool) -> BuildError:
         is_link = os.path.islink(f"{self.top}/{path}")
@@ -203,10 +202,9 @@ class Context:
             content = self._directory(item.path, verdict, links, walk)
         else:
             began = time.time_ns()
-            host_path = f"{self.top}/{item.path}"
-            directory, _, name = host_path.rpartition("/")
-            found = _state(name, os.lstat(host_path))
-            content = self.cache.digest(directory, [found], began, key=host_path)
+            parent, _, name = item.path.rpartition("/")
+            found = _state(name, self._tree.state(item.path))
+            content = self.cache.digest(parent, [found], began, self._tree.host_path(item.path))
         several = sorted(sorted(paths) for paths in links.values() if len(paths) > 1)
         return sha256(repr((item.is_directory, content, several)).encode()).hexdigest()
 
@@ -232,11 +230,11 @@ class Context:
                 where=f"{path[:40]}...",
                 hint="name the directory in .dockerignore, or pack it and ADD the archive",
             )
-        host_path = f"{self.top}/{path}" if path else self.top
+        host_path = self._tree.host_path(path)
         began = time.time_ns()
         files, directories = self._listed(path, verdict, links, walk)
         key = host_path if verdict.settled else host_path + walk.rules
-        parts = [self.cache.digest(host_path, files, began, key=key)]
+        parts = [self.cache.digest(path, files, began, key)]
         for name, found in directories:
             below = verdict if verdict.settled else walk.enter(verdict, name, True)
             if below.ignored and below.settled:
@@ -245,9 +243,9 @@ class Context:
             digest = self._directory(child, below, links, walk)
             if below.ignored and digest == _EMPTY and not self._left_empty(child, below):
                 continue
-            change = describe(f"{host_path}/{name}", name, found, {})
+            entry = describe(self._tree, child, name, found)
             led = ON_THE_WAY if below.ignored and leads_on(below) else ""
-            parts.append(f"{digest} {identity(change.entry, owners=False)}{led}")
+            parts.append(f"{digest} {identity(entry, owners=False)}{led}")
         return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
     def _listed(
@@ -261,28 +259,23 @@ class Context:
         files: list[State] = []
         directories: list[tuple[str, os.stat_result]] = []
         settled, enter, is_dir_mode = verdict.settled, walk.enter, stat.S_ISDIR
-        host_path = f"{self.top}/{path}" if path else self.top
-        fd = os.open(host_path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    name = entry.name
-                    found = entry.stat(follow_symlinks=False)
-                    mode = found.st_mode
-                    if is_dir_mode(mode):
-                        directories.append((name, found))
-                        continue
-                    if (verdict if settled else enter(verdict, name, False)).ignored:
-                        continue
-                    files.append(
-                        (name, mode, found.st_ino, found.st_size, found.st_mtime_ns,
-                         found.st_ctime_ns)
-                    )  # fmt: skip
-                    if found.st_nlink > 1:
-                        child = f"{path}/{name}" if path else name
-                        links.setdefault((found.st_dev, found.st_ino), []).append(child)
-        finally:
-            os.close(fd)
+        with self._tree.opened(path, DIRECTORY) as fd, os.scandir(fd) as entries:
+            for entry in entries:
+                name = entry.name
+                found = entry.stat(follow_symlinks=False)
+                mode = found.st_mode
+                if is_dir_mode(mode):
+                    directories.append((name, found))
+                    continue
+                if (verdict if settled else enter(verdict, name, False)).ignored:
+                    continue
+                files.append(
+                    (name, mode, found.st_ino, found.st_size, found.st_mtime_ns,
+                     found.st_ctime_ns)
+                )  # fmt: skip
+                if found.st_nlink > 1:
+                    child = f"{path}/{name}" if path else name
+                    links.setdefault((found.st_dev, found.st_ino), []).append(child)
         files.sort()
         directories.sort(key=itemgetter(0))
         return files, directories
@@ -300,7 +293,7 @@ class Context:
     # -- content ----------------------------------------------------------------------------
 
     def walk(self, item: Item) -> Iterator[tuple[Entry, str]]:
-        """Yield what is in the directory *item*, in a layer's order, with host paths of content.
+        """Yield what is in the directory *item*, in a layer's order, with what `reader` takes.
 
         Paths are relative to *item*; hard links among the files are kept.
         """
@@ -308,20 +301,23 @@ class Context:
         yield from self._walk(item.path, "", verdict, {}, walk.enter)
 
     def _walk(
-        self, path: str, inside: str, verdict: Verdict, links: Links, enter: Enter
+        self,
+        path: str,
+        inside: str,
+        verdict: Verdict,
+        links: Links,
+        enter: Enter,
     ) -> Iterator[tuple[Entry, str]]:
-        host_path = f"{self.top}/{path}" if path else self.top
-        for name in sorted(os.listdir(host_path), key=encode):
+        for name, found in sorted(self._tree.listing(path), key=lambda each: encode(each[0])):
             child = f"{path}/{name}" if path else name
             relative = f"{inside}/{name}" if inside else name
-            found = os.lstat(f"{host_path}/{name}")
             is_directory = stat.S_ISDIR(found.st_mode)
             below = verdict if verdict.settled else enter(verdict, name, is_directory)
             if below.ignored and (below.settled or not is_directory):
                 continue
-            change = describe(f"{host_path}/{name}", relative, found, links)
+            entry = describe(self._tree, child, relative, found, links)
             if not is_directory:
-                yield change.entry, change.host_path
+                yield entry, child
                 continue
             content = self._walk(child, relative, below, links, enter)
             if below.ignored:
@@ -329,23 +325,31 @@ class Context:
                 first = next(content, None)
                 if first is None and not self._left_empty(child, below):
                     continue
-                yield change.entry, ON_THE_WAY if leads_on(below) else ""
+                yield entry, ON_THE_WAY if leads_on(below) else ""
                 if first is not None:
                     yield first
             else:
-                yield change.entry, ""
+                yield entry, ""
             yield from content
 
     def file(self, item: Item) -> tuple[Entry, str]:
-        """Return the entry of a file (its path is its name), and where its content is."""
-        host_path = f"{self.top}/{item.path}"
-        found = os.lstat(host_path)
-        return describe(host_path, item.name, found, {}).entry, host_path
+        """Return the entry of a file (its path is its name), and what `reader` takes."""
+        state = self._tree.state(item.path)
+        return describe(self._tree, item.path, item.name, state), item.path
+
+    def state(self, item: Item) -> os.stat_result:
+        """Return what lstat(2) says of *item*."""
+        return self._tree.state(item.path)
+
+    def reader(self) -> AbstractContextManager[Callable[[str], int]]:
+        """Return what opens files that `walk`, `file` and `find` have named, for one step."""
+        return self._tree.reader()
 
     def close(self) -> None:
         """Store what is known of the files for the next build."""
         if self._cache is not None:
             self._cache.save()
+        self._tree.close()
 
 
 def _state(name: str, found: os.stat_result) -> State:

@@ -14,19 +14,18 @@ import marshal
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b, sha256
 from typing import Final
 
 from ocitool.builder.context.describe import describe
+from ocitool.builder.context.file_tree import FileTree
 from ocitool.layer.entry import Kind, identity
 from ocitool.store.database.build_cache import BuildCache, DirectoryRecord
 
 _FORM: Final = 4  # of records; others, of another version, are made anew
 #: What to do where files change while a build reads them.
 CHANGED_HINT: Final = "build again, or exclude the changing files in .dockerignore"
-#: A named pipe that has taken the place of a file is not waited for.
-READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK: Final = 1 << 20  # bytes
 _BATCH: Final = 256  # records that are written at once
 #: How old a change must be before it is trusted: a tick of the kernel's clock is at most 10 ms,
@@ -42,35 +41,38 @@ State = tuple[str, int, int, int, int, int]
 
 
 class StatCache:
-    """The records of one context directory under one set of ignore rules.
+    """The records of the context *tree* under one set of ignore rules.
 
     Without *records* they are those of one build.
     """
 
-    def __init__(self, records: BuildCache | None, top: str, rules: str) -> None:
+    def __init__(self, records: BuildCache | None, tree: FileTree, rules: str) -> None:
+        self._tree = tree
         self._records = records
         self._rules = rules
         self._fresh: list[DirectoryRecord] = []
-        known = records.directories(rules, top) if records is not None else []
+        known = records.directories(rules, tree.top) if records is not None else []
         self._known = {record.directory: record for record in known}
 
-    def digest(self, directory: str, states: list[State], began: int, *, key: str = "") -> str:
+    def digest(self, directory: str, states: list[State], began: int, key: str) -> str:
         """Return the digest of the files of *directory*, whose *states* are sorted by name.
 
         *began* is when they were looked at, in nanoseconds.  Directories are not among them.
-        *key* is what the record is kept under, by default the directory.
+        *key* is what the record is kept under.
         """
-        key = key or directory
         fingerprint = blake2b(marshal.dumps((_FORM, states), 2), digest_size=16).digest()
         known = self._known.get(key)
         if known is not None and known.state == fingerprint:
             return known.digest
         contents = self._contents(key)
+        prefix = f"{directory}/" if directory else ""
         fresh: dict[str, tuple[State, str]] = {}
-        for state in states:
-            old = contents.get(state[0])
-            same = old is not None and old[0] == state
-            fresh[state[0]] = (state, old[1] if same and old else _describe(directory, state))
+        with self._tree.reader() as open_file:
+            for state in states:
+                old = contents.get(state[0])
+                same = old is not None and old[0] == state
+                text = old[1] if same and old else self._describe(prefix, state, open_file)
+                fresh[state[0]] = (state, text)
         digest = sha256(
             marshal.dumps([(name, text) for name, (_, text) in fresh.items()], 2)
         ).hexdigest()
@@ -94,6 +96,21 @@ class StatCache:
         contents: dict[str, tuple[State, str]] = record[1]
         return contents
 
+    def _describe(self, prefix: str, state: State, open_file: Callable[[str], int]) -> str:
+        """Return what a file is, in a way that only equal files have in common."""
+        name, mode, *_ = state
+        inner, tree = f"{prefix}{name}", self._tree
+        if not stat.S_ISREG(mode):
+            entry = describe(tree, inner, name, tree.state(inner))
+            content = _NOTHING if entry.kind == Kind.FILE else ""
+        else:
+            fd = open_file(inner)
+            try:
+                entry, content = describe(tree, inner, name, os.fstat(fd)), _hash(fd)
+            finally:
+                os.close(fd)
+        return f"{identity(entry, owners=False)} {content}"
+
     def save(self) -> None:
         """Write the new records."""
         if self._fresh and self._records is not None:
@@ -110,23 +127,8 @@ def _racy(states: Iterable[State], began: int) -> bool:
     return False
 
 
-def _describe(directory: str, state: State) -> str:
-    """Return what a file is, in a way that two files have in common only if they are the same."""
-    name, mode, *_ = state
-    path = f"{directory}/{name}"
-    change = describe(path, name, os.lstat(path), {})
-    content = ""
-    if change.entry.kind == Kind.FILE:
-        content = _hash(path) if stat.S_ISREG(mode) else _NOTHING
-    return f"{identity(change.entry, owners=False)} {content}"
-
-
-def _hash(path: str) -> str:
+def _hash(fd: int) -> str:
     hasher = sha256()
-    fd = os.open(path, READ)
-    try:
-        while data := os.read(fd, _CHUNK):
-            hasher.update(data)
-    finally:
-        os.close(fd)
+    while data := os.read(fd, _CHUNK):
+        hasher.update(data)
     return hasher.hexdigest()

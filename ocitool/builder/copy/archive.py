@@ -34,16 +34,17 @@ class Member(NamedTuple):
     offset: int
 
 
-def is_archive(path: str) -> bool:
-    """Say whether a file is a tar, plain or compressed: it must begin with a header.
+def is_archive(file: str | int) -> bool:
+    """Say whether *file*, a path or a descriptor, is a tar, plain or compressed.
 
+    It must begin with a header.
     Docker decides by the content, never by the name; only regular files count.  What has a header's
     checksum is a tar, even if it is one that cannot be unpacked.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    if not stat.S_ISREG(os.stat(file).st_mode):
         return False  # opening a FIFO would wait for whoever writes to it
     try:
-        with _open(path) as stream:
+        with _open(file) as stream:
             header = _first_block(stream)
             if header == bytes(BLOCK):
                 return False  # the end of an archive that has no member
@@ -64,26 +65,29 @@ def _first_block(stream: Stream) -> bytes:
 
 
 class Spooled:
-    """The members of an archive, their content in one unnamed temporary file."""
+    """The members of an archive, their content in one unnamed temporary file.
 
-    def __init__(self, path: str, scratch: str) -> None:
+    *file* is a path or a descriptor, *path* what messages call it.
+    """
+
+    def __init__(self, file: str | int, scratch: str, path: str = "") -> None:
         self._file = tempfile.TemporaryFile(dir=scratch)
         try:
-            self.members = list(self._read(path))
+            self.members = list(self._read(file))
         except BaseException as error:
             self._file.close()
             if isinstance(error, LayerError) and not error.where:
-                error.where = path
+                error.where = path or str(file)
                 error.hint = (
                     "make the archive again, or copy it as it is: COPY, or ADD --unpack=false"
                 )
             raise
 
-    def _read(self, path: str) -> Iterator[Member]:
+    def _read(self, file: str | int) -> Iterator[Member]:
         fd = self._file.fileno()
         end = 0
         links: dict[str, str] = {}
-        with _open(path) as stream:
+        with _open(file) as stream:
             reader = TarReader(stream, LIMITS)
             for member in reader:
                 _refuse_whiteout(member)
@@ -144,9 +148,10 @@ def _resolved(path: str, links: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _open(path: str) -> Iterator[Stream]:
+def _open(file: str | int) -> Iterator[Stream]:
     """Open the plain tar in a file, which may be compressed."""
-    with open(path, "rb", buffering=0) as raw:
+    with open(file, "rb", buffering=0, closefd=isinstance(file, str)) as raw:
+        raw.seek(0)
         head = raw.read(6)
         raw.seek(0)
         with contextlib.closing(inflated(head, raw)) as stream:

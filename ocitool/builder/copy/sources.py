@@ -14,9 +14,10 @@ from hashlib import sha256
 from typing import Any, Final, Protocol
 
 from ocitool.builder.context.context import Context, Item
+from ocitool.builder.context.file_tree import READ
 from ocitool.builder.context.name_patterns import find_matches, has_wildcard, segments_of
 from ocitool.builder.context.parents_exclude import ON_THE_WAY, Selection, joined
-from ocitool.builder.context.statcache import CHANGED_HINT, READ
+from ocitool.builder.context.statcache import CHANGED_HINT
 from ocitool.errors import BuildError, LayerError
 from ocitool.image.image_fs import LayeredTree
 from ocitool.layer.codec import CHUNK
@@ -67,17 +68,24 @@ class FromContext:
         self.file = context.file
 
     def mtime(self, item: Item) -> int:
-        return os.stat(f"{self._context.top}/{item.path}").st_mtime_ns
+        return self._context.state(item).st_mtime_ns
 
     @contextlib.contextmanager
     def contents(self, handles: list[Any]) -> Iterator[Content]:
-        yield read_file
+        top = self._context.top
+        with self._context.reader() as open_file:
+            yield lambda path, size: _pieces(open_file, path, size, f"{top}/{path}")
 
 
 def read_file(path: str, size: int) -> Iterator[bytes]:
     """Yield the content of the file *path*, which must have *size* bytes."""
+    return _pieces(lambda each: os.open(each, READ), path, size, path)
+
+
+def _pieces(open_file: Callable[[str], int], name: str, size: int, path: str) -> Iterator[bytes]:
+    """Yield the content of the file *name*, which messages call *path*."""
     try:
-        fd = os.open(path, READ)
+        fd = open_file(name)
     except OSError as error:  # its digest has been read before
         raise BuildError(f"{path}: {error.strerror}", hint=CHANGED_HINT) from error
     try:

@@ -5,6 +5,9 @@ Modules that read images and archives are imported on use: a cached build needs 
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -79,20 +82,27 @@ class CopySource:
         tree = LayeredTree(self.store.layers, self.layers)
         return FromImage(tree, self.step.source_name, lambda: self.store.lease().path)
 
-    def archive(self, item: Item) -> str | None:
-        """Return the host path of *item* if ADD unpacks it: a regular file that is an archive."""
-        if self.context is None or not self.step.unpack or item.is_directory:
-            return None
+    @contextlib.contextmanager
+    def archive(self, item: Item) -> Iterator[int | None]:
+        """Yield the descriptor of *item* if ADD unpacks it: a regular file that is an archive."""
+        context = self.context
+        if not self.step.unpack or context is None or not stat.S_ISREG(context.state(item).st_mode):
+            yield None
+            return
         from ocitool.builder.copy.archive import is_archive
 
-        path = f"{self.context.top}/{item.path}"
-        return path if is_archive(path) else None
+        with context.reader() as open_file:
+            fd = open_file(item.path)
+        try:
+            yield fd if is_archive(fd) else None
+        finally:
+            os.close(fd)
 
     def _of_context(self, context: Context, path: str) -> Iterator[Content]:
         for item in self.items(context, path):
             kind = "dir" if item.is_directory else "file"
-            if self.archive(item) is not None:
-                kind = "archive"
+            with self.archive(item) as archive:
+                kind = kind if archive is None else "archive"
             # The name of a directory does not count: its content is copied.
             name = "" if item.is_directory else item.name
             yield Content(name, kind, context.digest(item))

@@ -112,9 +112,11 @@ def _parts(context: StepContext, source: CopySource) -> Iterator[list[Part]]:
                 continue
             for item in source.items(files, path):
                 archive = None
-                if (found := source.archive(item)) is not None:
-                    archive = Spooled(found, context.store.lease().path)
-                    stack.callback(archive.close)
+                with source.archive(item) as found:
+                    if found is not None and source.context is not None:
+                        path = f"{source.context.top}/{item.path}"
+                        archive = Spooled(found, context.store.lease().path, path)
+                        stack.callback(archive.close)
                 parts.append(Part(source=files, item=item, archive=archive))
         texts = dict(source.step.texts)
         text = FromText(texts, context.now())
@@ -125,9 +127,9 @@ def _parts(context: StepContext, source: CopySource) -> Iterator[list[Part]]:
 def _remote_part(
     context: StepContext, step: Copy, remote: RemoteFile | RemoteTree, stack: contextlib.ExitStack
 ) -> Part:
-    """Return what is fetched; *stack* closes it if it is an archive to unpack."""
+    """Return what is fetched; *stack* closes what is open."""
     if remote.is_tree:
-        return _git_part(context, step, remote)
+        return _git_part(step, remote, stack)
     file, archive = remote.file(), None
     if step.unpack_remotes and is_archive(file.path):
         try:
@@ -141,8 +143,10 @@ def _remote_part(
     return Part(source=files, item=Item(remote.name, remote.name, False), archive=archive)
 
 
-def _git_part(context: StepContext, step: Copy, remote: RemoteTree) -> Part:
-    files = Context(remote.directory(), IgnoreRules(), context.store.build_cache)
+def _git_part(step: Copy, remote: RemoteTree, stack: contextlib.ExitStack) -> Part:
+    files = stack.enter_context(
+        contextlib.closing(Context(remote.directory(), IgnoreRules(), None))
+    )
     item = Item("", "", True, Selection(exclude=step.exclude))
     return Part(source=FromContext(files), item=item, itself=True)
 

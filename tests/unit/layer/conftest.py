@@ -132,7 +132,7 @@ def resolution(request, monkeypatch):
     """As on a kernel with openat2, and as on one without."""
     if request.param == "walk":
 
-        def refuse(fd, path):
+        def refuse(*_):
             raise OSError(38, "Function not implemented")
 
         monkeypatch.setattr(root_module, "_openat2", refuse)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,7 +126,7 @@ def _root(files: CopySource, item: Item) -> Entry:
     if not item.is_directory:
         return _PLAIN
     if files.context is not None:
-        found = os.lstat(f"{files.context.top}/{item.path}")
+        found = files.context.state(item)
         # The mode of the context itself does not count, as it does not in a COPY.
         mode = stat.S_IMODE(found.st_mode) if item.path else _PLAIN.mode
         return _PLAIN._replace(mode=mode, mtime=found.st_mtime_ns)

@@ -58,9 +58,9 @@ def reads(monkeypatch) -> list[str]:
     seen: list[str] = []
     real = statcache._hash
 
-    def remember(place: str) -> str:
-        seen.append(os.path.basename(place))
-        return real(place)
+    def remember(fd: int) -> str:
+        seen.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        return real(fd)
 
     monkeypatch.setattr(statcache, "_hash", remember)
     return seen
