@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ocitool.errors import TooLarge
 from ocitool.layer.beneath import Root, remove_tree
 from ocitool.layer.entry import Entry, Kind, described, kind_of, split
 from ocitool.layer.fileio import copy_data, write_all_at
@@ -18,6 +19,9 @@ from ocitool.layer.unpack.whiteouts import Whiteouts, is_whiteout
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_ACL: Final = "system.posix_acl_default"
+#: How often a name may get another owner because another name of its file has got it.  Layers that
+#: tools write need none: all headers of a file have one owner.
+_MOST_CHANGES: Final = 1_000_000
 _TYPES: Final = {Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
 
 
@@ -50,6 +54,7 @@ class DirectoryTarget:
         self._setgid: set[str] = set()
         #: Of a link or a pipe whose owner is kept by name: all its names, by each of them.
         self._names: dict[str, list[str]] = {}
+        self._changes = 0  # of owners that are kept by name, beside the one that a header is about
         self._entered: str | None = None  # the last one: most entries follow one of their directory
         self.enter("")
 
@@ -172,7 +177,13 @@ class DirectoryTarget:
         entry = described(known, link)
         if entry != known:
             self._attributes.change(fd, name, entry)
-            for other in self._names.get(path, ()):
+            names = self._names.get(path, ())
+            self._changes += len(names)
+            if self._changes > _MOST_CHANGES:
+                raise TooLarge(
+                    "the headers of hard links have too many different owners", where=path
+                )
+            for other in names:
                 self._describe_name(other, entry, state.st_ino)
 
     def _describe_name(self, path: str, entry: Entry, inode: int) -> None:

@@ -7,10 +7,13 @@ import os
 
 import pytest
 
+from ocitool.drivers.conformance import layers
 from ocitool.errors import LayerError, OcitoolError, TooLarge
 from ocitool.layer.entry import Entry, Kind, Limits
+from ocitool.layer.ownership import XattrOwnership
 from ocitool.layer.unpack.extract import apply
 from ocitool.layer.unpack.whiteouts import Removal
+from tests.fixtures.deadlines import within
 from tests.unit.layer.tars import directory, extended, file, header, link, mine, record, symlink
 
 OWN = {"uid": b"%o" % os.geteuid(), "gid": b"%o" % os.getegid()}
@@ -202,3 +205,28 @@ def test_descriptors_do_not_leak(stack):
         with pytest.raises(LayerError):
             stack.apply(*bad)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_owners_of_hard_links_that_contradict_each_other_take_no_time_without_end(
+    tmp_path, monkeypatch
+):
+    """In single-ID mode the owner of a symbolic link is kept by each of its names."""
+    monkeypatch.setattr("ocitool.layer.ownership._chosen", [XattrOwnership()])
+    monkeypatch.setattr("ocitool.layer.unpack.target._MOST_CHANGES", 1000)
+    (tmp_path / "tree").mkdir()
+    members = [layers.symlink("l", "f")]
+    members += [layers.hardlink(f"m{at}", "l", (at % 2, 0)) for at in range(100)]
+    with within(60), pytest.raises(TooLarge, match="too many different owners"):
+        apply(layers.tar(members), str(tmp_path / "tree"), Removal())
+
+
+def test_owners_of_many_hard_links_that_agree(tmp_path, monkeypatch):
+    monkeypatch.setattr("ocitool.layer.ownership._chosen", [XattrOwnership()])
+    monkeypatch.setattr("ocitool.layer.unpack.target._MOST_CHANGES", 1)
+    (tmp_path / "tree").mkdir()
+    members = [layers.symlink("l", "f", (7, 8))]
+    members += [layers.hardlink(f"m{at}", "l", (7, 8)) for at in range(100)]
+    apply(layers.tar(members), str(tmp_path / "tree"), Removal())
+    last = tmp_path / "tree/m99"
+    state = XattrOwnership().effective(str(last), last.lstat())
+    assert (state.st_uid, state.st_gid) == (7, 8)
