@@ -13,10 +13,9 @@ from ocitool.errors import ContainerError
 from ocitool_runtime.host.capabilities import NAMES, available
 from ocitool_runtime.host.userns.idmap import Maps
 from ocitool_runtime.spec import DEFAULT_CAPABILITIES, Sandbox
+from ocitool_runtime.words import parse_boolean
 
 _ALL: Final = "CAP_ALL"
-_TRUE: Final = ("", "1", "t", "T", "TRUE", "true", "True")
-_FALSE: Final = ("0", "f", "F", "FALSE", "false", "False")
 #: What holds anyway: a sandbox has neither a profile of AppArmor nor a label of SELinux.
 _HOLDS: Final = (("apparmor", "unconfined"), ("label", "disable"))
 
@@ -52,11 +51,10 @@ def parse_security(texts: Sequence[str]) -> Security:
 
 
 def _boolean(text: str, value: str) -> bool:
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise ContainerError(f"invalid --security-opt: {text!r}", hint="use true or false")
+    found = parse_boolean(value or "true")
+    if found is None:
+        raise ContainerError(f"invalid --security-opt: {text!r}", hint="use true or false")
+    return found
 
 
 def capabilities(

@@ -14,6 +14,7 @@ from typing import Final
 
 from ocitool.errors import ContainerError
 from ocitool_runtime.spec import Mount
+from ocitool_runtime.words import parse_boolean
 
 #: Options of -v that change nothing here: these are for Docker Desktop, and the default.
 _WITHOUT_EFFECT: Final = ("cached", "consistent", "delegated", "private", "rprivate")
@@ -24,8 +25,6 @@ _INSTEAD: Final = {
 }
 _RELABEL: Final = ("z", "Z")
 _SELINUX: Final = "/sys/fs/selinux/enforce"
-_TRUE: Final = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE: Final = ("0", "f", "F", "FALSE", "false", "False")
 _SIZE: Final = re.compile(r"(\d+)([kmgKMG]?)[iI]?[bB]?")
 _KEYS: Final = {
     "src": "source", "destination": "target", "dst": "target", "ro": "readonly",
@@ -56,7 +55,7 @@ def with_image_volumes(mounts: Sequence[Mount], paths: Iterable[str]) -> tuple[M
     As docker's: what is mounted below another mount comes after it, however they were given.
     """
     targets = {mount.target for mount in mounts}
-    wanted = dict.fromkeys(posixpath.normpath(f"/{path.lstrip('/')}") for path in paths)
+    wanted = dict.fromkeys(map(_normal, paths))
     made = (_own(target) for target in wanted if target not in targets)
     return tuple(sorted((*mounts, *made), key=lambda mount: mount.target.count("/")))
 
@@ -195,11 +194,10 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def _boolean(text: str, key: str, value: str) -> str:
-    if value in _TRUE:
-        return "true"
-    if value in _FALSE:
-        return "false"
-    raise ContainerError(f"--mount {text}: invalid value for {key}: {value!r}")
+    found = parse_boolean(value)
+    if found is None:
+        raise ContainerError(f"--mount {text}: invalid value for {key}: {value!r}")
+    return str(found).lower()
 
 
 def _tmpfs_values(text: str, fields: dict[str, str]) -> list[tuple[str, str]]:
@@ -231,8 +229,13 @@ def tmpfs_mount(text: str) -> Mount:
     )
 
 
+def _normal(path: str) -> str:
+    """Return an absolute path with one slash at its begin; posixpath keeps two."""
+    return posixpath.normpath(f"/{path.lstrip('/')}")
+
+
 def _target(text: str, path: str) -> str:
-    target = posixpath.normpath(path)
-    if target in ("/", "//"):
+    target = _normal(path)
+    if target == "/":
         raise ContainerError(f"invalid volume specification: {text!r}: destination can't be '/'")
     return target

@@ -18,10 +18,19 @@ _ULIMITS: Final = (
     "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
     "rss", "rtprio", "rttime", "sigpending", "stack",
 )  # fmt: skip
+_BOOLEANS: Final = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
 _LARGEST: Final = (1 << 63) - 1
 _DOMAIN: Final = re.compile(r"\.|[A-Za-z0-9_]([A-Za-z0-9_.-]{0,253})")
 _HOST_OPTION: Final = re.compile(r"[a-z0-9-]+(:[0-9]+)?")
 _HOST: Final = re.compile(r"[^\s:=#\0]+")
+
+
+def parse_boolean(text: str) -> bool | None:
+    """Read a boolean as Go does; None if it is invalid."""
+    return _BOOLEANS.get(text)
 
 
 def parse_ulimits(texts: Iterable[str]) -> tuple[Rlimit, ...]:
