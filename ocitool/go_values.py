@@ -1,4 +1,4 @@
-"""Values as programs in Go, docker above all, read and write them.
+"""Values as programs that are written in Go, such as docker, read and write them.
 
 Source: Go, packages strconv and time; docker's go-units.
 """
@@ -46,7 +46,7 @@ _ESCAPES: Final = {
 
 
 def boolean_of(text: str) -> bool | None:
-    """Return the value of *text*, None if that is no boolean."""
+    """Return the value of *text*, None if it is not a boolean."""
     return _BOOLEANS.get(text)
 
 

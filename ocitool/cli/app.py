@@ -43,9 +43,9 @@ class App:
 
     @contextlib.contextmanager
     def store(self, progress: ProgressSink | None = None) -> Iterator[Store]:
-        """Open the store; a command that fails removes what it has stored and nobody needs.
+        """Open the store; a command that fails removes what it has stored for nothing.
 
-        What was fetched before a registry failed is of use: the next try fetches only the rest.
+        What was fetched before a registry failed is kept: the next try fetches only the rest.
         """
         from ocitool.errors import OcitoolError, RegistryError
         from ocitool.progress import SILENT

@@ -96,7 +96,7 @@ _RUN: Final = {
     "--disable-content-trust": _SIGNATURES,
 }  # fmt: skip
 
-#: Instead of a policy of what may be built from.
+#: What to use instead of a policy of allowed sources.
 SOURCE_POLICY: Final = "pin images by digest in FROM, and use --checksum of ADD"
 _ID_MAPPINGS: Final = "the user namespace maps the caller's subordinate IDs, see `ocitool info`"
 
@@ -160,7 +160,7 @@ _KANIKO: Final = {
 
 _NO_DAEMON: Final = "there is no daemon to connect to: remove the option"
 
-#: Of docker, buildah and podman before the command.
+#: Options of docker, buildah and podman before the command.
 _GLOBAL: Final = {
     **dict.fromkeys(
         ("-c", "--context", "-H", "--host", "--tls", "--tlscacert", "--tlscert", "--tlskey",

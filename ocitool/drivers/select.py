@@ -19,7 +19,7 @@ from ocitool_runtime.host.userns import userns
 _GROUP: Final = "ocitool.drivers"
 #: The file with the choice that is remembered, beside the directories of the drivers.
 _REMEMBERED: Final = "choice.json"
-#: What is said of drivers that mount root directories where those are not to be mounted.
+#: The answer for drivers that mount root directories, if the isolation does not support that.
 _MOUNTS: Final = Support(
     ok=False,
     reason="it mounts root directories, which isolation by chroot does not support",
@@ -128,7 +128,7 @@ def probe(name: str, home: str, keep: Keep = close) -> Support:
 
 
 def choose(drivers: str, wanted: str = "", *, mounts: bool = True, keep: Keep = close) -> Choice:
-    """Choose the first driver that works, by probes; without *mounts* of those that mount nothing.
+    """Choose the first driver that works, by probes; without *mounts* only one that mounts nothing.
 
     *drivers* is the directory that holds a directory for each driver.  A *wanted* driver is used
     or refused, never replaced.  The chosen driver is handed to *keep*.
@@ -176,7 +176,7 @@ def choose_once(
 
     It is remembered until the next *boot* of the machine, for a user, the *wanted* driver and
     whether it may use *mounts*.
-    A driver that was probed is handed to *keep*, as its worker is started already.
+    A driver that was probed is handed to *keep*, because its worker runs already.
     *before_probe* is called before anything is written and may raise; *write* replaces a file.
     """
     path = f"{drivers}/{_REMEMBERED}"

@@ -62,7 +62,7 @@ def inflated(head: bytes, stream: Stream) -> Stream:
 
 
 class _XzReader:
-    """Decompresses any number of xz streams, with bounded memory, which `lzma.LZMAFile` has not."""
+    """Decompresses any number of xz streams, with bounded memory, unlike `lzma.LZMAFile`."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream

@@ -225,7 +225,7 @@ def remove_tree(name: str, *, dir_fd: int | None = None) -> None:
     except (IsADirectoryError, PermissionError):
         if not stat.S_ISDIR(os.lstat(name, dir_fd=dir_fd).st_mode):
             raise
-    # Whoever finds its way back removed leaves the rest to who has removed it.
+    # If a directory on the way back is gone, the process that removed it removes the rest, too.
     with contextlib.suppress(FileNotFoundError):
         descent = Descent(_open_for_removal(name, dir_fd))
         try:

@@ -24,7 +24,7 @@ def read_noatime(path: str) -> bytes:
 
 
 def names_in(directory: str) -> list[str]:
-    """Return the names in a directory, in no order; none if it is missing."""
+    """Return the names in a directory, in any order; an empty list if it is missing."""
     try:
         return os.listdir(directory)
     except FileNotFoundError:

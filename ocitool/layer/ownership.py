@@ -78,7 +78,7 @@ class Ownership(Protocol):
         """Make what mknod(2) makes; its owner is set by `give_node`."""
 
     def linked(self, name: str, dir_fd: int, other: str, other_fd: int) -> bool:
-        """Note that *name* has become another name of *other*; say whether owners go by name."""
+        """Note that *name* is another name of *other*; True if its owner is recorded by name."""
 
     def date(self, host_path: str, entry: Entry) -> None:
         """Give the file *host_path* the time of *entry*, which describes it."""

@@ -44,7 +44,7 @@ def kept(values: Mapping[str, bytes], kind: str) -> Mapping[str, bytes]:
 
 
 def capabilities(values: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """Return the file capabilities alone, which COPY and ADD take of what is no image's.
+    """Return only the file capabilities: what COPY and ADD take from files outside of images.
 
     Other attributes say how a file came to this machine, as browsers and indexers write them, so
     the layer would differ from machine to machine.  BuildKit's layers hold no others.

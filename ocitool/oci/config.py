@@ -117,7 +117,7 @@ class RunConfig:
         return {name: value for name, _, value in pairs}
 
     def with_env(self, changes: Mapping[str, str]) -> Self:
-        """Return this with *changes* set; known names keep their order, and what has no ``=``."""
+        """Return this with *changes* set; keeps the order of names, and entries without ``=``."""
         known = self.environment()
         written = {entry.partition("=")[0]: entry for entry in self.env}
         found = {**known, **changes}.items()

@@ -156,7 +156,7 @@ class Platform:
         return best(self, [actual]) is not None or actual == unsaid
 
     def over(self, base: Self) -> Self:
-        """Return this platform, with what it leaves open from *base* if that is one for it.
+        """Return this platform, completed from *base* if that has the same system and architecture.
 
         Source: BuildKit, dockerfile2llb/convert.go: the platform of an image that was asked for.
         """

@@ -76,9 +76,8 @@ _NO_NAMESPACE: Final = (
 )
 _FILTERED: Final = (
     "a seccomp filter, probably of an outer container, refuses it: run that container as root, "
-    "so that "
-    "--isolation chroot works, or with --security-opt seccomp=unconfined, or install a plugin for "
-    "PRoot (testdata/proot-plugin)"
+    "so that --isolation chroot works, or with --security-opt seccomp=unconfined, or install a "
+    "plugin for PRoot (testdata/proot-plugin)"
 )
 _PERHAPS_FILTERED: Final = (
     "a seccomp filter, probably of an outer container, may refuse it: run that container with "

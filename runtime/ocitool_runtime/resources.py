@@ -67,7 +67,7 @@ def _memory(options: ResourceOptions) -> tuple[int, int]:
 
 
 def _cpu_time(options: ResourceOptions) -> tuple[int, int]:
-    """Return the period of the CPU's scheduler, and the quota of it."""
+    """Return the CPU period and the quota in each period, in microseconds."""
     cpus, period, quota = options.cpus, options.cpu_period or 0, options.cpu_quota or 0
     quota = 0 if quota == -1 else quota
     if cpus:

@@ -33,7 +33,7 @@ FLAGS: Final = {
     "--stdin": (False, "the standard input of RUN is empty: use a heredoc, or COPY"),
 }  # fmt: skip
 
-#: A policy that is not kept to must not be ignored, wherever it is.
+#: A policy that cannot be followed must be refused, not ignored.
 _POLICY_VARIABLE: Final = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 _NAMESPACES: Final = "a step has its own namespaces: use --network and --isolation"
 _CACHE: Final = (
@@ -44,7 +44,7 @@ _ATTESTATIONS: Final = (
     "builds do not create attestations: create them for the pushed image with another tool"
 )
 
-#: Options with a value: those that hold, and what is said of any other.
+#: Options with a value: the values that are accepted, and the message for any other.
 VALUES: Final = {
     "--builder": (("", "default"), "there is only the builder of ocitool itself: leave it out"),
     "--cache-from": (("",), _CACHE),
@@ -108,7 +108,7 @@ def _checked(name: str, check: Callable[..., None]) -> Callable[[Any], Any]:
 
 
 def refuse_policy() -> None:
-    """Refuse the environment's policy of what may be built from; `UsageError`."""
+    """Raise `UsageError` if the environment names a policy of allowed sources."""
     if os.environ.get(_POLICY_VARIABLE):
         raise click.UsageError(f"{_POLICY_VARIABLE} is not supported: unset it, {SOURCE_POLICY}")
 

@@ -63,6 +63,6 @@ def _configured() -> dict[str, str]:
         words = {_NAMES[key]: value for key, value in values.items() if key in _NAMES and value}
         if not all(isinstance(value, str) for value in words.values()):
             raise ValueError("a proxy is not a string")
-    except (AttributeError, RecursionError, ValueError) as error:
+    except (AttributeError, ValueError) as error:
         raise FormatError(f"invalid 'proxies': {error}", where=path) from None
     return {name: value for key, value in words.items() for name in (key, key.lower())}

@@ -111,7 +111,7 @@ def write_summary(result: BuildResult, stream: TextIO) -> None:
 
 
 def _cached(result: BuildResult) -> str:
-    """Say that all steps were cached; there is more to do where files are written, or pushed."""
+    """Return the line for cached steps; "nothing to do" if nothing is written or pushed either."""
     steps = f"all {result.steps} steps were" if result.steps > 1 else "the only step was"
     if all(each.action == "stored" for each in result.exports):
         return f"Nothing to do: {steps} cached."

@@ -81,7 +81,7 @@ def git_fields(text: str) -> dict[str, str]:
 def _repository(
     rest: str, sub_path: str, git: Mapping[str, str], environ: MutableMapping[str, str]
 ) -> BuildContext:
-    """Return a git repository: ``host/path[#REF[#COMMIT]]``; a commit counts before a branch.
+    """Return a git repository: ``host/path[#REF[#COMMIT]]``; a commit overrides a branch.
 
     Submodules are fetched only if ``--git`` asks for them.  The variables that kaniko has for
     credentials become a secret, for which one may be set.

@@ -127,8 +127,8 @@ def _progress(given: Mapping[str, Any]) -> Iterator[str]:
 def _files(directory: str, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the options for kaniko's own files: credentials, and certificates of CAs.
 
-    Its usual directory has them if the environment has no other credentials, one that is *given*
-    in any case.
+    Credentials of the usual directory are only used if the environment names no others; those of a
+    *directory* that is given are always used.
     """
     others = environ.get("DOCKER_CONFIG") or environ.get("REGISTRY_AUTH_FILE")
     path = os.path.join(directory or _DIRECTORY, ".docker/config.json")

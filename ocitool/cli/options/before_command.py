@@ -29,7 +29,7 @@ def _note_level(context: click.Context, parameter: click.Parameter, value: str |
 
 
 def is_debug(context: click.Context) -> bool:
-    """Say whether a level was given before the command that is ``--debug`` here."""
+    """Say whether a log level that means ``--debug`` was given before the command."""
     return _LEVEL in context.meta
 
 

@@ -32,6 +32,6 @@ limits = all_of(
                  help="Parent cgroup of the container  [default: the caller's cgroup]"),
 )  # fmt: skip
 
-#: Of ``run`` alone.
+#: Only of ``run``.
 pids = click.option("--pids-limit", type=int, metavar="NUMBER",
                     help="Limit of processes and threads; -1 for unlimited")  # fmt: skip

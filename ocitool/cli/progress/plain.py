@@ -134,7 +134,9 @@ class Plain(Renderer):
             size = human_size(event.total or event.done, 3)
             mark = f"{_DONE.get(event.action, 'done')} {size}"
         line = f"{short_key(event.key)}: {mark}"
-        step = next(reversed(self._steps), 0)  # the one started last is what transfers
+        step = next(
+            reversed(self._steps), 0
+        )  # a transfer belongs to the step that was started last
         if step:
             self._switch_to(step)
             line = f"#{step} {line}"

@@ -52,7 +52,7 @@ class DirectoryTarget:
         self._times: dict[str, int] = {}
         self._default_acls: dict[str, bytes] = {}
         self._setgid: set[str] = set()
-        #: Of a link or a pipe whose owner is kept by name: all its names, by each of them.
+        #: All names of a link or a pipe whose owner is recorded by name, by each of these names.
         self._names: dict[str, list[str]] = {}
         self._changes = 0  # of owners that are kept by name, beside the one that a header is about
         self._entered: str | None = None  # the last one: most entries follow one of their directory

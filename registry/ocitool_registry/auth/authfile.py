@@ -158,7 +158,7 @@ def parse(data: bytes, path: str) -> AuthFile:
     """Parse the content of a file; *path* is for errors.  An empty file has no credentials."""
     try:
         fields = first_value(data) if data.strip() else {}
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         # The text of the error may contain a part of the file, which contains secrets.
         raise RegistryError("authentication file is not valid JSON", where=path) from error
     if not isinstance(fields, dict):
@@ -172,11 +172,14 @@ def first_value(data: bytes) -> Any:
     Scripts of CI systems write such files, with a quotation mark too many at the end.
 
     Raises:
-        ValueError: there is no valid value.
+        ValueError: there is no valid value, or it is nested too deeply.
     """
     text = data.decode(json.detect_encoding(data), "surrogatepass")
-    value, _ = json.JSONDecoder().raw_decode(text.lstrip())
-    return well_formed(value)
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text.lstrip())
+        return well_formed(value)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def store(path: str, registry: str, credential: Credential) -> str:

@@ -24,7 +24,7 @@ _REGISTRIES: Final = ("/etc/containers/certs.d", "/etc/docker/certs.d")
 
 
 def bundle() -> str:
-    """Return the file, or directory, with the CAs of the environment or the system; "": none."""
+    """Return the file, or directory, with the CAs of the environment or the system, or ``""``."""
     for name in _VARIABLES:
         if value := os.environ.get(name):
             return value
@@ -32,7 +32,7 @@ def bundle() -> str:
 
 
 def directory(host: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the directory where podman's libraries or docker have those of *host*; "": none."""
+    """Return the directory with podman's or docker's certificates for *host*, or ``""``."""
     home = environ.get("HOME", "")
     own = environ.get("XDG_CONFIG_HOME") or (home and os.path.join(home, ".config"))
     tops = (own and os.path.join(own, "containers", "certs.d"), *_REGISTRIES)

@@ -140,3 +140,5 @@ def test_volumes_of_the_image_and_without_a_source(tmp_path):
 def test_two_mounts_of_one_target(tmp_path):
     with pytest.raises(ContainerError, match="duplicate mount point: /d"):
         parse_mounts((f"{tmp_path}:/d",), (f"type=bind,src={tmp_path},dst=/d/",), ())
+    with pytest.raises(ContainerError, match="duplicate mount point: /d"):
+        parse_mounts((f"{tmp_path}:/d",), (), ("//d",))

@@ -140,7 +140,7 @@ class Tree:
         os.rmdir(self._keep)
 
     def _remove(self, parent: int, name: str) -> None:
-        """Remove a file or a directory, however deep: what is in one is moved up before."""
+        """Remove a file, or a directory of any depth, whose content is moved up first."""
         gone = [(parent, name)]
         for number in itertools.count():
             if not gone:

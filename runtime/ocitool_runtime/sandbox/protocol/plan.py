@@ -73,7 +73,7 @@ class Plan(TypedDict):
     args: list[bytes]
     env: dict[bytes, bytes]
     cwd: str
-    own_cwd: bool  # what is made of it is the user's, and not root's
+    own_cwd: bool  # missing directories of it are made for the user, not for root
     user: str
     groups: list[str]
     hostname: str

@@ -105,9 +105,9 @@ class MountPoints:
                 os.close(fd)
 
     def make(self, path: str) -> list[tuple[int, str]]:
-        """Make the directories of *path* that are missing, to stay; return where each is.
+        """Make the missing directories of *path*, which stay; raises the errors of `open`.
 
-        These are open directories and names in them, outermost first; raises as `open`.
+        Returns the open parent directory and the name of each, outermost first.
         """
         before = len(self._made)
         os.close(self.open(path, directory=True))
