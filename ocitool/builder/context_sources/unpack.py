@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ocitool.builder.copy.archive import LIMITS, placed
+from ocitool.builder.copy.descendants import Descendants
 from ocitool.errors import LayerError, UnsupportedEntry
 from ocitool.image.decompress import plain
 from ocitool.layer import xattrs
@@ -61,6 +62,7 @@ class _Files:
         self._reader = reader
         #: What directories get when everything is in them; None for those that names imply.
         self._directories: dict[str, Entry | None] = {"": None}
+        self._below = Descendants()  # of them
         self._latest = 0  # nanoseconds; the time of implied directories
         self.refused: dict[str, int] = {}
         with contextlib.suppress(OSError):  # it has none, or there are none here
@@ -112,6 +114,7 @@ class _Files:
                 self._clear(fd, done)
             os.mkdir(name, 0o700, dir_fd=fd)
             self._directories[done] = None
+            self._below.note(done)
 
     def _clear(self, fd: int, path: str) -> None:
         """Remove what is at *path*, in the directory *fd*: the later of two members counts."""
@@ -123,8 +126,8 @@ class _Files:
         except (IsADirectoryError, PermissionError):  # the latter by POSIX
             remove_tree(name, dir_fd=fd)
             self._root.forget(path)
-            for gone in [each for each in self._directories if f"{each}/".startswith(f"{path}/")]:
-                del self._directories[gone]
+            for gone in (path, *self._below.drop(path)):
+                self._directories.pop(gone, None)
 
     def _file(self, fd: int, name: str, entry: Entry) -> None:
         file = os.open(name, _NEW_FILE, 0o600, dir_fd=fd)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ocitool.errors import BuildError
+from ocitool.builder.copy.descendants import Descendants
+from ocitool.errors import BuildError, LayerError
 from ocitool.layer.entry import WHITEOUT, Entry, Kind, clean_path, described, order, split
 
 
@@ -37,7 +38,10 @@ class Entries:
 
     def __init__(self) -> None:
         self._entries: dict[str, LayerEntry] = {}
-        self._linked: set[str] = set()  # paths that hard links point to
+        self._below = Descendants()
+        self._linked: dict[
+            str, set[str]
+        ] = {}  # paths of hard links, or of some that were, by target
 
     def get(self, path: str) -> Entry | None:
         """Return what is planned for *path*."""
@@ -49,17 +53,18 @@ class Entries:
 
         Raises:
             BuildError: its name means something else in a layer.
+            LayerError: it replaces a file of the image that a hard link points to.
         """
         path = entry.path
         require_path(path)
+        if path in self._linked:
+            self._keep_for_links(path)
+        if entry.kind != Kind.DIRECTORY and path in self._below:
+            self._drop_children(path)
         if entry.kind == Kind.HARDLINK:
-            self._linked.add(entry.link)
-        old = self._entries.get(path)
-        if old is not None:
-            if path in self._linked:
-                self._keep_for_links(path)
-            if old.entry.kind == Kind.DIRECTORY and entry.kind != Kind.DIRECTORY:
-                self._drop_children(path)
+            self._linked.setdefault(entry.link, set()).add(path)
+            self._below.note(entry.link)
+        self._below.note(path)
         self._entries[path] = LayerEntry(entry, part, handle)
 
     def describe(self, path: str, link: Entry) -> None:
@@ -69,22 +74,35 @@ class Entries:
             self._entries[path] = found._replace(entry=described(found.entry, link))
 
     def _drop_children(self, directory: str) -> None:
-        for path in [path for path in self._entries if path.startswith(f"{directory}/")]:
-            del self._entries[path]
+        gone = [*self._below.drop(directory)]
+        kept = {path: self._entries.pop(path) for path in gone if path in self._entries}
+        for path in filter(self._linked.__contains__, gone):
+            if path in kept:
+                self._entries[path] = kept[path]
+            self._keep_for_links(path)
+            self._entries.pop(path, None)
 
     def _names_of(self, path: str) -> list[str]:
+        names = self._linked.get(path, ())
+        found = ((name, self._entries.get(name)) for name in names)
         return [
             name
-            for name, each in self._entries.items()
-            if each.entry.kind == Kind.HARDLINK and each.entry.link == path
+            for name, each in found
+            if each and each.entry.kind == Kind.HARDLINK and each.entry.link == path
         ]
 
     def _keep_for_links(self, path: str) -> None:
         """A file with other names is replaced: the first of those gets the content."""
         names = sorted(self._names_of(path), key=order)
+        if names and path not in self._entries:
+            raise LayerError(
+                f"hard link to /{path}, which a later member replaces, is not supported",
+                where=names[0],
+                hint="put the file into the archive before the link, or unpack it in a RUN",
+            )
         if names:
             self._carry(path, names[0], names[1:])
-        self._linked.discard(path)
+        self._linked.pop(path, None)
 
     def _carry(self, path: str, first: str, others: list[str]) -> None:
         """Let *first* carry what *path* has, and *others* point to it."""
@@ -93,7 +111,7 @@ class Entries:
         for name in others:
             link = old.entry._replace(path=name, kind=Kind.HARDLINK, size=0, link=first)
             self._entries[name] = LayerEntry(link, old.part, None)
-        self._linked.add(first)
+        self._linked.setdefault(first, set()).update(others)
 
     def sorted(self) -> list[LayerEntry]:
         """Return the entries in a layer's order, a file before the links to it.

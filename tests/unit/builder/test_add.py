@@ -325,3 +325,30 @@ def test_hard_links_of_empty_files_survive_a_copy_between_stages(project):
     members = {member.name: member for member in built.layers[0]}
     assert members["y/b"].islnk() and members["y/b"].linkname == "y/a"
     assert members["y/c"].isreg() and members["y/d"].isreg()
+
+
+def test_a_hard_link_outlives_the_directory_of_the_file(project):
+    first = {"d": {}, "d/f": "1", "d/g": {"hardlink": "d/f"}, "h": {"hardlink": "d/f"}}
+    first |= {"i": {"hardlink": "d/g"}, "o": "2", "d/o": {"hardlink": "o"}}
+    second = images.archive({"d": "a file"})
+    (project.top / "a.tar").write_bytes(_joined(images.archive(first), second))
+    built = project.build("FROM scratch\nADD a.tar /x/")
+    assert sorted(built.tree) == ["x", "x/d", "x/h", "x/i", "x/o"]
+    assert [built.read(f"x/{name}") for name in "dhio"] == ["a file", "1", "1", "2"]
+
+
+@pytest.mark.parametrize("second", [{"f": "new"}, {"f": {}}, {"f": {"link": "n"}}])
+def test_a_hard_link_to_a_file_of_the_image_that_the_archive_replaces(project, second):
+    project.image("base:1", {"x": {}, "x/f": "old"})
+    first = images.archive({"g": {"hardlink": "f"}})
+    (project.top / "a.tar").write_bytes(_joined(first, images.archive(second)))
+    with pytest.raises(LayerError, match="hard link to /x/f, which a later member replaces"):
+        project.build("FROM base:1\nADD a.tar /x/")
+
+
+def test_a_hard_link_to_a_file_of_the_image_whose_directory_is_replaced(project):
+    project.image("base:1", {"x": {}, "x/d": {}, "x/d/f": "old"})
+    first, second = images.archive({"g": {"hardlink": "d/f"}}), images.archive({"d": "a file"})
+    (project.top / "a.tar").write_bytes(_joined(first, second))
+    with pytest.raises(LayerError, match="hard link to /x/d/f, which a later member replaces"):
+        project.build("FROM base:1\nADD a.tar /x/")
