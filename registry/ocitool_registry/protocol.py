@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from ocitool.oci.digest import Digest
@@ -93,11 +93,9 @@ class ErrorInfo:
     message: str
 
 
-def dump_error(code: str, message: str, detail: Any = None) -> bytes:
+def dump_error(code: str, message: str) -> bytes:
     """Return the body of an error response (distribution-spec, "Error Codes")."""
-    fields: dict[str, Any] = {"code": code, "message": message or CODES[code][1]}
-    if detail is not None:
-        fields["detail"] = detail
+    fields = {"code": code, "message": message or CODES[code][1]}
     return json.dumps({"errors": [fields]}).encode()
 
 

@@ -175,6 +175,9 @@ def test_the_digest_of_a_push_in_a_file(run_cli, store_root, tmp_path):
     with served(tmp_path / "served") as (_, address):
         name = f"{address}/app:1"
         run_cli("build", "-q", "-t", name, tmp_path, root=store_root).ok()
+        words = ("push", f"--digestfile={tmp_path}/missing/digest", name)
+        assert "there is no directory" in run_cli(*words, root=store_root).stderr
+        assert run_cli("pull", name, root=store_root).code == 1  # nothing was pushed
         shown = run_cli("push", f"--digestfile={digest}", name, root=store_root).ok().stdout
         assert shown.split()[2] == digest.read_text()
         words = ("push", "--storage-driver=vfs", "-q", name, f"docker://{address}/other:2")

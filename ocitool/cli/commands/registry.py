@@ -16,7 +16,7 @@ from ocitool.cli.options.shared import (
     transfer_options,
     written_authfile_option,
 )
-from ocitool.cli.output.outfile import write_text
+from ocitool.cli.output.outfile import require_file, write_text
 from ocitool.cli.output.output import write_line
 from ocitool.errors import AuthError, FormatError, ImageNotFound, during
 from ocitool.oci.reference import is_repository
@@ -143,6 +143,8 @@ def push(
     target = (target or "").removeprefix("docker://")
     if all_tags:
         _require_alone(name, {"a second name": target, "--digestfile": digestfile})
+    if digestfile:
+        require_file(digestfile, "--digestfile")
     with (
         app.progress("quiet" if quiet else progress) as sink,
         during(f"pushing {target or name}"),

@@ -11,7 +11,7 @@ from ocitool_registry.protocol import BadRange
 
 
 def test_an_error_response_is_parsed():
-    found = protocol.parse_error(protocol.dump_error("NAME_UNKNOWN", "no such", {"name": "a"}))
+    found = protocol.parse_error(protocol.dump_error("NAME_UNKNOWN", "no such"))
     assert found == protocol.ErrorInfo("NAME_UNKNOWN", "no such")
 
 
