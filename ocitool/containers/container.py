@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from ocitool.errors import ContainerError
 from ocitool.layer.beneath import remove_tree
-from ocitool.store.directory.atomic import is_locked, write_file
+from ocitool.layer.locks import is_locked
+from ocitool.store.directory.atomic import write_file
 from ocitool.store.directory.layout import Layout
 
 

@@ -16,7 +16,7 @@ from ocitool.drivers import btrfs_subvolumes
 from ocitool.drivers.directory_driver import FS
 from ocitool.drivers.driver import Support, Usage
 from ocitool.drivers.fullcopy import FullCopyDriver
-from ocitool.layer.beneath import remove_tree
+from ocitool.drivers.probes import probe_directory
 
 
 class BtrfsDriver(FullCopyDriver):
@@ -36,15 +36,12 @@ class BtrfsDriver(FullCopyDriver):
                 hint="use --root with a directory on btrfs, or use another --driver",
                 quiet=True,
             )
-        import tempfile
-
-        directory = tempfile.mkdtemp(prefix="probe-", dir=home)
-        try:
-            return _try(directory)
-        except OSError as error:
-            return Support(ok=False, reason=f"btrfs subvolumes do not work here: {error.strerror}")
-        finally:
-            remove_tree(directory)
+        with probe_directory(home) as directory:
+            try:
+                return _try(directory)
+            except OSError as error:
+                reason = f"btrfs subvolumes do not work here: {error.strerror}"
+                return Support(ok=False, reason=reason)
 
     def begin(self, key: str, parents: Sequence[str]) -> None:
         top = f"{self._make(key, parents)}/{FS}"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 from ocitool.drivers.driver import Support
-from ocitool.layer.beneath import remove_tree
+from ocitool.layer.locks import temporary_directory
 from ocitool.programs import find_program
 from ocitool_runtime.host import LIBRARY
 
+_PATIENCE: Final = 30  # seconds
 #: Enters a mount namespace of its own, and the directory: what is mounted ends with the process.
 #: Then it tries out something with the runtime's own functions.
 _BEGIN: Final = r"""
@@ -172,6 +174,11 @@ def try_fuse(home: str) -> Support:
     return Support(ok=False, reason=f"fuse-overlayfs does not work here: {complaint}", hint=hint)
 
 
+def probe_directory(home: str) -> AbstractContextManager[str]:
+    """Return a context with a new directory in *home*, in which something is tried out."""
+    return temporary_directory(home, "probe-")
+
+
 def _run(
     program: str,
     home: str,
@@ -181,15 +188,16 @@ def _run(
 ) -> str:
     """Run Python code in a process and a directory of its own; return its last error, or ``""``."""
     import subprocess
-    import tempfile
 
-    directory = tempfile.mkdtemp(prefix="probe-", dir=home)
-    try:
+    with probe_directory(home) as directory:
         prepare(directory)
         words = [sys.executable, "-I", "-S", "-c", program, LIBRARY, directory, ",".join(options)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
-    finally:
-        remove_tree(directory)
+        try:
+            done = subprocess.run(
+                words, capture_output=True, text=True, timeout=_PATIENCE, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"no answer within {_PATIENCE} seconds"
     if done.returncode == 0:
         return ""
     return (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -16,10 +16,11 @@ from typing import BinaryIO, Final, Self
 
 from ocitool.errors import BadDigest, BlobNotFound, DigestMismatch
 from ocitool.layer.fileio import open_noatime, write_all
+from ocitool.layer.locks import is_same, try_lock
 from ocitool.oci.digest import Digest
 from ocitool.oci.manifest import MANIFEST_LIMIT, Descriptor
 from ocitool.oci.streams import VerifiedReader
-from ocitool.store.directory.atomic import is_same, sync_directory, try_lock
+from ocitool.store.directory.atomic import sync_directory
 from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.directory.layout import Layout
 from ocitool.store.directory.leases import Lease

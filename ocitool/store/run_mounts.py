@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ocitool.layer.fileio import names_in, write_all
-from ocitool.store.directory.atomic import is_locked, is_same, try_lock
+from ocitool.layer.locks import is_locked, is_same, try_lock
 from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.directory.layout import Layout
 from ocitool.store.directory.leases import Lease, is_alive, lease_of

@@ -8,6 +8,7 @@ else is written.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeAlias
@@ -36,10 +37,11 @@ from ocitool.builder.secrets.secrets import Secrets
 from ocitool.builder.secrets.ssh.agents import Agents
 from ocitool.builder.shown_steps import ShownSteps
 from ocitool.errors import OcitoolError
+from ocitool.layer.locks import temporary_directory
 from ocitool.oci.platform import Platform
 from ocitool.progress import SILENT, CheckWarning, Notice, ProgressSink
 from ocitool.settings import Settings
-from ocitool.store.directory.temporary import temporary_directory
+from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.store import Store
 
 Opener: TypeAlias = Callable[[], Store | None]
@@ -184,8 +186,10 @@ def _opened(
 @contextlib.contextmanager
 def _empty_store() -> Iterator[Store]:
     """Yield a store in which there is nothing, and that is gone afterwards."""
-    with (
-        temporary_directory() as root,
-        Store(Settings.load(flags={"root": f"{root}/store"})) as store,
-    ):
-        yield store
+    import tempfile
+
+    with contextlib.ExitStack() as stack:
+        with full_disk(os.environ.get("TMPDIR") or "/tmp"):
+            made = temporary_directory(tempfile.gettempdir(), "ocitool-call-")
+            root = stack.enter_context(made)
+        yield stack.enter_context(Store(Settings.load(flags={"root": f"{root}/store"})))

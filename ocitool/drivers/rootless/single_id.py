@@ -50,7 +50,7 @@ def probe(home: str) -> Support:
     """Say whether files in *home* can have ownership override xattrs."""
     import tempfile  # not for root, who is here at each start
 
-    with tempfile.NamedTemporaryFile(prefix="probe-", dir=home) as file:
+    with tempfile.TemporaryFile(dir=home) as file:
         try:
             os.setxattr(file.fileno(), OWNER, b"0:0")
         except OSError as error:

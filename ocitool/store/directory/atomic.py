@@ -1,15 +1,14 @@
-"""Small files written atomically, and locks that show which processes are alive."""
+"""Small files written atomically."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 from collections.abc import Callable
 from typing import Final
 
 from ocitool.layer.fileio import write_all
+from ocitool.layer.locks import is_same, try_lock
 
 _TEMPORARY: Final = ".tmp"
 
@@ -97,50 +96,3 @@ def sync_file_system(path: str) -> None:
             raise OSError(number, os.strerror(number), path)
     finally:
         os.close(fd)
-
-
-def try_lock(fd: int) -> bool:
-    """Take the lock of an open file or directory if no process has it (flock(2))."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return False
-        raise
-    return True
-
-
-def make_locked(make: Callable[[], str]) -> tuple[str, int]:
-    """Lock the directory that *make* makes; returns its path, and the descriptor with the lock.
-
-    A process that removes unlocked directories may be faster; then *make* is called again.
-    """
-    while True:
-        path = make()
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        if try_lock(fd) and is_same(path, fd):
-            return path, fd
-        os.close(fd)
-
-
-def is_locked(directory: str) -> bool:
-    """Say whether a process has locked *directory*; False if it does not exist."""
-    try:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    try:
-        return not try_lock(fd)
-    finally:
-        os.close(fd)
-
-
-def is_same(path: str, fd: int) -> bool:
-    """Say whether *path* is still the file that is open as *fd*."""
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False

@@ -15,13 +15,8 @@ from typing import Final
 
 from ocitool.errors import StoreError, StoreLocked, StoreReadOnly, StoreVersion
 from ocitool.layer.fileio import open_noatime
-from ocitool.store.directory.atomic import (
-    is_same,
-    is_temporary,
-    try_lock,
-    write_file,
-    write_new_file,
-)
+from ocitool.layer.locks import is_same, try_lock
+from ocitool.store.directory.atomic import is_temporary, write_file, write_new_file
 from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.directory.ownership import require_closed, require_own
 

@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 from ocitool.layer.beneath import remove_tree
-from ocitool.store.directory.atomic import is_locked, make_locked, try_lock
+from ocitool.layer.locks import is_locked, make_locked, try_lock
 from ocitool.store.directory.full_disk import full_disk, keep_reserve
 from ocitool.store.directory.layout import Layout
 

@@ -8,8 +8,8 @@ import os
 from typing import TYPE_CHECKING
 
 from ocitool.errors import OcitoolError, StoreError, StoreLocked
+from ocitool.layer.locks import is_locked
 from ocitool.settings import Settings
-from ocitool.store.directory.atomic import is_locked
 from ocitool.store.directory.layout import Layout
 from ocitool.store.drivers import drivers_of, open_driver
 from ocitool.store.maintenance.check.mounts import foreign_mounts

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ocitool import plugins
 from ocitool.layer.fileio import names_in
+from ocitool.layer.locks import is_locked
 from ocitool.store import run_mounts
-from ocitool.store.directory.atomic import is_locked, remove_dead_files
+from ocitool.store.directory.atomic import remove_dead_files
 from ocitool.store.directory.full_disk import full_disk
 from ocitool.store.directory.layout import Layout
 from ocitool.store.directory.leases import is_alive, lease_of, remove_dead
