@@ -147,9 +147,13 @@ class _Files:
         try:
             directory, target = split(entry.link)
             source = self._root.directory(directory)
-            if kind_of(os.lstat(target, dir_fd=source).st_mode) == Kind.DIRECTORY:
+            kind = kind_of(os.lstat(target, dir_fd=source).st_mode)
+            if kind == Kind.DIRECTORY:
                 raise LayerError("a hard link to a directory", where=entry.path)
             os.link(target, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
+            if kind != Kind.SYMLINK:  # of several headers of a file the last one counts, as in ADD
+                os.chmod(name, entry.mode, dir_fd=fd)
+                os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=fd, follow_symlinks=False)
         finally:
             os.close(fd)
 

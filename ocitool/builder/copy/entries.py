@@ -62,13 +62,20 @@ class Entries:
         if entry.kind != Kind.DIRECTORY and path in self._below:
             self._drop_children(path)
         if entry.kind == Kind.HARDLINK:
+            entry = entry._replace(link=self._first_name(entry.link))
             self._linked.setdefault(entry.link, set()).add(path)
             self._below.note(entry.link)
         self._below.note(path)
         self._entries[path] = LayerEntry(entry, part, handle)
 
+    def _first_name(self, path: str) -> str:
+        """Return the name that a hard link to *path* points to: never another hard link."""
+        found = self._entries.get(path)
+        return found.entry.link if found and found.entry.kind == Kind.HARDLINK else path
+
     def describe(self, path: str, link: Entry) -> None:
-        """Give the file *path*, if it is planned, what the header of another name says of it."""
+        """Give the file that has the name *path*, if it is planned, what the header *link* says."""
+        path = self._first_name(path)
         found = self._entries.get(path)
         if found is not None:
             self._entries[path] = found._replace(entry=described(found.entry, link))

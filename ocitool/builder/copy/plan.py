@@ -143,7 +143,7 @@ class _Plan:
             # What names alone imply is root's, whatever the flags say of the members.
             self.make_directories(split(path)[0], replace(self._target, owner=(0, 0), chmod=None))
             if entry.kind == Kind.HARDLINK:
-                entry = entry._replace(link=self._linked_to(entry, own))
+                entry = entry._replace(link=self._linked_to(entry, path, own))
             if self._target.owner is not None:
                 uid, gid = self._target.owner
                 entry = entry._replace(uid=uid, gid=gid)
@@ -155,7 +155,7 @@ class _Plan:
                 own[entry.path] = link
             self.entries.put(entry._replace(path=path), number, offset)
             if entry.kind == Kind.HARDLINK:
-                self.entries.describe(entry.link, entry)
+                self.entries.describe(path, entry)
 
     def _behind_links(self, path: str, own: Mapping[str, str]) -> str:
         """Return the path of a member: symbolic links that are there in it are followed.
@@ -182,14 +182,14 @@ class _Plan:
             return self._tree.readlink(path)
         return earlier.link if earlier.kind == Kind.SYMLINK else ""
 
-    def _linked_to(self, entry: Entry, own: Mapping[str, str]) -> str:
-        """Return what a hard link of an archive names; never another link."""
-        path = self._behind_links(entry.link, own)
-        target = self._at(path)
-        if target is None or target.kind == Kind.DIRECTORY:
+    def _linked_to(self, entry: Entry, path: str, own: Mapping[str, str]) -> str:
+        """Return what a hard link of an archive names; its own *path* is removed before."""
+        link = self._behind_links(entry.link, own)
+        target = self._at(link)
+        removed = f"{link}/".startswith(f"{path}/")
+        if target is None or target.kind == Kind.DIRECTORY or removed:
             raise LayerError("hard link to a missing file", where=entry.path)
-        earlier = self.entries.get(path)
-        return earlier.link if earlier and earlier.kind == Kind.HARDLINK else path
+        return link
 
     # -- pieces -----------------------------------------------------------------------------
 

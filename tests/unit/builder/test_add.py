@@ -352,3 +352,21 @@ def test_a_hard_link_to_a_file_of_the_image_whose_directory_is_replaced(project)
     (project.top / "a.tar").write_bytes(_joined(first, second))
     with pytest.raises(LayerError, match="hard link to /x/d/f, which a later member replaces"):
         project.build("FROM base:1\nADD a.tar /x/")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [({"a": "1"}, {"a": {"hardlink": "a"}}), ({"c/x": "1"}, {"c": {"hardlink": "c/x"}})],
+)
+def test_a_hard_link_to_what_its_own_name_removes(project, parts):
+    (project.top / "a.tar").write_bytes(_joined(*map(images.archive, parts)))
+    with pytest.raises(LayerError, match="hard link to a missing file"):
+        project.build("FROM scratch\nADD a.tar /x/")
+
+
+def test_a_file_that_becomes_a_link_to_its_other_name(project):
+    parts = ({"a": "1", "b": {"hardlink": "a"}}, {"a": {"hardlink": "b", "mode": 0o600}})
+    (project.top / "a.tar").write_bytes(_joined(*map(images.archive, parts)))
+    built = project.build("FROM scratch\nADD a.tar /x/")
+    assert built.read("x/a") == built.read("x/b") == "1"
+    assert built.tree["x/a"] == built.tree["x/b"] and built.tree["x/a"].startswith("0 600 ")

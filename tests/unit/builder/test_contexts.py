@@ -189,6 +189,13 @@ def test_what_leads_out_of_an_archive_is_refused(project, recipe, message):
     assert message in error.message and error.hint.startswith("create the archive again")
 
 
+def test_the_last_header_of_a_file_with_several_names_counts(project):
+    """As in an archive of ADD."""
+    recipe = {"Dockerfile": scratch("COPY . /"), "f": "1", "g": {"hardlink": "f", "mode": 0o600}}
+    built = project.build(context=images.archive(recipe))
+    assert {built.tree[name].split()[1] for name in "fg"} == {"600"}
+
+
 def refused_read(project: BuildFixture, line: str) -> str:
     data = images.archive({"Dockerfile": scratch(line), "passwd": {"link": "/etc/passwd"}})
     with pytest.raises(BuildError) as caught:
