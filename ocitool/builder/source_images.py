@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ocitool.builder.context_sources.named import named_contexts
 from ocitool.builder.options import BuildOptions
 from ocitool.builder.solver.images import SourceImages
 from ocitool.builder.solver.mirrors import Mirrors
+from ocitool.oci.layout_reference import is_layout
 from ocitool.progress import ProgressSink
 from ocitool.store.store import Store
 
@@ -21,11 +23,13 @@ def source_images(
     Raises:
         FormatError: an option is invalid.
     """
+    named = named_contexts(options.build_contexts).values()
     return SourceImages(
         store,
         progress,
         pull=options.pull,
         claim=claim,
+        layouts=[each for each in named if isinstance(each, str) and is_layout(each)],
         access=replace(options.access, insecure=options.insecure or options.insecure_pull),
         mirrors=Mirrors.parse(
             options.registry_mirrors, options.registry_maps, fallback=options.registry_fallback

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ocitool.builder.definition import ResolvedImage, SourceImage
@@ -22,7 +22,6 @@ from ocitool.image.image import Image, image_of
 from ocitool.image.store_content import local_image
 from ocitool.oci.content import ContentSource, Stream
 from ocitool.oci.digest import Digest
-from ocitool.oci.layout_reference import is_layout
 from ocitool.oci.manifest import Descriptor
 from ocitool.oci.platform import Platform
 from ocitool.oci.reference import Reference, id_digits, is_image_id
@@ -41,6 +40,7 @@ class SourceImages:
     The registry is asked if *pull* is "always", or if it is "missing" and the store does not have
     the image; for "never" it is not asked.  If it is "newer" the registry is asked, and an image of
     the store is taken if that fails.  *access* is how, and *mirrors* are asked before it.
+    *layouts* are the references to image layouts of this machine that may be read.
 
     Raises:
         FormatError: *pull* is another word.
@@ -55,6 +55,7 @@ class SourceImages:
         access: Access,
         mirrors: Mirrors | None = None,
         claim: bool = True,
+        layouts: Iterable[str] = (),
     ) -> None:
         if pull not in PULL_POLICIES:
             known = ", ".join(PULL_POLICIES)
@@ -65,6 +66,7 @@ class SourceImages:
         self._access = access
         self._mirrors = mirrors or Mirrors()
         self._claim = claim
+        self._layouts = frozenset(layouts)
         self._found: dict[tuple[str, Platform], Image] = {}
         self._origins: dict[tuple[str, Platform], str] = {}  # repositories
         self._remote: set[tuple[str, Platform]] = set()  # found in a registry
@@ -84,7 +86,7 @@ class SourceImages:
         """Return the layers of an image, whose blobs are in the store then; and if they were."""
         image = self._find(vertex.reference, vertex.platform)
         key = (vertex.reference, vertex.platform)
-        if is_layout(vertex.reference) and key not in self._fetched:
+        if vertex.reference in self._layouts and key not in self._fetched:
             from ocitool.builder.solver.layout_images import store_layers
 
             store_layers(image, self._store)
@@ -102,7 +104,8 @@ class SourceImages:
         return self._found[key]
 
     def _look_up(self, name: str, platform: Platform) -> Image:
-        if is_layout(name):
+        # A Dockerfile must not read the layouts of this machine: no other reference is one.
+        if name in self._layouts:
             from ocitool.builder.solver.layout_images import layout_image
 
             return layout_image(name, platform)

@@ -228,6 +228,28 @@ def test_an_image_of_a_layout(project, other, tmp_path, monkeypatch, suffix):
         assert again.digest == built.digest and again.executed == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM {name}\n",
+        "ARG BASE={name}\nFROM $BASE\n",
+        "FROM scratch\nCOPY --from={name} m /n\n",
+        "FROM other:1\nRUN --mount=from={name},target=/m true\n",
+        "FROM scratch\nADD {name} /n\n",
+    ],
+)
+def test_only_the_caller_names_layouts(project, other, tmp_path, text):
+    """A Dockerfile may be anybody's, and must not read the images that are on this machine."""
+    for each in ("layout", "named"):
+        save_layout(project.store, "other:1", "saved:1", tmp_path / each)
+    contexts = {"base": f"oci-layout://{tmp_path}/named"}
+    error = failure(
+        project, text.format(name=f"oci-layout://{tmp_path}/layout"), build_contexts=contexts
+    )
+    assert "invalid" in str(error) or "not found" in error.message
+    assert project.build("FROM base\n", build_contexts=contexts).names(0) == ["m"]
+
+
 def test_a_layout_that_does_not_have_the_image_is_an_error(project, other, tmp_path, monkeypatch):
     layout = tmp_path / "layout"
     save_layout(project.store, "other:1", "saved:v1", layout)
