@@ -223,12 +223,22 @@ def test_proxies_of_the_environment_are_asked_for(run_cli, store_root, build, co
     assert found == ["http://e", "c"]
 
 
-def test_invalid_proxies_are_an_error(build, tmp_path):
-    env = proxies(tmp_path, {"default": {"httpProxy": 1}})
-    done = build(env=env, code=1)
-    assert f"Error: {tmp_path}/config.json: invalid 'proxies': a proxy is not a string" in (
-        done.stderr
-    )
+@pytest.mark.parametrize("value", [None, {"default": None}, {"default": {"httpProxy": None}}])
+def test_proxies_that_are_null(build, tmp_path, value):
+    build(env=proxies(tmp_path, value))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"default": {"httpProxy": 1}}, "a proxy is not a string"),
+        ({"default": []}, "expected an object of JSON"),
+        ("http://p", "expected an object of JSON"),
+    ],
+)
+def test_invalid_proxies_are_an_error(build, tmp_path, value, said):
+    done = build(env=proxies(tmp_path, value), code=1)
+    assert f"Error: {tmp_path}/config.json: invalid 'proxies': {said}" in done.stderr
 
 
 # -- access to registries ------------------------------------------------------------------

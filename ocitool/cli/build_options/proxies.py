@@ -7,7 +7,7 @@ Source: docker's manual, "Configure the Docker client", and docker/cli, opts/fil
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -59,10 +59,19 @@ def _configured() -> dict[str, str]:
     from ocitool_registry.auth.authfile import first_value
 
     try:
-        values = first_value(data).get("proxies", {}).get("default", {})
+        values = _object(_object(_object(first_value(data)).get("proxies")).get("default"))
         words = {_NAMES[key]: value for key, value in values.items() if key in _NAMES and value}
         if not all(isinstance(value, str) for value in words.values()):
             raise ValueError("a proxy is not a string")
-    except (AttributeError, ValueError) as error:
+    except ValueError as error:
         raise FormatError(f"invalid 'proxies': {error}", where=path) from None
     return {name: value for key, value in words.items() for name in (key, key.lower())}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Return an object of JSON; null is an empty one, as in Go."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError("expected an object of JSON")
+    return value
