@@ -6,6 +6,7 @@ with the names of the fields below as keys.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Mapping
@@ -144,10 +145,15 @@ def _temporary(environ: Mapping[str, str]) -> str:
 
 
 def _require_private(path: str) -> None:
-    """Refuse what others have made in a directory that is open to all."""
+    """Make *path* in a directory that is open to all; refuse what others have made there.
+
+    It is made now: what were only looked for could be made by another user afterwards.
+    """
     try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
         state = os.lstat(path)
-    except OSError:  # the store makes it, with mode 0700
+    except OSError:  # the store says why it cannot be made
         return
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o077:
         raise FormatError(

@@ -199,3 +199,18 @@ def test_a_directory_of_its_own_in_tmpdir_is_used_again(homeless, tmp_path):
     if os.getuid() == 0:
         os.chown(path, os.geteuid(), -1)
     assert Settings.load(environ=homeless).root == str(path)
+
+
+def test_the_directory_in_tmpdir_is_made_before_another_user_can(homeless, monkeypatch):
+    path = Path(default_root(homeless))
+    path.parent.mkdir(exist_ok=True)
+    real = os.mkdir
+
+    def make(where, mode=0o777):
+        real(where, mode)
+        if os.getuid() == 0:
+            os.chown(where, os.geteuid(), -1)
+
+    monkeypatch.setattr(os, "mkdir", make)
+    Settings.load(environ=homeless)
+    assert path.stat().st_mode & 0o7777 == 0o700
