@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NoReturn
 
-from ocitool.cli.gotemplate.functions import FUNCTIONS, call
+from ocitool.cli.gotemplate.functions import FUNCTIONS, call, kinds
 from ocitool.cli.gotemplate.parse import (
     Branch,
     Literal,
@@ -141,8 +141,8 @@ def _named(name: str, dot: object, names: ChainMap[str, object]) -> object:
 def _method(value: object, arguments: list[object]) -> object:
     try:
         return value(*arguments)  # type: ignore[operator]
-    except (TypeError, AttributeError) as error:
-        fail(f"invalid arguments: {error}")
+    except (TypeError, AttributeError):
+        fail(f"invalid arguments for a method: {kinds(arguments) or 'none'}")
 
 
 def _pairs(value: object) -> list[tuple[object, object]]:

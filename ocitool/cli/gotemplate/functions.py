@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,13 @@ def call(name: str, arguments: list[object]) -> object:
         return function.body(*arguments)
     except FormatError:
         raise
-    except (TypeError, ValueError, AttributeError) as error:
-        kinds = ", ".join(_kind(value) for value in arguments)
-        fail(f"invalid arguments for {name}: {kinds}: {error}")
+    except (TypeError, ValueError, AttributeError):
+        fail(f"invalid arguments for {name}: {kinds(arguments)}")
+
+
+def kinds(arguments: Iterable[object]) -> str:
+    """Return what kinds of values *arguments* are, for an error."""
+    return ", ".join(map(_kind, arguments))
 
 
 def _kind(value: object) -> str:

@@ -135,6 +135,21 @@ def test_refused(template: str, message: str) -> None:
     assert caught.value.where.startswith("--format")
 
 
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ('{{slice .Id 1 "b"}}', "invalid arguments for slice: a string, a number, a string"),
+        ('{{truncate .Id "x"}}', "invalid arguments for truncate: a string, a string"),
+        ('{{.Label "x" 3}}', "invalid arguments for a method: a string, a number"),
+        ("{{.Label}}", "invalid arguments for a method: none"),
+    ],
+)
+def test_invalid_arguments_are_named_without_words_of_python(template: str, message: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        Template.parse(template).render(CONTAINER)
+    assert caught.value.message == message
+
+
 def test_an_unknown_field_names_the_known_ones() -> None:
     with pytest.raises(FormatError) as caught:
         Template.parse("{{.Config.Nope}}").render(CONTAINER)
