@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Final
 
 from ocitool.errors import FormatError
@@ -17,8 +18,17 @@ _KINDS: Final = {
 }
 
 
-def read_input_file(path: str, limit: int, *, where: str = "", hint: str = "") -> bytes:
+def read_input_file(
+    path: str,
+    limit: int,
+    *,
+    where: str = "",
+    hint: str = "",
+    open_file: Callable[[str, int], int] = os.open,
+) -> bytes:
     """Return the content of *path*; errors get *where* (by default *path*) and *hint*.
+
+    *open_file* gets the path and flags of open(2), and returns a descriptor.
 
     Raises:
         FormatError: it is a pipe, a socket or a device, or has more than *limit* bytes.
@@ -28,7 +38,7 @@ def read_input_file(path: str, limit: int, *, where: str = "", hint: str = "") -
     where = where or path
     try:
         # Without O_NONBLOCK, opening a pipe without a writer would wait forever.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        fd = open_file(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket cannot be opened
             _require_regular(os.stat(path), where, hint)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from ocitool.builder.context.ignore.inside import beside, inside
+from ocitool.builder.context.ignore.inside import Inside, beside, inside
 from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.errors import BuildError
 from ocitool.inputfile import read_input_file
@@ -45,10 +45,11 @@ def ignore_rules(
     return IgnoreRules()
 
 
-def read_text(path: str, shown: str) -> bytes:
+def read_text(file: str | Inside, shown: str) -> bytes:
     """Return the text of a Dockerfile or an ignore file, which messages call *shown*."""
+    path, open_file = (file, os.open) if isinstance(file, str) else ("/".join(file), file.open)
     hint = "a Dockerfile can be given on standard input: -f -"
-    return read_input_file(path, LARGEST, where=shown, hint=hint)
+    return read_input_file(path, LARGEST, where=shown, hint=hint, open_file=open_file)
 
 
 def display_name(path: str) -> str:

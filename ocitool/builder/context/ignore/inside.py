@@ -5,27 +5,46 @@ Source: BuildKit and buildah resolve links of the Dockerfile and of ignore files
 
 from __future__ import annotations
 
+import contextlib
 import os
+from typing import NamedTuple
 
+from ocitool.builder.context.file_tree import FileTree
 from ocitool.layer.symlinks import resolve
 
 
-def inside(top: str, name: str) -> str:
-    """Return the path of *name* in the directory *top*; links are followed as in a chroot(2).
+class Inside(NamedTuple):
+    """A file of the directory *top*, by its path without links."""
+
+    top: str
+    path: str
+
+    def open(self, _: str, flags: int) -> int:
+        """Open it as open(2) with *flags*; no link is followed that is put there meanwhile."""
+        with contextlib.closing(FileTree(self.top)) as tree:
+            return tree.open(self.path, flags)
+
+
+def inside(top: str, name: str) -> Inside:
+    """Return the file *name* of the directory *top*; links are followed as in a chroot(2).
 
     Raises:
         LayerError: there are too many links.
     """
 
-    def readlink(path: str) -> str:
-        host_path = f"{top}/{path}"
-        return os.readlink(host_path) if os.path.islink(host_path) else ""
+    with contextlib.closing(FileTree(os.path.realpath(top))) as tree:
 
-    return f"{top}/{resolve(name, readlink)}"
+        def readlink(path: str) -> str:
+            try:
+                return tree.readlink(path)
+            except OSError:
+                return ""
+
+        return Inside(tree.top, resolve(name, readlink))
 
 
-def beside(file: str, suffix: str, top: str) -> str:
-    """Return the path of the file whose name is that of *file* with *suffix* appended.
+def beside(file: str, suffix: str, top: str) -> Inside:
+    """Return the file whose name is that of *file* with *suffix* appended.
 
     Links are followed inside the context *top*, or, if the file is not in it, inside its directory.
     """

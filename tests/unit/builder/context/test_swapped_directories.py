@@ -10,6 +10,8 @@ import os
 import pytest
 
 from ocitool.builder.context.context import Context
+from ocitool.builder.context.ignore.files import read_text
+from ocitool.builder.context.ignore.inside import inside
 from ocitool.builder.context.ignore.rules import IgnoreRules
 from ocitool.builder.copy.archive import Spooled
 from ocitool.builder.copy.sources import FromContext
@@ -140,3 +142,17 @@ def test_no_swapped_directory_leads_out_of_the_context(trees, monkeypatch, path,
         if swap.count <= at:
             return
         at += 1
+
+
+@pytest.mark.parametrize("becomes", ["a", "a/b", "a/b/Dockerfile"])
+def test_no_file_that_a_build_reads_itself_leads_out_of_the_context(tmp_path, becomes):
+    for name in ("context", "outside"):
+        (tmp_path / name / "a/b").mkdir(parents=True)
+        (tmp_path / name / "a/b/Dockerfile").write_text(name)
+    file = inside(str(tmp_path / "context"), "a/b/Dockerfile")
+    assert read_text(file, "x") == b"context"
+    there = tmp_path / "context" / becomes
+    there.rename(tmp_path / "gone")
+    there.symlink_to(tmp_path / "outside" / becomes)
+    with pytest.raises(OSError):
+        read_text(file, "x")
