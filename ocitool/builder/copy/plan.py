@@ -147,12 +147,15 @@ class _Plan:
             if self._target.owner is not None:
                 uid, gid = self._target.owner
                 entry = entry._replace(uid=uid, gid=gid)
+            if entry.kind == Kind.DIRECTORY:
+                self._refuse_again(path)
+            inside = path[len(self._base) + 1 :] if self._base else path
+            link = entry.link if entry.kind == Kind.SYMLINK else ""
+            if self._link(inside, own) != link:
+                self._resolved.clear()
             # A file counts where it replaces a link.
-            if entry.kind in (Kind.SYMLINK, Kind.DIRECTORY) or entry.path in own:
-                link = entry.link if entry.kind == Kind.SYMLINK else ""
-                if self._link(entry.path, own) != link:
-                    self._resolved.clear()
-                own[entry.path] = link
+            if entry.kind in (Kind.SYMLINK, Kind.DIRECTORY) or inside in own:
+                own[inside] = link
             self.entries.put(entry._replace(path=path), number, offset)
             if entry.kind == Kind.HARDLINK:
                 self.entries.describe(path, entry)
@@ -186,10 +189,30 @@ class _Plan:
         """Return what a hard link of an archive names; its own *path* is removed before."""
         link = self._behind_links(entry.link, own)
         target = self._at(link)
-        removed = f"{link}/".startswith(f"{path}/")
+        removed = f"{link}/".startswith(f"{path}/") or self._is_below_file(link)
         if target is None or target.kind == Kind.DIRECTORY or removed:
             raise LayerError("hard link to a missing file", where=entry.path)
         return link
+
+    def _refuse_again(self, path: str) -> None:
+        """Refuse a directory in place of a file that has replaced a directory of the image.
+
+        What the image has in it would be there again: a layer of ADD has no opaque whiteouts.
+        """
+        earlier, there = self.entries.get(path), self._tree.get(path)
+        if earlier is None or earlier.kind == Kind.DIRECTORY or there is None:
+            return
+        if there.entry.kind == Kind.DIRECTORY:
+            raise LayerError(
+                f"the archive replaces the directory /{path} of the image by a file, and that by a"
+                " directory, which is not supported",
+                hint="unpack it in a RUN",
+            )
+
+    def _is_below_file(self, path: str) -> bool:
+        """Say whether what the image has at *path* is gone: a file replaces a directory above."""
+        above = map(self.entries.get, _upwards(split(path)[0]))
+        return any(entry is not None and entry.kind != Kind.DIRECTORY for entry in above)
 
     # -- pieces -----------------------------------------------------------------------------
 

@@ -370,3 +370,27 @@ def test_a_file_that_becomes_a_link_to_its_other_name(project):
     built = project.build("FROM scratch\nADD a.tar /x/")
     assert built.read("x/a") == built.read("x/b") == "1"
     assert built.tree["x/a"] == built.tree["x/b"] and built.tree["x/a"].startswith("0 600 ")
+
+
+def test_a_hard_link_below_a_directory_of_the_image_that_a_file_replaces(project):
+    project.image("base:1", {"x": {}, "x/d": {}, "x/d/f": "old"})
+    with pytest.raises(LayerError, match="hard link to a missing file"):
+        add(project, {"d": "1", "g": {"hardlink": "d/f"}}, base="base:1")
+
+
+def test_a_link_of_the_image_that_a_file_replaces_is_no_longer_followed(project):
+    project.image("base:1", {"x": {}, "x/e": {}, "x/l": {"link": "e"}})
+    with pytest.raises(BuildError, match="cannot copy to non-directory: /x/l"):
+        add(project, {"l/f": "1", "l": "2", "l/g": "3"}, base="base:1")
+    project.image("base:2", {"x": {}, "x/b": {}, "x/b/l": {"link": "/b"}})
+    with pytest.raises(LayerError, match="hard link to a missing file"):
+        add(project, {"b/l/l": "1", "g": {"hardlink": "b/l/l"}}, base="base:2")
+
+
+def test_a_directory_of_the_image_that_is_replaced_twice_is_refused(project):
+    project.image("base:1", {"x": {}, "x/d": {}, "x/d/old": "old", "x/f": "old"})
+    (project.top / "a.tar").write_bytes(
+        _joined(images.archive({"d": "1", "f": "1"}), images.archive({"f": {}, "d": {}}))
+    )
+    with pytest.raises(LayerError, match="replaces the directory /x/d of the image by a file"):
+        project.build("FROM base:1\nADD a.tar /x/")
