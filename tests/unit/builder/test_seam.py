@@ -106,6 +106,7 @@ ALLOWED = {
     "context_sources": (
         f"{BUILDER}.context",
         f"{BUILDER}.copy.archive",
+        f"{BUILDER}.copy.descendants",
         f"{BUILDER}.definition",
         f"{BUILDER}.dockerfile",
         f"{BUILDER}.frontend.sources.remotes",
