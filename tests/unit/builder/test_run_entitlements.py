@@ -174,6 +174,9 @@ def test_a_device_may_be_missing_unless_it_is_required(tools, specified):
     (top / "d.json").write_text('{"kind": "a/b", "devices": [{"name": "0", "containerEdits": 5}]}')
     (top / "e.json").write_text("[" * 100_000)
     (top / "f.json").write_text('{"kind": "a/b"}')
+    (top / "g.json").write_text('{"kind": "a/b", "devices": null}')
+    (top / "h.json").write_text('{"kind": "a/b", "devices": ["0"]}')
+    (top / "i.json").write_text('{"kind": "a/b", "devices": [{}], "containerEdits": null}')
     with pytest.raises(BuildError) as caught:
         run(tools, "RUN --device=acme.com/other=0,required true")
     assert "a.yaml cannot be read: while parsing" in caught.value.hint
@@ -181,6 +184,9 @@ def test_a_device_may_be_missing_unless_it_is_required(tools, specified):
     assert "d.json cannot be read: containerEdits is not an object" in caught.value.hint
     assert "e.json cannot be read: nested too deeply" in caught.value.hint
     assert "f.json cannot be read: 'devices' is missing" in caught.value.hint
+    assert "g.json cannot be read: devices is not an array" in caught.value.hint
+    assert "h.json cannot be read: a device is not an object" in caught.value.hint
+    assert "i.json cannot be read: 'name' is missing" in caught.value.hint
     built = run(tools, "RUN --device=acme.com/other=0 echo warned")
     assert any("a.yaml" in text for text in built.warnings + tuple(map(str, built.events.events)))
 

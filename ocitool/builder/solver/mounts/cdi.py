@@ -108,7 +108,7 @@ def _read(directories: Sequence[str]) -> _Found:
                 devices |= _devices(_load(path))
             except KeyError as error:
                 unreadable.append(f"{path} cannot be read: {error} is missing")
-            except (OSError, ValueError, TypeError, AttributeError) as error:
+            except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
                 unreadable.append(f"{path} cannot be read: {reason}")
     return _Found(devices=devices, unreadable=tuple(unreadable))
@@ -140,10 +140,12 @@ def _yaml(data: bytes) -> object:
 
 
 def _devices(document: Mapping[str, Any]) -> dict[str, Sequence[Mapping[str, Any]]]:
-    kind = document["kind"]
+    kind, devices = document["kind"], document["devices"]
+    if not isinstance(devices, list):
+        raise ValueError("devices is not an array")
     return {
-        f"{kind}={device['name']}": [_edits(document), _edits(device)]
-        for device in document["devices"]
+        f"{kind}={_object(device, 'a device')['name']}": [_edits(document), _edits(device)]
+        for device in devices
     }
 
 
