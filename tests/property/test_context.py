@@ -71,9 +71,13 @@ def taken(context: Context, selection: Selection = EVERYTHING) -> list[tuple]:
     """What COPY of everything takes, without owners and times; content by its text."""
     item = selected(context, selection)
     found = []
-    for entry, place in context.walk(item):
-        text = Path(place).read_text() if entry.kind == Kind.FILE else ""
-        found.append((entry.path, entry.kind, entry.mode, entry.link, text))
+    with context.reader() as open_file:
+        for entry, path in context.walk(item):
+            text = ""
+            if entry.kind == Kind.FILE:
+                with open(open_file(path), encoding="utf-8") as file:
+                    text = file.read()
+            found.append((entry.path, entry.kind, entry.mode, entry.link, text))
     return found
 
 
