@@ -96,7 +96,6 @@ class Limits:
     total: int = 256 << 30  # bytes when unpacked, holes included
     ratio: int = 250  # unpacked bytes for one compressed byte, counted above ``ratio_from``
     ratio_from: int = 1 << 30  # bytes
-    outside: bool = True  # whether a path may lead out with "..", which then ends at the root
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -109,8 +108,7 @@ def clean_path(name: str, limits: Limits = DEFAULT_LIMITS) -> str:
     leading slash is dropped, and ``..`` ends at the root (CVE-2007-4559, CVE-2019-14271).
 
     Raises:
-        UnsafePath: it contains a NUL byte, is longer than Linux has names, or leads out where
-            *limits* do not allow it.
+        UnsafePath: it contains a NUL byte, or is longer than Linux has names.
         TooLarge: it has too many components.
     """
     # The common cases first: 50,000 names cost a tenth of a second if each is taken apart.
@@ -127,11 +125,6 @@ def clean_path(name: str, limits: Limits = DEFAULT_LIMITS) -> str:
     parts: list[str] = []
     for part in name.split("/"):
         if part == "..":
-            if not parts and not limits.outside:
-                raise UnsafePath(
-                    f"archive path {name!r} is outside extraction root",
-                    hint="create the archive again with names that do not begin with ../",
-                )
             del parts[-1:]
         elif part not in ("", "."):
             parts.append(part)

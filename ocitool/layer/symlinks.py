@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ocitool.errors import LayerError, UnsafePath
+from ocitool.errors import LayerError
 from ocitool.layer.entry import shown
 
 MAX_SYMLINKS: Final = 40  # as the kernel, path_resolution(7)
 
 
-def resolve(
-    path: str, readlink: Callable[[str], str], *, last: bool = True, outside: bool = True
-) -> str:
+def resolve(path: str, readlink: Callable[[str], str], *, last: bool = True) -> str:
     """Return *path* without symbolic links; an absolute target starts at the tree's root.
 
     *readlink* returns the target of a path whose directories are no symbolic links, and ``""`` if
     it is something else or missing.  *last* says whether the last component is followed, too.
-    ``..`` stays at the root, unless links that lead *outside* are refused.
+    ``..`` stays at the root.
 
     Raises:
         LayerError: there are more than `MAX_SYMLINKS` links, as ELOOP.
-        UnsafePath: a link leads out of the tree, and *outside* is false.
     """
-    done = link = ""
+    done = ""
     todo = path.split("/")[::-1]
     links = 0
     while todo:
@@ -32,11 +29,6 @@ def resolve(
         if name in ("", "."):
             continue
         if name == "..":
-            if not done and not outside:
-                raise UnsafePath(
-                    f"archive symlink {link!r} points outside extraction root",
-                    hint="create the archive again without members below this link",
-                )
             done = done.rpartition("/")[0]
             continue
         here = f"{done}/{name}" if done else name
@@ -44,7 +36,7 @@ def resolve(
         if not target:
             done = here
             continue
-        links, link = links + 1, here
+        links += 1
         if links > MAX_SYMLINKS:
             raise LayerError("too many levels of symbolic links", where=shown(path.strip("/")))
         if target.startswith("/"):

@@ -16,8 +16,6 @@ MEMBERS = (
     ("r", "-> /"), ("r/top", "at the top"), ("a", None), ("a/up", "-> ../../.."),
     ("a/up/high", "not above the top"),
 )  # fmt: skip
-#: ADD refuses the last one, as BuildKit does: its link leads out of the destination.
-ADDED = MEMBERS[:-1]
 FILES = {
     "/opt/f": "absolute", "/g": "clamped", "/srv/pid": "through a link", "/top": "at the top",
     "/high": "not above the top",
@@ -26,10 +24,10 @@ SHOW = f"cd / && cat {' '.join(FILES)}"
 pytestmark = pytest.mark.usefixtures("root_only", "containers")
 
 
-def layer(members=MEMBERS):
+def layer():
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, what in members:
+        for name, what in MEMBERS:
             info = tarfile.TarInfo(name)
             info.mode = 0o755
             if what is None:
@@ -84,9 +82,8 @@ def test_every_verb_reads_them(run_cli, archive, tmp_path, driver):
     assert shown(tmp_path / "export.tar") == FILES
 
     (tmp_path / "odd.layer").write_bytes(layer())
-    (tmp_path / "added.layer").write_bytes(layer(ADDED))
     (tmp_path / "Dockerfile").write_text(
-        "FROM scratch AS added\nADD added.layer /in/\n"
+        "FROM scratch AS added\nADD odd.layer /in/\n"
         f"FROM odd:1\nRUN {SHOW} > /seen\nCOPY --from=odd:1 /srv/pid /copied\n"
         "COPY --from=added /in/srv/pid /added\nCMD cat /seen /copied /added\n"
     )

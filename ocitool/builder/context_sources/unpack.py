@@ -1,8 +1,8 @@
 """A tar as a build context: unpacked into a directory, in one pass.
 
-Names mean what they mean in an archive of ADD: the directory is the root to which absolute links
-lead, and what leads out of it with ``..`` is refused.  Owners are left out, since files of a
-context are root's.  Names of whiteouts are names like others here: COPY refuses them.
+Names mean what they mean to tar in a chroot(2): ``..`` and links end at the directory, whatever
+they say.  Owners are left out, since files of a context are root's.  Names of whiteouts are names
+like others here: COPY refuses them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from ocitool.builder.copy.archive import LIMITS, placed
+from ocitool.builder.copy.archive import placed
 from ocitool.builder.copy.descendants import Descendants
 from ocitool.errors import LayerError, UnsupportedEntry
 from ocitool.image.decompress import plain
@@ -39,7 +39,7 @@ def unpack(stream: Stream, directory: str, shown: str, warn: Callable[[str], obj
         OSError: the file system failed.
     """
     tar = plain(stream, shown)
-    reader = TarReader(tar, LIMITS)
+    reader = TarReader(tar)
     links: dict[str, str] = {}
     with Root(directory) as root:
         files = _Files(root, reader)

@@ -7,22 +7,19 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ocitool.errors import LayerError
 from ocitool.image.decompress import inflated
 from ocitool.layer import xattrs
 from ocitool.layer.compression.codecs import CHUNK
-from ocitool.layer.entry import DEFAULT_LIMITS, WHITEOUT, Entry, Kind, split
+from ocitool.layer.entry import WHITEOUT, Entry, Kind, split
 from ocitool.layer.fileio import write_all_at
 from ocitool.layer.symlinks import resolve
 from ocitool.layer.tar.header import BLOCK, verify
 from ocitool.layer.tar.reader import TarReader
 from ocitool.oci.content import Stream
 
-#: What a layer may have, and no names that lead out of the destination.
-LIMITS: Final = replace(DEFAULT_LIMITS, outside=False)
 #: Nanoseconds.  Docker and BuildKit take later times, and those before 1970, for 1970.
 _LATEST: Final = 2**63 - 1
 
@@ -88,7 +85,7 @@ class Spooled:
         end = 0
         links: dict[str, str] = {}
         with _open(file) as stream:
-            reader = TarReader(stream, LIMITS)
+            reader = TarReader(stream)
             for member in reader:
                 _refuse_whiteout(member)
                 entry = placed(member, links)
@@ -127,10 +124,7 @@ def _refuse_whiteout(entry: Entry) -> None:
 def placed(entry: Entry, links: dict[str, str]) -> Entry:
     """Return *entry* at the path that *links*, those of earlier members, lead to.
 
-    As BuildKit unpacks it: the destination is the root to which absolute links lead.
-
-    Raises:
-        UnsafePath: a relative link leads out of the destination.
+    As BuildKit unpacks it: the destination is the root to which links lead.
     """
     if links:
         entry = entry._replace(path=_resolved(entry.path, links))
@@ -144,7 +138,7 @@ def placed(entry: Entry, links: dict[str, str]) -> Entry:
 
 def _resolved(path: str, links: dict[str, str]) -> str:
     """Return *path* with the links in its directories followed."""
-    return resolve(path, lambda each: links.get(each, ""), last=False, outside=False)
+    return resolve(path, lambda each: links.get(each, ""), last=False)
 
 
 @contextlib.contextmanager

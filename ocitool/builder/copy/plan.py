@@ -163,17 +163,13 @@ class _Plan:
     def _behind_links(self, path: str, own: Mapping[str, str]) -> str:
         """Return the path of a member: symbolic links that are there in it are followed.
 
-        As BuildKit unpacks it: the destination is the root to which absolute links lead, and a
-        relative one that leads out of it is an `UnsafePath`.
+        As docker and BuildKit unpack it: the destination is the root to which links lead.
         """
         parent, name = split(path)
         known = self._resolved.get(parent)
         if known is None:
-            known = self._resolved[parent] = self._inside(parent, own)
+            known = self._resolved[parent] = resolve(parent, lambda each: self._link(each, own))
         return self._below(f"{known}/{name}" if known else name)
-
-    def _inside(self, path: str, own: Mapping[str, str]) -> str:
-        return resolve(path, lambda each: self._link(each, own), outside=False)
 
     def _link(self, path: str, own: Mapping[str, str]) -> str:
         """Return the target of a link below the destination; *own* are links of the archive."""

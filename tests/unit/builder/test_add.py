@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 import zstandard
 
-from ocitool.errors import BuildError, LayerError, OcitoolError, UnsafePath
+from ocitool.errors import BuildError, LayerError, OcitoolError
 from tests.fixtures import images
 from tests.unit.builder.conftest import BuildFixture
 from tests.unit.layer.holes import FORMS, sparse
@@ -138,6 +138,7 @@ def test_members_replace_what_is_in_their_way(project):
     [
         ({"x/real": {}, "x/l": {"link": "real"}}, {"l/f": "1"}, "x/real/f"),
         ({"x/etc": {}, "etc": {}, "x/l": {"link": "/etc"}}, {"l/f": "1"}, "x/etc/f"),
+        ({"x/etc": {}, "etc": {}, "x/l": {"link": "../../etc"}}, {"l/f": "1"}, "x/etc/f"),
         ({"x/n": {}, "x/l": {"link": "/m"}}, {"m": {"link": "n"}, "l/f": "1"}, "x/n/f"),
         ({"o": {}, "x/d": {"link": "/o"}}, {"d": {}, "d/b/f": "1"}, "x/d/b/f"),
         # BuildKit and docker 20.10: no such file or directory.
@@ -150,13 +151,6 @@ def test_links_of_the_image_lead_to_the_destination_as_their_root(project, there
     built = add(project, recipe, base="base:1")
     assert built.tree[path].startswith("0 644 0:0 6b86b273")  # of "1"
     assert built.tree.keys().isdisjoint({"etc/f", "o/b", "m"})
-
-
-def test_a_link_of_the_image_that_leads_out_of_the_destination_is_refused(project):
-    project.image("base:1", {"x": {}, "etc": {}, "x/l": {"link": "../etc"}})
-    with pytest.raises(UnsafePath, match="archive symlink 'l' points outside extraction root"):
-        add(project, {"l/f": "1"}, base="base:1")
-    assert "x/f" in add(project, {"f": "1"}, base="base:1").tree
 
 
 def test_a_link_that_leads_out_is_written_as_it_is(project):
@@ -189,14 +183,7 @@ def test_a_hard_link_to_a_file_of_the_image(project):
 @pytest.mark.parametrize(
     ("recipe", "error", "message"),
     [
-        ({"h": {"hardlink": "etc/passwd"}}, LayerError, "hard link to a missing file"),
-        ({"../f": "1"}, UnsafePath, r"archive path '\.\./f' is outside extraction root"),
-        ({"/../f": "1"}, UnsafePath, r"archive path '/\.\./f' is outside"),
-        ({"d/../../f": "1"}, UnsafePath, r"archive path 'd/\.\./\.\./f' is outside"),
-        ({"h": {"hardlink": "../f"}}, UnsafePath, r"archive path '\.\./f' is outside"),
-        ({"l": {"link": "../o"}, "l/f": "1"}, UnsafePath, "archive symlink 'l' points outside"),
-        ({"l": {"link": "/../o"}, "l/f": "1"}, UnsafePath, "archive symlink 'l' points outside"),
-        ({"d/l": {"link": "../.."}, "d/l/f": "1"}, UnsafePath, "symlink 'd/l' points outside"),
+        ({"h": {"hardlink": "../../etc/passwd"}}, LayerError, "hard link to a missing file"),
         ({"h": {"hardlink": "gone"}}, LayerError, "hard link to a missing file"),
         ({".wh.f": "1"}, LayerError, r"begins with \.wh\."),
         ({"d/.wh..wh..opq": "1"}, LayerError, r"begins with \.wh\."),
@@ -212,12 +199,14 @@ def test_hostile_archives(project, recipe, error, message):
 @pytest.mark.parametrize(
     ("recipe", "path"),
     [
+        ({"../f": "1"}, "x/f"),
         ({"/etc/f": "1"}, "x/etc/f"),
         ({"etc/../f": "1"}, "x/f"),
         ({"lib": {"link": "usr/lib"}, "lib/f": "1"}, "x/usr/lib/f"),
         ({"l": {"link": "/etc"}, "l/f": "1"}, "x/etc/f"),
         ({"r": {"link": "/"}, "r/f": "1"}, "x/f"),
         ({"a/up": {"link": "../b/.."}, "a/up/f": "1"}, "x/f"),
+        ({"a/up": {"link": "../../.."}, "a/up/f": "1"}, "x/f"),
         ({"a": {"link": "b"}, "b": {"link": "/c"}, "a/f": "1"}, "x/c/f"),
         ({"l": {"link": "d"}, "d/g": "1", "f": {"hardlink": "/l/g"}}, "x/f"),
     ],
