@@ -11,7 +11,7 @@
 #   make bench     ours against the peers          make conformance   what each driver passes
 #
 # Campaigns try much at random, or the same with every driver as every user.  Those of the tests
-# take twelve minutes together (make campaigns; .ci/run takes a half of them); longer ones:
+# take twelve minutes together (make campaigns, which .ci/run calls); longer ones:
 #
 #   make crash     kills and power cuts            make soak   many processes in one store
 #   make corruption   files of stores corrupted, and repaired

@@ -147,7 +147,7 @@ def _temporary(environ: Mapping[str, str]) -> str:
 def _require_private(path: str) -> None:
     """Make *path* in a directory that is open to all; refuse what others have made there.
 
-    It is made now: what were only looked for could be made by another user afterwards.
+    It is made now: another user could make it between a check and its first use.
     """
     try:
         with contextlib.suppress(FileExistsError):

@@ -67,7 +67,7 @@ def _runs(fd: int) -> Iterator[tuple[int, int]]:
         try:
             start = os.lseek(fd, end, os.SEEK_DATA)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # there is none any more
+            if error.errno == errno.ENXIO:  # no data follows
                 return
             raise
         end = os.lseek(fd, start, os.SEEK_HOLE)

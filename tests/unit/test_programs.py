@@ -68,7 +68,7 @@ def test_no_program_comes_from_the_working_directory(hostile_path, session_tree)
     for find in (lambda: private_network.helper(userns=True), find_engine):
         try:
             found = find()
-        except OcitoolError:  # there is none
+        except OcitoolError:  # no such program or device on this machine
             continue
         assert "hostile" not in repr(vars(found) if hasattr(found, "load") else found)
     for tool in ("newuidmap", "newgidmap"):
