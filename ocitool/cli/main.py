@@ -95,7 +95,8 @@ def _open_streams() -> None:
 def _end_as_interrupted(ended: list[int]) -> None:
     """Let SIGTERM and SIGHUP end a command as SIGINT does, so that nothing is left; note them.
 
-    As PID 1 of a container it would ignore them otherwise.
+    As PID 1 of a container it would ignore them otherwise.  They are unblocked: a mask is inherited
+    from whoever waits for signals in a thread, such as a server of CI jobs.
     """
 
     def end(number: int, _: object) -> None:
@@ -108,6 +109,7 @@ def _end_as_interrupted(ended: list[int]) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup(1) ignores SIGHUP
             signal.signal(number, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
 
 def main() -> NoReturn:

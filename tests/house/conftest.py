@@ -56,6 +56,11 @@ class Source:
         return self.module if here else self.module.rpartition(".")[0]
 
     @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the syntax tree."""
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
     def imports(self) -> tuple[Import, ...]:
         """Every import statement, wherever it stands."""
         return tuple(self._imports(self.tree, late=False, typing=False))

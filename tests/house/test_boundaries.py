@@ -52,7 +52,7 @@ PROGRAMS = (
 
 def calls(source):
     """Yield every call of a plain or dotted name."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
             yield ast.unparse(node.func), node.lineno
 
@@ -68,7 +68,7 @@ def test_the_vocabulary_does_no_io(sources):
         for name, line in calls(source):
             if name in ("open", "io.open", "input", "print"):
                 wrong.append(f"{source.at(line)}: calls {name}")
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 module = node.value.id
                 real = module in may and hasattr(importlib.import_module(module), node.attr)
@@ -112,7 +112,7 @@ def test_the_library_neither_prints_nor_exits(sources):
     wrong = []
     for source in below_the_command_line(sources):
         wrong += [f"{source.at(line)}: {name}" for name, line in calls(source) if name in forbidden]
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             if isinstance(node, ast.Raise) and node.exc and "SystemExit" in ast.unparse(node.exc):
                 wrong.append(f"{source.at(node.lineno)}: raises SystemExit")
     assert wrong == []

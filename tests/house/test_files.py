@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import subprocess
@@ -24,6 +23,8 @@ TOP = frozenset(
         "docs", "ocitool", "pyproject.toml", "registry", "runtime", "testdata", "tests",
     )
 )  # fmt: skip
+#: What a module begins with.
+DOCSTRING = re.compile(r'(#.*\n|\n)*r?"""\S')
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 
 
@@ -40,8 +41,7 @@ def test_every_module_says_what_it_is(all_python, checkout):
     mute = [
         str(path.relative_to(checkout))
         for path in all_python
-        if (text := path.read_text(encoding="utf-8")).strip()
-        and not ast.get_docstring(ast.parse(text))
+        if (text := path.read_text(encoding="utf-8")).strip() and not DOCSTRING.match(text)
     ]
     assert mute == []
 

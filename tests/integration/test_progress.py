@@ -52,13 +52,13 @@ def test_an_interrupted_step_is_canceled(tools_store, containers, screen, tmp_pa
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-@pytest.mark.parametrize("ignored", ["", "INT"])
+@pytest.mark.parametrize("start", ["", "--ignore-signal=INT", "--block-signal=HUP,TERM"])
 def test_a_signal_that_ends_a_build_leaves_nothing(
-    tools_store, containers, tmp_path, number, code, ignored
+    tools_store, containers, tmp_path, number, code, start
 ):
-    """Also where SIGINT is ignored, as it is in the background of a script."""
+    """Also where SIGINT is ignored, as in the background of a script, or others are blocked."""
     (tmp_path / "Dockerfile").write_text(SLEEPING)
-    signals = ["--default-signal=INT,HUP,TERM", *([f"--ignore-signal={ignored}"] * bool(ignored))]
+    signals = ["--default-signal=INT,HUP,TERM", *filter(None, [start])]
     words = ("--root", tools_store, "build", "--progress", "plain", "-o", "out", ".")
     with subprocess.Popen(
         ["env", *signals, sys.executable, "-m", "ocitool", *map(str, words)],

@@ -61,6 +61,7 @@ def hostile_path(hostile_directory, monkeypatch, request):
     assert not (hostile_directory / "imported").exists()
 
 
+@pytest.mark.slow
 def test_no_program_comes_from_the_working_directory(hostile_path, session_tree):
     assert not [name for name in HOSTILE_PROGRAMS if (find_program(name) or "/")[0] != "/"]
     assert helpers.get("fake", "registry.example") is None

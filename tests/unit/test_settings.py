@@ -193,6 +193,7 @@ def test_a_directory_of_others_in_tmpdir_is_refused(homeless, tmp_path, what):
     assert "OCITOOL_ROOT" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_directory_of_its_own_in_tmpdir_is_used_again(homeless, tmp_path):
     path = Path(default_root(homeless))
     path.mkdir(0o700, parents=True)
@@ -201,6 +202,7 @@ def test_a_directory_of_its_own_in_tmpdir_is_used_again(homeless, tmp_path):
     assert Settings.load(environ=homeless).root == str(path)
 
 
+@pytest.mark.slow
 def test_the_directory_in_tmpdir_is_made_before_another_user_can(homeless, monkeypatch):
     path = Path(default_root(homeless))
     path.parent.mkdir(exist_ok=True)

@@ -26,6 +26,7 @@ def test_edits_are_counted_up_to_three():
         assert _distance(one, other) == min(3, edits(one, other)), (one, other)
 
 
+@pytest.mark.slow
 def test_long_words_cost_little():
     with within(10):
         assert closest("a" * 60000 + "b", ["a" * 60000 + "c"]).endswith("c")

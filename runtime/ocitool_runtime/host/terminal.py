@@ -151,14 +151,20 @@ def interrupts_deferred() -> Iterator[None]:
 
 @contextmanager
 def _handlers(wanted: dict[signal.Signals, _Handler]) -> Iterator[None]:
-    """Handle the signals so within the block; does nothing outside of the main thread."""
+    """Handle the signals so within the block; does nothing outside of the main thread.
+
+    They are unblocked meanwhile: this process may have inherited a mask from one that waits for
+    signals in a thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
 

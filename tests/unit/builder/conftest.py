@@ -7,6 +7,7 @@ import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,15 @@ class Built:
 
     digest: str
     document: dict[str, Any]
-    tars: list[bytes]
+    blobs: list[bytes]
     events: RecordedEvents
     warnings: tuple[str, ...]
     checks: tuple[CheckWarning, ...]
+
+    @cached_property
+    def tars(self) -> list[bytes]:
+        """The layers, uncompressed."""
+        return [images.plain(blob) for blob in self.blobs]
 
     @property
     def executed(self) -> list[str]:
@@ -139,10 +145,10 @@ class BuildFixture:
         given = BuildOptions(**{"context": self.top, "dockerfile": text, "tags": tags, **options})
         result = build(given, store=self.store, progress=events)
         layout = Path(self.store.layout.root) / "oci"
-        document, tars = images.layout_image(layout, str(result.digest))
+        document, blobs = images.layout_blobs(layout, str(result.digest))
         with_layer = sum(not entry.get("empty_layer") for entry in document["history"])
-        assert with_layer == len(tars) == len(document["rootfs"]["diff_ids"])
-        return Built(str(result.digest), document, tars, events, result.warnings, result.checks)
+        assert with_layer == len(blobs) == len(document["rootfs"]["diff_ids"])
+        return Built(str(result.digest), document, blobs, events, result.warnings, result.checks)
 
     def image(self, name: str, *recipes: Mapping[str, Any], **fields: Any) -> None:
         """Put an image into the store: a layer for each recipe, ``config`` and more in *fields*."""

@@ -100,6 +100,7 @@ def test_several_archives_and_files(project):
     assert {"x/g", "x/h", "x/plain"} <= built.tree.keys()
 
 
+@pytest.mark.slow
 def test_the_archives_root_does_not_change_the_directory(project):
     project.image("base:1", {"x": {"mode": 0o711, "uid": 1, "gid": 2}})
     built = add(project, {".": {"mode": 0o700, "uid": 9}, "./f": "1"}, base="base:1")
@@ -126,6 +127,7 @@ def test_flags_are_for_members_and_the_destination_not_for_what_names_imply(proj
     assert both["x/y"] == "5 700 8:9" and both["x/y/plain"].startswith("0 700 8:9")
 
 
+@pytest.mark.slow
 def test_members_replace_what_is_in_their_way(project):
     project.image("base:1", {"x": {}, "x/d": {}, "x/d/old": "1", "x/f": "2"})
     built = add(project, {"d": "a file now", "f": {}, "f/new": "3"}, base="base:1")
@@ -133,6 +135,7 @@ def test_members_replace_what_is_in_their_way(project):
     assert "x/d/old" not in built.tree and "x/f/new" in built.tree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("there", "recipe", "path"),
     [
@@ -174,6 +177,7 @@ def test_hard_links_in_any_order_and_with_the_attributes_of_the_last(project):
     assert {members[name].uid for name in ("x/a", "x/m", "x/z")} == {0}
 
 
+@pytest.mark.slow
 def test_a_hard_link_to_a_file_of_the_image(project):
     project.image("base:1", {"x": {}, "x/f": "old"})
     built = add(project, {"g": {"hardlink": "f"}}, base="base:1")
@@ -215,6 +219,7 @@ def test_names_and_links_of_an_archive_stay_below_the_destination(project, recip
     assert add(project, recipe).tree[path].startswith("0 644 0:0 6b86b273")  # of "1"
 
 
+@pytest.mark.slow
 def test_a_link_leads_from_where_it_stands_in_the_archive_on(project):
     built = add(project, {"e": {}, "d/f": "1", "d": {"link": "/e"}, "d/g": "1"})
     assert sorted(built.tree) == ["x", "x/d", "x/e", "x/e/g"]
@@ -254,6 +259,7 @@ def _joined(*tars: bytes) -> bytes:
     return b"".join(b for each in blocks for b in each if b.strip(b"\0")) + bytes(1024)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 def test_corrupt_archives(project, codec):
     recipe = {"f": os.urandom(1_200_000).hex()}  # bzip2 has blocks of 900 kB
@@ -326,6 +332,7 @@ def test_a_hard_link_outlives_the_directory_of_the_file(project):
     assert [built.read(f"x/{name}") for name in "dhio"] == ["a file", "1", "1", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [{"f": "new"}, {"f": {}}, {"f": {"link": "n"}}])
 def test_a_hard_link_to_a_file_of_the_image_that_the_archive_replaces(project, second):
     project.image("base:1", {"x": {}, "x/f": "old"})
@@ -335,6 +342,7 @@ def test_a_hard_link_to_a_file_of_the_image_that_the_archive_replaces(project, s
         project.build("FROM base:1\nADD a.tar /x/")
 
 
+@pytest.mark.slow
 def test_a_hard_link_to_a_file_of_the_image_whose_directory_is_replaced(project):
     project.image("base:1", {"x": {}, "x/d": {}, "x/d/f": "old"})
     first, second = images.archive({"g": {"hardlink": "d/f"}}), images.archive({"d": "a file"})
@@ -361,12 +369,14 @@ def test_a_file_that_becomes_a_link_to_its_other_name(project):
     assert built.tree["x/a"] == built.tree["x/b"] and built.tree["x/a"].startswith("0 600 ")
 
 
+@pytest.mark.slow
 def test_a_hard_link_below_a_directory_of_the_image_that_a_file_replaces(project):
     project.image("base:1", {"x": {}, "x/d": {}, "x/d/f": "old"})
     with pytest.raises(LayerError, match="hard link to a missing file"):
         add(project, {"d": "1", "g": {"hardlink": "d/f"}}, base="base:1")
 
 
+@pytest.mark.slow
 def test_a_link_of_the_image_that_a_file_replaces_is_no_longer_followed(project):
     project.image("base:1", {"x": {}, "x/e": {}, "x/l": {"link": "e"}})
     with pytest.raises(BuildError, match="cannot copy to non-directory: /x/l"):

@@ -55,6 +55,7 @@ def test_the_name_is_the_last_part_of_the_path(project, server, path, name):
     assert built.names() == ["d", f"d/{name}"] and built.read(f"d/{name}") == "text"
 
 
+@pytest.mark.slow
 def test_is_a_file_of_root_with_the_time_of_the_server(project, server):
     url = server.put("/x", b"text", **LAST_MODIFIED)
     old = server.put("/old", b"text", Last_Modified="Sat, 01 Jan 1955 00:00:00 GMT")
@@ -85,6 +86,7 @@ def test_files_are_added_in_the_order_of_the_line(project, server):
     assert built.read("d/x") == "fetched" and built.read("d/y") == "heredoc\n"
 
 
+@pytest.mark.slow
 def test_archives_are_unpacked_if_that_is_asked_for(project, server):
     tar = gzip.compress(images.archive({"in": {"text": "member", "uid": 3}}))
     url, plain = server.put("/a.tgz", tar), server.put("/plain", b"no archive")
@@ -106,6 +108,7 @@ def test_a_truncated_archive_is_an_error_that_names_the_url(project, server):
     assert kept(project) == []
 
 
+@pytest.mark.slow
 def test_the_same_content_is_cached_and_another_is_not(project, server):
     url = server.put("/x", b"one")
     first = project.build(scratch(f"ADD {url} /x"))
@@ -123,6 +126,7 @@ def test_the_same_content_is_cached_and_another_is_not(project, server):
     assert kept(project) == []
 
 
+@pytest.mark.slow
 def test_what_has_an_entity_tag_is_fetched_once(project, server):
     url = server.put("/x", b"one", ETag='"1"')
     project.build(scratch(f"ADD {url} /x"))

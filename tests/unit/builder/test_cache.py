@@ -69,6 +69,7 @@ def _link(top):
     os.link(top / "d/a", top / "d/b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "done"),
     [
@@ -95,6 +96,7 @@ def test_a_change_reruns_what_depends_on_it(sources, change, done):
     assert fresh.tree == again.tree
 
 
+@pytest.mark.slow
 def test_a_change_that_is_undone_is_found_again(sources):
     first = sources.build(DOCKERFILE)
     (sources.top / "one").write_text("x")
@@ -104,6 +106,7 @@ def test_a_change_that_is_undone_is_found_again(sources):
     assert again.executed == [] and again.digest == first.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "done"),
     [
@@ -136,6 +139,7 @@ def test_an_expanded_variable_counts_and_its_name_does_not(sources):
     assert again.executed == ["COPY one $B"]
 
 
+@pytest.mark.slow
 def test_a_base_with_other_content_reruns_and_one_rebuilt_the_same_does_not(sources):
     sources.image("base:1", {"b": "1"})
     sources.build("FROM base:1\nCOPY one /")
@@ -145,6 +149,7 @@ def test_a_base_with_other_content_reruns_and_one_rebuilt_the_same_does_not(sour
     assert sources.build("FROM base:1\nCOPY one /").executed == ["COPY one /"]
 
 
+@pytest.mark.slow
 def test_what_names_mean_in_the_image_counts(sources):
     """The same --chown text on two bases gives two owners."""
     for uid in (5, 6):
@@ -179,6 +184,7 @@ def test_ignore_rules_count_by_what_they_leave(sources):
     assert "d/a" in sources.build("FROM scratch\nCOPY d /d").tree
 
 
+@pytest.mark.slow
 def test_no_cache_does_all_again_and_is_found_by_the_next(sources):
     sources.build(DOCKERFILE)
     again = sources.build(DOCKERFILE, no_cache=True)
@@ -187,6 +193,7 @@ def test_no_cache_does_all_again_and_is_found_by_the_next(sources):
     assert after.executed == [] and after.digest == again.digest
 
 
+@pytest.mark.slow
 def test_two_builds_from_nothing_are_the_same_to_the_byte(sources):
     epoch = 1_700_000_000
     first = sources.build(DOCKERFILE, no_cache=True, source_date_epoch=epoch)
@@ -198,6 +205,7 @@ def test_two_builds_from_nothing_are_the_same_to_the_byte(sources):
     assert max(member.mtime for layer in second.layers for member in layer) <= epoch
 
 
+@pytest.mark.slow
 def test_blobs_that_are_gone_are_made_again(sources):
     first = sources.build(DOCKERFILE)
     for path in _layer_blobs(sources):
@@ -207,6 +215,7 @@ def test_blobs_that_are_gone_are_made_again(sources):
     assert second.tree == first.tree
 
 
+@pytest.mark.slow
 def test_one_missing_blob_reruns_its_step_alone(sources):
     first = sources.build(DOCKERFILE)
     members = {layer[0].name: at for at, layer in enumerate(first.layers)}
@@ -217,6 +226,7 @@ def test_one_missing_blob_reruns_its_step_alone(sources):
     assert second.executed == [TWO] and second.tree == first.tree
 
 
+@pytest.mark.slow
 def test_after_a_prune(sources):
     first = sources.build(DOCKERFILE, "kept:1")
     prune(sources.store, cache=True)
@@ -259,6 +269,7 @@ def test_builds_at_the_same_time_give_one_image(sources, store_root):
     assert len(digests) == 4 and len(set(digests)) == 1
 
 
+@pytest.mark.slow
 def test_stages_without_the_cache(sources):
     text = "FROM scratch AS One\nCOPY one /\nFROM scratch AS two\nCOPY d /d\nCOPY --from=one one /g"
     first = sources.build(text)

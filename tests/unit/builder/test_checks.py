@@ -265,6 +265,7 @@ def checked(project, *lines, **options):
     return check(given, store=project.store)
 
 
+@pytest.mark.slow
 def test_the_platform_of_a_base_image(project):
     put(project, "here:1", HERE.architecture)
     assert checked(project, "FROM here:1", "FROM here:1 AS b").warnings == ()
@@ -272,6 +273,7 @@ def test_the_platform_of_a_base_image(project):
     assert result.warnings == () and "wanted linux/s390x" in str(result.error)
 
 
+@pytest.mark.slow
 def test_environment_working_directory_and_shell_are_those_of_the_base(project):
     config = {"Env": ["KNOWN=1"], "WorkingDir": "/w", "Shell": ["/x"]}
     put(project, "base:1", HERE.architecture, config=config)

@@ -57,6 +57,7 @@ def test_layers_of_which_only_files_are_written_are_compressed_by_a_later_build(
     assert forms(sources) == {"gzip": 2, "plain": 3}
 
 
+@pytest.mark.slow
 def test_a_stage_that_an_image_gets_later_is_compressed_then_once(sources, tmp_path):
     epoch = {"source_date_epoch": 0}
     sources.build(STAGES, **epoch)
@@ -75,6 +76,7 @@ def test_a_stage_that_an_image_gets_later_is_compressed_then_once(sources, tmp_p
         )
 
 
+@pytest.mark.slow
 def test_after_a_prune_a_plain_tar_is_a_drivers_or_not_there(sources):
     sources.build(STAGES)
     sources.build(STAGES, "kept:1", target="tools")
@@ -90,6 +92,7 @@ def test_after_a_prune_a_plain_tar_is_a_drivers_or_not_there(sources):
     assert list(check(sources.store)) == []
 
 
+@pytest.mark.slow
 def test_a_compressed_blob_that_is_gone_is_made_again(sources):
     first = sources.build(STAGES, target="tools", source_date_epoch=0)
     sources.build(STAGES, source_date_epoch=0, no_cache=True)  # the step has a plain blob by now

@@ -56,6 +56,7 @@ def test_from_takes_global_args(project):
     assert caught.value.line == 2
 
 
+@pytest.mark.slow
 def test_platform_of_from(project):
     project.image("base:1", {"f": ""})
     other = next(name for name in ("arm64", "amd64") if name != this_platform().architecture)
@@ -131,6 +132,7 @@ def test_values_that_are_wrong_once_expanded(project, line, message):
     assert caught.value.line == 3
 
 
+@pytest.mark.slow
 def test_entrypoint_clears_the_bases_cmd_alone(project):
     project.image("base:1", config={"Cmd": ["old"], "Entrypoint": ["base"]})
     assert config(project, base="base:1")["Cmd"] == ["old"]
@@ -148,6 +150,7 @@ def test_a_stage_on_a_stage_is_as_one_on_an_image(project):
     assert fields["Shell"] == ["/s"]
 
 
+@pytest.mark.slow
 def test_what_the_base_has_is_merged_and_kept(project):
     project.image(
         "base:1",
@@ -187,6 +190,7 @@ def test_healthcheck_none_ends_an_inherited_one(project):
     assert fields["Healthcheck"] == {"Test": ["NONE"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 2, 4])
 def test_an_image_on_a_base_of_any_history_has_an_entry_for_each_layer(project, count):
     """Docker loads no image with more, and takes the entry of another layer if there are fewer."""
@@ -202,6 +206,7 @@ def test_an_image_on_a_base_of_any_history_has_an_entry_for_each_layer(project, 
     ]
 
 
+@pytest.mark.slow
 def test_history_has_an_entry_for_each_instruction(project):
     project.put({"f": "1", "d/f": "1"})
     project.image("base:1", {"a": "1"}, {"b": "1"}, history=[{"created_by": "only one"}])
@@ -235,6 +240,7 @@ def test_maintainer_is_the_author(project):
     assert built.document["author"] == "Some One <some@one.example>"
 
 
+@pytest.mark.slow
 def test_workdir(project):
     tree = {"there": {"mode": 0o700, "uid": 3}, "link": {"link": "there"}, "file": "1",
             "etc/passwd": "me:x:5:6::/:\n"}  # fmt: skip
@@ -255,6 +261,7 @@ def test_workdir(project):
     ]
 
 
+@pytest.mark.slow
 def test_a_user_and_a_directory_that_expand_to_nothing(project):
     project.image("base:1", config={"User": "me", "WorkingDir": "/w"})
     built = project.build("FROM base:1\nUSER $NONE\nWORKDIR $NONE")

@@ -69,6 +69,7 @@ COMPRESSORS = {
 # -- archives ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", COMPRESSORS)
 def test_an_archive_gives_the_image_that_its_directory_gives(project, packed, how, tmp_path):
     data = COMPRESSORS[how](packed)
@@ -86,6 +87,7 @@ def test_an_archive_gives_the_image_that_its_directory_gives(project, packed, ho
     assert "user.note" not in fresh.tree["all/f"] and kept(project) == []
 
 
+@pytest.mark.slow
 def test_a_stream_is_read_once_and_not_whole(project, packed):
     class Stream(io.BytesIO):
         largest = 0
@@ -311,6 +313,7 @@ def test_what_is_no_archive_is_named(project, monkeypatch):
 # -- URLs ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_url_is_an_archive_or_a_dockerfile(project, packed, server):
     url = server.put("/c?token=s3cret", gzip.compress(packed), Content_Type="text/plain")
     first = project.build(context=url, source_date_epoch=1 << 31)
@@ -334,6 +337,7 @@ def test_credentials_of_a_host_are_sent(project, server):
     assert server.requests[0][1]["Authorization"] == "Bearer t0ken"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["context", "file"])
 def test_a_url_that_cannot_be_fetched_is_an_error_without_its_secrets(project, server, field):
     url = f"http://ann:s3cret@{server.address}/gone?key=s3cret"

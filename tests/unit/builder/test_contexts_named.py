@@ -117,6 +117,7 @@ def test_a_directory_may_be_a_base_of_its_files_alone(project, extra):
     assert one.names() == ["b"] and one.tars[0] == built.tars[0]
 
 
+@pytest.mark.slow
 def test_an_image_stands_instead_of_another(project, other):
     contexts = {"alpine:3": other, "pic": other}
     built = project.build(
@@ -132,12 +133,14 @@ def test_an_image_stands_instead_of_another(project, other):
     assert empty.layers == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["docker-image://", "container-image://", "docker://"])
 def test_the_schemes_of_images(project, other, scheme):
     contexts = {"x": f"{scheme}other:1"}
     assert project.build("FROM x\n", build_contexts=contexts, pull="never").names() == ["m"]
 
 
+@pytest.mark.slow
 def test_a_stage_of_that_name_is_replaced_whole(project, extra, other):
     text = "FROM gone:1 AS mid\nRUN false\nFROM scratch\nCOPY --from=mid . /\n"
     built = project.build(text, build_contexts={"mid": str(extra)}, pull="never")
@@ -178,12 +181,14 @@ def test_scratch_and_numbers_are_never_replaced(project, extra):
     assert built.names() == ["f"] and len(built.layers) == 1 and len(built.warnings) == 2
 
 
+@pytest.mark.slow
 def test_a_trigger_finds_contexts_too(project, extra):
     project.image("based:1", {"x": "x"}, config={"OnBuild": ["COPY --from=extra a /a"]})
     built = project.build("FROM based:1\n", build_contexts={"extra": str(extra)})
     assert built.names() == ["a"] and built.warnings == ()
 
 
+@pytest.mark.slow
 def test_a_url_is_an_archive_or_one_file(project, server):
     data = gzip.compress(images.archive({"d/f": {"text": "x", "uid": 7}, ".dockerignore": "d\n"}))
     contexts = {"tar": server.put("/a", data), "one": server.put("/tool", b"tool")}
@@ -211,6 +216,7 @@ def test_what_is_not_needed_is_not_fetched(project, server):
     assert server.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["", ":1", ":latest", "@{digest}", ":other@{digest}"])
 def test_an_image_of_a_layout(project, other, tmp_path, monkeypatch, suffix):
     layout, tag = tmp_path / "layout", "latest" if suffix == ":latest" else "1"
@@ -228,6 +234,7 @@ def test_an_image_of_a_layout(project, other, tmp_path, monkeypatch, suffix):
         assert again.digest == built.digest and again.executed == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -250,6 +257,7 @@ def test_only_the_caller_names_layouts(project, other, tmp_path, text):
     assert project.build("FROM base\n", build_contexts=contexts).names(0) == ["m"]
 
 
+@pytest.mark.slow
 def test_a_layout_that_does_not_have_the_image_is_an_error(project, other, tmp_path, monkeypatch):
     layout = tmp_path / "layout"
     save_layout(project.store, "other:1", "saved:v1", layout)
@@ -310,6 +318,7 @@ def test_values_are_what_they_are_called(extra):
     }
 
 
+@pytest.mark.slow
 def test_mounts_are_of_contexts_too(tools, extra, server, tmp_path):
     tools.image("other:1", {"m": "image\n"})
     data = images.archive({"t": "archive\n"})

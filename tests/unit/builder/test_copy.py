@@ -53,6 +53,7 @@ def test_a_copy_of_nothing_is_a_warning(project):
         assert not warnings(project.build(scratch(line)))
 
 
+@pytest.mark.slow
 def test_of_several_files_for_one_name_the_last_one_counts_with_a_warning(project):
     project.put({"a": "1", "b": "2", "d/f": "3", "e/g": "4"})
     built = project.build(scratch("COPY a b /x"))
@@ -87,6 +88,7 @@ def test_wildcards(project):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copy", ["COPY", "COPY --from=all"])
 def test_a_backslash_is_a_character_of_a_name_until_there_is_a_wildcard(project, copy):
     """As BuildKit; in a Dockerfile it is written twice, as the first one escapes the other."""
@@ -246,6 +248,7 @@ def test_directory_and_file_do_not_replace_each_other(sources):
         sources.build(scratch("COPY f /f", "COPY run.sh /f/deep/x"))
 
 
+@pytest.mark.slow
 def test_existing_parents_are_repeated_as_they_are(project):
     project.put({"f": "1"})
     project.image("base:1", {"p": {"mode": 0o2770, "uid": 5, "gid": 6}, "p/q": {"mode": 0o700}})
@@ -256,6 +259,7 @@ def test_existing_parents_are_repeated_as_they_are(project):
     assert built.tree["p/q/r"] == "5 755 9:9"
 
 
+@pytest.mark.slow
 def test_links_of_the_image_are_followed_inside_it(project, tmp_path):
     project.put({"f": "1", "d/g": "2"})
     host = tmp_path / "host"
@@ -272,6 +276,7 @@ def test_links_of_the_image_are_followed_inside_it(project, tmp_path):
     assert os.listdir(host) == []
 
 
+@pytest.mark.slow
 def test_a_link_in_the_destination_directory_is_replaced(project):
     project.put({"f": "new", "d/a": "new"})
     project.image(
@@ -293,6 +298,7 @@ def test_attributes_of_context_files(project):
     assert tree["pipe"].startswith("6 ")
 
 
+@pytest.mark.slow
 def test_a_socket_of_the_context_is_an_empty_file(project, monkeypatch):
     monkeypatch.chdir(project.top)  # an address has few characters
     project.put({"d": {}})

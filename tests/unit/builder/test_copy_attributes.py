@@ -8,6 +8,7 @@ from ocitool.errors import BuildError, DockerfileError
 from tests.unit.builder.conftest import owner, scratch
 
 
+@pytest.mark.slow
 def test_chown(project):
     project.put({"f": "1"})
     passwd = "root:x:0:0::/:/bin/sh\nweb:x:33:44::/:/bin/sh\n"
@@ -35,6 +36,7 @@ def test_chown_to_nobody_known(project, chown, message):
     assert caught.value.where == "Dockerfile:2" and caught.value.hint
 
 
+@pytest.mark.slow
 def test_chown_by_name_in_an_image_without_passwd(project):
     project.put({"f": "1"})
     with pytest.raises(
@@ -70,6 +72,7 @@ def test_wrong_chmod(sources, mode):
     assert caught.value.line == 2
 
 
+@pytest.mark.slow
 def test_new_directories_in_one_with_set_group_id_have_the_bit_and_its_group(sources):
     sources.image("base:1", {"s/": {"mode": 0o2775, "uid": 3, "gid": 50}})
     sources.put({"t.tar": {"tar": {"m/": {"mode": 0o755}}}, "u.tar": {"tar": {"i/j/f": "f"}}})

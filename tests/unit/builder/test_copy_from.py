@@ -64,6 +64,7 @@ def test_from_a_stage_number_that_is_not_there(project):
     assert caught.value.where == "Dockerfile:3"
 
 
+@pytest.mark.slow
 def test_a_destination_has_the_time_of_the_directory_that_is_copied(project):
     project.image("base:1", {"d": {}, "d/f": "1"})  # all of 1970
     (members,) = project.build(scratch("COPY --from=base:1 /d /x/new")).layers
@@ -90,6 +91,7 @@ def test_from_a_stage_that_comes_later(project):
     project.build(later, target="b")  # which does not need it
 
 
+@pytest.mark.slow
 def test_what_was_removed_in_a_stage_is_not_copied(project):
     project.image("base:1", {"d": {}, "d/a": "1", "d/b": "2"}, {"d/.wh.a": "", "d/c": "3"})
     assert sorted(project.build(scratch("COPY --from=base:1 /d /d")).tree) == ["d", "d/b", "d/c"]

@@ -10,6 +10,8 @@ import pytest
 from ocitool.errors import BuildError
 from tests.unit.builder.conftest import BuildFixture, scratch
 
+pytestmark = pytest.mark.slow
+
 BASE = {
     "real": {"mode": 0o711, "uid": 3, "gid": 4},
     "real/old": "old",

@@ -107,6 +107,7 @@ def test_what_an_ignore_file_excludes_is_not_found(files):
     assert "ignore file" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_sent_for_what_is_excluded_stays_empty(files):
     files.put({".dockerignore": "*\n!e/a\n!g/h/k.cfg"})
     both = scratch("COPY --exclude=**/a --exclude=g/h . /out/")
@@ -133,6 +134,7 @@ def test_a_named_file_is_never_excluded(files):
     assert {"a.log", "a"} <= set(built.tree) and "no effect" not in notices(built)
 
 
+@pytest.mark.slow
 def test_parents_have_the_attributes_of_the_source_but_where_they_are(project):
     project.put({"m": {"mode": 0o711}, "m/n": {"mode": 0o2750}, "m/n/f": "1", "m/g": "2"})
     project.image("base:1", {"x/m": {"mode": 0o700, "uid": 7, "gid": 8}})
@@ -164,6 +166,7 @@ def test_hard_links_to_what_is_left_out(project):
         assert built.read("out/b") == "data"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_", ["", "--from=s "])
 def test_the_key_knows_what_is_copied_and_nothing_else(files, from_):
     text = f"{STAGE}COPY --parents {from_}--exclude=e --exclude=!e/a e b.txt /out/"
@@ -183,6 +186,7 @@ def test_the_key_knows_what_is_copied_and_nothing_else(files, from_):
     assert line in files.build(text).executed
 
 
+@pytest.mark.slow
 def test_a_copy_with_parents_is_another_step_than_one_without(project):
     """What only leads to a file keeps its owner in one of them, though both take the same files."""
     project.put({"d": {"mode": 0o711}, "d/f": "1"})
@@ -195,6 +199,7 @@ def test_a_copy_with_parents_is_another_step_than_one_without(project):
         assert led.tree["out/d"] == "5 711 7:0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("from_", "root"), [("", "."), ("--from=s ", "/")])
 def test_other_flags_are_another_step(files, from_, root):
     seen = {}
@@ -210,6 +215,7 @@ def test_other_flags_are_another_step(files, from_, root):
     )
 
 
+@pytest.mark.slow
 def test_an_image_with_parents_keeps_what_is_there(project):
     project.image("base:1", {"out/d": {"mode": 0o700, "uid": 7}})
     project.image("from:1", {"d": {"mode": 0o711}, "d/f": "1"})
@@ -218,6 +224,7 @@ def test_an_image_with_parents_keeps_what_is_there(project):
     assert plain.tree["out/d"] == "5 711 0:0" and kept.tree["out/d"] == "5 711 7:0"
 
 
+@pytest.mark.slow
 def test_what_is_excluded_is_not_opened(files):
     """A tree deeper than a context may have, behind rules that ask for each directory."""
     deep = os.fspath(files.top / "deep")

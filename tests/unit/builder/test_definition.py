@@ -223,6 +223,7 @@ def test_everything_is_expanded_and_checked_before_anything_is_executed():
     ]
 
 
+@pytest.mark.slow
 def test_a_definition_is_a_value_that_can_be_sent_elsewhere():
     lines = ("FROM base", *(f"RUN {number}" for number in range(3000)))
     made = definition(*lines)

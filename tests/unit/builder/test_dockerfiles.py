@@ -36,6 +36,7 @@ def test_several_files_are_read_as_one(project, server, monkeypatch):
     assert "b=2" in project.build(context=data, file=("x/a", "../x/b")).config["Env"]
 
 
+@pytest.mark.slow
 def test_a_question_is_of_the_dockerfiles_wherever_they_are(project, server, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

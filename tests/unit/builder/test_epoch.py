@@ -76,6 +76,7 @@ def test_a_build_argument_is_a_name_too_and_comes_before_the_arg(project, files)
     assert created(project.build(text)) is None
 
 
+@pytest.mark.slow
 def test_the_time_of_a_commit_that_a_stage_adds(project, files, git_server: GitServer):
     made = git_server.repository("s.git")
     made.commit({"a": "1"})

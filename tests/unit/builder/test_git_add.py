@@ -13,6 +13,8 @@ from ocitool.store.maintenance.usage.usage import usage
 from tests.fixtures.git_server import FIRST, git
 from tests.unit.builder.conftest import kept, refused, scratch
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "1" * 40
 
 

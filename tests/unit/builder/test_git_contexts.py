@@ -17,6 +17,8 @@ from tests.fixtures.git_server import FIRST, GitServer, Repository
 from tests.fixtures.servers import file_server
 from tests.unit.builder.conftest import RecordedEvents, failure, kept, scratch
 
+pytestmark = pytest.mark.slow
+
 FILE = scratch("COPY . /c/")
 EPOCH = "SOURCE_DATE_EPOCH"
 

@@ -11,6 +11,8 @@ from tests.fixtures.deadlines import within
 from tests.fixtures.git_server import Repository, git
 from tests.unit.builder.conftest import kept, refused, scratch
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "1" * 40
 
 

@@ -16,6 +16,8 @@ from ocitool.builder.git import program
 from ocitool.builder.git.program import Git, GitFailed
 from tests.unit.builder.conftest import refused, scratch
 
+pytestmark = pytest.mark.slow
+
 # -- what a server can do -------------------------------------------------------------------
 
 

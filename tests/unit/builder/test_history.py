@@ -95,6 +95,7 @@ def test_an_environment_set_behind_an_argument_reaches_the_stages_on_it():
     assert created_by(file)[-1] == "LABEL x=2"
 
 
+@pytest.mark.slow
 def test_a_working_directory_has_a_layer_unless_it_is_the_root(project):
     project.image("base:1", {"tmp": {"mode": 0o777}})
     built = project.build("FROM base:1\nWORKDIR /tmp\nWORKDIR /\nWORKDIR $nothing\nWORKDIR /tmp")

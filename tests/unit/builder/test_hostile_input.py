@@ -34,6 +34,7 @@ def test_a_wildcard_over_links_in_a_circle_ends(project, depth):
     assert sorted(tree) == []  # behind a wildcard no link is a directory
 
 
+@pytest.mark.slow
 def test_a_wildcard_over_links_in_a_circle_of_an_image_ends(project):
     project.image("round:1", CIRCLE)
     with within(10):
@@ -82,6 +83,7 @@ def test_no_instruction_makes_more_of_variables(project, last):
     assert caught.value.line == len(lines) + 1
 
 
+@pytest.mark.slow
 def test_a_history_that_no_config_can_hold_is_stopped_at_its_line(project):
     lines = [*(f"LABEL a{number}={'x' * 60_000}" for number in range(80)), "LABEL last=1"]
     with (
@@ -92,12 +94,14 @@ def test_a_history_that_no_config_can_hold_is_stopped_at_its_line(project):
     assert 60 < caught.value.line < 75
 
 
+@pytest.mark.slow
 def test_a_config_that_is_too_large_is_not_stored(project):
     lines = [f"LABEL a{number}={'x' * 60_000}" for number in range(60)]
     with within(20), pytest.raises(BuildError, match=r"config has \d+ bytes, more than"):
         project.build(scratch(*lines))
 
 
+@pytest.mark.slow
 def test_ports_without_number_are_refused(project):
     with within(20), pytest.raises(DockerfileError, match="too many ports"):
         project.build(scratch(f"EXPOSE {'0-65535 ' * 5000}"))
@@ -115,6 +119,7 @@ def test_a_long_text_is_read_in_one_go(project):
         project.build(scratch(long + "C=" + "y" * 60_000 + "\\\n" + ("z" * 60_000 + "\\\n") * 100))
 
 
+@pytest.mark.slow
 def test_hundreds_of_stages_on_each_other(project):
     project.put({"f": "1"})
     stages = ["FROM scratch AS s0", "COPY f /f"]
@@ -169,6 +174,7 @@ def test_thousands_of_variables_are_no_more_than_their_number(project, line):
     assert len(env) == (8_002 if line.startswith("ENV") else 3)
 
 
+@pytest.mark.slow
 def test_a_context_of_directories_in_each_other_without_end_is_refused(project):
     fd = os.open(project.top, os.O_RDONLY)
     for _ in range(1200):
@@ -187,6 +193,7 @@ def test_a_context_of_directories_in_each_other_without_end_is_refused(project):
         subprocess.run(["rm", "-rf", project.top / "d"], check=True)
 
 
+@pytest.mark.slow
 def test_warnings_without_end_are_not_collected_without_end(tmp_path):
     known = " ".join(f"A{number:04}=1" for number in range(4000))
     unknown = " ".join(f"x=$B{number:04}" for number in range(4000))
@@ -214,6 +221,7 @@ def test_a_number_of_thousands_of_digits_is_refused(project, line, target, messa
     assert caught.value.message == message.replace("N", number) and caught.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["99999999999", "9" * 5000, "-1", "4_0", "", "root"])
 def test_an_invalid_id_in_passwd_is_refused(project, number):
     project.put({"f": "f"})

@@ -8,6 +8,8 @@ from ocitool import BuildOptions, build
 from ocitool.oci.config import ImageConfig
 from ocitool.oci.manifest import Manifest
 
+pytestmark = pytest.mark.slow
+
 TEXT = "FROM base:1\nENV B=2 C=3\nLABEL m=2 n=3\nCOPY f /\n"
 
 

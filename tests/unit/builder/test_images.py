@@ -23,6 +23,8 @@ from ocitool_registry.access import Access
 from tests.fixtures.stores import age
 from tests.unit.builder.conftest import BuildFixture
 
+pytestmark = pytest.mark.slow
+
 
 class ThreadingServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True

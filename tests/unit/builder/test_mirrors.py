@@ -71,6 +71,7 @@ def test_a_base_image_comes_from_the_mirror_under_its_own_name(mirror):
     assert built.warnings == ()
 
 
+@pytest.mark.slow
 def test_the_next_is_asked_if_a_mirror_fails(mirror):
     address, other = mirror
     mirrors = ("127.0.0.1:1", address)

@@ -59,6 +59,7 @@ def files(sources):
     return scratch("COPY d /d/", "ADD t.tar /t/", "COPY --chmod=4755 run.sh /bin/")
 
 
+@pytest.mark.slow
 def test_a_directory_has_the_whole_file_system(sources, files, tmp_path):
     result, _ = run(sources, files, str(tmp_path / "new/out"))
     top = tmp_path / "new/out"
@@ -74,6 +75,7 @@ def test_a_directory_has_the_whole_file_system(sources, files, tmp_path):
     assert sources.store.refs.all() == ()  # no image is kept under a name, or without
 
 
+@pytest.mark.slow
 def test_source_date_epoch_is_the_time_of_all_files(sources, files, tmp_path):
     run(sources, files, str(tmp_path / "out"), source_date_epoch=EPOCH)
     times = {path.lstat().st_mtime for path in (tmp_path / "out").rglob("*")}
@@ -93,6 +95,7 @@ def test_a_tar_has_the_owners_of_the_image(sources, files, tmp_path):
     assert [each.where for each in result.exports] == ["-", f"{tmp_path}/x.tar"]
 
 
+@pytest.mark.slow
 def test_platform_split_puts_the_files_into_a_directory(sources, files, tmp_path):
     text = f"type=local,dest={tmp_path}/out,platform-split=true"
     _, tar = run(sources, files, text, "type=tar,platform-split=true", platform="linux/arm64/v8")
@@ -102,6 +105,7 @@ def test_platform_split_puts_the_files_into_a_directory(sources, files, tmp_path
         assert opened.getmember("linux_arm64/t/b").linkname == "linux_arm64/t/a"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "text", "expected"),
     [
@@ -137,6 +141,7 @@ def test_a_directory_of_a_platform_with_a_version(sources, tmp_path):
     assert os.listdir(tmp_path / "out") == ["windows(10.0.17763)_amd64"]
 
 
+@pytest.mark.slow
 def test_files_are_merged_into_a_directory_that_is_there(sources, files, tmp_path):
     top, outside = tmp_path / "out", tmp_path / "outside"
     (top / "d").mkdir(parents=True)
@@ -179,6 +184,7 @@ def test_mode_delete_removes_what_the_result_has_not(sources, files, tmp_path):
     assert sorted(os.listdir(top / "d")) == ["a", "link", "out", "sub"]
 
 
+@pytest.mark.slow
 def test_an_error_leaves_the_destination_as_it_was(sources, files, tmp_path, monkeypatch):
     top = tmp_path / "out"
     (top / "d").mkdir(parents=True)
@@ -217,6 +223,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, early):
     assert "export" not in [thread.name for thread in threading.enumerate()]
 
 
+@pytest.mark.slow
 def test_what_a_killed_export_has_left_is_removed_by_the_next_one(sources, files, tmp_path):
     top = tmp_path / "out"
     (top / ".ocitool-0123abcd/d").mkdir(parents=True)
@@ -233,6 +240,7 @@ def test_what_a_killed_export_has_left_is_removed_by_the_next_one(sources, files
     assert sorted(names) == [".ocitool-89abcdef", ".ocitool-mine"]
 
 
+@pytest.mark.slow
 def test_a_failed_tar_leaves_nothing(sources, files, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise OSError(28, "No space left on device")

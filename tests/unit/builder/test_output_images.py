@@ -132,6 +132,7 @@ def test_a_docker_archive(sources, tmp_path):
         assert set(image["Layers"]) < set(opened.getnames())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attributes", "ends", "base_end"),
     [
@@ -173,6 +174,7 @@ def test_options_give_every_image_its_form(sources, tmp_path):
     assert manifest_of(tmp_path / "l")[0]["digest"] == str(result.digest)
 
 
+@pytest.mark.slow
 def test_docker_media_types(sources, tmp_path):
     result, _ = run(sources, tags=("a:1",), format="docker")
     raw = sources.store.blobs.read(result.descriptor)
@@ -230,11 +232,13 @@ def test_tags_that_no_image_gets_are_a_warning(sources, outputs, unused):
     assert ("the tags are not used" in " ".join(result.warnings)) == unused
 
 
+@pytest.mark.slow
 def test_an_unpacked_image(sources):
     result, _ = run(sources, "type=image,name=a,unpack=true")
     assert len(sources.store.layers.unpacked) == 2 and result.tags
 
 
+@pytest.mark.slow
 def test_a_push_without_the_store_and_one_by_digest(sources, tmp_path):
     with served(tmp_path / "served") as (_, address):
         name = f"{address}/app"
@@ -252,6 +256,7 @@ def test_a_push_without_the_store_and_one_by_digest(sources, tmp_path):
         assert str(pull(f"{name}@{digest}", into=sources.store).digest) == digest
 
 
+@pytest.mark.slow
 def test_an_image_that_is_pushed_by_digest_is_stored_without_a_name(sources, tmp_path):
     with served(tmp_path / "served") as (_, address):
         text = f"type=registry,name={address}/app,push-by-digest=true"
@@ -260,6 +265,7 @@ def test_an_image_that_is_pushed_by_digest_is_stored_without_a_name(sources, tmp
     assert sources.store.find(str(result.image_id)).digest == result.digest
 
 
+@pytest.mark.slow
 def test_one_output_that_fails_stops_no_other(sources, tmp_path):
     (tmp_path / "l").mkdir()
     (tmp_path / "l/mine").touch()
@@ -302,6 +308,7 @@ def test_rewrite_timestamp_is_what_is_always_done(sources, tmp_path):
         run(sources, text.replace("true", "false"), source_date_epoch=5)
 
 
+@pytest.mark.slow
 def test_push_still_takes_a_name_of_the_store(sources, tmp_path):
     with served(tmp_path / "served") as (_, address):
         result, _ = run(sources, tags=(f"{address}/app:1",))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,14 @@ from tests.fixtures.tables import read_table
 from tests.unit.builder.conftest import BuildFixture, Built, with_tools
 
 CONTEXT = RECIPES / "context.yaml"
+#: The image with a shell, for rows that run commands.
+BASE = "base:1"
 TRIED = [
-    pytest.param(row, id=f"{part}: {row['rule']}")
+    pytest.param(
+        row,
+        id=f"{part}: {row['rule']}",
+        marks=[pytest.mark.slow] if BASE in row["dockerfile"] else [],
+    )
     for part, rows in RULES.items()
     for row in rows
     if "dockerfile" in row
@@ -69,7 +75,7 @@ def touch(top: Path, time: int) -> None:
 @pytest.mark.parametrize("row", TRIED)
 def test_rule(row, shared, tmp_path, monkeypatch):
     project = shared
-    if "base:1" in row["dockerfile"] and not get_isolation().probe().ok:
+    if BASE in row["dockerfile"] and not get_isolation().probe().ok:
         pytest.skip("needs containers")
     if "files" in row:
         project = BuildFixture(tmp_path, shared.store)
@@ -100,24 +106,35 @@ def test_rule(row, shared, tmp_path, monkeypatch):
 
 def said(built: Built, row: dict[str, Any]) -> dict[str, Any]:
     """Return what a row is about, as it was built."""
+    every: dict[str, Callable[[], Any]] = {
+        "env": lambda: _environment(built),
+        "config": lambda: {key: built.config.get(key) for key in row["config"]},
+        "tree": lambda: _entries(built.tree, row["tree"]),
+        "paths": lambda: sorted(built.tree),
+        "changed": lambda: sorted(built.names()) if built.blobs else [],
+        "texts": lambda: {path: built.read(path) for path in row["texts"]},
+        "times": lambda: _times(built, row["times"]),
+        "history": lambda: [entry.get("created_by", "") for entry in built.history],
+        "layers": lambda: len(built.blobs),
+        "author": lambda: built.document.get("author"),
+        "warnings": lambda: list(built.warnings),
+    }
+    return {key: value() for key, value in every.items() if key in row}
+
+
+def _environment(built: Built) -> dict[str, str]:
     env = dict(value.split("=", 1) for value in built.config.get("Env", ()))
     env.pop("PATH", None)
-    tree = {path: _named(entry) for path, entry in built.tree.items()}
-    times = {member.name: member.mtime for layer in built.layers for member in layer}
-    every: dict[str, Any] = {
-        "env": env,
-        "config": {key: built.config.get(key) for key in row.get("config", ())},
-        "tree": {path: tree.get(path) for path in row.get("tree", ())},
-        "paths": sorted(tree),
-        "changed": sorted(built.names()) if built.tars else [],
-        "texts": {path: built.read(path) for path in row.get("texts", ())},
-        "times": {path: int(times[path]) for path in row.get("times", ())},
-        "history": [entry.get("created_by", "") for entry in built.history],
-        "layers": len(built.tars),
-        "author": built.document.get("author"),
-        "warnings": list(built.warnings),
-    }
-    return {key: value for key, value in every.items() if key in row}
+    return env
+
+
+def _entries(tree: Mapping[str, str], paths: Iterable[str]) -> dict[str, str | None]:
+    return {path: _named(tree[path]) if path in tree else None for path in paths}
+
+
+def _times(built: Built, paths: Iterable[str]) -> dict[str, int]:
+    times = {member.name: int(member.mtime) for layer in built.layers for member in layer}
+    return {path: times[path] for path in paths}
 
 
 def _named(entry: str) -> str:

@@ -15,6 +15,8 @@ from ocitool.progress import StepOutput
 from tests.fixtures import images
 from tests.unit.builder.conftest import BuildFixture, RecordedEvents
 
+pytestmark = pytest.mark.slow
+
 
 def run(tools: BuildFixture, *lines: str, **options):
     return tools.build("\n".join(["FROM base:1", *lines]), **options)

@@ -12,6 +12,8 @@ from ocitool.builder.solver.mounts import cdi
 from ocitool.errors import BuildError, FormatError, StepFailed
 from ocitool_runtime.host.userns.idmap import usable_maps
 
+pytestmark = pytest.mark.slow
+
 
 def run(tools, *lines, **options):
     return tools.build("\n".join(["FROM base:1", *lines]), **options)

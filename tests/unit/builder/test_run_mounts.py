@@ -16,6 +16,8 @@ from ocitool.store.maintenance.usage.usage import usage
 from ocitool.store.run_mounts import cache_name
 from ocitool.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def run(tools, *lines, **options):
     return tools.build("\n".join(["FROM base:1", *lines]), **options)

@@ -14,6 +14,8 @@ from ocitool_runtime.sandbox.cgroups.cgroups import own_cgroups
 from tests.fixtures.tools import install_tools
 from tests.unit.builder.conftest import BuildFixture
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tools(project: BuildFixture) -> BuildFixture:

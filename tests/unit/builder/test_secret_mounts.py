@@ -7,6 +7,8 @@ import pytest
 from ocitool.errors import BuildError, OcitoolError, StepFailed
 from tests.unit.builder.conftest import BuildFixture
 
+pytestmark = pytest.mark.slow
+
 SECRETS = {"a": b"value of a\n", "d/b": b"value of b", "nul": b"x\0y", "odd": b"\xff\xfe=x"}
 
 

@@ -104,6 +104,7 @@ def test_any_value_is_found_in_what_base64_makes_of_it(data, before):
         assert search.find_in(wrapped(before + data, 76)) == ["x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["plain", "base64 behind 1", "base64 in lines of 76"])
 def test_a_value_is_found_wherever_pieces_end(form):
     search, text = Search(Secrets({"x": VALUE})), FORMS[form]
@@ -131,12 +132,14 @@ def test_short_pieces_are_searched_together(monkeypatch):
     assert finder.found() == {} and searched == [10_000]
 
 
+@pytest.mark.slow
 def test_a_large_value_is_found(project):
     value = os.urandom(500 << 10)
     (project.top / "f").write_bytes(bytes(300 << 10) + wrapped(value, 76) + bytes(300 << 10))
     assert "/f in the layer" in str(failed(project, scratch("COPY f /f"), value))
 
 
+@pytest.mark.slow
 def test_random_data_has_no_value():
     search = Search(Secrets({"x": b"abcdef", "y": b"hunter2", "z": VALUE}))
     data = base64.b64encode(random.Random(7).randbytes(3 << 20))
@@ -247,6 +250,7 @@ def failed_with_image(project: BuildFixture, text: str) -> BuildError:
     return caught.value
 
 
+@pytest.mark.slow
 def test_what_the_base_image_has_is_its_own(project):
     project.image("base:1", {"f": "topsecret1234"}, config={"Env": ["A=topsecret1234"]})
     built = project.build("FROM base:1\nLABEL a=b", secrets={"x": b"topsecret1234"})
@@ -270,6 +274,7 @@ def test_it_can_be_turned_off(project):
     assert project.build(scratch("COPY a /a", "ENV A=topsecret1234"), **more).warnings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [b"abc", b" abc\n", b"n"])
 def test_a_short_value_is_not_searched_for_with_a_warning(project, value):
     project.put({"a": "abc n"})
@@ -324,6 +329,7 @@ COMPRESSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_what_is_compressed_is_searched(project, name):
     """In one layer with files before and behind it; the path is that of the compressed file."""
@@ -363,6 +369,7 @@ def test_a_value_as_it_is_is_found_behind_compressed_files(project):
     assert "/d/z in the layer" in str(failed(project, scratch("COPY d /d"), SECRET))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pack", [gzip.compress, zstandard.compress, bz2.compress, lzma.compress, zipped]
 )

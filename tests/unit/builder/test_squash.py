@@ -44,6 +44,7 @@ def changed(sources):
     return store
 
 
+@pytest.mark.slow
 def test_the_new_layers_become_one(sources):
     plain = sources.build(scratch(*LINES), "plain:1")
     squashed = sources.build(scratch(*LINES), "squashed:1", squash=True)
@@ -64,6 +65,7 @@ def test_a_second_build_has_the_same_digest(sources, monkeypatch):
     assert first.digest == second.digest and second.executed == []
 
 
+@pytest.mark.slow
 def test_the_base_stays_and_with_all_it_is_squashed_too(sources):
     sources.image("base:1", {"base": "b\n", "d/a": "older\n"}, {"second": "s\n"})
     dockerfile = scratch(*LINES).replace("scratch", "base:1")
@@ -76,6 +78,7 @@ def test_the_base_stays_and_with_all_it_is_squashed_too(sources):
     assert [each.get("empty_layer", False) for each in everything.history[-2:]] == [True, False]
 
 
+@pytest.mark.slow
 def test_removed_replaced_and_linked_files(sources, changed):
     whole = files_of(sources, "top:1")
     image = local_image(changed, "top:1")
@@ -91,6 +94,7 @@ def test_removed_replaced_and_linked_files(sources, changed):
     assert files_of(sources, "squashed:1") == whole
 
 
+@pytest.mark.slow
 def test_whiteouts_and_links_keep_their_meaning_with_another_time(sources, changed):
     whole = files_of(sources, "top:1")
     image = local_image(changed, "top:1")
@@ -143,6 +147,7 @@ def test_one_layer_is_squashed_already(sources):
     assert sources.build(scratch("COPY f /"), squash=True).digest == plain.digest
 
 
+@pytest.mark.slow
 def test_a_timestamp_is_that_of_all_that_is_new(sources):
     sources.image("base:1", {"base": {"text": "b\n", "mtime": 77}}, created="2001-01-01T00:00:00Z")
     dockerfile = scratch(*LINES).replace("scratch", "base:1")

@@ -20,10 +20,13 @@ from ocitool.builder.secrets.ssh.server import listening
 from ocitool.errors import BuildError, FormatError, OcitoolError
 from tests.fixtures.deadlines import within
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("ssh-keygen", "ssh-agent", "ssh-add"))),
-    reason="needs OpenSSH's client (package openssh-client)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(map(shutil.which, ("ssh-keygen", "ssh-agent", "ssh-add"))),
+        reason="needs OpenSSH's client (package openssh-client)",
+    ),
+]
 KINDS = {"ed25519": 256, "ecdsa": 256, "ecdsa384": 384, "ecdsa521": 521, "rsa": 2048}
 LIST = bytes([11])
 

@@ -169,6 +169,7 @@ def test_a_closed_stderr_changes_nothing() -> None:
     assert run_guarded(lambda: fail_with(STEP), stream=stream) == 2
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error() -> None:
     script = (
         "import sys; from ocitool.cli.errors import run_guarded\n"

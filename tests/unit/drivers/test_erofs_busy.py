@@ -64,6 +64,7 @@ def driver(home):
     return made
 
 
+@pytest.mark.slow
 def test_several_merge_the_same_stack_at_once(home, driver):
     several = [start(MERGE, home, *NAMES) for _ in range(4)]
     for process in several:
@@ -77,6 +78,7 @@ def test_several_merge_the_same_stack_at_once(home, driver):
     assert list(driver.check(NAMES[0], (), tar([file("f0", b"0"), file("top", b"0")]))) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3, len(NAMES)], ids=["stacked", "merged"])
 def test_a_layer_that_is_removed_stays_for_who_has_it(home, driver, count):
     """Its names are gone at once; the kernel keeps the files until the last mount is off."""

@@ -12,6 +12,8 @@ from ocitool.drivers.conformance.layers import file, tar
 from ocitool.drivers.rootless import single_id
 from ocitool.errors import DriverUnavailable, LayerError
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_name_says_it():
     assert single_id.named("overlay") == "overlay.aside"

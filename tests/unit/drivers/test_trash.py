@@ -57,6 +57,7 @@ def test_a_process_of_its_own_empties_it(full):
     assert before == {name: os.readlink(f"/proc/self/fd/{name}") for name in before}
 
 
+@pytest.mark.slow
 def test_no_module_comes_from_the_working_directory(full, hostile_directory, monkeypatch):
     monkeypatch.chdir(hostile_directory)
     assert ended(trash.start([full])) == 0
@@ -95,6 +96,7 @@ def test_the_process_holds_nothing_of_ours(monkeypatch, tmp_path):
     assert report.read_text().split() == ["True", "19", "/", *["/dev/null"] * 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unlinks", [0, 1, 50, 400])
 def test_one_that_is_killed_leaves_the_rest_to_the_next(full, unlinks, monkeypatch):
     """Killed when so many files are gone; files that are none of its business stay."""
@@ -122,6 +124,7 @@ def test_one_that_is_killed_leaves_the_rest_to_the_next(full, unlinks, monkeypat
     assert os.path.exists(outside)
 
 
+@pytest.mark.slow
 def test_what_comes_while_another_is_at_it_is_left_to_that_one(full):
     fd = os.open(full, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)

@@ -38,6 +38,8 @@ from ocitool.store.registry_backend import StoreBackend
 from ocitool_registry.server.serve import serve
 from tests.fixtures.stores import put_image
 
+pytestmark = pytest.mark.slow
+
 GOOD = tar([file("good", b"1")]).getvalue()
 NAME = "docker.io/library/app:1"
 

@@ -199,6 +199,7 @@ def test_an_unsupported_compression_is_refused_with_those_that_are():
     assert caught.value.hint == "supported: gzip, zstd, estargz, uncompressed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["zstd:2", "estargz", "uncompressed", "gzip"])
 def test_what_was_pushed_compressed_is_pulled_and_whole(
     store, image, registry, tmp_path, compression

@@ -38,6 +38,7 @@ class Recording(StoreSource):
         return super().open(descriptor)
 
 
+@pytest.mark.slow
 def test_a_copy_is_the_same(store, other):
     image = put_image(store, NAME, *LAYERS)
     source = Recording(store, image.descriptor)

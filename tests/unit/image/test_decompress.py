@@ -25,12 +25,14 @@ def unpacked(data: bytes, size: int = 10_000) -> bytes:
     return b"".join(iter(lambda: stream.read(size), b""))
 
 
+@pytest.mark.slow
 def test_streams_of_xz_follow_each_other_with_zeros_between_them():
     packed = lzma.compress(DATA) + bytes(400_000) + lzma.compress(b"end") + bytes(4)
     assert unpacked(packed) == DATA + b"end"
     assert inflated(packed[:HEAD], io.BytesIO(packed)).read() == DATA + b"end"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -45,6 +47,7 @@ def test_xz_that_is_corrupt(spoil, said):
         unpacked(spoil(lzma.compress(DATA, preset=0)))
 
 
+@pytest.mark.slow
 def test_memory_for_xz_is_bounded(monkeypatch):
     """A file says how much is needed, up to 4 GiB."""
     packed = lzma.compress(DATA, preset=9)
@@ -86,6 +89,7 @@ def test_what_looks_like_a_member_of_a_zip_hides_no_other(between):
     assert stream.read() == DATA + DATA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [b"PK\3\4", header()[:10], header() + b"\3\0"])
 def test_a_zip_of_many_headers_takes_no_longer(piece):
     with within(10):

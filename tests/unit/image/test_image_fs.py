@@ -71,6 +71,7 @@ def test_what_is_left_of_one_file_does_not_disturb_the_next(tree):
             assert seen[-1] == [b"after"]
 
 
+@pytest.mark.slow
 def test_holes_take_no_room_while_they_wait(store, tmp_path, monkeypatch):
     size = 1 << 30
     data = sparse("1.0", size, [(1 << 29, b"data")], b"f")

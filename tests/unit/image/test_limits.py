@@ -158,6 +158,7 @@ def test_the_layers_of_a_docker_archive(store):
         load(docker(config, ["l"] * 501), into=store)
 
 
+@pytest.mark.slow
 def test_a_file_of_a_docker_archive_is_hashed_once(store, monkeypatch):
     import hashlib
 

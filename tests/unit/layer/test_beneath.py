@@ -41,6 +41,7 @@ def few_descriptors() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.slow
 def test_a_deep_tree_is_measured_and_removed(tmp_path):
     top = tmp_path / "top"
     top.mkdir()
@@ -78,6 +79,7 @@ def test_a_directory_that_is_moved_leads_nowhere_else(tmp_path):
     descent.close()
 
 
+@pytest.mark.slow
 def test_several_remove_one_tree_at_once(tmp_path):
     top = tmp_path / "top"
     for one in range(10):

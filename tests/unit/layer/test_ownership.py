@@ -134,6 +134,7 @@ def test_what_a_container_wrote_of_links_harms_nobody(tree, in_xattrs, data):
     assert seen(in_xattrs, tree / "l") == (1, 2)
 
 
+@pytest.mark.slow
 def test_more_links_than_a_directory_has_room_for_are_refused_by_name(tree, in_xattrs):
     at = 0
     with pytest.raises(LayerError, match="more links with an ownership override") as caught:

@@ -154,6 +154,7 @@ def test_what_is_no_document(parse, raw):
         parse(raw)
 
 
+@pytest.mark.slow
 def test_a_name_that_stands_twice_is_found_among_many():
     """Looked for one by one it would take a day."""
     names = ",".join(f'"{n}":0' for n in range(300_000))

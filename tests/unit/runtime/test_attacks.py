@@ -12,6 +12,8 @@ import pytest
 
 from tests.fixtures.trials import MODES, trials_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=MODES)
 def mode(request):

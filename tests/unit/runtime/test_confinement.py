@@ -63,6 +63,7 @@ def test_a_setuid_program_has_the_capabilities_of_root_and_no_other(run, init):
     assert found["Seccomp"].strip() == "2"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("with_su")
 def test_no_new_privileges_makes_the_setuid_bit_void(run):
     ran = run(("su", "-c", STATUS), user="ann", no_new_privileges=True)
@@ -70,6 +71,7 @@ def test_no_new_privileges_makes_the_setuid_bit_void(run):
     assert status(run(STATUS, user="ann", no_new_privileges=True))["NoNewPrivs"].strip() == "1"
 
 
+@pytest.mark.slow
 def test_capabilities_can_be_chosen(run):
     found = status(run(STATUS, capabilities=("chown", "CAP_KILL")))
     assert found["CapEff"].strip() == f"{1 | 1 << 5:016x}"
@@ -154,6 +156,7 @@ def test_the_devices_are_dockers(run):
     assert "console" not in out
 
 
+@pytest.mark.slow
 def test_namespaces_are_new(run):
     names = ("mnt", "pid", "ipc", "uts", "cgroup", "net")
     script = "; ".join(f"readlink /proc/self/ns/{name}" for name in names)
@@ -195,6 +198,7 @@ def test_signals_are_as_at_birth(host_python):
     assert host_python(code).ok() == "['0000000000000000', '0000000001001000']\n"
 
 
+@pytest.mark.slow
 def test_the_loopback_is_up_and_alone(host_python):
     code = """
 import socket

@@ -68,6 +68,7 @@ def test_root_may_still_make_them(run, volumes):
     assert out == "block special file 7 0\ncharacter special file a ed\n"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("root_only")
 @pytest.mark.parametrize("user", ["", "ann"])
 def test_devices_that_an_image_or_a_volume_brings_cannot_be_opened(
@@ -93,6 +94,7 @@ def test_devices_that_an_image_or_a_volume_brings_cannot_be_opened(
     assert run(OPENED, **given).ok() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("root_only")
 def test_a_disk_of_the_host_is_not_written_to(run, disk, volumes):
     number, image = disk
@@ -103,6 +105,7 @@ def test_a_disk_of_the_host_is_not_written_to(run, disk, volumes):
     assert not any(image.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("root_only")
 def test_more_capabilities_open_no_more_devices(make, run, volumes, own_cgroup):
     """Whoever may mount can mount without nodev: then the device filter is what holds."""

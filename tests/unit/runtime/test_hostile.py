@@ -75,6 +75,7 @@ def test_volumes_on_the_root_or_in_proc_are_refused(hostile, target):
         hostile(change, mounts=(Mount(type="tmpfs", target=target),))
 
 
+@pytest.mark.slow
 def test_the_source_of_a_volume_stays_in_its_tree(run, tmp_path):
     """``from=stage,source=link`` must not follow the link on the host (CVE-2024-1753)."""
     (tmp_path / "link").symlink_to("/etc")

@@ -57,6 +57,7 @@ def ends(handle):
         os.close(handle)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", [False, True])
 def test_kill_9_of_the_parent_ends_the_container_and_cleans_up(start_owner, scratch, init):
     process, first, shim = start_owner(init=init)
@@ -67,6 +68,7 @@ def test_kill_9_of_the_parent_ends_the_container_and_cleans_up(start_owner, scra
     assert [name for name in left if name != "etc"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", [False, True])
 @pytest.mark.parametrize("user", ["", "ann"])
 def test_kill_9_of_the_shim_ends_the_container(start_owner, init, user):
@@ -108,6 +110,7 @@ def test_nothing_is_left_of_a_hundred(mount_table, make):
     assert _children() == ours
 
 
+@pytest.mark.slow
 def test_many_at_once_from_threads(image, session_tree, make):
     def one(number):
         place = session_tree / f"thread-{number}"

@@ -46,6 +46,7 @@ def test_a_file_covers_one_of_the_image(run, image):
     assert ran.ok() == "content\n" and left(ran) == []
 
 
+@pytest.mark.slow
 def test_a_file_can_be_read_by_whom_its_mode_says(run):
     mounts = (file("/a", b"a", "mode=0400", "uid=7"), file("/b", b"b", "mode=0400"))
     assert run("cat /a", user="ann", mounts=mounts).ok() == "a"
@@ -66,6 +67,7 @@ def test_a_file_on_a_tmpfs_and_one_below_another_mount(run):
     assert run("cat /t/x/a", mounts=(tmpfs, file("/t/x/a"))).ok() == "content\n"
 
 
+@pytest.mark.slow
 def test_a_link_of_the_image_leads_to_the_images_own_file(run):
     script = "mkdir /real && ln -s /real /link"
     assert run(script).ok() == ""
@@ -137,11 +139,13 @@ def ask(make, user: str = "", *options: str) -> tuple[int, str]:
         return code, out.read()
 
 
+@pytest.mark.slow
 def test_a_socket_is_served_by_the_caller(make, scratch):
     assert ask(make) == (0, "True 0o600 0 b'answer'\n")
     assert not list((scratch / "upper").rglob("agent"))
 
 
+@pytest.mark.slow
 def test_a_socket_has_an_owner_and_a_mode(make):
     assert ask(make, "ann", "uid=7", "mode=0600") == (0, "True 0o600 7 b'answer'\n")
     code, text = ask(make, "ann", "mode=0600")

@@ -14,6 +14,8 @@ import pytest
 from tests.fixtures.networks import require_helper, with_tun
 from tests.fixtures.programs import python_environment
 
+pytestmark = pytest.mark.slow
+
 #: Starts a sandbox, says who is sandbox_user, and ends with it.
 OWNER = """
 import os, sys

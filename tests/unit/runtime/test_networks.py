@@ -10,6 +10,8 @@ import pytest
 from tests.fixtures.networks import address, require_helper, with_tun
 from tests.fixtures.programs import execute, python_environment
 
+pytestmark = pytest.mark.slow
+
 #: Runs Python code in a private network that a helper connects, on the host's read-only tree.
 RUN = """
 import os, sys

@@ -12,6 +12,8 @@ import pytest
 from ocitool_runtime.host.syscall_table import REFUSED
 from tests.fixtures.programs import python_environment
 
+pytestmark = pytest.mark.slow
+
 EPERM, ENOSYS, KILL = 0x50001, 0x50026, 0x80000000
 #: Installs a filter that has one answer for some system calls, and tries each isolation.
 UNDER_FILTER = """

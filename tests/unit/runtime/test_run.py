@@ -29,6 +29,7 @@ def test_a_signal_is_128_and_its_number(make):
     process.kill(signal.SIGTERM)  # too late, and no error
 
 
+@pytest.mark.slow
 def test_a_program_that_is_not_there_is_127(run):
     ended = run(("nowhere",)).exit
     assert (ended.code, ended.error) == (
@@ -38,12 +39,14 @@ def test_a_program_that_is_not_there_is_127(run):
     assert run(("/bin/nowhere",)).exit.error == "exec /bin/nowhere: no such file or directory"
 
 
+@pytest.mark.slow
 def test_a_program_that_cannot_be_executed_is_126(run):
     ended = run(("/etc/passwd",)).exit
     assert (ended.code, ended.error) == (126, "exec /etc/passwd: permission denied")
     assert run(("/bin",)).code == 126
 
 
+@pytest.mark.slow
 def test_a_file_system_that_is_mounted_noexec_is_the_reason(image, run, tmp_path):
     shutil.copy(image / "bin/true", tmp_path)
     volume = Mount(type="bind", source=str(tmp_path), target="/tmp", options=("ro", "noexec"))
@@ -90,6 +93,7 @@ def test_the_environment_is_what_was_given(run):
     assert sorted(out.splitlines()) == ["A=2", "B=a=b", "C=", "HOME=/root", "PATH=/bin"]
 
 
+@pytest.mark.slow
 def test_a_path_is_there_without_being_given(run):
     assert run("echo $PATH", env=()).ok() == (
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
@@ -97,6 +101,7 @@ def test_a_path_is_there_without_being_given(run):
     assert run(("true",), env=("PATH=",), cwd="/bin").code == 127  # never from the current folder
 
 
+@pytest.mark.slow
 def test_home_comes_from_passwd_unless_it_is_set(run):
     assert run("echo $HOME", user="ann").ok() == "/home/ann\n"
     assert run("echo $HOME", user="ann", env=("PATH=/bin", "HOME=/x")).ok() == "/x\n"
@@ -141,6 +146,7 @@ def test_a_working_directory_that_is_a_file_is_an_error(run):
         run("true", cwd="/etc/passwd")
 
 
+@pytest.mark.slow
 def test_umask_and_hostname(run):
     assert run("umask; hostname; cat /etc/hostname", hostname="kiste").ok() == (
         "0022\nkiste\nkiste\n"
@@ -160,6 +166,7 @@ def test_a_limit_that_the_kernel_refuses_is_an_error(run):
         run("true", rlimits=limits)
 
 
+@pytest.mark.slow
 def test_further_groups(run):
     ids = run("id -G", user="ann", groups=("77", "audio")).ok().split()
     assert {"8", "10", "11", "77"} == set(ids)
@@ -167,6 +174,7 @@ def test_further_groups(run):
         run("true", groups=("nobodys",))
 
 
+@pytest.mark.slow
 def test_name_servers_replace_the_hosts(run):
     for network in ("host", "none"):
         lines = run("cat /etc/resolv.conf", network=network, dns=("1.2.3.4", "::1")).ok()
@@ -174,11 +182,13 @@ def test_name_servers_replace_the_hosts(run):
         assert servers == ["nameserver 1.2.3.4", "nameserver ::1"]
 
 
+@pytest.mark.slow
 def test_the_shell_is_pid_1_without_init_and_not_with_it(run):
     assert run("echo $$").ok() == "1\n"
     assert run("echo $$", init=True).ok() != "1\n"
 
 
+@pytest.mark.slow
 def test_init_passes_exit_codes_and_signals_on(run, make):
     assert run("exit 7", init=True).code == 7
     assert run("kill -KILL $$", init=True).code == 137

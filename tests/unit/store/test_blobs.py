@@ -139,6 +139,7 @@ def test_a_claim_makes_a_blob_young(store):
     assert store.blobs.collect(digest, began) == len(DATA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["alone", "under another name too", "in the trash"])
 def test_a_claim_that_succeeds_meets_no_collection(store, tmp_path, monkeypatch, kept):
     """Whichever of the two is first, what was claimed is there."""

@@ -52,6 +52,7 @@ def test_a_plugin_s_codec_packs_and_unpacks_layers(store):
     assert plain(store, layer) == DATA
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("zlib_codec")
 def test_a_push_compresses_with_a_plugin_s_codec(store):
     image = put_image(store, "docker.io/library/app:1", [member("f", DATA)])

@@ -68,6 +68,7 @@ def test_a_manifest_is_found_by_its_digest(twins):
         assert store.find(str(image.digest)).digest == image.digest
 
 
+@pytest.mark.slow
 def test_an_ambiguous_beginning_is_neither_missing_nor_a_guess(store):
     images = [put_image(store, f"r/a:{at}", [file("f", b"%d" % at)]) for at in range(17)]
     digit = next(d for d in "0123456789abcdef" if sum(i.id.encoded[0] == d for i in images) > 1)

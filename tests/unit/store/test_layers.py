@@ -28,6 +28,7 @@ def trees(store):
     return list(store.driver().trees()), sorted(store.driver().layers())
 
 
+@pytest.mark.slow
 def test_layers_are_unpacked_once(unpacking):
     image = put_image(unpacking, "r/a:1", LOW, HIGH)
     names = unpacking.layers.ensure(image.layers)
@@ -46,6 +47,7 @@ class Events(list):
         self.append(event)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])
 def test_what_is_unpacked_of_a_large_layer_is_reported(unpacking, codec):
     layer = put_layer(unpacking, [file("noise", os.urandom(3 << 20))], codec)
@@ -60,6 +62,7 @@ def test_what_is_unpacked_of_a_large_layer_is_reported(unpacking, codec):
     assert done[-1] <= layer.blob.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])
 def test_every_compression_is_unpacked(unpacking, codec):
     layer = put_layer(unpacking, LOW, codec)
@@ -67,6 +70,7 @@ def test_every_compression_is_unpacked(unpacking, codec):
     assert unpacking.driver().usage(chain_ids([layer])[0]).size >= 4
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_not_its_diff_id_is_refused(unpacking):
     low, high = put_layer(unpacking, LOW), put_layer(unpacking, HIGH)
     wrong = Layer(diff_id=Digest.of(b"another"), blob=high.blob)
@@ -86,6 +90,7 @@ def test_a_corrupt_blob_leaves_nothing(unpacking, keep):
     assert trees(unpacking) == ([], [])
 
 
+@pytest.mark.slow
 def test_layers_whose_directories_are_gone_are_unpacked_again(with_driver, store_root):
     """All but the layout may be removed, and a power cut may bring back a row alone."""
     image = put_image(with_driver, "r/a:1", LOW, HIGH)
@@ -136,6 +141,7 @@ def test_a_crash_between_rename_and_row_is_repaired(unpacking):
     assert len(unpacking.database.rows("SELECT * FROM layers")) == 2
 
 
+@pytest.mark.slow
 def test_a_changed_tree_becomes_a_layer(with_driver):
     unpacking = with_driver
     low = put_layer(unpacking, LOW)

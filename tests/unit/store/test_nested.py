@@ -65,6 +65,7 @@ def deep(request, store, monkeypatch):
     return store, top, image
 
 
+@pytest.mark.slow
 def test_what_is_in_use_is_found_once(deep):
     store, top, image = deep
     found = mark(store)
@@ -80,6 +81,7 @@ def test_a_check_ends(deep):
     assert take_inventory(store).names[image.digest] == {"docker.io/library/nested:1"}
 
 
+@pytest.mark.slow
 def test_a_copy_refuses_what_is_nested_without_sense(deep, tmp_path):
     store, top, _ = deep
     with Store.open(str(tmp_path / "other")) as other, pytest.raises(FormatError, match="nested"):
@@ -95,6 +97,7 @@ def test_a_copy_takes_each_document_once(store, tmp_path):
         assert other.blobs.size(image.digest) == image.descriptor.size
 
 
+@pytest.mark.slow
 def test_thousands_of_layers_go_from_the_top_down(store):
     driver = "vfs"
     rows = [(f"{at:064x}", driver, "sha256:" + "0" * 64, f"{at - 1:064x}" if at else "", "", 0, 0)

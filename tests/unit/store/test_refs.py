@@ -162,6 +162,7 @@ def test_a_name_is_found_by_all_of_it(store):
     assert store.refs.get("r/a:11") is not None
 
 
+@pytest.mark.slow
 def test_an_index_may_be_larger_than_a_manifest(store):
     """A registry's index has at most 4 MiB; that of a layout grows with every image."""
     path = f"{store.layout.oci}/index.json"
@@ -189,6 +190,7 @@ with Store.open(sys.argv[1]) as store:
 """
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_lose_nothing(store):
     finish(*[start(SET_NAMES, store.layout.root, str(at)) for at in range(5)])
     wanted = {f"r/{who}:{at}" for who in range(5) for at in range(0, 20, 2)}

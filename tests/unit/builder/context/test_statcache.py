@@ -85,6 +85,7 @@ def test_young_files_are_not_trusted(digest, reads):
     assert sorted(reads) == ["a", "a", "b", "b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_change_within_the_clocks_tick_is_seen(digest, top, whole):
     """Rewritten at once with the same size, many times over: the digest always follows."""

@@ -110,6 +110,7 @@ def added(context, item):
     return content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "resolution"),
     [

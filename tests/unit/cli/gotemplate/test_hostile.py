@@ -51,6 +51,7 @@ def test_both_kinds_of_nesting_at_once_run():
     assert Template.parse(text).render("x") == "x"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -78,6 +79,7 @@ def test_no_template_takes_long_or_much(text):
 FINE = {"." + "a." * 60_000 + "!": 120_002, '{{printf "' + "%0%" * 40_000 + '"}}': 40_000}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "size"), FINE.items(), ids=range(2))
 def test_what_is_only_long_is_rendered(text, size):
     with within(10):

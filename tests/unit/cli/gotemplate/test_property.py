@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,7 @@ TEMPLATES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(TEMPLATES)
 def test_only_format_errors(text: str) -> None:
@@ -43,6 +45,7 @@ def test_only_format_errors(text: str) -> None:
         assert isinstance(template.headings({"A": "A"}), str)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.text().filter(lambda text: "{{" not in text and "\\" not in text))
 def test_text_without_actions_comes_out_as_it_is(text: str) -> None:

@@ -65,6 +65,7 @@ WORDS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(st.lists(WORDS, max_size=6))
 def test_what_click_reads_itself_means_the_same(words):

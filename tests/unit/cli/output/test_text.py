@@ -21,6 +21,7 @@ from ocitool.progress import Notice, StepErred, StepOutput, StepStarted, Transfe
 from tests.fixtures.hostile import HOSTILE, hostile_in
 
 
+@pytest.mark.slow
 def test_every_control_and_format_character_is_escaped() -> None:
     unsafe = [
         chr(point)

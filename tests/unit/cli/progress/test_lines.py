@@ -44,6 +44,7 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
     assert len(lines) == 3
 
 
+@pytest.mark.slow
 def test_a_bar_without_newlines_keeps_its_last_state_only() -> None:
     buffer = LineBuffer()
     for number in range(100_000):

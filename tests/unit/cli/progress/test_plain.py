@@ -350,6 +350,7 @@ def test_choose_refuses_other_modes() -> None:
     assert "plain" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_rich_is_loaded_for_a_terminal_only() -> None:
     script = (
         "import sys; import ocitool.cli.errors, ocitool.cli.output.output\n"

@@ -206,6 +206,7 @@ def test_a_burst_of_output_costs_little() -> None:
     assert len(stream.getvalue()) < 100_000
 
 
+@pytest.mark.slow
 def test_threads_and_notices_do_not_lock_each_other_out() -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=80, height=20)
@@ -273,6 +274,7 @@ def on_a_terminal(*, then: int = 50, **environment: str) -> str:
     return b"".join(pieces).decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_is_drawn_on() -> None:
     text = on_a_terminal(TERM="xterm-256color")
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor comes back
@@ -283,16 +285,19 @@ def test_a_terminal_is_drawn_on() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_terminal_may_change_its_size() -> None:
     text = on_a_terminal(TERM="xterm-256color", NO_COLOR="1", then=40)
     final = text[text.index("FAILED") :]
     assert max(len(line) for line in re.sub(r"\x1b\[[0-9;?]*m", "", final).splitlines()) == 39
 
 
+@pytest.mark.slow
 def test_no_color_is_respected() -> None:
     assert "\x1b[31m" not in on_a_terminal(TERM="xterm-256color", NO_COLOR="1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("term", ["dumb"])
 def test_a_dumb_terminal_gets_plain_lines(term: str) -> None:
     text = on_a_terminal(TERM=term)

@@ -66,6 +66,7 @@ def link(name, target, kind=tarfile.SYMTYPE):
 # -- ours ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_loaded_with_the_same_digests(store, other):
     first = put_image(store, NAME, ONE, TWO)
     second = put_image(store, "", first.layers[0])
@@ -111,6 +112,7 @@ def docker_parts(layers=(ONE, TWO), **changes):
     ]
 
 
+@pytest.mark.slow
 def test_dockers_older_form_is_loaded(store):
     assert loaded(archive(*docker_parts()), store) == (NAME, "docker.io/library/b:2")
     image = local_image(store, "a:1")
@@ -120,6 +122,7 @@ def test_dockers_older_form_is_loaded(store):
     assert image.id == Digest.of(docker_parts()[0][1])
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_there_twice_comes_as_a_link(store):
     parts = docker_parts((ONE, ONE))
     second = parts[2][0]
@@ -128,6 +131,7 @@ def test_a_layer_that_is_there_twice_comes_as_a_link(store):
     assert len(local_image(store, "a:1").layers) == 2
 
 
+@pytest.mark.slow
 def test_of_a_member_that_comes_twice_the_last_counts(store):
     """As ``tar -r`` replaces a file of an archive; what a link leads to stays."""
     old, new = docker_parts(RepoTags=["old:1"]), docker_parts((TWO, ONE), RepoTags=["new:1"])
@@ -140,6 +144,7 @@ def test_of_a_member_that_comes_twice_the_last_counts(store):
     ]
 
 
+@pytest.mark.slow
 def test_the_last_index_of_a_layout_counts(store, other):
     data = saved((put_image(store, NAME, ONE), NAME))
     wrong = archive(("index.json", b"{}"), ("manifest.json", b"[]"))[:2048]
@@ -148,6 +153,7 @@ def test_the_last_index_of_a_layout_counts(store, other):
     assert loaded(wrong + data, other) == (NAME,)
 
 
+@pytest.mark.slow
 def test_an_image_without_a_name_is_loaded_by_its_id(store):
     (image_id,) = loaded(archive(*docker_parts(RepoTags=None)), store)
     assert str(local_image(store, image_id).id) == image_id
@@ -231,6 +237,7 @@ def test_a_cut_archive_is_refused(store, other, keep):
     assert other.refs.all() == ()
 
 
+@pytest.mark.slow
 def test_wrong_content_leaves_no_name(store, other):
     image = put_image(store, NAME, [file("f", os.urandom(3000))])
     data = bytearray(saved((image, NAME)))
@@ -246,6 +253,7 @@ def test_wrong_content_leaves_no_name(store, other):
 # -- import --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress, bz2.compress])
 def test_a_file_system_is_imported(store, pack):
     data = tar(ONE).getvalue()
@@ -270,6 +278,7 @@ class Endless:
         return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", tar(ONE).getvalue()], ids=["zeros", "archive"])
 def test_an_endless_stream_is_not_read_for_ever(store, data):
     stream = Endless(data)
@@ -280,6 +289,7 @@ def test_an_endless_stream_is_not_read_for_ever(store, data):
     assert files_below(store.layout.tmp) == []
 
 
+@pytest.mark.slow
 def test_padding_of_a_large_record_is_a_part_of_the_archive(store):
     data = tar(ONE).getvalue() + bytes(3 << 20)
     import_tar(io.BytesIO(data), into=store, name=NAME)
@@ -313,11 +323,13 @@ def test_what_is_handed_in_is_distinguished_from_a_tar(store, data, said):
     assert files_below(store.layout.tmp) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", [lzma.compress, bz2.compress])
 def test_an_archive_may_be_compressed(store, other, pack):
     loaded(pack(saved((put_image(store, NAME, ONE), NAME))), other)
 
 
+@pytest.mark.slow
 def test_a_zstd_layer_survives_the_way(store, other):
     image = put_image(store, NAME, put_layer(store, ONE, "zstd"))
     loaded(saved((image, NAME)), other)

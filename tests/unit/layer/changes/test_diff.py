@@ -173,6 +173,7 @@ def test_a_name_that_would_read_as_a_whiteout_is_refused(copy, name):
         list(changes_in_upper(str(tree), OPAQUE, Stacked([])))
 
 
+@pytest.mark.slow
 def test_a_tree_deeper_than_can_be_unpacked_is_refused(copy):
     here = str(copy.copy())
     os.makedirs(here + "/x" * 300)

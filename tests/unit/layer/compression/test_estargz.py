@@ -87,6 +87,7 @@ def packed():
     return pack(tar(*MEMBERS))
 
 
+@pytest.mark.slow
 def test_it_is_a_gzip_of_the_tar_with_two_files_more(packed):
     blob, _, diff_id = packed
     plain = gzip.decompress(blob)
@@ -164,11 +165,13 @@ def test_the_table_s_json_is_as_specified(packed):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [511, 513, 100_003])
 def test_however_it_is_cut_the_blob_is_the_same(packed, step):
     assert pack(tar(*MEMBERS), step) == packed
 
 
+@pytest.mark.slow
 def test_what_comes_after_the_end_is_left_out(packed):
     assert pack(tar(*MEMBERS) + bytes(10_240)) == packed
     assert pack(tar(*MEMBERS, end=False)) == packed

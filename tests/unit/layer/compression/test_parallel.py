@@ -173,6 +173,7 @@ def packed(codec, pieces):
     return packer.finish(), packer.size, bytes(blob)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", [NONE, GZIP, ZSTD], ids=lambda codec: codec.name)
 def test_a_blob_does_not_depend_on_how_its_tar_was_cut(codec):
     """It once did, and the same build had two digests."""

@@ -129,6 +129,7 @@ def test_several_members_are_one_stream(codec):
     assert unpack(codec, packed) == TEXT + NOISE + b"end"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("codec", PACKED, ids=lambda codec: codec.name)
 @pytest.mark.parametrize("data", [b"", b"short", TEXT[:300_000], NOISE[:300_000]], ids=len)
@@ -170,6 +171,7 @@ def test_zeros_after_a_gzip_member_are_padding(length):
     assert unpack(GZIP, pack(GZIP, b"x") + bytes(length)) == b"x"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 def test_every_header_field_of_gzip_is_read():
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -209,6 +211,7 @@ def test_other_programs_read_and_write_it(codec, program):
     assert unpack(codec, theirs) == TEXT
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("codec", PACKED, ids=lambda codec: codec.name)
 def test_a_bomb_comes_in_small_pieces(codec):

@@ -116,6 +116,7 @@ def test_reads_of_any_size(form, step):
         assert max(map(len, pieces)) <= step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_unpacked_there_are_holes(stack, form):
     size = 16 << 20

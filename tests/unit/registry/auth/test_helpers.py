@@ -165,6 +165,7 @@ def test_a_helper_with_endless_output_is_killed(careless):
         helpers.get("fake", "r.example")
 
 
+@pytest.mark.slow
 def test_a_helper_with_endless_error_output_is_killed(careless, monkeypatch):
     monkeypatch.setattr(limits, "HELPER_TIME", 0.5)
     careless('while :; do printf "%01000d" 1 >&2; done')
@@ -172,6 +173,7 @@ def test_a_helper_with_endless_error_output_is_killed(careless, monkeypatch):
         helpers.get("fake", "r.example")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script", ["exec sleep 30", "sleep 30", "exec >&-; exec sleep 30", "sleep 30 & exit 0"]
 )

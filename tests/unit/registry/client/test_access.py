@@ -53,6 +53,7 @@ def send(peer, directory) -> int:
     return status
 
 
+@pytest.mark.slow
 def test_the_certificates_of_a_directory_are_trusted(tls_peer, tmp_path):
     directory = tmp_path / "certificates"
     directory.mkdir()
@@ -82,6 +83,7 @@ def test_by_default_those_of_the_system_are(tls_peer, tmp_path, monkeypatch):
         connect(tls_peer.address).ping()
 
 
+@pytest.mark.slow
 def test_a_registry_has_the_certificates_that_other_engines_have_of_it(
     tls_peer, tmp_path, monkeypatch
 ):
@@ -104,6 +106,7 @@ def test_a_registry_has_the_certificates_that_other_engines_have_of_it(
         connect(tls_peer.address, access=Access(cert_dir=str(empty))).ping()
 
 
+@pytest.mark.slow
 def test_the_certificate_of_the_client_is_sent(tls_peer, tmp_path):
     tls_peer.context.load_verify_locations(tls_peer.certificate)
     tls_peer.context.verify_mode = ssl.CERT_REQUIRED
@@ -147,6 +150,7 @@ def test_importing_it_loads_nothing_of_http():
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
+@pytest.mark.slow
 def test_one_registry_may_be_without_tls_and_have_its_own_certificates(tls_peer, monkeypatch):
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)

@@ -66,6 +66,7 @@ def receive(sock, until):
     return data
 
 
+@pytest.mark.slow
 def test_one_connection_serves_many_requests(connection):
     place = begin(connection)
     sock = connection.sock
@@ -78,6 +79,7 @@ def test_one_connection_serves_many_requests(connection):
     assert connection.sock is sock
 
 
+@pytest.mark.slow
 def test_a_chunked_body_of_any_chunks(connection, backend):
     place = begin(connection)
     parts = [DATA[:1], DATA[1:500_000], DATA[500_000:]]
@@ -100,6 +102,7 @@ def test_a_malformed_chunk_ends_the_connection(connection, raw, body):
     assert receive(raw, b"SIZE_INVALID").startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.slow
 def test_trailers_are_ignored(connection, raw):
     place = begin(connection)
     head = f"PATCH {place} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -110,6 +113,7 @@ def test_trailers_are_ignored(connection, raw):
     assert data.count(b"HTTP/1.1 ") == 2
 
 
+@pytest.mark.slow
 def test_100_continue_is_sent_when_the_body_is_read(connection, raw):
     place = begin(connection)
     digest = Digest.of(SMALL)
@@ -120,6 +124,7 @@ def test_100_continue_is_sent_when_the_body_is_read(connection, raw):
     assert receive(raw, b"\r\n\r\n").startswith(b"HTTP/1.1 201")
 
 
+@pytest.mark.slow
 def test_no_100_continue_is_sent_for_a_rejected_body(raw):
     head = "PUT /v2/a/blobs/uploads/none?digest=x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n"
     raw.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
@@ -137,6 +142,7 @@ def test_a_rejected_body_is_read_so_that_the_response_arrives(connection, chunke
     assert answer(connection, "GET", "/v2/")[0].status == 200
 
 
+@pytest.mark.slow
 def test_bytes_of_a_body_that_is_cut_off_are_kept(connection, raw):
     place = begin(connection)
     raw.sendall(f"PATCH {place} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode())
@@ -146,6 +152,7 @@ def test_bytes_of_a_body_that_is_cut_off_are_kept(connection, raw):
     assert answer(connection, "GET", place)[0].headers["Range"] == "0-9"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lengths",
     ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Content-Length: -5", "Content-Length: +5"],
@@ -155,16 +162,19 @@ def test_a_body_of_ambiguous_length_is_rejected(raw, lengths):
     assert receive(raw, b"\r\n\r\n").startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.slow
 def test_headers_have_a_limit(raw):
     raw.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000)
     assert receive(raw, b"\r\n\r\n").startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.slow
 def test_a_tls_handshake_gets_an_error_response(raw):
     raw.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
     assert b"uses plain HTTP" in receive(raw, b"not TLS")
 
 
+@pytest.mark.slow
 def test_content_that_ends_early_ends_the_connection(connection, backend, monkeypatch):
     upload = backend.begin_upload("a")
     backend.append_upload("a", upload, io.BytesIO(DATA))
@@ -175,6 +185,7 @@ def test_content_that_ends_early_ends_the_connection(connection, backend, monkey
         connection.getresponse().read()
 
 
+@pytest.mark.slow
 def test_a_running_request_is_finished_before_the_server_stops(backend):
     running = serve(backend, threads=2, timeout=5)
     running.start()
@@ -222,28 +233,33 @@ def drip(sock, data=b"x"):
     pytest.fail("the server waits without end")
 
 
+@pytest.mark.slow
 def test_a_head_sent_byte_by_byte_times_out(hasty):
     hasty.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-")
     assert drip(hasty) == b""
 
 
+@pytest.mark.slow
 def test_a_body_sent_byte_by_byte_times_out(hasty):
     hasty.sendall(b"POST /v2/a/blobs/uploads/?digest=%s HTTP/1.1\r\n" % str(DIGEST).encode())
     hasty.sendall(b"Host: x\r\nContent-Length: 1000\r\n\r\n")
     assert drip(hasty).startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.slow
 def test_chunks_sent_byte_by_byte_time_out(hasty):
     hasty.sendall(b"POST /v2/a/blobs/uploads/?digest=%s HTTP/1.1\r\n" % str(DIGEST).encode())
     hasty.sendall(b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     assert drip(hasty, b"1\r\nx\r\n").startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.slow
 def test_the_server_does_not_wait_for_a_rejected_body_sent_byte_by_byte(hasty):
     hasty.sendall(b"PUT /v2/a/manifests/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
     assert drip(hasty).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.slow
 def test_a_slow_and_steady_body_is_accepted(backend):
     """Its bytes come fast enough, though it takes longer than the patience in all."""
     with serve(backend, threads=2, stall_timeout=2) as running:

@@ -214,6 +214,7 @@ def test_a_missing_ca_file(transport, monkeypatch):
         transport.send(Request(method="GET", url="https://127.0.0.1:9/v2/"))
 
 
+@pytest.mark.slow
 def test_an_untrusted_certificate(transport, tls_peer):
     url = f"https://{tls_peer.address}/v2/"
     with pytest.raises(TlsError, match="not trusted") as caught:
@@ -234,6 +235,7 @@ def test_certificates_are_not_verified_if_insecure(tls_peer):
     transport.close()
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_no_http():
     code = (
         "import sys, ocitool_registry, ocitool_registry.client.content;"

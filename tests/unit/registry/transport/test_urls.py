@@ -82,6 +82,7 @@ def test_hosts():
         origin("https://a:99999/")
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="ab:/?#[]@.%-1 \\") | st.text())
 def test_any_location_is_a_url_or_a_registry_error(location):
     try:

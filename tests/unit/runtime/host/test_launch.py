@@ -7,9 +7,12 @@ import signal
 import threading
 import time
 
+import pytest
+
 from ocitool_runtime.host.launch import wait_readable
 
 
+@pytest.mark.slow
 def test_a_signal_is_handled_that_did_not_interrupt_the_wait():
     """One that comes just before poll(2) does not either; here another thread gets it."""
     reading, writing = os.pipe()

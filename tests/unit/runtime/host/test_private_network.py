@@ -34,6 +34,7 @@ def tun():
         pytest.skip(f"needs {private_network.TUN}")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("helper")
 def test_without_a_helper_the_default_is_the_network_of_the_host(run):
     ran = run(NAMESPACE, network="default")
@@ -67,6 +68,7 @@ def test_root_without_the_capability(monkeypatch):
         private_network.helper(userns=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tun")
 @pytest.mark.parametrize(
     ("script", "said"), [("echo why not >&2; exit 3", "why not"), ("exit 0", "it ended")]
@@ -82,6 +84,7 @@ def test_a_helper_that_fails(run, helper, script, said):
     assert refused.value.hint == "use --network host"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tun")
 def test_a_helper_that_fails_is_not_tried_again(make, helper, tmp_path):
     helper(f"echo tried >> {tmp_path}/calls; exit 1")

@@ -79,6 +79,7 @@ def test_of_a_terminal(foreground, user):
     os.close(outer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", USERS)
 def test_of_stdin(foreground, file, user):
     os.write(file, b"given\n")
@@ -91,6 +92,7 @@ def test_of_stdin(foreground, file, user):
     assert foreground("exit 0 </dev/null", user, stdin=file, stdout=2).code == 0
 
 
+@pytest.mark.slow
 def test_much_output_is_whole_when_the_program_ends(foreground, file, tmp_path):
     script = "head -c 3000000 /dev/zero; sleep 1000 & exit 3"
     assert foreground(script, "ann", stdout=file, stderr=file).code == 3

@@ -13,11 +13,14 @@ import subprocess
 import sys
 import termios
 import threading
+from functools import partial
 
 import pytest
 
 from ocitool_runtime import Exit, Sandbox, Stdio, get_isolation, run_foreground
 from tests.fixtures.programs import python_environment
+
+pytestmark = pytest.mark.slow
 
 DRIVER = r"""
 import os, pickle, sys
@@ -29,12 +32,21 @@ os.write(1, b"ended %d %d\n" % (ended.code, ended.signal))
 """
 
 
-def drive(sandbox, interactive, **streams):
-    """Start a program that runs *sandbox* in its foreground."""
-    words = [pickle.dumps(sandbox).hex(), "-i" if interactive else "-"]
-    return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, *words], env=python_environment(), **streams
-    )
+@pytest.fixture
+def drive():
+    """Start programs that run a sandbox in their foreground, and end with the test."""
+    started = []
+
+    def start(sandbox, interactive, **options):
+        words = [pickle.dumps(sandbox).hex(), "-i" if interactive else "-"]
+        command = [sys.executable, "-c", DRIVER, *words]
+        started.append(subprocess.Popen(command, env=python_environment(), **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        each.wait()
 
 
 class Screen:
@@ -66,7 +78,7 @@ def screen():
 
 
 @pytest.mark.parametrize("init", [False, True])
-def test_a_shell_on_a_terminal(make, screen, init):
+def test_a_shell_on_a_terminal(drive, make, screen, init):
     outer, inner = screen
     before = termios.tcgetattr(inner)
     sandbox = make(("sh",), terminal=True, init=init, env=("PATH=/bin", "PS1=$ "))
@@ -96,7 +108,7 @@ def test_a_shell_on_a_terminal(make, screen, init):
     assert termios.tcgetattr(inner) == before
 
 
-def test_the_mode_is_restored_after_a_failure(make, screen):
+def test_the_mode_is_restored_after_a_failure(drive, make, screen):
     outer, inner = screen
     before = termios.tcgetattr(inner)
     sandbox = make(("nowhere",), terminal=True)
@@ -106,7 +118,7 @@ def test_the_mode_is_restored_after_a_failure(make, screen):
     assert termios.tcgetattr(inner) == before
 
 
-def test_output_is_whole_when_the_program_ends_at_once(make, screen):
+def test_output_is_whole_when_the_program_ends_at_once(drive, make, screen):
     outer, inner = screen
     script = "i=0; while [ $i -lt 2000 ]; do echo line-$i; i=$((i+1)); done"
     driver = drive(make(script, terminal=True), False, stdin=inner, stdout=inner, stderr=inner)
@@ -115,7 +127,7 @@ def test_output_is_whole_when_the_program_ends_at_once(make, screen):
     assert driver.wait(60) == 0
 
 
-def test_streams_without_a_terminal(make):
+def test_streams_without_a_terminal(drive, make):
     pipe = subprocess.PIPE
     driver = drive(make("cat; echo end >&2; exit 3"), True, stdin=pipe, stdout=pipe, stderr=pipe)
     out, err = driver.communicate(b"in\n", timeout=60)
@@ -123,7 +135,7 @@ def test_streams_without_a_terminal(make):
     assert err == b"end\n"
 
 
-def test_without_interactive_stdin_is_empty(make):
+def test_without_interactive_stdin_is_empty(drive, make):
     pipe = subprocess.PIPE
     driver = drive(make("cat; readlink /proc/self/fd/0"), False, stdin=pipe, stdout=pipe)
     out, _ = driver.communicate(b"secret\n", timeout=60)
@@ -132,12 +144,24 @@ def test_without_interactive_stdin_is_empty(make):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
-def test_signals_go_to_the_program(make, number):
+def test_signals_go_to_the_program(drive, make, number):
     script = f"trap 'exit 77' {int(number)}; echo ready; while :; do sleep 0.01; done"
     driver = drive(make(script), False, stdout=subprocess.PIPE)
     seen = {driver.stdout.readline(), driver.stdout.readline()}
     assert seen == {b"started\n", b"ready\n"}
     driver.send_signal(number)
+    assert driver.stdout.read() == b"ended 77 0\n"
+    assert driver.wait(60) == 0
+    driver.stdout.close()
+
+
+def test_signals_arrive_that_the_caller_was_started_with_blocked(drive, make):
+    """As with docker, whose runtime unblocks what it handles."""
+    script = "trap 'exit 77' TERM; echo ready; while :; do sleep 0.01; done"
+    block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGTERM})
+    driver = drive(make(script), False, stdout=subprocess.PIPE, preexec_fn=block)
+    assert {driver.stdout.readline(), driver.stdout.readline()} == {b"started\n", b"ready\n"}
+    driver.send_signal(signal.SIGTERM)
     assert driver.stdout.read() == b"ended 77 0\n"
     assert driver.wait(60) == 0
     driver.stdout.close()
@@ -195,7 +219,7 @@ def test_a_signal_that_comes_while_the_sandbox_begins_is_not_lost():
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGINT,) * 3, (signal.SIGTERM, signal.SIGINT) * 2])
-def test_the_third_request_to_end_kills_a_program_that_does_not_end(make, numbers):
+def test_the_third_request_to_end_kills_a_program_that_does_not_end(drive, make, numbers):
     """It says what it gets: two signals of a kind that nobody has handled yet are one."""
     script = "trap 'echo got it' INT TERM; echo ready; while :; do sleep 0.01; done"
     driver = drive(make(script), False, stdout=subprocess.PIPE)

@@ -19,6 +19,8 @@ from ocitool_runtime.host.plan import make_plan
 from ocitool_runtime.sandbox.single_id import ownership
 from tests.unit.runtime.single_id import HEAD, OLD_KERNEL, OWNER, RUN, outcome, recorded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(rangeless_user):

@@ -8,6 +8,8 @@ import pytest
 
 from tests.unit.runtime.single_id import OWNER, recorded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(rangeless_user):
@@ -108,7 +110,6 @@ def test_what_a_user_makes_on_a_volume_is_left_to_the_kernel(run):
     assert not any(path.startswith("/volume") for path, _ in found)
 
 
-@pytest.mark.slow
 def test_making_files_meanwhile_reaches_nothing_outside(run):
     """A directory of the user's and a link to the volume are exchanged all the time."""
     found = run(
@@ -133,7 +134,6 @@ def test_making_files_meanwhile_reaches_nothing_outside(run):
     assert not any(path.startswith("/volume") for path, _ in found)
 
 
-@pytest.mark.slow
 def test_renaming_meanwhile_reaches_nothing_outside(run):
     """A directory and a link to the volume are exchanged all the time."""
     found = run(
@@ -158,7 +158,6 @@ def test_renaming_meanwhile_reaches_nothing_outside(run):
     assert {path for path, _ in found if path.startswith("/volume")} == set()
 
 
-@pytest.mark.slow
 def test_memory_that_changes_meanwhile_reaches_nothing_outside(run):
     found = run(
         "text = ctypes.create_string_buffer(b'/d/f', 20); done = threading.Event()\n"

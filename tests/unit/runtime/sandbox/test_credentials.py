@@ -15,6 +15,8 @@ from ocitool_runtime.sandbox.kernel import syscalls
 from ocitool_runtime.sandbox.single_id.credentials import CHANGES, UNCHANGED, Credentials
 from tests.fixtures.programs import CHECKOUT, python_environment
 
+pytestmark = pytest.mark.slow
+
 #: Of the machine's own calls, which glibc would change for all threads.
 NUMBERS = {
     "x86_64": {

@@ -77,6 +77,7 @@ def test_what_is_written_is_there_when_the_program_has_ended(make, served, scrat
     assert (upper / "d").is_dir()
 
 
+@pytest.mark.slow
 def test_what_is_written_through_a_mapping_is_there(make, scratch, servers):
     """Python maps a file and dies without a word to anybody."""
     (scratch / "low").mkdir()
@@ -119,6 +120,7 @@ def test_a_part_of_it_can_be_a_volume(run, served, scratch, image, servers):
     assert "passwd" in run("ls /tmp", mounts=(part,)).ok()
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_parent_ends_the_program(make, served, scratch, servers):
     words = pickle.dumps(make(("sleep", "1000"), rootfs=(served,))).hex()
     owner = subprocess.Popen(

@@ -16,6 +16,8 @@ from tests.fixtures.erofs import Images, unmountable
 from tests.fixtures.programs import python_environment
 from tests.unit.layer.tars import file, mine
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import sys
 from ocitool_runtime.sandbox.rootfs.image_mounts import SharedMounts

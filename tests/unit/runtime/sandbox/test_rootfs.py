@@ -62,6 +62,7 @@ def test_mount_points_go_after_a_failed_start_too(run, scratch):
     assert [name for name in listing(scratch / "upper") if name != "etc"] == []
 
 
+@pytest.mark.slow
 def test_a_writable_directory_as_root(run, image, scratch):
     """As the driver vfs gives it; what is mounted within leaves no trace in it either."""
     tree = scratch / "tree"
@@ -103,6 +104,7 @@ def test_a_read_only_root(run):
     assert [name for name in listing(ran.upper) if name not in ("etc", "tmp")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [2, 60, 300, 450])
 def test_many_layers(image, scratch, make, layers):
     lower = []
@@ -158,6 +160,7 @@ def test_part_of_another_tree(run, image, tmp_path):
     assert run("cat /from; ls /bound", mounts=(stage, part)).ok().startswith("root:")
 
 
+@pytest.mark.slow
 def test_files_of_the_sandbox(run):
     ran = run("cat /etc/hosts; echo x >> /etc/resolv.conf", hosts=("10.0.0.1\tdb",), hostname="me")
     assert "127.0.0.1\tlocalhost" in ran.ok()
@@ -230,6 +233,7 @@ def test_the_root_may_be_mounted_after_and_beneath_others(run, tmp_path):
     assert out == f"mine\n{os.stat('/').st_ino}\n"
 
 
+@pytest.mark.slow
 def test_a_volume_that_is_a_mount_point(run, root_only, tmp_path):
     """Alone it is that mount; with what is mounted on it only as rbind."""
     inner = tmp_path / "inner"
@@ -245,6 +249,7 @@ def test_a_volume_that_is_a_mount_point(run, root_only, tmp_path):
         execute(["umount", "--recursive", tmp_path]).ok()
 
 
+@pytest.mark.slow
 def test_a_read_only_root_covers_the_files_of_the_sandbox(run):
     names = "/etc/hosts /etc/hostname /etc/resolv.conf"
     script = f"for name in {names}; do (echo x >> $name) 2>/dev/null && echo $name; done; true"

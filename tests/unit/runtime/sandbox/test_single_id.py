@@ -8,6 +8,8 @@ import pytest
 
 from tests.unit.runtime.single_id import HEAD, OWNER, RUN, outcome, recorded
 
+pytestmark = pytest.mark.slow
+
 CHILDREN = "user.ocitool.children"
 
 

@@ -44,6 +44,7 @@ def old(host_python):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("no_new_privileges", [True, False])
 def test_what_socket_refuses_socketcall_refuses(old, no_new_privileges):
     families = sorted(_NO_SOCKETS)
@@ -54,6 +55,7 @@ def test_what_socket_refuses_socketcall_refuses(old, no_new_privileges):
     assert old(code, no_new_privileges=no_new_privileges) == f"{wanted}\n"
 
 
+@pytest.mark.slow
 def test_what_needs_a_privilege_is_not_made_for_others(old):
     """The shim has capabilities that the caller may not have."""
     asked = ((2, 3, 1), (17, 3, 768), (16, 3, 0), (1, 9, 0))
@@ -84,6 +86,7 @@ def test_a_pointer_that_leads_nowhere(old):
     assert old("print(name(old(102, 1, 16)), name(old(102, 1, 0xfffffffe)))") == "EFAULT EFAULT\n"
 
 
+@pytest.mark.slow
 def test_callers_that_are_killed_meanwhile_stop_nobody(old):
     code = """
 import signal, time
@@ -107,12 +110,14 @@ def test_without_an_answer_it_is_not_supported(old, monkeypatch):
     assert old("print(name(socketcall(2, 1, 0)), name(old(359, 2, 1)))") == "ENOSYS opened\n"
 
 
+@pytest.mark.slow
 def test_the_capabilities_do_not_matter(old):
     code = "print(name(socketcall(40, 1, 0)), name(socketcall(2, 1, 0)))"
     for capabilities in ((), DEFAULT_CAPABILITIES):
         assert old(code, capabilities=capabilities) == "EPERM opened\n"
 
 
+@pytest.mark.slow
 def test_it_belongs_to_the_caller(old):
     code = """
 os.setgid(GID); os.setuid(UID)
@@ -123,6 +128,7 @@ for made in (socketcall(2, 1, 0), socketcall(1, 1, 0), socket.socket().detach())
     assert old(f"UID, GID = 12, 13\n{code}") == "12 13\n" * 3
 
 
+@pytest.mark.slow
 def test_with_a_single_id_nobody_makes_them(rangeless_user):
     """The thread that answers there answers chown and mknod alone."""
     code = """

@@ -46,6 +46,7 @@ def test_an_index_is_known_by_its_own_digest(store):
     assert index.descriptor.media_type == OCI_INDEX
 
 
+@pytest.mark.slow
 def test_what_is_corrupt_has_no_summary(store):
     image = put_image(store, "r/a:1", MEMBERS)
     path = store.blobs.path(image.manifest.config.digest)
@@ -76,6 +77,7 @@ def test_an_image_is_found_by_the_beginning_of_its_id_or_digest(store):
         store.find("0" * 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corruption", ["database", "index"])
 def test_a_listing_goes_on_without_what_was_remembered(store, run_cli, corruption):
     image = put_image(store, "docker.io/library/a:1", MEMBERS)

@@ -56,6 +56,7 @@ def test_a_root_that_cannot_be_is_reported(tmp_path, root):
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_store_of_somebody_else_is_reported(ordinary_user, store_root, run_cli):
     opened(store_root)
     done = run_cli("images", root=store_root, user=ordinary_user)
@@ -73,6 +74,7 @@ def test_a_store_of_somebody_else_is_reported(ordinary_user, store_root, run_cli
 OPEN = "import sys; from ocitool import Store; Store.open(sys.argv[1]).database.rows('SELECT 1')"
 
 
+@pytest.mark.slow
 def test_a_store_may_be_made_by_many_at_once(tmp_path):
     for at in range(3):
         root = tmp_path / str(at)
@@ -93,6 +95,7 @@ for _ in range(40):
 """
 
 
+@pytest.mark.slow
 def test_a_lock_is_held_by_one(store, tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")

@@ -77,6 +77,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_work_of_the_living_is_spared_and_of_the_dead_removed(store):
     layout = store.layout
     worker = start(WORK, layout.root)
@@ -114,6 +115,7 @@ for _ in range(200):
 """
 
 
+@pytest.mark.slow
 def test_nobody_removes_a_lease_that_is_just_made(store):
     finish(*[start(SWEEP, store.layout.root) for _ in range(4)])
     store.sweep()

@@ -28,6 +28,7 @@ def opened(root):
     Store.open(str(root)).close()
 
 
+@pytest.mark.slow
 def test_root_does_not_use_the_store_of_another(theirs, run_cli):
     before = files_below(theirs)
     for words in (("images",), ("import", "-", "a:1"), ("system", "check"), ("registry", "serve")):
@@ -45,6 +46,7 @@ def test_root_makes_no_store_in_the_directory_of_another(root_only, store_root):
     opened(store_root / "own")  # what root makes is root's
 
 
+@pytest.mark.slow
 def test_an_owner_that_is_trusted_by_name_is_used(theirs, run_cli):
     run_cli("images", root=theirs, env={"OCITOOL_TRUSTED_OWNER": str(OTHER)}).ok()
     failed(run_cli("images", root=theirs, env={"OCITOOL_TRUSTED_OWNER": "1"}), 1, "belongs to")
@@ -59,6 +61,7 @@ def test_the_store_of_another_is_read_below_ones_own(theirs, tmp_path, run_cli):
     assert files_below(theirs) == before
 
 
+@pytest.mark.slow
 def test_an_ordinary_user_uses_its_own_and_may_read_roots(ordinary_user, store_root, run_cli):
     opened(store_root)
     store_root.chmod(0o755)
@@ -66,6 +69,7 @@ def test_an_ordinary_user_uses_its_own_and_may_read_roots(ordinary_user, store_r
     run_cli("images", root=ordinary_user.home / "own-store", user=ordinary_user).ok()
 
 
+@pytest.mark.slow
 def test_a_link_of_another_is_not_followed(root_only, store_root, tmp_path, ordinary_user, run_cli):
     opened(store_root)
     link = tmp_path / "link"

@@ -59,6 +59,7 @@ def test_missing_and_short_blobs_are_found(store):
     assert "is missing" in problem
 
 
+@pytest.mark.slow
 def test_a_lost_layer_is_found_and_unpacked_again(unpacking):
     image = put_image(unpacking, "r/a:1", *LAYERS)
     names = unpacking.layers.ensure(image.layers)
@@ -78,6 +79,7 @@ def test_a_driver_that_is_gone_is_reported(store):
     assert "driver gone" in problem
 
 
+@pytest.mark.slow
 def test_the_check_runs_for_everybody(store, run_cli):
     image = put_image(store, "r/a:1", *LAYERS)
     done = run_cli("system", "check", root=store.layout.root)
@@ -88,6 +90,7 @@ def test_the_check_runs_for_everybody(store, run_cli):
     assert "is missing" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_store_survives_the_loss_of_what_can_be_made_again(unpacking, run_cli):
     """The layout is the truth: without the rest an image is as usable as before."""
     image = put_image(unpacking, "r/a:1", *LAYERS)
@@ -109,6 +112,7 @@ def test_a_store_survives_the_loss_of_what_can_be_made_again(unpacking, run_cli)
     assert run_cli("system", "check", root=root).ok().stdout.endswith("No problems found\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["image", "tar"])
 def test_a_layer_that_has_lost_a_part_is_made_again(store, part):
     image = put_image(store, "docker.io/r/a:1", *LAYERS)

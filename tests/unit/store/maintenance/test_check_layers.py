@@ -24,6 +24,8 @@ from ocitool.store.maintenance.remove import remove_image
 from ocitool.store.maintenance.unreferenced import unreferenced_data
 from tests.fixtures.stores import age, files_below, put_image
 
+pytestmark = pytest.mark.slow
+
 DIGEST = Digest.of(b"a blob")
 NAME = "docker.io/library/a:1"
 

@@ -134,6 +134,7 @@ def test_the_build_cache_goes_when_asked(fresh):
     assert LocalCache(store).get("key") is None
 
 
+@pytest.mark.slow
 def test_unpacked_layers_go_with_their_images(fresh, unpacking):
     store = fresh()
     base = put_layer(store, BASE)
@@ -145,6 +146,7 @@ def test_unpacked_layers_go_with_their_images(fresh, unpacking):
     assert len(store.database.rows("SELECT * FROM layers")) == 1
 
 
+@pytest.mark.slow
 def test_a_layer_of_a_crash_goes(fresh, unpacking):
     store = fresh()
     image = put_image(store, "r/a:1", BASE, MINE)
@@ -156,6 +158,7 @@ def test_a_layer_of_a_crash_goes(fresh, unpacking):
     assert list(store.driver().layers()) == []
 
 
+@pytest.mark.slow
 def test_layers_of_every_driver_go(store_root, unpacking):
     with Store.open(str(store_root), driver="vfs") as store:
         image = put_image(store, "", BASE, MINE)
@@ -166,6 +169,7 @@ def test_layers_of_every_driver_go(store_root, unpacking):
     assert os.listdir(store_root / "drivers" / "vfs" / "layers") == []
 
 
+@pytest.mark.slow
 def test_the_layers_of_a_container_are_spared_while_it_lives(fresh, unpacking):
     store = fresh()
     image = put_image(store, "", BASE)
@@ -197,6 +201,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.slow
 def test_a_pull_under_way_is_spared(fresh):
     store = fresh()
     puller = start(PULL, store.layout.root)
@@ -227,6 +232,7 @@ print(run := [mount.type for mount in store.layers.view(image.layers)])
 """
 
 
+@pytest.mark.slow
 def test_layers_that_another_process_uses_are_spared(fresh, unpacking):
     store = fresh()
     image = put_image(store, "docker.io/r/a:1", BASE, MINE)

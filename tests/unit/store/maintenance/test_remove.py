@@ -43,6 +43,7 @@ def needs(*images):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_the_others_keep_what_they_share(later, seed):
     choose = random.Random(seed)
@@ -102,6 +103,7 @@ def test_an_image_of_an_index_keeps_its_own(later):
     assert set(store.blobs.all()) == set()
 
 
+@pytest.mark.slow
 def test_unpacked_layers_and_indexes_go_with_the_last_image(later):
     store = later()
     layer, top = put_layer(store, [file("f", b"1")]), put_layer(store, [file("g", b"2")])

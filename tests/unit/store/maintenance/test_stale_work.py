@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from ocitool.store.maintenance.prune import prune
 from tests.fixtures.stores import put_layer, start
 
@@ -27,6 +29,7 @@ def held(store, *paths):
     return [name for place in paths for name in os.listdir(f"{store.layout.root}/{place}")]
 
 
+@pytest.mark.slow
 def test_locks_and_containers_go_with_their_processes(store):
     with start(HOLD, store.layout.root) as process:
         assert process.stdout.readline() == "held\n"
@@ -53,6 +56,7 @@ for _ in range(300):
 """
 
 
+@pytest.mark.slow
 def test_no_sweep_lets_two_hold_one_lock(store):
     workers = [start(LOCK, store.layout.root) for _ in range(3)]
     said = [worker.communicate(timeout=120)[1] for worker in workers]

@@ -60,6 +60,7 @@ def filled(unpacking, store_root):
         yield store
 
 
+@pytest.mark.slow
 def test_what_is_reclaimable_is_given_back(filled):
     before = on_disk(filled)
     found = usage(filled)
@@ -73,6 +74,7 @@ def test_what_is_reclaimable_is_given_back(filled):
     assert [row.reclaimable for row in usage(filled).rows] == [0, 0, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_blob_that_is_a_part_of_an_unpacked_layer_counts_once(filled, store_root):
     """As where a driver keeps the plain tar of a layer, and links it as a blob."""
     if filled.driver().durable:

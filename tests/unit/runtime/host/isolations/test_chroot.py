@@ -77,6 +77,7 @@ def says(run):
     return says
 
 
+@pytest.mark.slow
 def test_its_root_is_the_tree(says, top):
     assert says("pwd; echo made > /file; ls /etc/passwd") == "/\n/etc/passwd\n"
     assert (top / "file").read_text() == "made\n"
@@ -84,6 +85,7 @@ def test_its_root_is_the_tree(says, top):
     assert not any((top / name).exists() for name in ("dev", "proc", "sys", "etc/hosts"))
 
 
+@pytest.mark.slow
 def test_exit_codes(run):
     assert run("exit 7")[0].code == 7
     assert run("kill -9 $$")[0].code == 137
@@ -91,6 +93,7 @@ def test_exit_codes(run):
     assert run("", args=("/etc/passwd",))[0].code == 126
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", ["", "ann"])
 def test_devices_and_streams(says, user):
     script = (
@@ -100,6 +103,7 @@ def test_devices_and_streams(says, user):
     assert says(script, user=user).split() == ["out", "in", "five"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", ["", "ann"])
 def test_proc_is_the_programs_own(says, user):
     status = fields_of(says("cat /proc/self/status", user=user))
@@ -112,6 +116,7 @@ def test_proc_is_the_programs_own(says, user):
     assert says("cat /proc/mounts")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", ["", "ann"])
 def test_its_files_can_be_looked_at(run, says, user):
     assert run("ls -l /proc/self/fd", user=user)[1].count(" -> ") >= 3
@@ -123,6 +128,7 @@ def test_its_files_can_be_looked_at(run, says, user):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_its_user_and_privileges(says):
     assert says("id -u; id -g", user="ann").split() == ["7", "8"]
     fields = fields_of(says("cat /proc/self/status"))
@@ -135,12 +141,14 @@ def test_the_working_directory_is_made(says, top):
     assert (top / "a/b").stat().st_uid == 0
 
 
+@pytest.mark.slow
 def test_hosts_and_resolv_conf(says, top):
     (top / "etc/hosts").write_text("of the image\n")
     assert "10.1.1.1 other\n" in says("cat /etc/hosts", hosts=("10.1.1.1 other",))
     assert (top / "etc/hosts").read_text() == "of the image\n"
 
 
+@pytest.mark.slow
 def test_what_is_left_running_is_ended(run, top):
     ended, _, _ = run("sh -c 'sleep 1000 & sleep 1000' & (sleep 1000 &) ; exit 3")
     assert ended.code == 3
@@ -162,6 +170,7 @@ def test_it_ends_with_the_host_process(top):
     assert not (top / "proc").exists()
 
 
+@pytest.mark.slow
 def test_it_warns_once_where_nobody_asked_for_it(top):
     sandbox = Sandbox(rootfs=(Mount(type="bind", source=str(top)),), args=("/bin/true",))
     fallback, named = Chroot(fallback=True), get_isolation("chroot")
@@ -190,11 +199,13 @@ def test_what_it_cannot_do_is_refused(run, fields, said):
         run("true", **fields)
 
 
+@pytest.mark.slow
 def test_a_caller_that_dies_while_it_waits_stops_nobody(says):
     script = "for i in 1 2 3 4 5 6 7 8 9; do (cat /proc/self/maps >/dev/null & kill -9 $!); done"
     assert says(f"{script} 2>/dev/null; cat /proc/self/status").startswith("Name:")
 
 
+@pytest.mark.slow
 def test_pipes_without_a_writer_do_not_block_the_others(says):
     script = "mkfifo /f; cat /f & sleep 0.1; cat /proc/self/status; echo done > /f; wait"
     began = time.monotonic()
@@ -218,6 +229,7 @@ def test_files_have_owner_and_mode_and_are_gone_afterwards(says, run, top):
     assert not (top / "run").exists() and os.listdir(top.parent) == ["fs"]
 
 
+@pytest.mark.slow
 def test_files_are_gone_also_when_the_caller_is_killed(top):
     """The shim sees that, and ends the program."""
     script = (

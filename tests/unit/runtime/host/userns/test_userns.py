@@ -149,6 +149,7 @@ def test_a_container_with_a_single_id(run):
     assert "/etc/subuid" in caught.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("confine", "reason"),
     [

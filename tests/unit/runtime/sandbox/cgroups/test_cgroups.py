@@ -47,6 +47,7 @@ def sleeping(make):
     os.close(null)
 
 
+@pytest.mark.slow
 def test_a_sandbox_has_cgroups_of_its_own(own_cgroup, sleeping):
     ours, theirs = of("self"), of(sleeping.pid)
     for _, controllers in cgroups.own_cgroups():
@@ -60,6 +61,7 @@ def test_the_shim_is_not_in_it(own_cgroup, sleeping):
     assert of(shim_of(sleeping)) == of("self")
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_it(own_cgroup, sleeping):
     shim = shim_of(sleeping)
     assert made_by(shim)
@@ -117,6 +119,7 @@ def test_the_hosts_sys_shows_none_either(run):
     assert "unified" not in run("ls /sys/fs/cgroup", network="host").ok()
 
 
+@pytest.mark.slow
 def test_without_a_cgroup_none_is_shown_and_devices_are_closed(root_only, tools_store, run_cli):
     """As in a container of docker's, whose cgroup tree is read-only or absent."""
     script = "ls /sys/fs/cgroup; mknod /dev/x c 10 237; (exec 3</dev/x) 2>/dev/null && echo opened"
@@ -152,6 +155,7 @@ def test_a_user_gets_one_where_it_is_delegated(root_only, ordinary_user, run_cli
         delegated.rmdir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("access", ["rw", "rwm"])
 def test_a_device_policy_of_the_caller_is_kept(root_only, run, access):
     """As of systemd with DevicePolicy=strict: devices may be opened, and perhaps not made."""

@@ -185,6 +185,7 @@ def test_what_was_moved_or_linked_of_a_file_is_empty(top):
     assert not (top / "run").exists()
 
 
+@pytest.mark.slow
 def test_directories_of_any_depth_that_replace_a_file_are_removed(top):
     """What comes after it is moved back: a cache would be lost otherwise."""
     before = sorted(os.listdir(top))
@@ -213,6 +214,7 @@ def test_a_directory_of_the_program_stays_where_a_file_was_placed(top):
     assert sorted(str(path.relative_to(top)) for path in (top / "run").rglob("*")) == ["run/own"]
 
 
+@pytest.mark.slow
 def test_a_file_cannot_be_placed_in_proc_or_through_a_file(top):
     tree = Tree(str(top))
     tree.close_off(tree.directory("proc"))

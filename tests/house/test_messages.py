@@ -5,16 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import ocitool
-import ocitool_registry
-import ocitool_runtime
 from ocitool import errors
+from tests.house.conftest import Source
 
-PACKAGES = [Path(each.__file__).parent for each in (ocitool, ocitool_registry, ocitool_runtime)]
 ERRORS = frozenset(
     name
     for name, each in vars(errors).items()
@@ -27,10 +23,20 @@ VERBS = re.compile(
     "|exceeds|belongs|appears|exists|refers|points|uses|wants|came|comes|cannot be)( |$)"
 )
 
+#: Capitals of names, and of messages in the very words of BuildKit.
+CAPITALS = (
+    "Docker ",
+    "Chaining ONBUILD",
+    "Interval ",
+    "Missing command",
+    "Syntax error",
+    "Unknown type",
+)
 
-def messages(path: Path) -> Iterator[tuple[int, str]]:
+
+def messages(source: Source) -> Iterator[tuple[int, str]]:
     """Yield line and text of each message, as far as it is a literal from its beginning."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in source.nodes:
         if not (isinstance(node, ast.Call) and node.args):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
@@ -49,24 +55,26 @@ def lacks_subject(message: str) -> bool:
 def test_a_message_without_a_subject_is_found(tmp_path, message):
     path = tmp_path / "module.py"
     path.write_text(f'raise FormatError(f"{message}{{why}}", where=path)')
-    assert [lacks_subject(text) for _, text in messages(path)] == [True]
+    assert [lacks_subject(text) for _, text in messages(Source(path, "module"))] == [True]
 
 
-def test_every_message_has_a_subject():
-    found = [
-        (path, each) for top in PACKAGES for path in top.rglob("*.py") for each in messages(path)
-    ]
+def test_every_message_has_a_subject(sources):
+    found = [(source, each) for source in sources.values() for each in messages(source)]
     assert len(found) > 200
-    wrong = [f"{path}:{line}: {text}" for path, (line, text) in found if lacks_subject(text)]
+    wrong = [f"{source.at(line)}: {text}" for source, (line, text) in found if lacks_subject(text)]
     assert wrong == []
 
 
-def test_a_message_is_lower_case_without_a_full_stop():
+def test_a_message_is_lower_case_without_a_full_stop(sources):
     wrong = [
-        f"{path}:{line}: {text}"
-        for top in PACKAGES
-        for path in top.rglob("*.py")
-        for line, text in messages(path)
-        if text.rstrip().endswith(".") and not text.endswith("...")
+        f"{source.at(line)}: {text}"
+        for source in sources.values()
+        for line, text in messages(source)
+        if begins_upper_case(text) or (text.rstrip().endswith(".") and not text.endswith("..."))
     ]
     assert wrong == []
+
+
+def begins_upper_case(message: str) -> bool:
+    """Whether the first letter is the only capital of its word; COPY and TLS are names."""
+    return bool(re.match(r"[A-Z](?![A-Z])", message)) and not message.startswith(CAPITALS)
