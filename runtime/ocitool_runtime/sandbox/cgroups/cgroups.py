@@ -2,9 +2,11 @@
 
 It is a child of the caller's own cgroup, or of one that was asked for: what limits that one limits
 the sandbox, and whoever kills that cgroup kills the sandbox.  One is made in the hierarchy of
-cgroup v2 and in those of the v1 controllers named here.  Users can make one where their own cgroup
-has been delegated to them.  Where none can be made the sandbox runs in the caller's, unless it is
-to have limits.
+cgroup v2; with v1 in those that filter devices or set a limit, and in all that account for
+containers if a parent was asked for.  (The kernel keeps a memory cgroup of v1 as long as any page
+that was read in it, and thousands of them slow the machine.)  Users can make one where their own
+cgroup has been delegated to them.  Where none can be made the sandbox runs in the caller's, unless
+it is to have limits.
 
 Runs in: shim.  Imports only the standard library.
 Source: cgroups(7); Documentation/admin-guide/cgroup-v2.rst, "Delegation".
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 
     from ocitool_runtime.sandbox.cgroups.limits import Limits
 
-# The v1 controllers that account for a sandbox.
-_CONTROLLERS = frozenset({"cpu", "cpuacct", "devices", "memory", "pids"})
+# The v1 controllers of every sandbox, and those of one whose parent was asked for.
+_CONTROLLERS = frozenset({"devices"})
+_ACCOUNTING = frozenset({"cpu", "cpuacct", "devices", "memory", "pids"})
 _PREFIX = "ocitool."  # and the shim's process id
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CLOEXEC
@@ -59,7 +62,8 @@ class Cgroup:
         """Make the cgroups and move this process into them; returns why there is none, or ""."""
         reason = "no cgroup hierarchy is mounted"
         made: set[frozenset[str]] = set()
-        for point, path, controllers in _hierarchies(self._limits.controllers):
+        more = self._limits.controllers | (_ACCOUNTING if self._parent else frozenset())
+        for point, path, controllers in _hierarchies(more):
             if controllers in made:  # the hierarchy is mounted twice
                 continue
             try:
@@ -199,9 +203,12 @@ def _sweep(parent: int) -> None:
             _remove(parent, name)  # or not, if it is another PID namespace's
 
 
-def own_cgroups() -> list[tuple[str, frozenset[str]]]:
-    """Return the directory of this process's cgroup in each hierarchy, and its v1 controllers."""
-    return [(path, controllers) for _, path, controllers in _hierarchies()]
+def own_cgroups(more: frozenset[str] = frozenset()) -> list[tuple[str, frozenset[str]]]:
+    """Return the directory of this process's cgroup in each hierarchy, and its v1 controllers.
+
+    *more* are v1 controllers beside those of every sandbox.
+    """
+    return [(path, controllers) for _, path, controllers in _hierarchies(more)]
 
 
 def _hierarchies(
@@ -209,7 +216,7 @@ def _hierarchies(
 ) -> list[tuple[str, str, frozenset[str]]]:
     """Return mount point, directory of this process's cgroup and v1 controllers of each hierarchy.
 
-    *more* are v1 controllers that limits need.
+    *more* are v1 controllers beside those of every sandbox.
     """
     own: dict[frozenset[str], str] = {}
     for line in _lines("/proc/self/cgroup"):

@@ -56,6 +56,13 @@ def test_a_sandbox_has_cgroups_of_its_own(own_cgroup, sleeping):
         assert Path(theirs[names]).name == f"ocitool.{shim_of(sleeping)}"
 
 
+def test_no_cgroup_v1_is_made_that_neither_filters_nor_limits(own_cgroup, sleeping):
+    """A memory cgroup stays in the kernel as long as any page that was read in it."""
+    ours, theirs = of("self"), of(sleeping.pid)
+    others = [names for names in ours if names and "devices" not in names.split(",")]
+    assert {names: theirs[names] for names in others} == {names: ours[names] for names in others}
+
+
 def test_the_shim_is_not_in_it(own_cgroup, sleeping):
     """It removes the cgroup at the end, and what it needs is not the container's."""
     assert of(shim_of(sleeping)) == of("self")
