@@ -7,12 +7,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocitool.builder.context.context import Context, Item
 from ocitool.builder.context.ignore.rules import IgnoreRules
-from ocitool.builder.context.parents_exclude import Selection
+from ocitool.builder.context.parents_exclude import ON_THE_WAY, Selection
 from ocitool.layer.entry import Kind, order
 from ocitool.store.database.build_cache import BuildCache
 from ocitool.store.database.database import Database
@@ -68,7 +68,11 @@ def selected(context: Context, selection: Selection) -> Item:
 
 
 def taken(context: Context, selection: Selection = EVERYTHING) -> list[tuple]:
-    """What COPY of everything takes, without owners and times; content by its text."""
+    """What COPY of everything takes, without owners and times; content by its text.
+
+    A directory that only leads to what is selected is not the same as one that is selected: where
+    there is one already, that keeps its owner and time.
+    """
     item = selected(context, selection)
     found = []
     with context.reader() as open_file:
@@ -77,7 +81,8 @@ def taken(context: Context, selection: Selection = EVERYTHING) -> list[tuple]:
             if entry.kind == Kind.FILE:
                 with open(open_file(path), encoding="utf-8") as file:
                     text = file.read()
-            found.append((entry.path, entry.kind, entry.mode, entry.link, text))
+            leads_on = path == ON_THE_WAY
+            found.append((entry.path, entry.kind, entry.mode, entry.link, text, leads_on))
     return found
 
 
@@ -110,6 +115,13 @@ def test_equal_exactly_if_the_same_is_taken(first, second, rules, other_rules):
 
 @examples(150)
 @given(root=ROOTS, other=ROOTS, rules=RULES, one=SELECTIONS, two=SELECTIONS)
+@example(
+    root={},
+    other={"a": ("dir", {"a": ("link", "a", 0o777)}, 0o755)},
+    rules=[],
+    one=Selection(),
+    two=Selection(include="a/*"),
+)
 def test_equal_exactly_if_the_same_is_selected(root, other, rules, one, two):
     """Also where one stat cache serves both selections, and knows the directories already."""
     with tempfile.TemporaryDirectory(prefix="ocitool-property-") as folder:
