@@ -42,12 +42,21 @@ def make_key(path: Path, kind: str, *more: str, passphrase: str = "") -> Path:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> dict[str, Path]:
-    """A key of each kind, and one with a passphrase, in files."""
+    """A key of each kind and format, in files."""
     top = tmp_path_factory.mktemp("keys")
     made = {kind: make_key(top / kind, kind) for kind in KINDS}
     made["pem"] = make_key(top / "pem", "rsa", "-m", "PEM")
     made["pkcs8"] = make_key(top / "pkcs8", "ecdsa", "-m", "PKCS8")
     return made
+
+
+@pytest.fixture(scope="module")
+def locked_keys(tmp_path_factory) -> list[Path]:
+    """Keys with a passphrase."""
+    top = tmp_path_factory.mktemp("locked-keys")
+    new = make_key(top / "locked", "ed25519", passphrase="opensesame")
+    old = make_key(top / "lockedpem", "rsa", "-m", "PEM", passphrase="opensesame")
+    return [new, old]
 
 
 def ssh_add(path: str, *words: object) -> subprocess.CompletedProcess[str]:
@@ -217,11 +226,11 @@ def test_ids_are_found_by_name_and_default_is_that_without(keys):
 
 
 @pytest.fixture
-def wrong_files(tmp_path, monkeypatch, keys) -> None:
+def wrong_files(tmp_path, monkeypatch, keys, locked_keys) -> None:
     """Files that are no keys, in the working directory."""
     monkeypatch.chdir(tmp_path)
-    make_key(tmp_path / "locked", "ed25519", passphrase="opensesame")
-    make_key(tmp_path / "lockedpem", "rsa", "-m", "PEM", passphrase="opensesame")
+    for key in locked_keys:
+        shutil.copy(key, tmp_path)
     shutil.copy(f"{keys['rsa']}.pub", tmp_path / "public")
     shutil.copy(keys["rsa"], tmp_path / "key")
     with open(tmp_path / "large", "wb") as file:
