@@ -20,6 +20,7 @@ from ocitool_registry.server.serve import serve
 from tests.fixtures.commands import failed
 from tests.fixtures.programs import execute, python_environment
 from tests.fixtures.stores import put_image, start
+from tests.fixtures.trees import new_directory, remove_tree
 
 LAYERS = ([directory("d"), file("d/f", b"content")], [file("g", b"more")])
 
@@ -44,9 +45,11 @@ def fill(root):
         store.summaries.of([str(image.digest)])
 
 
-@pytest.fixture(params=["mounted", "owned", "others"])
-def readonly(request, store_root, run_cli):
-    """Return a read-only store, and a function that runs commands on it."""
+@pytest.fixture(scope="module", params=["mounted", "owned", "others"])
+def readonly(request, session_tree, run_cli):
+    """Return a read-only store, which stays as it is, and a function that runs commands on it."""
+    store_root = new_directory(session_tree, "readonly-")
+    request.addfinalizer(lambda: remove_tree(store_root))
     user = None
     if request.param == "mounted":
         request.getfixturevalue("root_only")
