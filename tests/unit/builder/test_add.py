@@ -386,6 +386,7 @@ def test_a_link_of_the_image_that_a_file_replaces_is_no_longer_followed(project)
         add(project, {"b/l/l": "1", "g": {"hardlink": "b/l/l"}}, base="base:2")
 
 
+@pytest.mark.slow
 def test_a_directory_of_the_image_that_is_replaced_twice_is_refused(project):
     project.image("base:1", {"x": {}, "x/d": {}, "x/d/old": "old", "x/f": "old"})
     (project.top / "a.tar").write_bytes(

@@ -137,6 +137,7 @@ def test_no_store_is_opened_where_no_image_is_looked_up(tmp_path):
     assert len(calls.targets(given(tmp_path, "FROM gone:1\nFROM gone:2")).targets) == 2
 
 
+@pytest.mark.slow
 def test_images_are_looked_up_and_nothing_is_written(project):
     def files():
         return {

@@ -284,6 +284,7 @@ def test_environment_working_directory_and_shell_are_those_of_the_base(project):
     ]
 
 
+@pytest.mark.slow
 def test_triggers_are_checked_where_they_are_executed(project):
     triggers = ["ENV a b", "CMD $c", "copy $longer /x"]
     put(project, "base:1", HERE.architecture, config={"OnBuild": triggers})

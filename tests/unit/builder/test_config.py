@@ -30,6 +30,7 @@ def test_labels_given_override_those_of_the_dockerfile(project):
     assert plain.digest != built.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("written", "directory"), [("/a/../b/", "/b"), ("app", "/app"), ("//x", "/x")]
 )
@@ -38,6 +39,7 @@ def test_the_directory_of_a_base_is_absolute(project, written, directory):
     assert config(project, base="base:1")["WorkingDir"] == directory
 
 
+@pytest.mark.slow
 def test_a_bases_own_path_stays(project):
     project.image("base:1", config={"Env": ["PATH=/mine", "A=1"]})
     assert config(project, base="base:1")["Env"] == ["PATH=/mine", "A=1"]
@@ -45,6 +47,7 @@ def test_a_bases_own_path_stays(project):
     assert config(project, base="bare:1")["Env"] == ["A=1", PATH]
 
 
+@pytest.mark.slow
 def test_from_takes_global_args(project):
     project.image("base:1", config={"User": "me"})
     project.image("base:2", config={"User": "you"})
@@ -184,6 +187,7 @@ def test_what_the_base_has_is_merged_and_kept(project):
     assert [entry["created_by"] for entry in built.history[:2]] == ["theirs", "empty"]
 
 
+@pytest.mark.slow
 def test_healthcheck_none_ends_an_inherited_one(project):
     project.image("base:1", config={"Healthcheck": {"Test": ["CMD", "c"]}})
     fields = config(project, "HEALTHCHECK NONE", base="base:1")

@@ -342,6 +342,7 @@ def test_mounts_are_of_contexts_too(tools, extra, server, tmp_path):
     assert os.listdir(tools.store.lease().path) == []
 
 
+@pytest.mark.slow
 def test_checks_know_contexts(project, other, tmp_path):
     (project.top / "Dockerfile").write_text("FROM none:1\nCOPY --from=extra a /\n")
     contexts = {"none:1": other, "extra": str(project.top)}

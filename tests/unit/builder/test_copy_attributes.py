@@ -20,6 +20,7 @@ def test_chown(project):
     assert [owner(tree[f"f{at}"]) for at in range(len(given))] == list(given.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chown", "message"),
     [

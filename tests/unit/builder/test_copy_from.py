@@ -31,6 +31,7 @@ def test_from_stages(project):
     assert owner(tree["by-number"]) == "0:0" and owner(tree["given/f"]) == "9:9"
 
 
+@pytest.mark.slow
 def test_from_an_image_with_everything(project):
     tree = {
         "o": {"mode": 0o2750, "uid": 3, "gid": 4},
@@ -49,6 +50,7 @@ def test_from_an_image_with_everything(project):
     assert next(m for m in built.layers[0] if m.name == "x/two").linkname == "x/one"
 
 
+@pytest.mark.slow
 def test_from_an_image_without_the_file(project):
     project.image("things:1", {"f": "1"})
     with pytest.raises(BuildError, match='"/gone": not found') as caught:

@@ -22,6 +22,7 @@ def drivers(tmp_path):
     return str(tmp_path / "drivers")
 
 
+@pytest.mark.slow
 def test_the_wanted_driver_is_used(drivers):
     assert select.choose(drivers, "vfs") == select.Choice(
         name="vfs", reason="plain directories work everywhere"
@@ -45,6 +46,7 @@ def test_an_unknown_driver_is_refused(drivers):
         select.choose(drivers, "nonsense")
 
 
+@pytest.mark.slow
 def test_what_cannot_work_is_passed_over_with_its_reason(drivers, monkeypatch):
     """Its options cannot name such a path, so plain directories are used instead."""
     monkeypatch.setattr(plugins, "names", lambda group: ("fuse-overlayfs", "vfs"))
@@ -60,6 +62,7 @@ def test_what_cannot_work_is_passed_over_with_its_reason(drivers, monkeypatch):
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_choice_is_new_until_it_is_remembered_also_by_an_earlier_boot(drivers, monkeypatch):
     """What is passed over is warned of once a store, and again when it changes."""
     monkeypatch.setattr(plugins, "names", lambda group: ("fuse-overlayfs", "vfs"))
@@ -109,6 +112,7 @@ def test_a_driver_that_lacks_a_method_is_refused_by_name(tmp_path, monkeypatch):
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_without_mounts_the_driver_is_one_that_mounts_nothing(drivers, monkeypatch):
     monkeypatch.setattr(plugins, "names", lambda group: ("overlay", "vfs"))
     choice = select.choose(drivers, mounts=False)

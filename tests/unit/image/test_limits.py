@@ -128,6 +128,7 @@ def archive(**files):
     return tar([file(name, data) for name, data in files.items()])
 
 
+@pytest.mark.slow
 def test_the_layout_of_an_archive(store):
     document = manifest(config=limits.CONFIG + 1)
     data = archive(
@@ -172,6 +173,7 @@ def test_a_file_of_a_docker_archive_is_hashed_once(store, monkeypatch):
     assert len(hashed) < 10
 
 
+@pytest.mark.slow
 def test_what_is_within_the_limits_is_loaded(store):
     config = ImageConfig(platform=this_platform(), diff_ids=()).dump()
     assert load(docker(config, []), into=store) == ((NAME, Digest.of(config)),)

@@ -66,6 +66,7 @@ def test_a_push_compresses_with_a_plugin_s_codec(store):
     assert caught.value.hint == "supported: gzip, zstd, estargz, zlib, uncompressed"
 
 
+@pytest.mark.slow
 def test_an_estargz_layer_is_unpacked_and_says_what_verifies_its_table(unpacking):
     data = tar(file("f", b"content", uid=os.geteuid(), gid=os.getegid()))
     layer = unpacking.layers.pack(lambda sink: sink(data), "estargz")

@@ -80,6 +80,7 @@ def test_a_layer_that_is_not_its_diff_id_is_refused(unpacking):
     assert len(unpacking.database.rows("SELECT * FROM layers")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 1, 40, -9], ids=["nothing", "a byte", "the head", "a tail"])
 def test_a_corrupt_blob_leaves_nothing(unpacking, keep):
     layer = put_layer(unpacking, [*LOW, file("large", os.urandom(100_000))])
@@ -104,6 +105,7 @@ def test_layers_whose_directories_are_gone_are_unpacked_again(with_driver, store
         assert trees(store) == ([], sorted(names))
 
 
+@pytest.mark.slow
 def test_what_an_earlier_boot_unpacked_is_unpacked_again(unpacking):
     """A power cut may have come before the kernel wrote it: its files may be empty."""
     image = put_image(unpacking, "r/a:1", LOW, HIGH)
@@ -122,6 +124,7 @@ def test_what_an_earlier_boot_unpacked_is_unpacked_again(unpacking):
     assert "an earlier one" not in boots
 
 
+@pytest.mark.slow
 def test_what_is_settled_survives_a_boot(with_driver):
     unpacking = with_driver
     image = put_image(unpacking, "r/a:1", LOW, HIGH)
@@ -133,6 +136,7 @@ def test_what_is_settled_survives_a_boot(with_driver):
     assert (rows[names[1]] == "") == unpacking.driver().durable  # it was synced at once
 
 
+@pytest.mark.slow
 def test_a_crash_between_rename_and_row_is_repaired(unpacking):
     image = put_image(unpacking, "r/a:1", LOW, HIGH)
     names = unpacking.layers.ensure(image.layers)
@@ -200,6 +204,7 @@ def test_a_stranger_instead_of_a_driver_disturbs_nobody(store):
     assert os.path.isdir(f"{store.layout.drivers}/unknown/trees/x-1")
 
 
+@pytest.mark.slow
 def test_a_choice_of_driver_is_remembered(unpacking, store_root):
     choice = replace(unpacking.choose_driver(), new=False)
     assert os.path.exists(f"{unpacking.layout.drivers}/choice.json")

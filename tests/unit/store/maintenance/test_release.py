@@ -29,6 +29,7 @@ def blobs(store):
     return {str(digest) for digest in store.blobs.all()}
 
 
+@pytest.mark.slow
 def test_blobs_layers_and_indexes_go(with_driver):
     layers = (put_layer(with_driver, BASE), put_layer(with_driver, MINE))
     with_driver.layers.ensure(layers)
@@ -39,6 +40,7 @@ def test_blobs_layers_and_indexes_go(with_driver):
     assert list(check(with_driver)) == []
 
 
+@pytest.mark.slow
 def test_what_has_a_name_stays_with_all_that_it_shares(with_driver, store_root):
     base = put_layer(with_driver, BASE)
     kept = put_image(with_driver, "r/kept:1", base)

@@ -64,6 +64,7 @@ def test_no_sweep_lets_two_hold_one_lock(store):
     assert held(store, "locks") == []
 
 
+@pytest.mark.slow
 def test_a_collection_finishes_an_interrupted_removal(with_driver):
     """A removal was killed after its rename; no layer is left that would be removed with it."""
     store = with_driver

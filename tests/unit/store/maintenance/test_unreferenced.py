@@ -41,6 +41,7 @@ def test_blobs_and_indexes_without_an_image(store, store_root):
         assert list(unreferenced_data(again)) == []
 
 
+@pytest.mark.slow
 def test_layers_and_trees_that_the_database_does_not_know(unpacking, store_root):
     image = put_image(unpacking, "r/a:1", MEMBERS)
     (name,) = unpacking.layers.ensure(image.layers)
