@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from ocitool_runtime.sandbox.cgroups.limits import Limits
 
-# The v1 controllers of every sandbox, and those of one whose parent was asked for.
+# The v1 controllers of every sandbox, and further ones of a sandbox whose parent was asked for.
 _CONTROLLERS = frozenset({"devices"})
-_ACCOUNTING = frozenset({"cpu", "cpuacct", "devices", "memory", "pids"})
+_ACCOUNTING = frozenset({"cpu", "cpuacct", "memory", "pids"})
 _PREFIX = "ocitool."  # and the shim's process id
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CLOEXEC
